@@ -1,0 +1,231 @@
+"""What happens to machines of the in-memory cloud, and when."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.contract.clock import Clock
+from tests.contract.cloud import Cloud
+from vmapi.backends.base import Outcome
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.errors import InvalidState, QuotaExceeded, TaskInProgress, VMNotFound
+from vmapi.models.lifecycle import Status, Task, Verb
+from vmapi.models.vm import Changes
+
+Make = Callable[..., Cloud]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(clock: Clock) -> Make:
+    def made(latency: str = "0", **given: str) -> Cloud:
+        backend = MemoryBackend(latency=latency, clock=clock, sleep=clock.sleep, **given)  # type: ignore[arg-type]
+        return Cloud(backend, "mem", clock.sleep)
+
+    return made
+
+
+def test_a_build_takes_its_time(make: Make, clock: Clock) -> None:
+    cloud = make("create=2")
+    receipt = cloud.create(cloud.spec())
+    assert cloud.backend.find_created(cloud.operation_id("operation")) == receipt
+    clock.sleep(1.9)
+    building = cloud.backend.get(receipt.vm_id)
+    assert (building.status, building.task) == (Status.BUILDING, Task.CREATING)
+    assert (building.backend_status, building.addresses) == ("BUILD", ())
+    assert not building.launched
+    clock.sleep(60)
+    vm = cloud.backend.get(receipt.vm_id)
+    assert (vm.status, vm.backend_status, vm.task) == (Status.RUNNING, "ACTIVE", None)
+    assert (vm.updated_at - vm.created_at).total_seconds() == 2
+    assert vm.ip_address == "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("verb", "word", "task"),
+    [
+        (Verb.RESTART_SOFT, "REBOOT", Task.RESTARTING),
+        (Verb.RESTART_HARD, "HARD_REBOOT", Task.RESTARTING),
+        (Verb.STOP, "ACTIVE", Task.STOPPING),
+        (Verb.PAUSE, "ACTIVE", Task.PAUSING),
+        (Verb.DELETE, "ACTIVE", Task.DELETING),
+    ],
+)
+def test_what_is_seen_under_way(
+    make: Make, clock: Clock, verb: Verb, word: str, task: Task
+) -> None:
+    cloud = make("create=0,*=1")
+    vm = cloud.boot()
+    clock.sleep(1)
+    receipt = cloud.backend.perform(vm.id, verb)
+    seen = cloud.backend.get(vm.id)
+    assert (seen.status, seen.backend_status, seen.task) == (Status.RUNNING, word, task)
+    assert seen.updated_at == clock()
+    assert cloud.backend.outcome(receipt) is Outcome.PENDING
+
+
+def test_nova_looks_at_the_state_before_the_task(make: Make) -> None:
+    cloud = make("create=0,*=1")
+    vm = cloud.boot()
+    cloud.backend.perform(vm.id, Verb.STOP)
+    with pytest.raises(TaskInProgress, match="while it is in task_state powering-off"):
+        cloud.backend.perform(vm.id, Verb.PAUSE)
+    with pytest.raises(InvalidState, match="while it is in vm_state active"):
+        cloud.backend.perform(vm.id, Verb.START)
+
+
+def test_a_delete_overtakes_what_is_under_way(make: Make, clock: Clock) -> None:
+    cloud = make("create=0,stop=5,delete=1")
+    vm = cloud.boot()
+    stop = cloud.backend.perform(vm.id, Verb.STOP)
+    first = cloud.backend.perform(vm.id, Verb.DELETE)
+    clock.sleep(0.5)
+    second = cloud.backend.perform(vm.id, Verb.DELETE)
+    assert cloud.backend.outcome(stop) is Outcome.FAILED
+    assert cloud.backend.outcome(second) is Outcome.PENDING
+    clock.sleep(0.5)
+    assert cloud.backend.outcome(first) is cloud.backend.outcome(second) is Outcome.SUCCEEDED
+    with pytest.raises(VMNotFound):
+        cloud.backend.perform(vm.id, Verb.DELETE)
+    clock.sleep(10)
+    assert not cloud.backend.vms()
+
+
+def test_the_same_operation_twice_makes_two(make: Make) -> None:
+    cloud = make()
+    first, second = cloud.create(cloud.spec()), cloud.create(cloud.spec())
+    operation = cloud.operation_id("operation")
+    assert cloud.backend.find_created(operation) == first
+    cloud.delete(first.vm_id)
+    assert cloud.backend.find_created(operation) == second
+
+
+def test_updated_at_moves_as_in_nova(make: Make, clock: Clock) -> None:
+    cloud = make()
+    vm = cloud.boot(metadata={"a": "1"})
+    update = cloud.backend.update
+    clock.sleep(1)
+    update(vm.id, Changes(metadata={"a": None}))
+    assert cloud.backend.get(vm.id).updated_at == vm.updated_at
+    update(vm.id, Changes(metadata={"a": "2"}))
+    assert cloud.backend.get(vm.id).updated_at == clock()
+    clock.sleep(1)
+    update(vm.id, Changes(name="b"))
+    assert cloud.backend.get(vm.id).updated_at == clock()
+
+
+def test_a_refused_update_changes_nothing(make: Make) -> None:
+    cloud = make()
+    vm = cloud.boot()
+    cloud.backend.update(vm.id, Changes(metadata={str(n): "" for n in range(128)}))
+    with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
+        cloud.backend.update(vm.id, Changes(name="b", metadata={"one more": ""}))
+    assert cloud.backend.get(vm.id).name == vm.name
+    assert len(cloud.backend.get(vm.id).metadata) == 128
+    with pytest.raises(QuotaExceeded):
+        cloud.create(cloud.spec(metadata={str(n): "" for n in range(129)}))
+
+
+def test_an_update_lasts_as_long_as_the_call(make: Make, clock: Clock) -> None:
+    cloud = make("update=2")
+    vm = cloud.boot()
+    begun = clock()
+    cloud.backend.update(vm.id, Changes(name="b"))
+    assert (clock() - begun).total_seconds() == 2
+
+
+def test_copies_are_handed_out(make: Make) -> None:
+    cloud = make()
+    given = {"a": "1"}
+    vm = cloud.boot(metadata=given)
+    given["a"] = "2"
+    vm.metadata["a"] = "3"  # type: ignore[index]
+    assert dict(cloud.backend.get(vm.id).metadata) == {"a": "1"}
+
+
+def test_quota(make: Make) -> None:
+    cloud = make(limits="vms=2,vcpus=3,ram_mb=1024")
+    first = cloud.boot()
+    cloud.backend.set_faults("build_failed=1")  # type: ignore[attr-defined]
+    cloud.boot()
+    message = (
+        "Quota exceeded for instances, ram: Requested 1, 512, "
+        "but already used 2, 1024 of 2, 1024 instances, ram"
+    )
+    with pytest.raises(QuotaExceeded) as caught:
+        cloud.boot()
+    assert caught.value.detail == message
+    cloud.delete(first.id)
+    cloud.boot()
+
+
+def test_addresses_are_given_back(make: Make) -> None:
+    cloud = make(limits="vms=300,vcpus=300", default_network="public")
+    vms = [cloud.boot() for _ in range(254)]
+    addresses = [vm.ip_address for vm in vms if vm.ip_address]
+    assert addresses[0] == "203.0.113.2"
+    assert addresses[-1] == "203.0.113.254"
+    assert len(set(addresses)) == len(addresses) == 253
+    assert vms[-1].status is Status.ERROR
+    assert vms[-1].fault is not None
+    assert vms[-1].fault.code == "build_failed"
+    assert "No fixed IP addresses available" in vms[-1].fault.message
+    cloud.delete(vms[7].id)
+    assert cloud.boot().ip_address == addresses[7]
+
+
+def test_the_console_tells_what_happened_but_not_what_was_secret(make: Make) -> None:
+    cloud = make()
+    data = b"#cloud-config\nssh_authorized_keys:\n- ssh-ed25519 AAAAC3 me\n- ssh-rsa AAAAB3 me\n"
+    vm = cloud.boot(user_data=data, key_name="demo")
+    log = cloud.backend.console(vm.id, None)
+    assert vm.name in log
+    assert "3 SSH keys authorized" in log
+    assert f"{len(data)} bytes of user data" in log
+    assert cloud.backend.console(vm.id, 0) == ""
+    cloud.perform(vm, Verb.STOP)
+    assert "Power-Off" in cloud.backend.console(vm.id, 1)
+    cloud.perform(vm, Verb.START)
+    cloud.perform(vm, Verb.RESTART_SOFT)
+    assert cloud.backend.console(vm.id, None).count(f"Booting {vm.name}") == 3
+    machine = cloud.backend._project.machine(vm.id)  # type: ignore[attr-defined]
+    assert "AAAA" not in cloud.backend.console(vm.id, None) + repr(machine)
+
+
+def test_one_that_failed_to_build_has_no_console(make: Make) -> None:
+    cloud = make(faults="no_capacity=1")
+    vm = cloud.boot()
+    with pytest.raises(InvalidState, match="is not ready"):
+        cloud.backend.console(vm.id, None)
+
+
+def test_what_it_remembers_is_bounded(make: Make) -> None:
+    cloud = make()
+    for _ in range(1_050):
+        vm_id = cloud.create(cloud.spec()).vm_id
+        cloud.delete(vm_id)
+    ledger = cloud.backend._project.ledger  # type: ignore[attr-defined]
+    assert len(ledger._actions) == len(ledger._deleted) == 1_000
+
+
+def test_threads_do_not_get_in_each_others_way() -> None:
+    backend = MemoryBackend(limits="vms=50,vcpus=1000,ram_mb=999999")
+    cloud = Cloud(backend, "mem", lambda _: None)
+    spec = cloud.spec()
+
+    def create(number: int) -> bool:
+        try:
+            backend.create(spec, str(number))
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(create, range(200)))
+    assert made.count(True) == len(backend.vms()) == 50
+    assert len({vm.ip_address for vm in backend.vms()}) == 50

@@ -1,0 +1,92 @@
+"""The settings of the in-memory cloud: what is understood, and what is refused."""
+
+import pytest
+
+from vmapi.backends.memory import latency
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.backends.memory.limits import Limits
+from vmapi.errors import SettingsError
+from vmapi.models.lifecycle import Verb
+from vmapi.settings import Settings
+
+BAD_NUMBERS = ["nan", "inf", "-1", "+1", "1e3", "1_0", "x", "", "٣", "0x1", "1.", "1.0.0"]
+
+
+def test_one_latency_is_for_all() -> None:
+    assert set(latency.parse("0.5").values()) == {0.5}
+    assert set(latency.parse("").values()) == {0.0}
+
+
+def test_latencies_by_verb() -> None:
+    seconds = latency.parse("create=2, stop=0.5 ,restart=3,restart_hard=4,*=0.1")
+    assert seconds[Verb.CREATE] == 2
+    assert seconds[Verb.STOP] == 0.5
+    assert seconds[Verb.RESTART_SOFT] == 3
+    assert seconds[Verb.RESTART_HARD] == 4
+    assert seconds[Verb.PAUSE] == 0.1
+    assert latency.parse("stop=1")[Verb.START] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(number for number in BAD_NUMBERS if number),
+        *(f"stop={number}" for number in BAD_NUMBERS),
+        *("3601", "reboot=1", "stop", "stop=1,stop=2", "1,stop=2", "stop=1,", "=1", "stop=1=2"),
+    ],
+)
+def test_bad_latencies(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_LATENCY .*allowed is seconds"):
+        MemoryBackend(latency=text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"unavailable={number}" for number in BAD_NUMBERS),
+        *("unavailable", "unavailable=101%", "unavailable=1.5", "unavailable=%", "fire=1"),
+        *("unavailable=1:2", "slow=1", "slow=1:", "slow=1:nan", "slow=10%:3601", "slow=:1"),
+        *("unavailable=1,unavailable=2", "unavailable=1;slow=1:1"),
+    ],
+)
+def test_bad_faults(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_FAULTS .*allowed is"):
+        MemoryBackend(faults=text)
+    with pytest.raises(SettingsError):
+        MemoryBackend().set_faults(text)
+
+
+def test_limits() -> None:
+    assert Limits.parse("") == Limits(100, 200, 409_600)
+    assert Limits.parse("ram_mb=512, vms=0") == Limits(0, 200, 512)
+
+
+@pytest.mark.parametrize(
+    "text", [*(f"vms={n}" for n in BAD_NUMBERS), "vms=1.5", "disks=1", "vms=1,vms=2", "5"]
+)
+def test_bad_limits(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_LIMITS .*allowed is"):
+        MemoryBackend(limits=text)
+
+
+def test_the_default_network() -> None:
+    private = next(one for one in MemoryBackend().networks() if one.default)
+    assert private.name == "private"
+    for chosen in ("public", *(one.id for one in MemoryBackend().networks() if not one.default)):
+        networks = MemoryBackend(default_network=chosen).networks()
+        assert {one.name: one.default for one in networks} == {"private": False, "public": True}
+    with pytest.raises(SettingsError, match="VMAPI_DEFAULT_NETWORK 'dmz': allowed is private"):
+        MemoryBackend(default_network="dmz")
+
+
+def test_from_settings() -> None:
+    settings = Settings(memory_latency="1", memory_faults="slow=1:2", memory_limits="vms=3")
+    described = MemoryBackend.from_settings(settings).describe()
+    assert described["latency"] == "1"
+    assert described["faults"] == "slow=1:2"
+    assert "3 vms" in described["limits"]
+
+
+def test_ids_are_the_same_in_every_process() -> None:
+    ids = {flavor.name: flavor.id for flavor in MemoryBackend().flavors()}
+    assert ids["m1.tiny"] == "48b77bab-8ca6-58d3-ae5e-ccf01853b9a1"

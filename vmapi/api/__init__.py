@@ -1,0 +1,1 @@
+"""HTTP: blueprints, schemas, problems. Nothing else in vmapi knows HTTP."""

@@ -1,0 +1,135 @@
+"""A blueprint whose decorators read like a table: what an endpoint takes, answers and refuses."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import flask_smorest
+from flask import request
+from marshmallow import Schema
+
+from vmapi.api.parser import Parser, read_json, refused
+from vmapi.api.problem_kinds import KINDS
+from vmapi.api.problem_schema import ProblemSchema, example
+from vmapi.api.problems import MEDIA_TYPE
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
+WITH_BODY = ("payload_too_large", "unsupported_media_type")
+CLOUD = ("backend_error", "backend_unavailable", "backend_timeout")
+CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden")
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Documents each endpoint as it is, and refuses what none of them takes."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(name, __name__, description=description)
+        self._prepare_doc_cbks = [
+            self._prepare_arguments_doc,
+            self._prepare_response_doc,
+            self._prepare_problems_doc,
+        ]
+
+    def get(self, rule: str) -> Callable[[View], View]:
+        """Register a read."""
+        return cast(Callable[[View], View], self.route(rule, methods=["GET"]))
+
+    def post(self, rule: str) -> Callable[[View], View]:
+        """Register a creation or an action."""
+        return cast(Callable[[View], View], self.route(rule, methods=["POST"]))
+
+    def patch(self, rule: str) -> Callable[[View], View]:
+        """Register a change of fields."""
+        return cast(Callable[[View], View], self.route(rule, methods=["PATCH"]))
+
+    def delete(self, rule: str) -> Callable[[View], View]:
+        """Register a removal."""
+        return cast(Callable[[View], View], self.route(rule, methods=["DELETE"]))
+
+    def takes(self, schema: Schema, location: str = "json", **doc: Any) -> Callable[[View], View]:
+        """Name what an endpoint takes; what is loaded is passed to the view."""
+
+        def decorator(view: View) -> View:
+            wrapped = self.arguments(schema, location=location, **doc)(view)
+            # the problems are documented by their own decorator
+            wrapped._apidoc["arguments"].pop("responses")
+            return cast(View, wrapped)
+
+        return decorator
+
+    def answers(
+        self, status: int, schema: Schema | None = None, **doc: Any
+    ) -> Callable[[View], View]:
+        """Name what an endpoint answers with."""
+        return cast(Callable[[View], View], self.response(status, schema, **doc))
+
+    def also_answers(self, status: int, schema: Schema, **doc: Any) -> Callable[[View], View]:
+        """Name another answer that is no problem."""
+        decorator = self.alt_response(status, schema=schema, success=True, **doc)
+        return cast(Callable[[View], View], decorator)
+
+    def refuses(self, *codes: str) -> Callable[[View], View]:
+        """Name the problems that an endpoint may answer with, beside those that any may."""
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs)
+
+            doc = {**getattr(view, "_apidoc", {}), "problems": codes}
+            setattr(wrapper, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+            return cast(View, wrapper)
+
+        return decorator
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
+    ) -> None:
+        """Register a view that refuses a query or a body it does not take."""
+        doc = view_func._apidoc
+        doc["operation_id"] = view_func.__name__
+        taken = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
+        super().add_url_rule(
+            rule, endpoint, _strict(view_func, taken), strict_slashes=False, **options
+        )
+
+    def _prepare_problems_doc(
+        self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
+    ) -> dict[str, Any]:
+        doc["operationId"] = doc_info["operation_id"]
+        responses = doc.setdefault("responses", {})
+        responses.pop("default", None)
+        codes = [*EVERYWHERE, *doc_info.get("problems", ())]
+        if method != "get":
+            codes += WITH_BODY
+        for status in sorted({KINDS[code].status for code in codes}):
+            found = [code for code in KINDS if code in codes]
+            found = [code for code in found if KINDS[code].status == status]
+            responses[str(status)] = _problem_doc(found)
+        return doc
+
+
+def _problem_doc(codes: list[str]) -> dict[str, Any]:
+    titles = (f"`{code}`: {KINDS[code].title}." for code in codes)
+    examples = {code: {"value": example(code)} for code in codes}
+    content = {"schema": ProblemSchema(), "examples": examples}
+    return {"description": " ".join(titles), "content": {MEDIA_TYPE: content}}
+
+
+def _strict(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if "query" not in taken and request.args:
+            raise refused({name: ["Unknown field."] for name in request.args})
+        if "json" not in taken and request.method != "GET" and (body := request.get_data()):
+            sent = read_json(request, body)
+            if sent != {}:
+                names = sent if isinstance(sent, dict) else {"": None}
+                raise refused({name: ["This takes no body."] for name in names})
+        return view(*args, **kwargs)
+
+    return wrapper

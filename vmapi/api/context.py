@@ -1,0 +1,98 @@
+"""What a request carries through its handlers: its id, its caller, the services; its log line."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import structlog
+from flask import Flask, Response, current_app, g, request
+
+from vmapi.backends.base import Backend
+from vmapi.models.operation import Caller
+from vmapi.services.catalog import Catalog
+from vmapi.services.operations import Operations
+from vmapi.services.vms import VMs
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+access = structlog.get_logger("vmapi.access")
+
+
+class Stoppable(Protocol):
+    """What runs beside the requests."""
+
+    def stop(self) -> None:
+        """Stop running."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers call, made by the composition root."""
+
+    base_path: str
+    version: str
+    backend: Backend
+    catalog: Catalog
+    vms: VMs
+    operations: Operations
+    engine: Stoppable
+
+
+def services() -> Services:
+    """Return the services of the app that this request came to."""
+    return cast(Services, current_app.extensions["vmapi"])
+
+
+def request_id() -> str:
+    """Return this request's id."""
+    return cast(str, g.request_id)
+
+
+def caller() -> Caller:
+    """Return who is asking."""
+    return Caller(user="anonymous", request_id=request_id())
+
+
+def about(vm_id: str | None) -> None:
+    """Name the VM that this request's line in the log is about, where the URL does not."""
+    g.vm_id = vm_id
+
+
+def vm_url(vm_id: str) -> str:
+    """Return the path of a VM."""
+    return f"{services().base_path}/vms/{vm_id}"
+
+
+def operation_url(operation_id: str) -> str:
+    """Return the path of an operation."""
+    return f"{services().base_path}/operations/{operation_id}"
+
+
+def init_app(app: Flask) -> None:
+    """Give each request its id and its line in the log."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    g.begun = time.perf_counter()
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if SANE_REQUEST_ID.fullmatch(sent) else f"req-{uuid.uuid4()}"
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, user=caller().user)
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-ID"] = request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    access.info(
+        "request",
+        endpoint=f"{request.method} {request.path}",
+        vm_id=g.get("vm_id") or (request.view_args or {}).get("vm_id"),
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.begun) * 1000, 3),
+    )
+    return response

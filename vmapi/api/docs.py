@@ -1,0 +1,78 @@
+"""/docs, /openapi.json and /problems: what there is to read. All of it is served from here."""
+
+from pathlib import Path
+
+import orjson
+from flask import Flask, Response, send_from_directory
+from marshmallow import Schema, fields
+
+from vmapi.api import render
+from vmapi.api.blueprint import Blueprint
+from vmapi.api.openapi import Api
+from vmapi.api.problem_kinds import KINDS
+from vmapi.errors import NotFound
+
+STATIC = Path(__file__).parent / "static"
+ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "init.js", "favicon-32x32.png")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+problems = Blueprint("problems", "What each problem means and what to do about it")
+
+
+class ProblemPageSchema(Schema):
+    """What a problem means."""
+
+    code = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    advice = fields.String(required=True, metadata={"description": "What to do about it."})
+
+
+@problems.get("/problems/<code>")
+@problems.answers(
+    200,
+    ProblemPageSchema(),
+    example={
+        "code": "vm_locked",
+        "title": KINDS["vm_locked"].title,
+        "status": 409,
+        "advice": KINDS["vm_locked"].advice,
+    },
+)
+@problems.refuses("not_found")
+def get_problem(code: str) -> Response:
+    """Explain a problem"""
+    kind = KINDS.get(code)
+    if kind is None:
+        raise NotFound(f"There is no problem {code}; there are {', '.join(KINDS)}.")
+    body = {"code": code, "title": kind.title, "status": kind.status, "advice": kind.advice}
+    return render.answer(body)
+
+
+def init_app(app: Flask, api: Api) -> None:
+    """Serve the pages. The document is rendered once, when all blueprints are registered."""
+    document = orjson.dumps(api.document())
+
+    def openapi() -> Response:
+        return Response(document, mimetype="application/json")
+
+    def page() -> Response:
+        return _secured(send_from_directory(STATIC, "docs.html"))
+
+    def asset(name: str) -> Response:
+        if name not in ASSETS:
+            raise NotFound(f"There is nothing at /docs/assets/{name}.")
+        return _secured(send_from_directory(STATIC / "swagger-ui", name, max_age=3600))
+
+    app.add_url_rule("/openapi.json", view_func=openapi)
+    app.add_url_rule("/docs", view_func=page, strict_slashes=False)
+    app.add_url_rule("/docs/assets/<name>", view_func=asset)
+
+
+def _secured(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response

@@ -1,0 +1,77 @@
+"""/operations: what was asked for, and how it went."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields, post_load, validate
+
+from vmapi.api import examples, render
+from vmapi.api.blueprint import Blueprint
+from vmapi.api.context import services
+from vmapi.api.fields import Text
+from vmapi.api.problem_schema import ProblemSchema
+from vmapi.api.vm_schemas import PagingSchema
+from vmapi.models.lifecycle import Action
+from vmapi.models.operation import OperationStatus
+from vmapi.models.page import Paging
+from vmapi.services.operations import OperationQuery
+
+blp = Blueprint("operations", "What was asked for, and how it went")
+
+
+class OperationSchema(Schema):
+    """One change: who asked, how far it is, why it failed."""
+
+    id = fields.UUID(required=True)
+    action = fields.Enum(Action, by_value=True, required=True)
+    vm_id = fields.UUID(
+        required=True, allow_none=True, metadata={"description": "null until a create has one"}
+    )
+    status = fields.Enum(OperationStatus, by_value=True, required=True)
+    error = fields.Nested(ProblemSchema, required=True, allow_none=True)
+    requested_by = fields.String(required=True)
+    request_id = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    started_at = fields.AwareDateTime(required=True, allow_none=True)
+    finished_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class OperationListSchema(Schema):
+    """A page of operations, the newest first."""
+
+    items = fields.List(fields.Nested(OperationSchema), required=True)
+    total = fields.Integer(required=True)
+    page = fields.Integer(required=True)
+    page_size = fields.Integer(required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+class OperationQuerySchema(PagingSchema):
+    """Which operations."""
+
+    vm_id = Text(validate=validate.Length(1, 36))
+    action = fields.Enum(Action, by_value=True)
+    status = fields.Enum(OperationStatus, by_value=True)
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> tuple[OperationQuery, Paging]:
+        paging = self.paging(data)
+        return OperationQuery(**data), paging
+
+
+@blp.get("/operations")
+@blp.takes(OperationQuerySchema(), location="query")
+@blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST)
+@blp.refuses()
+def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
+    """List operations"""
+    page = services().operations.list(*query)
+    return render.page(page, [render.operation(found) for found in page.items])
+
+
+@blp.get("/operations/<operation_id>")
+@blp.answers(200, OperationSchema(), example=examples.OPERATION)
+@blp.refuses("operation_not_found")
+def get_operation(operation_id: str) -> Response:
+    """Show an operation"""
+    return render.answer(render.operation(services().operations.get(operation_id)))

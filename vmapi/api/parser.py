@@ -1,0 +1,95 @@
+"""Reading what clients send, strictly: nothing is ignored, nothing is guessed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from flask import Request
+from marshmallow import RAISE, Schema, ValidationError, fields
+from webargs.flaskparser import FlaskParser
+
+from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
+
+MAX_ERRORS = 20
+MAX_POINTER = 300
+
+
+class Parser(FlaskParser):
+    """Refuses other media types, duplicate keys and parameters, and fields that are not known."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"json": RAISE, "query": RAISE}  # noqa: RUF012
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """Return the body; one that is not sent counts as empty where it may be left out."""
+        body = req.get_data()
+        if body:
+            return read_json(req, body)
+        if any(field.required for field in schema.fields.values()):
+            raise MalformedRequest("The body is empty; a JSON object is wanted.")
+        return {}
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """Return the parameters of the query."""
+        for name, values in req.args.lists():
+            field = schema.fields.get(name)
+            if len(values) > 1 and field is not None and not isinstance(field, fields.List):
+                raise refused({name: ["Given more than once."]})
+        return super().load_querystring(req, schema)
+
+    def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise ValidationFailed with a pointer to each place."""
+        # the outer level names the location: json, query
+        messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
+        merged: dict[str, Any] = {}
+        for found in messages.values():
+            merged |= found if isinstance(found, dict) else {"": found}
+        raise refused(merged) from None
+
+
+def read_json(req: Request, body: bytes) -> Any:
+    """Parse a body. Raises UnsupportedMediaType, MalformedRequest."""
+    patch = req.method == "PATCH" and req.mimetype == "application/merge-patch+json"
+    if req.mimetype != "application/json" and not patch:
+        sent = req.mimetype[:100] or "no Content-Type"
+        raise UnsupportedMediaType(f"Send Content-Type: application/json; this came as {sent}.")
+    try:
+        parsed = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_json
+        )
+        # \ud800 is well-formed JSON, but no text
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise MalformedRequest("The body is not UTF-8.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deeply.") from None
+    except ValueError as error:
+        raise MalformedRequest(f"The body is not JSON: {str(error)[:200]}.") from None
+    return parsed
+
+
+def refused(messages: Mapping[Any, Any]) -> ValidationFailed:
+    """Make the error from marshmallow's tree of messages."""
+    listed = list(_pointers("", messages))[:MAX_ERRORS]
+    first, message = listed[0]
+    return ValidationFailed(f"{first or 'The request'}: {message}", *listed)
+
+
+def _pointers(base: str, messages: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(messages, Mapping):
+        for key, below in messages.items():
+            here = str(key).replace("~", "~0").replace("/", "~1")
+            yield from _pointers(base if key in ("", "_schema") else f"{base}/{here}", below)
+    else:
+        for message in messages:
+            yield base[:MAX_POINTER], str(message)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen = dict(pairs)
+    if len(seen) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return seen
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")

@@ -1,0 +1,131 @@
+"""Turning what the services return into JSON, in the shapes of the schemas."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from flask import Response, request
+from marshmallow import Schema
+from werkzeug.datastructures import MultiDict
+
+from vmapi import errors
+from vmapi.api import problems
+from vmapi.api.context import about, operation_url, vm_url
+from vmapi.models.operation import Operation
+from vmapi.models.page import Page
+from vmapi.models.vm import VM
+from vmapi.services.vms import Change
+
+POLL_AFTER = "1"
+"""Seconds after which a change that is under way is worth another look."""
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(body), status, headers, mimetype="application/json")
+
+
+def vm(shown: VM) -> dict[str, Any]:
+    """Return a VM as the API shows it."""
+    return {
+        "id": shown.id,
+        "name": shown.name,
+        "flavor": shown.flavor,
+        "image": shown.image,
+        "status": shown.status,
+        "task": shown.task,
+        "allowed_actions": shown.allowed_actions,
+        "ip_address": shown.ip_address,
+        "addresses": [asdict(address) for address in shown.addresses],
+        "metadata": dict(shown.metadata),
+        "key_name": shown.key_name,
+        "security_groups": shown.security_groups,
+        "locked": shown.locked,
+        "fault": asdict(shown.fault) if shown.fault else None,
+        "backend_status": shown.backend_status,
+        "created_at": timestamp(shown.created_at),
+        "updated_at": timestamp(shown.updated_at),
+    }
+
+
+def status(shown: VM) -> dict[str, Any]:
+    """Return the little of a VM that is worth polling."""
+    return {
+        "vm_id": shown.id,
+        "status": shown.status,
+        "task": shown.task,
+        "updated_at": timestamp(shown.updated_at),
+    }
+
+
+def operation(found: Operation) -> dict[str, Any]:
+    """Return an operation as the API shows it."""
+    failure = found.error
+    error = None
+    if failure is not None:
+        cls = errors.by_code(failure.code)
+        error = problems.document(cls(failure.detail, **failure.extra))
+    return {
+        "id": found.id,
+        "action": found.action,
+        "vm_id": found.vm_id,
+        "status": found.status,
+        "error": error,
+        "requested_by": found.requested_by,
+        "request_id": found.request_id,
+        "created_at": timestamp(found.created_at),
+        "started_at": found.started_at and timestamp(found.started_at),
+        "finished_at": found.finished_at and timestamp(found.finished_at),
+    }
+
+
+def page(found: Page[Any], items: list[dict[str, Any]]) -> Response:
+    """Answer with a page of a list, and where it goes on (RFC 8288)."""
+    body = {
+        "items": items,
+        "total": found.total,
+        "page": found.paging.page,
+        "page_size": found.paging.page_size,
+        "next": None,
+    }
+    headers = {}
+    if found.has_next:
+        body["next"] = _page_url(found.paging.page + 1)
+        headers["Link"] = f'<{body["next"]}>; rel="next"'
+    return answer(body, headers=headers)
+
+
+def items(schema: type[Schema], found: Sequence[object]) -> Response:
+    """Answer with a list that has no pages."""
+    return answer({"items": schema(many=True).dump(found)})
+
+
+def change(made: Change) -> Response:
+    """Answer a change: settled with the VM as it is, or 202 while it is under way."""
+    headers = {"Operation-Location": operation_url(made.operation.id)}
+    created = made.operation.action == "create"
+    about(made.operation.vm_id)
+    if made.vm is None:
+        gone = Response(status=204, headers=headers)
+        del gone.headers["Content-Type"]
+        return gone
+    if created:
+        headers["Location"] = vm_url(made.vm.id)
+    if not made.operation.finished:
+        return answer(vm(made.vm), 202, headers | {"Retry-After": POLL_AFTER})
+    return answer(vm(made.vm), 201 if created else 200, headers)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time of UTC as RFC 3339 with a Z."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _page_url(number: int) -> str:
+    query = MultiDict(request.args)
+    query["page"] = str(number)
+    pairs = list(query.items(multi=True))
+    return f"{request.path}?{urlencode(pairs)}"

@@ -1,0 +1,174 @@
+"""/vms: VMs and their life."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response
+
+from vmapi.api import examples, render
+from vmapi.api.blueprint import CHANGE, CLOUD, Blueprint, View
+from vmapi.api.context import caller, services
+from vmapi.api.vm_schemas import (
+    ConsoleQuerySchema,
+    ConsoleSchema,
+    CreateVMSchema,
+    RestartSchema,
+    UpdateVMSchema,
+    VMListSchema,
+    VMQuerySchema,
+    VMSchema,
+    VMStatusSchema,
+)
+from vmapi.models.lifecycle import Action
+from vmapi.models.page import Paging, VMQuery
+from vmapi.models.vm import Changes, CreateRequest
+
+blp = Blueprint("vms", "Virtual machines and their life")
+
+OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+LOCATION = {"Location": {"schema": {"type": "string"}}}
+LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
+
+
+def changes(settled: int, **headers: Any) -> Callable[[View], View]:
+    """Document a change that is answered with the VM: settled, or still under way."""
+    head = {**OPERATION_LOCATION, **headers}
+    done = blp.answers(
+        settled, VMSchema(), example=examples.VM, headers=head, description="Settled"
+    )
+    under_way = blp.also_answers(
+        202,
+        VMSchema(),
+        example=examples.BUSY,
+        headers={**head, **RETRY_AFTER},
+        description="Still under way",
+    )
+
+    def decorator(view: View) -> View:
+        return done(under_way(view))
+
+    return decorator
+
+
+@blp.post("/vms")
+@blp.takes(CreateVMSchema(), example=examples.CREATE)
+@changes(201, **LOCATION)
+@blp.refuses(
+    *("name_taken", "forbidden", "quota_exceeded", "flavor_not_found", "image_not_found"),
+    *("image_ambiguous", "network_not_found", "network_ambiguous", "key_not_found"),
+    *("security_group_not_found", *CLOUD),
+)
+def create_vm(wanted: CreateRequest) -> Response:
+    """Create a VM
+
+    It is built, and stopped again unless `start` is true.
+    """
+    return render.change(services().vms.create(wanted, caller()))
+
+
+@blp.get("/vms")
+@blp.takes(VMQuerySchema(), location="query")
+@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers=LINK)
+@blp.refuses(*CLOUD)
+def list_vms(query: tuple[VMQuery, Paging]) -> Response:
+    """List VMs"""
+    page = services().vms.list(*query)
+    return render.page(page, [render.vm(vm) for vm in page.items])
+
+
+@blp.get("/vms/<vm_id>")
+@blp.answers(200, VMSchema(), example=examples.VM)
+@blp.refuses("vm_not_found", *CLOUD)
+def get_vm(vm_id: str) -> Response:
+    """Show a VM"""
+    return render.answer(render.vm(services().vms.get(vm_id)))
+
+
+@blp.patch("/vms/<vm_id>")
+@blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
+@changes(200)
+@blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
+def update_vm(changed: Changes, vm_id: str) -> Response:
+    """Change a VM's name or metadata
+
+    A JSON merge patch (RFC 7396): a key of `metadata` set to null is removed.
+    """
+    return render.change(services().vms.update(vm_id, changed, caller()))
+
+
+@blp.delete("/vms/<vm_id>")
+@blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
+@blp.also_answers(
+    202,
+    VMSchema(),
+    example=examples.BUSY | {"task": "deleting"},
+    headers={**OPERATION_LOCATION, **RETRY_AFTER},
+    description="Still under way",
+)
+@blp.refuses(*CHANGE, *CLOUD)
+def delete_vm(vm_id: str) -> Response:
+    """Delete a VM
+
+    Allowed in every state, also while something else is under way, which it ends.
+    """
+    return render.change(services().vms.act(vm_id, Action.DELETE, caller()))
+
+
+@blp.get("/vms/<vm_id>/status")
+@blp.answers(200, VMStatusSchema(), example=examples.STATUS)
+@blp.refuses("vm_not_found", *CLOUD)
+def get_vm_status(vm_id: str) -> Response:
+    """Show a VM's status: the cheap one to poll"""
+    return render.answer(render.status(services().vms.get(vm_id)))
+
+
+@blp.get("/vms/<vm_id>/console")
+@blp.takes(ConsoleQuerySchema(), location="query")
+@blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
+@blp.refuses("vm_not_found", "invalid_state", *CLOUD)
+def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
+    """Show what a VM printed while booting"""
+    return render.answer({"output": services().vms.console(vm_id, query.get("lines"))})
+
+
+@blp.post("/vms/<vm_id>/start")
+@changes(200)
+@blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
+def start_vm(vm_id: str) -> Response:
+    """Start a STOPPED VM"""
+    return render.change(services().vms.act(vm_id, Action.START, caller()))
+
+
+@blp.post("/vms/<vm_id>/stop")
+@changes(200)
+@blp.refuses(*CHANGE, *CLOUD)
+def stop_vm(vm_id: str) -> Response:
+    """Stop a RUNNING or PAUSED VM"""
+    return render.change(services().vms.act(vm_id, Action.STOP, caller()))
+
+
+@blp.post("/vms/<vm_id>/restart")
+@blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
+@changes(200)
+@blp.refuses(*CHANGE, *CLOUD)
+def restart_vm(how: dict[str, str], vm_id: str) -> Response:
+    """Restart a RUNNING VM, or one in ERROR that ever ran"""
+    hard = {"soft": False, "hard": True}.get(how.get("type", ""))
+    return render.change(services().vms.act(vm_id, Action.RESTART, caller(), hard=hard))
+
+
+@blp.post("/vms/<vm_id>/pause")
+@changes(200)
+@blp.refuses(*CHANGE, *CLOUD)
+def pause_vm(vm_id: str) -> Response:
+    """Pause a RUNNING VM"""
+    return render.change(services().vms.act(vm_id, Action.PAUSE, caller()))
+
+
+@blp.post("/vms/<vm_id>/resume")
+@changes(200)
+@blp.refuses(*CHANGE, *CLOUD)
+def resume_vm(vm_id: str) -> Response:
+    """Resume a PAUSED VM"""
+    return render.change(services().vms.act(vm_id, Action.RESUME, caller()))

@@ -1,0 +1,94 @@
+"""The composition root: the one file that knows every layer."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from vmapi import cli
+from vmapi.api import catalog, context, docs, health, operations, problems, vms
+from vmapi.api.openapi import Api
+from vmapi.backends import registry
+from vmapi.backends.base import Backend
+from vmapi.engine.thread import EngineThread
+from vmapi.errors import SettingsError, VmapiError
+from vmapi.services.catalog import Catalog
+from vmapi.services.controller import Controller
+from vmapi.services.operations import Operations
+from vmapi.services.vms import VMs
+from vmapi.settings import Settings
+from vmapi.store.operations import OperationStore
+from vmapi.telemetry import logging
+
+MAX_BODY = 1024 * 1024
+"""Bytes: twice what the largest VM that may be asked for takes in JSON."""
+
+log = structlog.get_logger("vmapi")
+
+
+def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:
+    """Make the app. Nothing is connected or started before the first request.
+
+    Raises SettingsError.
+    """
+    settings = settings or Settings.load()
+    logging.configure(settings.log_level)
+    backend = backend or registry.load(settings)
+    _check_processes(settings, backend)
+    app = Flask("vmapi", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["SETTINGS"] = settings
+    app.config["DRAINING"] = threading.Event()
+    app.extensions["vmapi"] = wire(settings, backend)
+    context.init_app(app)
+    app.register_error_handler(VmapiError, problems.response)
+    app.register_error_handler(HTTPException, problems.from_http)
+    app.register_error_handler(Exception, problems.from_crash)
+    base = f"/api/{settings.api_version}"
+    api = Api(app)
+    for blueprint in (vms.blp, operations.blp, catalog.blp, health.health):
+        api.register_blueprint(blueprint, url_prefix=base)
+    for blueprint in (health.probes, docs.problems):
+        api.register_blueprint(blueprint)
+    docs.init_app(app, api)
+    cli.init_app(app)
+    return app
+
+
+def wire(
+    settings: Settings, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> context.Services:
+    """Put the layers together."""
+    store = OperationStore(clock)
+    engine = EngineThread(time.monotonic)
+    controller = Controller(backend, store, clock, settings.backend_timeout)
+    work = Operations(store, controller, engine.wake)
+    engine.serve(work)
+    shelf = Catalog(backend)
+    return context.Services(
+        base_path=f"/api/{settings.api_version}",
+        version=settings.api_version,
+        backend=backend,
+        catalog=shelf,
+        vms=VMs(backend, shelf, store, work, clock),
+        operations=work,
+        engine=engine,
+    )
+
+
+def _check_processes(settings: Settings, backend: Backend) -> None:
+    if not backend.single_process:
+        return
+    if settings.worker_count > 1:
+        raise SettingsError(
+            f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
+            "memory of one process; set VMAPI_WORKERS=1, or VMAPI_BACKEND=openstack"
+        )
+    log.warning(
+        f"the {settings.backend} cloud is for development: its VMs are not real, "
+        "and gone when this process ends"
+    )

@@ -1,0 +1,1 @@
+"""Drivers: one interface, `base.Backend`, and the clouds behind it."""

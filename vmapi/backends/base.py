@@ -1,0 +1,130 @@
+"""The contract between vmapi and a cloud.
+
+A driver turns one verb into one call, the right one for the cloud's raw state, and never repeats a
+change by itself: the service decides whether to look, to wait or to give up. The request id in
+structlog's context (`request_id`) goes along to a cloud that takes one.
+
+Any method may raise `BackendUnavailable` (nothing was sent), `BackendTimeout` (the outcome is not
+known) and `BackendError` (the cloud answered, but not with an answer). The docstrings list the rest.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import ClassVar, Self
+
+from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.lifecycle import Verb
+from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The cloud has taken a change on; by `request_id` its outcome is found."""
+
+    vm_id: str
+    request_id: str
+
+
+class Outcome(Enum):
+    """What has become of a change that the cloud has taken on."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Backend(ABC):
+    """One cloud, seen as one project of it. Safe to use from several threads."""
+
+    single_process: ClassVar[bool] = False
+    """Whether what it holds lives in one process's memory."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make the driver without asking the cloud. Raises SettingsError."""
+
+    def close(self) -> None:
+        """Let go of connections. The backend is not used afterwards."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, str]:
+        """Return what an operator should know of it, without asking the cloud and without secrets."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return when the cloud answers a cheap, authenticated call.
+
+        Raises Forbidden when the credentials are refused.
+        """
+
+    @abstractmethod
+    def flavors(self, *, fresh: bool = False) -> Sequence[Flavor]:
+        """List the flavors; `fresh` passes over what was remembered."""
+
+    @abstractmethod
+    def images(self, *, fresh: bool = False) -> Sequence[Image]:
+        """List the images; `fresh` passes over what was remembered."""
+
+    @abstractmethod
+    def networks(self, *, fresh: bool = False) -> Sequence[Network]:
+        """List the networks; `fresh` passes over what was remembered."""
+
+    @abstractmethod
+    def get(self, vm_id: str) -> VM:
+        """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted."""
+
+    @abstractmethod
+    def vms(self, *, name: str | None = None) -> Sequence[VM]:
+        """Return every live VM, or those of exactly one name. Complete, or an error."""
+
+    @abstractmethod
+    def console(self, vm_id: str, lines: int | None) -> str:
+        """Return the last lines, or all, of what the VM printed while booting.
+
+        Raises VMNotFound, InvalidState.
+        """
+
+    @abstractmethod
+    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+        """Have a VM built and started, marked so that `find_created` finds it.
+
+        Raises FlavorNotFound, ImageNotFound, NetworkNotFound, NetworkAmbiguous, KeyNotFound,
+        SecurityGroupNotFound, QuotaExceeded, Forbidden, ValidationFailed.
+        """
+
+    @abstractmethod
+    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+        """Carry one verb out, other than create and update.
+
+        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden.
+        """
+
+    @abstractmethod
+    def update(self, vm_id: str, changes: Changes) -> None:
+        """Change name and metadata; done when it returns, and may be called again.
+
+        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden.
+        """
+
+    @abstractmethod
+    def outcome(self, receipt: Receipt) -> Outcome:
+        """Tell what has become of a change other than a create.
+
+        A create is judged by the VM's status, task and fault. Raises VMNotFound.
+        """
+
+    @abstractmethod
+    def find_created(self, operation_id: str) -> Receipt | None:
+        """Find the VM that a create of unknown outcome has made, also one not yet scheduled."""
+
+    @abstractmethod
+    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+        """Find what a `perform` of unknown outcome, begun at `since`, has set going.
+
+        Raises VMNotFound.
+        """

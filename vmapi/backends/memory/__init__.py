@@ -1,0 +1,1 @@
+"""The in-memory cloud: behaves as Nova does, needs nothing, forgets everything."""

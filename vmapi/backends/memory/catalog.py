@@ -1,0 +1,65 @@
+"""What this cloud offers; the ids are the same in every process."""
+
+from base64 import b64encode
+from collections.abc import Container, Mapping
+from types import MappingProxyType
+from uuid import NAMESPACE_URL, uuid5
+
+from vmapi.errors import (
+    FlavorNotFound,
+    ImageNotFound,
+    KeyNotFound,
+    NetworkNotFound,
+    SecurityGroupNotFound,
+    ValidationFailed,
+)
+from vmapi.models.catalog import Flavor, Image
+from vmapi.models.vm import CreateSpec
+
+MAX_USER_DATA = 65_535
+"""In characters of base64, as Nova counts: 49,149 bytes."""
+
+
+def stable_id(name: str) -> str:
+    """Return the id of what has this name."""
+    return str(uuid5(NAMESPACE_URL, f"vmapi:memory:{name}"))
+
+
+_SIZES = (
+    ("m1.tiny", 1, 512, 1),
+    ("m1.small", 1, 2048, 2),
+    ("m1.medium", 2, 4096, 4),
+    ("m1.large", 4, 8192, 8),
+    ("m1.xlarge", 8, 16384, 16),
+)
+_SYSTEMS = ("ubuntu-22.04", "ubuntu-24.04", "debian-12", "cirros")
+
+FLAVORS: Mapping[str, Flavor] = MappingProxyType(
+    {stable_id(size[0]): Flavor(stable_id(size[0]), *size) for size in _SIZES}
+)
+IMAGES: Mapping[str, Image] = MappingProxyType(
+    {stable_id(name): Image(stable_id(name), name, "active", 1, 256) for name in _SYSTEMS}
+)
+KEYS = frozenset({"demo"})
+SECURITY_GROUPS = frozenset({"default", "web"})
+
+
+def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
+    """Refuse, in Nova's words, what names something that is not here.
+
+    Raises FlavorNotFound, ImageNotFound, NetworkNotFound, KeyNotFound, SecurityGroupNotFound,
+    ValidationFailed.
+    """
+    if len(b64encode(spec.user_data or b"")) > MAX_USER_DATA:
+        raise ValidationFailed("The user data is too long.", ("/user_data", "is too long"))
+    if spec.image_id not in IMAGES:
+        raise ImageNotFound("Can not find requested image")
+    if spec.flavor_id not in FLAVORS:
+        raise FlavorNotFound(f"Flavor {spec.flavor_id} could not be found.")
+    if spec.key_name is not None and spec.key_name not in KEYS:
+        raise KeyNotFound("Invalid key_name provided.")
+    for group in spec.security_groups:
+        if group not in SECURITY_GROUPS:
+            raise SecurityGroupNotFound(f"Unable to find security_group with name or id '{group}'")
+    if spec.network_id is not None and spec.network_id not in networks:
+        raise NetworkNotFound(f"Network {spec.network_id} could not be found.")

@@ -1,0 +1,1 @@
+"""What carries unfinished operations on when no request does."""

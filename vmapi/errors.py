@@ -1,0 +1,268 @@
+"""Every error of the domain, each with a stable code that is never renamed or reused.
+
+::
+
+    VmapiError
+    ├── RequestError
+    │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
+    │   └── PayloadTooLarge, UnsupportedMediaType
+    ├── Missing
+    │   ├── VMNotFound, OperationNotFound
+    │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
+    │   └── KeyNotFound, SecurityGroupNotFound
+    ├── Ambiguous
+    │   └── ImageAmbiguous, NetworkAmbiguous
+    ├── Conflict
+    │   └── InvalidState, TaskInProgress, VMLocked, NameTaken
+    ├── Forbidden
+    │   └── QuotaExceeded
+    ├── BackendFailure
+    │   ├── BackendError, BackendUnavailable, BackendTimeout
+    │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
+    ├── InternalError
+    └── SettingsError
+
+HTTP numbers, titles and explanations are in `vmapi.api.problems`.
+"""
+
+from typing import ClassVar
+
+
+class VmapiError(Exception):
+    """The root. `detail` is for the client; `extra` holds members that its problem also shows.
+
+    `pointer` names the place in the request's body that such an error is about (RFC 6901).
+    """
+
+    code: ClassVar[str]
+    pointer: ClassVar[str | None] = None
+
+    def __init__(self, detail: str, **extra: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extra = extra
+
+
+class RequestError(VmapiError):
+    """The request itself is at fault."""
+
+
+class MalformedRequest(RequestError):
+    """A body that does not parse, or a header that is malformed."""
+
+    code = "malformed_request"
+
+
+class ValidationFailed(RequestError):
+    """Well-formed, but not what the contract allows; `errors` names each place (RFC 6901)."""
+
+    code = "validation_error"
+
+    def __init__(self, detail: str, *errors: tuple[str, str], **extra: object) -> None:
+        listed = [{"pointer": pointer, "message": message} for pointer, message in errors]
+        super().__init__(detail, **{"errors": listed, **extra})
+
+
+class NotFound(RequestError):
+    """No such URL."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The URL exists, the method does not."""
+
+    code = "method_not_allowed"
+
+
+class PayloadTooLarge(RequestError):
+    """A body over the limit."""
+
+    code = "payload_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """A body of another type than the endpoint takes."""
+
+    code = "unsupported_media_type"
+
+
+class Missing(VmapiError):
+    """Something that the request names does not exist."""
+
+
+class VMNotFound(Missing):
+    """No VM has this id."""
+
+    code = "vm_not_found"
+
+
+class OperationNotFound(Missing):
+    """No operation has this id."""
+
+    code = "operation_not_found"
+
+
+class FlavorNotFound(Missing):
+    """The cloud has no such flavor."""
+
+    code = "flavor_not_found"
+    pointer = "/flavor"
+
+
+class ImageNotFound(Missing):
+    """The cloud has no such image, or it is not active."""
+
+    code = "image_not_found"
+    pointer = "/image"
+
+
+class NetworkNotFound(Missing):
+    """The cloud has no such network."""
+
+    code = "network_not_found"
+    pointer = "/network"
+
+
+class KeyNotFound(Missing):
+    """The cloud has no such key pair."""
+
+    code = "key_not_found"
+    pointer = "/key_name"
+
+
+class SecurityGroupNotFound(Missing):
+    """The cloud has no such security group."""
+
+    code = "security_group_not_found"
+    pointer = "/security_groups"
+
+
+class Ambiguous(VmapiError):
+    """A name that fits several things: the id is wanted."""
+
+
+class ImageAmbiguous(Ambiguous):
+    """Several images have this name."""
+
+    code = "image_ambiguous"
+    pointer = "/image"
+
+
+class NetworkAmbiguous(Ambiguous):
+    """Several networks have this name, or none was named and there are several."""
+
+    code = "network_ambiguous"
+    pointer = "/network"
+
+
+class Conflict(VmapiError):
+    """What is asked for does not go with how things stand."""
+
+
+class InvalidState(Conflict):
+    """The VM's state does not allow this."""
+
+    code = "invalid_state"
+
+
+class TaskInProgress(Conflict):
+    """Something else is under way with the VM."""
+
+    code = "task_in_progress"
+
+
+class VMLocked(Conflict):
+    """The VM is locked in the cloud."""
+
+    code = "vm_locked"
+
+
+class NameTaken(Conflict):
+    """Another live VM has this name."""
+
+    code = "name_taken"
+
+
+class Forbidden(VmapiError):
+    """The cloud's policy does not permit this."""
+
+    code = "forbidden"
+
+
+class QuotaExceeded(Forbidden):
+    """The cloud's quota is used up."""
+
+    code = "quota_exceeded"
+
+
+class BackendFailure(VmapiError):
+    """The cloud failed, at once or later."""
+
+
+class BackendError(BackendFailure):
+    """The cloud answered with an error of its own, or with something that is no answer."""
+
+    code = "backend_error"
+
+
+class BackendUnavailable(BackendFailure):
+    """The cloud cannot be reached. Nothing was sent; `retry_after` is in seconds."""
+
+    code = "backend_unavailable"
+
+    def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after
+
+
+class BackendTimeout(BackendFailure):
+    """The cloud did not answer in time: whether it did what it was asked is not known."""
+
+    code = "backend_timeout"
+
+
+class NoCapacity(BackendFailure):
+    """No host had room for the VM."""
+
+    code = "no_capacity"
+
+
+class BuildFailed(BackendFailure):
+    """A host took the VM and could not build it."""
+
+    code = "build_failed"
+
+
+class OperationTimeout(BackendFailure):
+    """The operation did not end before its deadline."""
+
+    code = "operation_timeout"
+
+
+class BackendLost(BackendFailure):
+    """The VM vanished while an operation was under way."""
+
+    code = "backend_lost"
+
+
+class InternalError(VmapiError):
+    """A defect of vmapi."""
+
+    code = "internal_error"
+
+
+class SettingsError(VmapiError):
+    """A setting that is unknown or has a bad value: the app does not start."""
+
+    code = "settings_error"
+
+
+def by_code(code: str) -> type[VmapiError]:
+    """Return the error that has a code; BackendError for one that nothing here has."""
+    found: list[type[VmapiError]] = [VmapiError]
+    for cls in found:
+        if getattr(cls, "code", None) == code:
+            return cls
+        found.extend(cls.__subclasses__())
+    return BackendError

@@ -1,0 +1,34 @@
+"""What a cloud offers to build VMs from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A size of VM."""
+
+    id: str
+    name: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a VM boots from; only one whose status is `active` can be used."""
+
+    id: str
+    name: str
+    status: str
+    min_disk_gb: int
+    min_ram_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a VM gets its address from; a `default` one is taken when none is named."""
+
+    id: str
+    name: str
+    default: bool = False

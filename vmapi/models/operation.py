@@ -1,0 +1,100 @@
+"""An operation: the record of one change, its plan, and how far it has come.
+
+A step goes planned → sending (kept before the call) → sent (the cloud has it) → done or failed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from vmapi.models.lifecycle import Action, Verb
+from vmapi.models.vm import Changes, CreateSpec
+
+
+class OperationStatus(StrEnum):
+    """How an operation stands; the last three are its ends."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class StepState(StrEnum):
+    """How far one call to the cloud has come."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call to the cloud. `request_id` is the cloud's own, by which its outcome is found."""
+
+    verb: Verb
+    state: StepState = StepState.PLANNED
+    request_id: str | None = None
+    begun_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation failed, in the terms of `vmapi.errors`."""
+
+    code: str
+    detail: str
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and under which request id."""
+
+    user: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change, asked for by one client, on one VM.
+
+    `claimed_name` is the VM name it holds until it is over. `revision` moves with each change that
+    is kept, so that two who advance it cannot overwrite each other.
+    """
+
+    id: str
+    action: Action
+    plan: tuple[Step, ...]
+    created_at: datetime
+    requested_by: str
+    request_id: str
+    vm_id: str | None = None
+    status: OperationStatus = OperationStatus.PENDING
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    claimed_name: str | None = None
+    spec: CreateSpec | None = field(default=None, repr=False)
+    changes: Changes | None = field(default=None, repr=False)
+    revision: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over."""
+        return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
+
+    @property
+    def step(self) -> Step | None:
+        """The step to carry on with; None when all are done."""
+        return next((step for step in self.plan if step.state is not StepState.DONE), None)
+
+    def with_step(self, step: Step) -> "Operation":
+        """Return the operation with its present step put in another state."""
+        plan = list(self.plan)
+        plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
+        return replace(self, plan=tuple(plan))

@@ -1,0 +1,122 @@
+"""Every setting of vmapi, typed: the environment first, then `.env`, then the defaults."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from environs import Env, EnvError, validate
+
+from vmapi.errors import SettingsError
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
+
+
+def setting(
+    name: str,
+    default: object,
+    allowed: str,
+    parse: str = "str",
+    check: Callable[[Any], Any] | None = None,
+    *,
+    secret: bool = False,
+) -> Any:
+    """Declare a setting: its environment variable, default, and what is allowed, in words."""
+    about = {"name": name, "allowed": allowed, "parse": parse, "check": check, "secret": secret}
+    return field(default=default, repr=not secret, metadata=about)
+
+
+def _nonempty(what: str) -> Any:
+    return setting(what, None, "a text that is not empty", check=validate.Length(min=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration of one process. Secrets are left out of its repr."""
+
+    backend: str = setting(
+        "VMAPI_BACKEND",
+        "memory",
+        "memory, openstack, or the name of an entry point in the group vmapi.backends",
+        check=validate.Regexp(r"[a-z][a-z0-9_-]*\Z"),
+    )
+    bind: str = setting(
+        "VMAPI_BIND", "127.0.0.1:8000", "HOST:PORT or unix:/PATH", check=validate.Regexp(BIND)
+    )
+    workers: int | None = setting(
+        "VMAPI_WORKERS", None, "a whole number from 1 to 64", "int", validate.Range(1, 64)
+    )
+    threads: int = setting(
+        "VMAPI_THREADS", 8, "a whole number from 2 to 256", "int", validate.Range(2, 256)
+    )
+    api_version: str = setting(
+        "API_VERSION", "v1", "v1, v2, …", check=validate.Regexp(r"v[1-9][0-9]{0,2}\Z")
+    )
+    log_level: str = setting(
+        "LOG_LEVEL", "INFO", ", ".join(LOG_LEVELS), check=validate.OneOf(LOG_LEVELS)
+    )
+    backend_timeout: float = setting(
+        "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", validate.Range(1, 300)
+    )
+    default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
+    memory_latency: str = setting(
+        "VMAPI_MEMORY_LATENCY", "0", "seconds, or ACTION=SECONDS,… (docs/memory.md)"
+    )
+    memory_faults: str = setting(
+        "VMAPI_MEMORY_FAULTS", "", "FAULT=COUNT or FAULT=SHARE%, … (docs/memory.md)"
+    )
+    memory_limits: str = setting(
+        "VMAPI_MEMORY_LIMITS", "", "vms=N,vcpus=N,ram_mb=N (docs/memory.md)"
+    )
+    os_cloud: str | None = _nonempty("OS_CLOUD")
+    openstack_auth_url: str | None = setting(
+        "OPENSTACK_AUTH_URL", None, "an http or https URL", check=validate.URL(require_tld=False)
+    )
+    openstack_username: str | None = _nonempty("OPENSTACK_USERNAME")
+    openstack_password: str | None = setting(
+        "OPENSTACK_PASSWORD", None, "a text that is not empty", secret=True
+    )
+    openstack_project: str | None = _nonempty("OPENSTACK_PROJECT")
+
+    @property
+    def worker_count(self) -> int:
+        """The number of worker processes to serve with."""
+        return self.workers or (1 if self.backend == "memory" else 2)
+
+    @classmethod
+    def load(cls, dotenv: Path = Path(".env")) -> "Settings":
+        """Read the settings. `.env` is read into the environment, where OpenStack's SDK looks too.
+
+        Raises SettingsError naming each setting that is unknown or bad, and what is allowed.
+        """
+        env = Env(eager=True)
+        env.read_env(str(dotenv), recurse=False)
+        problems = _unknown(fields(cls))
+        values = {}
+        for item in fields(cls):
+            about = item.metadata
+            if os.environ.get(about["name"], "") == "":
+                continue
+            try:
+                values[item.name] = getattr(env, about["parse"])(
+                    about["name"], validate=about["check"]
+                )
+            except EnvError:
+                shown = "" if about["secret"] else f" {os.environ[about['name']]!r}"
+                problems.append(f"{about['name']}{shown}: allowed is {about['allowed']}")
+        if problems:
+            raise SettingsError("; ".join(problems))
+        return cls(**values)
+
+
+def _unknown(known: Any) -> list[str]:
+    names = sorted(item.metadata["name"] for item in known)
+    allowed = ", ".join(name for name in names if name.startswith("VMAPI_"))
+    return [
+        f"{name}: no such setting; those that begin with VMAPI_ are {allowed}"
+        for name in sorted(os.environ)
+        if name.startswith("VMAPI_") and name not in names
+    ]

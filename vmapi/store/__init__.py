@@ -1,0 +1,1 @@
+"""What vmapi itself remembers."""

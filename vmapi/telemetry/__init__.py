@@ -1,0 +1,1 @@
+"""Logging. Used by the composition root only."""

@@ -1,0 +1,11 @@
+"""What a WSGI server and the flask command load."""
+
+import sys
+
+from vmapi.app import create_app
+from vmapi.errors import SettingsError
+
+try:
+    app = create_app()
+except SettingsError as error:
+    sys.exit(f"vmapi does not start: {error.detail}")
