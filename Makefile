@@ -1,0 +1,54 @@
+# Two commands to know: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+
+.PHONY: help run test live lint format lock record bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: .venv/run ## serve on 127.0.0.1:8000: the memory cloud, or what VMAPI_BACKEND names
+	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
+
+test: .venv/test ## the whole suite that needs no root and no cloud
+	$(BIN)/pytest --numprocesses 2 -m 'not live' --cov --cov-report=term
+
+live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenStack of its own (root, Debian 12)
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run
+
+lint: .venv/test ## style, types, import rules
+	$(BIN)/ruff check --config config/ruff.toml
+	$(BIN)/ruff format --check --config config/ruff.toml
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+format: .venv/test ## put the code in its form
+	$(BIN)/ruff check --fix --config config/ruff.toml
+	$(BIN)/ruff format --config config/ruff.toml
+
+lock: .venv/test ## write the locked requirements anew from setup.cfg
+	$(BIN)/python -c "$$READ_SETUP" options install_requires | $(LOCK) --upgrade - -o requirements.txt
+	( cat requirements.txt; $(BIN)/python -c "$$READ_SETUP" options.extras_require dev ) | $(LOCK) --upgrade - -o tests/requirements.txt
+
+clean: ## remove what make has made
+	rm -rf .venv .coverage* .*_cache .hypothesis
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/run: requirements.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test: tests/requirements.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@ .venv/run
+
+define READ_SETUP
+import configparser, sys
+setup = configparser.ConfigParser()
+setup.read("setup.cfg")
+print(setup[sys.argv[1]][sys.argv[2]])
+endef
+export READ_SETUP
