@@ -34,7 +34,7 @@ def test_the_next_builds_fail() -> None:
     seen = [cloud.settle(backend.create(spec, "op").vm_id) for _ in range(3)]
     assert [vm.fault and vm.fault.code for vm in seen] == ["no_capacity", "build_failed", None]
     assert seen[0].fault is not None
-    assert seen[0].fault.message == "No valid host was found. "
+    assert seen[0].fault.message == "No valid host was found."
     assert seen[0].addresses == ()
     assert [vm.status for vm in seen] == [Status.ERROR, Status.ERROR, Status.RUNNING]
 

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Container, Mapping
+from gzip import compress
 from types import MappingProxyType
 from uuid import NAMESPACE_URL, uuid5
 
@@ -17,7 +18,7 @@ from vmapi.models.catalog import Flavor, Image
 from vmapi.models.vm import CreateSpec
 
 MAX_USER_DATA = 65_535
-"""In characters of base64, as Nova counts: 49,149 bytes."""
+"""In characters of base64, as Nova counts: 49,149 bytes. cloud-init unpacks what is compressed."""
 
 
 def stable_id(name: str) -> str:
@@ -50,7 +51,8 @@ def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     Raises FlavorNotFound, ImageNotFound, NetworkNotFound, KeyNotFound, SecurityGroupNotFound,
     ValidationFailed.
     """
-    if len(b64encode(spec.user_data or b"")) > MAX_USER_DATA:
+    data = spec.user_data or b""
+    if min(len(b64encode(data)), len(b64encode(compress(data)))) > MAX_USER_DATA:
         raise ValidationFailed("The user data is too long.", ("/user_data", "is too long"))
     if spec.image_id not in IMAGES:
         raise ImageNotFound("Can not find requested image")

@@ -73,7 +73,7 @@ class Faults:
 def build_fault(kind: Kind | None, vm_id: str) -> Fault | None:
     """Say, in Nova's words, why a build fails; None is for one that does not."""
     if kind is Kind.NO_CAPACITY:
-        return Fault(kind.value, "No valid host was found. ", "Try a smaller flavor, or later.")
+        return Fault(kind.value, "No valid host was found.", "Try a smaller flavor, or later.")
     if kind is Kind.BUILD_FAILED:
         message = (
             "Exceeded maximum number of retries. Exhausted all hosts available for retrying build "

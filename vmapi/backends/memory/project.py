@@ -96,17 +96,16 @@ class Project:
     def update(self, vm_id: str, changes: Changes, now: datetime) -> None:
         """Change name and metadata. Raises VMNotFound, InvalidState, TaskInProgress, QuotaExceeded.
 
-        As in Nova a rename is always allowed, and to remove metadata does not move `updated_at`.
+        As in Nova a rename is always allowed; to leave the metadata as it is is no change.
         """
         machine = self.machine(vm_id)
-        if changes.metadata:
+        metadata = changes.applied_to(machine.metadata)
+        if metadata != machine.metadata:
             machine.check(Verb.UPDATE)
-            metadata = changes.applied_to(machine.metadata)
             _check_size(metadata)
-            machine.metadata = metadata
-        machine.name = changes.name or machine.name
-        if changes.name or any(value is not None for value in changes.metadata.values()):
-            machine.updated_at = now
+            machine.metadata, machine.updated_at = metadata, now
+        if changes.name is not None:
+            machine.name, machine.updated_at = changes.name, now
 
     def _subnet(self, network_id: str | None) -> Subnet:
         return next(

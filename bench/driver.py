@@ -1,0 +1,93 @@
+"""What a driver call adds to Nova's own answer: `OS_CLOUD=… .venv/bin/python -m bench.driver [N]`.
+
+The peer is the same request sent with `requests` on a connection that is kept alive. The two take
+turns, so that a slow moment of the cloud meets both; what is printed is the median of each, and the
+median of the differences within a turn. CPU is this process's own.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import requests
+
+from bench.machine import machine
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.models.lifecycle import Verb
+from vmapi.models.vm import CreateSpec
+from vmapi.settings import Settings
+
+NAME = "bench-driver"
+
+
+def main(turns: int) -> None:
+    """Print the medians for one server and for the list."""
+    backend = OpenStackBackend.from_settings(Settings.load())
+    vm_id = create(backend)
+    try:
+        nova = Nova(backend)
+        print(machine(), f"{turns} turns", sep="\n")
+        compare("one server", turns, lambda: nova.get(f"/servers/{vm_id}"), lambda: backend.get(vm_id))
+        compare("the list", turns, lambda: nova.get("/servers/detail"), backend.vms)
+    finally:
+        backend.perform(vm_id, Verb.DELETE)
+        backend.close()
+
+
+class Nova:
+    """Nova without a driver: one connection, one token, raw bytes."""
+
+    def __init__(self, backend: OpenStackBackend) -> None:
+        door = backend._session._door("compute")
+        self.url = door.url
+        self.http = requests.Session()
+        self.http.headers["X-Auth-Token"] = door.proxy.session.get_token()
+        self.http.headers["OpenStack-API-Version"] = f"compute {door.microversion}"
+
+    def get(self, path: str) -> bytes:
+        """Return the bytes behind a path."""
+        answer = self.http.get(self.url + path, timeout=30)
+        answer.raise_for_status()
+        return answer.content
+
+
+def create(backend: OpenStackBackend) -> str:
+    """Have a server to read, and wait until it is settled."""
+    spec = CreateSpec(
+        name=NAME,
+        flavor_id=min(backend.flavors(), key=lambda flavor: flavor.ram_mb).id,
+        image_id=backend.images()[0].id,
+        network_id=next(network.id for network in backend.networks() if network.default),
+        metadata={},
+        user_data=None,
+        key_name=None,
+        security_groups=(),
+    )
+    vm_id = backend.create(spec, NAME).vm_id
+    while backend.get(vm_id).task is not None:
+        time.sleep(0.5)
+    return vm_id
+
+
+def compare(what: str, turns: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
+    """Print what each takes, in milliseconds."""
+    pairs = [(timed(peer), timed(ours)) for _ in range(turns + 3)][3:]
+    for name, side in (("Nova alone", 0), ("through the driver", 1)):
+        wall = statistics.median(pair[side][0] for pair in pairs)
+        cpu = statistics.median(pair[side][1] for pair in pairs)
+        print(f"{what:<12} {name:<20} {wall:8.2f} ms wall {cpu:8.2f} ms CPU")
+    added = statistics.median(ours[0] - peer[0] for peer, ours in pairs)
+    cpu = statistics.median(ours[1] - peer[1] for peer, ours in pairs)
+    print(f"{what:<12} {'added':<20} {added:8.2f} ms wall {cpu:8.2f} ms CPU")
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall and CPU time of one call, in milliseconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)

@@ -1,0 +1,16 @@
+"""On what, and when, a number was measured."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+
+def machine() -> str:
+    """Return a line to print above numbers."""
+    today = datetime.now(UTC).date().isoformat()
+    stack = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "openstacksdk"))
+    return (
+        f"{today}, {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}, {stack}"
+    )

@@ -1,0 +1,45 @@
+"""The in-memory cloud keeps the contract: at once, and when it takes its time."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.contract.clock import Clock
+from tests.contract.cloud import Cloud
+from tests.contract.suite import BackendSuite
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.models.vm import CreateSpec
+
+
+class TestMemory(BackendSuite):
+    """Everything is done as soon as it is asked for."""
+
+    latency = "0"
+
+    @pytest.fixture
+    def cloud(self) -> Iterator[Cloud]:
+        clock, slow = Clock(), self.latency != "0"
+        backend = MemoryBackend(latency=self.latency, clock=clock, sleep=clock.sleep)
+
+        def failing(spec: CreateSpec, fault: str) -> CreateSpec:
+            backend.set_faults(f"{fault}=1")
+            return spec
+
+        cloud = Cloud(
+            backend,
+            "mem",
+            clock.sleep,
+            slow_actions=slow,
+            slow_build=(lambda spec: spec) if slow else None,
+            failing_build=partial(failing, fault="build_failed"),
+            homeless_build=partial(failing, fault="no_capacity"),
+        )
+        with cloud.cleaned():
+            yield cloud
+
+
+class TestSlowMemory(TestMemory):
+    """Everything takes its time, so that it can be seen under way."""
+
+    latency = "create=2,update=0,*=0.5"

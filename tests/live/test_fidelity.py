@@ -1,0 +1,202 @@
+"""The memory cloud and a real one, side by side: the same requests, the same answers.
+
+Hypothesis walks random lifecycles over both through the API. What is compared is what a script
+branches on: whether a request is accepted, the code of its refusal, and the VM once it has settled.
+"""
+
+import os
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings import Settings
+
+WALKS = int(os.environ.get("VMAPI_FIDELITY_WALKS", "4"))
+STEPS = 12
+DEADLINE = 60
+BASE = "/api/v1"
+COMPARED = ("name", "status", "task", "allowed_actions", "flavor", "image", "metadata", "key_name")
+COMPARED += ("security_groups", "locked", "backend_status")
+ACTIONS = st.sampled_from(["start", "stop", "pause", "resume", "restart"])
+BODIES = st.sampled_from([None, {"type": "soft"}, {"type": "hard"}])
+
+pytestmark = pytest.mark.live
+
+
+class Side:
+    """One of the two clouds, behind the API."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+        self.ids: dict[str, str] = {}
+
+    def send(self, method: str, path: str, body: Any = None) -> tuple[str, Any]:
+        """Return what a script would branch on, and the body."""
+        answer = self.client.open(BASE + path, method=method, json=body)
+        if answer.status_code < 300:
+            return "accepted", answer.json if answer.data else None
+        assert answer.mimetype == "application/problem+json"
+        return answer.json["code"], answer.json
+
+    def settled(self, vm: str) -> dict[str, Any] | str:
+        """Return what is compared of a VM that nothing is under way with; "gone" without one."""
+        until = time.monotonic() + DEADLINE
+        while time.monotonic() < until:
+            code, seen = self.send("GET", f"/vms/{self.ids[vm]}")
+            if code != "accepted":
+                assert code == "vm_not_found"
+                return "gone"
+            if seen["task"] is None:
+                fault = seen["fault"] and seen["fault"]["code"]
+                networks = [(a["network"], a["type"]) for a in seen["addresses"]]
+                return {key: seen[key] for key in COMPARED} | {"fault": fault, "at": networks}
+            time.sleep(0.1)
+        raise AssertionError(f"{vm} does not settle: {seen}")
+
+
+class Lifecycles(RuleBasedStateMachine):
+    """Random lives of VMs on both clouds."""
+
+    clients: tuple[FlaskClient, FlaskClient]
+    vms = Bundle("vms")
+
+    @initialize()
+    def begin(self) -> None:
+        """Start with clouds that have no VMs of ours."""
+        self.sides = tuple(Side(client) for client in self.clients)
+        self.run = uuid4().hex[:6]
+        self.count = 0
+
+    def teardown(self) -> None:
+        """Delete what is left."""
+        for side in getattr(self, "sides", ()):
+            for vm in side.ids.values():
+                side.send("DELETE", f"/vms/{vm}")
+
+    @rule(target=vms, start=st.booleans(), metadata=st.sampled_from([{}, {"env": "test"}]))
+    def create(self, start: bool, metadata: dict[str, str]) -> Any:
+        """Create a VM and wait for it; two at a time are enough."""
+        if len(self.sides[0].ids) >= 2:
+            return multiple()
+        vm = self.order(start=start, metadata=metadata)
+        self.same_vm(vm)
+        return vm
+
+    @rule(vm=vms, action=ACTIONS, body=BODIES)
+    def act(self, vm: str, action: str, body: Any) -> None:
+        """Do anything, allowed or not, and wait for what comes of it."""
+        self.both("POST", vm, f"/{action}", body if action == "restart" else None)
+        self.same_vm(vm)
+
+    @rule(vm=vms, first=ACTIONS, second=ACTIONS)
+    def rush(self, vm: str, first: str, second: str) -> None:
+        """Do not wait: what is under way is in the way of everything but delete."""
+        if self.both("POST", vm, f"/{first}") == "accepted":
+            assert self.both("POST", vm, f"/{second}") == "task_in_progress"
+        self.same_vm(vm)
+
+    @rule(vm=vms, env=st.sampled_from(["prod", None]))
+    def update(self, vm: str, env: str | None) -> None:
+        """Change the metadata."""
+        self.both("PATCH", vm, "", {"metadata": {"env": env}})
+        self.same_vm(vm)
+
+    @rule(vm=vms)
+    def take_the_name(self, vm: str) -> None:
+        """Ask for a name that is taken."""
+        answers = [side.send("POST", "/vms", self.wanted(vm)) for side in self.sides]
+        for (code, problem), side in zip(answers, self.sides, strict=True):
+            assert code == "name_taken"
+            assert problem["vm_id"] == side.ids[vm]
+
+    @rule(wrong=st.sampled_from(["flavor", "image", "network", "key_name", "security_groups"]))
+    def name_what_is_not_there(self, wrong: str) -> None:
+        """Name something that no cloud has."""
+        nothing = ["no-such"] if wrong == "security_groups" else "no-such"
+        body = self.wanted(f"fid-{self.run}-wrong") | {wrong: nothing}
+        codes = {side.send("POST", "/vms", body)[0] for side in self.sides}
+        assert len(codes) == 1, codes
+        assert codes.pop().endswith("_not_found")
+
+    @rule(vm=consumes(vms))
+    def delete(self, vm: str) -> None:
+        """Delete it; then it is as if it had never been."""
+        assert self.both("DELETE", vm, "") == "accepted"
+        self.same_vm(vm)
+        assert self.both("POST", vm, "/start") == "vm_not_found"
+        self.forget(vm)
+
+    @rule()
+    def delete_while_building(self) -> None:
+        """Delete a VM that is still being made."""
+        vm = self.order()
+        assert self.both("DELETE", vm, "") == "accepted"
+        assert [side.settled(vm) for side in self.sides] == ["gone", "gone"]
+        self.forget(vm)
+
+    def order(self, **more: Any) -> str:
+        """Ask both clouds for a VM and return what we call it."""
+        self.count += 1
+        vm = f"fid-{self.run}-{self.count}"
+        for side in self.sides:
+            code, made = side.send("POST", "/vms", self.wanted(vm) | more)
+            assert code == "accepted", made
+            side.ids[vm] = made["id"]
+        return vm
+
+    def wanted(self, name: str) -> dict[str, Any]:
+        return {"name": name, "flavor": "m1.tiny", "image": "debian-12", "network": "private"}
+
+    def both(self, method: str, vm: str, path: str, body: Any = None) -> str:
+        """Send the same to both; return the code that both answered with."""
+        answers = [side.send(method, f"/vms/{side.ids[vm]}{path}", body) for side in self.sides]
+        (memory, ours), (real, theirs) = answers
+        assert memory == real, (ours, theirs)
+        if memory == "invalid_state":
+            for key in ("current_status", "allowed_actions"):
+                assert ours[key] == theirs[key]
+        return memory
+
+    def same_vm(self, vm: str) -> None:
+        """See that the VM is the same on both, once it has settled."""
+        memory, real = (side.settled(vm) for side in self.sides)
+        assert memory == real
+
+    def forget(self, vm: str) -> None:
+        for side in self.sides:
+            del side.ids[vm]
+
+
+def test_the_memory_cloud_is_like_a_real_one(cloud_settings: Settings) -> None:
+    real = create_app(cloud_settings)
+    memory = create_app(Settings(), MemoryBackend(latency="0.3"))
+    walk = type("Walk", (Lifecycles,), {"clients": (memory.test_client(), real.test_client())})
+    run_state_machine_as_test(
+        walk,
+        settings=settings(
+            max_examples=WALKS,
+            stateful_step_count=STEPS,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for app in (memory, real):
+        app.extensions["vmapi"].engine.stop()
+        app.extensions["vmapi"].backend.close()

@@ -1,0 +1,202 @@
+"""An OpenStack on loopback that answers, refuses, stalls and breaks off as it is told."""
+
+import json
+import socket
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from threading import Event, Lock, Thread
+from typing import Any
+
+VM = "11111111-2222-4333-8444-555555555555"
+REQUEST = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to send back: JSON, or text as it is; `half` breaks off in the middle of it."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Break the connection off after the request was read."""
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Read the request and answer after so many seconds, or when the server closes."""
+
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+Reaction = Answer | Reset | Stall
+
+
+class Loopback:
+    """Answers come in the order given; the last one repeats. A token is good while it is valid."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: dict[tuple[str, str], list[Reaction]] = defaultdict(list)
+        self.seen: list[Seen] = []
+        self.closing = Event()
+        self.microversion = "2.93"
+        self.services = ["compute", "image", "network"]
+        self.valid: set[str] = set()
+        self._tokens = count(1)
+        self._lock = Lock()
+        self.on("GET", "/identity/v3", Answer(200, self._identity()))
+        self.on("GET", "/image/v2", Answer(200, self._version("image/v2", "v2.9")))
+        self.on("GET", "/network/v2.0", Answer(200, self._version("network/v2.0", "v2.0")))
+
+    def on(self, method: str, path: str, *answers: Reaction) -> None:
+        """Say what to answer; the path comes without its query."""
+        self.answers[method, path] = list(answers)
+
+    def count(self, method: str, path: str) -> int:
+        """Count the requests to a path."""
+        return Counter((seen.method, seen.path.partition("?")[0]) for seen in self.seen)[
+            method, path
+        ]
+
+    def revoke(self) -> None:
+        """Make every token useless."""
+        self.valid.clear()
+
+    def react(self, seen: Seen) -> Reaction:
+        """Choose what to answer."""
+        path = seen.path.partition("?")[0]
+        with self._lock:
+            self.seen.append(seen)
+            queue = self.answers[seen.method, path]
+            if queue:
+                answer = queue.pop(0) if len(queue) > 1 else queue[0]
+            elif path == "/identity/v3/auth/tokens":
+                return self._token()
+            elif path == "/compute/v2.1":
+                return Answer(200, self._version("compute/v2.1", "v2.1", self.microversion))
+            else:
+                answer = Answer(404, {"itemNotFound": {"message": "Instance could not be found."}})
+            if path.startswith("/compute/v2.1/") and (
+                seen.headers.get("X-Auth-Token") not in self.valid
+            ):
+                return Answer(401, {"error": {"message": "Unauthorized", "code": 401}})
+            return answer
+
+    def _token(self) -> Answer:
+        token = f"token-{next(self._tokens)}"
+        self.valid.add(token)
+        endpoints = {
+            "compute": f"{self.url}/compute/v2.1",
+            "image": f"{self.url}/image/v2",
+            "network": f"{self.url}/network",
+        }
+        catalog = [
+            {
+                "type": service,
+                "endpoints": [
+                    {"interface": "public", "region": "R", "url": url, "id": service}
+                ],
+            }
+            for service, url in endpoints.items()
+            if service in self.services
+        ]
+        body = {
+            "token": {
+                "expires_at": "2999-01-01T00:00:00.000000Z",
+                "issued_at": "2026-01-01T00:00:00.000000Z",
+                "methods": ["password"],
+                "project": {"id": "p", "name": "p", "domain": {"id": "d", "name": "Default"}},
+                "user": {"id": "u", "name": "u", "domain": {"id": "d", "name": "Default"}},
+                "catalog": catalog,
+            }
+        }
+        return Answer(201, body, {"X-Subject-Token": token})
+
+    def _identity(self) -> Any:
+        links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
+        return {"version": {"id": "v3.14", "status": "stable", "links": links}}
+
+    def _version(self, path: str, version: str, newest: str = "") -> Any:
+        links = [{"rel": "self", "href": f"{self.url}/{path}/"}]
+        about = {"id": version, "status": "CURRENT", "links": links}
+        return {"version": {**about, "version": newest, "min_version": "2.1" if newest else ""}}
+
+
+@contextmanager
+def loopback() -> Iterator[Loopback]:
+    """Serve on a free port while the block lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    cloud = Loopback(f"http://127.0.0.1:{server.server_port}")
+    server.RequestHandlerClass = _handler(cloud.react, cloud.closing)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield cloud
+    finally:
+        cloud.closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(
+    react: Callable[[Seen], Reaction], closing: Event
+) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            text = self.rfile.read(length)
+            body = json.loads(text) if text else None
+            reaction = react(Seen(self.command, self.path, dict(self.headers), body))
+            if isinstance(reaction, Stall):
+                closing.wait(reaction.seconds)
+                reaction = Reset()
+            if isinstance(reaction, Reset):
+                self._reset()
+            else:
+                self._answer(reaction)
+
+        do_GET = do_POST = do_PUT = do_DELETE = handle_any
+
+        def _reset(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+
+        def _answer(self, answer: Answer) -> None:
+            body = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+            data = b"" if answer.body is None else body.encode()
+            self.send_response(answer.status)
+            for name, text in {**answer.headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if answer.half else data)
+            self.close_connection = self.close_connection or answer.half
+
+        def log_message(self, *args: Any) -> None:
+            """Keep the tests quiet."""
+
+    return Handler

@@ -1,0 +1,180 @@
+"""Every cell of status x action x task x locked x launched, against the contract's own table."""
+
+from datetime import UTC, datetime
+from itertools import product
+
+import pytest
+
+from vmapi.errors import InvalidState, TaskInProgress, VmapiError, VMLocked
+from vmapi.models.lifecycle import (
+    GOALS,
+    Action,
+    Status,
+    Task,
+    Verb,
+    allowed_actions,
+    statuses_allowing,
+)
+from vmapi.models.vm import VM
+from vmapi.services import guard
+
+# action: {status: plan}, as in API.md; an update changes no status
+ALLOWED: dict[str, dict[str, list[str]]] = {
+    "create": {},
+    "start": {"STOPPED": ["start"]},
+    "stop": {"RUNNING": ["stop"], "PAUSED": ["resume", "stop"]},
+    "restart": {"RUNNING": ["restart_soft"], "ERROR": ["restart_hard"]},
+    "pause": {"RUNNING": ["pause"]},
+    "resume": {"PAUSED": ["resume"]},
+    "update": {"STOPPED": ["update"], "RUNNING": ["update"], "PAUSED": ["update"]},
+    "delete": {
+        "BUILDING": ["delete"],
+        "STOPPED": ["delete"],
+        "RUNNING": ["delete"],
+        "PAUSED": ["delete"],
+        "ERROR": ["delete"],
+    },
+}
+SHOWN = {
+    "BUILDING": ["delete"],
+    "STOPPED": ["start", "delete"],
+    "RUNNING": ["stop", "restart", "pause", "delete"],
+    "PAUSED": ["stop", "resume", "delete"],
+    "ERROR": ["restart", "delete"],
+    "DELETED": [],
+}
+GRID = list(product(Status, [None, *Task], (False, True), (False, True)))
+MOMENT = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
+
+
+def vm(status: Status, task: Task | None, locked: bool, launched: bool) -> VM:
+    return VM(
+        id="1",
+        name="web-1",
+        flavor="m1.tiny",
+        image="cirros",
+        status=status,
+        created_at=MOMENT,
+        updated_at=MOMENT,
+        backend_status="ACTIVE",
+        task=task,
+        locked=locked,
+        launched=launched,
+    )
+
+
+def refusal(action: Action, seen: VM) -> type[VmapiError] | None:
+    """Say what the contract says about a cell."""
+    if seen.locked:
+        return VMLocked
+    if seen.task is not None and action is not Action.DELETE:
+        return TaskInProgress
+    if seen.status not in ALLOWED[action]:
+        return InvalidState
+    never_ran = seen.status is Status.ERROR and not seen.launched
+    return InvalidState if action is Action.RESTART and never_ran else None
+
+
+def test_the_table_knows_everything() -> None:
+    assert list(ALLOWED) == list(Action)
+    assert set(SHOWN) == set(Status)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_cell_of_the_grid(action: Action) -> None:
+    for cell in GRID:
+        seen = vm(*cell)
+        refused = refusal(action, seen)
+        if refused is None:
+            plan = [step.verb for step in guard.plan(seen, action)]
+            assert plan == ALLOWED[action][seen.status], (action, cell)
+            continue
+        with pytest.raises(refused) as caught:
+            guard.plan(seen, action)
+        assert caught.type is refused
+        assert caught.value.extra == {
+            "current_status": seen.status,
+            "task": seen.task,
+            "allowed_actions": seen.allowed_actions,
+        }
+
+
+@pytest.mark.parametrize("status", Status)
+def test_what_is_shown_as_allowed_is_what_is_accepted(status: Status) -> None:
+    for cell in GRID:
+        if cell[0] is not status:
+            continue
+        seen = vm(*cell)
+        accepted = [action for action in Action if refusal(action, seen) is None]
+        shown = [action for action in accepted if action is not Action.UPDATE]
+        assert list(seen.allowed_actions) == shown
+
+
+@pytest.mark.parametrize(("status", "shown"), SHOWN.items())
+def test_what_a_quiet_vm_shows(status: str, shown: list[str]) -> None:
+    assert list(allowed_actions(Status(status))) == shown
+    assert list(allowed_actions(Status(status), Task.OTHER)) == [a for a in shown if a == "delete"]
+    assert allowed_actions(Status(status), locked=True) == ()
+
+
+def test_an_error_that_never_ran_cannot_be_restarted() -> None:
+    assert allowed_actions(Status.ERROR, launched=False) == (Action.DELETE,)
+
+
+@pytest.mark.parametrize(
+    ("status", "hard", "verb"),
+    [
+        (Status.RUNNING, None, Verb.RESTART_SOFT),
+        (Status.RUNNING, False, Verb.RESTART_SOFT),
+        (Status.RUNNING, True, Verb.RESTART_HARD),
+        (Status.ERROR, None, Verb.RESTART_HARD),
+        (Status.ERROR, True, Verb.RESTART_HARD),
+    ],
+)
+def test_which_restart(status: Status, hard: bool | None, verb: Verb) -> None:
+    (step,) = guard.plan(vm(status, None, False, True), Action.RESTART, hard=hard)
+    assert step.verb is verb
+
+
+def test_a_soft_restart_heals_nothing() -> None:
+    broken = vm(Status.ERROR, None, False, True)
+    with pytest.raises(InvalidState, match="only a restart of type hard can heal it"):
+        guard.plan(broken, Action.RESTART, hard=False)
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "detail"),
+    [
+        (Action.PAUSE, Status.STOPPED, "VM web-1 is STOPPED; pause needs RUNNING."),
+        (Action.STOP, Status.STOPPED, "VM web-1 is STOPPED; stop needs RUNNING or PAUSED."),
+        (Action.RESTART, Status.PAUSED, "VM web-1 is PAUSED; restart needs RUNNING or ERROR."),
+    ],
+)
+def test_a_refusal_says_what_is_needed(action: Action, status: Status, detail: str) -> None:
+    with pytest.raises(InvalidState) as caught:
+        guard.plan(vm(status, None, False, True), action)
+    assert caught.value.detail == detail
+
+
+def test_statuses_allowing() -> None:
+    assert {action: list(statuses_allowing(action)) for action in Action} == {
+        action: [status for status in Status if status in plans]
+        for action, plans in ALLOWED.items()
+    }
+
+
+def test_tasks() -> None:
+    assert {action: action.task for action in Action} == {
+        "create": "creating",
+        "start": "starting",
+        "stop": "stopping",
+        "restart": "restarting",
+        "pause": "pausing",
+        "resume": "resuming",
+        "update": "updating",
+        "delete": "deleting",
+    }
+
+
+def test_every_verb_of_a_cloud_has_a_goal() -> None:
+    assert set(Verb) - set(GOALS) == {Verb.CREATE, Verb.UPDATE}

@@ -1,0 +1,170 @@
+"""OpenStack, through Nova, Glance and Neutron."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+from urllib.parse import urlsplit
+
+from openstack.config.cloud_region import CloudRegion
+
+from vmapi.backends.base import Backend, Outcome, Receipt
+from vmapi.backends.openstack import actions, credentials, history, translate
+from vmapi.backends.openstack.catalog import Catalog
+from vmapi.backends.openstack.errors import CredentialsRefused, readable
+from vmapi.backends.openstack.order import TAG, order
+from vmapi.backends.openstack.servers import Servers
+from vmapi.backends.openstack.session import Session
+from vmapi.errors import (
+    FlavorNotFound,
+    Forbidden,
+    ImageNotFound,
+    InvalidState,
+    NetworkNotFound,
+    VMNotFound,
+)
+from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.lifecycle import Verb
+from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.settings import Settings
+
+PING = 5.0
+"""Seconds after which a cloud that does not answer is away."""
+
+
+class OpenStackBackend(Backend):
+    """The VMs of one project of one region."""
+
+    def __init__(self, region: CloudRegion, settings: Settings) -> None:
+        self._region = region
+        self._session = Session(region, settings.backend_timeout, settings.threads)
+        self._catalog = Catalog(self._session, settings.default_network)
+        self._servers = Servers(self._session)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make the driver without asking the cloud. Raises SettingsError."""
+        return cls(credentials.region(settings), settings)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def describe(self) -> dict[str, str]:
+        """Return which cloud this is, as whom, and the microversion once it is known."""
+        auth = self._region.config["auth"]
+        url = urlsplit(auth.get("auth_url") or "")
+        return {
+            "backend": "openstack",
+            "cloud": self._region.name or "",
+            "auth_url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
+            "project": auth.get("project_name") or auth.get("project_id") or "",
+            "region": self._region.region_name or "",
+            "microversion": self._session.microversion or "not asked yet",
+        }
+
+    def ping(self) -> None:
+        """See that Nova answers. Raises Forbidden when the credentials are refused."""
+        try:
+            with self._session.within(PING):
+                self._session.read("compute", "/servers", {"limit": "1"})
+        except CredentialsRefused as refused:
+            raise Forbidden(refused.detail) from refused
+
+    def flavors(self, *, fresh: bool = False) -> Sequence[Flavor]:
+        """List the flavors, remembered for a minute."""
+        return self._catalog.flavors(fresh=fresh)
+
+    def images(self, *, fresh: bool = False) -> Sequence[Image]:
+        """List the images, remembered for a minute."""
+        return self._catalog.images(fresh=fresh)
+
+    def networks(self, *, fresh: bool = False) -> Sequence[Network]:
+        """List the networks, remembered for a minute."""
+        return self._catalog.networks(fresh=fresh)
+
+    def get(self, vm_id: str) -> VM:
+        """Return a VM as it is now. Raises VMNotFound."""
+        server, names = self._servers.get(vm_id), self._catalog.image_names()
+        with readable("compute"):
+            return translate.vm(server, names)
+
+    def vms(self, *, name: str | None = None) -> Sequence[VM]:
+        """Return every live VM, or those of a name, which to Nova is a regular expression."""
+        found = self._servers.find({} if name is None else {"name": f"^{re.escape(name)}$"})
+        names = self._catalog.image_names()
+        with readable("compute"):
+            vms = [translate.vm(server, names) for server in found]
+        return [vm for vm in vms if name in (None, vm.name)]
+
+    def console(self, vm_id: str, lines: int | None) -> str:
+        """Return what the VM printed. Raises VMNotFound, InvalidState where there is nothing."""
+        with self._session.within():
+            try:
+                return self._servers.console(vm_id, lines)
+            except VMNotFound:
+                self._servers.get(vm_id)
+                raise InvalidState("The cloud has no console of this VM.") from None
+
+    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+        """Have a server built, with the operation as its tag. Raises what the contract says."""
+        try:
+            return self._servers.create(order(spec, operation_id))
+        except (FlavorNotFound, ImageNotFound, NetworkNotFound):
+            self._catalog.forget()
+            raise
+
+    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+        """Carry one verb out. Raises what the contract says."""
+        if verb is Verb.DELETE:
+            return self._servers.delete(vm_id)
+        with self._session.within():
+            try:
+                return self._servers.act(vm_id, actions.likely(verb))
+            except VMNotFound:
+                self._servers.get(vm_id)
+                raise InvalidState("The cloud is still looking for a host.") from None
+            except InvalidState:
+                if not actions.has_alternative(verb):
+                    raise
+                body = actions.alternative(verb, self._servers.get(vm_id).get("status"))
+                if body is None:
+                    raise
+                return self._servers.act(vm_id, body)
+
+    def update(self, vm_id: str, changes: Changes) -> None:
+        """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
+        with self._session.within():
+            if changes.metadata:
+                present = self._servers.get(vm_id).get("metadata") or {}
+                merged = changes.applied_to(present)
+                if merged != present:
+                    self._servers.replace_metadata(vm_id, merged)
+            if changes.name is not None:
+                self._servers.rename(vm_id, changes.name)
+
+    def outcome(self, receipt: Receipt) -> Outcome:
+        """Judge a change by Nova's record of it. Raises VMNotFound."""
+        try:
+            record = self._servers.action(receipt.vm_id, receipt.request_id)
+        except VMNotFound:
+            self._servers.get(receipt.vm_id)
+            return Outcome.PENDING
+        with readable("compute"):
+            return history.outcome(record)
+
+    def find_created(self, operation_id: str) -> Receipt | None:
+        """Find the server that has the operation as its tag; of several, the oldest."""
+        found = self._servers.find({"tags": f"{TAG}{operation_id}"})
+        if not found:
+            return None
+        with readable("compute"):
+            vm_id: str = min(found, key=lambda server: str(server["created"]))["id"]
+        return self.find_performed(vm_id, Verb.CREATE, translate.EPOCH) or Receipt(vm_id, "")
+
+    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+        """Find the newest action of this verb in Nova's record. Raises VMNotFound."""
+        records = self._servers.actions(vm_id)
+        with readable("compute"):
+            request_id = history.newest(records, actions.names(verb), since)
+        return Receipt(vm_id, request_id) if request_id else None

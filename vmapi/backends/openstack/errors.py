@@ -1,0 +1,178 @@
+"""From what goes wrong between us and the cloud to `vmapi.errors`: here, and nowhere else.
+
+Inside the driver three things fly: `Refusal`, `Unsent`, and what the SDK raises. `translated` turns
+them into the domain's errors; a change whose answer was lost is told from one that was never sent.
+"""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+import requests
+import urllib3
+from keystoneauth1.exceptions import ClientException, EndpointNotFound, Unauthorized
+from openstack.exceptions import SDKException, ServiceDisabledException
+
+from vmapi import errors
+from vmapi.backends.openstack import sentences
+
+FAILURES = (ClientException, SDKException, requests.RequestException, TimeoutError)
+"""What the SDK raises when there is no answer."""
+
+NOT_SENT = (
+    requests.ConnectTimeout,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError,
+    TimeoutError,
+)
+TOO_SLOW = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+CUT_SHORT = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+
+LONGEST_WAIT = 300
+
+
+class Refusal(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(f"HTTP {answer.status_code}")
+        self.answer = answer
+
+
+class Unsent(Exception):
+    """The login or the discovery before a call failed, with what it was raised from."""
+
+
+class CredentialsRefused(errors.BackendUnavailable):
+    """The cloud does not let vmapi in: for a client, one more way of being unavailable."""
+
+
+@contextmanager
+def translated(service: str, *, changing: bool) -> Iterator[None]:
+    """Raise errors of the domain for what goes wrong inside; `changing` if a change is sent."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise of_answer(refusal.answer, service, changing=changing) from refusal
+    except Unsent as unsent:
+        raise _of_unsent(unsent.__cause__, service) from unsent.__cause__
+    except FAILURES as failure:
+        raise _of_failure(failure, service, changing=changing) from failure
+
+
+@contextmanager
+def unsent() -> Iterator[None]:
+    """Mark what goes wrong inside as gone wrong before the call."""
+    try:
+        yield
+    except FAILURES as failure:
+        raise Unsent from failure
+
+
+@contextmanager
+def readable(service: str) -> Iterator[None]:
+    """Tell an answer of a wrong shape from a defect of ours. Raises BackendError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        detail = f"The cloud's {service} service answered in a form that vmapi cannot read."
+        raise errors.BackendError(detail) from wrong
+
+
+def passing(failure: Exception) -> bool:
+    """Tell whether a read may be tried again at once: it failed fast, and not for good."""
+    if isinstance(failure, Refusal):
+        answer = failure.answer
+        return answer.status_code in (502, 503) and "Retry-After" not in answer.headers
+    cause = failure.__cause__ if isinstance(failure, Unsent) else failure
+    causes = list(_causes(cause))
+    slow = (*TOO_SLOW, *CUT_SHORT, requests.ConnectTimeout, ssl.SSLError, TimeoutError)
+    broken = (requests.ConnectionError, urllib3.exceptions.HTTPError)
+    return any(isinstance(c, broken) for c in causes) and not any(
+        isinstance(c, slow) for c in causes
+    )
+
+
+def of_answer(answer: requests.Response, service: str, *, changing: bool) -> errors.VmapiError:
+    """Return the error that an HTTP answer of 300 and more stands for."""
+    status, the_service = answer.status_code, f"The cloud's {service} service"
+    if status == 401:
+        return _credentials_refused()
+    if status in (429, 503):
+        said = f"{the_service} takes no calls at the moment (HTTP {status})."
+        return errors.BackendUnavailable(said, retry_after=retry_after(answer))
+    if status in (502, 504) and changing:
+        return errors.BackendTimeout(f"{the_service} lost the answer (HTTP {status}).")
+    if status < 500 and (known := sentences.meaning(status, _sentence(answer))):
+        return known
+    if status == 404 and "/servers/" in (answer.url or ""):
+        return errors.VMNotFound("The cloud has no VM of this id.")
+    return errors.BackendError(f"{the_service} failed (HTTP {status}).")
+
+
+def retry_after(answer: requests.Response) -> int:
+    """Return the seconds that an answer asks to wait, between 1 and 300; 5 if it does not say."""
+    text = answer.headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(text) if text.isdecimal() else _seconds_until(text)
+    except (ValueError, OverflowError):
+        return 5
+    return round(max(1, min(seconds, LONGEST_WAIT)))
+
+
+def _seconds_until(http_date: str) -> float:
+    return (parsedate_to_datetime(http_date).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _of_unsent(cause: BaseException | None, service: str) -> errors.VmapiError:
+    if isinstance(cause, Unauthorized):
+        return _credentials_refused()
+    if isinstance(cause, EndpointNotFound | ServiceDisabledException):
+        return errors.BackendError(f"The cloud offers no {service} service to this project.")
+    answer = getattr(cause, "response", None)
+    wait = retry_after(answer) if isinstance(answer, requests.Response) else 5
+    said = f"The cloud's identity service or its {service} service cannot be reached."
+    return errors.BackendUnavailable(said, retry_after=wait)
+
+
+def _of_failure(failure: Exception, service: str, *, changing: bool) -> errors.VmapiError:
+    causes, the_service = list(_causes(failure)), f"The cloud's {service} service"
+    if any(isinstance(cause, NOT_SENT) for cause in causes):
+        return errors.BackendUnavailable(f"{the_service} cannot be reached.")
+    if any(isinstance(cause, TOO_SLOW) for cause in causes):
+        return errors.BackendTimeout(f"{the_service} did not answer in time.")
+    if changing:
+        return errors.BackendTimeout(f"{the_service} broke the connection off.")
+    if any(isinstance(cause, CUT_SHORT) for cause in causes):
+        return errors.BackendError(f"{the_service} broke off in the middle of its answer.")
+    return errors.BackendUnavailable(f"{the_service} broke the connection off.")
+
+
+def _credentials_refused() -> CredentialsRefused:
+    return CredentialsRefused("The cloud refuses vmapi's own credentials.", retry_after=60)
+
+
+def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an exception to those it was raised from, wrapped ones included."""
+    if failure is None:
+        return
+    yield failure
+    yield from _causes(failure.__cause__ or failure.__context__)
+    for wrapped in (*failure.args, getattr(failure, "reason", None)):
+        if isinstance(wrapped, BaseException):
+            yield from _causes(wrapped)
+
+
+def _sentence(answer: requests.Response) -> str:
+    """Return what Nova, Glance or Neutron says is wrong; empty where it says nothing."""
+    try:
+        body: Any = orjson.loads(answer.content)
+        (fault,) = body.values()
+        return str(fault["message"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""

@@ -1,0 +1,183 @@
+"""Talking to the cloud: one connection, made on first use, and raw JSON over it.
+
+Reads are tried again when they fail fast. Changes are sent once: only a 401, which did nothing, is
+repeated after a new login.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Any, Literal
+
+import orjson
+import requests
+import stamina
+import structlog
+from openstack.config.cloud_region import CloudRegion
+from openstack.connection import Connection
+from openstack.exceptions import ServiceDiscoveryException
+from openstack.proxy import Proxy
+
+from vmapi.backends.openstack import deadline
+from vmapi.backends.openstack.errors import Refusal, passing, readable, translated, unsent
+from vmapi.backends.openstack.transport import Transport
+from vmapi.errors import BackendError
+
+Service = Literal["compute", "image", "network"]
+Json = dict[str, Any]
+
+NEWEST = (2, 84)
+"""The compute microversion we are written for: 2.84 shows why an action failed."""
+OLDEST = (2, 52)
+"""From here on a server can be created with tags, by which a lost create is found."""
+
+REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+SPARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A service as it was discovered: where it is, and which microversion is spoken to it."""
+
+    proxy: Proxy
+    url: str
+    microversion: str | None
+
+
+class Session:
+    """The cloud of one region, as one project. `timeout` is in seconds for one call."""
+
+    def __init__(self, region: CloudRegion, timeout: float, threads: int) -> None:
+        self._region = region
+        self._timeout = timeout
+        self._pool = threads + SPARE
+        self._connection: Connection | None = None
+        self._doors: dict[Service, Door] = {}
+        self._connecting = Lock()
+        self._renewing = Lock()
+        self._opening: dict[Service, Lock] = {
+            "compute": Lock(),
+            "image": Lock(),
+            "network": Lock(),
+        }
+
+    @property
+    def microversion(self) -> str | None:
+        """The compute microversion that is used; None until the cloud was asked."""
+        door = self._doors.get("compute")
+        return door.microversion if door else None
+
+    def within(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Bound all that is sent in a `with` block, by the timeout if nothing else is said."""
+        return deadline.within(seconds or self._timeout)
+
+    def read(self, service: Service, path: str, params: Mapping[str, Any] | None = None) -> Json:
+        """Return the JSON object behind a path. Raises what `errors.translated` raises."""
+        tries = partial(stamina.retry_context, on=passing, attempts=3, wait_jitter=0.1)
+        with self.within(), translated(service, changing=False):
+            for attempt in tries(wait_initial=0.1, wait_max=1, timeout=deadline.left()):
+                with attempt:
+                    answer = self._send(service, "GET", path, params=params)
+        return content(answer, service)
+
+    def change(self, method: str, path: str, body: Json | None = None) -> requests.Response:
+        """Send a change to the compute service, once, and return its answer."""
+        with self.within(), translated("compute", changing=True):
+            return self._send("compute", method, path, json=body, redirect=False)
+
+    def ask(self, path: str, body: Json) -> Json:
+        """Ask the compute service for something that is read by POST."""
+        with self.within(), translated("compute", changing=False):
+            answer = self._send("compute", "POST", path, json=body, redirect=False)
+        return content(answer, "compute")
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _send(self, service: Service, method: str, path: str, **kwargs: Any) -> requests.Response:
+        answer = self._send_once(service, method, path, **kwargs)
+        if answer.status_code == 401:
+            self._renew(answer.request.headers.get("X-Auth-Token"))
+            answer = self._send_once(service, method, path, **kwargs)
+        if answer.status_code >= 300:
+            raise Refusal(answer)
+        return answer
+
+    def _send_once(
+        self, service: Service, method: str, path: str, **kwargs: Any
+    ) -> requests.Response:
+        with unsent():
+            door = self._door(service)
+            self._connected().session.get_auth_headers()
+        return door.proxy.request(
+            door.url + path,
+            method,
+            microversion=door.microversion,
+            global_request_id=_request_id(),
+            raise_exc=False,
+            allow_reauth=False,
+            connect_retries=0,
+            status_code_retries=0,
+            skip_cache=True,
+            **kwargs,
+        )
+
+    def _renew(self, refused: Any) -> None:
+        """Log in again, unless another thread has done so since that token was sent."""
+        with unsent(), deadline.holding(self._renewing):
+            session = self._connected().session
+            if (session.get_auth_headers() or {}).get("X-Auth-Token") == refused:
+                session.invalidate()
+
+    def _connected(self) -> Connection:
+        with self._connecting:
+            if self._connection is None:
+                connection = Connection(config=self._region)
+                for scheme in ("http://", "https://"):
+                    connection.session.session.mount(scheme, Transport(pool_maxsize=self._pool))
+                self._connection = connection
+            return self._connection
+
+    def _door(self, service: Service) -> Door:
+        """Return the service, discovered once; one that is away does not hold up the others."""
+        if service not in self._doors:
+            with deadline.holding(self._opening[service]):
+                if service not in self._doors:
+                    self._doors[service] = self._discover(service)
+        return self._doors[service]
+
+    def _discover(self, service: Service) -> Door:
+        proxy = getattr(self._connected(), service)
+        found = proxy.get_endpoint_data()
+        if found is None or found.api_version is None:
+            raise ServiceDiscoveryException(f"no version of {service} was found")
+        microversion = _pinned(found.max_microversion) if service == "compute" else None
+        return Door(proxy, found.url.rstrip("/"), microversion)
+
+
+def content(answer: requests.Response, service: str) -> Json:
+    """Return the JSON object that an answer holds. Raises BackendError when it holds none."""
+    with readable(service):
+        body = orjson.loads(answer.content)
+        if not isinstance(body, dict):
+            raise TypeError(type(body))
+        return body
+
+
+def _pinned(offered: tuple[int, ...] | None) -> str:
+    if not offered:
+        raise ServiceDiscoveryException("the compute service did not tell its microversions")
+    if tuple(offered) < OLDEST:
+        spoken, needed = (".".join(map(str, version)) for version in (offered, OLDEST))
+        raise BackendError(f"The cloud's Nova speaks {spoken} at most; vmapi needs {needed}.")
+    return ".".join(map(str, min(tuple(offered), NEWEST)))
+
+
+def _request_id() -> str | None:
+    bound = structlog.contextvars.get_contextvars().get("request_id")
+    return bound if isinstance(bound, str) and REQUEST_ID.fullmatch(bound) else None
