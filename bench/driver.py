@@ -28,7 +28,9 @@ def main(turns: int) -> None:
     try:
         nova = Nova(backend)
         print(machine(), f"{turns} turns", sep="\n")
-        compare("one server", turns, lambda: nova.get(f"/servers/{vm_id}"), lambda: backend.get(vm_id))
+        compare(
+            "one server", turns, lambda: nova.get(f"/servers/{vm_id}"), lambda: backend.get(vm_id)
+        )
         compare("the list", turns, lambda: nova.get("/servers/detail"), backend.vms)
     finally:
         backend.perform(vm_id, Verb.DELETE)
