@@ -113,9 +113,7 @@ class Loopback:
         catalog = [
             {
                 "type": service,
-                "endpoints": [
-                    {"interface": "public", "region": "R", "url": url, "id": service}
-                ],
+                "endpoints": [{"interface": "public", "region": "R", "url": url, "id": service}],
             }
             for service, url in endpoints.items()
             if service in self.services
@@ -142,13 +140,17 @@ class Loopback:
         return {"version": {**about, "version": newest, "min_version": "2.1" if newest else ""}}
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 @contextmanager
 def loopback() -> Iterator[Loopback]:
     """Serve on a free port while the block lasts."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
     cloud = Loopback(f"http://127.0.0.1:{server.server_port}")
     server.RequestHandlerClass = _handler(cloud.react, cloud.closing)
-    server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -160,9 +162,7 @@ def loopback() -> Iterator[Loopback]:
         thread.join()
 
 
-def _handler(
-    react: Callable[[Seen], Reaction], closing: Event
-) -> type[BaseHTTPRequestHandler]:
+def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

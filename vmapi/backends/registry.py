@@ -29,8 +29,10 @@ def driver(name: str) -> type[Backend]:
 
     Raises SettingsError when there is none, or when what it needs is not installed.
     """
-    known = {point.name: point for point in entry_points(group=GROUP)}
-    known |= {built: EntryPoint(built, value, GROUP) for built, value in BUILT_IN.items()}
+    known = {built: EntryPoint(built, value, GROUP) for built, value in BUILT_IN.items()}
+    if name not in known:
+        # looking through everything that is installed takes its time
+        known = {point.name: point for point in entry_points(group=GROUP)} | known
     if name not in known:
         raise SettingsError(f"VMAPI_BACKEND {name!r}: allowed is {', '.join(sorted(known))}")
     try:

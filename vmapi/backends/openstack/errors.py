@@ -1,7 +1,7 @@
 """From what goes wrong between us and the cloud to `vmapi.errors`: here, and nowhere else.
 
-Inside the driver three things fly: `Refusal`, `Unsent`, and what the SDK raises. `translated` turns
-them into the domain's errors; a change whose answer was lost is told from one that was never sent.
+Inside the driver three things fly: `Refusal`, `Unsent`, `Unanswered`. `translated` turns them into
+the domain's errors: a change whose answer was lost is told from one that was never sent.
 """
 
 import ssl
@@ -28,10 +28,11 @@ NOT_SENT = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
-    TimeoutError,
 )
 TOO_SLOW = (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
 CUT_SHORT = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+LASTING = (*TOO_SLOW, *CUT_SHORT, requests.ConnectTimeout, requests.exceptions.SSLError)
+"""What a second try would only wait for, or meet again."""
 
 LONGEST_WAIT = 300
 
@@ -45,7 +46,11 @@ class Refusal(Exception):
 
 
 class Unsent(Exception):
-    """The login or the discovery before a call failed, with what it was raised from."""
+    """The login or the discovery before a call failed: its cause says how."""
+
+
+class Unanswered(Exception):
+    """A call has got no answer: its cause says why."""
 
 
 class CredentialsRefused(errors.BackendUnavailable):
@@ -61,17 +66,17 @@ def translated(service: str, *, changing: bool) -> Iterator[None]:
         raise of_answer(refusal.answer, service, changing=changing) from refusal
     except Unsent as unsent:
         raise _of_unsent(unsent.__cause__, service) from unsent.__cause__
-    except FAILURES as failure:
-        raise _of_failure(failure, service, changing=changing) from failure
+    except Unanswered as lost:
+        raise _of_failure(lost.__cause__, service, changing=changing) from lost.__cause__
 
 
 @contextmanager
-def unsent() -> Iterator[None]:
-    """Mark what goes wrong inside as gone wrong before the call."""
+def sdk_raises(told_as: type[Unsent | Unanswered]) -> Iterator[None]:
+    """Catch what the SDK raises before anything raises it again, and so changes its context."""
     try:
         yield
     except FAILURES as failure:
-        raise Unsent from failure
+        raise told_as from failure
 
 
 @contextmanager
@@ -89,13 +94,9 @@ def passing(failure: Exception) -> bool:
     if isinstance(failure, Refusal):
         answer = failure.answer
         return answer.status_code in (502, 503) and "Retry-After" not in answer.headers
-    cause = failure.__cause__ if isinstance(failure, Unsent) else failure
-    causes = list(_causes(cause))
-    slow = (*TOO_SLOW, *CUT_SHORT, requests.ConnectTimeout, ssl.SSLError, TimeoutError)
-    broken = (requests.ConnectionError, urllib3.exceptions.HTTPError)
-    return any(isinstance(c, broken) for c in causes) and not any(
-        isinstance(c, slow) for c in causes
-    )
+    causes = list(_causes(failure.__cause__))
+    lasting = any(isinstance(cause, LASTING) for cause in causes)
+    return not lasting and any(isinstance(cause, requests.ConnectionError) for cause in causes)
 
 
 def of_answer(answer: requests.Response, service: str, *, changing: bool) -> errors.VmapiError:
@@ -108,6 +109,8 @@ def of_answer(answer: requests.Response, service: str, *, changing: bool) -> err
         return errors.BackendUnavailable(said, retry_after=retry_after(answer))
     if status in (502, 504) and changing:
         return errors.BackendTimeout(f"{the_service} lost the answer (HTTP {status}).")
+    if status == 501:
+        return errors.InvalidState("This cloud cannot do that.")
     if status < 500 and (known := sentences.meaning(status, _sentence(answer))):
         return known
     if status == 404 and "/servers/" in (answer.url or ""):
@@ -140,7 +143,9 @@ def _of_unsent(cause: BaseException | None, service: str) -> errors.VmapiError:
     return errors.BackendUnavailable(said, retry_after=wait)
 
 
-def _of_failure(failure: Exception, service: str, *, changing: bool) -> errors.VmapiError:
+def _of_failure(
+    failure: BaseException | None, service: str, *, changing: bool
+) -> errors.VmapiError:
     causes, the_service = list(_causes(failure)), f"The cloud's {service} service"
     if any(isinstance(cause, NOT_SENT) for cause in causes):
         return errors.BackendUnavailable(f"{the_service} cannot be reached.")
@@ -158,12 +163,16 @@ def _credentials_refused() -> CredentialsRefused:
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Walk from an exception to those it was raised from, wrapped ones included."""
+    """Walk from a failure to those it wraps.
+
+    The context is followed from keystoneauth's errors only, which wrap nothing: further on it may
+    lead to an older failure, which somebody was handling when he called us.
+    """
     if failure is None:
         return
     yield failure
-    yield from _causes(failure.__cause__ or failure.__context__)
-    for wrapped in (*failure.args, getattr(failure, "reason", None)):
+    context = failure.__context__ if isinstance(failure, ClientException) else None
+    for wrapped in (*failure.args, getattr(failure, "reason", None), context):
         if isinstance(wrapped, BaseException):
             yield from _causes(wrapped)
 

@@ -17,7 +17,7 @@ CASES: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
         (r"Quota exceeded|Maximum number of|The number of defined ports", errors.QuotaExceeded),
         (r"Flavor .* could not be found|Invalid flavorRef", errors.FlavorNotFound),
         (r"Can not find requested image|Image \S+ (could not be|is not)", errors.ImageNotFound),
-        (r"Network \S+ could not be found", errors.NetworkNotFound),
+        (r"Network \S+ could not be found|Unable to automatically", errors.NetworkNotFound),
         (r"Invalid key_name", errors.KeyNotFound),
         (r"Unable to find security_group|Security group \S+ not", errors.SecurityGroupNotFound),
     )

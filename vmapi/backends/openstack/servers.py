@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 import requests
 
@@ -13,6 +13,8 @@ from vmapi.backends.openstack.session import Json, Session, content
 from vmapi.errors import VMNotFound
 
 SERVER_ID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+T = TypeVar("T")
+
 GONE = ("DELETED", "SOFT_DELETED")
 REQUEST_IDS = ("X-Openstack-Request-Id", "X-Compute-Request-Id")
 
@@ -25,7 +27,7 @@ class Servers:
 
     def get(self, vm_id: str) -> Json:
         """Return a server that is not deleted."""
-        server: Json = self._read(_path(vm_id), "server")
+        server = self._read(_path(vm_id), "server", dict)
         if server.get("status") in GONE:
             raise VMNotFound("The VM has been deleted.")
         return server
@@ -65,20 +67,20 @@ class Servers:
 
     def action(self, vm_id: str, request_id: str) -> Json:
         """Return Nova's record of one request; a moment after the request it is not there yet."""
-        record: Json = self._read(
-            _path(vm_id, f"os-instance-actions/{request_id}"), "instanceAction"
-        )
-        return record
+        path = _path(vm_id, f"os-instance-actions/{request_id}")
+        return self._read(path, "instanceAction", dict)
 
     def actions(self, vm_id: str) -> list[Json]:
         """Return Nova's record of all that was asked of a server, without the events."""
-        records: list[Json] = self._read(_path(vm_id, "os-instance-actions"), "instanceActions")
-        return records
+        return self._read(_path(vm_id, "os-instance-actions"), "instanceActions", list)
 
-    def _read(self, path: str, key: str) -> Any:
+    def _read(self, path: str, key: str, kind: type[T]) -> T:
         answer = self._session.read("compute", path)
         with readable("compute"):
-            return answer[key]
+            value = answer[key]
+            if isinstance(value, kind):
+                return value
+            raise TypeError(key)
 
 
 def _path(vm_id: str, below: str = "") -> str:

@@ -22,7 +22,15 @@ from openstack.exceptions import ServiceDiscoveryException
 from openstack.proxy import Proxy
 
 from vmapi.backends.openstack import deadline
-from vmapi.backends.openstack.errors import Refusal, passing, readable, translated, unsent
+from vmapi.backends.openstack.errors import (
+    Refusal,
+    Unanswered,
+    Unsent,
+    passing,
+    readable,
+    sdk_raises,
+    translated,
+)
 from vmapi.backends.openstack.transport import Transport
 from vmapi.errors import BackendError
 
@@ -35,7 +43,8 @@ OLDEST = (2, 52)
 """From here on a server can be created with tags, by which a lost create is found."""
 
 REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-SPARE = 4
+SPARE = 8
+"""Connections beyond those of the request threads, for the engine and the sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +120,26 @@ class Session:
     def _send_once(
         self, service: Service, method: str, path: str, **kwargs: Any
     ) -> requests.Response:
-        with unsent():
+        with sdk_raises(Unsent):
             door = self._door(service)
             self._connected().session.get_auth_headers()
-        return door.proxy.request(
-            door.url + path,
-            method,
-            microversion=door.microversion,
-            global_request_id=_request_id(),
-            raise_exc=False,
-            allow_reauth=False,
-            connect_retries=0,
-            status_code_retries=0,
-            skip_cache=True,
-            **kwargs,
-        )
+        with sdk_raises(Unanswered):
+            return door.proxy.request(
+                door.url + path,
+                method,
+                microversion=door.microversion,
+                global_request_id=_request_id(),
+                raise_exc=False,
+                allow_reauth=False,
+                connect_retries=0,
+                status_code_retries=0,
+                skip_cache=True,
+                **kwargs,
+            )
 
     def _renew(self, refused: Any) -> None:
         """Log in again, unless another thread has done so since that token was sent."""
-        with unsent(), deadline.holding(self._renewing):
+        with sdk_raises(Unsent), deadline.holding(self._renewing):
             session = self._connected().session
             if (session.get_auth_headers() or {}).get("X-Auth-Token") == refused:
                 session.invalidate()
