@@ -8,4 +8,6 @@ from vmapi.errors import SettingsError
 try:
     app = create_app()
 except SettingsError as error:
-    sys.exit(f"vmapi does not start: {error.detail}")
+    print(f"vmapi does not start: {error.detail}", file=sys.stderr)
+    # what tells gunicorn that trying again is of no use
+    sys.exit(3)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from flask import Flask
+from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from vmapi import cli
@@ -15,7 +15,7 @@ from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
 from vmapi.engine.thread import EngineThread
-from vmapi.errors import SettingsError, VmapiError
+from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
 from vmapi.services.operations import Operations
@@ -38,13 +38,16 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     settings = settings or Settings.load()
     logging.configure(settings.log_level)
     backend = backend or registry.load(settings)
-    _check_processes(settings, backend)
     app = Flask("vmapi", static_folder=None)
+    # //vms is no URL of ours, and no redirect is a problem+json
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["SETTINGS"] = settings
     app.config["DRAINING"] = threading.Event()
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    if backend.single_process:
+        _check_processes(app, settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
@@ -80,9 +83,7 @@ def wire(
     )
 
 
-def _check_processes(settings: Settings, backend: Backend) -> None:
-    if not backend.single_process:
-        return
+def _check_processes(app: Flask, settings: Settings) -> None:
     if settings.worker_count > 1:
         raise SettingsError(
             f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
@@ -92,3 +93,23 @@ def _check_processes(settings: Settings, backend: Backend) -> None:
         f"the {settings.backend} cloud is for development: its VMs are not real, "
         "and gone when this process ends"
     )
+    app.before_request(_one_process(settings.backend))
+
+
+def _one_process(backend: str) -> Callable[[], None]:
+    told = threading.Event()
+
+    def check() -> None:
+        # a server that was not told by our settings how many processes there are tells it here
+        if not request.environ["wsgi.multiprocess"]:
+            return
+        refusal = (
+            f"The {backend} cloud lives in the memory of one process, but several serve. "
+            "Serve with one, or set VMAPI_BACKEND=openstack."
+        )
+        if not told.is_set():
+            told.set()
+            log.error(refusal)
+        raise BackendUnavailable(refusal)
+
+    return check

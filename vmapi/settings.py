@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from environs import Env, EnvError, validate
+from dotenv import load_dotenv
+from environs import Env, EnvError, ValidationError, validate
 
 from vmapi.errors import SettingsError
 
@@ -27,6 +28,12 @@ def setting(
     """Declare a setting: its environment variable, default, and what is allowed, in words."""
     about = {"name": name, "allowed": allowed, "parse": parse, "check": check, "secret": secret}
     return field(default=default, repr=not secret, metadata=about)
+
+
+def _seconds(value: float) -> None:
+    # put so that nan, which compares to nothing, is refused
+    if not 1 <= value <= 300:
+        raise ValidationError("")
 
 
 def _nonempty(what: str) -> Any:
@@ -59,7 +66,7 @@ class Settings:
         "LOG_LEVEL", "INFO", ", ".join(LOG_LEVELS), check=validate.OneOf(LOG_LEVELS)
     )
     backend_timeout: float = setting(
-        "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", validate.Range(1, 300)
+        "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", _seconds
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(
@@ -73,7 +80,10 @@ class Settings:
     )
     os_cloud: str | None = _nonempty("OS_CLOUD")
     openstack_auth_url: str | None = setting(
-        "OPENSTACK_AUTH_URL", None, "an http or https URL", check=validate.URL(require_tld=False)
+        "OPENSTACK_AUTH_URL",
+        None,
+        "an http or https URL",
+        check=validate.URL(schemes={"http", "https"}, require_tld=False),
     )
     openstack_username: str | None = _nonempty("OPENSTACK_USERNAME")
     openstack_password: str | None = setting(
@@ -92,8 +102,8 @@ class Settings:
 
         Raises SettingsError naming each setting that is unknown or bad, and what is allowed.
         """
+        load_dotenv(dotenv)
         env = Env(eager=True)
-        env.read_env(str(dotenv), recurse=False)
         problems = _unknown(fields(cls))
         values = {}
         for item in fields(cls):

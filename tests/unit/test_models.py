@@ -131,7 +131,9 @@ SORTED = {
 def test_sorting(sort: str, ids: str) -> None:
     rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
     vms = [
-        replace(MACHINE, id=id, name=name, created_at=MOMENT + c * HOUR, updated_at=MOMENT + u * HOUR)
+        replace(
+            MACHINE, id=id, name=name, created_at=MOMENT + c * HOUR, updated_at=MOMENT + u * HOUR
+        )
         for id, name, c, u in rows
     ]
     assert "".join(vm.id for vm in VMQuery(sort=sort).select(vms)) == ids

@@ -8,7 +8,7 @@ import flask_smorest
 from flask import request
 from marshmallow import Schema
 
-from vmapi.api.parser import Parser, read_json, refused
+from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema, example
 from vmapi.api.problems import MEDIA_TYPE
@@ -19,6 +19,12 @@ EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout")
 CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden")
+
+OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
+OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER}
+OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -104,20 +110,26 @@ class Blueprint(flask_smorest.Blueprint):
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
         codes = [*EVERYWHERE, *doc_info.get("problems", ())]
+        headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
         if method != "get":
             codes += WITH_BODY
+            headers |= OF_REFUSED_CHANGES
         for status in sorted({KINDS[code].status for code in codes}):
             found = [code for code in KINDS if code in codes]
             found = [code for code in found if KINDS[code].status == status]
-            responses[str(status)] = _problem_doc(found)
+            responses[str(status)] = _problem_doc(found, headers)
         return doc
 
 
-def _problem_doc(codes: list[str]) -> dict[str, Any]:
+def _problem_doc(codes: list[str], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
     titles = (f"`{code}`: {KINDS[code].title}." for code in codes)
     examples = {code: {"value": example(code)} for code in codes}
     content = {"schema": ProblemSchema(), "examples": examples}
-    return {"description": " ".join(titles), "content": {MEDIA_TYPE: content}}
+    doc: dict[str, Any] = {"description": " ".join(titles), "content": {MEDIA_TYPE: content}}
+    for code in codes:
+        if code in headers:
+            doc.setdefault("headers", {}).update(headers[code])
+    return doc
 
 
 def _strict(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
@@ -125,7 +137,7 @@ def _strict(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if "query" not in taken and request.args:
             raise refused({name: ["Unknown field."] for name in request.args})
-        if "json" not in taken and request.method != "GET" and (body := request.get_data()):
+        if "json" not in taken and request.method != "GET" and (body := read_body(request)):
             sent = read_json(request, body)
             if sent != {}:
                 names = sent if isinstance(sent, dict) else {"": None}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import orjson
-from flask import Flask, Response, send_from_directory
+from flask import Flask, Response, redirect, send_from_directory
 from marshmallow import Schema, fields
+from werkzeug.wrappers import Response as BaseResponse
 
 from vmapi.api import render
 from vmapi.api.blueprint import Blueprint
@@ -53,14 +53,17 @@ def get_problem(code: str) -> Response:
 
 
 def init_app(app: Flask, api: Api) -> None:
-    """Serve the pages. The document is rendered once, when all blueprints are registered."""
-    document = orjson.dumps(api.document())
+    """Serve the pages."""
 
     def openapi() -> Response:
-        return Response(document, mimetype="application/json")
+        return Response(api.rendered(), mimetype="application/json")
 
     def page() -> Response:
         return _secured(send_from_directory(STATIC, "docs.html"))
+
+    def slashed() -> BaseResponse:
+        # what the page refers to is relative, so that it can be served below a prefix
+        return redirect("../docs", 308)
 
     def asset(name: str) -> Response:
         if name not in ASSETS:
@@ -68,7 +71,8 @@ def init_app(app: Flask, api: Api) -> None:
         return _secured(send_from_directory(STATIC / "swagger-ui", name, max_age=3600))
 
     app.add_url_rule("/openapi.json", view_func=openapi)
-    app.add_url_rule("/docs", view_func=page, strict_slashes=False)
+    app.add_url_rule("/docs", view_func=page)
+    app.add_url_rule("/docs/", view_func=slashed)
     app.add_url_rule("/docs/assets/<name>", view_func=asset)
 
 

@@ -1,8 +1,10 @@
 """The OpenAPI 3.1 document, made from the blueprints."""
 
+import threading
 from typing import Any
 
 import flask_smorest
+import orjson
 from flask import Flask
 from marshmallow import fields
 
@@ -24,9 +26,15 @@ PARAMETERS = {
 
 
 class Api(flask_smorest.Api):
-    """Collects the blueprints' documentation. Errors and pages are served by our own code."""
+    """Collects the blueprints' documentation. Errors and pages are served by our own code.
+
+    The document is made when it is first asked for: it takes longer than all else at start.
+    """
 
     def __init__(self, app: Flask) -> None:
+        self._lock = threading.Lock()
+        self._undocumented: list[flask_smorest.Blueprint] = []
+        self._rendered = b""
         super().__init__(
             app,
             spec_kwargs={
@@ -41,13 +49,34 @@ class Api(flask_smorest.Api):
             },
         )
 
+    def register_blueprint(self, blp: flask_smorest.Blueprint, **options: Any) -> None:
+        """Serve a blueprint, and keep it for the document."""
+        self._app.register_blueprint(blp, **options)
+        self._undocumented.append(blp)
+
+    def rendered(self) -> bytes:
+        """Return the document as JSON."""
+        with self._lock:
+            if not self._rendered:
+                self._rendered = orjson.dumps(self.document())
+            return self._rendered
+
     def document(self) -> dict[str, Any]:
-        """Return the document, with the path parameters described."""
+        """Return the document, with the path parameters and the body of a PATCH described."""
+        while self._undocumented:
+            blp = self._undocumented.pop(0)
+            blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
+            self.spec.tag({"name": blp.name, "description": blp.description})
         document: dict[str, Any] = self.spec.to_dict()
+        # flask-smorest's own, which nothing refers to
+        document["components"]["schemas"].pop("PaginationMetadata")
         for path in document["paths"].values():
             for parameter in path.get("parameters", ()):
                 schema = dict(PARAMETERS[parameter["name"]])
                 parameter |= {"description": schema.pop("description"), "schema": schema}
+            if "patch" in path:
+                content = path["patch"]["requestBody"]["content"]
+                content["application/merge-patch+json"] = content["application/json"]
         return document
 
     def _init_spec(self, **options: Any) -> None:

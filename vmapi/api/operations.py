@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import Blueprint
+from vmapi.api.blueprint import LINK, Blueprint
 from vmapi.api.context import services
 from vmapi.api.fields import Text
 from vmapi.api.problem_schema import ProblemSchema
@@ -56,12 +56,14 @@ class OperationQuerySchema(PagingSchema):
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> tuple[OperationQuery, Paging]:
         paging = self.paging(data)
+        if "vm_id" in data:
+            data["vm_id"] = data["vm_id"].lower()
         return OperationQuery(**data), paging
 
 
 @blp.get("/operations")
 @blp.takes(OperationQuerySchema(), location="query")
-@blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST)
+@blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK)
 @blp.refuses()
 def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
     """List operations"""

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from flask import Request
 from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
 
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
@@ -21,10 +22,10 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Return the body; one that is not sent counts as empty where it may be left out."""
-        body = req.get_data()
+        body = read_body(req)
         if body:
             return read_json(req, body)
-        if any(field.required for field in schema.fields.values()):
+        if req.method == "PATCH" or any(field.required for field in schema.fields.values()):
             raise MalformedRequest("The body is empty; a JSON object is wanted.")
         return {}
 
@@ -44,6 +45,17 @@ class Parser(FlaskParser):
         for found in messages.values():
             merged |= found if isinstance(found, dict) else {"": found}
         raise refused(merged) from None
+
+
+def read_body(req: Request) -> bytes:
+    """Return the body. Raises MalformedRequest, and what werkzeug refuses it with."""
+    try:
+        return req.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:
+        # each server has errors of its own for chunks that are none
+        raise MalformedRequest("The body cannot be read.") from error
 
 
 def read_json(req: Request, body: bytes) -> Any:

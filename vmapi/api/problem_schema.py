@@ -25,7 +25,7 @@ class ProblemSchema(Schema):
     request_id = fields.String(metadata={"description": "Finds the request in vmapi's log."})
     errors = fields.List(fields.Nested(ProblemErrorSchema))
     current_status = fields.Enum(Status)
-    task = fields.Enum(Task, allow_none=True)
+    task = fields.Enum(Task, by_value=True, allow_none=True)
     allowed_actions = fields.List(fields.String())
     vm_id = fields.String(allow_none=True)
     operation = fields.String(metadata={"description": "The path of an operation."})

@@ -6,7 +6,15 @@ from typing import Any
 from flask import Response
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import CHANGE, CLOUD, Blueprint, View
+from vmapi.api.blueprint import (
+    CHANGE,
+    CLOUD,
+    LINK,
+    OPERATION_LOCATION,
+    RETRY_AFTER,
+    Blueprint,
+    View,
+)
 from vmapi.api.context import caller, services
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
@@ -25,10 +33,7 @@ from vmapi.models.vm import Changes, CreateRequest
 
 blp = Blueprint("vms", "Virtual machines and their life")
 
-OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
-RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
 LOCATION = {"Location": {"schema": {"type": "string"}}}
-LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
 
 
 def changes(settled: int, **headers: Any) -> Callable[[View], View]:

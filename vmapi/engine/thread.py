@@ -82,13 +82,14 @@ class EngineThread:
 
     def _due(self, unfinished: Sequence[Operation]) -> list[Operation]:
         now = self._monotonic()
-        due = []
+        due, seen = [], {}
         for operation in unfinished:
             first, next_look = self._seen.get(operation.id, (now, now))
             if next_look <= now:
                 due.append(operation)
                 next_look = now + min(SLOWEST, max(self._tick, (now - first) / 10))
-            self._seen[operation.id] = (first, next_look)
+            seen[operation.id] = (first, next_look)
+        self._seen = seen
         return due
 
     def _advance(self, operation: Operation) -> None:

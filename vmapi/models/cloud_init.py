@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from email import message_from_bytes
+from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
@@ -33,7 +35,7 @@ def compose(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
     if not user_data:
         return keys.encode()
     archive = MIMEMultipart(boundary=_boundary(user_data, keys))
-    archive.attach(MIMEText(user_data, _subtype(user_data), "utf-8"))
+    archive.attach(_part(user_data))
     archive.attach(MIMEText(keys, "cloud-config", "utf-8"))
     return archive.as_bytes()
 
@@ -42,6 +44,13 @@ def _keys_config(ssh_keys: Sequence[str]) -> str:
     # JSON is YAML, so quoting is json's business
     config = {"ssh_authorized_keys": list(ssh_keys), "merge_how": _MERGE}
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
+
+
+def _part(user_data: str) -> Message:
+    # cloud-init's own test for what is an archive already; it goes into ours as a whole
+    if "mime-version:" in user_data[:4096].lower():
+        return message_from_bytes(user_data.encode())
+    return MIMEText(user_data, _subtype(user_data), "utf-8")
 
 
 def _subtype(user_data: str) -> str:

@@ -93,6 +93,7 @@ class Controller:
 
     def _send(self, operation: Operation, step: Step) -> Progress:
         now = self._clock()
+        nothing_sent = operation.started_at is None
         step = replace(step, state=StepState.SENDING, begun_at=now)
         begun = operation.started_at or now
         operation = replace(operation, status=OperationStatus.RUNNING, started_at=begun)
@@ -103,7 +104,7 @@ class Controller:
             error.extra["operation_id"] = operation.id
             raise
         except errors.BackendUnavailable as error:
-            if step is operation.plan[0]:
+            if nothing_sent:
                 return self._fail(operation, error)
             step = replace(step, state=StepState.PLANNED)
             return replace(self._keep(operation, step), waiting=True)

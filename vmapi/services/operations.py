@@ -48,7 +48,7 @@ class Operations:
         """
         try:
             progress = self._controller.advance(operation)
-        except BackendTimeout:
+        except Exception:
             self._wake()
             raise
         if not progress.operation.finished:
@@ -66,8 +66,11 @@ class Operations:
             return self._store.get(operation.id)
 
     def unfinished(self) -> list[Operation]:
-        """Return the operations that are not over, the oldest first."""
-        return self._store.unfinished()
+        """Return the operations that are begun and not over, the oldest first.
+
+        One that is not begun is still checked by the request that asks for it.
+        """
+        return [found for found in self._store.unfinished() if found.started_at is not None]
 
     def get(self, operation_id: str) -> Operation:
         """Return an operation. Raises OperationNotFound."""

@@ -1,5 +1,6 @@
 """gunicorn's own messages in the same form as ours."""
 
+import logging
 from typing import Any
 
 from gunicorn.glogging import Logger as GunicornLogger
@@ -9,7 +10,7 @@ from vmapi.telemetry.logging import configure
 
 
 class Logger(GunicornLogger):
-    """Hands everything to the root logger."""
+    """Hands everything to the root logger, from LOG_LEVEL on."""
 
     def setup(self, cfg: Any) -> None:
         """Replace gunicorn's handlers by ours."""
@@ -17,4 +18,5 @@ class Logger(GunicornLogger):
         configure(Settings.load().log_level)
         for logger in (self.error_log, self.access_log):
             logger.handlers.clear()
+            logger.setLevel(logging.NOTSET)
             logger.propagate = True

@@ -4,6 +4,7 @@ Whatever is logged through the standard library (gunicorn, the SDK) comes out in
 Nothing a client sends can begin a line of its own or colour one.
 """
 
+import json
 import logging
 import logging.config
 import sys
@@ -37,15 +38,14 @@ def configure(level: str) -> None:
 
 def config(level: str, shared: list[Processor]) -> dict[str, Any]:
     """Return the standard library's side, in the form of `logging.config.dictConfig`."""
-    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if sys.stdout.isatty():
-        last += [_printable, structlog.dev.ConsoleRenderer(event_key="message")]
-    else:
-        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": shared,
-        "processors": last,
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            *(_for_people() if sys.stdout.isatty() else _for_machines()),
+        ],
     }
     return {
         "version": 1,
@@ -63,15 +63,39 @@ def config(level: str, shared: list[Processor]) -> dict[str, Any]:
     }
 
 
-def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {key: _escaped(value) for key, value in event.items()}
+def _for_machines() -> list[Processor]:
+    return [structlog.processors.JSONRenderer(_json)]
 
 
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str) and not value.isprintable():
-        return value.encode("unicode_escape").decode("ascii")
-    return value
+def _for_people() -> list[Processor]:
+    plain = structlog.dev.plain_traceback
+    return [
+        _printable,
+        structlog.dev.ConsoleRenderer(event_key="message", exception_formatter=plain),
+    ]
 
 
 def _json(event: EventDict, **_: Any) -> str:
-    return orjson.dumps(event, default=repr).decode()
+    try:
+        line = orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        line = ""
+    # beyond ASCII there are other line ends; half a surrogate pair is beyond orjson
+    return (
+        line if line and line.isascii() and line.isprintable() else json.dumps(event, default=repr)
+    )
+
+
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    shown = {key: _escaped(value) for key, value in event.items()}
+    if isinstance(trace := event.get("exception"), str):
+        # no line of it begins as a line of the log does
+        shown["exception"] = "\n".join(f"  {_escaped(line)}" for line in trace.split("\n"))
+    return shown
+
+
+def _escaped(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

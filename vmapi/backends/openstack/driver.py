@@ -105,6 +105,9 @@ class OpenStackBackend(Backend):
             except VMNotFound:
                 self._servers.get(vm_id)
                 raise InvalidState("The cloud has no console of this VM.") from None
+            except Forbidden:
+                self._servers.get(vm_id)
+                raise
 
     def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
         """Have a server built, with the operation as its tag. Raises what the contract says."""

@@ -10,7 +10,7 @@ from vmapi.backends.base import Receipt
 from vmapi.backends.openstack.errors import readable
 from vmapi.backends.openstack.listing import everything
 from vmapi.backends.openstack.session import Json, Session, content
-from vmapi.errors import VMNotFound
+from vmapi.errors import BackendError, Forbidden, VMNotFound
 
 SERVER_ID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 T = TypeVar("T")
@@ -27,7 +27,11 @@ class Servers:
 
     def get(self, vm_id: str) -> Json:
         """Return a server that is not deleted."""
-        server = self._read(_path(vm_id), "server", dict)
+        try:
+            server = self._read(_path(vm_id), "server", dict)
+        except Forbidden as hidden:
+            # so Nova answers for a server of another project
+            raise VMNotFound("The cloud shows vmapi no VM of this id.") from hidden
         if server.get("status") in GONE:
             raise VMNotFound("The VM has been deleted.")
         return server
@@ -41,7 +45,8 @@ class Servers:
         """Order a server."""
         answer = self._session.change("POST", "/servers", {"server": order})
         with readable("compute"):
-            return _receipt(str(content(answer, "compute")["server"]["id"]), answer)
+            vm_id = str(content(answer, "compute")["server"]["id"])
+        return Receipt(vm_id, _request_id(answer))
 
     def act(self, vm_id: str, body: Json) -> Receipt:
         """Order an action."""
@@ -53,11 +58,13 @@ class Servers:
 
     def rename(self, vm_id: str, name: str) -> None:
         """Give a server another name."""
-        self._session.change("PUT", _path(vm_id), {"server": {"name": name}})
+        answer = self._session.change("PUT", _path(vm_id), {"server": {"name": name}})
+        content(answer, "compute")
 
     def replace_metadata(self, vm_id: str, metadata: Json) -> None:
         """Give a server this metadata and no other."""
-        self._session.change("PUT", _path(vm_id, "metadata"), {"metadata": metadata})
+        body = {"metadata": metadata}
+        content(self._session.change("PUT", _path(vm_id, "metadata"), body), "compute")
 
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return the last lines of the console, or all."""
@@ -90,5 +97,12 @@ def _path(vm_id: str, below: str = "") -> str:
 
 
 def _receipt(vm_id: str, answer: requests.Response) -> Receipt:
+    """Return what the outcome is found by. Raises BackendError for what is no answer of Nova's."""
+    if request_id := _request_id(answer):
+        return Receipt(vm_id, request_id)
+    raise BackendError("The cloud's compute service answered without the id of the request.")
+
+
+def _request_id(answer: requests.Response) -> str:
     given = (answer.headers.get(name) for name in REQUEST_IDS)
-    return Receipt(vm_id, next((request_id for request_id in given if request_id), ""))
+    return next((request_id for request_id in given if request_id), "")

@@ -1,0 +1,197 @@
+"""The document: valid, complete, and its examples true."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.world import World
+from vmapi.api.problem_kinds import KINDS
+
+METHODS = ("get", "post", "patch", "delete")
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
+"""What shows the document is not in it."""
+ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
+CLOUD = {"backend_error", "backend_unavailable", "backend_timeout"}
+CHANGE = {
+    *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
+    *("payload_too_large", "unsupported_media_type", *CLOUD),
+}
+NAMED = {
+    *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
+    *("network_ambiguous", "key_not_found", "security_group_not_found", "name_taken"),
+}
+REFUSALS: dict[str, set[str]] = {
+    "create_vm": {
+        *(*NAMED, *CLOUD, "forbidden", "quota_exceeded"),
+        *("payload_too_large", "unsupported_media_type"),
+    },
+    "list_vms": CLOUD,
+    "get_vm": {"vm_not_found", *CLOUD},
+    "update_vm": {*CHANGE, "name_taken", "quota_exceeded"},
+    "delete_vm": CHANGE,
+    "get_vm_status": {"vm_not_found", *CLOUD},
+    "get_vm_console": {"vm_not_found", "invalid_state", *CLOUD},
+    "start_vm": {*CHANGE, "quota_exceeded"},
+    "stop_vm": CHANGE,
+    "restart_vm": CHANGE,
+    "pause_vm": CHANGE,
+    "resume_vm": CHANGE,
+    "list_operations": set(),
+    "get_operation": {"operation_not_found"},
+    "list_flavors": CLOUD,
+    "list_images": CLOUD,
+    "list_networks": CLOUD,
+    "get_health": set(),
+    "get_livez": set(),
+    "get_readyz": set(),
+    "get_problem": {"not_found"},
+}
+ANSWERS = {
+    "create_vm": {"201", "202"},
+    "delete_vm": {"202", "204"},
+    "get_readyz": {"200", "503"},
+    **{
+        f"{action}_vm": {"200", "202"}
+        for action in ("update", "start", "stop", "restart", "pause", "resume")
+    },
+}
+
+
+def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def contents(document: Any) -> Iterator[tuple[str, Any]]:
+    """Walk every body that is documented: of requests, answers and problems."""
+    for _, _, operation in operations(document):
+        name = operation["operationId"]
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{name} takes {media_type}", content
+        for status, answer in operation["responses"].items():
+            for content in answer.get("content", {}).values():
+                yield f"{name} answers {status}", content
+
+
+def examples(content: Any) -> list[Any]:
+    named = [example["value"] for example in content.get("examples", {}).values()]
+    return named + [content[key] for key in ("example",) if key in content]
+
+
+def validator(document: Any, schema: Any) -> Draft202012Validator:
+    resolved = {**schema, "components": document["components"]}
+    return Draft202012Validator(resolved, format_checker=FormatChecker())
+
+
+def test_it_is_valid(document: Any) -> None:
+    assert document["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_operation_ids_are_unique_and_all_are_known_here(document: Any) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert sorted(ids) == sorted(REFUSALS)
+
+
+def test_every_rule_is_documented(app: Flask, document: Any) -> None:
+    documented = {(path, method.upper()) for path, method, _ in operations(document)}
+    served = {
+        (rule.rule.replace("<", "{").replace(">", "}"), method)
+        for rule in app.url_map.iter_rules()
+        if rule.rule not in UNDOCUMENTED
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert served == documented
+
+
+def test_every_operation_has_a_summary_and_a_tag(document: Any) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for _, _, operation in operations(document):
+        assert operation["summary"]
+        assert set(operation["tags"]) <= tags
+
+
+def test_every_body_has_an_example(document: Any) -> None:
+    assert [where for where, content in contents(document) if not examples(content)] == []
+
+
+def test_every_example_is_valid(document: Any) -> None:
+    count = 0
+    for where, content in contents(document):
+        for example in examples(content):
+            errors = list(validator(document, content["schema"]).iter_errors(example))
+            assert errors == [], where
+            count += 1
+    assert count > 100
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_every_problem_is_documented(document: Any, name: str) -> None:
+    (operation,) = [found for _, _, found in operations(document) if found["operationId"] == name]
+    problems = {
+        code: status
+        for status, answer in operation["responses"].items()
+        for code in answer.get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", ())
+    }
+    assert set(problems) == ANYWHERE | REFUSALS[name]
+    assert problems == {code: str(KINDS[code].status) for code in problems}
+    answers = {
+        status
+        for status, answer in operation["responses"].items()
+        if "application/problem+json" not in answer.get("content", {})
+    }
+    assert answers == ANSWERS.get(name, {"200"})
+
+
+def test_headers_are_documented(document: Any) -> None:
+    headers = {
+        operation["operationId"]: {
+            status: set(answer["headers"])
+            for status, answer in operation["responses"].items()
+            if "headers" in answer
+        }
+        for _, _, operation in operations(document)
+    }
+    location = "Operation-Location"
+    assert headers["create_vm"]["201"] == {location, "Location"}
+    assert headers["create_vm"]["202"] == {location, "Location", "Retry-After"}
+    assert headers["delete_vm"]["204"] == {location}
+    assert headers["stop_vm"]["200"] == {location}
+    assert headers["stop_vm"]["202"] == {location, "Retry-After"}
+    assert headers["list_vms"]["200"] == {"Link"}
+    assert headers["list_operations"]["200"] == {"Link"}
+    assert headers["stop_vm"]["503"] == {"Retry-After"}
+    assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
+    assert "504" not in headers["get_vm"]
+
+
+def test_a_patch_may_come_as_either_media_type(document: Any) -> None:
+    content = document["paths"]["/api/v1/vms/{vm_id}"]["patch"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/merge-patch+json"}
+
+
+def test_nothing_is_described_that_is_not_used(document: Any) -> None:
+    used = str(document["paths"]) + str(document["components"])
+    assert [
+        name
+        for name in document["components"]["schemas"]
+        if f"'#/components/schemas/{name}'" not in used
+    ] == []
+
+
+def test_the_document_is_the_same_each_time(world: World) -> None:
+    first, second = (world.client.get("/openapi.json") for _ in range(2))
+    assert (first.mimetype, first.data) == ("application/json", second.data)
+
+
+@pytest.mark.parametrize("component", ["CreateVM", "UpdateVM", "Restart"])
+def test_requests_take_nothing_that_is_not_described(document: Any, component: str) -> None:
+    assert document["components"]["schemas"][component]["additionalProperties"] is False

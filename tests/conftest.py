@@ -1,0 +1,99 @@
+"""An app on the memory cloud, whose time goes on, and whose engine works, when a test says so."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+import structlog
+from flask import Flask, Response
+
+from tests.contract.clock import Clock
+from tests.world import World
+from vmapi.app import create_app, wire
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings import Settings
+from vmapi.telemetry.logging import configure
+
+hypothesis.settings.register_profile("vmapi", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("vmapi")
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Let no test hand its logging on to the next one."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(log_level="CRITICAL")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def latency() -> str:
+    """How long the cloud takes; a test that wants another parametrizes it."""
+    return "0"
+
+
+@pytest.fixture
+def limits() -> str:
+    return ""
+
+
+@pytest.fixture
+def backend(clock: Clock, latency: str, limits: str) -> MemoryBackend:
+    return MemoryBackend(latency=latency, limits=limits, clock=clock, sleep=clock.sleep)
+
+
+@pytest.fixture(scope="session")
+def shell() -> Flask:
+    """An app in which a defect fails the test; made once, each test fills it anew."""
+    app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
+    app.testing = True
+    app.register_error_handler(Exception, _raise)
+    app.after_request(_no_defect)
+    return app
+
+
+@pytest.fixture
+def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Flask:
+    """The app on an empty cloud, with an engine that is moved by hand."""
+    configure(settings.log_level)
+    services = wire(settings, backend, clock)
+    services.engine.stop()
+    shell.extensions["vmapi"] = services
+    shell.config["DRAINING"].clear()
+    return shell
+
+
+@pytest.fixture(scope="session")
+def document(shell: Flask) -> Any:
+    """The OpenAPI document."""
+    return shell.test_client().get("/openapi.json").json
+
+
+@pytest.fixture
+def world(app: Flask, backend: MemoryBackend, clock: Clock) -> World:
+    return World(app, backend, clock)
+
+
+def _raise(error: Exception) -> Response:
+    raise error
+
+
+def _no_defect(response: Response) -> Response:
+    assert response.status_code != 500, response.get_data(as_text=True)
+    return response

@@ -1,0 +1,136 @@
+"""The memory cloud with a script of failures, and what moves operations on it."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from tests.contract.clock import Clock
+from vmapi.backends.base import Outcome, Receipt
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.errors import VmapiError
+from vmapi.models.lifecycle import Action, Verb
+from vmapi.models.operation import Operation, OperationStatus, Step
+from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.services.controller import Controller, Progress
+from vmapi.store.operations import OperationStore
+
+TIMEOUT = 30
+
+
+class ScriptedBackend(MemoryBackend):
+    """Fails as it is told: instead of doing what it is asked, or after it has done it.
+
+    `sent` counts what it was asked to change, by verb.
+    """
+
+    def __init__(self, clock: Clock, latency: str = "0") -> None:
+        super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
+        self.sent: Counter[Verb] = Counter()
+        self.meanwhile: Callable[[], object] = lambda: None
+        self._script: dict[str, deque[tuple[bool, VmapiError | None]]] = defaultdict(deque)
+
+    def fail(self, method: str, *errors: VmapiError | None, done: bool = False) -> None:
+        """Let the next calls of a method fail, None lets one succeed."""
+        self._script[method].extend((done, error) for error in errors)
+
+    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+        self.sent[Verb.CREATE] += 1
+        return self._play("create", lambda: super(ScriptedBackend, self).create(spec, operation_id))
+
+    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+        self.sent[verb] += 1
+        return self._play("perform", lambda: super(ScriptedBackend, self).perform(vm_id, verb))
+
+    def update(self, vm_id: str, changes: Changes) -> None:
+        self.sent[Verb.UPDATE] += 1
+        self._play("update", lambda: super(ScriptedBackend, self).update(vm_id, changes))
+
+    def get(self, vm_id: str) -> VM:
+        return self._play("get", lambda: super(ScriptedBackend, self).get(vm_id))
+
+    def outcome(self, receipt: Receipt) -> Outcome:
+        return self._play("outcome", lambda: super(ScriptedBackend, self).outcome(receipt))
+
+    def find_created(self, operation_id: str) -> Receipt | None:
+        return self._play("find", lambda: super(ScriptedBackend, self).find_created(operation_id))
+
+    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+        find = super().find_performed
+        return self._play("find", lambda: find(vm_id, verb, since))
+
+    def _play(self, method: str, call: Callable[[], Any]) -> Any:
+        self.meanwhile()
+        script = self._script[method]
+        done, error = script.popleft() if script else (False, None)
+        if error is None:
+            return call()
+        if done:
+            call()
+        raise error
+
+
+@dataclass
+class Desk:
+    """A store and a controller on a scripted cloud, on one clock."""
+
+    clock: Clock
+    backend: ScriptedBackend
+    store: OperationStore
+    controller: Controller
+    numbers: "count[int]"
+
+    @classmethod
+    def make(cls, latency: str = "0") -> "Desk":
+        clock = Clock()
+        backend, store = ScriptedBackend(clock, latency), OperationStore(clock)
+        return cls(clock, backend, store, Controller(backend, store, clock, TIMEOUT), count(1))
+
+    def add(self, action: Action, *verbs: Verb, vm_id: str | None = None, **more: Any) -> Operation:
+        """Keep a new operation whose plan is these verbs."""
+        operation = Operation(
+            id=f"op-{next(self.numbers)}",
+            action=action,
+            plan=tuple(map(Step, verbs or (Verb(action),))),
+            created_at=self.clock(),
+            requested_by="anonymous",
+            request_id="r",
+            vm_id=vm_id,
+            **more,
+        )
+        self.store.add(operation)
+        return operation
+
+    def create(self, *verbs: Verb) -> Operation:
+        """Keep a new create."""
+        flavor, image = self.backend.flavors()[0], self.backend.images()[0]
+        spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
+        return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec)
+
+    def advance(self, operation: Operation) -> Progress:
+        """Carry an operation on from where it is now."""
+        return self.controller.advance(self.store.get(operation.id))
+
+    def now(self, operation: Operation) -> Operation:
+        """Return an operation as it is now."""
+        return self.store.get(operation.id)
+
+    def running(self) -> str:
+        """Make a RUNNING VM and return its id; it counts as nothing sent."""
+        operation = self.create()
+        while not self.advance(operation).operation.finished:
+            self.clock.sleep(1)
+        self.backend.sent.clear()
+        vm_id = self.now(operation).vm_id
+        assert self.now(operation).status is OperationStatus.SUCCEEDED
+        assert vm_id is not None
+        return vm_id
+
+    def paused(self) -> str:
+        """Make a PAUSED VM and return its id."""
+        vm_id = self.running()
+        self.advance(self.add(Action.PAUSE, vm_id=vm_id))
+        self.backend.sent.clear()
+        return vm_id

@@ -1,0 +1,116 @@
+"""What cloud-init is given. How it merges: https://docs.cloud-init.io/en/latest/reference/merging.html
+
+Of two cloud-configs the later one names how it is merged into the earlier: with `dict(no_replace,
+recurse_list)+list(append)` what the client wrote stays as it is, and the keys are appended to its.
+"""
+
+from email import message_from_bytes
+from email.message import Message
+
+import pytest
+import yaml
+
+from vmapi.models.cloud_init import compose
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE me@host"
+AWKWARD = 'ssh-rsa AAAAB3 "quoted": {a: b} # \\ \' | > % @'
+MERGE = [
+    {"name": "list", "settings": ["append"]},
+    {"name": "dict", "settings": ["no_replace", "recurse_list"]},
+]
+ARCHIVE = """Content-Type: multipart/mixed; boundary="==inner=="
+MIME-Version: 1.0
+
+--==inner==
+Content-Type: text/x-shellscript
+
+#!/bin/sh
+From here on é
+--==inner==
+Content-Type: text/cloud-config
+
+packages: [nginx]
+--==inner==--
+"""
+
+
+def parts(composed: bytes | None) -> list[Message]:
+    """Return the leaves of an archive, as cloud-init walks them."""
+    assert composed is not None
+    message = message_from_bytes(composed)
+    assert message.get_content_type() == "multipart/mixed"
+    assert message["MIME-Version"] == "1.0"
+    return [part for part in message.walk() if not part.is_multipart()]
+
+
+def text(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode()
+
+
+def config(content: str) -> object:
+    assert content.startswith("#cloud-config\n")
+    return yaml.safe_load(content)
+
+
+@pytest.mark.parametrize("user_data", [None, ""])
+def test_nothing(user_data: str | None) -> None:
+    assert compose(user_data, ()) is None
+
+
+@pytest.mark.parametrize("user_data", ["#!/bin/sh\necho é\n", "\r\n #x", ARCHIVE, "no newline"])
+def test_user_data_alone_is_untouched(user_data: str) -> None:
+    assert compose(user_data, ()) == user_data.encode()
+
+
+@pytest.mark.parametrize("keys", [(KEY,), (KEY, AWKWARD), ("ssh-rsa é",)])
+@pytest.mark.parametrize("user_data", [None, ""])
+def test_keys_alone_are_a_cloud_config(user_data: str | None, keys: tuple[str, ...]) -> None:
+    composed = compose(user_data, keys)
+    assert composed is not None
+    assert config(composed.decode()) == {"ssh_authorized_keys": list(keys), "merge_how": MERGE}
+
+
+@pytest.mark.parametrize(
+    ("user_data", "kind"),
+    [
+        ("#!/bin/sh\necho hi\n", "text/x-shellscript"),
+        ("#cloud-config\npackages: [nginx]\n", "text/cloud-config"),
+        ("#cloud-config-archive\n- type: text/plain\n", "text/cloud-config-archive"),
+        ("#cloud-boothook\n#!/bin/sh\n", "text/cloud-boothook"),
+        ("#include\nhttps://example.org/a\n", "text/x-include-url"),
+        ("#include-once\nhttps://example.org/a\n", "text/x-include-once-url"),
+        ("#part-handler\nimport os\n", "text/part-handler"),
+        ("## template: jinja\n#cloud-config\n", "text/jinja2"),
+        ("just words, é and \u2028\r\n", "text/plain"),
+        ("--vmapi-0\n--vmapi-1--\n", "text/plain"),
+    ],
+)
+def test_user_data_of_every_kind_beside_keys(user_data: str, kind: str) -> None:
+    mine, keys = parts(compose(user_data, [KEY, AWKWARD]))
+    assert mine.get_content_type() == kind
+    assert mine.get_content_charset() == "utf-8"
+    assert text(mine) == user_data
+    assert keys.get_content_type() == "text/cloud-config"
+    assert config(text(keys)) == {"ssh_authorized_keys": [KEY, AWKWARD], "merge_how": MERGE}
+
+
+def test_an_archive_of_the_clients_goes_into_ours_as_a_whole() -> None:
+    script, packages, keys = parts(compose(ARCHIVE, [KEY]))
+    assert script.get_content_type() == "text/x-shellscript"
+    assert text(script) == "#!/bin/sh\nFrom here on é"
+    assert packages.get_content_type() == "text/cloud-config"
+    assert text(packages) == "packages: [nginx]"
+    assert config(text(keys)) == {"ssh_authorized_keys": [KEY], "merge_how": MERGE}
+
+
+@pytest.mark.parametrize("user_data", ["#!/bin/sh\n", "--vmapi-0", ARCHIVE])
+def test_the_same_request_gives_the_same_bytes(user_data: str) -> None:
+    assert compose(user_data, [KEY]) == compose(user_data, [KEY])
+
+
+def test_the_boundary_is_in_no_part() -> None:
+    composed = compose("--vmapi-0\n--vmapi-1\n", [KEY])
+    assert composed is not None
+    assert message_from_bytes(composed).get_boundary() == "vmapi-2"

@@ -1,0 +1,444 @@
+"""Advancing operations: each way that a call to the cloud can go."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.scripted import TIMEOUT, Desk
+from vmapi import errors
+from vmapi.backends.base import Outcome
+from vmapi.models.lifecycle import Action, Status, Task, Verb
+from vmapi.models.operation import Operation, OperationStatus, StepState
+from vmapi.models.vm import Changes
+from vmapi.services.controller import DEADLINE, SETTLE, Progress
+
+AWAY = [
+    errors.BackendUnavailable("away"),
+    errors.BackendTimeout("late"),
+    errors.BackendError("broken"),
+]
+LOST = SETTLE.total_seconds() + TIMEOUT
+CREATE_STOPPED = (Verb.CREATE, Verb.STOP)
+
+
+def order(desk: Desk, verb: Verb) -> Operation:
+    """Keep an operation of one step of this verb, on a VM on which it makes sense."""
+    if verb is Verb.CREATE:
+        return desk.create()
+    changes = Changes(name="web-2") if verb is Verb.UPDATE else None
+    return desk.add(Action(verb), vm_id=desk.running(), changes=changes)
+
+
+def check_failed(progress: Progress, code: str) -> None:
+    operation = progress.operation
+    assert operation.status is OperationStatus.FAILED
+    assert operation.error is not None
+    assert operation.error.code == code
+    assert operation.finished_at is not None
+
+
+def test_a_create_that_takes_its_time() -> None:
+    desk = Desk.make("create=2,stop=1")
+    operation = desk.create(*CREATE_STOPPED)
+    begun = desk.clock()
+    first = desk.advance(operation)
+    assert first.waiting
+    assert first.vm is not None
+    assert first.vm.status is Status.BUILDING
+    assert first.operation.vm_id == first.vm.id
+    assert first.operation.status is OperationStatus.RUNNING
+    assert first.operation.started_at == begun
+    desk.clock.sleep(2)
+    second = desk.advance(operation)
+    assert second.vm is not None
+    assert (second.waiting, second.vm.task) == (True, Task.STOPPING)
+    desk.clock.sleep(1)
+    third = desk.advance(operation)
+    assert third.vm is not None
+    assert (third.operation.status, third.vm.status) == ("succeeded", Status.STOPPED)
+    assert third.operation.finished_at == desk.clock() == begun + timedelta(seconds=3)
+    assert [step.state for step in third.operation.plan] == [StepState.DONE] * 2
+    assert desk.backend.sent == {Verb.CREATE: 1, Verb.STOP: 1}
+
+
+def test_what_takes_no_time_is_done_at_once() -> None:
+    desk = Desk.make()
+    progress = desk.advance(desk.create(*CREATE_STOPPED))
+    assert progress.vm is not None
+    assert (progress.operation.status, progress.vm.status) == ("succeeded", Status.STOPPED)
+
+
+def test_what_is_over_is_left_alone() -> None:
+    desk = Desk.make()
+    operation = desk.create()
+    over = desk.advance(operation).operation
+    assert desk.advance(operation) == Progress(over)
+    assert desk.backend.sent == {Verb.CREATE: 1}
+
+
+# Answers that are lost
+
+
+@pytest.mark.parametrize(
+    ("verb", "times"), [(Verb.CREATE, 1), (Verb.STOP, 1), (Verb.UPDATE, 2), (Verb.DELETE, 2)]
+)
+def test_a_lost_answer_is_found_again(verb: Verb, times: int) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
+    desk.backend.fail(method, errors.BackendTimeout("late"), done=True)
+    with pytest.raises(errors.BackendTimeout) as caught:
+        desk.advance(operation)
+    assert caught.value.extra == {"operation_id": operation.id}
+    step = desk.now(operation).step
+    assert step is not None
+    assert step.state is StepState.SENDING
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    # to change or delete twice does no more than once
+    assert desk.backend.sent == {verb: times}
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP])
+def test_a_change_that_never_arrived_is_given_up_and_not_sent_again(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = "create" if verb is Verb.CREATE else "perform"
+    desk.backend.fail(method, errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.clock.sleep(LOST)
+    assert desk.advance(operation).waiting
+    desk.clock.sleep(0.001)
+    progress = desk.advance(operation)
+    check_failed(progress, "backend_timeout")
+    assert progress.operation.error is not None
+    assert progress.operation.error.detail == (
+        f"The {verb} never reached the cloud; nothing was changed."
+    )
+    assert desk.backend.sent == {verb: 1}
+
+
+@pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.DELETE])
+def test_what_may_be_sent_again_is(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = "update" if verb is Verb.UPDATE else "perform"
+    desk.backend.fail(method, errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {verb: 2}
+
+
+@pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.DELETE])
+def test_one_that_may_have_been_sent_is_not_failed_as_never_sent(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = "update" if verb is Verb.UPDATE else "perform"
+    desk.backend.fail(method, errors.BackendTimeout("late"), done=True)
+    desk.backend.fail(method, errors.BackendUnavailable("away"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    assert desk.advance(operation).waiting
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", AWAY)
+def test_looking_for_a_lost_answer_goes_on_while_the_cloud_is_away(
+    error: errors.VmapiError,
+) -> None:
+    desk = Desk.make()
+    operation = desk.create()
+    desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.backend.fail("find", error)
+    assert desk.advance(operation).waiting
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {Verb.CREATE: 1}
+
+
+def test_the_vm_of_a_lost_answer_vanishes() -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.STOP)
+    desk.backend.fail("perform", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.backend.fail("find", errors.VMNotFound("gone"))
+    check_failed(desk.advance(operation), "backend_lost")
+
+
+# The cloud cannot be reached
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.UPDATE, Verb.DELETE])
+def test_unavailable_at_the_first_step_is_the_end(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
+    away = errors.BackendUnavailable("away")
+    desk.backend.fail(method, away)
+    progress = desk.advance(operation)
+    check_failed(progress, "backend_unavailable")
+    assert progress.error is away
+    assert not desk.store.unfinished()
+
+
+def test_unavailable_at_a_later_step_is_waited_for() -> None:
+    desk = Desk.make()
+    operation = desk.create(*CREATE_STOPPED)
+    desk.backend.fail("perform", *[errors.BackendUnavailable("away")] * 2)
+    for _ in range(2):
+        progress = desk.advance(operation)
+        assert progress.waiting
+        assert progress.operation.step is not None
+        assert progress.operation.step.state is StepState.PLANNED
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {Verb.CREATE: 1, Verb.STOP: 3}
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.parametrize("method", ["get", "outcome"])
+def test_looking_on_goes_on_while_the_cloud_is_away(method: str, error: errors.VmapiError) -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.STOP)
+    desk.backend.fail(method, error)
+    assert desk.advance(operation).waiting
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {Verb.STOP: 1}
+
+
+# The cloud breaks
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
+def test_a_broken_answer_to_what_was_done_is_looked_for_at_once(verb: Verb) -> None:
+    desk = Desk.make("delete=1")
+    operation = order(desk, verb)
+    method = "create" if verb is Verb.CREATE else "perform"
+    desk.backend.fail(method, errors.BackendError("broken"), done=True)
+    progress = desk.advance(operation)
+    assert progress.error is None
+    desk.clock.sleep(1)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {verb: 1}
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.UPDATE, Verb.DELETE])
+def test_a_broken_answer_to_what_was_not_done_is_the_end(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
+    desk.backend.fail(method, errors.BackendError("broken"))
+    check_failed(desk.advance(operation), "backend_error")
+    assert desk.backend.sent == {verb: 1}
+
+
+@pytest.mark.parametrize("error", AWAY)
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP])
+def test_a_broken_answer_that_cannot_be_looked_into_is_unknown(
+    verb: Verb, error: errors.VmapiError
+) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    method = "create" if verb is Verb.CREATE else "perform"
+    desk.backend.fail(method, errors.BackendError("broken"), done=True)
+    desk.backend.fail("find", error)
+    with pytest.raises(errors.BackendTimeout) as caught:
+        desk.advance(operation)
+    assert caught.value.extra == {"operation_id": operation.id}
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {verb: 1}
+
+
+@pytest.mark.parametrize(("verb", "status"), [(Verb.STOP, "failed"), (Verb.DELETE, "succeeded")])
+def test_a_broken_answer_about_a_vm_that_is_gone(verb: Verb, status: str) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.backend.fail("perform", errors.BackendError("broken"))
+    desk.backend.fail("find", errors.VMNotFound("gone"))
+    assert desk.advance(operation).operation.status == status
+
+
+# The cloud refuses
+
+
+@pytest.mark.parametrize("cls", [errors.InvalidState, errors.QuotaExceeded, errors.VMNotFound])
+def test_a_refusal_is_the_end(cls: type[errors.VmapiError]) -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.STOP)
+    refusal = cls("no", hint="why")
+    desk.backend.fail("perform", refusal)
+    progress = desk.advance(operation)
+    check_failed(progress, cls.code)
+    assert progress.error is refusal
+    assert progress.operation.error is not None
+    assert progress.operation.error.extra == {"hint": "why"}
+
+
+def test_to_delete_what_is_gone_succeeds() -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.DELETE)
+    desk.backend.fail("perform", errors.VMNotFound("gone"))
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+# The cloud fails later
+
+
+@pytest.mark.parametrize("fault", ["no_capacity", "build_failed"])
+def test_a_build_that_fails(fault: str) -> None:
+    desk = Desk.make()
+    desk.backend.set_faults(f"{fault}=1")
+    progress = desk.advance(desk.create(*CREATE_STOPPED))
+    check_failed(progress, fault)
+    assert progress.vm is not None
+    assert progress.vm.fault is not None
+    assert progress.operation.error is not None
+    assert progress.operation.error.detail == progress.vm.fault.message
+    assert progress.operation.error.extra == {"hint": progress.vm.fault.hint}
+    assert desk.backend.sent == {Verb.CREATE: 1}
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.PAUSE])
+def test_an_action_that_fails(action: Action) -> None:
+    desk = Desk.make()
+    vm_id = desk.running()
+    desk.backend.set_faults("action_failed=1")
+    progress = desk.advance(desk.add(action, vm_id=vm_id))
+    check_failed(progress, "backend_error")
+    assert desk.backend.get(vm_id).status is Status.RUNNING
+
+
+def test_a_step_that_fails_ends_the_plan() -> None:
+    desk = Desk.make()
+    vm_id = desk.paused()
+    desk.backend.set_faults("action_failed=1")
+    check_failed(
+        desk.advance(desk.add(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)), "backend_error"
+    )
+    assert desk.backend.sent == {Verb.RESUME: 1}
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [(Verb.CREATE, "failed"), (Verb.STOP, "failed"), (Verb.DELETE, "succeeded")],
+)
+def test_the_vm_vanishes_on_the_way(verb: Verb, status: str) -> None:
+    desk = Desk.make("create=2,stop=2,delete=2")
+    operation = order(desk, verb)
+    assert desk.advance(operation).waiting
+    desk.backend.fail("get", errors.VMNotFound("gone"))
+    ended = desk.advance(operation).operation
+    assert ended.status == status
+    assert (ended.error and ended.error.code) == ("backend_lost" if status == "failed" else None)
+
+
+def test_the_vm_ends_up_in_another_status() -> None:
+    desk = Desk.make("stop=1,pause=1")
+    vm_id = desk.running()
+    operation = desk.add(Action.STOP, vm_id=vm_id)
+    desk.advance(operation)
+    desk.clock.sleep(1)
+    desk.backend.get(vm_id)
+    desk.backend.perform(vm_id, Verb.START)
+    progress = desk.advance(operation)
+    check_failed(progress, "backend_error")
+    assert progress.operation.error is not None
+    assert progress.operation.error.detail == "After the stop the VM is RUNNING."
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
+def test_a_deadline_ends_the_operation_and_deletes_nothing(verb: Verb) -> None:
+    desk = Desk.make("create=0,stop=3600,delete=3600")
+    if verb is Verb.CREATE:
+        desk = Desk.make("create=3600")
+    operation = order(desk, verb)
+    vm_id = desk.advance(operation).operation.vm_id
+    assert vm_id is not None
+    desk.clock.sleep(DEADLINE.total_seconds())
+    assert desk.advance(operation).waiting
+    desk.clock.sleep(0.001)
+    progress = desk.advance(operation)
+    check_failed(progress, "operation_timeout")
+    assert isinstance(progress.error, errors.OperationTimeout)
+    assert progress.error.detail == (
+        f"The {verb} did not end within 10 minutes. The VM was left as it is."
+    )
+    assert desk.backend.sent == {verb: 1}
+    assert desk.backend.get(vm_id).id == vm_id
+
+
+# Several at once
+
+
+def test_only_one_advances_an_operation_at_a_time() -> None:
+    desk = Desk.make()
+    operation = desk.create()
+    with desk.store.lease(operation.id) as mine:
+        assert mine
+        assert desk.advance(operation) == Progress(operation)
+    assert not desk.backend.sent
+
+
+def test_one_who_has_an_old_copy_learns_the_new_one() -> None:
+    desk = Desk.make("create=1")
+    old = desk.create()
+    newer = desk.advance(old).operation
+    assert desk.controller.advance(old) == Progress(newer)
+    desk.clock.sleep(1)
+    over = desk.advance(old).operation
+    assert desk.controller.advance(newer) == Progress(over)
+    assert desk.backend.sent == {Verb.CREATE: 1}
+
+
+def test_one_that_a_delete_has_ended_stops_on_the_way() -> None:
+    desk = Desk.make()
+    vm_id = desk.paused()
+    operation = desk.add(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)
+    seen: list[Operation] = []
+
+    def delete() -> None:
+        if not seen:
+            seen.append(desk.add(Action.DELETE, vm_id=vm_id))
+
+    desk.backend.meanwhile = delete
+    ended = desk.advance(operation).operation
+    assert ended.status is OperationStatus.SUPERSEDED
+    assert ended.finished_at == desk.clock()
+    assert desk.backend.sent == {Verb.RESUME: 1}
+
+
+def test_threads_send_a_create_once() -> None:
+    desk = Desk.make()
+    operation = desk.create()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: desk.controller.advance(operation), range(64)))
+    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {Verb.CREATE: 1}
+    assert len(desk.backend.vms()) == 1
+
+
+def test_an_action_without_a_vm_is_a_defect() -> None:
+    desk = Desk.make()
+    progress = desk.controller.advance(replace(desk.create(), spec=None))
+    check_failed(progress, "internal_error")
+
+
+def test_outcomes_that_are_not_known_yet_are_waited_for() -> None:
+    desk = Desk.make("stop=1")
+    vm_id = desk.running()
+    operation = desk.add(Action.STOP, vm_id=vm_id)
+    progress = desk.advance(operation)
+    assert progress.waiting
+    assert progress.operation.step is not None
+    assert progress.operation.step.request_id is not None
+    receipt = desk.backend.find_performed(vm_id, Verb.STOP, desk.clock())
+    assert receipt is not None
+    assert desk.backend.outcome(receipt) is Outcome.PENDING
+    assert progress.operation.step.request_id == receipt.request_id

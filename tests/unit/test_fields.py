@@ -1,0 +1,232 @@
+"""What the fields take, and everything that they refuse."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from marshmallow import ValidationError
+
+from vmapi.api.fields import Count, Flag, Metadata, Text, Timestamp
+from vmapi.api.vm_schemas import CreateVMSchema, UpdateVMSchema
+from vmapi.models.vm import Changes, CreateRequest
+
+NOT_TEXTS: list[Any] = [1, 1.5, True, [], {}, ["a"], None]
+RSA = "ssh-rsa " + "A" * 372
+WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
+
+
+def refused(schema: Any, body: dict[str, Any]) -> Any:
+    with pytest.raises(ValidationError) as caught:
+        schema.load(body)
+    return caught.value.messages
+
+
+@pytest.mark.parametrize("value", ["", "a", "é", "a\nb", "\u2028", "x" * 1_000_000])
+def test_texts(value: str) -> None:
+    assert Text().deserialize(value) == value
+
+
+@pytest.mark.parametrize("value", [*NOT_TEXTS, "a\0b", "\0"])
+def test_what_is_no_text(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Text().deserialize(value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_flags(value: bool) -> None:
+    assert Flag().deserialize(value) is value
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "false", "yes", "", 1.0, [], {}, None])
+def test_what_is_no_flag(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Flag().deserialize(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("9" * 18, 10**18 - 1)]
+)
+def test_counts(text: str, number: int) -> None:
+    assert Count().deserialize(text) == number
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " 1", "1 ", "+1", "-1", "1.0", "1e3", "1_0", "0x1", "٣", "１", "nan", "9" * 19, "1\n", 1],
+)
+def test_what_is_no_count(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Count().deserialize(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-02-25T10:30:00Z", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
+        ("2026-02-25t10:30:00z", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
+        ("2026-02-25T10:30:00.5Z", datetime(2026, 2, 25, 10, 30, 0, 500_000, tzinfo=UTC)),
+        ("2026-02-25T10:30:00.123456789Z", datetime(2026, 2, 25, 10, 30, 0, 123_456, tzinfo=UTC)),
+        (
+            "2026-02-25T10:30:00+05:30",
+            datetime(2026, 2, 25, 10, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+        ),
+        # a + that nobody escaped
+        ("2026-02-25T10:30:00 01:00", datetime(2026, 2, 25, 9, 30, tzinfo=UTC)),
+        ("2026-02-25T10:30:00-00:00", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
+    ],
+)
+def test_timestamps(text: str, moment: datetime) -> None:
+    assert Timestamp().deserialize(text) == moment
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "now", "2026", "2026-02-25", "2026-02-25T10:30:00", "2026-02-25 10:30:00Z"),
+        *("2026-02-25T10:30Z", "20260225T103000Z", "2026-02-30T10:30:00Z", "2026-W09-3T10:30:00Z"),
+        *("2026-02-25T24:30:00Z", "2026-02-25T10:30:60Z", "2026-02-25T10:30:00.Z"),
+        *("2026-02-25T10:30:00+0100", "2026-02-25T10:30:00+99:99", "2026-02-25T10:30:00,5Z"),
+        *("0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "٢٠٢٦-02-25T10:30:00Z"),
+        *("2026-02-25T10:30:00Z\n", "1772015400", 1772015400, None, []),
+    ],
+)
+def test_what_is_no_timestamp(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Timestamp().deserialize(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"a": ""},
+        {"A b_c.d:e-f": "é\n"},
+        {"k" * 255: "v" * 255},
+        {str(n): "" for n in range(128)},
+    ],
+)
+def test_metadata(value: dict[str, str]) -> None:
+    assert Metadata().deserialize(value) == value
+    assert Metadata(patch=True).deserialize({**value, **dict.fromkeys(value)}) == dict.fromkeys(
+        value
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        *((key, "", "The key must be 1 to 255 of") for key in ("", "k" * 256, "é", "a/b", "a\n")),
+        *((key, "", "Keys that begin with vmapi. are reserved") for key in ("vmapi.", "vmapi.x")),
+        *(("a", value, "Must be a text") for value in NOT_TEXTS),
+        *(("a", value, "Must be at most 255 characters") for value in ("v" * 256, "a\0b")),
+    ],
+)
+def test_bad_metadata(key: str, value: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Metadata().deserialize({"good": "x", key: value})
+    assert isinstance(caught.value.messages, dict)
+    assert list(caught.value.messages) == [key]
+    assert caught.value.messages[key][0].startswith(message)
+
+
+@pytest.mark.parametrize("value", [[], "a", 1, True, [["a", "b"]]])
+def test_what_is_no_metadata(value: object) -> None:
+    with pytest.raises(ValidationError, match="Must be an object of texts"):
+        Metadata().deserialize(value)
+
+
+def test_too_much_metadata() -> None:
+    with pytest.raises(ValidationError, match="At most 128 pairs are allowed"):
+        Metadata().deserialize({str(n): "" for n in range(129)})
+
+
+@pytest.mark.parametrize("name", ["abc", "A.b", "0_1", "a-.", "x" * 63])
+def test_names(name: str) -> None:
+    assert CreateVMSchema().load({**WANTED, "name": name}).name == name
+    assert UpdateVMSchema().load({"name": name}) == Changes(name=name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "ab",
+        "x" * 64,
+        "-abc",
+        ".abc",
+        "_abc",
+        "a b",
+        "abc\n",
+        "äbc",
+        "a/b",
+        "a\0b",
+        "１23",
+        123,
+        None,
+    ],
+)
+def test_bad_names(name: object) -> None:
+    for schema, rest in ((CreateVMSchema(), WANTED), (UpdateVMSchema(), {})):
+        assert list(refused(schema, {**rest, "name": name})) == ["name"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        RSA,
+        RSA + "= me@host",
+        "ssh-ed25519 " + "A" * 68 + " a comment, with #/'\"",
+        "ecdsa-sha2-nistp256 " + "A" * 140,
+        "sk-ssh-ed25519@openssh.com " + "A" * 140 + "==",
+    ],
+)
+def test_ssh_keys(key: str) -> None:
+    assert CreateVMSchema().load({**WANTED, "ssh_keys": [key]}).ssh_keys == (key,)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "ssh-rsa", "ssh-rsa AAAA", RSA + "\n", RSA + "\n" + RSA, " " + RSA, RSA + " \u00e9"),
+        *("ssh-dss " + "A" * 372, "ssh-rsa " + "A" * 8001, RSA + " " + "c" * 256, RSA + "===="),
+        *('command="rm" ' + RSA, "-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-rsa " + "é" * 372, 1),
+    ],
+)
+def test_bad_ssh_keys(key: object) -> None:
+    assert list(refused(CreateVMSchema(), {**WANTED, "ssh_keys": [RSA, key]})["ssh_keys"]) == [1]
+
+
+def test_what_is_given_twice_counts_once() -> None:
+    body = {**WANTED, "ssh_keys": [RSA, RSA], "security_groups": ["b", "a", "b"]}
+    loaded = CreateVMSchema().load(body)
+    assert (loaded.ssh_keys, loaded.security_groups) == ((RSA,), ("b", "a"))
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("user_data", "x" * 65_536, "x" * 65_537),
+        ("user_data", "é" * 32_768, "é" * 32_769),
+        ("flavor", "x" * 255, "x" * 256),
+        ("image", "x", ""),
+        ("network", "é" * 255, "x" * 256),
+        ("key_name", "x", ""),
+        ("security_groups", ["x"] * 64, ["x"] * 65),
+        ("ssh_keys", [RSA] * 64, [RSA] * 65),
+        ("security_groups", [], "default"),
+        ("start", True, None),
+        ("network", "x", None),
+        ("metadata", {}, None),
+    ],
+)
+def test_limits(field: str, good: object, bad: object) -> None:
+    CreateVMSchema().load({**WANTED, field: good})
+    assert list(refused(CreateVMSchema(), {**WANTED, field: bad})) == [field]
+
+
+def test_the_least_that_may_be_asked_for() -> None:
+    assert CreateVMSchema().load(WANTED) == CreateRequest("web-1", "m1.tiny", "cirros")
+    assert UpdateVMSchema().load({}) == Changes()
+    for field in WANTED:
+        less = {name: value for name, value in WANTED.items() if name != field}
+        assert list(refused(CreateVMSchema(), less)) == [field]

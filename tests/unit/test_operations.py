@@ -1,0 +1,106 @@
+"""Operations as they are begun, carried on, and found again."""
+
+import pytest
+
+from tests.unit.scripted import Desk
+from vmapi import errors
+from vmapi.models.lifecycle import Action, Verb
+from vmapi.models.operation import OperationStatus
+from vmapi.models.page import Paging
+from vmapi.services.operations import OperationQuery, Operations
+
+
+class Bench:
+    """Operations on a desk, that count how often the engine was woken."""
+
+    def __init__(self, latency: str = "0") -> None:
+        self.desk = Desk.make(latency)
+        self.woken = 0
+        self.operations = Operations(self.desk.store, self.desk.controller, self._wake)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+
+def test_what_is_settled_at_once_wakes_nobody() -> None:
+    bench = Bench()
+    progress = bench.operations.start(bench.desk.create())
+    assert (progress.operation.status, bench.woken) == (OperationStatus.SUCCEEDED, 0)
+
+
+def test_what_is_under_way_wakes_the_engine() -> None:
+    bench = Bench("create=1")
+    progress = bench.operations.start(bench.desk.create())
+    assert (progress.operation.status, bench.woken) == (OperationStatus.RUNNING, 1)
+
+
+@pytest.mark.parametrize(
+    "error", [errors.BackendTimeout("late"), RuntimeError("a defect")], ids=repr
+)
+def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
+    bench = Bench()
+    bench.desk.backend.fail("create", error)  # type: ignore[arg-type]
+    with pytest.raises(type(error)):
+        bench.operations.start(bench.desk.create())
+    assert bench.woken == 1
+    assert len(bench.operations.unfinished()) == 1
+
+
+def test_a_refusal_is_raised_and_wakes_nobody() -> None:
+    bench = Bench()
+    bench.desk.backend.fail("create", errors.QuotaExceeded("too much"))
+    with pytest.raises(errors.QuotaExceeded):
+        bench.operations.start(bench.desk.create())
+    assert bench.woken == 0
+
+
+def test_a_build_that_failed_is_not_raised_for_there_is_a_vm() -> None:
+    bench = Bench()
+    bench.desk.backend.set_faults("no_capacity=1")
+    progress = bench.operations.start(bench.desk.create())
+    assert type(progress.error) is errors.NoCapacity
+
+
+def test_an_action_that_failed_is_raised() -> None:
+    bench = Bench()
+    vm_id = bench.desk.running()
+    bench.desk.backend.set_faults("action_failed=1")
+    with pytest.raises(errors.BackendError):
+        bench.operations.start(bench.desk.add(Action.STOP, vm_id=vm_id))
+
+
+def test_in_the_background_a_lost_answer_is_no_error() -> None:
+    bench = Bench()
+    operation = bench.desk.create(Verb.CREATE, Verb.STOP)
+    bench.desk.backend.fail("perform", errors.BackendTimeout("late"), done=True)
+    carried = bench.operations.advance(operation)
+    assert (carried.status, carried) == (
+        OperationStatus.RUNNING,
+        bench.operations.get(operation.id),
+    )
+    assert bench.operations.advance(carried).status is OperationStatus.SUCCEEDED
+
+
+def test_one_that_is_not_begun_is_not_carried_on() -> None:
+    bench = Bench("create=1")
+    operation = bench.desk.create()
+    assert bench.operations.unfinished() == []
+    bench.operations.start(operation)
+    assert [found.id for found in bench.operations.unfinished()] == [operation.id]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (OperationQuery(), 2),
+        (OperationQuery(action=Action.STOP), 1),
+        (OperationQuery(action=Action.START), 0),
+        (OperationQuery(status=OperationStatus.SUCCEEDED), 2),
+        (OperationQuery(status=OperationStatus.FAILED), 0),
+        (OperationQuery(vm_id="nobody"), 0),
+    ],
+)
+def test_list(query: OperationQuery, found: int) -> None:
+    bench = Bench()
+    bench.operations.start(bench.desk.add(Action.STOP, vm_id=bench.desk.running()))
+    assert bench.operations.list(query, Paging()).total == found

@@ -1,0 +1,159 @@
+"""The environment first, then .env, then the defaults; what is bad is named, secrets are not."""
+
+import os
+from collections.abc import Iterator, MutableMapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from vmapi.errors import SettingsError
+from vmapi.settings import LOG_LEVELS, Settings
+
+SECRET = "hunter2"
+NAMES = {item.metadata["name"]: item for item in fields(Settings)}
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[MutableMapping[str, str]]:
+    """Begin with none of our settings, and leave none behind that .env has brought."""
+    before = dict(os.environ)
+    for name in before:
+        if name in NAMES or name.startswith(("VMAPI_", "OS_")):
+            del os.environ[name]
+    yield os.environ
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def dotenv(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
+
+
+def refused(dotenv: Path) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(dotenv)
+    return caught.value.detail
+
+
+def test_defaults(dotenv: Path) -> None:
+    loaded = Settings.load(dotenv)
+    assert loaded == Settings()
+    assert (loaded.backend, loaded.bind, loaded.api_version) == ("memory", "127.0.0.1:8000", "v1")
+
+
+def test_the_environment_comes_before_dotenv_and_dotenv_before_the_defaults(
+    environment: MutableMapping[str, str], dotenv: Path
+) -> None:
+    dotenv.write_text("API_VERSION=v2\nLOG_LEVEL=DEBUG\nVMAPI_THREADS=4\n")
+    environment["API_VERSION"] = "v3"
+    loaded = Settings.load(dotenv)
+    assert (loaded.api_version, loaded.log_level, loaded.threads) == ("v3", "DEBUG", 4)
+    assert loaded.bind == Settings().bind
+
+
+def test_dotenv_goes_to_the_environment_for_the_sdk(
+    environment: MutableMapping[str, str], dotenv: Path
+) -> None:
+    dotenv.write_text("OS_CLIENT_CONFIG_FILE=/etc/clouds.yaml\n")
+    Settings.load(dotenv)
+    assert environment["OS_CLIENT_CONFIG_FILE"] == "/etc/clouds.yaml"
+
+
+def test_empty_counts_as_unset(environment: MutableMapping[str, str], dotenv: Path) -> None:
+    environment.update(dict.fromkeys(NAMES, ""))
+    assert Settings.load(dotenv) == Settings()
+
+
+GOOD = [
+    ("VMAPI_BACKEND", "openstack", "openstack"),
+    ("VMAPI_BIND", "[::1]:80", "[::1]:80"),
+    ("VMAPI_BIND", "unix:/run/vmapi.sock", "unix:/run/vmapi.sock"),
+    ("VMAPI_WORKERS", "64", 64),
+    ("VMAPI_THREADS", "2", 2),
+    ("API_VERSION", "v12", "v12"),
+    *(("LOG_LEVEL", level, level) for level in LOG_LEVELS),
+    ("VMAPI_BACKEND_TIMEOUT", "1", 1.0),
+    ("VMAPI_BACKEND_TIMEOUT", "2.5", 2.5),
+    ("VMAPI_DEFAULT_NETWORK", "private", "private"),
+    ("VMAPI_MEMORY_LATENCY", "create=2", "create=2"),
+    ("OS_CLOUD", "mine", "mine"),
+    ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
+    ("OPENSTACK_PASSWORD", SECRET, SECRET),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD)
+def test_good_values(
+    environment: MutableMapping[str, str], dotenv: Path, name: str, text: str, value: object
+) -> None:
+    environment[name] = text
+    assert getattr(Settings.load(dotenv), NAMES[name].name) == value
+
+
+BAD = [
+    *(("VMAPI_BACKEND", text) for text in ("Memory", "a b", "-x", "memory\n")),
+    *(("VMAPI_BIND", text) for text in ("localhost", ":80", "unix:", "a b:80", "h:123456", "h:")),
+    *(("VMAPI_WORKERS", text) for text in ("0", "65", "two", "1.5", "-1")),
+    *(("VMAPI_THREADS", text) for text in ("1", "257", "many")),
+    *(("API_VERSION", text) for text in ("1", "v0", "v1/x", "v1.1", "V1")),
+    *(("LOG_LEVEL", text) for text in ("info", "LOUD", "10")),
+    *(("VMAPI_BACKEND_TIMEOUT", text) for text in ("0", "301", "nan", "inf", "soon", "-1")),
+    *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_bad_values_are_named_with_what_is_allowed(
+    environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
+) -> None:
+    environment[name] = text
+    allowed = NAMES[name].metadata["allowed"]
+    assert refused(dotenv) == f"{name} {text!r}: allowed is {allowed}"
+
+
+def test_everything_that_is_bad_is_named_at_once(
+    environment: MutableMapping[str, str], dotenv: Path
+) -> None:
+    dotenv.write_text("LOG_LEVEL=LOUD\n")
+    environment.update(VMAPI_THREADS="0", VMAPI_TREADS="8", OPENSTACK_PASSWORD=SECRET)
+    message = refused(dotenv)
+    assert message.startswith("VMAPI_TREADS: no such setting; ")
+    assert "; VMAPI_THREADS '0': allowed is " in message
+    assert "; LOG_LEVEL 'LOUD': allowed is " in message
+    assert SECRET not in message
+
+
+def test_an_unknown_setting_is_told_which_there_are(
+    environment: MutableMapping[str, str], dotenv: Path
+) -> None:
+    environment["VMAPI_TREADS"] = SECRET
+    message = refused(dotenv)
+    ours = sorted(name for name in NAMES if name.startswith("VMAPI_"))
+    assert message == (
+        "VMAPI_TREADS: no such setting; those that begin with VMAPI_ are " + ", ".join(ours)
+    )
+
+
+def test_secrets_are_in_no_repr_and_no_message(
+    environment: MutableMapping[str, str], dotenv: Path
+) -> None:
+    environment.update(OPENSTACK_PASSWORD=SECRET, OPENSTACK_USERNAME="me")
+    loaded = Settings.load(dotenv)
+    assert loaded.openstack_password == SECRET
+    assert SECRET not in repr(loaded) + str(loaded)
+    assert "openstack_username='me'" in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        (Settings(), 1),
+        (Settings(backend="openstack"), 2),
+        (Settings(backend="openstack", workers=5), 5),
+        (Settings(workers=3), 3),
+    ],
+)
+def test_worker_count(settings: Settings, count: int) -> None:
+    assert settings.worker_count == count

@@ -1,0 +1,26 @@
+"""The vendored Swagger UI is what was published, and all of it is served."""
+
+import hashlib
+
+from vmapi.api.docs import ASSETS, STATIC
+
+VENDORED = STATIC / "swagger-ui"
+OURS = {"README.md", "SHA256SUMS", "LICENSE", "NOTICE", "init.js"}
+
+
+def test_files_are_those_that_were_published() -> None:
+    sums = (VENDORED / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split("  ") for line in sums)}
+    found = {path.name: path for path in VENDORED.iterdir()}
+    assert set(listed) == set(found) - OURS
+    for name, digest in listed.items():
+        assert hashlib.sha256(found[name].read_bytes()).hexdigest() == digest, name
+
+
+def test_every_asset_is_there() -> None:
+    assert all((VENDORED / name).is_file() for name in ASSETS)
+
+
+def test_page_names_no_other_server() -> None:
+    for path in (STATIC / "docs.html", VENDORED / "init.js"):
+        assert "//" not in path.read_text()
