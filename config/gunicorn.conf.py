@@ -87,6 +87,8 @@ def post_fork(server, worker):  # noqa: ARG001
 
 def post_worker_init(worker):
     """Tell that requests are served."""
+    # what a process that died has left unfinished is carried on by those that live
+    worker.wsgi.extensions["vmapi"].engine.wake()
     gc.freeze()
     gc.enable()
     where = ", ".join(str(listener) for listener in worker.sockets)
@@ -100,3 +102,4 @@ def worker_exit(server, worker):  # noqa: ARG001
         services = app.extensions["vmapi"]
         services.engine.stop()
         services.backend.close()
+        services.store.close()

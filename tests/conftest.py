@@ -75,7 +75,6 @@ def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) 
     services = wire(settings, backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
-    shell.config["DRAINING"].clear()
     return shell
 
 

@@ -77,7 +77,7 @@ class World:
 
     def advance(self) -> None:
         """Let the engine look once at everything that is unfinished."""
-        for operation in self.services.operations.unfinished():
+        for operation in self.services.operations.mine():
             self.services.operations.advance(operation)
 
     def wait(self, seconds: float) -> None:
@@ -87,5 +87,5 @@ class World:
 
     def settle(self) -> None:
         """Let everything come to its end."""
-        while self.services.operations.unfinished():
+        while self.services.operations.mine():
             self.wait(1)

@@ -10,18 +10,24 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from vmapi import cli
-from vmapi.api import catalog, context, docs, health, operations, problems, vms
+from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
+from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
+from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
 from vmapi.services.operations import Operations
+from vmapi.services.poll import Poll
+from vmapi.services.submission import Submission
+from vmapi.services.view import View
 from vmapi.services.vms import VMs
+from vmapi.services.waiting import Waiting
 from vmapi.settings import Settings
-from vmapi.store.operations import OperationStore
+from vmapi.store.opening import open_store
 from vmapi.telemetry import logging
 
 MAX_BODY = 1024 * 1024
@@ -43,7 +49,6 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["SETTINGS"] = settings
-    app.config["DRAINING"] = threading.Event()
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
     if backend.single_process:
@@ -53,7 +58,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.register_error_handler(Exception, problems.from_crash)
     base = f"/api/{settings.api_version}"
     api = Api(app)
-    for blueprint in (vms.blp, operations.blp, catalog.blp, health.health):
+    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, health.health):
         api.register_blueprint(blueprint, url_prefix=base)
     for blueprint in (health.probes, docs.problems):
         api.register_blueprint(blueprint)
@@ -66,21 +71,42 @@ def wire(
     settings: Settings, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> context.Services:
     """Put the layers together."""
-    store = OperationStore(clock)
-    engine = EngineThread(time.monotonic)
+    draining = threading.Event()
+    store = open_store(settings, clock, durable=not backend.single_process)
+    engine = _engine(settings)
+    if settings.engine != "thread":
+        store.leave()
     controller = Controller(backend, store, clock, settings.backend_timeout)
-    work = Operations(store, controller, engine.wake)
-    engine.serve(work)
+    waiting = Waiting(store.get, settings.threads // 2, draining.is_set)
+    work = Operations(store, controller, waiting, Poll(backend, time.monotonic), engine.wake)
+    if isinstance(engine, EngineThread):
+        engine.serve(work)
     shelf = Catalog(backend)
+    view = View(backend, store)
+    submission = Submission(backend, store, work, view, waiting, clock)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
         catalog=shelf,
-        vms=VMs(backend, shelf, store, work, clock),
+        vms=VMs(backend, shelf, view, submission),
+        bulk=Bulk(view, submission),
         operations=work,
         engine=engine,
+        store=store,
+        draining=draining,
     )
+
+
+def _engine(settings: Settings) -> context.Runner:
+    if settings.engine == "thread":
+        return EngineThread()
+    if settings.engine == "worker":
+        return Elsewhere()
+    # Celery is loaded only where it is asked for
+    from vmapi.engine.messages import Bell
+
+    return Bell(settings.broker_url)
 
 
 def _check_processes(app: Flask, settings: Settings) -> None:
@@ -88,6 +114,11 @@ def _check_processes(app: Flask, settings: Settings) -> None:
         raise SettingsError(
             f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
             "memory of one process; set VMAPI_WORKERS=1, or VMAPI_BACKEND=openstack"
+        )
+    if settings.engine != "thread":
+        raise SettingsError(
+            f"VMAPI_ENGINE {settings.engine}: the {settings.backend} cloud lives in the memory of "
+            "one process; set VMAPI_ENGINE=thread, or VMAPI_BACKEND=openstack"
         )
     log.warning(
         f"the {settings.backend} cloud is for development: its VMs are not real, "

@@ -6,13 +6,15 @@ import click
 from flask import Flask, current_app
 
 from vmapi.api.context import services
+from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
 from vmapi.settings import Settings
 
 
 def init_app(app: Flask) -> None:
     """Add the commands to the app."""
-    app.cli.add_command(check)
+    for command in (check, worker, db):
+        app.cli.add_command(command)
 
 
 @click.command()
@@ -34,3 +36,36 @@ def check() -> None:
     except VmapiError as error:
         raise click.ClickException(f"the cloud does not answer: {error.detail}") from None
     click.echo("the cloud answers")
+
+
+@click.command()
+def worker() -> None:
+    """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
+    settings: Settings = current_app.config["SETTINGS"]
+    operations = services().operations
+    services().store.keep()
+    try:
+        if settings.engine == "worker":
+            engine.run(operations)
+        elif settings.engine == "celery":
+            engine.run_celery(operations, settings.broker_url)
+        else:
+            raise click.ClickException(
+                "VMAPI_ENGINE=thread: the processes that serve carry operations on themselves"
+            )
+    finally:
+        services().store.close()
+
+
+@click.group()
+def db() -> None:
+    """The database that operations are kept in."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema up to date; safe to repeat."""
+    try:
+        click.echo(services().store.upgrade())
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None

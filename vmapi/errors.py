@@ -5,7 +5,7 @@
     VmapiError
     ├── RequestError
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
-    │   └── PayloadTooLarge, UnsupportedMediaType
+    │   └── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
     ├── Missing
     │   ├── VMNotFound, OperationNotFound
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
@@ -13,12 +13,13 @@
     ├── Ambiguous
     │   └── ImageAmbiguous, NetworkAmbiguous
     ├── Conflict
-    │   └── InvalidState, TaskInProgress, VMLocked, NameTaken
+    │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
+    ├── StoreUnavailable
     ├── InternalError
     └── SettingsError
 
@@ -85,6 +86,12 @@ class UnsupportedMediaType(RequestError):
     """A body of another type than the endpoint takes."""
 
     code = "unsupported_media_type"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The key came with another request before."""
+
+    code = "idempotency_key_reused"
 
 
 class Missing(VmapiError):
@@ -184,6 +191,13 @@ class NameTaken(Conflict):
     code = "name_taken"
 
 
+class IdempotencyInProgress(Conflict):
+    """The first request with this key is still being answered; `retry_after` is in seconds."""
+
+    code = "idempotency_in_progress"
+    retry_after = 2
+
+
 class Forbidden(VmapiError):
     """The cloud's policy does not permit this."""
 
@@ -244,6 +258,13 @@ class BackendLost(BackendFailure):
     """The VM vanished while an operation was under way."""
 
     code = "backend_lost"
+
+
+class StoreUnavailable(VmapiError):
+    """vmapi's own database does not answer; `retry_after` is in seconds."""
+
+    code = "store_unavailable"
+    retry_after = 5
 
 
 class InternalError(VmapiError):

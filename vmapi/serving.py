@@ -35,7 +35,7 @@ class Worker(ThreadWorker):
         """Let /readyz say that this process drains, from SIGTERM on."""
         app = getattr(self, "wsgi", None)
         if app is not None:
-            app.config["DRAINING"].set()
+            app.extensions["vmapi"].draining.set()
         super().handle_exit(sig, frame)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:

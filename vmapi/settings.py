@@ -13,6 +13,7 @@ from environs import Env, EnvError, ValidationError, validate
 from vmapi.errors import SettingsError
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+ENGINES = ("thread", "worker", "celery")
 BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
 
@@ -67,6 +68,23 @@ class Settings:
     )
     backend_timeout: float = setting(
         "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", _seconds
+    )
+    engine: str = setting(
+        "VMAPI_ENGINE", "thread", "thread, worker or celery", check=validate.OneOf(ENGINES)
+    )
+    broker_url: str = setting(
+        "VMAPI_BROKER_URL",
+        "amqp://guest:guest@127.0.0.1:5672//",
+        "amqp://USER:PASSWORD@HOST:PORT/VHOST",
+        check=validate.Regexp(r"amqps?://.+\Z"),
+        secret=True,
+    )
+    database_url: str | None = setting(
+        "VMAPI_DATABASE_URL",
+        None,
+        "sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+        check=validate.Regexp(r"(sqlite:///.+|postgresql\+psycopg://.+)\Z"),
+        secret=True,
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

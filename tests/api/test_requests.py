@@ -136,7 +136,7 @@ def test_not_ready_names_what_is_away(
 
 
 def test_not_ready_while_draining(world: World) -> None:
-    world.app.config["DRAINING"].set()
+    world.services.draining.set()
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         503,

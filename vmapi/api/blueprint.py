@@ -17,8 +17,22 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
-CLOUD = ("backend_error", "backend_unavailable", "backend_timeout")
-CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden")
+CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
+KEYED = ("idempotency_in_progress", "idempotency_key_reused")
+CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden", *KEYED)
+
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "Makes the change safe to repeat: under one key it is carried out once.",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+}
+PREFER = {
+    "in": "header",
+    "name": "Prefer",
+    "description": "`wait=N` holds the answer back until it is settled, for N seconds at most.",
+    "schema": {"type": "string"},
+}
 
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
@@ -77,6 +91,10 @@ class Blueprint(flask_smorest.Blueprint):
         """Name another answer that is no problem."""
         decorator = self.alt_response(status, schema=schema, success=True, **doc)
         return cast(Callable[[View], View], decorator)
+
+    def heeds(self, *headers: dict[str, Any]) -> Callable[[View], View]:
+        """Name the request headers that an endpoint heeds."""
+        return cast(Callable[[View], View], self.doc(parameters=list(headers)))
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Name the problems that an endpoint may answer with, beside those that any may."""

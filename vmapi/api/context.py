@@ -1,6 +1,8 @@
 """What a request carries through its handlers: its id, its caller, the services; its log line."""
 
+import hashlib
 import re
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -10,18 +12,29 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.backends.base import Backend
-from vmapi.models.operation import Caller
+from vmapi.errors import MalformedRequest
+from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
+from vmapi.store.operations import OperationStore
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
+MAX_WAIT = 60
+IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
 
 
-class Stoppable(Protocol):
+class Runner(Protocol):
     """What runs beside the requests."""
+
+    def wake(self, operation_id: str | None = None) -> None:
+        """Look for work now."""
+        ...
 
     def stop(self) -> None:
         """Stop running."""
@@ -37,8 +50,11 @@ class Services:
     backend: Backend
     catalog: Catalog
     vms: VMs
+    bulk: Bulk
     operations: Operations
-    engine: Stoppable
+    engine: Runner
+    store: OperationStore
+    draining: threading.Event
 
 
 def services() -> Services:
@@ -52,8 +68,33 @@ def request_id() -> str:
 
 
 def caller() -> Caller:
-    """Return who is asking."""
-    return Caller(user="anonymous", request_id=request_id())
+    """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
+    return Caller(user=user(), request_id=request_id(), key=idempotency_key(), wait=wait())
+
+
+def user() -> str:
+    """Return the name of who is asking."""
+    return "anonymous"
+
+
+def wait() -> int:
+    """Return for how many seconds the client would have the answer held back (RFC 7240)."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        if found := PREFER_WAIT.fullmatch(preference):
+            g.waited = min(int(found[1]), MAX_WAIT)
+            return cast(int, g.waited)
+    return 0
+
+
+def idempotency_key() -> IdempotencyKey | None:
+    """Return the key of this request. Raises MalformedRequest."""
+    sent = request.headers.get("Idempotency-Key")
+    if sent is None:
+        return None
+    if IDEMPOTENCY_KEY.fullmatch(sent) is None:
+        raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest())
 
 
 def about(vm_id: str | None) -> None:
@@ -82,12 +123,14 @@ def _begin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if SANE_REQUEST_ID.fullmatch(sent) else f"req-{uuid.uuid4()}"
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id, user=caller().user)
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, user=user())
 
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if g.get("waited"):
+        response.headers["Preference-Applied"] = f"wait={g.waited}"
     access.info(
         "request",
         endpoint=f"{request.method} {request.path}",

@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime
 
-from flask import Response, current_app
+from flask import Response
 from marshmallow import Schema, fields, validate
 
 from vmapi.api import render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
-from vmapi.errors import BackendFailure, Forbidden
+from vmapi.backends.base import Backend
+from vmapi.errors import BackendFailure, Forbidden, StoreUnavailable
+from vmapi.store.operations import OperationStore
 
 health = Blueprint("health", "Whether the API serves")
 probes = Blueprint("probes", "For load balancers and orchestrators")
@@ -59,28 +61,35 @@ def get_livez() -> Response:
 
 
 @probes.get("/readyz")
-@probes.answers(200, ReadySchema(), example={"status": "ready", "dependencies": {"backend": "ok"}})
+@probes.answers(
+    200,
+    ReadySchema(),
+    example={"status": "ready", "dependencies": {"backend": "ok", "store": "ok"}},
+)
 @probes.also_answers(
     503,
     ReadySchema(),
-    example={"status": "unavailable", "dependencies": {"backend": "backend_unavailable"}},
+    example={
+        "status": "unavailable",
+        "dependencies": {"backend": "backend_unavailable", "store": "ok"},
+    },
     description="Something that is needed is away, or the process drains",
 )
 @probes.refuses()
 def get_readyz() -> Response:
     """Tell whether requests can be served"""
-    backend = _backend()
-    if current_app.config["DRAINING"].is_set():
+    needed = {"backend": _state(services().backend), "store": _state(services().store)}
+    status = "ready" if set(needed.values()) == {"ok"} else "unavailable"
+    if services().draining.is_set():
         status = "draining"
-    else:
-        status = "ready" if backend == "ok" else "unavailable"
-    body = {"status": status, "dependencies": {"backend": backend}}
-    return render.answer(body, 200 if status == "ready" else 503)
+    return render.answer(
+        {"status": status, "dependencies": needed}, 200 if status == "ready" else 503
+    )
 
 
-def _backend() -> str:
+def _state(needed: Backend | OperationStore) -> str:
     try:
-        services().backend.ping()
-    except (BackendFailure, Forbidden) as error:
+        needed.ping()
+    except (BackendFailure, Forbidden, StoreUnavailable) as error:
         return error.code
     return "ok"

@@ -6,15 +6,14 @@ from flask import Response
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import LINK, Blueprint
-from vmapi.api.context import services
+from vmapi.api.blueprint import LINK, PREFER, Blueprint
+from vmapi.api.context import services, user, wait
 from vmapi.api.fields import Text
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.vm_schemas import PagingSchema
 from vmapi.models.lifecycle import Action
-from vmapi.models.operation import OperationStatus
+from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
 from vmapi.models.page import Paging
-from vmapi.services.operations import OperationQuery
 
 blp = Blueprint("operations", "What was asked for, and how it went")
 
@@ -52,19 +51,22 @@ class OperationQuerySchema(PagingSchema):
     vm_id = Text(validate=validate.Length(1, 36))
     action = fields.Enum(Action, by_value=True)
     status = fields.Enum(OperationStatus, by_value=True)
+    idempotency_key = Text(validate=validate.Length(1, 255))
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> tuple[OperationQuery, Paging]:
         paging = self.paging(data)
         if "vm_id" in data:
             data["vm_id"] = data["vm_id"].lower()
-        return OperationQuery(**data), paging
+        key = data.pop("idempotency_key", None)
+        mine = IdempotencyKey(user(), key, "") if key else None
+        return OperationQuery(key=mine, **data), paging
 
 
 @blp.get("/operations")
 @blp.takes(OperationQuerySchema(), location="query")
 @blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK)
-@blp.refuses()
+@blp.refuses("store_unavailable")
 def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
     """List operations"""
     page = services().operations.list(*query)
@@ -72,8 +74,9 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 
 
 @blp.get("/operations/<operation_id>")
+@blp.heeds(PREFER)
 @blp.answers(200, OperationSchema(), example=examples.OPERATION)
-@blp.refuses("operation_not_found")
+@blp.refuses("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Show an operation"""
-    return render.answer(render.operation(services().operations.get(operation_id)))
+    return render.answer(render.operation(services().operations.get(operation_id, wait())))

@@ -58,6 +58,11 @@ KINDS: dict[str, Kind] = {
         "Use the VM in vm_id, delete it, or choose another name. Where operation is given, "
         "the VM of that name is just being made.",
     ),
+    "idempotency_in_progress": Kind(
+        409,
+        "The first request with this key is still being answered",
+        "Repeat it after Retry-After seconds, with the same key.",
+    ),
     "payload_too_large": Kind(413, "The body is too large", "Send at most 1 MiB."),
     "unsupported_media_type": Kind(
         415, "The body is of the wrong type", "Send Content-Type: application/json."
@@ -82,6 +87,11 @@ KINDS: dict[str, Kind] = {
     "security_group_not_found": Kind(
         422, "There is no such security group", "Name security groups that the cloud has."
     ),
+    "idempotency_key_reused": Kind(
+        422,
+        "This key came with another request",
+        "Make a new Idempotency-Key for each change, and repeat a change under its own.",
+    ),
     "internal_error": Kind(
         500, "vmapi failed", "A defect of vmapi: tell the operator the request_id."
     ),
@@ -94,6 +104,11 @@ KINDS: dict[str, Kind] = {
         503,
         "The cloud cannot be reached",
         "Nothing was sent and nothing will be. Try again after Retry-After seconds.",
+    ),
+    "store_unavailable": Kind(
+        503,
+        "vmapi's database cannot be reached",
+        "Nothing was sent to the cloud. Try again after Retry-After seconds.",
     ),
     "backend_timeout": Kind(
         504,

@@ -37,8 +37,8 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
     answer = Response(orjson.dumps(body), KINDS[error.code].status, headers)
     answer.headers["Content-Type"] = MEDIA_TYPE
     answer.headers["Cache-Control"] = "no-store"
-    if isinstance(error, errors.BackendUnavailable):
-        answer.headers["Retry-After"] = str(error.retry_after)
+    if (seconds := getattr(error, "retry_after", None)) is not None:
+        answer.headers["Retry-After"] = str(seconds)
     if "operation" in body:
         answer.headers["Operation-Location"] = body["operation"]
     return answer

@@ -17,7 +17,7 @@ from vmapi.api.context import about, operation_url, vm_url
 from vmapi.models.operation import Operation
 from vmapi.models.page import Page
 from vmapi.models.vm import VM
-from vmapi.services.vms import Change
+from vmapi.services.submission import Change
 
 POLL_AFTER = "1"
 """Seconds after which a change that is under way is worth another look."""
@@ -106,6 +106,8 @@ def items(schema: type[Schema], found: Sequence[object]) -> Response:
 def change(made: Change) -> Response:
     """Answer a change: settled with the VM as it is, or 202 while it is under way."""
     headers = {"Operation-Location": operation_url(made.operation.id)}
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
     created = made.operation.action == "create"
     about(made.operation.vm_id)
     if made.vm is None:

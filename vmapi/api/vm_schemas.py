@@ -169,8 +169,11 @@ class PagingSchema(Schema):
         return paging
 
 
-class VMQuerySchema(PagingSchema):
-    """Which VMs, in which order."""
+class VMFilterSchema(Schema):
+    """Which VMs."""
+
+    class Meta:
+        unknown = RAISE
 
     status = fields.List(fields.Enum(Status), metadata={"description": "repeatable"})
     name = Text(
@@ -182,13 +185,21 @@ class VMQuerySchema(PagingSchema):
     created_after = Timestamp()
     created_before = Timestamp()
     updated_after = Timestamp()
+
+    def query(self, data: dict[str, Any]) -> VMQuery:
+        """Make the query of what was loaded."""
+        return VMQuery(statuses=frozenset(data.pop("status", ())), **data)
+
+
+class VMQuerySchema(VMFilterSchema, PagingSchema):
+    """Which VMs, in which order."""
+
     sort = fields.String(load_default="-created_at", validate=validate.OneOf(SORTS))
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> tuple[VMQuery, Paging]:
         paging = self.paging(data)
-        statuses = frozenset(data.pop("status", ()))
-        return VMQuery(statuses=statuses, **data), paging
+        return self.query(data), paging
 
 
 class VMListSchema(Schema):

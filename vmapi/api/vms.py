@@ -9,8 +9,11 @@ from vmapi.api import examples, render
 from vmapi.api.blueprint import (
     CHANGE,
     CLOUD,
+    IDEMPOTENCY_KEY,
+    KEYED,
     LINK,
     OPERATION_LOCATION,
+    PREFER,
     RETRY_AFTER,
     Blueprint,
     View,
@@ -36,6 +39,9 @@ blp = Blueprint("vms", "Virtual machines and their life")
 LOCATION = {"Location": {"schema": {"type": "string"}}}
 
 
+repeatable = blp.heeds(IDEMPOTENCY_KEY, PREFER)
+
+
 def changes(settled: int, **headers: Any) -> Callable[[View], View]:
     """Document a change that is answered with the VM: settled, or still under way."""
     head = {**OPERATION_LOCATION, **headers}
@@ -51,7 +57,7 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
     )
 
     def decorator(view: View) -> View:
-        return done(under_way(view))
+        return repeatable(done(under_way(view)))
 
     return decorator
 
@@ -60,7 +66,15 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
 @changes(201, **LOCATION)
 @blp.refuses(
-    *("name_taken", "forbidden", "quota_exceeded", "flavor_not_found", "image_not_found"),
+    *(
+        "name_taken",
+        "task_in_progress",
+        *KEYED,
+        "forbidden",
+        "quota_exceeded",
+        "flavor_not_found",
+        "image_not_found",
+    ),
     *("image_ambiguous", "network_not_found", "network_ambiguous", "key_not_found"),
     *("security_group_not_found", *CLOUD),
 )
@@ -111,6 +125,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
     headers={**OPERATION_LOCATION, **RETRY_AFTER},
     description="Still under way",
 )
+@repeatable
 @blp.refuses(*CHANGE, *CLOUD)
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM

@@ -83,6 +83,13 @@ class Backend(ABC):
         """Return every live VM, or those of exactly one name. Complete, or an error."""
 
     @abstractmethod
+    def changed(self, since: datetime) -> Sequence[VM]:
+        """Return the VMs whose status, task or name has changed since a time of the cloud's clock.
+
+        Those deleted since are among them, DELETED. More may be returned than asked for.
+        """
+
+    @abstractmethod
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return the last lines, or all, of what the VM printed while booting.
 

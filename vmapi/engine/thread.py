@@ -1,21 +1,24 @@
 """The engine as a thread of the serving process."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
 
+from vmapi.errors import StoreUnavailable
 from vmapi.models.operation import Operation
+from vmapi.models.vm import VM
+from vmapi.services.poll import Ready
 
 log = structlog.get_logger("vmapi.engine")
 
 TICK = 0.25
 """Seconds between two looks at what is unfinished."""
 
-SLOWEST = 5.0
-"""Seconds between two looks at one operation, at most: one that takes long is looked at less."""
+SWEEP = 2.0
+"""Seconds between two looks for operations whose process has died."""
 
 PARALLEL = 4
 """How many operations are advanced at a time: what the cloud sees of us beside the requests."""
@@ -24,11 +27,15 @@ PARALLEL = 4
 class Work(Protocol):
     """What the engine carries on: `vmapi.services.operations.Operations`."""
 
-    def unfinished(self) -> Sequence[Operation]:
-        """What is not over."""
+    def mine(self) -> Sequence[Operation]:
+        """What this process is to carry on."""
         ...
 
-    def advance(self, operation: Operation) -> Operation:
+    def ready(self) -> Sequence[Ready]:
+        """What of it can be carried on now."""
+        ...
+
+    def advance(self, operation: Operation, seen: VM | None) -> Operation:
         """Carry one on."""
         ...
 
@@ -39,21 +46,19 @@ class EngineThread:
     So nothing runs before the server has forked, nor under a command that only looks.
     """
 
-    def __init__(self, monotonic: Callable[[], float], tick: float = TICK) -> None:
-        self._monotonic = monotonic
+    def __init__(self, tick: float = TICK) -> None:
         self._tick = tick
         self._awake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._work: Work | None = None
-        self._seen: dict[str, tuple[float, float]] = {}
 
     def serve(self, work: Work) -> None:
         """Name what is to be carried on."""
         self._work = work
 
-    def wake(self) -> None:
+    def wake(self, operation_id: str | None = None) -> None:
         """Say that there is something unfinished."""
         with self._lock:
             if self._thread is None and not self._stopping.is_set():
@@ -72,32 +77,29 @@ class EngineThread:
         with ThreadPoolExecutor(PARALLEL, thread_name_prefix="engine") as pool:
             while not self._stopping.is_set():
                 self._awake.clear()
-                unfinished = self._work.unfinished() if self._work else ()
-                if not unfinished:
-                    self._seen.clear()
-                    self._awake.wait()
-                    continue
-                list(pool.map(self._advance, self._due(unfinished)))
-                self._stopping.wait(self._tick)
+                if self._round(pool):
+                    self._stopping.wait(self._tick)
+                else:
+                    self._awake.wait(SWEEP)
 
-    def _due(self, unfinished: Sequence[Operation]) -> list[Operation]:
-        now = self._monotonic()
-        due, seen = [], {}
-        for operation in unfinished:
-            first, next_look = self._seen.get(operation.id, (now, now))
-            if next_look <= now:
-                due.append(operation)
-                next_look = now + min(SLOWEST, max(self._tick, (now - first) / 10))
-            seen[operation.id] = (first, next_look)
-        self._seen = seen
-        return due
-
-    def _advance(self, operation: Operation) -> None:
+    def _round(self, pool: ThreadPoolExecutor) -> bool:
         assert self._work is not None
+        try:
+            list(pool.map(self._advance, self._work.ready()))
+            return bool(self._work.mine())
+        except StoreUnavailable as away:
+            log.warning("nothing can be advanced", reason=away.detail)
+        except Exception:
+            log.exception("the engine stumbled")
+        return False
+
+    def _advance(self, ready: Ready) -> None:
+        assert self._work is not None
+        operation = ready.operation
         with structlog.contextvars.bound_contextvars(
             request_id=operation.request_id, user=operation.requested_by
         ):
             try:
-                self._work.advance(operation)
+                self._work.advance(operation, ready.vm)
             except Exception:
                 log.exception("an operation could not be advanced", operation_id=operation.id)

@@ -52,11 +52,22 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's word for one change, and the fingerprint of the request that it came with."""
+
+    caller: str
+    value: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and under which request id."""
+    """Who asks, under which request id and key, and for how many seconds the answer may wait."""
 
     user: str
     request_id: str
+    key: IdempotencyKey | None = None
+    wait: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,7 @@ class Operation:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     claimed_name: str | None = None
+    key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)
     revision: int = 0
@@ -87,6 +99,11 @@ class Operation:
     def finished(self) -> bool:
         """Whether it is over."""
         return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
+
+    @property
+    def taken_on(self) -> bool:
+        """Whether the cloud is known to have taken the first step on."""
+        return self.plan[0].state in (StepState.SENT, StepState.DONE)
 
     @property
     def step(self) -> Step | None:
@@ -98,3 +115,26 @@ class Operation:
         plan = list(self.plan)
         plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
         return replace(self, plan=tuple(plan))
+
+
+@dataclass(frozen=True, slots=True)
+class OperationQuery:
+    """Which operations are asked for; None means any."""
+
+    vm_id: str | None = None
+    action: Action | None = None
+    status: OperationStatus | None = None
+    key: IdempotencyKey | None = None
+
+    def matches(self, operation: Operation) -> bool:
+        """Tell whether an operation is asked for."""
+        return (
+            self.vm_id in (None, operation.vm_id)
+            and self.action in (None, operation.action)
+            and self.status in (None, operation.status)
+            and (self.key is None or operation.key is not None and _same(self.key, operation.key))
+        )
+
+
+def _same(one: IdempotencyKey, other: IdempotencyKey) -> bool:
+    return (one.caller, one.value) == (other.caller, other.value)

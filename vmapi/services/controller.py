@@ -12,7 +12,7 @@ import structlog
 
 from vmapi import errors
 from vmapi.backends.base import Backend, Outcome, Receipt
-from vmapi.models.lifecycle import Verb
+from vmapi.models.lifecycle import Status, Verb
 from vmapi.models.operation import Failure, Operation, OperationStatus, Step, StepState
 from vmapi.models.vm import VM
 from vmapi.services.verdict import judge
@@ -58,22 +58,26 @@ class Controller:
         self._clock = clock
         self._lost_after = SETTLE + timedelta(seconds=answer_timeout)
 
-    def advance(self, operation: Operation) -> Progress:
-        """Carry an operation on as far as it goes without waiting.
+    def advance(
+        self, operation: Operation, seen: VM | None = None, *, fresh: bool = False
+    ) -> Progress:
+        """Carry an operation on as far as it goes without waiting; `fresh` is one just added.
+
+        `seen` is its VM as it was seen just now, which saves a look.
 
         Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
         """
         progress = Progress(operation)
-        with self._store.lease(operation.id) as mine:
+        with self._store.lease(operation.id, fresh=fresh) as mine:
             while mine and not (progress.operation.finished or progress.waiting):
                 try:
-                    after = self._once(progress.operation)
+                    after = self._once(progress.operation, seen)
                 except StaleOperation:
                     return Progress(self._store.get(operation.id))
-                progress = replace(after, vm=after.vm or progress.vm)
+                progress, seen = replace(after, vm=after.vm or progress.vm), None
         return progress
 
-    def _once(self, operation: Operation) -> Progress:
+    def _once(self, operation: Operation, seen: VM | None) -> Progress:
         step = operation.step
         if step is None:
             return self._end(operation, OperationStatus.SUCCEEDED)
@@ -84,7 +88,7 @@ class Controller:
         try:
             if step.state is StepState.SENDING:
                 return self._find(operation, step)
-            return self._look(operation, step)
+            return self._look(operation, step, seen)
         except errors.VMNotFound:
             return self._gone(operation, step)
         except AWAY as error:
@@ -116,7 +120,10 @@ class Controller:
             return self._fail(operation, error)
 
     def _call(self, operation: Operation, step: Step) -> Receipt | None:
-        if operation.spec is not None and step.verb is Verb.CREATE:
+        if step.verb is Verb.CREATE:
+            if operation.spec is None:
+                # what is to be made is known only to the process that took it on, and that is gone
+                raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
             return self._backend.create(operation.spec, operation.id)
         vm_id = _vm_id(operation)
         if operation.changes is None:
@@ -166,10 +173,16 @@ class Controller:
         since = step.begun_at or operation.created_at
         return self._backend.find_performed(_vm_id(operation), step.verb, since)
 
-    def _look(self, operation: Operation, step: Step) -> Progress:
+    def _look(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         receipt = Receipt(_vm_id(operation), step.request_id or "")
-        vm = self._backend.get(receipt.vm_id)
+        vm = seen or self._backend.get(receipt.vm_id)
+        if vm.status is Status.DELETED:
+            return self._gone(operation, step)
         outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
+        if error is not None:
+            # a VM that was read before the cloud was done with it proves nothing
+            vm = self._backend.get(receipt.vm_id)
+            outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
         if error is not None:
             return replace(self._fail(operation, error), vm=vm)
         if outcome is Outcome.PENDING:
@@ -187,7 +200,10 @@ class Controller:
 
     def _fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
         failure = Failure(error.code, error.detail, dict(error.extra))
-        ended = self._end(replace(operation, error=failure), OperationStatus.FAILED)
+        # what changed nothing may be asked for again under the same key
+        key = operation.key if operation.taken_on else None
+        operation = replace(operation, error=failure, key=key)
+        ended = self._end(operation, OperationStatus.FAILED)
         return replace(ended, error=error)
 
     def _end(self, operation: Operation, status: OperationStatus) -> Progress:

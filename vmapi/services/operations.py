@@ -1,31 +1,16 @@
 """Operations as clients ask for them and look them up."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from vmapi.errors import BackendTimeout
 from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Operation, OperationStatus
+from vmapi.models.operation import Operation, OperationQuery
 from vmapi.models.page import Page, Paging
+from vmapi.models.vm import VM
 from vmapi.services.controller import Controller, Progress
+from vmapi.services.poll import Poll, Ready
+from vmapi.services.waiting import Waiting
 from vmapi.store.operations import OperationStore
-
-
-@dataclass(frozen=True, slots=True)
-class OperationQuery:
-    """Which operations are asked for; None means any."""
-
-    vm_id: str | None = None
-    action: Action | None = None
-    status: OperationStatus | None = None
-
-    def matches(self, operation: Operation) -> bool:
-        """Tell whether an operation is asked for."""
-        return (
-            self.vm_id in (None, operation.vm_id)
-            and self.action in (None, operation.action)
-            and self.status in (None, operation.status)
-        )
 
 
 class Operations:
@@ -35,10 +20,17 @@ class Operations:
     """
 
     def __init__(
-        self, store: OperationStore, controller: Controller, wake: Callable[[], None]
+        self,
+        store: OperationStore,
+        controller: Controller,
+        waiting: Waiting,
+        poll: Poll,
+        wake: Callable[[str], None],
     ) -> None:
         self._store = store
         self._controller = controller
+        self._waiting = waiting
+        self._poll = poll
         self._wake = wake
 
     def start(self, operation: Operation) -> Progress:
@@ -47,35 +39,43 @@ class Operations:
         Raises what the cloud refused it with; BackendTimeout when the outcome is not known yet.
         """
         try:
-            progress = self._controller.advance(operation)
+            progress = self._controller.advance(operation, fresh=True)
         except Exception:
-            self._wake()
+            self._wake(operation.id)
             raise
         if not progress.operation.finished:
-            self._wake()
+            self._wake(operation.id)
         made = progress.operation.action is Action.CREATE and progress.operation.vm_id is not None
         if progress.error is not None and not made:
             raise progress.error
         return progress
 
-    def advance(self, operation: Operation) -> Operation:
+    def ready(self) -> Sequence[Ready]:
+        """Return what this process can carry on now."""
+        return self._poll.ready(self._store.mine())
+
+    def advance(self, operation: Operation, seen: VM | None = None) -> Operation:
         """Carry an operation on in the background."""
         try:
-            return self._controller.advance(operation).operation
+            return self._controller.advance(operation, seen).operation
         except BackendTimeout:
             return self._store.get(operation.id)
+        finally:
+            self._waiting.moved()
 
-    def unfinished(self) -> list[Operation]:
-        """Return the operations that are begun and not over, the oldest first.
+    def wake(self, operation: Operation) -> None:
+        """Say that an operation was left unfinished."""
+        self._wake(operation.id)
 
-        One that is not begun is still checked by the request that asks for it.
-        """
-        return [found for found in self._store.unfinished() if found.started_at is not None]
+    def mine(self) -> Sequence[Operation]:
+        """Return the operations that this process is to carry on, the oldest first."""
+        return self._store.mine()
 
-    def get(self, operation_id: str) -> Operation:
-        """Return an operation. Raises OperationNotFound."""
-        return self._store.get(operation_id)
+    def get(self, operation_id: str, wait: int = 0) -> Operation:
+        """Return an operation, over or as it is after so many seconds. Raises OperationNotFound."""
+        found = self._store.get(operation_id)
+        return self._waiting.until(found, lambda operation: operation.finished, wait)
 
     def list(self, query: OperationQuery, paging: Paging) -> Page[Operation]:
         """Return a page of operations, the newest first."""
-        return paging.of([found for found in self._store.all() if query.matches(found)])
+        return self._store.find(query, paging)

@@ -116,6 +116,12 @@ class MemoryBackend(Backend):
             machines = cloud.machines.values()
             return tuple(one.shown() for one in machines if name is None or one.name == name)
 
+    def changed(self, since: datetime) -> Sequence[VM]:
+        """Return copies of the VMs that have changed since, those deleted not long ago included."""
+        with self._called() as (cloud, _):
+            live = (machine.shown() for machine in cloud.machines.values())
+            return tuple(vm for vm in (*live, *cloud.deleted) if vm.updated_at >= since)
+
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what a VM printed. Raises VMNotFound, and InvalidState where it has no host."""
         with self._called() as (cloud, _):

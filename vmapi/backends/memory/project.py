@@ -3,7 +3,9 @@
 Nothing here locks, waits or reads a clock: the driver does, and says what time it is.
 """
 
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
@@ -18,8 +20,11 @@ from vmapi.backends.memory.limits import Limits
 from vmapi.backends.memory.machine import Change, Machine
 from vmapi.backends.memory.network import Subnet
 from vmapi.errors import QuotaExceeded, VMNotFound
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import MAX_METADATA, Changes, CreateSpec, Fault
+from vmapi.models.lifecycle import Status, Verb
+from vmapi.models.vm import MAX_METADATA, VM, Changes, CreateSpec, Fault
+
+REMEMBERED = 1000
+"""Deleted machines that are still told of."""
 
 
 class Project:
@@ -30,6 +35,7 @@ class Project:
         self.limits = limits
         self.machines: dict[str, Machine] = {}
         self.ledger = Ledger()
+        self.deleted: deque[VM] = deque(maxlen=REMEMBERED)
         self._due: list[tuple[datetime, int, Machine, Change]] = []
         self._numbers = count()
 
@@ -135,6 +141,8 @@ class Project:
             machine.end(change, at)
             return
         del self.machines[machine.id]
+        gone = replace(machine.shown(), status=Status.DELETED, task=None, updated_at=at)
+        self.deleted.append(gone)
         self.ledger.retire(machine.id)
         if machine.address:
             machine.subnet.free(machine.address)

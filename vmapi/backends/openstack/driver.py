@@ -97,6 +97,13 @@ class OpenStackBackend(Backend):
             vms = [translate.vm(server, names) for server in found]
         return [vm for vm in vms if name in (None, vm.name)]
 
+    def changed(self, since: datetime) -> Sequence[VM]:
+        """Return the servers whose row has changed since."""
+        found = self._servers.find({"changes-since": since.isoformat()}, deleted=True)
+        names = self._catalog.image_names()
+        with readable("compute"):
+            return [translate.vm(server, names) for server in found]
+
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what the VM printed. Raises VMNotFound, InvalidState where there is nothing."""
         with self._session.within():

@@ -36,10 +36,10 @@ class Servers:
             raise VMNotFound("The VM has been deleted.")
         return server
 
-    def find(self, filters: Mapping[str, str]) -> list[Json]:
-        """Return every server that is not deleted and that passes Nova's filters."""
+    def find(self, filters: Mapping[str, str], *, deleted: bool = False) -> list[Json]:
+        """Return every server that passes Nova's filters, deleted ones only where asked for."""
         found = everything(self._session, "compute", "/servers/detail", "servers", filters)
-        return [server for server in found if server.get("status") not in GONE]
+        return [server for server in found if deleted or server.get("status") not in GONE]
 
     def create(self, order: Json) -> Receipt:
         """Order a server."""

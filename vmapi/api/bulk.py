@@ -1,0 +1,88 @@
+"""/vms/actions: one action on many VMs."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import validates_schema as checks
+
+from vmapi.api import examples, problems, render
+from vmapi.api.blueprint import CLOUD, IDEMPOTENCY_KEY, KEYED, Blueprint
+from vmapi.api.context import caller, services
+from vmapi.api.fields import Text
+from vmapi.api.operations import OperationSchema
+from vmapi.api.problem_schema import ProblemSchema
+from vmapi.api.vm_schemas import VMFilterSchema
+from vmapi.models.lifecycle import Action
+from vmapi.models.page import VMQuery
+from vmapi.services.bulk import Item
+
+blp = Blueprint("bulk", "One action on many VMs")
+
+MAX_IDS = 1000
+ACTIONS = [each for each in Action if each not in (Action.CREATE, Action.UPDATE)]
+
+
+class FilterSchema(VMFilterSchema):
+    """Which VMs: as in the list."""
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> VMQuery:
+        return self.query(data)
+
+
+class BulkSchema(Schema):
+    """An action, and the VMs it is for: their ids, or a filter."""
+
+    class Meta:
+        unknown = RAISE
+
+    action = fields.String(required=True, validate=validate.OneOf(ACTIONS))
+    ids = fields.List(Text(validate=validate.Length(1, 64)), validate=validate.Length(1, MAX_IDS))
+    filter = fields.Nested(FilterSchema)
+
+    @checks
+    def _one_of(self, data: dict[str, Any], **_: Any) -> None:
+        if ("ids" in data) == ("filter" in data):
+            raise ValidationError("Either ids or filter is wanted.", "ids")
+
+
+class BulkItemSchema(Schema):
+    """What came of the action for one VM."""
+
+    vm_id = fields.String(required=True)
+    operation = fields.Nested(OperationSchema)
+    error = fields.Nested(ProblemSchema)
+
+
+class BulkAnswerSchema(Schema):
+    """What came of it, VM by VM."""
+
+    items = fields.List(fields.Nested(BulkItemSchema), required=True)
+
+
+@blp.post("/vms/actions")
+@blp.takes(BulkSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
+@blp.answers(
+    202,
+    BulkAnswerSchema(),
+    example={"items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}]},
+    description="Under way: an operation or a problem for each VM",
+)
+@blp.heeds(IDEMPOTENCY_KEY)
+@blp.refuses(*KEYED, *CLOUD)
+def act_on_vms(wanted: dict[str, Any]) -> Response:
+    """Start, stop, restart, pause, resume or delete many VMs"""
+    action, bulk = Action(wanted["action"]), services().bulk
+    if "ids" in wanted:
+        items = bulk.of_ids(action, wanted["ids"], caller())
+    else:
+        items = bulk.of_query(action, wanted["filter"], caller())
+    return render.answer({"items": [_item(item) for item in items]}, 202)
+
+
+def _item(item: Item) -> dict[str, Any]:
+    if item.error is not None:
+        return {"vm_id": item.vm_id, "error": problems.document(item.error)}
+    assert item.operation is not None
+    return {"vm_id": item.vm_id, "operation": render.operation(item.operation)}

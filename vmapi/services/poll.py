@@ -1,0 +1,83 @@
+"""Which operations are worth a look now: one question to the cloud serves all that wait for it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from vmapi.backends.base import Backend
+from vmapi.errors import BackendFailure, Forbidden
+from vmapi.models.lifecycle import Status
+from vmapi.models.operation import Operation, StepState
+from vmapi.models.vm import VM
+
+log = structlog.get_logger("vmapi.poll")
+
+OVERLAP = timedelta(seconds=2)
+"""The cloud's times are whole seconds."""
+
+SKEW = timedelta(seconds=60)
+"""By how much our clock may differ from the cloud's, which is asked by its own from then on."""
+
+SURE = 5.0
+"""Seconds after which an operation is looked at whether its VM seems to have changed or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An operation that can be carried on, and its VM as it was seen just now."""
+
+    operation: Operation
+    vm: VM | None = None
+
+
+class Poll:
+    """Remembers what it has seen of the VMs that operations wait for."""
+
+    def __init__(self, backend: Backend, monotonic: Callable[[], float]) -> None:
+        self._backend = backend
+        self._monotonic = monotonic
+        self._since: datetime | None = None
+        self._vms: dict[str, VM] = {}
+        self._looked: dict[str, float] = {}
+
+    def ready(self, mine: Sequence[Operation]) -> list[Ready]:
+        """Return the operations that can be carried on, or that were not looked at for long."""
+        waiting = [each for each in mine if _waits(each)]
+        if waiting:
+            self._ask(waiting)
+        else:
+            self._since = None
+            self._vms.clear()
+        now = self._monotonic()
+        self._looked = {each.id: self._looked.get(each.id, now) for each in mine}
+        return [found for each in mine if (found := self._ready(each, now)) is not None]
+
+    def _ready(self, operation: Operation, now: float) -> Ready | None:
+        if not _waits(operation):
+            return Ready(operation)
+        vm = self._vms.get(operation.vm_id or "")
+        if vm is not None and vm.status is not Status.BUILDING and vm.task is None:
+            return Ready(operation, vm)
+        if now - self._looked[operation.id] < SURE:
+            return None
+        self._looked[operation.id] = now
+        return Ready(operation)
+
+    def _ask(self, waiting: Sequence[Operation]) -> None:
+        oldest = min(each.created_at for each in waiting) - SKEW
+        try:
+            changed = self._backend.changed(self._since or oldest)
+        except (BackendFailure, Forbidden) as error:
+            log.warning("asking again later", reason=error.detail)
+            return
+        if changed:
+            self._since = max(vm.updated_at for vm in changed) - OVERLAP
+        ids = {each.vm_id for each in waiting}
+        self._vms = {vm_id: vm for vm_id, vm in self._vms.items() if vm_id in ids}
+        self._vms |= {vm.id: vm for vm in changed if vm.id in ids}
+
+
+def _waits(operation: Operation) -> bool:
+    return operation.step is not None and operation.step.state is StepState.SENT

@@ -1,0 +1,176 @@
+"""Taking a change on: once for each key, one at a time for each VM and name."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from vmapi import errors
+from vmapi.backends.base import Backend
+from vmapi.models.lifecycle import Action
+from vmapi.models.operation import Caller, Operation, OperationStatus, Step
+from vmapi.models.vm import VM
+from vmapi.services import guard
+from vmapi.services.operations import Operations
+from vmapi.services.view import View
+from vmapi.services.waiting import Waiting
+from vmapi.store.operations import KeyTaken, OperationStore
+
+PATIENCE = 10
+"""Seconds that a repeat waits for the first request with its key to be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What came of a request to change something: the operation, and the VM unless it is gone.
+
+    `replayed` tells that the request was carried out before, under the same key.
+    """
+
+    operation: Operation
+    vm: VM | None
+    replayed: bool = False
+
+
+class Submission:
+    """Makes operations, has them carried out, and answers with what came of them."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: OperationStore,
+        operations: Operations,
+        view: View,
+        waiting: Waiting,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._operations = operations
+        self._view = view
+        self._waiting = waiting
+        self._clock = clock
+
+    def new(self, action: Action, plan: tuple[Step, ...], caller: Caller, **more: Any) -> Operation:
+        """Make an operation; `more` are further members of it."""
+        return Operation(
+            id=str(uuid.uuid4()),
+            action=action,
+            plan=plan,
+            created_at=self._clock(),
+            requested_by=caller.user,
+            request_id=caller.request_id,
+            key=caller.key,
+            **more,
+        )
+
+    def earlier(self, caller: Caller) -> Change | None:
+        """Return what came of the same request, if it was made before under the same key.
+
+        Raises IdempotencyKeyReused, IdempotencyInProgress, and what the operation failed with.
+        """
+        operation = self.bound(caller)
+        if operation is None:
+            return None
+        operation = self._waiting.until(operation, _answered, PATIENCE)
+        if not _answered(operation):
+            detail = "The first request with this Idempotency-Key is still being answered."
+            raise errors.IdempotencyInProgress(detail, operation_id=operation.id)
+        if operation.key is None:
+            return None
+        operation = self._waiting.until(operation, _finished, caller.wait)
+        return replace(self._outcome(operation, None, None), replayed=True)
+
+    def bound(self, caller: Caller) -> Operation | None:
+        """Return the operation that the caller's key is bound to. Raises IdempotencyKeyReused."""
+        operation = self._store.of_key(caller.key) if caller.key else None
+        if operation is None or caller.key is None or operation.key is None:
+            return None
+        if operation.key.fingerprint != caller.key.fingerprint:
+            detail = "This Idempotency-Key came with another request before; use a new one."
+            raise errors.IdempotencyKeyReused(detail)
+        return operation
+
+    def enqueue(self, operation: Operation, caller: Caller, before: VM) -> Operation:
+        """Leave a new operation to the engine, and return the one that its key is bound to."""
+        try:
+            self._add(operation, before)
+        except KeyTaken:
+            return self.bound(caller) or self.enqueue(operation, caller, before)
+        with self._store.lease(operation.id, fresh=True):
+            # held for nothing, and given back: the engine may have it
+            pass
+        self._operations.wake(operation)
+        return operation
+
+    def submit(self, operation: Operation, caller: Caller, before: VM) -> Change:
+        """Have a new operation carried out, as far as it goes while the answer may wait.
+
+        Raises what the cloud refuses it with, and BackendTimeout when its outcome is not known.
+        """
+        try:
+            self._add(operation, before)
+        except KeyTaken:
+            return self.earlier(caller) or self.submit(operation, caller, before)
+        self._check_name(operation)
+        try:
+            progress = self._operations.start(operation)
+        except errors.BackendTimeout:
+            ended = self._waiting.until(operation, _finished, caller.wait)
+            if not ended.finished:
+                raise
+            return self._outcome(ended, None, before)
+        except errors.Conflict as conflict:
+            raise guard.explained(conflict, self._view.last_seen(before)) from None
+        ended = self._waiting.until(progress.operation, _finished, caller.wait)
+        seen = progress.vm if ended is progress.operation else None
+        return self._outcome(ended, seen, before)
+
+    def _outcome(self, operation: Operation, seen: VM | None, before: VM | None) -> Change:
+        _raise_failure(operation)
+        if operation.action is Action.DELETE and operation.finished:
+            return Change(operation, None)
+        if seen is not None:
+            return Change(operation, self._view.of(seen))
+        vm_id = operation.vm_id or ""
+        if before is None:
+            return Change(operation, self._view.get(vm_id))
+        return Change(operation, self._view.last_seen(replace(before, id=vm_id)))
+
+    def _add(self, operation: Operation, before: VM) -> None:
+        try:
+            self._store.add(operation)
+        except errors.TaskInProgress as conflict:
+            raise guard.explained(conflict, before) from None
+
+    def _check_name(self, operation: Operation) -> None:
+        # the claim is ours already: of many who ask at once, one gets here at a time
+        if operation.claimed_name is None:
+            return
+        try:
+            holder = next(iter(self._backend.vms(name=operation.claimed_name)), None)
+        except Exception:
+            self._store.discard(operation)
+            raise
+        if holder is not None:
+            self._store.discard(operation)
+            detail = f"VM {holder.id} is called {holder.name} already."
+            raise errors.NameTaken(detail, vm_id=holder.id)
+
+
+def _raise_failure(operation: Operation) -> None:
+    if operation.status is OperationStatus.SUPERSEDED:
+        raise errors.TaskInProgress(f"A delete has ended the {operation.action}.")
+    made = operation.action is Action.CREATE and operation.vm_id is not None
+    if operation.error is not None and not made:
+        cls = errors.by_code(operation.error.code)
+        raise cls(operation.error.detail, **operation.error.extra)
+
+
+def _finished(operation: Operation) -> bool:
+    return operation.finished
+
+
+def _answered(operation: Operation) -> bool:
+    return operation.finished or operation.taken_on

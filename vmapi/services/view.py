@@ -1,0 +1,48 @@
+"""VMs as the API shows them: what the cloud says, with what is under way laid over it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vmapi.backends.base import Backend
+from vmapi.errors import BackendFailure, VMNotFound
+from vmapi.models.lifecycle import Action, Status
+from vmapi.models.operation import Operation
+from vmapi.models.vm import VM
+from vmapi.store.operations import OperationStore
+
+
+class View:
+    """Reads VMs from the cloud and from the store."""
+
+    def __init__(self, backend: Backend, store: OperationStore) -> None:
+        self._backend = backend
+        self._store = store
+
+    def get(self, vm_id: str) -> VM:
+        """Return a VM as it is now. Raises VMNotFound."""
+        return self.of(self._backend.get(vm_id))
+
+    def all(self) -> Sequence[VM]:
+        """Return every VM."""
+        vms = self._backend.vms()
+        under_way = self._store.unfinished_of([vm.id for vm in vms]) if vms else {}
+        return [_with(vm, under_way.get(vm.id)) for vm in vms]
+
+    def of(self, vm: VM) -> VM:
+        """Return a VM that was just read, with what is under way."""
+        return _with(vm, self._store.unfinished_of([vm.id]).get(vm.id))
+
+    def last_seen(self, before: VM) -> VM:
+        """Return a VM as it is now, or as it was before while it cannot be read."""
+        try:
+            return self.get(before.id)
+        except (VMNotFound, BackendFailure):
+            return self.of(before)
+
+
+def _with(vm: VM, operation: Operation | None) -> VM:
+    if operation is None:
+        return vm
+    building = operation.action is Action.CREATE
+    status = Status.BUILDING if building else vm.status
+    return replace(vm, status=status, task=operation.action.task)

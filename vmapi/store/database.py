@@ -1,0 +1,113 @@
+"""The database: SQLite in WAL mode or PostgreSQL, one code path."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from vmapi.errors import StoreUnavailable
+
+BUSY = 5.0
+"""Seconds that a writer waits for another one, or for a free connection."""
+SPARE = 8
+"""Connections beside one for each thread: the engine's."""
+
+
+class now(FunctionElement[int]):  # noqa: N801 - it reads as SQL's
+    """The database's clock, in microseconds since 1970: the one clock that all processes share."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(*_: Any, **__: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(*_: Any, **__: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+class Database:
+    """One database, connected to on first use; `threads` sizes the pool.
+
+    `prepare` is called before the first transaction, and again until it has returned once.
+    """
+
+    def __init__(self, url: str, threads: int, prepare: Callable[["Database"], None]) -> None:
+        self._prepare = prepare
+        self._prepared = False
+        self._preparing = Lock()
+        parsed = make_url(url)
+        arguments: dict[str, Any] = {"pool_size": threads + SPARE, "max_overflow": 0}
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            arguments["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
+        else:
+            arguments |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 3}}
+        self.engine: Engine = create_engine(parsed, pool_timeout=BUSY, **arguments)
+        if self.engine.dialect.name == "sqlite":
+            _set_up_sqlite(self.engine)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that changes something. Raises StoreUnavailable."""
+        self._ensure_prepared()
+        with available(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only looks. Raises StoreUnavailable."""
+        self._ensure_prepared()
+        with available(), self.engine.connect() as connection:
+            yield connection.execution_options(only_reads=True)
+
+    def _ensure_prepared(self) -> None:
+        if not self._prepared:
+            with self._preparing:
+                if not self._prepared:
+                    self._prepare(self)
+                    self._prepared = True
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """Raise StoreUnavailable for a database that is away, locked or full."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as away:
+        raise StoreUnavailable("vmapi's database does not answer.") from away
+    except DBAPIError as lost:
+        if lost.connection_invalidated:
+            raise StoreUnavailable("vmapi's database broke the connection off.") from lost
+        raise
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        # we begin transactions ourselves, below
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # a writer that first reads and then writes would be refused when another one came between
+        reads = connection.get_execution_options().get("only_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

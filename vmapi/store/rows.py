@@ -1,0 +1,89 @@
+"""From operations to rows and back.
+
+What a create is to make is not kept: user data is the client's secret, and a create that was not
+sent before its process died is not sent by another one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row
+
+from vmapi.models.lifecycle import Action, Verb
+from vmapi.models.operation import (
+    Failure,
+    IdempotencyKey,
+    Operation,
+    OperationStatus,
+    Step,
+    StepState,
+)
+from vmapi.models.vm import Changes
+
+
+def of_operation(operation: Operation) -> dict[str, Any]:
+    """Return the row of an operation."""
+    return {
+        "id": operation.id,
+        "action": operation.action,
+        "vm_id": operation.vm_id,
+        "status": operation.status,
+        "claimed_name": operation.claimed_name,
+        "idempotency_caller": operation.key.caller if operation.key else None,
+        "idempotency_key": operation.key.value if operation.key else None,
+        "fingerprint": operation.key.fingerprint if operation.key else None,
+        "changes": asdict(operation.changes) if operation.changes else None,
+        "error": asdict(operation.error) if operation.error else None,
+        "requested_by": operation.requested_by,
+        "request_id": operation.request_id,
+        "created_at": operation.created_at,
+        "started_at": operation.started_at,
+        "finished_at": operation.finished_at,
+        "revision": operation.revision,
+    }
+
+
+def of_steps(operation: Operation) -> list[dict[str, Any]]:
+    """Return the rows of an operation's steps."""
+    return [
+        {
+            "operation_id": operation.id,
+            "position": position,
+            "verb": step.verb,
+            "state": step.state,
+            "request_id": step.request_id,
+            "begun_at": step.begun_at,
+        }
+        for position, step in enumerate(operation.plan)
+    ]
+
+
+def operation(row: Row[Any], plan: Sequence[Row[Any]]) -> Operation:
+    """Return the operation of a row and its steps."""
+    return Operation(
+        id=row.id,
+        action=Action(row.action),
+        plan=tuple(
+            Step(Verb(step.verb), StepState(step.state), step.request_id, step.begun_at)
+            for step in plan
+        ),
+        created_at=row.created_at,
+        requested_by=row.requested_by,
+        request_id=row.request_id,
+        vm_id=row.vm_id,
+        status=OperationStatus(row.status),
+        error=Failure(**row.error) if row.error else None,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        claimed_name=row.claimed_name,
+        key=_key(row),
+        changes=Changes(**row.changes) if row.changes else None,
+        revision=row.revision,
+    )
+
+
+def _key(row: Row[Any]) -> IdempotencyKey | None:
+    if row.idempotency_key is None:
+        return None
+    return IdempotencyKey(row.idempotency_caller, row.idempotency_key, row.fingerprint)
