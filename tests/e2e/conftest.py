@@ -1,0 +1,82 @@
+"""A vmapi as operators run it: gunicorn, behind nginx where a test asks for that."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.processes")
+
+from tests.e2e.caller import Caller  # noqa: E402
+from tests.e2e.processes import Gunicorn, Nginx, Server  # noqa: E402
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything here: it starts processes."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("e2e")
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    """Servers that are to be stopped when the test is over, the last one first."""
+    begun: list[Server] = []
+    yield begun
+    for server in reversed(begun):
+        server.stop()
+
+
+@pytest.fixture
+def gunicorn(tmp_path: Path, servers: list[Server]) -> Callable[..., Gunicorn]:
+    """Make a gunicorn of a test's own: `gunicorn(VMAPI_…=…)` is not started yet."""
+
+    def make(**settings: str) -> Gunicorn:
+        server = Gunicorn(tmp_path, **settings)
+        servers.append(server)
+        return server
+
+    return make
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, servers: list[Server]) -> Callable[[int], Nginx]:
+    """Start an nginx of a test's own, in front of a port."""
+
+    def start(upstream: int) -> Nginx:
+        server = Nginx(tmp_path, upstream)
+        servers.append(server)
+        return server.start()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+    """A gunicorn for many tests, on a cloud that takes its time."""
+    server = Gunicorn(tmp_path_factory.mktemp("gunicorn"), VMAPI_MEMORY_LATENCY="0.15")
+    server.start()
+    try:
+        server.wait_for("/readyz")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def front(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """An nginx for many tests, in front of `cloud`."""
+    server = Nginx(tmp_path_factory.mktemp("nginx"), cloud.port)
+    try:
+        server.start().wait_for("/readyz")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def call(front: Nginx) -> Caller:
+    """A client of vmapi behind nginx."""
+    return front.call
