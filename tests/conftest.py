@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -33,8 +34,20 @@ def _logging() -> Iterator[None]:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return Settings(log_level="CRITICAL")
+def kept() -> str:
+    """Where operations are kept; a test that wants another place parametrizes it."""
+    return "memory"
+
+
+@pytest.fixture
+def threads() -> int:
+    return 8
+
+
+@pytest.fixture
+def settings(kept: str, threads: int, tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path}/vmapi.sqlite3" if kept == "sqlite" else None
+    return Settings(log_level="CRITICAL", threads=threads, database_url=url)
 
 
 @pytest.fixture
@@ -69,13 +82,14 @@ def shell() -> Flask:
 
 
 @pytest.fixture
-def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Flask:
+def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Iterator[Flask]:
     """The app on an empty cloud, with an engine that is moved by hand."""
     configure(settings.log_level)
     services = wire(settings, backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
-    return shell
+    yield shell
+    services.store.close()
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def wire(
         engine.serve(work)
     shelf = Catalog(backend)
     view = View(backend, store)
-    submission = Submission(backend, store, work, view, waiting, clock)
+    submission = Submission(backend, store, work, view, waiting, clock=clock)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,

@@ -32,11 +32,13 @@ from typing import ClassVar
 class VmapiError(Exception):
     """The root. `detail` is for the client; `extra` holds members that its problem also shows.
 
-    `pointer` names the place in the request's body that such an error is about (RFC 6901).
+    `pointer` names the place in the request's body that such an error is about (RFC 6901);
+    `replayed` tells that it is the outcome of the same request, which was made before.
     """
 
     code: ClassVar[str]
     pointer: ClassVar[str | None] = None
+    replayed = False
 
     def __init__(self, detail: str, **extra: object) -> None:
         super().__init__(detail)

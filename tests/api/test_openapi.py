@@ -15,10 +15,12 @@ METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
 """What shows the document is not in it."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
-CLOUD = {"backend_error", "backend_unavailable", "backend_timeout"}
+STORE = {"store_unavailable"}
+CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
+KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
     *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
-    *("payload_too_large", "unsupported_media_type", *CLOUD),
+    *("payload_too_large", "unsupported_media_type", *CLOUD, *KEYED),
 }
 NAMED = {
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
@@ -26,7 +28,9 @@ NAMED = {
 }
 REFUSALS: dict[str, set[str]] = {
     "create_vm": {
-        *(*NAMED, *CLOUD, "forbidden", "quota_exceeded"),
+        *(*NAMED, *CLOUD, *KEYED, "forbidden", "quota_exceeded"),
+        # of the VM that the same request has made before
+        *("vm_not_found", "task_in_progress"),
         *("payload_too_large", "unsupported_media_type"),
     },
     "list_vms": CLOUD,
@@ -40,8 +44,9 @@ REFUSALS: dict[str, set[str]] = {
     "restart_vm": CHANGE,
     "pause_vm": CHANGE,
     "resume_vm": CHANGE,
-    "list_operations": set(),
-    "get_operation": {"operation_not_found"},
+    "act_on_vms": {*CLOUD, *KEYED, "payload_too_large", "unsupported_media_type"},
+    "list_operations": STORE,
+    "get_operation": {"operation_not_found", *STORE},
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,
@@ -53,6 +58,7 @@ REFUSALS: dict[str, set[str]] = {
 ANSWERS = {
     "create_vm": {"201", "202"},
     "delete_vm": {"202", "204"},
+    "act_on_vms": {"202"},
     "get_readyz": {"200", "503"},
     **{
         f"{action}_vm": {"200", "202"}
@@ -192,6 +198,6 @@ def test_the_document_is_the_same_each_time(world: World) -> None:
     assert (first.mimetype, first.data) == ("application/json", second.data)
 
 
-@pytest.mark.parametrize("component", ["CreateVM", "UpdateVM", "Restart"])
+@pytest.mark.parametrize("component", ["CreateVM", "UpdateVM", "Restart", "Bulk", "Filter"])
 def test_requests_take_nothing_that_is_not_described(document: Any, component: str) -> None:
     assert document["components"]["schemas"][component]["additionalProperties"] is False

@@ -12,26 +12,32 @@ from vmapi import errors
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.models.catalog import Image, Network
+from vmapi.services import submission
 
 Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
+COME_BACK = {"backend_unavailable", "store_unavailable", "idempotency_in_progress"}
 STATUSES = {
     400: {"malformed_request"},
     403: {"forbidden", "quota_exceeded"},
     404: {"vm_not_found", "operation_not_found", "not_found"},
     405: {"method_not_allowed"},
-    409: {"invalid_state", "task_in_progress", "vm_locked", "name_taken"},
+    409: {
+        *("invalid_state", "task_in_progress", "vm_locked", "name_taken"),
+        "idempotency_in_progress",
+    },
     413: {"payload_too_large"},
     415: {"unsupported_media_type"},
     422: {
         *("validation_error", "flavor_not_found", "image_not_found", "image_ambiguous"),
         *("network_not_found", "network_ambiguous", "key_not_found", "security_group_not_found"),
+        "idempotency_key_reused",
     },
     500: {"internal_error"},
     502: {"backend_error", "build_failed", "backend_lost"},
-    503: {"backend_unavailable", "no_capacity"},
+    503: {"backend_unavailable", "store_unavailable", "no_capacity"},
     504: {"backend_timeout", "operation_timeout"},
 }
 
@@ -91,6 +97,28 @@ def quota(world: World, _: pytest.MonkeyPatch) -> TestResponse:
 
 def taken(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     world.running()
+    return create(world)
+
+
+def reused(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    headers = {"Idempotency-Key": "k"}
+    world.call("POST", "/vms", json=WANTED, headers=headers)
+    return world.call("POST", "/vms", json={**WANTED, "name": "web-2"}, headers=headers)
+
+
+def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+    patch.setattr(submission, "PATIENCE", 0)
+    world.backend.set_faults("lost_answer=1")
+    headers = {"Idempotency-Key": "k"}
+    world.call("POST", "/vms", json=WANTED, headers=headers)
+    return world.call("POST", "/vms", json=WANTED, headers=headers)
+
+
+def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+    def away(*_: object) -> None:
+        raise errors.StoreUnavailable("vmapi's database does not answer.")
+
+    patch.setattr(world.services.store, "add", away)
     return create(world)
 
 
@@ -202,6 +230,15 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "backend_error": (faulty("action_failed=1"), {}),
     "backend_unavailable": (faulty("unavailable=100%"), {}),
     "backend_timeout": (faulty("lost_answer=1"), {}),
+    "idempotency_key_reused": (
+        reused,
+        {"detail": "This Idempotency-Key came with another request before; use a new one."},
+    ),
+    "idempotency_in_progress": (
+        unanswered,
+        {"detail": "The first request with this Idempotency-Key is still being answered."},
+    ),
+    "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
 }
 
 
@@ -230,7 +267,7 @@ def test_problems(world: World, monkeypatch: pytest.MonkeyPatch, code: str) -> N
     assert problem["instance"] == answer.request.path
     assert problem["request_id"] == answer.headers["X-Request-ID"]
     assert {name: problem[name] for name in members} == members
-    assert ("Retry-After" in answer.headers) == (code == "backend_unavailable")
+    assert ("Retry-After" in answer.headers) == (code in COME_BACK)
 
 
 def test_405_lists_what_is_allowed(world: World) -> None:

@@ -114,7 +114,7 @@ def test_ready(world: World) -> None:
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         200,
-        {"status": "ready", "dependencies": {"backend": "ok"}},
+        {"status": "ready", "dependencies": {"backend": "ok", "store": "ok"}},
     )
 
 
@@ -131,7 +131,7 @@ def test_not_ready_names_what_is_away(
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         503,
-        {"status": "unavailable", "dependencies": {"backend": error.code}},
+        {"status": "unavailable", "dependencies": {"backend": error.code, "store": "ok"}},
     )
 
 
@@ -140,7 +140,7 @@ def test_not_ready_while_draining(world: World) -> None:
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         503,
-        {"status": "draining", "dependencies": {"backend": "ok"}},
+        {"status": "draining", "dependencies": {"backend": "ok", "store": "ok"}},
     )
     assert world.call("GET", "/health").status_code == 200
 

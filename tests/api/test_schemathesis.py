@@ -17,6 +17,7 @@ from schemathesis.config import (
     ProjectsConfig,
     SchemathesisConfig,
 )
+from schemathesis.specs.openapi.checks import allow_header_conformance, unsupported_method
 
 from tests.world import BASE, WANTED
 from vmapi.app import create_app
@@ -79,6 +80,10 @@ def positive(case: Any) -> bool:
     return case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
 
 
+def reused(answer: Any) -> bool:
+    return bool(answer.json()["code"] == "idempotency_key_reused")
+
+
 def schema_of(app: Any) -> Any:
     acceptance = PositiveDataAcceptanceConfig(expected_statuses=HONEST)
     project = ProjectConfig(
@@ -106,13 +111,18 @@ stage = Stage(app.test_client())
 
 
 def explained(case: Any, answer: Any) -> None:
-    """Refuse a 422 to a request that the document allows, but for the limit on paging."""
-    if positive(case) and answer.status_code == 422:
-        assert [error["pointer"] for error in answer.json()["errors"]] == ["/page"]
+    """Refuse a 422 to a request that the document allows, but for what it cannot say."""
+    if positive(case) and answer.status_code == 422 and not reused(answer):
+        pointers = [error["pointer"] for error in answer.json()["errors"]]
+        assert pointers in (["/page"], ["/ids"])
 
 
 @schema.parametrize()
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_every_operation(case: Any) -> None:
     stage.fit(case)
-    explained(case, case.call_and_validate())
+    # /vms/actions looks like the URL of a VM, which knows other methods
+    excluded = (
+        [unsupported_method, allow_header_conformance] if case.path == f"{BASE}/vms/actions" else []
+    )
+    explained(case, case.call_and_validate(excluded_checks=excluded))

@@ -367,7 +367,7 @@ def test_two_who_see_the_same_vm_at_once(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr(guard, "plan", overtaken)
     answer = world.do(vm_id, "stop")
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
-    assert answer.json["detail"] == "The VM's pause is still under way."
+    assert answer.json["detail"] == "Another change of the VM is still under way."
     assert answer.json["current_status"] == "RUNNING"
 
 

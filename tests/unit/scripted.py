@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -14,7 +14,9 @@ from vmapi.errors import VmapiError
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.operation import Operation, OperationStatus, Step
 from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.services.controller import Controller, Progress
+from vmapi.services.controller import Controller
+from vmapi.services.progress import Progress
+from vmapi.store.memory import MemoryOperations
 from vmapi.store.operations import OperationStore
 
 TIMEOUT = 30
@@ -81,15 +83,16 @@ class Desk:
     store: OperationStore
     controller: Controller
     numbers: "count[int]"
+    held: set[str] = field(default_factory=set)
 
     @classmethod
     def make(cls, latency: str = "0") -> "Desk":
         clock = Clock()
-        backend, store = ScriptedBackend(clock, latency), OperationStore(clock)
+        backend, store = ScriptedBackend(clock, latency), MemoryOperations(clock)
         return cls(clock, backend, store, Controller(backend, store, clock, TIMEOUT), count(1))
 
     def add(self, action: Action, *verbs: Verb, vm_id: str | None = None, **more: Any) -> Operation:
-        """Keep a new operation whose plan is these verbs."""
+        """Keep a new operation whose plan is these verbs; held until it is first carried on."""
         operation = Operation(
             id=f"op-{next(self.numbers)}",
             action=action,
@@ -101,6 +104,7 @@ class Desk:
             **more,
         )
         self.store.add(operation)
+        self.held.add(operation.id)
         return operation
 
     def create(self, *verbs: Verb) -> Operation:
@@ -111,7 +115,19 @@ class Desk:
 
     def advance(self, operation: Operation) -> Progress:
         """Carry an operation on from where it is now."""
-        return self.controller.advance(self.store.get(operation.id))
+        return self.carry(self.store.get(operation.id))
+
+    def carry(self, operation: Operation, seen: VM | None = None) -> Progress:
+        """Carry an operation on from where it was when this copy of it was made."""
+        fresh = operation.id in self.held
+        self.held.discard(operation.id)
+        return self.controller.advance(operation, seen, fresh=fresh)
+
+    def release(self, operation: Operation) -> None:
+        """Leave a new operation to whoever takes it."""
+        self.held.discard(operation.id)
+        with self.store.lease(operation.id, fresh=True):
+            pass
 
     def now(self, operation: Operation) -> Operation:
         """Return an operation as it is now."""

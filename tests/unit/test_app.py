@@ -24,6 +24,12 @@ def test_the_cloud_of_one_process_is_not_served_by_several() -> None:
         create_app(Settings(log_level="CRITICAL", workers=2))
 
 
+@pytest.mark.parametrize("engine", ["worker", "celery"])
+def test_nor_carried_on_by_another_process(engine: str) -> None:
+    with pytest.raises(SettingsError, match=f"VMAPI_ENGINE {engine}: the memory cloud lives in"):
+        create_app(Settings(log_level="CRITICAL", engine=engine))
+
+
 def test_nor_where_the_server_has_several_all_the_same(world: World) -> None:
     answer = world.call("GET", "/vms", environ_overrides={"wsgi.multiprocess": True})
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
@@ -72,7 +78,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
     over = threading.Event()
     until = threading.Timer(10, over.set)
     until.start()
-    while services.operations.unfinished() and not over.wait(0.02):
+    while services.operations.mine() and not over.wait(0.02):
         pass
     until.cancel()
     services.engine.stop()

@@ -1,10 +1,15 @@
-"""`flask check`: what is configured, and whether the cloud answers."""
+"""What operators are told: `flask check`, `flask db upgrade`, `flask worker`."""
 
 from dataclasses import fields
+from pathlib import Path
 
+import pytest
+
+from vmapi import cli
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
+from vmapi.store.schema import HEAD
 
 
 def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, str], str]:
@@ -40,3 +45,78 @@ def test_the_cloud_does_not_answer() -> None:
     assert code == 1
     assert table["VMAPI_BACKEND"] == "memory"
     assert last.startswith("Error: the cloud does not answer: The in-memory cloud was told to be")
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings(
+        log_level="CRITICAL",
+        database_url="postgresql+psycopg://u:hunter2@127.0.0.1:1/n",
+        broker_url="amqp://u:hunter2@127.0.0.1:1//",
+    )
+    _, table, _ = check(settings, MemoryBackend())
+    assert "hunter2" not in str(table)
+    assert table["VMAPI_DATABASE_URL"] == table["VMAPI_BROKER_URL"] == "(set, hidden)"
+    assert table["VMAPI_ENGINE"] == "thread"
+
+
+def run(settings: Settings, *args: str, backend: MemoryBackend | None = None) -> tuple[int, str]:
+    app = create_app(settings, backend or MemoryBackend())
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=args)
+    app.extensions["vmapi"].store.close()
+    return result.exit_code, result.output
+
+
+def test_upgrade(tmp_path: Path) -> None:
+    settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{tmp_path}/x.sqlite3")
+    for _ in range(2):
+        assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD}\n")
+
+
+def test_upgrade_of_what_is_in_memory() -> None:
+    settings = Settings(log_level="CRITICAL")
+    assert run(settings, "db", "upgrade") == (0, "nothing is kept in a database\n")
+
+
+def test_upgrade_of_what_is_not_there() -> None:
+    url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
+    app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert (result.exit_code, result.output) == (
+        *(1,),
+        "Error: vmapi's database does not answer.\n",
+    )
+
+
+def test_no_worker_where_the_processes_that_serve_do_the_work() -> None:
+    code, told = run(Settings(log_level="CRITICAL"), "worker")
+    assert code == 1
+    assert told.startswith("Error: VMAPI_ENGINE=thread: the processes that serve carry")
+
+
+class Elsewhere(MemoryBackend):
+    """The memory cloud, as if it were one for several processes."""
+
+    single_process = False
+
+
+@pytest.mark.parametrize("engine", ["worker", "celery"])
+def test_a_worker_keeps_what_it_takes_on(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+    monkeypatch.setattr(cli.engine, "run", lambda operations: ran.append(operations.mine()))
+    monkeypatch.setattr(
+        cli.engine, "run_celery", lambda operations, url: ran.append(operations.mine())
+    )
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    settings = Settings(log_level="CRITICAL", database_url=url, engine=engine)
+    app = create_app(settings, Elsewhere())
+    store = app.extensions["vmapi"].store
+    kept = []
+    monkeypatch.setattr(store, "keep", lambda: kept.append(True))
+    with app.app_context():
+        assert app.test_cli_runner().invoke(args=["worker"]).exit_code == 0
+    assert (ran, kept) == ([[]], [True])
+    app.extensions["vmapi"].engine.stop()

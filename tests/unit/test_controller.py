@@ -12,7 +12,8 @@ from vmapi.backends.base import Outcome
 from vmapi.models.lifecycle import Action, Status, Task, Verb
 from vmapi.models.operation import Operation, OperationStatus, StepState
 from vmapi.models.vm import Changes
-from vmapi.services.controller import DEADLINE, SETTLE, Progress
+from vmapi.services.controller import DEADLINE, SETTLE
+from vmapi.services.progress import Progress
 
 AWAY = [
     errors.BackendUnavailable("away"),
@@ -183,7 +184,7 @@ def test_unavailable_at_the_first_step_is_the_end(verb: Verb) -> None:
     progress = desk.advance(operation)
     check_failed(progress, "backend_unavailable")
     assert progress.error is away
-    assert not desk.store.unfinished()
+    assert not desk.store.mine()
 
 
 def test_unavailable_at_a_later_step_is_waited_for() -> None:
@@ -374,12 +375,97 @@ def test_a_deadline_ends_the_operation_and_deletes_nothing(verb: Verb) -> None:
     assert desk.backend.get(vm_id).id == vm_id
 
 
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP])
+def test_what_was_done_in_time_is_done_however_late_it_is_seen(verb: Verb) -> None:
+    desk = Desk.make("stop=1") if verb is Verb.STOP else Desk.make("create=1")
+    operation = order(desk, verb)
+    assert desk.advance(operation).waiting
+    desk.clock.sleep(2 * DEADLINE.total_seconds())
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+def test_what_was_never_sent_is_not_sent_after_the_deadline() -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.STOP)
+    desk.clock.sleep(DEADLINE.total_seconds() + 1)
+    check_failed(desk.advance(operation), "operation_timeout")
+    assert not desk.backend.sent
+
+
+@pytest.mark.parametrize("error", AWAY)
+def test_a_cloud_that_is_away_at_the_deadline(error: errors.VmapiError) -> None:
+    desk = Desk.make("stop=1")
+    operation = order(desk, Verb.STOP)
+    desk.advance(operation)
+    desk.clock.sleep(DEADLINE.total_seconds() + 1)
+    desk.backend.fail("get", error)
+    check_failed(desk.advance(operation), "operation_timeout")
+
+
+def test_the_vm_of_a_lost_create_is_deleted_before_it_is_found() -> None:
+    desk = Desk.make()
+    operation = replace(desk.create(), claimed_name="web-1")
+    desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.carry(operation)
+    (vm,) = desk.backend.vms()
+    desk.backend.perform(vm.id, Verb.DELETE)
+    desk.clock.sleep(LOST + 1)
+    ended = desk.advance(operation)
+    check_failed(ended, "backend_lost")
+    assert ended.error is not None
+    assert (ended.error.detail, ended.error.extra) == (
+        "The VM was made, and deleted since.",
+        {"vm_id": vm.id},
+    )
+
+
+def test_the_deleted_vm_of_another_create_is_not_taken_for_it() -> None:
+    desk = Desk.make()
+    desk.backend.perform(desk.running(), Verb.DELETE)
+    desk.clock.sleep(10)
+    operation = replace(desk.create(), claimed_name="web-1")
+    desk.backend.fail("create", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.carry(operation)
+    desk.clock.sleep(LOST + 1)
+    check_failed(desk.advance(operation), "backend_timeout")
+
+
+# What was seen just now
+
+
+def test_what_was_seen_saves_a_look() -> None:
+    desk = Desk.make("stop=1")
+    operation = order(desk, Verb.STOP)
+    begun = desk.advance(operation).operation
+    desk.clock.sleep(1)
+    seen = desk.backend.get(begun.vm_id or "")
+    desk.backend.fail("get", errors.BackendError("asked all the same"))
+    progress = desk.carry(begun, seen)
+    assert (progress.operation.status, progress.vm) == (OperationStatus.SUCCEEDED, seen)
+
+
+def test_what_was_seen_counts_for_one_step_only() -> None:
+    desk = Desk.make("create=1,stop=1")
+    operation = desk.create(*CREATE_STOPPED)
+    begun = desk.advance(operation).operation
+    desk.clock.sleep(1)
+    seen = desk.backend.get(begun.vm_id or "")
+    assert (seen.status, seen.task) == (Status.RUNNING, None)
+    progress = desk.carry(begun, seen)
+    assert progress.waiting
+    assert progress.vm is not None
+    assert progress.vm.task is Task.STOPPING
+
+
 # Several at once
 
 
 def test_only_one_advances_an_operation_at_a_time() -> None:
     desk = Desk.make()
     operation = desk.create()
+    desk.release(operation)
     with desk.store.lease(operation.id) as mine:
         assert mine
         assert desk.advance(operation) == Progress(operation)
@@ -390,10 +476,10 @@ def test_one_who_has_an_old_copy_learns_the_new_one() -> None:
     desk = Desk.make("create=1")
     old = desk.create()
     newer = desk.advance(old).operation
-    assert desk.controller.advance(old) == Progress(newer)
+    assert desk.carry(old) == Progress(newer)
     desk.clock.sleep(1)
     over = desk.advance(old).operation
-    assert desk.controller.advance(newer) == Progress(over)
+    assert desk.carry(newer) == Progress(over)
     assert desk.backend.sent == {Verb.CREATE: 1}
 
 
@@ -417,6 +503,7 @@ def test_one_that_a_delete_has_ended_stops_on_the_way() -> None:
 def test_threads_send_a_create_once() -> None:
     desk = Desk.make()
     operation = desk.create()
+    desk.release(operation)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: desk.controller.advance(operation), range(64)))
     assert desk.now(operation).status is OperationStatus.SUCCEEDED
@@ -426,8 +513,16 @@ def test_threads_send_a_create_once() -> None:
 
 def test_an_action_without_a_vm_is_a_defect() -> None:
     desk = Desk.make()
-    progress = desk.controller.advance(replace(desk.create(), spec=None))
-    check_failed(progress, "internal_error")
+    check_failed(desk.advance(desk.add(Action.STOP)), "internal_error")
+
+
+def test_a_create_that_was_not_sent_dies_with_its_process() -> None:
+    desk = Desk.make()
+    progress = desk.carry(replace(desk.create(), spec=None))
+    check_failed(progress, "backend_unavailable")
+    assert progress.error is not None
+    assert progress.error.detail == "vmapi died before this was sent; send it again."
+    assert not desk.backend.sent
 
 
 def test_outcomes_that_are_not_known_yet_are_waited_for() -> None:

@@ -3,15 +3,17 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from tests.unit.test_models import OPERATION
-from vmapi.engine.thread import SLOWEST, EngineThread
+from tests.unit.test_models import MACHINE, OPERATION
+from vmapi.engine.thread import EngineThread
+from vmapi.errors import StoreUnavailable
 from vmapi.models.operation import Operation
+from vmapi.models.vm import VM
+from vmapi.services.poll import Ready
 
 A, B = replace(OPERATION, id="a"), replace(OPERATION, id="b", request_id="req-b")
 SOON = 10.0
@@ -25,15 +27,27 @@ class Work:
         self.looks = looks
         self.over = threading.Event()
         self.broken = ""
+        self.away = 0
+        self.gone = threading.Event()
+        self.seen: dict[str, VM] = {}
+        self.handed: dict[str, VM | None] = {}
         self.contexts: list[dict[str, object]] = []
 
-    def unfinished(self) -> Sequence[Operation]:
+    def ready(self) -> Sequence[Ready]:
+        if self.away:
+            self.away -= 1
+            self.gone.set()
+            raise StoreUnavailable("away")
+        return [Ready(operation, self.seen.get(operation.id)) for operation in self.mine()]
+
+    def mine(self) -> Sequence[Operation]:
         left = [op for op in (A, B) if self.looks.get(op.id)]
         if not left:
             self.over.set()
         return left
 
-    def advance(self, operation: Operation) -> Operation:
+    def advance(self, operation: Operation, seen: VM | None) -> Operation:
+        self.handed[operation.id] = seen
         self.contexts.append(structlog.contextvars.get_contextvars())
         self.looks[operation.id] -= 1
         if operation.id == self.broken:
@@ -41,20 +55,9 @@ class Work:
         return operation
 
 
-class Time:
-    """A monotonic clock that goes on by itself, so that everything is due at each look."""
-
-    def __init__(self, step: float) -> None:
-        self.now, self.step = 0.0, step
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-
 @pytest.fixture
 def engine() -> Iterator[EngineThread]:
-    engine = EngineThread(Time(SLOWEST), tick=0.001)
+    engine = EngineThread(tick=0.001)
     yield engine
     engine.stop()
 
@@ -113,35 +116,41 @@ def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
 
 
 def test_it_may_be_stopped_before_it_began() -> None:
-    engine = EngineThread(Time(1))
+    engine = EngineThread()
     engine.stop()
     engine.wake()
     assert threads() == []
 
 
 def test_it_may_be_woken_with_nothing_to_serve() -> None:
-    engine = EngineThread(Time(1), tick=0.001)
+    engine = EngineThread(tick=0.001)
     engine.wake()
     engine.stop()
     assert threads() == []
 
 
-def test_what_takes_long_is_looked_at_less() -> None:
-    time = Time(0)
-    engine = EngineThread(time, tick=0.25)
-    looks = []
-    for tick in range(4 * 120):
-        time.now = tick * 0.25
-        if engine._due([A]):
-            looks.append(time.now)
-    gaps = [after - before for before, after in pairwise(looks)]
-    assert gaps[:5] == [0.25] * 5
-    assert gaps == sorted(gaps)
-    assert gaps[-1] == SLOWEST
+def test_a_store_that_is_away_does_not_stop_it() -> None:
+    work = Work(a=1)
+    engine = EngineThread(tick=0.001)
+    engine.serve(work)
+    work.away = 1
+    with capture_logs() as logs:
+        engine.wake()
+        assert work.gone.wait(SOON)
+        # a sweep comes two seconds later; who wakes it need not wait for that
+        engine.wake()
+        assert work.over.wait(SOON)
+        engine.stop()
+    assert work.looks == {"a": 0}
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("nothing can be advanced", "away")
+    ]
 
 
-def test_what_is_over_is_forgotten() -> None:
-    engine = EngineThread(Time(SLOWEST))
-    assert engine._due([A, B]) == [A, B]
-    assert engine._due([B]) == [B]
-    assert set(engine._seen) == {"b"}
+def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
+    work = Work(a=1, b=1)
+    work.seen["a"] = MACHINE
+    engine.serve(work)
+    engine.wake()
+    assert work.over.wait(SOON)
+    assert work.handed == {"a": MACHINE, "b": None}

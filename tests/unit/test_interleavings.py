@@ -41,7 +41,7 @@ def script(
 
 def advance(desk: Desk, operation: Operation) -> None:
     with suppress(errors.BackendTimeout):
-        desk.controller.advance(operation)
+        desk.carry(operation)
 
 
 def play(desk: Desk, operation: Operation, drawn: list[str | float]) -> None:
@@ -52,17 +52,17 @@ def play(desk: Desk, operation: Operation, drawn: list[str | float]) -> None:
         elif event == "stale":
             advance(desk, operation)
         elif event == "advance":
-            for found in desk.store.unfinished():
+            for found in desk.store.mine():
                 advance(desk, found)
-        elif vm_id is not None and desk.store.unfinished_of(vm_id) is not None:
+        elif vm_id is not None and desk.store.unfinished_of([vm_id]):
             desk.add(Action.DELETE, vm_id=vm_id)
 
 
 def finish(desk: Desk) -> None:
     for _ in range(1000):
-        for found in desk.store.unfinished():
+        for found in desk.store.mine():
             advance(desk, found)
-        if not desk.store.unfinished():
+        if not desk.store.mine():
             return
         desk.clock.sleep(5)
     raise AssertionError("it does not end")

@@ -5,9 +5,11 @@ import pytest
 from tests.unit.scripted import Desk
 from vmapi import errors
 from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import OperationStatus
+from vmapi.models.operation import OperationQuery, OperationStatus
 from vmapi.models.page import Paging
-from vmapi.services.operations import OperationQuery, Operations
+from vmapi.services.operations import Operations
+from vmapi.services.poll import Poll
+from vmapi.services.waiting import Waiting
 
 
 class Bench:
@@ -15,23 +17,24 @@ class Bench:
 
     def __init__(self, latency: str = "0") -> None:
         self.desk = Desk.make(latency)
-        self.woken = 0
-        self.operations = Operations(self.desk.store, self.desk.controller, self._wake)
-
-    def _wake(self) -> None:
-        self.woken += 1
+        self.woken: list[str] = []
+        store, controller = self.desk.store, self.desk.controller
+        self.waiting = Waiting(store.get, 1, lambda: False)
+        poll = Poll(self.desk.backend, lambda: self.desk.clock().timestamp())
+        self.operations = Operations(store, controller, self.waiting, poll, self.woken.append)
 
 
 def test_what_is_settled_at_once_wakes_nobody() -> None:
     bench = Bench()
     progress = bench.operations.start(bench.desk.create())
-    assert (progress.operation.status, bench.woken) == (OperationStatus.SUCCEEDED, 0)
+    assert (progress.operation.status, bench.woken) == (OperationStatus.SUCCEEDED, [])
 
 
 def test_what_is_under_way_wakes_the_engine() -> None:
     bench = Bench("create=1")
-    progress = bench.operations.start(bench.desk.create())
-    assert (progress.operation.status, bench.woken) == (OperationStatus.RUNNING, 1)
+    operation = bench.desk.create()
+    progress = bench.operations.start(operation)
+    assert (progress.operation.status, bench.woken) == (OperationStatus.RUNNING, [operation.id])
 
 
 @pytest.mark.parametrize(
@@ -40,10 +43,11 @@ def test_what_is_under_way_wakes_the_engine() -> None:
 def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
     bench = Bench()
     bench.desk.backend.fail("create", error)  # type: ignore[arg-type]
+    operation = bench.desk.create()
     with pytest.raises(type(error)):
-        bench.operations.start(bench.desk.create())
-    assert bench.woken == 1
-    assert len(bench.operations.unfinished()) == 1
+        bench.operations.start(operation)
+    assert bench.woken == [operation.id]
+    assert len(bench.operations.mine()) == 1
 
 
 def test_a_refusal_is_raised_and_wakes_nobody() -> None:
@@ -51,7 +55,7 @@ def test_a_refusal_is_raised_and_wakes_nobody() -> None:
     bench.desk.backend.fail("create", errors.QuotaExceeded("too much"))
     with pytest.raises(errors.QuotaExceeded):
         bench.operations.start(bench.desk.create())
-    assert bench.woken == 0
+    assert bench.woken == []
 
 
 def test_a_build_that_failed_is_not_raised_for_there_is_a_vm() -> None:
@@ -72,6 +76,7 @@ def test_an_action_that_failed_is_raised() -> None:
 def test_in_the_background_a_lost_answer_is_no_error() -> None:
     bench = Bench()
     operation = bench.desk.create(Verb.CREATE, Verb.STOP)
+    bench.desk.release(operation)
     bench.desk.backend.fail("perform", errors.BackendTimeout("late"), done=True)
     carried = bench.operations.advance(operation)
     assert (carried.status, carried) == (
@@ -84,9 +89,13 @@ def test_in_the_background_a_lost_answer_is_no_error() -> None:
 def test_one_that_is_not_begun_is_not_carried_on() -> None:
     bench = Bench("create=1")
     operation = bench.desk.create()
-    assert bench.operations.unfinished() == []
+    assert bench.operations.advance(operation) == operation
+    assert not bench.desk.backend.sent
     bench.operations.start(operation)
-    assert [found.id for found in bench.operations.unfinished()] == [operation.id]
+    assert [found.id for found in bench.operations.mine()] == [operation.id]
+    bench.desk.clock.sleep(1)
+    begun = bench.operations.get(operation.id)
+    assert bench.operations.advance(begun).status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(

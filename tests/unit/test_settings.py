@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmapi.errors import SettingsError
-from vmapi.settings import LOG_LEVELS, Settings
+from vmapi.settings import ENGINES, LOG_LEVELS, Settings
 
 SECRET = "hunter2"
 NAMES = {item.metadata["name"]: item for item in fields(Settings)}
@@ -81,6 +81,10 @@ GOOD = [
     ("OS_CLOUD", "mine", "mine"),
     ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
+    *(("VMAPI_ENGINE", engine, engine) for engine in ENGINES),
+    ("VMAPI_BROKER_URL", "amqps://u:p@h:5671/v", "amqps://u:p@h:5671/v"),
+    ("VMAPI_DATABASE_URL", "sqlite:////var/lib/x", "sqlite:////var/lib/x"),
+    ("VMAPI_DATABASE_URL", "postgresql+psycopg://u:p@h/n", "postgresql+psycopg://u:p@h/n"),
 ]
 
 
@@ -100,6 +104,7 @@ BAD = [
     *(("API_VERSION", text) for text in ("1", "v0", "v1/x", "v1.1", "V1")),
     *(("LOG_LEVEL", text) for text in ("info", "LOUD", "10")),
     *(("VMAPI_BACKEND_TIMEOUT", text) for text in ("0", "301", "nan", "inf", "soon", "-1")),
+    *(("VMAPI_ENGINE", text) for text in ("Thread", "redis", "thread ")),
     *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
 ]
 
@@ -111,6 +116,22 @@ def test_bad_values_are_named_with_what_is_allowed(
     environment[name] = text
     allowed = NAMES[name].metadata["allowed"]
     assert refused(dotenv) == f"{name} {text!r}: allowed is {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("VMAPI_BROKER_URL", f"{scheme}://u:{SECRET}@h") for scheme in ("redis", "http", "AMQP")),
+        *(("VMAPI_DATABASE_URL", f"{scheme}://u:{SECRET}@h/n") for scheme in ("mysql", "postgres")),
+        ("VMAPI_DATABASE_URL", "sqlite://"),
+        ("VMAPI_DATABASE_URL", f"postgresql://u:{SECRET}@h/n"),
+    ],
+)
+def test_bad_urls_are_named_but_not_shown(
+    environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
+) -> None:
+    environment[name] = text
+    assert refused(dotenv) == f"{name}: allowed is {NAMES[name].metadata['allowed']}"
 
 
 def test_everything_that_is_bad_is_named_at_once(
@@ -140,6 +161,8 @@ def test_secrets_are_in_no_repr_and_no_message(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
     environment.update(OPENSTACK_PASSWORD=SECRET, OPENSTACK_USERNAME="me")
+    environment["VMAPI_DATABASE_URL"] = f"postgresql+psycopg://u:{SECRET}@h/n"
+    environment["VMAPI_BROKER_URL"] = f"amqp://u:{SECRET}@h//"
     loaded = Settings.load(dotenv)
     assert loaded.openstack_password == SECRET
     assert SECRET not in repr(loaded) + str(loaded)

@@ -81,9 +81,18 @@ def wait() -> int:
     """Return for how many seconds the client would have the answer held back (RFC 7240)."""
     for preference in request.headers.get("Prefer", "").split(","):
         if found := PREFER_WAIT.fullmatch(preference):
-            g.waited = min(int(found[1]), MAX_WAIT)
-            return cast(int, g.waited)
+            return min(int(found[1]), MAX_WAIT)
     return 0
+
+
+def applied(*, settled: bool) -> dict[str, str]:
+    """Return the header which says that an answer was held back as the client preferred.
+
+    One that is not settled, and was not held back for so long, found no place to wait.
+    """
+    seconds = wait()
+    heeded = settled or time.perf_counter() - g.begun >= seconds
+    return {"Preference-Applied": f"wait={seconds}"} if seconds and heeded else {}
 
 
 def idempotency_key() -> IdempotencyKey | None:
@@ -129,8 +138,6 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
     response.headers["X-Content-Type-Options"] = "nosniff"
-    if g.get("waited"):
-        response.headers["Preference-Applied"] = f"wait={g.waited}"
     access.info(
         "request",
         endpoint=f"{request.method} {request.path}",

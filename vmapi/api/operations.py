@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
-from vmapi.api.context import services, user, wait
+from vmapi.api.context import applied, services, user, wait
 from vmapi.api.fields import Text
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.vm_schemas import PagingSchema
@@ -79,4 +79,5 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 @blp.refuses("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Show an operation"""
-    return render.answer(render.operation(services().operations.get(operation_id, wait())))
+    found = services().operations.get(operation_id, wait())
+    return render.answer(render.operation(found), headers=applied(settled=found.finished))

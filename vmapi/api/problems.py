@@ -39,6 +39,8 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
     answer.headers["Cache-Control"] = "no-store"
     if (seconds := getattr(error, "retry_after", None)) is not None:
         answer.headers["Retry-After"] = str(seconds)
+    if error.replayed:
+        answer.headers["Idempotent-Replayed"] = "true"
     if "operation" in body:
         answer.headers["Operation-Location"] = body["operation"]
     return answer

@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from vmapi import errors
 from vmapi.api import problems
-from vmapi.api.context import about, operation_url, vm_url
+from vmapi.api.context import about, applied, operation_url, vm_url
 from vmapi.models.operation import Operation
 from vmapi.models.page import Page
 from vmapi.models.vm import VM
@@ -106,6 +106,7 @@ def items(schema: type[Schema], found: Sequence[object]) -> Response:
 def change(made: Change) -> Response:
     """Answer a change: settled with the VM as it is, or 202 while it is under way."""
     headers = {"Operation-Location": operation_url(made.operation.id)}
+    headers |= applied(settled=made.operation.finished)
     if made.replayed:
         headers["Idempotent-Replayed"] = "true"
     created = made.operation.action == "create"

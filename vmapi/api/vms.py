@@ -67,6 +67,7 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
 @changes(201, **LOCATION)
 @blp.refuses(
     *(
+        "vm_not_found",
         "name_taken",
         "task_in_progress",
         *KEYED,

@@ -5,7 +5,8 @@ change by itself: the service decides whether to look, to wait or to give up. Th
 structlog's context (`request_id`) goes along to a cloud that takes one.
 
 Any method may raise `BackendUnavailable` (nothing was sent), `BackendTimeout` (the outcome is not
-known) and `BackendError` (the cloud answered, but not with an answer). The docstrings list the rest.
+known) and `BackendError` (the cloud answered, but not with an answer). The docstrings
+list the rest.
 """
 
 from abc import ABC, abstractmethod
@@ -53,7 +54,7 @@ class Backend(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Return what an operator should know of it, without asking the cloud and without secrets."""
+        """Return what an operator should know of it: without asking the cloud, without secrets."""
 
     @abstractmethod
     def ping(self) -> None:

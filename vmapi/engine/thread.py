@@ -83,7 +83,8 @@ class EngineThread:
                     self._awake.wait(SWEEP)
 
     def _round(self, pool: ThreadPoolExecutor) -> bool:
-        assert self._work is not None
+        if self._work is None:
+            return False
         try:
             list(pool.map(self._advance, self._work.ready()))
             return bool(self._work.mine())

@@ -132,9 +132,9 @@ class OperationQuery:
             self.vm_id in (None, operation.vm_id)
             and self.action in (None, operation.action)
             and self.status in (None, operation.status)
-            and (self.key is None or operation.key is not None and _same(self.key, operation.key))
+            and (self.key is None or _same(self.key, operation.key))
         )
 
 
-def _same(one: IdempotencyKey, other: IdempotencyKey) -> bool:
-    return (one.caller, one.value) == (other.caller, other.value)
+def _same(one: IdempotencyKey, other: IdempotencyKey | None) -> bool:
+    return other is not None and (one.caller, one.value) == (other.caller, other.value)

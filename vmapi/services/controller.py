@@ -5,7 +5,7 @@ find out afterwards what became of it. A change whose outcome is not known is ne
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,8 +13,10 @@ import structlog
 from vmapi import errors
 from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.models.lifecycle import Status, Verb
-from vmapi.models.operation import Failure, Operation, OperationStatus, Step, StepState
+from vmapi.models.operation import Operation, OperationStatus, Step, StepState
 from vmapi.models.vm import VM
+from vmapi.services.progress import Progress, Record
+from vmapi.services.trace import Traces, begun, vm_of
 from vmapi.services.verdict import judge
 from vmapi.store.operations import OperationStore, StaleOperation
 
@@ -27,20 +29,6 @@ SETTLE = timedelta(seconds=120)
 """How long after a lost answer the change may still turn up in the cloud."""
 
 AWAY = (errors.BackendUnavailable, errors.BackendTimeout, errors.BackendError)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an operation has come just now.
-
-    `vm` is the VM as it was seen last on the way, `error` what ended it, `waiting` whether there
-    is nothing to do until the cloud has moved.
-    """
-
-    operation: Operation
-    vm: VM | None = None
-    error: errors.VmapiError | None = None
-    waiting: bool = False
 
 
 class Controller:
@@ -56,6 +44,8 @@ class Controller:
         self._backend = backend
         self._store = store
         self._clock = clock
+        self._traces = Traces(backend)
+        self._record = Record(store, clock)
         self._lost_after = SETTLE + timedelta(seconds=answer_timeout)
 
     def advance(
@@ -80,11 +70,19 @@ class Controller:
     def _once(self, operation: Operation, seen: VM | None) -> Progress:
         step = operation.step
         if step is None:
-            return self._end(operation, OperationStatus.SUCCEEDED)
-        if self._clock() - operation.created_at > DEADLINE:
-            return self._fail(operation, _overdue(operation))
-        if step.state is StepState.PLANNED:
-            return self._send(operation, step)
+            return self._record.succeed(operation)
+        overdue = self._clock() - operation.created_at > DEADLINE
+        if step.state is not StepState.PLANNED:
+            progress = self._learn(operation, step, seen)
+        elif not overdue:
+            progress = self._send(operation, step)
+        else:
+            progress = Progress(operation, waiting=True)
+        if progress.waiting and overdue:
+            return replace(self._record.fail(operation, _overdue(operation)), vm=progress.vm)
+        return progress
+
+    def _learn(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         try:
             if step.state is StepState.SENDING:
                 return self._find(operation, step)
@@ -99,9 +97,9 @@ class Controller:
         now = self._clock()
         nothing_sent = operation.started_at is None
         step = replace(step, state=StepState.SENDING, begun_at=now)
-        begun = operation.started_at or now
-        operation = replace(operation, status=OperationStatus.RUNNING, started_at=begun)
-        operation = self._keep(operation, step).operation
+        started = operation.started_at or now
+        operation = replace(operation, status=OperationStatus.RUNNING, started_at=started)
+        operation = self._record.keep(operation, step).operation
         try:
             return self._sent(operation, step, self._call(operation, step))
         except errors.BackendTimeout as error:
@@ -109,15 +107,15 @@ class Controller:
             raise
         except errors.BackendUnavailable as error:
             if nothing_sent:
-                return self._fail(operation, error)
+                return self._record.fail(operation, error)
             step = replace(step, state=StepState.PLANNED)
-            return replace(self._keep(operation, step), waiting=True)
+            return replace(self._record.keep(operation, step), waiting=True)
         except errors.BackendError as error:
             return self._find_or_fail(operation, step, error)
         except errors.VmapiError as error:
             if isinstance(error, errors.VMNotFound) and step.verb is Verb.DELETE:
                 return self._gone(operation, step)
-            return self._fail(operation, error)
+            return self._record.fail(operation, error)
 
     def _call(self, operation: Operation, step: Step) -> Receipt | None:
         if step.verb is Verb.CREATE:
@@ -125,7 +123,7 @@ class Controller:
                 # what is to be made is known only to the process that took it on, and that is gone
                 raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
             return self._backend.create(operation.spec, operation.id)
-        vm_id = _vm_id(operation)
+        vm_id = vm_of(operation)
         if operation.changes is None:
             return self._backend.perform(vm_id, step.verb)
         self._backend.update(vm_id, operation.changes)
@@ -133,27 +131,27 @@ class Controller:
 
     def _sent(self, operation: Operation, step: Step, receipt: Receipt | None) -> Progress:
         if receipt is None:
-            return self._keep(operation, replace(step, state=StepState.DONE))
+            return self._record.keep(operation, replace(step, state=StepState.DONE))
         operation = replace(operation, vm_id=receipt.vm_id)
         step = replace(step, state=StepState.SENT, request_id=receipt.request_id)
-        return self._keep(operation, step)
+        return self._record.keep(operation, step)
 
     def _find(self, operation: Operation, step: Step) -> Progress:
         if step.verb in (Verb.UPDATE, Verb.DELETE):
             # twice does no more than once
-            return self._keep(operation, replace(step, state=StepState.PLANNED))
-        receipt = self._trace(operation, step)
+            return self._record.keep(operation, replace(step, state=StepState.PLANNED))
+        receipt = self._traces.find(operation, step)
         if receipt is not None:
             return self._sent(operation, step, receipt)
-        if self._clock() - (step.begun_at or operation.created_at) > self._lost_after:
-            return self._fail(operation, _lost(step))
+        if self._clock() - begun(operation, step) > self._lost_after:
+            return self._record.fail(operation, self._traces.missing(operation, step))
         return Progress(operation, waiting=True)
 
     def _find_or_fail(
         self, operation: Operation, step: Step, error: errors.BackendError
     ) -> Progress:
         try:
-            receipt = self._trace(operation, step)
+            receipt = self._traces.find(operation, step)
         except errors.VMNotFound:
             return self._gone(operation, step)
         except AWAY as away:
@@ -162,19 +160,11 @@ class Controller:
                 operation_id=operation.id,
             ) from away
         if receipt is None:
-            return self._fail(operation, error)
+            return self._record.fail(operation, error)
         return self._sent(operation, step, receipt)
 
-    def _trace(self, operation: Operation, step: Step) -> Receipt | None:
-        if step.verb is Verb.CREATE:
-            return self._backend.find_created(operation.id)
-        if step.verb is Verb.UPDATE:
-            return None
-        since = step.begun_at or operation.created_at
-        return self._backend.find_performed(_vm_id(operation), step.verb, since)
-
     def _look(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
-        receipt = Receipt(_vm_id(operation), step.request_id or "")
+        receipt = Receipt(vm_of(operation), step.request_id or "")
         vm = seen or self._backend.get(receipt.vm_id)
         if vm.status is Status.DELETED:
             return self._gone(operation, step)
@@ -184,45 +174,16 @@ class Controller:
             vm = self._backend.get(receipt.vm_id)
             outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
         if error is not None:
-            return replace(self._fail(operation, error), vm=vm)
+            return replace(self._record.fail(operation, error), vm=vm)
         if outcome is Outcome.PENDING:
             return Progress(operation, vm, waiting=True)
-        return replace(self._keep(operation, replace(step, state=StepState.DONE)), vm=vm)
+        return replace(self._record.keep(operation, replace(step, state=StepState.DONE)), vm=vm)
 
     def _gone(self, operation: Operation, step: Step) -> Progress:
         if step.verb is Verb.DELETE:
-            return self._keep(operation, replace(step, state=StepState.DONE))
+            return self._record.keep(operation, replace(step, state=StepState.DONE))
         lost = errors.BackendLost("The VM vanished from the cloud on the way.")
-        return self._fail(operation, lost)
-
-    def _keep(self, operation: Operation, step: Step) -> Progress:
-        return Progress(self._store.save(operation.with_step(step)))
-
-    def _fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
-        failure = Failure(error.code, error.detail, dict(error.extra))
-        # what changed nothing may be asked for again under the same key
-        key = operation.key if operation.taken_on else None
-        operation = replace(operation, error=failure, key=key)
-        ended = self._end(operation, OperationStatus.FAILED)
-        return replace(ended, error=error)
-
-    def _end(self, operation: Operation, status: OperationStatus) -> Progress:
-        now = self._clock()
-        ended = self._store.save(replace(operation, status=status, finished_at=now))
-        log.info(
-            f"vm {ended.action} {status}",
-            vm_id=ended.vm_id,
-            operation_id=ended.id,
-            duration_ms=round((now - ended.created_at).total_seconds() * 1000),
-            **({"code": ended.error.code, "reason": ended.error.detail} if ended.error else {}),
-        )
-        return Progress(ended)
-
-
-def _vm_id(operation: Operation) -> str:
-    if operation.vm_id is None:
-        raise errors.InternalError(f"Operation {operation.id} has no VM yet.")
-    return operation.vm_id
+        return self._record.fail(operation, lost)
 
 
 def _overdue(operation: Operation) -> errors.OperationTimeout:
@@ -230,7 +191,3 @@ def _overdue(operation: Operation) -> errors.OperationTimeout:
     return errors.OperationTimeout(
         f"The {operation.action} did not end within {minutes} minutes. The VM was left as it is."
     )
-
-
-def _lost(step: Step) -> errors.BackendTimeout:
-    return errors.BackendTimeout(f"The {step.verb} never reached the cloud; nothing was changed.")

@@ -7,8 +7,9 @@ from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationQuery
 from vmapi.models.page import Page, Paging
 from vmapi.models.vm import VM
-from vmapi.services.controller import Controller, Progress
+from vmapi.services.controller import Controller
 from vmapi.services.poll import Poll, Ready
+from vmapi.services.progress import Progress
 from vmapi.services.waiting import Waiting
 from vmapi.store.operations import OperationStore
 

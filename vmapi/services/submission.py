@@ -43,6 +43,7 @@ class Submission:
         operations: Operations,
         view: View,
         waiting: Waiting,
+        *,
         clock: Callable[[], datetime],
     ) -> None:
         self._backend = backend
@@ -73,14 +74,22 @@ class Submission:
         operation = self.bound(caller)
         if operation is None:
             return None
-        operation = self._waiting.until(operation, _answered, PATIENCE)
+        try:
+            operation = self._waiting.until(operation, _answered, PATIENCE)
+        except errors.OperationNotFound:
+            # refused before anything was sent, which frees the key
+            return None
         if not _answered(operation):
             detail = "The first request with this Idempotency-Key is still being answered."
             raise errors.IdempotencyInProgress(detail, operation_id=operation.id)
         if operation.key is None:
             return None
         operation = self._waiting.until(operation, _finished, caller.wait)
-        return replace(self._outcome(operation, None, None), replayed=True)
+        try:
+            return replace(self._outcome(operation, None, None), replayed=True)
+        except errors.VmapiError as error:
+            error.replayed = True
+            raise
 
     def bound(self, caller: Caller) -> Operation | None:
         """Return the operation that the caller's key is bound to. Raises IdempotencyKeyReused."""

@@ -20,7 +20,7 @@ SPARE = 8
 """Connections beside one for each thread: the engine's."""
 
 
-class now(FunctionElement[int]):  # noqa: N801 - it reads as SQL's
+class now(FunctionElement[int]):
     """The database's clock, in microseconds since 1970: the one clock that all processes share."""
 
     type = BigInteger()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from vmapi.errors import OperationNotFound, TaskInProgress
+from vmapi.errors import OperationNotFound
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery, OperationStatus
 from vmapi.models.page import Page, Paging
@@ -18,6 +18,7 @@ from vmapi.store.operations import (
     OperationStore,
     StaleOperation,
     name_taken,
+    under_way,
 )
 
 
@@ -30,6 +31,7 @@ class MemoryOperations(OperationStore):
         self._lock = threading.RLock()
         self._unfinished: OrderedDict[str, Operation] = OrderedDict()
         self._finished: OrderedDict[str, Operation] = OrderedDict()
+        self._keys: dict[tuple[str, str], str] = {}
         self._held = Held()
 
     def add(self, operation: Operation) -> None:
@@ -40,7 +42,7 @@ class MemoryOperations(OperationStore):
             self._check_name(operation)
             for other in self._of_vm(operation.vm_id):
                 if operation.action is not Action.DELETE:
-                    raise TaskInProgress("Another change of the VM is still under way.")
+                    raise under_way()
                 if other.action is not Action.DELETE:
                     self._finish(
                         replace(
@@ -50,13 +52,17 @@ class MemoryOperations(OperationStore):
                             revision=other.revision + 1,
                         )
                     )
+            self._bind(operation)
             self._unfinished[operation.id] = operation
             self._held.take(operation.id)
 
     def of_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation that a caller's key is bound to."""
-        found = self.find(OperationQuery(key=key), Paging(1, 1)).items
-        return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
+        with self._lock:
+            found = self._found(self._keys.get((key.caller, key.value), ""))
+        if found is None or found.key is None or self._clock() - found.created_at >= KEY_LIFE:
+            return None
+        return found
 
     def discard(self, operation: Operation) -> None:
         """Forget an operation of which nothing was sent to the cloud."""
@@ -83,7 +89,7 @@ class MemoryOperations(OperationStore):
     def get(self, operation_id: str) -> Operation:
         """Return an operation. Raises OperationNotFound."""
         with self._lock:
-            found = self._unfinished.get(operation_id) or self._finished.get(operation_id)
+            found = self._found(operation_id)
         if found is None:
             raise OperationNotFound(f"There is no operation {operation_id}.")
         return found
@@ -116,6 +122,18 @@ class MemoryOperations(OperationStore):
             if mine:
                 self._held.give(operation_id)
 
+    def _found(self, operation_id: str) -> Operation | None:
+        return self._unfinished.get(operation_id) or self._finished.get(operation_id)
+
+    def _bind(self, operation: Operation) -> None:
+        if operation.key is None:
+            return
+        pair = (operation.key.caller, operation.key.value)
+        old = self._finished.get(self._keys.get(pair, ""))
+        if old is not None:
+            self._finished[old.id] = replace(old, key=None)
+        self._keys[pair] = operation.id
+
     def _of_vm(self, vm_id: str | None) -> list[Operation]:
         if vm_id is None:
             return []
@@ -131,4 +149,6 @@ class MemoryOperations(OperationStore):
         self._unfinished.pop(operation.id, None)
         self._finished[operation.id] = operation
         while len(self._finished) > self._kept:
-            self._finished.popitem(last=False)
+            _, forgotten = self._finished.popitem(last=False)
+            if forgotten.key is not None:
+                self._keys.pop((forgotten.key.caller, forgotten.key.value), None)

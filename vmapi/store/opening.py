@@ -25,4 +25,4 @@ def open_store(
     from vmapi.store.database import Database
     from vmapi.store.sql import SqlOperations
 
-    return SqlOperations(Database(url, settings.threads, schema.prepare))
+    return SqlOperations(Database(url, settings.threads, schema.prepare), clock)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from vmapi.errors import NameTaken
+from vmapi.errors import NameTaken, TaskInProgress
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Page, Paging
 
@@ -15,6 +15,11 @@ def name_taken(operation: Operation, holder: Operation) -> NameTaken:
     """Return the error for a name that another operation has claimed."""
     by = {"vm_id": holder.vm_id} if holder.vm_id else {"operation_id": holder.id}
     return NameTaken(f"The name {operation.claimed_name} is being given to another VM.", **by)
+
+
+def under_way() -> TaskInProgress:
+    """Return the error for a VM with which something is under way."""
+    return TaskInProgress("Another change of the VM is still under way.")
 
 
 KEY_LIFE = timedelta(hours=24)

@@ -11,6 +11,9 @@ from vmapi.store.database import Database, available
 HEAD = "0001"
 """The newest change in migrations/versions."""
 
+LOCK = 7_611_209
+"""The number under which a PostgreSQL is locked while its schema is changed; any will do."""
+
 
 def prepare(database: Database) -> None:
     """Bring SQLite's schema up to date; see that PostgreSQL's is. Raises StoreUnavailable."""
@@ -56,5 +59,8 @@ def _run(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # who comes second waits, and finds nothing left to do
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

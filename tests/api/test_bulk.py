@@ -1,0 +1,143 @@
+"""POST /vms/actions: an operation or a problem of its own for each VM."""
+
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.world import NOBODY, World
+from vmapi.api.bulk import BulkAnswerSchema
+
+pytestmark = pytest.mark.parametrize("kept", ["memory", "sqlite"])
+
+
+def act(world: World, key: str | None = None, **body: Any) -> TestResponse:
+    headers = {"Idempotency-Key": key} if key else {}
+    return world.call("POST", "/vms/actions", json=body, headers=headers)
+
+
+def items(answer: TestResponse) -> list[Any]:
+    assert answer.status_code == 202, answer.text
+    assert BulkAnswerSchema().validate(answer.json) == {}
+    found: list[Any] = answer.json["items"]  # type: ignore[index]
+    return found
+
+
+def test_each_vm_gets_its_operation(world: World) -> None:
+    ids = [world.running(f"web-{n}") for n in range(5)]
+    found = items(act(world, action="stop", ids=ids))
+    assert [item["vm_id"] for item in found] == ids
+    assert {item["operation"]["status"] for item in found} == {"pending"}
+    assert [item["operation"]["vm_id"] for item in found] == ids
+    assert {vm["task"] for vm in world.get("/vms")["items"]} == {"stopping"}
+    world.settle()
+    assert {vm["status"] for vm in world.get("/vms")["items"]} == {"STOPPED"}
+    for item in found:
+        assert world.get(f"/operations/{item['operation']['id']}")["status"] == "succeeded"
+
+
+def test_each_problem_is_the_vms_own(world: World) -> None:
+    running, stopped = world.running("web-1"), world.create("web-2")["id"]
+    world.settle()
+    wanted = [stopped, NOBODY, running, running.upper(), "nonsense"]
+    found = items(act(world, action="stop", ids=wanted))
+    assert [item["vm_id"] for item in found] == wanted
+    codes = [item["error"]["code"] if "error" in item else None for item in found]
+    assert codes == ["invalid_state", "vm_not_found", None, "task_in_progress", "vm_not_found"]
+    refused = found[0]["error"]
+    assert (refused["status"], refused["current_status"]) == (409, "STOPPED")
+    assert refused["allowed_actions"] == ["start", "delete"]
+    assert world.get("/operations?action=stop")["total"] == 1
+
+
+@pytest.mark.parametrize("action", ["start", "stop", "restart", "pause", "resume", "delete"])
+def test_every_action(world: World, action: str) -> None:
+    vm_id = world.running()
+    before = {"start": "stop", "resume": "pause"}.get(action)
+    if before:
+        world.do(vm_id, before)
+    (item,) = items(act(world, action=action, ids=[vm_id]))
+    assert item["operation"]["action"] == action
+    world.settle()
+    operation = world.get(f"/operations/{item['operation']['id']}")
+    assert operation["status"] == "succeeded"
+
+
+def test_those_that_a_filter_fits(world: World) -> None:
+    ids = {world.running(f"web-{n}") for n in range(3)}
+    other = world.running("db-1")
+    found = items(act(world, action="stop", filter={"name": "web-*", "status": ["RUNNING"]}))
+    assert {item["vm_id"] for item in found} == ids
+    world.settle()
+    assert world.vm(other)["status"] == "RUNNING"
+
+
+def test_a_filter_that_fits_none(world: World) -> None:
+    world.running()
+    assert items(act(world, action="stop", filter={"name": "nothing"})) == []
+
+
+def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, asked, vms = [world.running(f"web-{n}") for n in range(20)], [], world.backend.vms
+    monkeypatch.setattr(world.backend, "vms", lambda: (asked.append(1), vms())[1])
+    monkeypatch.setattr(world.backend, "get", None)
+    monkeypatch.setattr(world.backend, "perform", None)
+    assert len(items(act(world, action="stop", ids=ids))) == 20
+    assert len(asked) == 1
+
+
+def test_it_is_safe_to_repeat(world: World) -> None:
+    ids = [world.running(f"web-{n}") for n in range(3)] + [NOBODY]
+    first = items(act(world, "k", action="stop", ids=ids))
+    assert items(act(world, "k", action="stop", ids=ids)) == first
+    world.settle()
+    again = items(act(world, "k", action="stop", ids=ids))
+    assert [item.get("operation", {}).get("status") for item in again] == ["succeeded"] * 3 + [None]
+    assert world.get("/operations?action=stop")["total"] == 3
+
+
+def test_another_request_under_its_key(world: World) -> None:
+    vm_id = world.running()
+    items(act(world, "k", action="stop", ids=[vm_id]))
+    world.settle()
+    (item,) = items(act(world, "k", action="start", ids=[vm_id]))
+    assert item["error"]["code"] == "idempotency_key_reused"
+
+
+def test_a_key_as_long_as_it_may_be(world: World) -> None:
+    vm_id = world.running()
+    first = items(act(world, "x" * 255, action="stop", ids=[vm_id]))
+    assert items(act(world, "x" * 255, action="stop", ids=[vm_id])) == first
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"action": "stop"}, "/ids"),
+        ({"action": "stop", "ids": ["1"], "filter": {}}, "/ids"),
+        ({"action": "stop", "ids": []}, "/ids"),
+        ({"action": "stop", "ids": ["1"] * 1001}, "/ids"),
+        ({"action": "stop", "ids": [""]}, "/ids/0"),
+        ({"action": "stop", "ids": [1]}, "/ids/0"),
+        ({"action": "create", "ids": ["1"]}, "/action"),
+        ({"action": "update", "ids": ["1"]}, "/action"),
+        ({"ids": ["1"]}, "/action"),
+        ({"action": "stop", "filter": {"nmae": "x"}}, "/filter/nmae"),
+        ({"action": "stop", "filter": {"status": ["BUSY"]}}, "/filter/status/0"),
+        ({"action": "stop", "ids": ["1"], "hard": True}, "/hard"),
+    ],
+)
+def test_what_is_refused(world: World, body: Any, pointer: str) -> None:
+    answer = act(world, **body)
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+    assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+
+
+def test_a_thousand_ids(world: World) -> None:
+    assert len(items(act(world, action="stop", ids=[NOBODY] * 1000))) == 1000
+
+
+def test_a_cloud_that_is_away_is_one_problem(world: World) -> None:
+    world.backend.set_faults("unavailable=100%")
+    answer = act(world, action="stop", ids=[NOBODY])
+    assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")

@@ -1,0 +1,189 @@
+"""The schema: migrated as the tables say, once, by whoever is first; and what is away is said."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from tests.contract.clock import Clock
+from tests.contract.databases import THREADS, new_postgresql
+from tests.contract.store_suite import Maker
+from vmapi.errors import StoreUnavailable
+from vmapi.store import database as databases
+from vmapi.store import schema
+from vmapi.store.database import Database
+from vmapi.store.sql import SqlOperations
+from vmapi.store.tables import metadata
+
+ROOT = Path(__file__).parents[2]
+DIALECTS = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+MIGRATE = """
+import sys
+from vmapi.store import schema
+from vmapi.store.database import Database
+database = Database(sys.argv[1], 2, schema.prepare)
+print("ready", flush=True)
+sys.stdin.readline()
+schema.upgrade(database)
+with database.read() as connection:
+    print(schema.present(connection))
+database.close()
+"""
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/vmapi.sqlite3"
+        return
+    with new_postgresql() as made:
+        yield made
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url, THREADS, schema.prepare)
+    yield database
+    database.close()
+
+
+@DIALECTS
+def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
+    schema.upgrade(database)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def names(database: Database) -> set[str]:
+    """Return the names of what can be named: tables, indices, constraints."""
+    query = "SELECT name FROM sqlite_master"
+    if database.engine.dialect.name == "postgresql":
+        query = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        query += " UNION SELECT conname FROM pg_constraint WHERE contype <> 'n'"
+        query += " AND connamespace = 'public'::regnamespace"
+    with database.engine.connect() as connection:
+        return set(connection.execute(text(query)).scalars())
+
+
+@DIALECTS
+def test_the_migrations_name_things_as_the_tables_do(database: Database) -> None:
+    schema.upgrade(database)
+    migrated = {name for name in names(database) if "alembic" not in name}
+    with database.engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    assert {name for name in names(database) if "alembic" not in name} == migrated
+
+
+def test_the_newest_migration_is_the_one_that_is_wanted() -> None:
+    script = ScriptDirectory(str(ROOT / "vmapi/store/migrations"))
+    assert script.get_heads() == [schema.HEAD]
+
+
+@DIALECTS
+def test_it_may_be_repeated_and_keeps_what_there_is(database: Database) -> None:
+    store, clock = SqlOperations(database, Clock()), Clock()
+    store.upgrade()
+    store.add(Maker(clock)("1"))
+    assert store.upgrade() == f"the database is at {schema.HEAD}"
+    assert store.get("1").id == "1"
+
+
+@DIALECTS
+def test_processes_that_migrate_at_once(url: str) -> None:
+    with_pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    migrating = [
+        subprocess.Popen(
+            [sys.executable, "-c", MIGRATE, url],
+            cwd=ROOT,
+            text=True,
+            **with_pipes,  # type: ignore[call-overload]
+        )
+        for _ in range(3)
+    ]
+    for each in migrating:
+        assert each.stdout.readline() == "ready\n"
+    for each in migrating:
+        each.stdin.write("\n")
+        each.stdin.flush()
+    for each in migrating:
+        told, complaints = each.communicate(timeout=60)
+        assert (told, each.returncode) == (f"{schema.HEAD}\n", 0), complaints
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_postgresql_is_migrated_by_command_only(database: Database) -> None:
+    store = SqlOperations(database, Clock())
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable) as caught:
+            store.mine()
+        assert caught.value.detail == (
+            f"vmapi's database is empty, {schema.HEAD} is needed: flask --app wsgi db upgrade"
+        )
+    store.upgrade()
+    assert store.mine() == []
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_another_version_of_the_schema_is_named(database: Database) -> None:
+    schema.upgrade(database)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(StoreUnavailable, match=f"at 0000, {schema.HEAD} is needed"):
+        SqlOperations(database, Clock()).ping()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_sqlite_that_is_locked_for_too_long(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(databases, "BUSY", 0.05)
+    database, clock = Database(url, THREADS, schema.prepare), Clock()
+    store, make = SqlOperations(database, clock), Maker(clock)
+    store.add(make("1"))
+    with store.lease("1", fresh=True):
+        pass
+    with database.engine.connect() as hog:
+        hog.execute(text("UPDATE operations SET revision = revision"))
+        # readers are not in its way
+        assert [found.id for found in store.mine()] == ["1"]
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            store.add(make("2", vm_id="other"))
+        with pytest.raises(StoreUnavailable), store.lease("1"):
+            pass
+    with store.lease("1") as held:
+        assert held
+    store.add(make("2", vm_id="other"))
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
+    store, clock = SqlOperations(database, Clock()), Clock()
+    store.upgrade()
+    store.add(Maker(clock)("1"))
+    with database.engine.connect() as one:
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        cut += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        with database.engine.connect() as other:
+            other.execute(text("SELECT 1"))
+        one.execute(text(cut))
+    assert store.get("1").id == "1"
+    store.close()
+
+
+def test_a_server_that_is_not_there() -> None:
+    store = SqlOperations(
+        Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing", 2, schema.prepare), Clock()
+    )
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="vmapi's database does not answer"):
+            store.ping()

@@ -1,0 +1,54 @@
+"""Finding out what became of a change whose answer was lost."""
+
+from datetime import datetime, timedelta
+
+from vmapi import errors
+from vmapi.backends.base import Backend, Receipt
+from vmapi.models.lifecycle import Status, Verb
+from vmapi.models.operation import Operation, Step
+
+WHOLE_SECOND = timedelta(seconds=1)
+"""The cloud's times are cut off at it."""
+
+
+class Traces:
+    """Looks for what changes have left in the cloud."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def find(self, operation: Operation, step: Step) -> Receipt | None:
+        """Return what a step that may have been sent has set going. Raises VMNotFound."""
+        if step.verb is Verb.CREATE:
+            return self._backend.find_created(operation.id)
+        if step.verb is Verb.UPDATE:
+            return None
+        return self._backend.find_performed(vm_of(operation), step.verb, begun(operation, step))
+
+    def missing(self, operation: Operation, step: Step) -> errors.BackendFailure:
+        """Return why nothing is to be found, long after a step may have been sent."""
+        if step.verb is Verb.CREATE and (vm_id := self._deleted(operation, step)):
+            return errors.BackendLost("The VM was made, and deleted since.", vm_id=vm_id)
+        detail = f"The {step.verb} never reached the cloud; nothing was changed."
+        return errors.BackendTimeout(detail)
+
+    def _deleted(self, operation: Operation, step: Step) -> str | None:
+        # what marks a VM is gone with it; but nobody else could have its name meanwhile
+        since = begun(operation, step) - WHOLE_SECOND
+        for vm in self._backend.changed(since):
+            ours = vm.name == operation.claimed_name and vm.created_at > since
+            if ours and vm.status is Status.DELETED:
+                return vm.id
+        return None
+
+
+def begun(operation: Operation, step: Step) -> datetime:
+    """Return when a step was begun."""
+    return step.begun_at or operation.created_at
+
+
+def vm_of(operation: Operation) -> str:
+    """Return the id of an operation's VM, which only a create may lack."""
+    if operation.vm_id is None:
+        raise errors.InternalError(f"Operation {operation.id} has no VM yet.")
+    return operation.vm_id
