@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.live,
     pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),  # the SDK's own
 ]
-REQUIRED = "cloud" in os.environ.get("VMAPI_REQUIRE", "")
+REQUIRED = "cloud" in os.environ.get("TEST_REQUIRE", "")
 
 
 class TestOpenStack(BackendSuite):

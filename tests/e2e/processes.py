@@ -48,10 +48,10 @@ def free_port() -> int:
 
 
 def needs(program: str, name: str) -> str:
-    """Return where a program is; skip without it, or fail where VMAPI_REQUIRE names it."""
+    """Return where a program is; skip without it, or fail where TEST_REQUIRE names it."""
     found = shutil.which(program)
     if found is None:
-        required = name in os.environ.get("VMAPI_REQUIRE", "").split(",")
+        required = name in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)(f"{name} is not installed")
     return str(found)
 

@@ -1,17 +1,110 @@
 """The cloud that the live suite runs on: the one that OS_CLOUD names."""
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import openstack
 import pytest
 
-from vmapi.settings import Settings
+for name in ("answer", "proxy", "script", "server", "service"):
+    pytest.register_assert_rewrite(f"tests.live.{name}")
+
+from tests.live.proxy import HASTE, Proxy, clouds_file, proxied  # noqa: E402
+from tests.live.script import RUN, Script, serving  # noqa: E402
+from vmapi.settings import Settings  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def cloud_settings() -> Settings:
+def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return the settings of a vmapi in front of the cloud; skip without one, unless required."""
+    database = tmp_path_factory.mktemp("database") / "vmapi.sqlite3"
     name = os.environ.get("OS_CLOUD")
     if not name:
-        required = "cloud" in os.environ.get("VMAPI_REQUIRE", "").split(",")
+        required = "cloud" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)("OS_CLOUD names no cloud")
-    return Settings(backend="openstack", os_cloud=name)
+    return Settings(backend="openstack", os_cloud=name, database_url=f"sqlite:///{database}")
+
+
+@pytest.fixture(scope="session")
+def devcloud(cloud_settings: Settings) -> str:
+    """Return the name of a cloud that may be maltreated; skip on any other."""
+    name = cloud_settings.os_cloud or ""
+    if not name.startswith("devcloud"):
+        pytest.skip(f"{name} is no devcloud: nothing is broken there, and nobody is admin")
+    return name
+
+
+@pytest.fixture(scope="session")
+def owner(cloud_settings: Settings) -> Iterator[Any]:
+    """Return the SDK in the same project: somebody who changes servers behind our back."""
+    yield from _connected(cloud_settings.os_cloud)
+
+
+@pytest.fixture(scope="session")
+def admin(devcloud: str) -> Iterator[Any]:
+    """Return the SDK as the cloud's admin, in another project."""
+    yield from _connected(f"{devcloud}-admin")
+
+
+@pytest.fixture(scope="session")
+def _served(cloud_settings: Settings) -> Iterator[Script]:
+    with serving(cloud_settings) as script:
+        yield script
+
+
+@pytest.fixture
+def script(_served: Script) -> Iterator[Script]:
+    """Return a script whose VMs are gone after the test; the app serves the whole session."""
+    mine = Script(_served.send, f"{RUN}-{uuid4().hex[:4]}")
+    try:
+        yield mine
+    finally:
+        mine.clean()
+
+
+@pytest.fixture
+def proxy(owner: Any) -> Iterator[Proxy]:
+    """Return a proxy in front of Nova."""
+    with proxied(owner.compute.get_endpoint()) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def settings_with_proxy(
+    proxy: Proxy, cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Return settings by which every call to Nova goes through the proxy."""
+    cloud = cloud_settings.os_cloud or ""
+    file = clouds_file(tmp_path, cloud, {}, compute_endpoint_override=proxy.url)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", file)
+    return cloud_settings
+
+
+@pytest.fixture
+def watched(settings_with_proxy: Settings) -> Iterator[Script]:
+    """Return a script whose every call to Nova goes through the proxy."""
+    with serving(settings_with_proxy) as script:
+        try:
+            yield script
+        finally:
+            script.clean()
+
+
+@pytest.fixture
+def hasty(settings_with_proxy: Settings) -> Iterator[Script]:
+    """Return a script as `watched`, whose vmapi does not wait long for an answer."""
+    with serving(replace(settings_with_proxy, backend_timeout=HASTE)) as script:
+        try:
+            yield script
+        finally:
+            script.clean()
+
+
+def _connected(cloud: str | None) -> Iterator[Any]:
+    connection = openstack.connect(cloud=cloud)
+    yield connection
+    connection.close()

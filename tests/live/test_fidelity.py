@@ -24,7 +24,7 @@ from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
 
-WALKS = int(os.environ.get("VMAPI_FIDELITY_WALKS", "4"))
+WALKS = int(os.environ.get("TEST_FIDELITY_WALKS", "4"))
 STEPS = 12
 DEADLINE = 60
 BASE = "/api/v1"
@@ -211,3 +211,4 @@ def test_the_memory_cloud_is_like_a_real_one(cloud_settings: Settings) -> None:
     for app in (memory, real):
         app.extensions["vmapi"].engine.stop()
         app.extensions["vmapi"].backend.close()
+        app.extensions["vmapi"].store.close()

@@ -286,6 +286,13 @@ def test_to_delete_what_is_gone_succeeds() -> None:
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
 
+def test_one_that_vanishes_between_two_steps_is_lost() -> None:
+    desk = Desk.make()
+    operation = desk.add(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=desk.paused())
+    desk.backend.fail("perform", None, errors.VMNotFound("gone"))
+    check_failed(desk.advance(operation), "backend_lost")
+
+
 # The cloud fails later
 
 

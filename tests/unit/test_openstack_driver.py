@@ -283,8 +283,11 @@ def test_the_default_network(
 # Questions
 
 
-def event(result: str | None, finish: str | None = "2026-11-22T15:55:49.000000") -> dict[str, Any]:
-    return {"event": "compute_stop_instance", "result": result, "finish_time": finish}
+ENDED = "2026-11-22T15:55:49.000000"
+
+
+def event(result: str | None, finish: str | None = ENDED, name: str = "stop") -> dict[str, Any]:
+    return {"event": f"compute_{name}_instance", "result": result, "finish_time": finish}
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,9 @@ def event(result: str | None, finish: str | None = "2026-11-22T15:55:49.000000")
         ([], Outcome.PENDING),
         ([event(None, None)], Outcome.PENDING),
         ([event("Success")], Outcome.SUCCEEDED),
-        ([event("Success"), event(None, None)], Outcome.PENDING),
+        ([event("Success"), event(None, None, "spawn")], Outcome.PENDING),
+        # seen when a nova-compute was killed and came back: of one name, one is ended
+        ([event(None, None), event("Success")], Outcome.SUCCEEDED),
         ([event("Success", None)], Outcome.PENDING),
         ([event("Success"), event("Error")], Outcome.FAILED),
         ([event("Error"), event(None, None)], Outcome.FAILED),
@@ -312,6 +317,38 @@ def test_an_outcome_that_is_not_recorded_yet(cloud: Loopback, backend: OpenStack
     cloud.on("GET", SERVER, server("SOFT_DELETED"))
     with pytest.raises(errors.VMNotFound):
         backend.outcome(Receipt(VM, REQUEST))
+
+
+FORBIDDEN = Answer(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
+
+
+def test_a_server_of_another_project_is_none(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", SERVER, FORBIDDEN)
+    cloud.on("POST", f"{SERVER}/action", FORBIDDEN)
+    with pytest.raises(errors.VMNotFound):
+        backend.get(VM)
+    with pytest.raises(errors.VMNotFound):
+        backend.console(VM, None)
+    cloud.on("GET", SERVER, server("ACTIVE"))
+    with pytest.raises(errors.Forbidden):
+        backend.console(VM, None)
+
+
+@pytest.mark.parametrize("answer", [Answer(202), Answer(200, "<html>Please log in</html>")])
+def test_what_is_no_answer_of_nova_is_told(
+    cloud: Loopback, backend: OpenStackBackend, answer: Answer
+) -> None:
+    calls = {
+        ("POST", f"{SERVER}/action"): lambda: backend.perform(VM, Verb.STOP),
+        ("DELETE", SERVER): lambda: backend.perform(VM, Verb.DELETE),
+        ("PUT", SERVER): lambda: backend.update(VM, Changes(name="web-2")),
+        ("PUT", f"{SERVER}/metadata"): lambda: backend.update(VM, Changes(metadata={"a": "b"})),
+    }
+    for (method, path), call in calls.items():
+        cloud.on(method, path, answer)
+        with pytest.raises(errors.BackendError):
+            call()
+        assert cloud.count(method, path) == 1
 
 
 def test_what_was_performed_is_found(cloud: Loopback, backend: OpenStackBackend) -> None:

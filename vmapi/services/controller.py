@@ -112,9 +112,11 @@ class Controller:
             return replace(self._record.keep(operation, step), waiting=True)
         except errors.BackendError as error:
             return self._find_or_fail(operation, step, error)
+        except errors.VMNotFound as error:
+            if nothing_sent and step.verb is not Verb.DELETE:
+                return self._record.fail(operation, error)
+            return self._gone(operation, step)
         except errors.VmapiError as error:
-            if isinstance(error, errors.VMNotFound) and step.verb is Verb.DELETE:
-                return self._gone(operation, step)
             return self._record.fail(operation, error)
 
     def _call(self, operation: Operation, step: Step) -> Receipt | None:

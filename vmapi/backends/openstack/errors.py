@@ -7,7 +7,7 @@ the domain's errors: a change whose answer was lost is told from one that was ne
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ CUT_SHORT = (requests.exceptions.ChunkedEncodingError, requests.exceptions.Conte
 LASTING = (*TOO_SLOW, *CUT_SHORT, requests.ConnectTimeout, requests.exceptions.SSLError)
 """What a second try would only wait for, or meet again."""
 
+FAST = timedelta(seconds=1)
 LONGEST_WAIT = 300
 
 
@@ -93,7 +94,8 @@ def passing(failure: Exception) -> bool:
     """Tell whether a read may be tried again at once: it failed fast, and not for good."""
     if isinstance(failure, Refusal):
         answer = failure.answer
-        return answer.status_code in (502, 503) and "Retry-After" not in answer.headers
+        again = answer.status_code in (502, 503) and "Retry-After" not in answer.headers
+        return again and answer.elapsed < FAST
     causes = list(_causes(failure.__cause__))
     lasting = any(isinstance(cause, LASTING) for cause in causes)
     return not lasting and any(isinstance(cause, requests.ConnectionError) for cause in causes)

@@ -1,6 +1,6 @@
 """What a server's instance actions, Nova's own record of what was asked of it, tell."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from vmapi.backends.base import Outcome
@@ -12,12 +12,17 @@ SLACK = timedelta(seconds=2)
 
 
 def outcome(action: Json) -> Outcome:
-    """Judge an action by its events: all must have ended well, one that failed decides."""
-    events: Sequence[Json] = action.get("events") or ()
-    if any(event.get("result") == "Error" for event in events):
-        return Outcome.FAILED
-    ended = [event.get("result") == "Success" and event.get("finish_time") for event in events]
-    return Outcome.SUCCEEDED if ended and all(ended) else Outcome.PENDING
+    """Judge an action by its events: all must have ended well, one that failed decides.
+
+    Of several of one name Nova ends one only: it began that event anew when its compute restarted.
+    """
+    ended: dict[str, bool] = {}
+    for event in action.get("events") or ():
+        if event.get("result") == "Error":
+            return Outcome.FAILED
+        name, well = str(event.get("event")), event.get("result") == "Success"
+        ended[name] = ended.get(name, False) or (well and bool(event.get("finish_time")))
+    return Outcome.SUCCEEDED if ended and all(ended.values()) else Outcome.PENDING
 
 
 def newest(actions: Iterable[Json], names: frozenset[str], since: datetime) -> str | None:

@@ -1,0 +1,40 @@
+"""The services of a devcloud, to be killed and brought back."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.live.script import until
+
+DEVCLOUD = Path(__file__).parent / "devcloud" / "devcloud.sh"
+
+
+@contextmanager
+def killed(service: str) -> Iterator[Callable[[], None]]:
+    """Kill a service. It is back, and healthy, after the block or when the block asks for it."""
+
+    def bring_back() -> None:
+        # what was killed may hold its port for a moment more
+        until(lambda: _devcloud("start", service).returncode == 0)
+
+    done = _devcloud("kill", service)
+    try:
+        assert done.returncode == 0, done.stderr
+        yield bring_back
+    finally:
+        bring_back()
+
+
+def _devcloud(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([DEVCLOUD, *command], capture_output=True, text=True, check=False)
+
+
+def forget_tokens() -> None:
+    """Make every service ask Keystone again whether a token is good."""
+    port = int(os.environ.get("DEVCLOUD_MC_PORT", "11211"))
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as memcached:
+        memcached.sendall(b"flush_all\r\n")
+        assert memcached.recv(16) == b"OK\r\n"

@@ -1,0 +1,190 @@
+"""What a VM is made from and where it is found again: ids, keys, user data, lists."""
+
+import contextlib
+import io
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from email import message_from_bytes
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.live.script import RUN, Script, serving
+from vmapi.settings import Settings
+
+KEY = "ssh-ed25519 " + b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
+SECRET = "the-password-of-this-vm"
+SORTS = ("created_at", "name", "updated_at")
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def fleet(_served: Script) -> Iterator[tuple[Script, dict[str, str]]]:
+    """Make a STOPPED, a RUNNING and a PAUSED VM of different kinds, for tests that just look."""
+    script = Script(_served.send, f"{RUN}-fleet")
+    try:
+        flavors = [each["name"] for each in script.get("/flavors")["items"]]
+        images = sorted({script.wanted()["image"], script.get("/images")["items"][-1]["name"]})
+        orders = {
+            "STOPPED": script.order("b", flavor=flavors[0], image=images[0]),
+            "RUNNING": script.order("a", flavor=flavors[1], image=images[-1], start=True),
+            "PAUSED": script.order("c", flavor=flavors[0], image=images[-1], start=True),
+        }
+        for made in orders.values():
+            assert script.ended(made)["status"] == "succeeded"
+        ids = {status: made.body["id"] for status, made in orders.items()}
+        script.done(ids["PAUSED"], "pause")
+        yield script, ids
+    finally:
+        script.clean()
+
+
+def test_lists_show_what_nova_lists(fleet: tuple[Script, dict[str, str]], owner: Any) -> None:
+    script, ids = fleet
+    mine = f"/vms?name={script.label}-*"
+    listed = owner.compute.get(f"/servers/detail?name=^{script.label}").json()["servers"]
+    servers = {server["id"]: server for server in listed}
+    assert set(ids.values()) == set(servers)
+    keys = {"created_at": "created", "updated_at": "updated", "name": "name"}
+    for sort in SORTS:
+        ordered = sorted(servers.values(), key=lambda each: (each[keys[sort]], each["id"]))
+        expected = [each["id"] for each in ordered]
+        assert found(script, f"{mine}&sort={sort}") == expected
+        assert found(script, f"{mine}&sort=-{sort}") == expected[::-1]
+    assert found(script, mine) == found(script, f"{mine}&sort=-created_at")
+    for vm in script.get(mine)["items"]:
+        server = servers[vm["id"]]
+        assert vm == script.vm(vm["id"])
+        assert (vm["name"], vm["created_at"]) == (server["name"], server["created"])
+        assert (vm["backend_status"], vm["updated_at"]) == (server["status"], server["updated"])
+        assert vm["security_groups"] == [group["name"] for group in server["security_groups"]]
+        (addresses,) = server["addresses"].values()
+        assert [address["ip"] for address in vm["addresses"]] == [a["addr"] for a in addresses]
+        status = script.get(f"/vms/{vm['id']}/status")
+        assert status == {"vm_id": vm["id"], "status": vm["status"], "task": None} | {
+            "updated_at": vm["updated_at"]
+        }
+
+
+def test_filters_and_pages(fleet: tuple[Script, dict[str, str]]) -> None:
+    script, ids = fleet
+    mine = f"/vms?name={script.label}-*&sort=name"
+    stopped, running, paused = (script.vm(ids[each]) for each in ("STOPPED", "RUNNING", "PAUSED"))
+    cases: dict[str, list[Any]] = {
+        "status=STOPPED": [stopped],
+        "status=PAUSED&status=RUNNING": [running, paused],
+        "status=ERROR": [],
+        f"flavor={stopped['flavor']}": [stopped, paused],
+        f"image={running['image']}": [
+            vm for vm in (running, stopped, paused) if vm["image"] == running["image"]
+        ],
+        f"created_after={paused['created_at']}": [
+            vm for vm in (running, stopped) if vm["created_at"] > paused["created_at"]
+        ],
+        f"created_before={paused['created_at']}": [
+            vm for vm in (running, stopped) if vm["created_at"] < paused["created_at"]
+        ],
+        "updated_after=2999-01-01T00:00:00Z": [],
+        "updated_after=2020-01-01T00:00:00Z": [running, stopped, paused],
+    }
+    for query, expected in cases.items():
+        assert found(script, f"{mine}&{query}") == [vm["id"] for vm in expected], query
+    for name, total in ((stopped["name"], 1), (stopped["name"].upper(), 0), (script.label, 0)):
+        assert script.get(f"/vms?name={name}")["total"] == total
+    first = script.get(f"{mine}&page_size=2")
+    assert (first["total"], first["page"], first["page_size"]) == (3, 1, 2)
+    answer = script.call("GET", f"{mine}&page_size=2")
+    assert answer.headers["Link"] == f'<{first["next"]}>; rel="next"'
+    second = script.get(first["next"])
+    assert (second["total"], second["page"], second["next"]) == (3, 2, None)
+    assert [vm["id"] for vm in first["items"] + second["items"]] == found(script, mine)
+    every = script.get("/vms?page_size=1000")["items"]
+    assert set(ids.values()) <= {vm["id"] for vm in every}
+    assert all(a["created_at"] >= b["created_at"] for a, b in pairwise(every))
+
+
+def test_the_console(fleet: tuple[Script, dict[str, str]], owner: Any) -> None:
+    script, ids = fleet
+    whole = script.get(f"/vms/{ids['RUNNING']}/console")["output"]
+    assert whole == owner.compute.get_server_console_output(ids["RUNNING"])["output"]
+    assert len(whole.split("\n")) > 2
+    last = script.get(f"/vms/{ids['RUNNING']}/console?lines=2")["output"]
+    assert last.split("\n") == whole.split("\n")[-2:]
+    script.refused(422, "validation_error", "GET", f"/vms/{ids['RUNNING']}/console?lines=0")
+
+
+def test_what_is_not_there(script: Script) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for member, code in (
+        ("flavor", "flavor_not_found"),
+        ("image", "image_not_found"),
+        ("network", "network_not_found"),
+        ("key_name", "key_not_found"),
+        ("security_groups", "security_group_not_found"),
+    ):
+        for wrong in ("no-such", nobody):
+            body = script.wanted(**{member: [wrong] if member == "security_groups" else wrong})
+            problem = script.refused(422, code, "POST", "/vms", body)
+            assert [error["pointer"] for error in problem["errors"]] == [f"/{member}"]
+    assert script.get(f"/vms?name={script.name('vm')}")["total"] == 0
+    assert script.get("/operations?status=running")["items"] == []
+    for vm_id in (nobody, "nope"):
+        script.refused(404, "vm_not_found", "GET", f"/vms/{vm_id}")
+
+
+def test_ids_and_what_goes_with_a_vm(script: Script, owner: Any) -> None:
+    flavor, image, network = (
+        script.get(path)["items"][-1] for path in ("/flavors", "/images", "/networks")
+    )
+    flavor = script.get("/flavors")["items"][0]
+    key = owner.compute.create_keypair(name=script.name("key"), public_key=KEY)
+    group = owner.network.create_security_group(name=script.name("group"))
+    try:
+        ids = {"flavor": flavor["id"], "image": image["id"], "network": network["id"]}
+        more = {"key_name": key.name, "security_groups": [group.name, "default"], "start": True}
+        vm = script.vm(script.create(**ids, **more))
+        assert (vm["flavor"], vm["image"]) == (flavor["name"], image["name"])
+        assert {address["network"] for address in vm["addresses"]} == {network["name"]}
+        assert vm["key_name"] == key.name
+        assert sorted(vm["security_groups"]) == sorted([group.name, "default"])
+        script.clean()
+    finally:
+        owner.compute.delete_keypair(key)
+        owner.network.delete_security_group(group)
+
+
+def test_user_data_goes_to_the_vm_and_nowhere_else(cloud_settings: Settings, admin: Any) -> None:
+    log, loud = io.StringIO(), replace(cloud_settings, log_level="DEBUG")
+    user_data = f"#!/bin/sh\necho {SECRET}\n"
+    with contextlib.redirect_stdout(log), serving(loud) as script:
+        secret = {"user_data": user_data, "ssh_keys": [f"{KEY} me@home"]}
+        try:
+            vm_id = script.running(**secret)
+            script.refused(
+                422, "key_not_found", "POST", "/vms", script.wanted("b", **secret, key_name="nope")
+            )
+            script.call("PATCH", f"/vms/{vm_id}", {"metadata": {"env": "test"}})
+            for path in (f"/vms/{vm_id}", "/vms", f"/vms/{vm_id}/console", "/operations"):
+                script.get(path)
+            given = admin.compute.get(f"/servers/{vm_id}", microversion="2.3").json()["server"]
+        finally:
+            script.clean()
+    archive = b64decode(given["OS-EXT-SRV-ATTR:user_data"])
+    parts = {part.get_content_type(): part for part in message_from_bytes(archive).walk()}
+    theirs = parts["text/x-shellscript"].get_payload(decode=True)
+    ours = parts["text/cloud-config"].get_payload(decode=True)
+    assert (theirs, archive.count(b"MIME-Version")) == (user_data.encode(), 3)
+    assert yaml.safe_load(ours)["ssh_authorized_keys"] == [f"{KEY} me@home"]
+    told = log.getvalue() + "".join(f"{each.headers}{each.text}" for each in script.seen)
+    assert "vm create succeeded" in told
+    for text in (SECRET, KEY.split()[1], b64encode(archive).decode()[:40], "MIME-Version"):
+        assert text not in told
+
+
+def found(script: Script, path: str) -> list[str]:
+    """Return the ids of a list, in its order."""
+    return [vm["id"] for vm in script.get(path)["items"]]
