@@ -12,7 +12,7 @@ run: .venv/run ## serve on 127.0.0.1:8000: the memory cloud, or what VMAPI_BACKE
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
 test: .venv/test ## the whole suite that needs no root and no cloud
-	$(BIN)/pytest --numprocesses 2 -m 'not live' --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 -m 'not live'
 
 live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenStack of its own (root, Debian 12)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run
