@@ -77,6 +77,16 @@ def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: World) -> No
     assert world.get("/operations")["total"] == 4
 
 
+@slow
+def test_a_delete_that_nobody_has_seen_the_end_of(world: World) -> None:
+    vm_id = world.running()
+    first = keyed(world, "DELETE", f"/vms/{vm_id}", "d")
+    world.clock.sleep(3)
+    again = keyed(world, "DELETE", f"/vms/{vm_id}", "d")
+    check_replay(first, again)
+    assert (first.status_code, again.status_code) == (202, 204)
+
+
 def test_a_create_whose_vm_is_gone_since(world: World) -> None:
     world.call("DELETE", f"/vms/{create(world).json['id']}")
     again = create(world)

@@ -80,8 +80,8 @@ def life(client: Client, name: str) -> tuple[str, str]:
         status, seen = client.change("POST", f"{path}/{action}")
         assert (status, seen.get("status")) == (200, goal), (name, action, status, seen)
     if random.random() < 0.5:
-        status, _ = client.change("DELETE", path)
-        assert status == 204
+        status, seen = client.change("DELETE", path)
+        assert status == 204, (name, status, seen)
         return name, "deleted"
     return name, "kept"
 

@@ -143,9 +143,15 @@ class Submission:
         if seen is not None:
             return Change(operation, self._view.of(seen))
         vm_id = operation.vm_id or ""
-        if before is None:
+        if before is not None:
+            return Change(operation, self._view.last_seen(replace(before, id=vm_id)))
+        try:
             return Change(operation, self._view.get(vm_id))
-        return Change(operation, self._view.last_seen(replace(before, id=vm_id)))
+        except errors.VMNotFound:
+            if operation.action is not Action.DELETE:
+                raise
+            # gone already, and nobody has looked since whoever sent the delete died
+            return Change(operation, None)
 
     def _add(self, operation: Operation, before: VM) -> None:
         try:
