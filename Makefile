@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test live lint format lock record bench clean
+.PHONY: help run test live torture lint format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -16,6 +16,9 @@ test: .venv/test ## the whole suite that needs no root and no cloud
 
 live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenStack of its own (root, Debian 12)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run
+
+torture: .venv/test ## the kill test, on a devcloud that runs; HOW="--creates 200 --engine celery" and so on
+	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.torture $(HOW)
 
 lint: .venv/test ## style, types, import rules
 	$(BIN)/ruff check --config config/ruff.toml
