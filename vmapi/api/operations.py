@@ -9,8 +9,8 @@ from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
 from vmapi.api.context import applied, services, user, wait
 from vmapi.api.fields import Text
+from vmapi.api.paging import PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
-from vmapi.api.vm_schemas import PagingSchema
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
 from vmapi.models.page import Paging

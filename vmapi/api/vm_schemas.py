@@ -5,8 +5,9 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
 
 from vmapi.api.fields import Count, Flag, Metadata, Pattern, Text, Timestamp
+from vmapi.api.paging import PagingSchema
 from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.page import MAX_DEPTH, MAX_PAGE_SIZE, Paging, VMQuery
+from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import Changes, CreateRequest
 
 NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
@@ -152,21 +153,6 @@ class ConsoleQuerySchema(Schema):
     lines = Count(
         validate=validate.Range(1, 10_000), metadata={"description": "the last N lines; else all"}
     )
-
-
-class PagingSchema(Schema):
-    """Which part of a list."""
-
-    page = Count(load_default=1, validate=validate.Range(1, MAX_DEPTH))
-    page_size = Count(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
-
-    def paging(self, data: dict[str, Any]) -> Paging:
-        """Take the paging out of what was loaded. Raises marshmallow's ValidationError."""
-        paging = Paging(data.pop("page"), data.pop("page_size"))
-        if paging.page * paging.page_size > MAX_DEPTH:
-            message = f"page x page_size must be at most {MAX_DEPTH}."
-            raise ValidationError(message, "page")
-        return paging
 
 
 class VMFilterSchema(Schema):
