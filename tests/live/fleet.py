@@ -36,6 +36,7 @@ class Fleet:
         while not self.serves():
             assert time.monotonic() < end, f"vmapi does not serve, see {self._log.name}"
             time.sleep(0.2)
+        assert self._running[0].poll() is None, "something else serves on this port"
 
     def stop(self) -> None:
         """Stop everything."""
