@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -34,20 +33,13 @@ def _logging() -> Iterator[None]:
 
 
 @pytest.fixture
-def kept() -> str:
-    """Where operations are kept; a test that wants another place parametrizes it."""
-    return "memory"
-
-
-@pytest.fixture
 def threads() -> int:
     return 8
 
 
 @pytest.fixture
-def settings(kept: str, threads: int, tmp_path: Path) -> Settings:
-    url = f"sqlite:///{tmp_path}/vmapi.sqlite3" if kept == "sqlite" else None
-    return Settings(log_level="CRITICAL", threads=threads, database_url=url)
+def settings(threads: int) -> Settings:
+    return Settings(log_level="CRITICAL", threads=threads)
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from flask import Flask, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
 from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
@@ -17,9 +18,12 @@ from vmapi.backends.base import Backend
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
+from vmapi.models.operation import Operation
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
+from vmapi.services.deadlines import parse as parse_deadlines
+from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
 from vmapi.services.submission import Submission
@@ -27,8 +31,11 @@ from vmapi.services.view import View
 from vmapi.services.vms import VMs
 from vmapi.services.waiting import Waiting
 from vmapi.settings import Settings
-from vmapi.store.opening import open_store
+from vmapi.store.store import Store
 from vmapi.telemetry import logging
+
+DATABASE = "sqlite:///instance/vmapi.sqlite3"
+"""Where a real cloud's operations are kept unless the settings say otherwise."""
 
 MAX_BODY = 1024 * 1024
 """Bytes: twice what the largest VM that may be asked for takes in JSON."""
@@ -51,6 +58,10 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    if settings.proxies:
+        # what they append to X-Forwarded-For is believed, what came before is not
+        proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
+        app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         _check_processes(app, settings)
     app.register_error_handler(VmapiError, problems.response)
@@ -72,15 +83,20 @@ def wire(
 ) -> context.Services:
     """Put the layers together."""
     draining = threading.Event()
-    store = open_store(settings, clock, durable=not backend.single_process)
+    url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
-    if settings.engine != "thread":
-        store.leave()
-    controller = Controller(backend, store, clock, settings.backend_timeout)
-    waiting = Waiting(store.get, settings.threads // 2, draining.is_set)
+    store = Store(url, settings.threads, clock, keeps=isinstance(engine, EngineThread))
+    deadlines = parse_deadlines(settings.deadlines)
+    controller = Controller(backend, store, clock, settings.backend_timeout, deadlines)
+
+    def look_up(operation_id: str) -> Operation:
+        return store.operations.get(operation_id)
+
+    waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
     work = Operations(store, controller, waiting, Poll(backend, time.monotonic), engine.wake)
+    housekeeping = _housekeeping(settings, store, clock)
     if isinstance(engine, EngineThread):
-        engine.serve(work)
+        engine.serve(work, housekeeping.tick)
     shelf = Catalog(backend)
     view = View(backend, store)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
@@ -92,9 +108,21 @@ def wire(
         vms=VMs(backend, shelf, view, submission),
         bulk=Bulk(view, submission),
         operations=work,
+        housekeeping=housekeeping,
         engine=engine,
         store=store,
         draining=draining,
+    )
+
+
+def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime]) -> Housekeeping:
+    return Housekeeping(
+        store,
+        audit_key=settings.audit_key,
+        keep_operations=timedelta(days=settings.retention),
+        keep_audit=timedelta(days=settings.audit_retention),
+        clock=clock,
+        monotonic=time.monotonic,
     )
 
 

@@ -1,5 +1,6 @@
 """Commands for operators: `flask --app wsgi …`."""
 
+import re
 from dataclasses import fields
 
 import click
@@ -8,12 +9,13 @@ from flask import Flask, current_app
 from vmapi.api.context import services
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
+from vmapi.models.audit import Link
 from vmapi.settings import Settings
 
 
 def init_app(app: Flask) -> None:
     """Add the commands to the app."""
-    for command in (check, worker, db):
+    for command in (check, worker, db, audit):
         app.cli.add_command(command)
 
 
@@ -42,13 +44,13 @@ def check() -> None:
 def worker() -> None:
     """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
     settings: Settings = current_app.config["SETTINGS"]
-    operations = services().operations
-    services().store.keep()
+    operations, chores = services().operations, services().housekeeping.tick
+    services().store.operations.keep()
     try:
         if settings.engine == "worker":
-            engine.run(operations)
+            engine.run(operations, chores)
         elif settings.engine == "celery":
-            engine.run_celery(operations, settings.broker_url)
+            engine.run_celery(operations, chores, settings.broker_url)
         else:
             raise click.ClickException(
                 "VMAPI_ENGINE=thread: the processes that serve carry operations on themselves"
@@ -66,6 +68,38 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the schema up to date; safe to repeat."""
     try:
-        click.echo(services().store.upgrade())
+        click.echo(f"the database is at {services().store.upgrade()}")
     except VmapiError as error:
         raise click.ClickException(error.detail) from None
+
+
+@click.group()
+def audit() -> None:
+    """The audit trail: who has changed what."""
+
+
+@audit.command()
+@click.option("--anchor", help="POSITION:MAC, as an earlier run has told it")
+def verify(anchor: str | None) -> None:
+    """Follow the chain of the trail; exit 1 where something was changed, removed or added."""
+    key = current_app.config["SETTINGS"].audit_key
+    if key is None:
+        raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail is kept, not chained")
+    try:
+        verdict = services().store.audit.verify(key, _link(anchor))
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None
+    head = verdict.head
+    click.echo(f"sound from position {verdict.first} to {head.position}, {verdict.open} open")
+    if verdict.wrong is not None:
+        raise click.ClickException(verdict.wrong)
+    click.echo(f"anchor {head.position}:{head.mac}")
+
+
+def _link(anchor: str | None) -> Link | None:
+    if anchor is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64}|)", anchor)
+    if found is None:
+        raise click.BadParameter("it is POSITION:MAC", param_hint="--anchor")
+    return Link(int(found[1]), found[2])

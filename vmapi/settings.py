@@ -13,6 +13,8 @@ from environs import Env, EnvError, ValidationError, validate
 from vmapi.errors import SettingsError
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DEADLINES = "create=1800,*=600"
+"""A cloud may have to fetch the image to the host before it can boot."""
 ENGINES = ("thread", "worker", "celery")
 BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
@@ -85,6 +87,23 @@ class Settings:
         "sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
         check=validate.Regexp(r"(sqlite:///.+|postgresql\+psycopg://.+)\Z"),
         secret=True,
+    )
+    deadlines: str = setting("VMAPI_DEADLINES", DEADLINES, "ACTION=SECONDS,… (docs/operations.md)")
+    retention: int = setting(
+        "VMAPI_RETENTION", 30, "days, 1 to 3650", "int", validate.Range(1, 3650)
+    )
+    audit_retention: int = setting(
+        "VMAPI_AUDIT_RETENTION", 365, "days, 1 to 3650", "int", validate.Range(1, 3650)
+    )
+    audit_key: str | None = setting(
+        "VMAPI_AUDIT_KEY",
+        None,
+        "a text of 32 characters or more",
+        check=validate.Length(min=32),
+        secret=True,
+    )
+    proxies: int = setting(
+        "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

@@ -8,8 +8,6 @@ from werkzeug.test import TestResponse
 from tests.world import NOBODY, World
 from vmapi.api.bulk import BulkAnswerSchema
 
-pytestmark = pytest.mark.parametrize("kept", ["memory", "sqlite"])
-
 
 def act(world: World, key: str | None = None, **body: Any) -> TestResponse:
     headers = {"Idempotency-Key": key} if key else {}

@@ -14,7 +14,6 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.models.lifecycle import Verb
 from vmapi.services import submission
 
-pytestmark = pytest.mark.parametrize("kept", ["memory", "sqlite"])
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
@@ -206,18 +205,18 @@ def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
         raise errors.BackendUnavailable("away")
 
     monkeypatch.setattr(world.backend, "vms", looked_for)
-    of_key = world.services.store.of_key
+    of_key = world.services.store.operations.of_key
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(create, world)
         looks.wait()
 
         def bound(key: Any) -> Any:
             found = of_key(key)
-            monkeypatch.setattr(world.services.store, "of_key", of_key)
+            monkeypatch.setattr(world.services.store.operations, "of_key", of_key)
             looks.wait()
             return found
 
-        monkeypatch.setattr(world.services.store, "of_key", bound)
+        monkeypatch.setattr(world.services.store.operations, "of_key", bound)
         again = create(world)
         assert first.result().status_code == 503
     assert (again.status_code, "Idempotent-Replayed" in again.headers) == (201, False)

@@ -8,10 +8,7 @@ from werkzeug.test import TestResponse
 from tests.world import NOBODY, WANTED, World
 from vmapi.services.waiting import Waiting
 
-pytestmark = [
-    pytest.mark.parametrize("kept", ["memory", "sqlite"]),
-    pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"]),
-]
+pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
 def create(world: World, prefer: str) -> TestResponse:

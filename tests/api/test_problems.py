@@ -118,7 +118,7 @@ def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     def away(*_: object) -> None:
         raise errors.StoreUnavailable("vmapi's database does not answer.")
 
-    patch.setattr(world.services.store, "add", away)
+    patch.setattr(world.services.store.operations, "add", away)
     return create(world)
 
 

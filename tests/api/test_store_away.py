@@ -17,7 +17,6 @@ from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
 from vmapi.store import database as databases
-from vmapi.store.operations import OperationStore
 
 
 def check_away(world: World, vm_id: str) -> None:
@@ -40,13 +39,12 @@ def check_back(world: World, vm_id: str) -> None:
     assert world.create("web-9")["status"] == "STOPPED"
 
 
-@pytest.mark.parametrize("kept", ["sqlite"])
 def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     vm_id = world.running("web-2")
     store: Any = world.services.store
-    url = store._database.engine.url
+    engine = store._opened().database.engine
+    url = engine.url
     hog = create_engine(url)
-    engine = store._database.engine
     with hog.connect() as connection:
         connection.exec_driver_sql("BEGIN EXCLUSIVE")
         # what is open already waits as long as it was told
@@ -170,12 +168,11 @@ def test_postgresql_that_goes_while_an_operation_is_under_way(
     postgresql: World, door: tuple[Door, str]
 ) -> None:
     world = postgresql
-    store: OperationStore = world.services.store
-    store.upgrade()
+    world.services.store.upgrade()
     world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
     vm_id = world.running("web-2")
     answer = world.do(vm_id, "stop")
-    (operation,) = store.mine()
+    (operation,) = world.services.operations.mine()
     world.clock.sleep(9)
     door[0].shut()
     for _ in range(2):
@@ -192,7 +189,7 @@ def test_connections_that_are_cut(postgresql: World) -> None:
     world.services.store.upgrade()
     vm_id = world.running("web-2")
     database: Any = world.services.store
-    with database._database.engine.connect() as one:
+    with database._opened().database.engine.connect() as one:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         others += " AND pid <> pg_backend_pid()"
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))

@@ -24,7 +24,9 @@ from vmapi.models.operation import (
 )
 from vmapi.models.page import Paging
 from vmapi.models.vm import Changes
-from vmapi.store.operations import KEY_LIFE, KeyTaken, OperationStore, StaleOperation
+from vmapi.store.conflicts import KeyTaken, StaleOperation
+from vmapi.store.operations import OperationStore
+from vmapi.store.room import KEY_LIFE
 
 KEY = IdempotencyKey("me", "k-1", "f" * 64)
 ANYTHING = OperationQuery()
@@ -161,31 +163,105 @@ class StoreSuite:
         found = store.unfinished_of(["vm", "other", "nobody"])
         assert {vm_id: each.id for vm_id, each in found.items()} == {"vm": "1", "other": "3"}
 
-    def test_a_name_is_claimed_until_the_operation_is_over(
+    # Names
+
+    def holder(self, store: OperationStore, make: Maker, name: str) -> dict[str, object]:
+        """Return who has a name, as the error says."""
+        with pytest.raises(NameTaken) as caught:
+            store.add(make("late", Action.CREATE, None, name))
+        return dict(caught.value.extra)
+
+    def made(self, store: OperationStore, make: Maker, name: str, vm_id: str) -> Operation:
+        """Have a VM made."""
+        store.add(make(f"create-{vm_id}", Action.CREATE, None, name))
+        return store.save(make.over(replace(store.get(f"create-{vm_id}"), vm_id=vm_id)))
+
+    def ended(
+        self, store: OperationStore, make: Maker, operation: Operation, **more: Any
+    ) -> Operation:
+        """Have an operation begun and ended."""
+        store.add(operation)
+        return store.save(make.over(store.get(operation.id), **more))
+
+    def test_a_name_is_claimed_while_it_is_given(self, store: OperationStore, make: Maker) -> None:
+        store.add(make("1", Action.CREATE, None, "web"))
+        with pytest.raises(NameTaken, match=r"^The name web is being given to another VM\.$"):
+            store.add(make("2", Action.CREATE, None, "web"))
+        assert self.holder(store, make, "web") == {"operation_id": "1"}
+        store.add(make("3", Action.CREATE, None, "Web"))
+        store.add(make("4", Action.CREATE, None, "web", project="another"))
+        store.save(replace(store.get("1"), vm_id="vm-1"))
+        assert self.holder(store, make, "web") == {"vm_id": "vm-1"}
+        store.free_name("default", "web", "vm-1")
+        assert self.holder(store, make, "web") == {"vm_id": "vm-1"}
+
+    def test_a_name_is_its_vms_until_the_delete_has_succeeded(
+        self, store: OperationStore, make: Maker
+    ) -> None:
+        self.made(store, make, "web", "vm-1")
+        with pytest.raises(NameTaken, match=r"^VM vm-1 is called web already\.$"):
+            store.add(make("2", Action.CREATE, None, "web"))
+        failed = {"status": OperationStatus.FAILED}
+        self.ended(store, make, make("3", Action.DELETE, "vm-1"), **failed)
+        self.ended(store, make, make("4", Action.STOP, "vm-1"))
+        self.ended(store, make, make("5", Action.DELETE, "vm-2"))
+        assert self.holder(store, make, "web") == {"vm_id": "vm-1"}
+        self.ended(store, make, make("6", Action.DELETE, "vm-1"))
+        store.add(make("7", Action.CREATE, None, "web"))
+
+    @pytest.mark.parametrize("vm_id", [None, "vm-1"])
+    def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
+        self, store: OperationStore, make: Maker, vm_id: str | None
+    ) -> None:
+        failed = {"status": OperationStatus.FAILED, "vm_id": vm_id}
+        self.ended(store, make, make("1", Action.CREATE, None, "web"), **failed)
+        if vm_id:
+            assert self.holder(store, make, "web") == {"vm_id": vm_id}
+        else:
+            store.add(make("2", Action.CREATE, None, "web"))
+
+    def test_a_vm_that_is_renamed_gives_its_old_name_up(
+        self, store: OperationStore, make: Maker
+    ) -> None:
+        self.made(store, make, "web", "vm-1")
+        self.ended(
+            store, make, make("2", Action.UPDATE, "vm-1", "db"), status=OperationStatus.FAILED
+        )
+        store.add(make("3", Action.UPDATE, "vm-1", "db"))
+        assert self.holder(store, make, "db") == self.holder(store, make, "web")
+        store.save(make.over(store.get("3")))
+        assert self.holder(store, make, "db") == {"vm_id": "vm-1"}
+        store.add(make("4", Action.CREATE, None, "web"))
+
+    def test_a_name_that_is_the_vms_no_more_may_be_freed(
+        self, store: OperationStore, make: Maker
+    ) -> None:
+        self.made(store, make, "web", "vm-1")
+        store.free_name("default", "web", "vm-2")
+        store.free_name("default", "db", "vm-1")
+        store.free_name("another", "web", "vm-1")
+        assert self.holder(store, make, "web") == {"vm_id": "vm-1"}
+        store.free_name("default", "web", "vm-1")
+        store.add(make("2", Action.CREATE, None, "web"))
+
+    def test_what_a_delete_ends_keeps_its_name_until_the_vm_is_gone(
         self, store: OperationStore, make: Maker
     ) -> None:
         store.add(make("1", Action.CREATE, None, "web"))
-        with pytest.raises(NameTaken, match="The name web is being given") as caught:
-            store.add(make("2", Action.CREATE, None, "web"))
-        assert caught.value.extra == {"operation_id": "1"}
-        store.add(make("3", Action.CREATE, None, "Web"))
-        store.save(replace(store.get("1"), vm_id="vm-1"))
-        with pytest.raises(NameTaken) as caught:
-            store.add(make("4", Action.UPDATE, "vm", "web"))
-        assert caught.value.extra == {"vm_id": "vm-1"}
-        store.save(make.over(store.get("1")))
-        store.add(make("5", Action.CREATE, None, "web"))
-
-    def test_a_claim_ends_with_what_a_delete_ends(self, store: OperationStore, make: Maker) -> None:
-        store.add(make("1", Action.UPDATE, "vm", "web"))
+        store.save(replace(store.get("1"), vm_id="vm"))
         store.add(make("2", Action.DELETE))
+        assert store.get("1").status is OperationStatus.SUPERSEDED
+        assert self.holder(store, make, "web") == {"vm_id": "vm"}
+        store.save(make.over(store.get("2")))
         store.add(make("3", Action.CREATE, None, "web"))
+
+    # What leaves no trace
 
     def test_a_discarded_one_was_never_there(self, store: OperationStore, make: Maker) -> None:
         operation = make("1", Action.CREATE, None, "web", key=KEY)
         store.add(operation)
-        store.discard(operation)
-        store.discard(operation)
+        store.discard(operation, NameTaken("taken"))
+        store.discard(operation, NameTaken("taken"))
         assert (store.find(ANYTHING, Paging()).items, store.mine()) == ([], [])
         assert store.of_key(KEY) is None
         store.add(make("2", Action.CREATE, None, "web", key=KEY))
@@ -409,11 +485,7 @@ class StoreSuite:
         with store.lease("1") as again:
             assert again
 
-    @pytest.mark.parametrize("method", ["keep", "leave"])
-    def test_whoever_is_to_carry_it_on_may(
-        self, store: OperationStore, make: Maker, method: str
-    ) -> None:
-        getattr(store, method)()
+    def test_who_is_to_carry_it_on_may(self, store: OperationStore, make: Maker) -> None:
         store.add(make("1"))
         for fresh in (True, False, False):
             assert [found.id for found in store.mine()] == ["1"]
@@ -434,7 +506,3 @@ class StoreSuite:
                 return held
 
         assert at_once(20, hold) == 1
-
-    def test_it_answers(self, store: OperationStore) -> None:
-        store.ping()
-        assert store.upgrade()

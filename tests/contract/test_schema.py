@@ -14,11 +14,12 @@ from sqlalchemy import text
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
 from tests.contract.store_suite import Maker
-from vmapi.errors import StoreUnavailable
+from vmapi.errors import NameTaken, StoreUnavailable
+from vmapi.models.lifecycle import Action
 from vmapi.store import database as databases
 from vmapi.store import schema
 from vmapi.store.database import Database
-from vmapi.store.sql import SqlOperations
+from vmapi.store.operations import OperationStore
 from vmapi.store.tables import metadata
 
 ROOT = Path(__file__).parents[2]
@@ -54,12 +55,50 @@ def database(url: str) -> Iterator[Database]:
     database.close()
 
 
-@DIALECTS
-def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
-    schema.upgrade(database)
+def check_alembic(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+        assert schema.present(connection) == schema.HEAD
+
+
+@DIALECTS
+def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection)
+    check_alembic(database)
+
+
+@DIALECTS
+def test_a_new_database_is_as_if_it_had_been_migrated(database: Database) -> None:
+    schema.upgrade(database)
+    check_alembic(database)
+
+
+OLD = """
+INSERT INTO operations (id, action, vm_id, status, claimed_name, requested_by, request_id,
+                        created_at, finished_at, revision)
+VALUES ('1', 'create', 'vm', 'running', 'web', 'anonymous', 'r', 1, NULL, 0),
+       ('2', 'create', NULL, 'succeeded', 'db', 'anonymous', 'r', 1, 2, 0)
+"""
+
+
+@DIALECTS
+def test_what_an_older_version_has_kept_is_there_after_it(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection, "0001")
+        connection.execute(text(OLD))
+    schema.upgrade(database)
+    store, make = OperationStore(database, Clock()), Maker(Clock())
+    assert [found.id for found in store.mine()] == []
+    kept = store.get("1")
+    assert (kept.claimed_name, kept.project, kept.address) == ("web", "default", "")
+    with pytest.raises(NameTaken) as caught:
+        store.add(make("3", Action.CREATE, None, "web"))
+    assert caught.value.extra == {"vm_id": "vm"}
+    store.add(make("4", Action.CREATE, None, "db"))
+    store.close()
+    check_alembic(database)
 
 
 def names(database: Database) -> set[str]:
@@ -75,7 +114,8 @@ def names(database: Database) -> set[str]:
 
 @DIALECTS
 def test_the_migrations_name_things_as_the_tables_do(database: Database) -> None:
-    schema.upgrade(database)
+    with database.engine.begin() as connection:
+        schema.migrate(connection)
     migrated = {name for name in names(database) if "alembic" not in name}
     with database.engine.begin() as connection:
         metadata.drop_all(connection)
@@ -90,11 +130,12 @@ def test_the_newest_migration_is_the_one_that_is_wanted() -> None:
 
 @DIALECTS
 def test_it_may_be_repeated_and_keeps_what_there_is(database: Database) -> None:
-    store, clock = SqlOperations(database, Clock()), Clock()
-    store.upgrade()
-    store.add(Maker(clock)("1"))
-    assert store.upgrade() == f"the database is at {schema.HEAD}"
+    schema.upgrade(database)
+    store = OperationStore(database, Clock())
+    store.add(Maker(Clock())("1"))
+    schema.upgrade(database)
     assert store.get("1").id == "1"
+    store.close()
 
 
 @DIALECTS
@@ -121,14 +162,14 @@ def test_processes_that_migrate_at_once(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_postgresql_is_migrated_by_command_only(database: Database) -> None:
-    store = SqlOperations(database, Clock())
+    store = OperationStore(database, Clock())
     for _ in range(2):
         with pytest.raises(StoreUnavailable) as caught:
             store.mine()
         assert caught.value.detail == (
             f"vmapi's database is empty, {schema.HEAD} is needed: flask --app wsgi db upgrade"
         )
-    store.upgrade()
+    schema.upgrade(database)
     assert store.mine() == []
 
 
@@ -138,7 +179,7 @@ def test_another_version_of_the_schema_is_named(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     with pytest.raises(StoreUnavailable, match=f"at 0000, {schema.HEAD} is needed"):
-        SqlOperations(database, Clock()).ping()
+        database.ping()
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -147,7 +188,7 @@ def test_sqlite_that_is_locked_for_too_long(
 ) -> None:
     monkeypatch.setattr(databases, "BUSY", 0.05)
     database, clock = Database(url, THREADS, schema.prepare), Clock()
-    store, make = SqlOperations(database, clock), Maker(clock)
+    store, make = OperationStore(database, clock), Maker(clock)
     store.add(make("1"))
     with store.lease("1", fresh=True):
         pass
@@ -167,9 +208,9 @@ def test_sqlite_that_is_locked_for_too_long(
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
-    store, clock = SqlOperations(database, Clock()), Clock()
-    store.upgrade()
-    store.add(Maker(clock)("1"))
+    schema.upgrade(database)
+    store = OperationStore(database, Clock())
+    store.add(Maker(Clock())("1"))
     with database.engine.connect() as one:
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         cut += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -181,9 +222,8 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    store = SqlOperations(
-        Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing", 2, schema.prepare), Clock()
-    )
+    url = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+    database = Database(url, 2, schema.prepare)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="vmapi's database does not answer"):
-            store.ping()
+            database.ping()

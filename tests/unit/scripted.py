@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -14,12 +14,16 @@ from vmapi.errors import VmapiError
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.operation import Operation, OperationStatus, Step
 from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.services import deadlines
 from vmapi.services.controller import Controller
 from vmapi.services.progress import Progress
-from vmapi.store.memory import MemoryOperations
 from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 TIMEOUT = 30
+
+OPEN: list[Store] = []
+"""The store of the desk that was made last: there is one desk at a time."""
 
 
 class ScriptedBackend(MemoryBackend):
@@ -80,6 +84,7 @@ class Desk:
 
     clock: Clock
     backend: ScriptedBackend
+    kept: Store
     store: OperationStore
     controller: Controller
     numbers: "count[int]"
@@ -88,8 +93,12 @@ class Desk:
     @classmethod
     def make(cls, latency: str = "0") -> "Desk":
         clock = Clock()
-        backend, store = ScriptedBackend(clock, latency), MemoryOperations(clock)
-        return cls(clock, backend, store, Controller(backend, store, clock, TIMEOUT), count(1))
+        while OPEN:
+            OPEN.pop().close()
+        backend, kept = ScriptedBackend(clock, latency), Store(None, 4, clock)
+        OPEN.append(kept)
+        controller = Controller(backend, kept, clock, TIMEOUT, deadlines.parse(""))
+        return cls(clock, backend, kept, kept.operations, controller, count(1))
 
     def add(self, action: Action, *verbs: Verb, vm_id: str | None = None, **more: Any) -> Operation:
         """Keep a new operation whose plan is these verbs; held until it is first carried on."""
@@ -114,8 +123,8 @@ class Desk:
         return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec)
 
     def advance(self, operation: Operation) -> Progress:
-        """Carry an operation on from where it is now."""
-        return self.carry(self.store.get(operation.id))
+        """Carry an operation on from where it is now, in the process that took it on."""
+        return self.carry(replace(self.store.get(operation.id), spec=operation.spec))
 
     def carry(self, operation: Operation, seen: VM | None = None) -> Progress:
         """Carry an operation on from where it was when this copy of it was made."""

@@ -73,11 +73,6 @@ def test_upgrade(tmp_path: Path) -> None:
         assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD}\n")
 
 
-def test_upgrade_of_what_is_in_memory() -> None:
-    settings = Settings(log_level="CRITICAL")
-    assert run(settings, "db", "upgrade") == (0, "nothing is kept in a database\n")
-
-
 def test_upgrade_of_what_is_not_there() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
@@ -106,16 +101,16 @@ def test_a_worker_keeps_what_it_takes_on(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []
-    monkeypatch.setattr(cli.engine, "run", lambda operations: ran.append(operations.mine()))
+    monkeypatch.setattr(cli.engine, "run", lambda operations, chores: ran.append(operations.mine()))
     monkeypatch.setattr(
-        cli.engine, "run_celery", lambda operations, url: ran.append(operations.mine())
+        cli.engine, "run_celery", lambda operations, chores, url: ran.append(operations.mine())
     )
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     settings = Settings(log_level="CRITICAL", database_url=url, engine=engine)
     app = create_app(settings, Elsewhere())
     store = app.extensions["vmapi"].store
     kept = []
-    monkeypatch.setattr(store, "keep", lambda: kept.append(True))
+    monkeypatch.setattr(store.operations, "keep", lambda: kept.append(True))
     with app.app_context():
         assert app.test_cli_runner().invoke(args=["worker"]).exit_code == 0
     assert (ran, kept) == ([[]], [True])

@@ -29,7 +29,7 @@ def test_page_for_operators_has_every_setting_and_its_default() -> None:
         elif item.name == "backend_timeout":
             assert shown == f"`{item.default:.0f}`"
         else:
-            assert shown == (f"`{item.default}`" if item.default else "")
+            assert shown == (f"`{item.default}`" if item.default not in (None, "") else "")
 
 
 def test_example_has_every_setting() -> None:

@@ -21,7 +21,9 @@ class Bench:
         store, controller = self.desk.store, self.desk.controller
         self.waiting = Waiting(store.get, 1, lambda: False)
         poll = Poll(self.desk.backend, lambda: self.desk.clock().timestamp())
-        self.operations = Operations(store, controller, self.waiting, poll, self.woken.append)
+        self.operations = Operations(
+            self.desk.kept, controller, self.waiting, poll, self.woken.append
+        )
 
 
 def test_what_is_settled_at_once_wakes_nobody() -> None:

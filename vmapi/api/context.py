@@ -16,14 +16,16 @@ from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
-from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
+LONGEST_ADDRESS = 64
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
@@ -52,8 +54,9 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
+    housekeeping: Housekeeping
     engine: Runner
-    store: OperationStore
+    store: Store
     draining: threading.Event
 
 
@@ -69,7 +72,13 @@ def request_id() -> str:
 
 def caller() -> Caller:
     """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
-    return Caller(user=user(), request_id=request_id(), key=idempotency_key(), wait=wait())
+    return Caller(
+        user=user(),
+        request_id=request_id(),
+        address=(request.remote_addr or "")[:LONGEST_ADDRESS],
+        key=idempotency_key(),
+        wait=wait(),
+    )
 
 
 def user() -> str:

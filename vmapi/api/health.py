@@ -10,7 +10,7 @@ from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
 from vmapi.backends.base import Backend
 from vmapi.errors import BackendFailure, Forbidden, StoreUnavailable
-from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 health = Blueprint("health", "Whether the API serves")
 probes = Blueprint("probes", "For load balancers and orchestrators")
@@ -87,7 +87,7 @@ def get_readyz() -> Response:
     )
 
 
-def _state(needed: Backend | OperationStore) -> str:
+def _state(needed: Backend | Store) -> str:
     try:
         needed.ping()
     except (BackendFailure, Forbidden, StoreUnavailable) as error:

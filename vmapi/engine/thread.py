@@ -1,8 +1,8 @@
 """The engine as a thread of the serving process."""
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
@@ -20,6 +20,9 @@ TICK = 0.25
 SWEEP = 2.0
 """Seconds between two looks for operations whose process has died."""
 
+HOUSEKEEPING = 1.0
+"""Seconds between two looks at what is to be done beside."""
+
 PARALLEL = 4
 """How many operations are advanced at a time: what the cloud sees of us beside the requests."""
 
@@ -31,7 +34,7 @@ class Work(Protocol):
         """What this process is to carry on."""
         ...
 
-    def ready(self) -> Sequence[Ready]:
+    def ready(self, mine: Sequence[Operation]) -> Sequence[Ready]:
         """What of it can be carried on now."""
         ...
 
@@ -41,7 +44,7 @@ class Work(Protocol):
 
 
 class EngineThread:
-    """Advances unfinished operations until they are over. Starts with the first `wake`.
+    """Advances unfinished operations until they are over, and keeps house. Starts with `wake`.
 
     So nothing runs before the server has forked, nor under a command that only looks.
     """
@@ -51,47 +54,58 @@ class EngineThread:
         self._awake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._flying: dict[str, Future[None]] = {}
         self._work: Work | None = None
+        self._chores: Callable[[], None] = lambda: None
 
-    def serve(self, work: Work) -> None:
-        """Name what is to be carried on."""
+    def serve(self, work: Work, chores: Callable[[], None]) -> None:
+        """Name what is to be carried on, and what is to be done once a second."""
         self._work = work
+        self._chores = chores
 
     def wake(self, operation_id: str | None = None) -> None:
         """Say that there is something unfinished."""
         with self._lock:
-            if self._thread is None and not self._stopping.is_set():
-                self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-                self._thread.start()
+            if not self._threads and not self._stopping.is_set():
+                for name, run in (("engine", self._run), ("housekeeping", self._keep_house)):
+                    self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+                    self._threads[-1].start()
         self._awake.set()
 
     def stop(self) -> None:
         """Finish what is being advanced, and advance nothing more."""
         self._stopping.set()
         self._awake.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="engine") as pool:
-            while not self._stopping.is_set():
-                self._awake.clear()
-                if self._round(pool):
-                    self._stopping.wait(self._tick)
-                else:
-                    self._awake.wait(SWEEP)
+        pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="engine")
+        while not self._stopping.is_set():
+            self._awake.clear()
+            if self._round(pool):
+                self._stopping.wait(self._tick)
+            else:
+                self._awake.wait(SWEEP)
+        pool.shutdown(cancel_futures=True)
 
     def _round(self, pool: ThreadPoolExecutor) -> bool:
         if self._work is None:
             return False
         try:
-            list(pool.map(self._advance, self._work.ready()))
-            return bool(self._work.mine())
+            mine = self._work.mine()
+            # one that hangs in a call to the cloud holds up no other
+            self._flying = {id: one for id, one in self._flying.items() if not one.done()}
+            for ready in self._work.ready(mine):
+                if ready.operation.id not in self._flying:
+                    self._flying[ready.operation.id] = pool.submit(self._advance, ready)
         except StoreUnavailable as away:
             log.warning("nothing can be advanced", reason=away.detail)
         except Exception:
             log.exception("the engine stumbled")
+        else:
+            return bool(mine)
         return False
 
     def _advance(self, ready: Ready) -> None:
@@ -104,3 +118,12 @@ class EngineThread:
                 self._work.advance(operation, ready.vm)
             except Exception:
                 log.exception("an operation could not be advanced", operation_id=operation.id)
+
+    def _keep_house(self) -> None:
+        while not self._stopping.wait(HOUSEKEEPING):
+            try:
+                self._chores()
+            except StoreUnavailable as away:
+                log.warning("housekeeping has to wait", reason=away.detail)
+            except Exception:
+                log.exception("housekeeping stumbled")

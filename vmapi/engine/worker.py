@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -17,13 +18,13 @@ MESSAGE_TICK = 1.0
 """Seconds between two rounds of messages: those that are not yet served stand in the queue."""
 
 
-def run(operations: Operations) -> None:
+def run(operations: Operations, chores: Callable[[], None]) -> None:
     """Carry operations on until SIGTERM or SIGINT."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     engine = EngineThread()
-    engine.serve(operations)
+    engine.serve(operations, chores)
     engine.wake()
     log.info("worker ready")
     stopping.wait()
@@ -31,7 +32,7 @@ def run(operations: Operations) -> None:
     log.info("worker stopped")
 
 
-def run_celery(operations: Operations, broker_url: str) -> None:
+def run_celery(operations: Operations, chores: Callable[[], None], broker_url: str) -> None:
     """Carry operations on as messages ask for it, and sweep for what none asks for."""
     from vmapi.engine.messages import TASK, celery_app, ring
 
@@ -52,7 +53,7 @@ def run_celery(operations: Operations, broker_url: str) -> None:
                 super()._advance(ready)
 
     sweep = Sweep(MESSAGE_TICK)
-    sweep.serve(operations)
+    sweep.serve(operations, chores)
     sweep.wake()
     name = f"--hostname=vmapi-{os.getpid()}@%h"
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")

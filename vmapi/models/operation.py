@@ -11,6 +11,9 @@ from enum import StrEnum
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.vm import Changes, CreateSpec
 
+DEFAULT_PROJECT = "default"
+"""The project of all VMs, as long as callers are not asked who they are."""
+
 
 class OperationStatus(StrEnum):
     """How an operation stands; the last three are its ends."""
@@ -62,10 +65,15 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, under which request id and key, and for how many seconds the answer may wait."""
+    """Who asks, from where, under which request id and key; `wait` is in seconds.
+
+    For so long the answer may be held back.
+    """
 
     user: str
     request_id: str
+    project: str = DEFAULT_PROJECT
+    address: str = ""
     key: IdempotencyKey | None = None
     wait: int = 0
 
@@ -74,8 +82,8 @@ class Caller:
 class Operation:
     """One change, asked for by one client, on one VM.
 
-    `claimed_name` is the VM name it holds until it is over. `revision` moves with each change that
-    is kept, so that two who advance it cannot overwrite each other.
+    `claimed_name` is the name that it gives a VM, `address` where it was asked from. `revision`
+    moves with each change that is kept, so that two who advance it cannot overwrite each other.
     """
 
     id: str
@@ -84,6 +92,8 @@ class Operation:
     created_at: datetime
     requested_by: str
     request_id: str
+    project: str = DEFAULT_PROJECT
+    address: str = ""
     vm_id: str | None = None
     status: OperationStatus = OperationStatus.PENDING
     error: Failure | None = None
@@ -125,16 +135,3 @@ class OperationQuery:
     action: Action | None = None
     status: OperationStatus | None = None
     key: IdempotencyKey | None = None
-
-    def matches(self, operation: Operation) -> bool:
-        """Tell whether an operation is asked for."""
-        return (
-            self.vm_id in (None, operation.vm_id)
-            and self.action in (None, operation.action)
-            and self.status in (None, operation.status)
-            and (self.key is None or _same(self.key, operation.key))
-        )
-
-
-def _same(one: IdempotencyKey, other: IdempotencyKey | None) -> bool:
-    return other is not None and (one.caller, one.value) == (other.caller, other.value)

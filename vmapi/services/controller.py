@@ -4,7 +4,7 @@ May be called at any time, by anyone, twice: what an operation has kept before a
 find out afterwards what became of it. A change whose outcome is not known is never sent again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,18 +12,16 @@ import structlog
 
 from vmapi import errors
 from vmapi.backends.base import Backend, Outcome, Receipt
-from vmapi.models.lifecycle import Status, Verb
+from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus, Step, StepState
 from vmapi.models.vm import VM
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, begun, vm_of
 from vmapi.services.verdict import judge
-from vmapi.store.operations import OperationStore, StaleOperation
+from vmapi.store.conflicts import StaleOperation
+from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.operations")
-
-DEADLINE = timedelta(minutes=10)
-"""After this an operation is over: what the cloud still does is then the cloud's own."""
 
 SETTLE = timedelta(seconds=120)
 """How long after a lost answer the change may still turn up in the cloud."""
@@ -32,18 +30,23 @@ AWAY = (errors.BackendUnavailable, errors.BackendTimeout, errors.BackendError)
 
 
 class Controller:
-    """Moves operations on. `clock` tells the time in UTC, `answer_timeout` is in seconds."""
+    """Moves operations on. `clock` tells the time in UTC, `answer_timeout` is in seconds.
+
+    After its action's deadline an operation is over: what the cloud still does is the cloud's own.
+    """
 
     def __init__(
         self,
         backend: Backend,
-        store: OperationStore,
+        store: Store,
         clock: Callable[[], datetime],
         answer_timeout: float,
+        deadlines: Mapping[Action, timedelta],
     ) -> None:
         self._backend = backend
         self._store = store
         self._clock = clock
+        self._deadlines = deadlines
         self._traces = Traces(backend)
         self._record = Record(store, clock)
         self._lost_after = SETTLE + timedelta(seconds=answer_timeout)
@@ -58,12 +61,12 @@ class Controller:
         Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
         """
         progress = Progress(operation)
-        with self._store.lease(operation.id, fresh=fresh) as mine:
+        with self._store.operations.lease(operation.id, fresh=fresh) as mine:
             while mine and not (progress.operation.finished or progress.waiting):
                 try:
                     after = self._once(progress.operation, seen)
                 except StaleOperation:
-                    return Progress(self._store.get(operation.id))
+                    return Progress(self._store.operations.get(operation.id))
                 progress, seen = replace(after, vm=after.vm or progress.vm), None
         return progress
 
@@ -71,7 +74,8 @@ class Controller:
         step = operation.step
         if step is None:
             return self._record.succeed(operation)
-        overdue = self._clock() - operation.created_at > DEADLINE
+        deadline = self._deadlines[operation.action]
+        overdue = self._clock() - operation.created_at > deadline
         if step.state is not StepState.PLANNED:
             progress = self._learn(operation, step, seen)
         elif not overdue:
@@ -79,7 +83,9 @@ class Controller:
         else:
             progress = Progress(operation, waiting=True)
         if progress.waiting and overdue:
-            return replace(self._record.fail(operation, _overdue(operation)), vm=progress.vm)
+            return replace(
+                self._record.fail(operation, _overdue(operation, deadline)), vm=progress.vm
+            )
         return progress
 
     def _learn(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
@@ -188,8 +194,8 @@ class Controller:
         return self._record.fail(operation, lost)
 
 
-def _overdue(operation: Operation) -> errors.OperationTimeout:
-    minutes = DEADLINE // timedelta(minutes=1)
+def _overdue(operation: Operation, deadline: timedelta) -> errors.OperationTimeout:
+    seconds = int(deadline.total_seconds())
     return errors.OperationTimeout(
-        f"The {operation.action} did not end within {minutes} minutes. The VM was left as it is."
+        f"The {operation.action} did not end within {seconds} seconds. The VM was left as it is."
     )

@@ -11,7 +11,7 @@ from vmapi.services.controller import Controller
 from vmapi.services.poll import Poll, Ready
 from vmapi.services.progress import Progress
 from vmapi.services.waiting import Waiting
-from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 
 class Operations:
@@ -22,7 +22,7 @@ class Operations:
 
     def __init__(
         self,
-        store: OperationStore,
+        store: Store,
         controller: Controller,
         waiting: Waiting,
         poll: Poll,
@@ -51,16 +51,16 @@ class Operations:
             raise progress.error
         return progress
 
-    def ready(self) -> Sequence[Ready]:
-        """Return what this process can carry on now."""
-        return self._poll.ready(self._store.mine())
+    def ready(self, mine: Sequence[Operation]) -> Sequence[Ready]:
+        """Return which of these operations can be carried on now."""
+        return self._poll.ready(mine)
 
     def advance(self, operation: Operation, seen: VM | None = None) -> Operation:
         """Carry an operation on in the background."""
         try:
             return self._controller.advance(operation, seen).operation
         except BackendTimeout:
-            return self._store.get(operation.id)
+            return self._store.operations.get(operation.id)
         finally:
             self._waiting.moved()
 
@@ -70,13 +70,13 @@ class Operations:
 
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first."""
-        return self._store.mine()
+        return self._store.operations.mine()
 
     def get(self, operation_id: str, wait: int = 0) -> Operation:
         """Return an operation, over or as it is after so many seconds. Raises OperationNotFound."""
-        found = self._store.get(operation_id)
+        found = self._store.operations.get(operation_id)
         return self._waiting.until(found, lambda operation: operation.finished, wait)
 
     def list(self, query: OperationQuery, paging: Paging) -> Page[Operation]:
         """Return a page of operations, the newest first."""
-        return self._store.find(query, paging)
+        return self._store.operations.find(query, paging)

@@ -9,7 +9,7 @@ import structlog
 from vmapi import errors
 from vmapi.models.operation import Failure, Operation, OperationStatus, Step
 from vmapi.models.vm import VM
-from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.operations")
 
@@ -31,13 +31,13 @@ class Progress:
 class Record:
     """Keeps how far operations have come. Any method may raise StaleOperation."""
 
-    def __init__(self, store: OperationStore, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
 
     def keep(self, operation: Operation, step: Step) -> Progress:
         """Keep the state of the present step."""
-        return Progress(self._store.save(operation.with_step(step)))
+        return Progress(self._store.operations.save(operation.with_step(step)))
 
     def fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
         """End an operation that went wrong."""
@@ -54,7 +54,7 @@ class Record:
 
     def _end(self, operation: Operation, status: OperationStatus) -> Progress:
         now = self._clock()
-        ended = self._store.save(replace(operation, status=status, finished_at=now))
+        ended = self._store.operations.save(replace(operation, status=status, finished_at=now))
         log.info(
             f"vm {ended.action} {status}",
             vm_id=ended.vm_id,

@@ -12,10 +12,12 @@ from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Caller, Operation, OperationStatus, Step
 from vmapi.models.vm import VM
 from vmapi.services import guard
+from vmapi.services.names import Names
 from vmapi.services.operations import Operations
 from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
-from vmapi.store.operations import KeyTaken, OperationStore
+from vmapi.store.conflicts import KeyTaken
+from vmapi.store.store import Store
 
 PATIENCE = 10
 """Seconds that a repeat waits for the first request with its key to be answered."""
@@ -39,19 +41,19 @@ class Submission:
     def __init__(
         self,
         backend: Backend,
-        store: OperationStore,
+        store: Store,
         operations: Operations,
         view: View,
         waiting: Waiting,
         *,
         clock: Callable[[], datetime],
     ) -> None:
-        self._backend = backend
         self._store = store
         self._operations = operations
         self._view = view
         self._waiting = waiting
         self._clock = clock
+        self._names = Names(backend, store)
 
     def new(self, action: Action, plan: tuple[Step, ...], caller: Caller, **more: Any) -> Operation:
         """Make an operation; `more` are further members of it."""
@@ -61,6 +63,8 @@ class Submission:
             plan=plan,
             created_at=self._clock(),
             requested_by=caller.user,
+            project=caller.project,
+            address=caller.address,
             request_id=caller.request_id,
             key=caller.key,
             **more,
@@ -93,7 +97,7 @@ class Submission:
 
     def bound(self, caller: Caller) -> Operation | None:
         """Return the operation that the caller's key is bound to. Raises IdempotencyKeyReused."""
-        operation = self._store.of_key(caller.key) if caller.key else None
+        operation = self._store.operations.of_key(caller.key) if caller.key else None
         if operation is None or caller.key is None or operation.key is None:
             return None
         if operation.key.fingerprint != caller.key.fingerprint:
@@ -107,7 +111,7 @@ class Submission:
             self._add(operation, before)
         except KeyTaken:
             return self.bound(caller) or self.enqueue(operation, caller, before)
-        with self._store.lease(operation.id, fresh=True):
+        with self._store.operations.lease(operation.id, fresh=True):
             # held for nothing, and given back: the engine may have it
             pass
         self._operations.wake(operation)
@@ -122,7 +126,7 @@ class Submission:
             self._add(operation, before)
         except KeyTaken:
             return self.earlier(caller) or self.submit(operation, caller, before)
-        self._check_name(operation)
+        self._names.check(operation)
         try:
             progress = self._operations.start(operation)
         except errors.BackendTimeout:
@@ -155,23 +159,9 @@ class Submission:
 
     def _add(self, operation: Operation, before: VM) -> None:
         try:
-            self._store.add(operation)
+            self._names.add(operation)
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
-
-    def _check_name(self, operation: Operation) -> None:
-        # the claim is ours already: of many who ask at once, one gets here at a time
-        if operation.claimed_name is None:
-            return
-        try:
-            holder = next(iter(self._backend.vms(name=operation.claimed_name)), None)
-        except Exception:
-            self._store.discard(operation)
-            raise
-        if holder is not None:
-            self._store.discard(operation)
-            detail = f"VM {holder.id} is called {holder.name} already."
-            raise errors.NameTaken(detail, vm_id=holder.id)
 
 
 def _raise_failure(operation: Operation) -> None:

@@ -8,13 +8,13 @@ from vmapi.errors import BackendFailure, VMNotFound
 from vmapi.models.lifecycle import Action, Status
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
-from vmapi.store.operations import OperationStore
+from vmapi.store.store import Store
 
 
 class View:
     """Reads VMs from the cloud and from the store."""
 
-    def __init__(self, backend: Backend, store: OperationStore) -> None:
+    def __init__(self, backend: Backend, store: Store) -> None:
         self._backend = backend
         self._store = store
 
@@ -25,12 +25,12 @@ class View:
     def all(self) -> Sequence[VM]:
         """Return every VM."""
         vms = self._backend.vms()
-        under_way = self._store.unfinished_of([vm.id for vm in vms]) if vms else {}
+        under_way = self._store.operations.unfinished_of([vm.id for vm in vms]) if vms else {}
         return [_with(vm, under_way.get(vm.id)) for vm in vms]
 
     def of(self, vm: VM) -> VM:
         """Return a VM that was just read, with what is under way."""
-        return _with(vm, self._store.unfinished_of([vm.id]).get(vm.id))
+        return _with(vm, self._store.operations.unfinished_of([vm.id]).get(vm.id))
 
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
@@ -80,9 +80,23 @@ class Database:
                     self._prepare(self)
                     self._prepared = True
 
+    def ping(self) -> None:
+        """Return when the database answers. Raises StoreUnavailable."""
+        with self.read() as connection:
+            connection.execute(select(1))
+
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+def lock(connection: Connection, key: str) -> None:
+    """Let nobody else have the lock of this key until the transaction ends.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
 
 
 @contextmanager

@@ -1,35 +1,74 @@
 """Who carries an operation on: one process at a time, and in it one thread."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from sqlalchemy import ColumnElement, or_
 
+from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database, now
-from vmapi.store.operations import Held
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations
 
-LEASE = 60_000_000
-"""Microseconds after which a process that was not heard of has lost its operations.
+log = structlog.get_logger("vmapi.store")
 
-Longer than a call to the cloud may take; the next look renews it.
-"""
+LEASE = 10_000_000
+"""Microseconds after which a process that was not heard of has lost its operations."""
+
+BEAT = 2.5
+"""Seconds between two signs of life: a process that lives keeps its operations."""
+
+
+class Held:
+    """The operations that threads of this process hold at the moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids: set[str] = set()
+
+    def take(self, operation_id: str) -> bool:
+        """Hold an operation; False when another thread does."""
+        with self._lock:
+            if operation_id in self._ids:
+                return False
+            self._ids.add(operation_id)
+            return True
+
+    def give(self, operation_id: str) -> None:
+        """Hold it no longer."""
+        with self._lock:
+            self._ids.discard(operation_id)
+
+    def ids(self) -> list[str]:
+        """Return what is held."""
+        with self._lock:
+            return list(self._ids)
 
 
 class Leases:
-    """The leases of this process: on the database's clock, which all processes share."""
+    """The leases of this process: on the database's clock, which all processes share.
 
-    def __init__(self, database: Database) -> None:
+    `keeps` says whether a lease is kept from one look to the next: whether this process carries on
+    what it has taken on. A process that is slow and loses one does no harm: revisions tell it, and
+    nothing is sent twice.
+    """
+
+    def __init__(self, database: Database, *, keeps: bool) -> None:
         self.held = Held()
-        self.keeps = True
+        self.keeps = keeps
         self._database = database
         self._owner = str(uuid.uuid4())
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._heart: threading.Thread | None = None
 
     def taken(self) -> dict[str, Any]:
         """Return what the row of an operation says when this process has its lease."""
+        self._live()
         return {"lease_owner": self._owner, "lease_until": now() + LEASE}
 
     def free(self) -> ColumnElement[bool]:
@@ -53,14 +92,18 @@ class Leases:
         finally:
             self.held.give(operation_id)
 
-    def give_all_back(self) -> None:
+    def close(self) -> None:
         """Leave what is unfinished to others."""
-        self._give_back(operations.c.lease_owner == self._owner)
+        self._closing.set()
+        if self._heart is not None:
+            self._heart.join()
+            self._give_back(IS_UNFINISHED)
 
     def _give_back(self, which: ColumnElement[bool]) -> None:
         mine = which & IS_UNFINISHED & (operations.c.lease_owner == self._owner)
         with self._database.write() as connection:
-            connection.execute(operations.update().where(mine).values(lease_until=0))
+            given = operations.update().where(mine).values(lease_owner=None, lease_until=0)
+            connection.execute(given)
 
     def _renew(self, operation_id: str) -> bool:
         asked = operations.c.id == operation_id
@@ -69,3 +112,22 @@ class Leases:
                 operations.update().where(asked, self.free()).values(self.taken())
             )
         return taken.rowcount == 1
+
+    def _live(self) -> None:
+        with self._lock:
+            if self._heart is None and not self._closing.is_set():
+                self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
+                self._heart.start()
+
+    def _beat(self) -> None:
+        while not self._closing.wait(BEAT):
+            mine = IS_UNFINISHED & (operations.c.lease_owner == self._owner)
+            if not self.keeps:
+                # what nobody here will carry on is left to run out
+                mine &= operations.c.id.in_(self.held.ids())
+            try:
+                with self._database.write() as connection:
+                    longer = operations.update().where(mine).values(lease_until=now() + LEASE)
+                    connection.execute(longer)
+            except StoreUnavailable as away:
+                log.warning("leases cannot be renewed", reason=away.detail)

@@ -1,130 +1,182 @@
-"""What a store of operations does, wherever it keeps them."""
+"""Operations in a database: shared by all processes, and still there after any death."""
 
-import threading
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime
 
-from vmapi.errors import NameTaken, TaskInProgress
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
+from vmapi.models.audit import AuditEntry
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Page, Paging
+from vmapi.store import audit, names, queries, room, rows
+from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
+from vmapi.store.database import Database
+from vmapi.store.leases import Leases
+from vmapi.store.queries import IS_UNFINISHED
+from vmapi.store.room import KEY_LIFE
+from vmapi.store.tables import operations, steps
+
+BATCH = 1000
+"""Operations that are forgotten in one transaction."""
 
 
-def name_taken(operation: Operation, holder: Operation) -> NameTaken:
-    """Return the error for a name that another operation has claimed."""
-    by = {"vm_id": holder.vm_id} if holder.vm_id else {"operation_id": holder.id}
-    return NameTaken(f"The name {operation.claimed_name} is being given to another VM.", **by)
-
-
-def under_way() -> TaskInProgress:
-    """Return the error for a VM with which something is under way."""
-    return TaskInProgress("Another change of the VM is still under way.")
-
-
-KEY_LIFE = timedelta(hours=24)
-"""How long a key stays bound to its operation."""
-
-
-class StaleOperation(Exception):
-    """Somebody else has moved this operation on since it was read."""
-
-
-class OperationStore(ABC):
+class OperationStore:
     """Keeps operations, and what there may be just one of: the unfinished one of a VM, a name.
 
-    Safe to use from several threads. Any method may raise StoreUnavailable.
+    Unique indexes hold that, whoever writes. Each operation's beginning and end is written to the
+    audit trail in the same transaction. Safe to use from several threads; any method may raise
+    StoreUnavailable.
     """
 
-    @abstractmethod
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime], *, keeps: bool = True
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._leases = Leases(database, keeps=keeps)
+
     def add(self, operation: Operation) -> None:
         """Keep a new operation, held by this thread; a delete ends what is under way with its VM.
 
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
         unfinished one, NameTaken when its name is claimed.
         """
+        row = {**rows.of_operation(operation), **self._leases.taken()}
+        # before others can see it: the engine of this process does not know what it is to make
+        self._leases.held.take(operation.id)
+        try:
+            with self._database.write() as connection:
+                room.make(connection, operation)
+                connection.execute(operations.insert().values(row))
+                connection.execute(steps.insert(), rows.of_steps(operation))
+                names.claim(connection, operation)
+                audit.append(connection, AuditEntry.accepted(operation))
+        except IntegrityError:
+            self._leases.held.give(operation.id)
+            raise self._conflict(operation) from None
+        except BaseException:
+            self._leases.held.give(operation.id)
+            raise
 
-    @abstractmethod
     def of_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation that a caller's key is bound to: for 24 hours, or until it is freed.
 
         The fingerprint is not compared.
         """
+        with self._database.read() as connection:
+            found = queries.found(connection, *queries.keyed(key))
+        return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
 
-    @abstractmethod
-    def discard(self, operation: Operation) -> None:
+    def discard(self, operation: Operation, reason: VmapiError) -> None:
         """Forget an operation of which nothing was sent to the cloud."""
+        entry = AuditEntry.refused(operation, self._clock(), reason.code)
+        try:
+            with self._database.write() as connection:
+                forget = operations.delete().where(operations.c.id == operation.id)
+                if connection.execute(forget).rowcount:
+                    names.release(connection, operation)
+                    audit.append(connection, entry)
+        finally:
+            self._leases.held.give(operation.id)
 
-    @abstractmethod
+    def free_name(self, project: str, name: str, vm_id: str) -> None:
+        """Give up a claim of which the cloud says that its VM has another name, or is gone."""
+        with self._database.write() as connection:
+            names.free(connection, project, name, vm_id)
+
     def save(self, operation: Operation) -> Operation:
         """Keep the operation's new state and return it with its new revision.
 
         Raises StaleOperation when it has been moved on, or superseded, since it was read.
         """
+        saved = replace(operation, revision=operation.revision + 1)
+        unmoved = (operations.c.id == operation.id) & IS_UNFINISHED
+        unmoved &= operations.c.revision == operation.revision
+        with self._database.write() as connection:
+            kept = connection.execute(
+                operations.update().where(unmoved).values(rows.of_operation(saved))
+            )
+            if kept.rowcount == 0:
+                raise StaleOperation(operation.id)
+            connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
+            if saved.finished:
+                room.settle(connection, saved)
+        return saved
 
-    @abstractmethod
     def get(self, operation_id: str) -> Operation:
         """Return an operation. Raises OperationNotFound."""
+        found = []
+        # PostgreSQL takes no NUL in a text
+        if "\0" not in operation_id:
+            with self._database.read() as connection:
+                found = queries.found(connection, operations.c.id == operation_id)
+        if not found:
+            raise OperationNotFound(f"There is no operation {operation_id}.")
+        return found[0]
 
-    @abstractmethod
     def find(self, query: OperationQuery, paging: Paging) -> Page[Operation]:
         """Return a page of the operations that are asked for, the newest first."""
+        wanted = {"vm_id": query.vm_id, "action": query.action, "status": query.status}
+        clauses = [operations.c[name] == value for name, value in wanted.items() if value]
+        clauses += queries.keyed(query.key)
+        with self._database.read() as connection:
+            count = select(func.count()).select_from(operations).where(*clauses)
+            total = connection.execute(count).scalar_one()
+            newest = (operations.c.created_at.desc(), operations.c.id.desc())
+            found = queries.found(connection, *clauses, order=newest, paging=paging)
+        return Page(found, total, paging)
 
-    @abstractmethod
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.
 
         They are its own, and those whose process has not been heard of for a while.
         """
+        with self._database.read() as connection:
+            order = (operations.c.created_at,)
+            return queries.found(connection, IS_UNFINISHED, self._leases.free(), order=order)
 
-    @abstractmethod
     def unfinished_of(self, vm_ids: Sequence[str]) -> dict[str, Operation]:
         """Return what is under way with each VM: the newest, so a delete before what it ended."""
+        # of a list it is quicker to ask for all that is under way
+        asked = (
+            operations.c.vm_id == vm_ids[0] if len(vm_ids) == 1 else operations.c.vm_id.is_not(None)
+        )
+        with self._database.read() as connection:
+            order = (operations.c.created_at, operations.c.id)
+            found = queries.found(connection, IS_UNFINISHED, asked, order=order)
+        return {each.vm_id: each for each in found if each.vm_id is not None}
 
-    @abstractmethod
     def lease(self, operation_id: str, *, fresh: bool = False) -> AbstractContextManager[bool]:
         """Hold the right to advance an operation; False when somebody else holds it.
 
         Who has just added an operation holds it already, and says `fresh`.
         """
+        return self._leases.use(operation_id, fresh=fresh)
 
     def keep(self) -> None:
         """Carry on here what is taken on here: a lease is kept from one look to the next."""
+        self._leases.keeps = True
 
-    def leave(self) -> None:
-        """Let others carry on what is taken on here: from now on a lease ends with its use."""
-
-    def upgrade(self) -> str:
-        """Bring what is kept up to date with this version; say how it stands."""
-        return "nothing is kept in a database"
-
-    def ping(self) -> None:
-        """Return when the store answers. Raises StoreUnavailable."""
+    def forget(self, before: datetime) -> int:
+        """Forget some operations that were over before then; return how many."""
+        old = select(operations.c.id).where(operations.c.finished_at < before).limit(BATCH)
+        with self._database.write() as connection:
+            return connection.execute(operations.delete().where(operations.c.id.in_(old))).rowcount
 
     def close(self) -> None:
-        """Leave what is unfinished to others, and let go of connections; not used afterwards."""
+        """Leave what is unfinished to others."""
+        self._leases.close()
 
-
-class KeyTaken(Exception):
-    """Another operation has this idempotency key."""
-
-
-class Held:
-    """The operations that threads of this process hold at the moment."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ids: set[str] = set()
-
-    def take(self, operation_id: str) -> bool:
-        """Hold an operation; False when another thread does."""
-        with self._lock:
-            if operation_id in self._ids:
-                return False
-            self._ids.add(operation_id)
-            return True
-
-    def give(self, operation_id: str) -> None:
-        """Hold it no longer."""
-        with self._lock:
-            self._ids.discard(operation_id)
+    def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken:
+        if operation.key is not None and self.of_key(operation.key) is not None:
+            return KeyTaken()
+        if operation.claimed_name is not None:
+            with self._database.read() as connection:
+                holder = names.holder(connection, operation.project, operation.claimed_name)
+            if holder is not None:
+                return name_taken(operation.claimed_name, **holder._asdict())
+        return under_way()

@@ -29,9 +29,15 @@ def found(
     *clauses: ColumnElement[bool],
     order: Sequence[ColumnElement[Any]] = (),
     paging: Paging | None = None,
+    locked: bool = False,
 ) -> list[Operation]:
-    """Return the operations for which all conditions hold, or a page of them."""
+    """Return the operations for which all conditions hold, or a page of them.
+
+    `locked` keeps others from changing them until the transaction ends.
+    """
     query = select(operations).where(*clauses).order_by(*order)
+    if locked:
+        query = query.with_for_update()
     if paging is not None:
         query = query.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
     heads = connection.execute(query).all()

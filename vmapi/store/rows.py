@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, bindparam
 
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.operation import (
@@ -20,6 +20,12 @@ from vmapi.models.operation import (
     StepState,
 )
 from vmapi.models.vm import Changes
+from vmapi.store.tables import steps
+
+SAVE_STEP = steps.update().where(
+    steps.c.operation_id == bindparam("of"), steps.c.position == bindparam("at")
+)
+"""With the rows of `of_saved_steps`."""
 
 
 def of_operation(operation: Operation) -> dict[str, Any]:
@@ -36,6 +42,8 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "changes": asdict(operation.changes) if operation.changes else None,
         "error": asdict(operation.error) if operation.error else None,
         "requested_by": operation.requested_by,
+        "project": operation.project,
+        "address": operation.address,
         "request_id": operation.request_id,
         "created_at": operation.created_at,
         "started_at": operation.started_at,
@@ -59,6 +67,14 @@ def of_steps(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def of_saved_steps(operation: Operation) -> list[dict[str, Any]]:
+    """Return what `SAVE_STEP` takes for each step."""
+    return [
+        {"of": row.pop("operation_id"), "at": row.pop("position"), **row}
+        for row in of_steps(operation)
+    ]
+
+
 def operation(row: Row[Any], plan: Sequence[Row[Any]]) -> Operation:
     """Return the operation of a row and its steps."""
     return Operation(
@@ -70,6 +86,8 @@ def operation(row: Row[Any], plan: Sequence[Row[Any]]) -> Operation:
         ),
         created_at=row.created_at,
         requested_by=row.requested_by,
+        project=row.project,
+        address=row.address,
         request_id=row.request_id,
         vm_id=row.vm_id,
         status=OperationStatus(row.status),

@@ -3,13 +3,17 @@
 import fcntl
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database, available
+from vmapi.store.tables import metadata
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest change in migrations/versions."""
+
+versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Where Alembic keeps which change the schema stands at."""
 
 LOCK = 7_611_209
 """The number under which a PostgreSQL is locked while its schema is changed; any will do."""
@@ -42,25 +46,39 @@ def upgrade(database: Database) -> None:
 
 def present(connection: Connection) -> str | None:
     """Return the change that the schema stands at; None for an empty database."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not inspect(connection).has_table(versions.name):
         return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    found: str | None = connection.execute(select(versions.c.version_num)).scalar()
+    return found
 
 
 def _run(engine: Engine) -> None:
     with engine.connect() as connection:
         if present(connection) == HEAD:
             return
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # who comes second waits, and finds nothing left to do
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+        if inspect(connection).get_table_names():
+            migrate(connection)
+        else:
+            _make(connection)
+
+
+def _make(connection: Connection) -> None:
+    metadata.create_all(connection)
+    versions.create(connection)
+    connection.execute(versions.insert().values(version_num=HEAD))
+
+
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Change a schema step by step, by Alembic."""
     # costs a quarter of a second: only for who needs it
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # who comes second waits, and finds nothing left to do
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

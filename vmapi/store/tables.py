@@ -47,7 +47,7 @@ metadata = MetaData(
 
 UNFINISHED = text("finished_at IS NULL")
 ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
-CLAIMED = text("finished_at IS NULL AND claimed_name IS NOT NULL")
+OPEN = text("position IS NULL")
 
 operations = Table(
     "operations",
@@ -63,6 +63,8 @@ operations = Table(
     Column("changes", JSON),
     Column("error", JSON),
     Column("requested_by", String(255), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
     Column("request_id", String(255), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
@@ -72,6 +74,7 @@ operations = Table(
     Column("lease_until", BigInteger),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
+    Index("ix_operations_finished_at", "finished_at"),
     Index(
         "ix_operations_unfinished",
         "created_at",
@@ -85,13 +88,6 @@ operations = Table(
         sqlite_where=ONE_AT_A_TIME,
         postgresql_where=ONE_AT_A_TIME,
     ),
-    Index(
-        "uq_operations_claimed_name",
-        "claimed_name",
-        unique=True,
-        sqlite_where=CLAIMED,
-        postgresql_where=CLAIMED,
-    ),
     Index("uq_operations_idempotency_key", "idempotency_caller", "idempotency_key", unique=True),
 )
 
@@ -104,4 +100,53 @@ steps = Table(
     Column("state", String(16), nullable=False),
     Column("request_id", String(255)),
     Column("begun_at", Moment),
+)
+
+name_claims = Table(
+    "name_claims",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("operation_id", String(36), nullable=False),
+    Column("vm_id", String(36)),
+    Index("ix_name_claims_operation_id", "operation_id"),
+    Index("ix_name_claims_vm_id", "vm_id"),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("user", String(255), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("vm_id", String(36)),
+    Column("operation_id", String(36)),
+    Column("request_id", String(255), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", String(64)),
+    Column("position", BigInteger),
+    Column("mac", String(64)),
+    Index("ix_audit_entries_at", "at"),
+    Index("ix_audit_entries_open", "id", sqlite_where=OPEN, postgresql_where=OPEN),
+    Index("uq_audit_entries_position", "position", unique=True),
+    sqlite_autoincrement=True,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("mac", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", String(36), nullable=False),
+    Column("until", BigInteger, nullable=False),
 )

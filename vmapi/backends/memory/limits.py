@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from vmapi.backends.memory.notation import Notation, whole
 from vmapi.errors import QuotaExceeded
 from vmapi.models.catalog import Flavor
+from vmapi.notation import Notation, whole
 
 NOTATION = Notation("VMAPI_MEMORY_LIMITS", "vms=N,vcpus=N,ram_mb=N, any of them, whole numbers")
 NOVAS_WORDS = ("instances", "cores", "ram")

@@ -9,38 +9,43 @@ from sqlalchemy import text
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
 from tests.contract.store_suite import Maker, StoreSuite
+from vmapi.errors import NameTaken
 from vmapi.models.lifecycle import Action
 from vmapi.models.vm import CreateSpec
 from vmapi.store import schema
 from vmapi.store.database import Database
 from vmapi.store.operations import OperationStore
-from vmapi.store.sql import SqlOperations
+from vmapi.store.tables import metadata
 
 
 class SqlSuite(StoreSuite):
     """What stores in a database do beside what all do. A subclass brings the fixture `url`."""
 
     @pytest.fixture
-    def database(self, url: str) -> Database:
-        return Database(url, THREADS, schema.prepare)
+    def database(self, url: str) -> Iterator[Database]:
+        database = Database(url, THREADS, schema.prepare)
+        yield database
+        database.close()
 
     @pytest.fixture
     def store(self, database: Database, clock: Clock) -> Iterator[OperationStore]:
-        store = SqlOperations(database, clock)
+        store = OperationStore(database, clock)
         yield store
         store.close()
 
     @pytest.fixture
     def other(self, url: str, clock: Clock) -> Iterator[OperationStore]:
         """The store of another process."""
-        store = SqlOperations(Database(url, THREADS, schema.prepare), clock)
+        database = Database(url, THREADS, schema.prepare)
+        store = OperationStore(database, clock)
         yield store
         store.close()
+        database.close()
 
     def expire(self, database: Database) -> None:
         """Let every lease run out on the database's clock."""
         with database.write() as connection:
-            connection.execute(text("UPDATE operations SET lease_until = lease_until - 60000001"))
+            connection.execute(text("UPDATE operations SET lease_until = lease_until - 10000001"))
 
     def test_another_process_sees_what_is_kept(
         self, store: OperationStore, other: OperationStore, make: Maker
@@ -82,19 +87,21 @@ class SqlSuite(StoreSuite):
     def test_who_closes_leaves_what_is_unfinished_to_others(
         self, url: str, clock: Clock, other: OperationStore, make: Maker
     ) -> None:
-        store = SqlOperations(Database(url, THREADS, schema.prepare), clock)
+        database = Database(url, THREADS, schema.prepare)
+        store = OperationStore(database, clock)
         store.add(make("1"))
         with store.lease("1", fresh=True):
             pass
         store.close()
+        database.close()
         assert [found.id for found in other.mine()] == ["1"]
         with other.lease("1") as held:
             assert held
 
     def test_who_leaves_it_to_others_gives_each_lease_back(
-        self, store: OperationStore, other: OperationStore, make: Maker
+        self, database: Database, clock: Clock, other: OperationStore, make: Maker
     ) -> None:
-        store.leave()
+        store = OperationStore(database, clock, keeps=False)
         store.add(make("1"))
         assert other.mine() == []
         with store.lease("1", fresh=True) as held:
@@ -105,6 +112,7 @@ class SqlSuite(StoreSuite):
         assert [found.id for found in other.mine()] == ["1"]
         with store.lease("1") as held:
             assert not held
+        store.close()
 
     def test_what_another_process_has_ended_is_not_to_be_saved(
         self, store: OperationStore, other: OperationStore, make: Maker
@@ -132,7 +140,7 @@ class SqlSuite(StoreSuite):
     ) -> None:
         operation = make("1")
         store.add(operation)
-        store.discard(operation)
+        store.discard(operation, NameTaken("taken"))
         with database.read() as connection:
             assert connection.execute(text("SELECT count(*) FROM steps")).scalar() == 0
 
@@ -166,6 +174,6 @@ class TestPostgresql(SqlSuite):
     def url(self, migrated: str) -> str:
         database = Database(migrated, THREADS, schema.prepare)
         with database.write() as connection:
-            connection.execute(text("TRUNCATE operations CASCADE"))
+            connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
         database.close()
         return migrated

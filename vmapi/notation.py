@@ -1,4 +1,4 @@
-"""The notation of this cloud's settings: `NAME=VALUE,NAME=VALUE`."""
+"""The notation of settings with several values: `NAME=VALUE,NAME=VALUE`."""
 
 import re
 from collections.abc import Callable, Collection

@@ -1,0 +1,92 @@
+"""The audit trail: who has changed what, from where, and what came of it."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+from vmapi.models.operation import Operation
+
+ACCEPTED = "accepted"
+REFUSED = "refused"
+
+GENESIS = ""
+"""What stands for the MAC before the first entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the trail, never changed.
+
+    `outcome` is accepted, refused, succeeded, failed or superseded; `code` says why not, in the
+    terms of `vmapi.errors`.
+    """
+
+    at: datetime
+    user: str
+    project: str
+    address: str
+    action: str
+    vm_id: str | None
+    operation_id: str | None
+    request_id: str
+    outcome: str
+    code: str | None = None
+
+    @classmethod
+    def accepted(cls, operation: Operation) -> "AuditEntry":
+        """Return the line for an operation that begins."""
+        return cls._of(operation, operation.created_at, ACCEPTED)
+
+    @classmethod
+    def refused(cls, operation: Operation, at: datetime, code: str) -> "AuditEntry":
+        """Return the line for one that ends before anything was sent to the cloud."""
+        return cls._of(operation, at, REFUSED, code)
+
+    @classmethod
+    def ended(cls, operation: Operation) -> "AuditEntry":
+        """Return the line for one that is over."""
+        code = operation.error.code if operation.error else None
+        at = operation.finished_at or operation.created_at
+        return cls._of(operation, at, operation.status, code)
+
+    @classmethod
+    def _of(
+        cls, operation: Operation, at: datetime, outcome: str, code: str | None = None
+    ) -> "AuditEntry":
+        return cls(
+            at=at,
+            user=operation.requested_by,
+            project=operation.project,
+            address=operation.address,
+            action=operation.action,
+            vm_id=operation.vm_id,
+            operation_id=operation.id,
+            request_id=operation.request_id,
+            outcome=outcome,
+            code=code,
+        )
+
+    def mac(self, key: str, position: int, before: str) -> str:
+        """Return the HMAC-SHA256 (RFC 2104) of this entry at its place in the chain."""
+        members = [str(each) if each is not None else None for each in astuple(self)]
+        return mac(key, before, position, *members)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The end of a stretch of the chain: its position, and the MAC of the entry there."""
+
+    position: int = 0
+    mac: str = GENESIS
+
+    def seal(self, key: str) -> str:
+        """Return what proves that it was us who cut the chain here."""
+        return mac(key, "checkpoint", self.position, self.mac)
+
+
+def mac(key: str, *members: object) -> str:
+    """Return the HMAC-SHA256 of some texts and numbers, in hexadecimal."""
+    message = json.dumps(members, separators=(",", ":")).encode()
+    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()

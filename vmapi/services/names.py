@@ -1,0 +1,55 @@
+"""Names: within a project, one VM has each, wherever it was made."""
+
+from vmapi import errors
+from vmapi.backends.base import Backend
+from vmapi.models.operation import Operation
+from vmapi.store.store import Store
+
+
+class Names:
+    """Claims names in the store, and looks in the cloud who has them."""
+
+    def __init__(self, backend: Backend, store: Store) -> None:
+        self._backend = backend
+        self._store = store
+
+    def add(self, operation: Operation) -> None:
+        """Keep a new operation, with the name that it claims. Raises what the store raises."""
+        try:
+            self._store.operations.add(operation)
+        except errors.NameTaken as taken:
+            vm_id = taken.extra.get("vm_id")
+            if vm_id is None or self._has(str(vm_id), operation):
+                raise
+            name = operation.claimed_name or ""
+            self._store.operations.free_name(operation.project, name, str(vm_id))
+            self._store.operations.add(operation)
+
+    def check(self, operation: Operation) -> None:
+        """See that no VM made outside has the name; else the operation is discarded.
+
+        Raises NameTaken. The claim is ours already: of many who ask at once, one gets here at a
+        time.
+        """
+        if operation.claimed_name is None:
+            return
+        try:
+            holder = next(iter(self._backend.vms(name=operation.claimed_name)), None)
+            if holder is not None:
+                detail = f"VM {holder.id} is called {holder.name} already."
+                raise errors.NameTaken(detail, vm_id=holder.id)
+        except Exception as error:
+            reason = error if isinstance(error, errors.VmapiError) else errors.InternalError("")
+            self._store.operations.discard(operation, reason)
+            raise
+
+    def _has(self, vm_id: str, operation: Operation) -> bool:
+        # deleted or renamed outside, its claim is nobody's
+        try:
+            return (
+                vm_id != operation.vm_id and self._backend.get(vm_id).name == operation.claimed_name
+            )
+        except errors.VMNotFound:
+            return False
+        except errors.BackendFailure:
+            return True

@@ -1,0 +1,43 @@
+"""Duties: what one process does for all, until it has not been heard of for a while."""
+
+import uuid
+
+from sqlalchemy.exc import IntegrityError
+
+from vmapi.store.database import Database, now
+from vmapi.store.tables import duties
+
+TERM = 10_000_000
+"""Microseconds after which a holder that was not heard of has lost a duty."""
+
+
+class Duties:
+    """The duties of this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._owner = str(uuid.uuid4())
+
+    def hold(self, name: str) -> bool:
+        """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
+        term = {"owner": self._owner, "until": now() + TERM}
+        free = (duties.c.owner == self._owner) | (duties.c.until < now())
+        try:
+            with self._database.write() as connection:
+                taken = duties.update().where(duties.c.name == name, free).values(term)
+                if connection.execute(taken).rowcount:
+                    return True
+                known = duties.select().where(duties.c.name == name)
+                if connection.execute(known).first() is None:
+                    connection.execute(duties.insert().values(name=name, **term))
+                    return True
+        except IntegrityError:
+            # another process was first
+            pass
+        return False
+
+    def close(self) -> None:
+        """Leave every duty to others."""
+        with self._database.write() as connection:
+            mine = duties.c.owner == self._owner
+            connection.execute(duties.update().where(mine).values(until=0))

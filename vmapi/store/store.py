@@ -1,0 +1,104 @@
+"""Everything that is kept, in one database."""
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vmapi.store.audit import AuditTrail
+    from vmapi.store.database import Database
+    from vmapi.store.duties import Duties
+    from vmapi.store.operations import OperationStore
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is kept, by kind."""
+
+    database: "Database"
+    operations: "OperationStore"
+    audit: "AuditTrail"
+    duties: "Duties"
+
+
+class Store:
+    """Opens its database on first use: SQLAlchemy takes a third of the time of a start.
+
+    Without a URL it is a file that is gone with the process. `threads` sizes the pool, `keeps`
+    says whether this process carries on what it has taken on. Any method may raise
+    StoreUnavailable.
+    """
+
+    def __init__(
+        self, url: str | None, threads: int, clock: Callable[[], datetime], *, keeps: bool = True
+    ) -> None:
+        self._url = url
+        self._threads = threads
+        self._clock = clock
+        self._keeps = keeps
+        self._lock = threading.Lock()
+        self._parts: Parts | None = None
+
+    @property
+    def operations(self) -> "OperationStore":
+        """Changes, and how far they have come."""
+        return self._opened().operations
+
+    @property
+    def audit(self) -> "AuditTrail":
+        """Who has changed what."""
+        return self._opened().audit
+
+    @property
+    def duties(self) -> "Duties":
+        """What one process does for all."""
+        return self._opened().duties
+
+    def upgrade(self) -> str:
+        """Bring the schema up to date with this version; return what it is at."""
+        from vmapi.store import schema
+
+        schema.upgrade(self._opened().database)
+        return schema.HEAD
+
+    def ping(self) -> None:
+        """Return when the database answers."""
+        self._opened().database.ping()
+
+    def close(self) -> None:
+        """Leave what is unfinished to others, and close the connections; not used afterwards."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        try:
+            parts.operations.close()
+            parts.duties.close()
+        finally:
+            parts.database.close()
+
+    def _opened(self) -> Parts:
+        if self._parts is None:
+            with self._lock:
+                self._parts = self._parts or self._open()
+        return self._parts
+
+    def _open(self) -> Parts:
+        from vmapi.store import schema
+        from vmapi.store.audit import AuditTrail
+        from vmapi.store.database import Database
+        from vmapi.store.duties import Duties
+        from vmapi.store.operations import OperationStore
+
+        url = self._url
+        if url is None:
+            folder = mkdtemp(prefix="vmapi-")
+            weakref.finalize(self, rmtree, folder, ignore_errors=True)
+            url = f"sqlite:///{folder}/vmapi.sqlite3"
+        database = Database(url, self._threads, schema.prepare)
+        operations = OperationStore(database, self._clock, keeps=self._keeps)
+        return Parts(database, operations, AuditTrail(database), Duties(database))
