@@ -78,6 +78,8 @@ class LifeSuite:
         assert cloud.ended(receipt) is Outcome.SUCCEEDED
         assert cloud.backend.find_performed(vm.id, Verb.STOP, before) == receipt
         assert cloud.backend.find_performed(vm.id, Verb.STOP, later) is None
+        known = {receipt.request_id}
+        assert cloud.backend.find_performed(vm.id, Verb.STOP, before, known) is None
         assert cloud.backend.find_performed(vm.id, Verb.PAUSE, before) is None
         never = Receipt(vm.id, f"req-{cloud.unknown_id()}")
         assert cloud.backend.outcome(never) is Outcome.PENDING

@@ -1,7 +1,7 @@
 """The memory cloud with a script of failures, and what moves operations on it."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -63,9 +63,11 @@ class ScriptedBackend(MemoryBackend):
     def find_created(self, operation_id: str) -> Receipt | None:
         return self._play("find", lambda: super(ScriptedBackend, self).find_created(operation_id))
 
-    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+    def find_performed(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
+    ) -> Receipt | None:
         find = super().find_performed
-        return self._play("find", lambda: find(vm_id, verb, since))
+        return self._play("find", lambda: find(vm_id, verb, since, known))
 
     def _play(self, method: str, call: Callable[[], Any]) -> Any:
         self.meanwhile()

@@ -545,3 +545,17 @@ def test_outcomes_that_are_not_known_yet_are_waited_for() -> None:
     assert receipt is not None
     assert desk.backend.outcome(receipt) is Outcome.PENDING
     assert progress.operation.step.request_id == receipt.request_id
+
+
+def test_a_lost_restart_is_not_taken_for_the_one_before() -> None:
+    desk = Desk.make()
+    vm_id = desk.running()
+    first = desk.add(Action.RESTART, Verb.RESTART_HARD, vm_id=vm_id)
+    desk.advance(first)
+    second = desk.add(Action.RESTART, Verb.RESTART_HARD, vm_id=vm_id)
+    desk.backend.fail("perform", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(second)
+    assert desk.advance(second).waiting
+    desk.clock.sleep(LOST + 1)
+    check_failed(desk.advance(second), "backend_timeout")

@@ -359,12 +359,15 @@ def test_what_was_performed_is_found(cloud: Loopback, backend: OpenStackBackend)
     ]
     cloud.on("GET", f"{SERVER}/os-instance-actions", Answer(200, {"instanceActions": records}))
 
-    def found(verb: Verb, second: int) -> Receipt | None:
-        return backend.find_performed(VM, verb, datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC))
+    def found(verb: Verb, second: int, *known: str) -> Receipt | None:
+        since = datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC)
+        return backend.find_performed(VM, verb, since, known)
 
     assert found(Verb.STOP, 0) == Receipt(VM, "req-2")
     assert found(Verb.STOP, 32) == Receipt(VM, "req-2")
     assert found(Verb.STOP, 33) is None
+    assert found(Verb.STOP, 0, "req-2", "req-3") == Receipt(VM, "req-1")
+    assert found(Verb.STOP, 30, "req-2") is None
     assert found(Verb.START, 0) is None
 
 

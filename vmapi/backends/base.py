@@ -10,7 +10,7 @@ list the rest.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -131,8 +131,10 @@ class Backend(ABC):
         """Find the VM that a create of unknown outcome has made, also one not yet scheduled."""
 
     @abstractmethod
-    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+    def find_performed(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
+    ) -> Receipt | None:
         """Find what a `perform` of unknown outcome, begun at `since`, has set going.
 
-        Raises VMNotFound.
+        The request ids that are `known` belong to others. Raises VMNotFound.
         """

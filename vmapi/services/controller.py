@@ -47,7 +47,7 @@ class Controller:
         self._store = store
         self._clock = clock
         self._deadlines = deadlines
-        self._traces = Traces(backend)
+        self._traces = Traces(backend, store)
         self._record = Record(store, clock)
         self._lost_after = SETTLE + timedelta(seconds=answer_timeout)
 

@@ -6,6 +6,7 @@ from vmapi import errors
 from vmapi.backends.base import Backend, Receipt
 from vmapi.models.lifecycle import Status, Verb
 from vmapi.models.operation import Operation, Step
+from vmapi.store.store import Store
 
 WHOLE_SECOND = timedelta(seconds=1)
 """The cloud's times are cut off at it."""
@@ -14,8 +15,9 @@ WHOLE_SECOND = timedelta(seconds=1)
 class Traces:
     """Looks for what changes have left in the cloud."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, store: Store) -> None:
         self._backend = backend
+        self._store = store
 
     def find(self, operation: Operation, step: Step) -> Receipt | None:
         """Return what a step that may have been sent has set going. Raises VMNotFound."""
@@ -23,7 +25,10 @@ class Traces:
             return self._backend.find_created(operation.id)
         if step.verb is Verb.UPDATE:
             return None
-        return self._backend.find_performed(vm_of(operation), step.verb, begun(operation, step))
+        vm_id, since = vm_of(operation), begun(operation, step)
+        # the cloud's times are whole seconds: what was done just before looks as if it were ours
+        known = self._store.operations.request_ids(vm_id)
+        return self._backend.find_performed(vm_id, step.verb, since, known)
 
     def missing(self, operation: Operation, step: Step) -> errors.BackendFailure:
         """Return why nothing is to be found, long after a step may have been sent."""

@@ -150,6 +150,12 @@ class OperationStore:
             found = queries.found(connection, IS_UNFINISHED, asked, order=order)
         return {each.vm_id: each for each in found if each.vm_id is not None}
 
+    def request_ids(self, vm_id: str) -> set[str]:
+        """Return by which request ids the cloud knows what was done with a VM."""
+        query = select(steps.c.request_id).join(operations).where(operations.c.vm_id == vm_id)
+        with self._database.read() as connection:
+            return {found for found in connection.execute(query).scalars() if found}
+
     def lease(self, operation_id: str, *, fresh: bool = False) -> AbstractContextManager[bool]:
         """Hold the right to advance an operation; False when somebody else holds it.
 

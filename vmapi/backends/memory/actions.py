@@ -1,6 +1,7 @@
 """What has been asked of machines and how it went: Nova's instance actions."""
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
@@ -47,10 +48,15 @@ class Ledger:
         found = (act.outcome for act in self._of(vm_id) if act.request_id == request_id)
         return next(found, Outcome.PENDING)
 
-    def latest(self, vm_id: str, verb: Verb, since: datetime) -> Action | None:
-        """Return the last action of a verb begun at or after a time. Raises VMNotFound."""
+    def latest(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str]
+    ) -> Action | None:
+        """Return the last action of a verb begun at or after a time, but for those that are known.
+
+        Raises VMNotFound.
+        """
         found = (a for a in reversed(self._of(vm_id)) if a.verb is verb and a.begun_at >= since)
-        return next(found, None)
+        return next((action for action in found if action.request_id not in known), None)
 
     def _of(self, vm_id: str) -> deque[Action]:
         if vm_id not in self._actions:

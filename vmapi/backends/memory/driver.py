@@ -1,6 +1,6 @@
 """The driver of the in-memory cloud: one lock, a clock, and the failures it was told to show."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from random import Random
@@ -161,10 +161,12 @@ class MemoryBackend(Backend):
             machines = cloud.machines.values()
             return next((one.receipt for one in machines if one.operation_id == operation_id), None)
 
-    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+    def find_performed(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
+    ) -> Receipt | None:
         """Find the latest such action, also on a VM deleted not long ago."""
         with self._called() as (cloud, _):
-            action = cloud.ledger.latest(vm_id, verb, since)
+            action = cloud.ledger.latest(vm_id, verb, since, known)
             return Receipt(vm_id, action.request_id) if action else None
 
     @contextmanager

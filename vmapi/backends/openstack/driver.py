@@ -1,7 +1,7 @@
 """OpenStack, through Nova, Glance and Neutron."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Self
 from urllib.parse import urlsplit
@@ -172,9 +172,11 @@ class OpenStackBackend(Backend):
             vm_id: str = min(found, key=lambda server: str(server["created"]))["id"]
         return self.find_performed(vm_id, Verb.CREATE, translate.EPOCH) or Receipt(vm_id, "")
 
-    def find_performed(self, vm_id: str, verb: Verb, since: datetime) -> Receipt | None:
+    def find_performed(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
+    ) -> Receipt | None:
         """Find the newest action of this verb in Nova's record. Raises VMNotFound."""
         records = self._servers.actions(vm_id)
         with readable("compute"):
-            request_id = history.newest(records, actions.names(verb), since)
+            request_id = history.newest(records, actions.names(verb), since, known)
         return Receipt(vm_id, request_id) if request_id else None

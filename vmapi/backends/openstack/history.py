@@ -1,6 +1,6 @@
 """What a server's instance actions, Nova's own record of what was asked of it, tell."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from vmapi.backends.base import Outcome
@@ -25,12 +25,14 @@ def outcome(action: Json) -> Outcome:
     return Outcome.SUCCEEDED if ended and all(ended.values()) else Outcome.PENDING
 
 
-def newest(actions: Iterable[Json], names: frozenset[str], since: datetime) -> str | None:
-    """Return the request id of the newest action of one of these names, begun `since`."""
+def newest(
+    actions: Iterable[Json], names: frozenset[str], since: datetime, known: Collection[str]
+) -> str | None:
+    """Return the request id of the newest action of these names, begun `since` and not known."""
     begun = [
         (time(action.get("start_time")) or EPOCH, str(action["request_id"]))
         for action in actions
-        if action["action"] in names
+        if action["action"] in names and action["request_id"] not in known
     ]
     found = max((each for each in begun if each[0] >= since - SLACK), default=None)
     return found[1] if found else None
