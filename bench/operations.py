@@ -42,7 +42,7 @@ Times = defaultdict[tuple[str, str], list[Time]]
 def main(options: argparse.Namespace) -> None:
     """Print what is added, what is sent to the database, and where the time goes."""
     with sides(options) as (bare, *others):
-        print(machine(), f"{options.turns} turns, Nova answers after {options.latency} s", sep="\n")
+        print(machine())
         if POSTGRESQL:
             print(durability(POSTGRESQL))
         life([bare, *others], defaultdict(list), defaultdict(list))
@@ -52,6 +52,8 @@ def main(options: argparse.Namespace) -> None:
         settled: Times = defaultdict(list)
         for _ in range(options.turns):
             life([bare, *others], asked, settled)
+        load, keys = os.getloadavg()[0], "with keys" if options.keys else "without keys"
+        print(f"{options.turns} turns {keys}, Nova's latency {options.latency} s, load {load:.1f}")
         for what, times in (("until it is answered", asked), ("until it is settled", settled)):
             print(f"\n{what:<42}    p50    p90 ms wall    p50    p90 ms CPU")
             table(times, bare, others)
@@ -70,8 +72,12 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Path(os.devnull).open("w") as log,
     ):
-        credentials = {f"openstack_{name}": name for name in ("username", "password", "project")}
-        ours = Settings(openstack_auth_url=f"{url}/identity/v3", **credentials)
+        ours = Settings(
+            openstack_auth_url=f"{url}/identity/v3",
+            openstack_username="bench",
+            openstack_password="bench",
+            openstack_project="bench",
+        )
         backend = OpenStackBackend.from_settings(ours)
         found: list[Side] = [Bare(backend), Bare(backend, looks=True)]
         urls = {"SQLite": f"sqlite:///{folder}/vmapi.sqlite3", "PostgreSQL": POSTGRESQL}

@@ -95,7 +95,7 @@ class Served:
 
     def ask(self, change: str) -> Callable[[], object]:
         """Make the request; calling what is returned sends it."""
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if self._keyed else {}
+        headers = [("Idempotency-Key", str(uuid.uuid4()))] if self._keyed else []
         environ = self._builder(change, headers).get_environ()
 
         def send() -> None:
@@ -111,7 +111,7 @@ class Served:
             for ready in self._operations.ready():
                 self._operations.advance(ready.operation, ready.vm)
 
-    def _builder(self, change: str, headers: dict[str, str]) -> EnvironBuilder:
+    def _builder(self, change: str, headers: list[tuple[str, str]]) -> EnvironBuilder:
         if change == "create":
             body = {
                 "name": f"bench-{self.name}",
@@ -120,8 +120,8 @@ class Served:
                 "start": True,
             }
             return EnvironBuilder("/api/v1/vms", method="POST", json=body, headers=headers)
-        if body := b"".join(self._answer[0]):
-            self._vm_id = json.loads(body)["id"]
+        if answered := b"".join(self._answer[0]):
+            self._vm_id = json.loads(answered)["id"]
         path = f"/api/v1/vms/{self._vm_id}"
         if change == "delete":
             return EnvironBuilder(path, method="DELETE", headers=headers)
