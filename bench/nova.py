@@ -89,8 +89,6 @@ def _server(vm_id: str, name: str) -> Json:
         "status": "BUILD",
         "created": THEN,
         "updated": THEN,
-        "tenant_id": "p",
-        "user_id": "u",
         "hostId": "a" * 56,
         "links": links,
         "image": {"id": IMAGE["id"], "links": links[:1]},

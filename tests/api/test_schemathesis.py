@@ -94,12 +94,13 @@ def schema_of(app: Any) -> Any:
 
 
 def quiet_app() -> Any:
-    """Make the app without changing how the tests log."""
+    """Make the app without changing how the tests log, or leaving them a thread."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
     root.handlers[:] = handlers
     root.setLevel(level)
+    app.extensions["vmapi"].engine.stop()
     return app
 
 
