@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import requests
 
+from bench.clock import timed
 from bench.machine import machine
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.models.lifecycle import Verb
@@ -75,20 +76,15 @@ def create(backend: OpenStackBackend) -> str:
 def compare(what: str, turns: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
     """Print what each takes, in milliseconds."""
     pairs = [(timed(peer), timed(ours)) for _ in range(turns + 3)][3:]
-    for name, side in (("Nova alone", 0), ("through the driver", 1)):
-        wall = statistics.median(pair[side][0] for pair in pairs)
-        cpu = statistics.median(pair[side][1] for pair in pairs)
+    found = {
+        "Nova alone": [nova for nova, _ in pairs],
+        "through the driver": [whole for _, whole in pairs],
+        "added": [whole - nova for nova, whole in pairs],
+    }
+    for name, times in found.items():
+        wall = statistics.median(each.wall for each in times)
+        cpu = statistics.median(each.cpu for each in times)
         print(f"{what:<12} {name:<20} {wall:8.2f} ms wall {cpu:8.2f} ms CPU")
-    added = statistics.median(ours[0] - peer[0] for peer, ours in pairs)
-    cpu = statistics.median(ours[1] - peer[1] for peer, ours in pairs)
-    print(f"{what:<12} {'added':<20} {added:8.2f} ms wall {cpu:8.2f} ms CPU")
-
-
-def timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Return the wall and CPU time of one call, in milliseconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    call()
-    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
 
 
 if __name__ == "__main__":

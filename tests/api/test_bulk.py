@@ -139,3 +139,23 @@ def test_a_cloud_that_is_away_is_one_problem(world: World) -> None:
     world.backend.set_faults("unavailable=100%")
     answer = act(world, action="stop", ids=[NOBODY])
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "PUT"])
+@pytest.mark.parametrize("path", ["/vms/actions", "/vms/actions/"])
+def test_it_is_no_vm(world: World, method: str, path: str) -> None:
+    answer = world.call(method, path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
+    options = world.call("OPTIONS", path)
+    assert sorted(options.headers["Allow"].split(", ")) == ["OPTIONS", "POST"]
+
+
+def test_there_is_nothing_below_it(world: World) -> None:
+    answer = world.call("POST", "/vms/actions/start")
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("vm_id", ["action", "actions-1", "Actions", "actions%0a"])
+def test_what_is_only_like_it_is_the_id_of_a_vm(world: World, vm_id: str) -> None:
+    answer = world.call("GET", f"/vms/{vm_id}")
+    assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")

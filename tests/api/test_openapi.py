@@ -1,5 +1,6 @@
 """The document: valid, complete, and its examples true."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_operation_ids_are_unique_and_all_are_known_here(document: Any) -> None:
 def test_every_rule_is_documented(app: Flask, document: Any) -> None:
     documented = {(path, method.upper()) for path, method, _ in operations(document)}
     served = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method)
+        (re.sub(r"<(\w+:)?(\w+)>", r"{\2}", rule.rule), method)
         for rule in app.url_map.iter_rules()
         if rule.rule not in UNDOCUMENTED
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -19,6 +19,7 @@ from vmapi.api.blueprint import (
     View,
 )
 from vmapi.api.context import caller, services
+from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
     ConsoleSchema,
@@ -35,6 +36,7 @@ from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import Changes, CreateRequest
 
 blp = Blueprint("vms", "Virtual machines and their life")
+blp.record(lambda state: state.app.url_map.converters.update(vm=VMId))
 
 LOCATION = {"Location": {"schema": {"type": "string"}}}
 
@@ -97,7 +99,7 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     return render.page(page, [render.vm(vm) for vm in page.items])
 
 
-@blp.get("/vms/<vm_id>")
+@blp.get("/vms/<vm:vm_id>")
 @blp.answers(200, VMSchema(), example=examples.VM)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
@@ -105,7 +107,7 @@ def get_vm(vm_id: str) -> Response:
     return render.answer(render.vm(services().vms.get(vm_id)))
 
 
-@blp.patch("/vms/<vm_id>")
+@blp.patch("/vms/<vm:vm_id>")
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
 @changes(200)
 @blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
@@ -117,7 +119,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
     return render.change(services().vms.update(vm_id, changed, caller()))
 
 
-@blp.delete("/vms/<vm_id>")
+@blp.delete("/vms/<vm:vm_id>")
 @blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
 @blp.also_answers(
     202,
@@ -136,7 +138,7 @@ def delete_vm(vm_id: str) -> Response:
     return render.change(services().vms.act(vm_id, Action.DELETE, caller()))
 
 
-@blp.get("/vms/<vm_id>/status")
+@blp.get("/vms/<vm:vm_id>/status")
 @blp.answers(200, VMStatusSchema(), example=examples.STATUS)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
@@ -144,7 +146,7 @@ def get_vm_status(vm_id: str) -> Response:
     return render.answer(render.status(services().vms.get(vm_id)))
 
 
-@blp.get("/vms/<vm_id>/console")
+@blp.get("/vms/<vm:vm_id>/console")
 @blp.takes(ConsoleQuerySchema(), location="query")
 @blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
 @blp.refuses("vm_not_found", "invalid_state", *CLOUD)
@@ -153,7 +155,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
     return render.answer({"output": services().vms.console(vm_id, query.get("lines"))})
 
 
-@blp.post("/vms/<vm_id>/start")
+@blp.post("/vms/<vm:vm_id>/start")
 @changes(200)
 @blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
 def start_vm(vm_id: str) -> Response:
@@ -161,7 +163,7 @@ def start_vm(vm_id: str) -> Response:
     return render.change(services().vms.act(vm_id, Action.START, caller()))
 
 
-@blp.post("/vms/<vm_id>/stop")
+@blp.post("/vms/<vm:vm_id>/stop")
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def stop_vm(vm_id: str) -> Response:
@@ -169,7 +171,7 @@ def stop_vm(vm_id: str) -> Response:
     return render.change(services().vms.act(vm_id, Action.STOP, caller()))
 
 
-@blp.post("/vms/<vm_id>/restart")
+@blp.post("/vms/<vm:vm_id>/restart")
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
@@ -179,7 +181,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
     return render.change(services().vms.act(vm_id, Action.RESTART, caller(), hard=hard))
 
 
-@blp.post("/vms/<vm_id>/pause")
+@blp.post("/vms/<vm:vm_id>/pause")
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def pause_vm(vm_id: str) -> Response:
@@ -187,7 +189,7 @@ def pause_vm(vm_id: str) -> Response:
     return render.change(services().vms.act(vm_id, Action.PAUSE, caller()))
 
 
-@blp.post("/vms/<vm_id>/resume")
+@blp.post("/vms/<vm:vm_id>/resume")
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def resume_vm(vm_id: str) -> Response:

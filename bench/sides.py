@@ -1,0 +1,128 @@
+"""Two ways to change a VM: through the driver alone, and through the whole app."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from flask import Flask
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from vmapi.backends.base import Backend, Receipt
+from vmapi.models.lifecycle import Verb
+from vmapi.models.vm import CreateSpec
+
+CHANGES = ("create", "stop", "start", "delete")
+"""The life of one VM, in the order in which it is measured."""
+
+
+class Side(Protocol):
+    """One way to change a VM, which is made by the first change and gone with the last."""
+
+    name: str
+
+    def ask(self, change: str) -> Callable[[], object]:
+        """Return the call that asks for a change and gets the answer."""
+        ...
+
+    def settle(self) -> None:
+        """Find out that the change has been made."""
+        ...
+
+
+class Bare:
+    """The driver alone. It looks at the VM after a change only if it is to do all the app does."""
+
+    def __init__(self, backend: Backend, *, looks: bool = False) -> None:
+        self.name = "what else the app asks" if looks else "the driver alone"
+        self._backend = backend
+        self._looks = looks
+        self._spec = CreateSpec(
+            name="bench-driver",
+            flavor_id=backend.flavors()[0].id,
+            image_id=backend.images()[0].id,
+            network_id=backend.networks()[0].id,
+            metadata={},
+            user_data=None,
+            key_name=None,
+            security_groups=(),
+        )
+        self._receipt = Receipt("", "")
+        self._change = ""
+
+    def ask(self, change: str) -> Callable[[], object]:
+        """Look whether it may be done, and have it done."""
+        self._change = change
+        return self._create if change == "create" else self._perform
+
+    def settle(self) -> None:
+        """Poll once, and read the record of an action."""
+        self._backend.changed(datetime.now(UTC))
+        if self._change in ("start", "stop"):
+            self._backend.outcome(self._receipt)
+
+    def _create(self) -> None:
+        self._backend.vms(name=self._spec.name)
+        self._receipt = self._backend.create(self._spec, str(uuid.uuid4()))
+        if self._looks:
+            self._backend.get(self._receipt.vm_id)
+
+    def _perform(self) -> None:
+        vm_id, verb = self._receipt.vm_id, Verb(self._change)
+        self._backend.get(vm_id)
+        self._receipt = self._backend.perform(vm_id, verb)
+        if self._looks:
+            self._backend.get(vm_id)
+            if verb is Verb.DELETE:
+                self._backend.outcome(self._receipt)
+
+
+class Served:
+    """A request to the app, from its WSGI environment to the last byte of the answer.
+
+    Its engine is stopped: its ticks are made by `settle`, in this thread.
+    """
+
+    def __init__(self, name: str, app: Flask, *, keyed: bool) -> None:
+        self.name = name
+        self._app = app
+        self._keyed = keyed
+        self._operations = app.extensions["vmapi"].operations
+        self._vm_id = ""
+        self._answer: tuple[Iterable[bytes], str, Any] = ((), "", None)
+        app.extensions["vmapi"].engine.stop()
+
+    def ask(self, change: str) -> Callable[[], object]:
+        """Make the request; calling what is returned sends it."""
+        headers = [("Idempotency-Key", str(uuid.uuid4()))] if self._keyed else []
+        environ = self._builder(change, headers).get_environ()
+
+        def send() -> None:
+            self._answer = run_wsgi_app(self._app, environ, buffered=True)
+            if not self._answer[1].startswith("202"):
+                raise RuntimeError(b"".join(self._answer[0]))
+
+        return send
+
+    def settle(self) -> None:
+        """Do what the engine does in a tick, until nothing is left."""
+        while self._operations.mine():
+            for ready in self._operations.ready():
+                self._operations.advance(ready.operation, ready.vm)
+
+    def _builder(self, change: str, headers: list[tuple[str, str]]) -> EnvironBuilder:
+        if change == "create":
+            body = {
+                "name": f"bench-{self.name}",
+                "flavor": "m1.tiny",
+                "image": "cirros",
+                "start": True,
+            }
+            return EnvironBuilder("/api/v1/vms", method="POST", json=body, headers=headers)
+        if answered := b"".join(self._answer[0]):
+            self._vm_id = json.loads(answered)["id"]
+        path = f"/api/v1/vms/{self._vm_id}"
+        if change == "delete":
+            return EnvironBuilder(path, method="DELETE", headers=headers)
+        return EnvironBuilder(f"{path}/{change}", method="POST", headers=headers)

@@ -1,0 +1,117 @@
+"""An OpenStack on loopback whose answers cost next to nothing: `-m bench.standin [SECONDS]`.
+
+It prints its URL. Each answer of Nova is held back for so many seconds; none by default.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from bench.nova import IMAGE, NETWORK, Nova
+
+Json = dict[str, Any]
+FOREVER = "2999-01-01T00:00:00.000000Z"
+
+
+@contextmanager
+def standin(latency: float) -> Iterator[str]:
+    """Run one in a process of its own while the block lasts, and give its URL."""
+    command = (sys.executable, "-m", "bench.standin", str(latency))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves one connection; `nova`, `url` and `latency` are set in a subclass."""
+
+    nova: Nova
+    url: str
+    latency: float
+    protocol_version = "HTTP/1.1"
+    # else an answer in two pieces waits for the client's acknowledgement of the first
+    disable_nagle_algorithm = True
+
+    def handle_any(self) -> None:
+        """Answer one request."""
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = json.loads(text) if text else None
+        _, service, _version, *rest = self.path.split("/", 3)
+        if service == "compute" and rest:
+            time.sleep(self.latency)
+            status, answer = self.nova.answer(self.command, rest[0], body)
+        else:
+            status, answer = beside(self.url, self.path.partition("?")[0])
+        self.send_response(status)
+        data = b"" if answer is None else json.dumps(answer).encode()
+        self.send_header("X-Openstack-Request-Id", f"req-{uuid.uuid4()}")
+        self.send_header("X-Subject-Token", "token")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_DELETE = handle_any
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def beside(url: str, path: str) -> tuple[int, Json]:
+    """Return what the services beside Nova answer, and where each is found."""
+    match path.strip("/").split("/"):
+        case "identity", "v3", *tokens:
+            return (201, {"token": token(url)}) if tokens else (200, version(url, path, "v3.14"))
+        case "compute", "v2.1":
+            return 200, version(url, path, "v2.1", "2.96")
+        case "image", "v2", *images:
+            return 200, {"images": [IMAGE]} if images else version(url, path, "v2.9")
+        case "network", "v2.0", *networks:
+            return 200, {"networks": [NETWORK]} if networks else version(url, path, "v2.0")
+    return 404, {}
+
+
+def version(url: str, path: str, number: str, newest: str = "") -> Json:
+    """Return what a service says of itself."""
+    about = {"id": number, "status": "CURRENT", "version": newest, "min_version": newest and "2.1"}
+    return {"version": {**about, "links": [{"rel": "self", "href": f"{url}{path.rstrip('/')}/"}]}}
+
+
+def token(url: str) -> Json:
+    """Return a token that is good for ever."""
+    paths = {"compute": "compute/v2.1", "image": "image/v2", "network": "network"}
+    domain = {"id": "default", "name": "Default"}
+    endpoint = {"interface": "public", "region": "R"}
+    return {
+        "expires_at": FOREVER,
+        "issued_at": "2026-01-01T00:00:00.000000Z",
+        "methods": ["password"],
+        "project": {"id": "p", "name": "p", "domain": domain},
+        "user": {"id": "u", "name": "u", "domain": domain},
+        "catalog": [
+            {"type": kind, "endpoints": [{**endpoint, "id": kind, "url": f"{url}/{path}"}]}
+            for kind, path in paths.items()
+        ],
+    }
+
+
+def main(latency: float) -> None:
+    """Serve until the process is ended."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    about = {"nova": Nova(), "latency": latency, "url": f"http://127.0.0.1:{server.server_port}"}
+    server.RequestHandlerClass = type("Bound", (Handler,), about)
+    print(about["url"], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
