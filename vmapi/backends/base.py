@@ -44,6 +44,9 @@ class Backend(ABC):
     single_process: ClassVar[bool] = False
     """Whether what it holds lives in one process's memory."""
 
+    instant: ClassVar[bool] = False
+    """Whether a change may be over as soon as it was taken on: then a look at once is worth it."""
+
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Self:

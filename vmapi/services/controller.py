@@ -142,7 +142,8 @@ class Controller:
             return self._record.keep(operation, replace(step, state=StepState.DONE))
         operation = replace(operation, vm_id=receipt.vm_id)
         step = replace(step, state=StepState.SENT, request_id=receipt.request_id)
-        return self._record.keep(operation, step)
+        kept = self._record.keep(operation, step)
+        return replace(kept, waiting=not self._backend.instant)
 
     def _find(self, operation: Operation, step: Step) -> Progress:
         if step.verb in (Verb.UPDATE, Verb.DELETE):

@@ -14,7 +14,7 @@ from vmapi.models.vm import VM
 from vmapi.services import guard
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
-from vmapi.services.view import View
+from vmapi.services.view import View, during
 from vmapi.services.waiting import Waiting
 from vmapi.store.conflicts import KeyTaken
 from vmapi.store.store import Store
@@ -148,7 +148,10 @@ class Submission:
             return Change(operation, self._view.of(seen))
         vm_id = operation.vm_id or ""
         if before is not None:
-            return Change(operation, self._view.last_seen(replace(before, id=vm_id)))
+            before = replace(before, id=vm_id)
+            if not operation.finished:
+                return Change(operation, during(before, operation))
+            return Change(operation, self._view.last_seen(before))
         try:
             return Change(operation, self._view.get(vm_id))
         except errors.VMNotFound:

@@ -26,11 +26,11 @@ class View:
         """Return every VM."""
         vms = self._backend.vms()
         under_way = self._store.operations.unfinished_of([vm.id for vm in vms]) if vms else {}
-        return [_with(vm, under_way.get(vm.id)) for vm in vms]
+        return [during(vm, under_way.get(vm.id)) for vm in vms]
 
     def of(self, vm: VM) -> VM:
         """Return a VM that was just read, with what is under way."""
-        return _with(vm, self._store.operations.unfinished_of([vm.id]).get(vm.id))
+        return during(vm, self._store.operations.unfinished_of([vm.id]).get(vm.id))
 
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
@@ -40,7 +40,8 @@ class View:
             return self.of(before)
 
 
-def _with(vm: VM, operation: Operation | None) -> VM:
+def during(vm: VM, operation: Operation | None) -> VM:
+    """Return a VM with what is under way laid over it."""
     if operation is None:
         return vm
     building = operation.action is Action.CREATE

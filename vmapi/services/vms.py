@@ -55,7 +55,7 @@ class VMs:
             spec=self._spec(request),
             claimed_name=request.name,
         )
-        return self._submission.submit(operation, caller, _expected(request, operation))
+        return self._submission.submit(operation, caller, self._expected(request, operation))
 
     def act(
         self, vm_id: str, action: Action, caller: Caller, *, hard: bool | None = None
@@ -100,23 +100,22 @@ class VMs:
             security_groups=request.security_groups,
         )
 
-
-def _expected(request: CreateRequest, operation: Operation) -> VM:
-    return VM(
-        id="",
-        name=request.name,
-        flavor=request.flavor,
-        image=request.image,
-        status=Status.BUILDING,
-        task=Action.CREATE.task,
-        metadata=request.metadata,
-        key_name=request.key_name,
-        security_groups=request.security_groups,
-        created_at=operation.created_at,
-        updated_at=operation.created_at,
-        backend_status="BUILD",
-        launched=False,
-    )
+    def _expected(self, request: CreateRequest, operation: Operation) -> VM:
+        return VM(
+            id="",
+            name=request.name,
+            flavor=self._catalog.flavor(request.flavor).name,
+            image=self._catalog.image(request.image).name,
+            status=Status.BUILDING,
+            task=Action.CREATE.task,
+            metadata=request.metadata,
+            key_name=request.key_name,
+            security_groups=request.security_groups,
+            created_at=operation.created_at,
+            updated_at=operation.created_at,
+            backend_status="BUILD",
+            launched=False,
+        )
 
 
 def canonical(vm_id: str) -> str:

@@ -33,6 +33,7 @@ class MemoryBackend(Backend):
     """
 
     single_process: ClassVar[bool] = True
+    instant: ClassVar[bool] = True
 
     def __init__(
         self,
