@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> None:
         for what, times in (("until it is answered", asked), ("until it is settled", settled)):
             print(f"\n{what:<42}    p50    p90 ms wall    p50    p90 ms CPU")
             table(times, bare, others)
-        for side in others[1:2]:
+        for side in others[:1]:
             show_statements(side)
             profile(side, options.profile)
 
@@ -79,7 +79,7 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
             openstack_project="bench",
         )
         backend = OpenStackBackend.from_settings(ours)
-        found: list[Side] = [Bare(backend), Bare(backend, looks=True)]
+        found: list[Side] = [Bare(backend)]
         urls = {"SQLite": f"sqlite:///{folder}/vmapi.sqlite3", "PostgreSQL": POSTGRESQL}
         with redirect_stdout(log):
             apps = {name: made(backend, url) for name, url in urls.items() if url}

@@ -32,12 +32,12 @@ class Side(Protocol):
 
 
 class Bare:
-    """The driver alone. It looks at the VM after a change only if it is to do all the app does."""
+    """The driver alone."""
 
-    def __init__(self, backend: Backend, *, looks: bool = False) -> None:
-        self.name = "what else the app asks" if looks else "the driver alone"
+    name = "the driver alone"
+
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._looks = looks
         self._spec = CreateSpec(
             name="bench-driver",
             flavor_id=backend.flavors()[0].id,
@@ -65,17 +65,11 @@ class Bare:
     def _create(self) -> None:
         self._backend.vms(name=self._spec.name)
         self._receipt = self._backend.create(self._spec, str(uuid.uuid4()))
-        if self._looks:
-            self._backend.get(self._receipt.vm_id)
 
     def _perform(self) -> None:
         vm_id, verb = self._receipt.vm_id, Verb(self._change)
         self._backend.get(vm_id)
         self._receipt = self._backend.perform(vm_id, verb)
-        if self._looks:
-            self._backend.get(vm_id)
-            if verb is Verb.DELETE:
-                self._backend.outcome(self._receipt)
 
 
 class Served:
@@ -107,8 +101,8 @@ class Served:
 
     def settle(self) -> None:
         """Do what the engine does in a tick, until nothing is left."""
-        while self._operations.mine():
-            for ready in self._operations.ready():
+        while mine := self._operations.mine():
+            for ready in self._operations.ready(mine):
                 self._operations.advance(ready.operation, ready.vm)
 
     def _builder(self, change: str, headers: list[tuple[str, str]]) -> EnvironBuilder:

@@ -75,19 +75,23 @@ def test_a_new_database_is_as_if_it_had_been_migrated(database: Database) -> Non
     check_alembic(database)
 
 
-OLD = """
+OLD = (
+    """
 INSERT INTO operations (id, action, vm_id, status, claimed_name, requested_by, request_id,
                         created_at, finished_at, revision)
 VALUES ('1', 'create', 'vm', 'running', 'web', 'anonymous', 'r', 1, NULL, 0),
        ('2', 'create', NULL, 'succeeded', 'db', 'anonymous', 'r', 1, 2, 0)
-"""
+""",
+    "INSERT INTO steps (operation_id, position, verb, state) VALUES ('1', 0, 'create', 'sent')",
+)
 
 
 @DIALECTS
 def test_what_an_older_version_has_kept_is_there_after_it(database: Database) -> None:
     with database.engine.begin() as connection:
         schema.migrate(connection, "0001")
-        connection.execute(text(OLD))
+        for statement in OLD:
+            connection.execute(text(statement))
     schema.upgrade(database)
     store, make = OperationStore(database, Clock()), Maker(Clock())
     assert [found.id for found in store.mine()] == []

@@ -118,11 +118,11 @@ class Desk:
         self.held.add(operation.id)
         return operation
 
-    def create(self, *verbs: Verb) -> Operation:
+    def create(self, *verbs: Verb, **more: Any) -> Operation:
         """Keep a new create."""
         flavor, image = self.backend.flavors()[0], self.backend.images()[0]
         spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-        return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec)
+        return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec, **more)
 
     def advance(self, operation: Operation) -> Progress:
         """Carry an operation on from where it is now, in the process that took it on."""

@@ -412,7 +412,7 @@ def test_a_cloud_that_is_away_at_the_deadline(error: errors.VmapiError) -> None:
 
 def test_the_vm_of_a_lost_create_is_deleted_before_it_is_found() -> None:
     desk = Desk.make()
-    operation = replace(desk.create(), claimed_name="web-1")
+    operation = desk.create(claimed_name="web-1")
     desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.carry(operation)
@@ -432,7 +432,7 @@ def test_the_deleted_vm_of_another_create_is_not_taken_for_it() -> None:
     desk = Desk.make()
     desk.backend.perform(desk.running(), Verb.DELETE)
     desk.clock.sleep(10)
-    operation = replace(desk.create(), claimed_name="web-1")
+    operation = desk.create(claimed_name="web-1")
     desk.backend.fail("create", errors.BackendTimeout("late"))
     with pytest.raises(errors.BackendTimeout):
         desk.carry(operation)

@@ -45,7 +45,8 @@ class Bench:
 
     def tick(self) -> None:
         """Do what the engine does once a tick."""
-        for ready in self.services.operations.ready(self.services.operations.mine()):
+        mine = self.services.operations.mine()
+        for ready in self.services.operations.ready(mine):
             self.services.operations.advance(ready.operation, ready.vm)
 
     def sent(self) -> list[str]:

@@ -120,6 +120,15 @@ class Operation:
         """The step to carry on with; None when all are done."""
         return next((step for step in self.plan if step.state is not StepState.DONE), None)
 
+    def sending(self, now: datetime) -> "Operation":
+        """Return the operation as it is from when its present step is about to be sent."""
+        if self.step is None:
+            return self
+        begun = replace(self.step, state=StepState.SENDING, begun_at=now)
+        started = self.started_at or now
+        running = replace(self, status=OperationStatus.RUNNING, started_at=started)
+        return running.with_step(begun)
+
     def with_step(self, step: Step) -> "Operation":
         """Return the operation with its present step put in another state."""
         plan = list(self.plan)

@@ -13,7 +13,7 @@ import structlog
 from vmapi import errors
 from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.models.lifecycle import Action, Status, Verb
-from vmapi.models.operation import Operation, OperationStatus, Step, StepState
+from vmapi.models.operation import Operation, Step, StepState
 from vmapi.models.vm import VM
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, begun, vm_of
@@ -56,6 +56,7 @@ class Controller:
     ) -> Progress:
         """Carry an operation on as far as it goes without waiting; `fresh` is one just added.
 
+        A fresh one may say already that its first step is being sent: then it is sent now.
         `seen` is its VM as it was seen just now, which saves a look.
 
         Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
@@ -64,22 +65,27 @@ class Controller:
         with self._store.operations.lease(operation.id, fresh=fresh) as mine:
             while mine and not (progress.operation.finished or progress.waiting):
                 try:
-                    after = self._once(progress.operation, seen)
+                    after = self._once(progress.operation, seen, fresh=fresh)
                 except StaleOperation:
                     return Progress(self._store.operations.get(operation.id))
                 progress, seen = replace(after, vm=after.vm or progress.vm), None
+                fresh = False
         return progress
 
-    def _once(self, operation: Operation, seen: VM | None) -> Progress:
+    def _once(self, operation: Operation, seen: VM | None, *, fresh: bool) -> Progress:
         step = operation.step
         if step is None:
             return self._record.succeed(operation)
         deadline = self._deadlines[operation.action]
         overdue = self._clock() - operation.created_at > deadline
-        if step.state is not StepState.PLANNED:
+        if fresh and step.state is StepState.SENDING:
+            progress = self._deliver(operation, step, first=True)
+        elif step.state is not StepState.PLANNED:
             progress = self._learn(operation, step, seen)
         elif not overdue:
-            progress = self._send(operation, step)
+            sending = self._record.send(operation)
+            step = sending.step or step
+            progress = self._deliver(sending, step, first=operation.started_at is None)
         else:
             progress = Progress(operation, waiting=True)
         if progress.waiting and overdue:
@@ -99,27 +105,21 @@ class Controller:
             log.warning("looking again later", operation_id=operation.id, reason=error.detail)
             return Progress(operation, waiting=True)
 
-    def _send(self, operation: Operation, step: Step) -> Progress:
-        now = self._clock()
-        nothing_sent = operation.started_at is None
-        step = replace(step, state=StepState.SENDING, begun_at=now)
-        started = operation.started_at or now
-        operation = replace(operation, status=OperationStatus.RUNNING, started_at=started)
-        operation = self._record.keep(operation, step).operation
+    def _deliver(self, operation: Operation, step: Step, *, first: bool) -> Progress:
         try:
             return self._sent(operation, step, self._call(operation, step))
         except errors.BackendTimeout as error:
             error.extra["operation_id"] = operation.id
             raise
         except errors.BackendUnavailable as error:
-            if nothing_sent:
+            if first:
                 return self._record.fail(operation, error)
             step = replace(step, state=StepState.PLANNED)
             return replace(self._record.keep(operation, step), waiting=True)
         except errors.BackendError as error:
             return self._find_or_fail(operation, step, error)
         except errors.VMNotFound as error:
-            if nothing_sent and step.verb is not Verb.DELETE:
+            if first and step.verb is not Verb.DELETE:
                 return self._record.fail(operation, error)
             return self._gone(operation, step)
         except errors.VmapiError as error:

@@ -36,8 +36,11 @@ class Record:
         self._clock = clock
 
     def keep(self, operation: Operation, step: Step) -> Progress:
-        """Keep the state of the present step."""
-        return Progress(self._store.operations.save(operation.with_step(step)))
+        """Keep the state of the present step; with the last one done, the operation is over."""
+        operation = operation.with_step(step)
+        if operation.step is None:
+            return self.succeed(operation)
+        return Progress(self._store.operations.save(operation))
 
     def fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
         """End an operation that went wrong."""
@@ -47,6 +50,10 @@ class Record:
         operation = replace(operation, error=failure, key=key)
         ended = self._end(operation, OperationStatus.FAILED)
         return replace(ended, error=error)
+
+    def send(self, operation: Operation) -> Operation:
+        """Keep that the present step is about to be sent."""
+        return self._store.operations.save(operation.sending(self._clock()))
 
     def succeed(self, operation: Operation) -> Progress:
         """End an operation whose steps are all done."""

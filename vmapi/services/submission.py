@@ -92,7 +92,9 @@ class Submission:
         try:
             return replace(self._outcome(operation, None, None), replayed=True)
         except errors.VmapiError as error:
-            error.replayed = True
+            # not to know how the VM is now is no outcome
+            away = operation.error is None and isinstance(error, errors.BackendFailure)
+            error.replayed = not away
             raise
 
     def bound(self, caller: Caller) -> Operation | None:
@@ -122,6 +124,9 @@ class Submission:
 
         Raises what the cloud refuses it with, and BackendTimeout when its outcome is not known.
         """
+        if operation.claimed_name is None:
+            # nothing is to be asked before: it is kept and about to be sent at once
+            operation = operation.sending(self._clock())
         try:
             self._add(operation, before)
         except KeyTaken:

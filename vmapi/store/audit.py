@@ -18,12 +18,13 @@ from vmapi.store.tables import audit_entries as entries
 BATCH = 500
 """Entries that are closed in one transaction."""
 
+INSERT = entries.insert()
 NAMES = tuple(field.name for field in fields(AuditEntry))
 
 
 def append(connection: Connection, entry: AuditEntry) -> None:
     """Write an entry, within the transaction of what it tells."""
-    connection.execute(entries.insert().values(asdict(entry)))
+    connection.execute(INSERT, asdict(entry))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, bindparam, or_
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database, now
@@ -21,6 +20,16 @@ LEASE = 10_000_000
 
 BEAT = 2.5
 """Seconds between two signs of life: a process that lives keeps its operations."""
+
+
+FREE = or_(operations.c.lease_owner == bindparam("owner"), operations.c.lease_until < now())
+"""The condition that a process, the `owner`, has or may have an operation's lease."""
+
+RENEW = (
+    operations.update()
+    .where(operations.c.id == bindparam("of"), FREE)
+    .values(lease_owner=bindparam("owner"), lease_until=now() + LEASE)
+)
 
 
 class Held:
@@ -61,20 +70,18 @@ class Leases:
         self.held = Held()
         self.keeps = keeps
         self._database = database
-        self._owner = str(uuid.uuid4())
+        self.owner = str(uuid.uuid4())
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._heart: threading.Thread | None = None
 
-    def taken(self) -> dict[str, Any]:
-        """Return what the row of an operation says when this process has its lease."""
-        self._live()
-        return {"lease_owner": self._owner, "lease_until": now() + LEASE}
-
-    def free(self) -> ColumnElement[bool]:
-        """Return the condition that this process may have, or has, an operation's lease."""
-        expired = operations.c.lease_until < now()
-        return or_(operations.c.lease_owner == self._owner, expired)
+    def take(self) -> str:
+        """Return whose the lease is of an operation that this process takes on."""
+        with self._lock:
+            if self._heart is None and not self._closing.is_set():
+                self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
+                self._heart.start()
+        return self.owner
 
     @contextmanager
     def use(self, operation_id: str, *, fresh: bool) -> Iterator[bool]:
@@ -100,28 +107,19 @@ class Leases:
             self._give_back(IS_UNFINISHED)
 
     def _give_back(self, which: ColumnElement[bool]) -> None:
-        mine = which & IS_UNFINISHED & (operations.c.lease_owner == self._owner)
+        mine = which & IS_UNFINISHED & (operations.c.lease_owner == self.owner)
         with self._database.write() as connection:
             given = operations.update().where(mine).values(lease_owner=None, lease_until=0)
             connection.execute(given)
 
     def _renew(self, operation_id: str) -> bool:
-        asked = operations.c.id == operation_id
         with self._database.write() as connection:
-            taken = connection.execute(
-                operations.update().where(asked, self.free()).values(self.taken())
-            )
+            taken = connection.execute(RENEW, {"of": operation_id, "owner": self.take()})
         return taken.rowcount == 1
-
-    def _live(self) -> None:
-        with self._lock:
-            if self._heart is None and not self._closing.is_set():
-                self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-                self._heart.start()
 
     def _beat(self) -> None:
         while not self._closing.wait(BEAT):
-            mine = IS_UNFINISHED & (operations.c.lease_owner == self._owner)
+            mine = IS_UNFINISHED & (operations.c.lease_owner == self.owner)
             if not self.keeps:
                 # what nobody here will carry on is left to run out
                 mine &= operations.c.id.in_(self.held.ids())

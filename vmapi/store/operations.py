@@ -14,11 +14,13 @@ from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Page, Paging
 from vmapi.store import audit, names, queries, room, rows
 from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
-from vmapi.store.database import Database
-from vmapi.store.leases import Leases
-from vmapi.store.queries import IS_UNFINISHED
+from vmapi.store.database import Database, now
+from vmapi.store.leases import FREE, LEASE, Leases
 from vmapi.store.room import KEY_LIFE
 from vmapi.store.tables import operations, steps
+
+INSERT = operations.insert().values(lease_until=now() + LEASE)
+MINE = queries.UNFINISHED.where(FREE)
 
 BATCH = 1000
 """Operations that are forgotten in one transaction."""
@@ -45,13 +47,13 @@ class OperationStore:
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
         unfinished one, NameTaken when its name is claimed.
         """
-        row = {**rows.of_operation(operation), **self._leases.taken()}
+        row = {**rows.of_operation(operation), "lease_owner": self._leases.take()}
         # before others can see it: the engine of this process does not know what it is to make
         self._leases.held.take(operation.id)
         try:
             with self._database.write() as connection:
                 room.make(connection, operation)
-                connection.execute(operations.insert().values(row))
+                connection.execute(INSERT, row)
                 connection.execute(steps.insert(), rows.of_steps(operation))
                 names.claim(connection, operation)
                 audit.append(connection, AuditEntry.accepted(operation))
@@ -68,7 +70,7 @@ class OperationStore:
         The fingerprint is not compared.
         """
         with self._database.read() as connection:
-            found = queries.found(connection, *queries.keyed(key))
+            found = queries.found(connection, queries.OF_KEY, caller=key.caller, key=key.value)
         return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
 
     def discard(self, operation: Operation, reason: VmapiError) -> None:
@@ -94,13 +96,8 @@ class OperationStore:
         Raises StaleOperation when it has been moved on, or superseded, since it was read.
         """
         saved = replace(operation, revision=operation.revision + 1)
-        unmoved = (operations.c.id == operation.id) & IS_UNFINISHED
-        unmoved &= operations.c.revision == operation.revision
         with self._database.write() as connection:
-            kept = connection.execute(
-                operations.update().where(unmoved).values(rows.of_operation(saved))
-            )
-            if kept.rowcount == 0:
+            if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
                 raise StaleOperation(operation.id)
             connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
             if saved.finished:
@@ -113,7 +110,7 @@ class OperationStore:
         # PostgreSQL takes no NUL in a text
         if "\0" not in operation_id:
             with self._database.read() as connection:
-                found = queries.found(connection, operations.c.id == operation_id)
+                found = queries.found(connection, queries.OF_ID, id=operation_id)
         if not found:
             raise OperationNotFound(f"There is no operation {operation_id}.")
         return found[0]
@@ -126,8 +123,7 @@ class OperationStore:
         with self._database.read() as connection:
             count = select(func.count()).select_from(operations).where(*clauses)
             total = connection.execute(count).scalar_one()
-            newest = (operations.c.created_at.desc(), operations.c.id.desc())
-            found = queries.found(connection, *clauses, order=newest, paging=paging)
+            found = queries.found(connection, queries.page(clauses, paging))
         return Page(found, total, paging)
 
     def mine(self) -> Sequence[Operation]:
@@ -136,18 +132,16 @@ class OperationStore:
         They are its own, and those whose process has not been heard of for a while.
         """
         with self._database.read() as connection:
-            order = (operations.c.created_at,)
-            return queries.found(connection, IS_UNFINISHED, self._leases.free(), order=order)
+            return queries.found(connection, MINE, owner=self._leases.owner)
 
     def unfinished_of(self, vm_ids: Sequence[str]) -> dict[str, Operation]:
         """Return what is under way with each VM: the newest, so a delete before what it ended."""
-        # of a list it is quicker to ask for all that is under way
-        asked = (
-            operations.c.vm_id == vm_ids[0] if len(vm_ids) == 1 else operations.c.vm_id.is_not(None)
-        )
         with self._database.read() as connection:
-            order = (operations.c.created_at, operations.c.id)
-            found = queries.found(connection, IS_UNFINISHED, asked, order=order)
+            if len(vm_ids) == 1:
+                found = queries.found(connection, queries.UNFINISHED_OF_VM, vm_id=vm_ids[0])
+            else:
+                # of a list it is quicker to ask for all that is under way
+                found = queries.found(connection, queries.UNFINISHED)
         return {each.vm_id: each for each in found if each.vm_id is not None}
 
     def request_ids(self, vm_id: str) -> set[str]:

@@ -1,10 +1,10 @@
-"""Reading operations, each with its steps."""
+"""Reading operations, each with its steps. What is asked often is built once."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
 
 from vmapi.models.operation import IdempotencyKey, Operation
 from vmapi.models.page import Paging
@@ -12,6 +12,20 @@ from vmapi.store import rows
 from vmapi.store.tables import operations, steps
 
 IS_UNFINISHED = operations.c.finished_at.is_(None)
+
+EVERY = select(
+    *operations.c, *(column.label(f"{rows.STEP}{column.name}") for column in steps.c)
+).join_from(operations, steps)
+OLDEST_FIRST = (operations.c.created_at, operations.c.id, steps.c.position)
+NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc(), steps.c.position)
+
+OF_ID = EVERY.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
+OF_KEY = EVERY.where(
+    operations.c.idempotency_caller == bindparam("caller"),
+    operations.c.idempotency_key == bindparam("key"),
+).order_by(*OLDEST_FIRST)
+UNFINISHED = EVERY.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
+UNFINISHED_OF_VM = UNFINISHED.where(operations.c.vm_id == bindparam("vm_id"))
 
 
 def keyed(key: IdempotencyKey | None) -> list[ColumnElement[bool]]:
@@ -24,25 +38,14 @@ def keyed(key: IdempotencyKey | None) -> list[ColumnElement[bool]]:
     ]
 
 
-def found(
-    connection: Connection,
-    *clauses: ColumnElement[bool],
-    order: Sequence[ColumnElement[Any]] = (),
-    paging: Paging | None = None,
-    locked: bool = False,
-) -> list[Operation]:
-    """Return the operations for which all conditions hold, or a page of them.
+def found(connection: Connection, query: Select[Any], **given: Any) -> list[Operation]:
+    """Return the operations that a query over `EVERY` finds, in its order."""
+    lines = connection.execute(query, given)
+    return [rows.operation(list(group)) for _, group in groupby(lines, lambda line: line.id)]
 
-    `locked` keeps others from changing them until the transaction ends.
-    """
-    query = select(operations).where(*clauses).order_by(*order)
-    if locked:
-        query = query.with_for_update()
-    if paging is not None:
-        query = query.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
-    heads = connection.execute(query).all()
-    plans: dict[str, list[Row[Any]]] = defaultdict(list)
-    theirs = steps.c.operation_id.in_([row.id for row in heads])
-    for step in connection.execute(select(steps).where(theirs).order_by(steps.c.position)):
-        plans[step.operation_id].append(step)
-    return [rows.operation(row, plans[row.id]) for row in heads]
+
+def page(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
+    """Return the query for a page of the operations for which all conditions hold."""
+    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST[:2])
+    ids = ids.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
+    return EVERY.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)

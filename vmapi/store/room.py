@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
@@ -17,6 +17,21 @@ from vmapi.store.tables import operations
 KEY_LIFE = timedelta(hours=24)
 """How long a key stays bound to its operation."""
 
+DELETE_OF = select(operations.c.id).where(
+    IS_UNFINISHED,
+    operations.c.vm_id == bindparam("vm"),
+    operations.c.action == Action.DELETE,
+)
+FORGET_KEY = (
+    operations.update()
+    .where(
+        operations.c.idempotency_caller == bindparam("caller"),
+        operations.c.idempotency_key == bindparam("key"),
+        operations.c.created_at <= bindparam("old"),
+    )
+    .values(idempotency_caller=None, idempotency_key=None, fingerprint=None)
+)
+
 
 def make(connection: Connection, operation: Operation) -> None:
     """Let a delete end what is under way, and let nothing begin beside one. Raises TaskInProgress.
@@ -29,8 +44,7 @@ def make(connection: Connection, operation: Operation) -> None:
         _supersede(connection, operation)
     else:
         _check_delete(connection, operation)
-    if operation.key is not None:
-        _forget_key(connection, operation)
+    _forget_key(connection, operation)
 
 
 def settle(connection: Connection, operation: Operation) -> None:
@@ -40,9 +54,10 @@ def settle(connection: Connection, operation: Operation) -> None:
 
 
 def _supersede(connection: Connection, delete: Operation) -> None:
-    others = IS_UNFINISHED & (operations.c.vm_id == delete.vm_id)
-    others &= operations.c.action != Action.DELETE
-    for other in queries.found(connection, others, locked=True):
+    others = queries.UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
+    # nobody may move them on meanwhile
+    others = others.with_for_update(of=operations)
+    for other in queries.found(connection, others, vm_id=delete.vm_id):
         ended = replace(
             other,
             status=OperationStatus.SUPERSEDED,
@@ -55,13 +70,12 @@ def _supersede(connection: Connection, delete: Operation) -> None:
 
 
 def _check_delete(connection: Connection, operation: Operation) -> None:
-    delete = IS_UNFINISHED & (operations.c.action == Action.DELETE)
-    of_vm = operations.c.vm_id == operation.vm_id
-    if connection.execute(select(operations.c.id).where(delete, of_vm)).first():
+    if connection.execute(DELETE_OF, {"vm": operation.vm_id}).first():
         raise under_way()
 
 
 def _forget_key(connection: Connection, operation: Operation) -> None:
-    old = operations.c.created_at <= operation.created_at - KEY_LIFE
-    freed = dict.fromkeys(("idempotency_caller", "idempotency_key", "fingerprint"))
-    connection.execute(operations.update().where(old, *queries.keyed(operation.key)).values(freed))
+    if operation.key is not None:
+        old = operation.created_at - KEY_LIFE
+        given = {"caller": operation.key.caller, "key": operation.key.value, "old": old}
+        connection.execute(FORGET_KEY, given)

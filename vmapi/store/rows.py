@@ -20,12 +20,28 @@ from vmapi.models.operation import (
     StepState,
 )
 from vmapi.models.vm import Changes
-from vmapi.store.tables import steps
+from vmapi.store.tables import operations, steps
+
+STEP = "step_"
+"""Begins the names of a step's columns beside those of its operation."""
+
+SAVED = (
+    *("vm_id", "status", "idempotency_caller", "idempotency_key", "fingerprint", "error"),
+    *("started_at", "finished_at", "revision"),
+)
+"""What of an operation changes on its way."""
+
+SAVE = operations.update().where(
+    operations.c.id == bindparam("of"),
+    operations.c.finished_at.is_(None),
+    operations.c.revision == bindparam("before"),
+)
+"""With what `of_saved` returns."""
 
 SAVE_STEP = steps.update().where(
     steps.c.operation_id == bindparam("of"), steps.c.position == bindparam("at")
 )
-"""With the rows of `of_saved_steps`."""
+"""With what `of_saved_steps` returns."""
 
 
 def of_operation(operation: Operation) -> dict[str, Any]:
@@ -67,22 +83,41 @@ def of_steps(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
+def of_saved(operation: Operation) -> dict[str, Any]:
+    """Return what `SAVE` takes for an operation that has moved on by one revision."""
+    row = of_operation(operation)
+    saved = {name: row[name] for name in SAVED}
+    return {**saved, "of": operation.id, "before": operation.revision - 1}
+
+
 def of_saved_steps(operation: Operation) -> list[dict[str, Any]]:
     """Return what `SAVE_STEP` takes for each step."""
     return [
-        {"of": row.pop("operation_id"), "at": row.pop("position"), **row}
-        for row in of_steps(operation)
+        {
+            "of": operation.id,
+            "at": position,
+            "state": step.state,
+            "request_id": step.request_id,
+            "begun_at": step.begun_at,
+        }
+        for position, step in enumerate(operation.plan)
     ]
 
 
-def operation(row: Row[Any], plan: Sequence[Row[Any]]) -> Operation:
-    """Return the operation of a row and its steps."""
+def operation(lines: Sequence[Row[Any]]) -> Operation:
+    """Return the operation of some lines, one for each of its steps."""
+    row = lines[0]
     return Operation(
         id=row.id,
         action=Action(row.action),
         plan=tuple(
-            Step(Verb(step.verb), StepState(step.state), step.request_id, step.begun_at)
-            for step in plan
+            Step(
+                Verb(line.step_verb),
+                StepState(line.step_state),
+                line.step_request_id,
+                line.step_begun_at,
+            )
+            for line in lines
         ),
         created_at=row.created_at,
         requested_by=row.requested_by,

@@ -12,11 +12,10 @@ OPEN = sa.text("position IS NULL")
 
 def upgrade() -> None:
     """Go forward."""
+    # not by a new table in place of the old one: on SQLite the steps would go with the old one
     for name, default in (("project", "default"), ("address", "")):
-        with op.batch_alter_table("operations") as batch:
-            batch.add_column(sa.Column(name, sa.String(64), nullable=False, server_default=default))
-        with op.batch_alter_table("operations") as batch:
-            batch.alter_column(name, server_default=None)
+        column = sa.Column(name, sa.String(64), nullable=False, server_default=default)
+        op.add_column("operations", column)
     op.create_index("ix_operations_finished_at", "operations", ["finished_at"])
     _name_claims()
     op.drop_index("uq_operations_claimed_name", "operations")
@@ -35,9 +34,8 @@ def downgrade() -> None:
     for table in ("duties", "audit_checkpoints", "audit_entries", "name_claims"):
         op.drop_table(table)
     op.drop_index("ix_operations_finished_at", "operations")
-    with op.batch_alter_table("operations") as batch:
-        batch.drop_column("address")
-        batch.drop_column("project")
+    for name in ("address", "project"):
+        op.drop_column("operations", name)
     op.create_index(
         "uq_operations_claimed_name",
         "operations",
