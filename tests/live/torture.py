@@ -98,17 +98,21 @@ class Torture:
                 due = self._in(*self.harm.kill)
 
     def _outages(self) -> None:
-        while not self.over.wait(self.harm.outage) and self._goes_on():
+        """Have each service go away and come back, once at least."""
+        while True:
+            self.over.wait(self.harm.outage)
             with away("nova-api", "stop" if self.harm.gentle else "kill"):
                 self.over.wait(OUTAGE)
             self.fleet.did["Nova's API away"] += 1
-            if self.around.restart is None or self.over.wait(self.harm.outage):
-                continue
-            self.around.restart()
-            self.fleet.did[f"{self.around.service} restarted"] += 1
+            if self.around.restart is not None:
+                self.over.wait(self.harm.outage)
+                self.around.restart()
+                self.fleet.did[f"{self.around.service} restarted"] += 1
+            if not self._goes_on():
+                return
 
     def _goes_on(self) -> bool:
-        return time.monotonic() - self._begun < self.harm.lasts
+        return not self.over.is_set() and time.monotonic() - self._begun < self.harm.lasts
 
     def _in(self, least: float, most: float) -> float:
         return time.monotonic() + random.uniform(least, most)
