@@ -19,6 +19,8 @@ BIN = Path(sys.executable).parent
 SERVER = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:app")
 FLASK = (str(BIN / "flask"), "--app", "wsgi")
 WORKER = (*FLASK, "worker")
+STOP = 40
+"""Seconds within which everything stops when it is asked to."""
 
 
 class Fleet:
@@ -35,6 +37,7 @@ class Fleet:
         self.ended: list[int] = []
         own = {name: text for name, text in os.environ.items() if not name.startswith("VMAPI_")}
         self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{port}"}
+        self._environment["PYTHONFAULTHANDLER"] = "1"
         self._commands = [SERVER, *(WORKER,) * workers]
         self._out = log.open("ab")
         self._running: list[subprocess.Popen[bytes]] = []
@@ -85,13 +88,17 @@ class Fleet:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+            try:
+                process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                self.did["would not stop"] += 1
+                # the log then says where it hangs
+                process.send_signal(signal.SIGABRT)
+        for process in self._running:
+            process.wait()
         for group in self._groups:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-        for process in self._running:
-            process.wait()
         self._out.close()
 
     def _serves(self) -> bool:
