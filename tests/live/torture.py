@@ -139,6 +139,7 @@ def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
             print("answers:", dict(run.client.answers))
             print("done to it:", dict(run.fleet.did))
             print(f"{engine}, {creates} creates: {time.monotonic() - begun:.0f} s")
+        assert not run.fleet.did["would not stop"], f"see {run.fleet.log}"
     return run
 
 
