@@ -10,7 +10,7 @@ from uuid import uuid4
 import openstack
 import pytest
 
-for name in ("answer", "proxy", "script", "server", "service"):
+for name in ("answer", "audit", "client", "life", "proxy", "script", "server", "service"):
     pytest.register_assert_rewrite(f"tests.live.{name}")
 
 from tests.live.proxy import HASTE, Proxy, clouds_file, proxied  # noqa: E402

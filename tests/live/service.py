@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.live.script import until
@@ -12,15 +12,20 @@ from tests.live.script import until
 DEVCLOUD = Path(__file__).parent / "devcloud" / "devcloud.sh"
 
 
-@contextmanager
-def killed(service: str) -> Iterator[Callable[[], None]]:
+def killed(service: str) -> AbstractContextManager[Callable[[], None]]:
     """Kill a service. It is back, and healthy, after the block or when the block asks for it."""
+    return away(service, "kill")
+
+
+@contextmanager
+def away(service: str, how: str) -> Iterator[Callable[[], None]]:
+    """Kill a service, or stop it when it has answered everybody, for as long as the block lasts."""
 
     def bring_back() -> None:
         # what was killed may hold its port for a moment more
         until(lambda: _devcloud("start", service).returncode == 0)
 
-    done = _devcloud("kill", service)
+    done = _devcloud(how, service)
     try:
         assert done.returncode == 0, done.stderr
         yield bring_back

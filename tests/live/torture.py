@@ -1,173 +1,158 @@
-"""The kill test: clients that repeat, processes that die, a cloud that goes away and comes back.
+"""The kill test: clients that repeat, processes that die, services that go away and come back.
 
 `make torture`, or `python -m tests.live.torture --creates 200 --engine celery`. In the end every
 idempotency key has exactly one server in Nova, and every operation is over and says what happened.
 """
 
 import argparse
-import json
+import os
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import openstack
 
+from tests.live.audit import Audit
+from tests.live.client import Client
 from tests.live.fleet import Fleet
-from tests.live.service import killed
+from tests.live.life import Life
+from tests.live.service import away
+from tests.live.surroundings import ENGINES, Surroundings
 
-CLIENTS = 6
-PATIENCE = 400.0
-"""Seconds after which a client that repeats gives up: longer than anything is allowed to take."""
+CLIENTS = 12
+OUTAGE = 3.0
+"""Seconds for which Nova's API is away, and some more until it has started."""
+
+
+@dataclass(frozen=True)
+class Harm:
+    """Seconds between two kills and two outages; after `lasts` seconds vmapi is left in peace.
+
+    Nova's API is killed too where it is not `gentle`. What Nova itself loses then, an operation
+    says when its deadline is over.
+    """
+
+    kill: tuple[float, float] = (2.0, 8.0)
+    outage: float = 15.0
+    lasts: float = float("inf")
+    gentle: bool = False
 
 
 @dataclass
-class Client:
-    """Repeats each change under its key until it has an answer that is one."""
+class Torture:
+    """One run of it."""
 
-    url: str
-    answers: Counter[str] = field(default_factory=Counter)
+    fleet: Fleet
+    around: Surroundings
+    harm: Harm
+    run: str = field(default_factory=lambda: f"tort-{uuid.uuid4().hex[:6]}")
+    over: threading.Event = field(default_factory=threading.Event)
 
-    def change(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Return the final answer: of a change that is over."""
-        key, end = str(uuid.uuid4()), time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            status, answer = self.send(method, path, body, key)
-            code = answer.get("code", "") if answer else ""
-            self.answers[f"{status} {code}".strip()] += 1
-            if status in (200, 201, 204) or (400 <= status < 500 and not _passes(status, code)):
-                return status, answer
-            time.sleep(random.uniform(0.2, 1.0))
-        raise AssertionError(f"{method} {path} has no end: {dict(self.answers)}")
+    def __post_init__(self) -> None:
+        self.client = Client(self.fleet.url)
+        self._begun = time.monotonic()
 
-    def send(self, method: str, path: str, body: Any, key: str) -> tuple[int, Any]:
-        """Send a request once; 0 is no answer at all."""
-        headers = {"Idempotency-Key": key, "Prefer": "wait=10", "Content-Type": "application/json"}
-        data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(
-            f"{self.url}/api/v1{path}", data=data, headers=headers, method=method
-        )
+    def endure(self, creates: int) -> Counter[str]:
+        """Run it, look at everything, and return how the operations ended."""
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                text = answer.read()
-                return answer.status, json.loads(text) if text else {}
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
-        except (OSError, ValueError):
-            return 0, {}
+            self.fleet.start()
+            self._begun = time.monotonic()
+            with ThreadPoolExecutor(CLIENTS + 2) as pool:
+                harm = [pool.submit(self._kill), pool.submit(self._outages)]
+                lives = [Life(f"{self.run}-{number}") for number in range(creates)]
+                self._lead(lives, pool, harm)
+            self.fleet.ready()
+            assert not self.fleet.ended, f"workers ended by themselves: {self.fleet.ended}"
+            with openstack.connect(cloud=f"{os.environ['OS_CLOUD']}-admin") as admin:
+                return Audit(admin, self.run, self.client).check(lives)
+        finally:
+            self.over.set()
+            self.fleet.stop()
+            clean(self.run)
 
+    def _lead(
+        self, lives: Sequence[Life], pool: ThreadPoolExecutor, harm: Sequence[Future[None]]
+    ) -> None:
+        try:
+            for led in [pool.submit(life.lead, self.client) for life in lives]:
+                led.result()
+        finally:
+            self.over.set()
+        for each in harm:
+            each.result()
 
-def _passes(status: int, code: str) -> bool:
-    return code in ("task_in_progress", "idempotency_in_progress", "name_taken") or status == 429
+    def _kill(self) -> None:
+        due = self._in(*self.harm.kill)
+        while not self.over.wait(0.5):
+            self.fleet.tend()
+            if time.monotonic() > due and self._goes_on():
+                self.fleet.kill_one()
+                due = self._in(*self.harm.kill)
 
+    def _outages(self) -> None:
+        """Have each service go away and come back, once at least."""
+        while True:
+            self.over.wait(self.harm.outage)
+            with away("nova-api", "stop" if self.harm.gentle else "kill"):
+                self.over.wait(OUTAGE)
+            self.fleet.did["Nova's API away"] += 1
+            if self.around.restart is not None:
+                self.over.wait(self.harm.outage)
+                self.around.restart()
+                self.fleet.did[f"{self.around.service} restarted"] += 1
+            if not self._goes_on():
+                return
 
-def life(client: Client, name: str) -> tuple[str, str]:
-    """Make a VM, start and stop it, delete every other one; return its name and how it went."""
-    wanted = {"name": name, "flavor": "m1.tiny", "image": "debian-12", "network": "private"}
-    status, vm = client.change("POST", "/vms", wanted)
-    assert status == 201, (status, vm)
-    path = f"/vms/{vm['id']}"
-    for action, goal in (("start", "RUNNING"), ("stop", "STOPPED")):
-        status, seen = client.change("POST", f"{path}/{action}")
-        assert (status, seen.get("status")) == (200, goal), (name, action, status, seen)
-    if random.random() < 0.5:
-        status, seen = client.change("DELETE", path)
-        assert status == 204, (name, status, seen)
-        return name, "deleted"
-    return name, "kept"
+    def _goes_on(self) -> bool:
+        return not self.over.is_set() and time.monotonic() - self._begun < self.harm.lasts
 
-
-def harass(fleet: Fleet, over: threading.Event) -> None:
-    """Kill a process every few seconds, and Nova's API now and then."""
-    rounds = 0
-    while not over.wait(random.uniform(1.0, 4.0)):
-        fleet.kill_one()
-        rounds += 1
-        if rounds % 8 == 0:
-            with killed("nova-api"):
-                over.wait(3)
-
-
-def torture(fleet: Fleet, creates: int, disturb: Callable[[], object] = lambda: None) -> None:
-    """Run it, and hold Nova and the operations against what the clients were told."""
-    run, over, client = f"tort-{uuid.uuid4().hex[:6]}", threading.Event(), Client(fleet.url)
-    killer = threading.Thread(target=harass, args=(fleet, over))
-    try:
-        fleet.start()
-        killer.start()
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            names = [f"{run}-{number}" for number in range(creates)]
-            lives = [pool.submit(life, client, name) for name in names]
-            disturb()
-            told = dict(each.result() for each in lives)
-        over.set()
-        killer.join()
-        check(run, told, fleet)
-        print(f"{creates} creates, {fleet.killed} processes killed: one server a key")
-        print(dict(client.answers))
-    finally:
-        over.set()
-        clean(run)
-        fleet.stop()
-
-
-def check(run: str, told: dict[str, str], fleet: Fleet) -> None:
-    """See that every name has one server in Nova, deleted or not, and every operation an end."""
-    admin = openstack.connect(cloud="devcloud-admin")
-    asked = {"all_tenants": True, "name": run}
-    live = admin.compute.get("/servers/detail", params=asked).json()["servers"]
-    gone = admin.compute.get("/servers/detail", params={**asked, "deleted": True}).json()["servers"]
-    admin.close()
-    found = Counter(server["name"] for server in (*live, *gone))
-    assert found == dict.fromkeys(told, 1), found
-    assert {server["name"] for server in gone} == {n for n, end in told.items() if end == "deleted"}
-    client, page = Client(fleet.url), 1
-    while True:
-        path = f"/operations?page_size=1000&page={page}"
-        _, answer = client.send("GET", path, None, "-")
-        states = Counter(operation["status"] for operation in answer["items"])
-        assert set(states) <= {"succeeded", "failed"}, states
-        if answer["next"] is None:
-            return
-        page += 1
+    def _in(self, least: float, most: float) -> float:
+        return time.monotonic() + random.uniform(least, most)
 
 
 def clean(run: str) -> None:
     """Delete what is left."""
-    with openstack.connect(cloud="devcloud") as cloud:
+    with openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud:
         for server in cloud.compute.servers(name=run):
-            cloud.compute.delete_server(server, ignore_missing=True)
+            with suppress(openstack.exceptions.NotFoundException):
+                cloud.compute.delete_server(server)
+
+
+def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
+    """Run it in the surroundings of an engine, and print what was done and what came of it."""
+    begun = time.monotonic()
+    with ENGINES[engine](place) as around:
+        settings = {"VMAPI_BACKEND": "openstack", "VMAPI_BACKEND_TIMEOUT": "10"}
+        settings |= {"VMAPI_ENGINE": engine, "VMAPI_WORKERS": "2", **around.settings}
+        run = Torture(Fleet(settings, around.workers, place / "log"), around, harm)
+        try:
+            print("operations:", dict(run.endure(creates)))
+        finally:
+            print("answers:", dict(run.client.answers))
+            print("done to it:", dict(run.fleet.did))
+            print(f"{engine}, {creates} creates: {time.monotonic() - begun:.0f} s")
+        assert not run.fleet.did["would not stop"], f"see {run.fleet.log}"
+    return run
 
 
 def main() -> None:
     """Run the whole of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--creates", type=int, default=200)
-    parser.add_argument("--engine", choices=("thread", "worker", "celery"), default="thread")
-    parser.add_argument("--database", default="")
-    parser.add_argument("--broker", default="amqp://openstack:devcloud@127.0.0.1:5672//")
-    parser.add_argument("--port", type=int, default=8190)
+    parser.add_argument("--engine", choices=tuple(ENGINES), default="thread")
     asked = parser.parse_args()
     place = Path(mkdtemp(prefix="vmapi-torture-"))
-    settings = {
-        "VMAPI_BACKEND": "openstack",
-        "VMAPI_BACKEND_TIMEOUT": "10",
-        "VMAPI_ENGINE": asked.engine,
-        "VMAPI_BROKER_URL": asked.broker,
-        "VMAPI_DATABASE_URL": asked.database or f"sqlite:///{place}/vmapi.sqlite3",
-    }
-    workers = 0 if asked.engine == "thread" else 2
-    print(f"the log is {place}/log")
-    torture(Fleet(asked.port, settings, workers, place / "log"), asked.creates)
+    print(f"the log is {place}/log", flush=True)
+    torture(asked.engine, asked.creates, Harm(), place)
+    print("one server a key; every operation is over")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ def celery_app(broker_url: str) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        # after a lost connection its threads would wait for the broker where the loop reads
+        worker_enable_prefetch_count_reduction=False,
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,

@@ -1,0 +1,96 @@
+"""A client that repeats each change under its key until it is over, as the README has it."""
+
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+PATIENCE = 1200.0
+"""Seconds after which a client gives up: longer than anything is allowed to take."""
+BUSY = ("task_in_progress", "idempotency_in_progress")
+DONE = (200, 201, 204)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client was told in the end of the change that it had asked for under a key."""
+
+    key: str
+    status: int
+    answer: Any
+
+    @property
+    def code(self) -> str:
+        """What went wrong."""
+        return str(self.answer.get("code", ""))
+
+
+@dataclass
+class Client:
+    """Counts its answers; any number of threads may use one."""
+
+    url: str
+    answers: Counter[str] = field(default_factory=Counter)
+
+    def change(self, method: str, path: str, body: Any = None) -> Told:
+        """Return the answer to a change that is over."""
+        key, end = str(uuid.uuid4()), time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            told = Told(key, *self.send(method, path, body, key))
+            self.answers[f"{told.status} {told.code}".strip()] += 1
+            if self._is_last(told):
+                return told
+            time.sleep(random.uniform(0.3, 1.5))
+        raise AssertionError(f"{method} {path} under {key} has no end: {dict(self.answers)}")
+
+    def send(self, method: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+        """Send a request once; 0 is no answer at all."""
+        headers = {"Prefer": "wait=10", "Content-Type": "application/json"}
+        headers |= {"Idempotency-Key": key} if key else {}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}", data=data, headers=headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            return error.code, _content(error)
+        except (OSError, ValueError):
+            return 0, {}
+
+    def operations(self, **asked: str) -> list[Any]:
+        """Return all operations that are asked for."""
+        filters = "".join(f"&{name}={value}" for name, value in asked.items())
+        found: list[Any] = []
+        page: Any = {"next": True}
+        while page["next"]:
+            number = len(found) // 1000 + 1
+            status, page = self.send("GET", f"/operations?page_size=1000&page={number}{filters}")
+            assert status == 200, (status, page)
+            found += page["items"]
+        return found
+
+    def _is_last(self, told: Told) -> bool:
+        if told.status in DONE:
+            return True
+        if 400 <= told.status < 500:
+            return told.code not in BUSY
+        return told.status >= 500 and self._has_failed(told.key)
+
+    def _has_failed(self, key: str) -> bool:
+        # a failure that has changed something keeps its key: a repeat tells it again and again
+        status, found = self.send("GET", f"/operations?idempotency_key={key}")
+        return status == 200 and any(each["status"] == "failed" for each in found["items"])
+
+
+def _content(error: urllib.error.HTTPError) -> Any:
+    try:
+        return json.loads(error.read() or b"{}")
+    except (OSError, ValueError):
+        return {}
