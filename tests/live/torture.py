@@ -131,7 +131,12 @@ def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
     begun = time.monotonic()
     with ENGINES[engine](place) as around:
         settings = {"VMAPI_BACKEND": "openstack", "VMAPI_BACKEND_TIMEOUT": "10"}
-        settings |= {"VMAPI_ENGINE": engine, "VMAPI_WORKERS": "2", **around.settings}
+        settings |= {
+            "VMAPI_DEADLINES": "*=120",
+            "VMAPI_ENGINE": engine,
+            "VMAPI_WORKERS": "2",
+            **around.settings,
+        }
         run = Torture(Fleet(settings, around.workers, place / "log"), around, harm)
         try:
             print("operations:", dict(run.endure(creates)))

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from vmapi.engine.elsewhere import Elsewhere
-from vmapi.engine.messages import TASK, Bell, celery_app, ring
+from vmapi.engine.messages import TASK, Bell
 
 
 @pytest.fixture
@@ -16,12 +16,6 @@ def nobody() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"amqp://guest:hunter2@127.0.0.1:{taken.getsockname()[1]}//"
-
-
-def test_without_a_broker_nothing_is_rung(nobody: str) -> None:
-    app = celery_app(nobody)
-    assert ring(app, "1") is False
-    app.close()
 
 
 def test_who_serves_says_so_and_goes_on(nobody: str) -> None:
@@ -40,14 +34,14 @@ def test_who_serves_says_so_and_goes_on(nobody: str) -> None:
 
 
 def test_a_message_names_the_operation_and_grows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = celery_app("memory://")
+    bell = Bell("memory://")
     sent = []
-    monkeypatch.setattr(app, "send_task", lambda *given, **named: sent.append((given, named)))
-    assert ring(app, "1") is True
+    monkeypatch.setattr(bell._app, "send_task", lambda *given, **named: sent.append((given, named)))
+    bell.wake("1")
     ((given, named),) = sent
     assert given == (TASK, ("1",))
     assert (named["expires"], named["retry"]) == (30, False)
-    app.close()
+    bell.stop()
 
 
 def test_workers_that_look_themselves_need_no_bell() -> None:

@@ -1,4 +1,4 @@
-"""Celery as a bell: a message says that an operation is worth a look, its row decides the rest.
+"""Celery as a bell: a message wakes a worker, the rows decide what it does then.
 
 So a message that is lost, late or doubled does no harm: workers also sweep.
 """
@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 log = structlog.get_logger("vmapi.engine")
 
-TASK = "vmapi.advance"
+TASK = "vmapi.wake"
 STALE = 30
 """Seconds after which a message is no longer worth delivering: a sweep was there before it."""
 PUBLISH = {"max_retries": 0}
@@ -23,9 +23,6 @@ def celery_app(broker_url: str) -> Celery:
     app.conf.update(
         task_ignore_result=True,
         task_default_queue="vmapi",
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
         # after a lost connection its threads would wait for the broker where the loop reads
         worker_enable_prefetch_count_reduction=False,
         worker_hijack_root_logger=False,
@@ -45,19 +42,14 @@ class Bell:
 
     def wake(self, operation_id: str | None = None) -> None:
         """Send a message; without a broker the workers' sweep has to do."""
-        if operation_id is not None and not ring(self._app, operation_id):
+        if operation_id is None:
+            return
+        options: dict[str, Any] = {"expires": STALE, "retry": False, "retry_policy": PUBLISH}
+        try:
+            self._app.send_task(TASK, (operation_id,), **options)
+        except (OperationalError, OSError):
             log.warning("the broker is away; a sweep will find it", operation_id=operation_id)
 
     def stop(self) -> None:
         """Close the connections to the broker."""
         self._app.close()
-
-
-def ring(app: Celery, operation_id: str) -> bool:
-    """Send a message about an operation; False while the broker is away."""
-    options: dict[str, Any] = {"expires": STALE, "retry": False, "retry_policy": PUBLISH}
-    try:
-        app.send_task(TASK, (operation_id,), **options)
-    except (OperationalError, OSError):
-        return False
-    return True
