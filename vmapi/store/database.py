@@ -18,6 +18,8 @@ BUSY = 5.0
 """Seconds that a writer waits for another one, or for a free connection."""
 SPARE = 8
 """Connections beside one for each thread: the engine's."""
+READ_ONLY = "25006"
+"""PostgreSQL's code for a change that a standby is asked for."""
 
 
 class now(FunctionElement[int]):
@@ -68,9 +70,11 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only looks. Raises StoreUnavailable."""
+        """Open a transaction that only looks, at one moment of it all. Raises StoreUnavailable."""
         self._ensure_prepared()
         with available(), self.engine.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection.execution_options(only_reads=True)
 
     def _ensure_prepared(self) -> None:
@@ -101,7 +105,7 @@ def lock(connection: Connection, key: str) -> None:
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Raise StoreUnavailable for a database that is away, locked or full."""
+    """Raise StoreUnavailable for a database that is away, locked, full or a standby."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as away:
@@ -109,6 +113,8 @@ def available() -> Iterator[None]:
     except DBAPIError as lost:
         if lost.connection_invalidated:
             raise StoreUnavailable("vmapi's database broke the connection off.") from lost
+        if getattr(lost.orig, "sqlstate", None) == READ_ONLY:
+            raise StoreUnavailable("vmapi's database takes no changes now.") from lost
         raise
 
 
