@@ -9,11 +9,17 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+import structlog
+
+from vmapi.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
     from vmapi.store.operations import OperationStore
+
+log = structlog.get_logger("vmapi.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class Store:
         try:
             parts.operations.close()
             parts.duties.close()
+        except StoreUnavailable as away:
+            log.warning("leases and duties are left to run out", reason=away.detail)
         finally:
             parts.database.close()
 
