@@ -131,3 +131,5 @@ class Leases:
                     connection.execute(longer)
             except StoreUnavailable as away:
                 log.warning("leases cannot be renewed", reason=away.detail)
+            except Exception:
+                log.exception("leases could not be renewed")
