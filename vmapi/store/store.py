@@ -49,6 +49,7 @@ class Store:
         self._keeps = keeps
         self._lock = threading.Lock()
         self._parts: Parts | None = None
+        self._remove: Callable[[], object] = lambda: None
 
     @property
     def operations(self) -> "OperationStore":
@@ -88,6 +89,7 @@ class Store:
             log.warning("leases and duties are left to run out", reason=away.detail)
         finally:
             parts.database.close()
+            self._remove()
 
     def _opened(self) -> Parts:
         if self._parts is None:
@@ -105,7 +107,7 @@ class Store:
         url = self._url
         if url is None:
             folder = mkdtemp(prefix="vmapi-")
-            weakref.finalize(self, rmtree, folder, ignore_errors=True)
+            self._remove = weakref.finalize(self, rmtree, folder, ignore_errors=True)
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
