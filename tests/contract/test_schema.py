@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
-from tests.contract.store_suite import Maker
+from tests.contract.store.maker import Maker
 from vmapi.errors import NameTaken, StoreUnavailable
 from vmapi.models.lifecycle import Action
 from vmapi.store import database as databases

@@ -75,7 +75,8 @@ class EngineThread:
 
     def stop(self) -> None:
         """Finish what is being advanced, and advance nothing more."""
-        self._stopping.set()
+        with self._lock:
+            self._stopping.set()
         self._awake.set()
         for thread in self._threads:
             thread.join()

@@ -48,9 +48,9 @@ class Housekeeping:
                 self._prune()
 
     def _close_chain(self, key: str) -> None:
-        if self._store.duties.hold("audit"):
-            while self._store.audit.close_chain(key):
-                pass
+        # held anew for each batch: many may take longer than a duty is held
+        while self._store.duties.hold("audit") and self._store.audit.close_chain(key):
+            pass
 
     def _prune(self) -> None:
         now = self._clock()

@@ -18,6 +18,8 @@ BUSY = 5.0
 """Seconds that a writer waits for another one, or for a free connection."""
 SPARE = 8
 """Connections beside one for each thread: the engine's."""
+READ_ONLY = "25006"
+"""PostgreSQL's code for a change that a standby is asked for."""
 
 
 class now(FunctionElement[int]):
@@ -80,6 +82,15 @@ class Database:
         with available(), self._reader.connect() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Lend a connection for looks that all show one moment. Raises StoreUnavailable."""
+        self._ensure_prepared()
+        with available(), self._reader.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
     def _ensure_prepared(self) -> None:
         if not self._prepared:
             with self._preparing:
@@ -108,7 +119,7 @@ def lock(connection: Connection, key: str) -> None:
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Raise StoreUnavailable for a database that is away, locked or full."""
+    """Raise StoreUnavailable for a database that is away, locked, full or a standby."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as away:
@@ -116,6 +127,8 @@ def available() -> Iterator[None]:
     except DBAPIError as lost:
         if lost.connection_invalidated:
             raise StoreUnavailable("vmapi's database broke the connection off.") from lost
+        if getattr(lost.orig, "sqlstate", None) == READ_ONLY:
+            raise StoreUnavailable("vmapi's database takes no changes now.") from lost
         raise
 
 

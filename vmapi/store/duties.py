@@ -17,9 +17,22 @@ class Duties:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._owner = str(uuid.uuid4())
+        self._held = False
 
     def hold(self, name: str) -> bool:
         """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
+        held = self._take(name)
+        self._held = self._held or held
+        return held
+
+    def close(self) -> None:
+        """Leave every duty to others."""
+        if self._held:
+            with self._database.write() as connection:
+                mine = duties.c.owner == self._owner
+                connection.execute(duties.update().where(mine).values(until=0))
+
+    def _take(self, name: str) -> bool:
         term = {"owner": self._owner, "until": now() + TERM}
         free = (duties.c.owner == self._owner) | (duties.c.until < now())
         try:
@@ -35,9 +48,3 @@ class Duties:
             # another process was first
             pass
         return False
-
-    def close(self) -> None:
-        """Leave every duty to others."""
-        with self._database.write() as connection:
-            mine = duties.c.owner == self._owner
-            connection.execute(duties.update().where(mine).values(until=0))

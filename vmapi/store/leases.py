@@ -129,3 +129,5 @@ class Leases:
                     connection.execute(longer)
             except StoreUnavailable as away:
                 log.warning("leases cannot be renewed", reason=away.detail)
+            except Exception:
+                log.exception("leases could not be renewed")

@@ -25,6 +25,9 @@ MINE = queries.UNFINISHED.where(FREE)
 BATCH = 1000
 """Operations that are forgotten in one transaction."""
 
+ATTEMPTS = 3
+"""How often an operation is tried whose way is barred by what is gone when it is looked at."""
+
 
 class OperationStore:
     """Keeps operations, and what there may be just one of: the unfinished one of a VM, a name.
@@ -47,22 +50,14 @@ class OperationStore:
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
         unfinished one, NameTaken when its name is claimed.
         """
-        row = {**rows.of_operation(operation), "lease_owner": self._leases.take()}
-        # before others can see it: the engine of this process does not know what it is to make
-        self._leases.held.take(operation.id)
-        try:
-            with self._database.write() as connection:
-                room.make(connection, operation)
-                connection.execute(INSERT, row)
-                connection.execute(steps.insert(), rows.of_steps(operation))
-                names.claim(connection, operation)
-                audit.append(connection, AuditEntry.accepted(operation))
-        except IntegrityError:
-            self._leases.held.give(operation.id)
-            raise self._conflict(operation) from None
-        except BaseException:
-            self._leases.held.give(operation.id)
-            raise
+        for _ in range(ATTEMPTS):
+            try:
+                return self._add(operation)
+            except IntegrityError:
+                conflict = self._conflict(operation)
+            if conflict is not None:
+                raise conflict
+        raise under_way()
 
     def of_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation that a caller's key is bound to: for 24 hours, or until it is freed.
@@ -120,7 +115,7 @@ class OperationStore:
         wanted = {"vm_id": query.vm_id, "action": query.action, "status": query.status}
         clauses = [operations.c[name] == value for name, value in wanted.items() if value]
         clauses += queries.keyed(query.key)
-        with self._database.read() as connection:
+        with self._database.snapshot() as connection:
             count = select(func.count()).select_from(operations).where(*clauses)
             total = connection.execute(count).scalar_one()
             found = queries.found(connection, queries.page(clauses, paging))
@@ -171,7 +166,23 @@ class OperationStore:
         """Leave what is unfinished to others."""
         self._leases.close()
 
-    def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken:
+    def _add(self, operation: Operation) -> None:
+        row = {**rows.of_operation(operation), "lease_owner": self._leases.take()}
+        # before others can see it: the engine of this process does not know what it is to make
+        self._leases.held.take(operation.id)
+        try:
+            with self._database.write() as connection:
+                room.make(connection, operation)
+                connection.execute(INSERT, row)
+                connection.execute(steps.insert(), rows.of_steps(operation))
+                names.claim(connection, operation)
+                audit.append(connection, AuditEntry.accepted(operation))
+        except BaseException:
+            self._leases.held.give(operation.id)
+            raise
+
+    def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:
+        # None when what was in the way has gone meanwhile
         if operation.key is not None and self.of_key(operation.key) is not None:
             return KeyTaken()
         if operation.claimed_name is not None:
@@ -179,4 +190,6 @@ class OperationStore:
                 holder = names.holder(connection, operation.project, operation.claimed_name)
             if holder is not None:
                 return name_taken(operation.claimed_name, **holder._asdict())
-        return under_way()
+        if operation.vm_id is not None and self.unfinished_of([operation.vm_id]):
+            return under_way()
+        return None

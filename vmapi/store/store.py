@@ -9,11 +9,17 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+import structlog
+
+from vmapi.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
     from vmapi.store.operations import OperationStore
+
+log = structlog.get_logger("vmapi.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Store:
         self._keeps = keeps
         self._lock = threading.Lock()
         self._parts: Parts | None = None
+        self._remove: Callable[[], object] = lambda: None
 
     @property
     def operations(self) -> "OperationStore":
@@ -78,8 +85,11 @@ class Store:
         try:
             parts.operations.close()
             parts.duties.close()
+        except StoreUnavailable as away:
+            log.warning("leases and duties are left to run out", reason=away.detail)
         finally:
             parts.database.close()
+            self._remove()
 
     def _opened(self) -> Parts:
         if self._parts is None:
@@ -97,7 +107,7 @@ class Store:
         url = self._url
         if url is None:
             folder = mkdtemp(prefix="vmapi-")
-            weakref.finalize(self, rmtree, folder, ignore_errors=True)
+            self._remove = weakref.finalize(self, rmtree, folder, ignore_errors=True)
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
