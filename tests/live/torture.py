@@ -132,7 +132,7 @@ def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
     with ENGINES[engine](place) as around:
         settings = {"VMAPI_BACKEND": "openstack", "VMAPI_BACKEND_TIMEOUT": "10"}
         settings |= {
-            "VMAPI_DEADLINES": "*=120",
+            "VMAPI_DEADLINES": "*=200",
             "VMAPI_ENGINE": engine,
             "VMAPI_WORKERS": "2",
             **around.settings,

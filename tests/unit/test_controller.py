@@ -10,7 +10,7 @@ from tests.unit.scripted import TIMEOUT, Desk
 from vmapi import errors
 from vmapi.backends.base import Outcome
 from vmapi.models.lifecycle import Action, Status, Task, Verb
-from vmapi.models.operation import Operation, OperationStatus, StepState
+from vmapi.models.operation import IdempotencyKey, Operation, OperationStatus, StepState
 from vmapi.models.vm import Changes
 from vmapi.services.controller import SETTLE
 from vmapi.services.progress import Progress
@@ -559,3 +559,32 @@ def test_a_lost_restart_is_not_taken_for_the_one_before() -> None:
     assert desk.advance(second).waiting
     desk.clock.sleep(LOST + 1)
     check_failed(desk.advance(second), "backend_timeout")
+
+
+def test_a_deadline_does_not_end_what_may_still_turn_up() -> None:
+    desk = Desk.make()
+    operation = desk.create(key=IdempotencyKey("me", "k", "f"))
+    operation = replace(operation, created_at=desk.clock() - timedelta(days=1))
+    desk.backend.fail("create", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.carry(replace(operation, created_at=desk.clock()))
+    overdue = replace(desk.now(operation), created_at=operation.created_at)
+    assert desk.carry(overdue).waiting
+    desk.clock.sleep(LOST + 1)
+    desk.backend.fail("find", errors.BackendUnavailable("away"))
+    progress = desk.carry(overdue)
+    check_failed(progress, "operation_timeout")
+    # nobody can tell whether it made a VM: a repeat must not make another one
+    assert progress.operation.key is not None
+
+
+def test_a_key_is_free_again_once_the_create_is_known_to_have_made_nothing() -> None:
+    desk = Desk.make()
+    operation = desk.create(key=IdempotencyKey("me", "k", "f"))
+    desk.backend.fail("create", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        desk.carry(operation)
+    desk.clock.sleep(LOST + 1)
+    progress = desk.advance(operation)
+    check_failed(progress, "backend_timeout")
+    assert progress.operation.key is None

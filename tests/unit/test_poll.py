@@ -12,7 +12,7 @@ from vmapi import errors
 from vmapi.models.lifecycle import Action, Status, Task, Verb
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
-from vmapi.services.poll import OVERLAP, SKEW, SURE, Poll
+from vmapi.services.poll import AGAIN, OVERLAP, PAUSE, SKEW, SURE, Poll
 
 
 class Bench:
@@ -55,6 +55,8 @@ def test_what_waits_for_nothing_is_ready_and_asks_nothing() -> None:
     bench = Bench()
     operation = bench.desk.create(Verb.CREATE, Verb.STOP)
     assert bench.ready() == {operation.id: None}
+    assert bench.ready() == {}
+    bench.desk.clock.sleep(AGAIN)
     assert bench.ready() == {operation.id: None}
     assert bench.asked == []
 
@@ -120,8 +122,12 @@ def test_a_cloud_that_is_away_is_asked_again(error: errors.VmapiError) -> None:
     with capture_logs() as logs:
         assert bench.ready() == {}
     assert [(line["event"], line["reason"]) for line in logs] == [
-        ("asking again later", error.detail)
+        ("the cloud does not answer", error.detail)
     ]
+    bench.desk.clock.sleep(PAUSE - 0.001)
+    with capture_logs() as logs:
+        assert bench.ready() == {}
+    assert logs == []
     bench.changed = changed
     bench.desk.clock.sleep(10)
     assert set(bench.ready()) == {operation.id}
@@ -170,3 +176,15 @@ def test_an_old_sight_of_a_vm_fails_nothing() -> None:
     assert progress.operation.status == "succeeded"
     assert progress.vm is not None
     assert progress.vm.status is Status.STOPPED
+
+
+def test_what_may_have_been_sent_is_looked_for_now_and_then() -> None:
+    bench = Bench("0")
+    operation = bench.desk.create()
+    bench.desk.backend.fail("create", errors.BackendTimeout("late"))
+    with pytest.raises(errors.BackendTimeout):
+        bench.desk.advance(operation)
+    for seconds, ready in [(0, True), (0, False), (AGAIN - 0.001, False), (0.001, True)]:
+        bench.desk.clock.sleep(seconds)
+        assert set(bench.ready()) == ({operation.id} if ready else set())
+    assert bench.asked == []

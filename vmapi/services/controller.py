@@ -88,11 +88,16 @@ class Controller:
             progress = self._deliver(sending, step, first=operation.started_at is None)
         else:
             progress = Progress(operation, waiting=True)
-        if progress.waiting and overdue:
+        if progress.waiting and overdue and not self._may_turn_up(operation, step):
             return replace(
                 self._record.fail(operation, _overdue(operation, deadline)), vm=progress.vm
             )
         return progress
+
+    def _may_turn_up(self, operation: Operation, step: Step) -> bool:
+        if step.state is not StepState.SENDING:
+            return False
+        return self._clock() - begun(operation, step) <= self._lost_after
 
     def _learn(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         try:
@@ -152,9 +157,9 @@ class Controller:
         receipt = self._traces.find(operation, step)
         if receipt is not None:
             return self._sent(operation, step, receipt)
-        if self._clock() - begun(operation, step) > self._lost_after:
-            return self._record.fail(operation, self._traces.missing(operation, step))
-        return Progress(operation, waiting=True)
+        if self._may_turn_up(operation, step):
+            return Progress(operation, waiting=True)
+        return self._record.fail(operation, self._traces.missing(operation, step))
 
     def _find_or_fail(
         self, operation: Operation, step: Step, error: errors.BackendError

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 
 import structlog
 
@@ -24,6 +25,13 @@ SURE = 5.0
 """Seconds after which an operation is looked at whether its VM seems to have changed or not."""
 
 
+AGAIN = 2.0
+"""Seconds between two tries to send, or to find, what an operation could not; first at once."""
+
+PAUSE = 2.0
+"""Seconds for which a cloud that did not answer is left alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """An operation that can be carried on, and its VM as it was seen just now."""
@@ -41,36 +49,41 @@ class Poll:
         self._since: datetime | None = None
         self._vms: dict[str, VM] = {}
         self._looked: dict[str, float] = {}
+        self._resume = -inf
 
     def ready(self, mine: Sequence[Operation]) -> list[Ready]:
         """Return the operations that can be carried on, or that were not looked at for long."""
+        now = self._monotonic()
+        self._looked = {
+            each.id: self._looked.get(each.id, now if _waits(each) else -inf) for each in mine
+        }
         waiting = [each for each in mine if _waits(each)]
-        if waiting:
-            self._ask(waiting)
-        else:
+        if waiting and now >= self._resume:
+            self._ask(waiting, now)
+        if not waiting:
             self._since = None
             self._vms.clear()
-        now = self._monotonic()
-        self._looked = {each.id: self._looked.get(each.id, now) for each in mine}
+        if now < self._resume:
+            return []
         return [found for each in mine if (found := self._ready(each, now)) is not None]
 
     def _ready(self, operation: Operation, now: float) -> Ready | None:
-        if not _waits(operation):
-            return Ready(operation)
-        vm = self._vms.get(operation.vm_id or "")
+        waits = _waits(operation)
+        vm = self._vms.get(operation.vm_id or "") if waits else None
         if vm is not None and vm.status is not Status.BUILDING and vm.task is None:
             return Ready(operation, vm)
-        if now - self._looked[operation.id] < SURE:
+        if now - self._looked[operation.id] < (SURE if waits else AGAIN):
             return None
         self._looked[operation.id] = now
         return Ready(operation)
 
-    def _ask(self, waiting: Sequence[Operation]) -> None:
+    def _ask(self, waiting: Sequence[Operation], now: float) -> None:
         oldest = min(each.created_at for each in waiting) - SKEW
         try:
             changed = self._backend.changed(self._since or oldest)
         except (BackendFailure, Forbidden) as error:
-            log.warning("asking again later", reason=error.detail)
+            log.warning("the cloud does not answer", reason=error.detail)
+            self._resume = now + PAUSE
             return
         if changed:
             self._since = max(vm.updated_at for vm in changed) - OVERLAP

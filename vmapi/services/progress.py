@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from vmapi import errors
-from vmapi.models.operation import Failure, Operation, OperationStatus, Step
+from vmapi.models.operation import Failure, Operation, OperationStatus, Step, StepState
 from vmapi.models.vm import VM
 from vmapi.store.store import Store
 
@@ -45,9 +45,14 @@ class Record:
     def fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
         """End an operation that went wrong."""
         failure = Failure(error.code, error.detail, dict(error.extra))
-        # what changed nothing may be asked for again under the same key
-        key = operation.key if operation.taken_on else None
-        operation = replace(operation, error=failure, key=key)
+        step = operation.step
+        unknown = isinstance(error, errors.OperationTimeout) and (
+            step is not None and step.state is StepState.SENDING
+        )
+        if not operation.taken_on and not unknown:
+            # what changed nothing may be asked for again under the same key
+            operation = replace(operation, key=None)
+        operation = replace(operation, error=failure)
         ended = self._end(operation, OperationStatus.FAILED)
         return replace(ended, error=error)
 
