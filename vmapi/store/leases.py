@@ -95,7 +95,7 @@ class Leases:
                 yield mine
             finally:
                 if mine and not self.keeps:
-                    self._give_back(operations.c.id == operation_id)
+                    self._leave(operation_id)
         finally:
             self.held.give(operation_id)
 
@@ -105,6 +105,13 @@ class Leases:
         if self._heart is not None:
             self._heart.join()
             self._give_back(IS_UNFINISHED)
+
+    def _leave(self, operation_id: str) -> None:
+        try:
+            self._give_back(operations.c.id == operation_id)
+        except StoreUnavailable as away:
+            # what was done under it is done all the same
+            log.warning("a lease is left to run out", reason=away.detail)
 
     def _give_back(self, which: ColumnElement[bool]) -> None:
         mine = which & IS_UNFINISHED & (operations.c.lease_owner == self.owner)

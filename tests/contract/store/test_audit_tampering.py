@@ -57,6 +57,11 @@ def test_every_column_of_an_entry_is_tried() -> None:
     assert tried == set(rows.__globals__["entries"].c.keys()) - {"id"}
 
 
+def test_a_gap_before_the_end(trail: AuditTrail, database: Database) -> None:
+    tamper(database, "UPDATE audit_entries SET position = 7 WHERE position = 5")
+    assert wrong(trail, 4) == "entry 5 does not follow from position 4"
+
+
 @pytest.mark.parametrize("which", [1, 2, 3, 4])
 def test_an_entry_that_is_removed(trail: AuditTrail, database: Database, which: int) -> None:
     tamper(database, f"DELETE FROM audit_entries WHERE position = {which}")

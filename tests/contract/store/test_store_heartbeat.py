@@ -140,6 +140,34 @@ def test_it_goes_on_when_the_database_is_back(
     assert {(each["event"], each["log_level"], each.get("reason")) for each in logs} == {line}
 
 
+def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
+    leaver: OperationStore,
+    other: OperationStore,
+    make: Maker,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "BEAT", SOON)
+    leaver.add(make("1"))
+
+    def write() -> AbstractContextManager[object]:
+        raise StoreUnavailable("away")
+
+    with (
+        monkeypatch.context() as patched,
+        capture_logs() as logs,
+        leaver.lease("1", fresh=True),
+    ):
+        patched.setattr(database, "write", write)
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("a lease is left to run out", "away")
+    ]
+    assert other.mine() == []
+    change(database, "lease_until = 0")
+    with other.lease("1") as held:
+        assert held
+
+
 def test_it_beats_from_the_first_operation_to_the_end(
     connect: Callable[[], Database], clock: Clock, make: Maker
 ) -> None:
