@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
+    from vmapi.store.inventory import Inventory
     from vmapi.store.operations import OperationStore
 
 log = structlog.get_logger("vmapi.store")
@@ -28,6 +29,7 @@ class Parts:
 
     database: "Database"
     operations: "OperationStore"
+    inventory: "Inventory"
     audit: "AuditTrail"
     duties: "Duties"
 
@@ -55,6 +57,11 @@ class Store:
     def operations(self) -> "OperationStore":
         """Changes, and how far they have come."""
         return self._opened().operations
+
+    @property
+    def inventory(self) -> "Inventory":
+        """The VMs as they were seen last."""
+        return self._opened().inventory
 
     @property
     def audit(self) -> "AuditTrail":
@@ -102,6 +109,7 @@ class Store:
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
+        from vmapi.store.inventory import Inventory
         from vmapi.store.operations import OperationStore
 
         url = self._url

@@ -150,3 +150,37 @@ duties = Table(
     Column("owner", String(36), nullable=False),
     Column("until", BigInteger, nullable=False),
 )
+
+NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+"""Names are ordered by code point on every database."""
+
+vms = Table(
+    "vms",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("flavor", NAME, nullable=False),
+    Column("image", NAME),
+    Column("status", String(16), nullable=False),
+    Column("task", String(16)),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("deleted_at", Moment),
+    Column("observed", JSON, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("begun", BigInteger, nullable=False),
+    Column("finished", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    Index("ix_vms_created_at_id", "created_at", "id"),
+    Index("ix_vms_updated_at_id", "updated_at", "id"),
+    Index("ix_vms_name_id", "name", "id"),
+    Index("ix_vms_status", "status"),
+    Index("ix_vms_deleted_at", "deleted_at"),
+)
+
+syncs = Table(
+    "syncs",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("begun", BigInteger, nullable=False),
+)

@@ -1,0 +1,78 @@
+"""Which rows of the inventory a list asks for, and in which order."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from vmapi.models.lifecycle import Status
+from vmapi.models.page import VMQuery
+from vmapi.store.tables import vms
+
+LAST = "\U0010ffff"
+SURROGATES = range(0xD800, 0xE000)
+
+
+def wanted(query: VMQuery) -> list[ColumnElement[bool]]:
+    """Return the conditions that a VM is asked for; deleted ones only where they are named."""
+    return [*_of_status(query.statuses), *_of_name(query.name), *_of_rest(query)]
+
+
+def order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the order of a list; equal ones are ordered by their id."""
+    columns = (vms.c[sort.removeprefix("-")], vms.c.id)
+    if sort.startswith("-"):
+        return columns[0].desc(), columns[1].desc()
+    return columns
+
+
+def after(sort: str, value: str | datetime, vm_id: str) -> ColumnElement[bool]:
+    """Return the condition that a VM comes after this one in a list."""
+    column = vms.c[sort.removeprefix("-")]
+    if sort.startswith("-"):
+        return or_(column < value, and_(column == value, vms.c.id < vm_id))
+    return or_(column > value, and_(column == value, vms.c.id > vm_id))
+
+
+def _of_status(statuses: frozenset[Status]) -> Iterator[ColumnElement[bool]]:
+    if statuses:
+        yield vms.c.status.in_(statuses)
+    if Status.DELETED not in statuses:
+        yield vms.c.deleted_at.is_(None)
+
+
+def _of_name(name: str | None) -> Iterator[ColumnElement[bool]]:
+    if name is None or name == "*":
+        return
+    if not name.endswith("*"):
+        yield vms.c.name == name
+        return
+    prefix = name[:-1]
+    yield vms.c.name >= prefix
+    if (end := _end(prefix)) is not None:
+        yield vms.c.name < end
+
+
+def _end(prefix: str) -> str | None:
+    """Return the first text beyond all that begin so; None when there is none."""
+    stem = prefix.rstrip(LAST)
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    if following in SURROGATES:
+        following = SURROGATES.stop
+    return stem[:-1] + chr(following)
+
+
+def _of_rest(query: VMQuery) -> Iterator[ColumnElement[bool]]:
+    if query.flavor is not None:
+        yield vms.c.flavor == query.flavor
+    if query.image is not None:
+        yield vms.c.image == query.image
+    if query.created_after is not None:
+        yield vms.c.created_at > query.created_after
+    if query.created_before is not None:
+        yield vms.c.created_at < query.created_before
+    if query.updated_after is not None:
+        yield vms.c.updated_at > query.updated_after

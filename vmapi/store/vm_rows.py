@@ -1,0 +1,67 @@
+"""From VMs to rows and back."""
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from vmapi.models.lifecycle import Status, Task
+from vmapi.models.vm import VM, Address, Fault
+from vmapi.store.tables import EPOCH, MICROSECOND
+
+TIMES = ("created_at", "updated_at")
+
+
+def of_vm(vm: VM) -> dict[str, Any]:
+    """Return what a row says of a VM as the cloud has it, without what is under way."""
+    document = asdict(vm)
+    for name in TIMES:
+        document[name] = (getattr(vm, name) - EPOCH) // MICROSECOND
+    document["addresses"] = [asdict(address) for address in vm.addresses]
+    document["security_groups"] = list(vm.security_groups)
+    document["metadata"] = dict(vm.metadata)
+    gone = vm.status is Status.DELETED
+    return {
+        "id": vm.id,
+        "name": vm.name,
+        "flavor": vm.flavor,
+        "image": vm.image,
+        "created_at": vm.created_at,
+        "updated_at": vm.updated_at,
+        "deleted_at": vm.updated_at if gone else None,
+        "observed": document,
+    }
+
+
+def observed(row: Row[Any]) -> VM:
+    """Return the VM of a row as the cloud had it."""
+    document = dict(row.observed)
+    fault = document.pop("fault")
+    return VM(
+        **{
+            **document,
+            "status": Status(document["status"]),
+            "task": Task(document["task"]) if document["task"] else None,
+            "created_at": _time(document["created_at"]),
+            "updated_at": _time(document["updated_at"]),
+            "addresses": tuple(Address(**each) for each in document["addresses"]),
+            "security_groups": tuple(document["security_groups"]),
+        },
+        fault=Fault(**fault) if fault else None,
+    )
+
+
+def vm(row: Row[Any]) -> VM:
+    """Return the VM of a row as it is shown."""
+    task = Task(row.task) if row.task else None
+    return replace(observed(row), status=Status(row.status), task=task)
+
+
+def deleted(seen: VM, at: datetime) -> VM:
+    """Return a VM as it is once the cloud knows it no more."""
+    return replace(seen, status=Status.DELETED, task=None, updated_at=max(at, seen.updated_at))
+
+
+def _time(microseconds: int) -> datetime:
+    return EPOCH + microseconds * MICROSECOND
