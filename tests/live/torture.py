@@ -41,7 +41,7 @@ class Harm:
     """
 
     kill: tuple[float, float] = (2.0, 8.0)
-    outage: float = 15.0
+    outage: float = 60.0
     lasts: float = float("inf")
     gentle: bool = False
 

@@ -31,6 +31,8 @@ SAVED = (
 )
 """What of an operation changes on its way."""
 
+SAVED_OF_STEP = ("state", "request_id", "begun_at")
+
 SAVE = operations.update().where(
     operations.c.id == bindparam("of"),
     operations.c.finished_at.is_(None),
@@ -93,14 +95,8 @@ def of_saved(operation: Operation) -> dict[str, Any]:
 def of_saved_steps(operation: Operation) -> list[dict[str, Any]]:
     """Return what `SAVE_STEP` takes for each step."""
     return [
-        {
-            "of": operation.id,
-            "at": position,
-            "state": step.state,
-            "request_id": step.request_id,
-            "begun_at": step.begun_at,
-        }
-        for position, step in enumerate(operation.plan)
+        {"of": operation.id, "at": row["position"], **{name: row[name] for name in SAVED_OF_STEP}}
+        for row in of_steps(operation)
     ]
 
 
