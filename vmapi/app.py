@@ -24,6 +24,7 @@ from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.housekeeping import Housekeeping
+from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
 from vmapi.services.submission import Submission
@@ -86,19 +87,26 @@ def wire(
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
     store = Store(url, settings.threads, clock, keeps=isinstance(engine, EngineThread))
-    deadlines = parse_deadlines(settings.deadlines)
-    controller = Controller(backend, store, clock, settings.backend_timeout, deadlines)
+    looks = Looks(backend, store, clock)
+    controller = Controller(
+        backend,
+        looks,
+        store,
+        clock=clock,
+        answer_timeout=settings.backend_timeout,
+        deadlines=parse_deadlines(settings.deadlines),
+    )
 
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
     waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
-    work = Operations(store, controller, waiting, Poll(backend, time.monotonic), engine.wake)
+    work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
     housekeeping = _housekeeping(settings, store, clock)
     if isinstance(engine, EngineThread):
         engine.serve(work, housekeeping.tick)
     shelf = Catalog(backend)
-    view = View(backend, store)
+    view = View(backend, store, looks, clock)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
     return context.Services(
         base_path=f"/api/{settings.api_version}",

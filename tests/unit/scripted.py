@@ -16,6 +16,7 @@ from vmapi.models.operation import Operation, OperationStatus, Step
 from vmapi.models.vm import VM, Changes, CreateSpec
 from vmapi.services import deadlines
 from vmapi.services.controller import Controller
+from vmapi.services.looks import Looks
 from vmapi.services.progress import Progress
 from vmapi.store.operations import OperationStore
 from vmapi.store.store import Store
@@ -88,6 +89,7 @@ class Desk:
     backend: ScriptedBackend
     kept: Store
     store: OperationStore
+    looks: Looks
     controller: Controller
     numbers: "count[int]"
     held: set[str] = field(default_factory=set)
@@ -99,8 +101,16 @@ class Desk:
             OPEN.pop().close()
         backend, kept = ScriptedBackend(clock, latency), Store(None, 4, clock)
         OPEN.append(kept)
-        controller = Controller(backend, kept, clock, TIMEOUT, deadlines.parse(""))
-        return cls(clock, backend, kept, kept.operations, controller, count(1))
+        looks = Looks(backend, kept, clock)
+        controller = Controller(
+            backend,
+            looks,
+            kept,
+            clock=clock,
+            answer_timeout=TIMEOUT,
+            deadlines=deadlines.parse(""),
+        )
+        return cls(clock, backend, kept, kept.operations, looks, controller, count(1))
 
     def add(self, action: Action, *verbs: Verb, vm_id: str | None = None, **more: Any) -> Operation:
         """Keep a new operation whose plan is these verbs; held until it is first carried on."""

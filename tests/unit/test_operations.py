@@ -20,7 +20,7 @@ class Bench:
         self.woken: list[str] = []
         store, controller = self.desk.store, self.desk.controller
         self.waiting = Waiting(store.get, 1, lambda: False)
-        poll = Poll(self.desk.backend, lambda: self.desk.clock().timestamp())
+        poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
         self.operations = Operations(
             self.desk.kept, controller, self.waiting, poll, self.woken.append
         )

@@ -23,7 +23,7 @@ class Bench:
         self.asked: list[datetime] = []
         self.changed = self.desk.backend.changed
         self.desk.backend.changed = self.ask  # type: ignore[method-assign]
-        self.poll = Poll(self.desk.backend, lambda: self.desk.clock().timestamp())
+        self.poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
 
     def ask(self, since: datetime) -> Sequence[VM]:
         self.asked.append(since)

@@ -94,6 +94,11 @@ def wait() -> int:
     return 0
 
 
+def fresh() -> bool:
+    """Tell whether the client wants the cloud to be asked (RFC 9111, section 5.2.1.4)."""
+    return bool(request.cache_control.no_cache)
+
+
 def applied(*, settled: bool) -> dict[str, str]:
     """Return the header which says that an answer was held back as the client preferred.
 

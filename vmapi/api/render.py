@@ -82,7 +82,14 @@ def operation(found: Operation) -> dict[str, Any]:
     }
 
 
-def page(found: Page[Any], items: list[dict[str, Any]]) -> Response:
+def age(seconds: float) -> dict[str, str]:
+    """Return the header that says how old an answer is (RFC 9111, section 5.1)."""
+    return {"Age": str(int(seconds))}
+
+
+def page(
+    found: Page[Any], items: list[dict[str, Any]], headers: dict[str, str] | None = None
+) -> Response:
     """Answer with a page of a list, and where it goes on (RFC 8288)."""
     body = {
         "items": items,
@@ -91,7 +98,7 @@ def page(found: Page[Any], items: list[dict[str, Any]]) -> Response:
         "page_size": found.paging.page_size,
         "next": None,
     }
-    headers = {}
+    headers = dict(headers or {})
     if found.has_next:
         body["next"] = _page_url(found.paging.page + 1)
         headers["Link"] = f'<{body["next"]}>; rel="next"'

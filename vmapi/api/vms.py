@@ -18,7 +18,7 @@ from vmapi.api.blueprint import (
     Blueprint,
     View,
 )
-from vmapi.api.context import caller, services
+from vmapi.api.context import caller, fresh, services
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
@@ -95,8 +95,8 @@ def create_vm(wanted: CreateRequest) -> Response:
 @blp.refuses(*CLOUD)
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
-    page = services().vms.list(*query)
-    return render.page(page, [render.vm(vm) for vm in page.items])
+    found = services().vms.list(*query, fresh=fresh())
+    return render.page(found.page, [render.vm(vm) for vm in found.vms], render.age(found.age))
 
 
 @blp.get("/vms/<vm:vm_id>")
@@ -104,7 +104,8 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
-    return render.answer(render.vm(services().vms.get(vm_id)))
+    found = services().vms.get(vm_id, fresh=fresh())
+    return render.answer(render.vm(found.vm), headers=render.age(found.age))
 
 
 @blp.patch("/vms/<vm:vm_id>")
@@ -143,7 +144,8 @@ def delete_vm(vm_id: str) -> Response:
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
     """Show a VM's status: the cheap one to poll"""
-    return render.answer(render.status(services().vms.get(vm_id)))
+    found = services().vms.get(vm_id, fresh=fresh())
+    return render.answer(render.status(found.vm), headers=render.age(found.age))
 
 
 @blp.get("/vms/<vm:vm_id>/console")

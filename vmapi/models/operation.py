@@ -111,6 +111,11 @@ class Operation:
         return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
 
     @property
+    def is_sent(self) -> bool:
+        """Whether the cloud has just taken the present step on."""
+        return self.step is not None and self.step.state is StepState.SENT
+
+    @property
     def taken_on(self) -> bool:
         """Whether the cloud is known to have taken the first step on."""
         return self.plan[0].state in (StepState.SENT, StepState.DONE)

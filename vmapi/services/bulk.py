@@ -31,13 +31,12 @@ class Bulk:
 
     def of_ids(self, action: Action, ids: Sequence[str], caller: Caller) -> Sequence[Item]:
         """Begin an action on each of these VMs, in this order."""
-        vms = {vm.id: vm for vm in self._view.all()}
+        vms = {vm.id: vm for vm in self._view.all(VMQuery())}
         return [self._item(action, vm_id, vms.get(vm_id.lower()), caller) for vm_id in ids]
 
     def of_query(self, action: Action, query: VMQuery, caller: Caller) -> Sequence[Item]:
         """Begin an action on each VM that is asked for."""
-        found = query.select(self._view.all())
-        return [self._item(action, vm.id, vm, caller) for vm in found]
+        return [self._item(action, vm.id, vm, caller) for vm in self._view.all(query)]
 
     def _item(self, action: Action, vm_id: str, vm: VM | None, caller: Caller) -> Item:
         try:

@@ -15,6 +15,7 @@ from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, Step, StepState
 from vmapi.models.vm import VM
+from vmapi.services.looks import Looks
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, begun, vm_of
 from vmapi.services.verdict import judge
@@ -38,12 +39,15 @@ class Controller:
     def __init__(
         self,
         backend: Backend,
+        looks: Looks,
         store: Store,
+        *,
         clock: Callable[[], datetime],
         answer_timeout: float,
         deadlines: Mapping[Action, timedelta],
     ) -> None:
         self._backend = backend
+        self._looks = looks
         self._store = store
         self._clock = clock
         self._deadlines = deadlines
@@ -179,13 +183,13 @@ class Controller:
 
     def _look(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         receipt = Receipt(vm_of(operation), step.request_id or "")
-        vm = seen or self._backend.get(receipt.vm_id)
+        vm = seen or self._looks.at(receipt.vm_id)
         if vm.status is Status.DELETED:
             return self._gone(operation, step)
         outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
         if error is not None:
             # a VM that was read before the cloud was done with it proves nothing
-            vm = self._backend.get(receipt.vm_id)
+            vm = self._looks.at(receipt.vm_id)
             outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
         if error is not None:
             return replace(self._record.fail(operation, error), vm=vm)
@@ -194,6 +198,7 @@ class Controller:
         return replace(self._record.keep(operation, replace(step, state=StepState.DONE)), vm=vm)
 
     def _gone(self, operation: Operation, step: Step) -> Progress:
+        self._looks.missed(vm_of(operation))
         if step.verb is Verb.DELETE:
             return self._record.keep(operation, replace(step, state=StepState.DONE))
         lost = errors.BackendLost("The VM vanished from the cloud on the way.")

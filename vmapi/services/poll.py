@@ -7,11 +7,11 @@ from math import inf
 
 import structlog
 
-from vmapi.backends.base import Backend
 from vmapi.errors import BackendFailure, Forbidden
 from vmapi.models.lifecycle import Status
 from vmapi.models.operation import Operation, StepState
 from vmapi.models.vm import VM
+from vmapi.services.looks import Looks
 
 log = structlog.get_logger("vmapi.poll")
 
@@ -43,8 +43,8 @@ class Ready:
 class Poll:
     """Remembers what it has seen of the VMs that operations wait for."""
 
-    def __init__(self, backend: Backend, monotonic: Callable[[], float]) -> None:
-        self._backend = backend
+    def __init__(self, looks: Looks, monotonic: Callable[[], float]) -> None:
+        self._look = looks.changed
         self._monotonic = monotonic
         self._since: datetime | None = None
         self._vms: dict[str, VM] = {}
@@ -80,7 +80,7 @@ class Poll:
     def _ask(self, waiting: Sequence[Operation], now: float) -> None:
         oldest = min(each.created_at for each in waiting) - SKEW
         try:
-            changed = self._backend.changed(self._since or oldest)
+            changed = self._look(self._since or oldest)
         except (BackendFailure, Forbidden) as error:
             log.warning("the cloud does not answer", reason=error.detail)
             self._resume = now + PAUSE

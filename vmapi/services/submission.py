@@ -14,7 +14,7 @@ from vmapi.models.vm import VM
 from vmapi.services import guard
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
-from vmapi.services.view import View, during
+from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
 from vmapi.store.conflicts import KeyTaken
 from vmapi.store.store import Store
@@ -90,7 +90,7 @@ class Submission:
             return None
         operation = self._waiting.until(operation, _finished, caller.wait)
         try:
-            return replace(self._outcome(operation, None, None), replayed=True)
+            return replace(self._outcome(operation, None), replayed=True)
         except errors.VmapiError as error:
             # not to know how the VM is now is no outcome
             away = operation.error is None and isinstance(error, errors.BackendFailure)
@@ -138,27 +138,21 @@ class Submission:
             ended = self._waiting.until(operation, _finished, caller.wait)
             if not ended.finished:
                 raise
-            return self._outcome(ended, None, before)
+            return self._outcome(ended, before)
         except errors.Conflict as conflict:
             raise guard.explained(conflict, self._view.last_seen(before)) from None
         ended = self._waiting.until(progress.operation, _finished, caller.wait)
-        seen = progress.vm if ended is progress.operation else None
-        return self._outcome(ended, seen, before)
+        return self._outcome(ended, before)
 
-    def _outcome(self, operation: Operation, seen: VM | None, before: VM | None) -> Change:
+    def _outcome(self, operation: Operation, before: VM | None) -> Change:
         _raise_failure(operation)
         if operation.action is Action.DELETE and operation.finished:
             return Change(operation, None)
-        if seen is not None:
-            return Change(operation, self._view.of(seen))
         vm_id = operation.vm_id or ""
         if before is not None:
-            before = replace(before, id=vm_id)
-            if not operation.finished:
-                return Change(operation, during(before, operation))
-            return Change(operation, self._view.last_seen(before))
+            return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
         try:
-            return Change(operation, self._view.get(vm_id))
+            return Change(operation, self._view.get(vm_id).vm)
         except errors.VMNotFound:
             if operation.action is not Action.DELETE:
                 raise

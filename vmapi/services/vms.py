@@ -1,13 +1,15 @@
 """The use cases: what a client does with VMs."""
 
 import uuid
+from collections.abc import Callable
 
 from vmapi.backends.base import Backend
-from vmapi.errors import VMNotFound
+from vmapi.errors import Conflict, VMNotFound
 from vmapi.models.cloud_init import compose
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Caller, Operation, Step
-from vmapi.models.page import Page, Paging, VMQuery
+from vmapi.models.page import Paging, VMQuery
+from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes, CreateRequest, CreateSpec
 from vmapi.services import guard
 from vmapi.services.catalog import Catalog
@@ -15,6 +17,8 @@ from vmapi.services.submission import Change, Submission
 from vmapi.services.view import View
 
 UUID_LENGTH = 36
+
+Plan = tuple[Step, ...]
 
 
 class VMs:
@@ -28,13 +32,13 @@ class VMs:
         self._view = view
         self._submission = submission
 
-    def get(self, vm_id: str) -> VM:
-        """Return a VM. Raises VMNotFound."""
-        return self._view.get(canonical(vm_id))
+    def get(self, vm_id: str, *, fresh: bool = False) -> Sighting:
+        """Return a VM; `fresh` asks the cloud. Raises VMNotFound."""
+        return self._view.get(canonical(vm_id), fresh=fresh)
 
-    def list(self, query: VMQuery, paging: Paging) -> Page[VM]:
-        """Return a page of the VMs that are asked for."""
-        return paging.of(query.select(self._view.all()))
+    def list(self, query: VMQuery, paging: Paging, *, fresh: bool = False) -> Listing:
+        """Return a page of the VMs that are asked for; `fresh` asks the cloud."""
+        return self._view.find(query, paging, fresh=fresh)
 
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return the last lines, or all, of what a VM printed. Raises VMNotFound, InvalidState."""
@@ -66,8 +70,7 @@ class VMs:
         """
         if earlier := self._submission.earlier(caller):
             return earlier
-        vm = self.get(vm_id)
-        plan = guard.plan(vm, action, hard=hard)
+        vm, plan = self._plan(vm_id, lambda vm: guard.plan(vm, action, hard=hard))
         operation = self._submission.new(action, plan, caller, vm_id=vm.id)
         return self._submission.submit(operation, caller, vm)
 
@@ -78,14 +81,24 @@ class VMs:
         """
         if earlier := self._submission.earlier(caller):
             return earlier
-        vm = self.get(vm_id)
-        plan = guard.plan(vm, Action.UPDATE)
+        vm, plan = self._plan(vm_id, lambda vm: guard.plan(vm, Action.UPDATE))
         guard.check_changes(vm, changes)
         renamed = changes.name if changes.name != vm.name else None
         operation = self._submission.new(
             Action.UPDATE, plan, caller, vm_id=vm.id, changes=changes, claimed_name=renamed
         )
         return self._submission.submit(operation, caller, vm)
+
+    def _plan(
+        self, vm_id: str, make: Callable[[VM], tuple[Step, ...]]
+    ) -> tuple[VM, tuple[Step, ...]]:
+        vm = self.get(vm_id).vm
+        try:
+            return vm, make(vm)
+        except Conflict:
+            # by now it may be another than the inventory says
+            vm = self.get(vm_id, fresh=True).vm
+            return vm, make(vm)
 
     def _spec(self, request: CreateRequest) -> CreateSpec:
         network = self._catalog.network(request.network)

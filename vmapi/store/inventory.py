@@ -13,12 +13,16 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
+from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
 from vmapi.store import overlay, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now
 from vmapi.store.tables import syncs, vms
 
-LIVE_ONE = select(vms).where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
+SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
+LIVE_ONE = select(vms, now().label("present"), SYNCED.label("synced")).where(
+    vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None)
+)
 
 CHUNK = 500
 """Rows that are read, or told to be unchanged, in one statement."""
@@ -59,33 +63,32 @@ class Inventory:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def get(self, vm_id: str) -> VM | None:
+    def get(self, vm_id: str) -> Sighting | None:
         """Return a VM that is not deleted, if it is known."""
         with self._database.read() as connection:
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
-        return vm_rows.vm(row) if row else None
+        if row is None:
+            return None
+        age = _seconds(row.present - max(row.begun, row.synced or 0))
+        return Sighting(vm_rows.vm(row), row.revision, age)
 
-    def find(self, query: VMQuery, paging: Paging) -> Page[VM]:
-        """Return a page of the VMs that are asked for."""
-        wanted = vm_queries.wanted(query)
+    def find(self, query: VMQuery, paging: Paging, deleted_after: datetime) -> Listing:
+        """Return a page of the VMs that are asked for; of the deleted ones the later."""
+        wanted = vm_queries.wanted(query, deleted_after)
         lines = select(vms).where(*wanted).order_by(*vm_queries.order(query.sort))
         lines = lines.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(vms).where(*wanted)
             total = connection.execute(count).scalar_one()
             found = [vm_rows.vm(row) for row in connection.execute(lines)]
-        return Page(found, total, paging)
+            present, synced = connection.execute(select(now(), SYNCED)).one()
+        return Listing(Page(found, total, paging), _seconds(present - (synced or 0)))
 
     def newest(self) -> datetime | None:
         """Return when a VM was changed last, on the cloud's clock; None for no VM."""
         with self._database.read() as connection:
             found: datetime | None = connection.execute(select(func.max(vms.c.updated_at))).scalar()
         return found
-
-    def complete(self) -> bool:
-        """Tell whether everything has been looked at, once at least."""
-        with self._database.read() as connection:
-            return connection.execute(select(syncs.c.kind)).first() is not None
 
     def synced(self, begun: int) -> None:
         """Keep that all changes up to then are known."""
@@ -157,6 +160,10 @@ def _change(connection: Connection, row: Row[Any], vm: VM, begun: int) -> None:
 def _locked(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:
     query = select(vms).where(vms.c.id.in_(ids)).order_by(vms.c.id).with_for_update()
     yield from connection.execute(query)
+
+
+def _seconds(microseconds: int) -> float:
+    return max(microseconds, 0) / 1_000_000
 
 
 def _now(connection: Connection) -> int:

@@ -12,7 +12,7 @@ from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiErro
 from vmapi.models.audit import AuditEntry
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Page, Paging
-from vmapi.store import audit, names, queries, room, rows
+from vmapi.store import audit, names, overlay, queries, room, rows
 from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
 from vmapi.store.database import Database, now
 from vmapi.store.leases import FREE, LEASE, Leases
@@ -97,6 +97,8 @@ class OperationStore:
             connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
             if saved.finished:
                 room.settle(connection, saved)
+            elif saved.is_sent:
+                overlay.sent(connection, saved)
         return saved
 
     def get(self, operation_id: str) -> Operation:
@@ -176,6 +178,7 @@ class OperationStore:
                 connection.execute(INSERT, row)
                 connection.execute(steps.insert(), rows.of_steps(operation))
                 names.claim(connection, operation)
+                overlay.begun(connection, operation)
                 audit.append(connection, AuditEntry.accepted(operation))
         except BaseException:
             self._leases.held.give(operation.id)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationStatus
-from vmapi.store import audit, names, queries, rows
+from vmapi.store import audit, names, overlay, queries, rows
 from vmapi.store.conflicts import under_way
 from vmapi.store.database import lock
 from vmapi.store.queries import IS_UNFINISHED
@@ -48,8 +48,9 @@ def make(connection: Connection, operation: Operation) -> None:
 
 
 def settle(connection: Connection, operation: Operation) -> None:
-    """Settle its names and write its end to the audit trail, when an operation is over."""
+    """Let names, inventory and audit trail follow from how an operation ended."""
     names.settle(connection, operation)
+    overlay.refresh(connection, operation.vm_id)
     audit.append(connection, AuditEntry.ended(operation))
 
 

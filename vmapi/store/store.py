@@ -119,4 +119,5 @@ class Store:
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
-        return Parts(database, operations, AuditTrail(database), Duties(database))
+        inventory, audit = Inventory(database), AuditTrail(database)
+        return Parts(database, operations, inventory, audit, Duties(database))

@@ -14,9 +14,12 @@ LAST = "\U0010ffff"
 SURROGATES = range(0xD800, 0xE000)
 
 
-def wanted(query: VMQuery) -> list[ColumnElement[bool]]:
-    """Return the conditions that a VM is asked for; deleted ones only where they are named."""
-    return [*_of_status(query.statuses), *_of_name(query.name), *_of_rest(query)]
+def wanted(query: VMQuery, deleted_after: datetime) -> list[ColumnElement[bool]]:
+    """Return the conditions that a VM is asked for.
+
+    Deleted ones are only where they are named, and of those the ones deleted after a time.
+    """
+    return [*_of_status(query.statuses, deleted_after), *_of_name(query.name), *_of_rest(query)]
 
 
 def order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
@@ -35,11 +38,15 @@ def after(sort: str, value: str | datetime, vm_id: str) -> ColumnElement[bool]:
     return or_(column > value, and_(column == value, vms.c.id > vm_id))
 
 
-def _of_status(statuses: frozenset[Status]) -> Iterator[ColumnElement[bool]]:
+def _of_status(
+    statuses: frozenset[Status], deleted_after: datetime
+) -> Iterator[ColumnElement[bool]]:
     if statuses:
         yield vms.c.status.in_(statuses)
     if Status.DELETED not in statuses:
         yield vms.c.deleted_at.is_(None)
+    else:
+        yield vms.c.deleted_at.is_(None) | (vms.c.deleted_at > deleted_after)
 
 
 def _of_name(name: str | None) -> Iterator[ColumnElement[bool]]:
