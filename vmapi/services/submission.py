@@ -156,7 +156,7 @@ class Submission:
             before = replace(before, id=vm_id)
             if not operation.finished:
                 return Change(operation, during(before, operation))
-            return Change(operation, self._view.last_seen(before))
+            return Change(operation, self._view.after(operation, before))
         try:
             return Change(operation, self._view.get(vm_id))
         except errors.VMNotFound:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from vmapi.backends.base import Backend
 from vmapi.errors import BackendFailure, VMNotFound
-from vmapi.models.lifecycle import Action, Status
-from vmapi.models.operation import Operation
-from vmapi.models.vm import VM
+from vmapi.models.lifecycle import GOALS, Action, Status, Verb
+from vmapi.models.operation import Operation, OperationStatus
+from vmapi.models.vm import VM, Changes
 from vmapi.store.store import Store
 
 
@@ -38,6 +38,28 @@ class View:
             return self.get(before.id)
         except (VMNotFound, BackendFailure):
             return self.of(before)
+
+    def after(self, operation: Operation, before: VM) -> VM:
+        """Return a VM after an operation that is over: as it is now, or as it must have been left.
+
+        `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
+        """
+        try:
+            return self.get(before.id)
+        except (VMNotFound, BackendFailure):
+            if operation.status is not OperationStatus.SUCCEEDED:
+                raise
+            return _left(operation, before)
+
+
+def _left(operation: Operation, before: VM) -> VM:
+    status = GOALS.get(operation.plan[-1].verb, before.status)
+    if operation.plan[-1].verb is Verb.CREATE:
+        status = Status.RUNNING
+    changes = operation.changes or Changes()
+    metadata = changes.applied_to(before.metadata)
+    name = changes.name or before.name
+    return replace(before, status=status, task=None, name=name, metadata=metadata)
 
 
 def during(vm: VM, operation: Operation | None) -> VM:
