@@ -89,6 +89,38 @@ def test_a_lost_answer_is_waited_for_too(world: World, meanwhile: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "status"), [("stop", "STOPPED"), ("pause", "PAUSED"), ("restart", "RUNNING")]
+)
+def test_a_cloud_that_goes_as_the_change_is_over(
+    world: World, meanwhile: Any, action: str, status: str
+) -> None:
+    vm_id = world.running()
+
+    def settle_and_go() -> None:
+        world.settle()
+        world.backend.set_faults("unavailable=100%")
+
+    meanwhile(settle_and_go)
+    answer = world.call("POST", f"/vms/{vm_id}/{action}", headers={"Prefer": "wait=60"})
+    assert (answer.status_code, answer.json["status"], answer.json["task"]) == (200, status, None)
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_cloud_that_goes_as_a_create_is_over(
+    world: World, meanwhile: Any, *, start: bool
+) -> None:
+    def settle_and_go() -> None:
+        world.settle()
+        world.backend.set_faults("unavailable=100%")
+
+    meanwhile(settle_and_go)
+    asked = {**WANTED, "start": start}
+    answer = world.call("POST", "/vms", json=asked, headers={"Prefer": "wait=60"})
+    assert (answer.status_code, answer.json["task"]) == (201, None)
+    assert answer.json["status"] == ("RUNNING" if start else "STOPPED")
+
+
+@pytest.mark.parametrize(
     ("prefer", "seconds"),
     [
         ("wait=100", 60),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -32,15 +33,16 @@ class Told:
 
 @dataclass
 class Client:
-    """Counts its answers; any number of threads may use one."""
+    """Counts its answers; any number of threads may use one. Once it is `over` it asks no more."""
 
     url: str
     answers: Counter[str] = field(default_factory=Counter)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def change(self, method: str, path: str, body: Any = None) -> Told:
         """Return the answer to a change that is over."""
         key, end = str(uuid.uuid4()), time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.over.is_set():
             told = Told(key, *self.send(method, path, body, key))
             self.answers[f"{told.status} {told.code}".strip()] += 1
             if self._is_last(told):

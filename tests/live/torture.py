@@ -81,9 +81,15 @@ class Torture:
     def _lead(
         self, lives: Sequence[Life], pool: ThreadPoolExecutor, harm: Sequence[Future[None]]
     ) -> None:
+        led = [pool.submit(life.lead, self.client) for life in lives]
         try:
-            for led in [pool.submit(life.lead, self.client) for life in lives]:
-                led.result()
+            for each in led:
+                each.result()
+        except BaseException:
+            self.client.over.set()
+            for each in led:
+                each.cancel()
+            raise
         finally:
             self.over.set()
         for each in harm:

@@ -82,9 +82,9 @@ def operation(found: Operation) -> dict[str, Any]:
     }
 
 
-def age(seconds: float) -> dict[str, str]:
+def age(seconds: float | None) -> dict[str, str]:
     """Return the header that says how old an answer is (RFC 9111, section 5.1)."""
-    return {"Age": str(int(seconds))}
+    return {"Age": str(int(seconds or 0))}
 
 
 def page(

@@ -18,10 +18,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of VMs; `age` is in seconds."""
+    """A page of VMs; `age` is in seconds, None where nobody has ever looked at everything."""
 
     page: Page[VM]
-    age: float
+    age: float | None
 
     @property
     def vms(self) -> Sequence[VM]:

@@ -82,7 +82,8 @@ class Inventory:
             total = connection.execute(count).scalar_one()
             found = [vm_rows.vm(row) for row in connection.execute(lines)]
             present, synced = connection.execute(select(now(), SYNCED)).one()
-        return Listing(Page(found, total, paging), _seconds(present - (synced or 0)))
+        age = _seconds(present - synced) if synced else None
+        return Listing(Page(found, total, paging), age)
 
     def newest(self) -> datetime | None:
         """Return when a VM was changed last, on the cloud's clock; None for no VM."""
