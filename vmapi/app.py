@@ -28,6 +28,7 @@ from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
 from vmapi.services.submission import Submission
+from vmapi.services.sync import Sync
 from vmapi.services.view import View
 from vmapi.services.vms import VMs
 from vmapi.services.waiting import Waiting
@@ -102,9 +103,11 @@ def wire(
 
     waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
-    housekeeping = _housekeeping(settings, store, clock)
+    chores = {"housekeeping": _housekeeping(settings, store, clock).tick}
+    if not backend.instant:
+        chores["sync"] = Sync(looks, store, time.monotonic).tick
     if isinstance(engine, EngineThread):
-        engine.serve(work, housekeeping.tick)
+        engine.serve(work, chores)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
@@ -116,7 +119,7 @@ def wire(
         vms=VMs(backend, shelf, view, submission),
         bulk=Bulk(view, submission),
         operations=work,
-        housekeeping=housekeeping,
+        chores=chores,
         engine=engine,
         store=store,
         draining=draining,

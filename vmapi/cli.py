@@ -44,7 +44,7 @@ def check() -> None:
 def worker() -> None:
     """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
     settings: Settings = current_app.config["SETTINGS"]
-    operations, chores = services().operations, services().housekeeping.tick
+    operations, chores = services().operations, services().chores
     services().store.operations.keep()
     try:
         if settings.engine == "worker":

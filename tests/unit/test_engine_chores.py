@@ -23,7 +23,7 @@ def engine() -> Iterator[EngineThread]:
 def test_house_is_kept_again_and_again_whatever_goes_wrong(
     engine: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "HOUSEKEEPING", 0.001)
+    monkeypatch.setattr(engines, "CHORES", 0.001)
     errors = [StoreUnavailable("away"), ZeroDivisionError("a defect")]
     kept = []
 
@@ -32,7 +32,7 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(
         if errors:
             raise errors.pop(0)
 
-    engine.serve(Work(), chores)
+    engine.serve(Work(), {"housekeeping": chores})
     with capture_logs() as logs:
         engine.wake()
         until(lambda: len(kept) >= 4)
@@ -50,7 +50,7 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(
 def test_house_is_kept_while_everything_else_hangs(
     engine: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "HOUSEKEEPING", 0.001)
+    monkeypatch.setattr(engines, "CHORES", 0.001)
     ids = [f"op-{number}" for number in range(PARALLEL)]
     work, kept = Work(*ids), threading.Event()
     work.hanging = set(ids)
@@ -59,14 +59,14 @@ def test_house_is_kept_while_everything_else_hangs(
         if len(work.begun) == PARALLEL:
             kept.set()
 
-    engine.serve(work, chores)
+    engine.serve(work, {"housekeeping": chores})
     engine.wake()
     assert kept.wait(SOON)
     work.go.set()
 
 
 def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engines.HOUSEKEEPING == 1.0
+    assert engines.CHORES == 1.0
     waited: list[float | None] = []
     wait = engine._stopping.wait
 

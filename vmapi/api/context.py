@@ -5,6 +5,7 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -16,7 +17,6 @@ from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
-from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
@@ -54,7 +54,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
-    housekeeping: Housekeeping
+    chores: Mapping[str, Callable[[], None]]
     engine: Runner
     store: Store
     draining: threading.Event

@@ -1,8 +1,9 @@
 """The engine as a thread of the serving process."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -20,7 +21,7 @@ TICK = 0.25
 SWEEP = 2.0
 """Seconds between two looks for operations whose process has died."""
 
-HOUSEKEEPING = 1.0
+CHORES = 1.0
 """Seconds between two looks at what is to be done beside."""
 
 PARALLEL = 4
@@ -44,7 +45,7 @@ class Work(Protocol):
 
 
 class EngineThread:
-    """Advances unfinished operations until they are over, and keeps house. Starts with `wake`.
+    """Advances unfinished operations until they are over, and does the chores. Starts with `wake`.
 
     So nothing runs before the server has forked, nor under a command that only looks.
     """
@@ -57,10 +58,10 @@ class EngineThread:
         self._threads: list[threading.Thread] = []
         self._flying: dict[str, Future[None]] = {}
         self._work: Work | None = None
-        self._chores: Callable[[], None] = lambda: None
+        self._chores: Mapping[str, Callable[[], None]] = {}
 
-    def serve(self, work: Work, chores: Callable[[], None]) -> None:
-        """Name what is to be carried on, and what is to be done once a second."""
+    def serve(self, work: Work, chores: Mapping[str, Callable[[], None]]) -> None:
+        """Name what is to be carried on, and what is to be done once a second, each by itself."""
         self._work = work
         self._chores = chores
 
@@ -68,9 +69,9 @@ class EngineThread:
         """Say that there is something unfinished."""
         with self._lock:
             if not self._threads and not self._stopping.is_set():
-                for name, run in (("engine", self._run), ("housekeeping", self._keep_house)):
-                    self._threads.append(threading.Thread(target=run, name=name, daemon=True))
-                    self._threads[-1].start()
+                self._start("engine", self._run)
+                for name, chore in self._chores.items():
+                    self._start(name, partial(self._keep_up, name, chore))
         self._awake.set()
 
     def stop(self) -> None:
@@ -80,6 +81,10 @@ class EngineThread:
         self._awake.set()
         for thread in self._threads:
             thread.join()
+
+    def _start(self, name: str, run: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+        self._threads[-1].start()
 
     def _run(self) -> None:
         pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="engine")
@@ -120,11 +125,11 @@ class EngineThread:
             except Exception:
                 log.exception("an operation could not be advanced", operation_id=operation.id)
 
-    def _keep_house(self) -> None:
-        while not self._stopping.wait(HOUSEKEEPING):
+    def _keep_up(self, name: str, chore: Callable[[], None]) -> None:
+        while not self._stopping.wait(CHORES):
             try:
-                self._chores()
+                chore()
             except StoreUnavailable as away:
-                log.warning("housekeeping has to wait", reason=away.detail)
+                log.warning(f"{name} has to wait", reason=away.detail)
             except Exception:
-                log.exception("housekeeping stumbled")
+                log.exception(f"{name} stumbled")

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -14,7 +14,7 @@ from vmapi.services.operations import Operations
 log = structlog.get_logger("vmapi.engine")
 
 
-def run(operations: Operations, chores: Callable[[], None]) -> None:
+def run(operations: Operations, chores: Mapping[str, Callable[[], None]]) -> None:
     """Carry operations on until SIGTERM or SIGINT."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,7 +28,9 @@ def run(operations: Operations, chores: Callable[[], None]) -> None:
     log.info("worker stopped")
 
 
-def run_celery(operations: Operations, chores: Callable[[], None], broker_url: str) -> None:
+def run_celery(
+    operations: Operations, chores: Mapping[str, Callable[[], None]], broker_url: str
+) -> None:
     """Do the same, and look at once when a message comes."""
     from celery.signals import setup_logging
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from vmapi.store.database import Database, now
 from vmapi.store.tables import duties
 
-TERM = 10_000_000
+TERM = 5_000_000
 """Microseconds after which a holder that was not heard of has lost a duty."""
 
 
