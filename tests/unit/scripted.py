@@ -30,12 +30,13 @@ OPEN: list[Store] = []
 class ScriptedBackend(MemoryBackend):
     """Fails as it is told: instead of doing what it is asked, or after it has done it.
 
-    `sent` counts what it was asked to change, by verb.
+    `sent` counts what it was asked to change, by verb, `taken_on` the actions it did not refuse.
     """
 
     def __init__(self, clock: Clock, latency: str = "0") -> None:
         super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
         self.sent: Counter[Verb] = Counter()
+        self.taken_on: Counter[Verb] = Counter()
         self.meanwhile: Callable[[], object] = lambda: None
         self._script: dict[str, deque[tuple[bool, VmapiError | None]]] = defaultdict(deque)
 
@@ -49,7 +50,7 @@ class ScriptedBackend(MemoryBackend):
 
     def perform(self, vm_id: str, verb: Verb) -> Receipt:
         self.sent[verb] += 1
-        return self._play("perform", lambda: super(ScriptedBackend, self).perform(vm_id, verb))
+        return self._play("perform", lambda: self._perform(vm_id, verb))
 
     def update(self, vm_id: str, changes: Changes) -> None:
         self.sent[Verb.UPDATE] += 1
@@ -69,6 +70,11 @@ class ScriptedBackend(MemoryBackend):
     ) -> Receipt | None:
         find = super().find_performed
         return self._play("find", lambda: find(vm_id, verb, since, known))
+
+    def _perform(self, vm_id: str, verb: Verb) -> Receipt:
+        receipt = super().perform(vm_id, verb)
+        self.taken_on[verb] += 1
+        return receipt
 
     def _play(self, method: str, call: Callable[[], Any]) -> Any:
         self.meanwhile()

@@ -1,7 +1,8 @@
 """Advancing an operation: look at the VM and at the present step, do what is next.
 
 May be called at any time, by anyone, twice: what an operation has kept before a call is enough to
-find out afterwards what became of it. A change whose outcome is not known is never sent again.
+find out afterwards what became of it. A change whose outcome is not known is never sent again
+without looking for it first, and a create never.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, Step, StepState
 from vmapi.models.vm import VM
+from vmapi.services.delivery import AWAY, Delivery
 from vmapi.services.looks import Looks
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, begun, vm_of
@@ -25,9 +27,10 @@ from vmapi.store.store import Store
 log = structlog.get_logger("vmapi.operations")
 
 SETTLE = timedelta(seconds=120)
-"""How long after a lost answer the change may still turn up in the cloud."""
+"""How long after a lost answer a create may still turn up in the cloud."""
 
-AWAY = (errors.BackendUnavailable, errors.BackendTimeout, errors.BackendError)
+ACTION_SETTLE = timedelta(seconds=10)
+"""The same for an action: sent twice by mistake, the cloud would refuse it."""
 
 
 class Controller:
@@ -53,7 +56,8 @@ class Controller:
         self._deadlines = deadlines
         self._traces = Traces(backend, store)
         self._record = Record(store, clock)
-        self._lost_after = SETTLE + timedelta(seconds=answer_timeout)
+        self._delivery = Delivery(backend, looks, self._record, self._traces)
+        self._answer_timeout = timedelta(seconds=answer_timeout)
 
     def advance(
         self, operation: Operation, seen: VM | None = None, *, fresh: bool = False
@@ -83,13 +87,13 @@ class Controller:
         deadline = self._deadlines[operation.action]
         overdue = self._clock() - operation.created_at > deadline
         if fresh and step.state is StepState.SENDING:
-            progress = self._deliver(operation, step, first=True)
+            progress = self._delivery.deliver(operation, step, first=True)
         elif step.state is not StepState.PLANNED:
             progress = self._learn(operation, step, seen)
         elif not overdue:
             sending = self._record.send(operation)
             step = sending.step or step
-            progress = self._deliver(sending, step, first=operation.started_at is None)
+            progress = self._delivery.deliver(sending, step, first=operation.started_at is None)
         else:
             progress = Progress(operation, waiting=True)
         if progress.waiting and overdue and not self._may_turn_up(operation, step):
@@ -101,7 +105,8 @@ class Controller:
     def _may_turn_up(self, operation: Operation, step: Step) -> bool:
         if step.state is not StepState.SENDING:
             return False
-        return self._clock() - begun(operation, step) <= self._lost_after
+        settle = SETTLE if step.verb is Verb.CREATE else ACTION_SETTLE
+        return self._clock() - begun(operation, step) <= self._answer_timeout + settle
 
     def _learn(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         try:
@@ -109,50 +114,10 @@ class Controller:
                 return self._find(operation, step)
             return self._look(operation, step, seen)
         except errors.VMNotFound:
-            return self._gone(operation, step)
+            return self._delivery.gone(operation, step)
         except AWAY as error:
             log.warning("looking again later", operation_id=operation.id, reason=error.detail)
             return Progress(operation, waiting=True)
-
-    def _deliver(self, operation: Operation, step: Step, *, first: bool) -> Progress:
-        try:
-            return self._sent(operation, step, self._call(operation, step))
-        except errors.BackendTimeout as error:
-            error.extra["operation_id"] = operation.id
-            raise
-        except errors.BackendUnavailable as error:
-            if first:
-                return self._record.fail(operation, error)
-            step = replace(step, state=StepState.PLANNED)
-            return replace(self._record.keep(operation, step), waiting=True)
-        except errors.BackendError as error:
-            return self._find_or_fail(operation, step, error)
-        except errors.VMNotFound as error:
-            if first and step.verb is not Verb.DELETE:
-                return self._record.fail(operation, error)
-            return self._gone(operation, step)
-        except errors.VmapiError as error:
-            return self._record.fail(operation, error)
-
-    def _call(self, operation: Operation, step: Step) -> Receipt | None:
-        if step.verb is Verb.CREATE:
-            if operation.spec is None:
-                # what is to be made is known only to the process that took it on, and that is gone
-                raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
-            return self._backend.create(operation.spec, operation.id)
-        vm_id = vm_of(operation)
-        if operation.changes is None:
-            return self._backend.perform(vm_id, step.verb)
-        self._backend.update(vm_id, operation.changes)
-        return None
-
-    def _sent(self, operation: Operation, step: Step, receipt: Receipt | None) -> Progress:
-        if receipt is None:
-            return self._record.keep(operation, replace(step, state=StepState.DONE))
-        operation = replace(operation, vm_id=receipt.vm_id)
-        step = replace(step, state=StepState.SENT, request_id=receipt.request_id)
-        kept = self._record.keep(operation, step)
-        return replace(kept, waiting=not self._backend.instant)
 
     def _find(self, operation: Operation, step: Step) -> Progress:
         if step.verb in (Verb.UPDATE, Verb.DELETE):
@@ -160,32 +125,20 @@ class Controller:
             return self._record.keep(operation, replace(step, state=StepState.PLANNED))
         receipt = self._traces.find(operation, step)
         if receipt is not None:
-            return self._sent(operation, step, receipt)
+            return self._delivery.sent(operation, step, receipt)
         if self._may_turn_up(operation, step):
             return Progress(operation, waiting=True)
-        return self._record.fail(operation, self._traces.missing(operation, step))
-
-    def _find_or_fail(
-        self, operation: Operation, step: Step, error: errors.BackendError
-    ) -> Progress:
-        try:
-            receipt = self._traces.find(operation, step)
-        except errors.VMNotFound:
-            return self._gone(operation, step)
-        except AWAY as away:
-            raise errors.BackendTimeout(
-                f"{error.detail} Whether it did what it was asked cannot be found out now.",
-                operation_id=operation.id,
-            ) from away
-        if receipt is None:
-            return self._record.fail(operation, error)
-        return self._sent(operation, step, receipt)
+        if step.verb is Verb.CREATE:
+            return self._record.fail(operation, self._traces.missing(operation, step))
+        # the cloud has no record of it, and nothing is on its way any more
+        log.info("sending again", operation_id=operation.id, vm_id=operation.vm_id, verb=step.verb)
+        return self._record.keep(operation, replace(step, state=StepState.PLANNED))
 
     def _look(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
         receipt = Receipt(vm_of(operation), step.request_id or "")
         vm = seen or self._looks.at(receipt.vm_id)
         if vm.status is Status.DELETED:
-            return self._gone(operation, step)
+            return self._delivery.gone(operation, step)
         outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
         if error is not None:
             # a VM that was read before the cloud was done with it proves nothing
@@ -196,13 +149,6 @@ class Controller:
         if outcome is Outcome.PENDING:
             return Progress(operation, vm, waiting=True)
         return replace(self._record.keep(operation, replace(step, state=StepState.DONE)), vm=vm)
-
-    def _gone(self, operation: Operation, step: Step) -> Progress:
-        self._looks.missed(vm_of(operation))
-        if step.verb is Verb.DELETE:
-            return self._record.keep(operation, replace(step, state=StepState.DONE))
-        lost = errors.BackendLost("The VM vanished from the cloud on the way.")
-        return self._record.fail(operation, lost)
 
 
 def _overdue(operation: Operation, deadline: timedelta) -> errors.OperationTimeout:

@@ -25,10 +25,10 @@ class Traces:
             return self._backend.find_created(operation.id)
         if step.verb is Verb.UPDATE:
             return None
-        vm_id, since = vm_of(operation), begun(operation, step)
-        # the cloud's times are whole seconds: what was done just before looks as if it were ours
+        vm_id = vm_of(operation)
+        # what is known belongs to another operation, or to another step of this one
         known = self._store.operations.request_ids(vm_id)
-        return self._backend.find_performed(vm_id, step.verb, since, known)
+        return self._backend.find_performed(vm_id, step.verb, operation.created_at, known)
 
     def missing(self, operation: Operation, step: Step) -> errors.BackendFailure:
         """Return why nothing is to be found, long after a step may have been sent."""
