@@ -49,8 +49,4 @@ def until(true: Callable[[], bool]) -> None:
 
 def alive() -> set[str]:
     names = {thread.name for thread in threading.enumerate()}
-    return {name for name in names if name.startswith(("engine", "housekeeping"))}
-
-
-def nothing() -> None:
-    """Be no chore."""
+    return {name for name in names if name.startswith(("engine", "housekeeping", "sync"))}

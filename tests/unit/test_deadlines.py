@@ -74,7 +74,14 @@ def test_each_ends_at_its_own(action: Action, verb: Verb, limit: int) -> None:
     desk = Desk.make("create=0,*=3600")
     vm_id = desk.running()
     given = deadlines.parse("stop=60,restart=90,*=120")
-    desk.controller = Controller(desk.backend, desk.kept, desk.clock, TIMEOUT, given)
+    desk.controller = Controller(
+        desk.backend,
+        desk.looks,
+        desk.kept,
+        clock=desk.clock,
+        answer_timeout=TIMEOUT,
+        deadlines=given,
+    )
     operation = desk.add(action, verb, vm_id=vm_id)
     assert desk.advance(operation).waiting
     desk.clock.sleep(limit)

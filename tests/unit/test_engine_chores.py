@@ -78,7 +78,7 @@ def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine._stopping, "wait", quickly)
     kept: list[int] = []
-    engine.serve(Work(), lambda: kept.append(len(waited)))
+    engine.serve(Work(), {"housekeeping": lambda: kept.append(len(waited))})
     engine.wake()
     until(lambda: len(kept) >= 3)
     engine.stop()

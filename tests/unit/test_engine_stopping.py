@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.hanging import SOON, Work, alive, nothing, until
+from tests.unit.hanging import SOON, Work, alive, until
 from vmapi.engine.thread import PARALLEL, EngineThread
 
 
@@ -20,7 +20,7 @@ def engine() -> Iterator[EngineThread]:
 def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineThread) -> None:
     work = Work("a", "b", "c")
     work.hanging = {"a"}
-    engine.serve(work, nothing)
+    engine.serve(work, {})
     engine.wake()
     until(lambda: work.left == ["a"])
     work.left.append("d")
@@ -35,7 +35,7 @@ def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineT
 
 def test_one_that_is_not_over_yet_is_begun_again(engine: EngineThread) -> None:
     work = Work(*"aaa")
-    engine.serve(work, nothing)
+    engine.serve(work, {})
     engine.wake()
     until(lambda: work.left == [])
     assert work.begun == ["a"] * 3
@@ -45,7 +45,7 @@ def test_so_many_are_begun_at_a_time(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(PARALLEL + 2)]
     work = Work(*ids)
     work.hanging = set(ids)
-    engine.serve(work, nothing)
+    engine.serve(work, {})
     engine.wake()
     until(lambda: len(work.begun) == PARALLEL)
     rounds = work.rounds
@@ -70,7 +70,7 @@ def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
         shutdown(pool, wait)
 
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", tell)
-    engine.serve(work, nothing)
+    engine.serve(work, {})
     engine.wake()
     until(lambda: len(work.begun) == PARALLEL)
     stopping = threading.Thread(target=engine.stop)
@@ -86,7 +86,7 @@ def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
 def test_woken_and_stopped_at_once_it_ends() -> None:
     for _ in range(50):
         engine, start = EngineThread(tick=0.001), threading.Barrier(2)
-        engine.serve(Work("a"), nothing)
+        engine.serve(Work("a"), {})
 
         def wake(engine: EngineThread = engine, start: threading.Barrier = start) -> None:
             start.wait()
