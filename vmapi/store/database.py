@@ -108,6 +108,11 @@ class Database:
         self.engine.dispose()
 
 
+def present(connection: Connection) -> int:
+    """Return what time it is on the database's clock, in microseconds since 1970."""
+    return int(connection.execute(select(now())).scalar_one())
+
+
 def lock(connection: Connection, key: str) -> None:
     """Let nobody else have the lock of this key until the transaction ends.
 

@@ -1,22 +1,20 @@
 """The inventory: every VM as it was seen last, with what is under way laid over it.
 
-Observations come from any process, in any order; a row keeps the newest. One that began after
-another had been kept is newer, whatever the cloud's clocks say; of two that overlap, the one of
-which the cloud says that it was changed later.
+Observations come from any process, in any order; `observation` tells which is the newest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import overlay, vm_queries, vm_rows
-from vmapi.store.database import Database, lock, now
+from vmapi.store import observation, vm_queries, vm_rows
+from vmapi.store.database import Database, lock, now, present
 from vmapi.store.tables import syncs, vms
 
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
@@ -37,25 +35,35 @@ class Inventory:
     def begin(self) -> int:
         """Return the time on the clock that all share; taken before the cloud is asked."""
         with self._database.read() as connection:
-            return _now(connection)
+            return present(connection)
 
-    def observe(self, seen: Sequence[VM], begun: int) -> None:
-        """Keep what was seen by a look at the cloud that began then."""
-        for start in range(0, len(seen), CHUNK):
-            chunk = seen[start : start + CHUNK]
+    def observe(self, seen: Sequence[VM], begun: int) -> set[str]:
+        """Keep what was seen by a look at the cloud that began then.
+
+        Return the ids of those that are kept so now: the others were known better.
+        """
+        # in one order for all, so that no two wait for each other; a list may tell of one twice
+        found = {vm.id: vm for vm in seen}
+        ordered = [found[vm_id] for vm_id in sorted(found)]
+        kept: set[str] = set()
+        for start in range(0, len(ordered), CHUNK):
+            chunk = ordered[start : start + CHUNK]
             try:
-                self._observe(chunk, begun)
+                kept |= self._observe(chunk, begun)
             except IntegrityError:
                 # another process was first to see a new one, and now its row is there
-                self._observe(chunk, begun)
+                kept |= self._observe(chunk, begun)
+        return kept
 
-    def gone(self, vm_id: str, at: datetime, begun: int) -> None:
-        """Keep that the cloud knows a VM no more, as a look tells that began then."""
+    def gone(self, vm_id: str, at: datetime, told: int) -> None:
+        """Keep that the cloud knows a VM no more, as it had told by then."""
         with self._database.write() as connection:
-            for row in _locked(connection, [vm_id]):
-                seen = vm_rows.deleted(vm_rows.observed(row), at)
-                if row.deleted_at is None and begun >= row.finished:
-                    _change(connection, row, seen, begun)
+            observation.end(connection, vm_id, at, told)
+
+    def expect(self, vm: VM) -> None:
+        """Keep a VM that was just ordered, until somebody sees it."""
+        with suppress(IntegrityError), self._database.write() as connection:
+            observation.expect(connection, vm)
 
     def unseen(self, begun: int) -> list[str]:
         """Return the VMs that no look has shown which began then or later."""
@@ -81,8 +89,8 @@ class Inventory:
             count = select(func.count()).select_from(vms).where(*wanted)
             total = connection.execute(count).scalar_one()
             found = [vm_rows.vm(row) for row in connection.execute(lines)]
-            present, synced = connection.execute(select(now(), SYNCED)).one()
-        age = _seconds(present - synced) if synced else None
+            clock, synced = connection.execute(select(now(), SYNCED)).one()
+        age = _seconds(clock - synced) if synced else None
         return Listing(Page(found, total, paging), age)
 
     def newest(self) -> datetime | None:
@@ -114,58 +122,10 @@ class Inventory:
                 if connection.execute(known).first() is None:
                     connection.execute(syncs.insert().values(kind=kind, begun=begun))
 
-    def _observe(self, seen: Sequence[VM], begun: int) -> None:
+    def _observe(self, seen: Sequence[VM], begun: int) -> set[str]:
         with self._database.write() as connection:
-            _keep(connection, seen, begun)
-
-
-def _keep(connection: Connection, seen: Sequence[VM], begun: int) -> None:
-    known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
-    finished, same = _now(connection), []
-    for vm in seen:
-        row = known.get(vm.id)
-        if row is None:
-            _add(connection, vm, begun, finished)
-        elif _is_newer(row, vm, begun):
-            if vm_rows.of_vm(vm)["observed"] == row.observed:
-                same.append(vm.id)
-            else:
-                _change(connection, row, vm, begun)
-    if same:
-        unmoved = vms.c.id.in_(same) & (vms.c.begun < begun)
-        seen_again = {"begun": begun, "finished": finished}
-        connection.execute(vms.update().where(unmoved).values(seen_again))
-
-
-def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
-    if begun < row.floor:
-        return False
-    return begun >= row.finished or (vm.updated_at, begun) > (row.updated_at, row.begun)
-
-
-def _add(connection: Connection, vm: VM, begun: int, finished: int) -> None:
-    status, task = overlay.of(connection, vm)
-    moments = {"begun": begun, "finished": finished, "floor": 0}
-    row = {**vm_rows.of_vm(vm), **moments, "status": status, "task": task, "revision": 1}
-    connection.execute(vms.insert().values(row))
-
-
-def _change(connection: Connection, row: Row[Any], vm: VM, begun: int) -> None:
-    status, task = overlay.of(connection, vm)
-    moments = {"begun": begun, "finished": now()}
-    new = {**vm_rows.of_vm(vm), **moments, "status": status, "task": task}
-    new["revision"] = row.revision + 1
-    connection.execute(vms.update().where(vms.c.id == vm.id).values(new))
-
-
-def _locked(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:
-    query = select(vms).where(vms.c.id.in_(ids)).order_by(vms.c.id).with_for_update()
-    yield from connection.execute(query)
+            return observation.keep(connection, seen, begun)
 
 
 def _seconds(microseconds: int) -> float:
     return max(microseconds, 0) / 1_000_000
-
-
-def _now(connection: Connection) -> int:
-    return int(connection.execute(select(now())).scalar_one())

@@ -76,6 +76,7 @@ class OperationStore:
                 forget = operations.delete().where(operations.c.id == operation.id)
                 if connection.execute(forget).rowcount:
                     names.release(connection, operation)
+                    overlay.refresh(connection, operation.vm_id)
                     audit.append(connection, entry)
         finally:
             self._leases.held.give(operation.id)

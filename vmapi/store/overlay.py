@@ -1,5 +1,7 @@
 """What is under way, laid over what the cloud says of a VM: what the inventory shows."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, bindparam, select
 
 from vmapi.models.lifecycle import Action, Status, Task
@@ -10,24 +12,25 @@ from vmapi.store.database import now
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
-NEWEST = (
-    select(operations.c.action)
-    .where(IS_UNFINISHED, operations.c.vm_id == bindparam("vm_id"))
-    .order_by(operations.c.created_at.desc(), operations.c.id.desc())
-    .limit(1)
-)
 ROW = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
 BEGUN = LIVE.values(task=bindparam("to"), revision=vms.c.revision + 1)
 SENT = LIVE.values(floor=now())
 
 
-def of(connection: Connection, seen: VM) -> tuple[Status, Task | None]:
-    """Return status and task of a VM as they are shown."""
-    found = connection.execute(NEWEST, {"vm_id": seen.id}).scalar()
-    if found is None or seen.status is Status.DELETED:
+def under_way(connection: Connection, vm_ids: Sequence[str]) -> dict[str, Action]:
+    """Return what is under way with these VMs: the newest, so a delete before what it ended."""
+    query = select(operations.c.vm_id, operations.c.action).where(
+        IS_UNFINISHED, operations.c.vm_id.in_(vm_ids)
+    )
+    query = query.order_by(operations.c.created_at, operations.c.id)
+    return {row.vm_id: Action(row.action) for row in connection.execute(query)}
+
+
+def laid(seen: VM, action: Action | None) -> tuple[Status, Task | None]:
+    """Return status and task of a VM as they are shown while an action is under way."""
+    if action is None or seen.status is Status.DELETED:
         return seen.status, seen.task
-    action = Action(found)
     return Status.BUILDING if action is Action.CREATE else seen.status, action.task
 
 
@@ -50,7 +53,8 @@ def refresh(connection: Connection, vm_id: str | None) -> None:
     row = connection.execute(ROW, {"vm_id": vm_id}).first()
     if row is None:
         return
-    status, task = of(connection, vm_rows.observed(row))
+    action = under_way(connection, [row.id]).get(row.id)
+    status, task = laid(vm_rows.observed(row), action)
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))

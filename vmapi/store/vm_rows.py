@@ -10,6 +10,12 @@ from vmapi.models.lifecycle import Status, Task
 from vmapi.models.vm import VM, Address, Fault
 from vmapi.store.tables import EPOCH, MICROSECOND
 
+KNOWN = (
+    *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
+    *("security_groups", "locked", "launched"),
+)
+"""What does not change because the cloud cannot tell it."""
+
 TIMES = ("created_at", "updated_at")
 
 
@@ -32,6 +38,21 @@ def of_vm(vm: VM) -> dict[str, Any]:
         "deleted_at": vm.updated_at if gone else None,
         "observed": document,
     }
+
+
+def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
+    """Return what a row says of a VM by now.
+
+    While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
+    the rest is as it was.
+    """
+    if not vm.flavor and row.flavor:
+        known = observed(row)
+        vm = replace(
+            vm,
+            **{name: getattr(known, name) for name in KNOWN},
+        )
+    return of_vm(vm)
 
 
 def observed(row: Row[Any]) -> VM:
