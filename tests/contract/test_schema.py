@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from sqlalchemy import text
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
 from tests.contract.store.maker import Maker
+from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, StoreUnavailable
-from vmapi.models.lifecycle import Action
+from vmapi.models.lifecycle import Action, Task
 from vmapi.store import database as databases
 from vmapi.store import schema
 from vmapi.store.database import Database
+from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
 from vmapi.store.tables import metadata
 
@@ -75,6 +78,14 @@ def test_a_new_database_is_as_if_it_had_been_migrated(database: Database) -> Non
     check_alembic(database)
 
 
+BEFORE_THE_INVENTORY = (
+    """
+INSERT INTO operations (id, action, vm_id, status, requested_by, request_id, created_at,
+                        finished_at, revision)
+VALUES ('1', 'stop', 'vm', 'running', 'anonymous', 'r', 1, NULL, 0)
+""",
+    "INSERT INTO steps (operation_id, position, verb, state) VALUES ('1', 0, 'stop', 'sent')",
+)
 OLD = (
     """
 INSERT INTO operations (id, action, vm_id, status, claimed_name, requested_by, request_id,
@@ -101,6 +112,30 @@ def test_what_an_older_version_has_kept_is_there_after_it(database: Database) ->
         store.add(make("3", Action.CREATE, None, "web"))
     assert caught.value.extra == {"vm_id": "vm"}
     store.add(make("4", Action.CREATE, None, "db"))
+    store.close()
+    check_alembic(database)
+
+
+@DIALECTS
+def test_the_inventory_comes_and_goes(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection, "0002")
+        for statement in BEFORE_THE_INVENTORY:
+            connection.execute(text(statement))
+    assert not {"vms", "syncs"} & names(database)
+    schema.upgrade(database)
+    inventory, make = Inventory(database), Maker(Clock())
+    assert inventory.newest() is None
+    # what was under way before is laid over what is seen after
+    inventory.observe([replace(MACHINE, id="vm")], inventory.begin())
+    seen = inventory.get("vm")
+    assert seen is not None
+    assert seen.vm.task is Task.STOPPING
+    store = OperationStore(database, Clock())
+    store.save(make.over(store.get("1")))
+    seen = inventory.get("vm")
+    assert seen is not None
+    assert seen.vm.task is None
     store.close()
     check_alembic(database)
 

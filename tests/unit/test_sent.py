@@ -14,6 +14,7 @@ from tests.world import BASE
 from vmapi.api.context import Services
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.engine import thread as engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -21,6 +22,7 @@ SECOND = "22222222-2222-4333-8444-555555555555"
 NO_PAGE = Answer(200, {"servers": []})
 RECORD = f"os-instance-actions/{REQUEST}"
 LOOK, ACT, POLL = "GET servers/VM", "POST servers/VM/action", "GET servers/detail?changes-since"
+EVERYTHING = "GET servers/detail"
 JUDGE = f"GET servers/VM/{RECORD}"
 ACTIONS = {
     "start": ("SHUTOFF", "powering-on", "ACTIVE"),
@@ -100,6 +102,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
+    monkeypatch.setattr(engines, "CHORES", 3600.0)
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]
@@ -140,7 +143,21 @@ def test_an_action_that_is_waited_for(bench: Bench) -> None:
     bench.cloud.on("GET", DETAIL, many(server("ACTIVE")))
     answer = bench.call("POST", f"/vms/{VM}/start", headers={"Prefer": "wait=30"})
     assert (answer.status_code, answer.json["status"]) == (200, "RUNNING")
-    assert bench.sent() == [LOOK, ACT, POLL, JUDGE, LOOK]
+    assert bench.sent() == [LOOK, ACT, POLL, JUDGE]
+
+
+def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
+    still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
+    still.services.chores["sync"]()
+    assert still.sent() == [EVERYTHING]
+    answer = still.call("POST", f"/vms/{VM}/start")
+    assert (answer.status_code, answer.json["task"]) == (202, "starting")
+    assert still.sent() == [ACT]
+    still.tick()
+    assert still.sent() == [POLL, JUDGE]
+    found = still.call("GET", f"/vms/{VM}").json
+    assert (found["status"], found["task"]) == ("RUNNING", None)
+    assert_over(still)
 
 
 def test_a_create(still: Bench) -> None:

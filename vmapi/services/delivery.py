@@ -1,5 +1,6 @@
 """Sending a step of an operation to the cloud, and keeping what came of it."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from vmapi import errors
@@ -68,6 +69,9 @@ class Delivery:
         if operation.changes is None:
             return self._backend.perform(vm_id, step.verb)
         self._backend.update(vm_id, operation.changes)
+        with suppress(*AWAY, errors.VMNotFound):
+            # nothing in the cloud tells of new metadata by itself
+            self._looks.at(vm_id)
         return None
 
     def _refused(

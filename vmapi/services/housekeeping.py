@@ -9,12 +9,15 @@ from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.housekeeping")
 
+REMEMBERED = timedelta(hours=24)
+"""How long a deleted VM is listed."""
+
 PRUNING = 3600.0
 """Seconds between two looks for what is too old to be kept."""
 
 
 class Housekeeping:
-    """Closes the audit trail's chain, and forgets what has been kept for long enough.
+    """Closes the audit trail's chain, renews duties, forgets what has been kept for long enough.
 
     Without a key the trail is kept, but not chained. `clock` tells the time in UTC, `monotonic` in
     seconds.
@@ -40,6 +43,7 @@ class Housekeeping:
 
     def tick(self) -> None:
         """Do what is due; the engine calls it at least once a second. Raises StoreUnavailable."""
+        self._store.duties.renew()
         if self._audit_key is not None and self._store.audit.has_open():
             self._close_chain(self._audit_key)
         if self._monotonic() >= self._next_pruning:
@@ -58,5 +62,8 @@ class Housekeeping:
         while forgotten := self._store.operations.forget(now - self._keep_operations):
             operations += forgotten
         entries = self._store.audit.forget(now - self._keep_audit, self._audit_key)
-        if operations or entries:
-            log.info("forgot what was too old", operations=operations, audit_entries=entries)
+        vms = self._store.inventory.forget(now - REMEMBERED)
+        if operations or entries or vms:
+            log.info(
+                "forgot what was too old", operations=operations, audit_entries=entries, vms=vms
+            )

@@ -1,18 +1,30 @@
 """Looking at the cloud: whatever is seen is kept in the inventory."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from math import inf
 
+import structlog
+
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendFailure, VMNotFound
+from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VMNotFound
 from vmapi.models.vm import VM
 from vmapi.store.store import Store
 
+log = structlog.get_logger("vmapi.looks")
+
 PAUSE = 2.0
 """Seconds for which a cloud that did not answer is left alone by who need not ask it."""
+
+SLOW = 1.0
+"""Seconds after which a look that has no answer yet says the same of the cloud."""
+
+TRIES = 3
+"""How often a VM is looked at while others that look at it say that they were later."""
 
 
 class Looks:
@@ -23,22 +35,32 @@ class Looks:
         self._store = store
         self._clock = clock
         self._away_until = -inf
+        self._flying: dict[object, float] = {}
+        self._sweeping = threading.Lock()
+        self._swept = 0
+        self._broken: BackendFailure | None = None
+        self._broken_at = -inf
 
     @property
     def away(self) -> bool:
-        """Whether the cloud did not answer a moment ago, and is left alone for another one."""
-        return time.monotonic() < self._away_until
+        """Whether the cloud does not answer now, or did not a moment ago: it is left alone then."""
+        now = time.monotonic()
+        return now < self._away_until or any(
+            now - begun > SLOW for begun in list(self._flying.values())
+        )
 
     def at(self, vm_id: str) -> VM:
         """Return a VM as the cloud has it now. Raises VMNotFound."""
-        begun = self._store.inventory.begin()
-        try:
-            with self._watched():
-                seen = self._backend.get(vm_id)
-        except VMNotFound:
-            self._store.inventory.gone(vm_id, self._clock(), begun)
-            raise
-        self._store.inventory.observe([seen], begun)
+        for _ in range(TRIES):
+            begun = self._store.inventory.begin()
+            try:
+                with self._watched():
+                    seen = self._backend.get(vm_id)
+            except VMNotFound:
+                self.missed(vm_id)
+                raise
+            if self._store.inventory.observe([seen], begun):
+                break
         return seen
 
     def missed(self, vm_id: str) -> None:
@@ -46,14 +68,37 @@ class Looks:
         self._store.inventory.gone(vm_id, self._clock(), self._store.inventory.begin())
 
     def changed(self, since: datetime) -> Sequence[VM]:
-        """Return the VMs that have changed since a time of the cloud's clock."""
+        """Return the VMs that have changed since a time of the cloud's clock.
+
+        Those of which something later is known already are left out.
+        """
         begun = self._store.inventory.begin()
         with self._watched():
             seen = self._backend.changed(since)
-        self._store.inventory.observe(seen, begun)
-        return seen
+        kept = self._store.inventory.observe(seen, begun)
+        return [vm for vm in seen if vm.id in kept]
 
-    def everything(self) -> None:
+    def everything(self, patience: float = -1) -> None:
+        """Look at every VM, or let another thread's look do that began after this was asked.
+
+        Raises BackendTimeout when for so many seconds it was another one's turn.
+        """
+        asked, came = self._store.inventory.begin(), time.monotonic()
+        if not self._sweeping.acquire(timeout=patience):
+            raise BackendTimeout("Another look at the cloud has no answer yet.")
+        try:
+            if self._broken is not None and self._broken_at > came:
+                # who waited for it need not wait for the same once more
+                raise copy(self._broken)
+            if self._swept <= asked:
+                self._swept = self._sweep()
+        except BackendFailure as error:
+            self._broken, self._broken_at = error, time.monotonic()
+            raise
+        finally:
+            self._sweeping.release()
+
+    def _sweep(self) -> int:
         """Look at every VM; one that is not shown is looked at by itself before it counts as gone.
 
         So a list that the cloud gives in part, because a cell is down, deletes nothing.
@@ -62,17 +107,30 @@ class Looks:
         with self._watched():
             seen = self._backend.vms()
         self._store.inventory.observe(seen, begun)
+        shown = {vm.id for vm in seen}
         for vm_id in self._store.inventory.unseen(begun):
+            if vm_id in shown:
+                continue
             try:
                 self.at(vm_id)
             except VMNotFound:
                 continue
+            except BackendError as error:
+                # of one whose cell is down the cloud can tell nothing: it stays as it was
+                log.warning("a VM cannot be read", vm_id=vm_id, reason=error.detail)
         self._store.inventory.swept(begun)
+        return begun
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
+        look = object()
+        self._flying[look] = time.monotonic()
         try:
             yield
+        except BackendError:
+            raise
         except BackendFailure:
             self._away_until = time.monotonic() + PAUSE
             raise
+        finally:
+            del self._flying[look]

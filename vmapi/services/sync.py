@@ -1,7 +1,7 @@
 """Keeping the inventory true: what has changed, each second; everything, each minute."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -17,6 +17,9 @@ OVERLAP = timedelta(seconds=5)
 The cloud's times are whole seconds, and those of its hosts differ.
 """
 
+HORIZON = timedelta(hours=1)
+"""How far a look reaches back at most: what changed before, a look at everything has shown."""
+
 SWEEP = 60.0
 """Seconds between two looks at everything: what does not move a server's own time shows then."""
 
@@ -25,11 +28,18 @@ PAUSE = 2.0
 
 
 class Sync:
-    """One process does this for all. `monotonic` is in seconds."""
+    """One process does this for all. `clock` tells the time in UTC, `monotonic` in seconds."""
 
-    def __init__(self, looks: Looks, store: Store, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        looks: Looks,
+        store: Store,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._looks = looks
         self._store = store
+        self._clock = clock
         self._monotonic = monotonic
         self._resume = monotonic()
         self._swept: float | None = None
@@ -44,7 +54,8 @@ class Sync:
             self._swept = None
             return
         try:
-            self._look(now)
+            with self._store.duties.kept("sync"):
+                self._look(now)
         except (BackendFailure, Forbidden) as error:
             log.warning("the inventory grows old", reason=error.detail)
             self._resume = self._monotonic() + PAUSE
@@ -55,6 +66,8 @@ class Sync:
             self._looks.everything()
             self._swept = now
             return
-        begun = self._store.inventory.begin()
-        self._looks.changed(newest - OVERLAP)
+        begun, present = self._store.inventory.begin(), self._clock()
+        # one host whose clock is wrong does not hide what the others do
+        since = min(max(newest, present - HORIZON), present) - OVERLAP
+        self._looks.changed(since)
         self._store.inventory.synced(begun)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from vmapi.backends.base import Backend
 from vmapi.errors import BackendFailure, VMNotFound
@@ -11,13 +11,11 @@ from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes
-from vmapi.services.looks import Looks
+from vmapi.services.housekeeping import REMEMBERED
+from vmapi.services.looks import SLOW, Looks
 from vmapi.store.store import Store
 
 EVERY = Paging(1, 2**31 - 1)
-
-REMEMBERED = timedelta(hours=24)
-"""How long a deleted VM is listed."""
 
 STALE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
@@ -62,7 +60,7 @@ class View:
         if not fresh and not self._is_stale(found.age or 0.0):
             return found
         try:
-            self._looks.everything()
+            self._looks.everything(-1 if fresh else SLOW)
         except BackendFailure:
             if fresh:
                 raise
@@ -79,7 +77,11 @@ class View:
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
         """
         if not operation.finished and not self._instant:
-            return _during(operation, before)
+            shown = _during(operation, before)
+            if operation.action is Action.CREATE:
+                # lists show it before the cloud is asked again
+                self._store.inventory.expect(shown)
+            return shown
         try:
             # how a change of name or metadata has ended is seen only by who looks
             return self.get(before.id, fresh=operation.action is Action.UPDATE).vm

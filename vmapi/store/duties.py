@@ -1,6 +1,8 @@
 """Duties: what one process does for all, until it has not been heard of for a while."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 
@@ -18,12 +20,29 @@ class Duties:
         self._database = database
         self._owner = str(uuid.uuid4())
         self._held = False
+        self._kept: frozenset[str] = frozenset()
 
     def hold(self, name: str) -> bool:
         """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
         held = self._take(name)
         self._held = self._held or held
         return held
+
+    @contextmanager
+    def kept(self, name: str) -> Iterator[None]:
+        """Keep a duty that is held, for as long as this lasts and somebody calls `renew`."""
+        self._kept = self._kept | {name}
+        try:
+            yield
+        finally:
+            self._kept = self._kept - {name}
+
+    def renew(self) -> None:
+        """Say that what is kept is still being done; called about once a second."""
+        if self._kept:
+            with self._database.write() as connection:
+                mine = (duties.c.owner == self._owner) & duties.c.name.in_(self._kept)
+                connection.execute(duties.update().where(mine).values(until=now() + TERM))
 
     def close(self) -> None:
         """Leave every duty to others."""
