@@ -1,0 +1,115 @@
+"""One process keeps the inventory true: what changes, each second; everything, each minute."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.scripted import Desk
+from vmapi.errors import BackendUnavailable, Forbidden
+from vmapi.services.sync import HORIZON, OVERLAP, PAUSE, SWEEP, Sync
+from vmapi.store.duties import Duties
+
+
+class Bench:
+    """A sync whose looks are written down."""
+
+    def __init__(self, *, empty: bool = False) -> None:
+        self.desk = Desk.make()
+        self.vm_id = "" if empty else self.desk.running()
+        self.now = 1000.0
+        self.asked: list[str | datetime] = []
+        self.errors: list[Exception] = []
+        looks = self.desk.looks
+        everything, changed = looks.everything, looks.changed
+        looks.everything = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
+        looks.changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
+        self.sync = Sync(looks, self.desk.kept, self.desk.clock, lambda: self.now)
+
+    def ask(self, what: str | datetime) -> None:
+        self.asked.append(what)
+        if self.errors:
+            raise self.errors.pop()
+
+    def tick(self, seconds: float = 1.0) -> list[str | datetime]:
+        """Let time go on, and return what is looked at."""
+        self.now += seconds
+        self.asked.clear()
+        self.sync.tick()
+        return list(self.asked)
+
+
+def test_it_begins_with_everything_and_does_so_each_minute() -> None:
+    bench = Bench()
+    since = bench.desk.clock() - OVERLAP
+    assert bench.tick() == ["everything"]
+    assert bench.tick() == [since]
+    assert bench.tick(SWEEP - 2) == [since]
+    assert bench.tick() == ["everything"]
+    assert bench.tick() == [since]
+
+
+def test_of_an_empty_cloud_everything_is_little() -> None:
+    bench = Bench(empty=True)
+    assert [bench.tick() for _ in range(3)] == [["everything"]] * 3
+
+
+def test_it_reaches_back_to_the_newest_change_but_not_for_ever() -> None:
+    bench = Bench()
+    seen = bench.desk.clock()
+    bench.tick()
+    bench.desk.clock.sleep(600)
+    assert bench.tick() == [seen - OVERLAP]
+    bench.desk.clock.sleep(36000)
+    assert bench.tick() == [bench.desk.clock() - HORIZON - OVERLAP]
+
+
+def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
+    bench = Bench()
+    bench.tick()
+    bench.desk.clock.now -= timedelta(hours=2)
+    assert bench.tick() == [bench.desk.clock() - OVERLAP]
+
+
+def test_it_is_done_by_one_and_who_takes_it_over_begins_with_everything() -> None:
+    bench = Bench()
+    assert bench.tick() == ["everything"]
+    database = bench.desk.kept._opened().database
+    bench.desk.kept.duties.close()
+    other = Duties(database)
+    assert other.hold("sync")
+    assert [bench.tick(), bench.tick()] == [[], []]
+    other.close()
+    assert bench.tick() == ["everything"]
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("away"), Forbidden("away")])
+def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> None:
+    bench = Bench()
+    bench.errors.append(error)
+    with capture_logs() as logs:
+        assert bench.tick() == ["everything"]
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("the inventory grows old", "away")
+    ]
+    assert bench.tick(PAUSE - 0.1) == []
+    assert bench.tick(0.1) == ["everything"]
+
+
+def test_a_look_that_takes_long_keeps_the_duty() -> None:
+    bench = Bench()
+    duties = bench.desk.kept.duties
+    other = Duties(bench.desk.kept._opened().database)
+
+    def long(what: str | datetime) -> None:
+        with bench.desk.kept._opened().database.write() as connection:
+            connection.exec_driver_sql("UPDATE duties SET until = 0")
+        duties.renew()
+        assert not other.hold("sync")
+
+    bench.ask = long  # type: ignore[method-assign]
+    bench.tick()
+    with bench.desk.kept._opened().database.write() as connection:
+        connection.exec_driver_sql("UPDATE duties SET until = 0")
+    duties.renew()
+    assert other.hold("sync")
