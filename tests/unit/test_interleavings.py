@@ -54,7 +54,7 @@ def play(desk: Desk, operation: Operation, drawn: list[str | float]) -> None:
         elif event == "advance":
             for found in desk.store.mine():
                 advance(desk, found)
-        elif vm_id is not None and desk.store.unfinished_of([vm_id]):
+        elif vm_id is not None and desk.store.unfinished_of(vm_id):
             desk.add(Action.DELETE, vm_id=vm_id)
 
 

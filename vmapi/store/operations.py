@@ -132,15 +132,11 @@ class OperationStore:
         with self._database.read() as connection:
             return queries.found(connection, MINE, owner=self._leases.owner)
 
-    def unfinished_of(self, vm_ids: Sequence[str]) -> dict[str, Operation]:
-        """Return what is under way with each VM: the newest, so a delete before what it ended."""
+    def unfinished_of(self, vm_id: str) -> Operation | None:
+        """Return what is under way with a VM: the newest, so a delete before what it ended."""
         with self._database.read() as connection:
-            if len(vm_ids) == 1:
-                found = queries.found(connection, queries.UNFINISHED_OF_VM, vm_id=vm_ids[0])
-            else:
-                # of a list it is quicker to ask for all that is under way
-                found = queries.found(connection, queries.UNFINISHED)
-        return {each.vm_id: each for each in found if each.vm_id is not None}
+            found = queries.found(connection, queries.UNFINISHED_OF_VM, vm_id=vm_id)
+        return found[-1] if found else None
 
     def request_ids(self, vm_id: str) -> set[str]:
         """Return by which request ids the cloud knows what was done with a VM."""
@@ -194,6 +190,6 @@ class OperationStore:
                 holder = names.holder(connection, operation.project, operation.claimed_name)
             if holder is not None:
                 return name_taken(operation.claimed_name, **holder._asdict())
-        if operation.vm_id is not None and self.unfinished_of([operation.vm_id]):
+        if operation.vm_id is not None and self.unfinished_of(operation.vm_id):
             return under_way()
         return None

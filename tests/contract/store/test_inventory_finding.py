@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.store.reference import select
-from tests.unit.test_models import MACHINE, MOMENT
+from tests.unit.test_models import HOUR, MACHINE, MOMENT
 from vmapi.models.lifecycle import Status
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import VM
@@ -96,3 +96,62 @@ def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
     assert inventory.forget(MOMENT) == 0
     assert inventory.forget(MOMENT + timedelta(seconds=1)) == 1
     assert inventory.find(VMQuery(), Paging(), LONG_AGO).page.total == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (VMQuery(), True),
+        (VMQuery(statuses=frozenset({Status.RUNNING, Status.ERROR})), True),
+        (VMQuery(statuses=frozenset({Status.ERROR})), False),
+        (VMQuery(name="web-1"), True),
+        (VMQuery(name="web"), False),
+        (VMQuery(name="WEB-1"), False),
+        (VMQuery(name="web*"), True),
+        (VMQuery(name="*"), True),
+        (VMQuery(name="Web*"), False),
+        (VMQuery(name="web-1*"), True),
+        (VMQuery(name="web-12*"), False),
+        (VMQuery(name="%"), False),
+        (VMQuery(flavor="m1.tiny"), True),
+        (VMQuery(flavor="m1"), False),
+        (VMQuery(image="cirros"), True),
+        (VMQuery(image="debian-12"), False),
+        (VMQuery(created_after=MOMENT - HOUR), True),
+        (VMQuery(created_after=MOMENT), False),
+        (VMQuery(created_before=MOMENT + HOUR), True),
+        (VMQuery(created_before=MOMENT), False),
+        (VMQuery(updated_after=MOMENT - HOUR), True),
+        (VMQuery(updated_after=MOMENT), False),
+        (VMQuery(name="web-1", flavor="m1.huge"), False),
+    ],
+)
+def test_what_a_query_matches(database: Database, query: VMQuery, *, found: bool) -> None:
+    inventory = Inventory(database)
+    inventory.observe([MACHINE], inventory.begin())
+    assert inventory.find(query, Paging(), LONG_AGO).page.total == found
+
+
+SORTED = {
+    "created_at": "1234",
+    "-created_at": "4321",
+    "name": "1243",
+    "-name": "3421",
+    "updated_at": "2341",
+    "-updated_at": "1432",
+}
+
+
+@pytest.mark.parametrize(("sort", "ids"), SORTED.items())
+def test_sorting(database: Database, sort: str, ids: str) -> None:
+    inventory = Inventory(database)
+    rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
+    vms = [
+        replace(
+            MACHINE, id=id, name=name, created_at=MOMENT + c * HOUR, updated_at=MOMENT + u * HOUR
+        )
+        for id, name, c, u in rows
+    ]
+    inventory.observe(vms[::-1], inventory.begin())
+    found = inventory.find(VMQuery(sort=sort), Paging(), LONG_AGO).vms
+    assert "".join(vm.id for vm in found) == ids

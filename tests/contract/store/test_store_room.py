@@ -70,17 +70,15 @@ def test_a_delete_ends_nothing_else(store: OperationStore, make: Maker) -> None:
 
 
 def test_the_newest_is_what_is_under_way(store: OperationStore, make: Maker, clock: Clock) -> None:
-    assert store.unfinished_of(["vm"]) == {}
-    assert store.unfinished_of([]) == {}
+    assert store.unfinished_of("vm") is None
     store.add(make("2", Action.DELETE))
     clock.sleep(1)
     store.add(make("1", Action.DELETE))
     store.add(make("3", vm_id="other"))
     store.add(make("4", Action.CREATE, vm_id=None))
     store.save(store.get("2"))
-    assert store.unfinished_of(["vm"])["vm"].id == "1"
-    found = store.unfinished_of(["vm", "other", "nobody"])
-    assert {vm_id: each.id for vm_id, each in found.items()} == {"vm": "1", "other": "3"}
+    found = [store.unfinished_of(each) for each in ("vm", "other", "nobody")]
+    assert [each and each.id for each in found] == ["1", "3", None]
 
 
 def test_of_many_who_want_one_thing_one_gets_it(store: OperationStore, make: Maker) -> None:
@@ -93,7 +91,8 @@ def test_of_many_who_want_one_thing_one_gets_it(store: OperationStore, make: Mak
     assert at_once(20, add(action=Action.CREATE, vm_id=None, name="web")) == 1
     assert at_once(20, add(action=Action.CREATE, vm_id=None, key=KEY)) == 1
     assert at_once(20, add()) == 1
-    stop = store.unfinished_of(["vm"])["vm"]
+    stop = store.unfinished_of("vm")
+    assert stop is not None
     assert at_once(20, lambda _: tried(lambda: store.save(stop), StaleOperation)) == 1
     assert at_once(20, add(action=Action.DELETE)) == 20
     assert store.get(stop.id).status is OperationStatus.SUPERSEDED
