@@ -11,7 +11,7 @@ from math import inf
 import structlog
 
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VMNotFound
+from vmapi.errors import BackendError, BackendFailure, BackendTimeout, Forbidden, VMNotFound
 from vmapi.models.vm import VM
 from vmapi.store.store import Store
 
@@ -56,8 +56,10 @@ class Looks:
             try:
                 with self._watched():
                     seen = self._backend.get(vm_id)
-            except VMNotFound:
-                self.missed(vm_id)
+            except VMNotFound as unknown:
+                # what the cloud hides from us need not be gone
+                if not isinstance(unknown.__cause__, Forbidden):
+                    self.missed(vm_id)
                 raise
             if self._store.inventory.observe([seen], begun):
                 break
