@@ -69,7 +69,7 @@ def test_nothing_runs_until_something_is_under_way() -> None:
 
 
 def test_the_engine_carries_on_what_nobody_waits_for() -> None:
-    app = create_app(QUIET, MemoryBackend(latency="create=0.05"))
+    app = create_app(QUIET, MemoryBackend(latency="create=1"))
     client = app.test_client()
     body = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
     answer = client.post(f"{BASE}/vms", json=body)
