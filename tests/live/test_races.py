@@ -1,5 +1,6 @@
 """Many clients at once, in front of gunicorn and the real cloud: one of them makes the VM."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,13 +36,17 @@ def racer(served: Gunicorn) -> Iterator[Script]:
 
 
 def at_once(served: Gunicorn, body: Any, headers: dict[str, str]) -> list[requests.Response]:
-    """Send the same create from many clients at the same time."""
+    """Send the same create from many clients at the same time; who is told to repeat it does."""
     start = Barrier(CLIENTS)
 
     def create(_: int) -> requests.Response:
         start.wait()
         how = {**headers, "Connection": "close"}
-        return requests.post(f"{served.url}{BASE}/vms", json=body, headers=how, timeout=90)
+        while True:
+            answer = requests.post(f"{served.url}{BASE}/vms", json=body, headers=how, timeout=90)
+            if answer.json().get("code") != "idempotency_in_progress":
+                return answer
+            time.sleep(int(answer.headers["Retry-After"]))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(create, range(CLIENTS)))
