@@ -38,6 +38,10 @@ class Worker(ThreadWorker):
             app.extensions["vmapi"].draining.set()
         super().handle_exit(sig, frame)
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop at once. The pool is left alone: what was interrupted may hold its lock."""
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Once stopping, serve who is waiting already, and refuse all others.
 

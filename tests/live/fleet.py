@@ -59,13 +59,15 @@ class Fleet:
             self.tend()
 
     def tend(self) -> None:
-        """Bring back what has ended, as systemd would."""
+        """Bring back what has ended, as systemd would: without the children that it has left."""
         for place, process in enumerate(self._running):
             code = process.poll()
             if code is None:
                 continue
             if place > 0 and code != -signal.SIGKILL:
                 self.ended.append(code)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             self._running[place] = self._spawn(self._commands[place])
 
     def kill_one(self) -> None:

@@ -23,6 +23,7 @@ SERVER = f"/compute/v2.1/servers/{VM}"
 ACTION = f"{SERVER}/action"
 SERVERS = "/compute/v2.1/servers"
 TIMEOUT = 1.0
+PATIENCE = 30.0
 ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
 SPEC = CreateSpec("web-1", "1", VM, VM, {}, b"secret-data", None, ())
 HTML = Answer(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
@@ -40,12 +41,23 @@ def cloud() -> Iterator[Loopback]:
 
 @pytest.fixture
 def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+    """Waits longer than anything takes here."""
+    backend = connect(cloud.url, monkeypatch, PATIENCE)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def hasty(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+    """Does not wait for long."""
     backend = connect(cloud.url, monkeypatch)
     yield backend
     backend.close()
 
 
-def connect(url: str, monkeypatch: pytest.MonkeyPatch) -> OpenStackBackend:
+def connect(
+    url: str, monkeypatch: pytest.MonkeyPatch, timeout: float = TIMEOUT
+) -> OpenStackBackend:
     for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_REGION_NAME"):
         monkeypatch.delenv(name, raising=False)
     return OpenStackBackend.from_settings(
@@ -54,7 +66,7 @@ def connect(url: str, monkeypatch: pytest.MonkeyPatch) -> OpenStackBackend:
             openstack_username="u",
             openstack_password="hunter2",
             openstack_project="p",
-            backend_timeout=TIMEOUT,
+            backend_timeout=timeout,
             threads=16,
         )
     )
@@ -91,16 +103,16 @@ CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
 @pytest.mark.parametrize(("reaction", "error"), CHANGES)
 def test_a_change_is_sent_once(
     cloud: Loopback,
-    backend: OpenStackBackend,
+    hasty: OpenStackBackend,
     call: Call,
     reaction: Reaction,
     error: type[errors.VmapiError],
 ) -> None:
-    backend.ping()
+    hasty.ping()
     path = ACTION if call is stop else SERVERS
     cloud.on("POST", path, reaction)
     with pytest.raises(error) as caught:
-        call(backend)
+        call(hasty)
     assert caught.type is error
     assert cloud.count("POST", path) == 1
     assert "hunter2" not in caught.value.detail
@@ -109,11 +121,11 @@ def test_a_change_is_sent_once(
 
 @pytest.mark.parametrize("shape", [HTML, Answer(202, "{"), Answer(202, []), Answer(202, {})])
 def test_a_create_that_is_answered_with_something_else(
-    cloud: Loopback, backend: OpenStackBackend, shape: Answer
+    cloud: Loopback, hasty: OpenStackBackend, shape: Answer
 ) -> None:
     cloud.on("POST", SERVERS, shape)
     with pytest.raises(errors.BackendError):
-        create(backend)
+        create(hasty)
     assert cloud.count("POST", SERVERS) == 1
 
 
@@ -141,47 +153,45 @@ READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
 @pytest.mark.parametrize(("reaction", "error", "times"), READS)
 def test_a_read_is_tried_again_when_it_fails_fast(
     cloud: Loopback,
-    backend: OpenStackBackend,
+    hasty: OpenStackBackend,
     reaction: Reaction,
     error: type[errors.VmapiError],
     times: int,
 ) -> None:
     cloud.on("GET", SERVER, reaction)
     with pytest.raises(error) as caught:
-        backend.get(VM)
+        hasty.get(VM)
     assert caught.type is error
     assert cloud.count("GET", SERVER) == times
 
 
 @pytest.mark.parametrize("passing", [Reset(), Answer(503, AWAY), Answer(502, AWAY)])
 def test_a_read_survives_one_failure(
-    cloud: Loopback, backend: OpenStackBackend, passing: Reaction
+    cloud: Loopback, hasty: OpenStackBackend, passing: Reaction
 ) -> None:
     cloud.on("GET", SERVER, passing, Answer(200, {"server": {"id": VM, "status": "ACTIVE"}}))
-    assert backend.get(VM).id == VM
+    assert hasty.get(VM).id == VM
 
 
 def test_a_slow_read_takes_one_timeout_and_no_more(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: Loopback, hasty: OpenStackBackend
 ) -> None:
-    backend.ping()
+    hasty.ping()
     cloud.on("GET", SERVER, Stall())
     begun = time.monotonic()
     with pytest.raises(errors.BackendTimeout):
-        backend.get(VM)
+        hasty.get(VM)
     assert TIMEOUT * 0.9 < time.monotonic() - begun < TIMEOUT * 1.5
     assert cloud.count("GET", SERVER) == 1
 
 
-def test_one_timeout_spans_all_requests_of_a_call(
-    cloud: Loopback, backend: OpenStackBackend
-) -> None:
+def test_one_timeout_spans_all_requests_of_a_call(cloud: Loopback, hasty: OpenStackBackend) -> None:
     cloud.on("POST", ACTION, Answer(409, {"conflictingRequest": {"message": "not ready"}}))
     cloud.on("GET", SERVER, Stall())
-    backend.ping()
+    hasty.ping()
     begun = time.monotonic()
     with pytest.raises(errors.BackendTimeout):
-        backend.perform(VM, Verb.START)
+        hasty.perform(VM, Verb.START)
     assert time.monotonic() - begun < TIMEOUT * 1.5
 
 
@@ -189,43 +199,43 @@ def test_one_timeout_spans_all_requests_of_a_call(
 def test_a_cloud_that_is_not_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     with loopback() as gone:
         url = gone.url
-    backend = connect(url, monkeypatch)
+    hasty = connect(url, monkeypatch)
     with pytest.raises(errors.BackendUnavailable):
-        call(backend)
+        call(hasty)
 
 
 @pytest.mark.parametrize("call", [get, stop])
 def test_a_nova_that_went_away(
-    cloud: Loopback, backend: OpenStackBackend, call: Call, monkeypatch: pytest.MonkeyPatch
+    cloud: Loopback, hasty: OpenStackBackend, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend.ping()
+    hasty.ping()
     with loopback() as gone:
-        door = backend._session._doors["compute"]
+        door = hasty._session._doors["compute"]
         object.__setattr__(door, "url", f"{gone.url}/compute/v2.1")
     with pytest.raises(errors.BackendUnavailable):
-        call(backend)
+        call(hasty)
 
 
 @pytest.mark.parametrize("call", [get, stop])
 @pytest.mark.parametrize("reaction", [Stall(), Reset(), Answer(503, AWAY), Answer(500, AWAY), HTML])
 def test_a_keystone_that_fails_means_nothing_was_sent(
-    cloud: Loopback, backend: OpenStackBackend, call: Call, reaction: Reaction
+    cloud: Loopback, hasty: OpenStackBackend, call: Call, reaction: Reaction
 ) -> None:
     cloud.on("POST", "/identity/v3/auth/tokens", reaction)
     begun = time.monotonic()
     with pytest.raises(errors.BackendUnavailable):
-        call(backend)
+        call(hasty)
     assert time.monotonic() - begun < TIMEOUT * 1.5
     assert not cloud.count("POST", ACTION)
 
 
 def test_many_threads_wait_for_a_stalling_keystone_no_longer_than_one(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: Loopback, hasty: OpenStackBackend
 ) -> None:
     cloud.on("POST", "/identity/v3/auth/tokens", Stall())
     begun = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        failed = [each.exception() for each in [pool.submit(backend.get, VM) for _ in range(16)]]
+        failed = [each.exception() for each in [pool.submit(hasty.get, VM) for _ in range(16)]]
     assert {type(each) for each in failed} == {errors.BackendUnavailable}
     assert time.monotonic() - begun < TIMEOUT * 3
 

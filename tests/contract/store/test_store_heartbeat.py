@@ -99,6 +99,10 @@ def test_who_leaves_it_to_others_keeps_only_what_it_holds(
         leaver.add(make(id, vm_id=id))
     with leaver.lease("2", fresh=True):
         pass
+    # a beat that has begun may still be about both
+    for _ in range(2):
+        last = ends(database)["1"]
+        until(lambda last=last: ends(database)["1"] > last)
     mine = "(SELECT lease_owner FROM operations WHERE id = '1')"
     change(database, f"lease_owner = {mine}, lease_until = 7")
     until(lambda: ends(database)["1"] > 7)
