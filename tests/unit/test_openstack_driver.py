@@ -61,6 +61,17 @@ def sent(cloud: Loopback) -> list[Any]:
     return [seen.body for seen in cloud.seen if seen.path.endswith("/action")]
 
 
+# Whose it is
+
+
+def test_an_admin_is_shown_no_server_of_another_project(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("ACTIVE", tenant_id="another"))
+    with pytest.raises(errors.VMNotFound, match="shows vmapi no VM of this id"):
+        backend.get(VM)
+
+
 # Verbs
 
 

@@ -26,12 +26,14 @@ class Servers:
         self._session = session
 
     def get(self, vm_id: str) -> Json:
-        """Return a server that is not deleted."""
+        """Return a server of our project that is not deleted."""
         try:
             server = self._read(_path(vm_id), "server", dict)
         except Forbidden as hidden:
-            # so Nova answers for a server of another project
+            # so Nova answers for a server of another project, unless the account is an admin's
             raise VMNotFound("The cloud shows vmapi no VM of this id.") from hidden
+        if server.get("tenant_id") not in (None, self._session.project):
+            raise VMNotFound("The cloud shows vmapi no VM of this id.")
         if server.get("status") in GONE:
             raise VMNotFound("The VM has been deleted.")
         return server

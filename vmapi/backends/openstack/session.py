@@ -79,6 +79,13 @@ class Session:
         door = self._doors.get("compute")
         return door.microversion if door else None
 
+    @property
+    def project(self) -> str | None:
+        """The id of the project that the login is for; None where it is for none."""
+        with self.within(), translated("compute", changing=False), sdk_raises(Unsent):
+            found: str | None = self._connected().session.get_project_id()
+        return found
+
     def within(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Bound all that is sent in a `with` block, by the timeout if nothing else is said."""
         return deadline.within(seconds or self._timeout)
