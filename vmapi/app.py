@@ -105,7 +105,7 @@ def wire(
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
     chores = {"housekeeping": _housekeeping(settings, store, clock).tick}
     if not backend.instant:
-        chores["sync"] = Sync(looks, store, clock, time.monotonic).tick
+        chores |= Sync(looks, store, clock, time.monotonic).chores
     if isinstance(engine, EngineThread):
         engine.serve(work, chores)
     shelf = Catalog(backend)

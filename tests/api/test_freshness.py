@@ -51,6 +51,7 @@ def far(world: World) -> Iterator[World]:
 
 def sync(world: World) -> None:
     services: Services = world.services
+    services.chores["sweep"]()
     services.chores["sync"]()
 
 

@@ -148,7 +148,7 @@ def test_an_action_that_is_waited_for(bench: Bench) -> None:
 
 def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
     still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
-    still.services.chores["sync"]()
+    still.services.chores["sweep"]()
     assert still.sent() == [EVERYTHING]
     answer = still.call("POST", f"/vms/{VM}/start")
     assert (answer.status_code, answer.json["task"]) == (202, "starting")

@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from tests.unit.scripted import Desk
 from vmapi.errors import BackendUnavailable, Forbidden
-from vmapi.services.sync import HORIZON, OVERLAP, PAUSE, SWEEP, Sync
+from vmapi.services.sync import HORIZON, OVERLAP, PAUSE, SELDOM, SHARE, SWEEP, Sync
 from vmapi.store.duties import Duties
+from vmapi.store.tables import syncs
 
 
 class Bench:
@@ -35,7 +36,10 @@ class Bench:
         """Let time go on, and return what is looked at."""
         self.now += seconds
         self.asked.clear()
-        self.sync.tick()
+        with self.desk.kept._opened().database.write() as connection:
+            connection.execute(syncs.update().values(begun=syncs.c.begun - int(seconds * 1e6)))
+        for chore in self.sync.chores.values():
+            chore()
         return list(self.asked)
 
 
@@ -44,14 +48,37 @@ def test_it_begins_with_everything_and_does_so_each_minute() -> None:
     since = bench.desk.clock() - OVERLAP
     assert bench.tick() == ["everything"]
     assert bench.tick() == [since]
-    assert bench.tick(SWEEP - 2) == [since]
-    assert bench.tick() == ["everything"]
+    assert bench.tick(SWEEP - 3) == [since]
+    assert bench.tick(2) == [since, "everything"]
     assert bench.tick() == [since]
 
 
-def test_of_an_empty_cloud_everything_is_little() -> None:
+def test_an_empty_cloud_is_asked_for_what_is_new() -> None:
     bench = Bench(empty=True)
-    assert [bench.tick() for _ in range(3)] == [["everything"]] * 3
+    assert bench.tick() == ["everything"]
+    assert bench.tick() == [bench.desk.clock() - OVERLAP]
+
+
+def test_who_was_away_for_long_looks_at_everything_before_it_says_what_has_changed() -> None:
+    bench = Bench()
+    bench.tick()
+    assert bench.tick(HORIZON.total_seconds() + 1) == ["everything"]
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(12, SHARE * 12), (3600, SELDOM)])
+def test_looks_at_everything_that_take_long_are_seldom(takes: float, pause: float) -> None:
+    bench = Bench()
+
+    def slow(what: str | datetime) -> None:
+        bench.asked.append(what)
+        if what == "everything":
+            bench.now += takes
+
+    bench.ask = slow  # type: ignore[method-assign]
+    since = bench.desk.clock() - OVERLAP
+    assert bench.tick() == ["everything"]
+    assert bench.tick(pause - 1) == [since]
+    assert bench.tick(1) == [since, "everything"]
 
 
 def test_it_reaches_back_to_the_newest_change_but_not_for_ever() -> None:
@@ -71,16 +98,17 @@ def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
     assert bench.tick() == [bench.desk.clock() - OVERLAP]
 
 
-def test_it_is_done_by_one_and_who_takes_it_over_begins_with_everything() -> None:
+def test_it_is_done_by_one_until_another_takes_it_over() -> None:
     bench = Bench()
-    assert bench.tick() == ["everything"]
+    bench.tick()
     database = bench.desk.kept._opened().database
     bench.desk.kept.duties.close()
     other = Duties(database)
     assert other.hold("sync")
-    assert [bench.tick(), bench.tick()] == [[], []]
+    assert other.hold("sweep")
+    assert [bench.tick(), bench.tick(SWEEP)] == [[], []]
     other.close()
-    assert bench.tick() == ["everything"]
+    assert bench.tick() == [bench.desk.clock() - OVERLAP, "everything"]
 
 
 @pytest.mark.parametrize("error", [BackendUnavailable("away"), Forbidden("away")])
@@ -105,11 +133,11 @@ def test_a_look_that_takes_long_keeps_the_duty() -> None:
         with bench.desk.kept._opened().database.write() as connection:
             connection.exec_driver_sql("UPDATE duties SET until = 0")
         duties.renew()
-        assert not other.hold("sync")
+        assert not other.hold("sweep")
 
     bench.ask = long  # type: ignore[method-assign]
     bench.tick()
     with bench.desk.kept._opened().database.write() as connection:
         connection.exec_driver_sql("UPDATE duties SET until = 0")
     duties.renew()
-    assert other.hold("sync")
+    assert other.hold("sweep")

@@ -1,6 +1,6 @@
 """Keeping the inventory true: what has changed, each second; everything, each minute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -23,6 +23,12 @@ HORIZON = timedelta(hours=1)
 SWEEP = 60.0
 """Seconds between two looks at everything: what does not move a server's own time shows then."""
 
+SHARE = 10
+"""A look at everything that takes long is not taken again for so many times as long."""
+
+SELDOM = HORIZON.total_seconds() / 2
+"""Seconds between two looks at everything at most, however long they take."""
+
 PAUSE = 2.0
 """Seconds for which a cloud that did not answer is left alone."""
 
@@ -41,33 +47,47 @@ class Sync:
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
-        self._resume = monotonic()
-        self._swept: float | None = None
+        self._resume: dict[str, float] = {}
+        self._between = SWEEP
 
-    def tick(self) -> None:
-        """Look at what is due; called about once a second. Raises StoreUnavailable."""
-        now = self._monotonic()
-        if now < self._resume:
-            return
-        if not self._store.duties.hold("sync"):
-            # whoever takes it over begins with everything
-            self._swept = None
+    @property
+    def chores(self) -> Mapping[str, Callable[[], None]]:
+        """What is to be called about once a second, each by itself: they may take long."""
+        return {"sync": self.follow, "sweep": self.sweep}
+
+    def follow(self) -> None:
+        """Look at what has changed. Raises StoreUnavailable."""
+        self._as_a_duty("sync", self._changes)
+
+    def sweep(self) -> None:
+        """Look at everything when that is due. Raises StoreUnavailable."""
+        swept = self._store.inventory.since_sweep()
+        if swept is None or swept >= self._between:
+            self._as_a_duty("sweep", self._everything)
+
+    def _as_a_duty(self, name: str, look: Callable[[], None]) -> None:
+        if self._monotonic() < self._resume.get(name, 0.0) or not self._store.duties.hold(name):
             return
         try:
-            with self._store.duties.kept("sync"):
-                self._look(now)
+            with self._store.duties.kept(name):
+                look()
         except (BackendFailure, Forbidden) as error:
             log.warning("the inventory grows old", reason=error.detail)
-            self._resume = self._monotonic() + PAUSE
+            self._resume[name] = self._monotonic() + PAUSE
 
-    def _look(self, now: float) -> None:
-        newest = self._store.inventory.newest()
-        if newest is None or self._swept is None or now - self._swept >= SWEEP:
-            self._looks.everything()
-            self._swept = now
+    def _changes(self) -> None:
+        swept = self._store.inventory.since_sweep()
+        if swept is None or swept > HORIZON.total_seconds():
+            # what changed before the horizon is not known: everything is to be looked at first
             return
         begun, present = self._store.inventory.begin(), self._clock()
+        newest = self._store.inventory.newest() or present
         # one host whose clock is wrong does not hide what the others do
         since = min(max(newest, present - HORIZON), present) - OVERLAP
         self._looks.changed(since)
         self._store.inventory.synced(begun)
+
+    def _everything(self) -> None:
+        begun = self._monotonic()
+        self._looks.everything()
+        self._between = min(max(SWEEP, SHARE * (self._monotonic() - begun)), SELDOM)

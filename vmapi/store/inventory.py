@@ -107,6 +107,13 @@ class Inventory:
         """Keep that everything is known as it was then."""
         self._note("everything", begun)
 
+    def since_sweep(self) -> float | None:
+        """Return how many seconds ago the last look at everything began; None before the first."""
+        query = select(now() - syncs.c.begun).where(syncs.c.kind == "everything")
+        with self._database.read() as connection:
+            passed = connection.execute(query).scalar()
+        return None if passed is None else _seconds(passed)
+
     def forget(self, before: datetime) -> int:
         """Forget VMs that were deleted before then; return how many."""
         old = vms.delete().where(vms.c.deleted_at < before)
