@@ -25,7 +25,17 @@ class Bench:
         everything, changed = looks.everything, looks.changed
         looks.everything = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
         looks.changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
-        self.sync = Sync(looks, self.desk.kept, self.desk.clock, lambda: self.now)
+        self.tidied = 0
+        self.sync = Sync(
+            looks,
+            self.desk.kept,
+            tidy=self.tidy,
+            clock=self.desk.clock,
+            monotonic=lambda: self.now,
+        )
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     def ask(self, what: str | datetime) -> None:
         self.asked.append(what)
@@ -48,6 +58,7 @@ def test_it_begins_with_everything_and_does_so_each_minute() -> None:
     since = bench.desk.clock() - OVERLAP
     assert bench.tick() == ["everything"]
     assert bench.tick() == [since]
+    assert bench.tidied == 1
     assert bench.tick(SWEEP - 3) == [since]
     assert bench.tick(2) == [since, "everything"]
     assert bench.tick() == [since]

@@ -34,17 +34,23 @@ PAUSE = 2.0
 
 
 class Sync:
-    """One process does this for all. `clock` tells the time in UTC, `monotonic` in seconds."""
+    """One process does this for all. `clock` tells the time in UTC, `monotonic` in seconds.
+
+    `tidy` is called when everything was looked at.
+    """
 
     def __init__(
         self,
         looks: Looks,
         store: Store,
+        *,
+        tidy: Callable[[], None],
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
         self._looks = looks
         self._store = store
+        self._tidy = tidy
         self._clock = clock
         self._monotonic = monotonic
         self._resume: dict[str, float] = {}
@@ -91,3 +97,4 @@ class Sync:
         begun = self._monotonic()
         self._looks.everything()
         self._between = min(max(SWEEP, SHARE * (self._monotonic() - begun)), SELDOM)
+        self._tidy()
