@@ -21,6 +21,7 @@ from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
 from vmapi.models.operation import Operation
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.doubles import Doubles
@@ -108,10 +109,11 @@ def wire(
     view = View(backend, store, looks, clock)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
     use_cases = VMs(backend, shelf, view, submission)
-    chores = {"housekeeping": _housekeeping(settings, store, clock).tick}
+    chores = {"housekeeping": Chore(_housekeeping(settings, store, clock).tick)}
     if not backend.instant:
         tidy = Doubles(store, use_cases).delete
-        chores |= Sync(looks, store, tidy=tidy, clock=clock, monotonic=time.monotonic).chores
+        sync = Sync(looks, store, tidy=tidy, clock=backend.now, monotonic=time.monotonic)
+        chores |= sync.chores
     if isinstance(engine, EngineThread):
         engine.serve(work, chores)
     return context.Services(

@@ -1,5 +1,6 @@
 """Reads on a cloud that others sync: how old they are, and what goes on without the cloud."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -10,10 +11,12 @@ from werkzeug.test import TestResponse
 from tests.api.trail import trail
 from tests.contract.clock import Clock
 from tests.world import BASE, NOBODY, World
-from vmapi.api.context import Services
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.services.doubles import Doubles
+from vmapi.services.looks import Looks
+from vmapi.services.sync import Sync
 
 NO_CACHE = {"Cache-Control": "no-cache"}
 
@@ -51,9 +54,13 @@ def far(world: World) -> Iterator[World]:
 
 
 def sync(world: World) -> None:
-    services: Services = world.services
-    services.chores["sweep"]()
-    services.chores["sync"]()
+    """Do what is done within a minute."""
+    store, cloud = world.services.store, world.backend
+    tidy = Doubles(store, world.services.vms).delete
+    looks = Looks(cloud, store, world.clock)
+    sync = Sync(looks, store, tidy=tidy, clock=cloud.now, monotonic=time.monotonic)
+    sync.sweep()
+    sync.follow()
 
 
 def asked(world: World) -> list[str]:
