@@ -70,7 +70,10 @@ def test_creates_that_are_found_again(hasty: Script, proxy: Proxy, owner: Any) -
     for case, spoiled in {"failed": FAILED, "html": HTML}.items():
         with proxy.trouble("POST", "/servers$", **told(spoiled)) as trouble:
             answers[case] = hasty.order(case, start=True)
-        assert answers[case].status == 202
+        if answers[case].seconds < HASTE:
+            assert answers[case].status == 202
+        # else Nova itself may have been too slow for a vmapi in haste
+        assert answers[case].status in (202, 504)
         assert trouble.seen == 1
     for case, answer in answers.items():
         operation = hasty.ended(answer)
