@@ -9,12 +9,10 @@ from threading import Event, Thread
 
 import requests
 
-from tests.live.script import BASE, until
+from tests.live.script import BASE
 
 EVERY = 0.25
 """Seconds between two looks."""
-PROMISED = 2
-"""Seconds: what is known is no older while the cloud is there."""
 
 
 class Watch:
@@ -50,12 +48,6 @@ class Watch:
             f"{what}: {len(found)} changes were shown after {statistics.median(late):.1f} s, "
             f"90 % within {late[len(late) * 9 // 10]:.1f} s, all within {late[-1]:.1f} s"
         )
-
-    def kept(self, what: str) -> None:
-        """Wait until the inventory is kept true again, and print how long that takes."""
-        begun = time.monotonic()
-        until(lambda: int(requests.get(self._url, timeout=30).headers["Age"]) <= PROMISED)
-        print(f"{what}: kept true again after {time.monotonic() - begun:.1f} s")
 
     def _look(self) -> list[float]:
         """Return how late everything is that was not shown before."""
