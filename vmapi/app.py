@@ -22,6 +22,7 @@ from vmapi.models.operation import Operation
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
+from vmapi.services.cursors import Cursors
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
@@ -119,6 +120,7 @@ def wire(
         vms=VMs(backend, shelf, view, submission),
         bulk=Bulk(view, submission),
         operations=work,
+        cursors=Cursors(lambda: store.keys.get("cursor"), clock),
         chores=chores,
         engine=engine,
         store=store,

@@ -14,9 +14,10 @@ from flask import Flask, Response, current_app, g, request
 
 from vmapi.backends.base import Backend
 from vmapi.errors import MalformedRequest
-from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.cursors import Cursors
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
@@ -54,6 +55,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
+    cursors: Cursors
     chores: Mapping[str, Callable[[], None]]
     engine: Runner
     store: Store
@@ -84,6 +86,11 @@ def caller() -> Caller:
 def user() -> str:
     """Return the name of who is asking."""
     return "anonymous"
+
+
+def scope() -> str:
+    """Return which list this request is about, and whose: what a cursor is good for."""
+    return f"{request.endpoint} {DEFAULT_PROJECT}"
 
 
 def wait() -> int:

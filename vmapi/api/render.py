@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
-from flask import Response, request
+from flask import Response
 from marshmallow import Schema
-from werkzeug.datastructures import MultiDict
 
 from vmapi import errors
 from vmapi.api import problems
 from vmapi.api.context import about, applied, operation_url, vm_url
+from vmapi.api.paging import members
 from vmapi.models.operation import Operation
 from vmapi.models.page import Page
 from vmapi.models.vm import VM
@@ -91,16 +90,9 @@ def page(
     found: Page[Any], items: list[dict[str, Any]], headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with a page of a list, and where it goes on (RFC 8288)."""
-    body = {
-        "items": items,
-        "total": found.total,
-        "page": found.paging.page,
-        "page_size": found.paging.page_size,
-        "next": None,
-    }
+    body = {"items": items, **members(found)}
     headers = dict(headers or {})
-    if found.has_next:
-        body["next"] = _page_url(found.paging.page + 1)
+    if body["next"]:
         headers["Link"] = f'<{body["next"]}>; rel="next"'
     return answer(body, headers=headers)
 
@@ -132,10 +124,3 @@ def change(made: Change) -> Response:
 def timestamp(moment: datetime) -> str:
     """Return a time of UTC as RFC 3339 with a Z."""
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def _page_url(number: int) -> str:
-    query = MultiDict(request.args)
-    query["page"] = str(number)
-    pairs = list(query.items(multi=True))
-    return f"{request.path}?{urlencode(pairs)}"
