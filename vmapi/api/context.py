@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
+from vmapi.api.conditions import if_match
 from vmapi.backends.base import Backend
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
@@ -73,13 +74,14 @@ def request_id() -> str:
 
 
 def caller() -> Caller:
-    """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
+    """Return who is asking, and how. Raises MalformedRequest for a header that is none."""
     return Caller(
         user=user(),
         request_id=request_id(),
         address=(request.remote_addr or "")[:LONGEST_ADDRESS],
         key=idempotency_key(),
         wait=wait(),
+        if_match=if_match(),
     )
 
 

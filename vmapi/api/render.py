@@ -11,10 +11,12 @@ from marshmallow import Schema
 
 from vmapi import errors
 from vmapi.api import problems
+from vmapi.api.conditions import is_known
 from vmapi.api.context import about, applied, operation_url, vm_url
 from vmapi.api.paging import members
 from vmapi.models.operation import Operation
 from vmapi.models.page import Page
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services.submission import Change
 
@@ -86,6 +88,14 @@ def age(seconds: float | None) -> dict[str, str]:
     return {"Age": str(int(seconds or 0))}
 
 
+def seen(found: Sighting, body: dict[str, Any]) -> Response:
+    """Answer a read of a VM; with 304 who has it as it is (RFC 9110, section 15.4.5)."""
+    headers = {**age(found.age), **_tag(found), "Cache-Control": "private, no-cache"}
+    if is_known(found.etag):
+        return _empty(304, headers)
+    return answer(body, headers=headers)
+
+
 def page(
     found: Page[Any], items: list[dict[str, Any]], headers: dict[str, str] | None = None
 ) -> Response:
@@ -110,17 +120,26 @@ def change(made: Change) -> Response:
         headers["Idempotent-Replayed"] = "true"
     created = made.operation.action == "create"
     about(made.operation.vm_id)
-    if made.vm is None:
-        gone = Response(status=204, headers=headers)
-        del gone.headers["Content-Type"]
-        return gone
+    if made.seen is None:
+        return _empty(204, headers)
+    headers |= _tag(made.seen)
     if created:
-        headers["Location"] = vm_url(made.vm.id)
+        headers["Location"] = vm_url(made.seen.vm.id)
     if not made.operation.finished:
-        return answer(vm(made.vm), 202, headers | {"Retry-After": POLL_AFTER})
-    return answer(vm(made.vm), 201 if created else 200, headers)
+        return answer(vm(made.seen.vm), 202, headers | {"Retry-After": POLL_AFTER})
+    return answer(vm(made.seen.vm), 201 if created else 200, headers)
 
 
 def timestamp(moment: datetime) -> str:
     """Return a time of UTC as RFC 3339 with a Z."""
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def _tag(found: Sighting) -> dict[str, str]:
+    return {"ETag": found.etag} if found.etag else {}
+
+
+def _empty(status: int, headers: dict[str, str]) -> Response:
+    bare = Response(status=status, headers=headers)
+    del bare.headers["Content-Type"]
+    return bare

@@ -51,9 +51,8 @@ class Cursors:
         until, query, value, is_time, vm_id, total = self._read(scope, text)
         if self._clock().timestamp() >= until:
             _refuse("It has expired: a cursor is good for 24 hours.")
-        return Cursor(
-            query, Place(datetime.fromisoformat(value) if is_time else value, vm_id, total)
-        )
+        value = datetime.fromisoformat(value) if is_time else value
+        return Cursor(query, Place(value, vm_id, total))
 
     def _read(self, scope: str, text: str) -> Any:
         signer, sent = self._signer(scope), text.encode()

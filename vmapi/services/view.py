@@ -71,7 +71,7 @@ class View:
         """Return all VMs that are asked for."""
         return self.find(query, EVERY).vms
 
-    def after(self, operation: Operation, before: VM) -> VM:
+    def after(self, operation: Operation, before: VM) -> Sighting:
         """Return a VM after an operation has begun, or ended, without a needless look.
 
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
@@ -81,16 +81,16 @@ class View:
             if operation.action is Action.CREATE:
                 # lists show it before the cloud is asked again
                 self._store.inventory.expect(shown)
-            return shown
+            return self._store.inventory.get(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
-            return self.get(before.id, fresh=operation.action is Action.UPDATE).vm
+            return self.get(before.id, fresh=operation.action is Action.UPDATE)
         except (VMNotFound, BackendFailure):
             if not operation.finished:
-                return _during(operation, before)
+                return _inferred(_during(operation, before))
             if operation.status is not OperationStatus.SUCCEEDED:
                 raise
-            return _left(operation, before)
+            return _inferred(_left(operation, before))
 
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
@@ -101,6 +101,10 @@ class View:
 
     def _is_stale(self, age: float) -> bool:
         return age > STALE and not self._looks.away
+
+
+def _inferred(vm: VM) -> Sighting:
+    return Sighting(vm, None, 0.0)
 
 
 def _during(operation: Operation, before: VM) -> VM:
