@@ -36,11 +36,8 @@ CACHE_CONTROL = {
     "description": "`no-cache` has the cloud asked first.",
     "schema": {"type": "string"},
 }
-OF_READS = {
-    **ETAG,
-    "Age": {"schema": {"type": "integer"}, "description": "seconds since this was true"},
-    "Cache-Control": {"schema": {"type": "string"}},
-}
+AGE = {"Age": {"schema": {"type": "integer"}, "description": "seconds since this was true"}}
+OF_READS = {**ETAG, **AGE, "Cache-Control": {"schema": {"type": "string"}}}
 
 
 class VMBlueprint(Blueprint):

@@ -5,7 +5,7 @@ from flask import Response
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
 from vmapi.api.context import caller, fresh, services
-from vmapi.api.vm_blueprint import VMBlueprint
+from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
@@ -55,7 +55,8 @@ def create_vm(wanted: CreateRequest) -> Response:
 
 @blp.get("/vms")
 @blp.takes(VMQuerySchema(), location="query")
-@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers=LINK)
+@blp.heeds(CACHE_CONTROL)
+@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK, **AGE})
 @blp.refuses(*CLOUD)
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""

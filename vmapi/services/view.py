@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendFailure, VMNotFound
+from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.models.lifecycle import GOALS, Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.page import Paging, VMQuery
@@ -81,7 +81,7 @@ class View:
             if operation.action is Action.CREATE:
                 # lists show it before the cloud is asked again
                 self._store.inventory.expect(shown)
-            return self._store.inventory.get(before.id) or _inferred(shown)
+            return self._kept(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
             return self.get(before.id, fresh=operation.action is Action.UPDATE)
@@ -98,6 +98,13 @@ class View:
             return self.get(before.id, fresh=True).vm
         except (VMNotFound, BackendFailure):
             return before
+
+    def _kept(self, vm_id: str) -> Sighting | None:
+        try:
+            return self._store.inventory.get(vm_id)
+        except StoreUnavailable:
+            # the change was taken on, and its answer can do without
+            return None
 
     def _is_stale(self, age: float) -> bool:
         return age > STALE and not self._looks.away
