@@ -46,9 +46,14 @@ def found(connection: Connection, query: Select[Any], **given: Any) -> list[Oper
 
 def page(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
     """Return the query for a page of the operations for which all conditions hold, and one more."""
+    ids = page_of_ids(clauses, paging)
+    return EVERY.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)
+
+
+def page_of_ids(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
+    """Return the query for their ids alone."""
     ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST[:2])
     if paging.after is not None:
         there = literal(paging.after.value, operations.c.created_at.type), paging.after.id
         ids = ids.where(tuple_(operations.c.created_at, operations.c.id) < tuple_(*there))
-    ids = ids.limit(paging.page_size + 1).offset(paging.offset)
-    return EVERY.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)
+    return ids.limit(paging.page_size + 1).offset(paging.offset)
