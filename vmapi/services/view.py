@@ -79,8 +79,7 @@ class View:
         if not operation.finished and not self._instant:
             shown = _during(operation, before)
             if operation.action is Action.CREATE:
-                # lists show it before the cloud is asked again
-                self._store.inventory.expect(shown)
+                self._meet(shown)
             return self._kept(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
@@ -98,6 +97,17 @@ class View:
             return self.get(before.id, fresh=True).vm
         except (VMNotFound, BackendFailure):
             return before
+
+    def _meet(self, new: VM) -> None:
+        """Let lists show a new VM at once, and where it stays: when it was made, the cloud says."""
+        try:
+            if not self._looks.away:
+                self._looks.at(new.id)
+                return
+        except (VMNotFound, BackendFailure):
+            # it is seen a moment later, and may have another place then
+            pass
+        self._store.inventory.expect(new)
 
     def _kept(self, vm_id: str) -> Sighting | None:
         try:

@@ -85,8 +85,6 @@ def _change(
     new = {**vm_rows.of_vm(vm), "begun": begun, "finished": now(), "status": status, "task": task}
     if replace(vm, status=status, task=task).face != vm_rows.vm(row).face:
         new["revision"] = row.revision + 1
-    # the place of a VM in a list stays what it was when it was ordered: who walks meets it once
-    del new["created_at"]
     connection.execute(vms.update().where(vms.c.id == vm.id).values(new))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Select, insert, select, text
 from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker, at_once
 from tests.unit.test_models import MACHINE, MOMENT
-from vmapi.models.lifecycle import Status, Task
+from vmapi.models.lifecycle import Status
 from vmapi.models.operation import OperationQuery, OperationStatus
 from vmapi.models.page import Paging, Place, VMQuery
 from vmapi.models.vm import VM
@@ -107,29 +107,6 @@ def test_who_was_there_throughout_is_shown_once(
         pass
     assert len(set(cloud.seen)) == len(cloud.seen)
     assert there <= set(cloud.seen)
-
-
-@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
-@pytest.mark.parametrize("skew", [-2, 2])
-def test_one_that_was_just_ordered_keeps_its_place(
-    database: Database, sort: str, skew: int
-) -> None:
-    """The cloud says when it was made by a clock of its own, of whole seconds."""
-    inventory = Inventory(database)
-    for number in (1, 2, 4, 5):
-        inventory.observe([vm(number)], inventory.begin())
-    ordered = vm(3, status=Status.BUILDING, task=Task.CREATING)
-    inventory.expect(ordered)
-    query = VMQuery(sort=sort)
-    first = inventory.find(query, Paging(1, 3), LONG_AGO).page
-    inventory.observe([vm(3, at=3 + skew)], inventory.begin())
-    assert first.end is not None
-    rest = inventory.find(query, Paging(1, 3, first.end), LONG_AGO).page
-    seen = [int(vm.id) for vm in (*first.items, *rest.items)]
-    assert sorted(seen) == [1, 2, 3, 4, 5]
-    shown = inventory.get(ordered.id)
-    assert shown is not None
-    assert shown.vm.created_at == MOMENT + (3 + skew) * SECOND
 
 
 def test_operations_that_are_added_meanwhile_hide_none(
