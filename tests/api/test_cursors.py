@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.contract.clock import Clock
 from tests.world import BASE, World
+from vmapi.api.paging import ALONE
 from vmapi.errors import ValidationFailed
 from vmapi.models.page import Place
 from vmapi.services.cursors import Cursor, Cursors
@@ -148,7 +149,7 @@ def test_a_cursor_goes_alone(seven: World) -> None:
         answer = seven.call("GET", f"/vms?cursor={good}&{query}")
         assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
         assert answer.json["errors"] == [
-            {"pointer": f"/{query.partition('=')[0]}", "message": "A cursor goes alone."}
+            {"pointer": f"/{query.partition('=')[0]}", "message": ALONE}
         ]
     assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Given more than once."
 

@@ -13,6 +13,7 @@ from vmapi.models.page import MAX_DEPTH, MAX_PAGE_SIZE, Page, Paging
 from vmapi.services.cursors import Cursor
 
 TOO_DEEP = f"page x page_size must be at most {MAX_DEPTH}; next reaches what is beyond."
+ALONE = "A cursor goes alone: it carries the whole query."
 
 
 class Opened(fields.String):
@@ -34,7 +35,7 @@ class PagingSchema(Schema):
         if "cursor" not in data:
             return data
         if others := [name for name in data if name != "cursor"]:
-            raise ValidationError({name: ["A cursor goes alone."] for name in others})
+            raise ValidationError({name: [ALONE] for name in others})
         cursor = services().cursors.open(scope(), data["cursor"])
         return {**self._values(cursor), "cursor": cursor}
 

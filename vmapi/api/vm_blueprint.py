@@ -18,17 +18,18 @@ from vmapi.api.blueprint import (
 from vmapi.api.vm_schemas import VMSchema
 
 PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
+TAGS = {"schema": {"type": "string", "pattern": PATTERN}, "example": '"3-730eefdc4dbea94c"'}
 IF_MATCH = {
     "in": "header",
     "name": "If-Match",
     "description": "`ETag`s: nothing is done unless the VM has one of them; `*` for any.",
-    "schema": {"type": "string", "pattern": PATTERN},
+    **TAGS,
 }
 IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
     "description": "`ETag`s: 304 where the VM still has one of them.",
-    "schema": {"type": "string", "pattern": PATTERN},
+    **TAGS,
 }
 CACHE_CONTROL = {
     "in": "header",
