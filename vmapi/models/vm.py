@@ -36,6 +36,7 @@ class VM:
     """One virtual machine as it was seen at one moment.
 
     `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
+    `operation_id` is the create that made it, where the cloud shows that.
     """
 
     id: str
@@ -54,6 +55,7 @@ class VM:
     locked: bool = False
     fault: Fault | None = None
     launched: bool = True
+    operation_id: str | None = None
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:
@@ -62,8 +64,8 @@ class VM:
 
     @property
     def face(self) -> tuple["VM", tuple[Action, ...]]:
-        """What of it is shown: that it ever ran shows only in what is allowed."""
-        return replace(self, launched=True), self.allowed_actions
+        """What of it is shown: that it ever ran shows only in what is allowed, its create never."""
+        return replace(self, launched=True, operation_id=None), self.allowed_actions
 
     @property
     def ip_address(self) -> str | None:

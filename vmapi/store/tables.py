@@ -167,6 +167,7 @@ vms = Table(
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("deleted_at", Moment),
+    Column("operation_id", String(36)),
     Column("observed", JSON, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("begun", BigInteger, nullable=False),
@@ -178,6 +179,7 @@ vms = Table(
     Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
     # not for those that are not deleted: SQLite would find them by it, and then sort them
     Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
+    Index("ix_vms_operation_id", "operation_id"),
 )
 
 syncs = Table(

@@ -145,7 +145,11 @@ def test_what_nobody_is_shown_moves_no_revision(
     store.add(make("1"))
     began = inventory.get(SEEN.id)
     assert began is not None
-    for unseen in (replace(SEEN, task=Task.STOPPING), replace(SEEN, launched=False)):
+    for unseen in (
+        replace(SEEN, task=Task.STOPPING),
+        replace(SEEN, launched=False),
+        replace(SEEN, operation_id="1"),
+    ):
         assert see(inventory, unseen).etag == began.etag
     store.add(make("2", Action.DELETE))
     first = inventory.get(SEEN.id)
