@@ -79,6 +79,7 @@ def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) 
     configure(settings.log_level)
     services = wire(settings, backend, clock)
     services.engine.stop()
+    services.backend.breaker.stop()
     shell.extensions["vmapi"] = services
     yield shell
     services.store.close()

@@ -15,6 +15,7 @@ from vmapi.api import bulk, catalog, context, docs, health, operations, problems
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
@@ -27,6 +28,7 @@ from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.readiness import Readiness
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.view import View
@@ -81,9 +83,10 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
 
 
 def wire(
-    settings: Settings, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> context.Services:
     """Put the layers together."""
+    backend = Guarded(driver)
     draining = threading.Event()
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
@@ -122,6 +125,7 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
+        readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
     )
 

@@ -37,6 +37,8 @@ def check() -> None:
         backend.ping()
     except VmapiError as error:
         raise click.ClickException(f"the cloud does not answer: {error.detail}") from None
+    finally:
+        backend.close()
     click.echo("the cloud answers")
 
 

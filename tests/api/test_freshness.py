@@ -1,7 +1,7 @@
 """Reads on a cloud that others sync: how old they are, and what goes on without the cloud."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -20,7 +20,7 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 class Remote(MemoryBackend):
     """The memory cloud as if it were far away; `asked` is what it was asked for."""
 
-    instant: ClassVar[bool] = False
+    instant = False
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)

@@ -12,12 +12,13 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
-from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.operations import Operations
+from vmapi.services.readiness import Readiness
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
@@ -49,7 +50,7 @@ class Services:
 
     base_path: str
     version: str
-    backend: Backend
+    backend: Guarded
     catalog: Catalog
     vms: VMs
     bulk: Bulk
@@ -57,6 +58,7 @@ class Services:
     chores: Mapping[str, Callable[[], None]]
     engine: Runner
     store: Store
+    readiness: Readiness
     draining: threading.Event
 
 
