@@ -152,6 +152,7 @@ def test_reads_go_on_without_the_cloud_and_grow_old(far: World) -> None:
         fresh = far.call("GET", path, headers=NO_CACHE)
         assert (fresh.status_code, fresh.json["code"]) == (503, "backend_unavailable")
     far.backend.set_faults("")
+    far.services.backend.breaker.probe()
     for path in paths(vm_id):
         assert age(far.call("GET", path, headers=NO_CACHE)) in (0, 1)
 
