@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import bulk, catalog, context, docs, health, operations, problems, throttle, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -28,6 +28,7 @@ from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
@@ -62,6 +63,9 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    throttle.addresses(app)
+    # who the caller is, is found out here: an address that guesses is limited before
+    throttle.callers(app)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
@@ -125,6 +129,7 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
+        rates=Rates.from_settings(settings),
         readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
     )

@@ -5,7 +5,8 @@
     VmapiError
     ├── RequestError
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
-    │   └── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   ├── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   └── RateLimited
     ├── Missing
     │   ├── VMNotFound, OperationNotFound
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
@@ -96,6 +97,16 @@ class IdempotencyKeyReused(RequestError):
     """The key came with another request before."""
 
     code = "idempotency_key_reused"
+
+
+class RateLimited(RequestError):
+    """More requests than are served; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after
 
 
 class Missing(VmapiError):

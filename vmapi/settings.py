@@ -15,6 +15,7 @@ from vmapi.errors import SettingsError
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
+RATE = "N/second, N/minute or N/hour, several with ; between them, or off"
 ENGINES = ("thread", "worker", "celery")
 BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
@@ -104,6 +105,16 @@ class Settings:
     )
     proxies: int = setting(
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
+    )
+    rate_reads: str = setting("VMAPI_RATE_READS", "200/second", RATE)
+    rate_changes: str = setting("VMAPI_RATE_CHANGES", "50/second;1200/minute", RATE)
+    rate_address: str = setting("VMAPI_RATE_ADDRESS", "500/second", RATE)
+    rate_storage: str | None = setting(
+        "VMAPI_RATE_STORAGE",
+        None,
+        "memory, redis://:PASSWORD@HOST:PORT/NUMBER or rediss://…",
+        check=validate.Regexp(r"(memory|rediss?://.+)\Z"),
+        secret=True,
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

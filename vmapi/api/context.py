@@ -18,6 +18,7 @@ from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.operations import Operations
+from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
@@ -27,6 +28,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
 LONGEST_ADDRESS = 64
+ANONYMOUS = "anonymous"
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
@@ -59,6 +61,7 @@ class Services:
     engine: Runner
     store: Store
     readiness: Readiness
+    rates: Rates
     draining: threading.Event
 
 
@@ -85,7 +88,7 @@ def caller() -> Caller:
 
 def user() -> str:
     """Return the name of who is asking."""
-    return "anonymous"
+    return ANONYMOUS
 
 
 def wait() -> int:
