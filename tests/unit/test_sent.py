@@ -14,7 +14,6 @@ from tests.world import BASE
 from vmapi.api.context import Services
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.engine import thread as engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -102,7 +101,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
-    monkeypatch.setattr(engines, "CHORES", 3600.0)
+    monkeypatch.setattr("vmapi.services.sync.TICK", 3600.0)
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]
