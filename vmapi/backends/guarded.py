@@ -83,6 +83,10 @@ class Guarded(Backend):
         with self.breaker.call():
             return self._driver.changed(since)
 
+    def now(self) -> datetime:
+        """Return the cloud's time as far as its answers have told it."""
+        return self._driver.now()
+
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what a VM printed."""
         with self.breaker.call():
