@@ -110,6 +110,19 @@ def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: Worl
     assert far.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
 
 
+def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: World) -> None:
+    vm_id = the_one(far)
+    wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
+    (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    leave(far)
+    (repeated,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    assert repeated["operation"]["id"] == begun["operation"]["id"]
+    answer = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
+    (item,) = answer.json["items"]
+    assert (answer.status_code, item["error"]["code"]) == (202, "backend_unavailable")
+    assert far.get("/operations")["total"] == 2
+
+
 def test_reads_go_on_but_those_that_ask_the_cloud(far: World) -> None:
     vm_id = the_one(far)
     leave(far)
