@@ -11,7 +11,18 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import (
+    bulk,
+    catalog,
+    context,
+    cors,
+    docs,
+    headers,
+    health,
+    operations,
+    problems,
+    vms,
+)
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -60,6 +71,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings.origins)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)

@@ -1,7 +1,6 @@
 """Every setting of vmapi, typed: the environment first, then `.env`, then the defaults."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,19 +10,13 @@ from dotenv import load_dotenv
 from environs import Env, EnvError, ValidationError, validate
 
 from vmapi import secret_files
+from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL
 from vmapi.errors import SettingsError
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
 ENGINES = ("thread", "worker", "celery")
-# strict enough that no library finds a piece of a password where it looks for something else
-POSTGRESQL = (
-    r"postgresql\+psycopg://([^:/@]*(:[^@]*)?@)?(\[[^]@]+\]|[^:/?@]*)(:\d{1,5})?"
-    r"(/[^?@]*)?(\?.*)?"
-)
-BROKER = r"amqps?://([^/?#\[\]]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/[^@]*)?"
-BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
 
 def setting(
@@ -61,7 +54,10 @@ class Settings:
         check=validate.Regexp(r"[a-z][a-z0-9_-]*\Z"),
     )
     bind: str = setting(
-        "VMAPI_BIND", "127.0.0.1:8000", "HOST:PORT or unix:/PATH", check=validate.Regexp(BIND)
+        "VMAPI_BIND",
+        "127.0.0.1:8000",
+        "HOST:PORT or unix:/PATH",
+        check=validate.Regexp(rf"{BIND}\Z"),
     )
     workers: int | None = setting(
         "VMAPI_WORKERS", None, "a whole number from 1 to 64", "int", validate.Range(1, 64)
@@ -112,6 +108,12 @@ class Settings:
     proxies: int = setting(
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
     )
+    cors_origins: str = setting(
+        "VMAPI_CORS_ORIGINS",
+        "",
+        "ORIGIN,… as browsers write them: https://console.example.org",
+        check=validate.Regexp(rf"{ORIGIN}(, ?{ORIGIN})*\Z"),
+    )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(
         "VMAPI_MEMORY_LATENCY", "0", "seconds, or ACTION=SECONDS,… (docs/memory.md)"
@@ -139,6 +141,11 @@ class Settings:
     def worker_count(self) -> int:
         """The number of worker processes to serve with."""
         return self.workers or (1 if self.backend == "memory" else 2)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins whose scripts may use the API from a browser."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
 
     @classmethod
     def load(cls, dotenv: Path = Path(".env")) -> "Settings":
