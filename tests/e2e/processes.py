@@ -160,15 +160,20 @@ class Nginx(Server):
 
     def __init__(self, directory: Path, upstream: int) -> None:
         super().__init__(directory, "nginx")
-        text = (ROOT / "config/nginx.conf").read_text()
-        for ours, here in (
-            ("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};"),
-            ("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};"),
-        ):
-            assert text.count(ours) == 1
-            text = text.replace(ours, here)
         self.config = directory / "nginx.conf"
-        self.config.write_text(text)
+        self.config.write_text((ROOT / "config/nginx.conf").read_text())
+        self.replace("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};")
+        self.listen()
+
+    def listen(self) -> None:
+        """Have it listen on this server's port."""
+        self.replace("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};")
+
+    def replace(self, ours: str, here: str) -> None:
+        """Replace what stands once in the config."""
+        text = self.config.read_text()
+        assert text.count(ours) == 1, ours
+        self.config.write_text(text.replace(ours, here))
 
     def start(self) -> "Nginx":
         """Start it and wait until it listens."""
