@@ -129,10 +129,16 @@ class Gunicorn(Server):
         super().__init__(directory, "gunicorn", port)
         self.settings = {"VMAPI_BIND": f"127.0.0.1:{self.port}", **settings}
 
-    def start(self, *arguments: str, config: bool = True, door: int | None = None) -> "Gunicorn":
+    def start(
+        self,
+        *arguments: str,
+        config: bool = True,
+        door: int | None = None,
+        app: str = "wsgi:app",
+    ) -> "Gunicorn":
         """Start it without waiting for it; `door` is a socket, handed on as systemd does."""
         configured = ("-c", str(ROOT / "config/gunicorn.conf.py")) if config else ()
-        command = [sys.executable, "-m", "gunicorn", *configured, *arguments, "wsgi:app"]
+        command = [sys.executable, "-m", "gunicorn", *configured, *arguments, app]
         handed = () if door is None else (door,)
         if door is not None:
             command = [sys.executable, "-c", HAND_ON, str(door), *command]
