@@ -11,18 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import (
-    bulk,
-    catalog,
-    context,
-    cors,
-    docs,
-    headers,
-    health,
-    operations,
-    problems,
-    vms,
-)
+from vmapi.api import bulk, catalog, context, cors, docs, headers, health, operations, problems, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend

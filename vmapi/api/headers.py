@@ -21,8 +21,8 @@ PAGE = {
 }
 """What the docs page and its assets carry in their place."""
 
-PRIVATE = "private, no-cache"
-"""For one caller only, and asked for again each time, by ETag where there is one (RFC 9111)."""
+# kept for one caller at most, and asked for again each time, by ETag where there is one (RFC 9111)
+COMPLETE = {**EVERYWHERE, "Cache-Control": "private, no-cache"}
 
 
 def init_app(app: Flask) -> None:
@@ -31,7 +31,9 @@ def init_app(app: Flask) -> None:
 
 
 def _complete(response: Response) -> Response:
-    for name, value in EVERYWHERE.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", PRIVATE)
+    # to ask for each by its name costs an exception where it is missing
+    present = {name.lower() for name, _ in response.headers}
+    for name, value in COMPLETE.items():
+        if name.lower() not in present:
+            response.headers.add(name, value)
     return response
