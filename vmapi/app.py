@@ -15,7 +15,9 @@ from vmapi.api import (
     bulk,
     catalog,
     context,
+    cors,
     docs,
+    headers,
     health,
     one_process,
     operations,
@@ -74,6 +76,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings.origins)
     throttle.addresses(app)
     # who the caller is, is found out here: an address that guesses is limited before
     throttle.callers(app)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests.world import BASE, WANTED, World
 from vmapi.api import throttle
@@ -147,6 +148,18 @@ def test_an_address_is_limited_whoever_it_says_it_is(
 )
 def test_of_ipv6_one_client_has_a_whole_network(address: str, whose: str) -> None:
     assert throttle.network(address) == whose
+
+
+def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
+    client = served(cors_origins="https://a.example", rate_address="1/hour").test_client()
+    asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    for _ in range(3):
+        assert client.options(f"{BASE}/vms", headers=asks).status_code == 204
+    told = {"Origin": "https://a.example"}
+    assert [client.get(f"{BASE}/vms", headers=told).status_code for _ in range(2)] == [200, 429]
+    refused = client.get(f"{BASE}/vms", headers=told)
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert "RateLimit" in refused.headers["Access-Control-Expose-Headers"]
 
 
 def test_nothing_is_told_where_nothing_is_limited(limited: Limited) -> None:

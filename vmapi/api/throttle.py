@@ -46,7 +46,8 @@ def _spend(kind: str, who: str) -> None:
 
 
 def _tell(response: Response) -> Response:
-    standings: list[Standing] = g.standings
+    # a preflight ends before it is counted
+    standings: list[Standing] = g.get("standings", [])
     if standings:
         response.headers["RateLimit-Policy"] = ", ".join(
             f'"{each.rate.name}";q={each.rate.amount};w={each.rate.window}' for each in standings
