@@ -37,6 +37,7 @@ from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
+from vmapi.services.cursors import Cursors
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.doubles import Doubles
 from vmapi.services.housekeeping import Housekeeping
@@ -144,6 +145,7 @@ def wire(
         vms=use_cases,
         bulk=Bulk(view, submission),
         operations=work,
+        cursors=Cursors(lambda: store.keys.get("cursor"), clock),
         chores=chores,
         engine=engine,
         store=store,

@@ -32,6 +32,7 @@ STATUSES = {
         *("invalid_state", "task_in_progress", "vm_locked", "name_taken"),
         "idempotency_in_progress",
     },
+    412: {"precondition_failed"},
     413: {"payload_too_large"},
     415: {"unsupported_media_type"},
     429: {"rate_limited"},
@@ -98,6 +99,10 @@ def under_way(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
 
 def quota(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     return create(world, metadata={}, flavor="m1.xlarge")
+
+
+def stale(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    return world.call("POST", f"/vms/{world.running()}/stop", headers={"If-Match": '"0-0"'})
 
 
 def taken(world: World, _: pytest.MonkeyPatch) -> TestResponse:
@@ -192,6 +197,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "name_taken": (taken, {}),
+    "precondition_failed": (stale, {}),
     "payload_too_large": (
         lambda w, _: create(w, user_data="x" * 1024 * 1024),
         {"detail": "At most 1048576 bytes are taken."},

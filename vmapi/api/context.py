@@ -12,12 +12,14 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
+from vmapi.api.conditions import if_match
 from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
-from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
+from vmapi.services.cursors import Cursors
 from vmapi.services.operations import Operations
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
@@ -58,6 +60,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
+    cursors: Cursors
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
@@ -77,19 +80,25 @@ def request_id() -> str:
 
 
 def caller() -> Caller:
-    """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
+    """Return who is asking, and how. Raises MalformedRequest for a header that is none."""
     return Caller(
         user=user(),
         request_id=request_id(),
         address=(request.remote_addr or "")[:LONGEST_ADDRESS],
         key=idempotency_key(),
         wait=wait(),
+        if_match=if_match(),
     )
 
 
 def user() -> str:
     """Return the name of who is asking."""
     return ANONYMOUS
+
+
+def scope() -> str:
+    """Return which list this request is about, and whose: what a cursor is good for."""
+    return f"{request.endpoint} {DEFAULT_PROJECT}"
 
 
 def wait() -> int:

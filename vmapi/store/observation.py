@@ -6,6 +6,7 @@ cloud says that it was changed later.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
 
 def _shows(row: Row[Any], vm: VM, action: Action | None) -> bool:
     shown = (row.status, row.task) == overlay.laid(vm, action)
-    return shown and vm_rows.completed(vm, row)["observed"] == row.observed
+    return shown and vm_rows.of_vm(vm_rows.completed(vm, row))["observed"] == row.observed
 
 
 def _add(connection: Connection, vm: VM, action: Action | None, begun: int) -> None:
@@ -80,8 +81,10 @@ def _change(
     connection: Connection, row: Row[Any], vm: VM, action: Action | None, begun: int
 ) -> None:
     status, task = overlay.laid(vm, action)
-    moments = {"begun": begun, "finished": now(), "revision": row.revision + 1}
-    new = {**vm_rows.completed(vm, row), **moments, "status": status, "task": task}
+    vm = vm_rows.completed(vm, row)
+    new = {**vm_rows.of_vm(vm), "begun": begun, "finished": now(), "status": status, "task": task}
+    if replace(vm, status=status, task=task).face != vm_rows.vm(row).face:
+        new["revision"] = row.revision + 1
     connection.execute(vms.update().where(vms.c.id == vm.id).values(new))
 
 

@@ -8,13 +8,16 @@ from vmapi.models.lifecycle import Action, Status, Task
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
 from vmapi.store import vm_rows
+from vmapi.store.conflicts import StaleVM
 from vmapi.store.database import now
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
 ROW = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
-BEGUN = LIVE.values(task=bindparam("to"), revision=vms.c.revision + 1)
+BEGUN = LIVE.where(vms.c.task.is_distinct_from(bindparam("to"))).values(
+    task=bindparam("to"), revision=vms.c.revision + 1
+)
 SENT = LIVE.values(floor=now())
 
 
@@ -34,8 +37,25 @@ def laid(seen: VM, action: Action | None) -> tuple[Status, Task | None]:
     return Status.BUILDING if action is Action.CREATE else seen.status, action.task
 
 
+def check(connection: Connection, operation: Operation, *, hold: bool = False) -> None:
+    """Raise StaleVM unless the VM is shown as it was when an operation on it was asked for.
+
+    `hold` keeps it so until the transaction ends.
+    """
+    if operation.vm_revision is None:
+        return
+    query = select(vms.c.revision).where(vms.c.id == operation.vm_id, vms.c.deleted_at.is_(None))
+    if hold:
+        query = query.with_for_update()
+    if connection.execute(query).scalar() != operation.vm_revision:
+        raise StaleVM(operation.vm_id)
+
+
 def begun(connection: Connection, operation: Operation) -> None:
-    """Show that an operation has begun."""
+    """Show that an operation has begun. Raises StaleVM."""
+    if operation.action is not Action.DELETE:
+        # a delete has moved it on itself, by what it has ended
+        check(connection, operation, hold=True)
     if operation.vm_id is not None:
         connection.execute(BEGUN, {"of": operation.vm_id, "to": operation.action.task})
 

@@ -34,12 +34,15 @@ FORGET_KEY = (
 
 
 def make(connection: Connection, operation: Operation) -> None:
-    """Let a delete end what is under way, and let nothing begin beside one. Raises TaskInProgress.
+    """Let a delete end what is under way, and let nothing begin beside one.
 
     A key that has lived its time is freed. What else is in the way, unique indexes tell.
+    Raises TaskInProgress, StaleVM.
     """
     if operation.vm_id is not None:
         lock(connection, operation.vm_id)
+        # who asked at the same time has moved it on by now; what observes it is waited for later
+        overlay.check(connection, operation)
     if operation.action is Action.DELETE:
         _supersede(connection, operation)
     else:
@@ -58,7 +61,9 @@ def _supersede(connection: Connection, delete: Operation) -> None:
     others = queries.UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # nobody may move them on meanwhile
     others = others.with_for_update(of=operations)
-    for other in queries.found(connection, others, vm_id=delete.vm_id):
+    found = queries.found(connection, others, vm_id=delete.vm_id)
+    overlay.check(connection, delete, hold=True)
+    for other in found:
         ended = replace(
             other,
             status=OperationStatus.SUPERSEDED,

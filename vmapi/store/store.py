@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
     from vmapi.store.inventory import Inventory
+    from vmapi.store.keys import Keys
     from vmapi.store.operations import OperationStore
 
 log = structlog.get_logger("vmapi.store")
@@ -32,6 +33,7 @@ class Parts:
     inventory: "Inventory"
     audit: "AuditTrail"
     duties: "Duties"
+    keys: "Keys"
 
 
 class Store:
@@ -73,6 +75,11 @@ class Store:
         """What one process does for all."""
         return self._opened().duties
 
+    @property
+    def keys(self) -> "Keys":
+        """What all processes sign with."""
+        return self._opened().keys
+
     def upgrade(self) -> str:
         """Bring the schema up to date with this version; return what it is at."""
         from vmapi.store import schema
@@ -110,6 +117,7 @@ class Store:
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
         from vmapi.store.inventory import Inventory
+        from vmapi.store.keys import Keys
         from vmapi.store.operations import OperationStore
 
         url = self._url
@@ -120,4 +128,4 @@ class Store:
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
         inventory, audit = Inventory(database), AuditTrail(database)
-        return Parts(database, operations, inventory, audit, Duties(database))
+        return Parts(database, operations, inventory, audit, Duties(database), Keys(database))

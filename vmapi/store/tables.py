@@ -48,6 +48,7 @@ metadata = MetaData(
 UNFINISHED = text("finished_at IS NULL")
 ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
 OPEN = text("position IS NULL")
+DELETED = text("deleted_at IS NOT NULL")
 
 operations = Table(
     "operations",
@@ -175,8 +176,9 @@ vms = Table(
     Index("ix_vms_created_at_id", "created_at", "id"),
     Index("ix_vms_updated_at_id", "updated_at", "id"),
     Index("ix_vms_name_id", "name", "id"),
-    Index("ix_vms_status", "status"),
-    Index("ix_vms_deleted_at", "deleted_at"),
+    Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
+    # not for those that are not deleted: SQLite would find them by it, and then sort them
+    Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
     Index("ix_vms_operation_id", "operation_id"),
 )
 
@@ -185,4 +187,11 @@ syncs = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("begun", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
 )

@@ -41,8 +41,8 @@ def of_vm(vm: VM) -> dict[str, Any]:
     }
 
 
-def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
-    """Return what a row says of a VM by now.
+def completed(vm: VM, row: Row[Any]) -> VM:
+    """Return a VM as the cloud has it by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
     the rest is as it was. Which create made a VM stays known when it is deleted.
@@ -51,11 +51,8 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
-        vm = replace(
-            vm,
-            **{name: getattr(known, name) for name in KNOWN},
-        )
-    return of_vm(vm)
+        return replace(vm, **{name: getattr(known, name) for name in KNOWN})
+    return vm
 
 
 def observed(row: Row[Any]) -> VM:
