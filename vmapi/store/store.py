@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
+    from vmapi.store.events import EventLog
     from vmapi.store.inventory import Inventory
     from vmapi.store.operations import OperationStore
 
@@ -31,6 +32,7 @@ class Parts:
     operations: "OperationStore"
     inventory: "Inventory"
     audit: "AuditTrail"
+    events: "EventLog"
     duties: "Duties"
 
 
@@ -67,6 +69,11 @@ class Store:
     def audit(self) -> "AuditTrail":
         """Who has changed what."""
         return self._opened().audit
+
+    @property
+    def events(self) -> "EventLog":
+        """What has happened."""
+        return self._opened().events
 
     @property
     def duties(self) -> "Duties":
@@ -109,6 +116,7 @@ class Store:
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
+        from vmapi.store.events import EventLog
         from vmapi.store.inventory import Inventory
         from vmapi.store.operations import OperationStore
 
@@ -119,5 +127,11 @@ class Store:
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
-        inventory, audit = Inventory(database), AuditTrail(database)
-        return Parts(database, operations, inventory, audit, Duties(database))
+        return Parts(
+            database,
+            operations,
+            Inventory(database),
+            AuditTrail(database),
+            EventLog(database),
+            Duties(database),
+        )
