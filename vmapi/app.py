@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import bulk, catalog, context, docs, events, health, operations, problems, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -23,10 +23,12 @@ from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
 from vmapi.services.deadlines import parse as parse_deadlines
+from vmapi.services.events import Events
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.seats import Seats
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.view import View
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.register_error_handler(Exception, problems.from_crash)
     base = f"/api/{settings.api_version}"
     api = Api(app)
-    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, health.health):
+    for blueprint in (vms.blp, bulk.blp, operations.blp, events.blp, catalog.blp, health.health):
         api.register_blueprint(blueprint, url_prefix=base)
     for blueprint in (health.probes, docs.problems):
         api.register_blueprint(blueprint)
@@ -119,6 +121,7 @@ def wire(
         vms=VMs(backend, shelf, view, submission),
         bulk=Bulk(view, submission),
         operations=work,
+        events=_events(settings, store, waiting, draining),
         chores=chores,
         engine=engine,
         store=store,
@@ -132,9 +135,18 @@ def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime
         audit_key=settings.audit_key,
         keep_operations=timedelta(days=settings.retention),
         keep_audit=timedelta(days=settings.audit_retention),
+        keep_events=timedelta(hours=settings.event_retention),
         clock=clock,
         monotonic=time.monotonic,
     )
+
+
+def _events(
+    settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
+) -> Events:
+    most = min(settings.event_streams, settings.threads // 2)
+    seats = Seats(waiting.places, most, settings.event_streams_per_caller)
+    return Events(lambda: store.events, seats, draining.is_set)
 
 
 def _engine(settings: Settings) -> context.Runner:

@@ -19,6 +19,7 @@
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
+    ├── RateLimited
     ├── StoreUnavailable
     ├── InternalError
     └── SettingsError
@@ -260,6 +261,13 @@ class BackendLost(BackendFailure):
     """The VM vanished while an operation was under way."""
 
     code = "backend_lost"
+
+
+class RateLimited(VmapiError):
+    """A caller asks for more than it may, or than there is; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+    retry_after = 5
 
 
 class StoreUnavailable(VmapiError):

@@ -17,6 +17,7 @@ from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.events import Events
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
@@ -54,6 +55,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
+    events: Events
     chores: Mapping[str, Callable[[], None]]
     engine: Runner
     store: Store

@@ -23,7 +23,8 @@ def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
     """Keep what a look saw that began then; return the ids of those that are kept so now."""
     known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
     actions = overlay.under_way(connection, [vm.id for vm in seen])
-    same, kept, happened = [], set(), []
+    same, kept = [], set()
+    happened: list[dict[str, Any]] = []
     for vm in seen:
         row, action = known.get(vm.id), actions.get(vm.id)
         if row is None:
