@@ -48,6 +48,7 @@ REFUSALS: dict[str, set[str]] = {
     "act_on_vms": {*CLOUD, *KEYED, "payload_too_large", "unsupported_media_type"},
     "list_operations": STORE,
     "get_operation": {"operation_not_found", *STORE},
+    "listen_to_events": {"rate_limited", *STORE},
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Response, request, stream_with_context
+from flask import Flask, Response, current_app, request
 from marshmallow import RAISE, Schema, fields, validate
 
 from vmapi.api import examples, render
@@ -94,19 +94,23 @@ def listen_to_events(query: dict[str, Any]) -> Response:
     )
     last = request.headers.get("Last-Event-ID") or query.get("last_event_id")
     listener = services().events.listen(wanted, user(), last)
-    told = _stream(listener, Connection(request.environ))
-    answer = Response(stream_with_context(told), headers=HEADERS, mimetype=MEDIA_TYPE)
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    told = _stream(app, listener, Connection(request.environ))
+    answer = Response(told, headers=HEADERS, mimetype=MEDIA_TYPE)
     answer.call_on_close(listener.close)
     return answer
 
 
-def _stream(listener: Listener, connection: Connection) -> Iterator[bytes]:
+def _stream(app: Flask, listener: Listener, connection: Connection) -> Iterator[bytes]:
     yield BEGIN
     try:
         for told in listener.told(connection.is_there):
             if not connection.reads():
                 return
-            yield _block(told)
+            # the request's own is gone by now; a problem names the paths of operations
+            with app.app_context():
+                block = _block(told)
+            yield block
     except StoreUnavailable as away:
         # the client comes back, and goes on where it was
         log.warning("an event stream is ended", reason=away.detail)
