@@ -145,7 +145,7 @@ def _events(
     settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
 ) -> Events:
     most = min(settings.event_streams, settings.threads // 2)
-    seats = Seats(waiting.places, most, settings.event_streams_per_caller)
+    seats = Seats(waiting.places, most, settings.caller_streams)
     return Events(lambda: store.events, seats, draining.is_set)
 
 

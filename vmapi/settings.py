@@ -98,8 +98,8 @@ class Settings:
     event_streams: int = setting(
         "VMAPI_EVENT_STREAMS", 50, "a whole number from 1 to 128", "int", validate.Range(1, 128)
     )
-    event_streams_per_caller: int = setting(
-        "VMAPI_EVENT_STREAMS_PER_CALLER",
+    caller_streams: int = setting(
+        "VMAPI_CALLER_STREAMS",
         10,
         "a whole number from 1 to 128",
         "int",

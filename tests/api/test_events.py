@@ -291,7 +291,7 @@ def test_a_head_holds_no_place(world: World) -> None:
 class TestPlaces:
     @pytest.fixture
     def settings(self, request: pytest.FixtureRequest) -> Settings:
-        given = {"event_streams": 2, "event_streams_per_caller": 10, "threads": 8}
+        given = {"event_streams": 2, "caller_streams": 10, "threads": 8}
         return Settings(log_level="CRITICAL", **(given | getattr(request, "param", {})))
 
     def refused(self, world: World) -> Any:
@@ -309,7 +309,7 @@ class TestPlaces:
                 "All places are taken; at most 2 event streams are open here.",
             ),
             (
-                {"event_streams": 50, "event_streams_per_caller": 2},
+                {"event_streams": 50, "caller_streams": 2},
                 "You have 2 event streams open, the most you may.",
             ),
         ],

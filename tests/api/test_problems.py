@@ -18,7 +18,9 @@ Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
-COME_BACK = {"backend_unavailable", "store_unavailable", "idempotency_in_progress"}
+COME_BACK = {
+    *("backend_unavailable", "store_unavailable", "idempotency_in_progress", "rate_limited")
+}
 STATUSES = {
     400: {"malformed_request"},
     403: {"forbidden", "quota_exceeded"},
@@ -35,6 +37,7 @@ STATUSES = {
         *("network_not_found", "network_ambiguous", "key_not_found", "security_group_not_found"),
         "idempotency_key_reused",
     },
+    429: {"rate_limited"},
     500: {"internal_error"},
     502: {"backend_error", "build_failed", "backend_lost"},
     503: {"backend_unavailable", "store_unavailable", "no_capacity"},
@@ -112,6 +115,13 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
     world.call("POST", "/vms", json=WANTED, headers=headers)
     return world.call("POST", "/vms", json=WANTED, headers=headers)
+
+
+def crowded(world: World, _: Any) -> TestResponse:
+    places = world.services.operations._waiting.places
+    while places.acquire(blocking=False):
+        pass
+    return world.call("GET", "/events")
 
 
 def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -237,6 +247,10 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "idempotency_in_progress": (
         unanswered,
         {"detail": "The first request with this Idempotency-Key is still being answered."},
+    ),
+    "rate_limited": (
+        crowded,
+        {"detail": "All places are taken; at most 4 event streams are open here."},
     ),
     "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
 }
