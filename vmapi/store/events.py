@@ -32,7 +32,7 @@ NEW = (
     select(events.c.id, func.row_number().over(order_by=events.c.id).label("place"))
     .where(IS_NEW)
     .order_by(events.c.id)
-    .limit(NUMBERED)
+    .limit(bindparam("most"))
     .subquery()
 )
 NUMBER = (
@@ -59,11 +59,9 @@ class EventLog:
         Numbers are times: one from before a database was made anew, or put back to what it was,
         is not met again.
         """
-        while self._has_new():
-            with self._database.write() as connection:
-                lock(connection, LOCK)
-                last = max(connection.execute(NEWEST).scalar_one(), present(connection))
-                connection.execute(NUMBER, {"last": last})
+        # not until none is new: there may always be one
+        while self._has_new() and self._number_some() == NUMBERED:
+            pass
         with self._database.read() as connection:
             return int(connection.execute(NEWEST).scalar_one())
 
@@ -89,6 +87,12 @@ class EventLog:
         some = some.order_by(events.c.number).limit(NUMBERED)
         with self._database.write() as connection:
             return connection.execute(events.delete().where(events.c.id.in_(some))).rowcount
+
+    def _number_some(self) -> int:
+        with self._database.write() as connection:
+            lock(connection, LOCK)
+            last = max(connection.execute(NEWEST).scalar_one(), present(connection))
+            return connection.execute(NUMBER, {"last": last, "most": NUMBERED}).rowcount
 
     def _has_new(self) -> bool:
         query = select(events.c.id).where(IS_NEW).limit(1)

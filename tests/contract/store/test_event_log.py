@@ -191,6 +191,7 @@ def test_many_are_numbered_and_read_in_parts(
     log: EventLog, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "BATCH", 3)
+    monkeypatch.setattr(events, "NUMBERED", 4)
     ids = [f"{number}" for number in range(10)]
     write(database, *ids)
     newest, found, number = log.number(), [], 0
