@@ -5,7 +5,8 @@
     VmapiError
     ├── RequestError
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
-    │   └── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   ├── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   └── RateLimited
     ├── Missing
     │   ├── VMNotFound, OperationNotFound
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
@@ -19,7 +20,6 @@
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
-    ├── RateLimited
     ├── StoreUnavailable
     ├── InternalError
     └── SettingsError
@@ -95,6 +95,16 @@ class IdempotencyKeyReused(RequestError):
     """The key came with another request before."""
 
     code = "idempotency_key_reused"
+
+
+class RateLimited(RequestError):
+    """More requests than are served; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after
 
 
 class Missing(VmapiError):
@@ -261,13 +271,6 @@ class BackendLost(BackendFailure):
     """The VM vanished while an operation was under way."""
 
     code = "backend_lost"
-
-
-class RateLimited(VmapiError):
-    """A caller asks for more than it may, or than there is; `retry_after` is in seconds."""
-
-    code = "rate_limited"
-    retry_after = 5
 
 
 class StoreUnavailable(VmapiError):

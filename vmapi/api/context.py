@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -17,6 +17,7 @@ from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.events import Events
 from vmapi.services.operations import Operations
 from vmapi.services.vms import VMs
@@ -56,7 +57,7 @@ class Services:
     bulk: Bulk
     operations: Operations
     events: Events
-    chores: Mapping[str, Callable[[], None]]
+    chores: Mapping[str, Chore]
     engine: Runner
     store: Store
     draining: threading.Event

@@ -94,8 +94,8 @@ KINDS: dict[str, Kind] = {
     ),
     "rate_limited": Kind(
         429,
-        "Too much is asked for",
-        "detail names the limit. Try again after Retry-After seconds.",
+        "Too many requests",
+        "Nothing was done; detail names the limit. Try again after Retry-After seconds.",
     ),
     "internal_error": Kind(
         500, "vmapi failed", "A defect of vmapi: tell the operator the request_id."

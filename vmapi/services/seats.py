@@ -5,6 +5,9 @@ from collections import Counter
 
 from vmapi.errors import RateLimited
 
+LATER = 5
+"""Seconds after which it is worth while to ask again."""
+
 
 class Seats:
     """At most `most` listeners in this process, and `each` of one caller.
@@ -23,11 +26,12 @@ class Seats:
         """Give a caller a seat. Raises RateLimited."""
         with self._lock:
             if self._taken[caller] >= self._each:
-                raise RateLimited(f"You have {self._each} event streams open, the most you may.")
+                detail = f"You have {self._each} event streams open, the most you may."
+                raise RateLimited(detail, retry_after=LATER)
             full = self._taken.total() >= self._most
             if full or not self._places.acquire(blocking=False):
                 detail = f"All places are taken; at most {self._most} event streams are open here."
-                raise RateLimited(detail)
+                raise RateLimited(detail, retry_after=LATER)
             self._taken[caller] += 1
 
     def leave(self, caller: str) -> None:

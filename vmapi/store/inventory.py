@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from vmapi.models.page import Page, Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import observation, vm_queries, vm_rows
+from vmapi.store import doubles, observation, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now, present
+from vmapi.store.doubles import Double
 from vmapi.store.tables import syncs, vms
 
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
@@ -93,6 +94,18 @@ class Inventory:
         age = _seconds(clock - synced) if synced else None
         return Listing(Page(found, total, paging), age)
 
+    def doubles(self) -> list[Double]:
+        """Return the VMs that were made beside the one of their create, or after it had failed."""
+        with self._database.read() as connection:
+            return doubles.found(connection)
+
+    def made_by(self, operation_id: str) -> str | None:
+        """Return a VM that a create has made, deleted or not, if one was seen."""
+        query = select(vms.c.id).where(vms.c.operation_id == operation_id).limit(1)
+        with self._database.read() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
+
     def newest(self) -> datetime | None:
         """Return when a VM was changed last, on the cloud's clock; None for no VM."""
         with self._database.read() as connection:
@@ -106,6 +119,13 @@ class Inventory:
     def swept(self, begun: int) -> None:
         """Keep that everything is known as it was then."""
         self._note("everything", begun)
+
+    def since_sweep(self) -> float | None:
+        """Return how many seconds ago the last look at everything began; None before the first."""
+        query = select(now() - syncs.c.begun).where(syncs.c.kind == "everything")
+        with self._database.read() as connection:
+            passed = connection.execute(query).scalar()
+        return None if passed is None else _seconds(passed)
 
     def forget(self, before: datetime) -> int:
         """Forget VMs that were deleted before then; return how many."""

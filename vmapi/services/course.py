@@ -1,0 +1,94 @@
+"""Which looks at what has changed are under way, and from when on the next one has to look."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import inf
+from threading import Lock
+
+PERIOD = 1.0
+"""Seconds between two looks."""
+
+HASTE = 0.5
+"""The same while a look takes so long that the next one is begun beside it."""
+
+AT_ONCE = 3
+"""Looks that may be under way."""
+
+GRACE = timedelta(seconds=0.5)
+"""By how much a look reaches back before the one before it began: hosts' clocks differ a little."""
+
+SPAN = timedelta(seconds=15)
+"""By how much it does so from time to time: what a host was late to write shows then."""
+
+SPAN_EVERY = 15.0
+"""Seconds between two that reach back so far."""
+
+PAUSE = 2.0
+"""Seconds for which a cloud that did not answer is left alone."""
+
+
+@dataclass(eq=False)
+class Look:
+    """A look at what has changed `since`, on the cloud's clock; it began then on the shared one."""
+
+    since: datetime
+    begun: int
+    over: bool = False
+
+
+class Course:
+    """The looks of one process. Safe to use from several threads; `monotonic` is in seconds.
+
+    Each begins where the one before it began, so that one which takes long holds up none: the
+    cloud takes a while for each server that has changed.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._due = -inf
+        self._span_due = -inf
+        self._next: datetime | None = None
+        self._looks: list[Look] = []
+
+    def is_due(self) -> bool:
+        """Tell whether a look is to be begun now; who is told so begins it, or lets it be."""
+        with self._lock:
+            now = self._monotonic()
+            if now < self._due or len(self._looks) >= AT_ONCE:
+                return False
+            self._due = now + (HASTE if self._looks else PERIOD)
+            return True
+
+    def begin(self, known: datetime, present: datetime, begun: int) -> Look:
+        """Begin a look; before the first one, everything is known up to a time.
+
+        `present` is the cloud's time.
+        """
+        with self._lock:
+            now = self._monotonic()
+            wide = self._next is None or now >= self._span_due
+            if wide:
+                self._span_due = now + SPAN_EVERY
+            look = Look((self._next or known) - (SPAN if wide else GRACE), begun)
+            self._next = present
+            self._looks.append(look)
+            return look
+
+    def end(self, look: Look) -> int | None:
+        """Return up to when all changes are known by now; None while an older look has no end."""
+        with self._lock:
+            look.over = True
+            known = None
+            while self._looks and self._looks[0].over:
+                known = self._looks.pop(0).begun
+            return known
+
+    def fail(self, look: Look) -> None:
+        """Have the next look begin where this one did, in a while."""
+        with self._lock:
+            self._due = self._monotonic() + PAUSE
+            self._next = min(look.since, self._next or look.since)
+            # what came of those after it proves nothing
+            self._looks = [each for each in self._looks if each.begun < look.begun]
