@@ -1,12 +1,19 @@
 """A stream of events, as a client reads it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from werkzeug.test import TestResponse
 
 from tests.world import BASE, World
+
+LIFE = [
+    *("vm.created", "vm.changed", "operation.succeeded"),
+    *("vm.changed", "vm.changed", "vm.changed", "operation.succeeded"),
+    *("vm.changed", "vm.deleted", "operation.succeeded"),
+]
+"""What is told of a VM that is made, paused and deleted, on a cloud that takes no time."""
 
 
 class Stream:
@@ -53,3 +60,23 @@ class Stream:
 
     def close(self) -> None:
         self.answer.close()
+
+
+Listen = Callable[..., Stream]
+
+
+def live(world: World, name: str = "web-1") -> str:
+    """Let a VM live and die; return its id."""
+    vm_id = world.running(name)
+    assert world.do(vm_id, "pause").status_code == 200
+    assert world.call("DELETE", f"/vms/{vm_id}").status_code == 204
+    return vm_id
+
+
+def newest(world: World) -> str:
+    return str(world.services.store.events.number())
+
+
+def everything(world: World) -> list[str]:
+    world.services.store.events.number()
+    return [str(event.number) for event in world.services.store.events.after(0)]

@@ -37,7 +37,7 @@ PREFER = {
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER}
+OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "rate_limited": RETRY_AFTER}
 OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
 
 

@@ -62,8 +62,8 @@ class Events:
             newest = self._tail.join()
             stack.callback(self._tail.leave)
             number = self._known(last) if last else newest
-            return Listener(self, wanted, number, stack.pop_all())
-        raise AssertionError
+            held = stack.pop_all()
+        return Listener(self, wanted, number, held)
 
     def after(self, number: int, wanted: EventQuery, seconds: float) -> tuple[Sequence[Event], int]:
         """Return what is asked for after a number, and up to which number that is all.
