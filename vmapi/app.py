@@ -14,8 +14,10 @@ from vmapi.api import (
     bulk,
     catalog,
     context,
+    cors,
     docs,
     events,
+    headers,
     health,
     one_process,
     operations,
@@ -72,6 +74,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings.origins)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)

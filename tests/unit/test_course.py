@@ -2,7 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from vmapi.services.course import AT_ONCE, GRACE, HASTE, PAUSE, PERIOD, SPAN, Course, Look
+from vmapi.services.course import (
+    AT_ONCE,
+    GRACE,
+    HASTE,
+    PAUSE,
+    PERIOD,
+    SPAN,
+    SPAN_EVERY,
+    Course,
+    Look,
+)
 
 NOON = datetime(2026, 2, 25, 12, tzinfo=UTC)
 
@@ -47,10 +57,28 @@ def test_beside_each_other_while_it_is_slow_and_not_too_many() -> None:
         looks.append(watch.begin())
         assert not watch.after(HASTE - 0.1)
         assert watch.after(0.1) == (len(looks) < AT_ONCE)
-    assert not watch.after(60)
+    assert not watch.after(10)
     # what came of a later one says nothing as long as an older one has no end
-    assert [watch.course.end(look) for look in (looks[1], looks[0], looks[2])] == [None, 2, 3]
+    assert watch.course.end(looks[1]) is None
+    # but there is room for another
     assert watch.after(0)
+    looks.append(watch.begin())
+    assert [watch.course.end(looks[place]) for place in (0, 2, 3)] == [2, 3, 4]
+
+
+def test_one_that_reaches_further_back_holds_up_nothing() -> None:
+    watch = Watch()
+    watch.after(0)
+    watch.course.end(watch.begin())
+    assert watch.after(SPAN_EVERY)
+    extra = watch.begin()
+    assert extra.since == NOON - SPAN
+    assert watch.after(0)
+    look = watch.begin()
+    # as if the other one had not been
+    assert look.since == NOON - GRACE
+    assert watch.course.end(look) == 3
+    assert watch.course.end(extra) is None
 
 
 def test_after_a_failure_it_goes_on_from_there() -> None:
@@ -67,3 +95,8 @@ def test_after_a_failure_it_goes_on_from_there() -> None:
     again = watch.begin()
     assert again.since == failed.since - GRACE
     assert watch.course.end(again) == 4
+    watch.after(SPAN_EVERY)
+    extra, since = watch.begin(), NOON + timedelta(seconds=watch.now - 1000 - SPAN_EVERY)
+    watch.course.fail(extra)
+    assert watch.after(PAUSE)
+    assert watch.begin().since == since - GRACE

@@ -18,7 +18,7 @@ AT_ONCE = 3
 GRACE = timedelta(seconds=0.5)
 """By how much a look reaches back before the one before it began: hosts' clocks differ a little."""
 
-SPAN = timedelta(seconds=15)
+SPAN = timedelta(seconds=5)
 """By how much it does so from time to time: what a host was late to write shows then."""
 
 SPAN_EVERY = 15.0
@@ -28,12 +28,16 @@ PAUSE = 2.0
 """Seconds for which a cloud that did not answer is left alone."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Look:
-    """A look at what has changed `since`, on the cloud's clock; it began then on the shared one."""
+    """A look at what has changed `since`, on the cloud's clock; it began then on the shared one.
+
+    One that is `extra` shows what others have missed: nobody waits for it.
+    """
 
     since: datetime
     begun: int
+    extra: bool
     over: bool = False
 
 
@@ -48,17 +52,18 @@ class Course:
         self._monotonic = monotonic
         self._lock = Lock()
         self._due = -inf
-        self._span_due = -inf
+        self._extra_due = inf
         self._next: datetime | None = None
+        self._flying = 0
         self._looks: list[Look] = []
 
     def is_due(self) -> bool:
         """Tell whether a look is to be begun now; who is told so begins it, or lets it be."""
         with self._lock:
             now = self._monotonic()
-            if now < self._due or len(self._looks) >= AT_ONCE:
+            if now < self._due or self._flying >= AT_ONCE:
                 return False
-            self._due = now + (HASTE if self._looks else PERIOD)
+            self._due = now + (HASTE if self._flying else PERIOD)
             return True
 
     def begin(self, known: datetime, present: datetime, begun: int) -> Look:
@@ -68,17 +73,22 @@ class Course:
         """
         with self._lock:
             now = self._monotonic()
-            wide = self._next is None or now >= self._span_due
-            if wide:
-                self._span_due = now + SPAN_EVERY
-            look = Look((self._next or known) - (SPAN if wide else GRACE), begun)
-            self._next = present
-            self._looks.append(look)
+            first, extra = self._next is None, now >= self._extra_due
+            if first or extra:
+                self._extra_due = now + SPAN_EVERY
+            look = Look((self._next or known) - (SPAN if first or extra else GRACE), begun, extra)
+            self._flying += 1
+            if extra:
+                self._due = now
+            else:
+                self._next = present
+                self._looks.append(look)
             return look
 
     def end(self, look: Look) -> int | None:
         """Return up to when all changes are known by now; None while an older look has no end."""
         with self._lock:
+            self._flying -= 1
             look.over = True
             known = None
             while self._looks and self._looks[0].over:
@@ -88,7 +98,9 @@ class Course:
     def fail(self, look: Look) -> None:
         """Have the next look begin where this one did, in a while."""
         with self._lock:
+            self._flying -= 1
             self._due = self._monotonic() + PAUSE
-            self._next = min(look.since, self._next or look.since)
-            # what came of those after it proves nothing
-            self._looks = [each for each in self._looks if each.begun < look.begun]
+            if not look.extra:
+                self._next = min(look.since, self._next or look.since)
+                # what came of those after it proves nothing
+                self._looks = [each for each in self._looks if each.begun < look.begun]

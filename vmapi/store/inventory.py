@@ -3,6 +3,7 @@
 Observations come from any process, in any order; `observation` tells which is the newest.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -23,8 +24,11 @@ LIVE_ONE = select(vms, now().label("present"), SYNCED.label("synced")).where(
     vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None)
 )
 
-CHUNK = 500
-"""Rows that are read, or told to be unchanged, in one statement."""
+CHUNK = 200
+"""VMs that are kept in one transaction."""
+
+BREATH = 0.02
+"""Seconds between two of those: SQLite lets others write only while nobody does."""
 
 
 class Inventory:
@@ -49,6 +53,8 @@ class Inventory:
         kept: set[str] = set()
         for start in range(0, len(ordered), CHUNK):
             chunk = ordered[start : start + CHUNK]
+            if start:
+                time.sleep(BREATH)
             try:
                 kept |= self._observe(chunk, begun)
             except IntegrityError:
