@@ -52,6 +52,7 @@ REFUSALS: dict[str, set[str]] = {
     "list_operations": STORE,
     "get_operation": {"operation_not_found", *STORE},
     "list_audit": STORE,
+    "listen_to_events": {"rate_limited", *STORE},
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,

@@ -124,6 +124,13 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     return world.call("POST", "/vms", json=WANTED, headers=headers)
 
 
+def crowded(world: World, _: Any) -> TestResponse:
+    places = world.services.operations._waiting.places
+    while places.acquire(blocking=False):
+        pass
+    return world.call("GET", "/events")
+
+
 def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     def away(*_: object) -> None:
         raise errors.StoreUnavailable("vmapi's database does not answer.")

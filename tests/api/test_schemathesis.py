@@ -125,7 +125,8 @@ def explained(case: Any, answer: Any) -> None:
         assert pointers in (["/page"], ["/ids"])
 
 
-@schema.parametrize()
+# a stream has no end, which is what it would wait for
+@schema.exclude(path_regex="/events$").parametrize()
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_every_operation(case: Any) -> None:
     stage.fit(case)

@@ -20,6 +20,7 @@ from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.cursors import Cursors
+from vmapi.services.events import Events
 from vmapi.services.operations import Operations
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
@@ -61,6 +62,7 @@ class Services:
     bulk: Bulk
     operations: Operations
     cursors: Cursors
+    events: Events
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
