@@ -104,7 +104,8 @@ def quiet_app() -> Any:
     """Make the app without changing how the tests log, or leaving them a thread."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
+    app = create_app(Settings(log_level="CRITICAL", **rates), MemoryBackend())
     root.handlers[:] = handlers
     root.setLevel(level)
     app.extensions["vmapi"].engine.stop()
@@ -124,7 +125,8 @@ def explained(case: Any, answer: Any) -> None:
         assert pointers in (["/page"], ["/ids"])
 
 
-@schema.parametrize()
+# a stream has no end, which is what it would wait for
+@schema.exclude(path_regex="/events$").parametrize()
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_every_operation(case: Any) -> None:
     stage.fit(case)

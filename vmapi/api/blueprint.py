@@ -38,10 +38,17 @@ PREFER = {
 }
 
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
+UNLIMITED = ("probes", "health")
+"""The blueprints of what load balancers ask: no rate limits it."""
+
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+RATE_LIMIT = {
+    "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
+}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
+OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "rate_limited": {**RETRY_AFTER, **RATE_LIMIT}}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER}
 OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
     "backend_timeout": OPERATION_LOCATION,
     "name_taken": OPERATION_LOCATION,
@@ -138,6 +145,8 @@ class Blueprint(flask_smorest.Blueprint):
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
         codes = [*EVERYWHERE, *doc_info.get("problems", ())]
+        if self.name not in UNLIMITED:
+            codes.append("rate_limited")
         headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
         if method != "get":
             codes += WITH_BODY

@@ -13,14 +13,17 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
-from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.cursors import Cursors
+from vmapi.services.events import Events
 from vmapi.services.operations import Operations
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
@@ -29,6 +32,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
 LONGEST_ADDRESS = 64
+ANONYMOUS = "anonymous"
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
@@ -52,15 +56,18 @@ class Services:
 
     base_path: str
     version: str
-    backend: Backend
+    backend: Guarded
     catalog: Catalog
     vms: VMs
     bulk: Bulk
     operations: Operations
     cursors: Cursors
+    events: Events
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
+    readiness: Readiness
+    rates: Rates
     draining: threading.Event
 
 
@@ -88,7 +95,7 @@ def caller() -> Caller:
 
 def user() -> str:
     """Return the name of who is asking."""
-    return "anonymous"
+    return ANONYMOUS
 
 
 def scope() -> str:
@@ -161,7 +168,6 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
     access.info(
         "request",
         endpoint=f"{request.method} {request.path}",

@@ -12,13 +12,17 @@ from vmapi.models.page import Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes
 from vmapi.services.housekeeping import REMEMBERED
-from vmapi.services.looks import SLOW, Looks
+from vmapi.services.looks import Looks
+from vmapi.services.patience import at_most
 from vmapi.store.store import Store
 
 EVERY = Paging(1, 2**31 - 1)
 
 STALE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
+
+PATIENCE = 1.0
+"""Seconds that a reader waits for a look where there is something older to show."""
 
 
 class View:
@@ -30,6 +34,7 @@ class View:
     def __init__(
         self, backend: Backend, store: Store, looks: Looks, clock: Callable[[], datetime]
     ) -> None:
+        self._backend = backend
         self._instant = backend.instant
         self._store = store
         self._looks = looks
@@ -42,7 +47,10 @@ class View:
         if not fresh and known is not None and not self._is_stale(known.age):
             return known
         try:
-            self._looks.at(vm_id)
+            if fresh:
+                self._looks.at(vm_id)
+            else:
+                at_most(PATIENCE, lambda: self._looks.at(vm_id))
         except BackendFailure:
             if fresh or known is None:
                 raise
@@ -60,7 +68,10 @@ class View:
         if not fresh and not self._is_stale(found.age or 0.0):
             return found
         try:
-            self._looks.everything(-1 if fresh else SLOW)
+            if fresh:
+                self._looks.everything()
+            else:
+                at_most(PATIENCE, lambda: self._looks.everything(PATIENCE))
         except BackendFailure:
             if fresh:
                 raise
@@ -101,7 +112,7 @@ class View:
     def _meet(self, new: VM) -> None:
         """Let lists show a new VM at once, and where it stays: when it was made, the cloud says."""
         try:
-            if not self._looks.away:
+            if not self._backend.away:
                 self._looks.at(new.id)
                 return
         except (VMNotFound, BackendFailure):
@@ -117,7 +128,7 @@ class View:
             return None
 
     def _is_stale(self, age: float) -> bool:
-        return age > STALE and not self._looks.away
+        return age > STALE and not self._backend.away
 
 
 def _inferred(vm: VM) -> Sighting:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
+    from vmapi.store.events import EventLog
     from vmapi.store.inventory import Inventory
     from vmapi.store.keys import Keys
     from vmapi.store.operations import OperationStore
@@ -32,6 +33,7 @@ class Parts:
     operations: "OperationStore"
     inventory: "Inventory"
     audit: "AuditTrail"
+    events: "EventLog"
     duties: "Duties"
     keys: "Keys"
 
@@ -69,6 +71,11 @@ class Store:
     def audit(self) -> "AuditTrail":
         """Who has changed what."""
         return self._opened().audit
+
+    @property
+    def events(self) -> "EventLog":
+        """What has happened."""
+        return self._opened().events
 
     @property
     def duties(self) -> "Duties":
@@ -116,6 +123,7 @@ class Store:
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
+        from vmapi.store.events import EventLog
         from vmapi.store.inventory import Inventory
         from vmapi.store.keys import Keys
         from vmapi.store.operations import OperationStore
@@ -127,5 +135,12 @@ class Store:
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
-        inventory, audit = Inventory(database), AuditTrail(database)
-        return Parts(database, operations, inventory, audit, Duties(database), Keys(database))
+        return Parts(
+            database,
+            operations,
+            Inventory(database),
+            AuditTrail(database),
+            EventLog(database),
+            Duties(database),
+            Keys(database),
+        )

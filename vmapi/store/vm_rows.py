@@ -1,5 +1,6 @@
 """From VMs to rows and back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from sqlalchemy import Row
 
 from vmapi.models.lifecycle import Status, Task
 from vmapi.models.vm import VM, Address, Fault
-from vmapi.store.tables import EPOCH, MICROSECOND
+from vmapi.store.moment import EPOCH, MICROSECOND
 
 KNOWN = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
@@ -57,7 +58,12 @@ def completed(vm: VM, row: Row[Any]) -> VM:
 
 def observed(row: Row[Any]) -> VM:
     """Return the VM of a row as the cloud had it."""
-    document = dict(row.observed)
+    return of_document(row.observed)
+
+
+def of_document(observed: Mapping[str, Any]) -> VM:
+    """Return the VM that a document of `of_vm` tells of."""
+    document = dict(observed)
     fault = document.pop("fault")
     return VM(
         **{
