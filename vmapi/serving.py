@@ -9,11 +9,13 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from vmapi.api.headers import EVERYWHERE
 from vmapi.api.problem_kinds import KINDS
 
+SECURE = "".join(f"{name}: {value}\r\n" for name, value in EVERYWHERE.items())
 HEAD = (
     "HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\n"
+    "Cache-Control: no-store\r\n" + SECURE + "X-Request-ID: {request_id}\r\n"
     "Content-Length: {length}\r\n\r\n"
 )
 LARGEST = 4 * 1024 * 1024
@@ -33,14 +35,18 @@ class Worker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Let /readyz say that this process drains, from SIGTERM on."""
-        app = getattr(self, "wsgi", None)
-        if app is not None:
-            app.extensions["vmapi"].draining.set()
+        self._drain()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop at once. The pool is left alone: what was interrupted may hold its lock."""
+        self._drain()
         super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def _drain(self) -> None:
+        app = getattr(self, "wsgi", None)
+        if app is not None:
+            app.extensions["vmapi"].draining.set()
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Once stopping, serve who is waiting already, and refuse all others.
@@ -71,7 +77,9 @@ class Worker(ThreadWorker):
         """Answer a request that never reached the app."""
         told = {"request_id": f"req-{uuid.uuid4()}"}
         if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
-            self.log.warning("a request could not be read: %s", exc, extra=told)
+            # its text would quote the request: a token in the URL, a header
+            reason = type(exc).__name__
+            self.log.warning("a request could not be read: %s", reason, extra=told)
             answer = _problem("malformed_request", "The request is no valid HTTP.", **told)
         else:
             self.log.error("a request failed outside the app", exc_info=exc, extra=told)

@@ -99,7 +99,9 @@ class OpenStackBackend(Backend):
 
     def changed(self, since: datetime) -> Sequence[VM]:
         """Return the servers whose row has changed since."""
-        found = self._servers.find({"changes-since": since.isoformat()}, deleted=True)
+        # Nova cuts off at the second when a row changed, and compares that
+        asked = {"changes-since": since.replace(microsecond=0).isoformat()}
+        found = self._servers.find(asked, deleted=True)
         names = self._catalog.image_names()
         with readable("compute"):
             return [translate.vm(server, names) for server in found]
