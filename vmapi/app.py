@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import bulk, catalog, context, docs, health, operations, problems, quota, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -27,6 +27,8 @@ from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.quotas import Usage
+from vmapi.services.quotas import parse as parse_quotas
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.view import View
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.register_error_handler(Exception, problems.from_crash)
     base = f"/api/{settings.api_version}"
     api = Api(app)
-    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, health.health):
+    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, quota.blp, health.health):
         api.register_blueprint(blueprint, url_prefix=base)
     for blueprint in (health.probes, docs.problems):
         api.register_blueprint(blueprint)
@@ -87,7 +89,8 @@ def wire(
     draining = threading.Event()
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
-    store = Store(url, settings.threads, clock, keeps=isinstance(engine, EngineThread))
+    rules, keeps = parse_quotas(settings.quotas), isinstance(engine, EngineThread)
+    store = Store(url, settings.threads, clock, keeps=keeps, quotas=rules)
     looks = Looks(backend, store, clock)
     controller = Controller(
         backend,
@@ -110,19 +113,22 @@ def wire(
         engine.serve(work, chores)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
+    usage = Usage(view, store, rules)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
         catalog=shelf,
-        vms=VMs(backend, shelf, view, submission),
+        vms=VMs(backend, shelf, view, submission, usage),
         bulk=Bulk(view, submission),
         operations=work,
         chores=chores,
         engine=engine,
         store=store,
         draining=draining,
+        usage=usage,
+        default_project=settings.default_project,
     )
 
 

@@ -16,6 +16,8 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
 ENGINES = ("thread", "worker", "celery")
+PROJECT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What the name of a project may be; the ids of Keystone's projects are."""
 BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
 
@@ -104,6 +106,15 @@ class Settings:
     )
     proxies: int = setting(
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
+    )
+    default_project: str = setting(
+        "VMAPI_DEFAULT_PROJECT",
+        "default",
+        "1 to 64 of letters, digits and . _ -, the first a letter or digit",
+        check=validate.Regexp(rf"{PROJECT}\Z"),
+    )
+    quotas: str = setting(
+        "VMAPI_QUOTAS", "", "PROJECT:vms=N,vcpus=N,ram_mb=N;… (docs/operations.md)"
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

@@ -38,11 +38,11 @@ LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
     server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
-    return translate.vm(server, {})
+    return translate.vm(server, {}, "default")
 
 
 def test_a_server() -> None:
-    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"})
+    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
     assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
     assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
@@ -55,8 +55,8 @@ def test_a_server() -> None:
 
 
 def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
-    assert translate.vm(FULL, {}).image == "fd300dd2"
-    assert translate.vm({**FULL, "image": ""}, {}).image is None
+    assert translate.vm(FULL, {}, "default").image == "fd300dd2"
+    assert translate.vm({**FULL, "image": ""}, {}, "default").image is None
 
 
 def test_a_server_whose_cell_is_down() -> None:
@@ -65,7 +65,7 @@ def test_a_server_whose_cell_is_down() -> None:
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
     assert [action.value for action in vm.allowed_actions] == ["delete"]
-    assert translate.vm({"id": VM}, {}).backend_status == "UNKNOWN"
+    assert translate.vm({"id": VM}, {}, "default").backend_status == "UNKNOWN"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from flask import Flask, Response, current_app, g, request
 from vmapi.backends.base import Backend
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.project import Scope
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.operations import Operations
+from vmapi.services.quotas import Usage
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
@@ -58,6 +60,8 @@ class Services:
     engine: Runner
     store: Store
     draining: threading.Event
+    usage: Usage
+    default_project: str
 
 
 def services() -> Services:
@@ -75,15 +79,27 @@ def caller() -> Caller:
     return Caller(
         user=user(),
         request_id=request_id(),
+        project=project(),
         address=(request.remote_addr or "")[:LONGEST_ADDRESS],
         key=idempotency_key(),
         wait=wait(),
+        all_projects=scope() is None,
     )
 
 
 def user() -> str:
     """Return the name of who is asking."""
     return "anonymous"
+
+
+def project() -> str:
+    """Return the project of who is asking: what is made is this one's."""
+    return services().default_project
+
+
+def scope() -> Scope:
+    """Return the project of which who is asking may see and change things; None for all."""
+    return project()
 
 
 def wait() -> int:
@@ -117,7 +133,7 @@ def idempotency_key() -> IdempotencyKey | None:
     if IDEMPOTENCY_KEY.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
-    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest())
+    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
 
 
 def about(vm_id: str | None) -> None:

@@ -9,7 +9,8 @@ from vmapi.models.lifecycle import Action, Status, Task, allowed_actions
 RESERVED_PREFIX = "vmapi."
 """Metadata keys that begin so are vmapi's own: refused from clients, never shown."""
 
-MAX_METADATA = 128
+MAX_METADATA = 127
+"""Pairs that a client may have on a VM: of the 128 that Nova takes, one is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Fault:
 class VM:
     """One virtual machine as it was seen at one moment.
 
-    `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
+    `launched` tells whether it ever ran: only then can an ERROR be healed by a restart. `project`
+    is whose it is, `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now.
     """
 
     id: str
@@ -54,6 +56,9 @@ class VM:
     locked: bool = False
     fault: Fault | None = None
     launched: bool = True
+    project: str | None = None
+    vcpus: int | None = None
+    ram_mb: int | None = None
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:
@@ -85,7 +90,10 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What a driver is told to create: ids resolved, cloud-init data composed."""
+    """What a driver is told to create: ids resolved, cloud-init data composed.
+
+    Without a `project` the VM carries none.
+    """
 
     name: str
     flavor_id: str
@@ -95,6 +103,7 @@ class CreateSpec:
     user_data: bytes | None = field(repr=False)
     key_name: str | None
     security_groups: tuple[str, ...]
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

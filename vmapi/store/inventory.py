@@ -11,9 +11,11 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
+from vmapi.models.project import Scope
+from vmapi.models.quota import Amounts
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import observation, vm_queries, vm_rows
+from vmapi.store import observation, quota, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.tables import syncs, vms
 
@@ -71,18 +73,20 @@ class Inventory:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def get(self, vm_id: str) -> Sighting | None:
-        """Return a VM that is not deleted, if it is known."""
+    def get(self, vm_id: str, scope: Scope = None) -> Sighting | None:
+        """Return a VM that is not deleted, if it is known to be of this project."""
         with self._database.read() as connection:
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
-        if row is None:
+        if row is None or scope not in (None, row.project):
             return None
         age = _seconds(row.present - max(row.begun, row.synced or 0))
         return Sighting(vm_rows.vm(row), row.revision, age)
 
-    def find(self, query: VMQuery, paging: Paging, deleted_after: datetime) -> Listing:
-        """Return a page of the VMs that are asked for; of the deleted ones the later."""
-        wanted = vm_queries.wanted(query, deleted_after)
+    def find(
+        self, query: VMQuery, paging: Paging, deleted_after: datetime, scope: Scope = None
+    ) -> Listing:
+        """Return a page of a project's VMs that are asked for; of the deleted ones the later."""
+        wanted = vm_queries.wanted(query, deleted_after, scope)
         lines = select(vms).where(*wanted).order_by(*vm_queries.order(query.sort))
         lines = lines.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
         with self._database.snapshot() as connection:
@@ -92,6 +96,17 @@ class Inventory:
             clock, synced = connection.execute(select(now(), SYNCED)).one()
         age = _seconds(clock - synced) if synced else None
         return Listing(Page(found, total, paging), age)
+
+    def used(self, project: str) -> Amounts:
+        """Return how much a project has of what quotas limit."""
+        with self._database.read() as connection:
+            return quota.used(connection, project)
+
+    def age(self) -> float | None:
+        """Return how many seconds ago all changes were known; None where nobody ever looked."""
+        with self._database.read() as connection:
+            clock, synced = connection.execute(select(now(), SYNCED)).one()
+        return _seconds(clock - synced) if synced else None
 
     def newest(self) -> datetime | None:
         """Return when a VM was changed last, on the cloud's clock; None for no VM."""

@@ -1,13 +1,9 @@
-"""The tables. Times are microseconds since 1970 in UTC, the same on every database."""
-
-from datetime import UTC, datetime, timedelta
-from typing import Any
+"""The tables."""
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -16,26 +12,8 @@ from sqlalchemy import (
     Table,
     text,
 )
-from sqlalchemy.types import TypeDecorator
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware time, kept as microseconds since 1970."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what is kept."""
-        return None if value is None else (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return what was meant."""
-        return None if value is None else EPOCH + value * MICROSECOND
-
+from vmapi.store.moment import Moment
 
 metadata = MetaData(
     naming_convention={
@@ -60,6 +38,7 @@ operations = Table(
     Column("idempotency_caller", String(255)),
     Column("idempotency_key", String(300)),
     Column("fingerprint", String(64)),
+    Column("idempotency_project", String(64)),
     Column("changes", JSON),
     Column("error", JSON),
     Column("requested_by", String(255), nullable=False),
@@ -72,7 +51,10 @@ operations = Table(
     Column("revision", Integer, nullable=False),
     Column("lease_owner", String(36)),
     Column("lease_until", BigInteger),
+    Column("vcpus", Integer),
+    Column("ram_mb", Integer),
     Index("ix_operations_newest", "created_at", "id"),
+    Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
     Index("ix_operations_finished_at", "finished_at"),
     Index(
@@ -88,7 +70,13 @@ operations = Table(
         sqlite_where=ONE_AT_A_TIME,
         postgresql_where=ONE_AT_A_TIME,
     ),
-    Index("uq_operations_idempotency_key", "idempotency_caller", "idempotency_key", unique=True),
+    Index(
+        "uq_operations_idempotency_key",
+        "idempotency_project",
+        "idempotency_caller",
+        "idempotency_key",
+        unique=True,
+    ),
 )
 
 steps = Table(
@@ -171,9 +159,15 @@ vms = Table(
     Column("begun", BigInteger, nullable=False),
     Column("finished", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
+    Column("project", String(64)),
+    Column("vcpus", Integer),
+    Column("ram_mb", Integer),
     Index("ix_vms_created_at_id", "created_at", "id"),
     Index("ix_vms_updated_at_id", "updated_at", "id"),
     Index("ix_vms_name_id", "name", "id"),
+    Index("ix_vms_project_created_at_id", "project", "created_at", "id"),
+    Index("ix_vms_project_updated_at_id", "project", "updated_at", "id"),
+    Index("ix_vms_project_name_id", "project", "name", "id"),
     Index("ix_vms_status", "status"),
     Index("ix_vms_deleted_at", "deleted_at"),
 )

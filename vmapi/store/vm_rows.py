@@ -8,11 +8,11 @@ from sqlalchemy import Row
 
 from vmapi.models.lifecycle import Status, Task
 from vmapi.models.vm import VM, Address, Fault
-from vmapi.store.tables import EPOCH, MICROSECOND
+from vmapi.store.moment import EPOCH, MICROSECOND
 
 KNOWN = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
-    *("security_groups", "locked", "launched"),
+    *("security_groups", "locked", "launched", "project", "vcpus", "ram_mb"),
 )
 """What does not change because the cloud cannot tell it."""
 
@@ -36,6 +36,9 @@ def of_vm(vm: VM) -> dict[str, Any]:
         "created_at": vm.created_at,
         "updated_at": vm.updated_at,
         "deleted_at": vm.updated_at if gone else None,
+        "project": vm.project,
+        "vcpus": vm.vcpus,
+        "ram_mb": vm.ram_mb,
         "observed": document,
     }
 
@@ -44,7 +47,7 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
     """Return what a row says of a VM by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
-    the rest is as it was.
+    the rest is as it was. Whose a deleted VM was, it may have forgotten.
     """
     if not vm.flavor and row.flavor:
         known = observed(row)
@@ -52,7 +55,7 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
             vm,
             **{name: getattr(known, name) for name in KNOWN},
         )
-    return of_vm(vm)
+    return of_vm(vm if vm.project else replace(vm, project=row.project))
 
 
 def observed(row: Row[Any]) -> VM:
@@ -68,6 +71,7 @@ def observed(row: Row[Any]) -> VM:
             "updated_at": _time(document["updated_at"]),
             "addresses": tuple(Address(**each) for each in document["addresses"]),
             "security_groups": tuple(document["security_groups"]),
+            "project": row.project,
         },
         fault=Fault(**fault) if fault else None,
     )
