@@ -54,6 +54,33 @@ def test_a_server() -> None:
     assert (vm.key_name, vm.locked, vm.launched, vm.fault) == ("mine", True, True, None)
 
 
+@pytest.mark.parametrize(
+    ("server", "project"),
+    [
+        ({"metadata": {"vmapi.project": "web"}}, "web"),
+        ({"metadata": {}}, "ours"),
+        *(({"metadata": {"vmapi.project": mark}}, "ours") for mark in ("", "a b", "é", "w" * 65)),
+        ({"metadata": {"vmapi.project": "web"}, "status": "DELETED"}, "web"),
+        # its mark may be gone with it, or its cell be down
+        ({"metadata": {}, "status": "DELETED"}, None),
+        ({"metadata": {}, "status": "SOFT_DELETED"}, None),
+        ({"status": "UNKNOWN"}, None),
+    ],
+)
+def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
+    given = {"id": VM, "status": "ACTIVE", **server}
+    vm = translate.vm(given, {}, "ours")
+    assert vm.project == project
+    assert vm.metadata == {}
+
+
+def test_what_a_server_takes() -> None:
+    vm = translate.vm(FULL, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (1, 512)
+    vm = translate.vm({"id": VM}, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (None, None)
+
+
 def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
     assert translate.vm(FULL, {}, "default").image == "fd300dd2"
     assert translate.vm({**FULL, "image": ""}, {}, "default").image is None

@@ -51,6 +51,7 @@ USED = union_all(
     _sums(
         operations,
         operations.c.project == OF,
+        operations.c.id != bindparam("but", type_=String),
         operations.c.action == Action.CREATE,
         IS_UNFINISHED,
         ~exists().where(SEEN),
@@ -70,17 +71,17 @@ def check(connection: Connection, operation: Operation, quotas: Quotas) -> None:
     if operation.action is not Action.CREATE or limits == UNLIMITED:
         return
     asked = asdict(Amounts(1, operation.vcpus or 0, operation.ram_mb or 0))
-    taken = asdict(used(connection, operation.project))
+    taken = asdict(used(connection, operation.project, but=operation.id))
     said = [
-        f"{limit} {WORDS[kind]}, {taken[kind] - asked[kind]} are used and {asked[kind]} asked for"
+        f"{limit} {WORDS[kind]}, {taken[kind]} are used and {asked[kind]} asked for"
         for kind, limit in asdict(limits).items()
-        if limit is not None and taken[kind] > limit
+        if limit is not None and taken[kind] + asked[kind] > limit
     ]
     if said:
         raise QuotaExceeded(f"Project {operation.project} may have {'; '.join(said)}.")
 
 
-def used(connection: Connection, project: str) -> Amounts:
-    """Return what a project has used."""
-    rows = connection.execute(USED, {"of": project}).all()
+def used(connection: Connection, project: str, but: str = "") -> Amounts:
+    """Return what a project has used, `but` for one operation."""
+    rows = connection.execute(USED, {"of": project, "but": but}).all()
     return Amounts(*(int(sum(column)) for column in zip(*rows, strict=True)))
