@@ -173,7 +173,7 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
     for mark in ("other", None):
         changed = {"metadata": {"vmapi.project": mark}}
         assert world.call("PATCH", f"/vms/{vm_id}", json=changed).status_code == 422
-    made = world.post("/vms", {**WANTED, "name": "web-2", **{"metadata": {"vmapi.project": "o"}}})
+    made = world.post("/vms", {**WANTED, "name": "web-2", "metadata": {"vmapi.project": "o"}})
     assert made.status_code == 422
     assert world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": None}}).status_code == 200
     assert world.backend.get(vm_id).project == "default"
