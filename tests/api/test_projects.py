@@ -8,6 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.acting import acting
+from tests.api.trail import trail
 from tests.world import NOBODY, WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.models.operation import Caller, IdempotencyKey
@@ -54,8 +55,9 @@ def said(answer: TestResponse, vm_id: str) -> Any:
 
 
 @on_a_vm
+@pytest.mark.usefixtures("theirs")
 def test_a_foreign_vm_is_like_none(
-    world: World, foreign: str, theirs: None, method: str, below: str, body: Any
+    world: World, foreign: str, method: str, below: str, body: Any
 ) -> None:
     def ask(vm_id: str, **headers: str) -> Any:
         given = {} if body is None else {"json": body}
@@ -180,11 +182,9 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
 
 
 def test_the_audit_trail_says_whose_it_was(world: World, foreign: str) -> None:
-    world.running("web-2")
-    with acting(world, "other"):
-        (theirs,) = world.get("/operations")["items"]
-    operation = world.services.store.operations.get(theirs["id"])
-    assert operation.project == "other"
+    mine = world.running("web-2")
+    told = {(entry.vm_id, entry.project) for entry in trail(world.app) if entry.vm_id}
+    assert told == {(foreign, "other"), (mine, "default")}
 
 
 # Who has all projects
