@@ -6,23 +6,38 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from flask import Flask, request
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, quota, vms
+from vmapi.api import (
+    bulk,
+    catalog,
+    context,
+    cors,
+    docs,
+    headers,
+    health,
+    operations,
+    problems,
+    processes,
+    quota,
+    vms,
+)
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
-from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
+from vmapi.errors import VmapiError
 from vmapi.models.operation import Operation
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
 from vmapi.services.deadlines import parse as parse_deadlines
+from vmapi.services.doubles import Doubles
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
@@ -62,12 +77,14 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings.origins)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
-        _check_processes(app, settings)
+        processes.init_app(app, settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
@@ -106,21 +123,24 @@ def wire(
 
     waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
-    chores = {"housekeeping": _housekeeping(settings, store, clock).tick}
-    if not backend.instant:
-        chores["sync"] = Sync(looks, store, clock, time.monotonic).tick
-    if isinstance(engine, EngineThread):
-        engine.serve(work, chores)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
     usage = Usage(view, store, rules)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
+    use_cases = VMs(backend, shelf, view, submission, usage)
+    chores = {"housekeeping": Chore(_housekeeping(settings, store, clock).tick)}
+    if not backend.instant:
+        tidy = Doubles(store, use_cases).delete
+        sync = Sync(looks, store, tidy=tidy, clock=backend.now, monotonic=time.monotonic)
+        chores |= sync.chores
+    if isinstance(engine, EngineThread):
+        engine.serve(work, chores)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
         catalog=shelf,
-        vms=VMs(backend, shelf, view, submission, usage),
+        vms=use_cases,
         bulk=Bulk(view, submission),
         operations=work,
         chores=chores,
@@ -152,40 +172,3 @@ def _engine(settings: Settings) -> context.Runner:
     from vmapi.engine.messages import Bell
 
     return Bell(settings.broker_url)
-
-
-def _check_processes(app: Flask, settings: Settings) -> None:
-    if settings.worker_count > 1:
-        raise SettingsError(
-            f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
-            "memory of one process; set VMAPI_WORKERS=1, or VMAPI_BACKEND=openstack"
-        )
-    if settings.engine != "thread":
-        raise SettingsError(
-            f"VMAPI_ENGINE {settings.engine}: the {settings.backend} cloud lives in the memory of "
-            "one process; set VMAPI_ENGINE=thread, or VMAPI_BACKEND=openstack"
-        )
-    log.warning(
-        f"the {settings.backend} cloud is for development: its VMs are not real, "
-        "and gone when this process ends"
-    )
-    app.before_request(_one_process(settings.backend))
-
-
-def _one_process(backend: str) -> Callable[[], None]:
-    told = threading.Event()
-
-    def check() -> None:
-        # a server that was not told by our settings how many processes there are tells it here
-        if not request.environ["wsgi.multiprocess"]:
-            return
-        refusal = (
-            f"The {backend} cloud lives in the memory of one process, but several serve. "
-            "Serve with one, or set VMAPI_BACKEND=openstack."
-        )
-        if not told.is_set():
-            told.set()
-            log.error(refusal)
-        raise BackendUnavailable(refusal)
-
-    return check

@@ -85,7 +85,8 @@ def test_a_deleted_vm_is_like_one_that_never_was(world: World, foreign: str) -> 
     assert ([vm["id"] for vm in deleted["items"]], deleted["total"]) == ([mine], 1)
 
 
-def test_lists_and_totals_are_of_the_project(world: World, foreign: str, theirs: None) -> None:
+@pytest.mark.usefixtures("theirs")
+def test_lists_and_totals_are_of_the_project(world: World, foreign: str) -> None:
     mine = world.running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
         found = world.get(f"/vms{query}")
@@ -109,7 +110,8 @@ def test_a_foreign_operation_is_like_none(world: World, foreign: str) -> None:
         assert answers[0][0] == 404
 
 
-def test_bulk_touches_the_project_only(world: World, foreign: str, theirs: None) -> None:
+@pytest.mark.usefixtures("theirs")
+def test_bulk_touches_the_project_only(world: World, foreign: str) -> None:
     mine = world.running("web-2")
     items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, NOBODY, mine]}).json
     errors = [item.get("error") for item in items["items"]]
@@ -121,7 +123,8 @@ def test_bulk_touches_the_project_only(world: World, foreign: str, theirs: None)
     assert [item["vm_id"] for item in everything["items"]] == [mine]
 
 
-def test_a_name_is_a_projects_own(world: World, foreign: str, theirs: None) -> None:
+@pytest.mark.usefixtures("theirs")
+def test_a_name_is_a_projects_own(world: World, foreign: str) -> None:
     mine = world.running("web-1")
     assert mine != foreign
     taken = world.post("/vms", WANTED)

@@ -39,7 +39,7 @@ def test_quotas(text: str, quotas: Quotas) -> None:
     ],
 )
 def test_what_is_no_quota_stops_the_start(text: str) -> None:
-    with pytest.raises(SettingsError, match="^VMAPI_QUOTAS .*: allowed is "):
+    with pytest.raises(SettingsError, match=r"^VMAPI_QUOTAS .*: allowed is "):
         create_app(Settings(log_level="CRITICAL", quotas=text), MemoryBackend())
 
 

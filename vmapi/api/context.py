@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -18,6 +18,7 @@ from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.models.project import Scope
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.operations import Operations
 from vmapi.services.quotas import Usage
 from vmapi.services.vms import VMs
@@ -56,7 +57,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
-    chores: Mapping[str, Callable[[], None]]
+    chores: Mapping[str, Chore]
     engine: Runner
     store: Store
     draining: threading.Event
@@ -167,7 +168,6 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
     access.info(
         "request",
         endpoint=f"{request.method} {request.path}",

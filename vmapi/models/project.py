@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from vmapi.models.vm import RESERVED_PREFIX, CreateSpec
-from vmapi.settings import PROJECT
+from vmapi.notation import PROJECT
 
 PROJECT_KEY = f"{RESERVED_PREFIX}project"
 """The metadata key under which a server carries its project."""
@@ -22,4 +22,4 @@ def marked(spec: CreateSpec) -> dict[str, str]:
 def owner(metadata: Mapping[str, str], default: str) -> str:
     """Return whose the server with this metadata is; what is no project's name marks none."""
     mark = metadata.get(PROJECT_KEY, "")
-    return mark if re.fullmatch(PROJECT, mark) else default
+    return mark if re.match(PROJECT, mark) else default

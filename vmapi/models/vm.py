@@ -36,8 +36,9 @@ class Fault:
 class VM:
     """One virtual machine as it was seen at one moment.
 
-    `launched` tells whether it ever ran: only then can an ERROR be healed by a restart. `project`
-    is whose it is, `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now.
+    `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
+    `operation_id` is the create that made it, where the cloud shows that. `project` is whose it is,
+    `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now.
     """
 
     id: str
@@ -59,6 +60,7 @@ class VM:
     project: str | None = None
     vcpus: int | None = None
     ram_mb: int | None = None
+    operation_id: str | None = None
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:

@@ -3,9 +3,8 @@
 import re
 
 from vmapi.models.quota import KINDS, UNLIMITED, Limits, Quota, Quotas
-from vmapi.notation import Notation, whole
+from vmapi.notation import PROJECT, Notation, whole
 from vmapi.services.view import View
-from vmapi.settings import PROJECT
 from vmapi.store.store import Store
 
 REST = "*"
@@ -21,7 +20,7 @@ def parse(text: str) -> Quotas:
     limits: dict[str, Limits] = {}
     for part in text.split(";") if text.strip() else ():
         project, colon, written = (each.strip() for each in part.partition(":"))
-        named = project == REST or re.fullmatch(PROJECT, project)
+        named = project == REST or re.match(PROJECT, project)
         if not (named and colon) or project in limits:
             raise NOTATION.error(text)
         limits[project] = Limits(**NOTATION.parse(written, KINDS, lambda _, number: whole(number)))

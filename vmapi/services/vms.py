@@ -145,6 +145,7 @@ class VMs:
             project=operation.project,
             vcpus=flavor.vcpus,
             ram_mb=flavor.ram_mb,
+            operation_id=operation.id,
         )
 
 

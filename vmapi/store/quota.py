@@ -9,7 +9,6 @@ from sqlalchemy import (
     FromClause,
     Select,
     String,
-    and_,
     bindparam,
     exists,
     func,
@@ -35,16 +34,8 @@ def _sums(table: FromClause, *which: ColumnElement[bool]) -> Select[Any]:
     return select(func.count().label("vms"), *sizes).select_from(table).where(*which)
 
 
-# a new VM may be seen before it is known which operation made it: nobody else can have its name
-SEEN = or_(
-    vms.c.id == operations.c.vm_id,
-    and_(
-        operations.c.vm_id.is_(None),
-        vms.c.project == operations.c.project,
-        vms.c.name == operations.c.claimed_name,
-        vms.c.deleted_at.is_(None),
-    ),
-)
+# a new VM may be seen before its operation knows of it
+SEEN = or_(vms.c.id == operations.c.vm_id, vms.c.operation_id == operations.c.id)
 # one statement, so that no VM is missed on its way from the one table to the other
 USED = union_all(
     _sums(vms, vms.c.project == OF, vms.c.deleted_at.is_(None)),

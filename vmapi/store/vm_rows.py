@@ -39,6 +39,7 @@ def of_vm(vm: VM) -> dict[str, Any]:
         "project": vm.project,
         "vcpus": vm.vcpus,
         "ram_mb": vm.ram_mb,
+        "operation_id": vm.operation_id,
         "observed": document,
     }
 
@@ -47,8 +48,10 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
     """Return what a row says of a VM by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
-    the rest is as it was. Whose a deleted VM was, it may have forgotten.
+    the rest is as it was. Which create made a VM and whose it was stays known when it is deleted.
     """
+    if vm.operation_id is None:
+        vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
         vm = replace(

@@ -90,7 +90,7 @@ def test_a_vm_is_counted_once_from_its_order_to_its_end(
     limited: Opened, inventory: Inventory, make: Maker
 ) -> None:
     store, one = limited(vms=100), Amounts(1, **SMALL)
-    made = replace(OURS, id="vm", name="web-1")
+    made = replace(OURS, id="vm", operation_id="1")
     store.add(create(make, "1"))
     assert inventory.used("default") == one
     # seen in the cloud before it is known whose it is
@@ -143,7 +143,6 @@ def test_vms_of_others_of_the_past_and_of_unknown_size(
         inventory.begin(),
     )
     assert inventory.used("default") == Amounts(1, 0, 0)
-    # a name that is another project's VM's too
     store.add(create(make, "9"))
     assert inventory.used("default") == Amounts(2, 1, 512)
     assert inventory.used("other") == Amounts(1, **SMALL)

@@ -53,7 +53,7 @@ class MemoryBackend(Backend):
         Raises SettingsError.
         """
         self._latency = latencies.parse(latency)
-        self._random = random or Random()  # noqa: S311 - it decides faults, not secrets
+        self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
         self._faults = Faults(faults, self._random)
         self._project = Project(subnets(default_network), Limits.parse(limits), default_project)
         self._told = {
@@ -124,6 +124,10 @@ class MemoryBackend(Backend):
         with self._called() as (cloud, _):
             live = (machine.shown() for machine in cloud.machines.values())
             return tuple(vm for vm in (*live, *cloud.deleted) if vm.updated_at >= since)
+
+    def now(self) -> datetime:
+        """Return what time it is."""
+        return self._clock()
 
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what a VM printed. Raises VMNotFound, and InvalidState where it has no host."""

@@ -112,4 +112,5 @@ class Machine:
             project=owner(self.metadata, self.default_project),
             vcpus=self.flavor.vcpus,
             ram_mb=self.flavor.ram_mb,
+            operation_id=self.operation_id,
         )
