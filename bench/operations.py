@@ -92,7 +92,8 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
 
 def made(backend: OpenStackBackend, url: str) -> Flask:
     """Make an app that keeps its operations at a URL."""
-    app = create_app(Settings(database_url=url, backend="openstack"), backend)
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
+    app = create_app(Settings(database_url=url, backend="openstack", **rates), backend)
     app.extensions["vmapi"].store.upgrade()
     return app
 

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import structlog
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
 from vmapi.api import (
+    audit,
     bulk,
     catalog,
     context,
@@ -19,15 +19,17 @@ from vmapi.api import (
     docs,
     headers,
     health,
+    one_process,
     operations,
     problems,
-    processes,
     quota,
+    throttle,
     vms,
 )
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import VmapiError
@@ -44,6 +46,8 @@ from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
 from vmapi.services.quotas import Usage
 from vmapi.services.quotas import parse as parse_quotas
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.view import View
@@ -58,8 +62,6 @@ DATABASE = "sqlite:///instance/vmapi.sqlite3"
 
 MAX_BODY = 1024 * 1024
 """Bytes: twice what the largest VM that may be asked for takes in JSON."""
-
-log = structlog.get_logger("vmapi")
 
 
 def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:
@@ -79,18 +81,22 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     context.init_app(app)
     headers.init_app(app)
     cors.init_app(app, settings.origins)
+    throttle.addresses(app)
+    # who the caller is, is found out here: an address that guesses is limited before
+    throttle.callers(app)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
-        processes.init_app(app, settings)
+        one_process.check(app, settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
     base = f"/api/{settings.api_version}"
     api = Api(app)
-    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, quota.blp, health.health):
+    parts = (vms, bulk, operations, catalog, quota, audit)
+    for blueprint in (*(part.blp for part in parts), health.health):
         api.register_blueprint(blueprint, url_prefix=base)
     for blueprint in (health.probes, docs.problems):
         api.register_blueprint(blueprint)
@@ -100,9 +106,10 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
 
 
 def wire(
-    settings: Settings, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> context.Services:
     """Put the layers together."""
+    backend = Guarded(driver)
     draining = threading.Event()
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
@@ -146,6 +153,8 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
+        rates=Rates.from_settings(settings),
+        readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
         usage=usage,
         default_project=settings.default_project,

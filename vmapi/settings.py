@@ -10,13 +10,15 @@ from dotenv import load_dotenv
 from environs import Env, EnvError, ValidationError, validate
 
 from vmapi import secret_files
-from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL
+from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS
 from vmapi.errors import SettingsError
 from vmapi.notation import PROJECT
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
+RATE = "N/second, N/minute or N/hour, several with ; between them, or off"
+COUNTERS = "memory, or redis://:PASSWORD@HOST:PORT/NUMBER, percent-encoded"
 ENGINES = ("thread", "worker", "celery")
 
 
@@ -118,6 +120,12 @@ class Settings:
         "",
         "ORIGIN,… as browsers write them: https://console.example.org",
         check=validate.Regexp(rf"{ORIGIN}(, ?{ORIGIN})*\Z"),
+    )
+    rate_reads: str = setting("VMAPI_RATE_READS", "200/second", RATE)
+    rate_changes: str = setting("VMAPI_RATE_CHANGES", "50/second;1200/minute", RATE)
+    rate_address: str = setting("VMAPI_RATE_ADDRESS", "500/second", RATE)
+    rate_storage: str | None = setting(
+        "VMAPI_RATE_STORAGE", None, COUNTERS, check=validate.Regexp(rf"{REDIS}\Z"), secret=True
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

@@ -19,6 +19,7 @@ def served() -> Iterator[Callable[..., Flask]]:
     def serve(**settings: Any) -> Flask:
         app = create_app(Settings(log_level="CRITICAL", **settings), MemoryBackend())
         app.extensions["vmapi"].engine.stop()
+        app.extensions["vmapi"].backend.breaker.stop()
         made.append(app)
         return app
 

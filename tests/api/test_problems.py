@@ -13,12 +13,16 @@ from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.models.catalog import Image, Network
 from vmapi.services import submission
+from vmapi.services.rates import Rates, parse
+from vmapi.store.counters import InProcess
 
 Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
-COME_BACK = {"backend_unavailable", "store_unavailable", "idempotency_in_progress"}
+COME_BACK = {
+    *("backend_unavailable", "store_unavailable", "idempotency_in_progress", "rate_limited")
+}
 STATUSES = {
     400: {"malformed_request"},
     403: {"forbidden", "quota_exceeded"},
@@ -30,6 +34,7 @@ STATUSES = {
     },
     413: {"payload_too_large"},
     415: {"unsupported_media_type"},
+    429: {"rate_limited"},
     422: {
         *("validation_error", "flavor_not_found", "image_not_found", "image_ambiguous"),
         *("network_not_found", "network_ambiguous", "key_not_found", "security_group_not_found"),
@@ -119,6 +124,14 @@ def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
         raise errors.StoreUnavailable("vmapi's database does not answer.")
 
     patch.setattr(world.services.store.operations, "add", away)
+    return create(world)
+
+
+def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    limits = {"changes": parse("X", "changes", "1/hour"), "address": ()}
+    rates = Rates(limits, InProcess())
+    world.app.extensions["vmapi"] = replace(world.services, rates=rates)
+    create(world)
     return create(world)
 
 
@@ -237,6 +250,10 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "idempotency_in_progress": (
         unanswered,
         {"detail": "The first request with this Idempotency-Key is still being answered."},
+    ),
+    "rate_limited": (
+        hasty,
+        {"detail": "At most 1 changes of one caller are served per hour."},
     ),
     "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
 }

@@ -97,7 +97,8 @@ def quiet_app() -> Any:
     """Make the app without changing how the tests log, or leaving them a thread."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
+    app = create_app(Settings(log_level="CRITICAL", **rates), MemoryBackend())
     root.handlers[:] = handlers
     root.setLevel(level)
     app.extensions["vmapi"].engine.stop()

@@ -35,9 +35,16 @@ PREFER = {
 }
 
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
+UNLIMITED = ("probes", "health")
+"""The blueprints of what load balancers ask: no rate limits it."""
+
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+RATE_LIMIT = {
+    "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
+}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER}
+OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "rate_limited": {**RETRY_AFTER, **RATE_LIMIT}}
 OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
 
 
@@ -128,6 +135,8 @@ class Blueprint(flask_smorest.Blueprint):
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
         codes = [*EVERYWHERE, *doc_info.get("problems", ())]
+        if self.name not in UNLIMITED:
+            codes.append("rate_limited")
         headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
         if method != "get":
             codes += WITH_BODY

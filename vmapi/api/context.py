@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
-from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.models.project import Scope
@@ -21,6 +21,8 @@ from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.operations import Operations
 from vmapi.services.quotas import Usage
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
@@ -29,6 +31,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
 LONGEST_ADDRESS = 64
+ANONYMOUS = "anonymous"
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
@@ -52,7 +55,7 @@ class Services:
 
     base_path: str
     version: str
-    backend: Backend
+    backend: Guarded
     catalog: Catalog
     vms: VMs
     bulk: Bulk
@@ -60,6 +63,8 @@ class Services:
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
+    readiness: Readiness
+    rates: Rates
     draining: threading.Event
     usage: Usage
     default_project: str
@@ -90,7 +95,7 @@ def caller() -> Caller:
 
 def user() -> str:
     """Return the name of who is asking."""
-    return "anonymous"
+    return ANONYMOUS
 
 
 def project() -> str:

@@ -92,6 +92,12 @@ KINDS: dict[str, Kind] = {
         "This key came with another request",
         "Make a new Idempotency-Key for each change, and repeat a change under its own.",
     ),
+    "rate_limited": Kind(
+        429,
+        "Too many requests",
+        "Nothing was done. Try again after Retry-After seconds; the RateLimit header tells what is "
+        "left.",
+    ),
     "internal_error": Kind(
         500, "vmapi failed", "A defect of vmapi: tell the operator the request_id."
     ),

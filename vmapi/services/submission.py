@@ -49,6 +49,7 @@ class Submission:
         *,
         clock: Callable[[], datetime],
     ) -> None:
+        self._backend = backend
         self._store = store
         self._operations = operations
         self._view = view
@@ -115,7 +116,11 @@ class Submission:
         return operation
 
     def enqueue(self, operation: Operation, caller: Caller, before: VM) -> Operation:
-        """Leave a new operation to the engine, and return the one that its key is bound to."""
+        """Leave a new operation to the engine, and return the one that its key is bound to.
+
+        Raises BackendUnavailable while nothing would be sent.
+        """
+        self._backend.ensure()
         try:
             self._add(operation, before)
         except KeyTaken:

@@ -14,7 +14,8 @@ from vmapi.models.project import Scope
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes
 from vmapi.services.housekeeping import REMEMBERED
-from vmapi.services.looks import SLOW, Looks
+from vmapi.services.looks import Looks
+from vmapi.services.patience import at_most
 from vmapi.store.store import Store
 
 EVERY = Paging(1, 2**31 - 1)
@@ -23,6 +24,9 @@ NO_VM = "There is no VM of this id."
 
 STALE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
+
+PATIENCE = 1.0
+"""Seconds that a reader waits for a look where there is something older to show."""
 
 
 class View:
@@ -34,6 +38,7 @@ class View:
     def __init__(
         self, backend: Backend, store: Store, looks: Looks, clock: Callable[[], datetime]
     ) -> None:
+        self._backend = backend
         self._instant = backend.instant
         self._store = store
         self._looks = looks
@@ -51,7 +56,10 @@ class View:
             return known
         with suppress(VMNotFound):
             try:
-                self._looks.at(vm_id)
+                if fresh:
+                    self._looks.at(vm_id)
+                else:
+                    at_most(PATIENCE, lambda: self._looks.at(vm_id))
             except BackendFailure:
                 if fresh or known is None:
                     raise
@@ -77,7 +85,10 @@ class View:
         if not fresh and not self._is_stale(age or 0.0):
             return False
         try:
-            self._looks.everything(-1 if fresh else SLOW)
+            if fresh:
+                self._looks.everything()
+            else:
+                at_most(PATIENCE, lambda: self._looks.everything(PATIENCE))
         except BackendFailure:
             if fresh:
                 raise
@@ -118,7 +129,7 @@ class View:
             return before
 
     def _is_stale(self, age: float) -> bool:
-        return age > STALE and not self._looks.away
+        return age > STALE and not self._backend.away
 
 
 def _during(operation: Operation, before: VM) -> VM:

@@ -1,4 +1,4 @@
-"""A cloud in one process's memory is served by that process alone."""
+"""A cloud that lives in the memory of one process is not served by several."""
 
 import threading
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from vmapi.settings import Settings
 log = structlog.get_logger("vmapi")
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """See that one process serves, as far as that can be told now. Raises SettingsError."""
+def check(app: Flask, settings: Settings) -> None:
+    """See that one process serves the app, now and with each request. Raises SettingsError."""
     if settings.worker_count > 1:
         raise SettingsError(
             f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
