@@ -17,6 +17,7 @@ from vmapi.api import (
     context,
     cors,
     docs,
+    events,
     headers,
     health,
     one_process,
@@ -38,8 +39,10 @@ from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
+from vmapi.services.cursors import Cursors
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.doubles import Doubles
+from vmapi.services.events import Events
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
@@ -48,6 +51,7 @@ from vmapi.services.quotas import Usage
 from vmapi.services.quotas import parse as parse_quotas
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
+from vmapi.services.seats import Seats
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.view import View
@@ -95,7 +99,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.register_error_handler(Exception, problems.from_crash)
     base = f"/api/{settings.api_version}"
     api = Api(app)
-    parts = (vms, bulk, operations, catalog, quota, audit)
+    parts = (vms, bulk, operations, events, catalog, quota, audit)
     for blueprint in (*(part.blp for part in parts), health.health):
         api.register_blueprint(blueprint, url_prefix=base)
     for blueprint in (health.probes, docs.problems):
@@ -150,6 +154,8 @@ def wire(
         vms=use_cases,
         bulk=Bulk(view, submission),
         operations=work,
+        cursors=Cursors(lambda: store.keys.get("cursor"), clock),
+        events=_events(settings, store, waiting, draining),
         chores=chores,
         engine=engine,
         store=store,
@@ -167,9 +173,18 @@ def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime
         audit_key=settings.audit_key,
         keep_operations=timedelta(days=settings.retention),
         keep_audit=timedelta(days=settings.audit_retention),
+        keep_events=timedelta(hours=settings.event_retention),
         clock=clock,
         monotonic=time.monotonic,
     )
+
+
+def _events(
+    settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
+) -> Events:
+    most = min(settings.event_streams, settings.threads // 2)
+    seats = Seats(waiting.places, most, settings.caller_streams)
+    return Events(lambda: store.events, seats, draining.is_set)
 
 
 def _engine(settings: Settings) -> context.Runner:

@@ -15,6 +15,7 @@
     │   └── ImageAmbiguous, NetworkAmbiguous
     ├── Conflict
     │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
+    ├── PreconditionFailed
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
@@ -211,6 +212,12 @@ class IdempotencyInProgress(Conflict):
 
     code = "idempotency_in_progress"
     retry_after = 2
+
+
+class PreconditionFailed(VmapiError):
+    """The VM is not one that the client has seen; `etag` is the tag that it has now."""
+
+    code = "precondition_failed"
 
 
 class Forbidden(VmapiError):

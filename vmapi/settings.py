@@ -98,6 +98,19 @@ class Settings:
     retention: int = setting(
         "VMAPI_RETENTION", 30, "days, 1 to 3650", "int", validate.Range(1, 3650)
     )
+    event_retention: int = setting(
+        "VMAPI_EVENT_RETENTION", 24, "hours, 1 to 720", "int", validate.Range(1, 720)
+    )
+    event_streams: int = setting(
+        "VMAPI_EVENT_STREAMS", 50, "a whole number from 1 to 128", "int", validate.Range(1, 128)
+    )
+    caller_streams: int = setting(
+        "VMAPI_CALLER_STREAMS",
+        10,
+        "a whole number from 1 to 128",
+        "int",
+        validate.Range(1, 128),
+    )
     audit_retention: int = setting(
         "VMAPI_AUDIT_RETENTION", 365, "days, 1 to 3650", "int", validate.Range(1, 3650)
     )

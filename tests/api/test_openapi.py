@@ -23,6 +23,7 @@ CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
 KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
     *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
+    "precondition_failed",
     *("payload_too_large", "unsupported_media_type", *CLOUD, *KEYED),
 }
 NAMED = {
@@ -51,6 +52,7 @@ REFUSALS: dict[str, set[str]] = {
     "list_operations": STORE,
     "get_operation": {"operation_not_found", *STORE},
     "list_audit": STORE,
+    "listen_to_events": {"rate_limited", *STORE},
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,
@@ -65,6 +67,8 @@ ANSWERS = {
     "delete_vm": {"202", "204"},
     "act_on_vms": {"202"},
     "get_readyz": {"200", "503"},
+    "get_vm": {"200", "304"},
+    "get_vm_status": {"200", "304"},
     **{
         f"{action}_vm": {"200", "202"}
         for action in ("update", "start", "stop", "restart", "pause", "resume")
@@ -173,16 +177,37 @@ def test_headers_are_documented(document: Any) -> None:
         for _, _, operation in operations(document)
     }
     location = "Operation-Location"
-    assert headers["create_vm"]["201"] == {location, "Location"}
-    assert headers["create_vm"]["202"] == {location, "Location", "Retry-After"}
+    assert headers["create_vm"]["201"] == {location, "Location", "ETag"}
+    assert headers["create_vm"]["202"] == {location, "Location", "ETag", "Retry-After"}
     assert headers["delete_vm"]["204"] == {location}
-    assert headers["stop_vm"]["200"] == {location}
-    assert headers["stop_vm"]["202"] == {location, "Retry-After"}
-    assert headers["list_vms"]["200"] == {"Link"}
+    assert headers["delete_vm"]["202"] == {location, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["200"] == {location, "ETag"}
+    assert headers["stop_vm"]["202"] == {location, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["412"] == {"ETag"}
+    for name in ("get_vm", "get_vm_status"):
+        assert headers[name]["200"] == headers[name]["304"] == {"ETag", "Age", "Cache-Control"}
+    assert headers["list_vms"]["200"] == {"Link", "Age"}
     assert headers["list_operations"]["200"] == {"Link"}
     assert headers["stop_vm"]["503"] == {"Retry-After"}
     assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
     assert "504" not in headers["get_vm"]
+
+
+def test_headers_that_are_heeded_are_documented(document: Any) -> None:
+    heeded = {
+        operation["operationId"]: {
+            parameter["name"]
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "header"
+        }
+        for _, _, operation in operations(document)
+    }
+    assert heeded["create_vm"] == {"Idempotency-Key", "Prefer"}
+    for name in ("update_vm", "delete_vm", "restart_vm"):
+        assert heeded[name] == {"Idempotency-Key", "Prefer", "If-Match"}
+    for name in ("get_vm", "get_vm_status"):
+        assert heeded[name] == {"If-None-Match", "Cache-Control"}
+    assert heeded["list_vms"] == {"Cache-Control"}
 
 
 def test_a_patch_may_come_as_either_media_type(document: Any) -> None:

@@ -32,6 +32,7 @@ STATUSES = {
         *("invalid_state", "task_in_progress", "vm_locked", "name_taken"),
         "idempotency_in_progress",
     },
+    412: {"precondition_failed"},
     413: {"payload_too_large"},
     415: {"unsupported_media_type"},
     429: {"rate_limited"},
@@ -100,6 +101,10 @@ def quota(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     return create(world, metadata={}, flavor="m1.xlarge")
 
 
+def stale(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    return world.call("POST", f"/vms/{world.running()}/stop", headers={"If-Match": '"0-0"'})
+
+
 def taken(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     world.running()
     return create(world)
@@ -117,6 +122,13 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
     world.call("POST", "/vms", json=WANTED, headers=headers)
     return world.call("POST", "/vms", json=WANTED, headers=headers)
+
+
+def crowded(world: World, _: Any) -> TestResponse:
+    places = world.services.operations._waiting.places
+    while places.acquire(blocking=False):
+        pass
+    return world.call("GET", "/events")
 
 
 def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -192,6 +204,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "name_taken": (taken, {}),
+    "precondition_failed": (stale, {}),
     "payload_too_large": (
         lambda w, _: create(w, user_data="x" * 1024 * 1024),
         {"detail": "At most 1048576 bytes are taken."},

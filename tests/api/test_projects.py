@@ -8,6 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.acting import acting
+from tests.api.stream import Listen
 from tests.api.trail import trail
 from tests.world import NOBODY, WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
@@ -70,8 +71,11 @@ def test_a_foreign_vm_is_like_none(
     if method == "GET":
         fresh = {"Cache-Control": "no-cache"}
         assert ask(foreign, **fresh) == ask(NOBODY, **fresh) == answer
+        tag = {"If-None-Match": "*"}
     else:
         assert ask(foreign, **KEY) == ask(NOBODY, **KEY) == answer
+        tag = {"If-Match": '"1"'}
+    assert ask(foreign, **tag) == ask(NOBODY, **tag) == answer
 
 
 def test_a_deleted_vm_is_like_one_that_never_was(world: World, foreign: str) -> None:
@@ -95,6 +99,33 @@ def test_lists_and_totals_are_of_the_project(world: World, foreign: str) -> None
         found = world.get(f"/operations{query}")
         assert ([each["vm_id"] for each in found["items"]], found["total"]) == ([mine], 1)
     assert world.get(f"/operations?vm_id={foreign}")["total"] == 0
+
+
+def test_a_cursor_is_good_in_its_project(world: World, foreign: str) -> None:
+    for number in range(2):
+        world.running(f"web-{number}")
+    for path in ("/vms", "/operations"):
+        following = world.get(f"{path}?page_size=1")["next"]
+        assert world.client.get(following).status_code == 200
+        with acting(world, "other"):
+            refused = world.client.get(following)
+        assert (refused.status_code, refused.json["code"]) == (422, "validation_error")
+
+
+def test_events_are_of_the_project(world: World, foreign: str, listen: Listen) -> None:
+    mine = world.running("web-2")
+    stream = listen("?last_event_id=0")
+    assert stream.event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in stream.events(3)} == {mine}
+    with acting(world, "other"):
+        theirs = listen("?last_event_id=0")
+        world.do(foreign, "stop")
+        world.settle()
+    world.do(mine, "stop")
+    world.settle()
+    assert {event["vm_id"] for event in stream.events(2)} == {mine}
+    assert theirs.event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in theirs.events(5)} == {foreign}
 
 
 def test_a_foreign_operation_is_like_none(world: World, foreign: str) -> None:
@@ -201,8 +232,8 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign
     assert vms.get(foreign, ADMIN.scope).vm.project == "other"
     key = IdempotencyKey("root", "k", "f" * 64, "admins")
     changed = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
-    assert changed.vm is not None
-    assert changed.vm.name == "web-9"
+    assert changed.seen is not None
+    assert changed.seen.vm.name == "web-9"
     assert operations.get(changed.operation.id, "other").project == "other"
     again = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)

@@ -19,7 +19,10 @@ EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
 KEYED = ("idempotency_in_progress", "idempotency_key_reused")
-CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden", *KEYED)
+CHANGE = (
+    *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "precondition_failed"),
+    *("forbidden", *KEYED),
+)
 
 IDEMPOTENCY_KEY = {
     "in": "header",
@@ -45,7 +48,12 @@ RATE_LIMIT = {
 }
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
 OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "rate_limited": {**RETRY_AFTER, **RATE_LIMIT}}
-OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
+OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
+    "backend_timeout": OPERATION_LOCATION,
+    "name_taken": OPERATION_LOCATION,
+    "precondition_failed": ETAG,
+}
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -94,7 +102,9 @@ class Blueprint(flask_smorest.Blueprint):
         """Name what an endpoint answers with."""
         return cast(Callable[[View], View], self.response(status, schema, **doc))
 
-    def also_answers(self, status: int, schema: Schema, **doc: Any) -> Callable[[View], View]:
+    def also_answers(
+        self, status: int, schema: Schema | None = None, **doc: Any
+    ) -> Callable[[View], View]:
         """Name another answer that is no problem."""
         decorator = self.alt_response(status, schema=schema, success=True, **doc)
         return cast(Callable[[View], View], decorator)

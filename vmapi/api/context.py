@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
+from vmapi.api.conditions import if_match
 from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.operation import Caller, IdempotencyKey
@@ -19,6 +20,8 @@ from vmapi.models.project import Scope
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
+from vmapi.services.cursors import Cursors
+from vmapi.services.events import Events
 from vmapi.services.operations import Operations
 from vmapi.services.quotas import Usage
 from vmapi.services.rates import Rates
@@ -60,6 +63,8 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
+    cursors: Cursors
+    events: Events
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
@@ -81,7 +86,7 @@ def request_id() -> str:
 
 
 def caller() -> Caller:
-    """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
+    """Return who is asking, and how. Raises MalformedRequest for a header that is none."""
     return Caller(
         user=user(),
         request_id=request_id(),
@@ -90,6 +95,7 @@ def caller() -> Caller:
         key=idempotency_key(),
         wait=wait(),
         all_projects=scope() is None,
+        if_match=if_match(),
     )
 
 
@@ -106,6 +112,11 @@ def project() -> str:
 def scope() -> Scope:
     """Return the project of which who is asking may see and change things; None for all."""
     return project()
+
+
+def walk() -> str:
+    """Return which list this request is about, and whose: what a cursor is good for."""
+    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:

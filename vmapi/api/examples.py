@@ -57,6 +57,15 @@ OPERATION: dict[str, Any] = {
     "finished_at": "2026-02-25T10:35:02.501000Z",
 }
 
+EVENT: dict[str, Any] = {
+    "id": "1772015702512345",
+    "kind": "operation.succeeded",
+    "at": "2026-02-25T10:35:02.503000Z",
+    "vm_id": VM_ID,
+    "vm": None,
+    "operation": OPERATION,
+}
+
 OPERATION_LIST: dict[str, Any] = {**VM_LIST, "items": [OPERATION]}
 
 AUDIT_ENTRY: dict[str, Any] = {

@@ -63,6 +63,11 @@ KINDS: dict[str, Kind] = {
         "The first request with this key is still being answered",
         "Repeat it after Retry-After seconds, with the same key.",
     ),
+    "precondition_failed": Kind(
+        412,
+        "The VM is not as it was when it was read",
+        "Nothing was done. GET the VM, decide anew, and send its ETag in If-Match.",
+    ),
     "payload_too_large": Kind(413, "The body is too large", "Send at most 1 MiB."),
     "unsupported_media_type": Kind(
         415, "The body is of the wrong type", "Send Content-Type: application/json."

@@ -29,6 +29,7 @@ class ProblemSchema(Schema):
     allowed_actions = fields.List(fields.String())
     vm_id = fields.String(allow_none=True)
     operation = fields.String(metadata={"description": "The path of an operation."})
+    etag = fields.String(metadata={"description": "The VM's tag, to send in If-Match."})
     hint = fields.String()
 
 

@@ -1,24 +1,11 @@
 """/vms: VMs and their life."""
 
-from collections.abc import Callable
-from typing import Any
-
 from flask import Response
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import (
-    CHANGE,
-    CLOUD,
-    IDEMPOTENCY_KEY,
-    KEYED,
-    LINK,
-    OPERATION_LOCATION,
-    PREFER,
-    RETRY_AFTER,
-    Blueprint,
-    View,
-)
+from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
 from vmapi.api.context import caller, fresh, scope, services
+from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
@@ -35,38 +22,15 @@ from vmapi.models.lifecycle import Action
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import Changes, CreateRequest
 
-blp = Blueprint("vms", "Virtual machines and their life")
+blp = VMBlueprint("vms", "Virtual machines and their life")
 blp.record(lambda state: state.app.url_map.converters.update(vm=VMId))
 
 LOCATION = {"Location": {"schema": {"type": "string"}}}
 
 
-repeatable = blp.heeds(IDEMPOTENCY_KEY, PREFER)
-
-
-def changes(settled: int, **headers: Any) -> Callable[[View], View]:
-    """Document a change that is answered with the VM: settled, or still under way."""
-    head = {**OPERATION_LOCATION, **headers}
-    done = blp.answers(
-        settled, VMSchema(), example=examples.VM, headers=head, description="Settled"
-    )
-    under_way = blp.also_answers(
-        202,
-        VMSchema(),
-        example=examples.BUSY,
-        headers={**head, **RETRY_AFTER},
-        description="Still under way",
-    )
-
-    def decorator(view: View) -> View:
-        return repeatable(done(under_way(view)))
-
-    return decorator
-
-
 @blp.post("/vms")
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
-@changes(201, **LOCATION)
+@blp.changes(201, anew=True, **LOCATION)
 @blp.refuses(
     *(
         "vm_not_found",
@@ -91,7 +55,8 @@ def create_vm(wanted: CreateRequest) -> Response:
 
 @blp.get("/vms")
 @blp.takes(VMQuerySchema(), location="query")
-@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers=LINK)
+@blp.heeds(CACHE_CONTROL)
+@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK, **AGE})
 @blp.refuses(*CLOUD)
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
@@ -100,17 +65,17 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>")
-@blp.answers(200, VMSchema(), example=examples.VM)
+@blp.shows(VMSchema(), examples.VM)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
     found = services().vms.get(vm_id, scope(), fresh=fresh())
-    return render.answer(render.vm(found.vm), headers=render.age(found.age))
+    return render.seen(found, render.vm(found.vm))
 
 
 @blp.patch("/vms/<vm:vm_id>")
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
 def update_vm(changed: Changes, vm_id: str) -> Response:
     """Change a VM's name or metadata
@@ -121,15 +86,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
 
 
 @blp.delete("/vms/<vm:vm_id>")
-@blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
-@blp.also_answers(
-    202,
-    VMSchema(),
-    example=examples.BUSY | {"task": "deleting"},
-    headers={**OPERATION_LOCATION, **RETRY_AFTER},
-    description="Still under way",
-)
-@repeatable
+@blp.changes(204, busy=examples.BUSY | {"task": "deleting"})
 @blp.refuses(*CHANGE, *CLOUD)
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM
@@ -140,12 +97,12 @@ def delete_vm(vm_id: str) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>/status")
-@blp.answers(200, VMStatusSchema(), example=examples.STATUS)
+@blp.shows(VMStatusSchema(), examples.STATUS)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
     """Show a VM's status: the cheap one to poll"""
     found = services().vms.get(vm_id, scope(), fresh=fresh())
-    return render.answer(render.status(found.vm), headers=render.age(found.age))
+    return render.seen(found, render.status(found.vm))
 
 
 @blp.get("/vms/<vm:vm_id>/console")
@@ -159,7 +116,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/start")
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
 def start_vm(vm_id: str) -> Response:
     """Start a STOPPED VM"""
@@ -167,7 +124,7 @@ def start_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def stop_vm(vm_id: str) -> Response:
     """Stop a RUNNING or PAUSED VM"""
@@ -176,7 +133,7 @@ def stop_vm(vm_id: str) -> Response:
 
 @blp.post("/vms/<vm:vm_id>/restart")
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def restart_vm(how: dict[str, str], vm_id: str) -> Response:
     """Restart a RUNNING VM, or one in ERROR that ever ran"""
@@ -185,7 +142,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def pause_vm(vm_id: str) -> Response:
     """Pause a RUNNING VM"""
@@ -193,7 +150,7 @@ def pause_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def resume_vm(vm_id: str) -> Response:
     """Resume a PAUSED VM"""

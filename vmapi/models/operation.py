@@ -72,8 +72,9 @@ class IdempotencyKey:
 class Caller:
     """Who asks, from where, under which request id and key; `wait` is in seconds.
 
-    For so long the answer may be held back. What a caller makes is its `project`'s; what of others
-    it may change, `all_projects` says.
+    For so long the answer may be held back. What is asked for is for a VM with one of the entity
+    tags in `if_match`, where there are any. What a caller makes is its `project`'s; whether it may
+    change what is others', `all_projects` says.
     """
 
     user: str
@@ -82,6 +83,7 @@ class Caller:
     address: str = ""
     key: IdempotencyKey | None = None
     wait: int = 0
+    if_match: frozenset[str] = frozenset()
     all_projects: bool = False
 
     @property
@@ -97,6 +99,7 @@ class Operation:
     `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
     one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
     with each change that is kept, so that two who advance it cannot overwrite each other.
+    With a `vm_revision` it is only for a VM that is shown as it was then; that is not kept.
     """
 
     id: str
@@ -119,6 +122,7 @@ class Operation:
     spec: CreateSpec | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)
     revision: int = 0
+    vm_revision: int | None = None
 
     @property
     def finished(self) -> bool:

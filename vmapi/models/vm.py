@@ -1,7 +1,7 @@
 """The VM as the API shows it, and what a client asks of one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vmapi.models.lifecycle import Action, Status, Task, allowed_actions
@@ -66,6 +66,12 @@ class VM:
     def allowed_actions(self) -> tuple[Action, ...]:
         """What would be accepted now."""
         return allowed_actions(self.status, self.task, locked=self.locked, launched=self.launched)
+
+    @property
+    def face(self) -> tuple["VM", tuple[Action, ...]]:
+        """What of it is shown, and to whom: that it ever ran shows only in what is allowed."""
+        face = replace(self, launched=True, operation_id=None, vcpus=None, ram_mb=None)
+        return face, self.allowed_actions
 
     @property
     def ip_address(self) -> str | None:

@@ -11,13 +11,14 @@ from vmapi.backends.base import Backend
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Caller, Operation, OperationStatus, Step
 from vmapi.models.project import Scope
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services import guard
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
 from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
-from vmapi.store.conflicts import KeyTaken
+from vmapi.store.conflicts import KeyTaken, StaleVM
 from vmapi.store.store import Store
 
 PATIENCE = 10
@@ -32,7 +33,7 @@ class Change:
     """
 
     operation: Operation
-    vm: VM | None
+    seen: Sighting | None
     replayed: bool = False
 
 
@@ -77,6 +78,18 @@ class Submission:
         """Make an operation on a VM: it is the VM's project's, whoever asks."""
         project = vm.project or caller.project
         return self.new(action, plan, caller, vm_id=vm.id, project=project, **more)
+
+    def once(self, caller: Caller, begin: Callable[[], Change]) -> Change:
+        """Return what comes of a request, or what came of it before, under the same key."""
+        if earlier := self.earlier(caller):
+            return earlier
+        try:
+            return begin()
+        except errors.PreconditionFailed:
+            # what has changed the VM may be this very request
+            if earlier := self.earlier(caller):
+                return earlier
+            raise
 
     def earlier(self, caller: Caller) -> Change | None:
         """Return what came of the same request, if it was made before under the same key.
@@ -164,7 +177,7 @@ class Submission:
         if before is not None:
             return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
         try:
-            return Change(operation, self._view.get(vm_id, scope).vm)
+            return Change(operation, self._view.get(vm_id, scope))
         except errors.VMNotFound:
             if operation.action is not Action.DELETE:
                 raise
@@ -176,6 +189,8 @@ class Submission:
             self._names.add(operation)
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
+        except StaleVM:
+            raise guard.stale(self._view.get(before.id, before.project)) from None
 
 
 def _raise_failure(operation: Operation) -> None:

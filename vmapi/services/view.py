@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendFailure, VMNotFound
+from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.models.lifecycle import GOALS, Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.page import Paging, VMQuery
@@ -99,7 +99,7 @@ class View:
         """Return all VMs of a project that are asked for."""
         return self.find(query, EVERY, scope).vms
 
-    def after(self, operation: Operation, before: VM) -> VM:
+    def after(self, operation: Operation, before: VM) -> Sighting:
         """Return a VM after an operation has begun, or ended, without a needless look.
 
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
@@ -107,19 +107,18 @@ class View:
         if not operation.finished and not self._instant:
             shown = _during(operation, before)
             if operation.action is Action.CREATE:
-                # lists show it before the cloud is asked again
-                self._store.inventory.expect(shown)
-            return shown
+                self._meet(shown)
+            return self._kept(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
             fresh = operation.action is Action.UPDATE
-            return self.get(before.id, before.project, fresh=fresh).vm
+            return self.get(before.id, before.project, fresh=fresh)
         except (VMNotFound, BackendFailure):
             if not operation.finished:
-                return _during(operation, before)
+                return _inferred(_during(operation, before))
             if operation.status is not OperationStatus.SUCCEEDED:
                 raise
-            return _left(operation, before)
+            return _inferred(_left(operation, before))
 
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
@@ -128,8 +127,30 @@ class View:
         except (VMNotFound, BackendFailure):
             return before
 
+    def _meet(self, new: VM) -> None:
+        """Let lists show a new VM at once, and where it stays: when it was made, the cloud says."""
+        try:
+            if not self._backend.away:
+                self._looks.at(new.id)
+                return
+        except (VMNotFound, BackendFailure):
+            # it is seen a moment later, and may have another place then
+            pass
+        self._store.inventory.expect(new)
+
+    def _kept(self, vm_id: str) -> Sighting | None:
+        try:
+            return self._store.inventory.get(vm_id)
+        except StoreUnavailable:
+            # the change was taken on, and its answer can do without
+            return None
+
     def _is_stale(self, age: float) -> bool:
         return age > STALE and not self._backend.away
+
+
+def _inferred(vm: VM) -> Sighting:
+    return Sighting(vm, None, 0.0)
 
 
 def _during(operation: Operation, before: VM) -> VM:

@@ -94,15 +94,15 @@ class Inventory:
     ) -> Listing:
         """Return a page of a project's VMs that are asked for; of the deleted ones the later."""
         wanted = vm_queries.wanted(query, deleted_after, scope)
-        lines = select(vms).where(*wanted).order_by(*vm_queries.order(query.sort))
-        lines = lines.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(vms).where(*wanted)
-            total = connection.execute(count).scalar_one()
-            found = [vm_rows.vm(row) for row in connection.execute(lines)]
+            total = paging.after.total if paging.after else connection.execute(count).scalar_one()
+            rows = connection.execute(vm_queries.page(query.sort, wanted, paging)).all()
             clock, synced = connection.execute(select(now(), SYNCED)).one()
         age = _seconds(clock - synced) if synced else None
-        return Listing(Page(found, total, paging), age)
+        shown = rows[: paging.page_size]
+        end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
+        return Listing(Page([vm_rows.vm(row) for row in shown], total, paging, end), age)
 
     def used(self, project: str) -> Amounts:
         """Return how much a project has of what quotas limit."""

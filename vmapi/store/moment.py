@@ -1,4 +1,4 @@
-"""Times in the tables: microseconds since 1970 in UTC, the same on every database."""
+"""Times as they are kept: microseconds since 1970 in UTC, the same on every database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The tables."""
+"""The tables. Times are microseconds since 1970 in UTC, the same on every database."""
 
 from sqlalchemy import (
     JSON,
@@ -26,6 +26,14 @@ metadata = MetaData(
 UNFINISHED = text("finished_at IS NULL")
 ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
 OPEN = text("position IS NULL")
+DELETED = text("deleted_at IS NOT NULL")
+NEW = text("number IS NULL")
+
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+KEY = ("idempotency_project", "idempotency_caller", "idempotency_key")
+SIZES = ("vcpus", "ram_mb")
+SORTS = ("created_at", "updated_at", "name")
 
 operations = Table(
     "operations",
@@ -51,8 +59,7 @@ operations = Table(
     Column("revision", Integer, nullable=False),
     Column("lease_owner", String(36)),
     Column("lease_until", BigInteger),
-    Column("vcpus", Integer),
-    Column("ram_mb", Integer),
+    *(Column(name, Integer) for name in SIZES),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
@@ -70,13 +77,7 @@ operations = Table(
         sqlite_where=ONE_AT_A_TIME,
         postgresql_where=ONE_AT_A_TIME,
     ),
-    Index(
-        "uq_operations_idempotency_key",
-        "idempotency_project",
-        "idempotency_caller",
-        "idempotency_key",
-        unique=True,
-    ),
+    Index("uq_operations_idempotency_key", *KEY, unique=True),
 )
 
 steps = Table(
@@ -104,7 +105,7 @@ name_claims = Table(
 audit_entries = Table(
     "audit_entries",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     Column("at", Moment, nullable=False),
     Column("user", String(255), nullable=False),
     Column("project", String(64), nullable=False),
@@ -161,16 +162,12 @@ vms = Table(
     Column("finished", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
     Column("project", String(64)),
-    Column("vcpus", Integer),
-    Column("ram_mb", Integer),
-    Index("ix_vms_created_at_id", "created_at", "id"),
-    Index("ix_vms_updated_at_id", "updated_at", "id"),
-    Index("ix_vms_name_id", "name", "id"),
-    Index("ix_vms_project_created_at_id", "project", "created_at", "id"),
-    Index("ix_vms_project_updated_at_id", "project", "updated_at", "id"),
-    Index("ix_vms_project_name_id", "project", "name", "id"),
-    Index("ix_vms_status", "status"),
-    Index("ix_vms_deleted_at", "deleted_at"),
+    *(Column(name, Integer) for name in SIZES),
+    *(Index(f"ix_vms_{name}_id", name, "id") for name in SORTS),
+    *(Index(f"ix_vms_project_{name}_id", "project", name, "id") for name in SORTS),
+    Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
+    # not for those that are not deleted: SQLite would find them by it, and then sort them
+    Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
     Index("ix_vms_operation_id", "operation_id"),
 )
 
@@ -179,4 +176,26 @@ syncs = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("begun", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("number", BigInteger),
+    Column("at", Moment, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("vm_id", String(36)),
+    Column("document", JSON, nullable=False),
+    Index("uq_events_number", "number", unique=True),
+    Index("ix_events_new", "id", sqlite_where=NEW, postgresql_where=NEW),
+    sqlite_autoincrement=True,
 )

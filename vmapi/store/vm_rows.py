@@ -1,5 +1,6 @@
 """From VMs to rows and back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -44,8 +45,8 @@ def of_vm(vm: VM) -> dict[str, Any]:
     }
 
 
-def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
-    """Return what a row says of a VM by now.
+def completed(vm: VM, row: Row[Any]) -> VM:
+    """Return a VM as the cloud has it by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
     the rest is as it was. Which create made a VM and whose it was stays known when it is deleted.
@@ -54,16 +55,18 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
-        vm = replace(
-            vm,
-            **{name: getattr(known, name) for name in KNOWN},
-        )
-    return of_vm(vm if vm.project else replace(vm, project=row.project))
+        vm = replace(vm, **{name: getattr(known, name) for name in KNOWN})
+    return vm if vm.project else replace(vm, project=row.project)
 
 
 def observed(row: Row[Any]) -> VM:
     """Return the VM of a row as the cloud had it."""
-    document = dict(row.observed)
+    return replace(of_document(row.observed), project=row.project)
+
+
+def of_document(observed: Mapping[str, Any]) -> VM:
+    """Return the VM that a document of `of_vm` tells of."""
+    document = dict(observed)
     fault = document.pop("fault")
     return VM(
         **{
@@ -74,7 +77,6 @@ def observed(row: Row[Any]) -> VM:
             "updated_at": _time(document["updated_at"]),
             "addresses": tuple(Address(**each) for each in document["addresses"]),
             "security_groups": tuple(document["security_groups"]),
-            "project": row.project,
         },
         fault=Fault(**fault) if fault else None,
     )

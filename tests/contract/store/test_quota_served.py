@@ -53,4 +53,4 @@ def test_of_fifty_creates_at_once_ten_make_a_vm(
     assert create(50)
     assert not create(51)
     other = replace(WEB, project="other")
-    assert vms.create(CreateRequest("web-1", "m1.tiny", "cirros"), other).vm is not None
+    assert vms.create(CreateRequest("web-1", "m1.tiny", "cirros"), other).seen is not None
