@@ -133,7 +133,6 @@ def test_a_create_that_a_delete_ends(
     store.add(make("2", Action.DELETE, VM_ID))
     assert shown(log) == [
         ("created", Status.BUILDING, Task.CREATING),
-        ("changed", Status.BUILDING, Task.CREATING),
         ("changed", Status.RUNNING, Task.DELETING),
     ]
 
