@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.api.acting import acting
 from tests.contract.clock import Clock
-from tests.world import WANTED, World
+from tests.world import BASE, WANTED, World
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
@@ -94,7 +94,9 @@ class Apart:
         """Let each project read all that it can."""
         for project in PROJECTS:
             for path in READS:
-                self.ask(project, "GET", path)
+                answer: Any = self.ask(project, "GET", path).json
+                if following := answer.get("next"):
+                    self.ask(project, "GET", following.removeprefix(BASE))
             for owner in PROJECTS:
                 for vm_id in self.made[owner][-2:]:
                     for below in ("", "/status", "/console"):
