@@ -77,6 +77,8 @@ GOOD = [
     ("VMAPI_BACKEND_TIMEOUT", "1", 1.0),
     ("VMAPI_BACKEND_TIMEOUT", "2.5", 2.5),
     ("VMAPI_DEFAULT_NETWORK", "private", "private"),
+    *(("VMAPI_DEFAULT_PROJECT", text, text) for text in ("w", "A.b_c-9", "9" * 64)),
+    ("VMAPI_QUOTAS", "*:vms=1", "*:vms=1"),
     ("VMAPI_MEMORY_LATENCY", "create=2", "create=2"),
     ("OS_CLOUD", "mine", "mine"),
     ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
@@ -104,6 +106,7 @@ BAD = [
     *(("API_VERSION", text) for text in ("1", "v0", "v1/x", "v1.1", "V1")),
     *(("LOG_LEVEL", text) for text in ("info", "LOUD", "10")),
     *(("VMAPI_BACKEND_TIMEOUT", text) for text in ("0", "301", "nan", "inf", "soon", "-1")),
+    *(("VMAPI_DEFAULT_PROJECT", text) for text in ("-w", "w/b", "w b", "w\n", "é", "w" * 65)),
     *(("VMAPI_ENGINE", text) for text in ("Thread", "redis", "thread ")),
     *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
 ]

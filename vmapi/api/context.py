@@ -15,13 +15,15 @@ from flask import Flask, Response, current_app, g, request
 from vmapi.api.conditions import if_match
 from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
-from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
+from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.project import Scope
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.cursors import Cursors
 from vmapi.services.events import Events
 from vmapi.services.operations import Operations
+from vmapi.services.quotas import Usage
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
 from vmapi.services.vms import VMs
@@ -69,6 +71,8 @@ class Services:
     readiness: Readiness
     rates: Rates
     draining: threading.Event
+    usage: Usage
+    default_project: str
 
 
 def services() -> Services:
@@ -86,9 +90,11 @@ def caller() -> Caller:
     return Caller(
         user=user(),
         request_id=request_id(),
+        project=project(),
         address=(request.remote_addr or "")[:LONGEST_ADDRESS],
         key=idempotency_key(),
         wait=wait(),
+        all_projects=scope() is None,
         if_match=if_match(),
     )
 
@@ -98,9 +104,19 @@ def user() -> str:
     return ANONYMOUS
 
 
-def scope() -> str:
+def project() -> str:
+    """Return the project of who is asking: what is made is this one's."""
+    return services().default_project
+
+
+def scope() -> Scope:
+    """Return the project of which who is asking may see and change things; None for all."""
+    return project()
+
+
+def walk() -> str:
     """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {DEFAULT_PROJECT}"
+    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:
@@ -134,7 +150,7 @@ def idempotency_key() -> IdempotencyKey | None:
     if IDEMPOTENCY_KEY.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
-    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest())
+    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
 
 
 def about(vm_id: str | None) -> None:

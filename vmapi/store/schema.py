@@ -9,7 +9,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database, available
 from vmapi.store.tables import metadata
 
-HEAD = "0005"
+HEAD = "0007"
 """The newest change in migrations/versions."""
 
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
