@@ -92,7 +92,7 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
 
 def made(backend: OpenStackBackend, url: str) -> Flask:
     """Make an app that keeps its operations at a URL."""
-    app = create_app(Settings(database_url=url, backend="openstack"), backend)
+    app = create_app(Settings(database_url=url, backend="openstack", auth="none"), backend)
     app.extensions["vmapi"].store.upgrade()
     return app
 

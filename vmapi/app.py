@@ -11,14 +11,16 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import access, bulk, catalog, context, docs, health, operations, problems, vms
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
+from vmapi.models.api_token import ApiToken
 from vmapi.models.operation import Operation
+from vmapi.security import configured
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.controller import Controller
@@ -29,6 +31,7 @@ from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
+from vmapi.services.tokens import Tokens
 from vmapi.services.view import View
 from vmapi.services.vms import VMs
 from vmapi.services.waiting import Waiting
@@ -66,6 +69,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         _check_processes(app, settings)
+    lasts = settings.database_url is not None or not backend.single_process
+    configured.check(settings, database_lasts=lasts)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
@@ -76,6 +81,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     for blueprint in (health.probes, docs.problems):
         api.register_blueprint(blueprint)
     docs.init_app(app, api)
+    access.init_app(app)
     cli.init_app(app)
     return app
 
@@ -97,6 +103,12 @@ def wire(
         answer_timeout=settings.backend_timeout,
         deadlines=parse_deadlines(settings.deadlines),
     )
+
+    def find_token(digest: str) -> ApiToken | None:
+        return store.api_tokens.find(digest)
+
+    def token_used(id: str, at: datetime) -> None:
+        store.api_tokens.used(id, at)
 
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
@@ -122,6 +134,8 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
+        gate=configured.gate(settings, find_token, token_used, clock),
+        tokens=Tokens(store, clock),
         draining=draining,
     )
 

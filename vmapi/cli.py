@@ -6,16 +6,18 @@ from dataclasses import fields
 import click
 from flask import Flask, current_app
 
+from vmapi import cli_access
 from vmapi.api.context import services
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
 from vmapi.models.audit import Link
 from vmapi.settings import Settings
+from vmapi.telemetry import logging
 
 
 def init_app(app: Flask) -> None:
     """Add the commands to the app."""
-    for command in (check, worker, db, audit):
+    for command in (check, worker, db, audit, cli_access.token, cli_access.roles):
         app.cli.add_command(command)
 
 
@@ -29,6 +31,8 @@ def check() -> None:
             value = "(set, hidden)"
         if item.name == "workers" and value is None:
             value = settings.worker_count
+        if item.name == "auth":
+            value = ",".join(settings.auth_schemes)
         click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
     backend = services().backend
     for name, value in backend.describe().items():
@@ -44,6 +48,7 @@ def check() -> None:
 def worker() -> None:
     """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
     settings: Settings = current_app.config["SETTINGS"]
+    logging.configure(settings.log_level, serves=True)
     operations, chores = services().operations, services().chores
     services().store.operations.keep()
     try:

@@ -2,15 +2,17 @@
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
 from environs import Env, EnvError, ValidationError, validate
 
+from vmapi.access_settings import AccessSettings
 from vmapi.errors import SettingsError
+from vmapi.setting import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
@@ -19,18 +21,11 @@ ENGINES = ("thread", "worker", "celery")
 BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
 
 
-def setting(
-    name: str,
-    default: object,
-    allowed: str,
-    parse: str = "str",
-    check: Callable[[Any], Any] | None = None,
-    *,
-    secret: bool = False,
-) -> Any:
-    """Declare a setting: its environment variable, default, and what is allowed, in words."""
-    about = {"name": name, "allowed": allowed, "parse": parse, "check": check, "secret": secret}
-    return field(default=default, repr=not secret, metadata=about)
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _seconds(value: float) -> None:
@@ -44,7 +39,7 @@ def _nonempty(what: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(AccessSettings):
     """The configuration of one process. Secrets are left out of its repr."""
 
     backend: str = setting(
@@ -132,6 +127,19 @@ class Settings:
     def worker_count(self) -> int:
         """The number of worker processes to serve with."""
         return self.workers or (1 if self.backend == "memory" else 2)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach what we listen at."""
+        host = self.bind.rpartition(":")[0].strip("[]")
+        return self.bind.startswith("unix:") or host == "localhost" or _is_loopback(host)
+
+    @property
+    def auth_schemes(self) -> tuple[str, ...]:
+        """The ways in which callers may say who they are."""
+        if self.auth is not None:
+            return tuple(self.auth.split(","))
+        return ("none",) if self.backend == "memory" and self.on_loopback else ("token",)
 
     @classmethod
     def load(cls, dotenv: Path = Path(".env")) -> "Settings":

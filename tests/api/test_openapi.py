@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.world import World
 from vmapi.api.problem_kinds import KINDS
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings import Settings
 
 METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
 """What shows the document is not in it."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
 STORE = {"store_unavailable"}
+GUARDED = {"unauthenticated", "forbidden", "issuer_unavailable", *STORE}
+OPEN = {"get_health", "get_livez", "get_readyz", "get_problem"}
 CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
 KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
@@ -148,7 +154,8 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
         .get("application/problem+json", {})
         .get("examples", ())
     }
-    assert set(problems) == ANYWHERE | REFUSALS[name]
+    guarded = set() if name in OPEN else GUARDED
+    assert set(problems) == ANYWHERE | REFUSALS[name] | guarded
     assert problems == {code: str(KINDS[code].status) for code in problems}
     answers = {
         status
@@ -178,6 +185,28 @@ def test_headers_are_documented(document: Any) -> None:
     assert headers["stop_vm"]["503"] == {"Retry-After"}
     assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
     assert "504" not in headers["get_vm"]
+
+
+def test_every_operation_says_what_lets_one_in(document: Any) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"bearer"}
+    for _, method, operation in operations(document):
+        if operation["operationId"] in OPEN:
+            assert operation["security"] == []
+            assert "role" not in operation.get("description", "")
+        else:
+            # the app of these tests asks nobody who it is
+            assert operation["security"] == [{"bearer": []}, {}]
+            role = "viewer" if method == "get" else "operator"
+            assert operation["description"].endswith(f"Needs the role **{role}**.")
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+
+
+def test_where_everybody_is_asked_nothing_is_open_by_the_document(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    settings = Settings(log_level="CRITICAL", auth="token", database_url=url)
+    asked = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
+    found = [operation["security"] for _, _, operation in operations(asked)]
+    assert [each for each in found if each] == [[{"bearer": []}]] * (len(found) - len(OPEN))
 
 
 def test_a_patch_may_come_as_either_media_type(document: Any) -> None:

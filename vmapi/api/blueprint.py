@@ -12,9 +12,13 @@ from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema, example
 from vmapi.api.problems import MEDIA_TYPE
+from vmapi.models.roles import Permission, least
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+ANYBODY = None
+"""What an endpoint needs that is open to all."""
+GUARDED = ("unauthenticated", "forbidden", "store_unavailable", "issuer_unavailable")
 EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
@@ -36,9 +40,21 @@ PREFER = {
 
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750"}}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER}
+OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "unauthenticated": CHALLENGE}
 OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
+
+
+def needs(permission: Permission | None) -> Callable[[View], View]:
+    """Name the permission that a view needs; `vmapi.api.access` asks for it."""
+
+    def decorator(view: View) -> View:
+        doc = {**getattr(view, "_apidoc", {}), "needs": permission}
+        setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+        return view
+
+    return decorator
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -51,6 +67,7 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks = [
             self._prepare_arguments_doc,
             self._prepare_response_doc,
+            self._prepare_access_doc,
             self._prepare_problems_doc,
         ]
 
@@ -96,6 +113,10 @@ class Blueprint(flask_smorest.Blueprint):
         """Name the request headers that an endpoint heeds."""
         return cast(Callable[[View], View], self.doc(parameters=list(headers)))
 
+    def needs(self, permission: Permission | None) -> Callable[[View], View]:
+        """Name the permission that an endpoint needs, or ANYBODY."""
+        return needs(permission)
+
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Name the problems that an endpoint may answer with, beside those that any may."""
 
@@ -120,6 +141,18 @@ class Blueprint(flask_smorest.Blueprint):
         super().add_url_rule(
             rule, endpoint, _strict(view_func, taken), strict_slashes=False, **options
         )
+
+    def _prepare_access_doc(
+        self, doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        permission = doc_info["needs"]
+        doc["security"] = [] if permission is None else [{"bearer": []}]
+        if permission is not None:
+            doc_info["problems"] = (*doc_info.get("problems", ()), *GUARDED)
+            told = doc_info["docstring"]
+            role = f"Needs the role **{least(permission)}**."
+            told["description"] = f"{told.get('description', '')}\n\n{role}".strip()
+        return doc
 
     def _prepare_problems_doc(
         self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any

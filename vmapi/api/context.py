@@ -14,10 +14,13 @@ from flask import Flask, Response, current_app, g, request
 
 from vmapi.backends.base import Backend
 from vmapi.errors import MalformedRequest
+from vmapi.models.identity import NOBODY, Identity
 from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.security.gate import Gate
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.operations import Operations
+from vmapi.services.tokens import Tokens
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
@@ -57,6 +60,8 @@ class Services:
     chores: Mapping[str, Callable[[], None]]
     engine: Runner
     store: Store
+    gate: Gate
+    tokens: Tokens
     draining: threading.Event
 
 
@@ -75,15 +80,32 @@ def caller() -> Caller:
     return Caller(
         user=user(),
         request_id=request_id(),
-        address=(request.remote_addr or "")[:LONGEST_ADDRESS],
+        project=identity().project,
+        address=address(),
         key=idempotency_key(),
         wait=wait(),
     )
 
 
+def address() -> str:
+    """Return from where the request came; "" for a unix socket."""
+    return (request.remote_addr or "")[:LONGEST_ADDRESS]
+
+
+def identity() -> Identity:
+    """Return who is asking, as far as the request was asked for that."""
+    return cast(Identity, g.identity)
+
+
+def known_as(found: Identity) -> None:
+    """Keep who is asking, for this request and its lines in the log."""
+    g.identity = found
+    structlog.contextvars.bind_contextvars(user=found.subject)
+
+
 def user() -> str:
     """Return the name of who is asking."""
-    return "anonymous"
+    return identity().subject
 
 
 def wait() -> int:
@@ -146,7 +168,8 @@ def _begin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if SANE_REQUEST_ID.fullmatch(sent) else f"req-{uuid.uuid4()}"
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id, user=user())
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    known_as(NOBODY)
 
 
 def _end(response: Response) -> Response:

@@ -18,6 +18,14 @@ A change is answered with the VM when it is settled, else with **202**: poll `GE
 /vms/{id}/status` until `task` is null, or the operation in `Operation-Location`. Every error is
 `application/problem+json` (RFC 9457) with a stable `code`; `/problems/{code}` explains each."""
 
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token (`vmapi_…`), or a token of the issuer that vmapi trusts.",
+    },
+}
+
 PARAMETERS = {
     "vm_id": {"type": "string", "format": "uuid", "description": "the id the cloud gave"},
     "operation_id": {"type": "string", "format": "uuid", "description": "see Operation-Location"},
@@ -77,10 +85,20 @@ class Api(flask_smorest.Api):
             if "patch" in path:
                 content = path["patch"]["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
+            for operation in path.values():
+                if isinstance(operation, dict) and operation["security"]:
+                    operation["security"] = self._accepted()
         return document
+
+    def _accepted(self) -> list[dict[str, list[str]]]:
+        schemes = self._app.config["SETTINGS"].auth_schemes
+        tokens: list[dict[str, list[str]]] = [{"bearer": []}]
+        return [*tokens, {}] if "none" in schemes else tokens
 
     def _init_spec(self, **options: Any) -> None:
         super()._init_spec(**options)
+        for name, scheme in SECURITY.items():
+            self.spec.components.security_scheme(name, scheme)
         self.ma_plugin.converter.add_attribute_function(_metadata)
         self.ma_plugin.converter.add_attribute_function(_text)
 

@@ -14,6 +14,7 @@ from vmapi.api.problem_schema import ProblemSchema
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
 from vmapi.models.page import Paging
+from vmapi.models.roles import Permission
 
 blp = Blueprint("operations", "What was asked for, and how it went")
 
@@ -64,6 +65,7 @@ class OperationQuerySchema(PagingSchema):
 
 
 @blp.get("/operations")
+@blp.needs(Permission.READ)
 @blp.takes(OperationQuerySchema(), location="query")
 @blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK)
 @blp.refuses("store_unavailable")
@@ -74,6 +76,7 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 
 
 @blp.get("/operations/<operation_id>")
+@blp.needs(Permission.READ)
 @blp.heeds(PREFER)
 @blp.answers(200, OperationSchema(), example=examples.OPERATION)
 @blp.refuses("operation_not_found", "store_unavailable")

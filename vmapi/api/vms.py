@@ -33,6 +33,7 @@ from vmapi.api.vm_schemas import (
 )
 from vmapi.models.lifecycle import Action
 from vmapi.models.page import Paging, VMQuery
+from vmapi.models.roles import Permission
 from vmapi.models.vm import Changes, CreateRequest
 
 blp = Blueprint("vms", "Virtual machines and their life")
@@ -65,6 +66,7 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
 
 
 @blp.post("/vms")
+@blp.needs(Permission.CHANGE)
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
 @changes(201, **LOCATION)
 @blp.refuses(
@@ -90,6 +92,7 @@ def create_vm(wanted: CreateRequest) -> Response:
 
 
 @blp.get("/vms")
+@blp.needs(Permission.READ)
 @blp.takes(VMQuerySchema(), location="query")
 @blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers=LINK)
 @blp.refuses(*CLOUD)
@@ -100,6 +103,7 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>")
+@blp.needs(Permission.READ)
 @blp.answers(200, VMSchema(), example=examples.VM)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
@@ -109,6 +113,7 @@ def get_vm(vm_id: str) -> Response:
 
 
 @blp.patch("/vms/<vm:vm_id>")
+@blp.needs(Permission.CHANGE)
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
 @changes(200)
 @blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
@@ -121,6 +126,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
 
 
 @blp.delete("/vms/<vm:vm_id>")
+@blp.needs(Permission.CHANGE)
 @blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
 @blp.also_answers(
     202,
@@ -140,6 +146,7 @@ def delete_vm(vm_id: str) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>/status")
+@blp.needs(Permission.READ)
 @blp.answers(200, VMStatusSchema(), example=examples.STATUS)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
@@ -149,6 +156,7 @@ def get_vm_status(vm_id: str) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>/console")
+@blp.needs(Permission.READ)
 @blp.takes(ConsoleQuerySchema(), location="query")
 @blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
 @blp.refuses("vm_not_found", "invalid_state", *CLOUD)
@@ -158,6 +166,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/start")
+@blp.needs(Permission.CHANGE)
 @changes(200)
 @blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
 def start_vm(vm_id: str) -> Response:
@@ -166,6 +175,7 @@ def start_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
+@blp.needs(Permission.CHANGE)
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def stop_vm(vm_id: str) -> Response:
@@ -174,6 +184,7 @@ def stop_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/restart")
+@blp.needs(Permission.CHANGE)
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
@@ -184,6 +195,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
+@blp.needs(Permission.CHANGE)
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def pause_vm(vm_id: str) -> Response:
@@ -192,6 +204,7 @@ def pause_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
+@blp.needs(Permission.CHANGE)
 @changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def resume_vm(vm_id: str) -> Response:

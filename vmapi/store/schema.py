@@ -6,10 +6,10 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store.access_tables import metadata
 from vmapi.store.database import Database, available
-from vmapi.store.tables import metadata
 
-HEAD = "0003"
+HEAD = "0006"
 """The newest change in migrations/versions."""
 
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

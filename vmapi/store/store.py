@@ -14,6 +14,7 @@ import structlog
 from vmapi.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from vmapi.store.api_tokens import ApiTokenStore
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
@@ -32,6 +33,7 @@ class Parts:
     inventory: "Inventory"
     audit: "AuditTrail"
     duties: "Duties"
+    api_tokens: "ApiTokenStore"
 
 
 class Store:
@@ -73,6 +75,11 @@ class Store:
         """What one process does for all."""
         return self._opened().duties
 
+    @property
+    def api_tokens(self) -> "ApiTokenStore":
+        """API tokens, by their hashes."""
+        return self._opened().api_tokens
+
     def upgrade(self) -> str:
         """Bring the schema up to date with this version; return what it is at."""
         from vmapi.store import schema
@@ -106,6 +113,7 @@ class Store:
 
     def _open(self) -> Parts:
         from vmapi.store import schema
+        from vmapi.store.api_tokens import ApiTokenStore
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
@@ -120,4 +128,5 @@ class Store:
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
         inventory, audit = Inventory(database), AuditTrail(database)
-        return Parts(database, operations, inventory, audit, Duties(database))
+        tokens = ApiTokenStore(database)
+        return Parts(database, operations, inventory, audit, Duties(database), tokens)

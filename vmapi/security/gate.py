@@ -1,0 +1,76 @@
+"""The gate: what a caller has sent becomes an identity, or it is refused."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Protocol
+
+from vmapi.errors import Unauthenticated
+from vmapi.models.identity import ANONYMOUS, Identity
+
+LONGEST = 8192
+"""Characters of a token: as much as gunicorn and nginx let through in one header."""
+
+WANTED = "Send a token: Authorization: Bearer TOKEN."
+FROM_HERE = (
+    "Who does not say who it is must be on this machine. "
+    "Set VMAPI_AUTH=token, or VMAPI_ALLOW_ANONYMOUS=true if everybody may do everything."
+)
+
+
+class Validator(Protocol):
+    """One kind of token."""
+
+    def recognises(self, token: str) -> bool:
+        """Tell by its form alone whether a token is of this kind."""
+        ...
+
+    def identify(self, token: str) -> Identity:
+        """Return whose it is.
+
+        Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
+        """
+        ...
+
+
+class Gate:
+    """Lets callers in by the kinds of tokens that are configured.
+
+    `anonymous` lets those in who send none: from this machine, or `from_anywhere`.
+    """
+
+    def __init__(
+        self, validators: Sequence[Validator], *, anonymous: bool, from_anywhere: bool
+    ) -> None:
+        self._validators = validators
+        self._anonymous = anonymous
+        self._from_anywhere = from_anywhere
+
+    def admit(self, token: str | None, address: str) -> Identity:
+        """Return who asks, by its token and from where it asks; no address is a unix socket.
+
+        Where no kind of token is configured, what is sent is not looked at: a script made for
+        another vmapi works here. Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
+        """
+        if token is None or not self._validators:
+            return self._unnamed(address)
+        if len(token) > LONGEST:
+            raise Unauthenticated(f"A token has at most {LONGEST} characters.", sent=True)
+        for validator in self._validators:
+            if validator.recognises(token):
+                return validator.identify(token)
+        raise Unauthenticated("This is no token of a kind that is taken here.", sent=True)
+
+    def _unnamed(self, address: str) -> Identity:
+        if not self._anonymous:
+            raise Unauthenticated(WANTED)
+        if not self._from_anywhere and address and not _on_this_machine(address):
+            raise Unauthenticated(FROM_HERE)
+        return ANONYMOUS
+
+
+def _on_this_machine(address: str) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
