@@ -59,3 +59,17 @@ def test_that_nobody_is_asked_is_in_the_log(auth: str, warnings: int) -> None:
     with capture_logs() as logs:
         configured.check(Settings(auth=auth), database_lasts=True)
     assert [line["log_level"] for line in logs] == ["warning"] * warnings
+
+
+@pytest.mark.parametrize("given", [{}, {"jwt_issuer": "https://e.org"}, {"jwt_audience": "us"}])
+def test_an_issuer_and_an_audience_are_both_wanted(given: dict[str, str]) -> None:
+    told = refused(auth="jwt", **given)
+    assert told.startswith("VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and")
+
+
+def test_nothing_is_fetched_at_the_start() -> None:
+    settings = Settings(
+        log_level="CRITICAL", auth="jwt", jwt_issuer="https://e.invalid", jwt_audience="us"
+    )
+    app = create_app(settings)
+    assert app.test_client().get("/livez").status_code == 200

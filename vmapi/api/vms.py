@@ -41,8 +41,16 @@ blp.record(lambda state: state.app.url_map.converters.update(vm=VMId))
 
 LOCATION = {"Location": {"schema": {"type": "string"}}}
 
-
 repeatable = blp.heeds(IDEMPOTENCY_KEY, PREFER)
+
+
+def under_way(task: str, **headers: Any) -> Callable[[View], View]:
+    """Document the answer to a change that has not settled."""
+    head = {**OPERATION_LOCATION, **headers, **RETRY_AFTER}
+    example = {**examples.BUSY, "task": task}
+    return blp.also_answers(
+        202, VMSchema(), example=example, headers=head, description="Still under way"
+    )
 
 
 def changes(settled: int, **headers: Any) -> Callable[[View], View]:
@@ -51,16 +59,10 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
     done = blp.answers(
         settled, VMSchema(), example=examples.VM, headers=head, description="Settled"
     )
-    under_way = blp.also_answers(
-        202,
-        VMSchema(),
-        example=examples.BUSY,
-        headers={**head, **RETRY_AFTER},
-        description="Still under way",
-    )
+    pending = under_way(examples.BUSY["task"], **headers)
 
     def decorator(view: View) -> View:
-        return repeatable(done(under_way(view)))
+        return repeatable(done(pending(view)))
 
     return decorator
 
@@ -70,18 +72,9 @@ def changes(settled: int, **headers: Any) -> Callable[[View], View]:
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
 @changes(201, **LOCATION)
 @blp.refuses(
-    *(
-        "vm_not_found",
-        "name_taken",
-        "task_in_progress",
-        *KEYED,
-        "forbidden",
-        "quota_exceeded",
-        "flavor_not_found",
-        "image_not_found",
-    ),
-    *("image_ambiguous", "network_not_found", "network_ambiguous", "key_not_found"),
-    *("security_group_not_found", *CLOUD),
+    *("vm_not_found", "name_taken", "task_in_progress", *KEYED, "quota_exceeded", *CLOUD),
+    *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
+    *("network_ambiguous", "key_not_found", "security_group_not_found"),
 )
 def create_vm(wanted: CreateRequest) -> Response:
     """Create a VM
@@ -128,13 +121,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
 @blp.delete("/vms/<vm:vm_id>")
 @blp.needs(Permission.CHANGE)
 @blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
-@blp.also_answers(
-    202,
-    VMSchema(),
-    example=examples.BUSY | {"task": "deleting"},
-    headers={**OPERATION_LOCATION, **RETRY_AFTER},
-    description="Still under way",
-)
+@under_way("deleting")
 @repeatable
 @blp.refuses(*CHANGE, *CLOUD)
 def delete_vm(vm_id: str) -> Response:

@@ -28,6 +28,11 @@ def check(settings: Settings, *, database_lasts: bool) -> None:
                 "VMAPI_ALLOW_ANONYMOUS=true if this is meant"
             )
         log.warning("VMAPI_AUTH=none: nobody is asked who it is, and everybody may do everything")
+    if "jwt" in schemes and not (settings.jwt_issuer and settings.jwt_audience):
+        raise SettingsError(
+            "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and VMAPI_JWT_AUDIENCE, what "
+            "its tokens for vmapi say in aud"
+        )
     if "token" in schemes and not database_lasts:
         raise SettingsError(
             "VMAPI_AUTH token: tokens are kept in the database, and here that goes with the "
@@ -44,10 +49,35 @@ def gate(
     """Return the gate; `find` and `used` are about API tokens."""
     made: dict[str, Callable[[], Validator]] = {
         "token": lambda: ApiTokens(find, used, clock),
+        "jwt": lambda: _jwt(settings),
     }
     schemes = settings.auth_schemes
     return Gate(
         [make() for scheme, make in made.items() if scheme in schemes],
         anonymous="none" in schemes,
         from_anywhere=settings.allow_anonymous,
+    )
+
+
+def _jwt(settings: Settings) -> Validator:
+    # loads cryptography, which nothing else needs
+    from vmapi.security.claims import Claims, parse_roles
+    from vmapi.security.issuer import Issuer
+    from vmapi.security.jwt_tokens import JwtTokens
+
+    url, audience = settings.jwt_issuer or "", settings.jwt_audience or ""
+    claims = Claims(
+        subject=settings.jwt_subject_claim,
+        role=settings.jwt_role_claim,
+        roles=parse_roles(settings.jwt_roles),
+        project=settings.jwt_project_claim,
+    )
+    return JwtTokens(
+        Issuer(url),
+        claims,
+        url=url,
+        audience=audience,
+        algorithms=settings.jwt_algorithms.split(","),
+        types=settings.jwt_types.split(","),
+        leeway=settings.jwt_leeway,
     )
