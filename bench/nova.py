@@ -55,7 +55,7 @@ class Nova:
 
     def _create(self, name: str) -> str:
         vm_id = str(uuid.uuid4())
-        self._servers[vm_id] = _server(vm_id, name)
+        self._servers[vm_id] = server(vm_id, name)
         self._begin(vm_id, "spawning", "ACTIVE")
         return vm_id
 
@@ -78,7 +78,7 @@ class Nova:
         return ended
 
 
-def _server(vm_id: str, name: str) -> Json:
+def server(vm_id: str, name: str) -> Json:
     """Return a new server, with about as much as Nova shows of one."""
     address = {"addr": "192.168.1.100", "version": 4, "OS-EXT-IPS:type": "fixed"}
     links = [{"rel": rel, "href": f"http://127.0.0.1/servers/{vm_id}"} for rel in ("self", "also")]

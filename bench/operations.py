@@ -68,7 +68,7 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
     for name in [name for name in os.environ if name.startswith("OS_")]:
         del os.environ[name]
     with (
-        standin(options.latency) as url,
+        standin("--latency", str(options.latency)) as url,
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Path(os.devnull).open("w") as log,
     ):

@@ -1,8 +1,10 @@
-"""An OpenStack on loopback whose answers cost next to nothing: `-m bench.standin [SECONDS]`.
+"""An OpenStack on loopback: `-m bench.standin`. It prints its URL.
 
-It prints its URL. Each answer of Nova is held back for so many seconds; none by default.
+Its answers cost next to nothing, and each of Nova is held back for `--latency` seconds; or it has
+so many `--servers` that others see and change, and takes as long as a Nova was measured to.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from bench.crowd import Crowd
 from bench.nova import IMAGE, NETWORK, Nova
 
 Json = dict[str, Any]
@@ -20,9 +23,9 @@ FOREVER = "2999-01-01T00:00:00.000000Z"
 
 
 @contextmanager
-def standin(latency: float) -> Iterator[str]:
+def standin(*options: str) -> Iterator[str]:
     """Run one in a process of its own while the block lasts, and give its URL."""
-    command = (sys.executable, "-m", "bench.standin", str(latency))
+    command = (sys.executable, "-m", "bench.standin", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -34,7 +37,7 @@ def standin(latency: float) -> Iterator[str]:
 class Handler(BaseHTTPRequestHandler):
     """Serves one connection; `nova`, `url` and `latency` are set in a subclass."""
 
-    nova: Nova
+    nova: Nova | Crowd
     url: str
     latency: float
     protocol_version = "HTTP/1.1"
@@ -104,14 +107,20 @@ def token(url: str) -> Json:
     }
 
 
-def main(latency: float) -> None:
+def main(options: argparse.Namespace) -> None:
     """Serve until the process is ended."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    about = {"nova": Nova(), "latency": latency, "url": f"http://127.0.0.1:{server.server_port}"}
-    server.RequestHandlerClass = type("Bound", (Handler,), about)
-    print(about["url"], flush=True)
-    server.serve_forever()
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    nova = Crowd(options.servers, options.churn) if options.servers else Nova()
+    url = f"http://127.0.0.1:{httpd.server_port}"
+    about = {"nova": nova, "latency": options.latency, "url": url}
+    httpd.RequestHandlerClass = type("Bound", (Handler,), about)
+    print(url, flush=True)
+    httpd.serve_forever()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
+    parser = argparse.ArgumentParser(prog="bench.standin")
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--servers", type=int, default=0)
+    parser.add_argument("--churn", type=float, default=0.0, help="changes a second")
+    main(parser.parse_args())

@@ -23,8 +23,10 @@ from vmapi.models.operation import Operation
 from vmapi.security import configured
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
 from vmapi.services.deadlines import parse as parse_deadlines
+from vmapi.services.doubles import Doubles
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
@@ -115,20 +117,23 @@ def wire(
 
     waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
-    chores = {"housekeeping": _housekeeping(settings, store, clock).tick}
-    if not backend.instant:
-        chores["sync"] = Sync(looks, store, clock, time.monotonic).tick
-    if isinstance(engine, EngineThread):
-        engine.serve(work, chores)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
+    use_cases = VMs(backend, shelf, view, submission)
+    chores = {"housekeeping": Chore(_housekeeping(settings, store, clock).tick)}
+    if not backend.instant:
+        tidy = Doubles(store, use_cases).delete
+        sync = Sync(looks, store, tidy=tidy, clock=backend.now, monotonic=time.monotonic)
+        chores |= sync.chores
+    if isinstance(engine, EngineThread):
+        engine.serve(work, chores)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
         catalog=shelf,
-        vms=VMs(backend, shelf, view, submission),
+        vms=use_cases,
         bulk=Bulk(view, submission),
         operations=work,
         chores=chores,

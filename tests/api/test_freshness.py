@@ -1,5 +1,6 @@
 """Reads on a cloud that others sync: how old they are, and what goes on without the cloud."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -7,12 +8,15 @@ import pytest
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from tests.api.trail import trail
 from tests.contract.clock import Clock
 from tests.world import BASE, NOBODY, World
-from vmapi.api.context import Services
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes
+from vmapi.models.vm import VM, Changes, CreateSpec
+from vmapi.services.doubles import Doubles
+from vmapi.services.looks import Looks
+from vmapi.services.sync import Sync
 
 NO_CACHE = {"Cache-Control": "no-cache"}
 
@@ -50,8 +54,13 @@ def far(world: World) -> Iterator[World]:
 
 
 def sync(world: World) -> None:
-    services: Services = world.services
-    services.chores["sync"]()
+    """Do what is done within a minute."""
+    store, cloud = world.services.store, world.backend
+    tidy = Doubles(store, world.services.vms).delete
+    looks = Looks(cloud, store, world.clock)
+    sync = Sync(looks, store, tidy=tidy, clock=cloud.now, monotonic=time.monotonic)
+    sync.sweep()
+    sync.follow()
 
 
 def asked(world: World) -> list[str]:
@@ -212,3 +221,24 @@ def test_ids_are_the_same_in_any_casing(far: World) -> None:
     assert far.vm(vm_id.upper())["id"] == vm_id
     assert asked(far) == []
     assert far.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
+
+
+def test_a_second_vm_of_one_create_is_deleted_and_put_on_record(far: World) -> None:
+    (create,) = far.get("/operations?action=create")["items"]
+    flavor, image = far.backend.flavors()[0], far.backend.images()[0]
+    spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
+    double = far.backend.create(spec, create["id"]).vm_id
+    far.clock.sleep(1)
+    grow_old(far, 60)
+    sync(far)
+    far.settle()
+    assert [vm["id"] for vm in far.get("/vms")["items"]] == [create["vm_id"]]
+    (delete,) = far.get(f"/operations?vm_id={double}")["items"]
+    assert (delete["action"], delete["status"], delete["requested_by"]) == (
+        *("delete", "succeeded", "vmapi"),
+    )
+    recorded = [entry for entry in trail(far.app) if entry.vm_id == double]
+    assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
+        ("vmapi", "delete", "accepted"),
+        ("vmapi", "delete", "succeeded"),
+    ]

@@ -78,6 +78,12 @@ class Fleet:
             os.kill(victim, signal.SIGKILL)
             self.did["SIGKILL"] += 1
 
+    def kill_workers(self) -> None:
+        """Send SIGKILL to all workers."""
+        for worker in self._running[1:]:
+            worker.kill()
+            worker.wait()
+
     def stop_workers(self) -> list[int]:
         """Ask the workers to stop, and return how they ended."""
         workers = self._running[1:]

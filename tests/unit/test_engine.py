@@ -13,6 +13,7 @@ from vmapi.engine.thread import EngineThread
 from vmapi.errors import StoreUnavailable
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
+from vmapi.services.chore import Chore
 from vmapi.services.poll import Ready
 
 A, B = replace(OPERATION, id="a"), replace(OPERATION, id="b", request_id="req-b")
@@ -72,13 +73,13 @@ def threads() -> list[str]:
 
 def test_nothing_runs_before_it_is_woken(engine: EngineThread) -> None:
     work = Work(a=1)
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     assert threads() == []
 
 
 def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineThread) -> None:
     work = Work(a=3, b=1)
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     engine.wake()
     assert work.over.wait(SOON)
     assert work.looks == {"a": 0, "b": 0}
@@ -93,7 +94,7 @@ def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineTh
 def test_a_defect_does_not_stop_it(engine: EngineThread) -> None:
     work = Work(a=2, b=2)
     work.broken = "a"
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     with capture_logs() as logs:
         engine.wake()
         assert work.over.wait(SOON)
@@ -104,7 +105,7 @@ def test_a_defect_does_not_stop_it(engine: EngineThread) -> None:
 
 def test_its_log_lines_carry_the_request_that_began_the_operation(engine: EngineThread) -> None:
     work = Work(b=1)
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     engine.wake()
     assert work.over.wait(SOON)
     assert work.contexts == [{"request_id": "req-b", "user": "anonymous"}]
@@ -112,7 +113,7 @@ def test_its_log_lines_carry_the_request_that_began_the_operation(engine: Engine
 
 def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
     work = Work(a=1_000_000)
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     engine.wake()
     engine.stop()
     engine.wake()
@@ -137,7 +138,7 @@ def test_it_may_be_woken_with_nothing_to_serve() -> None:
 def test_a_store_that_is_away_does_not_stop_it() -> None:
     work = Work(a=1)
     engine = EngineThread(tick=0.001)
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     work.away = 1
     with capture_logs() as logs:
         engine.wake()
@@ -155,7 +156,7 @@ def test_a_store_that_is_away_does_not_stop_it() -> None:
 def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
     work = Work(a=1, b=1)
     work.seen["a"] = MACHINE
-    engine.serve(work, {"housekeeping": work.keep_house})
+    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     engine.wake()
     assert work.over.wait(SOON)
     assert work.handed == {"a": MACHINE, "b": None}

@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.hanging import SOON, Work, until
-from vmapi.engine import thread as engines
 from vmapi.engine.thread import PARALLEL, EngineThread
 from vmapi.errors import StoreUnavailable
+from vmapi.services.chore import Chore
 
 
 @pytest.fixture
@@ -20,10 +20,7 @@ def engine() -> Iterator[EngineThread]:
     engine.stop()
 
 
-def test_house_is_kept_again_and_again_whatever_goes_wrong(
-    engine: EngineThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engines, "CHORES", 0.001)
+def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread) -> None:
     errors = [StoreUnavailable("away"), ZeroDivisionError("a defect")]
     kept = []
 
@@ -32,7 +29,7 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(
         if errors:
             raise errors.pop(0)
 
-    engine.serve(Work(), {"housekeeping": chores})
+    engine.serve(Work(), {"housekeeping": Chore(chores, 0.001)})
     with capture_logs() as logs:
         engine.wake()
         until(lambda: len(kept) >= 4)
@@ -47,10 +44,7 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(
     assert len(kept) == before
 
 
-def test_house_is_kept_while_everything_else_hangs(
-    engine: EngineThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engines, "CHORES", 0.001)
+def test_house_is_kept_while_everything_else_hangs(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(PARALLEL)]
     work, kept = Work(*ids), threading.Event()
     work.hanging = set(ids)
@@ -59,14 +53,13 @@ def test_house_is_kept_while_everything_else_hangs(
         if len(work.begun) == PARALLEL:
             kept.set()
 
-    engine.serve(work, {"housekeeping": chores})
+    engine.serve(work, {"housekeeping": Chore(chores, 0.001)})
     engine.wake()
     assert kept.wait(SOON)
     work.go.set()
 
 
 def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engines.CHORES == 1.0
     waited: list[float | None] = []
     wait = engine._stopping.wait
 
@@ -78,7 +71,7 @@ def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine._stopping, "wait", quickly)
     kept: list[int] = []
-    engine.serve(Work(), {"housekeeping": lambda: kept.append(len(waited))})
+    engine.serve(Work(), {"housekeeping": Chore(lambda: kept.append(len(waited)))})
     engine.wake()
     until(lambda: len(kept) >= 3)
     engine.stop()

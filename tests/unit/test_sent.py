@@ -14,7 +14,6 @@ from tests.world import BASE
 from vmapi.api.context import Services
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.engine import thread as engines
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -102,7 +101,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
-    monkeypatch.setattr(engines, "CHORES", 3600.0)
+    monkeypatch.setattr("vmapi.services.sync.TICK", 3600.0)
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]
@@ -148,7 +147,7 @@ def test_an_action_that_is_waited_for(bench: Bench) -> None:
 
 def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
     still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
-    still.services.chores["sync"]()
+    still.services.chores["sweep"]()
     assert still.sent() == [EVERYTHING]
     answer = still.call("POST", f"/vms/{VM}/start")
     assert (answer.status_code, answer.json["task"]) == (202, "starting")

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -19,6 +19,7 @@ from vmapi.models.operation import Caller, IdempotencyKey
 from vmapi.security.gate import Gate
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
 from vmapi.services.operations import Operations
 from vmapi.services.tokens import Tokens
 from vmapi.services.vms import VMs
@@ -57,7 +58,7 @@ class Services:
     vms: VMs
     bulk: Bulk
     operations: Operations
-    chores: Mapping[str, Callable[[], None]]
+    chores: Mapping[str, Chore]
     engine: Runner
     store: Store
     gate: Gate

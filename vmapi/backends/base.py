@@ -94,6 +94,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def now(self) -> datetime:
+        """Return the cloud's time as far as its answers have told it: never ahead of that."""
+
+    @abstractmethod
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return the last lines, or all, of what the VM printed while booting.
 

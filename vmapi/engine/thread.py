@@ -11,6 +11,7 @@ import structlog
 from vmapi.errors import StoreUnavailable
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
+from vmapi.services.chore import Chore
 from vmapi.services.poll import Ready
 
 log = structlog.get_logger("vmapi.engine")
@@ -20,9 +21,6 @@ TICK = 0.25
 
 SWEEP = 2.0
 """Seconds between two looks for operations whose process has died."""
-
-CHORES = 1.0
-"""Seconds between two looks at what is to be done beside."""
 
 PARALLEL = 4
 """How many operations are advanced at a time: what the cloud sees of us beside the requests."""
@@ -58,10 +56,10 @@ class EngineThread:
         self._threads: list[threading.Thread] = []
         self._flying: dict[str, Future[None]] = {}
         self._work: Work | None = None
-        self._chores: Mapping[str, Callable[[], None]] = {}
+        self._chores: Mapping[str, Chore] = {}
 
-    def serve(self, work: Work, chores: Mapping[str, Callable[[], None]]) -> None:
-        """Name what is to be carried on, and what is to be done once a second, each by itself."""
+    def serve(self, work: Work, chores: Mapping[str, Chore]) -> None:
+        """Name what is to be carried on, and what is to be done beside it, each by itself."""
         self._work = work
         self._chores = chores
 
@@ -125,8 +123,8 @@ class EngineThread:
             except Exception:
                 log.exception("an operation could not be advanced", operation_id=operation.id)
 
-    def _keep_up(self, name: str, chore: Callable[[], None]) -> None:
-        while not self._stopping.wait(CHORES):
+    def _keep_up(self, name: str, chore: Chore) -> None:
+        while not self._stopping.wait(chore.every):
             try:
                 chore()
             except StoreUnavailable as away:

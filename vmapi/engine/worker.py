@@ -4,17 +4,18 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
 from vmapi.engine.thread import EngineThread
+from vmapi.services.chore import Chore
 from vmapi.services.operations import Operations
 
 log = structlog.get_logger("vmapi.engine")
 
 
-def run(operations: Operations, chores: Mapping[str, Callable[[], None]]) -> None:
+def run(operations: Operations, chores: Mapping[str, Chore]) -> None:
     """Carry operations on until SIGTERM or SIGINT."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,9 +29,7 @@ def run(operations: Operations, chores: Mapping[str, Callable[[], None]]) -> Non
     log.info("worker stopped")
 
 
-def run_celery(
-    operations: Operations, chores: Mapping[str, Callable[[], None]], broker_url: str
-) -> None:
+def run_celery(operations: Operations, chores: Mapping[str, Chore], broker_url: str) -> None:
     """Do the same, and look at once when a message comes."""
     from celery.signals import setup_logging
 

@@ -36,6 +36,7 @@ class VM:
     """One virtual machine as it was seen at one moment.
 
     `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
+    `operation_id` is the create that made it, where the cloud shows that.
     """
 
     id: str
@@ -54,6 +55,7 @@ class VM:
     locked: bool = False
     fault: Fault | None = None
     launched: bool = True
+    operation_id: str | None = None
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:

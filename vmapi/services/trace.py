@@ -38,6 +38,8 @@ class Traces:
         return errors.BackendTimeout(detail)
 
     def _deleted(self, operation: Operation, step: Step) -> str | None:
+        if seen := self._store.inventory.made_by(operation.id):
+            return seen
         # what marks a VM is gone with it; but nobody else could have its name meanwhile
         since = begun(operation, step) - WHOLE_SECOND
         for vm in self._backend.changed(since):

@@ -128,6 +128,7 @@ class VMs:
             updated_at=operation.created_at,
             backend_status="BUILD",
             launched=False,
+            operation_id=operation.id,
         )
 
 

@@ -3,6 +3,7 @@
 Observations come from any process, in any order; `observation` tells which is the newest.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -13,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from vmapi.models.page import Page, Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import observation, vm_queries, vm_rows
+from vmapi.store import doubles, observation, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now, present
+from vmapi.store.doubles import Double
 from vmapi.store.tables import syncs, vms
 
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
@@ -22,8 +24,11 @@ LIVE_ONE = select(vms, now().label("present"), SYNCED.label("synced")).where(
     vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None)
 )
 
-CHUNK = 500
-"""Rows that are read, or told to be unchanged, in one statement."""
+CHUNK = 200
+"""VMs that are kept in one transaction."""
+
+BREATH = 0.02
+"""Seconds between two of those: SQLite lets others write only while nobody does."""
 
 
 class Inventory:
@@ -48,6 +53,8 @@ class Inventory:
         kept: set[str] = set()
         for start in range(0, len(ordered), CHUNK):
             chunk = ordered[start : start + CHUNK]
+            if start:
+                time.sleep(BREATH)
             try:
                 kept |= self._observe(chunk, begun)
             except IntegrityError:
@@ -93,6 +100,18 @@ class Inventory:
         age = _seconds(clock - synced) if synced else None
         return Listing(Page(found, total, paging), age)
 
+    def doubles(self) -> list[Double]:
+        """Return the VMs that were made beside the one of their create, or after it had failed."""
+        with self._database.read() as connection:
+            return doubles.found(connection)
+
+    def made_by(self, operation_id: str) -> str | None:
+        """Return a VM that a create has made, deleted or not, if one was seen."""
+        query = select(vms.c.id).where(vms.c.operation_id == operation_id).limit(1)
+        with self._database.read() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
+
     def newest(self) -> datetime | None:
         """Return when a VM was changed last, on the cloud's clock; None for no VM."""
         with self._database.read() as connection:
@@ -106,6 +125,13 @@ class Inventory:
     def swept(self, begun: int) -> None:
         """Keep that everything is known as it was then."""
         self._note("everything", begun)
+
+    def since_sweep(self) -> float | None:
+        """Return how many seconds ago the last look at everything began; None before the first."""
+        query = select(now() - syncs.c.begun).where(syncs.c.kind == "everything")
+        with self._database.read() as connection:
+            passed = connection.execute(query).scalar()
+        return None if passed is None else _seconds(passed)
 
     def forget(self, before: datetime) -> int:
         """Forget VMs that were deleted before then; return how many."""

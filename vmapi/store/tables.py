@@ -166,6 +166,7 @@ vms = Table(
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("deleted_at", Moment),
+    Column("operation_id", String(36)),
     Column("observed", JSON, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("begun", BigInteger, nullable=False),
@@ -176,6 +177,7 @@ vms = Table(
     Index("ix_vms_name_id", "name", "id"),
     Index("ix_vms_status", "status"),
     Index("ix_vms_deleted_at", "deleted_at"),
+    Index("ix_vms_operation_id", "operation_id"),
 )
 
 syncs = Table(

@@ -36,6 +36,7 @@ def of_vm(vm: VM) -> dict[str, Any]:
         "created_at": vm.created_at,
         "updated_at": vm.updated_at,
         "deleted_at": vm.updated_at if gone else None,
+        "operation_id": vm.operation_id,
         "observed": document,
     }
 
@@ -44,8 +45,10 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
     """Return what a row says of a VM by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
-    the rest is as it was.
+    the rest is as it was. Which create made a VM stays known when it is deleted.
     """
+    if vm.operation_id is None:
+        vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
         vm = replace(

@@ -123,6 +123,10 @@ class MemoryBackend(Backend):
             live = (machine.shown() for machine in cloud.machines.values())
             return tuple(vm for vm in (*live, *cloud.deleted) if vm.updated_at >= since)
 
+    def now(self) -> datetime:
+        """Return what time it is."""
+        return self._clock()
+
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what a VM printed. Raises VMNotFound, and InvalidState where it has no host."""
         with self._called() as (cloud, _):

@@ -107,4 +107,5 @@ class Machine:
             security_groups=self.security_groups,
             fault=self.fault,
             launched=self.launched,
+            operation_id=self.operation_id,
         )

@@ -12,7 +12,7 @@ from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.backends.openstack import actions, credentials, history, translate
 from vmapi.backends.openstack.catalog import Catalog
 from vmapi.backends.openstack.errors import CredentialsRefused, readable
-from vmapi.backends.openstack.order import TAG, order
+from vmapi.backends.openstack.order import order
 from vmapi.backends.openstack.servers import Servers
 from vmapi.backends.openstack.session import Session
 from vmapi.errors import (
@@ -104,6 +104,10 @@ class OpenStackBackend(Backend):
         with readable("compute"):
             return [translate.vm(server, names) for server in found]
 
+    def now(self) -> datetime:
+        """Return Nova's time, as its answers have told."""
+        return self._session.clock.now()
+
     def console(self, vm_id: str, lines: int | None) -> str:
         """Return what the VM printed. Raises VMNotFound, InvalidState where there is nothing."""
         with self._session.within():
@@ -165,7 +169,7 @@ class OpenStackBackend(Backend):
 
     def find_created(self, operation_id: str) -> Receipt | None:
         """Find the server that has the operation as its tag; of several, the oldest."""
-        found = self._servers.find({"tags": f"{TAG}{operation_id}"})
+        found = self._servers.find({"tags": f"{translate.TAG}{operation_id}"})
         if not found:
             return None
         with readable("compute"):

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
+from vmapi.backends.openstack.door import Service
 from vmapi.backends.openstack.errors import readable
-from vmapi.backends.openstack.session import Json, Service, Session
+from vmapi.backends.openstack.session import Json, Session
 from vmapi.errors import BackendError, ValidationFailed
 
 SWEEPS = 3

@@ -4,11 +4,10 @@ import gzip
 from base64 import b64encode
 
 from vmapi.backends.openstack.session import Json
+from vmapi.backends.openstack.translate import TAG
 from vmapi.errors import ValidationFailed
 from vmapi.models.vm import CreateSpec
 
-TAG = "vmapi.operation."
-"""Begins the tag by which a server is found whose create got no answer."""
 LONGEST = 65_535
 """Characters of user data, in base64, that Nova takes."""
 

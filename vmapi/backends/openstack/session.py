@@ -7,10 +7,9 @@ repeated after a new login.
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 import requests
@@ -18,10 +17,10 @@ import stamina
 import structlog
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
-from openstack.exceptions import ServiceDiscoveryException
-from openstack.proxy import Proxy
 
 from vmapi.backends.openstack import deadline
+from vmapi.backends.openstack.clock import CloudClock
+from vmapi.backends.openstack.door import Door, Service, discover
 from vmapi.backends.openstack.errors import (
     Refusal,
     Unanswered,
@@ -32,28 +31,12 @@ from vmapi.backends.openstack.errors import (
     translated,
 )
 from vmapi.backends.openstack.transport import Transport
-from vmapi.errors import BackendError
 
-Service = Literal["compute", "image", "network"]
 Json = dict[str, Any]
-
-NEWEST = (2, 84)
-"""The compute microversion we are written for: 2.84 shows why an action failed."""
-OLDEST = (2, 52)
-"""From here on a server can be created with tags, by which a lost create is found."""
 
 REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 SPARE = 8
 """Connections beyond those of the request threads, for the engine and the sync."""
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """A service as it was discovered: where it is, and which microversion is spoken to it."""
-
-    proxy: Proxy
-    url: str
-    microversion: str | None
 
 
 class Session:
@@ -67,6 +50,7 @@ class Session:
         self._doors: dict[Service, Door] = {}
         self._connecting = Lock()
         self._renewing = Lock()
+        self.clock = CloudClock()
         self._opening: dict[Service, Lock] = {
             "compute": Lock(),
             "image": Lock(),
@@ -131,7 +115,7 @@ class Session:
             door = self._door(service)
             self._connected().session.get_auth_headers()
         with sdk_raises(Unanswered):
-            return door.proxy.request(
+            answer: requests.Response = door.proxy.request(
                 door.url + path,
                 method,
                 microversion=door.microversion,
@@ -143,6 +127,9 @@ class Session:
                 skip_cache=True,
                 **kwargs,
             )
+        if service == "compute":
+            self.clock.told(answer.headers.get("Date"))
+        return answer
 
     def _renew(self, refused: Any) -> None:
         """Log in again, unless another thread has done so since that token was sent."""
@@ -165,16 +152,8 @@ class Session:
         if service not in self._doors:
             with deadline.holding(self._opening[service]):
                 if service not in self._doors:
-                    self._doors[service] = self._discover(service)
+                    self._doors[service] = discover(self._connected(), service)
         return self._doors[service]
-
-    def _discover(self, service: Service) -> Door:
-        proxy = getattr(self._connected(), service)
-        found = proxy.get_endpoint_data()
-        if found is None or found.api_version is None:
-            raise ServiceDiscoveryException(f"no version of {service} was found")
-        microversion = _pinned(found.max_microversion) if service == "compute" else None
-        return Door(proxy, found.url.rstrip("/"), microversion)
 
 
 def content(answer: requests.Response, service: str) -> Json:
@@ -184,15 +163,6 @@ def content(answer: requests.Response, service: str) -> Json:
         if not isinstance(body, dict):
             raise TypeError(type(body))
         return body
-
-
-def _pinned(offered: tuple[int, ...] | None) -> str:
-    if not offered:
-        raise ServiceDiscoveryException("the compute service did not tell its microversions")
-    if tuple(offered) < OLDEST:
-        spoken, needed = (".".join(map(str, version)) for version in (offered, OLDEST))
-        raise BackendError(f"The cloud's Nova speaks {spoken} at most; vmapi needs {needed}.")
-    return ".".join(map(str, min(tuple(offered), NEWEST)))
 
 
 def _request_id() -> str | None:

@@ -84,6 +84,9 @@ NEVER_RAN = "The VM never ran: delete it and create it again."
 STRANGE = "Look again later; only the cloud's operator can see more."
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+TAG = "vmapi.operation."
+"""Begins the tag that names the create which made a server; a deleted one has it no more."""
+
 
 def vm(server: Json, image_names: Mapping[str, str]) -> VM:
     """Return the VM that a server of Nova is; an image without a name is shown by its id.
@@ -110,7 +113,13 @@ def vm(server: Json, image_names: Mapping[str, str]) -> VM:
         locked=bool(server.get("locked")),
         fault=_fault(server),
         launched=_launched(server),
+        operation_id=_operation_id(server),
     )
+
+
+def _operation_id(server: Json) -> str | None:
+    tags = (tag for tag in server.get("tags") or () if tag.startswith(TAG))
+    return next((tag.removeprefix(TAG) for tag in tags), None)
 
 
 def time(text: str | None) -> datetime | None:

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.Column("deleted_at", sa.BigInteger),
+        sa.Column("operation_id", sa.String(36)),
         sa.Column("observed", sa.JSON, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("begun", sa.BigInteger, nullable=False),
@@ -31,7 +32,7 @@ def upgrade() -> None:
     )
     for columns in (("created_at", "id"), ("updated_at", "id"), ("name", "id")):
         op.create_index(f"ix_vms_{'_'.join(columns)}", "vms", list(columns))
-    for column in ("status", "deleted_at"):
+    for column in ("status", "deleted_at", "operation_id"):
         op.create_index(f"ix_vms_{column}", "vms", [column])
     op.create_table(
         "syncs",

@@ -1,0 +1,95 @@
+"""What a create has made beside its one VM, or after it had failed, is found."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.contract.clock import Clock
+from tests.contract.store.maker import Maker
+from tests.unit.test_models import MACHINE
+from vmapi.errors import BackendTimeout
+from vmapi.models.lifecycle import Action, Status
+from vmapi.models.operation import Failure, Operation, OperationStatus
+from vmapi.models.vm import VM
+from vmapi.store.database import Database
+from vmapi.store.doubles import Double
+from vmapi.store.inventory import Inventory
+from vmapi.store.operations import OperationStore
+
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+FOUND = [Double("b", "web-b", "op", "web")]
+
+
+@pytest.fixture
+def inventory(database: Database) -> Inventory:
+    return Inventory(database)
+
+
+@pytest.fixture
+def created(store: OperationStore, make: Maker) -> Operation:
+    store.add(make("op", Action.CREATE, None, "web", project="web"))
+    return store.save(make.over(store.get("op"), vm_id="a"))
+
+
+def see(inventory: Inventory, clock: Clock, *ids: str, later: timedelta = SECOND) -> list[VM]:
+    when = clock() + later
+    seen = [
+        replace(MACHINE, id=each, name=f"web-{each}", operation_id="op", created_at=when)
+        for each in ids
+    ]
+    inventory.observe(seen, inventory.begin())
+    return seen
+
+
+def test_a_second_vm_of_one_create(inventory: Inventory, created: Operation, clock: Clock) -> None:
+    _, double = see(inventory, clock, "a", "b")
+    assert inventory.doubles() == FOUND
+    # a deleted one has lost its mark, but is remembered
+    gone = replace(double, status=Status.DELETED, operation_id=None)
+    inventory.observe([gone], inventory.begin())
+    assert inventory.doubles() == []
+    assert inventory.made_by("op") in ("a", "b")
+
+
+def test_one_that_came_through_after_its_create_had_failed(
+    inventory: Inventory, store: OperationStore, make: Maker, clock: Clock
+) -> None:
+    store.add(make("op", Action.CREATE, None, "web", project="web"))
+    see(inventory, clock, "b")
+    # while it is not known what became of it, it may be the one
+    assert inventory.doubles() == []
+    failure = Failure(BackendTimeout.code, "It never reached the cloud.", {})
+    store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
+    assert inventory.doubles() == FOUND
+
+
+@pytest.mark.usefixtures("created")
+def test_what_was_made_later_has_its_mark_from_elsewhere(
+    inventory: Inventory, clock: Clock
+) -> None:
+    see(inventory, clock, "b", later=2 * HOUR)
+    assert inventory.doubles() == []
+
+
+@pytest.mark.usefixtures("created")
+def test_the_mark_of_another_vmapi_is_none_of_ours(inventory: Inventory, clock: Clock) -> None:
+    vm = replace(MACHINE, id="b", operation_id="another", created_at=clock())
+    inventory.observe([vm], inventory.begin())
+    assert inventory.doubles() == []
+    assert inventory.made_by("op") is None
+
+
+def test_a_delete_that_did_nothing_is_tried_again_later(
+    inventory: Inventory, store: OperationStore, make: Maker, clock: Clock
+) -> None:
+    clock.now = datetime.now(UTC) - 2 * HOUR
+    store.add(make("op", Action.CREATE, None, "web", project="web"))
+    store.save(make.over(store.get("op"), vm_id="a"))
+    see(inventory, clock, "b")
+    for begun, found in ((clock(), FOUND), (clock() + 2 * HOUR, [])):
+        clock.now = begun
+        store.add(make(str(begun), Action.DELETE, "b"))
+        store.save(make.over(store.get(str(begun)), status=OperationStatus.FAILED))
+        assert inventory.doubles() == found

@@ -1,0 +1,118 @@
+"""The inventory against Nova's own list, while others change everything behind our back."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.live import postgresql
+from tests.live.client import Client
+from tests.live.crowd import Crowd
+from tests.live.fleet import Fleet
+from tests.live.script import until
+from tests.live.service import away
+from tests.live.surroundings import ENGINES
+from vmapi.api import render
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.settings import Settings
+
+SERVERS = int(os.environ.get("TEST_SYNC_SERVERS", "60"))
+SHARE = 0.5
+OUTAGE = float(os.environ.get("TEST_SYNC_OUTAGE", "10"))
+SWEPT = ("metadata", "addresses", "ip_address", "security_groups")
+"""What Nova's changes-since does not tell of: it is there after a look at everything."""
+SOON = 30.0
+"""Seconds within which what changed is there, however loaded the machine; two on a quiet one."""
+SWEEP = 150.0
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("devcloud")]
+
+
+@pytest.fixture
+def backend(cloud_settings: Settings) -> Iterator[OpenStackBackend]:
+    backend = OpenStackBackend.from_settings(cloud_settings)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def crowd(owner: Any) -> Iterator[Crowd]:
+    crowd = Crowd(owner, f"sync-{uuid4().hex[:6]}")
+    yield crowd
+    crowd.clean()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    if postgresql.programs() is None:
+        required = "postgresql" in os.environ.get("TEST_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)("not installed: postgresql")
+    with ENGINES["worker"](tmp_path) as around:
+        settings = {"VMAPI_BACKEND": "openstack", "VMAPI_ENGINE": "worker", "VMAPI_WORKERS": "2"}
+        fleet = Fleet(settings | around.settings, around.workers, tmp_path / "log")
+        fleet.start()
+        yield fleet
+        fleet.stop()
+
+
+class Comparison:
+    """What vmapi shows of a crowd, held against what Nova shows of it."""
+
+    def __init__(self, crowd: Crowd, backend: OpenStackBackend, url: str) -> None:
+        self._crowd = crowd
+        self._backend = backend
+        self._client = Client(url)
+
+    def hold(self, what: str) -> None:
+        """See that the inventory becomes Nova's list, and print how long that takes."""
+        self._crowd.settled()
+        begun, expected = time.monotonic(), self._expected()
+        until(lambda: _quick(self._served()) == _quick(expected), SOON, every=0.1)
+        quick = time.monotonic() - begun
+        until(lambda: self._served() == expected, SWEEP, every=1.0)
+        whole = time.monotonic() - begun
+        print(f"{what}: {len(expected)} servers, {quick:.1f} s, all in {whole:.1f} s")
+        assert {vm["id"] for vm in self._list("&status=DELETED").values()} == self._crowd.deleted
+
+    def _expected(self) -> dict[str, Any]:
+        found = [vm for vm in self._backend.vms() if vm.name.startswith(f"{self._crowd.label}-")]
+        return {vm.id: json.loads(render.answer(render.vm(vm)).data) for vm in found}
+
+    def _served(self) -> dict[str, Any]:
+        return self._list("")
+
+    def _list(self, more: str) -> dict[str, Any]:
+        path = f"/vms?page_size=1000&name={self._crowd.label}-*{more}"
+        status, page = self._client.send("GET", path)
+        assert (status, page["next"]) == (200, None)
+        return {vm["id"]: vm for vm in page["items"]}
+
+
+def _quick(vms: dict[str, Any]) -> dict[str, Any]:
+    return {
+        vm_id: {name: value for name, value in vm.items() if name not in SWEPT}
+        for vm_id, vm in vms.items()
+    }
+
+
+def test_the_inventory_is_novas_list(crowd: Crowd, backend: OpenStackBackend, fleet: Fleet) -> None:
+    comparison = Comparison(crowd, backend, fleet.url)
+    crowd.make(SERVERS)
+    comparison.hold("made")
+    crowd.change(SHARE)
+    comparison.hold("changed")
+    crowd.change(SHARE)
+    fleet.kill_workers()
+    crowd.make(SERVERS // 10)
+    fleet.tend()
+    comparison.hold("changed while who syncs was killed")
+    crowd.change(SHARE / 2)
+    with away("nova-api", "kill"):
+        time.sleep(OUTAGE)
+    crowd.change(SHARE / 2)
+    comparison.hold("changed around an outage")
