@@ -1,9 +1,9 @@
 """What a token adds to a request once it is verified: `.venv/bin/python -m bench.tokens`.
 
-The same request (the flavors) goes to one app by three gates: one asks nobody, one for an API token,
-one for a token of an issuer. They take turns of many requests each. What is printed is this process's
-own CPU per request, and the differences within a turn. The log lines are in it, into nowhere; the
-server in front is not.
+The same request (the flavors) goes to one app by three gates: one asks nobody, one for an API
+token, one for a token of an issuer. They take turns of many requests each. What is printed is this
+process's own CPU per request, and the differences within a turn. The log lines are in it, into
+nowhere; the server in front is not.
 """
 
 import argparse

@@ -18,9 +18,8 @@ from vmapi.backends.base import Backend
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
-from vmapi.models.api_token import ApiToken
 from vmapi.models.operation import Operation
-from vmapi.security import configured
+from vmapi.security import checks, configured
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
@@ -71,8 +70,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         _check_processes(app, settings)
-    lasts = settings.database_url is not None or not backend.single_process
-    configured.check(settings, database_lasts=lasts)
+    checks.check(settings, single_process=backend.single_process)
+    configured.warn(settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
@@ -106,12 +105,6 @@ def wire(
         deadlines=parse_deadlines(settings.deadlines),
     )
 
-    def find_token(digest: str) -> ApiToken | None:
-        return store.api_tokens.find(digest)
-
-    def token_used(id: str, at: datetime) -> None:
-        store.api_tokens.used(id, at)
-
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
@@ -128,6 +121,7 @@ def wire(
         chores |= sync.chores
     if isinstance(engine, EngineThread):
         engine.serve(work, chores)
+    tokens = Tokens(store, clock)
     return context.Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
@@ -139,8 +133,8 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
-        gate=configured.gate(settings, find_token, token_used, clock),
-        tokens=Tokens(store, clock),
+        gate=configured.gate(settings, tokens.find, tokens.used, clock),
+        tokens=tokens,
         draining=draining,
     )
 

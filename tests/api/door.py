@@ -7,7 +7,6 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.world import World
-from vmapi.models.api_token import ApiToken
 from vmapi.models.roles import Role
 from vmapi.security import configured
 from vmapi.settings import Settings
@@ -19,13 +18,9 @@ class Door:
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
         services = world.services
-        asking = Settings(**{"auth": "token", **settings})
-        gate = configured.gate(asking, self.find, services.store.api_tokens.used, world.clock)
+        asking, tokens = Settings(**{"auth": "token", **settings}), services.tokens
+        gate = configured.gate(asking, tokens.find, tokens.used, world.clock)
         world.app.extensions["vmapi"] = replace(services, gate=gate)
-
-    def find(self, digest: str) -> ApiToken | None:
-        """Look into the database, as it is by then."""
-        return self.world.services.store.api_tokens.find(digest)
 
     @property
     def client(self) -> FlaskClient:

@@ -55,7 +55,7 @@ def claims(**other: Any) -> dict[str, Any]:
         "client_id": "alice",
         "jti": "1",
         "iat": now,
-        "exp": now + 300,
+        "exp": now + 36000,
         "roles": ["operator"],
         "project": "web",
         **other,

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from vmapi.app import create_app
 from vmapi.errors import SettingsError
-from vmapi.security import configured
+from vmapi.security import checks, configured
 from vmapi.settings import Settings
 
 LOOPBACK = ["127.0.0.1:8000", "127.9.9.9:1", "[::1]:80", "localhost:8000", "unix:/run/vmapi.sock"]
@@ -43,7 +43,7 @@ def test_nobody_is_asked_elsewhere_only_where_that_is_meant(bind: str, auth: str
     assert told.startswith(f"VMAPI_AUTH none at VMAPI_BIND {bind}: everybody who reaches it")
     assert told.endswith("or VMAPI_ALLOW_ANONYMOUS=true if this is meant")
     meant = Settings(bind=bind, auth="none", allow_anonymous=True)
-    configured.check(meant, database_lasts=False)
+    checks.check(meant, single_process=True)
 
 
 def test_tokens_that_go_with_the_process_are_of_no_use() -> None:
@@ -57,7 +57,7 @@ def test_tokens_that_go_with_the_process_are_of_no_use() -> None:
 @pytest.mark.parametrize(("auth", "warnings"), [("none", 1), ("none,token", 1), ("token", 0)])
 def test_that_nobody_is_asked_is_in_the_log(auth: str, warnings: int) -> None:
     with capture_logs() as logs:
-        configured.check(Settings(auth=auth), database_lasts=True)
+        configured.warn(Settings(auth=auth))
     assert [line["log_level"] for line in logs] == ["warning"] * warnings
 
 

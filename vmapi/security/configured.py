@@ -5,7 +5,6 @@ from datetime import datetime
 
 import structlog
 
-from vmapi.errors import SettingsError
 from vmapi.models.api_token import ApiToken
 from vmapi.security.api_tokens import ApiTokens
 from vmapi.security.gate import Gate, Validator
@@ -14,30 +13,10 @@ from vmapi.settings import Settings
 log = structlog.get_logger("vmapi.security")
 
 
-def check(settings: Settings, *, database_lasts: bool) -> None:
-    """Raise SettingsError where the settings would let in whom they should not, or nobody.
-
-    Warns where everybody is let in.
-    """
-    schemes = settings.auth_schemes
-    if "none" in schemes:
-        if not (settings.on_loopback or settings.allow_anonymous):
-            raise SettingsError(
-                f"VMAPI_AUTH none at VMAPI_BIND {settings.bind}: everybody who reaches it may do "
-                "everything; set VMAPI_AUTH=token, or a VMAPI_BIND on loopback, or "
-                "VMAPI_ALLOW_ANONYMOUS=true if this is meant"
-            )
+def warn(settings: Settings) -> None:
+    """Say in the log where everybody is let in."""
+    if "none" in settings.auth_schemes:
         log.warning("VMAPI_AUTH=none: nobody is asked who it is, and everybody may do everything")
-    if "jwt" in schemes and not (settings.jwt_issuer and settings.jwt_audience):
-        raise SettingsError(
-            "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and VMAPI_JWT_AUDIENCE, what "
-            "its tokens for vmapi say in aud"
-        )
-    if "token" in schemes and not database_lasts:
-        raise SettingsError(
-            "VMAPI_AUTH token: tokens are kept in the database, and here that goes with the "
-            "process; set VMAPI_DATABASE_URL=sqlite:////PATH, or on loopback VMAPI_AUTH=none"
-        )
 
 
 def gate(

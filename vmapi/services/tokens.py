@@ -35,6 +35,14 @@ class Tokens:
         now = self._clock()
         return [(token, token.state(now)) for token in self._store.api_tokens.all()]
 
+    def find(self, digest: str) -> ApiToken | None:
+        """Return the token that has this hash, ended or not."""
+        return self._store.api_tokens.find(digest)
+
+    def used(self, id: str, at: datetime) -> None:
+        """Note that a token was used."""
+        self._store.api_tokens.used(id, at)
+
     def revoke(self, id: str, user: str) -> bool:
         """Take a token back; False where none that is active has this id."""
         token, now = self._store.api_tokens.get(id), self._clock()

@@ -1,6 +1,7 @@
 """Logs: one JSON object a line on stdout, or coloured lines on a terminal.
 
-Under a command they are on stderr: what it prints may be a token, and nothing else may be there.
+Under a command only errors are told, on stderr: what it prints may be a token, and nothing else
+may be there.
 
 Whatever is logged through the standard library (gunicorn, the SDK) comes out in the same form.
 Nothing a client sends can begin a line of its own or colour one.
@@ -22,12 +23,14 @@ QUIET = ("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config"
 
 
 def configure(level: str, *, serves: bool | None = None) -> None:
-    """Send every log of this process to stdout, from `level` on; to stderr unless it `serves`.
+    """Send every log of this process to stdout, from `level` on; errors to stderr under a command.
 
-    That is so unless Flask says that it was started for a command.
+    A process `serves` unless Flask says that it was started for a command.
     """
     if serves is None:
         serves = os.environ.get("FLASK_RUN_FROM_CLI") != "true"
+    if not serves and level != "CRITICAL":
+        level = "ERROR"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
