@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test live torture lint format lock clean
+.PHONY: help run test live torture lint audit format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,6 +25,9 @@ lint: .venv/test ## style, types, import rules
 	$(BIN)/ruff format --check --config config/ruff.toml
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+audit: .venv/test ## weaknesses in the code and in the locked packages, secrets in the repository
+	.ci/audit
 
 format: .venv/test ## put the code in its form
 	$(BIN)/ruff check --fix --config config/ruff.toml

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import access, bulk, catalog, context, docs, health, operations, problems, vms
+from vmapi.api import access, context, cors, docs, endpoints, headers, problems
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -64,6 +64,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
     context.init_app(app)
+    headers.init_app(app)
+    cors.init_app(app, settings.origins)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
@@ -75,12 +77,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
-    base = f"/api/{settings.api_version}"
     api = Api(app)
-    for blueprint in (vms.blp, bulk.blp, operations.blp, catalog.blp, health.health):
-        api.register_blueprint(blueprint, url_prefix=base)
-    for blueprint in (health.probes, docs.problems):
-        api.register_blueprint(blueprint)
+    endpoints.register(api, f"/api/{settings.api_version}")
     docs.init_app(app, api)
     access.init_app(app)
     cli.init_app(app)

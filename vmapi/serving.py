@@ -9,11 +9,13 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from vmapi.api.headers import EVERYWHERE
 from vmapi.api.problem_kinds import KINDS
 
+SECURE = "".join(f"{name}: {value}\r\n" for name, value in EVERYWHERE.items())
 HEAD = (
     "HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\n"
+    "Cache-Control: no-store\r\n" + SECURE + "X-Request-ID: {request_id}\r\n"
     "Content-Length: {length}\r\n\r\n"
 )
 LARGEST = 4 * 1024 * 1024
@@ -71,7 +73,9 @@ class Worker(ThreadWorker):
         """Answer a request that never reached the app."""
         told = {"request_id": f"req-{uuid.uuid4()}"}
         if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
-            self.log.warning("a request could not be read: %s", exc, extra=told)
+            # its text would quote the request: a token in the URL, a header
+            reason = type(exc).__name__
+            self.log.warning("a request could not be read: %s", reason, extra=told)
             answer = _problem("malformed_request", "The request is no valid HTTP.", **told)
         else:
             self.log.error("a request failed outside the app", exc_info=exc, extra=told)

@@ -1,16 +1,17 @@
 """Every setting of vmapi, typed: the environment first, then `.env`, then the defaults."""
 
 import os
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
 from environs import Env, EnvError, ValidationError, validate
 
+from vmapi import secret_files
 from vmapi.access_settings import AccessSettings
+from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, is_loopback
 from vmapi.errors import SettingsError
 from vmapi.setting import setting
 
@@ -18,14 +19,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
 ENGINES = ("thread", "worker", "celery")
-BIND = re.compile(r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})\Z")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _seconds(value: float) -> None:
@@ -49,7 +42,10 @@ class Settings(AccessSettings):
         check=validate.Regexp(r"[a-z][a-z0-9_-]*\Z"),
     )
     bind: str = setting(
-        "VMAPI_BIND", "127.0.0.1:8000", "HOST:PORT or unix:/PATH", check=validate.Regexp(BIND)
+        "VMAPI_BIND",
+        "127.0.0.1:8000",
+        "HOST:PORT or unix:/PATH",
+        check=validate.Regexp(rf"{BIND}\Z"),
     )
     workers: int | None = setting(
         "VMAPI_WORKERS", None, "a whole number from 1 to 64", "int", validate.Range(1, 64)
@@ -72,15 +68,15 @@ class Settings(AccessSettings):
     broker_url: str = setting(
         "VMAPI_BROKER_URL",
         "amqp://guest:guest@127.0.0.1:5672//",
-        "amqp://USER:PASSWORD@HOST:PORT/VHOST",
-        check=validate.Regexp(r"amqps?://.+\Z"),
+        "amqp://USER:PASSWORD@HOST:PORT/VHOST, percent-encoded",
+        check=validate.Regexp(rf"{BROKER}\Z"),
         secret=True,
     )
     database_url: str | None = setting(
         "VMAPI_DATABASE_URL",
         None,
-        "sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
-        check=validate.Regexp(r"(sqlite:///.+|postgresql\+psycopg://.+)\Z"),
+        "sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME, percent-encoded",
+        check=validate.Regexp(rf"(sqlite:///.+|{POSTGRESQL})\Z"),
         secret=True,
     )
     deadlines: str = setting("VMAPI_DEADLINES", DEADLINES, "ACTION=SECONDS,… (docs/operations.md)")
@@ -99,6 +95,12 @@ class Settings(AccessSettings):
     )
     proxies: int = setting(
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
+    )
+    cors_origins: str = setting(
+        "VMAPI_CORS_ORIGINS",
+        "",
+        "ORIGIN,… as browsers write them: https://console.example.org",
+        check=validate.Regexp(rf"{ORIGIN}(, ?{ORIGIN})*\Z"),
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(
@@ -129,10 +131,14 @@ class Settings(AccessSettings):
         return self.workers or (1 if self.backend == "memory" else 2)
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins whose scripts may use the API from a browser."""
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
+
+    @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach what we listen at."""
-        host = self.bind.rpartition(":")[0].strip("[]")
-        return self.bind.startswith("unix:") or host == "localhost" or _is_loopback(host)
+        return is_loopback(self.bind)
 
     @property
     def auth_schemes(self) -> tuple[str, ...]:
@@ -150,28 +156,40 @@ class Settings(AccessSettings):
         load_dotenv(dotenv)
         env = Env(eager=True)
         problems = _unknown(fields(cls))
-        values = {}
+        values: dict[str, Any] = {}
         for item in fields(cls):
             about = item.metadata
-            if os.environ.get(about["name"], "") == "":
-                continue
+            name = about["name"]
             try:
-                values[item.name] = getattr(env, about["parse"])(
-                    about["name"], validate=about["check"]
-                )
+                if about["secret"]:
+                    values |= _secret(item.name, about)
+                elif os.environ.get(name, "") != "":
+                    values[item.name] = getattr(env, about["parse"])(name, validate=about["check"])
+            except SettingsError as error:
+                problems.append(error.detail)
             except EnvError:
-                shown = "" if about["secret"] else f" {os.environ[about['name']]!r}"
-                problems.append(f"{about['name']}{shown}: allowed is {about['allowed']}")
+                problems.append(f"{name} {os.environ[name]!r}: allowed is {about['allowed']}")
         if problems:
             raise SettingsError("; ".join(problems))
         return cls(**values)
 
 
+def _secret(field: str, about: Mapping[str, Any]) -> dict[str, str]:
+    value, where = secret_files.read(about["name"])
+    try:
+        if value and about["check"]:
+            about["check"](value)
+    except ValidationError:
+        raise SettingsError(f"{where}: allowed is {about['allowed']}") from None
+    return {field: value} if value else {}
+
+
 def _unknown(known: Any) -> list[str]:
     names = sorted(item.metadata["name"] for item in known)
     allowed = ", ".join(name for name in names if name.startswith("VMAPI_"))
+    files = {f"{item.metadata['name']}_FILE" for item in known if item.metadata["secret"]}
     return [
         f"{name}: no such setting; those that begin with VMAPI_ are {allowed}"
         for name in sorted(os.environ)
-        if name.startswith("VMAPI_") and name not in names
+        if name.startswith("VMAPI_") and name not in {*names, *files}
     ]

@@ -129,10 +129,16 @@ class Gunicorn(Server):
         super().__init__(directory, "gunicorn", port)
         self.settings = {"VMAPI_BIND": f"127.0.0.1:{self.port}", **settings}
 
-    def start(self, *arguments: str, config: bool = True, door: int | None = None) -> "Gunicorn":
+    def start(
+        self,
+        *arguments: str,
+        config: bool = True,
+        door: int | None = None,
+        app: str = "wsgi:app",
+    ) -> "Gunicorn":
         """Start it without waiting for it; `door` is a socket, handed on as systemd does."""
         configured = ("-c", str(ROOT / "config/gunicorn.conf.py")) if config else ()
-        command = [sys.executable, "-m", "gunicorn", *configured, *arguments, "wsgi:app"]
+        command = [sys.executable, "-m", "gunicorn", *configured, *arguments, app]
         handed = () if door is None else (door,)
         if door is not None:
             command = [sys.executable, "-c", HAND_ON, str(door), *command]
@@ -160,15 +166,20 @@ class Nginx(Server):
 
     def __init__(self, directory: Path, upstream: int) -> None:
         super().__init__(directory, "nginx")
-        text = (ROOT / "config/nginx.conf").read_text()
-        for ours, here in (
-            ("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};"),
-            ("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};"),
-        ):
-            assert text.count(ours) == 1
-            text = text.replace(ours, here)
         self.config = directory / "nginx.conf"
-        self.config.write_text(text)
+        self.config.write_text((ROOT / "config/nginx.conf").read_text())
+        self.replace("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};")
+        self.listen()
+
+    def listen(self) -> None:
+        """Have it listen on this server's port."""
+        self.replace("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};")
+
+    def replace(self, ours: str, here: str) -> None:
+        """Replace what stands once in the config."""
+        text = self.config.read_text()
+        assert text.count(ours) == 1, ours
+        self.config.write_text(text.replace(ours, here))
 
     def start(self) -> "Nginx":
         """Start it and wait until it listens."""

@@ -1,15 +1,13 @@
 """nginx and gunicorn between them: one is away, one is slow, and nothing is sent twice."""
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from tests.e2e.caller import PATIENCE, Caller
+from tests.e2e.caller import PATIENCE
 from tests.e2e.processes import Gunicorn, Nginx
 
 VMS = "/api/v1/vms"
@@ -93,31 +91,3 @@ def test_only_what_may_be_repeated_is(
         assert answer.status == 200
     else:
         answer.problem(502, "backend_error")
-
-
-def test_slow_clients_hold_no_thread(
-    gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx]
-) -> None:
-    """Ten clients have sent half of a request, and vmapi has two threads."""
-    server = gunicorn(VMAPI_THREADS="2")
-    server.start().wait_for("/readyz")
-    front = nginx(server.port)
-    body = b'{"name": "slow-1", "flavor": "m1.tiny", "image": "cirros", "start": true}'
-    head = f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-    sent = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
-    with ExitStack() as stack:
-        slow = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", front.port), PATIENCE))
-            for _ in range(10)
-        ]
-        for connection in slow:
-            connection.sendall(sent[:-20])
-        for _ in range(20):
-            assert front.call.get(VMS)["total"] == 0
-        slow[0].sendall(sent[-20:])
-        assert slow[0].recv(65536).startswith(b"HTTP/1.1 201 ")
-    assert _names(front.call) == ["slow-1"]
-
-
-def _names(call: Caller) -> list[str]:
-    return [vm["name"] for vm in call.get(VMS)["items"]]

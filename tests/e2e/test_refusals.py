@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.caller import PATIENCE, Caller
 from tests.e2e.processes import ROOT, Gunicorn, Nginx
+from vmapi.api.headers import EVERYWHERE
 from vmapi.api.problem_kinds import KINDS
 from vmapi.app import MAX_BODY
 
@@ -96,12 +97,14 @@ def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert (problem["status"], problem["code"]) == (400, "malformed_request")
     assert problem["request_id"] == headers["X-Request-ID"]
+    assert EVERYWHERE.items() <= headers.items()
 
 
 @pytest.mark.parametrize(
     "sent",
     [
         f"GET /{TOO_LONG} HTTP/1.1\r\nHost: a\r\n\r\n",
+        f"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {TOO_LONG}\r\n\r\n",
         "GET /livez HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
         "GET /livez HTTP/1.1\r\nHost: a\r\n" + "X-A: b\r\n" * 101 + "\r\n",
         "nonsense\r\n\r\n",
@@ -118,6 +121,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str) -> None:
         "detail": "The request is no valid HTTP.",
         "request_id": headers["X-Request-ID"],
     }
+    assert EVERYWHERE.items() <= headers.items()
     line = cloud.line(request_id=headers["X-Request-ID"])
     assert (line["level"], line["message"][:28]) == ("warning", "a request could not be read:")
 
@@ -128,6 +132,14 @@ def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
     status, headers, body = raw(cloud.port, sent.encode())
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body)["code"] == "malformed_request"
+
+
+def test_no_version_is_told(front: Nginx, cloud: Gunicorn) -> None:
+    for call, name in ((front.call, "nginx"), (cloud.call, "gunicorn")):
+        for path in ("/livez", "/nothing", f"/{TOO_LONG}"):
+            answer = call("GET", path)
+            assert answer.headers.get("Server", name) == name
+            assert "X-Powered-By" not in answer.headers
 
 
 def test_nobody_asks_for_nginx_own_pages(call: Caller) -> None:

@@ -175,7 +175,6 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = request_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
     access.info(
         "request",
         endpoint=f"{request.method} {request.path}",

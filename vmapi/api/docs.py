@@ -9,16 +9,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from vmapi.api import render
 from vmapi.api.blueprint import ANYBODY, Blueprint, needs
+from vmapi.api.headers import PAGE
 from vmapi.api.openapi import Api
 from vmapi.api.problem_kinds import KINDS
 from vmapi.errors import NotFound
 
 STATIC = Path(__file__).parent / "static"
 ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "init.js", "favicon-32x32.png")
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 problems = Blueprint("problems", "What each problem means and what to do about it")
 
@@ -83,6 +80,5 @@ def init_app(app: Flask, api: Api) -> None:
 
 
 def _secured(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.update(PAGE)
     return response

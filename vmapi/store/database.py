@@ -57,7 +57,9 @@ class Database:
             arguments["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
         else:
             arguments |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 3}}
-        self.engine: Engine = create_engine(parsed, pool_timeout=BUSY, **arguments)
+        self.engine: Engine = create_engine(
+            parsed, pool_timeout=BUSY, hide_parameters=True, **arguments
+        )
         if self.engine.dialect.name == "sqlite":
             _set_up_sqlite(self.engine)
             self._reader = self.engine.execution_options(only_reads=True)

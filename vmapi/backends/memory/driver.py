@@ -52,7 +52,7 @@ class MemoryBackend(Backend):
         Raises SettingsError.
         """
         self._latency = latencies.parse(latency)
-        self._random = random or Random()  # noqa: S311 - it decides faults, not secrets
+        self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
         self._faults = Faults(faults, self._random)
         self._project = Project(subnets(default_network), Limits.parse(limits))
         self._told = {

@@ -1,0 +1,73 @@
+"""A page of another origin, in a browser: it reads what it may, where it was named."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.caller import PATIENCE
+from tests.e2e.processes import Gunicorn
+from tests.e2e.test_docs_page import browser as _browser
+
+browser = _browser
+USE = """
+async vms => {
+  const headers = {"Content-Type": "application/json", "Authorization": "Bearer x",
+                   "Idempotency-Key": "k-1", "Prefer": "wait=5"};
+  const body = JSON.stringify({name: "web-1", flavor: "m1.tiny", image: "cirros"});
+  const made = await fetch(vms, {method: "POST", headers, body});
+  const seen = ["Location", "Operation-Location", "X-Request-ID", "Preference-Applied"]
+    .map(name => made.headers.get(name) !== null);
+  const vm = await made.json();
+  const gone = await fetch(`${vms}/${vm.id}`, {method: "DELETE", headers: {"If-Match": "*"}});
+  const lost = await fetch(`${vms}/${vm.id}`);
+  return [made.status, seen.every(Boolean), gone.status, lost.status, (await lost.json()).code];
+}
+"""
+
+
+class _Theirs(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<title>theirs</title>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    """Serve a page of another origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Theirs) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("named", "seen"),
+    [
+        ("{origin}", [201, True, 204, 404, "vm_not_found"]),
+        ("https://console.example.org", None),
+        ("", None),
+    ],
+)
+def test_a_page_of_another_origin(
+    browser: Browser, gunicorn: Callable[..., Gunicorn], origin: str, named: str, seen: Any
+) -> None:
+    """It sees null where the browser keeps everything from it."""
+    server = gunicorn(VMAPI_CORS_ORIGINS=named.format(origin=origin))
+    server.start().wait_for("/readyz")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(origin)
+        vms = f"http://127.0.0.1:{server.port}/api/v1/vms"
+        assert page.evaluate(f"vms => ({USE})(vms).catch(() => null)", vms) == seen
+    assert server.call.get("/api/v1/operations")["total"] == (2 if seen else 0)

@@ -1,0 +1,171 @@
+"""Secrets from files: what is in them is taken as it is, and never shown."""
+
+import os
+from collections.abc import Iterator, MutableMapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from vmapi.errors import SettingsError
+from vmapi.secret_files import LONGEST
+from vmapi.settings import Settings
+
+SECRET = "hunter2"
+GOOD = {
+    "VMAPI_BROKER_URL": f"amqp://u:{SECRET}@h:5672//",
+    "VMAPI_DATABASE_URL": f"postgresql+psycopg://u:{SECRET}@h/n",
+}
+SECRETS = {item.metadata["name"]: item for item in fields(Settings) if item.metadata["secret"]}
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[MutableMapping[str, str]]:
+    before = dict(os.environ)
+    for name in before:
+        if name in SECRETS or name.startswith("VMAPI_"):
+            del os.environ[name]
+    yield os.environ
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "secret"
+
+
+def load() -> Settings:
+    return Settings.load(Path("/nonexistent/.env"))
+
+
+def refused() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert SECRET not in caught.value.detail
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    return caught.value.detail
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_is_taken_from_its_file(
+    environment: MutableMapping[str, str], file: Path, name: str, end: str
+) -> None:
+    value = GOOD.get(name, f" {SECRET}é $x {{{{PATH}}}} " + "k" * 32)
+    file.write_bytes(f"{value}{end}".encode())
+    environment[f"{name}_FILE"] = str(file)
+    assert getattr(load(), SECRETS[name].name) == value
+    assert name not in environment
+
+
+def test_dotenv_may_name_the_file(file: Path, tmp_path: Path) -> None:
+    file.write_text(SECRET)
+    (tmp_path / ".env").write_text(f"OPENSTACK_PASSWORD_FILE={file}\n")
+    assert Settings.load(tmp_path / ".env").openstack_password == SECRET
+
+
+def test_an_empty_name_counts_as_unset(environment: MutableMapping[str, str]) -> None:
+    environment |= {"OPENSTACK_PASSWORD_FILE": "", "OPENSTACK_PASSWORD": SECRET}
+    assert load().openstack_password == SECRET
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_both_are_refused(environment: MutableMapping[str, str], file: Path, name: str) -> None:
+    file.write_text(SECRET)
+    environment |= {name: SECRET, f"{name}_FILE": str(file)}
+    assert refused() == f"{name} and {name}_FILE are both set: keep one of them"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "the file is empty; write the value into it"),
+        (b"\r\n\n", "the file is empty; write the value into it"),
+        (
+            SECRET.encode() * (LONGEST // 7 + 1),
+            "is longer than 65536 bytes; name the file of the secret",
+        ),
+        (b"hunter2\xff", "is no text in UTF-8; write the value into it as text"),
+        (b"hunter2\0", "is no text in UTF-8; write the value into it as text"),
+        (b"hunter2", "allowed is a text of 32 characters or more"),
+    ],
+    ids=["empty", "line ends", "huge", "latin", "nul", "bad"],
+)
+def test_a_bad_file_is_named_and_not_shown(
+    environment: MutableMapping[str, str], file: Path, content: bytes, told: str
+) -> None:
+    file.write_bytes(content)
+    environment["VMAPI_AUDIT_KEY_FILE"] = str(file)
+    assert refused() == f"VMAPI_AUDIT_KEY_FILE '{file}': {told}"
+
+
+def test_a_file_that_is_not_there_is_named(
+    environment: MutableMapping[str, str], file: Path
+) -> None:
+    environment["OPENSTACK_PASSWORD_FILE"] = str(file)
+    assert refused() == (
+        f"OPENSTACK_PASSWORD_FILE '{file}': cannot be read (No such file or directory); "
+        "name a file that vmapi's user may read"
+    )
+
+
+def test_a_directory_is_no_file(environment: MutableMapping[str, str], tmp_path: Path) -> None:
+    environment["OPENSTACK_PASSWORD_FILE"] = str(tmp_path)
+    assert "cannot be read (Is a directory); name a file" in refused()
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    environment: MutableMapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    environment["OPENSTACK_PASSWORD_FILE"] = "/run/secrets/password"
+    assert "/run/secrets/password': cannot be read (Permission denied); name" in refused()
+
+
+def test_an_endless_file_is_not_read_to_its_end(environment: MutableMapping[str, str]) -> None:
+    environment["OPENSTACK_PASSWORD_FILE"] = "/dev/zero"
+    assert "is longer than 65536 bytes" in refused()
+
+
+def test_the_secret_itself_in_the_place_of_a_path_is_not_shown(
+    environment: MutableMapping[str, str],
+) -> None:
+    environment["OPENSTACK_PASSWORD_FILE"] = SECRET
+    assert refused() == "OPENSTACK_PASSWORD_FILE: allowed is the absolute path of a file"
+
+
+def test_all_that_is_bad_is_told_at_once(environment: MutableMapping[str, str]) -> None:
+    environment |= {"VMAPI_AUDIT_KEY_FILE": "x", "OPENSTACK_PASSWORD_FILE": "y"}
+    environment["VMAPI_THREADS"] = "0"
+    told = refused()
+    assert told.index("VMAPI_THREADS") < told.index("VMAPI_AUDIT_KEY_FILE") < told.index("OPENST")
+
+
+def test_what_is_no_secret_has_no_file(environment: MutableMapping[str, str]) -> None:
+    environment["VMAPI_THREADS_FILE"] = "/etc/threads"
+    assert refused().startswith("VMAPI_THREADS_FILE: no such setting; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VMAPI_DATABASE_URL", "postgresql+psycopg://u:p@h:hunter2@127.0.0.1:1/n"),
+        ("VMAPI_DATABASE_URL", "postgresql+psycopg://u:p@hunter2/x@127.0.0.1/n"),
+        ("VMAPI_DATABASE_URL", "postgresql+psycopg://u:p@ss:w@h/n"),
+        ("VMAPI_DATABASE_URL", "postgresql+psycopg://u:p@h:hunter2/n"),
+        ("VMAPI_BROKER_URL", "amqp://u:hunter2/x@h//"),
+        ("VMAPI_BROKER_URL", "amqp://u:hunter2#x@h//"),
+        ("VMAPI_BROKER_URL", "amqp://u:hunter2?x@h//"),
+        ("VMAPI_BROKER_URL", "amqp://u:hunter2[@h//"),
+    ],
+)
+def test_urls_that_a_library_would_take_apart_elsewhere(
+    environment: MutableMapping[str, str], name: str, value: str
+) -> None:
+    """Its message would show a piece of the password."""
+    environment[name] = value
+    assert refused() == f"{name}: allowed is {SECRETS[name].metadata['allowed']}"
