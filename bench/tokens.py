@@ -26,7 +26,8 @@ from werkzeug.test import EnvironBuilder
 from bench.machine import machine
 from vmapi.app import create_app
 from vmapi.models.roles import Role
-from vmapi.security.claims import Claims, parse_roles
+from vmapi.models.roles import parse as parse_roles
+from vmapi.security.claims import Claims
 from vmapi.security.gate import Gate
 from vmapi.security.issuer import Issuer
 from vmapi.security.jwt_tokens import JwtTokens

@@ -19,6 +19,7 @@ LOOPBACK_URL = r"http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 ISSUER = re.compile(rf"(https://[^/?#\s@]+|{LOOPBACK_URL})(/[^?#\s]*)?\Z")
 ROLE = "(viewer|operator|admin)"
 AS_NAMED = "viewer=viewer,operator=operator,admin=admin"
+OF_KEYSTONE = "reader=viewer,member=operator,admin=admin"
 
 
 def _listed(one: str) -> Any:
@@ -78,3 +79,12 @@ class AccessSettings:
     jwt_role_claim: str = _claim("VMAPI_JWT_ROLE_CLAIM", "roles")
     jwt_roles: str = _roles("VMAPI_JWT_ROLES", AS_NAMED)
     jwt_project_claim: str | None = _claim("VMAPI_JWT_PROJECT_CLAIM", None)
+    keystone_url: str | None = setting(
+        "VMAPI_KEYSTONE_URL",
+        None,
+        "an http or https URL",
+        check=validate.URL(schemes={"http", "https"}, require_tld=False),
+    )
+    keystone_roles: str = _roles(
+        "VMAPI_KEYSTONE_ROLES", "reader=viewer,member=operator,admin=admin"
+    )

@@ -201,12 +201,24 @@ def test_every_operation_says_what_lets_one_in(document: Any) -> None:
             assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
 
 
-def test_where_everybody_is_asked_nothing_is_open_by_the_document(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
-    settings = Settings(log_level="CRITICAL", auth="token", database_url=url)
+@pytest.mark.parametrize(
+    ("auth", "ways"), [("token", ["bearer"]), ("token,keystone", ["bearer", "keystone"])]
+)
+def test_where_everybody_is_asked_the_document_says_how(
+    tmp_path: Path, auth: str, ways: list[str]
+) -> None:
+    settings = Settings(
+        log_level="CRITICAL",
+        auth=auth,
+        database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
+        keystone_url="https://keystone.invalid",
+    )
     asked = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
     found = [operation["security"] for _, _, operation in operations(asked)]
-    assert [each for each in found if each] == [[{"bearer": []}]] * (len(found) - len(OPEN))
+    accepted = [{way: []} for way in ways]
+    assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
+    assert set(asked["components"]["securitySchemes"]) == set(ways)
+    OpenAPIV31SpecValidator(asked).validate()
 
 
 def test_a_patch_may_come_as_either_media_type(document: Any) -> None:

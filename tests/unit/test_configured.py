@@ -67,6 +67,14 @@ def test_an_issuer_and_an_audience_are_both_wanted(given: dict[str, str]) -> Non
     assert told.startswith("VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and")
 
 
+def test_a_keystone_is_wanted() -> None:
+    told = "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, where its tokens are from"
+    assert refused(auth="keystone") == told
+    for name in ("keystone_url", "openstack_auth_url"):
+        named: Any = {name: "http://k.invalid:5000/v3"}
+        checks.check(Settings(auth="keystone", **named), single_process=True)
+
+
 def test_nothing_is_fetched_at_the_start() -> None:
     settings = Settings(
         log_level="CRITICAL", auth="jwt", jwt_issuer="https://e.invalid", jwt_audience="us"

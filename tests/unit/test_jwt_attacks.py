@@ -18,7 +18,8 @@ from tests.unit.authority import AUDIENCE, MADE, URL, Authority, claims, public,
 from vmapi.errors import Unauthenticated
 from vmapi.models.identity import Identity
 from vmapi.models.roles import Role
-from vmapi.security.claims import Claims, parse_roles
+from vmapi.models.roles import parse as parse_roles
+from vmapi.security.claims import Claims
 from vmapi.security.issuer import Issuer
 from vmapi.security.jwt_tokens import JwtTokens
 

@@ -10,8 +10,9 @@ from tests.unit.test_jwt_attacks import ALICE, READ
 from vmapi.errors import Unauthenticated
 from vmapi.models.identity import Identity
 from vmapi.models.roles import Role
+from vmapi.models.roles import parse as parse_roles
 from vmapi.security import jwt_tokens
-from vmapi.security.claims import Claims, parse_roles
+from vmapi.security.claims import Claims
 from vmapi.security.issuer import Issuer
 from vmapi.security.jwt_tokens import JwtTokens
 

@@ -86,6 +86,8 @@ GOOD = [
     ),
     ("VMAPI_JWT_ALGORITHMS", "EdDSA,ES512", "EdDSA,ES512"),
     ("VMAPI_JWT_TYPES", "at+jwt,JWT", "at+jwt,JWT"),
+    ("VMAPI_KEYSTONE_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
+    ("VMAPI_KEYSTONE_ROLES", "cloud-ops=admin", "cloud-ops=admin"),
     ("VMAPI_JWT_LEEWAY", "0", 0),
     ("VMAPI_JWT_ROLES", "vmapi:ro=viewer,x y=admin", "vmapi:ro=viewer,x y=admin"),
     ("OS_CLOUD", "mine", "mine"),
@@ -123,6 +125,8 @@ BAD = [
     ),
     *(("VMAPI_JWT_ALGORITHMS", text) for text in ("HS256", "none", "RS256,HS256", "rs256")),
     *(("VMAPI_JWT_LEEWAY", text) for text in ("-1", "121", "long")),
+    ("VMAPI_KEYSTONE_URL", "keystone:5000"),
+    ("VMAPI_KEYSTONE_ROLES", "member=owner"),
     *(("VMAPI_JWT_ROLES", text) for text in ("a", "a=root", "a=admin,", "=admin")),
     *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
 ]

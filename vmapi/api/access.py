@@ -9,10 +9,12 @@ import structlog
 from flask import Flask, request
 
 from vmapi.api.context import address, identity, known_as, request_id, services, user
-from vmapi.errors import Forbidden, StoreUnavailable, Unauthenticated
+from vmapi.errors import Forbidden, MalformedRequest, StoreUnavailable, Unauthenticated
 from vmapi.models.audit import AuditEntry
+from vmapi.models.identity import Identity
 from vmapi.models.operation import Caller
 from vmapi.models.roles import Permission, least
+from vmapi.security.gate import Gate
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """RFC 6750, section 2.1."""
@@ -48,9 +50,20 @@ def _check(needed: dict[str, Permission | None]) -> None:
     permission = needed[request.endpoint]
     if permission is None:
         return
-    known_as(services().gate.admit(_token(), address()))
+    known_as(_admitted(services().gate))
     if not identity().may(permission):
         _refuse(permission)
+
+
+def _admitted(gate: Gate) -> Identity:
+    token, keystones = _token(), request.headers.get("X-Auth-Token")
+    if keystones is None or gate.keystone is None:
+        return gate.admit(token, address())
+    if token is not None:
+        raise MalformedRequest("Send a token in Authorization or in X-Auth-Token, not in both.")
+    if TOKEN.fullmatch(keystones) is None:
+        raise Unauthenticated("X-Auth-Token holds no token.", sent=True)
+    return gate.admit_by_keystone(keystones)
 
 
 def _token() -> str | None:

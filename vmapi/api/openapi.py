@@ -24,6 +24,12 @@ SECURITY = {
         "scheme": "bearer",
         "description": "An API token (`vmapi_…`), or a token of the issuer that vmapi trusts.",
     },
+    "keystone": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Auth-Token",
+        "description": "A Keystone token for a project; it may also come as a bearer token.",
+    },
 }
 
 PARAMETERS = {
@@ -85,20 +91,23 @@ class Api(flask_smorest.Api):
             if "patch" in path:
                 content = path["patch"]["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
-            for operation in path.values():
-                if isinstance(operation, dict) and operation["security"]:
-                    operation["security"] = self._accepted()
+        self._secure(document)
         return document
 
-    def _accepted(self) -> list[dict[str, list[str]]]:
+    def _secure(self, document: dict[str, Any]) -> None:
+        """Say how one is let in, as far as this installation takes it."""
         schemes = self._app.config["SETTINGS"].auth_schemes
-        tokens: list[dict[str, list[str]]] = [{"bearer": []}]
-        return [*tokens, {}] if "none" in schemes else tokens
+        names = ["bearer", *(["keystone"] if "keystone" in schemes else [])]
+        document["components"]["securitySchemes"] = {name: SECURITY[name] for name in names}
+        ways: list[dict[str, list[str]]] = [{name: []} for name in names]
+        accepted = [*ways, {}] if "none" in schemes else ways
+        for path in document["paths"].values():
+            for operation in path.values():
+                if isinstance(operation, dict) and operation["security"]:
+                    operation["security"] = accepted
 
     def _init_spec(self, **options: Any) -> None:
         super()._init_spec(**options)
-        for name, scheme in SECURITY.items():
-            self.spec.components.security_scheme(name, scheme)
         self.ma_plugin.converter.add_attribute_function(_metadata)
         self.ma_plugin.converter.add_attribute_function(_text)
 

@@ -45,3 +45,9 @@ def least(permission: Permission) -> Role:
 def greatest(roles: set[Role]) -> Role | None:
     """Return the greatest of some roles; None of none."""
     return max(roles, key=list(Role).index, default=None)
+
+
+def parse(text: str) -> dict[str, Role]:
+    """Return which name elsewhere is which role, from `NAME=ROLE,…`."""
+    pairs = (pair.split("=") for pair in text.split(","))
+    return {name: Role(role) for name, role in pairs}

@@ -21,6 +21,10 @@ def check(settings: Settings, *, single_process: bool) -> None:
             "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and VMAPI_JWT_AUDIENCE, what "
             "its tokens for vmapi say in aud"
         )
+    if "keystone" in schemes and not (settings.keystone_url or settings.openstack_auth_url):
+        raise SettingsError(
+            "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, where its tokens are from"
+        )
     if "token" in schemes and single_process and settings.database_url is None:
         raise SettingsError(
             "VMAPI_AUTH token: tokens are kept in the database, and here that goes with the "

@@ -10,12 +10,6 @@ from vmapi.models.operation import DEFAULT_PROJECT
 from vmapi.models.roles import Role, greatest
 
 
-def parse_roles(text: str) -> dict[str, Role]:
-    """Return which value is which role, from `VALUE=ROLE,…`."""
-    pairs = (pair.split("=") for pair in text.split(","))
-    return {value: Role(role) for value, role in pairs}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """Which claims tell what: each by its name, or its place where it begins with /: RFC 6901."""

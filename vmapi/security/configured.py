@@ -6,6 +6,7 @@ from datetime import datetime
 import structlog
 
 from vmapi.models.api_token import ApiToken
+from vmapi.models.roles import parse as parse_roles
 from vmapi.security.api_tokens import ApiTokens
 from vmapi.security.gate import Gate, Validator
 from vmapi.settings import Settings
@@ -29,18 +30,22 @@ def gate(
     made: dict[str, Callable[[], Validator]] = {
         "token": lambda: ApiTokens(find, used, clock),
         "jwt": lambda: _jwt(settings),
+        # the last: it cannot tell by the form of a token that it is none of its
+        "keystone": lambda: _keystone(settings),
     }
     schemes = settings.auth_schemes
+    validators = {scheme: make() for scheme, make in made.items() if scheme in schemes}
     return Gate(
-        [make() for scheme, make in made.items() if scheme in schemes],
+        list(validators.values()),
         anonymous="none" in schemes,
         from_anywhere=settings.allow_anonymous,
+        keystone=validators.get("keystone"),
     )
 
 
 def _jwt(settings: Settings) -> Validator:
     # loads cryptography, which nothing else needs
-    from vmapi.security.claims import Claims, parse_roles
+    from vmapi.security.claims import Claims
     from vmapi.security.issuer import Issuer
     from vmapi.security.jwt_tokens import JwtTokens
 
@@ -60,3 +65,11 @@ def _jwt(settings: Settings) -> Validator:
         types=settings.jwt_types.split(","),
         leeway=settings.jwt_leeway,
     )
+
+
+def _keystone(settings: Settings) -> Validator:
+    # loads requests
+    from vmapi.security.keystone import KeystoneTokens
+
+    url = settings.keystone_url or settings.openstack_auth_url or ""
+    return KeystoneTokens(url, parse_roles(settings.keystone_roles))

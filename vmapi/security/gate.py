@@ -35,13 +35,20 @@ class Validator(Protocol):
 class Gate:
     """Lets callers in by the kinds of tokens that are configured.
 
-    `anonymous` lets those in who send none: from this machine, or `from_anywhere`.
+    `anonymous` lets those in who send none: from this machine, or `from_anywhere`. `keystone` is
+    for tokens of which it is said that they are Keystone's.
     """
 
     def __init__(
-        self, validators: Sequence[Validator], *, anonymous: bool, from_anywhere: bool
+        self,
+        validators: Sequence[Validator],
+        *,
+        anonymous: bool,
+        from_anywhere: bool,
+        keystone: Validator | None = None,
     ) -> None:
         self._validators = validators
+        self.keystone = keystone
         self._anonymous = anonymous
         self._from_anywhere = from_anywhere
 
@@ -53,12 +60,15 @@ class Gate:
         """
         if token is None or not self._validators:
             return self._unnamed(address)
-        if len(token) > LONGEST:
-            raise Unauthenticated(f"A token has at most {LONGEST} characters.", sent=True)
         for validator in self._validators:
             if validator.recognises(token):
-                return validator.identify(token)
+                return _identified(validator, token)
         raise Unauthenticated("This is no token of a kind that is taken here.", sent=True)
+
+    def admit_by_keystone(self, token: str) -> Identity:
+        """Return who asks, by a token of Keystone's. Raises as `admit`."""
+        assert self.keystone is not None
+        return _identified(self.keystone, token)
 
     def _unnamed(self, address: str) -> Identity:
         if not self._anonymous:
@@ -66,6 +76,12 @@ class Gate:
         if not self._from_anywhere and address and not _on_this_machine(address):
             raise Unauthenticated(FROM_HERE)
         return ANONYMOUS
+
+
+def _identified(validator: Validator, token: str) -> Identity:
+    if len(token) > LONGEST:
+        raise Unauthenticated(f"A token has at most {LONGEST} characters.", sent=True)
+    return validator.identify(token)
 
 
 def _on_this_machine(address: str) -> bool:
