@@ -104,4 +104,5 @@ def worker_exit(server, worker):  # noqa: ARG001
         services = app.extensions["vmapi"]
         services.engine.stop()
         services.backend.close()
+        services.rates.close()
         services.store.close()

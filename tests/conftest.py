@@ -39,7 +39,14 @@ def threads() -> int:
 
 @pytest.fixture
 def settings(threads: int) -> Settings:
-    return Settings(log_level="CRITICAL", threads=threads)
+    # no test is slowed down but those of rates
+    return Settings(
+        log_level="CRITICAL",
+        threads=threads,
+        rate_reads="off",
+        rate_changes="off",
+        rate_address="off",
+    )
 
 
 @pytest.fixture
@@ -79,6 +86,7 @@ def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) 
     configure(settings.log_level)
     services = wire(settings, backend, clock)
     services.engine.stop()
+    services.backend.breaker.stop()
     shell.extensions["vmapi"] = services
     yield shell
     services.store.close()

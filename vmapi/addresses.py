@@ -8,6 +8,7 @@ POSTGRESQL = (
     r"(/[^?@]*)?(\?.*)?"
 )
 BROKER = r"amqps?://([^/?#\[\]]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/[^@]*)?"
+REDIS = r"(memory|rediss?://([^/?#\[\]@]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/\d{1,4})?)"
 # a browser writes neither a path nor the scheme's own port
 ORIGIN = (
     r"(?!https://[^,]*:443(,|\Z))(?!http://[^,]*:80(,|\Z))"

@@ -5,31 +5,46 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import structlog
-from flask import Flask, request
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
-from vmapi.api import access, context, cors, docs, endpoints, headers, problems
+from vmapi.api import (
+    access,
+    context,
+    cors,
+    docs,
+    endpoints,
+    headers,
+    one_process,
+    problems,
+    throttle,
+)
 from vmapi.api.openapi import Api
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
+from vmapi.backends.guarded import Guarded
 from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
-from vmapi.errors import BackendUnavailable, SettingsError, VmapiError
+from vmapi.errors import VmapiError
 from vmapi.models.operation import Operation
 from vmapi.security import checks, configured
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
 from vmapi.services.controller import Controller
+from vmapi.services.cursors import Cursors
 from vmapi.services.deadlines import parse as parse_deadlines
 from vmapi.services.doubles import Doubles
+from vmapi.services.events import Events
 from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
+from vmapi.services.seats import Seats
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
 from vmapi.services.tokens import Tokens
@@ -46,8 +61,6 @@ DATABASE = "sqlite:///instance/vmapi.sqlite3"
 MAX_BODY = 1024 * 1024
 """Bytes: twice what the largest VM that may be asked for takes in JSON."""
 
-log = structlog.get_logger("vmapi")
-
 
 def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:
     """Make the app. Nothing is connected or started before the first request.
@@ -63,32 +76,37 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
+    api = Api(app)
+    endpoints.register(api, f"/api/{settings.api_version}")
+    docs.init_app(app, api)
     context.init_app(app)
     headers.init_app(app)
     cors.init_app(app, settings.origins)
+    throttle.addresses(app)
+    # an address that guesses tokens is limited before, a caller that may not is limited too
+    access.ask(app)
+    throttle.callers(app)
+    access.permit(app)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
-        _check_processes(app, settings)
+        one_process.check(app, settings)
     checks.check(settings, single_process=backend.single_process)
     configured.warn(settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
-    api = Api(app)
-    endpoints.register(api, f"/api/{settings.api_version}")
-    docs.init_app(app, api)
-    access.init_app(app)
     cli.init_app(app)
     return app
 
 
 def wire(
-    settings: Settings, backend: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> context.Services:
     """Put the layers together."""
+    backend = Guarded(driver)
     draining = threading.Event()
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
@@ -128,11 +146,15 @@ def wire(
         vms=use_cases,
         bulk=Bulk(view, submission),
         operations=work,
+        cursors=Cursors(lambda: store.keys.get("cursor"), clock),
+        events=_events(settings, store, waiting, draining),
         chores=chores,
         engine=engine,
         store=store,
         gate=configured.gate(settings, tokens.find, tokens.used, clock),
         tokens=tokens,
+        rates=Rates.from_settings(settings),
+        readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
     )
 
@@ -143,9 +165,18 @@ def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime
         audit_key=settings.audit_key,
         keep_operations=timedelta(days=settings.retention),
         keep_audit=timedelta(days=settings.audit_retention),
+        keep_events=timedelta(hours=settings.event_retention),
         clock=clock,
         monotonic=time.monotonic,
     )
+
+
+def _events(
+    settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
+) -> Events:
+    most = min(settings.event_streams, settings.threads // 2)
+    seats = Seats(waiting.places, most, settings.caller_streams)
+    return Events(lambda: store.events, seats, draining.is_set)
 
 
 def _engine(settings: Settings) -> context.Runner:
@@ -157,40 +188,3 @@ def _engine(settings: Settings) -> context.Runner:
     from vmapi.engine.messages import Bell
 
     return Bell(settings.broker_url)
-
-
-def _check_processes(app: Flask, settings: Settings) -> None:
-    if settings.worker_count > 1:
-        raise SettingsError(
-            f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
-            "memory of one process; set VMAPI_WORKERS=1, or VMAPI_BACKEND=openstack"
-        )
-    if settings.engine != "thread":
-        raise SettingsError(
-            f"VMAPI_ENGINE {settings.engine}: the {settings.backend} cloud lives in the memory of "
-            "one process; set VMAPI_ENGINE=thread, or VMAPI_BACKEND=openstack"
-        )
-    log.warning(
-        f"the {settings.backend} cloud is for development: its VMs are not real, "
-        "and gone when this process ends"
-    )
-    app.before_request(_one_process(settings.backend))
-
-
-def _one_process(backend: str) -> Callable[[], None]:
-    told = threading.Event()
-
-    def check() -> None:
-        # a server that was not told by our settings how many processes there are tells it here
-        if not request.environ["wsgi.multiprocess"]:
-            return
-        refusal = (
-            f"The {backend} cloud lives in the memory of one process, but several serve. "
-            "Serve with one, or set VMAPI_BACKEND=openstack."
-        )
-        if not told.is_set():
-            told.set()
-            log.error(refusal)
-        raise BackendUnavailable(refusal)
-
-    return check

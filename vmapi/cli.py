@@ -2,17 +2,36 @@
 
 import re
 from dataclasses import fields
+from datetime import datetime
+from typing import Any
 
 import click
+import orjson
 from flask import Flask, current_app
+from marshmallow import ValidationError
 
 from vmapi import cli_access
+from vmapi.api.audit import line
 from vmapi.api.context import services
+from vmapi.api.fields import Timestamp
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
-from vmapi.models.audit import Link
+from vmapi.models.audit import AuditQuery, Link
 from vmapi.settings import Settings
 from vmapi.telemetry import logging
+
+
+class Moment(click.ParamType[datetime]):
+    """A time of RFC 3339."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the time."""
+        try:
+            return Timestamp().deserialize(value)
+        except ValidationError as wrong:
+            self.fail(" ".join(map(str, wrong.messages)), param, ctx)
 
 
 def init_app(app: Flask) -> None:
@@ -41,6 +60,8 @@ def check() -> None:
         backend.ping()
     except VmapiError as error:
         raise click.ClickException(f"the cloud does not answer: {error.detail}") from None
+    finally:
+        backend.close()
     click.echo("the cloud answers")
 
 
@@ -99,6 +120,24 @@ def verify(anchor: str | None) -> None:
     if verdict.wrong is not None:
         raise click.ClickException(verdict.wrong)
     click.echo(f"anchor {head.position}:{head.mac}")
+
+
+@audit.command()
+@click.option("--after", type=Moment(), help="an RFC 3339 time: what was written after it")
+@click.option("--before", type=Moment(), help="an RFC 3339 time: what was written before it")
+@click.option("--user")
+@click.option("--project")
+@click.option("--action")
+@click.option("--vm-id")
+@click.option("--request-id")
+@click.option("--outcome")
+def export(**asked: Any) -> None:
+    """Write the trail to stdout, the oldest entry first: one JSON object a line."""
+    try:
+        for kept in services().store.audit.walk(AuditQuery(**asked)):
+            click.echo(orjson.dumps(line(kept)))
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None
 
 
 def _link(anchor: str | None) -> Link | None:

@@ -15,7 +15,7 @@ from vmapi.api import matrix
 from vmapi.api.context import services
 from vmapi.errors import VmapiError
 from vmapi.models.api_token import ApiToken
-from vmapi.models.identity import ANYBODY, PROJECT
+from vmapi.models.identity import PROJECT, UNNAMED
 from vmapi.models.operation import DEFAULT_PROJECT
 from vmapi.models.roles import Role
 
@@ -38,7 +38,7 @@ def _lifetime(context: click.Context, option: click.Parameter, text: str) -> tim
 
 def _matching(pattern: re.Pattern[str], allowed: str) -> Callable[..., str]:
     def check(_: click.Context, __: click.Parameter, text: str) -> str:
-        if pattern.fullmatch(text) is None or text == ANYBODY:
+        if pattern.fullmatch(text) is None or text == UNNAMED:
             raise click.BadParameter(allowed)
         return text
 

@@ -5,7 +5,8 @@
     VmapiError
     ├── RequestError
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
-    │   └── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   ├── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
+    │   └── RateLimited
     ├── Missing
     │   ├── VMNotFound, OperationNotFound
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
@@ -14,6 +15,7 @@
     │   └── ImageAmbiguous, NetworkAmbiguous
     ├── Conflict
     │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
+    ├── PreconditionFailed
     ├── Unauthenticated
     ├── Forbidden
     │   └── QuotaExceeded
@@ -34,11 +36,13 @@ from typing import ClassVar
 class VmapiError(Exception):
     """The root. `detail` is for the client; `extra` holds members that its problem also shows.
 
-    `pointer` names the place in the request's body that such an error is about (RFC 6901);
-    `replayed` tells that it is the outcome of the same request, which was made before.
+    `away` tells that the cloud has not answered; `pointer` names the place in the request's body
+    that such an error is about (RFC 6901); `replayed` tells that it is the outcome of the same
+    request, which was made before.
     """
 
     code: ClassVar[str]
+    away: ClassVar[bool] = False
     pointer: ClassVar[str | None] = None
     replayed = False
 
@@ -96,6 +100,16 @@ class IdempotencyKeyReused(RequestError):
     """The key came with another request before."""
 
     code = "idempotency_key_reused"
+
+
+class RateLimited(RequestError):
+    """More requests than are served; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after
 
 
 class Missing(VmapiError):
@@ -212,6 +226,12 @@ class Unauthenticated(VmapiError):
         self.sent = sent
 
 
+class PreconditionFailed(VmapiError):
+    """The VM is not one that the client has seen; `etag` is the tag that it has now."""
+
+    code = "precondition_failed"
+
+
 class Forbidden(VmapiError):
     """The caller's role does not reach, or the cloud's policy does not permit this."""
 
@@ -238,6 +258,7 @@ class BackendUnavailable(BackendFailure):
     """The cloud cannot be reached. Nothing was sent; `retry_after` is in seconds."""
 
     code = "backend_unavailable"
+    away = True
 
     def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
         super().__init__(detail, **extra)
@@ -248,6 +269,7 @@ class BackendTimeout(BackendFailure):
     """The cloud did not answer in time: whether it did what it was asked is not known."""
 
     code = "backend_timeout"
+    away = True
 
 
 class NoCapacity(BackendFailure):

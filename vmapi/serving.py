@@ -35,14 +35,18 @@ class Worker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Let /readyz say that this process drains, from SIGTERM on."""
-        app = getattr(self, "wsgi", None)
-        if app is not None:
-            app.extensions["vmapi"].draining.set()
+        self._drain()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop at once. The pool is left alone: what was interrupted may hold its lock."""
+        self._drain()
         super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def _drain(self) -> None:
+        app = getattr(self, "wsgi", None)
+        if app is not None:
+            app.extensions["vmapi"].draining.set()
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Once stopping, serve who is waiting already, and refuse all others.

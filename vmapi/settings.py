@@ -11,13 +11,15 @@ from environs import Env, EnvError, ValidationError, validate
 
 from vmapi import secret_files
 from vmapi.access_settings import AccessSettings
-from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, is_loopback
+from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS, is_loopback
 from vmapi.errors import SettingsError
 from vmapi.setting import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
+RATE = "N/second, N/minute or N/hour, several with ; between them, or off"
+COUNTERS = "memory, or redis://:PASSWORD@HOST:PORT/NUMBER, percent-encoded"
 ENGINES = ("thread", "worker", "celery")
 
 
@@ -83,6 +85,19 @@ class Settings(AccessSettings):
     retention: int = setting(
         "VMAPI_RETENTION", 30, "days, 1 to 3650", "int", validate.Range(1, 3650)
     )
+    event_retention: int = setting(
+        "VMAPI_EVENT_RETENTION", 24, "hours, 1 to 720", "int", validate.Range(1, 720)
+    )
+    event_streams: int = setting(
+        "VMAPI_EVENT_STREAMS", 50, "a whole number from 1 to 128", "int", validate.Range(1, 128)
+    )
+    caller_streams: int = setting(
+        "VMAPI_CALLER_STREAMS",
+        10,
+        "a whole number from 1 to 128",
+        "int",
+        validate.Range(1, 128),
+    )
     audit_retention: int = setting(
         "VMAPI_AUDIT_RETENTION", 365, "days, 1 to 3650", "int", validate.Range(1, 3650)
     )
@@ -101,6 +116,12 @@ class Settings(AccessSettings):
         "",
         "ORIGIN,… as browsers write them: https://console.example.org",
         check=validate.Regexp(rf"{ORIGIN}(, ?{ORIGIN})*\Z"),
+    )
+    rate_reads: str = setting("VMAPI_RATE_READS", "200/second", RATE)
+    rate_changes: str = setting("VMAPI_RATE_CHANGES", "50/second;1200/minute", RATE)
+    rate_address: str = setting("VMAPI_RATE_ADDRESS", "500/second", RATE)
+    rate_storage: str | None = setting(
+        "VMAPI_RATE_STORAGE", None, COUNTERS, check=validate.Regexp(rf"{REDIS}\Z"), secret=True
     )
     default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
     memory_latency: str = setting(

@@ -1,4 +1,4 @@
-"""Apps of their own, for tests that need other settings."""
+"""Apps of their own, for tests that need other settings, and streams of events."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.api.stream import Listen, Stream
+from tests.world import World
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
@@ -21,9 +23,24 @@ def served() -> Iterator[Callable[..., Flask]]:
         settings = {"log_level": "CRITICAL", "allow_anonymous": True, **settings}
         app = create_app(Settings(**settings), MemoryBackend())
         app.extensions["vmapi"].engine.stop()
+        app.extensions["vmapi"].backend.breaker.stop()
         made.append(app)
         return app
 
     yield serve
     for app in made:
         app.extensions["vmapi"].store.close()
+
+
+@pytest.fixture
+def listen(world: World) -> Iterator[Listen]:
+    """Begin to listen; streams that are still open are closed afterwards."""
+    begun: list[Stream] = []
+
+    def begin(query: str = "", last: str | None = None) -> Stream:
+        begun.append(Stream(world, query, last))
+        return begun[-1]
+
+    yield begin
+    for stream in begun:
+        stream.close()

@@ -16,6 +16,7 @@ from tests.world import BASE, NOBODY, WANTED, World
 from vmapi.api import access
 from vmapi.errors import StoreUnavailable
 from vmapi.models.api_token import generate
+from vmapi.security import api_tokens
 from vmapi.store.api_tokens import ApiTokenStore
 from vmapi.store.audit import AuditTrail
 from vmapi.telemetry.logging import configure
@@ -23,7 +24,7 @@ from vmapi.telemetry.logging import configure
 OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]
 READS = [
     *("list_vms", "get_vm", "get_vm_status", "get_vm_console", "list_operations", "get_operation"),
-    *("list_flavors", "list_images", "list_networks"),
+    *("list_flavors", "list_images", "list_networks", "listen_to_events"),
 ]
 CHANGES = [
     *("create_vm", "update_vm", "delete_vm", "act_on_vms"),
@@ -33,7 +34,7 @@ MAY = {
     None: {*OPEN, "asset"},
     "viewer": {*OPEN, "asset", *READS},
     "operator": {*OPEN, "asset", *READS, *CHANGES},
-    "admin": {*OPEN, "asset", *READS, *CHANGES},
+    "admin": {*OPEN, "asset", *READS, *CHANGES, "list_audit"},
 }
 FILLED = {"vm_id": NOBODY, "operation_id": NOBODY, "code": "forbidden", "name": "init.js"}
 
@@ -66,15 +67,17 @@ def test_every_endpoint_for_every_role(door: Door, role: str | None) -> None:
     # an endpoint that nobody has listed here is none that anybody may use
     assert set(found) == MAY["admin"]
     for name, (method, path) in found.items():
-        answer = door.client.open(path, method=method, headers=headers, buffered=True)
+        answer = door.client.open(path, method=method, headers=headers)
         assert refusal(answer) == (None if name in MAY[role] else refused), name
+        # a stream has no end of its own
+        answer.close()
 
 
 def test_an_endpoint_that_does_not_say_what_it_needs_is_not_served() -> None:
     app = Flask("bare", static_folder=None)
     app.add_url_rule("/vms", "list_vms", lambda: "")
     with pytest.raises(TypeError, match=r"list_vms does not say what it needs: @blp.needs"):
-        access.init_app(app)
+        access.ask(app)
 
 
 CHALLENGE = 'Bearer realm="vmapi"'
@@ -217,6 +220,35 @@ def test_a_token_that_is_revoked(door: Door) -> None:
     fresh = Door(door.world)
     answer = fresh.call("GET", "/vms", token)
     assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
+
+
+def test_a_stream_ends_with_its_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # nothing is remembered, so that nobody waits here until it is forgotten
+    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    door = Door(world)
+    answer = door.call("GET", "/events", door.token("viewer"))
+    blocks = iter(answer.response)
+    assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
+    ((made, _),) = world.services.tokens.all()
+    world.services.tokens.revoke(made.id, "cli:me")
+    assert list(blocks) == []
+    answer.close()
+
+
+def test_a_stream_outlives_a_store_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    door = Door(world)
+    world.services.events.heartbeat = 0.01
+    answer = door.call("GET", "/events", door.token("viewer"))
+    blocks = iter(answer.response)
+    monkeypatch.setattr(ApiTokenStore, "find", away)
+    assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
+    answer.close()
 
 
 HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300)

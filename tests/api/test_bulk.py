@@ -77,7 +77,7 @@ def test_a_filter_that_fits_none(world: World) -> None:
 
 def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, asked, vms = [world.running(f"web-{n}") for n in range(20)], [], world.backend.vms
-    monkeypatch.setattr(world.backend, "vms", lambda: (asked.append(1), vms())[1])
+    monkeypatch.setattr(world.backend, "vms", lambda **_: (asked.append(1), vms())[1])
     monkeypatch.setattr(world.backend, "get", None)
     monkeypatch.setattr(world.backend, "perform", None)
     assert len(items(act(world, action="stop", ids=ids))) == 20

@@ -1,11 +1,8 @@
 """Lists: filters, order, pages."""
 
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
 import pytest
 
-from tests.world import BASE, World
+from tests.world import World
 
 NAMES = ["a-web", "web-1", "web-2", "web-10", "Web-3"]
 
@@ -58,6 +55,9 @@ def names(world: World, query: str, path: str = "/vms") -> list[str]:
         ("created_after=2026-02-25T10:30:00Z&created_before=2026-02-25T10:33:00Z", "21"),
         ("updated_after=2026-02-25T10:34:00Z", "21"),
         ("status=RUNNING&name=web*", ""),
+        ("created_after=2026-02-25T10:32:00Z&created_before=2026-02-25T10:32:00Z", ""),
+        ("created_after=2026-02-25T10:34:00Z&created_before=2026-02-25T10:30:00Z", ""),
+        ("updated_after=9999-12-31T23:59:59Z", ""),
         ("sort=created_at", "01234"),
         ("sort=-created_at", "43210"),
         ("sort=name", "40132"),
@@ -79,34 +79,6 @@ def test_a_list_says_what_it_is(world: World) -> None:
         "page_size": 50,
         "next": None,
     }
-
-
-def test_pages_are_walked_by_next(fleet: World) -> None:
-    seen: list[str] = []
-    url: Any = f"{BASE}/vms?status=RUNNING&status=ERROR&sort=name&page_size=2"
-    for page in (1, 2):
-        answer = fleet.client.get(url)
-        body: Any = answer.json
-        assert (body["page"], body["page_size"], body["total"]) == (page, 2, 3)
-        seen += [vm["name"] for vm in body["items"]]
-        link, url = answer.headers.get("Link"), body["next"]
-        assert link == (f'<{url}>; rel="next"' if url else None)
-        if url:
-            assert parse_qs(urlsplit(url).query) == {
-                "status": ["RUNNING", "ERROR"],
-                "sort": ["name"],
-                "page_size": ["2"],
-                "page": ["2"],
-            }
-    assert url is None
-    assert seen == ["Web-3", "a-web", "web-10"]
-
-
-def test_next_escapes_what_was_asked(fleet: World) -> None:
-    body = fleet.get("/vms?name=web*&created_before=2026-02-25T12:00:00%2B01:00&page_size=1")
-    again = fleet.client.get(body["next"]).json
-    assert again is not None
-    assert [vm["name"] for vm in again["items"]] == ["web-2"]
 
 
 def test_a_page_beyond_the_end_is_empty(fleet: World) -> None:
@@ -131,6 +103,8 @@ def test_pages_have_limits(world: World, path: str, query: str, pointer: str) ->
     answer = world.call("GET", f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+    if pointer == "/page" and query not in ("page=0", "page=one"):
+        assert "at most 10000; next reaches" in answer.json["errors"][0]["message"]
     assert world.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
 
 
@@ -147,6 +121,3 @@ def test_operations(fleet: World) -> None:
     assert sorted(operation["action"] for operation in of_vm) == ["create", "stop"]
     assert fleet.get(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
     assert fleet.get("/operations?vm_id=nobody&action=stop&status=failed")["total"] == 0
-    page = fleet.call("GET", "/operations?page_size=4")
-    assert page.json["next"] == f"{BASE}/operations?page_size=4&page=2"
-    assert page.headers["Link"] == f'<{page.json["next"]}>; rel="next"'

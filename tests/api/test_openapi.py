@@ -20,6 +20,8 @@ METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
 """What shows the document is not in it."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
+PROBES = {"get_health", "get_livez", "get_readyz"}
+"""No rates limit them."""
 STORE = {"store_unavailable"}
 GUARDED = {"unauthenticated", "forbidden", "issuer_unavailable", *STORE}
 OPEN = {"get_health", "get_livez", "get_readyz", "get_problem"}
@@ -27,6 +29,7 @@ CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
 KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
     *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
+    "precondition_failed",
     *("payload_too_large", "unsupported_media_type", *CLOUD, *KEYED),
 }
 NAMED = {
@@ -54,6 +57,8 @@ REFUSALS: dict[str, set[str]] = {
     "act_on_vms": {*CLOUD, *KEYED, "payload_too_large", "unsupported_media_type"},
     "list_operations": STORE,
     "get_operation": {"operation_not_found", *STORE},
+    "list_audit": STORE,
+    "listen_to_events": {"rate_limited", *STORE},
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,
@@ -67,6 +72,8 @@ ANSWERS = {
     "delete_vm": {"202", "204"},
     "act_on_vms": {"202"},
     "get_readyz": {"200", "503"},
+    "get_vm": {"200", "304"},
+    "get_vm_status": {"200", "304"},
     **{
         f"{action}_vm": {"200", "202"}
         for action in ("update", "start", "stop", "restart", "pause", "resume")
@@ -155,7 +162,8 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
         .get("examples", ())
     }
     guarded = set() if name in OPEN else GUARDED
-    assert set(problems) == ANYWHERE | REFUSALS[name] | guarded
+    limited = set() if name in PROBES else {"rate_limited"}
+    assert set(problems) == ANYWHERE | REFUSALS[name] | guarded | limited
     assert problems == {code: str(KINDS[code].status) for code in problems}
     answers = {
         status
@@ -175,12 +183,16 @@ def test_headers_are_documented(document: Any) -> None:
         for _, _, operation in operations(document)
     }
     location = "Operation-Location"
-    assert headers["create_vm"]["201"] == {location, "Location"}
-    assert headers["create_vm"]["202"] == {location, "Location", "Retry-After"}
+    assert headers["create_vm"]["201"] == {location, "Location", "ETag"}
+    assert headers["create_vm"]["202"] == {location, "Location", "ETag", "Retry-After"}
     assert headers["delete_vm"]["204"] == {location}
-    assert headers["stop_vm"]["200"] == {location}
-    assert headers["stop_vm"]["202"] == {location, "Retry-After"}
-    assert headers["list_vms"]["200"] == {"Link"}
+    assert headers["delete_vm"]["202"] == {location, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["200"] == {location, "ETag"}
+    assert headers["stop_vm"]["202"] == {location, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["412"] == {"ETag"}
+    for name in ("get_vm", "get_vm_status"):
+        assert headers[name]["200"] == headers[name]["304"] == {"ETag", "Age", "Cache-Control"}
+    assert headers["list_vms"]["200"] == {"Link", "Age"}
     assert headers["list_operations"]["200"] == {"Link"}
     assert headers["stop_vm"]["503"] == {"Retry-After"}
     assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
@@ -197,6 +209,7 @@ def test_every_operation_says_what_lets_one_in(document: Any) -> None:
             # the app of these tests asks nobody who it is
             assert operation["security"] == [{"bearer": []}, {}]
             role = "viewer" if method == "get" else "operator"
+            role = "admin" if operation["operationId"] == "list_audit" else role
             assert operation["description"].endswith(f"Needs the role **{role}**.")
             assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
 
@@ -219,6 +232,23 @@ def test_where_everybody_is_asked_the_document_says_how(
     assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
     assert set(asked["components"]["securitySchemes"]) == set(ways)
     OpenAPIV31SpecValidator(asked).validate()
+
+
+def test_headers_that_are_heeded_are_documented(document: Any) -> None:
+    heeded = {
+        operation["operationId"]: {
+            parameter["name"]
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "header"
+        }
+        for _, _, operation in operations(document)
+    }
+    assert heeded["create_vm"] == {"Idempotency-Key", "Prefer"}
+    for name in ("update_vm", "delete_vm", "restart_vm"):
+        assert heeded[name] == {"Idempotency-Key", "Prefer", "If-Match"}
+    for name in ("get_vm", "get_vm_status"):
+        assert heeded[name] == {"If-None-Match", "Cache-Control"}
+    assert heeded["list_vms"] == {"Cache-Control"}
 
 
 def test_a_patch_may_come_as_either_media_type(document: Any) -> None:

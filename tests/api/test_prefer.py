@@ -158,7 +158,7 @@ def test_what_waits_for_nothing_says_nothing(world: World, method: str, path: st
 
 @pytest.mark.parametrize("threads", [4])
 def test_at_most_half_the_threads_wait(world: World, meanwhile: Any) -> None:
-    places = waiting(world)._places
+    places = waiting(world).places
     assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     answer = create(world, "wait=60")
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)

@@ -13,6 +13,8 @@ from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.models.catalog import Image, Network
 from vmapi.services import submission
+from vmapi.services.rates import Rates, parse
+from vmapi.store.counters import InProcess
 
 Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
@@ -20,7 +22,7 @@ LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
 COME_BACK = {
     *("backend_unavailable", "store_unavailable", "issuer_unavailable"),
-    "idempotency_in_progress",
+    *("idempotency_in_progress", "rate_limited"),
 }
 STATUSES = {
     400: {"malformed_request"},
@@ -32,8 +34,10 @@ STATUSES = {
         *("invalid_state", "task_in_progress", "vm_locked", "name_taken"),
         "idempotency_in_progress",
     },
+    412: {"precondition_failed"},
     413: {"payload_too_large"},
     415: {"unsupported_media_type"},
+    429: {"rate_limited"},
     422: {
         *("validation_error", "flavor_not_found", "image_not_found", "image_ambiguous"),
         *("network_not_found", "network_ambiguous", "key_not_found", "security_group_not_found"),
@@ -99,6 +103,10 @@ def quota(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     return create(world, metadata={}, flavor="m1.xlarge")
 
 
+def stale(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    return world.call("POST", f"/vms/{world.running()}/stop", headers={"If-Match": '"0-0"'})
+
+
 def taken(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     world.running()
     return create(world)
@@ -116,6 +124,13 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
     world.call("POST", "/vms", json=WANTED, headers=headers)
     return world.call("POST", "/vms", json=WANTED, headers=headers)
+
+
+def crowded(world: World, _: Any) -> TestResponse:
+    places = world.services.operations._waiting.places
+    while places.acquire(blocking=False):
+        pass
+    return world.call("GET", "/events")
 
 
 def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -137,6 +152,14 @@ def gated(error: errors.VmapiError) -> Ask:
         return world.call("GET", "/vms")
 
     return ask
+
+
+def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+    limits = {"changes": parse("X", "changes", "1/hour"), "address": ()}
+    rates = Rates(limits, InProcess())
+    world.app.extensions["vmapi"] = replace(world.services, rates=rates)
+    create(world)
+    return create(world)
 
 
 def faulty(faults: str) -> Ask:
@@ -198,6 +221,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "name_taken": (taken, {}),
+    "precondition_failed": (stale, {}),
     "payload_too_large": (
         lambda w, _: create(w, user_data="x" * 1024 * 1024),
         {"detail": "At most 1048576 bytes are taken."},
@@ -256,6 +280,10 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "idempotency_in_progress": (
         unanswered,
         {"detail": "The first request with this Idempotency-Key is still being answered."},
+    ),
+    "rate_limited": (
+        hasty,
+        {"detail": "At most 1 changes of one caller are served per hour."},
     ),
     "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
 }

@@ -25,7 +25,7 @@ from vmapi.settings import Settings
 
 # what a document cannot say: which problems there are to explain (404), and that page times
 # page_size has a limit (422, `explained` looks at it)
-HONEST = ["2xx", "404", "422"]
+HONEST = ["2xx", "304", "404", "422"]
 KNOWN = {
     "flavor": "m1.tiny",
     "image": "cirros",
@@ -64,7 +64,14 @@ class Stage:
         if is_uuid(case.path_parameters.get("operation_id")):
             newest: Any = self.client.get(f"{BASE}/operations").json
             case.path_parameters["operation_id"] = newest["items"][0]["id"]
-        if positive(case) and isinstance(case.body, dict):
+        if not positive(case):
+            return
+        # no document says which cursors and tags there are
+        (case.query or {}).pop("cursor", None)
+        for header in ("If-Match", "If-None-Match"):
+            if header in (case.headers or {}):
+                case.headers[header] = self.client.get(f"{BASE}/vms/{vm_id}").headers["ETag"]
+        if isinstance(case.body, dict):
             case.body.update({name: KNOWN[name] for name in KNOWN if name in case.body})
 
 
@@ -97,7 +104,8 @@ def quiet_app() -> Any:
     """Make the app without changing how the tests log, or leaving them a thread."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
+    app = create_app(Settings(log_level="CRITICAL", **rates), MemoryBackend())
     root.handlers[:] = handlers
     root.setLevel(level)
     app.extensions["vmapi"].engine.stop()
@@ -117,7 +125,8 @@ def explained(case: Any, answer: Any) -> None:
         assert pointers in (["/page"], ["/ids"])
 
 
-@schema.parametrize()
+# a stream has no end, which is what it would wait for
+@schema.exclude(path_regex="/events$").parametrize()
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_every_operation(case: Any) -> None:
     stage.fit(case)

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from tests.contract.clock import Clock
 from tests.contract.databases import new_postgresql
+from tests.unit.hanging import until
 from tests.world import WANTED, World
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
@@ -34,7 +35,7 @@ def check_away(world: World, vm_id: str) -> None:
 
 
 def check_back(world: World, vm_id: str) -> None:
-    assert world.client.get("/readyz").status_code == 200
+    until(lambda: world.client.get("/readyz").status_code == 200)
     assert world.do(vm_id, "stop").status_code == 200
     assert world.create("web-9")["status"] == "STOPPED"
 

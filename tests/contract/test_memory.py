@@ -8,6 +8,7 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.cloud import Cloud
 from tests.contract.suite import BackendSuite
+from vmapi.backends.guarded import Guarded
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.models.vm import CreateSpec
 
@@ -16,6 +17,7 @@ class TestMemory(BackendSuite):
     """Everything is done as soon as it is asked for."""
 
     latency = "0"
+    guarded = False
 
     @pytest.fixture
     def cloud(self) -> Iterator[Cloud]:
@@ -27,7 +29,7 @@ class TestMemory(BackendSuite):
             return spec
 
         cloud = Cloud(
-            backend,
+            Guarded(backend) if self.guarded else backend,
             "mem",
             clock.sleep,
             slow_actions=slow,
@@ -43,3 +45,9 @@ class TestSlowMemory(TestMemory):
     """Everything takes its time, so that it can be seen under way."""
 
     latency = "create=2,update=0,*=0.5"
+
+
+class TestGuardedMemory(TestMemory):
+    """A breaker in between changes nothing while the cloud answers."""
+
+    guarded = True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.processes")
+pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.listener", "tests.e2e.processes")
 
 from tests.e2e.caller import Caller  # noqa: E402
 from tests.e2e.processes import Gunicorn, Nginx, Server  # noqa: E402

@@ -13,7 +13,7 @@ VMS = "/api/v1/vms"
 
 
 def test_stop_lets_the_answer_out(gunicorn: Callable[..., Gunicorn]) -> None:
-    server = gunicorn(VMAPI_MEMORY_FAULTS="slow=1:0.8")
+    server = gunicorn(VMAPI_MEMORY_FAULTS="slow=2:0.8")
     server.start().wait_for("/livez")
     with ExitStack() as stack:
         kept, slow = server.call.connect(), server.call.connect()

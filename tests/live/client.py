@@ -70,12 +70,12 @@ class Client:
         """Return all operations that are asked for."""
         filters = "".join(f"&{name}={value}" for name, value in asked.items())
         found: list[Any] = []
-        page: Any = {"next": True}
-        while page["next"]:
-            number = len(found) // 1000 + 1
-            status, page = self.send("GET", f"/operations?page_size=1000&page={number}{filters}")
+        path = f"/operations?page_size=1000{filters}"
+        while path:
+            status, page = self.send("GET", path)
             assert status == 200, (status, page)
             found += page["items"]
+            path = (page["next"] or "").removeprefix("/api/v1")
         return found
 
     def _is_last(self, told: Told) -> bool:

@@ -26,8 +26,15 @@ def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     if not name:
         required = "cloud" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)("OS_CLOUD names no cloud")
-    url = f"sqlite:///{database}"
-    return Settings(backend="openstack", os_cloud=name, database_url=url, auth="none")
+    return Settings(
+        backend="openstack",
+        os_cloud=name,
+        database_url=f"sqlite:///{database}",
+        auth="none",
+        rate_reads="off",
+        rate_changes="off",
+        rate_address="off",
+    )
 
 
 @pytest.fixture(scope="session")

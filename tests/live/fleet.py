@@ -38,6 +38,8 @@ class Fleet:
         own = {name: text for name, text in os.environ.items() if not name.startswith("VMAPI_")}
         self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{port}"}
         self._environment["PYTHONFAULTHANDLER"] = "1"
+        for what in ("READS", "CHANGES", "ADDRESS"):
+            self._environment[f"VMAPI_RATE_{what}"] = "off"
         self._commands = [SERVER, *(WORKER,) * workers]
         self._out = log.open("ab")
         self._running: list[subprocess.Popen[bytes]] = []

@@ -63,6 +63,9 @@ def gunicorn(folder: Path, **settings: str) -> Iterator[Gunicorn]:
         "VMAPI_AUTH": "none",
         "VMAPI_BIND": f"127.0.0.1:{port}",
         "VMAPI_DATABASE_URL": f"sqlite:///{folder}/vmapi.sqlite3",
+        "VMAPI_RATE_READS": "off",
+        "VMAPI_RATE_CHANGES": "off",
+        "VMAPI_RATE_ADDRESS": "off",
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
     with log.open("wb") as out:

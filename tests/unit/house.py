@@ -30,6 +30,7 @@ class House:
             audit_key=key,
             keep_operations=30 * DAY,
             keep_audit=365 * DAY,
+            keep_events=DAY,
             clock=self.clock,
             monotonic=lambda: self.monotonic,
         )

@@ -1,5 +1,6 @@
 """`flask audit verify`: what it says of a trail, and how it ends."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -122,3 +123,56 @@ def test_what_is_no_anchor(trail: Trail, anchor: str) -> None:
 def test_a_database_that_is_away() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     assert verify(url) == (1, ["Error: vmapi's database does not answer."])
+
+
+def export(url: str, *args: str) -> tuple[int, str]:
+    app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
+    runner = FlaskCliRunner(app)
+    with app.app_context():
+        result = runner.invoke(args=["audit", "export", *args])
+    app.extensions["vmapi"].store.close()
+    return result.exit_code, result.output
+
+
+def test_export_writes_one_entry_a_line(trail: Trail) -> None:
+    write(trail.database, entry(trail.begun, 4, user='a"b\n', vm_id=None, code=None))
+    code, said = export(trail.url)
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert (code, [line["operation_id"] for line in lines]) == (0, ["op-1", "op-2", "op-3", "op-4"])
+    assert (lines[0]["position"], lines[3]["position"]) == (1, None)
+    assert lines[3] == {
+        "id": 4,
+        "at": trail.begun.isoformat().replace("+00:00", "Z"),
+        "user": 'a"b\n',
+        "project": "default",
+        "address": "192.0.2.1",
+        "action": "stop",
+        "vm_id": None,
+        "operation_id": "op-4",
+        "request_id": "r-4",
+        "outcome": "failed",
+        "code": None,
+        "position": None,
+    }
+
+
+def test_export_of_some(trail: Trail) -> None:
+    after = (trail.begun + timedelta(days=2)).isoformat()
+    code, said = export(trail.url, "--after", after)
+    assert (code, [json.loads(line)["id"] for line in said.splitlines()]) == (0, [3])
+    assert export(trail.url, "--user", "nobody") == (0, "")
+    assert len(export(trail.url, "--vm-id", "vm-1", "--before", after)[1].splitlines()) == 1
+
+
+def test_export_of_what_cannot_be_meant(trail: Trail) -> None:
+    code, said = export(trail.url, "--after", "yesterday")
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "Error: Invalid value for '--after': Must be an RFC 3339 time with offset: "
+        "2026-02-25T10:30:00Z."
+    )
+
+
+def test_export_from_a_database_that_is_away() -> None:
+    url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
+    assert export(url) == (1, "Error: vmapi's database does not answer.\n")

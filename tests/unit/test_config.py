@@ -8,6 +8,7 @@ import yaml
 
 from tests.e2e.processes import ROOT
 from vmapi.app import MAX_BODY
+from vmapi.services.events import HEARTBEAT
 from vmapi.settings import Settings
 
 NAMES = [item.metadata["name"] for item in fields(Settings)]
@@ -58,6 +59,11 @@ def test_nginx_waits_longer_than_vmapi_takes() -> None:
     longest_wait = 60
     (read_timeout,) = seconds("proxy_read_timeout")
     assert read_timeout > Settings().backend_timeout + longest_wait
+
+
+def test_nginx_waits_longer_than_an_event_stream_is_silent() -> None:
+    (read_timeout,) = seconds("proxy_read_timeout")
+    assert read_timeout > 2 * HEARTBEAT
 
 
 def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:

@@ -11,7 +11,7 @@ from tests.unit.house import DAY, House
 from vmapi.errors import StoreUnavailable
 from vmapi.models.lifecycle import Action
 from vmapi.services.housekeeping import PRUNING
-from vmapi.store import audit, operations
+from vmapi.store import audit, events, operations
 from vmapi.store.duties import Duties
 
 
@@ -123,6 +123,23 @@ def test_it_looks_at_once_and_then_each_hour(house: House) -> None:
     assert house.kept() == set()
     house.monotonic += PRUNING
     assert house.tick() == []
+
+
+def test_events_are_kept_for_a_day(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "NUMBERED", 2)
+    for number in range(5):
+        house.over(f"{number}")
+    log = house.store.events
+    log.number()
+    with house.database.write() as connection:
+        day = {"day": DAY // timedelta(microseconds=1)}
+        connection.execute(text("UPDATE events SET number = number - :day WHERE id <= 3"), day)
+    # what nobody has listened to is numbered, and kept
+    house.over("unheard")
+    (line,) = house.tick()
+    assert line["events"] == 3
+    kept = [event.operation.id for event in log.after(0) if event.operation]
+    assert kept == ["3", "4", "unheard"]
 
 
 def test_it_leaves_forgetting_to_whose_duty_it_is(house: House) -> None:

@@ -12,7 +12,6 @@ from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, Forbi
 from vmapi.models.lifecycle import Verb
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import VM
-from vmapi.services import looks
 
 AWAY = BackendUnavailable("away")
 
@@ -77,7 +76,6 @@ def test_one_that_cannot_be_read_stops_no_sweep(monkeypatch: pytest.MonkeyPatch)
     desk.looks.everything()
     assert known(desk) == 1
     assert desk.kept.inventory.find(VMQuery(), Paging(), desk.clock()).age is not None
-    assert not desk.looks.away
 
 
 def test_a_look_at_one_that_is_gone() -> None:
@@ -169,25 +167,3 @@ def test_who_waited_for_a_look_that_failed_waits_for_no_other(
             with pytest.raises(BackendUnavailable):
                 each.result(SOON)
     assert asked == [1]
-
-
-def test_the_cloud_is_away_while_it_hangs_and_a_moment_after(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    desk, go = Desk.make(), threading.Event()
-    monkeypatch.setattr(looks, "SLOW", 0.01)
-    monkeypatch.setattr(looks, "PAUSE", 0.2)
-
-    def vms(*, name: str | None = None) -> tuple[VM, ...]:
-        assert go.wait(SOON)
-        raise AWAY
-
-    monkeypatch.setattr(desk.backend, "vms", vms)
-    with ThreadPoolExecutor(1) as pool:
-        look = pool.submit(desk.looks.everything)
-        until(lambda: desk.looks.away)
-        go.set()
-        with pytest.raises(BackendUnavailable):
-            look.result(SOON)
-    assert desk.looks.away
-    until(lambda: not desk.looks.away)

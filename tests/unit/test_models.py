@@ -8,7 +8,6 @@ import pytest
 from vmapi.errors import ValidationFailed
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus, Step, StepState
-from vmapi.models.page import Page, Paging
 from vmapi.models.vm import VM, Address, Changes, CreateRequest, CreateSpec
 from vmapi.services import guard
 
@@ -79,25 +78,6 @@ def test_secrets_are_not_in_reprs() -> None:
     request = CreateRequest("web-1", "f", "i", user_data="hunter2")
     operation = replace(OPERATION, spec=spec, changes=Changes(metadata={"k": "hunter2"}))
     assert "hunter2" not in repr(spec) + repr(request) + repr(operation)
-
-
-@pytest.mark.parametrize(
-    ("paging", "total", "has_next"),
-    [
-        (Paging(), 7, False),
-        (Paging(1, 3), 7, True),
-        (Paging(2, 3), 7, True),
-        (Paging(3, 3), 7, False),
-        (Paging(4, 3), 7, False),
-        (Paging(1, 7), 7, False),
-        (Paging(1, 6), 7, True),
-        (Paging(9, 1000), 20_000, True),
-        (Paging(10, 1000), 20_000, False),
-        (Paging(3, 3000), 20_000, False),
-    ],
-)
-def test_pages_go_on_as_far_as_can_be(paging: Paging, total: int, *, has_next: bool) -> None:
-    assert Page((), total, paging).has_next is has_next
 
 
 OPERATION = Operation(

@@ -14,6 +14,7 @@ from vmapi.settings import Settings
 SECRET = "hunter2"
 GOOD = {
     "VMAPI_BROKER_URL": f"amqp://u:{SECRET}@h:5672//",
+    "VMAPI_RATE_STORAGE": f"redis://:{SECRET}@h:6379/0",
     "VMAPI_DATABASE_URL": f"postgresql+psycopg://u:{SECRET}@h/n",
 }
 SECRETS = {item.metadata["name"]: item for item in fields(Settings) if item.metadata["secret"]}

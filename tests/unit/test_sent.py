@@ -162,9 +162,10 @@ def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
 def test_a_create(still: Bench) -> None:
     made = Answer(202, {"server": {"id": VM}}, ACCEPTED.headers)
     still.cloud.on("POST", f"{NOVA}/servers", made)
+    still.cloud.on("GET", SERVER, one("BUILD"))
     still.cloud.on("GET", DETAIL, NO_PAGE, NO_PAGE, many(server("ACTIVE")), many(server("SHUTOFF")))
     assert still.call("POST", "/vms", json=WANTED).status_code == 202
-    assert still.sent() == ["GET servers/detail?name", "POST servers"]
+    assert still.sent() == ["GET servers/detail?name", "POST servers", LOOK]
     still.tick()
     assert still.sent() == [POLL]
     still.tick()

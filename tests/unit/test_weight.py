@@ -14,7 +14,7 @@ print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 UNUSED = (
     *("rich", "pygments", "openstack", "keystoneauth1", "requests", "cryptography"),
-    *("sqlalchemy", "alembic", "psycopg", "celery", "kombu"),
+    *("sqlalchemy", "alembic", "psycopg", "celery", "kombu", "redis"),
 )
 
 

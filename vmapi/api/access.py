@@ -1,20 +1,26 @@
 """Who may: each request is let in or refused before anything else of it is read."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import structlog
-from flask import Flask, request
+from flask import Flask, g, request
 
 from vmapi.api.context import address, identity, known_as, request_id, services, user
-from vmapi.errors import Forbidden, MalformedRequest, StoreUnavailable, Unauthenticated
+from vmapi.api.needs import need
+from vmapi.errors import (
+    Forbidden,
+    IssuerUnavailable,
+    MalformedRequest,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from vmapi.models.audit import AuditEntry
 from vmapi.models.identity import Identity
 from vmapi.models.operation import Caller
 from vmapi.models.roles import Permission, least
-from vmapi.security.gate import Gate
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """RFC 6750, section 2.1."""
@@ -22,48 +28,65 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 log = structlog.get_logger("vmapi.access")
 
 
-def init_app(app: Flask) -> None:
-    """Ask for what the endpoints need, which are all there by now.
+def ask(app: Flask) -> None:
+    """Ask each request who it is. Call it when every endpoint is there.
 
-    Raises TypeError for one that does not say what that is.
+    Raises TypeError for one that does not say what it needs.
     """
-    app.before_request(partial(_check, needs(app)))
+    app.before_request(partial(_ask, needs(app)))
+
+
+def permit(app: Flask) -> None:
+    """Refuse whose role does not reach."""
+    app.before_request(_permit)
 
 
 def needs(app: Flask) -> dict[str, Permission | None]:
     """Return what each endpoint needs. Raises TypeError for one that does not say."""
-    return {name: _need(name, view) for name, view in app.view_functions.items()}
+    return {name: need(name, view) for name, view in app.view_functions.items()}
 
 
-def _need(name: str, view: Any) -> Permission | None:
-    doc = getattr(view, "_apidoc", {})
-    if "needs" not in doc:
-        raise TypeError(f"the endpoint {name} does not say what it needs: @blp.needs(…)")
-    permission: Permission | None = doc["needs"]
-    return permission
+def watch() -> Callable[[], bool]:
+    """Return what tells, as long as an answer lasts, whether who asked is still let in."""
+    admit = _admission()
+
+    def is_let_in() -> bool:
+        try:
+            admit()
+        except Unauthenticated:
+            return False
+        except (StoreUnavailable, IssuerUnavailable):
+            # it is not known that it is not
+            return True
+        return True
+
+    return is_let_in
 
 
-def _check(needed: dict[str, Permission | None]) -> None:
+def _ask(needed: dict[str, Permission | None]) -> None:
+    g.needed = None
     # what is not there is not there for anybody, and a browser asks for OPTIONS without a token
     if request.endpoint is None or request.method == "OPTIONS":
         return
-    permission = needed[request.endpoint]
-    if permission is None:
-        return
-    known_as(_admitted(services().gate))
-    if not identity().may(permission):
-        _refuse(permission)
+    g.needed = needed[request.endpoint]
+    if g.needed is not None:
+        known_as(_admission()())
 
 
-def _admitted(gate: Gate) -> Identity:
-    token, keystones = _token(), request.headers.get("X-Auth-Token")
+def _permit() -> None:
+    if g.needed is not None and not identity().may(g.needed):
+        _refuse(g.needed)
+
+
+def _admission() -> Callable[[], Identity]:
+    gate, token, keystones = services().gate, _token(), request.headers.get("X-Auth-Token")
     if keystones is None or gate.keystone is None:
-        return gate.admit(token, address())
+        return partial(gate.admit, token, address())
     if token is not None:
         raise MalformedRequest("Send a token in Authorization or in X-Auth-Token, not in both.")
     if TOKEN.fullmatch(keystones) is None:
         raise Unauthenticated("X-Auth-Token holds no token.", sent=True)
-    return gate.admit_by_keystone(keystones)
+    return partial(gate.admit_by_keystone, keystones)
 
 
 def _token() -> str | None:

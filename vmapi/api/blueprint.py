@@ -2,28 +2,28 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import flask_smorest
 from flask import request
 from marshmallow import Schema
 
+from vmapi.api import needs
+from vmapi.api.needs import View
 from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema, example
 from vmapi.api.problems import MEDIA_TYPE
-from vmapi.models.roles import Permission, least
+from vmapi.models.roles import Permission
 
-View = TypeVar("View", bound=Callable[..., Any])
-
-ANYBODY = None
-"""What an endpoint needs that is open to all."""
-GUARDED = ("unauthenticated", "forbidden", "store_unavailable", "issuer_unavailable")
 EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
 KEYED = ("idempotency_in_progress", "idempotency_key_reused")
-CHANGE = ("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden", *KEYED)
+CHANGE = (
+    *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "precondition_failed"),
+    *("forbidden", *KEYED),
+)
 
 IDEMPOTENCY_KEY = {
     "in": "header",
@@ -39,22 +39,27 @@ PREFER = {
 }
 
 OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
+UNLIMITED = ("probes", "health")
+"""The blueprints of what load balancers ask: no rate limits it."""
+
 RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+RATE_LIMIT = {
+    "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
+}
 CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750"}}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "unauthenticated": CHALLENGE}
-OF_REFUSED_CHANGES = {"backend_timeout": OPERATION_LOCATION, "name_taken": OPERATION_LOCATION}
-
-
-def needs(permission: Permission | None) -> Callable[[View], View]:
-    """Name the permission that a view needs; `vmapi.api.access` asks for it."""
-
-    def decorator(view: View) -> View:
-        doc = {**getattr(view, "_apidoc", {}), "needs": permission}
-        setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
-        return view
-
-    return decorator
+OF_PROBLEMS = {
+    "backend_unavailable": RETRY_AFTER,
+    "rate_limited": {**RETRY_AFTER, **RATE_LIMIT},
+    "unauthenticated": CHALLENGE,
+}
+ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
+OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
+    "backend_timeout": OPERATION_LOCATION,
+    "name_taken": OPERATION_LOCATION,
+    "precondition_failed": ETAG,
+}
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -67,7 +72,7 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks = [
             self._prepare_arguments_doc,
             self._prepare_response_doc,
-            self._prepare_access_doc,
+            needs.document,
             self._prepare_problems_doc,
         ]
 
@@ -104,7 +109,9 @@ class Blueprint(flask_smorest.Blueprint):
         """Name what an endpoint answers with."""
         return cast(Callable[[View], View], self.response(status, schema, **doc))
 
-    def also_answers(self, status: int, schema: Schema, **doc: Any) -> Callable[[View], View]:
+    def also_answers(
+        self, status: int, schema: Schema | None = None, **doc: Any
+    ) -> Callable[[View], View]:
         """Name another answer that is no problem."""
         decorator = self.alt_response(status, schema=schema, success=True, **doc)
         return cast(Callable[[View], View], decorator)
@@ -115,7 +122,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     def needs(self, permission: Permission | None) -> Callable[[View], View]:
         """Name the permission that an endpoint needs, or ANYBODY."""
-        return needs(permission)
+        return needs.needs(permission)
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Name the problems that an endpoint may answer with, beside those that any may."""
@@ -142,18 +149,6 @@ class Blueprint(flask_smorest.Blueprint):
             rule, endpoint, _strict(view_func, taken), strict_slashes=False, **options
         )
 
-    def _prepare_access_doc(
-        self, doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
-    ) -> dict[str, Any]:
-        permission = doc_info["needs"]
-        doc["security"] = [] if permission is None else [{"bearer": []}]
-        if permission is not None:
-            doc_info["problems"] = (*doc_info.get("problems", ()), *GUARDED)
-            told = doc_info["docstring"]
-            role = f"Needs the role **{least(permission)}**."
-            told["description"] = f"{told.get('description', '')}\n\n{role}".strip()
-        return doc
-
     def _prepare_problems_doc(
         self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
     ) -> dict[str, Any]:
@@ -161,6 +156,8 @@ class Blueprint(flask_smorest.Blueprint):
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
         codes = [*EVERYWHERE, *doc_info.get("problems", ())]
+        if self.name not in UNLIMITED:
+            codes.append("rate_limited")
         headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
         if method != "get":
             codes += WITH_BODY

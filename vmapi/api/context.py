@@ -12,21 +12,25 @@ from typing import Protocol, cast
 import structlog
 from flask import Flask, Response, current_app, g, request
 
-from vmapi.backends.base import Backend
+from vmapi.api.conditions import if_match
+from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.identity import NOBODY, Identity
-from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
 from vmapi.security.gate import Gate
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
+from vmapi.services.cursors import Cursors
+from vmapi.services.events import Events
 from vmapi.services.operations import Operations
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
 from vmapi.services.tokens import Tokens
 from vmapi.services.vms import VMs
 from vmapi.store.store import Store
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
 LONGEST_ADDRESS = 64
@@ -53,16 +57,20 @@ class Services:
 
     base_path: str
     version: str
-    backend: Backend
+    backend: Guarded
     catalog: Catalog
     vms: VMs
     bulk: Bulk
     operations: Operations
+    cursors: Cursors
+    events: Events
     chores: Mapping[str, Chore]
     engine: Runner
     store: Store
     gate: Gate
     tokens: Tokens
+    readiness: Readiness
+    rates: Rates
     draining: threading.Event
 
 
@@ -77,7 +85,7 @@ def request_id() -> str:
 
 
 def caller() -> Caller:
-    """Return who is asking, and how. Raises MalformedRequest for a bad Idempotency-Key."""
+    """Return who is asking, and how. Raises MalformedRequest for a header that is none."""
     return Caller(
         user=user(),
         request_id=request_id(),
@@ -85,6 +93,7 @@ def caller() -> Caller:
         address=address(),
         key=idempotency_key(),
         wait=wait(),
+        if_match=if_match(),
     )
 
 
@@ -107,6 +116,11 @@ def known_as(found: Identity) -> None:
 def user() -> str:
     """Return the name of who is asking."""
     return identity().subject
+
+
+def scope() -> str:
+    """Return which list this request is about, and whose: what a cursor is good for."""
+    return f"{request.endpoint} {DEFAULT_PROJECT}"
 
 
 def wait() -> int:

@@ -8,8 +8,9 @@ from marshmallow import Schema, fields
 from werkzeug.wrappers import Response as BaseResponse
 
 from vmapi.api import render
-from vmapi.api.blueprint import ANYBODY, Blueprint, needs
+from vmapi.api.blueprint import Blueprint
 from vmapi.api.headers import PAGE
+from vmapi.api.needs import ANYBODY, needs
 from vmapi.api.openapi import Api
 from vmapi.api.problem_kinds import KINDS
 from vmapi.errors import NotFound

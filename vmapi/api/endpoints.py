@@ -1,9 +1,12 @@
 """Every endpoint, from one list."""
 
-from vmapi.api import bulk, catalog, docs, health, operations, vms
+from vmapi.api import audit, bulk, catalog, docs, events, health, operations, vms
 from vmapi.api.openapi import Api
 
-VERSIONED = (vms.blp, bulk.blp, operations.blp, catalog.blp, health.health)
+VERSIONED = (
+    *(vms.blp, bulk.blp, operations.blp, events.blp, catalog.blp, audit.blp),
+    health.health,
+)
 """What is below the base path."""
 
 BESIDE = (health.probes, docs.problems)

@@ -57,7 +57,33 @@ OPERATION: dict[str, Any] = {
     "finished_at": "2026-02-25T10:35:02.501000Z",
 }
 
+EVENT: dict[str, Any] = {
+    "id": "1772015702512345",
+    "kind": "operation.succeeded",
+    "at": "2026-02-25T10:35:02.503000Z",
+    "vm_id": VM_ID,
+    "vm": None,
+    "operation": OPERATION,
+}
+
 OPERATION_LIST: dict[str, Any] = {**VM_LIST, "items": [OPERATION]}
+
+AUDIT_ENTRY: dict[str, Any] = {
+    "id": 5213,
+    "at": "2026-02-25T10:35:02.501000Z",
+    "user": "anonymous",
+    "project": "default",
+    "address": "192.0.2.7",
+    "action": "stop",
+    "vm_id": VM_ID,
+    "operation_id": OPERATION_ID,
+    "request_id": "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11",
+    "outcome": "succeeded",
+    "code": None,
+    "position": 5213,
+}
+
+AUDIT_LIST: dict[str, Any] = {"items": [AUDIT_ENTRY], "next": "/api/v1/audit?cursor=5213"}
 
 FLAVOR: dict[str, Any] = {"id": "2", "name": "m1.small", "vcpus": 1, "ram_mb": 2048, "disk_gb": 2}
 

@@ -1,16 +1,16 @@
 """Probes: whether the process serves, and whether what it needs is there."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Response
 from marshmallow import Schema, fields, validate
 
 from vmapi.api import render
-from vmapi.api.blueprint import ANYBODY, Blueprint
+from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
-from vmapi.backends.base import Backend
-from vmapi.errors import BackendFailure, Forbidden, StoreUnavailable
-from vmapi.store.store import Store
+from vmapi.api.needs import ANYBODY
+from vmapi.services.readiness import OK
 
 health = Blueprint("health", "Whether the API serves")
 probes = Blueprint("probes", "For load balancers and orchestrators")
@@ -36,7 +36,7 @@ class ReadySchema(Schema):
     """Whether requests can be served, and how each thing needed for it is."""
 
     status = fields.String(
-        required=True, validate=validate.OneOf(["ready", "unavailable", "draining"])
+        required=True, validate=validate.OneOf(["ready", "degraded", "unavailable", "draining"])
     )
     dependencies = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
@@ -67,32 +67,35 @@ def get_livez() -> Response:
 @probes.answers(
     200,
     ReadySchema(),
-    example={"status": "ready", "dependencies": {"backend": "ok", "store": "ok"}},
+    example={
+        "status": "degraded",
+        "dependencies": {"backend": "backend_unavailable", "store": "ok"},
+    },
+    description="Requests are served; degraded means that the cloud is away: reads go on",
 )
 @probes.also_answers(
     503,
     ReadySchema(),
     example={
         "status": "unavailable",
-        "dependencies": {"backend": "backend_unavailable", "store": "ok"},
+        "dependencies": {"backend": "ok", "store": "store_unavailable"},
     },
-    description="Something that is needed is away, or the process drains",
+    description="The store is away, or the process drains",
 )
 @probes.refuses()
 def get_readyz() -> Response:
     """Tell whether requests can be served"""
-    needed = {"backend": _state(services().backend), "store": _state(services().store)}
-    status = "ready" if set(needed.values()) == {"ok"} else "unavailable"
-    if services().draining.is_set():
-        status = "draining"
+    needed = services().readiness.states()
+    status = _status(needed)
     return render.answer(
-        {"status": status, "dependencies": needed}, 200 if status == "ready" else 503
+        {"status": status, "dependencies": dict(needed)},
+        200 if status in ("ready", "degraded") else 503,
     )
 
 
-def _state(needed: Backend | Store) -> str:
-    try:
-        needed.ping()
-    except (BackendFailure, Forbidden, StoreUnavailable) as error:
-        return error.code
-    return "ok"
+def _status(needed: Mapping[str, str]) -> str:
+    if services().draining.is_set():
+        return "draining"
+    if needed["store"] != OK:
+        return "unavailable"
+    return "ready" if set(needed.values()) == {OK} else "degraded"

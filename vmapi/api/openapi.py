@@ -15,8 +15,9 @@ from vmapi.models.vm import MAX_METADATA
 DESCRIPTION = """The life of virtual machines over HTTP.
 
 A change is answered with the VM when it is settled, else with **202**: poll `GET
-/vms/{id}/status` until `task` is null, or the operation in `Operation-Location`. Every error is
-`application/problem+json` (RFC 9457) with a stable `code`; `/problems/{code}` explains each."""
+/vms/{id}/status` until `task` is null, or the operation in `Operation-Location`, or listen to `GET
+/events`. Every error is `application/problem+json` (RFC 9457) with a stable `code`;
+`/problems/{code}` explains each."""
 
 SECURITY = {
     "bearer": {

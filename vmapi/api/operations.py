@@ -9,7 +9,7 @@ from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
 from vmapi.api.context import applied, services, user, wait
 from vmapi.api.fields import Text
-from vmapi.api.paging import PagingSchema
+from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
@@ -36,14 +36,10 @@ class OperationSchema(Schema):
     finished_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
-class OperationListSchema(Schema):
+class OperationListSchema(PageSchema):
     """A page of operations, the newest first."""
 
     items = fields.List(fields.Nested(OperationSchema), required=True)
-    total = fields.Integer(required=True)
-    page = fields.Integer(required=True)
-    page_size = fields.Integer(required=True)
-    next = fields.String(required=True, allow_none=True)
 
 
 class OperationQuerySchema(PagingSchema):

@@ -70,6 +70,11 @@ KINDS: dict[str, Kind] = {
         "The first request with this key is still being answered",
         "Repeat it after Retry-After seconds, with the same key.",
     ),
+    "precondition_failed": Kind(
+        412,
+        "The VM is not as it was when it was read",
+        "Nothing was done. GET the VM, decide anew, and send its ETag in If-Match.",
+    ),
     "payload_too_large": Kind(413, "The body is too large", "Send at most 1 MiB."),
     "unsupported_media_type": Kind(
         415, "The body is of the wrong type", "Send Content-Type: application/json."
@@ -98,6 +103,12 @@ KINDS: dict[str, Kind] = {
         422,
         "This key came with another request",
         "Make a new Idempotency-Key for each change, and repeat a change under its own.",
+    ),
+    "rate_limited": Kind(
+        429,
+        "Too many requests",
+        "Nothing was done. Try again after Retry-After seconds; the RateLimit header tells what is "
+        "left.",
     ),
     "internal_error": Kind(
         500, "vmapi failed", "A defect of vmapi: tell the operator the request_id."

@@ -31,6 +31,7 @@ class ProblemSchema(Schema):
     vm_id = fields.String(allow_none=True)
     operation = fields.String(metadata={"description": "The path of an operation."})
     role_needed = fields.Enum(Role, by_value=True, metadata={"description": "The least that may."})
+    etag = fields.String(metadata={"description": "The VM's tag, to send in If-Match."})
     hint = fields.String()
 
 

@@ -45,6 +45,8 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
         answer.headers["Idempotent-Replayed"] = "true"
     if "operation" in body:
         answer.headers["Operation-Location"] = body["operation"]
+    if "etag" in body:
+        answer.headers["ETag"] = body["etag"]
     return answer
 
 

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
-from flask import Response, request
+from flask import Response
 from marshmallow import Schema
-from werkzeug.datastructures import MultiDict
 
 from vmapi import errors
 from vmapi.api import problems
+from vmapi.api.conditions import is_known
 from vmapi.api.context import about, applied, operation_url, vm_url
+from vmapi.api.paging import members
 from vmapi.models.operation import Operation
 from vmapi.models.page import Page
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services.submission import Change
 
@@ -87,20 +88,21 @@ def age(seconds: float | None) -> dict[str, str]:
     return {"Age": str(int(seconds or 0))}
 
 
+def seen(found: Sighting, body: dict[str, Any]) -> Response:
+    """Answer a read of a VM; with 304 who has it as it is (RFC 9110, section 15.4.5)."""
+    headers = {**age(found.age), **_tag(found), "Cache-Control": "private, no-cache"}
+    if is_known(found.etag):
+        return _empty(304, headers)
+    return answer(body, headers=headers)
+
+
 def page(
     found: Page[Any], items: list[dict[str, Any]], headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with a page of a list, and where it goes on (RFC 8288)."""
-    body = {
-        "items": items,
-        "total": found.total,
-        "page": found.paging.page,
-        "page_size": found.paging.page_size,
-        "next": None,
-    }
+    body = {"items": items, **members(found)}
     headers = dict(headers or {})
-    if found.has_next:
-        body["next"] = _page_url(found.paging.page + 1)
+    if body["next"]:
         headers["Link"] = f'<{body["next"]}>; rel="next"'
     return answer(body, headers=headers)
 
@@ -118,15 +120,14 @@ def change(made: Change) -> Response:
         headers["Idempotent-Replayed"] = "true"
     created = made.operation.action == "create"
     about(made.operation.vm_id)
-    if made.vm is None:
-        gone = Response(status=204, headers=headers)
-        del gone.headers["Content-Type"]
-        return gone
+    if made.seen is None:
+        return _empty(204, headers)
+    headers |= _tag(made.seen)
     if created:
-        headers["Location"] = vm_url(made.vm.id)
+        headers["Location"] = vm_url(made.seen.vm.id)
     if not made.operation.finished:
-        return answer(vm(made.vm), 202, headers | {"Retry-After": POLL_AFTER})
-    return answer(vm(made.vm), 201 if created else 200, headers)
+        return answer(vm(made.seen.vm), 202, headers | {"Retry-After": POLL_AFTER})
+    return answer(vm(made.seen.vm), 201 if created else 200, headers)
 
 
 def timestamp(moment: datetime) -> str:
@@ -134,8 +135,11 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _page_url(number: int) -> str:
-    query = MultiDict(request.args)
-    query["page"] = str(number)
-    pairs = list(query.items(multi=True))
-    return f"{request.path}?{urlencode(pairs)}"
+def _tag(found: Sighting) -> dict[str, str]:
+    return {"ETag": found.etag} if found.etag else {}
+
+
+def _empty(status: int, headers: dict[str, str]) -> Response:
+    bare = Response(status=status, headers=headers)
+    del bare.headers["Content-Type"]
+    return bare

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
 
 from vmapi.api.fields import Count, Flag, Metadata, Pattern, Text, Timestamp
-from vmapi.api.paging import PagingSchema
+from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.models.lifecycle import Action, Status, Task
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import Changes, CreateRequest
@@ -188,11 +188,7 @@ class VMQuerySchema(VMFilterSchema, PagingSchema):
         return self.query(data), paging
 
 
-class VMListSchema(Schema):
+class VMListSchema(PageSchema):
     """A page of VMs."""
 
     items = fields.List(fields.Nested(VMSchema), required=True)
-    total = fields.Integer(required=True, metadata={"description": "of the whole list"})
-    page = fields.Integer(required=True)
-    page_size = fields.Integer(required=True)
-    next = fields.String(required=True, allow_none=True)

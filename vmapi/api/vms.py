@@ -1,24 +1,11 @@
 """/vms: VMs and their life."""
 
-from collections.abc import Callable
-from typing import Any
-
 from flask import Response
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import (
-    CHANGE,
-    CLOUD,
-    IDEMPOTENCY_KEY,
-    KEYED,
-    LINK,
-    OPERATION_LOCATION,
-    PREFER,
-    RETRY_AFTER,
-    Blueprint,
-    View,
-)
+from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
 from vmapi.api.context import caller, fresh, services
+from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
     ConsoleQuerySchema,
@@ -36,41 +23,16 @@ from vmapi.models.page import Paging, VMQuery
 from vmapi.models.roles import Permission
 from vmapi.models.vm import Changes, CreateRequest
 
-blp = Blueprint("vms", "Virtual machines and their life")
+blp = VMBlueprint("vms", "Virtual machines and their life")
 blp.record(lambda state: state.app.url_map.converters.update(vm=VMId))
 
 LOCATION = {"Location": {"schema": {"type": "string"}}}
-
-repeatable = blp.heeds(IDEMPOTENCY_KEY, PREFER)
-
-
-def under_way(task: str, **headers: Any) -> Callable[[View], View]:
-    """Document the answer to a change that has not settled."""
-    head = {**OPERATION_LOCATION, **headers, **RETRY_AFTER}
-    example = {**examples.BUSY, "task": task}
-    return blp.also_answers(
-        202, VMSchema(), example=example, headers=head, description="Still under way"
-    )
-
-
-def changes(settled: int, **headers: Any) -> Callable[[View], View]:
-    """Document a change that is answered with the VM: settled, or still under way."""
-    head = {**OPERATION_LOCATION, **headers}
-    done = blp.answers(
-        settled, VMSchema(), example=examples.VM, headers=head, description="Settled"
-    )
-    pending = under_way(examples.BUSY["task"], **headers)
-
-    def decorator(view: View) -> View:
-        return repeatable(done(pending(view)))
-
-    return decorator
 
 
 @blp.post("/vms")
 @blp.needs(Permission.CHANGE)
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
-@changes(201, **LOCATION)
+@blp.changes(201, anew=True, **LOCATION)
 @blp.refuses(
     *("vm_not_found", "name_taken", "task_in_progress", *KEYED, "quota_exceeded", *CLOUD),
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
@@ -87,7 +49,8 @@ def create_vm(wanted: CreateRequest) -> Response:
 @blp.get("/vms")
 @blp.needs(Permission.READ)
 @blp.takes(VMQuerySchema(), location="query")
-@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers=LINK)
+@blp.heeds(CACHE_CONTROL)
+@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK, **AGE})
 @blp.refuses(*CLOUD)
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
@@ -97,18 +60,18 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 
 @blp.get("/vms/<vm:vm_id>")
 @blp.needs(Permission.READ)
-@blp.answers(200, VMSchema(), example=examples.VM)
+@blp.shows(VMSchema(), examples.VM)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
     found = services().vms.get(vm_id, fresh=fresh())
-    return render.answer(render.vm(found.vm), headers=render.age(found.age))
+    return render.seen(found, render.vm(found.vm))
 
 
 @blp.patch("/vms/<vm:vm_id>")
 @blp.needs(Permission.CHANGE)
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
 def update_vm(changed: Changes, vm_id: str) -> Response:
     """Change a VM's name or metadata
@@ -120,9 +83,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
 
 @blp.delete("/vms/<vm:vm_id>")
 @blp.needs(Permission.CHANGE)
-@blp.answers(204, headers=OPERATION_LOCATION, description="Gone")
-@under_way("deleting")
-@repeatable
+@blp.changes(204, busy=examples.BUSY | {"task": "deleting"})
 @blp.refuses(*CHANGE, *CLOUD)
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM
@@ -134,12 +95,12 @@ def delete_vm(vm_id: str) -> Response:
 
 @blp.get("/vms/<vm:vm_id>/status")
 @blp.needs(Permission.READ)
-@blp.answers(200, VMStatusSchema(), example=examples.STATUS)
+@blp.shows(VMStatusSchema(), examples.STATUS)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
     """Show a VM's status: the cheap one to poll"""
     found = services().vms.get(vm_id, fresh=fresh())
-    return render.answer(render.status(found.vm), headers=render.age(found.age))
+    return render.seen(found, render.status(found.vm))
 
 
 @blp.get("/vms/<vm:vm_id>/console")
@@ -154,7 +115,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 
 @blp.post("/vms/<vm:vm_id>/start")
 @blp.needs(Permission.CHANGE)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
 def start_vm(vm_id: str) -> Response:
     """Start a STOPPED VM"""
@@ -163,7 +124,7 @@ def start_vm(vm_id: str) -> Response:
 
 @blp.post("/vms/<vm:vm_id>/stop")
 @blp.needs(Permission.CHANGE)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def stop_vm(vm_id: str) -> Response:
     """Stop a RUNNING or PAUSED VM"""
@@ -173,7 +134,7 @@ def stop_vm(vm_id: str) -> Response:
 @blp.post("/vms/<vm:vm_id>/restart")
 @blp.needs(Permission.CHANGE)
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def restart_vm(how: dict[str, str], vm_id: str) -> Response:
     """Restart a RUNNING VM, or one in ERROR that ever ran"""
@@ -183,7 +144,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
 
 @blp.post("/vms/<vm:vm_id>/pause")
 @blp.needs(Permission.CHANGE)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def pause_vm(vm_id: str) -> Response:
     """Pause a RUNNING VM"""
@@ -192,7 +153,7 @@ def pause_vm(vm_id: str) -> Response:
 
 @blp.post("/vms/<vm:vm_id>/resume")
 @blp.needs(Permission.CHANGE)
-@changes(200)
+@blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def resume_vm(vm_id: str) -> Response:
     """Resume a PAUSED VM"""

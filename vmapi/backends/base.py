@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import ClassVar, Self
+from typing import Self
 
 from vmapi.models.catalog import Flavor, Image, Network
 from vmapi.models.lifecycle import Verb
@@ -41,11 +41,19 @@ class Outcome(Enum):
 class Backend(ABC):
     """One cloud, seen as one project of it. Safe to use from several threads."""
 
-    single_process: ClassVar[bool] = False
+    single_process: bool = False
     """Whether what it holds lives in one process's memory."""
 
-    instant: ClassVar[bool] = False
+    instant: bool = False
     """Whether a change may be over as soon as it was taken on: then a look at once is worth it."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the cloud may be away: who need not ask it leaves it alone."""
+        return False
+
+    def ensure(self) -> None:
+        """Raise BackendUnavailable while the cloud is known to be away."""
 
     @classmethod
     @abstractmethod

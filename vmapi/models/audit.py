@@ -113,6 +113,29 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry as it is kept: numbered in the order of writing, and where it is in the chain."""
+
+    id: int
+    position: int | None
+    entry: AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries are asked for: those with these members, written after and before then."""
+
+    user: str | None = None
+    project: str | None = None
+    action: str | None = None
+    vm_id: str | None = None
+    request_id: str | None = None
+    outcome: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """The end of a stretch of the chain: its position, and the MAC of the entry there."""
 

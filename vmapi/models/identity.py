@@ -32,11 +32,11 @@ class Identity:
         return self.role is not None and permission in ROLES[self.role]
 
 
-ANYBODY = "anonymous"
+UNNAMED = "anonymous"
 """What is in the log for who did not say who it is."""
 
-NOBODY = Identity(ANYBODY, None, DEFAULT_PROJECT)
+NOBODY = Identity(UNNAMED, None, DEFAULT_PROJECT)
 """Who has not said who it is, and may nothing."""
 
-ANONYMOUS = Identity(ANYBODY, Role.ADMIN, DEFAULT_PROJECT)
+ANONYMOUS = Identity(UNNAMED, Role.ADMIN, DEFAULT_PROJECT)
 """Who need not say who it is (`VMAPI_AUTH=none`), and may everything."""

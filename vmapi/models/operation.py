@@ -67,7 +67,8 @@ class IdempotencyKey:
 class Caller:
     """Who asks, from where, under which request id and key; `wait` is in seconds.
 
-    For so long the answer may be held back.
+    For so long the answer may be held back. What is asked for is for a VM with one of the entity
+    tags in `if_match`, where there are any.
     """
 
     user: str
@@ -76,6 +77,7 @@ class Caller:
     address: str = ""
     key: IdempotencyKey | None = None
     wait: int = 0
+    if_match: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Operation:
 
     `claimed_name` is the name that it gives a VM, `address` where it was asked from. `revision`
     moves with each change that is kept, so that two who advance it cannot overwrite each other.
+    With a `vm_revision` it is only for a VM that is shown as it was then; that is not kept.
     """
 
     id: str
@@ -104,6 +107,7 @@ class Operation:
     spec: CreateSpec | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)
     revision: int = 0
+    vm_revision: int | None = None
 
     @property
     def finished(self) -> bool:

@@ -2,18 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
+from vmapi import __version__
 from vmapi.models.page import Page
 from vmapi.models.vm import VM
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A VM; `age` is in seconds, `revision` moves when what is shown of it does."""
+    """A VM; `age` is in seconds, `revision` moves when what is shown of it does.
+
+    It is None for a VM that is not as it was seen, but as it must be.
+    """
 
     vm: VM
-    revision: int
+    revision: int | None
     age: float
+
+    @property
+    def etag(self) -> str | None:
+        """The entity tag of what is shown (RFC 9110, section 8.8.3).
+
+        Revisions count from 1 again when a VM was forgotten, and another version of this code may
+        show the same row otherwise: so what is shown is in the tag too.
+        """
+        if self.revision is None:
+            return None
+        shown = repr((self.vm.face, __version__)).encode()
+        return f'"{self.revision}-{blake2b(shown, digest_size=8).hexdigest()}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The VM as the API shows it, and what a client asks of one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vmapi.models.lifecycle import Action, Status, Task, allowed_actions
@@ -61,6 +61,11 @@ class VM:
     def allowed_actions(self) -> tuple[Action, ...]:
         """What would be accepted now."""
         return allowed_actions(self.status, self.task, locked=self.locked, launched=self.launched)
+
+    @property
+    def face(self) -> tuple["VM", tuple[Action, ...]]:
+        """What of it is shown: that it ever ran shows only in what is allowed, its create never."""
+        return replace(self, launched=True, operation_id=None), self.allowed_actions
 
     @property
     def ip_address(self) -> str | None:

@@ -1,8 +1,16 @@
 """Whether an action is allowed on a VM as it is, and what it takes."""
 
-from vmapi.errors import InvalidState, TaskInProgress, ValidationFailed, VmapiError, VMLocked
+from vmapi.errors import (
+    InvalidState,
+    PreconditionFailed,
+    TaskInProgress,
+    ValidationFailed,
+    VmapiError,
+    VMLocked,
+)
 from vmapi.models.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
 from vmapi.models.operation import Step
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import MAX_METADATA, VM, Changes
 
 
@@ -37,6 +45,20 @@ def _restart(vm: VM, hard: bool | None) -> Verb:
         detail = f"VM {vm.name} is ERROR; only a restart of type hard can heal it."
         raise explained(InvalidState(detail), vm)
     return Verb.RESTART_HARD
+
+
+def check_match(seen: Sighting, tags: frozenset[str]) -> None:
+    """Raise PreconditionFailed unless a VM has one of the tags, where there are any."""
+    if tags and seen.etag not in tags:
+        raise stale(seen)
+
+
+def stale(seen: Sighting) -> PreconditionFailed:
+    """Return the error for a VM that is not as the client has seen it."""
+    detail = (
+        f"VM {seen.vm.name} has changed. Look at it, decide anew, and send If-Match: {seen.etag}."
+    )
+    return PreconditionFailed(detail, etag=seen.etag)
 
 
 def check_changes(vm: VM, changes: Changes) -> None:

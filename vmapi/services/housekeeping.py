@@ -30,6 +30,7 @@ class Housekeeping:
         audit_key: str | None,
         keep_operations: timedelta,
         keep_audit: timedelta,
+        keep_events: timedelta,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
@@ -37,6 +38,7 @@ class Housekeeping:
         self._audit_key = audit_key
         self._keep_operations = keep_operations
         self._keep_audit = keep_audit
+        self._keep_events = keep_events
         self._clock = clock
         self._monotonic = monotonic
         self._next_pruning = monotonic()
@@ -63,7 +65,20 @@ class Housekeeping:
             operations += forgotten
         entries = self._store.audit.forget(now - self._keep_audit, self._audit_key)
         vms = self._store.inventory.forget(now - REMEMBERED)
-        if operations or entries or vms:
+        events = self._forget_events()
+        if operations or entries or vms or events:
             log.info(
-                "forgot what was too old", operations=operations, audit_entries=entries, vms=vms
+                "forgot what was too old",
+                operations=operations,
+                audit_entries=entries,
+                vms=vms,
+                events=events,
             )
+
+    def _forget_events(self) -> int:
+        # where nobody listens they have no numbers yet
+        self._store.events.number()
+        events = 0
+        while forgotten := self._store.events.forget(self._keep_events):
+            events += forgotten
+        return events

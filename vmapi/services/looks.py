@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import datetime
 from math import inf
@@ -17,12 +16,6 @@ from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.looks")
 
-PAUSE = 2.0
-"""Seconds for which a cloud that did not answer is left alone by who need not ask it."""
-
-SLOW = 1.0
-"""Seconds after which a look that has no answer yet says the same of the cloud."""
-
 TRIES = 3
 """How often a VM is looked at while others that look at it say that they were later."""
 
@@ -34,28 +27,17 @@ class Looks:
         self._backend = backend
         self._store = store
         self._clock = clock
-        self._away_until = -inf
-        self._flying: dict[object, float] = {}
         self._sweeping = threading.Lock()
         self._swept = 0
         self._broken: BackendFailure | None = None
         self._broken_at = -inf
-
-    @property
-    def away(self) -> bool:
-        """Whether the cloud does not answer now, or did not a moment ago: it is left alone then."""
-        now = time.monotonic()
-        return now < self._away_until or any(
-            now - begun > SLOW for begun in list(self._flying.values())
-        )
 
     def at(self, vm_id: str) -> VM:
         """Return a VM as the cloud has it now. Raises VMNotFound."""
         for _ in range(TRIES):
             begun = self._store.inventory.begin()
             try:
-                with self._watched():
-                    seen = self._backend.get(vm_id)
+                seen = self._backend.get(vm_id)
             except VMNotFound as unknown:
                 # what the cloud hides from us need not be gone
                 if not isinstance(unknown.__cause__, Forbidden):
@@ -75,8 +57,7 @@ class Looks:
         Those of which something later is known already are left out.
         """
         begun = self._store.inventory.begin()
-        with self._watched():
-            seen = self._backend.changed(since)
+        seen = self._backend.changed(since)
         kept = self._store.inventory.observe(seen, begun)
         return [vm for vm in seen if vm.id in kept]
 
@@ -85,6 +66,7 @@ class Looks:
 
         Raises BackendTimeout when for so many seconds it was another one's turn.
         """
+        self._backend.ensure()
         asked, came = self._store.inventory.begin(), time.monotonic()
         if not self._sweeping.acquire(timeout=patience):
             raise BackendTimeout("Another look at the cloud has no answer yet.")
@@ -106,8 +88,7 @@ class Looks:
         So a list that the cloud gives in part, because a cell is down, deletes nothing.
         """
         begun = self._store.inventory.begin()
-        with self._watched():
-            seen = self._backend.vms()
+        seen = self._backend.vms()
         self._store.inventory.observe(seen, begun)
         shown = {vm.id for vm in seen}
         for vm_id in self._store.inventory.unseen(begun):
@@ -122,17 +103,3 @@ class Looks:
                 log.warning("a VM cannot be read", vm_id=vm_id, reason=error.detail)
         self._store.inventory.swept(begun)
         return begun
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        look = object()
-        self._flying[look] = time.monotonic()
-        try:
-            yield
-        except BackendError:
-            raise
-        except BackendFailure:
-            self._away_until = time.monotonic() + PAUSE
-            raise
-        finally:
-            del self._flying[look]

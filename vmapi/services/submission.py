@@ -10,13 +10,14 @@ from vmapi import errors
 from vmapi.backends.base import Backend
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Caller, Operation, OperationStatus, Step
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services import guard
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
 from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
-from vmapi.store.conflicts import KeyTaken
+from vmapi.store.conflicts import KeyTaken, StaleVM
 from vmapi.store.store import Store
 
 PATIENCE = 10
@@ -31,7 +32,7 @@ class Change:
     """
 
     operation: Operation
-    vm: VM | None
+    seen: Sighting | None
     replayed: bool = False
 
 
@@ -48,6 +49,7 @@ class Submission:
         *,
         clock: Callable[[], datetime],
     ) -> None:
+        self._backend = backend
         self._store = store
         self._operations = operations
         self._view = view
@@ -69,6 +71,18 @@ class Submission:
             key=caller.key,
             **more,
         )
+
+    def once(self, caller: Caller, begin: Callable[[], Change]) -> Change:
+        """Return what comes of a request, or what came of it before, under the same key."""
+        if earlier := self.earlier(caller):
+            return earlier
+        try:
+            return begin()
+        except errors.PreconditionFailed:
+            # what has changed the VM may be this very request
+            if earlier := self.earlier(caller):
+                return earlier
+            raise
 
     def earlier(self, caller: Caller) -> Change | None:
         """Return what came of the same request, if it was made before under the same key.
@@ -108,7 +122,11 @@ class Submission:
         return operation
 
     def enqueue(self, operation: Operation, caller: Caller, before: VM) -> Operation:
-        """Leave a new operation to the engine, and return the one that its key is bound to."""
+        """Leave a new operation to the engine, and return the one that its key is bound to.
+
+        Raises BackendUnavailable while nothing would be sent.
+        """
+        self._backend.ensure()
         try:
             self._add(operation, before)
         except KeyTaken:
@@ -152,7 +170,7 @@ class Submission:
         if before is not None:
             return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
         try:
-            return Change(operation, self._view.get(vm_id).vm)
+            return Change(operation, self._view.get(vm_id))
         except errors.VMNotFound:
             if operation.action is not Action.DELETE:
                 raise
@@ -164,6 +182,8 @@ class Submission:
             self._names.add(operation)
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
+        except StaleVM:
+            raise guard.stale(self._view.get(before.id)) from None
 
 
 def _raise_failure(operation: Operation) -> None:

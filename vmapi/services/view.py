@@ -5,20 +5,24 @@ from dataclasses import replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendFailure, VMNotFound
+from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.models.lifecycle import GOALS, Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes
 from vmapi.services.housekeeping import REMEMBERED
-from vmapi.services.looks import SLOW, Looks
+from vmapi.services.looks import Looks
+from vmapi.services.patience import at_most
 from vmapi.store.store import Store
 
 EVERY = Paging(1, 2**31 - 1)
 
 STALE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
+
+PATIENCE = 1.0
+"""Seconds that a reader waits for a look where there is something older to show."""
 
 
 class View:
@@ -30,6 +34,7 @@ class View:
     def __init__(
         self, backend: Backend, store: Store, looks: Looks, clock: Callable[[], datetime]
     ) -> None:
+        self._backend = backend
         self._instant = backend.instant
         self._store = store
         self._looks = looks
@@ -42,7 +47,10 @@ class View:
         if not fresh and known is not None and not self._is_stale(known.age):
             return known
         try:
-            self._looks.at(vm_id)
+            if fresh:
+                self._looks.at(vm_id)
+            else:
+                at_most(PATIENCE, lambda: self._looks.at(vm_id))
         except BackendFailure:
             if fresh or known is None:
                 raise
@@ -60,7 +68,10 @@ class View:
         if not fresh and not self._is_stale(found.age or 0.0):
             return found
         try:
-            self._looks.everything(-1 if fresh else SLOW)
+            if fresh:
+                self._looks.everything()
+            else:
+                at_most(PATIENCE, lambda: self._looks.everything(PATIENCE))
         except BackendFailure:
             if fresh:
                 raise
@@ -71,7 +82,7 @@ class View:
         """Return all VMs that are asked for."""
         return self.find(query, EVERY).vms
 
-    def after(self, operation: Operation, before: VM) -> VM:
+    def after(self, operation: Operation, before: VM) -> Sighting:
         """Return a VM after an operation has begun, or ended, without a needless look.
 
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
@@ -79,18 +90,17 @@ class View:
         if not operation.finished and not self._instant:
             shown = _during(operation, before)
             if operation.action is Action.CREATE:
-                # lists show it before the cloud is asked again
-                self._store.inventory.expect(shown)
-            return shown
+                self._meet(shown)
+            return self._kept(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
-            return self.get(before.id, fresh=operation.action is Action.UPDATE).vm
+            return self.get(before.id, fresh=operation.action is Action.UPDATE)
         except (VMNotFound, BackendFailure):
             if not operation.finished:
-                return _during(operation, before)
+                return _inferred(_during(operation, before))
             if operation.status is not OperationStatus.SUCCEEDED:
                 raise
-            return _left(operation, before)
+            return _inferred(_left(operation, before))
 
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
@@ -99,8 +109,30 @@ class View:
         except (VMNotFound, BackendFailure):
             return before
 
+    def _meet(self, new: VM) -> None:
+        """Let lists show a new VM at once, and where it stays: when it was made, the cloud says."""
+        try:
+            if not self._backend.away:
+                self._looks.at(new.id)
+                return
+        except (VMNotFound, BackendFailure):
+            # it is seen a moment later, and may have another place then
+            pass
+        self._store.inventory.expect(new)
+
+    def _kept(self, vm_id: str) -> Sighting | None:
+        try:
+            return self._store.inventory.get(vm_id)
+        except StoreUnavailable:
+            # the change was taken on, and its answer can do without
+            return None
+
     def _is_stale(self, age: float) -> bool:
-        return age > STALE and not self._looks.away
+        return age > STALE and not self._backend.away
+
+
+def _inferred(vm: VM) -> Sighting:
+    return Sighting(vm, None, 0.0)
 
 
 def _during(operation: Operation, before: VM) -> VM:

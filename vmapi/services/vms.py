@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from vmapi.backends.base import Backend
 from vmapi.errors import Conflict, VMNotFound
@@ -17,8 +18,6 @@ from vmapi.services.submission import Change, Submission
 from vmapi.services.view import View
 
 UUID_LENGTH = 36
-
-Plan = tuple[Step, ...]
 
 
 class VMs:
@@ -66,39 +65,52 @@ class VMs:
     ) -> Change:
         """Start, stop, restart, pause, resume or delete a VM.
 
-        Raises what `guard.plan` and `Backend.perform` raise.
+        Raises what `guard.plan` and `Backend.perform` raise, and PreconditionFailed.
         """
-        if earlier := self._submission.earlier(caller):
-            return earlier
-        vm, plan = self._plan(vm_id, lambda vm: guard.plan(vm, action, hard=hard))
-        operation = self._submission.new(action, plan, caller, vm_id=vm.id)
-        return self._submission.submit(operation, caller, vm)
+
+        def make(vm: VM) -> Operation:
+            plan = guard.plan(vm, action, hard=hard)
+            return self._submission.new(action, plan, caller, vm_id=vm.id)
+
+        return self._change(vm_id, caller, make)
 
     def update(self, vm_id: str, changes: Changes, caller: Caller) -> Change:
         """Change a VM's name and metadata.
 
         Raises ValidationFailed and NameTaken, and what `act` raises.
         """
-        if earlier := self._submission.earlier(caller):
-            return earlier
-        vm, plan = self._plan(vm_id, lambda vm: guard.plan(vm, Action.UPDATE))
-        guard.check_changes(vm, changes)
-        renamed = changes.name if changes.name != vm.name else None
-        operation = self._submission.new(
-            Action.UPDATE, plan, caller, vm_id=vm.id, changes=changes, claimed_name=renamed
-        )
-        return self._submission.submit(operation, caller, vm)
 
-    def _plan(
-        self, vm_id: str, make: Callable[[VM], tuple[Step, ...]]
-    ) -> tuple[VM, tuple[Step, ...]]:
-        vm = self.get(vm_id).vm
+        def make(vm: VM) -> Operation:
+            plan = guard.plan(vm, Action.UPDATE)
+            guard.check_changes(vm, changes)
+            renamed = changes.name if changes.name != vm.name else None
+            return self._submission.new(
+                Action.UPDATE, plan, caller, vm_id=vm.id, changes=changes, claimed_name=renamed
+            )
+
+        return self._change(vm_id, caller, make)
+
+    def _change(self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]) -> Change:
+        def begin() -> Change:
+            vm, operation = self._begun(vm_id, caller.if_match, make)
+            return self._submission.submit(operation, caller, vm)
+
+        return self._submission.once(caller, begin)
+
+    def _begun(
+        self, vm_id: str, tags: frozenset[str], make: Callable[[VM], Operation]
+    ) -> tuple[VM, Operation]:
+        seen = self.get(vm_id, fresh=bool(tags))
+        guard.check_match(seen, tags)
         try:
-            return vm, make(vm)
+            operation = make(seen.vm)
         except Conflict:
+            if tags:
+                raise
             # by now it may be another than the inventory says
             vm = self.get(vm_id, fresh=True).vm
             return vm, make(vm)
+        return seen.vm, replace(operation, vm_revision=seen.revision if tags else None)
 
     def _spec(self, request: CreateRequest) -> CreateSpec:
         network = self._catalog.network(request.network)

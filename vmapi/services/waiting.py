@@ -11,7 +11,7 @@ POLL = 0.25
 
 
 class Waiting:
-    """At most `places` threads wait at a time; the others are not kept.
+    """At most `places` threads wait at a time, or listen to events; the others are not kept.
 
     `get` looks an operation up; nobody is kept once `draining` says that the process stops.
     """
@@ -20,7 +20,7 @@ class Waiting:
         self, get: Callable[[str], Operation], places: int, draining: Callable[[], bool]
     ) -> None:
         self._get = get
-        self._places = threading.Semaphore(places)
+        self.places = threading.Semaphore(places)
         self._draining = draining
         self._moved = threading.Condition()
 
@@ -33,7 +33,7 @@ class Waiting:
         self, operation: Operation, enough: Callable[[Operation], bool], seconds: float
     ) -> Operation:
         """Return the operation once it is enough, or as it is when the time or the place is up."""
-        if enough(operation) or not self._places.acquire(blocking=False):
+        if enough(operation) or not self.places.acquire(blocking=False):
             return operation
         try:
             end = time.monotonic() + seconds
@@ -46,4 +46,4 @@ class Waiting:
                 operation = self._get(operation.id)
             return operation
         finally:
-            self._places.release()
+            self.places.release()

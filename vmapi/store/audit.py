@@ -4,21 +4,22 @@ An entry's MAC covers the one before it: a change, a removal or an insertion bre
 """
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, func, select
 
-from vmapi.models.audit import AuditEntry, Link
-from vmapi.store import chain
+from vmapi.models.audit import AuditEntry, AuditQuery, Kept, Link
+from vmapi.store import chain, trail
 from vmapi.store.database import Database, lock
 from vmapi.store.tables import audit_entries as entries
 
 log = structlog.get_logger("vmapi.store")
 
 BATCH = 500
-"""Entries that are closed in one transaction."""
+"""Entries that are closed, or read, at a time."""
 
 INSERT = entries.insert()
 
@@ -93,6 +94,27 @@ class AuditTrail:
             count = select(func.count()).where(IS_OPEN)
             waiting = connection.execute(count).scalar_one()
         return Verdict(start.position + 1, last, waiting, wrong)
+
+    def newest(self, query: AuditQuery, limit: int, below: int | None = None) -> Sequence[Kept]:
+        """Return the newest entries that are asked for, of those numbered below another."""
+        asked = select(entries).where(*trail.asked(query))
+        if below is not None:
+            asked = asked.where(entries.c.id < below)
+        with self._database.read() as connection:
+            found = connection.execute(asked.order_by(entries.c.id.desc()).limit(limit))
+            return [trail.kept(row) for row in found]
+
+    def walk(self, query: AuditQuery) -> Iterator[Kept]:
+        """Go through all entries that are asked for, the oldest first, without holding them all."""
+        asked = select(entries).where(*trail.asked(query)).order_by(entries.c.id).limit(BATCH)
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                found = connection.execute(asked.where(entries.c.id > last)).all()
+            yield from map(trail.kept, found)
+            if len(found) < BATCH:
+                return
+            last = found[-1].id
 
     def forget(self, before: datetime, key: str | None) -> int:
         """Remove what was written before then; return how many entries.

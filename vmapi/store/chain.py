@@ -19,7 +19,7 @@ class Broken(Exception):
 
 def extend(connection: Connection, key: str, row: Row[Any], last: Link) -> Link:
     """Take an open entry into the chain; return its new end."""
-    link = Link(last.position + 1, _entry(row).mac(key, last.position + 1, last.mac))
+    link = Link(last.position + 1, entry(row).mac(key, last.position + 1, last.mac))
     connection.execute(entries.update().where(entries.c.id == row.id).values(asdict(link)))
     return link
 
@@ -50,7 +50,7 @@ def follow(connection: Connection, key: str, end: int | None = None) -> Iterator
         query = query.where(entries.c.position < end)
     with connection.execute(query.execution_options(yield_per=1000)) as found:
         for row in found:
-            mac = _entry(row).mac(key, last.position + 1, last.mac)
+            mac = entry(row).mac(key, last.position + 1, last.mac)
             if (row.position, row.mac) != (last.position + 1, mac):
                 raise Broken(f"entry {row.id} does not follow from position {last.position}")
             last = Link(row.position, row.mac)
@@ -65,10 +65,11 @@ def begin_after(connection: Connection, link: Link, key: str) -> int:
     return connection.execute(gone).rowcount
 
 
+def entry(row: Row[Any]) -> AuditEntry:
+    """Return the entry of a row."""
+    return AuditEntry(**{name: getattr(row, name) for name in NAMES})
+
+
 def _checkpoint(connection: Connection) -> tuple[Link, str]:
     found = connection.execute(select(checkpoints)).first()
     return (Link(found.position, found.mac), found.seal) if found else (Link(), "")
-
-
-def _entry(row: Row[Any]) -> AuditEntry:
-    return AuditEntry(**{name: getattr(row, name) for name in NAMES})

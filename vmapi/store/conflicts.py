@@ -11,6 +11,10 @@ class StaleOperation(Exception):
     """Somebody else has moved this operation on since it was read."""
 
 
+class StaleVM(Exception):
+    """The VM is not as it was when an operation on it was asked for."""
+
+
 def under_way() -> TaskInProgress:
     """Return the error for a VM with which something is under way."""
     return TaskInProgress("Another change of the VM is still under way.")

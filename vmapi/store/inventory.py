@@ -90,15 +90,15 @@ class Inventory:
     def find(self, query: VMQuery, paging: Paging, deleted_after: datetime) -> Listing:
         """Return a page of the VMs that are asked for; of the deleted ones the later."""
         wanted = vm_queries.wanted(query, deleted_after)
-        lines = select(vms).where(*wanted).order_by(*vm_queries.order(query.sort))
-        lines = lines.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(vms).where(*wanted)
-            total = connection.execute(count).scalar_one()
-            found = [vm_rows.vm(row) for row in connection.execute(lines)]
+            total = paging.after.total if paging.after else connection.execute(count).scalar_one()
+            rows = connection.execute(vm_queries.page(query.sort, wanted, paging)).all()
             clock, synced = connection.execute(select(now(), SYNCED)).one()
         age = _seconds(clock - synced) if synced else None
-        return Listing(Page(found, total, paging), age)
+        shown = rows[: paging.page_size]
+        end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
+        return Listing(Page([vm_rows.vm(row) for row in shown], total, paging, end), age)
 
     def doubles(self) -> list[Double]:
         """Return the VMs that were made beside the one of their create, or after it had failed."""

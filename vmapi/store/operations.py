@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
 from vmapi.models.audit import AuditEntry
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
-from vmapi.models.page import Page, Paging
+from vmapi.models.page import Page, Paging, Place
 from vmapi.store import audit, names, overlay, queries, room, rows
 from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
 from vmapi.store.database import Database, now
@@ -48,7 +48,7 @@ class OperationStore:
         """Keep a new operation, held by this thread; a delete ends what is under way with its VM.
 
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
-        unfinished one, NameTaken when its name is claimed.
+        unfinished one, NameTaken when its name is claimed, StaleVM when the VM has changed.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -120,9 +120,12 @@ class OperationStore:
         clauses += queries.keyed(query.key)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(operations).where(*clauses)
-            total = connection.execute(count).scalar_one()
+            total = paging.after.total if paging.after else connection.execute(count).scalar_one()
             found = queries.found(connection, queries.page(clauses, paging))
-        return Page(found, total, paging)
+        shown = found[: paging.page_size]
+        more = len(found) > len(shown)
+        end = Place(shown[-1].created_at, shown[-1].id, total) if more else None
+        return Page(shown, total, paging, end)
 
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.

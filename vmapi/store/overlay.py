@@ -1,20 +1,27 @@
 """What is under way, laid over what the cloud says of a VM: what the inventory shows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
+from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status, Task
 from vmapi.models.operation import Operation
 from vmapi.models.vm import VM
-from vmapi.store import vm_rows
+from vmapi.store import event_rows, events, vm_rows
+from vmapi.store.conflicts import StaleVM
 from vmapi.store.database import now
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
 ROW = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
-BEGUN = LIVE.values(task=bindparam("to"), revision=vms.c.revision + 1)
+BEGUN = (
+    LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
+    .values(task=bindparam("to"), revision=vms.c.revision + 1)
+    .returning(vms.c.id, vms.c.observed, vms.c.status, vms.c.task)
+)
 SENT = LIVE.values(floor=now())
 
 
@@ -34,10 +41,31 @@ def laid(seen: VM, action: Action | None) -> tuple[Status, Task | None]:
     return Status.BUILDING if action is Action.CREATE else seen.status, action.task
 
 
+def check(connection: Connection, operation: Operation, *, hold: bool = False) -> None:
+    """Raise StaleVM unless the VM is shown as it was when an operation on it was asked for.
+
+    `hold` keeps it so until the transaction ends.
+    """
+    if operation.vm_revision is None:
+        return
+    query = select(vms.c.revision).where(vms.c.id == operation.vm_id, vms.c.deleted_at.is_(None))
+    if hold:
+        query = query.with_for_update()
+    if connection.execute(query).scalar() != operation.vm_revision:
+        raise StaleVM(operation.vm_id)
+
+
 def begun(connection: Connection, operation: Operation) -> None:
-    """Show that an operation has begun."""
+    """Show that an operation has begun. Raises StaleVM."""
+    if operation.action is Action.DELETE:
+        # what it has ended is not laid over the VM any more
+        refresh(connection, operation.vm_id)
+        return
+    check(connection, operation, hold=True)
     if operation.vm_id is not None:
-        connection.execute(BEGUN, {"of": operation.vm_id, "to": operation.action.task})
+        of = {"of": operation.vm_id, "to": operation.action.task}
+        for row in connection.execute(BEGUN, of):
+            _tell(connection, row._asdict())
 
 
 def sent(connection: Connection, operation: Operation) -> None:
@@ -58,3 +86,8 @@ def refresh(connection: Connection, vm_id: str | None) -> None:
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))
+        _tell(connection, {**row._asdict(), **new})
+
+
+def _tell(connection: Connection, shown: dict[str, Any]) -> None:
+    events.append(connection, event_rows.of_vm(EventKind.VM_CHANGED, shown))

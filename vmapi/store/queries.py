@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select, tuple_
 
 from vmapi.models.operation import IdempotencyKey, Operation
 from vmapi.models.page import Paging
@@ -45,7 +45,15 @@ def found(connection: Connection, query: Select[Any], **given: Any) -> list[Oper
 
 
 def page(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
-    """Return the query for a page of the operations for which all conditions hold."""
-    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST[:2])
-    ids = ids.limit(paging.page_size).offset((paging.page - 1) * paging.page_size)
+    """Return the query for a page of the operations for which all conditions hold, and one more."""
+    ids = page_of_ids(clauses, paging)
     return EVERY.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)
+
+
+def page_of_ids(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
+    """Return the query for their ids alone."""
+    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST[:2])
+    if paging.after is not None:
+        there = literal(paging.after.value, operations.c.created_at.type), paging.after.id
+        ids = ids.where(tuple_(operations.c.created_at, operations.c.id) < tuple_(*there))
+    return ids.limit(paging.page_size + 1).offset(paging.offset)

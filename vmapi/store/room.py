@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationStatus
-from vmapi.store import audit, names, overlay, queries, rows
+from vmapi.store import audit, event_rows, events, names, overlay, queries, rows
 from vmapi.store.conflicts import under_way
 from vmapi.store.database import lock
 from vmapi.store.queries import IS_UNFINISHED
@@ -34,12 +34,15 @@ FORGET_KEY = (
 
 
 def make(connection: Connection, operation: Operation) -> None:
-    """Let a delete end what is under way, and let nothing begin beside one. Raises TaskInProgress.
+    """Let a delete end what is under way, and let nothing begin beside one.
 
     A key that has lived its time is freed. What else is in the way, unique indexes tell.
+    Raises TaskInProgress, StaleVM.
     """
     if operation.vm_id is not None:
         lock(connection, operation.vm_id)
+        # who asked at the same time has moved it on by now; what observes it is waited for later
+        overlay.check(connection, operation)
     if operation.action is Action.DELETE:
         _supersede(connection, operation)
     else:
@@ -48,17 +51,24 @@ def make(connection: Connection, operation: Operation) -> None:
 
 
 def settle(connection: Connection, operation: Operation) -> None:
-    """Let names, inventory and audit trail follow from how an operation ended."""
+    """Let names, inventory, audit trail and events follow from how an operation ended."""
     names.settle(connection, operation)
     overlay.refresh(connection, operation.vm_id)
+    _tell(connection, operation)
+
+
+def _tell(connection: Connection, operation: Operation) -> None:
     audit.append(connection, AuditEntry.ended(operation))
+    events.append(connection, event_rows.of_operation(operation))
 
 
 def _supersede(connection: Connection, delete: Operation) -> None:
     others = queries.UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # nobody may move them on meanwhile
     others = others.with_for_update(of=operations)
-    for other in queries.found(connection, others, vm_id=delete.vm_id):
+    found = queries.found(connection, others, vm_id=delete.vm_id)
+    overlay.check(connection, delete, hold=True)
+    for other in found:
         ended = replace(
             other,
             status=OperationStatus.SUPERSEDED,
@@ -67,7 +77,9 @@ def _supersede(connection: Connection, delete: Operation) -> None:
         )
         same = operations.c.id == other.id
         connection.execute(operations.update().where(same).values(rows.of_operation(ended)))
-        settle(connection, ended)
+        # the VM is shown anew once the delete is there
+        names.settle(connection, ended)
+        _tell(connection, ended)
 
 
 def _check_delete(connection: Connection, operation: Operation) -> None:

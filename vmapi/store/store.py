@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
+    from vmapi.store.events import EventLog
     from vmapi.store.inventory import Inventory
+    from vmapi.store.keys import Keys
     from vmapi.store.operations import OperationStore
 
 log = structlog.get_logger("vmapi.store")
@@ -32,7 +34,9 @@ class Parts:
     operations: "OperationStore"
     inventory: "Inventory"
     audit: "AuditTrail"
+    events: "EventLog"
     duties: "Duties"
+    keys: "Keys"
     api_tokens: "ApiTokenStore"
 
 
@@ -71,9 +75,19 @@ class Store:
         return self._opened().audit
 
     @property
+    def events(self) -> "EventLog":
+        """What has happened."""
+        return self._opened().events
+
+    @property
     def duties(self) -> "Duties":
         """What one process does for all."""
         return self._opened().duties
+
+    @property
+    def keys(self) -> "Keys":
+        """What all processes sign with."""
+        return self._opened().keys
 
     @property
     def api_tokens(self) -> "ApiTokenStore":
@@ -117,7 +131,9 @@ class Store:
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
+        from vmapi.store.events import EventLog
         from vmapi.store.inventory import Inventory
+        from vmapi.store.keys import Keys
         from vmapi.store.operations import OperationStore
 
         url = self._url
@@ -127,6 +143,13 @@ class Store:
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
         operations = OperationStore(database, self._clock, keeps=self._keeps)
-        inventory, audit = Inventory(database), AuditTrail(database)
-        tokens = ApiTokenStore(database)
-        return Parts(database, operations, inventory, audit, Duties(database), tokens)
+        return Parts(
+            database,
+            operations,
+            Inventory(database),
+            AuditTrail(database),
+            EventLog(database),
+            Duties(database),
+            Keys(database),
+            ApiTokenStore(database),
+        )

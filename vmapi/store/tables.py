@@ -1,13 +1,9 @@
 """The tables. Times are microseconds since 1970 in UTC, the same on every database."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -16,26 +12,8 @@ from sqlalchemy import (
     Table,
     text,
 )
-from sqlalchemy.types import TypeDecorator
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware time, kept as microseconds since 1970."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Return what is kept."""
-        return None if value is None else (value - EPOCH) // MICROSECOND
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return what was meant."""
-        return None if value is None else EPOCH + value * MICROSECOND
-
+from vmapi.store.moment import Moment
 
 metadata = MetaData(
     naming_convention={
@@ -48,6 +26,10 @@ metadata = MetaData(
 UNFINISHED = text("finished_at IS NULL")
 ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
 OPEN = text("position IS NULL")
+DELETED = text("deleted_at IS NOT NULL")
+NEW = text("number IS NULL")
+
+SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 operations = Table(
     "operations",
@@ -116,7 +98,7 @@ name_claims = Table(
 audit_entries = Table(
     "audit_entries",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", SERIAL, primary_key=True),
     Column("at", Moment, nullable=False),
     Column("user", String(255), nullable=False),
     Column("project", String(64), nullable=False),
@@ -175,8 +157,9 @@ vms = Table(
     Index("ix_vms_created_at_id", "created_at", "id"),
     Index("ix_vms_updated_at_id", "updated_at", "id"),
     Index("ix_vms_name_id", "name", "id"),
-    Index("ix_vms_status", "status"),
-    Index("ix_vms_deleted_at", "deleted_at"),
+    Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
+    # not for those that are not deleted: SQLite would find them by it, and then sort them
+    Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
     Index("ix_vms_operation_id", "operation_id"),
 )
 
@@ -185,4 +168,26 @@ syncs = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("begun", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("number", BigInteger),
+    Column("at", Moment, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("vm_id", String(36)),
+    Column("document", JSON, nullable=False),
+    Index("uq_events_number", "number", unique=True),
+    Index("ix_events_new", "id", sqlite_where=NEW, postgresql_where=NEW),
+    sqlite_autoincrement=True,
 )

@@ -1,13 +1,13 @@
 """Which rows of the inventory a list asks for, and in which order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
 
 from vmapi.models.lifecycle import Status
-from vmapi.models.page import VMQuery
+from vmapi.models.page import Paging, Place, VMQuery
 from vmapi.store.tables import vms
 
 LAST = "\U0010ffff"
@@ -22,7 +22,13 @@ def wanted(query: VMQuery, deleted_after: datetime) -> list[ColumnElement[bool]]
     return [*_of_status(query.statuses, deleted_after), *_of_name(query.name), *_of_rest(query)]
 
 
-def order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def page(sort: str, wanted: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
+    """Return the query for a page of the VMs for which all conditions hold, and one VM more."""
+    lines = select(vms).where(*wanted, *_after(sort, paging.after)).order_by(*_order(sort))
+    return lines.limit(paging.page_size + 1).offset(paging.offset)
+
+
+def _order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return the order of a list; equal ones are ordered by their id."""
     columns = (vms.c[sort.removeprefix("-")], vms.c.id)
     if sort.startswith("-"):
@@ -30,12 +36,20 @@ def order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     return columns
 
 
-def after(sort: str, value: str | datetime, vm_id: str) -> ColumnElement[bool]:
-    """Return the condition that a VM comes after this one in a list."""
+def _after(sort: str, place: Place | None) -> list[ColumnElement[bool]]:
+    """Return the condition that a VM comes after a place in a list; none for no place."""
+    if place is None:
+        return []
     column = vms.c[sort.removeprefix("-")]
-    if sort.startswith("-"):
-        return or_(column < value, and_(column == value, vms.c.id < vm_id))
-    return or_(column > value, and_(column == value, vms.c.id > vm_id))
+    # compared as a pair, so that an index leads there
+    here = tuple_(column, vms.c.id)
+    there = tuple_(literal(place.value, column.type), place.id)
+    return [here < there if sort.startswith("-") else here > there]
+
+
+def end(sort: str, last: Row[Any], total: int) -> Place:
+    """Return the place of the last VM that is shown of a list."""
+    return Place(getattr(last, sort.removeprefix("-")), last.id, total)
 
 
 def _of_status(

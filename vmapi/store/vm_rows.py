@@ -1,5 +1,6 @@
 """From VMs to rows and back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ from sqlalchemy import Row
 
 from vmapi.models.lifecycle import Status, Task
 from vmapi.models.vm import VM, Address, Fault
-from vmapi.store.tables import EPOCH, MICROSECOND
+from vmapi.store.moment import EPOCH, MICROSECOND
 
 KNOWN = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
@@ -41,8 +42,8 @@ def of_vm(vm: VM) -> dict[str, Any]:
     }
 
 
-def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
-    """Return what a row says of a VM by now.
+def completed(vm: VM, row: Row[Any]) -> VM:
+    """Return a VM as the cloud has it by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
     the rest is as it was. Which create made a VM stays known when it is deleted.
@@ -51,16 +52,18 @@ def completed(vm: VM, row: Row[Any]) -> dict[str, Any]:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
-        vm = replace(
-            vm,
-            **{name: getattr(known, name) for name in KNOWN},
-        )
-    return of_vm(vm)
+        return replace(vm, **{name: getattr(known, name) for name in KNOWN})
+    return vm
 
 
 def observed(row: Row[Any]) -> VM:
     """Return the VM of a row as the cloud had it."""
-    document = dict(row.observed)
+    return of_document(row.observed)
+
+
+def of_document(observed: Mapping[str, Any]) -> VM:
+    """Return the VM that a document of `of_vm` tells of."""
+    document = dict(observed)
     fault = document.pop("fault")
     return VM(
         **{

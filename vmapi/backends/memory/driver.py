@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from random import Random
 from threading import RLock
 from time import sleep as real_sleep
-from typing import ClassVar, Self
+from typing import Self
 
 from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.backends.memory import latency as latencies
@@ -32,8 +32,8 @@ class MemoryBackend(Backend):
     It starts no threads: what has become due is computed when somebody looks.
     """
 
-    single_process: ClassVar[bool] = True
-    instant: ClassVar[bool] = True
+    single_process = True
+    instant = True
 
     def __init__(
         self,

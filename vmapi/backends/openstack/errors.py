@@ -57,6 +57,8 @@ class Unanswered(Exception):
 class CredentialsRefused(errors.BackendUnavailable):
     """The cloud does not let vmapi in: for a client, one more way of being unavailable."""
 
+    away = False
+
 
 @contextmanager
 def translated(service: str, *, changing: bool) -> Iterator[None]:

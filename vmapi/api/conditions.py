@@ -1,0 +1,40 @@
+"""Conditional requests: the entity tags that a client has of a VM (RFC 9110, section 13)."""
+
+import re
+
+from flask import request
+
+from vmapi.errors import MalformedRequest
+
+TAG = r'"[\x21\x23-\x7e\x80-\xff]*"'
+TAGS = re.compile(rf"[ \t,]*(?:W/)?{TAG}(?:[ \t]*,[ \t,]*(?:W/)?{TAG})*[ \t,]*")
+ANY = frozenset("*")
+
+
+def if_match() -> frozenset[str]:
+    """Return the tags of which a VM must have one to be changed; none where any will do.
+
+    A proxy that compresses has made them weak (W/): they are taken as they were before.
+    Raises MalformedRequest.
+    """
+    found = _tags("If-Match")
+    return frozenset() if found is None or found == ANY else found
+
+
+def is_known(etag: str | None) -> bool:
+    """Tell whether the client has what has this tag. Raises MalformedRequest."""
+    found = _tags("If-None-Match")
+    return found is not None and (found == ANY or etag in found)
+
+
+def _tags(header: str) -> frozenset[str] | None:
+    sent = request.headers.get(header)
+    if sent is None:
+        return None
+    if sent.strip(" \t") == "*":
+        return ANY
+    if TAGS.fullmatch(sent) is None:
+        raise MalformedRequest(
+            f'{header} must be * or entity tags, each in double quotes, as ETag gives them: "1-a".'
+        )
+    return frozenset(re.findall(TAG, sent))

@@ -1,0 +1,68 @@
+"""From what has happened to rows, and back. A row holds all that is shown of it later."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Row
+
+from vmapi.models.event import ENDS, Event, EventKind
+from vmapi.models.lifecycle import Action
+from vmapi.models.operation import DEFAULT_PROJECT, Failure, Operation, OperationStatus
+from vmapi.store import vm_rows
+from vmapi.store.moment import EPOCH, MICROSECOND
+
+TIMES = ("created_at", "started_at", "finished_at")
+
+
+def of_vm(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of what happened to a VM; `shown` is its row in the inventory from then on."""
+    document = {**shown["observed"], "status": shown["status"], "task": shown["task"]}
+    return {"kind": kind, "project": DEFAULT_PROJECT, "vm_id": shown["id"], "document": document}
+
+
+def of_operation(operation: Operation) -> dict[str, Any]:
+    """Return the row of an operation's end."""
+    document = {
+        "id": operation.id,
+        "action": operation.action,
+        "status": operation.status,
+        "error": asdict(operation.error) if operation.error else None,
+        "requested_by": operation.requested_by,
+        "request_id": operation.request_id,
+    }
+    for name in TIMES:
+        moment = getattr(operation, name)
+        document[name] = (moment - EPOCH) // MICROSECOND if moment else None
+    return {
+        "kind": ENDS[operation.status],
+        "project": operation.project,
+        "vm_id": operation.vm_id,
+        "document": document,
+    }
+
+
+def event(row: Row[Any]) -> Event:
+    """Return the event of a row that has a number."""
+    happened = Event(row.number, EventKind(row.kind), row.at, row.project, row.vm_id)
+    if happened.kind in ENDS.values():
+        return replace(happened, operation=_operation(row))
+    return replace(happened, vm=vm_rows.of_document(row.document))
+
+
+def _operation(row: Row[Any]) -> Operation:
+    document = dict(row.document)
+    for name in TIMES:
+        kept = document[name]
+        document[name] = None if kept is None else EPOCH + kept * MICROSECOND
+    error = document.pop("error")
+    return Operation(
+        **{
+            **document,
+            "action": Action(document["action"]),
+            "status": OperationStatus(document["status"]),
+        },
+        plan=(),
+        project=row.project,
+        vm_id=row.vm_id,
+        error=Failure(**error) if error else None,
+    )
