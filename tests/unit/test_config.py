@@ -27,6 +27,10 @@ def test_page_for_operators_has_every_setting_and_its_default() -> None:
         shown = rows[item.metadata["name"]]
         if item.name == "workers":
             assert shown == "2, memory: 1"
+        elif item.name == "auth":
+            assert shown == "`token`, memory on loopback: `none`"
+        elif item.name == "allow_anonymous":
+            assert shown == "`false`"
         elif item.name == "backend_timeout":
             assert shown == f"`{item.default:.0f}`"
         else:

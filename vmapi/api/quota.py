@@ -7,7 +7,8 @@ from marshmallow import Schema, fields
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
-from vmapi.api.context import fresh, project, services
+from vmapi.api.context import fresh, identity, services
+from vmapi.models.roles import Permission
 
 blp = Blueprint("quota", "How much there may be")
 
@@ -30,11 +31,12 @@ class QuotaSchema(Schema):
 
 
 @blp.get("/quota")
+@blp.needs(Permission.READ)
 @blp.answers(200, QuotaSchema(), example=examples.QUOTA)
 @blp.refuses(*CLOUD)
 def get_quota() -> Response:
     """Show what your project has, and may have"""
-    quota, age = services().usage.of(project(), fresh=fresh())
+    quota, age = services().usage.of(identity().project, fresh=fresh())
     used, limits = asdict(quota.used), asdict(quota.limits)
     body = {kind: {"used": used[kind], "limit": limits[kind]} for kind in used}
     return render.answer(body, headers=render.age(age))
