@@ -25,6 +25,7 @@ from werkzeug.test import EnvironBuilder
 
 from bench.machine import machine
 from vmapi.app import create_app
+from vmapi.models.identity import anonymous
 from vmapi.models.roles import Role
 from vmapi.models.roles import parse as parse_roles
 from vmapi.security.claims import Claims
@@ -65,9 +66,9 @@ def made(url: str) -> dict[str, Callable[[], None]]:
     services = app.extensions["vmapi"]
     secret, _ = services.tokens.create("ci", Role.VIEWER, "web", None, "bench")
     gates = {
-        "nobody": (Gate([], anonymous=True, from_anywhere=False), None),
+        "nobody": (Gate([], anonymous=anonymous("default"), from_anywhere=False), None),
         "an API token": (services.gate, secret),
-        "an issuer's": (Gate([issued()], anonymous=False, from_anywhere=False), token()),
+        "an issuer's": (Gate([issued()], anonymous=None, from_anywhere=False), token()),
     }
     return {
         name: sender(app, replace(services, gate=gate), sent)
@@ -84,7 +85,9 @@ def issued() -> JwtTokens:
         "keys": [{**shown, "key_ops": ["verify"]}],
     }
     roles = parse_roles("viewer=viewer")
-    claims = Claims(subject="sub", role="roles", roles=roles, project=None)
+    claims = Claims(
+        subject="sub", role="roles", roles=roles, project=None, default_project="default"
+    )
     return JwtTokens(
         Issuer(URL, fetch=lambda _: found),
         claims,

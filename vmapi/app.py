@@ -42,6 +42,8 @@ from vmapi.services.housekeeping import Housekeeping
 from vmapi.services.looks import Looks
 from vmapi.services.operations import Operations
 from vmapi.services.poll import Poll
+from vmapi.services.quotas import Usage
+from vmapi.services.quotas import parse as parse_quotas
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
 from vmapi.services.seats import Seats
@@ -110,7 +112,8 @@ def wire(
     draining = threading.Event()
     url = settings.database_url or (None if backend.single_process else DATABASE)
     engine = _engine(settings)
-    store = Store(url, settings.threads, clock, keeps=isinstance(engine, EngineThread))
+    rules, keeps = parse_quotas(settings.quotas), isinstance(engine, EngineThread)
+    store = Store(url, settings.threads, clock, keeps=keeps, quotas=rules)
     looks = Looks(backend, store, clock)
     controller = Controller(
         backend,
@@ -128,8 +131,9 @@ def wire(
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
+    usage = Usage(view, store, rules)
     submission = Submission(backend, store, work, view, waiting, clock=clock)
-    use_cases = VMs(backend, shelf, view, submission)
+    use_cases = VMs(backend, shelf, view, submission, usage)
     chores = {"housekeeping": Chore(_housekeeping(settings, store, clock).tick)}
     if not backend.instant:
         tidy = Doubles(store, use_cases).delete
@@ -156,6 +160,7 @@ def wire(
         rates=Rates.from_settings(settings),
         readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
+        usage=usage,
     )
 
 

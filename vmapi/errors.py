@@ -239,7 +239,7 @@ class Forbidden(VmapiError):
 
 
 class QuotaExceeded(Forbidden):
-    """The cloud's quota is used up."""
+    """The project's quota, or the cloud's, is used up."""
 
     code = "quota_exceeded"
 

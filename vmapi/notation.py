@@ -10,6 +10,9 @@ from vmapi.errors import SettingsError
 T = TypeVar("T")
 MAX_SECONDS = 3600
 
+PROJECT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+"""What the name of a project may be; the ids of Keystone's projects are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notation:

@@ -13,6 +13,7 @@ from vmapi import secret_files
 from vmapi.access_settings import AccessSettings
 from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS, is_loopback
 from vmapi.errors import SettingsError
+from vmapi.notation import PROJECT
 from vmapi.setting import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -111,6 +112,10 @@ class Settings(AccessSettings):
     proxies: int = setting(
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
     )
+    default_project: str = setting(
+        "VMAPI_DEFAULT_PROJECT", "default", "a name of A-Za-z0-9._-", check=validate.Regexp(PROJECT)
+    )
+    quotas: str = setting("VMAPI_QUOTAS", "", "PROJECT:vms=N,vcpus=N,ram_mb=N;…")
     cors_origins: str = setting(
         "VMAPI_CORS_ORIGINS",
         "",

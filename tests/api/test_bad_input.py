@@ -139,7 +139,7 @@ def test_a_bad_patch(world: World, body: Any, pointer: str) -> None:
 
 
 def test_a_patch_to_too_much_metadata(world: World) -> None:
-    vm_id = world.running(metadata={str(n): "" for n in range(128)})
+    vm_id = world.running(metadata={str(n): "" for n in range(127)})
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
     problem = check(answer, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"

@@ -62,6 +62,7 @@ REFUSALS: dict[str, set[str]] = {
     "list_flavors": CLOUD,
     "list_images": CLOUD,
     "list_networks": CLOUD,
+    "get_quota": CLOUD,
     "get_health": set(),
     "get_livez": set(),
     "get_readyz": set(),

@@ -34,6 +34,8 @@ class CreationSuite:
         for vm in (cloud.backend.get(receipt.vm_id), cloud.settle(receipt.vm_id)):
             assert (vm.id, vm.name) == (receipt.vm_id, spec.name)
             assert (vm.flavor, vm.image) == (cloud.flavor.name, cloud.image.name)
+            assert (vm.vcpus, vm.ram_mb) == (cloud.flavor.vcpus, cloud.flavor.ram_mb)
+            assert vm.project == "default"
             assert dict(vm.metadata) == {"env": "test"}
             assert vm.key_name is None
             assert vm.fault is None

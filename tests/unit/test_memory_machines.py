@@ -1,6 +1,7 @@
 """What happens to machines of the in-memory cloud, and when."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,28 @@ def test_updated_at_moves_as_in_nova(
     clock.sleep(1)
     cloud.backend.update(vm.id, changes)
     assert (cloud.backend.get(vm.id).updated_at == clock()) is moves
+
+
+def test_a_machine_carries_its_project(make: Make) -> None:
+    cloud = make(default_project="ours")
+    assert cloud.boot().project == "ours"
+    receipt = cloud.create(replace(cloud.spec(metadata={"a": "b"}), project="web"))
+    cloud.backend.update(receipt.vm_id, Changes(metadata={"a": None, "c": "d"}))
+    vm = cloud.settle(receipt.vm_id)
+    assert (vm.project, dict(vm.metadata)) == ("web", {"c": "d"})
+    cloud.backend.perform(vm.id, Verb.DELETE)
+    (gone,) = (vm for vm in cloud.backend.changed(vm.created_at) if vm.status is Status.DELETED)
+    assert (gone.id, gone.project) == (vm.id, "web")
+
+
+def test_the_mark_counts_as_one_of_novas_pairs(make: Make) -> None:
+    cloud = make()
+    full = replace(cloud.spec(metadata={str(n): "" for n in range(127)}), project="web")
+    vm_id = cloud.create(full).vm_id
+    with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
+        cloud.backend.update(vm_id, Changes(metadata={"one more": ""}))
+    with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
+        cloud.create(replace(full, metadata={**full.metadata, "one more": ""}))
 
 
 def test_a_refused_update_changes_nothing(make: Make) -> None:

@@ -22,6 +22,7 @@ MACHINE = VM(
     created_at=MOMENT,
     updated_at=MOMENT,
     backend_status="ACTIVE",
+    project="default",
 )
 FIXED_4 = Address("private", "10.0.0.2", 4, "fixed")
 LATER_FIXED_4 = Address("other", "10.9.0.2", 4, "fixed")
@@ -65,11 +66,11 @@ def test_changes_merge_as_rfc_7396_says(
 
 
 def test_too_much_metadata_is_counted_after_the_merge() -> None:
-    full = replace(MACHINE, metadata={str(n): "" for n in range(128)})
+    full = replace(MACHINE, metadata={str(n): "" for n in range(127)})
     guard.check_changes(full, Changes(metadata={"0": None, "new": ""}))
     with pytest.raises(ValidationFailed) as caught:
         guard.check_changes(full, Changes(metadata={"new": ""}))
-    message = "With this the VM would have 129 pairs; at most 128 are allowed."
+    message = "With this the VM would have 128 pairs; at most 127 are allowed."
     assert caught.value.extra == {"errors": [{"pointer": "/metadata", "message": message}]}
 
 

@@ -163,6 +163,26 @@ def test_a_create(cloud: Loopback, backend: OpenStackBackend) -> None:
     assert base64.b64decode(second["user_data"]) == b"#!/bin/sh"
 
 
+def test_a_server_carries_its_project(
+    cloud: Loopback, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body={"server": {"id": VM}}))
+    backend.create(replace(SPEC, project="web"), "op-1")
+    (asked,) = (each.body["server"] for each in cloud.seen if each.path == f"{NOVA}/servers")
+    assert asked["metadata"] == {"a": "b", "vmapi.project": "web"}
+    cloud.on("GET", SERVER, server("ACTIVE", metadata=asked["metadata"]))
+    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    backend.update(VM, Changes(metadata={"a": None, "c": "d"}))
+    (kept,) = (each.body for each in cloud.seen if each.path == f"{SERVER}/metadata")
+    assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
+    assert (backend.get(VM).project, backend.get(VM).metadata) == ("web", {"a": "b"})
+    cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "b"}))
+    ours = replace(settings(cloud.url, monkeypatch), default_project="ours")
+    another = OpenStackBackend.from_settings(ours)
+    assert (backend.get(VM).project, another.get(VM).project) == ("default", "ours")
+    another.close()
+
+
 def test_user_data_is_packed_when_it_is_long() -> None:
     assert order.encoded(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
     packed = order.encoded(b"x" * 65_536)

@@ -38,11 +38,11 @@ LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
     server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
-    return translate.vm(server, {})
+    return translate.vm(server, {}, "default")
 
 
 def test_a_server() -> None:
-    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"})
+    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
     assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
     assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
@@ -54,9 +54,36 @@ def test_a_server() -> None:
     assert (vm.key_name, vm.locked, vm.launched, vm.fault) == ("mine", True, True, None)
 
 
+@pytest.mark.parametrize(
+    ("server", "project"),
+    [
+        ({"metadata": {"vmapi.project": "web"}}, "web"),
+        ({"metadata": {}}, "ours"),
+        *(({"metadata": {"vmapi.project": mark}}, "ours") for mark in ("", "a b", "é", "w" * 65)),
+        ({"metadata": {"vmapi.project": "web"}, "status": "DELETED"}, "web"),
+        # its mark may be gone with it, or its cell be down
+        ({"metadata": {}, "status": "DELETED"}, None),
+        ({"metadata": {}, "status": "SOFT_DELETED"}, None),
+        ({"status": "UNKNOWN"}, None),
+    ],
+)
+def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
+    given = {"id": VM, "status": "ACTIVE", **server}
+    vm = translate.vm(given, {}, "ours")
+    assert vm.project == project
+    assert vm.metadata == {}
+
+
+def test_what_a_server_takes() -> None:
+    vm = translate.vm(FULL, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (1, 512)
+    vm = translate.vm({"id": VM}, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (None, None)
+
+
 def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
-    assert translate.vm(FULL, {}).image == "fd300dd2"
-    assert translate.vm({**FULL, "image": ""}, {}).image is None
+    assert translate.vm(FULL, {}, "default").image == "fd300dd2"
+    assert translate.vm({**FULL, "image": ""}, {}, "default").image is None
 
 
 def test_a_server_whose_cell_is_down() -> None:
@@ -65,7 +92,7 @@ def test_a_server_whose_cell_is_down() -> None:
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
     assert [action.value for action in vm.allowed_actions] == ["delete"]
-    assert translate.vm({"id": VM}, {}).backend_status == "UNKNOWN"
+    assert translate.vm({"id": VM}, {}, "default").backend_status == "UNKNOWN"
 
 
 @pytest.mark.parametrize(

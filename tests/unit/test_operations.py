@@ -83,7 +83,7 @@ def test_in_the_background_a_lost_answer_is_no_error() -> None:
     carried = bench.operations.advance(operation)
     assert (carried.status, carried) == (
         OperationStatus.RUNNING,
-        bench.operations.get(operation.id),
+        bench.operations.get(operation.id, None),
     )
     assert bench.operations.advance(carried).status is OperationStatus.SUCCEEDED
 
@@ -96,7 +96,7 @@ def test_one_that_is_not_begun_is_not_carried_on() -> None:
     bench.operations.start(operation)
     assert [found.id for found in bench.operations.mine()] == [operation.id]
     bench.desk.clock.sleep(1)
-    begun = bench.operations.get(operation.id)
+    begun = bench.operations.get(operation.id, None)
     assert bench.operations.advance(begun).status is OperationStatus.SUCCEEDED
 
 
@@ -114,4 +114,4 @@ def test_one_that_is_not_begun_is_not_carried_on() -> None:
 def test_list(query: OperationQuery, found: int) -> None:
     bench = Bench()
     bench.operations.start(bench.desk.add(Action.STOP, vm_id=bench.desk.running()))
-    assert bench.operations.list(query, Paging()).total == found
+    assert bench.operations.list(query, Paging(), None).total == found

@@ -65,8 +65,8 @@ def _short(path: str) -> str:
 
 def server(status: str, task: str | None = None, vm_id: str = VM) -> dict[str, Any]:
     at = "2999-01-01T00:00:00Z"
-    times = {"created": at, "updated": at}
-    return {"id": vm_id, "status": status, "OS-EXT-STS:task_state": task, "name": vm_id, **times}
+    told = {"created": at, "updated": at, "metadata": {}, "OS-EXT-STS:task_state": task}
+    return {"id": vm_id, "status": status, "name": vm_id, **told}
 
 
 def one(*args: Any) -> Answer:

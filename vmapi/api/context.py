@@ -16,7 +16,8 @@ from vmapi.api.conditions import if_match
 from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.identity import NOBODY, Identity
-from vmapi.models.operation import DEFAULT_PROJECT, Caller, IdempotencyKey
+from vmapi.models.operation import Caller, IdempotencyKey
+from vmapi.models.project import Scope
 from vmapi.security.gate import Gate
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
@@ -24,6 +25,7 @@ from vmapi.services.chore import Chore
 from vmapi.services.cursors import Cursors
 from vmapi.services.events import Events
 from vmapi.services.operations import Operations
+from vmapi.services.quotas import Usage
 from vmapi.services.rates import Rates
 from vmapi.services.readiness import Readiness
 from vmapi.services.tokens import Tokens
@@ -72,6 +74,7 @@ class Services:
     readiness: Readiness
     rates: Rates
     draining: threading.Event
+    usage: Usage
 
 
 def services() -> Services:
@@ -89,10 +92,11 @@ def caller() -> Caller:
     return Caller(
         user=user(),
         request_id=request_id(),
-        project=identity().project,
+        project=project(),
         address=address(),
         key=idempotency_key(),
         wait=wait(),
+        all_projects=scope() is None,
         if_match=if_match(),
     )
 
@@ -118,9 +122,19 @@ def user() -> str:
     return identity().subject
 
 
-def scope() -> str:
+def project() -> str:
+    """Return the project of who is asking: what is made is this one's."""
+    return identity().project
+
+
+def scope() -> Scope:
+    """Return the project of which who is asking may see and change things; None for all."""
+    return identity().scope
+
+
+def walk() -> str:
     """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {DEFAULT_PROJECT}"
+    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:
@@ -154,7 +168,7 @@ def idempotency_key() -> IdempotencyKey | None:
     if IDEMPOTENCY_KEY.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
-    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest())
+    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
 
 
 def about(vm_id: str | None) -> None:

@@ -1,10 +1,10 @@
 """Every endpoint, from one list."""
 
-from vmapi.api import audit, bulk, catalog, docs, events, health, operations, vms
+from vmapi.api import audit, bulk, catalog, docs, events, health, operations, quota, vms
 from vmapi.api.openapi import Api
 
 VERSIONED = (
-    *(vms.blp, bulk.blp, operations.blp, events.blp, catalog.blp, audit.blp),
+    *(vms.blp, bulk.blp, operations.blp, events.blp, catalog.blp, quota.blp, audit.blp),
     health.health,
 )
 """What is below the base path."""

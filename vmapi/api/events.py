@@ -11,13 +11,12 @@ from marshmallow import RAISE, Schema, fields, validate
 from vmapi.api import access, examples, render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.connection import Connection
-from vmapi.api.context import services, user
+from vmapi.api.context import scope, services, user
 from vmapi.api.fields import Text
 from vmapi.api.operations import OperationSchema
 from vmapi.api.vm_schemas import VMSchema
 from vmapi.errors import StoreUnavailable
 from vmapi.models.event import Event, EventKind, EventQuery
-from vmapi.models.operation import DEFAULT_PROJECT
 from vmapi.models.roles import Permission
 from vmapi.services.events import Beat, Listener, Reset
 
@@ -90,7 +89,7 @@ def listen_to_events(query: dict[str, Any]) -> Response:
     followed `Last-Event-ID`: everything that is kept follows.
     """
     wanted = EventQuery(
-        project=DEFAULT_PROJECT,
+        project=scope(),
         vm_ids=frozenset(vm_id.lower() for vm_id in query.get("vm_id", ())),
         kinds=frozenset(query.get("kind", ())),
     )

@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
-from vmapi.api.context import applied, services, user, wait
+from vmapi.api.context import applied, project, scope, services, user, wait
 from vmapi.api.fields import Text
 from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
@@ -56,7 +56,7 @@ class OperationQuerySchema(PagingSchema):
         if "vm_id" in data:
             data["vm_id"] = data["vm_id"].lower()
         key = data.pop("idempotency_key", None)
-        mine = IdempotencyKey(user(), key, "") if key else None
+        mine = IdempotencyKey(user(), key, "", project()) if key else None
         return OperationQuery(key=mine, **data), paging
 
 
@@ -67,7 +67,7 @@ class OperationQuerySchema(PagingSchema):
 @blp.refuses("store_unavailable")
 def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
     """List operations"""
-    page = services().operations.list(*query)
+    page = services().operations.list(*query, scope())
     return render.page(page, [render.operation(found) for found in page.items])
 
 
@@ -78,5 +78,5 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 @blp.refuses("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Show an operation"""
-    found = services().operations.get(operation_id, wait())
+    found = services().operations.get(operation_id, scope(), wait())
     return render.answer(render.operation(found), headers=applied(settled=found.finished))

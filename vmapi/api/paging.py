@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from flask import request
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
-from vmapi.api.context import scope, services
+from vmapi.api.context import services, walk
 from vmapi.api.fields import Count
 from vmapi.models.page import MAX_DEPTH, MAX_PAGE_SIZE, Page, Paging
 from vmapi.services.cursors import Cursor
@@ -36,7 +36,7 @@ class PagingSchema(Schema):
             return data
         if others := [name for name in data if name != "cursor"]:
             raise ValidationError({name: [ALONE] for name in others})
-        cursor = services().cursors.open(scope(), data["cursor"])
+        cursor = services().cursors.open(walk(), data["cursor"])
         return {**self._values(cursor), "cursor": cursor}
 
     def paging(self, data: dict[str, Any]) -> Paging:
@@ -73,7 +73,7 @@ def members(page: Page[Any]) -> dict[str, Any]:
     """Return what a page says of itself."""
     paging, following = page.paging, None
     if page.end is not None:
-        cursor = services().cursors.make(scope(), Cursor(paging.asked, page.end))
+        cursor = services().cursors.make(walk(), Cursor(paging.asked, page.end))
         following = f"{request.path}?{urlencode({'cursor': cursor})}"
     return {
         "total": page.total,

@@ -40,7 +40,10 @@ def vm(shown: VM) -> dict[str, Any]:
         "task": shown.task,
         "allowed_actions": shown.allowed_actions,
         "ip_address": shown.ip_address,
-        "addresses": [asdict(address) for address in shown.addresses],
+        "addresses": [
+            {"network": each.network, "ip": each.ip, "version": each.version, "type": each.type}
+            for each in shown.addresses
+        ],
         "metadata": dict(shown.metadata),
         "key_name": shown.key_name,
         "security_groups": shown.security_groups,
@@ -90,8 +93,9 @@ def age(seconds: float | None) -> dict[str, str]:
 
 def seen(found: Sighting, body: dict[str, Any]) -> Response:
     """Answer a read of a VM; with 304 who has it as it is (RFC 9110, section 15.4.5)."""
-    headers = {**age(found.age), **_tag(found), "Cache-Control": "private, no-cache"}
-    if is_known(found.etag):
+    etag = found.etag
+    headers = {**age(found.age), **_tag(etag), "Cache-Control": "private, no-cache"}
+    if is_known(etag):
         return _empty(304, headers)
     return answer(body, headers=headers)
 
@@ -122,7 +126,7 @@ def change(made: Change) -> Response:
     about(made.operation.vm_id)
     if made.seen is None:
         return _empty(204, headers)
-    headers |= _tag(made.seen)
+    headers |= _tag(made.seen.etag)
     if created:
         headers["Location"] = vm_url(made.seen.vm.id)
     if not made.operation.finished:
@@ -132,11 +136,11 @@ def change(made: Change) -> Response:
 
 def timestamp(moment: datetime) -> str:
     """Return a time of UTC as RFC 3339 with a Z."""
-    return moment.isoformat().replace("+00:00", "Z")
+    return f"{moment.isoformat()[:-6]}Z"
 
 
-def _tag(found: Sighting) -> dict[str, str]:
-    return {"ETag": found.etag} if found.etag else {}
+def _tag(etag: str | None) -> dict[str, str]:
+    return {"ETag": etag} if etag else {}
 
 
 def _empty(status: int, headers: dict[str, str]) -> Response:

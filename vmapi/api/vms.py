@@ -4,7 +4,7 @@ from flask import Response
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
-from vmapi.api.context import caller, fresh, services
+from vmapi.api.context import caller, fresh, scope, services
 from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
@@ -54,7 +54,7 @@ def create_vm(wanted: CreateRequest) -> Response:
 @blp.refuses(*CLOUD)
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
-    found = services().vms.list(*query, fresh=fresh())
+    found = services().vms.list(*query, scope(), fresh=fresh())
     return render.page(found.page, [render.vm(vm) for vm in found.vms], render.age(found.age))
 
 
@@ -64,7 +64,7 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
-    found = services().vms.get(vm_id, fresh=fresh())
+    found = services().vms.get(vm_id, scope(), fresh=fresh())
     return render.seen(found, render.vm(found.vm))
 
 
@@ -99,7 +99,7 @@ def delete_vm(vm_id: str) -> Response:
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
     """Show a VM's status: the cheap one to poll"""
-    found = services().vms.get(vm_id, fresh=fresh())
+    found = services().vms.get(vm_id, scope(), fresh=fresh())
     return render.seen(found, render.status(found.vm))
 
 
@@ -110,7 +110,8 @@ def get_vm_status(vm_id: str) -> Response:
 @blp.refuses("vm_not_found", "invalid_state", *CLOUD)
 def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
     """Show what a VM printed while booting"""
-    return render.answer({"output": services().vms.console(vm_id, query.get("lines"))})
+    output = services().vms.console(vm_id, scope(), query.get("lines"))
+    return render.answer({"output": output})
 
 
 @blp.post("/vms/<vm:vm_id>/start")

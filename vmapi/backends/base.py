@@ -88,7 +88,11 @@ class Backend(ABC):
 
     @abstractmethod
     def get(self, vm_id: str) -> VM:
-        """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted."""
+        """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted.
+
+        Each VM says whose it is: the project that it was created with, which no `update` changes,
+        else the one of the settings; None where the cloud cannot tell.
+        """
 
     @abstractmethod
     def vms(self, *, name: str | None = None) -> Sequence[VM]:

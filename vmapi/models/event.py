@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from vmapi.models.operation import DEFAULT_PROJECT, Operation, OperationStatus
+from vmapi.models.operation import Operation, OperationStatus
+from vmapi.models.project import Scope
 from vmapi.models.vm import VM
 
 
@@ -44,16 +45,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events are asked for; an empty set means any."""
+    """Which events of a project are asked for; an empty set means any."""
 
-    project: str = DEFAULT_PROJECT
+    project: Scope
     vm_ids: frozenset[str] = frozenset()
     kinds: frozenset[EventKind] = frozenset()
 
     def takes(self, event: Event) -> bool:
         """Tell whether an event is asked for."""
         return (
-            event.project == self.project
+            self.project in (None, event.project)
             and (not self.vm_ids or event.vm_id in self.vm_ids)
             and (not self.kinds or event.kind in self.kinds)
         )

@@ -3,11 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from vmapi import notation
 from vmapi.models.operation import DEFAULT_PROJECT
+from vmapi.models.project import Scope
 from vmapi.models.roles import ROLES, Permission, Role
 
 SUBJECT = re.compile(r"[ -~]{1,255}")
-PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PROJECT = re.compile(notation.PROJECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Identity:
     project: str
 
     @property
-    def scope(self) -> str | None:
+    def scope(self) -> Scope:
         """The project that is all it sees and touches; None for all projects."""
         return None if self.may(Permission.ALL_PROJECTS) else self.project
 
@@ -38,5 +40,7 @@ UNNAMED = "anonymous"
 NOBODY = Identity(UNNAMED, None, DEFAULT_PROJECT)
 """Who has not said who it is, and may nothing."""
 
-ANONYMOUS = Identity(UNNAMED, Role.ADMIN, DEFAULT_PROJECT)
-"""Who need not say who it is (`VMAPI_AUTH=none`), and may everything."""
+
+def anonymous(project: str) -> Identity:
+    """Return who need not say who it is (`VMAPI_AUTH=none`), and may everything."""
+    return Identity(UNNAMED, Role.ADMIN, project)

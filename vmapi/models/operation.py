@@ -9,10 +9,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmapi.models.lifecycle import Action, Verb
+from vmapi.models.project import Scope
 from vmapi.models.vm import Changes, CreateSpec
 
 DEFAULT_PROJECT = "default"
-"""The project of all VMs, as long as callers are not asked who they are."""
+"""The project of all callers, as long as they are not asked who they are."""
 
 
 class OperationStatus(StrEnum):
@@ -56,11 +57,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's word for one change, and the fingerprint of the request that it came with."""
+    """A caller's word for one change, and the fingerprint of the request that it came with.
+
+    `project` is the caller's: in another one the same word is another key.
+    """
 
     caller: str
     value: str
     fingerprint: str
+    project: str = DEFAULT_PROJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Caller:
     """Who asks, from where, under which request id and key; `wait` is in seconds.
 
     For so long the answer may be held back. What is asked for is for a VM with one of the entity
-    tags in `if_match`, where there are any.
+    tags in `if_match`, where there are any. What a caller makes is its `project`'s; whether it may
+    change what is others', `all_projects` says.
     """
 
     user: str
@@ -78,14 +84,21 @@ class Caller:
     key: IdempotencyKey | None = None
     wait: int = 0
     if_match: frozenset[str] = frozenset()
+    all_projects: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """The project whose VMs the caller may see and change; None for those of all."""
+        return None if self.all_projects else self.project
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One change, asked for by one client, on one VM.
 
-    `claimed_name` is the name that it gives a VM, `address` where it was asked from. `revision`
-    moves with each change that is kept, so that two who advance it cannot overwrite each other.
+    `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
+    one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
+    with each change that is kept, so that two who advance it cannot overwrite each other.
     With a `vm_revision` it is only for a VM that is shown as it was then; that is not kept.
     """
 
@@ -103,6 +116,8 @@ class Operation:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     claimed_name: str | None = None
+    vcpus: int | None = None
+    ram_mb: int | None = None
     key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)

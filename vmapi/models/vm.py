@@ -9,7 +9,8 @@ from vmapi.models.lifecycle import Action, Status, Task, allowed_actions
 RESERVED_PREFIX = "vmapi."
 """Metadata keys that begin so are vmapi's own: refused from clients, never shown."""
 
-MAX_METADATA = 128
+MAX_METADATA = 127
+"""Pairs that a client may have on a VM: of the 128 that Nova takes, one is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class VM:
     """One virtual machine as it was seen at one moment.
 
     `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
-    `operation_id` is the create that made it, where the cloud shows that.
+    `operation_id` is the create that made it, where the cloud shows that. `project` is whose it is,
+    `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now.
     """
 
     id: str
@@ -55,6 +57,9 @@ class VM:
     locked: bool = False
     fault: Fault | None = None
     launched: bool = True
+    project: str | None = None
+    vcpus: int | None = None
+    ram_mb: int | None = None
     operation_id: str | None = None
 
     @property
@@ -64,8 +69,9 @@ class VM:
 
     @property
     def face(self) -> tuple["VM", tuple[Action, ...]]:
-        """What of it is shown: that it ever ran shows only in what is allowed, its create never."""
-        return replace(self, launched=True, operation_id=None), self.allowed_actions
+        """What of it is shown, and to whom: that it ever ran shows only in what is allowed."""
+        face = replace(self, launched=True, operation_id=None, vcpus=None, ram_mb=None)
+        return face, self.allowed_actions
 
     @property
     def ip_address(self) -> str | None:
@@ -92,7 +98,10 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What a driver is told to create: ids resolved, cloud-init data composed."""
+    """What a driver is told to create: ids resolved, cloud-init data composed.
+
+    Without a `project` the VM carries none.
+    """
 
     name: str
     flavor_id: str
@@ -102,6 +111,7 @@ class CreateSpec:
     user_data: bytes | None = field(repr=False)
     key_name: str | None
     security_groups: tuple[str, ...]
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 from vmapi.errors import Unauthenticated
 from vmapi.models.identity import PROJECT, SUBJECT, Identity
-from vmapi.models.operation import DEFAULT_PROJECT
 from vmapi.models.roles import Role, greatest
 
 
@@ -18,6 +17,7 @@ class Claims:
     role: str
     roles: Mapping[str, Role]
     project: str | None
+    default_project: str
 
     def identity(self, claims: Mapping[str, Any]) -> Identity:
         """Return whose the claims are. Raises Unauthenticated where they do not say."""
@@ -30,12 +30,12 @@ class Claims:
 
     def _project(self, claims: Mapping[str, Any], role: Role | None) -> str:
         if self.project is None:
-            return DEFAULT_PROJECT
+            return self.default_project
         project = _at(claims, self.project)
         if isinstance(project, str) and PROJECT.fullmatch(project):
             return project
         if project is None and role is Role.ADMIN:
-            return DEFAULT_PROJECT
+            return self.default_project
         raise Unauthenticated(f"This token's claim {self.project} names no project.", sent=True)
 
 

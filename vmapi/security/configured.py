@@ -6,6 +6,7 @@ from datetime import datetime
 import structlog
 
 from vmapi.models.api_token import ApiToken
+from vmapi.models.identity import anonymous
 from vmapi.models.roles import parse as parse_roles
 from vmapi.security.api_tokens import ApiTokens
 from vmapi.security.gate import Gate, Validator
@@ -37,7 +38,7 @@ def gate(
     validators = {scheme: make() for scheme, make in made.items() if scheme in schemes}
     return Gate(
         list(validators.values()),
-        anonymous="none" in schemes,
+        anonymous=anonymous(settings.default_project) if "none" in schemes else None,
         from_anywhere=settings.allow_anonymous,
         keystone=validators.get("keystone"),
     )
@@ -55,6 +56,7 @@ def _jwt(settings: Settings) -> Validator:
         role=settings.jwt_role_claim,
         roles=parse_roles(settings.jwt_roles),
         project=settings.jwt_project_claim,
+        default_project=settings.default_project,
     )
     return JwtTokens(
         Issuer(url),

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from vmapi.errors import Unauthenticated
-from vmapi.models.identity import ANONYMOUS, Identity
+from vmapi.models.identity import Identity
 
 LONGEST = 8192
 """Characters of a token: as much as gunicorn and nginx let through in one header."""
@@ -35,15 +35,15 @@ class Validator(Protocol):
 class Gate:
     """Lets callers in by the kinds of tokens that are configured.
 
-    `anonymous` lets those in who send none: from this machine, or `from_anywhere`. `keystone` is
-    for tokens of which it is said that they are Keystone's.
+    `anonymous` is who sends none: from this machine, or `from_anywhere`. `keystone` is for tokens
+    of which it is said that they are Keystone's.
     """
 
     def __init__(
         self,
         validators: Sequence[Validator],
         *,
-        anonymous: bool,
+        anonymous: Identity | None,
         from_anywhere: bool,
         keystone: Validator | None = None,
     ) -> None:
@@ -71,11 +71,11 @@ class Gate:
         return _identified(self.keystone, token)
 
     def _unnamed(self, address: str) -> Identity:
-        if not self._anonymous:
+        if self._anonymous is None:
             raise Unauthenticated(WANTED)
         if not self._from_anywhere and address and not _on_this_machine(address):
             raise Unauthenticated(FROM_HERE)
-        return ANONYMOUS
+        return self._anonymous
 
 
 def _identified(validator: Validator, token: str) -> Identity:

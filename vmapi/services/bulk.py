@@ -10,7 +10,7 @@ from vmapi.models.page import VMQuery
 from vmapi.models.vm import VM
 from vmapi.services import guard
 from vmapi.services.submission import Submission
-from vmapi.services.view import View
+from vmapi.services.view import NO_VM, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Bulk:
 
     def of_ids(self, action: Action, ids: Sequence[str], caller: Caller) -> Sequence[Item]:
         """Begin an action on each of these VMs, in this order."""
-        vms = {vm.id: vm for vm in self._view.all(VMQuery())}
+        vms = {vm.id: vm for vm in self._view.all(VMQuery(), caller.scope)}
         return [self._item(action, vm_id, vms.get(vm_id.lower()), caller) for vm_id in ids]
 
     def of_query(self, action: Action, query: VMQuery, caller: Caller) -> Sequence[Item]:
         """Begin an action on each VM that is asked for."""
-        return [self._item(action, vm.id, vm, caller) for vm in self._view.all(query)]
+        return [self._item(action, vm.id, vm, caller) for vm in self._view.all(query, caller.scope)]
 
     def _item(self, action: Action, vm_id: str, vm: VM | None, caller: Caller) -> Item:
         try:
@@ -48,8 +48,8 @@ class Bulk:
         if earlier := self._submission.bound(caller):
             return earlier
         if vm is None:
-            raise VMNotFound("There is no VM of this id.")
-        operation = self._submission.new(action, guard.plan(vm, action), caller, vm_id=vm.id)
+            raise VMNotFound(NO_VM)
+        operation = self._submission.on(vm, action, guard.plan(vm, action), caller)
         return self._submission.enqueue(operation, caller, vm)
 
 

@@ -26,7 +26,7 @@ class Names:
             self._store.operations.add(operation)
 
     def check(self, operation: Operation) -> None:
-        """See that no VM made outside has the name; else the operation is discarded.
+        """See that no VM of the project made outside has the name; else the operation is discarded.
 
         Raises NameTaken. The claim is ours already: of many who ask at once, one gets here at a
         time.
@@ -34,7 +34,8 @@ class Names:
         if operation.claimed_name is None:
             return
         try:
-            holder = next(iter(self._backend.vms(name=operation.claimed_name)), None)
+            others = self._backend.vms(name=operation.claimed_name)
+            holder = next((vm for vm in others if vm.project == operation.project), None)
             if holder is not None:
                 detail = f"VM {holder.id} is called {holder.name} already."
                 raise errors.NameTaken(detail, vm_id=holder.id)
@@ -44,11 +45,12 @@ class Names:
             raise
 
     def _has(self, vm_id: str, operation: Operation) -> bool:
-        # deleted or renamed outside, its claim is nobody's
+        # deleted or renamed outside, or given to another project, its claim is nobody's
+        if vm_id == operation.vm_id:
+            return False
         try:
-            return (
-                vm_id != operation.vm_id and self._backend.get(vm_id).name == operation.claimed_name
-            )
+            vm = self._backend.get(vm_id)
+            return (vm.project, vm.name) == (operation.project, operation.claimed_name)
         except errors.VMNotFound:
             return False
         except errors.BackendFailure:

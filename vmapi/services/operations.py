@@ -6,6 +6,7 @@ from vmapi.errors import BackendTimeout
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationQuery
 from vmapi.models.page import Page, Paging
+from vmapi.models.project import Scope
 from vmapi.models.vm import VM
 from vmapi.services.controller import Controller
 from vmapi.services.poll import Poll, Ready
@@ -72,11 +73,11 @@ class Operations:
         """Return the operations that this process is to carry on, the oldest first."""
         return self._store.operations.mine()
 
-    def get(self, operation_id: str, wait: int = 0) -> Operation:
+    def get(self, operation_id: str, scope: Scope, wait: int = 0) -> Operation:
         """Return an operation, over or as it is after so many seconds. Raises OperationNotFound."""
-        found = self._store.operations.get(operation_id)
+        found = self._store.operations.get(operation_id, scope)
         return self._waiting.until(found, lambda operation: operation.finished, wait)
 
-    def list(self, query: OperationQuery, paging: Paging) -> Page[Operation]:
-        """Return a page of operations, the newest first."""
-        return self._store.operations.find(query, paging)
+    def list(self, query: OperationQuery, paging: Paging, scope: Scope) -> Page[Operation]:
+        """Return a page of a project's operations, the newest first."""
+        return self._store.operations.find(query, paging, scope)

@@ -10,6 +10,7 @@ from vmapi import errors
 from vmapi.backends.base import Backend
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Caller, Operation, OperationStatus, Step
+from vmapi.models.project import Scope
 from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services import guard
@@ -65,12 +66,18 @@ class Submission:
             plan=plan,
             created_at=self._clock(),
             requested_by=caller.user,
-            project=caller.project,
             address=caller.address,
             request_id=caller.request_id,
             key=caller.key,
-            **more,
+            **{"project": caller.project, **more},
         )
+
+    def on(
+        self, vm: VM, action: Action, plan: tuple[Step, ...], caller: Caller, **more: Any
+    ) -> Operation:
+        """Make an operation on a VM: it is the VM's project's, whoever asks."""
+        project = vm.project or caller.project
+        return self.new(action, plan, caller, vm_id=vm.id, project=project, **more)
 
     def once(self, caller: Caller, begin: Callable[[], Change]) -> Change:
         """Return what comes of a request, or what came of it before, under the same key."""
@@ -104,7 +111,7 @@ class Submission:
             return None
         operation = self._waiting.until(operation, _finished, caller.wait)
         try:
-            return replace(self._outcome(operation, None), replayed=True)
+            return replace(self._outcome(operation, None, caller.scope), replayed=True)
         except errors.VmapiError as error:
             # not to know how the VM is now is no outcome
             away = operation.error is None and isinstance(error, errors.BackendFailure)
@@ -156,13 +163,13 @@ class Submission:
             ended = self._waiting.until(operation, _finished, caller.wait)
             if not ended.finished:
                 raise
-            return self._outcome(ended, before)
+            return self._outcome(ended, before, caller.scope)
         except errors.Conflict as conflict:
             raise guard.explained(conflict, self._view.last_seen(before)) from None
         ended = self._waiting.until(progress.operation, _finished, caller.wait)
-        return self._outcome(ended, before)
+        return self._outcome(ended, before, caller.scope)
 
-    def _outcome(self, operation: Operation, before: VM | None) -> Change:
+    def _outcome(self, operation: Operation, before: VM | None, scope: Scope) -> Change:
         _raise_failure(operation)
         if operation.action is Action.DELETE and operation.finished:
             return Change(operation, None)
@@ -170,7 +177,7 @@ class Submission:
         if before is not None:
             return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
         try:
-            return Change(operation, self._view.get(vm_id))
+            return Change(operation, self._view.get(vm_id, scope))
         except errors.VMNotFound:
             if operation.action is not Action.DELETE:
                 raise
@@ -183,7 +190,7 @@ class Submission:
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
         except StaleVM:
-            raise guard.stale(self._view.get(before.id)) from None
+            raise guard.stale(self._view.get(before.id, before.project)) from None
 
 
 def _raise_failure(operation: Operation) -> None:

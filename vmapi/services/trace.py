@@ -43,8 +43,8 @@ class Traces:
         # what marks a VM is gone with it; but nobody else could have its name meanwhile
         since = begun(operation, step) - WHOLE_SECOND
         for vm in self._backend.changed(since):
-            ours = vm.name == operation.claimed_name and vm.created_at > since
-            if ours and vm.status is Status.DELETED:
+            ours = (vm.project, vm.name) == (operation.project, operation.claimed_name)
+            if ours and vm.created_at > since and vm.status is Status.DELETED:
                 return vm.id
         return None
 

@@ -1,6 +1,7 @@
 """VMs as the API shows them: from the inventory, or as the cloud has them now."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.models.lifecycle import GOALS, Action, Status, Verb
 from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.page import Paging, VMQuery
+from vmapi.models.project import Scope
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes
 from vmapi.services.housekeeping import REMEMBERED
@@ -17,6 +19,8 @@ from vmapi.services.patience import at_most
 from vmapi.store.store import Store
 
 EVERY = Paging(1, 2**31 - 1)
+
+NO_VM = "There is no VM of this id."
 
 STALE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
@@ -40,33 +44,46 @@ class View:
         self._looks = looks
         self._clock = clock
 
-    def get(self, vm_id: str, *, fresh: bool = False) -> Sighting:
-        """Return a VM, `fresh` as it is in the cloud now. Raises VMNotFound."""
-        known = self._store.inventory.get(vm_id)
+    def get(self, vm_id: str, scope: Scope, *, fresh: bool = False) -> Sighting:
+        """Return a VM of a project, `fresh` as it is in the cloud now. Raises VMNotFound.
+
+        For a VM of another project the cloud is asked as for one that nobody knows, and the answer
+        is the same.
+        """
+        known = self._store.inventory.get(vm_id, scope)
         fresh = fresh or self._instant or known is None
         if not fresh and known is not None and not self._is_stale(known.age):
             return known
-        try:
-            if fresh:
-                self._looks.at(vm_id)
-            else:
-                at_most(PATIENCE, lambda: self._looks.at(vm_id))
-        except BackendFailure:
-            if fresh or known is None:
-                raise
-            return known
-        known = self._store.inventory.get(vm_id)
-        if known is None:
-            raise VMNotFound("The VM has just been deleted.")
-        return known
+        with suppress(VMNotFound):
+            try:
+                if fresh:
+                    self._looks.at(vm_id)
+                else:
+                    at_most(PATIENCE, lambda: self._looks.at(vm_id))
+            except BackendFailure:
+                if fresh or known is None:
+                    raise
+                return known
+            if known := self._store.inventory.get(vm_id, scope):
+                return known
+        raise VMNotFound(NO_VM)
 
-    def find(self, query: VMQuery, paging: Paging, *, fresh: bool = False) -> Listing:
-        """Return a page of the VMs that are asked for."""
+    def find(self, query: VMQuery, paging: Paging, scope: Scope, *, fresh: bool = False) -> Listing:
+        """Return a page of the VMs of a project that are asked for."""
         since = self._clock() - REMEMBERED
-        found = self._store.inventory.find(query, paging, since)
-        fresh = fresh or self._instant or found.age is None
-        if not fresh and not self._is_stale(found.age or 0.0):
+        found = self._store.inventory.find(query, paging, since, scope)
+        if not self.renew(found.age, fresh=fresh or self._instant):
             return found
+        return self._store.inventory.find(query, paging, since, scope)
+
+    def renew(self, age: float | None, *, fresh: bool = False) -> bool:
+        """Look at everything if that is wanted, or was never done, or not for long.
+
+        Return whether it was. Raises BackendFailure where what is known will not do.
+        """
+        fresh = fresh or age is None
+        if not fresh and not self._is_stale(age or 0.0):
+            return False
         try:
             if fresh:
                 self._looks.everything()
@@ -75,12 +92,12 @@ class View:
         except BackendFailure:
             if fresh:
                 raise
-            return found
-        return self._store.inventory.find(query, paging, since)
+            return False
+        return True
 
-    def all(self, query: VMQuery) -> Sequence[VM]:
-        """Return all VMs that are asked for."""
-        return self.find(query, EVERY).vms
+    def all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
+        """Return all VMs of a project that are asked for."""
+        return self.find(query, EVERY, scope).vms
 
     def after(self, operation: Operation, before: VM) -> Sighting:
         """Return a VM after an operation has begun, or ended, without a needless look.
@@ -94,7 +111,8 @@ class View:
             return self._kept(before.id) or _inferred(shown)
         try:
             # how a change of name or metadata has ended is seen only by who looks
-            return self.get(before.id, fresh=operation.action is Action.UPDATE)
+            fresh = operation.action is Action.UPDATE
+            return self.get(before.id, before.project, fresh=fresh)
         except (VMNotFound, BackendFailure):
             if not operation.finished:
                 return _inferred(_during(operation, before))
@@ -105,7 +123,7 @@ class View:
     def last_seen(self, before: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
         try:
-            return self.get(before.id, fresh=True).vm
+            return self.get(before.id, before.project, fresh=True).vm
         except (VMNotFound, BackendFailure):
             return before
 

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 from vmapi.backends.base import Backend
 from vmapi.errors import Conflict, VMNotFound
+from vmapi.models.catalog import Flavor
 from vmapi.models.cloud_init import compose
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Caller, Operation, Step
 from vmapi.models.page import Paging, VMQuery
+from vmapi.models.project import Scope
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes, CreateRequest, CreateSpec
 from vmapi.services import guard
 from vmapi.services.catalog import Catalog
+from vmapi.services.quotas import Usage
 from vmapi.services.submission import Change, Submission
-from vmapi.services.view import View
+from vmapi.services.view import NO_VM, View
 
 UUID_LENGTH = 36
 
@@ -24,41 +27,51 @@ class VMs:
     """The VMs of one cloud."""
 
     def __init__(
-        self, backend: Backend, catalog: Catalog, view: View, submission: Submission
+        self, backend: Backend, catalog: Catalog, view: View, submission: Submission, usage: Usage
     ) -> None:
         self._backend = backend
         self._catalog = catalog
         self._view = view
         self._submission = submission
+        self._usage = usage
 
-    def get(self, vm_id: str, *, fresh: bool = False) -> Sighting:
+    def get(self, vm_id: str, scope: Scope, *, fresh: bool = False) -> Sighting:
         """Return a VM; `fresh` asks the cloud. Raises VMNotFound."""
-        return self._view.get(canonical(vm_id), fresh=fresh)
+        return self._view.get(canonical(vm_id), scope, fresh=fresh)
 
-    def list(self, query: VMQuery, paging: Paging, *, fresh: bool = False) -> Listing:
+    def list(self, query: VMQuery, paging: Paging, scope: Scope, *, fresh: bool = False) -> Listing:
         """Return a page of the VMs that are asked for; `fresh` asks the cloud."""
-        return self._view.find(query, paging, fresh=fresh)
+        return self._view.find(query, paging, scope, fresh=fresh)
 
-    def console(self, vm_id: str, lines: int | None) -> str:
+    def console(self, vm_id: str, scope: Scope, lines: int | None) -> str:
         """Return the last lines, or all, of what a VM printed. Raises VMNotFound, InvalidState."""
-        return self._backend.console(canonical(vm_id), lines)
+        vm = self.get(vm_id, scope).vm
+        try:
+            return self._backend.console(vm.id, lines)
+        except VMNotFound:
+            raise VMNotFound(NO_VM) from None
 
     def create(self, request: CreateRequest, caller: Caller) -> Change:
         """Have a VM made: booted, and stopped again unless it is to be started.
 
-        Raises NameTaken, and what `Catalog` and `Backend.create` raise.
+        Raises NameTaken, QuotaExceeded, and what `Catalog` and `Backend.create` raise.
         """
         if earlier := self._submission.earlier(caller):
             return earlier
         verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
+        self._usage.prepare(caller.project)
+        flavor = self._catalog.flavor(request.flavor)
         operation = self._submission.new(
             Action.CREATE,
             tuple(map(Step, verbs)),
             caller,
-            spec=self._spec(request),
+            spec=self._spec(request, flavor, caller.project),
             claimed_name=request.name,
+            vcpus=flavor.vcpus,
+            ram_mb=flavor.ram_mb,
         )
-        return self._submission.submit(operation, caller, self._expected(request, operation))
+        expected = self._expected(request, flavor, operation)
+        return self._submission.submit(operation, caller, expected)
 
     def act(
         self, vm_id: str, action: Action, caller: Caller, *, hard: bool | None = None
@@ -70,7 +83,7 @@ class VMs:
 
         def make(vm: VM) -> Operation:
             plan = guard.plan(vm, action, hard=hard)
-            return self._submission.new(action, plan, caller, vm_id=vm.id)
+            return self._submission.on(vm, action, plan, caller)
 
         return self._change(vm_id, caller, make)
 
@@ -84,23 +97,24 @@ class VMs:
             plan = guard.plan(vm, Action.UPDATE)
             guard.check_changes(vm, changes)
             renamed = changes.name if changes.name != vm.name else None
-            return self._submission.new(
-                Action.UPDATE, plan, caller, vm_id=vm.id, changes=changes, claimed_name=renamed
+            return self._submission.on(
+                vm, Action.UPDATE, plan, caller, changes=changes, claimed_name=renamed
             )
 
         return self._change(vm_id, caller, make)
 
     def _change(self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]) -> Change:
         def begin() -> Change:
-            vm, operation = self._begun(vm_id, caller.if_match, make)
+            vm, operation = self._begun(vm_id, caller, make)
             return self._submission.submit(operation, caller, vm)
 
         return self._submission.once(caller, begin)
 
     def _begun(
-        self, vm_id: str, tags: frozenset[str], make: Callable[[VM], Operation]
+        self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]
     ) -> tuple[VM, Operation]:
-        seen = self.get(vm_id, fresh=bool(tags))
+        tags, scope = caller.if_match, caller.scope
+        seen = self.get(vm_id, scope, fresh=bool(tags))
         guard.check_match(seen, tags)
         try:
             operation = make(seen.vm)
@@ -108,28 +122,29 @@ class VMs:
             if tags:
                 raise
             # by now it may be another than the inventory says
-            vm = self.get(vm_id, fresh=True).vm
+            vm = self.get(vm_id, scope, fresh=True).vm
             return vm, make(vm)
         return seen.vm, replace(operation, vm_revision=seen.revision if tags else None)
 
-    def _spec(self, request: CreateRequest) -> CreateSpec:
+    def _spec(self, request: CreateRequest, flavor: Flavor, project: str) -> CreateSpec:
         network = self._catalog.network(request.network)
         return CreateSpec(
             name=request.name,
-            flavor_id=self._catalog.flavor(request.flavor).id,
+            flavor_id=flavor.id,
             image_id=self._catalog.image(request.image).id,
             network_id=network.id if network else None,
             metadata=request.metadata,
             user_data=compose(request.user_data, request.ssh_keys),
             key_name=request.key_name,
             security_groups=request.security_groups,
+            project=project,
         )
 
-    def _expected(self, request: CreateRequest, operation: Operation) -> VM:
+    def _expected(self, request: CreateRequest, flavor: Flavor, operation: Operation) -> VM:
         return VM(
             id="",
             name=request.name,
-            flavor=self._catalog.flavor(request.flavor).name,
+            flavor=flavor.name,
             image=self._catalog.image(request.image).name,
             status=Status.BUILDING,
             task=Action.CREATE.task,
@@ -140,6 +155,9 @@ class VMs:
             updated_at=operation.created_at,
             backend_status="BUILD",
             launched=False,
+            project=operation.project,
+            vcpus=flavor.vcpus,
+            ram_mb=flavor.ram_mb,
             operation_id=operation.id,
         )
 

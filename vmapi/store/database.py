@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import orjson
 from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -51,6 +52,7 @@ class Database:
         self._preparing = Lock()
         parsed = make_url(url)
         arguments: dict[str, Any] = {"pool_size": threads + SPARE, "max_overflow": 0}
+        arguments["json_deserializer"] = orjson.loads
         if parsed.get_backend_name() == "sqlite":
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

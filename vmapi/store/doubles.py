@@ -34,6 +34,7 @@ DOUBLES = (
     .join(operations, operations.c.id == vms.c.operation_id)
     .where(
         vms.c.deleted_at.is_(None),
+        vms.c.project == operations.c.project,
         type_coerce(vms.c.created_at, BigInteger) < MADE + NEAR,
         or_(OF_ANOTHER, TOO_LATE),
         ~exists().where(

@@ -7,9 +7,11 @@ from sqlalchemy import Row
 
 from vmapi.models.event import ENDS, Event, EventKind
 from vmapi.models.lifecycle import Action
-from vmapi.models.operation import DEFAULT_PROJECT, Failure, Operation, OperationStatus
+from vmapi.models.operation import Failure, Operation, OperationStatus
 from vmapi.store import vm_rows
 from vmapi.store.moment import EPOCH, MICROSECOND
+
+NOBODYS = ""
 
 TIMES = ("created_at", "started_at", "finished_at")
 
@@ -17,7 +19,9 @@ TIMES = ("created_at", "started_at", "finished_at")
 def of_vm(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the row of what happened to a VM; `shown` is its row in the inventory from then on."""
     document = {**shown["observed"], "status": shown["status"], "task": shown["task"]}
-    return {"kind": kind, "project": DEFAULT_PROJECT, "vm_id": shown["id"], "document": document}
+    # one of which it is not known whose it is, is shown to nobody but who has all projects
+    project = shown["project"] or NOBODYS
+    return {"kind": kind, "project": project, "vm_id": shown["id"], "document": document}
 
 
 def of_operation(operation: Operation) -> dict[str, Any]:

@@ -106,7 +106,8 @@ class EventLog:
 
 
 def _wanted(query: EventQuery) -> Iterator[ColumnElement[bool]]:
-    yield events.c.project == query.project
+    if query.project is not None:
+        yield events.c.project == query.project
     if query.vm_ids:
         yield events.c.vm_id.in_(query.vm_ids)
     if query.kinds:

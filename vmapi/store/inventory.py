@@ -12,9 +12,11 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
+from vmapi.models.project import Scope
+from vmapi.models.quota import Amounts
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import doubles, observation, vm_queries, vm_rows
+from vmapi.store import doubles, observation, quota, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.doubles import Double
 from vmapi.store.tables import syncs, vms
@@ -78,18 +80,20 @@ class Inventory:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def get(self, vm_id: str) -> Sighting | None:
-        """Return a VM that is not deleted, if it is known."""
+    def get(self, vm_id: str, scope: Scope = None) -> Sighting | None:
+        """Return a VM that is not deleted, if it is known to be of this project."""
         with self._database.read() as connection:
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
-        if row is None:
+        if row is None or scope not in (None, row.project):
             return None
         age = _seconds(row.present - max(row.begun, row.synced or 0))
         return Sighting(vm_rows.vm(row), row.revision, age)
 
-    def find(self, query: VMQuery, paging: Paging, deleted_after: datetime) -> Listing:
-        """Return a page of the VMs that are asked for; of the deleted ones the later."""
-        wanted = vm_queries.wanted(query, deleted_after)
+    def find(
+        self, query: VMQuery, paging: Paging, deleted_after: datetime, scope: Scope = None
+    ) -> Listing:
+        """Return a page of a project's VMs that are asked for; of the deleted ones the later."""
+        wanted = vm_queries.wanted(query, deleted_after, scope)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(vms).where(*wanted)
             total = paging.after.total if paging.after else connection.execute(count).scalar_one()
@@ -99,6 +103,17 @@ class Inventory:
         shown = rows[: paging.page_size]
         end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
         return Listing(Page([vm_rows.vm(row) for row in shown], total, paging, end), age)
+
+    def used(self, project: str) -> Amounts:
+        """Return how much a project has of what quotas limit."""
+        with self._database.read() as connection:
+            return quota.used(connection, project)
+
+    def age(self) -> float | None:
+        """Return how many seconds ago all changes were known; None where nobody ever looked."""
+        with self._database.read() as connection:
+            clock, synced = connection.execute(select(now(), SYNCED)).one()
+        return _seconds(clock - synced) if synced else None
 
     def doubles(self) -> list[Double]:
         """Return the VMs that were made beside the one of their create, or after it had failed."""

@@ -12,6 +12,8 @@ from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiErro
 from vmapi.models.audit import AuditEntry
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Page, Paging, Place
+from vmapi.models.project import Scope
+from vmapi.models.quota import NO_QUOTAS, Quotas
 from vmapi.store import audit, names, overlay, queries, room, rows
 from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
 from vmapi.store.database import Database, now
@@ -38,10 +40,16 @@ class OperationStore:
     """
 
     def __init__(
-        self, database: Database, clock: Callable[[], datetime], *, keeps: bool = True
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        *,
+        keeps: bool = True,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._quotas = quotas
         self._leases = Leases(database, keeps=keeps)
 
     def add(self, operation: Operation) -> None:
@@ -49,6 +57,7 @@ class OperationStore:
 
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
         unfinished one, NameTaken when its name is claimed, StaleVM when the VM has changed.
+        Raises QuotaExceeded.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -65,7 +74,7 @@ class OperationStore:
         The fingerprint is not compared.
         """
         with self._database.read() as connection:
-            found = queries.found(connection, queries.OF_KEY, caller=key.caller, key=key.value)
+            found = queries.found(connection, queries.OF_KEY, **queries.naming(key))
         return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
 
     def discard(self, operation: Operation, reason: VmapiError) -> None:
@@ -102,22 +111,20 @@ class OperationStore:
                 overlay.sent(connection, saved)
         return saved
 
-    def get(self, operation_id: str) -> Operation:
+    def get(self, operation_id: str, scope: Scope = None) -> Operation:
         """Return an operation. Raises OperationNotFound."""
         found = []
         # PostgreSQL takes no NUL in a text
         if "\0" not in operation_id:
             with self._database.read() as connection:
                 found = queries.found(connection, queries.OF_ID, id=operation_id)
-        if not found:
+        if not found or scope not in (None, found[0].project):
             raise OperationNotFound(f"There is no operation {operation_id}.")
         return found[0]
 
-    def find(self, query: OperationQuery, paging: Paging) -> Page[Operation]:
+    def find(self, query: OperationQuery, paging: Paging, scope: Scope = None) -> Page[Operation]:
         """Return a page of the operations that are asked for, the newest first."""
-        wanted = {"vm_id": query.vm_id, "action": query.action, "status": query.status}
-        clauses = [operations.c[name] == value for name, value in wanted.items() if value]
-        clauses += queries.keyed(query.key)
+        clauses = queries.wanted(query, scope)
         with self._database.snapshot() as connection:
             count = select(func.count()).select_from(operations).where(*clauses)
             total = paging.after.total if paging.after else connection.execute(count).scalar_one()
@@ -174,12 +181,10 @@ class OperationStore:
         self._leases.held.take(operation.id)
         try:
             with self._database.write() as connection:
-                room.make(connection, operation)
+                room.make(connection, operation, self._quotas)
                 connection.execute(INSERT, row)
                 connection.execute(steps.insert(), rows.of_steps(operation))
-                names.claim(connection, operation)
-                overlay.begun(connection, operation)
-                audit.append(connection, AuditEntry.accepted(operation))
+                room.take(connection, operation, self._quotas)
         except BaseException:
             self._leases.held.give(operation.id)
             raise

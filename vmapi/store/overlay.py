@@ -20,7 +20,7 @@ LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None
 BEGUN = (
     LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
     .values(task=bindparam("to"), revision=vms.c.revision + 1)
-    .returning(vms.c.id, vms.c.observed, vms.c.status, vms.c.task)
+    .returning(vms.c.id, vms.c.project, vms.c.observed, vms.c.status, vms.c.task)
 )
 SENT = LIVE.values(floor=now())
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select, tuple_
 
-from vmapi.models.operation import IdempotencyKey, Operation
+from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Paging
+from vmapi.models.project import Scope
 from vmapi.store import rows
 from vmapi.store.tables import operations, steps
 
@@ -21,6 +22,7 @@ NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc(), steps.c.
 
 OF_ID = EVERY.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
 OF_KEY = EVERY.where(
+    operations.c.idempotency_project == bindparam("of"),
     operations.c.idempotency_caller == bindparam("caller"),
     operations.c.idempotency_key == bindparam("key"),
 ).order_by(*OLDEST_FIRST)
@@ -28,14 +30,21 @@ UNFINISHED = EVERY.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
 UNFINISHED_OF_VM = UNFINISHED.where(operations.c.vm_id == bindparam("vm_id"))
 
 
-def keyed(key: IdempotencyKey | None) -> list[ColumnElement[bool]]:
-    """Return the condition that an operation is bound to a key; none for no key."""
-    if key is None:
-        return []
-    return [
-        operations.c.idempotency_caller == key.caller,
-        operations.c.idempotency_key == key.value,
-    ]
+def wanted(query: OperationQuery, scope: Scope) -> list[ColumnElement[bool]]:
+    """Return the conditions that an operation of this project is asked for."""
+    asked = {"vm_id": query.vm_id, "action": query.action, "status": query.status, "project": scope}
+    if query.key is not None:
+        asked |= {
+            "idempotency_project": query.key.project,
+            "idempotency_caller": query.key.caller,
+            "idempotency_key": query.key.value,
+        }
+    return [operations.c[name] == value for name, value in asked.items() if value is not None]
+
+
+def naming(key: IdempotencyKey) -> dict[str, str]:
+    """Return what a statement about a key is given."""
+    return {"of": key.project, "caller": key.caller, "key": key.value}
 
 
 def found(connection: Connection, query: Select[Any], **given: Any) -> list[Operation]:

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, bindparam, select
 from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationStatus
-from vmapi.store import audit, event_rows, events, names, overlay, queries, rows
+from vmapi.models.quota import Quotas
+from vmapi.store import audit, event_rows, events, names, overlay, queries, quota, rows
 from vmapi.store.conflicts import under_way
 from vmapi.store.database import lock
 from vmapi.store.queries import IS_UNFINISHED
@@ -25,20 +26,24 @@ DELETE_OF = select(operations.c.id).where(
 FORGET_KEY = (
     operations.update()
     .where(
+        operations.c.idempotency_project == bindparam("of"),
         operations.c.idempotency_caller == bindparam("caller"),
         operations.c.idempotency_key == bindparam("key"),
         operations.c.created_at <= bindparam("old"),
     )
-    .values(idempotency_caller=None, idempotency_key=None, fingerprint=None)
+    .values(
+        idempotency_project=None, idempotency_caller=None, idempotency_key=None, fingerprint=None
+    )
 )
 
 
-def make(connection: Connection, operation: Operation) -> None:
+def make(connection: Connection, operation: Operation, quotas: Quotas) -> None:
     """Let a delete end what is under way, and let nothing begin beside one.
 
     A key that has lived its time is freed. What else is in the way, unique indexes tell.
     Raises TaskInProgress, StaleVM.
     """
+    quota.queue(connection, operation, quotas)
     if operation.vm_id is not None:
         lock(connection, operation.vm_id)
         # who asked at the same time has moved it on by now; what observes it is waited for later
@@ -48,6 +53,17 @@ def make(connection: Connection, operation: Operation) -> None:
     else:
         _check_delete(connection, operation)
     _forget_key(connection, operation)
+
+
+def take(connection: Connection, operation: Operation, quotas: Quotas) -> None:
+    """Claim name and share of the quota for an operation that was kept, show it and note it.
+
+    Raises QuotaExceeded, and IntegrityError where the name is claimed.
+    """
+    names.claim(connection, operation)
+    quota.check(connection, operation, quotas)
+    overlay.begun(connection, operation)
+    audit.append(connection, AuditEntry.accepted(operation))
 
 
 def settle(connection: Connection, operation: Operation) -> None:
@@ -90,5 +106,4 @@ def _check_delete(connection: Connection, operation: Operation) -> None:
 def _forget_key(connection: Connection, operation: Operation) -> None:
     if operation.key is not None:
         old = operation.created_at - KEY_LIFE
-        given = {"caller": operation.key.caller, "key": operation.key.value, "old": old}
-        connection.execute(FORGET_KEY, given)
+        connection.execute(FORGET_KEY, {**queries.naming(operation.key), "old": old})

@@ -26,8 +26,8 @@ STEP = "step_"
 """Begins the names of a step's columns beside those of its operation."""
 
 SAVED = (
-    *("vm_id", "status", "idempotency_caller", "idempotency_key", "fingerprint", "error"),
-    *("started_at", "finished_at", "revision"),
+    *("vm_id", "status", "idempotency_caller", "idempotency_key", "fingerprint"),
+    *("idempotency_project", "error", "started_at", "finished_at", "revision"),
 )
 """What of an operation changes on its way."""
 
@@ -57,6 +57,7 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "idempotency_caller": operation.key.caller if operation.key else None,
         "idempotency_key": operation.key.value if operation.key else None,
         "fingerprint": operation.key.fingerprint if operation.key else None,
+        "idempotency_project": operation.key.project if operation.key else None,
         "changes": asdict(operation.changes) if operation.changes else None,
         "error": asdict(operation.error) if operation.error else None,
         "requested_by": operation.requested_by,
@@ -67,6 +68,8 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "started_at": operation.started_at,
         "finished_at": operation.finished_at,
         "revision": operation.revision,
+        "vcpus": operation.vcpus,
+        "ram_mb": operation.ram_mb,
     }
 
 
@@ -129,10 +132,14 @@ def operation(lines: Sequence[Row[Any]]) -> Operation:
         key=_key(row),
         changes=Changes(**row.changes) if row.changes else None,
         revision=row.revision,
+        vcpus=row.vcpus,
+        ram_mb=row.ram_mb,
     )
 
 
 def _key(row: Row[Any]) -> IdempotencyKey | None:
     if row.idempotency_key is None:
         return None
-    return IdempotencyKey(row.idempotency_caller, row.idempotency_key, row.fingerprint)
+    return IdempotencyKey(
+        row.idempotency_caller, row.idempotency_key, row.fingerprint, row.idempotency_project
+    )

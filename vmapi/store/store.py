@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from vmapi.errors import StoreUnavailable
+from vmapi.models.quota import NO_QUOTAS, Quotas
 
 if TYPE_CHECKING:
     from vmapi.store.api_tokens import ApiTokenStore
@@ -49,12 +50,19 @@ class Store:
     """
 
     def __init__(
-        self, url: str | None, threads: int, clock: Callable[[], datetime], *, keeps: bool = True
+        self,
+        url: str | None,
+        threads: int,
+        clock: Callable[[], datetime],
+        *,
+        keeps: bool = True,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._url = url
         self._threads = threads
         self._clock = clock
         self._keeps = keeps
+        self._quotas = quotas
         self._lock = threading.Lock()
         self._parts: Parts | None = None
         self._remove: Callable[[], object] = lambda: None
@@ -142,7 +150,7 @@ class Store:
             self._remove = weakref.finalize(self, rmtree, folder, ignore_errors=True)
             url = f"sqlite:///{folder}/vmapi.sqlite3"
         database = Database(url, self._threads, schema.prepare)
-        operations = OperationStore(database, self._clock, keeps=self._keeps)
+        operations = OperationStore(database, self._clock, keeps=self._keeps, quotas=self._quotas)
         return Parts(
             database,
             operations,

@@ -31,6 +31,10 @@ NEW = text("number IS NULL")
 
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
+KEY = ("idempotency_project", "idempotency_caller", "idempotency_key")
+SIZES = ("vcpus", "ram_mb")
+SORTS = ("created_at", "updated_at", "name")
+
 operations = Table(
     "operations",
     metadata,
@@ -42,6 +46,7 @@ operations = Table(
     Column("idempotency_caller", String(255)),
     Column("idempotency_key", String(300)),
     Column("fingerprint", String(64)),
+    Column("idempotency_project", String(64)),
     Column("changes", JSON),
     Column("error", JSON),
     Column("requested_by", String(255), nullable=False),
@@ -54,7 +59,9 @@ operations = Table(
     Column("revision", Integer, nullable=False),
     Column("lease_owner", String(36)),
     Column("lease_until", BigInteger),
+    *(Column(name, Integer) for name in SIZES),
     Index("ix_operations_newest", "created_at", "id"),
+    Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
     Index("ix_operations_finished_at", "finished_at"),
     Index(
@@ -70,7 +77,7 @@ operations = Table(
         sqlite_where=ONE_AT_A_TIME,
         postgresql_where=ONE_AT_A_TIME,
     ),
-    Index("uq_operations_idempotency_key", "idempotency_caller", "idempotency_key", unique=True),
+    Index("uq_operations_idempotency_key", *KEY, unique=True),
 )
 
 steps = Table(
@@ -154,9 +161,10 @@ vms = Table(
     Column("begun", BigInteger, nullable=False),
     Column("finished", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
-    Index("ix_vms_created_at_id", "created_at", "id"),
-    Index("ix_vms_updated_at_id", "updated_at", "id"),
-    Index("ix_vms_name_id", "name", "id"),
+    Column("project", String(64)),
+    *(Column(name, Integer) for name in SIZES),
+    *(Index(f"ix_vms_{name}_id", name, "id") for name in SORTS),
+    *(Index(f"ix_vms_project_{name}_id", "project", name, "id") for name in SORTS),
     Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
     # not for those that are not deleted: SQLite would find them by it, and then sort them
     Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),

@@ -8,18 +8,25 @@ from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
 
 from vmapi.models.lifecycle import Status
 from vmapi.models.page import Paging, Place, VMQuery
+from vmapi.models.project import Scope
 from vmapi.store.tables import vms
 
 LAST = "\U0010ffff"
 SURROGATES = range(0xD800, 0xE000)
 
 
-def wanted(query: VMQuery, deleted_after: datetime) -> list[ColumnElement[bool]]:
-    """Return the conditions that a VM is asked for.
+def wanted(query: VMQuery, deleted_after: datetime, scope: Scope) -> list[ColumnElement[bool]]:
+    """Return the conditions that a VM of this project is asked for.
 
     Deleted ones are only where they are named, and of those the ones deleted after a time.
     """
-    return [*_of_status(query.statuses, deleted_after), *_of_name(query.name), *_of_rest(query)]
+    of_status, of_name = _of_status(query.statuses, deleted_after), _of_name(query.name)
+    return [*scoped(scope), *of_status, *of_name, *_of_rest(query)]
+
+
+def scoped(scope: Scope) -> list[ColumnElement[bool]]:
+    """Return the condition that a VM is of a project; none for every project."""
+    return [] if scope is None else [vms.c.project == scope]
 
 
 def page(sort: str, wanted: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:

@@ -13,7 +13,7 @@ from vmapi.store.moment import EPOCH, MICROSECOND
 
 KNOWN = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
-    *("security_groups", "locked", "launched"),
+    *("security_groups", "locked", "launched", "project", "vcpus", "ram_mb"),
 )
 """What does not change because the cloud cannot tell it."""
 
@@ -37,6 +37,9 @@ def of_vm(vm: VM) -> dict[str, Any]:
         "created_at": vm.created_at,
         "updated_at": vm.updated_at,
         "deleted_at": vm.updated_at if gone else None,
+        "project": vm.project,
+        "vcpus": vm.vcpus,
+        "ram_mb": vm.ram_mb,
         "operation_id": vm.operation_id,
         "observed": document,
     }
@@ -46,19 +49,19 @@ def completed(vm: VM, row: Row[Any]) -> VM:
     """Return a VM as the cloud has it by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
-    the rest is as it was. Which create made a VM stays known when it is deleted.
+    the rest is as it was. Which create made a VM and whose it was stays known when it is deleted.
     """
     if vm.operation_id is None:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
         known = observed(row)
-        return replace(vm, **{name: getattr(known, name) for name in KNOWN})
-    return vm
+        vm = replace(vm, **{name: getattr(known, name) for name in KNOWN})
+    return vm if vm.project else replace(vm, project=row.project)
 
 
 def observed(row: Row[Any]) -> VM:
     """Return the VM of a row as the cloud had it."""
-    return of_document(row.observed)
+    return replace(of_document(row.observed), project=row.project)
 
 
 def of_document(observed: Mapping[str, Any]) -> VM:

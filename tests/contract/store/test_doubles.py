@@ -19,6 +19,7 @@ from vmapi.store.operations import OperationStore
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
+MADE = replace(MACHINE, operation_id="op", project="web")
 FOUND = [Double("b", "web-b", "op", "web")]
 
 
@@ -36,7 +37,9 @@ def created(store: OperationStore, make: Maker) -> Operation:
 def see(inventory: Inventory, clock: Clock, *ids: str, later: timedelta = SECOND) -> list[VM]:
     when = clock() + later
     seen = [
-        replace(MACHINE, id=each, name=f"web-{each}", operation_id="op", created_at=when)
+        replace(
+            MACHINE, id=each, name=f"web-{each}", operation_id="op", project="web", created_at=when
+        )
         for each in ids
     ]
     inventory.observe(seen, inventory.begin())
@@ -93,3 +96,12 @@ def test_a_delete_that_did_nothing_is_tried_again_later(
         store.add(make(str(begun), Action.DELETE, "b"))
         store.save(make.over(store.get(str(begun)), status=OperationStatus.FAILED))
         assert inventory.doubles() == found
+
+
+def test_one_of_another_project_is_none(
+    inventory: Inventory, created: Operation, clock: Clock
+) -> None:
+    copied = replace(MADE, id="c", project="db", created_at=clock() + SECOND)
+    inventory.observe([copied, replace(copied, id="d", project=None)], inventory.begin())
+    assert created.vm_id == "a"
+    assert inventory.doubles() == []

@@ -199,7 +199,7 @@ def test_many_are_numbered_and_read_in_parts(
         found += [event.vm_id for event in batch]
         number = batch[-1].number
     assert (found, number) == (ids, newest)
-    some = EventQuery(vm_ids=frozenset({"2", "9", "7"}))
+    some = EventQuery("default", vm_ids=frozenset({"2", "9", "7"}))
     between = log.between(0, newest - 1, some)
     assert [event.vm_id for event in between] == ["2", "7"]
     assert log.between(0, newest, EventQuery(project="other")) == []

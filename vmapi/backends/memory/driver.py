@@ -42,6 +42,7 @@ class MemoryBackend(Backend):
         faults: str = "",
         limits: str = "",
         default_network: str | None = None,
+        default_project: str = "default",
         timeout: float = 30.0,
         clock: Callable[[], datetime] = _real_clock,
         random: Random | None = None,
@@ -54,7 +55,7 @@ class MemoryBackend(Backend):
         self._latency = latencies.parse(latency)
         self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
         self._faults = Faults(faults, self._random)
-        self._project = Project(subnets(default_network), Limits.parse(limits))
+        self._project = Project(subnets(default_network), Limits.parse(limits), default_project)
         self._told = {
             "limits": str(self._project.limits),
             "latency": latency or "0",
@@ -73,6 +74,7 @@ class MemoryBackend(Backend):
             faults=settings.memory_faults,
             limits=settings.memory_limits,
             default_network=settings.default_network,
+            default_project=settings.default_project,
             timeout=settings.backend_timeout,
         )
 

@@ -22,6 +22,7 @@ from vmapi.backends.memory.states import (
 from vmapi.errors import InvalidState, TaskInProgress
 from vmapi.models.catalog import Flavor
 from vmapi.models.lifecycle import Verb
+from vmapi.models.project import owner
 from vmapi.models.vm import RESERVED_PREFIX, VM, Address, Fault
 
 
@@ -49,6 +50,7 @@ class Machine:
     image: str
     operation_id: str
     metadata: Mapping[str, str]
+    default_project: str
     key_name: str | None
     security_groups: tuple[str, ...]
     subnet: Subnet
@@ -107,5 +109,8 @@ class Machine:
             security_groups=self.security_groups,
             fault=self.fault,
             launched=self.launched,
+            project=owner(self.metadata, self.default_project),
+            vcpus=self.flavor.vcpus,
+            ram_mb=self.flavor.ram_mb,
             operation_id=self.operation_id,
         )

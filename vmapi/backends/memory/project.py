@@ -21,18 +21,22 @@ from vmapi.backends.memory.machine import Change, Machine
 from vmapi.backends.memory.network import Subnet
 from vmapi.errors import QuotaExceeded, VMNotFound
 from vmapi.models.lifecycle import Status, Verb
-from vmapi.models.vm import MAX_METADATA, VM, Changes, CreateSpec, Fault
+from vmapi.models.project import marked
+from vmapi.models.vm import VM, Changes, CreateSpec, Fault
 
 REMEMBERED = 1000
 """Deleted machines that are still told of."""
+METADATA_ITEMS = 128
+"""Pairs of metadata that a machine may have, as with Nova."""
 
 
 class Project:
     """Machines and their changes; each change comes to its end when its time is due."""
 
-    def __init__(self, subnets: dict[str, Subnet], limits: Limits) -> None:
+    def __init__(self, subnets: dict[str, Subnet], limits: Limits, default_project: str) -> None:
         self.subnets = subnets
         self.limits = limits
+        self._default_project = default_project
         self.machines: dict[str, Machine] = {}
         self.ledger = Ledger()
         self.deleted: deque[VM] = deque(maxlen=REMEMBERED)
@@ -57,7 +61,7 @@ class Project:
         check_spec(spec, self.subnets)
         used = [machine.flavor for machine in self.machines.values()]
         self.limits.check(used, FLAVORS[spec.flavor_id])
-        _check_size(spec.metadata)
+        _check_size(marked(spec))
 
     def build(
         self, spec: CreateSpec, operation_id: str, fault: Kind | None, now: datetime, takes: float
@@ -75,7 +79,8 @@ class Project:
             flavor=FLAVORS[spec.flavor_id],
             image=image,
             operation_id=operation_id,
-            metadata=dict(spec.metadata),
+            metadata=marked(spec),
+            default_project=self._default_project,
             key_name=spec.key_name,
             security_groups=tuple(dict.fromkeys(spec.security_groups)) or ("default",),
             subnet=subnet,
@@ -149,5 +154,5 @@ class Project:
 
 
 def _check_size(metadata: Mapping[str, str]) -> None:
-    if len(metadata) > MAX_METADATA:
-        raise QuotaExceeded(f"Maximum number of metadata items exceeds {MAX_METADATA}")
+    if len(metadata) > METADATA_ITEMS:
+        raise QuotaExceeded(f"Maximum number of metadata items exceeds {METADATA_ITEMS}")

@@ -14,7 +14,7 @@ from vmapi.backends.openstack.catalog import Catalog
 from vmapi.backends.openstack.errors import CredentialsRefused, readable
 from vmapi.backends.openstack.order import order
 from vmapi.backends.openstack.servers import Servers
-from vmapi.backends.openstack.session import Session
+from vmapi.backends.openstack.session import Json, Session
 from vmapi.errors import (
     FlavorNotFound,
     Forbidden,
@@ -37,6 +37,7 @@ class OpenStackBackend(Backend):
 
     def __init__(self, region: CloudRegion, settings: Settings) -> None:
         self._region = region
+        self._default_project = settings.default_project
         self._session = Session(region, settings.backend_timeout, settings.threads)
         self._catalog = Catalog(self._session, settings.default_network)
         self._servers = Servers(self._session)
@@ -85,24 +86,16 @@ class OpenStackBackend(Backend):
 
     def get(self, vm_id: str) -> VM:
         """Return a VM as it is now. Raises VMNotFound."""
-        server, names = self._servers.get(vm_id), self._catalog.image_names()
-        with readable("compute"):
-            return translate.vm(server, names)
+        return self._vms([self._servers.get(vm_id)])[0]
 
     def vms(self, *, name: str | None = None) -> Sequence[VM]:
         """Return every live VM, or those of a name, which to Nova is a regular expression."""
         found = self._servers.find({} if name is None else {"name": f"^{re.escape(name)}$"})
-        names = self._catalog.image_names()
-        with readable("compute"):
-            vms = [translate.vm(server, names) for server in found]
-        return [vm for vm in vms if name in (None, vm.name)]
+        return [vm for vm in self._vms(found) if name in (None, vm.name)]
 
     def changed(self, since: datetime) -> Sequence[VM]:
         """Return the servers whose row has changed since."""
-        found = self._servers.find({"changes-since": since.isoformat()}, deleted=True)
-        names = self._catalog.image_names()
-        with readable("compute"):
-            return [translate.vm(server, names) for server in found]
+        return self._vms(self._servers.find({"changes-since": since.isoformat()}, deleted=True))
 
     def now(self) -> datetime:
         """Return Nova's time, as its answers have told."""
@@ -184,3 +177,8 @@ class OpenStackBackend(Backend):
         with readable("compute"):
             request_id = history.newest(records, actions.names(verb), since, known)
         return Receipt(vm_id, request_id) if request_id else None
+
+    def _vms(self, servers: Sequence[Json]) -> list[VM]:
+        names = self._catalog.image_names()
+        with readable("compute"):
+            return [translate.vm(server, names, self._default_project) for server in servers]

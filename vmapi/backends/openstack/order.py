@@ -6,6 +6,7 @@ from base64 import b64encode
 from vmapi.backends.openstack.session import Json
 from vmapi.backends.openstack.translate import TAG
 from vmapi.errors import ValidationFailed
+from vmapi.models.project import marked
 from vmapi.models.vm import CreateSpec
 
 LONGEST = 65_535
@@ -19,7 +20,7 @@ def order(spec: CreateSpec, operation_id: str) -> Json:
         "flavorRef": spec.flavor_id,
         "imageRef": spec.image_id,
         "networks": [{"uuid": spec.network_id}] if spec.network_id else "auto",
-        "metadata": dict(spec.metadata),
+        "metadata": marked(spec),
         "tags": [f"{TAG}{operation_id}"],
     }
     if spec.user_data is not None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vmapi.models.lifecycle import Status, Task
+from vmapi.models.project import owner
 from vmapi.models.vm import RESERVED_PREFIX, VM, Address, Fault
 
 Json = Mapping[str, Any]
@@ -88,16 +89,19 @@ TAG = "vmapi.operation."
 """Begins the tag that names the create which made a server; a deleted one has it no more."""
 
 
-def vm(server: Json, image_names: Mapping[str, str]) -> VM:
+def vm(server: Json, image_names: Mapping[str, str], default_project: str) -> VM:
     """Return the VM that a server of Nova is; an image without a name is shown by its id.
+
+    It is the default project's if it carries no project.
 
     Only the id is taken for granted: of a server whose cell is down, Nova shows little more.
     """
     created = time(server.get("created")) or EPOCH
+    flavor = server.get("flavor") or {}
     return VM(
         id=server["id"],
         name=server.get("name") or server["id"],
-        flavor=(server.get("flavor") or {}).get("original_name") or "",
+        flavor=flavor.get("original_name") or "",
         image=_image(server, image_names),
         status=STATUSES.get(_status(server), Status.ERROR),
         created_at=created,
@@ -113,6 +117,9 @@ def vm(server: Json, image_names: Mapping[str, str]) -> VM:
         locked=bool(server.get("locked")),
         fault=_fault(server),
         launched=_launched(server),
+        project=_project(server, default_project),
+        vcpus=flavor.get("vcpus"),
+        ram_mb=flavor.get("ram"),
         operation_id=_operation_id(server),
     )
 
@@ -157,6 +164,13 @@ def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
         for each in addresses:
             kind = each.get("OS-EXT-IPS:type") or "fixed"
             yield Address(network, each["addr"], int(each["version"]), kind)
+
+
+def _project(server: Json, default: str) -> str | None:
+    known = owner(server.get("metadata") or {}, "")
+    # a server that is deleted, or whose cell is down, may have lost its mark
+    lost = "metadata" not in server or STATUSES.get(_status(server)) is Status.DELETED
+    return known or (None if lost else default)
 
 
 def _shown(metadata: Mapping[str, str]) -> dict[str, str]:

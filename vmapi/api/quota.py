@@ -1,0 +1,42 @@
+"""/quota: how much the caller's project may have, and what it has."""
+
+from dataclasses import asdict
+
+from flask import Response
+from marshmallow import Schema, fields
+
+from vmapi.api import examples, render
+from vmapi.api.blueprint import CLOUD, Blueprint
+from vmapi.api.context import fresh, project, services
+from vmapi.models.roles import Permission
+
+blp = Blueprint("quota", "How much there may be")
+
+
+class ShareSchema(Schema):
+    """How much of one thing."""
+
+    used = fields.Integer(required=True)
+    limit = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null when there is none"}
+    )
+
+
+class QuotaSchema(Schema):
+    """What a project has, and may have, of each."""
+
+    vms = fields.Nested(ShareSchema, required=True)
+    vcpus = fields.Nested(ShareSchema, required=True)
+    ram_mb = fields.Nested(ShareSchema, required=True)
+
+
+@blp.get("/quota")
+@blp.needs(Permission.READ)
+@blp.answers(200, QuotaSchema(), example=examples.QUOTA)
+@blp.refuses(*CLOUD)
+def get_quota() -> Response:
+    """Show what your project has, and may have"""
+    quota, age = services().usage.of(project(), fresh=fresh())
+    used, limits = asdict(quota.used), asdict(quota.limits)
+    body = {kind: {"used": used[kind], "limit": limits[kind]} for kind in used}
+    return render.answer(body, headers=render.age(age))
