@@ -13,11 +13,11 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
+from vmapi.api.who import address, known_as, project, scope, user
 from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
-from vmapi.models.identity import NOBODY, Identity
+from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
-from vmapi.models.project import Scope
 from vmapi.security.gate import Gate
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
@@ -35,7 +35,6 @@ from vmapi.store.store import Store
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
-LONGEST_ADDRESS = 64
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
@@ -99,42 +98,6 @@ def caller() -> Caller:
         all_projects=scope() is None,
         if_match=if_match(),
     )
-
-
-def address() -> str:
-    """Return from where the request came; "" for a unix socket."""
-    return (request.remote_addr or "")[:LONGEST_ADDRESS]
-
-
-def identity() -> Identity:
-    """Return who is asking, as far as the request was asked for that."""
-    return cast(Identity, g.identity)
-
-
-def known_as(found: Identity) -> None:
-    """Keep who is asking, for this request and its lines in the log."""
-    g.identity = found
-    structlog.contextvars.bind_contextvars(user=found.subject)
-
-
-def user() -> str:
-    """Return the name of who is asking."""
-    return identity().subject
-
-
-def project() -> str:
-    """Return the project of who is asking: what is made is this one's."""
-    return identity().project
-
-
-def scope() -> Scope:
-    """Return the project of which who is asking may see and change things; None for all."""
-    return identity().scope
-
-
-def walk() -> str:
-    """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:
