@@ -162,7 +162,6 @@ def wire(
         readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
         usage=usage,
-        default_project=settings.default_project,
     )
 
 

@@ -15,7 +15,7 @@ from vmapi.api import matrix
 from vmapi.api.context import services
 from vmapi.errors import VmapiError
 from vmapi.models.api_token import ApiToken
-from vmapi.models.identity import UNNAMED
+from vmapi.models.identity import PROJECT, UNNAMED
 from vmapi.models.roles import Role
 from vmapi.notation import PROJECT
 
@@ -36,9 +36,9 @@ def _lifetime(context: click.Context, option: click.Parameter, text: str) -> tim
     return None if text == "never" else _span(context, option, text)
 
 
-def _matching(pattern: re.Pattern[str], allowed: str) -> Callable[..., str]:
-    def check(_: click.Context, __: click.Parameter, text: str) -> str:
-        if pattern.fullmatch(text) is None or text == UNNAMED:
+def _matching(pattern: re.Pattern[str], allowed: str) -> Callable[..., str | None]:
+    def check(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+        if text is not None and (pattern.fullmatch(text) is None or text == UNNAMED):
             raise click.BadParameter(allowed)
         return text
 
@@ -78,8 +78,8 @@ def token() -> None:
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option(
     "--project",
-    show_default="VMAPI_DEFAULT_PROJECT",
-    callback=_matching(re.compile(PROJECT), "1 to 64 of letters, digits and . _ -"),
+    callback=_matching(PROJECT, "1 to 64 of letters, digits and . _ -"),
+    help="whose VMs it sees and makes; unless given that of VMAPI_DEFAULT_PROJECT",
 )
 @click.option(
     "--expires", default="90d", show_default=True, callback=_lifetime, help="30d, 12h, never"
@@ -87,8 +87,8 @@ def token() -> None:
 @_told
 def create(subject: str, role: str, project: str | None, expires: timedelta | None) -> None:
     """Make a token. It is printed on stdout, this once."""
-    project = project or services().default_project
-    _show(*services().tokens.create(subject, Role(role), project, expires, _user()))
+    home = project or current_app.config["SETTINGS"].default_project
+    _show(*services().tokens.create(subject, Role(role), home, expires, _user()))
 
 
 @token.command("list")

@@ -24,7 +24,7 @@ from vmapi.telemetry.logging import configure
 OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]
 READS = [
     *("list_vms", "get_vm", "get_vm_status", "get_vm_console", "list_operations", "get_operation"),
-    *("list_flavors", "list_images", "list_networks", "listen_to_events"),
+    *("list_flavors", "list_images", "list_networks", "listen_to_events", "get_quota"),
 ]
 CHANGES = [
     *("create_vm", "update_vm", "delete_vm", "act_on_vms"),
@@ -36,6 +36,14 @@ MAY = {
     "operator": {*OPEN, "asset", *READS, *CHANGES},
     "admin": {*OPEN, "asset", *READS, *CHANGES, "list_audit"},
 }
+ON_A_VM = [
+    *(("GET", f"/vms/{{}}{below}") for below in ("", "/status", "/console")),
+    *(
+        ("POST", f"/vms/{{}}/{action}")
+        for action in ("start", "stop", "restart", "pause", "resume")
+    ),
+    *((method, "/vms/{}") for method in ("PATCH", "DELETE")),
+]
 FILLED = {"vm_id": NOBODY, "operation_id": NOBODY, "code": "forbidden", "name": "init.js"}
 
 
@@ -249,6 +257,38 @@ def test_a_stream_outlives_a_store_that_is_away(
     monkeypatch.setattr(ApiTokenStore, "find", away)
     assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
     answer.close()
+
+
+SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admin", "db", 1)]
+
+
+@pytest.mark.parametrize(("role", "project", "seen"), SEEN)
+def test_each_sees_its_own_project_and_an_admin_all(
+    door: Door, role: str, project: str, seen: int
+) -> None:
+    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED)
+    assert made.status_code == 201, made.text
+    token = door.token(role, project=project)
+    assert door.call("GET", "/vms", token).json["total"] == seen
+    assert door.call("GET", "/operations", token).json["total"] == seen
+    answer = door.call("GET", f"/vms/{made.json['id']}", token)
+    assert answer.status_code == (200 if seen else 404)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ON_A_VM))
+def test_what_is_foreign_is_not_there_for_any_role(door: Door, method: str, path: str) -> None:
+    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED).json
+    for role in ("viewer", "operator"):
+        token = door.token(role, project="db")
+        answers = [
+            door.call(
+                method, path.format(vm_id), token, **({"json": {}} if method == "PATCH" else {})
+            )
+            for vm_id in (made["id"], NOBODY)
+        ]
+        told = [(answer.status_code, refusal(answer)) for answer in answers]
+        assert told[0] == told[1]
+        assert told[0][0] in ((403,) if role == "viewer" and method != "GET" else (404, 422))
 
 
 HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300)

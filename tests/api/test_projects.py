@@ -38,6 +38,13 @@ def default(world: World) -> Iterator[None]:
 
 
 @pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """A world whose callers are of the default project, unless they act for another."""
+    with acting(world, "default"):
+        yield world
+
+
+@pytest.fixture
 def foreign(world: World) -> str:
     """The id of a VM of another project."""
     with acting(world, "other"):

@@ -29,7 +29,7 @@ READ = Claims(
     role="roles",
     roles=parse_roles("viewer=viewer,operator=operator,admin=admin"),
     project="project",
-    default_project="default",
+    default_project="home",
 )
 
 

@@ -88,8 +88,9 @@ def test_nothing_of_it_is_kept(door: Door) -> None:
 
 def mapped(claims: dict[str, Any], **other: Any) -> Identity:
     given = {"subject": "sub", "role": "roles", "roles": parse_roles("a:w=admin,ro=viewer")}
-    given["default_project"] = "default"
-    return Claims(**{**given, "project": None, **other}).identity({"sub": "alice", **claims})
+    return Claims(**{**given, "project": None, "default_project": "home", **other}).identity(
+        {"sub": "alice", **claims}
+    )
 
 
 def test_roles_are_those_that_the_settings_name_the_greatest_first() -> None:
@@ -109,10 +110,10 @@ def test_a_claim_may_be_deep() -> None:
 
 
 def test_the_project() -> None:
-    assert mapped({"project": "web"}).project == "default"
+    assert mapped({"project": "web"}).project == "home"
     assert mapped({"p": {"id": "web"}}, project="/p/id").project == "web"
     # an admin sees all of them anyway
-    assert mapped({"roles": ["a:w"]}, project="p").project == "default"
+    assert mapped({"roles": ["a:w"]}, project="p").project == "home"
     for role in ("ro", "else"):
         with pytest.raises(Unauthenticated, match="names no project"):
             mapped({"roles": [role]}, project="p")

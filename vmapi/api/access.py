@@ -8,8 +8,9 @@ from functools import partial
 import structlog
 from flask import Flask, g, request
 
-from vmapi.api.context import address, identity, known_as, request_id, services, user
+from vmapi.api.context import request_id, services
 from vmapi.api.needs import need
+from vmapi.api.who import address, identity, known_as, user
 from vmapi.errors import (
     Forbidden,
     IssuerUnavailable,

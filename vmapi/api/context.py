@@ -10,19 +10,67 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
-from vmapi.api.services import Services
+from vmapi.api.who import address, known_as, project, scope, user
+from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
-from vmapi.models.identity import NOBODY, Identity
+from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
-from vmapi.models.project import Scope
+from vmapi.security.gate import Gate
+from vmapi.services.bulk import Bulk
+from vmapi.services.catalog import Catalog
+from vmapi.services.chore import Chore
+from vmapi.services.cursors import Cursors
+from vmapi.services.events import Events
+from vmapi.services.operations import Operations
+from vmapi.services.quotas import Usage
+from vmapi.services.rates import Rates
+from vmapi.services.readiness import Readiness
+from vmapi.services.tokens import Tokens
+from vmapi.services.vms import VMs
+from vmapi.store.store import Store
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
-LONGEST_ADDRESS = 64
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
+
+
+class Runner(Protocol):
+    """What runs beside the requests."""
+
+    def wake(self, operation_id: str | None = None) -> None:
+        """Look for work now."""
+        ...
+
+    def stop(self) -> None:
+        """Stop running."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers call, made by the composition root."""
+
+    base_path: str
+    version: str
+    backend: Guarded
+    catalog: Catalog
+    vms: VMs
+    bulk: Bulk
+    operations: Operations
+    cursors: Cursors
+    events: Events
+    chores: Mapping[str, Chore]
+    engine: Runner
+    store: Store
+    gate: Gate
+    tokens: Tokens
+    readiness: Readiness
+    rates: Rates
+    draining: threading.Event
+    usage: Usage
 
 
 def services() -> Services:
@@ -40,44 +88,13 @@ def caller() -> Caller:
     return Caller(
         user=user(),
         request_id=request_id(),
-        project=identity().project,
+        project=project(),
         address=address(),
         key=idempotency_key(),
         wait=wait(),
         all_projects=scope() is None,
         if_match=if_match(),
     )
-
-
-def address() -> str:
-    """Return from where the request came; "" for a unix socket."""
-    return (request.remote_addr or "")[:LONGEST_ADDRESS]
-
-
-def identity() -> Identity:
-    """Return who is asking, as far as the request was asked for that."""
-    return cast(Identity, g.identity)
-
-
-def known_as(found: Identity) -> None:
-    """Keep who is asking, for this request and its lines in the log."""
-    g.identity = found
-    structlog.contextvars.bind_contextvars(user=found.subject)
-
-
-def user() -> str:
-    """Return the name of who is asking."""
-    return identity().subject
-
-
-def scope() -> Scope:
-    """Return the project of which who is asking may see and change things; None for all."""
-    return identity().scope
-
-
-def walk() -> str:
-    """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:

@@ -11,10 +11,11 @@ from marshmallow import RAISE, Schema, fields, validate
 from vmapi.api import access, examples, render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.connection import Connection
-from vmapi.api.context import scope, services, user
+from vmapi.api.context import services
 from vmapi.api.fields import Text
 from vmapi.api.operations import OperationSchema
 from vmapi.api.vm_schemas import VMSchema
+from vmapi.api.who import scope, user
 from vmapi.errors import StoreUnavailable
 from vmapi.models.event import Event, EventKind, EventQuery
 from vmapi.models.roles import Permission

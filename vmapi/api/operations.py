@@ -7,10 +7,11 @@ from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
-from vmapi.api.context import applied, identity, scope, services, user, wait
+from vmapi.api.context import applied, services, wait
 from vmapi.api.fields import Text
 from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
+from vmapi.api.who import project, scope, user
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
 from vmapi.models.page import Paging

@@ -7,7 +7,8 @@ from marshmallow import Schema, fields
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
-from vmapi.api.context import fresh, identity, services
+from vmapi.api.context import fresh, services
+from vmapi.api.who import project
 from vmapi.models.roles import Permission
 
 blp = Blueprint("quota", "How much there may be")

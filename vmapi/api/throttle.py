@@ -9,7 +9,8 @@ from ipaddress import IPv6Address, IPv6Network
 from flask import Flask, Response, g, request
 
 from vmapi.api.blueprint import UNLIMITED
-from vmapi.api.context import services, user
+from vmapi.api.context import services
+from vmapi.api.who import user
 from vmapi.models.identity import UNNAMED
 from vmapi.services.rates import Standing, check
 

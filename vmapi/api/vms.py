@@ -4,7 +4,7 @@ from flask import Response
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
-from vmapi.api.context import caller, fresh, scope, services
+from vmapi.api.context import caller, fresh, services
 from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
@@ -18,6 +18,7 @@ from vmapi.api.vm_schemas import (
     VMSchema,
     VMStatusSchema,
 )
+from vmapi.api.who import scope
 from vmapi.models.lifecycle import Action
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.roles import Permission

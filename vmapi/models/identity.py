@@ -3,10 +3,13 @@
 import re
 from dataclasses import dataclass
 
+from vmapi import notation
 from vmapi.models.operation import DEFAULT_PROJECT
+from vmapi.models.project import Scope
 from vmapi.models.roles import ROLES, Permission, Role
 
 SUBJECT = re.compile(r"[ -~]{1,255}")
+PROJECT = re.compile(notation.PROJECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class Identity:
     project: str
 
     @property
-    def scope(self) -> str | None:
+    def scope(self) -> Scope:
         """The project that is all it sees and touches; None for all projects."""
         return None if self.may(Permission.ALL_PROJECTS) else self.project
 

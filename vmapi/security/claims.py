@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmapi.errors import Unauthenticated
-from vmapi.models.identity import SUBJECT, Identity
+from vmapi.models.identity import PROJECT, SUBJECT, Identity
 from vmapi.models.roles import Role, greatest
 from vmapi.notation import PROJECT
 

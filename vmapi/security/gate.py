@@ -35,8 +35,8 @@ class Validator(Protocol):
 class Gate:
     """Lets callers in by the kinds of tokens that are configured.
 
-    Who sends none is `anonymous`, if anybody: from this machine, or `from_anywhere`. `keystone` is
-    for tokens of which it is said that they are Keystone's.
+    `anonymous` is who sends none: from this machine, or `from_anywhere`. `keystone` is for tokens
+    of which it is said that they are Keystone's.
     """
 
     def __init__(

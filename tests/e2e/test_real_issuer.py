@@ -36,6 +36,8 @@ def server(gunicorn: Callable[..., Gunicorn], authority: Server) -> Gunicorn:
         VMAPI_JWT_ISSUER=f"http://127.0.0.1:{authority.port}",
         VMAPI_JWT_AUDIENCE=AUDIENCE,
         VMAPI_JWT_PROJECT_CLAIM="project",
+        VMAPI_RATE_READS="off",
+        VMAPI_RATE_ADDRESS="off",
     )
     made.start().wait_for("/readyz")
     return made
