@@ -17,7 +17,6 @@ from vmapi.errors import VmapiError
 from vmapi.models.api_token import ApiToken
 from vmapi.models.identity import PROJECT, UNNAMED
 from vmapi.models.roles import Role
-from vmapi.notation import PROJECT
 
 SPAN = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}

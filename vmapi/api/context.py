@@ -10,24 +10,11 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
+from vmapi.api.services import Services
 from vmapi.api.who import address, known_as, project, scope, user
-from vmapi.backends.guarded import Guarded
 from vmapi.errors import MalformedRequest
 from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
-from vmapi.security.gate import Gate
-from vmapi.services.bulk import Bulk
-from vmapi.services.catalog import Catalog
-from vmapi.services.chore import Chore
-from vmapi.services.cursors import Cursors
-from vmapi.services.events import Events
-from vmapi.services.operations import Operations
-from vmapi.services.quotas import Usage
-from vmapi.services.rates import Rates
-from vmapi.services.readiness import Readiness
-from vmapi.services.tokens import Tokens
-from vmapi.services.vms import VMs
-from vmapi.store.store import Store
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
@@ -35,42 +22,6 @@ MAX_WAIT = 60
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
-
-
-class Runner(Protocol):
-    """What runs beside the requests."""
-
-    def wake(self, operation_id: str | None = None) -> None:
-        """Look for work now."""
-        ...
-
-    def stop(self) -> None:
-        """Stop running."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the handlers call, made by the composition root."""
-
-    base_path: str
-    version: str
-    backend: Guarded
-    catalog: Catalog
-    vms: VMs
-    bulk: Bulk
-    operations: Operations
-    cursors: Cursors
-    events: Events
-    chores: Mapping[str, Chore]
-    engine: Runner
-    store: Store
-    gate: Gate
-    tokens: Tokens
-    readiness: Readiness
-    rates: Rates
-    draining: threading.Event
-    usage: Usage
 
 
 def services() -> Services:
@@ -128,7 +79,7 @@ def idempotency_key() -> IdempotencyKey | None:
     if IDEMPOTENCY_KEY.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
-    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), identity().project)
+    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
 
 
 def about(vm_id: str | None) -> None:

@@ -57,7 +57,7 @@ class OperationQuerySchema(PagingSchema):
         if "vm_id" in data:
             data["vm_id"] = data["vm_id"].lower()
         key = data.pop("idempotency_key", None)
-        mine = IdempotencyKey(user(), key, "", identity().project) if key else None
+        mine = IdempotencyKey(user(), key, "", project()) if key else None
         return OperationQuery(key=mine, **data), paging
 
 

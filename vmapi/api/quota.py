@@ -37,7 +37,7 @@ class QuotaSchema(Schema):
 @blp.refuses(*CLOUD)
 def get_quota() -> Response:
     """Show what your project has, and may have"""
-    quota, age = services().usage.of(identity().project, fresh=fresh())
+    quota, age = services().usage.of(project(), fresh=fresh())
     used, limits = asdict(quota.used), asdict(quota.limits)
     body = {kind: {"used": used[kind], "limit": limits[kind]} for kind in used}
     return render.answer(body, headers=render.age(age))

@@ -55,4 +55,3 @@ class Services:
     rates: Rates
     draining: threading.Event
     usage: Usage
-    default_project: str

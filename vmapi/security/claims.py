@@ -1,6 +1,5 @@
 """What an issuer says of a caller, in the terms of this API."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from vmapi.errors import Unauthenticated
 from vmapi.models.identity import PROJECT, SUBJECT, Identity
 from vmapi.models.roles import Role, greatest
-from vmapi.notation import PROJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,7 @@ class Claims:
         if self.project is None:
             return self.default_project
         project = _at(claims, self.project)
-        if isinstance(project, str) and re.fullmatch(PROJECT, project):
+        if isinstance(project, str) and PROJECT.fullmatch(project):
             return project
         if project is None and role is Role.ADMIN:
             return self.default_project

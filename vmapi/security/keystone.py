@@ -5,7 +5,6 @@ short while, also that a token is none.
 """
 
 import hashlib
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +18,8 @@ from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
 from vmapi.errors import IssuerUnavailable, Unauthenticated
-from vmapi.models.identity import SUBJECT, Identity
+from vmapi.models.identity import PROJECT, SUBJECT, Identity
 from vmapi.models.roles import Role, greatest
-from vmapi.notation import PROJECT
 
 log = structlog.get_logger("vmapi.security")
 
@@ -122,7 +120,7 @@ class KeystoneTokens:
 
     def _identity(self, found: Mapping[str, Any]) -> Identity:
         subject, project = f"keystone:{found['user']['id']}", found.get("project") or {}
-        if not re.fullmatch(PROJECT, str(project.get("id", ""))):
+        if not PROJECT.fullmatch(str(project.get("id", ""))):
             raise Unauthenticated(NO_PROJECT, sent=True)
         if not SUBJECT.fullmatch(subject):
             raise ValueError("the user's id is none")
