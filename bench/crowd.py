@@ -56,7 +56,7 @@ class Crowd:
     def _page(self, asked: dict[str, str]) -> Json:
         ids = self._ids
         if "changes-since" in asked:
-            since = datetime.fromisoformat(asked["changes-since"]).replace(microsecond=0)
+            since = datetime.fromisoformat(asked["changes-since"])
             ids = sorted(self._changed(since.timestamp()), key=self._places.__getitem__)
         if marker := asked.get("marker"):
             ids = [each for each in ids if self._places[each] > self._places[marker]]

@@ -16,6 +16,9 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
 from vmapi.telemetry.logging import configure
 
+# not in their own conftest: others use them too, and come first
+pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.listener", "tests.e2e.processes")
+
 hypothesis.settings.register_profile("vmapi", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("vmapi")
 

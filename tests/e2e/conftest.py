@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.listener", "tests.e2e.processes")
-
-from tests.e2e.caller import Caller  # noqa: E402
-from tests.e2e.processes import Gunicorn, Nginx, Server  # noqa: E402
+from tests.e2e.caller import Caller
+from tests.e2e.processes import Gunicorn, Nginx, Server
 
 HERE = Path(__file__).parent
 

@@ -80,6 +80,10 @@ class Crowd:
 
     def _delete(self, vm_id: str) -> None:
         answer = self._nova.delete(f"/servers/{vm_id}")
+        if answer.status_code == 409:
+            # locked by an earlier change
+            self._act(vm_id, "unlock")
+            answer = self._nova.delete(f"/servers/{vm_id}")
         assert answer.status_code in (204, 404), answer.text
         self.deleted.add(vm_id)
 

@@ -5,25 +5,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from flask import Flask
-
 from tests.live.answer import Answer, problem
+from tests.live.send import Send, in_process
 from vmapi.app import create_app
 from vmapi.settings import Settings
 
 BASE = "/api/v1"
 DEADLINE = 90.0
+SOON = 15.0
+"""Seconds within which what others change is shown, however loaded the machine is; two else.
+
+Less than lies between two looks at everything: what is waited for is one at what has changed.
+"""
 RUN = f"live-{uuid4().hex[:6]}"
 """Begins every name of this run."""
+NO_CACHE = {"Cache-Control": "no-cache"}
 
 T = TypeVar("T")
-
-
-Send = Callable[[str, str, Any], Answer]
 
 
 def until(look: Callable[[], T], deadline: float = DEADLINE, every: float = 0.2) -> T:
@@ -33,18 +36,6 @@ def until(look: Callable[[], T], deadline: float = DEADLINE, every: float = 0.2)
         assert time.monotonic() < end, f"nothing came of {look} in {deadline} s"
         time.sleep(every)
     return found
-
-
-def in_process(app: Flask) -> Send:
-    """Send requests to an app of this process; any number of threads may."""
-
-    def send(method: str, path: str, body: Any) -> Answer:
-        begun = time.monotonic()
-        got = app.test_client().open(path, method=method, json=body)
-        seconds = time.monotonic() - begun
-        return Answer(got.status_code, got.headers, got.get_json(silent=True), got.text, seconds)
-
-    return send
 
 
 @dataclass
@@ -57,16 +48,19 @@ class Script:
     seen: list[Answer] = field(default_factory=list)
     defaults: dict[str, Any] = field(default_factory=dict)
 
-    def call(self, method: str, path: str, body: Any = None) -> Answer:
-        """Send a request below the base path, or to an absolute one."""
+    def call(self, method: str, path: str, body: Any = None, *, fresh: bool = False) -> Answer:
+        """Send a request below the base path, or to an absolute one.
+
+        A `fresh` one has the cloud asked first.
+        """
         path = path if path.startswith(("/api", "/readyz")) else BASE + path
-        answer = self.send(method, path, body)
+        answer = self.send(method, path, body, NO_CACHE if fresh else None)
         self.seen.append(answer)
         return answer
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, *, fresh: bool = False) -> Any:
         """Return the JSON of a GET that succeeds."""
-        answer = self.call("GET", path)
+        answer = self.call("GET", path, fresh=fresh)
         assert answer.status == 200, answer
         return answer.body
 
@@ -109,9 +103,18 @@ class Script:
         """Have a RUNNING VM made and return its id."""
         return self.create(what, start=True, **more)
 
-    def vm(self, vm_id: str) -> Any:
-        """Return a VM as it is now."""
-        return self.get(f"/vms/{vm_id}")
+    def vm(self, vm_id: str, *, fresh: bool = False) -> Any:
+        """Return a VM as it is known, or as the cloud has it now."""
+        return self.get(f"/vms/{vm_id}", fresh=fresh)
+
+    def shown(self, vm_id: str, **members: Any) -> Any:
+        """Wait until a VM is shown as others have made it, and return it."""
+
+        def look() -> Any:
+            vm = self.vm(vm_id)
+            return vm if vm | members == vm else None
+
+        return until(look, SOON)
 
     def act(self, vm_id: str, action: str, body: Any = None) -> Answer:
         """Send an action."""
@@ -144,20 +147,22 @@ class Script:
 
         return until(look)
 
-    def gone(self, vm_id: str) -> None:
+    def gone(self, vm_id: str, deadline: float = DEADLINE) -> None:
         """Wait until a VM is no more."""
-        until(lambda: self.call("GET", f"/vms/{vm_id}").status == 404)
+        until(lambda: self.call("GET", f"/vms/{vm_id}").status == 404, deadline)
 
     def clean(self) -> None:
         """Delete what was made, also what was made without an answer."""
-        named = self.get(f"/vms?name={self.label}-*&page_size=1000")["items"]
-        left = {*self.made, *(vm["id"] for vm in named)}
+        left = {*self.made, *(vm["id"] for vm in until(self._named)["items"])}
         for vm_id in left:
-            until(
-                lambda vm_id=vm_id: self.call("DELETE", f"/vms/{vm_id}").status in (202, 204, 404)
-            )
+            until(partial(self._delete, vm_id))
         for vm_id in left:
             self.gone(vm_id)
+
+    def _named(self) -> Any:
+        # a cloud that was away may not be known to be back
+        answer = self.call("GET", f"/vms?name={self.label}-*&page_size=1000", fresh=True)
+        return answer.body if answer.status == 200 else None
 
     def _delete(self, vm_id: str) -> bool:
         return self.call("DELETE", f"/vms/{vm_id}").status in (202, 204, 404)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,12 @@ class Gunicorn:
     url: str
     log: Path
 
-    def send(self, method: str, path: str, body: Any) -> Answer:
+    def send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send a request over a connection of its own."""
         begun = time.monotonic()
-        how = {"Connection": "close"}
+        how = {"Connection": "close", **(headers or {})}
         with requests.request(method, self.url + path, json=body, headers=how, timeout=90) as got:
             is_json = "json" in got.headers.get("Content-Type", "")
             content = got.json() if is_json else None

@@ -33,6 +33,12 @@ def away(service: str, how: str) -> Iterator[Callable[[], None]]:
         bring_back()
 
 
+def fill(number: int, prefix: str) -> None:
+    """Have so many servers, most of them copied in the databases: a boot takes long."""
+    done = _devcloud("fill", str(number), prefix)
+    assert done.returncode == 0, done.stderr
+
+
 def _devcloud(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([DEVCLOUD, *command], capture_output=True, text=True, check=False)
 

@@ -44,15 +44,20 @@ pytestmark = pytest.mark.live
 def test_reads(hasty: Script, proxy: Proxy) -> None:
     assert hasty.get("/vms?name=nobody")["items"] == []
     for case, (how, status, code) in READS.items():
-        for path in ("/vms", f"/vms/{NOBODY}"):
+        # what is known is asked for only by who wants it as it is now
+        for path, fresh in (("/vms", True), (f"/vms/{NOBODY}", False)):
             with proxy.trouble("GET", "/servers", arrive=False, **how) as trouble:
-                answer = hasty.call("GET", path)
+                answer = hasty.call("GET", path, fresh=fresh)
+                sent = trouble.seen
+                known = hasty.call("GET", "/vms?name=nobody")
             problem(answer, status, code)
             assert answer.seconds < HASTE + 1, case
             retry = {"busy": "7"}.get(case, "5") if status == 503 else None
             assert answer.headers.get("Retry-After") == retry
-            assert 1 <= trouble.seen <= 3
-    hasty.refused(404, "vm_not_found", "GET", f"/vms/{NOBODY}")
+            assert 1 <= sent <= 3
+            assert (known.status, known.body["items"]) == (200, [])
+            assert "Age" in known.headers
+            hasty.refused(404, "vm_not_found", "GET", f"/vms/{NOBODY}")
 
 
 def test_creates_that_are_found_again(hasty: Script, proxy: Proxy, owner: Any) -> None:
@@ -65,7 +70,10 @@ def test_creates_that_are_found_again(hasty: Script, proxy: Proxy, owner: Any) -
     for case, spoiled in {"failed": FAILED, "html": HTML}.items():
         with proxy.trouble("POST", "/servers$", **told(spoiled)) as trouble:
             answers[case] = hasty.order(case, start=True)
-        assert answers[case].status == 202
+        if answers[case].seconds < HASTE:
+            assert answers[case].status == 202
+        # else Nova itself may have been too slow for a vmapi in haste
+        assert answers[case].status in (202, 504)
         assert trouble.seen == 1
     for case, answer in answers.items():
         operation = hasty.ended(answer)

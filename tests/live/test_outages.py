@@ -1,6 +1,7 @@
 """Services of the cloud that are killed, and come back."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from vmapi.settings import Settings
 
 SOON = 2.5
 """Seconds within which a client learns that the cloud is away."""
+PROMISED = 2
+"""Seconds: what is known is no older while the cloud is there."""
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("devcloud")]
 
@@ -40,6 +43,19 @@ def unavailable(answer: Answer) -> None:
     assert answer.seconds < SOON
 
 
+def remembered(answer: Answer) -> Any:
+    """See that a client is quickly told what is known, and how old that is; return it."""
+    assert answer.status == 200, answer
+    assert int(answer.headers["Age"]) >= 0
+    assert answer.seconds < SOON
+    return answer.body
+
+
+def age(script: Script, path: str) -> int:
+    """Return how old is what is known, in seconds."""
+    return int(script.call("GET", path).headers["Age"])
+
+
 def ready(script: Script) -> bool:
     """Tell whether nothing that is needed is away."""
     return bool(script.call("GET", "/readyz").body["status"] == "ready")
@@ -50,9 +66,12 @@ def test_nova_api(script: Script, newcomer: Script) -> None:
     path, wanted = f"/vms/{vm_id}", script.wanted("b")
     made = script.order("c", metadata={"devcloud_delay": "2"})
     with killed("nova-api") as bring_back:
-        for each in (path, f"{path}/status", f"{path}/console", "/vms", "/vms?name=x"):
-            unavailable(script.call("GET", each))
+        for each in (path, f"{path}/status", "/vms", "/vms?name=x"):
+            remembered(script.call("GET", each))
+            unavailable(script.call("GET", each, fresh=True))
             unavailable(newcomer.call("GET", each))
+        for each in (script, newcomer):
+            unavailable(each.call("GET", f"{path}/console"))
         for method, each, body in (
             ("POST", "/vms", wanted),
             ("PATCH", path, {"metadata": {"env": "test"}}),
@@ -68,6 +87,9 @@ def test_nova_api(script: Script, newcomer: Script) -> None:
         # nothing was begun but what was under way before, and that goes on
         (operation,) = script.get("/operations?status=running")["items"]
         assert operation["vm_id"] == made.body["id"]
+        known = remembered(script.call("GET", path))
+        assert (known["status"], known["task"]) == ("RUNNING", None)
+        until(lambda: age(script, path) > PROMISED)
         bring_back()
         until(lambda: ready(newcomer))
         assert script.ended(made)["status"] == "succeeded"
@@ -76,6 +98,7 @@ def test_nova_api(script: Script, newcomer: Script) -> None:
         assert (vm["status"], vm["task"], vm["metadata"]) == ("RUNNING", None, {})
         assert script.get(f"/vms?name={wanted['name']}")["total"] == 0
         until(lambda: ready(script))
+        until(lambda: age(script, path) <= PROMISED)
         assert script.done(vm_id, "stop")["status"] == "STOPPED"
 
 
@@ -83,19 +106,23 @@ def test_keystone(script: Script, newcomer: Script) -> None:
     path = f"/vms/{script.running()}"
     with killed("keystone") as bring_back:
         # a token that is known to be good goes on
-        assert script.get(path)["status"] == "RUNNING"
+        assert script.get(path, fresh=True)["status"] == "RUNNING"
         for each in (path, "/vms", "/flavors"):
             unavailable(newcomer.call("GET", each))
         unavailable(newcomer.call("POST", "/vms", script.wanted("b")))
         assert newcomer.call("GET", "/readyz").body["status"] == "degraded"
         forget_tokens()
         # Nova tries for some seconds to learn whether the token is good
-        for answer in script.together(("GET", path, None), ("POST", f"{path}/stop", None)):
+        for answer in script.together(
+            ("GET", f"{path}/console", None), ("POST", f"{path}/stop", None)
+        ):
             problem(answer, 503, "backend_unavailable")
+        problem(script.call("GET", path, fresh=True), 503, "backend_unavailable")
+        assert remembered(script.call("GET", path))["status"] == "RUNNING"
         bring_back()
         for each in (script, newcomer):
-            until(lambda each=each: ready(each))
-            assert each.get(path)["status"] == "RUNNING"
+            until(partial(ready, each))
+            assert each.get(path, fresh=True)["status"] == "RUNNING"
 
 
 def test_neutron_and_glance(script: Script, newcomer: Script) -> None:
@@ -103,14 +130,16 @@ def test_neutron_and_glance(script: Script, newcomer: Script) -> None:
     image, wanted = script.get(path)["image"], script.wanted("b")
     script.get("/networks")
     with killed("neutron") as neutron_back:
-        asked = ("GET", path, None), ("GET", "/vms", None), ("POST", "/vms", wanted)
-        for answer in script.together(*asked):
-            problem(answer, 502, "backend_error")
+        for each in (path, "/vms"):
+            problem(script.call("GET", each, fresh=True), 502, "backend_error")
+            problem(newcomer.call("GET", each), 502, "backend_error")
+            remembered(script.call("GET", each))
+        script.refused(502, "backend_error", "POST", "/vms", wanted)
         unavailable(newcomer.call("POST", "/vms", wanted))
         neutron_back()
-        until(lambda: script.call("GET", path).status == 200)
+        until(lambda: script.call("GET", path, fresh=True).status == 200)
     with killed("glance") as glance_back:
-        assert script.get(path)["image"] == image
+        assert script.get(path, fresh=True)["image"] == image
         assert newcomer.get(path)["status"] == "RUNNING"
         script.refused(502, "backend_error", "POST", "/vms", wanted)
         unavailable(newcomer.call("GET", "/images"))

@@ -1,11 +1,12 @@
 """What others do to our servers, behind our back: through the SDK, as the owner or as admin."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-from tests.live.script import Script, settled_in_nova, until
+from tests.live.script import SOON, Script, settled_in_nova, until
 
 pytestmark = pytest.mark.live
 
@@ -15,16 +16,13 @@ def test_suspended_and_shelved(script: Script, owner: Any) -> None:
     for action, status in (("resume", "RUNNING"), ("stop", "STOPPED")):
         owner.compute.suspend_server(vm_id)
         settled_in_nova(owner, vm_id, "SUSPENDED")
-        vm = script.vm(vm_id)
-        assert (vm["status"], vm["task"], vm["backend_status"]) == ("PAUSED", None, "SUSPENDED")
+        vm = script.shown(vm_id, status="PAUSED", task=None, backend_status="SUSPENDED")
         assert vm["allowed_actions"] == ["stop", "resume", "delete"]
         script.refused(409, "invalid_state", "POST", f"/vms/{vm_id}/pause")
         assert script.done(vm_id, action)["status"] == status
     owner.compute.shelve_server(vm_id)
-    seen = until(lambda: script.vm(vm_id)["backend_status"].startswith("SHELVED"))
-    assert seen
-    vm = script.settled(vm_id)
-    assert (vm["status"], vm["backend_status"]) == ("STOPPED", "SHELVED_OFFLOADED")
+    settled_in_nova(owner, vm_id, "SHELVED_OFFLOADED")
+    vm = script.shown(vm_id, status="STOPPED", task=None, backend_status="SHELVED_OFFLOADED")
     assert vm["allowed_actions"] == ["start", "delete"]
     changed = script.call("PATCH", f"/vms/{vm_id}", {"name": script.name("shelved")})
     assert changed.status in (200, 409)
@@ -60,24 +58,35 @@ def test_locked_and_rescued(script: Script, owner: Any, admin: Any) -> None:
     vm_id = script.running()
     path = f"/vms/{vm_id}"
     for somebody in (owner, admin):
-        somebody.compute.lock_server(vm_id)
-        vm = script.vm(vm_id)
-        assert (vm["locked"], vm["status"], vm["allowed_actions"]) == (True, "RUNNING", [])
-        for action in ("stop", "restart", "pause", "start", "resume"):
-            refusal = script.refused(409, "vm_locked", "POST", f"{path}/{action}")
-            assert refusal["allowed_actions"] == []
-        script.refused(409, "vm_locked", "PATCH", path, {"metadata": {"env": "test"}})
-        script.refused(409, "vm_locked", "DELETE", path)
-        somebody.compute.unlock_server(vm_id)
-    assert script.vm(vm_id)["locked"] is False
+        with locked(somebody, vm_id):
+            # what the inventory does not know yet, Nova says
+            for action in ("stop", "restart", "pause", "start", "resume"):
+                refusal = script.refused(409, "vm_locked", "POST", f"{path}/{action}")
+                assert refusal["allowed_actions"] == []
+            vm = script.vm(vm_id)
+            assert (vm["locked"], vm["status"], vm["allowed_actions"]) == (True, "RUNNING", [])
+            script.refused(409, "vm_locked", "PATCH", path, {"metadata": {"env": "test"}})
+            script.refused(409, "vm_locked", "DELETE", path)
+        # and it need not know that the lock is off
+        assert script.call("PATCH", path, {"metadata": {"env": "test"}}).status == 200
+        assert script.vm(vm_id)["locked"] is False
     owner.compute.rescue_server(vm_id)
     settled_in_nova(owner, vm_id, "RESCUE")
-    vm = script.vm(vm_id)
-    assert (vm["status"], vm["task"], vm["backend_status"]) == ("RUNNING", "other", "RESCUE")
+    vm = script.shown(vm_id, status="RUNNING", task="other", backend_status="RESCUE")
     assert vm["allowed_actions"] == ["delete"]
     script.refused(409, "task_in_progress", "POST", f"{path}/stop")
     owner.compute.unrescue_server(vm_id)
-    assert script.settled(vm_id)["backend_status"] == "ACTIVE"
+    script.shown(vm_id, task=None, backend_status="ACTIVE")
+
+
+@contextmanager
+def locked(somebody: Any, vm_id: str) -> Iterator[None]:
+    """Lock a server while the block lasts."""
+    somebody.compute.lock_server(vm_id)
+    try:
+        yield
+    finally:
+        somebody.compute.unlock_server(vm_id)
 
 
 def test_made_and_renamed_outside(script: Script, owner: Any) -> None:
@@ -97,16 +106,14 @@ def test_made_and_renamed_outside(script: Script, owner: Any) -> None:
     assert script.get(f"/vms?name={name}")["items"] == [vm]
     assert script.done(server.id, "pause")["status"] == "PAUSED"
     owner.compute.update_server(server.id, name="name of  somebody's")
-    assert script.vm(server.id)["name"] == "name of  somebody's"
+    script.shown(server.id, name="name of  somebody's")
     owner.compute.unpause_server(server.id)
     settled_in_nova(owner, server.id, "ACTIVE")
     owner.compute.stop_server(server.id)
-    vm = script.settled(server.id)
-    assert vm["status"] in ("RUNNING", "STOPPED")
-    settled_in_nova(owner, server.id, "SHUTOFF")
-    assert script.vm(server.id)["allowed_actions"] == ["start", "delete"]
+    vm = script.shown(server.id, status="STOPPED", task=None)
+    assert vm["allowed_actions"] == ["start", "delete"]
     owner.compute.delete_server(server.id)
-    script.gone(server.id)
+    script.gone(server.id, SOON)
     script.refused(404, "vm_not_found", "POST", f"/vms/{server.id}/start")
 
 
@@ -134,12 +141,15 @@ def test_a_floating_ip(script: Script, owner: Any, admin: Any) -> None:
         floating = home.create_ip(floating_network_id=external.id, port_id=port.id)
         undo.callback(home.delete_ip, floating)
         address = floating.floating_ip_address
+        owner.compute.set_server_metadata(vm["id"], outside="yes")
         # what Neutron tells Nova by itself, where it is not told to keep quiet as in a devcloud
         event = {"name": "network-changed", "server_uuid": vm["id"], "tag": port.id}
         admin.compute.post("/os-server-external-events", json={"events": [event]})
+        # who asks Nova for what has changed is not told of this: a look at everything shows it
         seen = until(lambda: _with_address(script, vm["id"], address))
         fixed, added = seen["addresses"]
         assert (fixed["ip"], fixed["type"]) == (vm["ip_address"], "fixed")
+        assert seen["metadata"] == {"outside": "yes"}
         assert added == {**fixed, "ip": address, "type": "floating"}
         script.clean()
 

@@ -16,6 +16,7 @@ from tests.live.script import RUN, Script, until
 from tests.live.server import Gunicorn, connections, gunicorn
 from vmapi.settings import Settings
 
+CROWD = f"{RUN}-many"
 LIVES = 6
 READERS = 10
 PAUSE = 1.0
@@ -36,12 +37,15 @@ def served(cloud_settings: Settings, tmp_path: Path) -> Iterator[Gunicorn]:
 
 def test_many_clients_at_once(served: Gunicorn, owner: Any) -> None:
     done = Event()
-    scripts = [Script(served.send, f"{RUN}-{n:02}") for n in range(LIVES + READERS)]
+    scripts = [Script(served.send, f"{CROWD}-{n:02}") for n in range(LIVES + READERS)]
     scripts[0].wanted()
     for script in scripts:
         script.defaults = scripts[0].defaults
     with ThreadPoolExecutor(len(scripts)) as pool:
-        readers = [pool.submit(read, script, done) for script in scripts[LIVES:]]
+        readers = [
+            pool.submit(read, script, done, fresh=number % 2 == 0)
+            for number, script in enumerate(scripts[LIVES:])
+        ]
         lives = [pool.submit(live, script) for script in scripts[:LIVES]]
         try:
             for life in lives:
@@ -94,11 +98,11 @@ def settled(script: Script, path: str, status: str) -> bool:
     return (vm["status"], vm["task"]) == (status, None)
 
 
-def read(script: Script, done: Event) -> int:
+def read(script: Script, done: Event, *, fresh: bool) -> int:
     """Read lists until the others are done, and return how often."""
     times = 0
     while not done.wait(4 * PAUSE):
-        assert script.get(f"/vms?name={RUN}-*&page_size=1000")["total"] <= LIVES
+        assert script.get(f"/vms?name={CROWD}-*&page_size=1000", fresh=fresh)["total"] <= LIVES
         times += 1
     return times
 

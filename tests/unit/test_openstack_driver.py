@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -263,6 +264,16 @@ def test_a_name_is_escaped_and_compared(cloud: Loopback, backend: OpenStackBacke
     cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
     assert [vm.id for vm in backend.vms(name="a.b")] == ["0"]
     assert any(seen.path == f"{DETAIL}?name=%5Ea%5C.b%24" for seen in cloud.seen)
+
+
+def test_changes_are_asked_for_from_the_beginning_of_a_second(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    # what changed at .9 of it Nova has as changed at .0
+    cloud.on("GET", DETAIL, page("a"))
+    backend.changed(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
+    (asked,) = [parse_qs(seen.path.partition("?")[2]) for seen in cloud.seen if DETAIL in seen.path]
+    assert asked["changes-since"] == ["2026-02-25T10:30:07+00:00"]
 
 
 def test_images_of_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:

@@ -95,7 +95,9 @@ class OpenStackBackend(Backend):
 
     def changed(self, since: datetime) -> Sequence[VM]:
         """Return the servers whose row has changed since."""
-        return self._vms(self._servers.find({"changes-since": since.isoformat()}, deleted=True))
+        # Nova cuts off at the second when a row changed, and compares that
+        asked = {"changes-since": since.replace(microsecond=0).isoformat()}
+        return self._vms(self._servers.find(asked, deleted=True))
 
     def now(self) -> datetime:
         """Return Nova's time, as its answers have told."""
