@@ -93,7 +93,8 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
 def made(backend: OpenStackBackend, url: str) -> Flask:
     """Make an app that keeps its operations at a URL."""
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
-    app = create_app(Settings(database_url=url, backend="openstack", **rates), backend)
+    settings = Settings(database_url=url, backend="openstack", auth="none", **rates)
+    app = create_app(settings, backend)
     app.extensions["vmapi"].store.upgrade()
     return app
 

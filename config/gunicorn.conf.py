@@ -7,11 +7,13 @@ import sys
 
 from vmapi.backends import registry
 from vmapi.errors import SettingsError
+from vmapi.security import checks
 from vmapi.settings import Settings
 
 try:
     settings = Settings.load()
     backend = registry.load(settings)
+    checks.check(settings, single_process=backend.single_process)
 except SettingsError as error:
     sys.exit(f"vmapi does not start: {error.detail}")
 

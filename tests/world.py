@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.contract.clock import Clock
-from vmapi.api.context import Services
+from vmapi.api.services import Services
 from vmapi.backends.memory.driver import MemoryBackend
 
 BASE = "/api/v1"

@@ -1,5 +1,7 @@
 """How the addresses in settings are written, as regular expressions."""
 
+from ipaddress import ip_address
+
 # strict enough that no library finds a piece of a password where it looks for something else
 POSTGRESQL = (
     r"postgresql\+psycopg://([^:/@]*(:[^@]*)?@)?(\[[^]@]+\]|[^:/?@]*)(:\d{1,5})?"
@@ -13,3 +15,14 @@ ORIGIN = (
     r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 )
 BIND = r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})"
+
+
+def is_loopback(bind: str) -> bool:
+    """Tell whether only this machine reaches what listens at HOST:PORT or unix:/PATH."""
+    host = bind.rpartition(":")[0].strip("[]")
+    if bind.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -11,23 +11,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi import cli
 from vmapi.api import (
-    audit,
-    bulk,
-    catalog,
+    access,
     context,
     cors,
     docs,
-    events,
+    endpoints,
     headers,
-    health,
     one_process,
-    operations,
     problems,
-    quota,
     throttle,
-    vms,
 )
 from vmapi.api.openapi import Api
+from vmapi.api.services import Runner, Services
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
 from vmapi.backends.guarded import Guarded
@@ -35,6 +30,7 @@ from vmapi.engine.elsewhere import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import VmapiError
 from vmapi.models.operation import Operation
+from vmapi.security import checks, configured
 from vmapi.services.bulk import Bulk
 from vmapi.services.catalog import Catalog
 from vmapi.services.chore import Chore
@@ -54,6 +50,7 @@ from vmapi.services.readiness import Readiness
 from vmapi.services.seats import Seats
 from vmapi.services.submission import Submission
 from vmapi.services.sync import Sync
+from vmapi.services.tokens import Tokens
 from vmapi.services.view import View
 from vmapi.services.vms import VMs
 from vmapi.services.waiting import Waiting
@@ -82,36 +79,35 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = wire(settings, backend)
+    api = Api(app)
+    endpoints.register(api, f"/api/{settings.api_version}")
+    docs.init_app(app, api)
     context.init_app(app)
     headers.init_app(app)
     cors.init_app(app, settings.origins)
     throttle.addresses(app)
-    # who the caller is, is found out here: an address that guesses is limited before
+    # an address that guesses tokens is limited before, a caller that may not is limited too
+    access.ask(app)
     throttle.callers(app)
+    access.permit(app)
     if settings.proxies:
         # what they append to X-Forwarded-For is believed, what came before is not
         proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         one_process.check(app, settings)
+    checks.check(settings, single_process=backend.single_process)
+    configured.warn(settings)
     app.register_error_handler(VmapiError, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     app.register_error_handler(Exception, problems.from_crash)
-    base = f"/api/{settings.api_version}"
-    api = Api(app)
-    parts = (vms, bulk, operations, events, catalog, quota, audit)
-    for blueprint in (*(part.blp for part in parts), health.health):
-        api.register_blueprint(blueprint, url_prefix=base)
-    for blueprint in (health.probes, docs.problems):
-        api.register_blueprint(blueprint)
-    docs.init_app(app, api)
     cli.init_app(app)
     return app
 
 
 def wire(
     settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> context.Services:
+) -> Services:
     """Put the layers together."""
     backend = Guarded(driver)
     draining = threading.Event()
@@ -146,7 +142,8 @@ def wire(
         chores |= sync.chores
     if isinstance(engine, EngineThread):
         engine.serve(work, chores)
-    return context.Services(
+    tokens = Tokens(store, clock)
+    return Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
@@ -159,11 +156,12 @@ def wire(
         chores=chores,
         engine=engine,
         store=store,
+        gate=configured.gate(settings, tokens.find, tokens.used, clock),
+        tokens=tokens,
         rates=Rates.from_settings(settings),
         readiness=Readiness(backend, store, time.monotonic),
         draining=draining,
         usage=usage,
-        default_project=settings.default_project,
     )
 
 
@@ -187,7 +185,7 @@ def _events(
     return Events(lambda: store.events, seats, draining.is_set)
 
 
-def _engine(settings: Settings) -> context.Runner:
+def _engine(settings: Settings) -> Runner:
     if settings.engine == "thread":
         return EngineThread()
     if settings.engine == "worker":

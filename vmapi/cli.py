@@ -10,6 +10,7 @@ import orjson
 from flask import Flask, current_app
 from marshmallow import ValidationError
 
+from vmapi import cli_access
 from vmapi.api.audit import line
 from vmapi.api.context import services
 from vmapi.api.fields import Timestamp
@@ -17,6 +18,7 @@ from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
 from vmapi.models.audit import AuditQuery, Link
 from vmapi.settings import Settings
+from vmapi.telemetry import logging
 
 
 class Moment(click.ParamType[datetime]):
@@ -34,7 +36,7 @@ class Moment(click.ParamType[datetime]):
 
 def init_app(app: Flask) -> None:
     """Add the commands to the app."""
-    for command in (check, worker, db, audit):
+    for command in (check, worker, db, audit, cli_access.token, cli_access.roles):
         app.cli.add_command(command)
 
 
@@ -48,6 +50,8 @@ def check() -> None:
             value = "(set, hidden)"
         if item.name == "workers" and value is None:
             value = settings.worker_count
+        if item.name == "auth":
+            value = ",".join(settings.auth_schemes)
         click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
     backend = services().backend
     for name, value in backend.describe().items():
@@ -65,6 +69,7 @@ def check() -> None:
 def worker() -> None:
     """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
     settings: Settings = current_app.config["SETTINGS"]
+    logging.configure(settings.log_level, serves=True)
     operations, chores = services().operations, services().chores
     services().store.operations.keep()
     try:

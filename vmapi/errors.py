@@ -16,12 +16,14 @@
     ├── Conflict
     │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
     ├── PreconditionFailed
+    ├── Unauthenticated
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
     ├── StoreUnavailable
+    ├── IssuerUnavailable
     ├── InternalError
     └── SettingsError
 
@@ -214,6 +216,16 @@ class IdempotencyInProgress(Conflict):
     retry_after = 2
 
 
+class Unauthenticated(VmapiError):
+    """Who asks has not said who it is, or not proved it; `sent` tells that it has tried."""
+
+    code = "unauthenticated"
+
+    def __init__(self, detail: str, *, sent: bool = False, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.sent = sent
+
+
 class PreconditionFailed(VmapiError):
     """The VM is not one that the client has seen; `etag` is the tag that it has now."""
 
@@ -221,7 +233,7 @@ class PreconditionFailed(VmapiError):
 
 
 class Forbidden(VmapiError):
-    """The cloud's policy does not permit this."""
+    """The caller's role does not reach, or the cloud's policy does not permit this."""
 
     code = "forbidden"
 
@@ -288,6 +300,13 @@ class StoreUnavailable(VmapiError):
     """vmapi's own database does not answer; `retry_after` is in seconds."""
 
     code = "store_unavailable"
+    retry_after = 5
+
+
+class IssuerUnavailable(VmapiError):
+    """What vouches for tokens does not answer; `retry_after` is in seconds."""
+
+    code = "issuer_unavailable"
     retry_after = 5
 
 

@@ -1,8 +1,8 @@
 """Every setting of vmapi, typed: the environment first, then `.env`, then the defaults."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ from dotenv import load_dotenv
 from environs import Env, EnvError, ValidationError, validate
 
 from vmapi import secret_files
-from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS
+from vmapi.access_settings import AccessSettings
+from vmapi.addresses import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS, is_loopback
+from vmapi.cloud_settings import CloudSettings
 from vmapi.errors import SettingsError
 from vmapi.notation import PROJECT
+from vmapi.setting import setting
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DEADLINES = "create=1800,*=600"
@@ -22,32 +25,8 @@ COUNTERS = "memory, or redis://:PASSWORD@HOST:PORT/NUMBER, percent-encoded"
 ENGINES = ("thread", "worker", "celery")
 
 
-def setting(
-    name: str,
-    default: object,
-    allowed: str,
-    parse: str = "str",
-    check: Callable[[Any], Any] | None = None,
-    *,
-    secret: bool = False,
-) -> Any:
-    """Declare a setting: its environment variable, default, and what is allowed, in words."""
-    about = {"name": name, "allowed": allowed, "parse": parse, "check": check, "secret": secret}
-    return field(default=default, repr=not secret, metadata=about)
-
-
-def _seconds(value: float) -> None:
-    # put so that nan, which compares to nothing, is refused
-    if not 1 <= value <= 300:
-        raise ValidationError("")
-
-
-def _nonempty(what: str) -> Any:
-    return setting(what, None, "a text that is not empty", check=validate.Length(min=1))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(AccessSettings, CloudSettings):
     """The configuration of one process. Secrets are left out of its repr."""
 
     backend: str = setting(
@@ -73,9 +52,6 @@ class Settings:
     )
     log_level: str = setting(
         "LOG_LEVEL", "INFO", ", ".join(LOG_LEVELS), check=validate.OneOf(LOG_LEVELS)
-    )
-    backend_timeout: float = setting(
-        "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", _seconds
     )
     engine: str = setting(
         "VMAPI_ENGINE", "thread", "thread, worker or celery", check=validate.OneOf(ENGINES)
@@ -140,28 +116,6 @@ class Settings:
     rate_storage: str | None = setting(
         "VMAPI_RATE_STORAGE", None, COUNTERS, check=validate.Regexp(rf"{REDIS}\Z"), secret=True
     )
-    default_network: str | None = _nonempty("VMAPI_DEFAULT_NETWORK")
-    memory_latency: str = setting(
-        "VMAPI_MEMORY_LATENCY", "0", "seconds, or ACTION=SECONDS,… (docs/memory.md)"
-    )
-    memory_faults: str = setting(
-        "VMAPI_MEMORY_FAULTS", "", "FAULT=COUNT or FAULT=SHARE%, … (docs/memory.md)"
-    )
-    memory_limits: str = setting(
-        "VMAPI_MEMORY_LIMITS", "", "vms=N,vcpus=N,ram_mb=N (docs/memory.md)"
-    )
-    os_cloud: str | None = _nonempty("OS_CLOUD")
-    openstack_auth_url: str | None = setting(
-        "OPENSTACK_AUTH_URL",
-        None,
-        "an http or https URL",
-        check=validate.URL(schemes={"http", "https"}, require_tld=False),
-    )
-    openstack_username: str | None = _nonempty("OPENSTACK_USERNAME")
-    openstack_password: str | None = setting(
-        "OPENSTACK_PASSWORD", None, "a text that is not empty", secret=True
-    )
-    openstack_project: str | None = _nonempty("OPENSTACK_PROJECT")
 
     @property
     def worker_count(self) -> int:
@@ -172,6 +126,18 @@ class Settings:
     def origins(self) -> tuple[str, ...]:
         """The origins whose scripts may use the API from a browser."""
         return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach what we listen at."""
+        return is_loopback(self.bind)
+
+    @property
+    def auth_schemes(self) -> tuple[str, ...]:
+        """The ways in which callers may say who they are."""
+        if self.auth is not None:
+            return tuple(self.auth.split(","))
+        return ("none",) if self.backend == "memory" and self.on_loopback else ("token",)
 
     @classmethod
     def load(cls, dotenv: Path = Path(".env")) -> "Settings":

@@ -5,13 +5,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tests.world import World
+from vmapi.models.identity import Identity
+from vmapi.models.roles import Role
+from vmapi.security.gate import Gate
 
 
 @contextmanager
 def acting(world: World, project: str) -> Iterator[None]:
-    """Let requests come from a caller of this project."""
+    """Let requests come from an operator of this project."""
     before = world.services
-    world.app.extensions["vmapi"] = replace(before, default_project=project)
+    who = Identity("anonymous", Role.OPERATOR, project)
+    gate = Gate([], anonymous=who, from_anywhere=False)
+    world.app.extensions["vmapi"] = replace(before, gate=gate)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.world import World
 from vmapi.api.problem_kinds import KINDS
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings import Settings
 
 METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
@@ -19,6 +23,8 @@ ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
 PROBES = {"get_health", "get_livez", "get_readyz"}
 """No rates limit them."""
 STORE = {"store_unavailable"}
+GUARDED = {"unauthenticated", "forbidden", "issuer_unavailable", *STORE}
+OPEN = {"get_health", "get_livez", "get_readyz", "get_problem"}
 CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
 KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
@@ -156,8 +162,9 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
         .get("application/problem+json", {})
         .get("examples", ())
     }
+    guarded = set() if name in OPEN else GUARDED
     limited = set() if name in PROBES else {"rate_limited"}
-    assert set(problems) == ANYWHERE | REFUSALS[name] | limited
+    assert set(problems) == ANYWHERE | REFUSALS[name] | guarded | limited
     assert problems == {code: str(KINDS[code].status) for code in problems}
     answers = {
         status
@@ -191,6 +198,41 @@ def test_headers_are_documented(document: Any) -> None:
     assert headers["stop_vm"]["503"] == {"Retry-After"}
     assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
     assert "504" not in headers["get_vm"]
+
+
+def test_every_operation_says_what_lets_one_in(document: Any) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"bearer"}
+    for _, method, operation in operations(document):
+        if operation["operationId"] in OPEN:
+            assert operation["security"] == []
+            assert "role" not in operation.get("description", "")
+        else:
+            # the app of these tests asks nobody who it is
+            assert operation["security"] == [{"bearer": []}, {}]
+            role = "viewer" if method == "get" else "operator"
+            role = "admin" if operation["operationId"] == "list_audit" else role
+            assert operation["description"].endswith(f"Needs the role **{role}**.")
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "ways"), [("token", ["bearer"]), ("token,keystone", ["bearer", "keystone"])]
+)
+def test_where_everybody_is_asked_the_document_says_how(
+    tmp_path: Path, auth: str, ways: list[str]
+) -> None:
+    settings = Settings(
+        log_level="CRITICAL",
+        auth=auth,
+        database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
+        keystone_url="https://keystone.invalid",
+    )
+    asked = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
+    found = [operation["security"] for _, _, operation in operations(asked)]
+    accepted = [{way: []} for way in ways]
+    assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
+    assert set(asked["components"]["securitySchemes"]) == set(ways)
+    OpenAPIV31SpecValidator(asked).validate()
 
 
 def test_headers_that_are_heeded_are_documented(document: Any) -> None:

@@ -21,10 +21,12 @@ Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
 COME_BACK = {
-    *("backend_unavailable", "store_unavailable", "idempotency_in_progress", "rate_limited")
+    *("backend_unavailable", "store_unavailable", "issuer_unavailable"),
+    *("idempotency_in_progress", "rate_limited"),
 }
 STATUSES = {
     400: {"malformed_request"},
+    401: {"unauthenticated"},
     403: {"forbidden", "quota_exceeded"},
     404: {"vm_not_found", "operation_not_found", "not_found"},
     405: {"method_not_allowed"},
@@ -43,7 +45,7 @@ STATUSES = {
     },
     500: {"internal_error"},
     502: {"backend_error", "build_failed", "backend_lost"},
-    503: {"backend_unavailable", "store_unavailable", "no_capacity"},
+    503: {"backend_unavailable", "store_unavailable", "issuer_unavailable", "no_capacity"},
     504: {"backend_timeout", "operation_timeout"},
 }
 
@@ -139,6 +141,19 @@ def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     return create(world)
 
 
+def gated(error: errors.VmapiError) -> Ask:
+    """Have the gate refuse whoever comes."""
+
+    def ask(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+        def admit(*_: object) -> None:
+            raise error
+
+        patch.setattr(world.services.gate, "admit", admit)
+        return world.call("GET", "/vms")
+
+    return ask
+
+
 def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
     limits = {"changes": parse("X", "changes", "1/hour"), "address": ()}
     rates = Rates(limits, InProcess())
@@ -161,6 +176,8 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         lambda w, _: w.call("POST", "/vms", data="{", content_type="application/json"),
         {},
     ),
+    "unauthenticated": (gated(errors.Unauthenticated("Who?")), {"detail": "Who?"}),
+    "issuer_unavailable": (gated(errors.IssuerUnavailable("Away.")), {"detail": "Away."}),
     "forbidden": (refusing(errors.Forbidden("Policy says no.")), {"detail": "Policy says no."}),
     "quota_exceeded": (quota, {}),
     "vm_not_found": (lambda w, _: w.call("GET", f"/vms/{NOBODY}"), {}),

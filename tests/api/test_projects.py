@@ -30,6 +30,20 @@ ON_A_VM = [
 on_a_vm = pytest.mark.parametrize(("method", "below", "body"), ON_A_VM)
 
 
+@pytest.fixture(autouse=True)
+def default(world: World) -> Iterator[None]:
+    """Let callers be of the project default, where nothing else is said."""
+    with acting(world, "default"):
+        yield
+
+
+@pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """A world whose callers are of the default project, unless they act for another."""
+    with acting(world, "default"):
+        yield world
+
+
 @pytest.fixture
 def foreign(world: World) -> str:
     """The id of a VM of another project."""

@@ -1,5 +1,6 @@
 """GET /quota, and creates for which there is no room."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,13 @@ from vmapi.settings import Settings
 
 LARGE = stable_id("m1.large")
 SPEC = CreateSpec("made-outside", LARGE, min(IMAGES), None, {}, None, None, ())
+
+
+@pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """A world whose callers are of the default project, unless they act for another."""
+    with acting(world, "default"):
+        yield world
 
 
 @pytest.fixture

@@ -1,12 +1,17 @@
 """The docs page in a browser: complete, usable, and at home on this server alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.caller import PATIENCE
 from tests.e2e.processes import Gunicorn, Nginx, needs
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.models.roles import Role
+from vmapi.settings import Settings
 
 OFFLINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 REPORT = """
@@ -45,6 +50,14 @@ class Visit:
         self.page.goto(f"{self.origin}{path}")
         self.page.wait_for_selector(".opblock")
         return self
+
+    def authorize(self, token: str) -> None:
+        """Give the page a token, by its button."""
+        self.page.locator(".auth-wrapper .authorize").first.click()
+        dialog = self.page.locator(".modal-ux")
+        dialog.locator("input").fill(token)
+        dialog.locator("button.authorize").click()
+        dialog.locator("button.btn-done").click()
 
     def try_out(self, operation: str) -> str:
         """Execute an operation with its example, and return the status that is shown."""
@@ -96,6 +109,25 @@ def test_page_makes_a_vm_and_lists_it(browser: Browser, gunicorn: Gunicorn) -> N
         (vm,) = server.call.get("/api/v1/vms")["items"]
         expect(shown.first).to_contain_text(vm["id"])
         visit.is_clean()
+
+
+def test_page_says_who_it_is_and_forgets_it(
+    browser: Browser, gunicorn: Gunicorn, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
+    token, _ = app.extensions["vmapi"].tokens.create("me", Role.VIEWER, "web", None, "cli:me")
+    server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
+    server.start().wait_for("/readyz")
+    with browser.new_context() as context:
+        visit = Visit(context.new_page(), f"http://127.0.0.1:{server.port}").opened("/docs")
+        visit.authorize(token)
+        assert visit.try_out("list_vms") == "200"
+        assert visit.try_out("create_vm") == "403"
+        visit.opened("/docs")
+        assert visit.try_out("list_vms") == "401"
+        assert token not in str(context.storage_state())
+        assert not any(token in asked for asked in visit.asked)
 
 
 def test_page_refuses_in_the_words_of_the_problem(visit: Visit) -> None:

@@ -62,6 +62,7 @@ def gunicorn(folder: Path, **settings: str) -> Iterator[Gunicorn]:
     log = folder / "gunicorn.log"
     environ = os.environ | {
         "VMAPI_BACKEND": "openstack",
+        "VMAPI_AUTH": "none",
         "VMAPI_BIND": f"127.0.0.1:{port}",
         "VMAPI_DATABASE_URL": f"sqlite:///{folder}/vmapi.sqlite3",
         "VMAPI_RATE_READS": "off",

@@ -40,7 +40,8 @@ def test_a_cloud_for_development_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     with capture_logs() as logs:
         create_app(Settings(log_level="INFO"), MemoryBackend())
     assert [(line["log_level"], line["event"].partition(":")[0]) for line in logs] == [
-        ("warning", "the memory cloud is for development")
+        ("warning", "the memory cloud is for development"),
+        ("warning", "VMAPI_AUTH=none"),
     ]
 
 

@@ -28,6 +28,7 @@ def test_check() -> None:
     assert {item.metadata["name"] for item in fields(Settings)} <= set(table)
     assert table["VMAPI_BACKEND"] == "memory"
     assert table["VMAPI_WORKERS"] == "1"
+    assert table["VMAPI_AUTH"] == "none"
     assert table["OPENSTACK_USERNAME"] == "me"
     assert table["OPENSTACK_PASSWORD"] == "(set, hidden)"
     assert table["OS_CLOUD"] == table["VMAPI_MEMORY_FAULTS"] == "-"

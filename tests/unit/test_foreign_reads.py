@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.world import NOBODY
-from vmapi.api.context import Services
+from vmapi.api.services import Services
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import BackendUnavailable, VMNotFound

@@ -118,3 +118,18 @@ def test_terminal_gets_tracebacks_without_the_values_of_variables(output: Output
     assert all(line.startswith("  ") for line in rest)
     assert rest[0] == "  Traceback (most recent call last):"
     assert rest[-2:] == ["  ValueError: no", "  such \\x1b[31mthing\\u2028"]
+
+
+def test_under_a_command_stdout_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    configure("INFO")
+    structlog.get_logger("vmapi").warning("quiet")
+    structlog.get_logger("vmapi").error("loud")
+    told = capsys.readouterr()
+    assert (told.out, json.loads(told.err)["message"]) == ("", "loud")
+    configure("INFO", serves=True)
+    structlog.get_logger("vmapi").info("served")
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["message"], told.err) == ("served", "")

@@ -143,7 +143,8 @@ def test_all_that_is_bad_is_told_at_once(environment: MutableMapping[str, str]) 
     environment |= {"VMAPI_AUDIT_KEY_FILE": "x", "OPENSTACK_PASSWORD_FILE": "y"}
     environment["VMAPI_THREADS"] = "0"
     told = refused()
-    assert told.index("VMAPI_THREADS") < told.index("VMAPI_AUDIT_KEY_FILE") < told.index("OPENST")
+    for name in ("VMAPI_THREADS", "VMAPI_AUDIT_KEY_FILE", "OPENSTACK_PASSWORD_FILE"):
+        assert told.count(name) == 1
 
 
 def test_what_is_no_secret_has_no_file(environment: MutableMapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from tests.unit.loopback import REQUEST, VM, Answer, Loopback, loopback
 from tests.unit.test_openstack_driver import ACCEPTED, DETAIL, NOVA, SERVER, settings
 from tests.world import BASE
-from vmapi.api.context import Services
+from vmapi.api.services import Services
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
 

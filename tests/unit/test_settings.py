@@ -80,6 +80,18 @@ GOOD = [
     *(("VMAPI_DEFAULT_PROJECT", text, text) for text in ("w", "A.b_c-9", "9" * 64)),
     ("VMAPI_QUOTAS", "*:vms=1", "*:vms=1"),
     ("VMAPI_MEMORY_LATENCY", "create=2", "create=2"),
+    *(("VMAPI_AUTH", text, text) for text in ("none", "token", "token,jwt,keystone")),
+    *(("VMAPI_ALLOW_ANONYMOUS", text, text == "true") for text in ("true", "false")),
+    *(
+        ("VMAPI_JWT_ISSUER", url, url)
+        for url in ("https://e.org/realms/a", "http://127.0.0.1:3000", "http://localhost:80/")
+    ),
+    ("VMAPI_JWT_ALGORITHMS", "EdDSA,ES512", "EdDSA,ES512"),
+    ("VMAPI_JWT_TYPES", "at+jwt,JWT", "at+jwt,JWT"),
+    ("VMAPI_KEYSTONE_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
+    ("VMAPI_KEYSTONE_ROLES", "cloud-ops=admin", "cloud-ops=admin"),
+    ("VMAPI_JWT_LEEWAY", "0", 0),
+    ("VMAPI_JWT_ROLES", "vmapi:ro=viewer,x y=admin", "vmapi:ro=viewer,x y=admin"),
     ("OS_CLOUD", "mine", "mine"),
     ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
@@ -108,6 +120,17 @@ BAD = [
     *(("VMAPI_BACKEND_TIMEOUT", text) for text in ("0", "301", "nan", "inf", "soon", "-1")),
     *(("VMAPI_DEFAULT_PROJECT", text) for text in ("-w", "w/b", "w b", "w\n", "é", "w" * 65)),
     *(("VMAPI_ENGINE", text) for text in ("Thread", "redis", "thread ")),
+    *(("VMAPI_AUTH", text) for text in ("basic", "token,", "token, jwt", "None")),
+    ("VMAPI_ALLOW_ANONYMOUS", "perhaps"),
+    *(
+        ("VMAPI_JWT_ISSUER", text)
+        for text in ("http://e.org", "e.org", "https://e.org/?a", "ftp://e")
+    ),
+    *(("VMAPI_JWT_ALGORITHMS", text) for text in ("HS256", "none", "RS256,HS256", "rs256")),
+    *(("VMAPI_JWT_LEEWAY", text) for text in ("-1", "121", "long")),
+    ("VMAPI_KEYSTONE_URL", "keystone:5000"),
+    ("VMAPI_KEYSTONE_ROLES", "member=owner"),
+    *(("VMAPI_JWT_ROLES", text) for text in ("a", "a=root", "a=admin,", "=admin")),
     *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
 ]
 

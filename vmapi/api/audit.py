@@ -15,6 +15,7 @@ from vmapi.api.context import services
 from vmapi.api.fields import Count, Text, Timestamp
 from vmapi.models.audit import ACCEPTED, REFUSED, AuditQuery, Kept
 from vmapi.models.page import MAX_PAGE_SIZE
+from vmapi.models.roles import Permission
 
 LINES = "application/x-ndjson"
 OUTCOMES = (ACCEPTED, REFUSED, "succeeded", "failed", "superseded")
@@ -71,6 +72,7 @@ class AuditQuerySchema(Schema):
 
 
 @blp.get("/audit")
+@blp.needs(Permission.AUDIT)
 @blp.takes(AuditQuerySchema(), location="query")
 @blp.answers(200, AuditListSchema(), example=examples.AUDIT_LIST, headers=LINK)
 @blp.refuses("store_unavailable")

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import flask_smorest
 from flask import request
 from marshmallow import Schema
 
+from vmapi.api import needs
+from vmapi.api.needs import View
 from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema, example
 from vmapi.api.problems import MEDIA_TYPE
-
-View = TypeVar("View", bound=Callable[..., Any])
+from vmapi.models.roles import Permission
 
 EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
@@ -46,8 +47,13 @@ RATE_LIMIT = {
     "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
     "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
 }
+CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750"}}
 LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {"backend_unavailable": RETRY_AFTER, "rate_limited": {**RETRY_AFTER, **RATE_LIMIT}}
+OF_PROBLEMS = {
+    "backend_unavailable": RETRY_AFTER,
+    "rate_limited": {**RETRY_AFTER, **RATE_LIMIT},
+    "unauthenticated": CHALLENGE,
+}
 ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
 OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
     "backend_timeout": OPERATION_LOCATION,
@@ -66,6 +72,7 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks = [
             self._prepare_arguments_doc,
             self._prepare_response_doc,
+            needs.document,
             self._prepare_problems_doc,
         ]
 
@@ -112,6 +119,10 @@ class Blueprint(flask_smorest.Blueprint):
     def heeds(self, *headers: dict[str, Any]) -> Callable[[View], View]:
         """Name the request headers that an endpoint heeds."""
         return cast(Callable[[View], View], self.doc(parameters=list(headers)))
+
+    def needs(self, permission: Permission | None) -> Callable[[View], View]:
+        """Name the permission that an endpoint needs, or ANYBODY."""
+        return needs.needs(permission)
 
     def refuses(self, *codes: str) -> Callable[[View], View]:
         """Name the problems that an endpoint may answer with, beside those that any may."""

@@ -15,6 +15,7 @@ from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.vm_schemas import VMFilterSchema
 from vmapi.models.lifecycle import Action
 from vmapi.models.page import VMQuery
+from vmapi.models.roles import Permission
 from vmapi.services.bulk import Item
 
 blp = Blueprint("bulk", "One action on many VMs")
@@ -62,6 +63,7 @@ class BulkAnswerSchema(Schema):
 
 
 @blp.post("/vms/actions")
+@blp.needs(Permission.CHANGE)
 @blp.takes(BulkSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
 @blp.answers(
     202,

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
 from vmapi.api.context import services
+from vmapi.models.roles import Permission
 
 blp = Blueprint("catalog", "What VMs are made of")
 
@@ -56,6 +57,7 @@ class NetworkListSchema(Schema):
 
 
 @blp.get("/flavors")
+@blp.needs(Permission.READ)
 @blp.answers(200, FlavorListSchema(), example={"items": [examples.FLAVOR]})
 @blp.refuses(*CLOUD)
 def list_flavors() -> Response:
@@ -64,6 +66,7 @@ def list_flavors() -> Response:
 
 
 @blp.get("/images")
+@blp.needs(Permission.READ)
 @blp.answers(200, ImageListSchema(), example={"items": [examples.IMAGE]})
 @blp.refuses(*CLOUD)
 def list_images() -> Response:
@@ -72,6 +75,7 @@ def list_images() -> Response:
 
 
 @blp.get("/networks")
+@blp.needs(Permission.READ)
 @blp.answers(200, NetworkListSchema(), example={"items": [examples.NETWORK]})
 @blp.refuses(*CLOUD)
 def list_networks() -> Response:

@@ -2,77 +2,26 @@
 
 import hashlib
 import re
-import threading
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
-from vmapi.backends.guarded import Guarded
+from vmapi.api.services import Services
+from vmapi.api.who import address, known_as, project, scope, user
 from vmapi.errors import MalformedRequest
+from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
-from vmapi.models.project import Scope
-from vmapi.services.bulk import Bulk
-from vmapi.services.catalog import Catalog
-from vmapi.services.chore import Chore
-from vmapi.services.cursors import Cursors
-from vmapi.services.events import Events
-from vmapi.services.operations import Operations
-from vmapi.services.quotas import Usage
-from vmapi.services.rates import Rates
-from vmapi.services.readiness import Readiness
-from vmapi.services.vms import VMs
-from vmapi.store.store import Store
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-
 PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
-LONGEST_ADDRESS = 64
-ANONYMOUS = "anonymous"
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
 access = structlog.get_logger("vmapi.access")
-
-
-class Runner(Protocol):
-    """What runs beside the requests."""
-
-    def wake(self, operation_id: str | None = None) -> None:
-        """Look for work now."""
-        ...
-
-    def stop(self) -> None:
-        """Stop running."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the handlers call, made by the composition root."""
-
-    base_path: str
-    version: str
-    backend: Guarded
-    catalog: Catalog
-    vms: VMs
-    bulk: Bulk
-    operations: Operations
-    cursors: Cursors
-    events: Events
-    chores: Mapping[str, Chore]
-    engine: Runner
-    store: Store
-    readiness: Readiness
-    rates: Rates
-    draining: threading.Event
-    usage: Usage
-    default_project: str
 
 
 def services() -> Services:
@@ -91,32 +40,12 @@ def caller() -> Caller:
         user=user(),
         request_id=request_id(),
         project=project(),
-        address=(request.remote_addr or "")[:LONGEST_ADDRESS],
+        address=address(),
         key=idempotency_key(),
         wait=wait(),
         all_projects=scope() is None,
         if_match=if_match(),
     )
-
-
-def user() -> str:
-    """Return the name of who is asking."""
-    return ANONYMOUS
-
-
-def project() -> str:
-    """Return the project of who is asking: what is made is this one's."""
-    return services().default_project
-
-
-def scope() -> Scope:
-    """Return the project of which who is asking may see and change things; None for all."""
-    return project()
-
-
-def walk() -> str:
-    """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {scope() or '*'}"
 
 
 def wait() -> int:
@@ -179,7 +108,8 @@ def _begin() -> None:
     sent = request.headers.get("X-Request-ID", "")
     g.request_id = sent if SANE_REQUEST_ID.fullmatch(sent) else f"req-{uuid.uuid4()}"
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id, user=user())
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    known_as(NOBODY)
 
 
 def _end(response: Response) -> Response:

@@ -1,5 +1,6 @@
 """/docs, /openapi.json and /problems: what there is to read. All of it is served from here."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, Response, redirect, send_from_directory
@@ -9,6 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from vmapi.api import render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.headers import PAGE
+from vmapi.api.needs import ANYBODY, needs
 from vmapi.api.openapi import Api
 from vmapi.api.problem_kinds import KINDS
 from vmapi.errors import NotFound
@@ -29,6 +31,7 @@ class ProblemPageSchema(Schema):
 
 
 @problems.get("/problems/<code>")
+@problems.needs(ANYBODY)
 @problems.answers(
     200,
     ProblemPageSchema(),
@@ -67,10 +70,14 @@ def init_app(app: Flask, api: Api) -> None:
             raise NotFound(f"There is nothing at /docs/assets/{name}.")
         return _secured(send_from_directory(STATIC / "swagger-ui", name, max_age=3600))
 
-    app.add_url_rule("/openapi.json", view_func=openapi)
-    app.add_url_rule("/docs", view_func=page)
-    app.add_url_rule("/docs/", view_func=slashed)
-    app.add_url_rule("/docs/assets/<name>", view_func=asset)
+    views: dict[str, Callable[..., BaseResponse]] = {
+        "/openapi.json": openapi,
+        "/docs": page,
+        "/docs/": slashed,
+        "/docs/assets/<name>": asset,
+    }
+    for rule, view in views.items():
+        app.add_url_rule(rule, view_func=needs(ANYBODY)(view))
 
 
 def _secured(response: Response) -> Response:

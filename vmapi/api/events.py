@@ -1,6 +1,6 @@
 """/events: what happens, as it happens (server-sent events, WHATWG HTML section 9.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -8,15 +8,17 @@ import structlog
 from flask import Flask, Response, current_app, request
 from marshmallow import RAISE, Schema, fields, validate
 
-from vmapi.api import examples, render
+from vmapi.api import access, examples, render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.connection import Connection
-from vmapi.api.context import scope, services, user
+from vmapi.api.context import services
 from vmapi.api.fields import Text
 from vmapi.api.operations import OperationSchema
 from vmapi.api.vm_schemas import VMSchema
+from vmapi.api.who import scope, user
 from vmapi.errors import StoreUnavailable
 from vmapi.models.event import Event, EventKind, EventQuery
+from vmapi.models.roles import Permission
 from vmapi.services.events import Beat, Listener, Reset
 
 blp = Blueprint("events", "What happens, as it happens")
@@ -68,6 +70,7 @@ class EventQuerySchema(Schema):
 
 
 @blp.get("/events")
+@blp.needs(Permission.READ)
 @blp.takes(EventQuerySchema(), location="query")
 @blp.heeds(LAST_EVENT_ID)
 @blp.answers(
@@ -94,16 +97,18 @@ def listen_to_events(query: dict[str, Any]) -> Response:
     last = request.headers.get("Last-Event-ID") or query.get("last_event_id")
     listener = services().events.listen(wanted, user(), last)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    told = _stream(app, listener, Connection(request.environ))
+    told = _stream(app, listener, Connection(request.environ), access.watch())
     answer = Response(told, headers=HEADERS, mimetype=MEDIA_TYPE)
     answer.call_on_close(listener.close)
     return answer
 
 
-def _stream(app: Flask, listener: Listener, connection: Connection) -> Iterator[bytes]:
+def _stream(
+    app: Flask, listener: Listener, connection: Connection, is_let_in: Callable[[], bool]
+) -> Iterator[bytes]:
     yield BEGIN
     try:
-        for told in listener.told(connection.is_there):
+        for told in listener.told(lambda: connection.is_there() and is_let_in()):
             if not connection.reads():
                 return
             # the request's own is gone by now; a problem names the paths of operations

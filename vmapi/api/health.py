@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from vmapi.api import render
 from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
+from vmapi.api.needs import ANYBODY
 from vmapi.services.readiness import OK
 
 health = Blueprint("health", "Whether the API serves")
@@ -41,6 +42,7 @@ class ReadySchema(Schema):
 
 
 @health.get("/health")
+@health.needs(ANYBODY)
 @health.answers(
     200, HealthSchema(), example={"status": "healthy", "version": "v1", "timestamp": NOW}
 )
@@ -52,6 +54,7 @@ def get_health() -> Response:
 
 
 @probes.get("/livez")
+@probes.needs(ANYBODY)
 @probes.answers(200, LiveSchema(), example={"status": "alive"})
 @probes.refuses()
 def get_livez() -> Response:
@@ -60,6 +63,7 @@ def get_livez() -> Response:
 
 
 @probes.get("/readyz")
+@probes.needs(ANYBODY)
 @probes.answers(
     200,
     ReadySchema(),

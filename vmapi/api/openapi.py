@@ -19,6 +19,20 @@ A change is answered with the VM when it is settled, else with **202**: poll `GE
 /events`. Every error is `application/problem+json` (RFC 9457) with a stable `code`;
 `/problems/{code}` explains each."""
 
+SECURITY = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token (`vmapi_…`), or a token of the issuer that vmapi trusts.",
+    },
+    "keystone": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Auth-Token",
+        "description": "A Keystone token for a project; it may also come as a bearer token.",
+    },
+}
+
 PARAMETERS = {
     "vm_id": {"type": "string", "format": "uuid", "description": "the id the cloud gave"},
     "operation_id": {"type": "string", "format": "uuid", "description": "see Operation-Location"},
@@ -78,7 +92,20 @@ class Api(flask_smorest.Api):
             if "patch" in path:
                 content = path["patch"]["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
+        self._secure(document)
         return document
+
+    def _secure(self, document: dict[str, Any]) -> None:
+        """Say how one is let in, as far as this installation takes it."""
+        schemes = self._app.config["SETTINGS"].auth_schemes
+        names = ["bearer", *(["keystone"] if "keystone" in schemes else [])]
+        document["components"]["securitySchemes"] = {name: SECURITY[name] for name in names}
+        ways: list[dict[str, list[str]]] = [{name: []} for name in names]
+        accepted = [*ways, {}] if "none" in schemes else ways
+        for path in document["paths"].values():
+            for operation in path.values():
+                if isinstance(operation, dict) and operation["security"]:
+                    operation["security"] = accepted
 
     def _init_spec(self, **options: Any) -> None:
         super()._init_spec(**options)

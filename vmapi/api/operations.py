@@ -7,13 +7,15 @@ from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import LINK, PREFER, Blueprint
-from vmapi.api.context import applied, project, scope, services, user, wait
+from vmapi.api.context import applied, services, wait
 from vmapi.api.fields import Text
 from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
+from vmapi.api.who import project, scope, user
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStatus
 from vmapi.models.page import Paging
+from vmapi.models.roles import Permission
 
 blp = Blueprint("operations", "What was asked for, and how it went")
 
@@ -60,6 +62,7 @@ class OperationQuerySchema(PagingSchema):
 
 
 @blp.get("/operations")
+@blp.needs(Permission.READ)
 @blp.takes(OperationQuerySchema(), location="query")
 @blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK)
 @blp.refuses("store_unavailable")
@@ -70,6 +73,7 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 
 
 @blp.get("/operations/<operation_id>")
+@blp.needs(Permission.READ)
 @blp.heeds(PREFER)
 @blp.answers(200, OperationSchema(), example=examples.OPERATION)
 @blp.refuses("operation_not_found", "store_unavailable")

@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 from flask import request
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
-from vmapi.api.context import services, walk
+from vmapi.api.context import services
 from vmapi.api.fields import Count
+from vmapi.api.who import walk
 from vmapi.models.page import MAX_DEPTH, MAX_PAGE_SIZE, Page, Paging
 from vmapi.services.cursors import Cursor
 

@@ -19,10 +19,17 @@ KINDS: dict[str, Kind] = {
     "malformed_request": Kind(
         400, "The request cannot be read", "Send one well-formed JSON object in UTF-8."
     ),
+    "unauthenticated": Kind(
+        401,
+        "Who are you?",
+        "Send Authorization: Bearer TOKEN, with a token that is valid here. Ask the operator for "
+        "one.",
+    ),
     "forbidden": Kind(
         403,
-        "The cloud does not permit this",
-        "The cloud's policy refuses this to vmapi's account. Ask the operator.",
+        "This is not permitted",
+        "Where role_needed is given, your role does not reach: use a token of that role. Else the "
+        "cloud's policy refuses this to vmapi's account. Ask the operator.",
     ),
     "quota_exceeded": Kind(
         403,
@@ -120,6 +127,11 @@ KINDS: dict[str, Kind] = {
         503,
         "vmapi's database cannot be reached",
         "Nothing was sent to the cloud. Try again after Retry-After seconds.",
+    ),
+    "issuer_unavailable": Kind(
+        503,
+        "What vouches for tokens cannot be reached",
+        "Nothing was done. Try again after Retry-After seconds, with the same token.",
     ),
     "backend_timeout": Kind(
         504,

@@ -4,6 +4,7 @@ from marshmallow import Schema, fields
 
 from vmapi.api.problem_kinds import KINDS
 from vmapi.models.lifecycle import Status, Task
+from vmapi.models.roles import Role
 
 
 class ProblemErrorSchema(Schema):
@@ -29,6 +30,7 @@ class ProblemSchema(Schema):
     allowed_actions = fields.List(fields.String())
     vm_id = fields.String(allow_none=True)
     operation = fields.String(metadata={"description": "The path of an operation."})
+    role_needed = fields.Enum(Role, by_value=True, metadata={"description": "The least that may."})
     etag = fields.String(metadata={"description": "The VM's tag, to send in If-Match."})
     hint = fields.String()
 

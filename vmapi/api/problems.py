@@ -39,6 +39,8 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
     answer.headers["Cache-Control"] = "no-store"
     if (seconds := getattr(error, "retry_after", None)) is not None:
         answer.headers["Retry-After"] = str(seconds)
+    if isinstance(error, errors.Unauthenticated):
+        answer.headers["WWW-Authenticate"] = _challenge(error)
     if error.replayed:
         answer.headers["Idempotent-Replayed"] = "true"
     if "operation" in body:
@@ -46,6 +48,11 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
     if "etag" in body:
         answer.headers["ETag"] = body["etag"]
     return answer
+
+
+def _challenge(error: errors.Unauthenticated) -> str:
+    # RFC 6750, section 3.1: no error where no token came
+    return 'Bearer realm="vmapi"' + (', error="invalid_token"' if error.sent else "")
 
 
 def from_http(error: HTTPException) -> Response:

@@ -7,7 +7,9 @@ from marshmallow import Schema, fields
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
-from vmapi.api.context import fresh, project, services
+from vmapi.api.context import fresh, services
+from vmapi.api.who import project
+from vmapi.models.roles import Permission
 
 blp = Blueprint("quota", "How much there may be")
 
@@ -30,6 +32,7 @@ class QuotaSchema(Schema):
 
 
 @blp.get("/quota")
+@blp.needs(Permission.READ)
 @blp.answers(200, QuotaSchema(), example=examples.QUOTA)
 @blp.refuses(*CLOUD)
 def get_quota() -> Response:

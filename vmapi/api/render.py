@@ -18,7 +18,7 @@ from vmapi.models.operation import Operation
 from vmapi.models.page import Page
 from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
-from vmapi.services.submission import Change
+from vmapi.services.change import Change
 
 POLL_AFTER = "1"
 """Seconds after which a change that is under way is worth another look."""

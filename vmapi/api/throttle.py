@@ -9,7 +9,9 @@ from ipaddress import IPv6Address, IPv6Network
 from flask import Flask, Response, g, request
 
 from vmapi.api.blueprint import UNLIMITED
-from vmapi.api.context import ANONYMOUS, services, user
+from vmapi.api.context import services
+from vmapi.api.who import user
+from vmapi.models.identity import UNNAMED
 from vmapi.services.rates import Standing, check
 
 READS = ("GET", "HEAD", "OPTIONS")
@@ -33,7 +35,7 @@ def _address() -> None:
 
 def _caller() -> None:
     known = user()
-    who = network(request.remote_addr or "") if known == ANONYMOUS else f"user {known}"
+    who = network(request.remote_addr or "") if known == UNNAMED else f"user {known}"
     _spend("reads" if request.method in READS else "changes", who)
 
 

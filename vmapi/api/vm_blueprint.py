@@ -13,8 +13,8 @@ from vmapi.api.blueprint import (
     PREFER,
     RETRY_AFTER,
     Blueprint,
-    View,
 )
+from vmapi.api.needs import View
 from vmapi.api.vm_schemas import VMSchema
 
 PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'

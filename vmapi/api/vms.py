@@ -4,7 +4,7 @@ from flask import Response
 
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
-from vmapi.api.context import caller, fresh, scope, services
+from vmapi.api.context import caller, fresh, services
 from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
@@ -18,8 +18,10 @@ from vmapi.api.vm_schemas import (
     VMSchema,
     VMStatusSchema,
 )
+from vmapi.api.who import scope
 from vmapi.models.lifecycle import Action
 from vmapi.models.page import Paging, VMQuery
+from vmapi.models.roles import Permission
 from vmapi.models.vm import Changes, CreateRequest
 
 blp = VMBlueprint("vms", "Virtual machines and their life")
@@ -29,21 +31,13 @@ LOCATION = {"Location": {"schema": {"type": "string"}}}
 
 
 @blp.post("/vms")
+@blp.needs(Permission.CHANGE)
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
 @blp.changes(201, anew=True, **LOCATION)
 @blp.refuses(
-    *(
-        "vm_not_found",
-        "name_taken",
-        "task_in_progress",
-        *KEYED,
-        "forbidden",
-        "quota_exceeded",
-        "flavor_not_found",
-        "image_not_found",
-    ),
-    *("image_ambiguous", "network_not_found", "network_ambiguous", "key_not_found"),
-    *("security_group_not_found", *CLOUD),
+    *("vm_not_found", "name_taken", "task_in_progress", *KEYED, "quota_exceeded", *CLOUD),
+    *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
+    *("network_ambiguous", "key_not_found", "security_group_not_found"),
 )
 def create_vm(wanted: CreateRequest) -> Response:
     """Create a VM
@@ -54,6 +48,7 @@ def create_vm(wanted: CreateRequest) -> Response:
 
 
 @blp.get("/vms")
+@blp.needs(Permission.READ)
 @blp.takes(VMQuerySchema(), location="query")
 @blp.heeds(CACHE_CONTROL)
 @blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK, **AGE})
@@ -65,6 +60,7 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>")
+@blp.needs(Permission.READ)
 @blp.shows(VMSchema(), examples.VM)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm(vm_id: str) -> Response:
@@ -74,6 +70,7 @@ def get_vm(vm_id: str) -> Response:
 
 
 @blp.patch("/vms/<vm:vm_id>")
+@blp.needs(Permission.CHANGE)
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
 @blp.changes(200)
 @blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
@@ -86,6 +83,7 @@ def update_vm(changed: Changes, vm_id: str) -> Response:
 
 
 @blp.delete("/vms/<vm:vm_id>")
+@blp.needs(Permission.CHANGE)
 @blp.changes(204, busy=examples.BUSY | {"task": "deleting"})
 @blp.refuses(*CHANGE, *CLOUD)
 def delete_vm(vm_id: str) -> Response:
@@ -97,6 +95,7 @@ def delete_vm(vm_id: str) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>/status")
+@blp.needs(Permission.READ)
 @blp.shows(VMStatusSchema(), examples.STATUS)
 @blp.refuses("vm_not_found", *CLOUD)
 def get_vm_status(vm_id: str) -> Response:
@@ -106,6 +105,7 @@ def get_vm_status(vm_id: str) -> Response:
 
 
 @blp.get("/vms/<vm:vm_id>/console")
+@blp.needs(Permission.READ)
 @blp.takes(ConsoleQuerySchema(), location="query")
 @blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
 @blp.refuses("vm_not_found", "invalid_state", *CLOUD)
@@ -116,6 +116,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/start")
+@blp.needs(Permission.CHANGE)
 @blp.changes(200)
 @blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
 def start_vm(vm_id: str) -> Response:
@@ -124,6 +125,7 @@ def start_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
+@blp.needs(Permission.CHANGE)
 @blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def stop_vm(vm_id: str) -> Response:
@@ -132,6 +134,7 @@ def stop_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/restart")
+@blp.needs(Permission.CHANGE)
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
 @blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
@@ -142,6 +145,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
+@blp.needs(Permission.CHANGE)
 @blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def pause_vm(vm_id: str) -> Response:
@@ -150,6 +154,7 @@ def pause_vm(vm_id: str) -> Response:
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
+@blp.needs(Permission.CHANGE)
 @blp.changes(200)
 @blp.refuses(*CHANGE, *CLOUD)
 def resume_vm(vm_id: str) -> Response:

@@ -6,10 +6,15 @@ import json
 from dataclasses import astuple, dataclass
 from datetime import datetime
 
-from vmapi.models.operation import Operation
+from vmapi.errors import Forbidden
+from vmapi.models.api_token import ApiToken
+from vmapi.models.operation import Caller, Operation
 
 ACCEPTED = "accepted"
 REFUSED = "refused"
+DONE = "succeeded"
+
+LONGEST_ACTION = 16
 
 GENESIS = ""
 """What stands for the MAC before the first entry."""
@@ -50,6 +55,39 @@ class AuditEntry:
         code = operation.error.code if operation.error else None
         at = operation.finished_at or operation.created_at
         return cls._of(operation, at, operation.status, code)
+
+    @classmethod
+    def forbidden(
+        cls, caller: Caller, at: datetime, action: str, vm_id: str | None
+    ) -> "AuditEntry":
+        """Return the line for a request that the caller's role does not reach."""
+        return cls(
+            at=at,
+            user=caller.user,
+            project=caller.project,
+            address=caller.address,
+            action=action[:LONGEST_ACTION],
+            vm_id=vm_id,
+            operation_id=None,
+            request_id=caller.request_id,
+            outcome=REFUSED,
+            code=Forbidden.code,
+        )
+
+    @classmethod
+    def of_token(cls, token: ApiToken, at: datetime, action: str, user: str) -> "AuditEntry":
+        """Return the line for what an operator did with an API token, which request_id names."""
+        return cls(
+            at=at,
+            user=user,
+            project=token.project,
+            address="",
+            action=action,
+            vm_id=None,
+            operation_id=None,
+            request_id=f"token-{token.id}",
+            outcome=DONE,
+        )
 
     @classmethod
     def _of(

@@ -8,6 +8,9 @@ from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.project import Scope
 from vmapi.models.vm import VM
 
+BATCH = 500
+"""Events that are read at a time."""
+
 
 class EventKind(StrEnum):
     """What can happen: to a VM, as the API shows it, and to an operation, which ends once."""

@@ -14,6 +14,7 @@ Every status but DELETED also knows delete.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 
 
@@ -121,6 +122,7 @@ GOALS: Mapping[Verb, Status] = MappingProxyType(
 _SHOWN = (Action.START, Action.STOP, Action.RESTART, Action.PAUSE, Action.RESUME, Action.DELETE)
 
 
+@cache
 def allowed_actions(
     status: Status, task: Task | None = None, *, locked: bool = False, launched: bool = True
 ) -> tuple[Action, ...]:

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vmapi.models.event import Event, EventQuery
+from vmapi.models.event import BATCH, Event, EventQuery
 from vmapi.services.seats import Seats
 from vmapi.services.tail import Tail
-from vmapi.store.events import BATCH, EventLog
+
+if TYPE_CHECKING:
+    from vmapi.store.events import EventLog
 
 HEARTBEAT = 15.0
 """Seconds after which who was told of nothing is told that."""
@@ -40,7 +43,7 @@ class Events:
 
     def __init__(
         self,
-        log: Callable[[], EventLog],
+        log: "Callable[[], EventLog]",
         seats: Seats,
         draining: Callable[[], bool],
         heartbeat: float = HEARTBEAT,

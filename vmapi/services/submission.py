@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,9 @@ from vmapi.backends.base import Backend
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Caller, Operation, OperationStatus, Step
 from vmapi.models.project import Scope
-from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.services import guard
+from vmapi.services.change import Change
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
 from vmapi.services.view import View
@@ -23,18 +23,6 @@ from vmapi.store.store import Store
 
 PATIENCE = 10
 """Seconds that a repeat waits for the first request with its key to be answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What came of a request to change something: the operation, and the VM unless it is gone.
-
-    `replayed` tells that the request was carried out before, under the same key.
-    """
-
-    operation: Operation
-    seen: Sighting | None
-    replayed: bool = False
 
 
 class Submission:

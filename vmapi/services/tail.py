@@ -4,12 +4,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import structlog
 
 from vmapi.errors import StoreUnavailable
-from vmapi.models.event import Event
-from vmapi.store.events import BATCH, EventLog
+from vmapi.models.event import BATCH, Event
+
+if TYPE_CHECKING:
+    from vmapi.store.events import EventLog
 
 log = structlog.get_logger("vmapi.events")
 
@@ -26,7 +29,7 @@ KEPT = 1000
 class Tail:
     """Reads new events for as long as somebody listens. `events` is where they are kept."""
 
-    def __init__(self, events: Callable[[], EventLog]) -> None:
+    def __init__(self, events: "Callable[[], EventLog]") -> None:
         self._events = events
         self._moved = threading.Condition()
         self._listeners = 0
@@ -77,7 +80,7 @@ class Tail:
             later = takewhile(lambda event: event.number > number, reversed(self._recent))
             return list(later)[::-1]
 
-    def _run(self, events: EventLog, stop: threading.Event) -> None:
+    def _run(self, events: "EventLog", stop: threading.Event) -> None:
         pause = 0.0
         while not stop.wait(pause):
             try:
@@ -89,7 +92,7 @@ class Tail:
                 log.exception("events stumbled")
                 pause = PAUSE
 
-    def _look(self, events: EventLog, stop: threading.Event) -> int:
+    def _look(self, events: "EventLog", stop: threading.Event) -> int:
         if events.number() <= self._newest:
             return 0
         found = events.after(self._newest)

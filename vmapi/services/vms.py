@@ -16,8 +16,9 @@ from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM, Changes, CreateRequest, CreateSpec
 from vmapi.services import guard
 from vmapi.services.catalog import Catalog
+from vmapi.services.change import Change
 from vmapi.services.quotas import Usage
-from vmapi.services.submission import Change, Submission
+from vmapi.services.submission import Submission
 from vmapi.services.view import NO_VM, View
 
 UUID_LENGTH = 36

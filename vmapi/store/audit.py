@@ -53,6 +53,11 @@ class AuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def add(self, entry: AuditEntry) -> None:
+        """Write an entry that tells of nothing else in the database."""
+        with self._database.write() as connection:
+            append(connection, entry)
+
     def close_chain(self, key: str) -> int:
         """Take the oldest open entries into the chain; return how many."""
         with self._database.write() as connection:

@@ -11,14 +11,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from vmapi.models.event import Event, EventQuery
+from vmapi.models.event import BATCH, Event, EventQuery
 from vmapi.store import event_rows
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.moment import MICROSECOND
 from vmapi.store.tables import events
-
-BATCH = 500
-"""Events that are read at a time."""
 
 NUMBERED = 5000
 """Events that are given their numbers in one transaction."""

@@ -5,19 +5,37 @@ overlap, the one that says DELETED, for nothing comes back from that; else the o
 cloud says that it was changed later.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status
 from vmapi.models.vm import VM
 from vmapi.store import event_rows, events, overlay, vm_rows
-from vmapi.store.database import now, present
+from vmapi.store.database import present
 from vmapi.store.tables import vms
+
+CHANGED = (
+    *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
+    *("ram_mb", "operation_id", "observed", "status", "task", "revision", "begun", "finished"),
+)
+CHANGE = (
+    vms.update()
+    .where(vms.c.id == bindparam("of"))
+    .values({name: bindparam(name, type_=vms.c[name].type) for name in CHANGED})
+)
+LOCKED = (
+    select(vms)
+    .where(vms.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(vms.c.id)
+    .with_for_update()
+)
+
+Values = dict[str, Any]
 
 
 def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
@@ -25,19 +43,23 @@ def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
     known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
     actions = overlay.under_way(connection, [vm.id for vm in seen])
     same, kept = [], set()
-    happened: list[dict[str, Any]] = []
+    new: list[Values] = []
+    changes: list[Values] = []
+    happened: list[Values] = []
     for vm in seen:
         row, action = known.get(vm.id), actions.get(vm.id)
         if row is None:
-            happened += _add(connection, vm, action, begun)
+            new.append(_new(vm, action, begun))
+            happened += _told(new[-1], None)
         elif not _is_newer(row, vm, begun):
             continue
         elif _shows(row, vm, action):
             same.append(vm.id)
         else:
-            happened += _change(connection, row, vm, action, begun)
+            changes.append(_changed(row, vm, action, begun))
+            happened += _told(changes[-1], row)
         kept.add(vm.id)
-    events.append(connection, *happened)
+    _write(connection, new, changes, happened)
     if same:
         seen_again = {"begun": begun, "finished": present(connection)}
         connection.execute(vms.update().where(vms.c.id.in_(same)).values(seen_again))
@@ -50,13 +72,16 @@ def end(connection: Connection, vm_id: str, at: datetime, told: int) -> None:
         # a look that began later saw it again
         if row.deleted_at is None and told >= row.begun:
             gone = vm_rows.deleted(vm_rows.observed(row), at)
-            events.append(connection, *_change(connection, row, gone, None, told))
+            change = _changed(row, gone, None, told)
+            _write(connection, [], [change], _told(change, row))
 
 
 def expect(connection: Connection, vm: VM) -> None:
     """Keep a VM that nobody has seen yet. Raises IntegrityError where somebody has."""
     actions = overlay.under_way(connection, [vm.id])
-    events.append(connection, *_add(connection, vm, actions.get(vm.id), 0))
+    new = {**_new(vm, actions.get(vm.id), 0), "finished": 0}
+    connection.execute(vms.insert(), new)
+    events.append(connection, *_told(new, None))
 
 
 def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
@@ -73,30 +98,24 @@ def _shows(row: Row[Any], vm: VM, action: Action | None) -> bool:
     return shown and vm_rows.of_vm(vm_rows.completed(vm, row))["observed"] == row.observed
 
 
-def _add(
-    connection: Connection, vm: VM, action: Action | None, begun: int
-) -> Iterable[dict[str, Any]]:
+def _new(vm: VM, action: Action | None, begun: int) -> Values:
     status, task = overlay.laid(vm, action)
-    moments = {"begun": begun, "finished": now() if begun else 0, "floor": 0}
-    row = {**vm_rows.of_vm(vm), **moments, "status": status, "task": task, "revision": 1}
-    connection.execute(vms.insert().values(row))
-    return _told(row, None)
+    moments = {"begun": begun, "floor": 0}
+    return {**vm_rows.of_vm(vm), **moments, "status": status, "task": task, "revision": 1}
 
 
-def _change(
-    connection: Connection, row: Row[Any], vm: VM, action: Action | None, begun: int
-) -> Iterable[dict[str, Any]]:
+def _changed(row: Row[Any], vm: VM, action: Action | None, begun: int) -> Values:
     status, task = overlay.laid(vm, action)
     vm = vm_rows.completed(vm, row)
-    new = {**vm_rows.of_vm(vm), "begun": begun, "finished": now(), "status": status, "task": task}
     moves = replace(vm, status=status, task=task).face != vm_rows.vm(row).face
-    if moves:
-        new["revision"] = row.revision + 1
-    connection.execute(vms.update().where(vms.c.id == vm.id).values(new))
-    return _told(new, row) if moves else []
+    revision = row.revision + moves
+    shown = {"status": status, "task": task, "revision": revision}
+    return {**vm_rows.of_vm(vm), **shown, "begun": begun}
 
 
-def _told(new: dict[str, Any], before: Row[Any] | None) -> Iterable[dict[str, Any]]:
+def _told(new: Values, before: Row[Any] | None) -> Sequence[Values]:
+    if before is not None and before.revision == new["revision"]:
+        return []
     gone = new["deleted_at"] is not None
     was_there = before is not None and before.deleted_at is None
     if gone and before is not None and not was_there:
@@ -106,6 +125,21 @@ def _told(new: dict[str, Any], before: Row[Any] | None) -> Iterable[dict[str, An
     return [event_rows.of_vm(EventKind.VM_DELETED if gone else kind, new)]
 
 
+def _write(
+    connection: Connection,
+    new: Sequence[Values],
+    changes: Sequence[Values],
+    happened: Sequence[Values],
+) -> None:
+    if not new and not changes:
+        return
+    at = {"finished": present(connection)}
+    if new:
+        connection.execute(vms.insert(), [{**each, **at} for each in new])
+    if changes:
+        connection.execute(CHANGE, [{**each, **at, "of": each["id"]} for each in changes])
+    events.append(connection, *happened)
+
+
 def _locked(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:
-    query = select(vms).where(vms.c.id.in_(ids)).order_by(vms.c.id).with_for_update()
-    yield from connection.execute(query)
+    yield from connection.execute(LOCKED, {"ids": ids})

@@ -6,8 +6,8 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store.access_tables import metadata
 from vmapi.store.database import Database, available
-from vmapi.store.tables import metadata
 
 HEAD = "0007"
 """The newest change in migrations/versions."""

@@ -15,6 +15,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.models.quota import NO_QUOTAS, Quotas
 
 if TYPE_CHECKING:
+    from vmapi.store.api_tokens import ApiTokenStore
     from vmapi.store.audit import AuditTrail
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
@@ -37,6 +38,7 @@ class Parts:
     events: "EventLog"
     duties: "Duties"
     keys: "Keys"
+    api_tokens: "ApiTokenStore"
 
 
 class Store:
@@ -95,6 +97,11 @@ class Store:
         """What all processes sign with."""
         return self._opened().keys
 
+    @property
+    def api_tokens(self) -> "ApiTokenStore":
+        """API tokens, by their hashes."""
+        return self._opened().api_tokens
+
     def upgrade(self) -> str:
         """Bring the schema up to date with this version; return what it is at."""
         from vmapi.store import schema
@@ -128,6 +135,7 @@ class Store:
 
     def _open(self) -> Parts:
         from vmapi.store import schema
+        from vmapi.store.api_tokens import ApiTokenStore
         from vmapi.store.audit import AuditTrail
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
@@ -151,4 +159,5 @@ class Store:
             EventLog(database),
             Duties(database),
             Keys(database),
+            ApiTokenStore(database),
         )

@@ -64,34 +64,30 @@ def observed(row: Row[Any]) -> VM:
     return replace(of_document(row.observed), project=row.project)
 
 
-def of_document(observed: Mapping[str, Any]) -> VM:
+def of_document(document: Mapping[str, Any]) -> VM:
     """Return the VM that a document of `of_vm` tells of."""
-    document = dict(observed)
-    fault = document.pop("fault")
-    return VM(
-        **{
-            **document,
-            "status": Status(document["status"]),
-            "task": Task(document["task"]) if document["task"] else None,
-            "created_at": _time(document["created_at"]),
-            "updated_at": _time(document["updated_at"]),
-            "addresses": tuple(Address(**each) for each in document["addresses"]),
-            "security_groups": tuple(document["security_groups"]),
-        },
-        fault=Fault(**fault) if fault else None,
-    )
+    return _made(document, document["status"], document["task"], document.get("project"))
 
 
 def vm(row: Row[Any]) -> VM:
     """Return the VM of a row as it is shown."""
-    task = Task(row.task) if row.task else None
-    return replace(observed(row), status=Status(row.status), task=task)
+    return _made(row.observed, row.status, row.task, row.project)
+
+
+def _made(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
+    given = dict(document)
+    given["status"] = Status(status)
+    given["task"] = Task(task) if task else None
+    given["project"] = project
+    given["created_at"] = EPOCH + given["created_at"] * MICROSECOND
+    given["updated_at"] = EPOCH + given["updated_at"] * MICROSECOND
+    given["addresses"] = tuple([Address(**each) for each in given["addresses"]])
+    given["security_groups"] = tuple(given["security_groups"])
+    if given["fault"]:
+        given["fault"] = Fault(**given["fault"])
+    return VM(**given)
 
 
 def deleted(seen: VM, at: datetime) -> VM:
     """Return a VM as it is once the cloud knows it no more."""
     return replace(seen, status=Status.DELETED, task=None, updated_at=max(at, seen.updated_at))
-
-
-def _time(microseconds: int) -> datetime:
-    return EPOCH + microseconds * MICROSECOND

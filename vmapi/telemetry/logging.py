@@ -1,5 +1,8 @@
 """Logs: one JSON object a line on stdout, or coloured lines on a terminal.
 
+Under a command only errors are told, on stderr: what it prints may be a token, and nothing else
+may be there.
+
 Whatever is logged through the standard library (gunicorn, the SDK) comes out in the same form.
 Nothing a client sends can begin a line of its own or colour one.
 """
@@ -7,6 +10,7 @@ Nothing a client sends can begin a line of its own or colour one.
 import json
 import logging
 import logging.config
+import os
 import sys
 from typing import Any
 
@@ -18,8 +22,15 @@ QUIET = ("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config"
 """Loggers that would tell tokens, passwords and user data below WARNING."""
 
 
-def configure(level: str) -> None:
-    """Send every log of this process to stdout, from `level` on."""
+def configure(level: str, *, serves: bool | None = None) -> None:
+    """Send every log of this process to stdout, from `level` on; errors to stderr under a command.
+
+    A process `serves` unless Flask says that it was started for a command.
+    """
+    if serves is None:
+        serves = os.environ.get("FLASK_RUN_FROM_CLI") != "true"
+    if not serves and level != "CRITICAL":
+        level = "ERROR"
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -33,10 +44,10 @@ def configure(level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    logging.config.dictConfig(config(level, shared))
+    logging.config.dictConfig(config(level, shared, "stdout" if serves else "stderr"))
 
 
-def config(level: str, shared: list[Processor]) -> dict[str, Any]:
+def config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
     """Return the standard library's side, in the form of `logging.config.dictConfig`."""
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -44,7 +55,7 @@ def config(level: str, shared: list[Processor]) -> dict[str, Any]:
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            *(_for_people() if sys.stdout.isatty() else _for_machines()),
+            *(_for_people() if getattr(sys, stream).isatty() else _for_machines()),
         ],
     }
     return {
@@ -52,13 +63,13 @@ def config(level: str, shared: list[Processor]) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
         "handlers": {
-            "stdout": {
+            "stream": {
                 "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
+                "stream": f"ext://sys.{stream}",
                 "formatter": "line",
             }
         },
-        "root": {"level": level, "handlers": ["stdout"]},
+        "root": {"level": level, "handlers": ["stream"]},
         "loggers": {name: {"level": "WARNING"} for name in QUIET},
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import at_once, tried
-from vmapi.api.context import Services
+from vmapi.api.services import Services
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import QuotaExceeded

@@ -1,0 +1,157 @@
+"""What a token adds to a request once it is verified: `.venv/bin/python -m bench.tokens`.
+
+The same request (the flavors) goes to one app by three gates: one asks nobody, one for an API
+token, one for a token of an issuer. They take turns of many requests each. What is printed is this
+process's own CPU per request, and the differences within a turn. The log lines are in it, into
+nowhere; the server in front is not.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from flask import Flask
+from werkzeug.test import EnvironBuilder
+
+from bench.machine import machine
+from vmapi.app import create_app
+from vmapi.models.identity import anonymous
+from vmapi.models.roles import Role
+from vmapi.models.roles import parse as parse_roles
+from vmapi.security.claims import Claims
+from vmapi.security.gate import Gate
+from vmapi.security.issuer import Issuer
+from vmapi.security.jwt_tokens import JwtTokens
+from vmapi.settings import Settings
+
+BATCH = 200
+URL = "https://issuer.example.org"
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def main(turns: int) -> None:
+    """Print what each kind of token adds."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Path(os.devnull).open("w") as log,
+        redirect_stdout(log),
+    ):
+        sides = made(f"sqlite:///{folder}/vmapi.sqlite3")
+        for run in sides.values():
+            batch(run)
+        gc.collect()
+        gc.freeze()
+        times = [{name: batch(run) for name, run in sides.items()} for _ in range(turns)]
+    print(machine())
+    print(f"{turns} turns of {BATCH} requests, load {os.getloadavg()[0]:.1f}; µs of CPU a request")
+    for name in sides:
+        print(f"{name:<18} {summary(turn[name] for turn in times)}")
+        if name != "nobody":
+            print(f"{'  adds':<18} {summary(turn[name] - turn['nobody'] for turn in times)}")
+
+
+def made(url: str) -> dict[str, Callable[[], None]]:
+    """Return how to send one request to each kind of gate."""
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
+    app = create_app(Settings(auth="token", database_url=url, **rates))
+    services = app.extensions["vmapi"]
+    secret, _ = services.tokens.create("ci", Role.VIEWER, "web", None, "bench")
+    gates = {
+        "nobody": (Gate([], anonymous=anonymous("default"), from_anywhere=False), None),
+        "an API token": (services.gate, secret),
+        "an issuer's": (Gate([issued()], anonymous=None, from_anywhere=False), token()),
+    }
+    return {
+        name: sender(app, replace(services, gate=gate), sent)
+        for name, (gate, sent) in gates.items()
+    }
+
+
+def issued() -> JwtTokens:
+    """Return a validator whose issuer is not fetched."""
+    shown = jwt.get_algorithm_by_name("RS256").to_jwk(KEY.public_key(), as_dict=True)
+    found: dict[str, Any] = {
+        "issuer": URL,
+        "jwks_uri": URL,
+        "keys": [{**shown, "key_ops": ["verify"]}],
+    }
+    roles = parse_roles("viewer=viewer")
+    claims = Claims(
+        subject="sub", role="roles", roles=roles, project=None, default_project="default"
+    )
+    return JwtTokens(
+        Issuer(URL, fetch=lambda _: found),
+        claims,
+        url=URL,
+        audience="vmapi",
+        algorithms=("RS256",),
+        types=("at+jwt",),
+        leeway=10,
+    )
+
+
+def token() -> str:
+    """Return a token as an issuer makes them, in its usual length."""
+    now = int(time.time())
+    claims = {
+        "iss": URL,
+        "aud": "vmapi",
+        "sub": "alice",
+        "client_id": "ci",
+        "jti": "x" * 36,
+        "iat": now,
+        "exp": now + 36000,
+        "roles": ["viewer"],
+        "scope": "openid profile email",
+    }
+    return jwt.encode(claims, KEY, "RS256", headers={"typ": "at+jwt"})
+
+
+def sender(app: Flask, services: Any, sent: str | None) -> Callable[[], None]:
+    """Return what sends one request to the app with these services."""
+    headers = {} if sent is None else {"Authorization": f"Bearer {sent}"}
+    environ = EnvironBuilder("/api/v1/flavors", headers=headers).get_environ()
+    environ["REMOTE_ADDR"] = "127.0.0.1"
+    statuses: list[str] = []
+
+    def start(status: str, *_: object) -> Any:
+        statuses.append(status)
+
+    def run() -> None:
+        app.extensions["vmapi"] = services
+        answer = app.wsgi_app(dict(environ), start)
+        b"".join(answer)
+        answer.close()  # type: ignore[attr-defined]
+        assert statuses.pop() == "200 OK"
+
+    return run
+
+
+def batch(run: Callable[[], None]) -> float:
+    """Return the CPU of one request, in microseconds, over many."""
+    before = time.process_time()
+    for _ in range(BATCH):
+        run()
+    return (time.process_time() - before) / BATCH * 1e6
+
+
+def summary(times: Iterable[float]) -> str:
+    """Return the median, and between what the middle half is."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return f"{middle:7.1f}  ({low:.1f} to {high:.1f})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="bench.tokens")
+    parser.add_argument("turns", type=int, nargs="?", default=50)
+    main(parser.parse_args().turns)

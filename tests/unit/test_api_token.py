@@ -1,0 +1,67 @@
+"""API tokens: their form, by which a typo is refused without a look into the database."""
+
+import re
+import string
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmapi.models import api_token
+from vmapi.models.api_token import ApiToken
+from vmapi.models.roles import Role
+
+NOW = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_a_new_token_is_well_formed_and_like_no_other() -> None:
+    made = [api_token.generate() for _ in range(50)]
+    assert len(set(made)) == 50
+    for token in made:
+        assert re.fullmatch(r"vmapi_[0-9A-Za-z]{42}", token)
+        assert api_token.is_well_formed(token)
+
+
+def test_the_form_is_never_changed() -> None:
+    token = "vmapi_" + "0" * 36
+    assert api_token.is_well_formed(f"{token}pu3gG4")
+    known = (
+        "2c37d85c662a2691b050a269eefd79a9"  # pragma: allowlist secret - the hash of no token
+        "19686996050340a1d9833ab85049df68"  # pragma: allowlist secret
+    )
+    assert api_token.digest("vmapi_") == known
+
+
+LETTERS = st.sampled_from(string.ascii_letters + string.digits)
+
+
+@given(st.integers(0, 41), LETTERS)
+def test_one_wrong_letter_is_found(place: int, letter: str) -> None:
+    token = "vmapi_" + "0" * 36 + "pu3gG4"
+    at = place + len("vmapi_")
+    wrong = token[:at] + letter + token[at + 1 :]
+    assert api_token.is_well_formed(wrong) == (wrong == token)
+
+
+@given(st.text())
+def test_no_other_text_is_one(text: str) -> None:
+    assert not api_token.is_well_formed(text)
+    assert not api_token.is_well_formed(f"vmapi_{text}")
+
+
+@pytest.mark.parametrize(
+    ("ends", "state"),
+    [
+        ({}, "active"),
+        ({"expires_at": NOW + HOUR}, "active"),
+        ({"expires_at": NOW}, "expired"),
+        ({"revoked_at": NOW + HOUR}, "active"),
+        ({"revoked_at": NOW}, "revoked"),
+        ({"revoked_at": NOW - HOUR, "expires_at": NOW - HOUR}, "revoked"),
+    ],
+)
+def test_state(ends: dict[str, datetime], state: str) -> None:
+    token = ApiToken("1", "d", "ci", Role.VIEWER, "web", NOW - HOUR, **ends)
+    assert token.state(NOW) == state

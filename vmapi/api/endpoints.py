@@ -1,0 +1,20 @@
+"""Every endpoint, from one list."""
+
+from vmapi.api import audit, bulk, catalog, docs, events, health, operations, quota, vms
+from vmapi.api.openapi import Api
+
+VERSIONED = (
+    *(vms.blp, bulk.blp, operations.blp, events.blp, catalog.blp, quota.blp, audit.blp),
+    health.health,
+)
+"""What is below the base path."""
+
+BESIDE = (health.probes, docs.problems)
+
+
+def register(api: Api, base: str) -> None:
+    """Serve them, those with a version below the base path."""
+    for blueprint in VERSIONED:
+        api.register_blueprint(blueprint, url_prefix=base)
+    for blueprint in BESIDE:
+        api.register_blueprint(blueprint)

@@ -1,0 +1,53 @@
+"""Who may what: one table of data. Every endpoint names the permission that it needs."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What an endpoint may ask for."""
+
+    READ = "read"
+    CHANGE = "change"
+    AUDIT = "audit"
+    TOKENS = "tokens"
+    ALL_PROJECTS = "all_projects"
+
+
+class Role(StrEnum):
+    """What a caller is, the least first."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+ROLES: Mapping[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.READ}),
+    Role.OPERATOR: frozenset({Permission.READ, Permission.CHANGE}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+MEANING: Mapping[Permission, str] = {
+    Permission.READ: "see VMs, operations, flavors, images, networks",
+    Permission.CHANGE: "create, change and delete VMs",
+    Permission.AUDIT: "read the audit trail",
+    Permission.TOKENS: "make and revoke API tokens",
+    Permission.ALL_PROJECTS: "see and touch the VMs of every project",
+}
+
+
+def least(permission: Permission) -> Role:
+    """Return the least role that has a permission."""
+    return next(role for role in Role if permission in ROLES[role])
+
+
+def greatest(roles: set[Role]) -> Role | None:
+    """Return the greatest of some roles; None of none."""
+    return max(roles, key=list(Role).index, default=None)
+
+
+def parse(text: str) -> dict[str, Role]:
+    """Return which name elsewhere is which role, from `NAME=ROLE,…`."""
+    pairs = (pair.split("=") for pair in text.split(","))
+    return {name: Role(role) for name, role in pairs}

@@ -1,0 +1,23 @@
+"""The tables of who is let in."""
+
+from sqlalchemy import Column, Index, String, Table
+
+from vmapi.store.moment import Moment
+from vmapi.store.tables import metadata
+
+__all__ = ["api_tokens", "metadata"]
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    Column("last_used_at", Moment),
+    Index("uq_api_tokens_digest", "digest", unique=True),
+)

@@ -1,0 +1,89 @@
+"""API tokens: kept and found by their hashes, never by themselves."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, and_, or_, select
+
+from vmapi.models.api_token import ApiToken
+from vmapi.models.audit import AuditEntry
+from vmapi.models.roles import Role
+from vmapi.store.access_tables import api_tokens as tokens
+from vmapi.store.audit import append
+from vmapi.store.database import Database
+
+SELDOM = timedelta(minutes=1)
+"""A token's last use is written no more often than this."""
+
+
+class ApiTokenStore:
+    """The tokens of one database. Any method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, token: ApiToken, entry: AuditEntry) -> None:
+        """Keep a new token, and its line in the audit trail."""
+        with self._database.write() as connection:
+            connection.execute(tokens.insert(), asdict(token))
+            append(connection, entry)
+
+    def find(self, digest: str) -> ApiToken | None:
+        """Return the token that has this hash, ended or not."""
+        with self._database.read() as connection:
+            found = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
+        return None if found is None else _token(found)
+
+    def get(self, id: str) -> ApiToken | None:
+        """Return the token that has this id, ended or not."""
+        with self._database.read() as connection:
+            found = connection.execute(select(tokens).where(tokens.c.id == id)).first()
+        return None if found is None else _token(found)
+
+    def all(self) -> list[ApiToken]:
+        """Return every token, the oldest first."""
+        query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
+        with self._database.read() as connection:
+            return [_token(row) for row in connection.execute(query)]
+
+    def revoke(self, id: str, at: datetime, entry: AuditEntry) -> bool:
+        """Take a token back from then on; False where it is over by then."""
+        ended = tokens.update().where(tokens.c.id == id, _lives(at)).values(revoked_at=at)
+        with self._database.write() as connection:
+            if not connection.execute(ended).rowcount:
+                return False
+            append(connection, entry)
+        return True
+
+    def replace(self, id: str, new: ApiToken, until: datetime, entry: AuditEntry) -> bool:
+        """Keep a new token for an old one, which goes on until then.
+
+        False where that is over, or was replaced before: its end is not put off.
+        """
+        old = and_(tokens.c.id == id, tokens.c.revoked_at.is_(None), _lives(new.created_at))
+        ended = tokens.update().where(old)
+        with self._database.write() as connection:
+            if not connection.execute(ended.values(revoked_at=until)).rowcount:
+                return False
+            connection.execute(tokens.insert(), asdict(new))
+            append(connection, entry)
+        return True
+
+    def used(self, id: str, at: datetime) -> None:
+        """Note that a token was used, unless that was noted a short while ago."""
+        long_ago = or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= at - SELDOM)
+        noted = tokens.update().where(tokens.c.id == id, long_ago).values(last_used_at=at)
+        with self._database.write() as connection:
+            connection.execute(noted)
+
+
+def _lives(at: datetime) -> Any:
+    return and_(
+        or_(tokens.c.revoked_at.is_(None), tokens.c.revoked_at > at),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
+    )
+
+
+def _token(row: Row[Any]) -> ApiToken:
+    return ApiToken(**{**row._mapping, "role": Role(row.role)})
