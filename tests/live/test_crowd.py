@@ -62,11 +62,18 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         required = "postgresql" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)("not installed: postgresql")
     with ENGINES["worker"](tmp_path) as around:
-        settings = {"VMAPI_BACKEND": "openstack", "VMAPI_ENGINE": "worker", "VMAPI_WORKERS": "2"}
+        settings = {
+            "VMAPI_BACKEND": "openstack",
+            "VMAPI_AUTH": "none",
+            "VMAPI_ENGINE": "worker",
+            "VMAPI_WORKERS": "2",
+        }
         fleet = Fleet(settings | around.settings, around.workers, tmp_path / "log")
         fleet.start()
-        yield fleet
-        fleet.stop()
+        try:
+            yield fleet
+        finally:
+            fleet.stop()
 
 
 class Comparison:

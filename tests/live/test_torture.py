@@ -57,7 +57,7 @@ def test_a_worker_that_is_stopped_hands_over(engine: str, tmp_path: Path, owner:
         try:
             fleet.start()
             client = Client(fleet.url)
-            slow = {"name": name, **WANTED, "metadata": {"devcloud_delay": "12"}}
+            slow = {"name": name, **WANTED, "metadata": {"devcloud_delay": "20"}}
             status, vm = client.send("POST", "/vms", slow)
             assert (status, vm["task"]) == (202, "creating")
             assert fleet.stop_workers() == [0]

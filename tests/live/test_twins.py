@@ -34,7 +34,8 @@ def test_it_is_deleted_and_on_record(served: Gunicorn, owner: Any) -> None:
             SWEPT,
         )
         script.gone(double)
-        (delete,) = script.get(f"/operations?vm_id={double}")["items"]
+        asked = f"/operations?vm_id={double}"
+        (delete,) = until(lambda: finished(script.get(asked)["items"]))
         expected = ("delete", "succeeded", "vmapi")
         assert (delete["action"], delete["status"], delete["requested_by"]) == expected
         written = script.get(f"/audit?vm_id={double}")["items"]
@@ -62,3 +63,8 @@ def twin(owner: Any, vm_id: str, operation_id: str) -> str:
     answer = owner.compute.post("/servers", json={"server": order}, microversion="2.52")
     assert answer.status_code == 202, answer.text
     return str(answer.json()["server"]["id"])
+
+
+def finished(operations: list[Any]) -> list[Any]:
+    """Return them once all are over."""
+    return operations if all(each["finished_at"] for each in operations) else []
