@@ -7,7 +7,6 @@ from flask import request
 from wsgi import app
 
 
-@app.route("/crash", methods=["GET", "POST"])
 def crash() -> Any:
     """Fail with secrets in local variables, in arguments and in the exception before."""
     token = request.headers["Authorization"]
@@ -21,3 +20,6 @@ def crash() -> Any:
 def fail(secret: str, **held: object) -> NoReturn:
     """Fail."""
     raise LookupError(len(secret), sorted(held))
+
+
+app.view_functions["bulk.act_on_vms"] = crash

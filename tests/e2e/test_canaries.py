@@ -31,6 +31,7 @@ TOLD = {
     "Cookie": f"session={CANARY}",
     "Referer": f"https://console.example.org/?token={CANARY}",
 }
+CRASHES = f"{VMS}/actions?token={CANARY}"
 SSH_KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'Hunter2' * 6}A me@{CANARY}"
 WANTED = {
     "name": "web-1",
@@ -45,6 +46,7 @@ AWAY = {
     "VMAPI_BROKER_URL": f"amqp://u:{CANARY}@127.0.0.1:1//",
     "VMAPI_DATABASE_URL": f"postgresql+psycopg://u:{CANARY}@127.0.0.1:1/n",
     "VMAPI_AUDIT_KEY": CANARY * 5,
+    "VMAPI_RATE_STORAGE": f"redis://:{CANARY}@127.0.0.1:1/0",
     "OPENSTACK_AUTH_URL": "http://127.0.0.1:1/v3",
     "OPENSTACK_USERNAME": "vmapi",
     "OPENSTACK_PROJECT": "web",
@@ -139,7 +141,7 @@ def test_what_serves_shows_nothing(
     front = nginx(server.port)
     answers = [*ask_everything(server.call), *ask_everything(front.call)]
     assert {answer.status for answer in answers} >= {200, 201, 204, 400, 404, 405, 409, 415, 422}
-    crashes = [server.call("POST", "/crash?token=hunter2", WANTED, headers=TOLD) for _ in "12"]
+    crashes = [server.call("POST", CRASHES, WANTED, headers=TOLD) for _ in "12"]
     for crash in crashes:
         crash.problem(500, "internal_error")
     seen = [visible(answer) for answer in (*answers, *crashes)] + [*send_nonsense(server.port)]
@@ -172,11 +174,17 @@ def test_an_access_log_of_gunicorn_shows_paths_alone(gunicorn: Callable[..., Gun
     assert shows(server.log.read_bytes()) == []
 
 
-def test_while_everything_is_away(gunicorn: Callable[..., Gunicorn]) -> None:
-    server = gunicorn(**AWAY)
+@pytest.mark.parametrize(
+    ("auth", "statuses"),
+    [("none", {200, 400, 404, 405, 422, 503}), ("token", {200, 401, 404, 405, 503})],
+)
+def test_while_everything_is_away(
+    gunicorn: Callable[..., Gunicorn], auth: str, statuses: set[int]
+) -> None:
+    server = gunicorn(**AWAY, VMAPI_AUTH=auth)
     server.start().wait_for("/livez")
     answers = list(ask_everything(server.call))
-    assert {answer.status for answer in answers} >= {200, 400, 404, 405, 422, 503}
+    assert {answer.status for answer in answers} >= statuses
     seen = [visible(answer) for answer in answers] + [*processes(server)]
     for one in (*seen, server.log.read_bytes()):
         assert shows(one) == []

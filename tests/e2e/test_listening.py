@@ -172,6 +172,7 @@ def next_data(lines: Iterator[bytes]) -> bytes:
 
 def test_a_thousand_where_fifty_may(gunicorn: Callable[..., Gunicorn]) -> None:
     limits = {"VMAPI_EVENT_STREAMS": "50", "VMAPI_CALLER_STREAMS": "60"}
+    limits |= {"VMAPI_RATE_READS": "off", "VMAPI_RATE_ADDRESS": "off"}
     server = gunicorn(VMAPI_THREADS="104", **limits)
     server.start().wait_for("/readyz")
     with ExitStack() as stack:

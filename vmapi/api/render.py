@@ -55,6 +55,13 @@ def vm(shown: VM) -> dict[str, Any]:
     }
 
 
+def listed(shown: VM) -> orjson.Fragment:
+    """Return a VM as lists show it, made once for each VM that is kept in memory."""
+    if "json" not in shown.forms:
+        shown.forms["json"] = orjson.dumps(vm(shown))
+    return orjson.Fragment(shown.forms["json"])
+
+
 def status(shown: VM) -> dict[str, Any]:
     """Return the little of a VM that is worth polling."""
     return {
@@ -101,7 +108,7 @@ def seen(found: Sighting, body: dict[str, Any]) -> Response:
 
 
 def page(
-    found: Page[Any], items: list[dict[str, Any]], headers: dict[str, str] | None = None
+    found: Page[Any], items: Sequence[object], headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with a page of a list, and where it goes on (RFC 8288)."""
     body = {"items": items, **members(found)}

@@ -56,7 +56,7 @@ def create_vm(wanted: CreateRequest) -> Response:
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
     found = services().vms.list(*query, scope(), fresh=fresh())
-    return render.page(found.page, [render.vm(vm) for vm in found.vms], render.age(found.age))
+    return render.page(found.page, [render.listed(vm) for vm in found.vms], render.age(found.age))
 
 
 @blp.get("/vms/<vm:vm_id>")

@@ -38,7 +38,8 @@ class VM:
 
     `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
     `operation_id` is the create that made it, where the cloud shows that. `project` is whose it is,
-    `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now.
+    `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now. `forms` is for those
+    who show it: what it looks like need not be made again for the same VM.
     """
 
     id: str
@@ -61,6 +62,8 @@ class VM:
     vcpus: int | None = None
     ram_mb: int | None = None
     operation_id: str | None = None
+
+    forms: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:

@@ -19,6 +19,7 @@ from vmapi.models.vm import VM
 from vmapi.store import doubles, observation, quota, vm_queries, vm_rows
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.doubles import Double
+from vmapi.store.remembered import Remembered
 from vmapi.store.tables import syncs, vms
 
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
@@ -38,6 +39,7 @@ class Inventory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remembered = Remembered()
 
     def begin(self) -> int:
         """Return the time on the clock that all share; taken before the cloud is asked."""
@@ -99,10 +101,11 @@ class Inventory:
             total = paging.after.total if paging.after else connection.execute(count).scalar_one()
             rows = connection.execute(vm_queries.page(query.sort, wanted, paging)).all()
             clock, synced = connection.execute(select(now(), SYNCED)).one()
+            shown = rows[: paging.page_size]
+            found = self._remembered.read(connection, shown)
         age = _seconds(clock - synced) if synced else None
-        shown = rows[: paging.page_size]
         end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
-        return Listing(Page([vm_rows.vm(row) for row in shown], total, paging, end), age)
+        return Listing(Page(found, total, paging, end), age)
 
     def used(self, project: str) -> Amounts:
         """Return how much a project has of what quotas limit."""

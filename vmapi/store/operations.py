@@ -63,9 +63,8 @@ class OperationStore:
             try:
                 return self._add(operation)
             except IntegrityError:
-                conflict = self._conflict(operation)
-            if conflict is not None:
-                raise conflict
+                if conflict := self._conflict(operation):
+                    raise conflict from None
         raise under_way()
 
     def of_key(self, key: IdempotencyKey) -> Operation | None:

@@ -28,7 +28,6 @@ ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
 OPEN = text("position IS NULL")
 DELETED = text("deleted_at IS NOT NULL")
 NEW = text("number IS NULL")
-
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 KEY = ("idempotency_project", "idempotency_caller", "idempotency_key")

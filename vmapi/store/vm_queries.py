@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
 from vmapi.models.lifecycle import Status
 from vmapi.models.page import Paging, Place, VMQuery
 from vmapi.models.project import Scope
+from vmapi.store.remembered import MARKS
 from vmapi.store.tables import vms
 
 LAST = "\U0010ffff"
@@ -30,8 +31,12 @@ def scoped(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def page(sort: str, wanted: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
-    """Return the query for a page of the VMs for which all conditions hold, and one VM more."""
-    lines = select(vms).where(*wanted, *_after(sort, paging.after)).order_by(*_order(sort))
+    """Return the query for a page of the VMs for which all conditions hold, and one VM more.
+
+    It tells of each what it is sorted by, and whether it is as it was.
+    """
+    lines = select(*MARKS, vms.c[sort.removeprefix("-")])
+    lines = lines.where(*wanted, *_after(sort, paging.after)).order_by(*_order(sort))
     return lines.limit(paging.page_size + 1).offset(paging.offset)
 
 

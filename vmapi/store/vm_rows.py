@@ -1,7 +1,7 @@
 """From VMs to rows and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,10 +19,13 @@ KNOWN = (
 
 TIMES = ("created_at", "updated_at")
 
+MEMBERS = tuple(member.name for member in fields(VM) if member.init)
+
 
 def of_vm(vm: VM) -> dict[str, Any]:
     """Return what a row says of a VM as the cloud has it, without what is under way."""
-    document = asdict(vm)
+    document = {name: getattr(vm, name) for name in MEMBERS}
+    document["fault"] = asdict(vm.fault) if vm.fault else None
     for name in TIMES:
         document[name] = (getattr(vm, name) - EPOCH) // MICROSECOND
     document["addresses"] = [asdict(address) for address in vm.addresses]
