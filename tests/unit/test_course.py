@@ -100,3 +100,14 @@ def test_after_a_failure_it_goes_on_from_there() -> None:
     watch.course.fail(extra)
     assert watch.after(PAUSE)
     assert watch.begin().since == since - GRACE
+
+
+def test_a_cloud_that_is_slow_is_not_asked_for_more() -> None:
+    watch = Watch()
+    watch.after(0)
+    watch.course.end(watch.begin())
+    watch.after(SPAN_EVERY - PERIOD)
+    slow = watch.begin()
+    assert watch.after(PERIOD)
+    assert not watch.begin().extra
+    watch.course.end(slow)

@@ -18,7 +18,7 @@ AT_ONCE = 3
 GRACE = timedelta(seconds=0.5)
 """By how much a look reaches back before the one before it began: hosts' clocks differ a little."""
 
-SPAN = timedelta(seconds=5)
+SPAN = timedelta(seconds=16)
 """By how much it does so from time to time: what a host was late to write shows then."""
 
 SPAN_EVERY = 15.0
@@ -73,7 +73,8 @@ class Course:
         """
         with self._lock:
             now = self._monotonic()
-            first, extra = self._next is None, now >= self._extra_due
+            # a cloud that is slow as it is is not asked for more: a sweep shows what was missed
+            first, extra = self._next is None, now >= self._extra_due and not self._flying
             if first or extra:
                 self._extra_due = now + SPAN_EVERY
             look = Look((self._next or known) - (SPAN if first or extra else GRACE), begun, extra)
