@@ -2,7 +2,8 @@
 
 One that began after another had been kept is newer, whatever the cloud's clocks say. Of two that
 overlap, the one that says DELETED, for nothing comes back from that; else the one of which the
-cloud says that it was changed later.
+cloud says that it was changed later; within one second of its, the one that shows nothing under
+way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,8 +90,10 @@ def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
         return False
     if begun >= row.finished:
         return True
-    ends = vm.status is Status.DELETED
-    return (ends, vm.updated_at, begun) >= (row.deleted_at is not None, row.updated_at, row.begun)
+    # within a second of the cloud's, what is under way comes before what it ends in
+    ours = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, begun)
+    rests = row.observed["task"] is None
+    return ours >= (row.deleted_at is not None, row.updated_at, rests, row.begun)
 
 
 def _shows(row: Row[Any], vm: VM, action: Action | None) -> bool:

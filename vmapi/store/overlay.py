@@ -76,6 +76,12 @@ def sent(connection: Connection, operation: Operation) -> None:
     connection.execute(SENT, {"of": operation.vm_id})
 
 
+def ended(connection: Connection, operation: Operation) -> None:
+    """Show that an operation is over; no look that began before may show what was before."""
+    refresh(connection, operation.vm_id)
+    connection.execute(SENT, {"of": operation.vm_id})
+
+
 def refresh(connection: Connection, vm_id: str | None) -> None:
     """Show what is under way with a VM by now."""
     row = connection.execute(ROW, {"vm_id": vm_id}).first()

@@ -69,7 +69,7 @@ def take(connection: Connection, operation: Operation, quotas: Quotas) -> None:
 def settle(connection: Connection, operation: Operation) -> None:
     """Let names, inventory, audit trail and events follow from how an operation ended."""
     names.settle(connection, operation)
-    overlay.refresh(connection, operation.vm_id)
+    overlay.ended(connection, operation)
     _tell(connection, operation)
 
 

@@ -82,6 +82,33 @@ def test_of_two_that_overlap_what_changed_later_is_newer(
     assert shown(inventory).vm == (other if kept else SEEN)
 
 
+def test_of_two_that_overlap_within_a_second_the_one_that_rests_is_newer(
+    inventory: Inventory,
+) -> None:
+    starting = replace(STOPPED, task=Task.STARTING)
+    for first, second, kept in ((SEEN, starting, set()), (starting, SEEN, {VM_ID})):
+        begun = inventory.begin()
+        inventory.observe([first], begun)
+        # begun later, and answered with what was before
+        assert inventory.observe([second], begun + 1) == kept
+        assert shown(inventory).vm == SEEN
+        inventory.observe([replace(STOPPED, updated_at=MOMENT - LATER)], inventory.begin())
+
+
+def test_a_look_from_before_an_operation_was_over_tells_nothing(
+    inventory: Inventory, store: OperationStore, make: Maker
+) -> None:
+    inventory.observe([STOPPED], inventory.begin())
+    store.add(make("1", Action.START, VM_ID))
+    store.save(sent(store.get("1")))
+    begun = inventory.begin()
+    inventory.observe([SEEN], inventory.begin())
+    store.save(make.over(store.get("1")))
+    late = replace(STOPPED, updated_at=MOMENT + LATER)
+    assert inventory.observe([late], begun) == set()
+    assert under(inventory) == (Status.RUNNING, None)
+
+
 def test_what_was_deleted_does_not_come_back_by_a_look_from_before(inventory: Inventory) -> None:
     inventory.observe([SEEN], inventory.begin())
     begun = inventory.begin() - 1
