@@ -4,7 +4,6 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -14,6 +13,7 @@ from vmapi.errors import Unauthenticated
 from vmapi.models.identity import Identity
 from vmapi.security.claims import Claims
 from vmapi.security.issuer import Issuer
+from vmapi.security.verified import Verified, until
 
 REMEMBERED = 30.0
 """Seconds for which a verified token is not verified again, if it lives so long."""
@@ -29,16 +29,6 @@ WHY: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.InvalidSignatureError, "This token's signature is wrong."),
     (jwt.MissingRequiredClaimError, "This token lacks one of the claims exp, iss and aud."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    identity: Identity
-    seconds: float
-
-
-def _until(_: str, verified: _Verified, now: float) -> float:
-    return now + verified.seconds
 
 
 class JwtTokens:
@@ -64,7 +54,7 @@ class JwtTokens:
         self._types = frozenset(name.lower() for name in types)
         self._now = now
         self._lock = threading.Lock()
-        self._known: TLRUCache[str, _Verified] = TLRUCache(KNOWN, _until, monotonic)
+        self._known: TLRUCache[str, Verified] = TLRUCache(KNOWN, until, monotonic)
 
     def recognises(self, token: str) -> bool:
         """Tell whether it has three parts."""
@@ -81,7 +71,7 @@ class JwtTokens:
                 self._known[digest] = known
         return known.identity
 
-    def _verify(self, token: str) -> _Verified:
+    def _verify(self, token: str) -> Verified:
         try:
             algorithm, key_id = self._head(jwt.get_unverified_header(token))
             key = self._issuer.key(key_id, algorithm)
@@ -99,7 +89,7 @@ class JwtTokens:
                 next(why, "This is no token that can be verified."), sent=True
             ) from None
         # within the leeway after its end it is good, but verified each time
-        return _Verified(self._claims.identity(found), max(0.0, min(REMEMBERED, left)))
+        return Verified(self._claims.identity(found), max(0.0, min(REMEMBERED, left)))
 
     def _head(self, head: dict[str, Any]) -> tuple[str, str | None]:
         algorithm, type = head.get("alg"), str(head.get("typ")).lower()

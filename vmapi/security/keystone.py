@@ -8,7 +8,6 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from keystoneauth1.session import Session
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 from vmapi.models.identity import PROJECT, SUBJECT, Identity
 from vmapi.models.roles import Role, greatest
+from vmapi.security.verified import Verified, until
 
 log = structlog.get_logger("vmapi.security")
 
@@ -33,16 +33,6 @@ TIMEOUT = 5.0
 
 NONE = "Keystone does not know this token: it is wrong, expired or revoked."
 NO_PROJECT = "This Keystone token is not for a project: ask for one that is scoped to a project."
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    identity: Identity
-    seconds: float
-
-
-def _until(_: str, known: _Known, now: float) -> float:
-    return now + known.seconds
 
 
 class KeystoneTokens:
@@ -63,7 +53,7 @@ class KeystoneTokens:
         self._session = session or Session()
         self._now = now
         self._lock = threading.Lock()
-        self._known: TLRUCache[str, _Known] = TLRUCache(KNOWN, _until, monotonic)
+        self._known: TLRUCache[str, Verified] = TLRUCache(KNOWN, until, monotonic)
         self._unknown: TTLCache[str, None] = TTLCache(UNKNOWN, UNKNOWN_FOR, monotonic)
 
     def recognises(self, token: str) -> bool:
@@ -83,7 +73,7 @@ class KeystoneTokens:
                 self._known[digest] = known
         return known.identity
 
-    def _validated(self, token: str, digest: str) -> _Known:
+    def _validated(self, token: str, digest: str) -> Verified:
         status, body = self._ask(token)
         if status in (401, 404):
             with self._lock:
@@ -95,7 +85,7 @@ class KeystoneTokens:
             found = body["token"]
             ends = datetime.fromisoformat(found["expires_at"]).timestamp()
             left = max(0.0, min(REMEMBERED, ends - self._now()))
-            return _Known(self._identity(found), left)
+            return Verified(self._identity(found), left)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("Keystone did not say whose a token is", reason=str(error))
             raise IssuerUnavailable("Keystone did not say whose this token is.") from None
