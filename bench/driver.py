@@ -61,7 +61,7 @@ def create(backend: OpenStackBackend) -> str:
         name=NAME,
         flavor_id=min(backend.flavors(), key=lambda flavor: flavor.ram_mb).id,
         image_id=backend.images()[0].id,
-        network_id=next(network.id for network in backend.networks() if network.default),
+        network_id=next(network.id for network in backend.networks() if not network.external),
         metadata={},
         user_data=None,
         key_name=None,

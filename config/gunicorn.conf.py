@@ -102,6 +102,7 @@ def worker_exit(server, worker):  # noqa: ARG001
     app = getattr(worker, "wsgi", None)
     if app is not None:
         services = app.extensions["vmapi"]
+        services.operations.stop()
         services.engine.stop()
         services.backend.close()
         services.rates.close()

@@ -53,15 +53,17 @@ def check() -> None:
         if item.name == "auth":
             value = ",".join(settings.auth_schemes)
         click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
-    backend = services().backend
-    for name, value in backend.describe().items():
-        click.echo(f"{name:<24} {value}")
+    backend, wrong = services().backend, ""
     try:
         backend.ping()
     except VmapiError as error:
-        raise click.ClickException(f"the cloud does not answer: {error.detail}") from None
-    finally:
-        backend.close()
+        wrong = error.detail
+    # some of it is known once it was asked
+    for name, value in backend.describe().items():
+        click.echo(f"{name:<24} {value}")
+    backend.close()
+    if wrong:
+        raise click.ClickException(f"the cloud does not answer: {wrong}")
     click.echo("the cloud answers")
 
 

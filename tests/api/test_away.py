@@ -48,9 +48,9 @@ class Hanging(Remote):
         self.hang()
         return super().changed(since)
 
-    def perform(self, vm_id: str, verb: Verb) -> Any:
+    def perform(self, vm_id: str, verb: Verb, **more: Any) -> Any:
         self.sent += 1
-        return super().perform(vm_id, verb)
+        return super().perform(vm_id, verb, **more)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_a_name_that_is_taken_frees_the_key(world: World) -> None:
 def test_a_refusal_by_the_cloud_frees_the_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise errors.BackendUnavailable("away")
 
     with monkeypatch.context() as patched:
@@ -269,9 +269,9 @@ def test_a_create_of_unknown_outcome_is_sent_once(
     monkeypatch.setattr(submission, "PATIENCE", 0)
     sent, make = [], backend.create
 
-    def counted(*given: Any) -> Any:
+    def counted(*given: Any, **more: Any) -> Any:
         sent.append(Verb.CREATE)
-        return make(*given)
+        return make(*given, **more)
 
     monkeypatch.setattr(backend, "create", counted)
     backend.set_faults("lost_answer=1")

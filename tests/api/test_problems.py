@@ -58,7 +58,7 @@ def refusing(error: errors.VmapiError) -> Ask:
     """Have the cloud refuse an action."""
 
     def ask(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
-        def perform(*_: object) -> None:
+        def perform(*_: object, **__: object) -> None:
             raise error
 
         vm_id = world.running()

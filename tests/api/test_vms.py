@@ -376,8 +376,8 @@ def test_a_vm_that_vanishes_right_after_its_change(
 ) -> None:
     vm_id, update = world.running(), world.backend.update
 
-    def and_gone(*given: Any) -> None:
-        update(*given)
+    def and_gone(*given: Any, **more: Any) -> None:
+        update(*given, **more)
         world.backend._project.machines.clear()
 
     monkeypatch.setattr(world.backend, "update", and_gone)

@@ -187,6 +187,7 @@ def serving(settings: Settings, label: str = "") -> Iterator[Script]:
         try:
             yield Script(in_process(app), label or f"{RUN}-{uuid4().hex[:4]}")
         finally:
+            services.operations.stop()
             services.engine.stop()
             services.backend.close()
             services.store.close()

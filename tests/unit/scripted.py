@@ -11,6 +11,7 @@ from tests.contract.clock import Clock
 from vmapi.backends.base import Outcome, Receipt
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import VmapiError
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.operation import Operation, OperationStatus, Step
 from vmapi.models.vm import VM, Changes, CreateSpec
@@ -30,12 +31,14 @@ OPEN: list[Store] = []
 class ScriptedBackend(MemoryBackend):
     """Fails as it is told: instead of doing what it is asked, or after it has done it.
 
-    `sent` counts what it was asked to change, by verb, `taken_on` the actions it did not refuse.
+    `sent` counts what it was asked to change, by verb, `taken_on` the actions it did not refuse,
+    `lent` is on whose behalf, in order.
     """
 
     def __init__(self, clock: Clock, latency: str = "0") -> None:
         super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
         self.sent: Counter[Verb] = Counter()
+        self.lent: list[Credential | None] = []
         self.taken_on: Counter[Verb] = Counter()
         self.meanwhile: Callable[[], object] = lambda: None
         self._script: dict[str, deque[tuple[bool, VmapiError | None]]] = defaultdict(deque)
@@ -44,16 +47,21 @@ class ScriptedBackend(MemoryBackend):
         """Let the next calls of a method fail, None lets one succeed."""
         self._script[method].extend((done, error) for error in errors)
 
-    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
         self.sent[Verb.CREATE] += 1
+        self.lent.append(on_behalf)
         return self._play("create", lambda: super(ScriptedBackend, self).create(spec, operation_id))
 
-    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         self.sent[verb] += 1
+        self.lent.append(on_behalf)
         return self._play("perform", lambda: self._perform(vm_id, verb))
 
-    def update(self, vm_id: str, changes: Changes) -> None:
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         self.sent[Verb.UPDATE] += 1
+        self.lent.append(on_behalf)
         self._play("update", lambda: super(ScriptedBackend, self).update(vm_id, changes))
 
     def get(self, vm_id: str) -> VM:
@@ -140,15 +148,18 @@ class Desk:
         spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
         return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec, **more)
 
-    def advance(self, operation: Operation) -> Progress:
+    def advance(self, operation: Operation, on_behalf: Credential | None = None) -> Progress:
         """Carry an operation on from where it is now, in the process that took it on."""
-        return self.carry(replace(self.store.get(operation.id), spec=operation.spec))
+        now = replace(self.store.get(operation.id), spec=operation.spec)
+        return self.carry(now, on_behalf=on_behalf)
 
-    def carry(self, operation: Operation, seen: VM | None = None) -> Progress:
+    def carry(
+        self, operation: Operation, seen: VM | None = None, on_behalf: Credential | None = None
+    ) -> Progress:
         """Carry an operation on from where it was when this copy of it was made."""
         fresh = operation.id in self.held
         self.held.discard(operation.id)
-        return self.controller.advance(operation, seen, fresh=fresh)
+        return self.controller.advance(operation, seen, fresh=fresh, on_behalf=on_behalf)
 
     def release(self, operation: Operation) -> None:
         """Leave a new operation to whoever takes it."""

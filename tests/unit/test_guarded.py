@@ -32,7 +32,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
     "find_created": lambda cloud: cloud.find_created("op-1"),
     "find_performed": lambda cloud: cloud.find_performed("vm-1", Verb.STOP, Clock()()),
 }
-SENDS_NOTHING = {"from_settings", "close", "describe", "now", "away", "ensure"}
+SENDS_NOTHING = {"from_settings", "close", "describe", "now", "away", "ensure", "check_create"}
 REMEMBERED = {"flavors", "images", "networks"}
 
 

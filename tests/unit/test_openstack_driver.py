@@ -20,6 +20,7 @@ from vmapi.backends.openstack import order
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import Changes, CreateSpec
+from vmapi.services.catalog import Catalog
 from vmapi.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -298,13 +299,15 @@ def network(name: str, *, external: bool = False, shared: bool = False) -> dict[
 @pytest.mark.parametrize(
     ("networks", "wanted", "default"),
     [
-        ([network("a")], None, ["a"]),
-        ([network("a"), network("ext", external=True)], None, ["a"]),
-        ([network("a"), network("b")], None, []),
-        ([network("a"), network("ext", external=True, shared=True)], None, []),
-        ([network("a"), network("b")], "b", ["b"]),
-        ([network("a"), network("b")], "id-a", ["a"]),
-        ([network("a")], "c", []),
+        ([network("a")], None, "a"),
+        ([network("a"), network("ext", external=True)], None, "a"),
+        ([network("a"), network("b")], None, None),
+        ([network("ext", external=True)], None, None),
+        ([network("a"), network("ext", external=True, shared=True)], None, None),
+        ([network("a"), network("b")], "b", "b"),
+        ([network("a"), network("b")], "id-a", "a"),
+        ([network("a")], "c", "a"),
+        ([network("a"), network("b")], "c", None),
     ],
 )
 def test_the_default_network(
@@ -312,14 +315,20 @@ def test_the_default_network(
     monkeypatch: pytest.MonkeyPatch,
     networks: list[dict[str, Any]],
     wanted: str | None,
-    default: list[str],
+    default: str | None,
 ) -> None:
     cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
     backend = OpenStackBackend.from_settings(
         replace(settings(cloud.url, monkeypatch), default_network=wanted)
     )
-    assert [each.name for each in backend.networks() if each.default] == default
     assert len(backend.networks()) == len(networks)
+    if default is not None:
+        chosen = Catalog(backend).network(None, "p")
+        assert chosen is not None
+        assert chosen.name == default
+        return
+    with pytest.raises(errors.NetworkAmbiguous):
+        Catalog(backend).network(None, "p")
 
 
 # Questions
@@ -492,6 +501,7 @@ def test_credentials_come_from_clouds_yaml_then_the_environment_then_settings(
         "auth_url": "http://clouds.example/v3",
         "project": "q",
         "region": "R1",
+        "sees": "its own project only",
         "microversion": "not asked yet",
     }
     with pytest.raises(errors.SettingsError, match="nobody"):

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
 from vmapi.api.context import services
+from vmapi.api.who import scope
 from vmapi.models.roles import Permission
 
 blp = Blueprint("catalog", "What VMs are made of")
@@ -71,7 +72,7 @@ def list_flavors() -> Response:
 @blp.refuses(*CLOUD)
 def list_images() -> Response:
     """List the images"""
-    return render.items(ImageSchema, services().catalog.images())
+    return render.items(ImageSchema, services().catalog.images(scope()))
 
 
 @blp.get("/networks")
@@ -80,4 +81,4 @@ def list_images() -> Response:
 @blp.refuses(*CLOUD)
 def list_networks() -> Response:
     """List the networks"""
-    return render.items(NetworkSchema, services().catalog.networks())
+    return render.items(NetworkSchema, services().catalog.networks(scope()))

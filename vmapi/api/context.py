@@ -11,7 +11,7 @@ from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
 from vmapi.api.services import Services
-from vmapi.api.who import address, known_as, project, scope, user
+from vmapi.api.who import address, identity, known_as, project, scope, user
 from vmapi.errors import MalformedRequest
 from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
@@ -45,6 +45,7 @@ def caller() -> Caller:
         wait=wait(),
         all_projects=scope() is None,
         if_match=if_match(),
+        credential=identity().credential,
     )
 
 

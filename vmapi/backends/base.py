@@ -2,7 +2,8 @@
 
 A driver turns one verb into one call, the right one for the cloud's raw state, and never repeats a
 change by itself: the service decides whether to look, to wait or to give up. The request id in
-structlog's context (`request_id`) goes along to a cloud that takes one.
+structlog's context (`request_id`) goes along to a cloud that takes one. A change that is made
+`on_behalf` of somebody is sent with that credential and no other, to a cloud that knows such.
 
 Any method may raise `BackendUnavailable` (nothing was sent), `BackendTimeout` (the outcome is not
 known) and `BackendError` (the cloud answered, but not with an answer). The docstrings
@@ -17,6 +18,7 @@ from enum import Enum
 from typing import Self
 
 from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import VM, Changes, CreateSpec
 from vmapi.settings import Settings
@@ -86,6 +88,12 @@ class Backend(ABC):
     def networks(self, *, fresh: bool = False) -> Sequence[Network]:
         """List the networks; `fresh` passes over what was remembered."""
 
+    def check_create(self, project: str, on_behalf: Credential | None) -> None:
+        """Raise Forbidden where what would be created is not this project's, or never seen again.
+
+        It is asked before anything else of a create is looked up.
+        """
+
     @abstractmethod
     def get(self, vm_id: str) -> VM:
         """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted.
@@ -117,25 +125,29 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
         """Have a VM built and started, marked so that `find_created` finds it.
 
         Raises FlavorNotFound, ImageNotFound, NetworkNotFound, NetworkAmbiguous, KeyNotFound,
-        SecurityGroupNotFound, QuotaExceeded, Forbidden, ValidationFailed.
+        SecurityGroupNotFound, QuotaExceeded, Forbidden, ValidationFailed, Unauthenticated.
         """
 
     @abstractmethod
-    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         """Carry one verb out, other than create and update.
 
-        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden.
+        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
+        Unauthenticated.
         """
 
     @abstractmethod
-    def update(self, vm_id: str, changes: Changes) -> None:
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata; done when it returns, and may be called again.
 
-        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden.
+        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
+        Unauthenticated.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from vmapi.backends import registry
 from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.backends.breaker import Breaker
 from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import VM, Changes, CreateSpec
 from vmapi.settings import Settings
@@ -68,6 +69,11 @@ class Guarded(Backend):
         self.ensure()
         return self._driver.networks(fresh=fresh)
 
+    def check_create(self, project: str, on_behalf: Credential | None) -> None:
+        """Raise Forbidden where nothing may be created."""
+        self.ensure()
+        self._driver.check_create(project, on_behalf)
+
     def get(self, vm_id: str) -> VM:
         """Return a VM as it is now."""
         with self.breaker.call():
@@ -92,20 +98,22 @@ class Guarded(Backend):
         with self.breaker.call():
             return self._driver.console(vm_id, lines)
 
-    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
         """Have a VM built."""
         with self.breaker.call():
-            return self._driver.create(spec, operation_id)
+            return self._driver.create(spec, operation_id, on_behalf=on_behalf)
 
-    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         """Carry one verb out."""
         with self.breaker.call():
-            return self._driver.perform(vm_id, verb)
+            return self._driver.perform(vm_id, verb, on_behalf=on_behalf)
 
-    def update(self, vm_id: str, changes: Changes) -> None:
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata."""
         with self.breaker.call():
-            self._driver.update(vm_id, changes)
+            self._driver.update(vm_id, changes, on_behalf=on_behalf)
 
     def outcome(self, receipt: Receipt) -> Outcome:
         """Tell what has become of a change."""

@@ -1,9 +1,10 @@
 """Who asks, as the caller has proved it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmapi import notation
+from vmapi.models.credential import Credential
 from vmapi.models.operation import DEFAULT_PROJECT
 from vmapi.models.project import Scope
 from vmapi.models.roles import ROLES, Permission, Role
@@ -17,12 +18,14 @@ class Identity:
     """A caller: what it is called, what it may, and to which project belongs what it makes.
 
     Without a role it may nothing. What comes from outside is called `jwt:…` or `keystone:…`, so
-    that nobody there can take a name which an operator has given to a token here.
+    that nobody there can take a name which an operator has given to a token here. Who came with a
+    token of the cloud's Keystone has it as its `credential`.
     """
 
     subject: str
     role: Role | None
     project: str
+    credential: Credential | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.project import Scope
 from vmapi.models.vm import Changes, CreateSpec
@@ -74,7 +75,8 @@ class Caller:
 
     For so long the answer may be held back. What is asked for is for a VM with one of the entity
     tags in `if_match`, where there are any. What a caller makes is its `project`'s; whether it may
-    change what is others', `all_projects` says.
+    change what is others', `all_projects` says. With a `credential` it makes the first call of a
+    change itself.
     """
 
     user: str
@@ -85,6 +87,7 @@ class Caller:
     wait: int = 0
     if_match: frozenset[str] = frozenset()
     all_projects: bool = False
+    credential: Credential | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:
@@ -99,6 +102,7 @@ class Operation:
     `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
     one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
     with each change that is kept, so that two who advance it cannot overwrite each other.
+    Its first step may be sent `as_requester` only: with the credential of who has asked for it.
     With a `vm_revision` it is only for a VM that is shown as it was then; that is not kept.
     """
 
@@ -118,6 +122,7 @@ class Operation:
     claimed_name: str | None = None
     vcpus: int | None = None
     ram_mb: int | None = None
+    as_requester: bool = False
     key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)
@@ -138,6 +143,11 @@ class Operation:
     def taken_on(self) -> bool:
         """Whether the cloud is known to have taken the first step on."""
         return self.plan[0].state in (StepState.SENT, StepState.DONE)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether nobody but who has asked for it may send the present step."""
+        return self.as_requester and not self.taken_on
 
     @property
     def step(self) -> Step | None:

@@ -8,6 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
 from vmapi.errors import IssuerUnavailable, Unauthenticated
+from vmapi.models.credential import Credential
 from vmapi.models.identity import PROJECT, SUBJECT, Identity
 from vmapi.models.roles import Role, greatest
 from vmapi.security.verified import Verified, until
@@ -61,7 +63,10 @@ class KeystoneTokens:
         return bool(token)
 
     def identify(self, token: str) -> Identity:
-        """Return whose it is. Raises Unauthenticated, IssuerUnavailable."""
+        """Return whose it is, with the token as its credential, which is not remembered.
+
+        Raises Unauthenticated, IssuerUnavailable.
+        """
         digest = hashlib.sha256(token.encode()).hexdigest()
         with self._lock:
             known = self._known.get(digest)
@@ -71,7 +76,8 @@ class KeystoneTokens:
             known = self._validated(token, digest)
             with self._lock:
                 self._known[digest] = known
-        return known.identity
+        identity = known.identity
+        return replace(identity, credential=Credential(token, identity.project))
 
     def _validated(self, token: str, digest: str) -> Verified:
         status, body = self._ask(token)

@@ -1,4 +1,7 @@
-"""Finding a flavor, an image or a network by what a client calls it: its id, or its name."""
+"""Finding a flavor, an image or a network by what a client calls it: its id, or its name.
+
+Images and networks that are one project's alone are not there for any other.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -13,6 +16,7 @@ from vmapi.errors import (
     VmapiError,
 )
 from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.project import Scope
 
 
 class Named(Protocol):
@@ -29,7 +33,17 @@ class Named(Protocol):
         ...
 
 
+class Owned(Protocol):
+    """Anything that may be one project's alone."""
+
+    @property
+    def project(self) -> str | None:
+        """Whose; None for everybody's."""
+        ...
+
+
 T = TypeVar("T", bound=Named)
+Part = TypeVar("Part", bound=Owned)
 
 
 class Catalog:
@@ -42,40 +56,52 @@ class Catalog:
         """List the flavors, the smallest first."""
         return sorted(self._backend.flavors(), key=lambda f: (f.vcpus, f.ram_mb, f.name))
 
-    def images(self) -> Sequence[Image]:
-        """List the images by name."""
-        return sorted(self._backend.images(), key=lambda i: (i.name, i.id))
+    def images(self, scope: Scope) -> Sequence[Image]:
+        """List the images by name that a project may use."""
+        return sorted(_of(scope, self._backend.images()), key=lambda i: (i.name, i.id))
 
-    def networks(self) -> Sequence[Network]:
-        """List the networks by name."""
-        return sorted(self._backend.networks(), key=lambda n: (n.name, n.id))
+    def networks(self, scope: Scope) -> Sequence[Network]:
+        """List the networks by name that a project may use."""
+        return sorted(_of(scope, self._backend.networks()), key=lambda n: (n.name, n.id))
 
     def flavor(self, wanted: str) -> Flavor:
         """Find a flavor. Raises FlavorNotFound."""
         return _find("flavor", wanted, self._backend.flavors, FlavorNotFound, FlavorNotFound)
 
-    def image(self, wanted: str) -> Image:
+    def image(self, wanted: str, project: str) -> Image:
         """Find an image to boot from. Raises ImageNotFound, ImageAmbiguous."""
-        image = _find("image", wanted, self._backend.images, ImageNotFound, ImageAmbiguous)
+
+        def every(*, fresh: bool) -> Sequence[Image]:
+            return _of(project, self._backend.images(fresh=fresh))
+
+        image = _find("image", wanted, every, ImageNotFound, ImageAmbiguous)
         if image.status != "active":
             raise ImageNotFound(f"Image {wanted} is {image.status}, not active.")
         return image
 
-    def network(self, wanted: str | None) -> Network | None:
-        """Find a network, or the default one; None where the cloud has none to choose from.
+    def network(self, wanted: str | None, project: str) -> Network | None:
+        """Find a network; where none is named the default one, or the only one there is.
 
-        Raises NetworkNotFound, NetworkAmbiguous.
+        None where the project has none to choose from. Raises NetworkNotFound, NetworkAmbiguous.
         """
+
+        def every(*, fresh: bool) -> Sequence[Network]:
+            return _of(project, self._backend.networks(fresh=fresh))
+
         if wanted is not None:
-            every = self._backend.networks
             return _find("network", wanted, every, NetworkNotFound, NetworkAmbiguous)
-        networks = self.networks()
-        default = next((network for network in networks if network.default), None)
-        if default is None and networks:
+        networks = self.networks(project)
+        chosen = [network for network in networks if network.default]
+        chosen = chosen or [network for network in networks if not network.external]
+        if networks and len(chosen) != 1:
             names = ", ".join(network.name or network.id for network in networks)
             detail = f"There are several networks; name one of: {names}."
             raise NetworkAmbiguous(detail)
-        return default
+        return next(iter(chosen), None)
+
+
+def _of(scope: Scope, items: Sequence[Part]) -> Sequence[Part]:
+    return [item for item in items if scope is None or item.project in (None, scope)]
 
 
 def _find(

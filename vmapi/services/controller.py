@@ -2,7 +2,7 @@
 
 May be called at any time, by anyone, twice: what an operation has kept before a call is enough to
 find out afterwards what became of it. A change whose outcome is not known is never sent again
-without looking for it first, and a create never.
+without looking for it first; a create never, nor what only who has asked for it may send.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ import structlog
 
 from vmapi import errors
 from vmapi.backends.base import Backend, Outcome, Receipt
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, Step, StepState
 from vmapi.models.vm import VM
@@ -60,12 +61,18 @@ class Controller:
         self._answer_timeout = timedelta(seconds=answer_timeout)
 
     def advance(
-        self, operation: Operation, seen: VM | None = None, *, fresh: bool = False
+        self,
+        operation: Operation,
+        seen: VM | None = None,
+        *,
+        fresh: bool = False,
+        on_behalf: Credential | None = None,
     ) -> Progress:
         """Carry an operation on as far as it goes without waiting; `fresh` is one just added.
 
         A fresh one may say already that its first step is being sent: then it is sent now.
-        `seen` is its VM as it was seen just now, which saves a look.
+        `seen` is its VM as it was seen just now, which saves a look. With `on_behalf` the first
+        step is sent, where that is for who has asked for it.
 
         Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
         """
@@ -73,27 +80,30 @@ class Controller:
         with self._store.operations.lease(operation.id, fresh=fresh) as mine:
             while mine and not (progress.operation.finished or progress.waiting):
                 try:
-                    after = self._once(progress.operation, seen, fresh=fresh)
+                    after = self._once(progress.operation, seen, on_behalf, fresh=fresh)
                 except StaleOperation:
                     return Progress(self._store.operations.get(operation.id))
                 progress, seen = replace(after, vm=after.vm or progress.vm), None
                 fresh = False
         return progress
 
-    def _once(self, operation: Operation, seen: VM | None, *, fresh: bool) -> Progress:
+    def _once(
+        self, operation: Operation, seen: VM | None, on_behalf: Credential | None, *, fresh: bool
+    ) -> Progress:
         step = operation.step
         if step is None:
             return self._record.succeed(operation)
         deadline = self._deadlines[operation.action]
         overdue = self._clock() - operation.created_at > deadline
         if fresh and step.state is StepState.SENDING:
-            progress = self._delivery.deliver(operation, step, first=True)
+            progress = self._delivery.deliver(operation, step, first=True, on_behalf=on_behalf)
         elif step.state is not StepState.PLANNED:
             progress = self._learn(operation, step, seen)
         elif not overdue:
             sending = self._record.send(operation)
             step = sending.step or step
-            progress = self._delivery.deliver(sending, step, first=operation.started_at is None)
+            first = operation.started_at is None
+            progress = self._delivery.deliver(sending, step, first=first, on_behalf=on_behalf)
         else:
             progress = Progress(operation, waiting=True)
         if progress.waiting and overdue and not self._may_turn_up(operation, step):
@@ -120,15 +130,15 @@ class Controller:
             return Progress(operation, waiting=True)
 
     def _find(self, operation: Operation, step: Step) -> Progress:
-        if step.verb in (Verb.UPDATE, Verb.DELETE):
+        if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.is_personal:
             # twice does no more than once
             return self._record.keep(operation, replace(step, state=StepState.PLANNED))
         receipt = self._traces.find(operation, step)
-        if receipt is not None:
+        if receipt is not None or self._traces.shows(operation):
             return self._delivery.sent(operation, step, receipt)
         if self._may_turn_up(operation, step):
             return Progress(operation, waiting=True)
-        if step.verb is Verb.CREATE:
+        if step.verb is Verb.CREATE or operation.is_personal:
             return self._record.fail(operation, self._traces.missing(operation, step))
         # the cloud has no record of it, and nothing is on its way any more
         log.info("sending again", operation_id=operation.id, vm_id=operation.vm_id, verb=step.verb)

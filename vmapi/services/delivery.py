@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from vmapi import errors
 from vmapi.backends.base import Backend, Receipt
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Verb
 from vmapi.models.operation import Operation, Step, StepState
 from vmapi.services.looks import Looks
@@ -23,19 +24,22 @@ class Delivery:
         self._record = record
         self._traces = traces
 
-    def deliver(self, operation: Operation, step: Step, *, first: bool) -> Progress:
+    def deliver(
+        self, operation: Operation, step: Step, *, first: bool, on_behalf: Credential | None
+    ) -> Progress:
         """Send a step of which it is kept that it is being sent.
 
-        `first` says that nothing was sent of this operation before. Raises BackendTimeout when the
-        answer was lost.
+        `first` says that nothing was sent of this operation before. A personal step is sent
+        `on_behalf` of who has asked for it, or not at all; any other one is vmapi's own. Raises
+        BackendTimeout when the answer was lost.
         """
         try:
-            return self.sent(operation, step, self._call(operation, step))
+            return self.sent(operation, step, self._call(operation, step, on_behalf))
         except errors.BackendTimeout as error:
             error.extra["operation_id"] = operation.id
             raise
         except errors.BackendUnavailable as error:
-            if first:
+            if first or operation.is_personal:
                 return self._record.fail(operation, error)
             step = replace(step, state=StepState.PLANNED)
             return replace(self._record.keep(operation, step), waiting=True)
@@ -59,16 +63,20 @@ class Delivery:
         lost = errors.BackendLost("The VM vanished from the cloud on the way.")
         return self._record.fail(operation, lost)
 
-    def _call(self, operation: Operation, step: Step) -> Receipt | None:
-        if step.verb is Verb.CREATE:
-            if operation.spec is None:
-                # what is to be made is known only to the process that took it on, and that is gone
-                raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
-            return self._backend.create(operation.spec, operation.id)
+    def _call(
+        self, operation: Operation, step: Step, on_behalf: Credential | None
+    ) -> Receipt | None:
+        # what is to be made, and a credential, only the process has that took the operation on
+        orphaned = step.verb is Verb.CREATE and operation.spec is None
+        if orphaned or (operation.is_personal and on_behalf is None):
+            raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
+        lent = on_behalf if operation.is_personal else None
+        if operation.spec is not None and step.verb is Verb.CREATE:
+            return self._backend.create(operation.spec, operation.id, on_behalf=lent)
         vm_id = vm_of(operation)
         if operation.changes is None:
-            return self._backend.perform(vm_id, step.verb)
-        self._backend.update(vm_id, operation.changes)
+            return self._backend.perform(vm_id, step.verb, on_behalf=lent)
+        self._backend.update(vm_id, operation.changes, on_behalf=lent)
         with suppress(*AWAY, errors.VMNotFound):
             # nothing in the cloud tells of new metadata by itself
             self._looks.at(vm_id)

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from vmapi.errors import BackendTimeout
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationQuery
 from vmapi.models.page import Page, Paging
 from vmapi.models.project import Scope
 from vmapi.models.vm import VM
 from vmapi.services.controller import Controller
+from vmapi.services.first_calls import FirstCalls
 from vmapi.services.poll import Poll, Ready
 from vmapi.services.progress import Progress
 from vmapi.services.waiting import Waiting
@@ -34,14 +36,16 @@ class Operations:
         self._waiting = waiting
         self._poll = poll
         self._wake = wake
+        self._first_calls = FirstCalls(self._begin)
 
-    def start(self, operation: Operation) -> Progress:
+    def start(self, operation: Operation, on_behalf: Credential | None = None) -> Progress:
         """Advance a new operation as far as it goes at once.
 
-        Raises what the cloud refused it with; BackendTimeout when the outcome is not known yet.
+        A step that is personal is sent `on_behalf` of who has asked for it. Raises what the cloud
+        refused it with; BackendTimeout when the outcome is not known yet.
         """
         try:
-            progress = self._controller.advance(operation, fresh=True)
+            progress = self._controller.advance(operation, fresh=True, on_behalf=on_behalf)
         except Exception:
             self._wake(operation.id)
             raise
@@ -51,6 +55,20 @@ class Operations:
         if progress.error is not None and not made:
             raise progress.error
         return progress
+
+    def leave(self, operation: Operation, on_behalf: Credential | None) -> None:
+        """Have a new operation started while nobody waits: by the engine, unless it is personal."""
+        if on_behalf is not None:
+            self._first_calls.add(operation, on_behalf)
+            return
+        with self._store.operations.lease(operation.id, fresh=True):
+            # held for nothing, and given back: the engine may have it
+            pass
+        self._wake(operation.id)
+
+    def stop(self) -> None:
+        """Finish what is being started, and start nothing more."""
+        self._first_calls.stop()
 
     def ready(self, mine: Sequence[Operation]) -> Sequence[Ready]:
         """Return which of these operations can be carried on now."""
@@ -65,10 +83,6 @@ class Operations:
         finally:
             self._waiting.moved()
 
-    def wake(self, operation: Operation) -> None:
-        """Say that an operation was left unfinished."""
-        self._wake(operation.id)
-
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first."""
         return self._store.operations.mine()
@@ -81,3 +95,9 @@ class Operations:
     def list(self, query: OperationQuery, paging: Paging, scope: Scope) -> Page[Operation]:
         """Return a page of a project's operations, the newest first."""
         return self._store.operations.find(query, paging, scope)
+
+    def _begin(self, operation: Operation, on_behalf: Credential) -> None:
+        try:
+            self.start(operation, on_behalf)
+        finally:
+            self._waiting.moved()

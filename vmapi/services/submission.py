@@ -57,6 +57,7 @@ class Submission:
             address=caller.address,
             request_id=caller.request_id,
             key=caller.key,
+            as_requester=caller.credential is not None,
             **{"project": caller.project, **more},
         )
 
@@ -117,7 +118,7 @@ class Submission:
         return operation
 
     def enqueue(self, operation: Operation, caller: Caller, before: VM) -> Operation:
-        """Leave a new operation to the engine, and return the one that its key is bound to.
+        """Leave a new operation to others, and return the one that its key is bound to.
 
         Raises BackendUnavailable while nothing would be sent.
         """
@@ -126,10 +127,7 @@ class Submission:
             self._add(operation, before)
         except KeyTaken:
             return self.bound(caller) or self.enqueue(operation, caller, before)
-        with self._store.operations.lease(operation.id, fresh=True):
-            # held for nothing, and given back: the engine may have it
-            pass
-        self._operations.wake(operation)
+        self._operations.leave(operation, caller.credential)
         return operation
 
     def submit(self, operation: Operation, caller: Caller, before: VM) -> Change:
@@ -146,7 +144,7 @@ class Submission:
             return self.earlier(caller) or self.submit(operation, caller, before)
         self._names.check(operation)
         try:
-            progress = self._operations.start(operation)
+            progress = self._operations.start(operation, caller.credential)
         except errors.BackendTimeout:
             ended = self._waiting.until(operation, _finished, caller.wait)
             if not ended.finished:

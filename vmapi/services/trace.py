@@ -30,11 +30,20 @@ class Traces:
         known = self._store.operations.request_ids(vm_id)
         return self._backend.find_performed(vm_id, step.verb, operation.created_at, known)
 
+    def shows(self, operation: Operation) -> bool:
+        """Tell whether a VM is as an update was to leave it. Raises VMNotFound."""
+        if operation.changes is None:
+            return False
+        vm, changes = self._backend.get(vm_of(operation)), operation.changes
+        return changes.name in (None, vm.name) and changes.applied_to(vm.metadata) == vm.metadata
+
     def missing(self, operation: Operation, step: Step) -> errors.BackendFailure:
         """Return why nothing is to be found, long after a step may have been sent."""
         if step.verb is Verb.CREATE and (vm_id := self._deleted(operation, step)):
             return errors.BackendLost("The VM was made, and deleted since.", vm_id=vm_id)
         detail = f"The {step.verb} never reached the cloud; nothing was changed."
+        if step.verb is Verb.UPDATE:
+            detail = "The update did not reach the cloud, or in part only; send it again."
         return errors.BackendTimeout(detail)
 
     def _deleted(self, operation: Operation, step: Step) -> str | None:

@@ -60,6 +60,7 @@ class VMs:
         if earlier := self._submission.earlier(caller):
             return earlier
         verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
+        self._backend.check_create(caller.project, caller.credential)
         self._usage.prepare(caller.project)
         flavor = self._catalog.flavor(request.flavor)
         operation = self._submission.new(
@@ -128,11 +129,11 @@ class VMs:
         return seen.vm, replace(operation, vm_revision=seen.revision if tags else None)
 
     def _spec(self, request: CreateRequest, flavor: Flavor, project: str) -> CreateSpec:
-        network = self._catalog.network(request.network)
+        network = self._catalog.network(request.network, project)
         return CreateSpec(
             name=request.name,
             flavor_id=flavor.id,
-            image_id=self._catalog.image(request.image).id,
+            image_id=self._catalog.image(request.image, project).id,
             network_id=network.id if network else None,
             metadata=request.metadata,
             user_data=compose(request.user_data, request.ssh_keys),
@@ -146,7 +147,7 @@ class VMs:
             id="",
             name=request.name,
             flavor=flavor.name,
-            image=self._catalog.image(request.image).name,
+            image=self._catalog.image(request.image, operation.project).name,
             status=Status.BUILDING,
             task=Action.CREATE.task,
             metadata=request.metadata,

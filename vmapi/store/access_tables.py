@@ -1,11 +1,11 @@
-"""The tables of who is let in."""
+"""The tables of who is let in, and of the keys that are signed with."""
 
 from sqlalchemy import Column, Index, String, Table
 
 from vmapi.store.moment import Moment
 from vmapi.store.tables import metadata
 
-__all__ = ["api_tokens", "metadata"]
+__all__ = ["api_tokens", "keys", "metadata"]
 
 api_tokens = Table(
     "api_tokens",
@@ -20,4 +20,11 @@ api_tokens = Table(
     Column("revoked_at", Moment),
     Column("last_used_at", Moment),
     Index("uq_api_tokens_digest", "digest", unique=True),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
 )

@@ -4,8 +4,8 @@ import secrets
 
 from sqlalchemy import Select, select
 
+from vmapi.store.access_tables import keys
 from vmapi.store.database import Database, lock
-from vmapi.store.tables import keys
 
 BYTES = 32
 

@@ -70,6 +70,7 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "revision": operation.revision,
         "vcpus": operation.vcpus,
         "ram_mb": operation.ram_mb,
+        "as_requester": operation.as_requester,
     }
 
 
@@ -134,6 +135,7 @@ def operation(lines: Sequence[Row[Any]]) -> Operation:
         revision=row.revision,
         vcpus=row.vcpus,
         ram_mb=row.ram_mb,
+        as_requester=row.as_requester,
     )
 
 

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -10,6 +11,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    false,
     text,
 )
 
@@ -59,6 +61,7 @@ operations = Table(
     Column("lease_owner", String(36)),
     Column("lease_until", BigInteger),
     *(Column(name, Integer) for name in SIZES),
+    Column("as_requester", Boolean, nullable=False, server_default=false()),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
@@ -175,13 +178,6 @@ syncs = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("begun", BigInteger, nullable=False),
-)
-
-keys = Table(
-    "keys",
-    metadata,
-    Column("name", String(32), primary_key=True),
-    Column("key", String(64), nullable=False),
 )
 
 events = Table(

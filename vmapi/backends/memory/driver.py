@@ -17,6 +17,7 @@ from vmapi.backends.memory.network import subnets
 from vmapi.backends.memory.project import Project
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState
 from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import VM, Changes, CreateSpec
 from vmapi.settings import Settings
@@ -137,7 +138,9 @@ class MemoryBackend(Backend):
                 raise InvalidState(f"Instance {vm_id} is not ready")
             return machine.console.text(lines)
 
-    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
         """Begin to build a VM; asked twice, it makes two, as Nova does."""
         with self._called(change=True) as (cloud, now):
             cloud.check(spec)
@@ -145,14 +148,14 @@ class MemoryBackend(Backend):
             fault = next((kind for kind in kinds if self._faults.strikes(kind)), None)
             return cloud.build(spec, operation_id, fault, now, self._latency[Verb.CREATE])
 
-    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         """Begin to carry a verb out, or refuse it as Nova does."""
         with self._called(change=True) as (cloud, now):
             cloud.machine(vm_id).check(verb)
             fails = verb is not Verb.DELETE and self._faults.strikes(Kind.ACTION_FAILED)
             return cloud.perform(vm_id, verb, fails, now, self._latency[verb])
 
-    def update(self, vm_id: str, changes: Changes) -> None:
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata; the call lasts as long as `update` takes."""
         with self._called(change=True, takes=self._latency[Verb.UPDATE]) as (cloud, now):
             cloud.update(vm_id, changes, now)

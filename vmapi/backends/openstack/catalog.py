@@ -19,6 +19,9 @@ REMEMBERED = 60.0
 NAMING = 5.0
 """Seconds that a VM waits for the name of its image."""
 
+FOR_ALL = ("public", "community")
+"""Visibilities of the images that everybody may use."""
+
 T = TypeVar("T")
 
 
@@ -49,11 +52,15 @@ class Shelf(Generic[T]):
 
 
 class Catalog:
-    """The flavors, images and networks. `default_network` is a name or an id."""
+    """The flavors, images and networks. `default_network` is a name or an id.
 
-    def __init__(self, session: Session, default_network: str | None) -> None:
+    Where projects are kept `apart` it is told whose alone an image or a network is.
+    """
+
+    def __init__(self, session: Session, default_network: str | None, *, apart: bool) -> None:
         self._session = session
         self._default_network = default_network
+        self._apart = apart
         self._flavors = Shelf(self._fetch_flavors)
         self._images = Shelf(self._fetch_images)
         self._networks = Shelf(self._fetch_networks)
@@ -98,24 +105,32 @@ class Catalog:
     def _fetch_images(self) -> Sequence[Image]:
         found = everything(self._session, "image", "/images", "images")
         with readable("image"):
-            return [_image(each) for each in found]
+            return [self._image(each) for each in found]
 
     def _fetch_networks(self) -> Sequence[Network]:
         found = everything(self._session, "network", "/networks", "networks")
         with readable("network"):
-            usable = [each for each in found if not _only_external(each)]
-            only = usable[0]["id"] if len(usable) == 1 else None
-            wanted = self._default_network or only
-            return [
-                Network(each["id"], each["name"], wanted in (each["id"], each["name"]))
-                for each in found
-            ]
+            return [self._network(each) for each in found]
 
+    def _image(self, given: Json) -> Image:
+        name, disk, ram = given.get("name"), given.get("min_disk"), given.get("min_ram")
+        return Image(
+            given["id"],
+            name or given["id"],
+            given["status"],
+            disk or 0,
+            ram or 0,
+            project=self._owner(given, "owner", given.get("visibility") in FOR_ALL),
+        )
 
-def _image(given: Json) -> Image:
-    name, disk, ram = given.get("name"), given.get("min_disk"), given.get("min_ram")
-    return Image(given["id"], name or given["id"], given["status"], disk or 0, ram or 0)
+    def _network(self, given: Json) -> Network:
+        return Network(
+            given["id"],
+            given["name"],
+            default=self._default_network in (given["id"], given["name"]),
+            external=bool(given.get("router:external")) and not given.get("shared"),
+            project=self._owner(given, "project_id", bool(given.get("shared"))),
+        )
 
-
-def _only_external(network: Json) -> bool:
-    return bool(network.get("router:external")) and not network.get("shared")
+    def _owner(self, given: Json, member: str, shared: bool) -> str | None:
+        return str(given[member]) if self._apart and not shared else None

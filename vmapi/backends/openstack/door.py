@@ -19,11 +19,15 @@ OLDEST = (2, 52)
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A service as it was discovered: where it is, and which microversion is spoken to it."""
+    """A service as it was discovered: where it is, and which microversion is spoken to it.
+
+    `project` is the id of the one that it was discovered for.
+    """
 
     proxy: Proxy
     url: str
     microversion: str | None
+    project: str | None
 
 
 def discover(connection: Connection, service: Service) -> Door:
@@ -33,7 +37,7 @@ def discover(connection: Connection, service: Service) -> Door:
     if found is None or found.api_version is None:
         raise ServiceDiscoveryException(f"no version of {service} was found")
     microversion = _pinned(found.max_microversion) if service == "compute" else None
-    return Door(proxy, found.url.rstrip("/"), microversion)
+    return Door(proxy, found.url.rstrip("/"), microversion, proxy.get_project_id())
 
 
 def _pinned(offered: tuple[int, ...] | None) -> str:

@@ -13,6 +13,8 @@ from vmapi.backends.openstack import actions, credentials, history, translate
 from vmapi.backends.openstack.catalog import Catalog
 from vmapi.backends.openstack.errors import CredentialsRefused, readable
 from vmapi.backends.openstack.order import order
+from vmapi.backends.openstack.orders import Orders
+from vmapi.backends.openstack.projects import Projects
 from vmapi.backends.openstack.servers import Servers
 from vmapi.backends.openstack.session import Json, Session
 from vmapi.errors import (
@@ -24,6 +26,7 @@ from vmapi.errors import (
     VMNotFound,
 )
 from vmapi.models.catalog import Flavor, Image, Network
+from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import VM, Changes, CreateSpec
 from vmapi.settings import Settings
@@ -33,14 +36,15 @@ PING = 5.0
 
 
 class OpenStackBackend(Backend):
-    """The VMs of one project of one region."""
+    """The VMs of one region: of one project, or with Keystone's tokens of all its projects."""
 
     def __init__(self, region: CloudRegion, settings: Settings) -> None:
         self._region = region
-        self._default_project = settings.default_project
         self._session = Session(region, settings.backend_timeout, settings.threads)
-        self._catalog = Catalog(self._session, settings.default_network)
-        self._servers = Servers(self._session)
+        self._projects = Projects(self._session, settings)
+        apart = self._projects.are_keystones
+        self._catalog = Catalog(self._session, settings.default_network, apart=apart)
+        self._servers = Servers(self._session, self._projects.reach)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -61,6 +65,7 @@ class OpenStackBackend(Backend):
             "auth_url": url._replace(netloc=url.netloc.rpartition("@")[2]).geturl(),
             "project": auth.get("project_name") or auth.get("project_id") or "",
             "region": self._region.region_name or "",
+            "sees": str(self._projects.reach),
             "microversion": self._session.microversion or "not asked yet",
         }
 
@@ -68,7 +73,7 @@ class OpenStackBackend(Backend):
         """See that Nova answers. Raises Forbidden when the credentials are refused."""
         try:
             with self._session.within(PING):
-                self._session.read("compute", "/servers", {"limit": "1"})
+                self._projects.ping()
         except CredentialsRefused as refused:
             raise Forbidden(refused.detail) from refused
 
@@ -83,6 +88,10 @@ class OpenStackBackend(Backend):
     def networks(self, *, fresh: bool = False) -> Sequence[Network]:
         """List the networks, remembered for a minute."""
         return self._catalog.networks(fresh=fresh)
+
+    def check_create(self, project: str, on_behalf: Credential | None) -> None:
+        """Raise Forbidden where what is created would not be this project's, or not be seen."""
+        self._projects.check_create(project, on_behalf)
 
     def get(self, vm_id: str) -> VM:
         """Return a VM as it is now. Raises VMNotFound."""
@@ -115,21 +124,25 @@ class OpenStackBackend(Backend):
                 self._servers.get(vm_id)
                 raise
 
-    def create(self, spec: CreateSpec, operation_id: str) -> Receipt:
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
         """Have a server built, with the operation as its tag. Raises what the contract says."""
+        wanted = order(self._projects.marked(spec, on_behalf), operation_id)
         try:
-            return self._servers.create(order(spec, operation_id))
+            return Orders(self._session, on_behalf).create(wanted)
         except (FlavorNotFound, ImageNotFound, NetworkNotFound):
             self._catalog.forget()
             raise
 
-    def perform(self, vm_id: str, verb: Verb) -> Receipt:
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         """Carry one verb out. Raises what the contract says."""
+        orders = Orders(self._session, on_behalf)
         if verb is Verb.DELETE:
-            return self._servers.delete(vm_id)
+            return orders.delete(vm_id)
         with self._session.within():
             try:
-                return self._servers.act(vm_id, actions.likely(verb))
+                return orders.act(vm_id, actions.likely(verb))
             except VMNotFound:
                 self._servers.get(vm_id)
                 raise InvalidState("The cloud is still looking for a host.") from None
@@ -139,18 +152,19 @@ class OpenStackBackend(Backend):
                 body = actions.alternative(verb, self._servers.get(vm_id).get("status"))
                 if body is None:
                     raise
-                return self._servers.act(vm_id, body)
+                return orders.act(vm_id, body)
 
-    def update(self, vm_id: str, changes: Changes) -> None:
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
+        orders = Orders(self._session, on_behalf)
         with self._session.within():
             if changes.metadata:
                 present = self._servers.get(vm_id).get("metadata") or {}
                 merged = changes.applied_to(present)
                 if merged != present:
-                    self._servers.replace_metadata(vm_id, merged)
+                    orders.replace_metadata(vm_id, merged)
             if changes.name is not None:
-                self._servers.rename(vm_id, changes.name)
+                orders.rename(vm_id, changes.name)
 
     def outcome(self, receipt: Receipt) -> Outcome:
         """Judge a change by Nova's record of it. Raises VMNotFound."""
@@ -183,4 +197,4 @@ class OpenStackBackend(Backend):
     def _vms(self, servers: Sequence[Json]) -> list[VM]:
         names = self._catalog.image_names()
         with readable("compute"):
-            return [translate.vm(server, names, self._default_project) for server in servers]
+            return [translate.vm(server, names, self._projects.default) for server in servers]

@@ -1,7 +1,7 @@
 """Talking to the cloud: one connection, made on first use, and raw JSON over it.
 
 Reads are tried again when they fail fast. Changes are sent once: only a 401, which did nothing, is
-repeated after a new login.
+repeated after a new login. What is sent on somebody's behalf is sent with that token only.
 """
 
 import re
@@ -18,7 +18,7 @@ import structlog
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
 
-from vmapi.backends.openstack import deadline
+from vmapi.backends.openstack import deadline, lent
 from vmapi.backends.openstack.clock import CloudClock
 from vmapi.backends.openstack.door import Door, Service, discover
 from vmapi.backends.openstack.errors import (
@@ -31,6 +31,8 @@ from vmapi.backends.openstack.errors import (
     translated,
 )
 from vmapi.backends.openstack.transport import Transport
+from vmapi.errors import Unauthenticated
+from vmapi.models.credential import Credential
 
 Json = dict[str, Any]
 
@@ -83,9 +85,16 @@ class Session:
                     answer = self._send(service, "GET", path, params=params)
         return content(answer, service)
 
-    def change(self, method: str, path: str, body: Json | None = None) -> requests.Response:
-        """Send a change to the compute service, once, and return its answer."""
+    def change(
+        self, method: str, path: str, body: Json | None, on_behalf: Credential | None = None
+    ) -> requests.Response:
+        """Send a change to the compute service, once, and return its answer.
+
+        Raises Unauthenticated where that does not take the credential.
+        """
         with self.within(), translated("compute", changing=True):
+            if on_behalf is not None:
+                return self._send_lent(on_behalf, method, path, json=body, redirect=False)
             return self._send("compute", method, path, json=body, redirect=False)
 
     def ask(self, path: str, body: Json) -> Json:
@@ -104,9 +113,18 @@ class Session:
         if answer.status_code == 401:
             self._renew(answer.request.headers.get("X-Auth-Token"))
             answer = self._send_once(service, method, path, **kwargs)
-        if answer.status_code >= 300:
-            raise Refusal(answer)
-        return answer
+        return _accepted(answer)
+
+    def _send_lent(
+        self, credential: Credential, method: str, path: str, **kwargs: Any
+    ) -> requests.Response:
+        with sdk_raises(Unsent):
+            door = self._door("compute")
+        url = lent.address(door, credential) + path
+        answer = self._ask("compute", method, url, **lent.arguments(credential), **kwargs)
+        if answer.status_code == 401:
+            raise Unauthenticated(lent.REFUSED, sent=True)
+        return _accepted(answer)
 
     def _send_once(
         self, service: Service, method: str, path: str, **kwargs: Any
@@ -114,9 +132,13 @@ class Session:
         with sdk_raises(Unsent):
             door = self._door(service)
             self._connected().session.get_auth_headers()
+        return self._ask(service, method, door.url + path, **kwargs)
+
+    def _ask(self, service: Service, method: str, url: str, **kwargs: Any) -> requests.Response:
+        door = self._doors[service]
         with sdk_raises(Unanswered):
             answer: requests.Response = door.proxy.request(
-                door.url + path,
+                url,
                 method,
                 microversion=door.microversion,
                 global_request_id=_request_id(),
@@ -163,6 +185,12 @@ def content(answer: requests.Response, service: str) -> Json:
         if not isinstance(body, dict):
             raise TypeError(type(body))
         return body
+
+
+def _accepted(answer: requests.Response) -> requests.Response:
+    if answer.status_code >= 300:
+        raise Refusal(answer)
+    return answer
 
 
 def _request_id() -> str | None:

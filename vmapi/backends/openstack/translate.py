@@ -89,10 +89,10 @@ TAG = "vmapi.operation."
 """Begins the tag that names the create which made a server; a deleted one has it no more."""
 
 
-def vm(server: Json, image_names: Mapping[str, str], default_project: str) -> VM:
+def vm(server: Json, image_names: Mapping[str, str], default_project: str | None) -> VM:
     """Return the VM that a server of Nova is; an image without a name is shown by its id.
 
-    It is the default project's if it carries no project.
+    It is the default project's if it carries no project; without one it is Keystone's.
 
     Only the id is taken for granted: of a server whose cell is down, Nova shows little more.
     """
@@ -166,7 +166,9 @@ def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
             yield Address(network, each["addr"], int(each["version"]), kind)
 
 
-def _project(server: Json, default: str) -> str | None:
+def _project(server: Json, default: str | None) -> str | None:
+    if default is None:
+        return server.get("tenant_id")
     known = owner(server.get("metadata") or {}, "")
     # a server that is deleted, or whose cell is down, may have lost its mark
     lost = "metadata" not in server or STATUSES.get(_status(server)) is Status.DELETED

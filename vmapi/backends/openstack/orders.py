@@ -1,0 +1,63 @@
+"""Changes of Nova's servers: a method for each call."""
+
+import requests
+
+from vmapi.backends.base import Receipt
+from vmapi.backends.openstack.errors import readable
+from vmapi.backends.openstack.servers import path
+from vmapi.backends.openstack.session import Json, Session, content
+from vmapi.errors import BackendError
+from vmapi.models.credential import Credential
+
+REQUEST_IDS = ("X-Openstack-Request-Id", "X-Compute-Request-Id")
+
+
+class Orders:
+    """Given by vmapi's own account, or with the credential of who has asked for it.
+
+    Every method that takes an id raises VMNotFound, also where no server can have that id.
+    """
+
+    def __init__(self, session: Session, on_behalf: Credential | None) -> None:
+        self._session = session
+        self._on_behalf = on_behalf
+
+    def create(self, order: Json) -> Receipt:
+        """Order a server."""
+        answer = self._send("POST", "/servers", {"server": order})
+        with readable("compute"):
+            vm_id = str(content(answer, "compute")["server"]["id"])
+        return Receipt(vm_id, _request_id(answer))
+
+    def act(self, vm_id: str, body: Json) -> Receipt:
+        """Order an action."""
+        return _receipt(vm_id, self._send("POST", path(vm_id, "action"), body))
+
+    def delete(self, vm_id: str) -> Receipt:
+        """Order the end of a server."""
+        return _receipt(vm_id, self._send("DELETE", path(vm_id)))
+
+    def rename(self, vm_id: str, name: str) -> None:
+        """Give a server another name."""
+        answer = self._send("PUT", path(vm_id), {"server": {"name": name}})
+        content(answer, "compute")
+
+    def replace_metadata(self, vm_id: str, metadata: Json) -> None:
+        """Give a server this metadata and no other."""
+        body = {"metadata": metadata}
+        content(self._send("PUT", path(vm_id, "metadata"), body), "compute")
+
+    def _send(self, method: str, where: str, body: Json | None = None) -> requests.Response:
+        return self._session.change(method, where, body, self._on_behalf)
+
+
+def _receipt(vm_id: str, answer: requests.Response) -> Receipt:
+    """Return what the outcome is found by. Raises BackendError for what is no answer of Nova's."""
+    if request_id := _request_id(answer):
+        return Receipt(vm_id, request_id)
+    raise BackendError("The cloud's compute service answered without the id of the request.")
+
+
+def _request_id(answer: requests.Response) -> str:
+    given = (answer.headers.get(name) for name in REQUEST_IDS)
+    return next((request_id for request_id in given if request_id), "")
