@@ -67,6 +67,8 @@ def cloud(requests_mock: requests_mock.Mocker) -> Cloud:
 def test_it_is_asked_with_the_token_itself(cloud: Cloud) -> None:
     found = cloud.tokens.identify(TOKEN)
     assert found == Identity(f"keystone:{USER}", Role.OPERATOR, PROJECT)
+    assert found.credential is not None
+    assert (found.credential.token, found.credential.project) == (TOKEN, PROJECT)
     sent = cloud.mock.request_history[0].headers
     assert (sent["X-Auth-Token"], sent["X-Subject-Token"]) == (TOKEN, TOKEN)
 
@@ -182,5 +184,6 @@ def test_nothing_of_a_token_is_kept_or_logged(
     cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):
-        cloud.tokens.identify(TOKEN)
-    assert TOKEN not in str(vars(cloud.tokens)) + caplog.text
+        found = cloud.tokens.identify(TOKEN)
+    assert TOKEN not in str(vars(cloud.tokens)) + caplog.text + repr(found)
+    assert [known.identity.credential for known in cloud.tokens._known.values()] == [None]
