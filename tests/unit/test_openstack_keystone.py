@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.unit.loopback import REQUEST, VM, Answer, Loopback, Stall, loopback
 from tests.unit.test_openstack_driver import SPEC, settings
 from vmapi import errors
+from vmapi.app import create_app
 from vmapi.backends.base import Backend, Receipt
 from vmapi.backends.openstack import lent
 from vmapi.backends.openstack.door import Door
@@ -235,6 +236,17 @@ def test_where_nova_refuses_that_its_own_are_seen(
     (line,) = logs
     assert (line["event"], line["log_level"]) == ("VMs of other projects are not seen", "warning")
     assert "Policy doesn't allow it" in line["reason"]
+
+
+def test_and_check_says_so(cloud: Loopback, backend: OpenStackBackend, asking: Settings) -> None:
+    cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
+    app = create_app(replace(asking, log_level="CRITICAL"), backend)
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["check"])
+    lines = result.output.splitlines()
+    assert (result.exit_code, lines[-1]) == (0, "the cloud answers")
+    assert f"{'sees':<24} {REFUSED}" in lines
+    assert f"{'microversion':<24} 2.84" in lines
 
 
 def test_a_refusal_of_its_own_is_told(cloud: Loopback, backend: OpenStackBackend) -> None:

@@ -39,6 +39,14 @@ def test_save_moves_the_revision_and_refuses_old_ones(store: OperationStore, mak
         store.save(make("never added"))
 
 
+def test_who_may_send_its_first_step_is_kept(store: OperationStore, make: Maker) -> None:
+    store.add(make("1", vm_id="a", as_requester=True))
+    store.add(make("2", vm_id="b"))
+    assert [(each.id, each.as_requester) for each in store.mine()] == [("1", True), ("2", False)]
+    store.save(store.get("1").sending(make("3").created_at))
+    assert store.get("1").as_requester is True
+
+
 def test_all_that_is_kept_comes_back(store: OperationStore, make: Maker, clock: Clock) -> None:
     clock.now += timedelta(microseconds=1)
     plan = (Step(Verb.RESUME), Step(Verb.STOP))
