@@ -1,0 +1,343 @@
+"""Callers with tokens of the cloud's own Keystone: two projects, and who may what in them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from tests.live.answer import Answer
+from tests.live.people import People, Person, people
+from tests.live.script import RUN, SOON, Script, until
+from tests.live.server import ROOT, Gunicorn, gunicorn
+
+pytestmark = pytest.mark.live
+
+REMEMBERED = 30.0
+"""Seconds for which vmapi takes a token to be what Keystone has said of it."""
+ROLES = "reader=viewer,member=operator,vmapi-chief=admin"
+BAD_TOKEN = 'Bearer realm="vmapi", error="invalid_token"'
+
+
+@dataclass
+class Cloud:
+    """A vmapi that asks for Keystone's tokens: alice and carol are in one project, bob is not.
+
+    carol may only read. dora is chief of alice's project: admin to vmapi, nobody to Nova elsewhere.
+    """
+
+    server: Gunicorn
+    settings: dict[str, str]
+    people: People
+    admin: Any
+    alice: Person
+    bob: Person
+    carol: Person
+    dora: Person
+
+    def actions(self, vm_id: str) -> list[tuple[str, str]]:
+        """Return what was asked of a server, and by whom, as Nova has it on record."""
+        answer = self.admin.compute.get(f"/servers/{vm_id}/os-instance-actions")
+        found = answer.json()["instanceActions"]
+        return [(each["action"], each["user_id"]) for each in reversed(found)]
+
+    def server_of(self, vm_id: str) -> Any:
+        """Return a server as Nova has it."""
+        return self.admin.compute.get(f"/servers/{vm_id}").json()["server"]
+
+
+@pytest.fixture(scope="module")
+def cloud(devcloud: str, admin: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    settings = {
+        "OS_CLOUD": f"{devcloud}-admin",
+        "VMAPI_AUTH": "token,keystone",
+        "VMAPI_KEYSTONE_URL": admin.config.get_auth_args()["auth_url"],
+        "VMAPI_KEYSTONE_ROLES": ROLES,
+        "LOG_LEVEL": "DEBUG",
+    }
+    folder = tmp_path_factory.mktemp("keystone")
+    settings["VMAPI_DATABASE_URL"] = f"sqlite:///{folder}/vmapi.sqlite3"
+    with people(admin) as made, gunicorn(folder, **settings) as server:
+        one, other = made.project("a"), made.project("b")
+        cloud = Cloud(
+            server,
+            settings,
+            made,
+            admin,
+            made.person("alice", one, "member"),
+            made.person("bob", other, "member"),
+            made.person("carol", one, "reader"),
+            made.person("dora", one, "vmapi-chief"),
+        )
+        yield cloud
+        seen = server.log.read_bytes()
+        seen += b"".join(path.read_bytes() for path in folder.glob("vmapi.sqlite3*"))
+        assert cloud.alice.project.encode() in seen
+        for person in (cloud.alice, cloud.bob, cloud.carol, cloud.dora):
+            assert person.token.encode() not in seen
+
+
+@pytest.fixture
+def alice(cloud: Cloud) -> Iterator[Script]:
+    script = cloud.alice.script(cloud.server.send)
+    yield script
+    script.clean()
+
+
+@pytest.fixture
+def bob(cloud: Cloud) -> Iterator[Script]:
+    script = cloud.bob.script(cloud.server.send)
+    yield script
+    script.clean()
+
+
+def test_a_vm_is_its_makers(cloud: Cloud, alice: Script) -> None:
+    me, account = cloud.alice.id, cloud.admin.session.get_user_id()
+    vm_id = alice.create("vm")
+    assert alice.vm(vm_id)["status"] == "STOPPED"
+    server = cloud.server_of(vm_id)
+    assert (server["user_id"], server["tenant_id"]) == (me, cloud.alice.project)
+    assert server["metadata"] == {}
+    # what comes after the first call is vmapi's own
+    assert cloud.actions(vm_id) == [("create", me), ("stop", account)]
+    for action, status in (("start", "RUNNING"), ("pause", "PAUSED"), ("stop", "STOPPED")):
+        assert alice.done(vm_id, action)["status"] == status
+    changed = alice.call("PATCH", f"/vms/{vm_id}", {"metadata": {"env": "test"}})
+    assert (changed.status, changed.body["metadata"]) == (200, {"env": "test"})
+    said = cloud.actions(vm_id)[2:]
+    assert said == [("start", me), ("pause", me), ("unpause", me), ("stop", account)]
+    operation = alice.get(f"/operations?vm_id={vm_id}&action=create")["items"][0]
+    assert operation["requested_by"] == f"keystone:{me}"
+    assert alice.call("DELETE", f"/vms/{vm_id}").status in (202, 204)
+    alice.gone(vm_id)
+
+
+def test_many_at_once_are_begun_by_who_asks(cloud: Cloud, alice: Script) -> None:
+    ids = [alice.running(f"vm-{number}") for number in range(3)]
+    answer = alice.call("POST", "/vms/actions", {"action": "stop", "ids": ids})
+    assert answer.status == 202
+    for item in answer.body["items"]:
+        path = f"/operations/{item['operation']['id']}"
+        until(lambda path=path: alice.get(path)["status"] == "succeeded")
+    for vm_id in ids:
+        assert cloud.actions(vm_id)[-1] == ("stop", cloud.alice.id)
+
+
+def test_nobody_sees_anything_of_another_project(cloud: Cloud, alice: Script, bob: Script) -> None:
+    name = alice.name("same")
+    theirs = made_in_nova(cloud.bob, name)
+    until(lambda: named(bob, name) == [theirs], SOON)
+    assert named(alice, name) == []
+    # neither name nor key is in the way
+    mine = alice.running("same")
+    assert mine != theirs
+    assert named(alice, name) == [mine]
+    assert (named(bob, name), bob.get(f"/vms/{theirs}")["status"]) == ([theirs], "RUNNING")
+    wanted = {**bob.wanted(), "name": name}
+    taken = bob.refused(409, "name_taken", "POST", "/vms", wanted)
+    assert taken["vm_id"] == theirs
+    for path in ("", "/status", "/console"):
+        alice.refused(404, "vm_not_found", "GET", f"/vms/{theirs}{path}")
+    for fresh in (True, False):
+        assert alice.call("GET", f"/vms/{theirs}", fresh=fresh).status == 404
+        assert alice.get("/vms", fresh=fresh)["total"] == 1
+    for action in ("stop", "start", "pause"):
+        alice.refused(404, "vm_not_found", "POST", f"/vms/{theirs}/{action}")
+    alice.refused(404, "vm_not_found", "DELETE", f"/vms/{theirs}")
+    (item,) = alice.call("POST", "/vms/actions", {"action": "stop", "ids": [theirs]}).body["items"]
+    assert item["error"]["code"] == "vm_not_found"
+    stopped = bob.act(theirs, "stop")
+    operation = bob.ended(stopped)
+    alice.refused(404, "operation_not_found", "GET", f"/operations/{operation['id']}")
+    assert alice.get(f"/operations?vm_id={theirs}")["total"] == 0
+    assert theirs not in {each["vm_id"] for each in alice.get("/operations")["items"]}
+    told = {event["vm_id"] for event in events(cloud, cloud.alice, mine)}
+    assert theirs not in told
+    told = {event["vm_id"] for event in events(cloud, cloud.bob, theirs)}
+    assert mine not in told
+    assert cloud.server_of(theirs)["status"] == "SHUTOFF"
+
+
+def test_a_key_is_its_projects(cloud: Cloud, alice: Script, bob: Script) -> None:
+    for script in (alice, bob):
+        headers = {"Idempotency-Key": f"key-{alice.label}"}
+        answer = script.send("POST", "/api/v1/vms", script.wanted(start=True), headers)
+        assert answer.status in (201, 202), answer
+        assert "Idempotent-Replayed" not in answer.headers
+        script.settled(answer.body["id"])
+
+
+def test_networks_and_images_are_those_that_a_project_may_use(
+    cloud: Cloud, alice: Script, bob: Script
+) -> None:
+    for person, script in ((cloud.alice, alice), (cloud.bob, bob)):
+        own = {network.id for network in person.sdk.network.networks()}
+        assert {network["id"] for network in script.get("/networks")["items"]} == own
+        shown = {image.id for image in person.sdk.image.images()}
+        assert {image["id"] for image in script.get("/images")["items"]} == shown
+    (theirs,) = bob.get("/networks")["items"]
+    wanted = alice.wanted(network=theirs["id"])
+    alice.refused(422, "network_not_found", "POST", "/vms", wanted)
+
+
+def test_who_may_read_only(cloud: Cloud, alice: Script) -> None:
+    carol, vm_id = cloud.carol.script(cloud.server.send), alice.running()
+    assert carol.vm(vm_id)["id"] == vm_id
+    for method, path, body in (
+        ("POST", "/vms", carol.wanted()),
+        ("POST", f"/vms/{vm_id}/stop", None),
+        ("DELETE", f"/vms/{vm_id}", None),
+    ):
+        assert carol.refused(403, "forbidden", method, path, body)["role_needed"] == "operator"
+    assert alice.vm(vm_id, fresh=True)["status"] == "RUNNING"
+
+
+def test_what_novas_policy_refuses_an_operator_is_refused(cloud: Cloud, alice: Script) -> None:
+    # a flavor without a disk is for admins, as vmapi's account is one
+    flavor = cloud.admin.compute.create_flavor(
+        name=alice.name("no-disk"), vcpus=1, ram=512, disk=0, is_public=True
+    )
+    try:
+        wanted = {**alice.wanted(), "flavor": flavor.id}
+        refusal = alice.refused(403, "forbidden", "POST", "/vms", wanted)
+        assert "zero disk" in refusal["detail"]
+        operation = alice.get("/operations?action=create&status=failed")["items"][0]
+        assert (operation["error"]["code"], operation["vm_id"]) == ("forbidden", None)
+        assert named(alice, wanted["name"]) == []
+        assert [each["name"] for each in cloud.people.servers()].count(wanted["name"]) == 0
+    finally:
+        cloud.admin.compute.delete_flavor(flavor)
+
+
+def test_nor_is_a_chief_of_vmapi_one_of_novas(cloud: Cloud, bob: Script) -> None:
+    vm_id, dora = bob.running(), cloud.dora.script(cloud.server.send)
+    assert dora.vm(vm_id)["status"] == "RUNNING"
+    before = cloud.server_of(vm_id)
+    for method, path, body in (
+        ("POST", f"/vms/{vm_id}/stop", None),
+        ("POST", f"/vms/{vm_id}/restart", {"type": "hard"}),
+        ("PATCH", f"/vms/{vm_id}", {"metadata": {"by": "dora"}}),
+        ("PATCH", f"/vms/{vm_id}", {"name": "doras"}),
+        ("DELETE", f"/vms/{vm_id}", None),
+    ):
+        refusal = dora.refused(403, "forbidden", method, path, body)
+        assert "role_needed" not in refusal
+        assert refusal["detail"].startswith("The cloud refuses: Policy doesn't allow")
+    (item,) = dora.call("POST", "/vms/actions", {"action": "stop", "ids": [vm_id]}).body["items"]
+    operation = until(lambda: ended(dora, item["operation"]["id"]))
+    assert operation["error"]["code"] == "forbidden"
+    assert cloud.server_of(vm_id) == before
+    assert cloud.actions(vm_id) == [("create", cloud.bob.id)]
+    assert bob.vm(vm_id, fresh=True)["task"] is None
+
+
+def test_a_revoked_token(cloud: Cloud, alice: Script) -> None:
+    eve = cloud.people.person("eve", cloud.alice.project, "member")
+    script = eve.script(cloud.server.send)
+    wanted = script.wanted()
+    cloud.people.disable(eve)
+    begun = time.monotonic()
+    # vmapi remembers the token, and Nova has never seen it
+    refusal = script.call("POST", "/vms", wanted)
+    assert (refusal.status, refusal.body["code"]) == (401, "unauthenticated"), refusal
+    assert refusal.headers["WWW-Authenticate"] == BAD_TOKEN
+    assert named(alice, wanted["name"]) == []
+    assert [each["name"] for each in cloud.people.servers()].count(wanted["name"]) == 0
+    until(lambda: script.call("GET", "/vms").status == 401, REMEMBERED + 5)
+    assert time.monotonic() - begun < REMEMBERED + 5
+    script.refused(401, "unauthenticated", "GET", "/vms")
+
+
+def test_an_api_token_creates_in_the_accounts_project_only(cloud: Cloud, alice: Script) -> None:
+    vm_id = alice.running()
+    by_token = with_api_token(cloud, cloud.alice.project)
+    refusal = by_token.refused(403, "forbidden", "POST", "/vms", alice.wanted("by-token"))
+    assert "Send a Keystone token" in refusal["detail"]
+    # what is there it may change, as vmapi's account may
+    assert by_token.done(vm_id, "stop")["status"] == "STOPPED"
+    assert cloud.actions(vm_id)[-1] == ("stop", cloud.admin.session.get_user_id())
+    account = with_api_token(cloud, cloud.admin.session.get_project_id())
+    answer = account.order()
+    account.clean()
+    # that project has no network: what comes of it there is Nova's matter
+    assert answer.body.get("code") != "forbidden"
+
+
+def test_check_says_whose_vms_are_seen(cloud: Cloud) -> None:
+    for name, seen in (("devcloud-admin", "every project"), ("devcloud", "its own project only: ")):
+        told = flask(cloud, "check", OS_CLOUD=name)
+        assert f"{'sees':<24} {seen}" in told
+        assert told.splitlines()[-1] == "the cloud answers"
+
+
+def made_in_nova(person: Person, name: str) -> str:
+    """Have somebody make a server without vmapi, and return its id."""
+    sdk = person.sdk
+    server = sdk.compute.create_server(
+        name=name,
+        image_id=next(iter(sdk.image.images(status="active"))).id,
+        flavor_id=next(iter(sdk.compute.flavors())).id,
+        networks=[{"uuid": next(iter(sdk.network.networks())).id}],
+    )
+    sdk.compute.wait_for_server(server)
+    return str(server.id)
+
+
+def named(script: Script, name: str) -> list[str]:
+    """Return the VMs of a name that a script sees."""
+    found = script.get(f"/vms?name={name}")
+    assert found["total"] == len(found["items"])
+    return [vm["id"] for vm in found["items"]]
+
+
+def ended(script: Script, operation_id: str) -> Any:
+    """Return an operation if it is over."""
+    operation = script.get(f"/operations/{operation_id}")
+    return operation if operation["finished_at"] else None
+
+
+def events(cloud: Cloud, person: Person, vm_id: str) -> list[Any]:
+    """Return what somebody is told of, from the first event that is kept to the end of a change."""
+    told: list[Any] = []
+    headers = {"X-Auth-Token": person.token, "Last-Event-ID": "1"}
+    url = f"{cloud.server.url}/api/v1/events"
+    with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+        assert answer.status_code == 200, answer.text
+        for line in answer.iter_lines():
+            if line.startswith(b"data: "):
+                told.append(json.loads(line.removeprefix(b"data: ")))
+            if told and (told[-1]["vm_id"], told[-1]["kind"]) == (vm_id, "operation.succeeded"):
+                return told
+    raise AssertionError(f"nothing was told of {vm_id}")
+
+
+def with_api_token(cloud: Cloud, project: str) -> Script:
+    """Return a script of this project that comes with an API token."""
+    about = ("--subject", "ci", "--role", "operator", "--project", project)
+    token = flask(cloud, "token", "create", *about).strip()
+
+    def send(method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        bearer = {"Authorization": f"Bearer {token}"}
+        return cloud.server.send(method, path, body, {**(headers or {}), **bearer})
+
+    return Script(send, f"{RUN}-token")
+
+
+def flask(cloud: Cloud, *command: str, **settings: str) -> str:
+    """Return what a command for operators says."""
+    environ = {**os.environ, "VMAPI_BACKEND": "openstack", **cloud.settings, **settings}
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *command],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout
