@@ -16,6 +16,7 @@ from tests.live.answer import Answer
 from tests.live.people import People, Person, people
 from tests.live.script import RUN, SOON, Script, until
 from tests.live.server import ROOT, Gunicorn, gunicorn
+from vmapi.backends.openstack import orders
 
 pytestmark = pytest.mark.live
 
@@ -78,7 +79,7 @@ def cloud(devcloud: str, admin: Any, tmp_path_factory: pytest.TempPathFactory) -
         yield cloud
         seen = server.log.read_bytes()
         seen += b"".join(path.read_bytes() for path in folder.glob("vmapi.sqlite3*"))
-        assert cloud.alice.project.encode() in seen
+        assert b"keystone:" in seen
         for person in (cloud.alice, cloud.bob, cloud.carol, cloud.dora):
             assert person.token.encode() not in seen
 
@@ -201,7 +202,7 @@ def test_who_may_read_only(cloud: Cloud, alice: Script) -> None:
 def test_what_novas_policy_refuses_an_operator_is_refused(cloud: Cloud, alice: Script) -> None:
     # a flavor without a disk is for admins, as vmapi's account is one
     flavor = cloud.admin.compute.create_flavor(
-        name=alice.name("no-disk"), vcpus=1, ram=512, disk=0, is_public=True
+        name=alice.name("no-disk"), vcpus=4, ram=4096, disk=0, is_public=True
     )
     try:
         wanted = {**alice.wanted(), "flavor": flavor.id}
@@ -228,7 +229,7 @@ def test_nor_is_a_chief_of_vmapi_one_of_novas(cloud: Cloud, bob: Script) -> None
     ):
         refusal = dora.refused(403, "forbidden", method, path, body)
         assert "role_needed" not in refusal
-        assert refusal["detail"].startswith("The cloud refuses: Policy doesn't allow")
+        assert refusal["detail"] == orders.HIDDEN
     (item,) = dora.call("POST", "/vms/actions", {"action": "stop", "ids": [vm_id]}).body["items"]
     operation = until(lambda: ended(dora, item["operation"]["id"]))
     assert operation["error"]["code"] == "forbidden"

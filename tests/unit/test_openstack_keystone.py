@@ -14,7 +14,7 @@ from tests.unit.test_openstack_driver import SPEC, settings
 from vmapi import errors
 from vmapi.app import create_app
 from vmapi.backends.base import Backend, Receipt
-from vmapi.backends.openstack import lent
+from vmapi.backends.openstack import lent, orders
 from vmapi.backends.openstack.door import Door
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
@@ -144,6 +144,27 @@ def test_what_the_policy_refuses_is_not_done_by_vmapi_instead(
     with pytest.raises(errors.Forbidden, match="Policy doesn't allow it"):
         change(backend)
     assert cloud.count(*called) == 1
+
+
+@pytest.mark.parametrize("what", ["stop", "delete", "rename", "metadata"])
+def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
+    cloud: Loopback, backend: OpenStackBackend, what: str
+) -> None:
+    change, called = CHANGES[what]
+    cloud.on(*called, Answer(404, {"itemNotFound": {"message": f"Instance {VM} not found"}}))
+    server = {"id": VM, "status": "BUILD", "tenant_id": "another", "metadata": {}}
+    cloud.on("GET", SERVER, Answer(200, {"server": server}))
+    with pytest.raises(errors.Forbidden) as caught:
+        change(backend)
+    assert caught.value.detail == orders.HIDDEN
+    # of one that is not there for vmapi either, that is told
+    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "no"}}))
+    with pytest.raises(errors.VMNotFound):
+        change(backend)
+    # and what its own project has, it may lose at any time
+    cloud.on("GET", SERVER, Answer(200, {"server": {**server, "tenant_id": "hers"}}))
+    with pytest.raises(errors.InvalidState if what == "stop" else errors.VMNotFound):
+        change(backend)
 
 
 def test_nor_is_one_whose_answer_is_lost(cloud: Loopback, asking: Settings) -> None:

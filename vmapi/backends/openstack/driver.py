@@ -130,17 +130,17 @@ class OpenStackBackend(Backend):
         """Have a server built, with the operation as its tag. Raises what the contract says."""
         wanted = order(self._projects.marked(spec, on_behalf), operation_id)
         try:
-            return Orders(self._session, on_behalf).create(wanted)
+            return Orders(self._session, self._servers, on_behalf).create(wanted)
         except (FlavorNotFound, ImageNotFound, NetworkNotFound):
             self._catalog.forget()
             raise
 
     def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
         """Carry one verb out. Raises what the contract says."""
-        orders = Orders(self._session, on_behalf)
-        if verb is Verb.DELETE:
-            return orders.delete(vm_id)
+        orders = Orders(self._session, self._servers, on_behalf)
         with self._session.within():
+            if verb is Verb.DELETE:
+                return orders.delete(vm_id)
             try:
                 return orders.act(vm_id, actions.likely(verb))
             except VMNotFound:
@@ -156,7 +156,7 @@ class OpenStackBackend(Backend):
 
     def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
-        orders = Orders(self._session, on_behalf)
+        orders = Orders(self._session, self._servers, on_behalf)
         with self._session.within():
             if changes.metadata:
                 present = self._servers.get(vm_id).get("metadata") or {}

@@ -4,51 +4,63 @@ import requests
 
 from vmapi.backends.base import Receipt
 from vmapi.backends.openstack.errors import readable
-from vmapi.backends.openstack.servers import path
+from vmapi.backends.openstack.servers import Servers, path
 from vmapi.backends.openstack.session import Json, Session, content
-from vmapi.errors import BackendError
+from vmapi.errors import BackendError, Forbidden, VMNotFound
 from vmapi.models.credential import Credential
 
+HIDDEN = "The cloud does not let your token reach this VM, which is in another of its projects."
 REQUEST_IDS = ("X-Openstack-Request-Id", "X-Compute-Request-Id")
 
 
 class Orders:
     """Given by vmapi's own account, or with the credential of who has asked for it.
 
-    Every method that takes an id raises VMNotFound, also where no server can have that id.
+    Every method that takes an id raises VMNotFound, also where no server can have that id, and
+    Forbidden where the cloud hides from who has asked what it shows to vmapi.
     """
 
-    def __init__(self, session: Session, on_behalf: Credential | None) -> None:
+    def __init__(self, session: Session, servers: Servers, on_behalf: Credential | None) -> None:
         self._session = session
+        self._servers = servers
         self._on_behalf = on_behalf
 
     def create(self, order: Json) -> Receipt:
         """Order a server."""
-        answer = self._send("POST", "/servers", {"server": order})
+        answer = self._session.change("POST", "/servers", {"server": order}, self._on_behalf)
         with readable("compute"):
             vm_id = str(content(answer, "compute")["server"]["id"])
         return Receipt(vm_id, _request_id(answer))
 
     def act(self, vm_id: str, body: Json) -> Receipt:
         """Order an action."""
-        return _receipt(vm_id, self._send("POST", path(vm_id, "action"), body))
+        return _receipt(vm_id, self._send("POST", vm_id, "action", body))
 
     def delete(self, vm_id: str) -> Receipt:
         """Order the end of a server."""
-        return _receipt(vm_id, self._send("DELETE", path(vm_id)))
+        return _receipt(vm_id, self._send("DELETE", vm_id))
 
     def rename(self, vm_id: str, name: str) -> None:
         """Give a server another name."""
-        answer = self._send("PUT", path(vm_id), {"server": {"name": name}})
-        content(answer, "compute")
+        body = {"server": {"name": name}}
+        content(self._send("PUT", vm_id, "", body), "compute")
 
     def replace_metadata(self, vm_id: str, metadata: Json) -> None:
         """Give a server this metadata and no other."""
         body = {"metadata": metadata}
-        content(self._send("PUT", path(vm_id, "metadata"), body), "compute")
+        content(self._send("PUT", vm_id, "metadata", body), "compute")
 
-    def _send(self, method: str, where: str, body: Json | None = None) -> requests.Response:
-        return self._session.change(method, where, body, self._on_behalf)
+    def _send(
+        self, method: str, vm_id: str, below: str = "", body: Json | None = None
+    ) -> requests.Response:
+        try:
+            return self._session.change(method, path(vm_id, below), body, self._on_behalf)
+        except VMNotFound:
+            if self._on_behalf is None:
+                raise
+            if self._servers.get(vm_id).get("tenant_id") != self._on_behalf.project:
+                raise Forbidden(HIDDEN) from None
+            raise
 
 
 def _receipt(vm_id: str, answer: requests.Response) -> Receipt:
