@@ -124,7 +124,7 @@ class Submission:
         """
         self._backend.ensure()
         try:
-            self._add(operation, before)
+            operation = self._add(operation, before)
         except KeyTaken:
             return self.bound(caller) or self.enqueue(operation, caller, before)
         self._operations.leave(operation, caller.credential)
@@ -135,14 +135,16 @@ class Submission:
 
         Raises what the cloud refuses it with, and BackendTimeout when its outcome is not known.
         """
-        if operation.claimed_name is None:
+        free = self._names.is_free(operation)
+        if free:
             # nothing is to be asked before: it is kept and about to be sent at once
             operation = operation.sending(self._clock())
         try:
-            self._add(operation, before)
+            operation = self._add(operation, before)
         except KeyTaken:
             return self.earlier(caller) or self.submit(operation, caller, before)
-        self._names.check(operation)
+        if not free:
+            self._names.check(operation)
         try:
             progress = self._operations.start(operation, caller.credential)
         except errors.BackendTimeout:
@@ -170,9 +172,9 @@ class Submission:
             # gone already, and nobody has looked since whoever sent the delete died
             return Change(operation, None)
 
-    def _add(self, operation: Operation, before: VM) -> None:
+    def _add(self, operation: Operation, before: VM) -> Operation:
         try:
-            self._names.add(operation)
+            return self._names.add(operation)
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
         except StaleVM:

@@ -8,10 +8,12 @@ from sqlalchemy import Connection, bindparam, select
 from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status, Task
 from vmapi.models.operation import Operation
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.store import event_rows, events, vm_rows
 from vmapi.store.conflicts import StaleVM
 from vmapi.store.database import now
+from vmapi.store.freshness import SEEN, sighting
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
@@ -20,9 +22,10 @@ LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None
 BEGUN = (
     LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
     .values(task=bindparam("to"), revision=vms.c.revision + 1)
-    .returning(vms.c.id, vms.c.project, vms.c.observed, vms.c.status, vms.c.task)
+    .returning(*SEEN)
 )
 SENT = LIVE.values(floor=now())
+MEET = vms.insert().values(floor=now())
 
 
 def under_way(connection: Connection, vm_ids: Sequence[str]) -> dict[str, Action]:
@@ -55,25 +58,28 @@ def check(connection: Connection, operation: Operation, *, hold: bool = False) -
         raise StaleVM(operation.vm_id)
 
 
-def begun(connection: Connection, operation: Operation) -> None:
-    """Show that an operation has begun. Raises StaleVM."""
-    if operation.action is Action.DELETE:
-        # what it has ended is not laid over the VM any more
-        refresh(connection, operation.vm_id)
-        return
+def begun(connection: Connection, operation: Operation) -> Sighting | None:
+    """Show that an operation has begun; return its VM unless it was shown so. Raises StaleVM."""
     check(connection, operation, hold=True)
     if operation.vm_id is not None:
         of = {"of": operation.vm_id, "to": operation.action.task}
-        for row in connection.execute(BEGUN, of):
+        if row := connection.execute(BEGUN, of).first():
             _tell(connection, row._asdict())
+            return sighting(row)
+    return None
 
 
-def sent(connection: Connection, operation: Operation) -> None:
-    """Let no look that began before now tell of a VM: it may not show what was just sent."""
-    if operation.action is Action.CREATE:
-        # it may have been seen before it was known whose it is
-        refresh(connection, operation.vm_id)
+def sent(connection: Connection, operation: Operation) -> Sighting | None:
+    """Let no look that began before now tell of a VM: it may not show what was just sent.
+
+    Return the VM where nobody has seen it before.
+    """
+    if operation.action is Action.CREATE and not refresh(connection, operation.vm_id):
+        # where it was seen already, it may not have been known yet whose it is
+        expected = operation.expected
+        return _meet(connection, expected) if expected is not None and expected.id else None
     connection.execute(SENT, {"of": operation.vm_id})
+    return None
 
 
 def ended(connection: Connection, operation: Operation) -> None:
@@ -82,18 +88,30 @@ def ended(connection: Connection, operation: Operation) -> None:
     connection.execute(SENT, {"of": operation.vm_id})
 
 
-def refresh(connection: Connection, vm_id: str | None) -> None:
-    """Show what is under way with a VM by now."""
+def refresh(connection: Connection, vm_id: str | None) -> bool:
+    """Show what is under way with a VM by now. Return whether the VM is known."""
     row = connection.execute(ROW, {"vm_id": vm_id}).first()
     if row is None:
-        return
+        return False
     action = under_way(connection, [row.id]).get(row.id)
     status, task = laid(vm_rows.observed(row), action)
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))
         _tell(connection, {**row._asdict(), **new})
+    return True
 
 
-def _tell(connection: Connection, shown: dict[str, Any]) -> None:
-    events.append(connection, event_rows.of_vm(EventKind.VM_CHANGED, shown))
+def _meet(connection: Connection, vm: VM) -> Sighting:
+    # any look that begins from now on knows better
+    shown = {"status": vm.status, "task": vm.task, "revision": 1, "begun": 0, "finished": 0}
+    new = {**vm_rows.of_vm(vm), **shown}
+    connection.execute(MEET, new)
+    _tell(connection, new, EventKind.VM_CREATED)
+    return Sighting(vm, 1, 0.0)
+
+
+def _tell(
+    connection: Connection, shown: dict[str, Any], kind: EventKind = EventKind.VM_CHANGED
+) -> None:
+    events.append(connection, event_rows.of_vm(kind, shown))
