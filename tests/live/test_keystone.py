@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from tests.live.people import People, Person, people
 from tests.live.script import RUN, SOON, Script, until
 from tests.live.server import ROOT, Gunicorn, gunicorn
 from vmapi.backends.openstack import orders
+from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
+from vmapi.backends.openstack.reach import EVERYWHERE, REFUSED
 
 pytestmark = pytest.mark.live
 
@@ -41,6 +44,16 @@ class Cloud:
     bob: Person
     carol: Person
     dora: Person
+
+    @property
+    def account(self) -> str:
+        """The cloud of clouds.yaml as whom vmapi comes: an admin."""
+        return self.settings["OS_CLOUD"]
+
+    @property
+    def member(self) -> str:
+        """The same for one that is a member of its project only."""
+        return self.account.removesuffix("-admin")
 
     def actions(self, vm_id: str) -> list[tuple[str, str]]:
         """Return what was asked of a server, and by whom, as Nova has it on record."""
@@ -259,7 +272,7 @@ def test_an_api_token_creates_in_the_accounts_project_only(cloud: Cloud, alice: 
     vm_id = alice.running()
     by_token = with_api_token(cloud, cloud.alice.project)
     refusal = by_token.refused(403, "forbidden", "POST", "/vms", alice.wanted("by-token"))
-    assert "Send a Keystone token" in refusal["detail"]
+    assert refusal["detail"] == FOR_OTHERS
     # what is there it may change, as vmapi's account may
     assert by_token.done(vm_id, "stop")["status"] == "STOPPED"
     assert cloud.actions(vm_id)[-1] == ("stop", cloud.admin.session.get_user_id())
@@ -271,10 +284,22 @@ def test_an_api_token_creates_in_the_accounts_project_only(cloud: Cloud, alice: 
 
 
 def test_check_says_whose_vms_are_seen(cloud: Cloud) -> None:
-    for name, seen in (("devcloud-admin", "every project"), ("devcloud", "its own project only: ")):
+    for name, seen in ((cloud.account, EVERYWHERE), (cloud.member, REFUSED)):
         told = flask(cloud, "check", OS_CLOUD=name)
-        assert f"{'sees':<24} {seen}" in told
+        assert f"{'sees':<24} {seen}\n" in told
         assert told.splitlines()[-1] == "the cloud answers"
+
+
+def test_what_the_account_would_not_see_is_not_created(cloud: Cloud, tmp_path: Path) -> None:
+    settings = {**cloud.settings, "OS_CLOUD": cloud.member}
+    settings["VMAPI_DATABASE_URL"] = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    with gunicorn(tmp_path, **settings) as server:
+        script = cloud.alice.script(server.send)
+        refusal = script.refused(403, "forbidden", "POST", "/vms", script.wanted())
+        assert refusal["detail"] == UNSEEN
+        assert script.get("/operations")["total"] == script.get("/vms")["total"] == 0
+    assert "VMs of other projects are not seen" in server.log.read_text()
+    assert script.name("vm") not in [each["name"] for each in cloud.people.servers()]
 
 
 def made_in_nova(person: Person, name: str) -> str:
