@@ -10,9 +10,10 @@ from flask import Response, request
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import LINK, Blueprint
+from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
 from vmapi.api.fields import Count, Text, Timestamp
+from vmapi.api.header_docs import LINK
 from vmapi.models.audit import ACCEPTED, REFUSED, AuditQuery, Kept
 from vmapi.models.page import MAX_PAGE_SIZE
 from vmapi.models.roles import Permission
