@@ -128,7 +128,7 @@ def wire(
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
-    waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
+    waiting = Waiting(look_up, settings.places, settings.waits_of_one, draining.is_set)
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
@@ -180,7 +180,7 @@ def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime
 def _events(
     settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
 ) -> Events:
-    most = min(settings.event_streams, settings.threads // 2)
+    most = min(settings.event_streams, settings.places)
     seats = Seats(waiting.places, most, settings.caller_streams)
     return Events(lambda: store.events, seats, draining.is_set)
 

@@ -136,8 +136,8 @@ class Blueprint(flask_smorest.Blueprint):
         if method != "get":
             codes += WITH_BODY
             headers |= OF_REFUSED_CHANGES
-        for code in self.REPLAYED:
-            headers[code] = {**headers.get(code, {}), **IDEMPOTENT_REPLAYED}
+            for code in self.REPLAYED:
+                headers[code] = {**headers.get(code, {}), **IDEMPOTENT_REPLAYED}
         for status in sorted({KINDS[code].status for code in codes}):
             found = [code for code in KINDS if code in codes]
             found = [code for code in found if KINDS[code].status == status]

@@ -80,5 +80,5 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 @blp.refuses("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Show an operation"""
-    found = services().operations.get(operation_id, scope(), wait())
+    found = services().operations.get(operation_id, scope(), user(), wait())
     return render.answer(render.operation(found), headers=applied(settled=found.finished))
