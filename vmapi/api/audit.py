@@ -38,6 +38,11 @@ class AuditEntrySchema(Schema):
     request_id = fields.String(required=True)
     outcome = fields.String(required=True)
     code = fields.String(required=True, allow_none=True)
+    token_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "of the API token that was made, rotated or revoked"},
+    )
     position = fields.Integer(
         required=True, allow_none=True, metadata={"description": "in the chain; null while open"}
     )
@@ -58,6 +63,7 @@ class AuditQuerySchema(Schema):
     action = Text(validate=validate.Length(1, 64))
     vm_id = Text(validate=validate.Length(1, 36))
     request_id = Text(validate=validate.Length(1, 255))
+    token_id = Text(validate=validate.Length(1, 36))
     outcome = fields.String(validate=validate.OneOf(OUTCOMES))
     after = Timestamp()
     before = Timestamp()
