@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from vmapi import cli
 from vmapi.api import (
     access,
+    browsers,
     context,
     cors,
     docs,
@@ -88,6 +89,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     throttle.addresses(app)
     # an address that guesses tokens is limited before, a caller that may not is limited too
     access.ask(app)
+    # before a page has used up the rate of all who are anonymous here
+    browsers.init_app(app, settings)
     throttle.callers(app)
     access.permit(app)
     if settings.proxies:

@@ -28,6 +28,9 @@ async vms => {
 }
 """
 
+# what a page may send without asking; the answer is kept from it
+STOP = "url => fetch(url, {method: 'POST', mode: 'no-cors'}).catch(() => null)"
+
 
 class _Theirs(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -71,3 +74,18 @@ def test_a_page_of_another_origin(
         vms = f"http://127.0.0.1:{server.port}/api/v1/vms"
         assert page.evaluate(f"vms => ({USE})(vms).catch(() => null)", vms) == seen
     assert server.call.get("/api/v1/operations")["total"] == (2 if seen else 0)
+
+
+def test_a_page_of_another_origin_stops_nothing(
+    browser: Browser, gunicorn: Callable[..., Gunicorn], origin: str
+) -> None:
+    server = gunicorn()
+    server.start().wait_for("/readyz")
+    wanted = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros", "start": True}
+    vm = server.call("POST", "/api/v1/vms", wanted).json
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(origin)
+        page.evaluate(STOP, f"http://127.0.0.1:{server.port}/api/v1/vms/{vm['id']}/stop")
+    assert server.line(endpoint=f"POST /api/v1/vms/{vm['id']}/stop")["status"] == 403
+    assert server.call.get(f"/api/v1/vms/{vm['id']}")["status"] == "RUNNING"
