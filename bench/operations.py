@@ -1,11 +1,11 @@
 """What an operation adds to a change over Nova's own call: `.venv/bin/python -m bench.operations`.
 
-The peer is the driver doing what the change needs of Nova: a look at the VM (or for its name) and
-the change itself. The whole request takes turns with it, with its operation kept in a SQLite file
-and in PostgreSQL; what is printed are percentiles of the differences within a turn. Nova is
-`bench.standin`, a process of its own, so that Nova's own scatter hides nothing. The request goes
-from its WSGI environment to the last byte of the answer, in this process: the server in front is
-not in it, the log lines are, into nowhere. CPU is this process's own.
+The peer is the driver sending Nova the change, and nothing else. The whole request takes turns
+with it, with its operation kept in a SQLite file and in PostgreSQL; what is printed are percentiles
+of the differences within a turn. Nova is `bench.standin`, a process of its own, so that Nova's own
+scatter hides nothing. The request goes from its WSGI environment to the last byte of the answer, in
+this process: the server in front is not in it, the log lines are, into nowhere. CPU is this
+process's own.
 
 PostgreSQL is measured where TEST_POSTGRESQL_URL names an empty one. An honest one writes what it
 is told to its disk: `TEST_POSTGRESQL_OPTIONS= tests/with-postgresql .venv/bin/python -m …`.
@@ -57,7 +57,7 @@ def main(options: argparse.Namespace) -> None:
         for what, times in (("until it is answered", asked), ("until it is settled", settled)):
             print(f"\n{what:<42}    p50    p90 ms wall    p50    p90 ms CPU")
             table(times, bare, others)
-        for side in others[:1]:
+        for side in others:
             show_statements(side)
             profile(side, options.profile)
 

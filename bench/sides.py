@@ -52,7 +52,7 @@ class Bare:
         self._change = ""
 
     def ask(self, change: str) -> Callable[[], object]:
-        """Look whether it may be done, and have it done."""
+        """Have it done, without looking whether it may be."""
         self._change = change
         return self._create if change == "create" else self._perform
 
@@ -63,19 +63,18 @@ class Bare:
             self._backend.outcome(self._receipt)
 
     def _create(self) -> None:
-        self._backend.vms(name=self._spec.name)
         self._receipt = self._backend.create(self._spec, str(uuid.uuid4()))
 
     def _perform(self) -> None:
         vm_id, verb = self._receipt.vm_id, Verb(self._change)
-        self._backend.get(vm_id)
         self._receipt = self._backend.perform(vm_id, verb)
 
 
 class Served:
     """A request to the app, from its WSGI environment to the last byte of the answer.
 
-    Its engine is stopped: its ticks are made by `settle`, in this thread.
+    Its engine is stopped: its ticks are made by `settle`, and the sync's before a request, in this
+    thread.
     """
 
     def __init__(self, name: str, app: Flask, *, keyed: bool) -> None:
@@ -83,12 +82,15 @@ class Served:
         self._app = app
         self._keyed = keyed
         self._operations = app.extensions["vmapi"].operations
+        self._chores = app.extensions["vmapi"].chores
         self._vm_id = ""
         self._answer: tuple[Iterable[bytes], str, Any] = ((), "", None)
         app.extensions["vmapi"].engine.stop()
 
     def ask(self, change: str) -> Callable[[], object]:
         """Make the request; calling what is returned sends it."""
+        for chore in ("sweep", "sync-1"):
+            self._chores[chore]()
         headers = [("Idempotency-Key", str(uuid.uuid4()))] if self._keyed else []
         environ = self._builder(change, headers).get_environ()
 

@@ -1,6 +1,7 @@
 """An app on the memory cloud, whose time goes on, and whose engine works, when a test says so."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from flask import Flask, Response
 from tests.contract.clock import Clock
 from tests.world import World
 from vmapi.app import create_app, wire
+from vmapi.backends.breaker import PAUSE
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
 from vmapi.telemetry.logging import configure
@@ -33,6 +35,16 @@ def _logging() -> Iterator[None]:
     root.setLevel(level)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _breakers() -> Iterator[None]:
+    """Let no test leave a cloud behind that is still pinged: what it logs would be another's."""
+    yield
+    left = [thread for thread in threading.enumerate() if thread.name == "breaker"]
+    for thread in left:
+        thread.join(PAUSE / 2)
+    assert not [thread for thread in left if thread.is_alive()]
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def cloud(clock: Clock) -> Distant:
 def services(cloud: Distant, clock: Clock) -> Iterator[Services]:
     services = wire(Settings(), cloud, clock)
     services.engine.stop()
+    services.backend.breaker.stop()
     yield services
     services.store.close()
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.project import Scope
-from vmapi.models.vm import Changes, CreateSpec
+from vmapi.models.vm import VM, Changes, CreateSpec
 
 DEFAULT_PROJECT = "default"
 """The project of all callers, as long as they are not asked who they are."""
@@ -99,7 +99,8 @@ class Operation:
     `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
     one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
     with each change that is kept, so that two who advance it cannot overwrite each other.
-    With a `vm_revision` it is only for a VM that is shown as it was then; that is not kept.
+    With a `vm_revision` it is only for a VM that is shown as it was then. Neither that is kept nor
+    what a create asks the cloud for, its `spec`, nor how its VM is shown at first: `expected`.
     """
 
     id: str
@@ -120,6 +121,7 @@ class Operation:
     ram_mb: int | None = None
     key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
+    expected: VM | None = field(default=None, repr=False)
     changes: Changes | None = field(default=None, repr=False)
     revision: int = 0
     vm_revision: int | None = None

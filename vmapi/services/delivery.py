@@ -47,6 +47,11 @@ class Delivery:
         if receipt is None:
             return self._record.keep(operation, replace(step, state=StepState.DONE))
         operation = replace(operation, vm_id=receipt.vm_id)
+        if operation.expected and not self._backend.instant:
+            # clouds tell whole seconds
+            at = self._backend.now().replace(microsecond=0)
+            expected = replace(operation.expected, id=receipt.vm_id, created_at=at, updated_at=at)
+            operation = replace(operation, expected=expected)
         step = replace(step, state=StepState.SENT, request_id=receipt.request_id)
         kept = self._record.keep(operation, step)
         return replace(kept, waiting=not self._backend.instant)

@@ -5,6 +5,9 @@ from vmapi.backends.base import Backend
 from vmapi.models.operation import Operation
 from vmapi.store.store import Store
 
+FRESH = 5.0
+"""Seconds: an inventory that is older is not asked whether a name is free."""
+
 
 class Names:
     """Claims names in the store, and looks in the cloud who has them."""
@@ -25,14 +28,22 @@ class Names:
             self._store.operations.free_name(operation.project, name, str(vm_id))
             self._store.operations.add(operation)
 
+    def is_free(self, operation: Operation) -> bool:
+        """Tell that no VM has the name, as far as the inventory knows what is in the cloud now."""
+        if operation.claimed_name is None:
+            return True
+        if self._backend.instant:
+            return False
+        inventory = self._store.inventory
+        holder, age = inventory.named(operation.project, operation.claimed_name)
+        return holder is None and age is not None and age < FRESH
+
     def check(self, operation: Operation) -> None:
-        """See that no VM of the project made outside has the name; else the operation is discarded.
+        """See in the cloud that no VM of the project has the name; else discard the operation.
 
         Raises NameTaken. The claim is ours already: of many who ask at once, one gets here at a
         time.
         """
-        if operation.claimed_name is None:
-            return
         try:
             others = self._backend.vms(name=operation.claimed_name)
             holder = next((vm for vm in others if vm.project == operation.project), None)

@@ -137,14 +137,16 @@ class Submission:
 
         Raises what the cloud refuses it with, and BackendTimeout when its outcome is not known.
         """
-        if operation.claimed_name is None:
+        free = self._names.is_free(operation)
+        if free:
             # nothing is to be asked before: it is kept and about to be sent at once
             operation = operation.sending(self._clock())
         try:
             self._add(operation, before)
         except KeyTaken:
             return self.earlier(caller) or self.submit(operation, caller, before)
-        self._names.check(operation)
+        if not free:
+            self._names.check(operation)
         try:
             progress = self._operations.start(operation)
         except errors.BackendTimeout:

@@ -105,10 +105,7 @@ class View:
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
         """
         if not operation.finished and not self._instant:
-            shown = _during(operation, before)
-            if operation.action is Action.CREATE:
-                self._meet(shown)
-            return self._kept(before.id) or _inferred(shown)
+            return self._kept(before.id) or _inferred(_during(operation, before))
         try:
             # how a change of name or metadata has ended is seen only by who looks
             fresh = operation.action is Action.UPDATE
@@ -126,17 +123,6 @@ class View:
             return self.get(before.id, before.project, fresh=True).vm
         except (VMNotFound, BackendFailure):
             return before
-
-    def _meet(self, new: VM) -> None:
-        """Let lists show a new VM at once, and where it stays: when it was made, the cloud says."""
-        try:
-            if not self._backend.away:
-                self._looks.at(new.id)
-                return
-        except (VMNotFound, BackendFailure):
-            # it is seen a moment later, and may have another place then
-            pass
-        self._store.inventory.expect(new)
 
     def _kept(self, vm_id: str) -> Sighting | None:
         try:

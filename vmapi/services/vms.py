@@ -72,6 +72,7 @@ class VMs:
             ram_mb=flavor.ram_mb,
         )
         expected = self._expected(request, flavor, operation)
+        operation = replace(operation, expected=expected)
         return self._submission.submit(operation, caller, expected)
 
     def act(

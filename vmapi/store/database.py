@@ -1,5 +1,6 @@
 """The database: SQLite in WAL mode or PostgreSQL, one code path."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import orjson
 from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.expression import FunctionElement
 
 from vmapi.errors import StoreUnavailable
@@ -19,8 +21,17 @@ BUSY = 5.0
 """Seconds that a writer waits for another one, or for a free connection."""
 SPARE = 8
 """Connections beside one for each thread: the engine's."""
+IDLE = 1.0
+"""Seconds after which a connection that was not used is asked whether it is one still."""
 READ_ONLY = "25006"
 """PostgreSQL's code for a change that a standby is asked for."""
+
+BEGIN = {
+    # a writer that first reads and then writes would be refused when another one came between
+    "sqlite": {"snapshot": "BEGIN", "write": "BEGIN IMMEDIATE"},
+    "postgresql": {"snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ", "write": "BEGIN"},
+}
+"""How a transaction begins. Where one only reads, each statement is one by itself."""
 
 
 class now(FunctionElement[int]):
@@ -58,16 +69,19 @@ class Database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             arguments["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
         else:
-            arguments |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 3}}
+            # to switch that for each transaction would take longer than to begin it
+            arguments |= {"isolation_level": "AUTOCOMMIT", "connect_args": {"connect_timeout": 3}}
         self.engine: Engine = create_engine(
             parsed, pool_timeout=BUSY, hide_parameters=True, **arguments
         )
+        event.listen(self.engine, "begin", _begin)
         if self.engine.dialect.name == "sqlite":
-            _set_up_sqlite(self.engine)
-            self._reader = self.engine.execution_options(only_reads=True)
+            event.listen(self.engine, "connect", _set_up_sqlite)
         else:
-            # one statement is a transaction of its own: two round trips less
-            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            event.listen(self.engine, "checkin", _put_back)
+            event.listen(self.engine, "checkout", self._see_that_it_answers)
+        self._reader = self.engine.execution_options(begins="read")
+        self._snapshots = self.engine.execution_options(begins="snapshot")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -78,7 +92,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lend a connection for looking; on PostgreSQL each statement is on its own.
+        """Lend a connection for looking, each statement on its own.
 
         Raises StoreUnavailable.
         """
@@ -90,9 +104,7 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """Lend a connection for looks that all show one moment. Raises StoreUnavailable."""
         self._ensure_prepared()
-        with available(), self._reader.connect() as connection:
-            if self.engine.dialect.name == "postgresql":
-                connection.execution_options(isolation_level="REPEATABLE READ")
+        with available(), self._snapshots.connect() as connection:
             yield connection
 
     def _ensure_prepared(self) -> None:
@@ -101,6 +113,14 @@ class Database:
                 if not self._prepared:
                     self._prepare(self)
                     self._prepared = True
+
+    def _see_that_it_answers(self, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if time.monotonic() - record.info.get("idle_since", 0.0) < IDLE:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except self.engine.dialect.loaded_dbapi.Error as lost:
+            raise InvalidatePoolError from lost
 
     def ping(self) -> None:
         """Return when the database answers. Raises StoreUnavailable."""
@@ -141,16 +161,17 @@ def available() -> Iterator[None]:
         raise
 
 
-def _set_up_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _: Any) -> None:
-        # we begin transactions ourselves, below
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
+def _begin(connection: Connection) -> None:
+    kind = connection.get_execution_options().get("begins", "write")
+    if begin := BEGIN[connection.dialect.name].get(kind):
+        connection.exec_driver_sql(begin)
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # a writer that first reads and then writes would be refused when another one came between
-        reads = connection.get_execution_options().get("only_reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _put_back(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()

@@ -5,7 +5,6 @@ Observations come from any process, in any order; `observation` tells which is t
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import bindparam, func, select
@@ -25,6 +24,18 @@ from vmapi.store.tables import syncs, vms
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
 LIVE_ONE = select(vms, now().label("present"), SYNCED.label("synced")).where(
     vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None)
+)
+OF_NAME = (
+    select(vms.c.id)
+    .where(
+        vms.c.project == bindparam("of"),
+        vms.c.name == bindparam("called"),
+        vms.c.deleted_at.is_(None),
+    )
+    .limit(1)
+)
+NAMED = select(
+    now().label("present"), SYNCED.label("synced"), OF_NAME.scalar_subquery().label("holder")
 )
 
 CHUNK = 200
@@ -71,11 +82,6 @@ class Inventory:
         with self._database.write() as connection:
             observation.end(connection, vm_id, at, told)
 
-    def expect(self, vm: VM) -> None:
-        """Keep a VM that was just ordered, until somebody sees it."""
-        with suppress(IntegrityError), self._database.write() as connection:
-            observation.expect(connection, vm)
-
     def unseen(self, begun: int) -> list[str]:
         """Return the VMs that no look has shown which began then or later."""
         query = select(vms.c.id).where(vms.c.deleted_at.is_(None), vms.c.begun < begun)
@@ -106,6 +112,12 @@ class Inventory:
         age = _seconds(clock - synced) if synced else None
         end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
         return Listing(Page(found, total, paging, end), age)
+
+    def named(self, project: str, name: str) -> tuple[str | None, float | None]:
+        """Return which live VM of a project has a name, and the `age` of that."""
+        with self._database.read() as connection:
+            row = connection.execute(NAMED, {"of": project, "called": name}).one()
+        return row.holder, _seconds(row.present - row.synced) if row.synced else None
 
     def used(self, project: str) -> Amounts:
         """Return how much a project has of what quotas limit."""

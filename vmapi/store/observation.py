@@ -77,14 +77,6 @@ def end(connection: Connection, vm_id: str, at: datetime, told: int) -> None:
             _write(connection, [], [change], _told(change, row))
 
 
-def expect(connection: Connection, vm: VM) -> None:
-    """Keep a VM that nobody has seen yet. Raises IntegrityError where somebody has."""
-    actions = overlay.under_way(connection, [vm.id])
-    new = {**_new(vm, actions.get(vm.id), 0), "finished": 0}
-    connection.execute(vms.insert(), new)
-    events.append(connection, *_told(new, None))
-
-
 def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
     if begun < row.floor:
         return False

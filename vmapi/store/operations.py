@@ -100,14 +100,11 @@ class OperationStore:
         Raises StaleOperation when it has been moved on, or superseded, since it was read.
         """
         saved = replace(operation, revision=operation.revision + 1)
-        with self._database.write() as connection:
-            if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
-                raise StaleOperation(operation.id)
-            connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
-            if saved.finished:
-                room.settle(connection, saved)
-            elif saved.is_sent:
-                overlay.sent(connection, saved)
+        try:
+            self._save(saved)
+        except IntegrityError:
+            # a look was first to see its new VM, and now the row is there
+            self._save(saved)
         return saved
 
     def get(self, operation_id: str, scope: Scope = None) -> Operation:
@@ -180,13 +177,23 @@ class OperationStore:
         self._leases.held.take(operation.id)
         try:
             with self._database.write() as connection:
-                room.make(connection, operation, self._quotas)
+                ended = room.make(connection, operation, self._quotas)
                 connection.execute(INSERT, row)
                 connection.execute(steps.insert(), rows.of_steps(operation))
-                room.take(connection, operation, self._quotas)
+                room.take(connection, operation, self._quotas, alone=not ended)
         except BaseException:
             self._leases.held.give(operation.id)
             raise
+
+    def _save(self, saved: Operation) -> None:
+        with self._database.write() as connection:
+            if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
+                raise StaleOperation(saved.id)
+            connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
+            if saved.finished:
+                room.settle(connection, saved)
+            elif saved.is_sent:
+                overlay.sent(connection, saved)
 
     def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:
         # None when what was in the way has gone meanwhile

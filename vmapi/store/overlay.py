@@ -23,6 +23,7 @@ BEGUN = (
     .returning(vms.c.id, vms.c.project, vms.c.observed, vms.c.status, vms.c.task)
 )
 SENT = LIVE.values(floor=now())
+MEET = vms.insert().values(floor=now())
 
 
 def under_way(connection: Connection, vm_ids: Sequence[str]) -> dict[str, Action]:
@@ -57,10 +58,6 @@ def check(connection: Connection, operation: Operation, *, hold: bool = False) -
 
 def begun(connection: Connection, operation: Operation) -> None:
     """Show that an operation has begun. Raises StaleVM."""
-    if operation.action is Action.DELETE:
-        # what it has ended is not laid over the VM any more
-        refresh(connection, operation.vm_id)
-        return
     check(connection, operation, hold=True)
     if operation.vm_id is not None:
         of = {"of": operation.vm_id, "to": operation.action.task}
@@ -70,9 +67,11 @@ def begun(connection: Connection, operation: Operation) -> None:
 
 def sent(connection: Connection, operation: Operation) -> None:
     """Let no look that began before now tell of a VM: it may not show what was just sent."""
-    if operation.action is Action.CREATE:
-        # it may have been seen before it was known whose it is
-        refresh(connection, operation.vm_id)
+    if operation.action is Action.CREATE and not refresh(connection, operation.vm_id):
+        # where it was seen already, it may not have been known yet whose it is
+        if operation.expected is not None and operation.expected.id:
+            _meet(connection, operation.expected)
+        return
     connection.execute(SENT, {"of": operation.vm_id})
 
 
@@ -82,18 +81,29 @@ def ended(connection: Connection, operation: Operation) -> None:
     connection.execute(SENT, {"of": operation.vm_id})
 
 
-def refresh(connection: Connection, vm_id: str | None) -> None:
-    """Show what is under way with a VM by now."""
+def refresh(connection: Connection, vm_id: str | None) -> bool:
+    """Show what is under way with a VM by now. Return whether the VM is known."""
     row = connection.execute(ROW, {"vm_id": vm_id}).first()
     if row is None:
-        return
+        return False
     action = under_way(connection, [row.id]).get(row.id)
     status, task = laid(vm_rows.observed(row), action)
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))
         _tell(connection, {**row._asdict(), **new})
+    return True
 
 
-def _tell(connection: Connection, shown: dict[str, Any]) -> None:
-    events.append(connection, event_rows.of_vm(EventKind.VM_CHANGED, shown))
+def _meet(connection: Connection, vm: VM) -> None:
+    # any look that begins from now on knows better
+    shown = {"status": vm.status, "task": vm.task, "revision": 1, "begun": 0, "finished": 0}
+    new = {**vm_rows.of_vm(vm), **shown}
+    connection.execute(MEET, new)
+    _tell(connection, new, EventKind.VM_CREATED)
+
+
+def _tell(
+    connection: Connection, shown: dict[str, Any], kind: EventKind = EventKind.VM_CHANGED
+) -> None:
+    events.append(connection, event_rows.of_vm(kind, shown))

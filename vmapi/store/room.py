@@ -37,32 +37,41 @@ FORGET_KEY = (
 )
 
 
-def make(connection: Connection, operation: Operation, quotas: Quotas) -> None:
+def make(connection: Connection, operation: Operation, quotas: Quotas) -> bool:
     """Let a delete end what is under way, and let nothing begin beside one.
 
-    A key that has lived its time is freed. What else is in the way, unique indexes tell.
-    Raises TaskInProgress, StaleVM.
+    A key that has lived its time is freed. What else is in the way, unique indexes tell. Return
+    whether something was ended. Raises TaskInProgress, StaleVM.
     """
+    ended = False
     quota.queue(connection, operation, quotas)
     if operation.vm_id is not None:
         lock(connection, operation.vm_id)
         # who asked at the same time has moved it on by now; what observes it is waited for later
         overlay.check(connection, operation)
-    if operation.action is Action.DELETE:
-        _supersede(connection, operation)
-    else:
-        _check_delete(connection, operation)
+        if operation.action is Action.DELETE:
+            ended = _supersede(connection, operation)
+        else:
+            _check_delete(connection, operation)
     _forget_key(connection, operation)
+    return ended
 
 
-def take(connection: Connection, operation: Operation, quotas: Quotas) -> None:
+def take(
+    connection: Connection, operation: Operation, quotas: Quotas, *, alone: bool = True
+) -> None:
     """Claim name and share of the quota for an operation that was kept, show it and note it.
 
-    Raises QuotaExceeded, and IntegrityError where the name is claimed.
+    It is not `alone` where it has ended another one. Raises QuotaExceeded, and IntegrityError where
+    the name is claimed.
     """
     names.claim(connection, operation)
     quota.check(connection, operation, quotas)
-    overlay.begun(connection, operation)
+    if alone:
+        overlay.begun(connection, operation)
+    else:
+        # what was ended is not laid over the VM any more
+        overlay.refresh(connection, operation.vm_id)
     audit.append(connection, AuditEntry.accepted(operation))
 
 
@@ -78,7 +87,7 @@ def _tell(connection: Connection, operation: Operation) -> None:
     events.append(connection, event_rows.of_operation(operation))
 
 
-def _supersede(connection: Connection, delete: Operation) -> None:
+def _supersede(connection: Connection, delete: Operation) -> bool:
     others = queries.UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # nobody may move them on meanwhile
     others = others.with_for_update(of=operations)
@@ -96,6 +105,7 @@ def _supersede(connection: Connection, delete: Operation) -> None:
         # the VM is shown anew once the delete is there
         names.settle(connection, ended)
         _tell(connection, ended)
+    return bool(found)
 
 
 def _check_delete(connection: Connection, operation: Operation) -> None:

@@ -53,7 +53,10 @@ def completed(vm: VM, row: Row[Any]) -> VM:
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
     the rest is as it was. Which create made a VM and whose it was stays known when it is deleted.
+    When it was made stays as it was told first: by that, lists have it in its place.
     """
+    if vm.created_at != row.created_at:
+        vm = replace(vm, created_at=row.created_at)
     if vm.operation_id is None:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:

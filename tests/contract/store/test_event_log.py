@@ -127,8 +127,8 @@ def test_a_create_that_a_delete_ends(
     began = store.get("1")
     assert began.step is not None
     step = replace(began.step, state=StepState.SENT, request_id="r")
-    store.save(replace(began.with_step(step), vm_id=VM_ID))
-    inventory.expect(replace(SEEN, status=Status.BUILDING, task=Task.CREATING))
+    new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING)
+    store.save(replace(began.with_step(step), vm_id=VM_ID, expected=new))
     inventory.observe([SEEN], inventory.begin())
     store.add(make("2", Action.DELETE, VM_ID))
     assert shown(log) == [

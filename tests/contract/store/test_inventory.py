@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.contract.store.maker import Maker, at_once
 from tests.unit.test_models import MACHINE, MOMENT
@@ -14,6 +15,7 @@ from vmapi.models.operation import Operation, StepState
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM, Address, Fault
+from vmapi.store import overlay
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
@@ -51,6 +53,11 @@ def sent(operation: Operation) -> Operation:
     assert operation.step is not None
     step = replace(operation.step, state=StepState.SENT, request_id="r")
     return replace(operation.with_step(step), vm_id=VM_ID)
+
+
+def ordered(operation: Operation) -> Operation:
+    new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING, addresses=())
+    return replace(sent(operation), expected=new)
 
 
 @pytest.mark.parametrize(
@@ -214,14 +221,41 @@ def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
     inventory: Inventory, store: OperationStore, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    store.save(sent(store.get("1")))
-    inventory.expect(replace(SEEN, status=Status.BUILDING, task=Task.CREATING))
+    begun = inventory.begin()
+    store.save(ordered(store.get("1")))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
-    inventory.observe([SEEN], 1)
-    assert under(inventory) == (Status.BUILDING, Task.CREATING)
+    assert inventory.observe([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
+    assert inventory.observe([SEEN], inventory.begin()) == {VM_ID}
     store.save(make.over(store.get("1")))
-    inventory.expect(replace(STOPPED, name="other"))
     assert shown(inventory).vm == SEEN
+
+
+def test_a_vm_keeps_the_place_that_it_had_first(
+    inventory: Inventory, store: OperationStore, make: Maker
+) -> None:
+    store.add(make("1", Action.CREATE, None, "web-1"))
+    store.save(ordered(store.get("1")))
+    inventory.observe([replace(SEEN, created_at=MOMENT - LATER)], inventory.begin())
+    assert shown(inventory).vm.created_at == MOMENT
+    older = VMQuery(created_before=MOMENT)
+    assert inventory.find(older, Paging(), MOMENT).page.total == 0
+
+
+def test_a_look_that_is_first_to_see_a_new_vm(
+    inventory: Inventory, store: OperationStore, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(make("1", Action.CREATE, None, "web-1"))
+    inventory.observe([SEEN], inventory.begin())
+    refresh, first = overlay.refresh, iter([True])
+
+    def late(connection: Connection, vm_id: str | None) -> bool:
+        # the look commits just after its VM was looked for
+        return not next(first, False) and refresh(connection, vm_id)
+
+    monkeypatch.setattr(overlay, "refresh", late)
+    assert store.save(ordered(store.get("1"))).revision == store.get("1").revision
+    assert under(inventory) == (Status.BUILDING, Task.CREATING)
+    assert shown(inventory).vm.addresses == SEEN.addresses
 
 
 def test_who_was_not_shown_is_named(inventory: Inventory) -> None:

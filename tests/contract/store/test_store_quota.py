@@ -11,8 +11,8 @@ from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker, at_once, tried
 from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, OperationNotFound, QuotaExceeded
-from vmapi.models.lifecycle import Action, Status
-from vmapi.models.operation import Operation, OperationStatus
+from vmapi.models.lifecycle import Action, Status, Verb
+from vmapi.models.operation import Operation, OperationStatus, Step, StepState
 from vmapi.models.quota import Amounts, Limits, Quotas
 from vmapi.store.conflicts import KeyTaken
 from vmapi.store.database import Database
@@ -111,8 +111,9 @@ def test_a_vm_that_is_expected_is_counted_once(
 ) -> None:
     store = limited(vms=100)
     store.add(create(make, "1"))
-    store.save(replace(store.get("1"), vm_id="vm"))
-    inventory.expect(replace(OURS, id="vm", name="web-1", status=Status.BUILDING))
+    new = replace(OURS, id="vm", name="web-1", status=Status.BUILDING)
+    began = store.get("1").with_step(Step(Verb.CREATE, StepState.SENT))
+    store.save(replace(began, vm_id="vm", expected=new))
     assert inventory.used("default") == Amounts(1, **SMALL)
 
 

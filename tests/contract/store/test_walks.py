@@ -149,7 +149,6 @@ def fill(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None
     with database.write() as connection:
         like = dict(connection.execute(select(table)).mappings().one())
         connection.execute(insert(table), [{**like, **row} for row in rows])
-    with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text(f"ANALYZE {table.name}"))
 
 
