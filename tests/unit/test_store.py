@@ -76,7 +76,7 @@ def test_each_part_opens_it(folder: Path) -> None:
 
 
 def test_many_who_use_it_first_open_one(store: Store, folder: Path) -> None:
-    assert at_once(16, lambda at: store.operations.add(operation(str(at))) is None) == 16
+    assert at_once(16, lambda at: store.operations.add(operation(str(at))).id == str(at)) == 16
     assert len(store.operations.mine()) == 16
     assert len(list(folder.iterdir())) == 1
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from vmapi.models.lifecycle import Action, Verb
 from vmapi.models.project import Scope
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM, Changes, CreateSpec
 
 DEFAULT_PROJECT = "default"
@@ -100,7 +101,8 @@ class Operation:
     one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
     with each change that is kept, so that two who advance it cannot overwrite each other.
     With a `vm_revision` it is only for a VM that is shown as it was then. Neither that is kept nor
-    what a create asks the cloud for, its `spec`, nor how its VM is shown at first: `expected`.
+    what a create asks the cloud for, its `spec`, and how its VM is shown at first: `expected`. Who
+    has just kept it has the VM as it was `shown` then.
     """
 
     id: str
@@ -121,7 +123,8 @@ class Operation:
     ram_mb: int | None = None
     key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
-    expected: VM | None = field(default=None, repr=False)
+    expected: VM | None = field(default=None, repr=False, compare=False)
+    shown: Sighting | None = field(default=None, repr=False, compare=False)
     changes: Changes | None = field(default=None, repr=False)
     revision: int = 0
     vm_revision: int | None = None

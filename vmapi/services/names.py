@@ -16,17 +16,17 @@ class Names:
         self._backend = backend
         self._store = store
 
-    def add(self, operation: Operation) -> None:
+    def add(self, operation: Operation) -> Operation:
         """Keep a new operation, with the name that it claims. Raises what the store raises."""
         try:
-            self._store.operations.add(operation)
+            return self._store.operations.add(operation)
         except errors.NameTaken as taken:
             vm_id = taken.extra.get("vm_id")
             if vm_id is None or self._has(str(vm_id), operation):
                 raise
             name = operation.claimed_name or ""
             self._store.operations.free_name(operation.project, name, str(vm_id))
-            self._store.operations.add(operation)
+            return self._store.operations.add(operation)
 
     def is_free(self, operation: Operation) -> bool:
         """Tell that no VM has the name, as far as the inventory knows what is in the cloud now."""

@@ -123,7 +123,7 @@ class Submission:
         """
         self._backend.ensure()
         try:
-            self._add(operation, before)
+            operation = self._add(operation, before)
         except KeyTaken:
             return self.bound(caller) or self.enqueue(operation, caller, before)
         with self._store.operations.lease(operation.id, fresh=True):
@@ -142,7 +142,7 @@ class Submission:
             # nothing is to be asked before: it is kept and about to be sent at once
             operation = operation.sending(self._clock())
         try:
-            self._add(operation, before)
+            operation = self._add(operation, before)
         except KeyTaken:
             return self.earlier(caller) or self.submit(operation, caller, before)
         if not free:
@@ -174,9 +174,9 @@ class Submission:
             # gone already, and nobody has looked since whoever sent the delete died
             return Change(operation, None)
 
-    def _add(self, operation: Operation, before: VM) -> None:
+    def _add(self, operation: Operation, before: VM) -> Operation:
         try:
-            self._names.add(operation)
+            return self._names.add(operation)
         except errors.TaskInProgress as conflict:
             raise guard.explained(conflict, before) from None
         except StaleVM:

@@ -105,7 +105,7 @@ class View:
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
         """
         if not operation.finished and not self._instant:
-            return self._kept(before.id) or _inferred(_during(operation, before))
+            return operation.shown or self._kept(before.id) or _inferred(_during(operation, before))
         try:
             # how a change of name or metadata has ended is seen only by who looks
             fresh = operation.action is Action.UPDATE

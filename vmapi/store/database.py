@@ -1,5 +1,6 @@
 """The database: SQLite in WAL mode or PostgreSQL, one code path."""
 
+import select as sockets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ BUSY = 5.0
 SPARE = 8
 """Connections beside one for each thread: the engine's."""
 IDLE = 1.0
-"""Seconds after which a connection that was not used is asked whether it is one still."""
+"""Seconds after which a connection that was not used may be gone without a word: it is pinged."""
 READ_ONLY = "25006"
 """PostgreSQL's code for a change that a standby is asked for."""
 
@@ -115,7 +116,8 @@ class Database:
                     self._prepared = True
 
     def _see_that_it_answers(self, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        if time.monotonic() - record.info.get("idle_since", 0.0) < IDLE:
+        idle = time.monotonic() - record.info.get("idle_since", 0.0)
+        if idle < IDLE and not _has_news(connection):
             return
         try:
             self.engine.dialect.do_ping(connection)
@@ -171,6 +173,13 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _has_news(connection: Any) -> bool:
+    # the server says nothing unasked but that it breaks off
+    poll = sockets.poll()
+    poll.register(connection, sockets.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _put_back(_: Any, record: ConnectionPoolEntry) -> None:

@@ -15,16 +15,14 @@ from vmapi.models.project import Scope
 from vmapi.models.quota import Amounts
 from vmapi.models.sighting import Listing, Sighting
 from vmapi.models.vm import VM
-from vmapi.store import doubles, observation, quota, vm_queries, vm_rows
+from vmapi.store import doubles, observation, quota, vm_queries
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.doubles import Double
+from vmapi.store.freshness import SEEN, SYNCED, seconds, sighting
 from vmapi.store.remembered import Remembered
 from vmapi.store.tables import syncs, vms
 
-SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
-LIVE_ONE = select(vms, now().label("present"), SYNCED.label("synced")).where(
-    vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None)
-)
+LIVE_ONE = select(*SEEN).where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
 OF_NAME = (
     select(vms.c.id)
     .where(
@@ -94,8 +92,7 @@ class Inventory:
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
         if row is None or scope not in (None, row.project):
             return None
-        age = _seconds(row.present - max(row.begun, row.synced or 0))
-        return Sighting(vm_rows.vm(row), row.revision, age)
+        return sighting(row)
 
     def find(
         self, query: VMQuery, paging: Paging, deleted_after: datetime, scope: Scope = None
@@ -109,7 +106,7 @@ class Inventory:
             clock, synced = connection.execute(select(now(), SYNCED)).one()
             shown = rows[: paging.page_size]
             found = self._remembered.read(connection, shown)
-        age = _seconds(clock - synced) if synced else None
+        age = seconds(clock - synced) if synced else None
         end = vm_queries.end(query.sort, shown[-1], total) if len(rows) > len(shown) else None
         return Listing(Page(found, total, paging, end), age)
 
@@ -117,7 +114,7 @@ class Inventory:
         """Return which live VM of a project has a name, and the `age` of that."""
         with self._database.read() as connection:
             row = connection.execute(NAMED, {"of": project, "called": name}).one()
-        return row.holder, _seconds(row.present - row.synced) if row.synced else None
+        return row.holder, seconds(row.present - row.synced) if row.synced else None
 
     def used(self, project: str) -> Amounts:
         """Return how much a project has of what quotas limit."""
@@ -128,7 +125,7 @@ class Inventory:
         """Return how many seconds ago all changes were known; None where nobody ever looked."""
         with self._database.read() as connection:
             clock, synced = connection.execute(select(now(), SYNCED)).one()
-        return _seconds(clock - synced) if synced else None
+        return seconds(clock - synced) if synced else None
 
     def doubles(self) -> list[Double]:
         """Return the VMs that were made beside the one of their create, or after it had failed."""
@@ -161,7 +158,7 @@ class Inventory:
         query = select(now() - syncs.c.begun).where(syncs.c.kind == "everything")
         with self._database.read() as connection:
             passed = connection.execute(query).scalar()
-        return None if passed is None else _seconds(passed)
+        return None if passed is None else seconds(passed)
 
     def forget(self, before: datetime) -> int:
         """Forget VMs that were deleted before then; return how many."""
@@ -181,7 +178,3 @@ class Inventory:
     def _observe(self, seen: Sequence[VM], begun: int) -> set[str]:
         with self._database.write() as connection:
             return observation.keep(connection, seen, begun)
-
-
-def _seconds(microseconds: int) -> float:
-    return max(microseconds, 0) / 1_000_000

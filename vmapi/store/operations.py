@@ -52,7 +52,7 @@ class OperationStore:
         self._quotas = quotas
         self._leases = Leases(database, keeps=keeps)
 
-    def add(self, operation: Operation) -> None:
+    def add(self, operation: Operation) -> Operation:
         """Keep a new operation, held by this thread; a delete ends what is under way with its VM.
 
         Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
@@ -101,11 +101,10 @@ class OperationStore:
         """
         saved = replace(operation, revision=operation.revision + 1)
         try:
-            self._save(saved)
+            return self._save(saved)
         except IntegrityError:
             # a look was first to see its new VM, and now the row is there
-            self._save(saved)
-        return saved
+            return self._save(saved)
 
     def get(self, operation_id: str, scope: Scope = None) -> Operation:
         """Return an operation. Raises OperationNotFound."""
@@ -171,7 +170,7 @@ class OperationStore:
         """Leave what is unfinished to others."""
         self._leases.close()
 
-    def _add(self, operation: Operation) -> None:
+    def _add(self, operation: Operation) -> Operation:
         row = {**rows.of_operation(operation), "lease_owner": self._leases.take()}
         # before others can see it: the engine of this process does not know what it is to make
         self._leases.held.take(operation.id)
@@ -180,12 +179,13 @@ class OperationStore:
                 ended = room.make(connection, operation, self._quotas)
                 connection.execute(INSERT, row)
                 connection.execute(steps.insert(), rows.of_steps(operation))
-                room.take(connection, operation, self._quotas, alone=not ended)
+                shown = room.take(connection, operation, self._quotas, alone=not ended)
         except BaseException:
             self._leases.held.give(operation.id)
             raise
+        return replace(operation, shown=shown)
 
-    def _save(self, saved: Operation) -> None:
+    def _save(self, saved: Operation) -> Operation:
         with self._database.write() as connection:
             if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
                 raise StaleOperation(saved.id)
@@ -193,7 +193,8 @@ class OperationStore:
             if saved.finished:
                 room.settle(connection, saved)
             elif saved.is_sent:
-                overlay.sent(connection, saved)
+                return replace(saved, shown=overlay.sent(connection, saved) or saved.shown)
+        return saved
 
     def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:
         # None when what was in the way has gone meanwhile

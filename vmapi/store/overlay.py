@@ -8,10 +8,12 @@ from sqlalchemy import Connection, bindparam, select
 from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status, Task
 from vmapi.models.operation import Operation
+from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM
 from vmapi.store import event_rows, events, vm_rows
 from vmapi.store.conflicts import StaleVM
 from vmapi.store.database import now
+from vmapi.store.freshness import SEEN, sighting
 from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
@@ -20,7 +22,7 @@ LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None
 BEGUN = (
     LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
     .values(task=bindparam("to"), revision=vms.c.revision + 1)
-    .returning(vms.c.id, vms.c.project, vms.c.observed, vms.c.status, vms.c.task)
+    .returning(*SEEN)
 )
 SENT = LIVE.values(floor=now())
 MEET = vms.insert().values(floor=now())
@@ -56,23 +58,28 @@ def check(connection: Connection, operation: Operation, *, hold: bool = False) -
         raise StaleVM(operation.vm_id)
 
 
-def begun(connection: Connection, operation: Operation) -> None:
-    """Show that an operation has begun. Raises StaleVM."""
+def begun(connection: Connection, operation: Operation) -> Sighting | None:
+    """Show that an operation has begun; return its VM unless it was shown so. Raises StaleVM."""
     check(connection, operation, hold=True)
     if operation.vm_id is not None:
         of = {"of": operation.vm_id, "to": operation.action.task}
-        for row in connection.execute(BEGUN, of):
+        if row := connection.execute(BEGUN, of).first():
             _tell(connection, row._asdict())
+            return sighting(row)
+    return None
 
 
-def sent(connection: Connection, operation: Operation) -> None:
-    """Let no look that began before now tell of a VM: it may not show what was just sent."""
+def sent(connection: Connection, operation: Operation) -> Sighting | None:
+    """Let no look that began before now tell of a VM: it may not show what was just sent.
+
+    Return the VM where nobody has seen it before.
+    """
     if operation.action is Action.CREATE and not refresh(connection, operation.vm_id):
         # where it was seen already, it may not have been known yet whose it is
-        if operation.expected is not None and operation.expected.id:
-            _meet(connection, operation.expected)
-        return
+        expected = operation.expected
+        return _meet(connection, expected) if expected is not None and expected.id else None
     connection.execute(SENT, {"of": operation.vm_id})
+    return None
 
 
 def ended(connection: Connection, operation: Operation) -> None:
@@ -95,12 +102,13 @@ def refresh(connection: Connection, vm_id: str | None) -> bool:
     return True
 
 
-def _meet(connection: Connection, vm: VM) -> None:
+def _meet(connection: Connection, vm: VM) -> Sighting:
     # any look that begins from now on knows better
     shown = {"status": vm.status, "task": vm.task, "revision": 1, "begun": 0, "finished": 0}
     new = {**vm_rows.of_vm(vm), **shown}
     connection.execute(MEET, new)
     _tell(connection, new, EventKind.VM_CREATED)
+    return Sighting(vm, 1, 0.0)
 
 
 def _tell(

@@ -9,6 +9,7 @@ from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.quota import Quotas
+from vmapi.models.sighting import Sighting
 from vmapi.store import audit, event_rows, events, names, overlay, queries, quota, rows
 from vmapi.store.conflicts import under_way
 from vmapi.store.database import lock
@@ -59,20 +60,20 @@ def make(connection: Connection, operation: Operation, quotas: Quotas) -> bool:
 
 def take(
     connection: Connection, operation: Operation, quotas: Quotas, *, alone: bool = True
-) -> None:
+) -> Sighting | None:
     """Claim name and share of the quota for an operation that was kept, show it and note it.
 
-    It is not `alone` where it has ended another one. Raises QuotaExceeded, and IntegrityError where
-    the name is claimed.
+    It is not `alone` where it has ended another one. Return the VM as it is shown from now on, if
+    that is known. Raises QuotaExceeded, and IntegrityError where the name is claimed.
     """
     names.claim(connection, operation)
     quota.check(connection, operation, quotas)
-    if alone:
-        overlay.begun(connection, operation)
-    else:
-        # what was ended is not laid over the VM any more
-        overlay.refresh(connection, operation.vm_id)
     audit.append(connection, AuditEntry.accepted(operation))
+    if alone:
+        return overlay.begun(connection, operation)
+    # what was ended is not laid over the VM any more
+    overlay.refresh(connection, operation.vm_id)
+    return None
 
 
 def settle(connection: Connection, operation: Operation) -> None:
