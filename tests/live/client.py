@@ -9,6 +9,7 @@ import urllib.request
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 
 PATIENCE = 1200.0
@@ -63,7 +64,8 @@ class Client:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             return error.code, _content(error)
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
+            # also one that broke off in the middle
             return 0, {}
 
     def operations(self, **asked: str) -> list[Any]:
@@ -94,5 +96,5 @@ class Client:
 def _content(error: urllib.error.HTTPError) -> Any:
     try:
         return json.loads(error.read() or b"{}")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return {}
