@@ -14,12 +14,15 @@ from sqlalchemy import text
 
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
+from tests.contract.store.chain import SECRET
 from tests.contract.store.maker import Maker
 from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, StoreUnavailable
+from vmapi.models.audit import AuditQuery
 from vmapi.models.lifecycle import Action, Task
 from vmapi.store import database as databases
 from vmapi.store import schema
+from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
@@ -30,6 +33,7 @@ DIALECTS = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=Tru
 MIGRATE = """
 import sys
 from vmapi.store import schema
+from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 database = Database(sys.argv[1], 2, schema.prepare)
 print("ready", flush=True)
@@ -137,6 +141,29 @@ def test_the_inventory_comes_and_goes(database: Database) -> None:
     assert seen is not None
     assert seen.vm.task is None
     store.close()
+    check_alembic(database)
+
+
+CLOSED = """
+INSERT INTO audit_entries (at, "user", project, address, action, vm_id, operation_id, request_id,
+                           outcome, code, position, mac)
+VALUES (1772015702501000, 'anonymous', 'default', '192.0.2.1', 'stop', 'vm-1', 'op-1', 'r-1',
+        'failed', 'backend_lost', 1,
+        '5ad7dd5b63d04fe7dee11e2257837f1df5c801d8ce7bd65974cb6b550cb9974e')
+"""
+
+
+@DIALECTS
+def test_a_chain_that_an_older_version_has_closed_stays_sound(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection, "0007")
+        connection.execute(text(CLOSED))
+    schema.upgrade(database)
+    trail = AuditTrail(database)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (1, None)
+    trail.add(replace(trail.newest(AuditQuery(), 1)[0].entry, token_id="token-1"))
+    trail.close_chain(SECRET)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (2, None)
     check_alembic(database)
 
 

@@ -3,8 +3,9 @@
 from flask import Response
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
+from vmapi.api.blueprint import CHANGE, CLOUD, KEYED
 from vmapi.api.context import caller, fresh, services
+from vmapi.api.header_docs import LINK
 from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (

@@ -68,7 +68,8 @@ def test_one_that_has_not_changed_is_read_once(inventory: Inventory, database: D
     first = inventory.get("a")
     with whole_reads(database) as reads:
         second = inventory.get("a")
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert second.vm is first.vm is listed(inventory)[0]
     assert (second.revision, second.etag, reads) == (first.revision, first.etag, [])
 
