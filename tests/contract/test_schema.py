@@ -16,6 +16,7 @@ from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
 from tests.contract.store.chain import SECRET
 from tests.contract.store.maker import Maker
+from tests.unit.hanging import until
 from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, StoreUnavailable
 from vmapi.models.audit import AuditQuery
@@ -278,11 +279,13 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
     store = OperationStore(database, Clock())
     store.add(Maker(Clock())("1"))
     with database.engine.connect() as one:
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        cut += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        others = "FROM pg_stat_activity"
+        others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         with database.engine.connect() as other:
             other.execute(text("SELECT 1"))
-        one.execute(text(cut))
+        one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        # it is told to end, and takes a moment
+        until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
     assert store.get("1").id == "1"
     store.close()
 
