@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from vmapi import cli
 from vmapi.api import (
     access,
+    browsers,
     context,
     cors,
     docs,
@@ -88,6 +89,8 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     throttle.addresses(app)
     # an address that guesses tokens is limited before, a caller that may not is limited too
     access.ask(app)
+    # before a page has used up the rate of all who are anonymous here
+    browsers.init_app(app, settings)
     throttle.callers(app)
     access.permit(app)
     if settings.proxies:
@@ -128,7 +131,7 @@ def wire(
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
-    waiting = Waiting(look_up, settings.threads // 2, draining.is_set)
+    waiting = Waiting(look_up, settings.places, settings.waits_of_one, draining.is_set)
     work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
     shelf = Catalog(backend)
     view = View(backend, store, looks, clock)
@@ -180,7 +183,7 @@ def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime
 def _events(
     settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
 ) -> Events:
-    most = min(settings.event_streams, settings.threads // 2)
+    most = min(settings.event_streams, settings.places)
     seats = Seats(waiting.places, most, settings.caller_streams)
     return Events(lambda: store.events, seats, draining.is_set)
 

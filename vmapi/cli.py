@@ -132,6 +132,7 @@ def verify(anchor: str | None) -> None:
 @click.option("--action")
 @click.option("--vm-id")
 @click.option("--request-id")
+@click.option("--token-id")
 @click.option("--outcome")
 def export(**asked: Any) -> None:
     """Write the trail to stdout, the oldest entry first: one JSON object a line."""

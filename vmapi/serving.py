@@ -80,7 +80,7 @@ class Worker(ThreadWorker):
             # its text would quote the request: a token in the URL, a header
             reason = type(exc).__name__
             self.log.warning("a request could not be read: %s", reason, extra=told)
-            answer = _problem("malformed_request", "The request is no valid HTTP.", **told)
+            answer = _problem("malformed_request", self._wrong(exc), **told)
         else:
             self.log.error("a request failed outside the app", exc_info=exc, extra=told)
             answer = _problem("internal_error", "Something went wrong inside vmapi.", **told)
@@ -88,6 +88,17 @@ class Worker(ThreadWorker):
             util.write_nonblock(client, answer)
         except OSError:
             self.log.debug("the client is gone", extra=told)
+
+    def _wrong(self, exc: errors.ParseException) -> str:
+        cfg = self.cfg
+        if isinstance(exc, errors.LimitRequestLine):
+            return f"The first line of a request has at most {cfg.limit_request_line} bytes."
+        if isinstance(exc, errors.LimitRequestHeaders):
+            return (
+                f"A header has at most {cfg.limit_request_field_size} bytes, a request "
+                f"{cfg.limit_request_fields} headers."
+            )
+        return "The request is no valid HTTP."
 
 
 def _problem(code: str, detail: str, request_id: str) -> bytes:

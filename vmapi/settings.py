@@ -81,11 +81,10 @@ class Settings(AccessSettings, CloudSettings):
         "VMAPI_EVENT_STREAMS", 50, "a whole number from 1 to 128", "int", validate.Range(1, 128)
     )
     caller_streams: int = setting(
-        "VMAPI_CALLER_STREAMS",
-        10,
-        "a whole number from 1 to 128",
-        "int",
-        validate.Range(1, 128),
+        "VMAPI_CALLER_STREAMS", 10, "a whole number from 1 to 128", "int", validate.Range(1, 128)
+    )
+    caller_waits: int | None = setting(
+        "VMAPI_CALLER_WAITS", None, "a whole number from 1 to 128", "int", validate.Range(1, 128)
     )
     audit_retention: int = setting(
         "VMAPI_AUDIT_RETENTION", 365, "days, 1 to 3650", "int", validate.Range(1, 3650)
@@ -121,6 +120,16 @@ class Settings(AccessSettings, CloudSettings):
     def worker_count(self) -> int:
         """The number of worker processes to serve with."""
         return self.workers or (1 if self.backend == "memory" else 2)
+
+    @property
+    def places(self) -> int:
+        """How many threads of a process may wait for operations, or for events."""
+        return self.threads // 2
+
+    @property
+    def waits_of_one(self) -> int:
+        """How many of one caller may wait for operations."""
+        return self.caller_waits or max(1, self.places // 2)
 
     @property
     def origins(self) -> tuple[str, ...]:

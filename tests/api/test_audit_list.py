@@ -48,6 +48,7 @@ def test_the_newest_come_first(told: World) -> None:
         "request_id": operation["request_id"],
         "outcome": "succeeded",
         "code": None,
+        "token_id": None,
         "position": None,
     }
 

@@ -222,7 +222,7 @@ def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
     assert (again.status_code, "Idempotent-Replayed" in again.headers) == (201, False)
 
 
-@pytest.mark.parametrize("threads", [128])
+@pytest.mark.parametrize("threads", [256])
 @pytest.mark.parametrize("latency", ["0", "create=1"])
 def test_fifty_who_repeat_one_create_at_once(world: World) -> None:
     everybody = Barrier(50)

@@ -29,7 +29,7 @@ CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
 KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
 CHANGE = {
     *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
-    "precondition_failed",
+    *("precondition_failed", "operation_timeout", "backend_lost"),
     *("payload_too_large", "unsupported_media_type", *CLOUD, *KEYED),
 }
 NAMED = {
@@ -184,19 +184,23 @@ def test_headers_are_documented(document: Any) -> None:
         for _, _, operation in operations(document)
     }
     location = "Operation-Location"
-    assert headers["create_vm"]["201"] == {location, "Location", "ETag"}
-    assert headers["create_vm"]["202"] == {location, "Location", "ETag", "Retry-After"}
-    assert headers["delete_vm"]["204"] == {location}
-    assert headers["delete_vm"]["202"] == {location, "ETag", "Retry-After"}
-    assert headers["stop_vm"]["200"] == {location, "ETag"}
-    assert headers["stop_vm"]["202"] == {location, "ETag", "Retry-After"}
+    of_changes = {location, "Idempotent-Replayed", "Preference-Applied"}
+    assert headers["create_vm"]["201"] == {*of_changes, "Location", "ETag"}
+    assert headers["create_vm"]["202"] == {*of_changes, "Location", "ETag", "Retry-After"}
+    assert headers["delete_vm"]["204"] == of_changes
+    assert headers["delete_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["200"] == {*of_changes, "ETag"}
+    assert headers["stop_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
     assert headers["stop_vm"]["412"] == {"ETag"}
     for name in ("get_vm", "get_vm_status"):
         assert headers[name]["200"] == headers[name]["304"] == {"ETag", "Age", "Cache-Control"}
     assert headers["list_vms"]["200"] == {"Link", "Age"}
     assert headers["list_operations"]["200"] == {"Link"}
-    assert headers["stop_vm"]["503"] == {"Retry-After"}
-    assert headers["stop_vm"]["504"] == headers["create_vm"]["409"] == {location}
+    for name in ("stop_vm", "list_operations"):
+        assert headers[name]["503"] == {"Retry-After"}
+    assert headers["stop_vm"]["504"] == {location, "Idempotent-Replayed"}
+    assert headers["create_vm"]["409"] == {location, "Idempotent-Replayed", "Retry-After"}
+    assert headers["act_on_vms"]["409"] == {location, "Retry-After"}
     assert "504" not in headers["get_vm"]
 
 

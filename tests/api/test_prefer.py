@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from tests.api.door import Door
 from tests.world import NOBODY, WANTED, World
+from vmapi.models.operation import Operation
 from vmapi.services.waiting import Waiting
 
 pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
@@ -166,6 +168,31 @@ def test_at_most_half_the_threads_wait(world: World, meanwhile: Any) -> None:
     meanwhile(world.settle)
     answer = world.call("DELETE", f"/vms/{answer.json['id']}", headers={"Prefer": "wait=60"})
     assert answer.status_code == 204
+
+
+@pytest.mark.parametrize("threads", [8])
+def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    door, told, get = Door(world), [], waiting(world)._get
+    ci, cd = (door.token("operator", subject) for subject in ("ci", "cd"))
+    coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
+
+    def come(token: str, name: str) -> None:
+        given: Any = {"json": {**WANTED, "name": name}, "headers": {"Prefer": "wait=60"}}
+        answer = door.call("POST", "/vms", token, **given)
+        told.append((name, answer.status_code, answer.headers.get("Preference-Applied")))
+
+    def look(id: str) -> Operation:
+        # each comes while those before it wait
+        if coming:
+            come(*coming.pop(0))
+        else:
+            world.settle()
+        return get(id)
+
+    monkeypatch.setattr(waiting(world), "_get", look)
+    come(ci, "web-1")
+    assert told[0] == ("web-3", 202, None)
+    assert sorted(told[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]
 
 
 def test_who_drains_keeps_nobody(world: World, meanwhile: Any) -> None:

@@ -248,7 +248,7 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign
     changed = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
     assert changed.seen is not None
     assert changed.seen.vm.name == "web-9"
-    assert operations.get(changed.operation.id, "other").project == "other"
+    assert operations.get(changed.operation.id, "other", "root").project == "other"
     again = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
     # the name is claimed where the VM is

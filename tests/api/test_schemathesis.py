@@ -1,133 +1,102 @@
 """Schemathesis finds no request that the app answers otherwise than its document says."""
 
-import logging
-from dataclasses import dataclass
+import re
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import UUID
 
-import schemathesis
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
-from schemathesis import GenerationMode
-from schemathesis.config import (
-    ChecksConfig,
-    GenerationConfig,
-    PositiveDataAcceptanceConfig,
-    ProjectConfig,
-    ProjectsConfig,
-    SchemathesisConfig,
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
 )
 
-from tests.world import BASE, WANTED
-from vmapi.app import create_app
-from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from tests.api.stage import Stage, explained, quiet_app, schema_of
+from vmapi.api.cors import EXPOSED
+from vmapi.models.roles import Role, greatest
 
-# what a document cannot say: which problems there are to explain (404), and that page times
-# page_size has a limit (422, `explained` looks at it)
-HONEST = ["2xx", "304", "404", "422"]
-KNOWN = {
-    "flavor": "m1.tiny",
-    "image": "cirros",
-    "network": "public",
-    "key_name": "demo",
-    "security_groups": ["web"],
-}
-BEFORE = {"start": "stop", "resume": "pause"}
-"""What makes a RUNNING VM one that an action is allowed on."""
+DOCUMENTED = [
+    *(content_type_conformance, response_headers_conformance),
+    *(response_schema_conformance, status_code_conformance),
+]
+CHALLENGE = 'Bearer realm="vmapi"'
+ON_EVERY_ANSWER = {"X-Request-ID"}
+TOLD = set(EXPOSED.split(", ")) - ON_EVERY_ANSWER
+"""The headers that a client may look at."""
 
-
-@dataclass
-class Stage:
-    """What there is in the cloud for a request to be about: one VM, and its operations."""
-
-    client: FlaskClient
-
-    def clear(self) -> None:
-        for vm in self.client.get(f"{BASE}/vms").json["items"]:  # type: ignore[index]
-            self.client.delete(f"{BASE}/vms/{vm['id']}")
-
-    def set(self, action: str) -> str:
-        """Have one VM, such that an action is allowed on it, and return its id."""
-        self.clear()
-        body = {**WANTED, "name": "the-one", "start": True}
-        made: Any = self.client.post(f"{BASE}/vms", json=body).json
-        if action in BEFORE:
-            self.client.post(f"{BASE}/vms/{made['id']}/{BEFORE[action]}")
-        return str(made["id"])
-
-    def fit(self, case: Any) -> None:
-        """Let a request that is well-formed be about what there is."""
-        vm_id = self.set(case.path.rpartition("/")[2])
-        if is_uuid(case.path_parameters.get("vm_id")):
-            case.path_parameters["vm_id"] = vm_id
-        if is_uuid(case.path_parameters.get("operation_id")):
-            newest: Any = self.client.get(f"{BASE}/operations").json
-            case.path_parameters["operation_id"] = newest["items"][0]["id"]
-        if not positive(case):
-            return
-        # no document says which cursors and tags there are
-        (case.query or {}).pop("cursor", None)
-        for header in ("If-Match", "If-None-Match"):
-            if header in (case.headers or {}):
-                case.headers[header] = self.client.get(f"{BASE}/vms/{vm_id}").headers["ETag"]
-        if isinstance(case.body, dict):
-            case.body.update({name: KNOWN[name] for name in KNOWN if name in case.body})
-
-
-def is_uuid(value: object) -> bool:
-    try:
-        return str(UUID(str(value))) == value
-    except ValueError:
-        return False
-
-
-def positive(case: Any) -> bool:
-    return case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
-
-
-def reused(answer: Any) -> bool:
-    return bool(answer.json()["code"] == "idempotency_key_reused")
-
-
-def schema_of(app: Any) -> Any:
-    acceptance = PositiveDataAcceptanceConfig(expected_statuses=HONEST)
-    project = ProjectConfig(
-        checks=ChecksConfig(positive_data_acceptance=acceptance),
-        generation=GenerationConfig(deterministic=True),
-    )
-    config = SchemathesisConfig(projects=ProjectsConfig(default=project))
-    return schemathesis.openapi.from_wsgi("/openapi.json", app, config=config)
-
-
-def quiet_app() -> Any:
-    """Make the app without changing how the tests log, or leaving them a thread."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
-    app = create_app(Settings(log_level="CRITICAL", **rates), MemoryBackend())
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    app.extensions["vmapi"].engine.stop()
-    return app
-
-
-# the cases are parametrized from it while they are collected
+# the cases are parametrized from them while they are collected
 app = quiet_app()
 schema = schema_of(app)
 stage = Stage(app.test_client())
 
-
-def explained(case: Any, answer: Any) -> None:
-    """Refuse a 422 to a request that the document allows, but for what it cannot say."""
-    if positive(case) and answer.status_code == 422 and not reused(answer):
-        pointers = [error["pointer"] for error in answer.json()["errors"]]
-        assert pointers in (["/page"], ["/ids"])
+home = TemporaryDirectory()
+asking = quiet_app(auth="token", database_url=f"sqlite:///{home.name}/vmapi.sqlite3")
+asking_schema = schema_of(asking)
+tokens = asking.extensions["vmapi"].tokens
+BEARER = {
+    role: f"Bearer {tokens.create(role.value, role, 'default', None, 'cli:me')[0]}" for role in Role
+}
+asking_stage = Stage(asking.test_client())
+asking_stage.client.environ_base["HTTP_AUTHORIZATION"] = BEARER[Role.ADMIN]
 
 
 # a stream has no end, which is what it would wait for
 @schema.exclude(path_regex="/events$").parametrize()
 @settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_every_operation(case: Any) -> None:
+    is_as_documented(case, stage, {})
+
+
+@asking_schema.exclude(path_regex="/events$").parametrize()
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+def test_every_operation_where_tokens_are_asked_for(case: Any) -> None:
+    least = role_needed(case)
+    if least is not None:
+        is_refused(case, {}, 401)
+    for role in Role:
+        headers = {"Authorization": BEARER[role]}
+        if least is not None and greatest({role, least}) is not role:
+            is_refused(case, headers, 403)
+        else:
+            is_as_documented(case, asking_stage, headers)
+
+
+def role_needed(case: Any) -> Role | None:
+    """Return the least role that may, as the document has it."""
+    operation = case.operation.definition.raw
+    found = re.search(r"Needs the role \*\*(\w+)\*\*", operation.get("description", ""))
+    assert (found is None) == (operation["security"] == []), operation
+    return None if found is None else Role(found[1])
+
+
+def is_as_documented(case: Any, stage: Stage, headers: dict[str, str]) -> None:
     stage.fit(case)
-    explained(case, case.call_and_validate())
+    answer = case.call(headers=headers)
+    stage.changed(case, answer)
+    case.validate_response(answer, headers=headers)
+    explained(case, answer)
+    headers_are_documented(case, answer)
+
+
+def is_refused(case: Any, headers: dict[str, str], status: int) -> None:
+    """See that a request is not answered but with a documented refusal."""
+    answer = case.call(headers=headers)
+    if case.method != case.operation.method.upper() or answer.json()["code"] == "not_found":
+        # another method or another URL, for which nobody is asked
+        return
+    assert answer.status_code == status, answer.text
+    case.validate_response(answer, checks=DOCUMENTED)
+    headers_are_documented(case, answer)
+    assert answer.headers.get("www-authenticate") == ([CHALLENGE] if status == 401 else None)
+    if status == 403:
+        assert answer.json()["role_needed"] == role_needed(case)
+
+
+def headers_are_documented(case: Any, answer: Any) -> None:
+    responses = case.operation.definition.raw["responses"]
+    if case.method != case.operation.method.upper():
+        return
+    documented = responses.get(str(answer.status_code), {}).get("headers", {})
+    sent = {name for name in TOLD if name.lower() in answer.headers}
+    assert sent <= set(documented), (case.operation.label, answer.status_code)

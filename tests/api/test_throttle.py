@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.api.door import Door
 from tests.world import BASE, WANTED, World
 from vmapi.api import throttle
+from vmapi.models.api_token import generate
 from vmapi.services.rates import Rates, parse
 from vmapi.store.counters import InProcess
 
@@ -136,6 +138,26 @@ def test_an_address_is_limited_whoever_it_says_it_is(
     assert answers[-1].json["detail"] == "At most 2 requests from one address are served per hour."
     # and it was not asked who he is
     assert next(users) == "c"
+
+
+def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
+    door = Door(limited(address="2/hour"))
+    assert [door.call("GET", "/vms", generate()).status_code for _ in range(3)] == [401, 401, 429]
+
+
+def test_who_may_not_is_limited_as_any_caller(limited: Limited) -> None:
+    door = Door(limited(changes="2/hour"))
+    token = door.token("viewer")
+    told = [door.call("POST", "/vms", token, json=WANTED).status_code for _ in range(3)]
+    assert told == [403, 403, 429]
+
+
+def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> None:
+    world = limited(changes="1/hour")
+    theirs = {"Sec-Fetch-Site": "cross-site"}
+    told = [world.call("POST", "/vms", json=WANTED, headers=theirs).status_code for _ in range(3)]
+    assert told == [403, 403, 403]
+    assert world.post("/vms", WANTED).status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,16 @@ from sqlalchemy import text
 
 from tests.contract.clock import Clock
 from tests.contract.databases import THREADS, new_postgresql
+from tests.contract.store.chain import SECRET
 from tests.contract.store.maker import Maker
+from tests.unit.hanging import until
 from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, StoreUnavailable
+from vmapi.models.audit import AuditQuery
 from vmapi.models.lifecycle import Action, Task
 from vmapi.store import database as databases
 from vmapi.store import schema
+from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
@@ -30,6 +34,7 @@ DIALECTS = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=Tru
 MIGRATE = """
 import sys
 from vmapi.store import schema
+from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 database = Database(sys.argv[1], 2, schema.prepare)
 print("ready", flush=True)
@@ -137,6 +142,29 @@ def test_the_inventory_comes_and_goes(database: Database) -> None:
     assert seen is not None
     assert seen.vm.task is None
     store.close()
+    check_alembic(database)
+
+
+CLOSED = """
+INSERT INTO audit_entries (at, "user", project, address, action, vm_id, operation_id, request_id,
+                           outcome, code, position, mac)
+VALUES (1772015702501000, 'anonymous', 'default', '192.0.2.1', 'stop', 'vm-1', 'op-1', 'r-1',
+        'failed', 'backend_lost', 1,
+        '5ad7dd5b63d04fe7dee11e2257837f1df5c801d8ce7bd65974cb6b550cb9974e')
+"""
+
+
+@DIALECTS
+def test_a_chain_that_an_older_version_has_closed_stays_sound(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection, "0007")
+        connection.execute(text(CLOSED))
+    schema.upgrade(database)
+    trail = AuditTrail(database)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (1, None)
+    trail.add(replace(trail.newest(AuditQuery(), 1)[0].entry, token_id="token-1"))
+    trail.close_chain(SECRET)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (2, None)
     check_alembic(database)
 
 
@@ -251,11 +279,13 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
     store = OperationStore(database, Clock())
     store.add(Maker(Clock())("1"))
     with database.engine.connect() as one:
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        cut += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        others = "FROM pg_stat_activity"
+        others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         with database.engine.connect() as other:
             other.execute(text("SELECT 1"))
-        one.execute(text(cut))
+        one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        # it is told to end, and takes a moment
+        until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
     assert store.get("1").id == "1"
     store.close()
 

@@ -100,17 +100,25 @@ def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
     assert EVERYWHERE.items() <= headers.items()
 
 
+URL_TOO_LONG = "The first line of a request has at most 8190 bytes."
+HEADERS_TOO_LONG = "A header has at most 8190 bytes, a request 100 headers."
+NO_HTTP = "The request is no valid HTTP."
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "detail"),
     [
-        f"GET /{TOO_LONG} HTTP/1.1\r\nHost: a\r\n\r\n",
-        f"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {TOO_LONG}\r\n\r\n",
-        "GET /livez HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
-        "GET /livez HTTP/1.1\r\nHost: a\r\n" + "X-A: b\r\n" * 101 + "\r\n",
-        "nonsense\r\n\r\n",
+        (f"GET /{TOO_LONG} HTTP/1.1\r\nHost: a\r\n\r\n", URL_TOO_LONG),
+        (f"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {TOO_LONG}\r\n\r\n", HEADERS_TOO_LONG),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n", NO_HTTP),
+        (
+            "GET /livez HTTP/1.1\r\nHost: a\r\n" + "X-A: b\r\n" * 101 + "\r\n",
+            HEADERS_TOO_LONG,
+        ),
+        ("nonsense\r\n\r\n", NO_HTTP),
     ],
 )
-def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str) -> None:
+def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> None:
     status, headers, body = raw(cloud.port, sent.encode())
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body) == {
@@ -118,7 +126,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str) -> None:
         "title": KINDS["malformed_request"].title,
         "status": 400,
         "code": "malformed_request",
-        "detail": "The request is no valid HTTP.",
+        "detail": detail,
         "request_id": headers["X-Request-ID"],
     }
     assert EVERYWHERE.items() <= headers.items()

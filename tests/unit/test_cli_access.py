@@ -138,12 +138,20 @@ def test_each_is_in_the_audit_trail(shell: Shell) -> None:
     (old,) = shell.kept().all()
     shell.run("token", "rotate", old.id, "--overlap", "1h")
     shell.run("token", "revoke", old.id)
+    _, new = shell.kept().all()
     entries = trail(shell.app())
-    assert [(row.action, row.project, row.request_id) for row in entries] == [
-        (action, "web", f"token-{old.id}")
-        for action in ("token_create", "token_rotate", "token_revoke")
+    assert [(row.action, row.project, row.token_id) for row in entries] == [
+        ("token_create", "web", old.id),
+        ("token_rotate", "web", old.id),
+        ("token_create", "web", new.id),
+        ("token_revoke", "web", old.id),
     ]
     assert {row.user.partition(":")[0] for row in entries} == {"cli"}
+    first, second, third, fourth = (row.request_id for row in entries)
+    # each command is one act
+    assert second == third
+    assert len({first, second, fourth}) == 3
+    assert all(re.fullmatch(r"req-[0-9a-f-]{36}", id) for id in (first, second, fourth))
 
 
 def test_a_database_that_goes_with_the_process_keeps_no_tokens() -> None:

@@ -152,6 +152,7 @@ def test_export_writes_one_entry_a_line(trail: Trail) -> None:
         "request_id": "r-4",
         "outcome": "failed",
         "code": None,
+        "token_id": None,
         "position": None,
     }
 

@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from tests.e2e.processes import ROOT
+from vmapi.api.parser import MAX_DEPTH
 from vmapi.app import MAX_BODY
+from vmapi.security.gate import LONGEST
 from vmapi.services.events import HEARTBEAT
 from vmapi.settings import Settings
 
@@ -72,6 +74,17 @@ def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:
     upstream = NGINX[NGINX.index("upstream vmapi") :].split("}")[0]
     assert seconds("keepalive_timeout", upstream) == [60]
     assert kept > 60
+
+
+def test_page_on_security_has_the_limits() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    assert f"{MAX_BODY // 2**20} MiB, {MAX_DEPTH} levels deep" in page
+    assert f"more than {LONGEST:,} characters" in page
+    settings = Settings()
+    assert f"| {settings.rate_address.partition('/')[0]} a second |" in page
+    assert f"| {settings.event_streams}, {settings.caller_streams}, and never" in page
+    assert settings.places == settings.threads // 2
+    assert settings.waits_of_one == settings.places // 2
 
 
 def test_nginx_takes_what_vmapi_takes() -> None:

@@ -19,7 +19,7 @@ class Bench:
         self.desk = Desk.make(latency)
         self.woken: list[str] = []
         store, controller = self.desk.store, self.desk.controller
-        self.waiting = Waiting(store.get, 1, lambda: False)
+        self.waiting = Waiting(store.get, 1, 1, lambda: False)
         poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
         self.operations = Operations(
             self.desk.kept, controller, self.waiting, poll, self.woken.append
@@ -83,7 +83,7 @@ def test_in_the_background_a_lost_answer_is_no_error() -> None:
     carried = bench.operations.advance(operation)
     assert (carried.status, carried) == (
         OperationStatus.RUNNING,
-        bench.operations.get(operation.id, None),
+        bench.operations.get(operation.id, None, "me"),
     )
     assert bench.operations.advance(carried).status is OperationStatus.SUCCEEDED
 
@@ -96,7 +96,7 @@ def test_one_that_is_not_begun_is_not_carried_on() -> None:
     bench.operations.start(operation)
     assert [found.id for found in bench.operations.mine()] == [operation.id]
     bench.desk.clock.sleep(1)
-    begun = bench.operations.get(operation.id, None)
+    begun = bench.operations.get(operation.id, None, "me")
     assert bench.operations.advance(begun).status is OperationStatus.SUCCEEDED
 
 

@@ -175,6 +175,18 @@ def test_a_create(still: Bench) -> None:
     assert_over(still)
 
 
+def test_a_create_whose_name_is_known_to_be_free(still: Bench) -> None:
+    still.cloud.on("POST", f"{NOVA}/servers", Answer(202, {"server": {"id": VM}}, ACCEPTED.headers))
+    for chore in ("sweep", "sync-1"):
+        still.services.chores[chore]()
+    still.sent()
+    made = still.call("POST", "/vms", json=WANTED)
+    assert (made.status_code, made.json["status"]) == (202, "BUILDING")
+    assert still.sent() == ["POST servers"]
+    assert still.call("GET", f"/vms/{VM}").json == made.json
+    assert still.sent() == []
+
+
 def test_a_delete(still: Bench) -> None:
     still.cloud.on("GET", SERVER, one("ACTIVE"))
     still.cloud.on("GET", DETAIL, NO_PAGE, many(server("DELETED")))

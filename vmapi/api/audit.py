@@ -10,9 +10,10 @@ from flask import Response, request
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import LINK, Blueprint
+from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
 from vmapi.api.fields import Count, Text, Timestamp
+from vmapi.api.header_docs import LINK
 from vmapi.models.audit import ACCEPTED, REFUSED, AuditQuery, Kept
 from vmapi.models.page import MAX_PAGE_SIZE
 from vmapi.models.roles import Permission
@@ -37,6 +38,11 @@ class AuditEntrySchema(Schema):
     request_id = fields.String(required=True)
     outcome = fields.String(required=True)
     code = fields.String(required=True, allow_none=True)
+    token_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "of the API token that was made, rotated or revoked"},
+    )
     position = fields.Integer(
         required=True, allow_none=True, metadata={"description": "in the chain; null while open"}
     )
@@ -57,6 +63,7 @@ class AuditQuerySchema(Schema):
     action = Text(validate=validate.Length(1, 64))
     vm_id = Text(validate=validate.Length(1, 36))
     request_id = Text(validate=validate.Length(1, 255))
+    token_id = Text(validate=validate.Length(1, 36))
     outcome = fields.String(validate=validate.OneOf(OUTCOMES))
     after = Timestamp()
     before = Timestamp()

@@ -9,6 +9,7 @@ from flask import request
 from marshmallow import Schema
 
 from vmapi.api import needs
+from vmapi.api.header_docs import IDEMPOTENT_REPLAYED, OF_PROBLEMS, OF_REFUSED_CHANGES
 from vmapi.api.needs import View
 from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
@@ -20,52 +21,25 @@ EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
 WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
 KEYED = ("idempotency_in_progress", "idempotency_key_reused")
-CHANGE = (
-    *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "precondition_failed"),
-    *("forbidden", *KEYED),
+FAILED = (
+    *("invalid_state", "task_in_progress", "forbidden", "backend_error", "backend_timeout"),
+    *("operation_timeout", "backend_lost"),
 )
+"""What an operation may have ended with, beside what refused it at once."""
 
-IDEMPOTENCY_KEY = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "description": "Makes the change safe to repeat: under one key it is carried out once.",
-    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
-}
-PREFER = {
-    "in": "header",
-    "name": "Prefer",
-    "description": "`wait=N` holds the answer back until it is settled, for N seconds at most.",
-    "schema": {"type": "string"},
-}
+CHANGE = ("vm_not_found", "vm_locked", "precondition_failed", *FAILED, *KEYED)
 
-OPERATION_LOCATION = {"Operation-Location": {"schema": {"type": "string"}}}
 UNLIMITED = ("probes", "health")
 """The blueprints of what load balancers ask: no rate limits it."""
-
-RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
-RATE_LIMIT = {
-    "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
-    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
-}
-CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750"}}
-LINK = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
-OF_PROBLEMS = {
-    "backend_unavailable": RETRY_AFTER,
-    "rate_limited": {**RETRY_AFTER, **RATE_LIMIT},
-    "unauthenticated": CHALLENGE,
-}
-ETAG = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
-OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
-    "backend_timeout": OPERATION_LOCATION,
-    "name_taken": OPERATION_LOCATION,
-    "precondition_failed": ETAG,
-}
 
 
 class Blueprint(flask_smorest.Blueprint):
     """Documents each endpoint as it is, and refuses what none of them takes."""
 
     ARGUMENTS_PARSER = Parser()
+
+    REPLAYED: tuple[str, ...] = ()
+    """The problems with which a change may have ended when it was made before."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(name, __name__, description=description)
@@ -162,6 +136,8 @@ class Blueprint(flask_smorest.Blueprint):
         if method != "get":
             codes += WITH_BODY
             headers |= OF_REFUSED_CHANGES
+            for code in self.REPLAYED:
+                headers[code] = {**headers.get(code, {}), **IDEMPOTENT_REPLAYED}
         for status in sorted({KINDS[code].status for code in codes}):
             found = [code for code in KINDS if code in codes]
             found = [code for code in found if KINDS[code].status == status]

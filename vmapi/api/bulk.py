@@ -7,9 +7,10 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 from marshmallow import validates_schema as checks
 
 from vmapi.api import examples, problems, render
-from vmapi.api.blueprint import CLOUD, IDEMPOTENCY_KEY, KEYED, Blueprint
+from vmapi.api.blueprint import CLOUD, KEYED, Blueprint
 from vmapi.api.context import caller, services
 from vmapi.api.fields import Text
+from vmapi.api.header_docs import IDEMPOTENCY_KEY
 from vmapi.api.operations import OperationSchema
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.vm_schemas import VMFilterSchema

@@ -6,9 +6,10 @@ from flask import Response
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import LINK, PREFER, Blueprint
+from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import applied, services, wait
 from vmapi.api.fields import Text
+from vmapi.api.header_docs import LINK, PREFER, PREFERENCE_APPLIED
 from vmapi.api.paging import PageSchema, PagingSchema
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.who import project, scope, user
@@ -75,9 +76,9 @@ def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
 @blp.get("/operations/<operation_id>")
 @blp.needs(Permission.READ)
 @blp.heeds(PREFER)
-@blp.answers(200, OperationSchema(), example=examples.OPERATION)
+@blp.answers(200, OperationSchema(), example=examples.OPERATION, headers=PREFERENCE_APPLIED)
 @blp.refuses("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Show an operation"""
-    found = services().operations.get(operation_id, scope(), wait())
+    found = services().operations.get(operation_id, scope(), user(), wait())
     return render.answer(render.operation(found), headers=applied(settled=found.finished))

@@ -1,7 +1,7 @@
 """Reading what clients send, strictly: nothing is ignored, nothing is guessed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request
@@ -11,6 +11,10 @@ from werkzeug.exceptions import HTTPException
 
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
+MAX_DEPTH = 32
+"""How many objects and arrays may lie in one another; what the contract takes has three."""
+
+TOO_DEEP = f"The body is nested too deeply: at most {MAX_DEPTH} levels are taken."
 MAX_ERRORS = 20
 MAX_POINTER = 300
 
@@ -68,12 +72,13 @@ def read_json(req: Request, body: bytes) -> Any:
         parsed = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_json
         )
+        _check_depth(parsed)
         # \ud800 is well-formed JSON, but no text
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         raise MalformedRequest("The body is not UTF-8.") from None
     except RecursionError:
-        raise MalformedRequest("The body is nested too deeply.") from None
+        raise MalformedRequest(TOO_DEEP) from None
     except ValueError as error:
         raise MalformedRequest(f"The body is not JSON: {str(error)[:200]}.") from None
     return parsed
@@ -94,6 +99,20 @@ def _pointers(base: str, messages: Any) -> Iterator[tuple[str, str]]:
     else:
         for message in messages:
             yield base[:MAX_POINTER], str(message)
+
+
+def _check_depth(parsed: Any) -> None:
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        nested = [each for each in level if isinstance(each, dict | list)]
+        if not nested:
+            return
+        level = [below for each in nested for below in _members(each)]
+    raise MalformedRequest(TOO_DEEP)
+
+
+def _members(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return nested.values() if isinstance(nested, dict) else nested
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -29,7 +29,8 @@ KINDS: dict[str, Kind] = {
         403,
         "This is not permitted",
         "Where role_needed is given, your role does not reach: use a token of that role. Else the "
-        "cloud's policy refuses this to vmapi's account. Ask the operator.",
+        "detail says whether it is the cloud's policy, or that a web page may not send this. Ask "
+        "the operator.",
     ),
     "quota_exceeded": Kind(
         403,

@@ -8,6 +8,7 @@ from marshmallow import Schema, fields
 from vmapi.api import examples, render
 from vmapi.api.blueprint import CLOUD, Blueprint
 from vmapi.api.context import fresh, services
+from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL
 from vmapi.api.who import project
 from vmapi.models.roles import Permission
 
@@ -33,7 +34,8 @@ class QuotaSchema(Schema):
 
 @blp.get("/quota")
 @blp.needs(Permission.READ)
-@blp.answers(200, QuotaSchema(), example=examples.QUOTA)
+@blp.heeds(CACHE_CONTROL)
+@blp.answers(200, QuotaSchema(), example=examples.QUOTA, headers=AGE)
 @blp.refuses(*CLOUD)
 def get_quota() -> Response:
     """Show what your project has, and may have"""

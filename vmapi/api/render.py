@@ -55,8 +55,8 @@ def vm(shown: VM) -> dict[str, Any]:
     }
 
 
-def listed(shown: VM) -> orjson.Fragment:
-    """Return a VM as lists show it, made once for each VM that is kept in memory."""
+def vm_json(shown: VM) -> orjson.Fragment:
+    """Return the JSON of a VM, made once for each VM that is kept in memory."""
     if "json" not in shown.forms:
         shown.forms["json"] = orjson.dumps(vm(shown))
     return orjson.Fragment(shown.forms["json"])
@@ -98,7 +98,7 @@ def age(seconds: float | None) -> dict[str, str]:
     return {"Age": str(int(seconds or 0))}
 
 
-def seen(found: Sighting, body: dict[str, Any]) -> Response:
+def seen(found: Sighting, body: object) -> Response:
     """Answer a read of a VM; with 304 who has it as it is (RFC 9110, section 15.4.5)."""
     etag = found.etag
     headers = {**age(found.age), **_tag(etag), "Cache-Control": "private, no-cache"}

@@ -6,13 +6,15 @@ from typing import Any
 from marshmallow import Schema
 
 from vmapi.api import examples
-from vmapi.api.blueprint import (
+from vmapi.api.blueprint import FAILED, Blueprint
+from vmapi.api.header_docs import (
     ETAG,
     IDEMPOTENCY_KEY,
+    IDEMPOTENT_REPLAYED,
     OPERATION_LOCATION,
     PREFER,
+    PREFERENCE_APPLIED,
     RETRY_AFTER,
-    Blueprint,
 )
 from vmapi.api.needs import View
 from vmapi.api.vm_schemas import VMSchema
@@ -44,6 +46,8 @@ OF_READS = {**ETAG, **AGE, "Cache-Control": {"schema": {"type": "string"}}}
 class VMBlueprint(Blueprint):
     """Documents the headers that go with a VM."""
 
+    REPLAYED = ("vm_not_found", *FAILED)
+
     def shows(self, schema: Schema, example: Any) -> Callable[[View], View]:
         """Document a read of a VM, which is 304 for who has it already."""
         has = self.also_answers(304, headers=OF_READS, description="As the client has it")
@@ -58,7 +62,7 @@ class VMBlueprint(Blueprint):
 
         One that makes a VM `anew` is for no VM that a client has seen.
         """
-        head = {**OPERATION_LOCATION, **headers}
+        head = {**OPERATION_LOCATION, **IDEMPOTENT_REPLAYED, **PREFERENCE_APPLIED, **headers}
         schema, example = (None, None) if settled == 204 else (VMSchema(), examples.VM)
         done = self.answers(
             settled,

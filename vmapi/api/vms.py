@@ -3,8 +3,9 @@
 from flask import Response
 
 from vmapi.api import examples, render
-from vmapi.api.blueprint import CHANGE, CLOUD, KEYED, LINK
+from vmapi.api.blueprint import CHANGE, CLOUD, KEYED
 from vmapi.api.context import caller, fresh, services
+from vmapi.api.header_docs import LINK
 from vmapi.api.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
 from vmapi.api.vm_id import VMId
 from vmapi.api.vm_schemas import (
@@ -56,7 +57,7 @@ def create_vm(wanted: CreateRequest) -> Response:
 def list_vms(query: tuple[VMQuery, Paging]) -> Response:
     """List VMs"""
     found = services().vms.list(*query, scope(), fresh=fresh())
-    return render.page(found.page, [render.listed(vm) for vm in found.vms], render.age(found.age))
+    return render.page(found.page, [render.vm_json(vm) for vm in found.vms], render.age(found.age))
 
 
 @blp.get("/vms/<vm:vm_id>")
@@ -66,7 +67,7 @@ def list_vms(query: tuple[VMQuery, Paging]) -> Response:
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
     found = services().vms.get(vm_id, scope(), fresh=fresh())
-    return render.seen(found, render.vm(found.vm))
+    return render.seen(found, render.vm_json(found.vm))
 
 
 @blp.patch("/vms/<vm:vm_id>")

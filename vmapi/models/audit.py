@@ -25,7 +25,7 @@ class AuditEntry:
     """One line of the trail, never changed.
 
     `outcome` is accepted, refused, succeeded, failed or superseded; `code` says why not, in the
-    terms of `vmapi.errors`.
+    terms of `vmapi.errors`. What it was done to is in `vm_id` or `token_id`.
     """
 
     at: datetime
@@ -38,6 +38,7 @@ class AuditEntry:
     request_id: str
     outcome: str
     code: str | None = None
+    token_id: str | None = None
 
     @classmethod
     def accepted(cls, operation: Operation) -> "AuditEntry":
@@ -75,8 +76,10 @@ class AuditEntry:
         )
 
     @classmethod
-    def of_token(cls, token: ApiToken, at: datetime, action: str, user: str) -> "AuditEntry":
-        """Return the line for what an operator did with an API token, which request_id names."""
+    def of_token(
+        cls, token: ApiToken, at: datetime, action: str, user: str, request_id: str
+    ) -> "AuditEntry":
+        """Return the line for what an operator did with an API token."""
         return cls(
             at=at,
             user=user,
@@ -85,8 +88,9 @@ class AuditEntry:
             action=action,
             vm_id=None,
             operation_id=None,
-            request_id=f"token-{token.id}",
+            request_id=request_id,
             outcome=DONE,
+            token_id=token.id,
         )
 
     @classmethod
@@ -109,6 +113,9 @@ class AuditEntry:
     def mac(self, key: str, position: int, before: str) -> str:
         """Return the HMAC-SHA256 (RFC 2104) of this entry at its place in the chain."""
         members = [str(each) if each is not None else None for each in astuple(self)]
+        if self.token_id is None:
+            # without a place for it, as in the chains that were made when there was none
+            members.pop()
         return mac(key, before, position, *members)
 
 
@@ -130,6 +137,7 @@ class AuditQuery:
     action: str | None = None
     vm_id: str | None = None
     request_id: str | None = None
+    token_id: str | None = None
     outcome: str | None = None
     after: datetime | None = None
     before: datetime | None = None

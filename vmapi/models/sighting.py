@@ -29,8 +29,10 @@ class Sighting:
         """
         if self.revision is None:
             return None
-        shown = repr((self.vm.face, __version__)).encode()
-        return f'"{self.revision}-{blake2b(shown, digest_size=8).hexdigest()}"'
+        if "digest" not in self.vm.forms:
+            shown = repr((self.vm.face, __version__)).encode()
+            self.vm.forms["digest"] = blake2b(shown, digest_size=8).hexdigest().encode()
+        return f'"{self.revision}-{self.vm.forms["digest"].decode()}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,10 +87,10 @@ class Operations:
         """Return the operations that this process is to carry on, the oldest first."""
         return self._store.operations.mine()
 
-    def get(self, operation_id: str, scope: Scope, wait: int = 0) -> Operation:
+    def get(self, operation_id: str, scope: Scope, caller: str, wait: int = 0) -> Operation:
         """Return an operation, over or as it is after so many seconds. Raises OperationNotFound."""
         found = self._store.operations.get(operation_id, scope)
-        return self._waiting.until(found, lambda operation: operation.finished, wait)
+        return self._waiting.until(found, lambda operation: operation.finished, wait, caller)
 
     def list(self, query: OperationQuery, paging: Paging, scope: Scope) -> Page[Operation]:
         """Return a page of a project's operations, the newest first."""

@@ -14,7 +14,8 @@ from vmapi.store.store import Store
 class Tokens:
     """Makes tokens and takes them back; `user` is who does. Any method may raise StoreUnavailable.
 
-    A token itself is returned once, and kept nowhere.
+    A token itself is returned once, and kept nowhere. What one call does has one request id in the
+    audit trail.
     """
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
@@ -26,8 +27,8 @@ class Tokens:
     ) -> tuple[str, ApiToken]:
         """Make a token; without a lifetime it has no end."""
         secret, token = self._make(subject, role, project, lifetime)
-        entry = AuditEntry.of_token(token, token.created_at, "token_create", user)
-        self._store.api_tokens.add(token, entry)
+        act = _act(token.created_at, user)
+        self._store.api_tokens.add(token, act(token, "token_create"))
         return secret, token
 
     def all(self) -> list[tuple[ApiToken, str]]:
@@ -48,8 +49,7 @@ class Tokens:
         token, now = self._store.api_tokens.get(id), self._clock()
         if token is None:
             return False
-        entry = AuditEntry.of_token(token, now, "token_revoke", user)
-        return self._store.api_tokens.revoke(id, now, entry)
+        return self._store.api_tokens.revoke(id, now, _act(now, user)(token, "token_revoke"))
 
     def rotate(self, id: str, overlap: timedelta, user: str) -> tuple[str, ApiToken] | None:
         """Make a token as an old one is, for as long again; the old one goes on for the overlap.
@@ -61,8 +61,9 @@ class Tokens:
             return None
         lifetime = None if old.expires_at is None else old.expires_at - old.created_at
         secret, new = self._make(old.subject, old.role, old.project, lifetime)
-        entry = AuditEntry.of_token(old, now, "token_rotate", user)
-        made = self._store.api_tokens.replace(id, new, new.created_at + overlap, entry)
+        act = _act(now, user)
+        entries = act(old, "token_rotate"), act(new, "token_create")
+        made = self._store.api_tokens.replace(id, new, new.created_at + overlap, *entries)
         return (secret, new) if made else None
 
     def _make(
@@ -79,3 +80,8 @@ class Tokens:
             expires_at=None if lifetime is None else now + lifetime,
         )
         return secret, token
+
+
+def _act(at: datetime, user: str) -> Callable[[ApiToken, str], AuditEntry]:
+    request_id = f"req-{uuid.uuid4()}"
+    return lambda token, action: AuditEntry.of_token(token, at, action, user, request_id)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from vmapi.models.operation import Operation
@@ -13,16 +14,20 @@ POLL = 0.25
 class Waiting:
     """At most `places` threads wait at a time, or listen to events; the others are not kept.
 
-    `get` looks an operation up; nobody is kept once `draining` says that the process stops.
+    Of one caller, at most `each` wait. `get` looks an operation up; nobody is kept once `draining`
+    says that the process stops.
     """
 
     def __init__(
-        self, get: Callable[[str], Operation], places: int, draining: Callable[[], bool]
+        self, get: Callable[[str], Operation], places: int, each: int, draining: Callable[[], bool]
     ) -> None:
         self._get = get
         self.places = threading.Semaphore(places)
+        self._each = each
         self._draining = draining
         self._moved = threading.Condition()
+        self._lock = threading.Lock()
+        self._kept: Counter[str] = Counter()
 
     def moved(self) -> None:
         """Say that an operation of this process has moved on."""
@@ -30,10 +35,18 @@ class Waiting:
             self._moved.notify_all()
 
     def until(
-        self, operation: Operation, enough: Callable[[Operation], bool], seconds: float
+        self,
+        operation: Operation,
+        enough: Callable[[Operation], bool],
+        seconds: float,
+        caller: str | None = None,
     ) -> Operation:
-        """Return the operation once it is enough, or as it is when the time or the place is up."""
-        if enough(operation) or not self.places.acquire(blocking=False):
+        """Return the operation once it is enough, or as it is when the time or the place is up.
+
+        Who waits is the `caller`; unless one is named, who asked for the operation.
+        """
+        who = caller or operation.requested_by
+        if enough(operation) or not self._take(who):
             return operation
         try:
             end = time.monotonic() + seconds
@@ -46,4 +59,17 @@ class Waiting:
                 operation = self._get(operation.id)
             return operation
         finally:
-            self.places.release()
+            self._leave(who)
+
+    def _take(self, caller: str) -> bool:
+        with self._lock:
+            if self._kept[caller] >= self._each or not self.places.acquire(blocking=False):
+                return False
+            self._kept[caller] += 1
+            return True
+
+    def _leave(self, caller: str) -> None:
+        with self._lock:
+            self._kept[caller] -= 1
+            self._kept += Counter()
+        self.places.release()

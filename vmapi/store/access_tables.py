@@ -2,8 +2,8 @@
 
 from sqlalchemy import Column, Index, String, Table
 
+from vmapi.store.audit_tables import metadata
 from vmapi.store.moment import Moment
-from vmapi.store.tables import metadata
 
 __all__ = ["api_tokens", "keys", "metadata"]
 

@@ -56,7 +56,7 @@ class ApiTokenStore:
             append(connection, entry)
         return True
 
-    def replace(self, id: str, new: ApiToken, until: datetime, entry: AuditEntry) -> bool:
+    def replace(self, id: str, new: ApiToken, until: datetime, *entries: AuditEntry) -> bool:
         """Keep a new token for an old one, which goes on until then.
 
         False where that is over, or was replaced before: its end is not put off.
@@ -67,7 +67,8 @@ class ApiTokenStore:
             if not connection.execute(ended.values(revoked_at=until)).rowcount:
                 return False
             connection.execute(tokens.insert(), asdict(new))
-            append(connection, entry)
+            for entry in entries:
+                append(connection, entry)
         return True
 
     def used(self, id: str, at: datetime) -> None:

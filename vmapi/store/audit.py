@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func, select
 
 from vmapi.models.audit import AuditEntry, AuditQuery, Kept, Link
 from vmapi.store import chain, trail
+from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database, lock
-from vmapi.store.tables import audit_entries as entries
 
 log = structlog.get_logger("vmapi.store")
 
@@ -97,11 +97,8 @@ class AuditTrail:
 
     def newest(self, query: AuditQuery, limit: int, below: int | None = None) -> Sequence[Kept]:
         """Return the newest entries that are asked for, of those numbered below another."""
-        asked = select(entries).where(*trail.asked(query))
-        if below is not None:
-            asked = asked.where(entries.c.id < below)
         with self._database.read() as connection:
-            found = connection.execute(asked.order_by(entries.c.id.desc()).limit(limit))
+            found = connection.execute(trail.page(query, limit, below))
             return [trail.kept(row) for row in found]
 
     def walk(self, query: AuditQuery) -> Iterator[Kept]:

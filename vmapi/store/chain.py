@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from vmapi.models.audit import AuditEntry, Link
-from vmapi.store.tables import audit_checkpoints as checkpoints
-from vmapi.store.tables import audit_entries as entries
+from vmapi.store.audit_tables import audit_checkpoints as checkpoints
+from vmapi.store.audit_tables import audit_entries as entries
 
 NAMES = tuple(field.name for field in fields(AuditEntry))
 

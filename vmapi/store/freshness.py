@@ -12,14 +12,21 @@ from vmapi.store.tables import syncs, vms
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
 """The time up to which all changes are known."""
 
-SEEN = (*vms.c, now().label("present"), SYNCED.label("synced"))
+AGE = (vms.c.begun, now().label("present"), SYNCED.label("synced"))
+"""What `age` is made of."""
+
+SEEN = (*vms.c, *AGE[1:])
 """What `sighting` is made of."""
 
 
 def sighting(row: Row[Any]) -> Sighting:
     """Return the VM of a row of `SEEN` as it is shown."""
-    age = seconds(row.present - max(row.begun, row.synced or 0))
-    return Sighting(vm_rows.vm(row), row.revision, age)
+    return Sighting(vm_rows.vm(row), row.revision, age(row))
+
+
+def age(row: Row[Any]) -> float:
+    """Return how many seconds ago the VM of a row of `AGE` was as it is shown."""
+    return seconds(row.present - max(row.begun, row.synced or 0))
 
 
 def seconds(microseconds: int) -> float:

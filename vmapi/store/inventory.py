@@ -18,11 +18,13 @@ from vmapi.models.vm import VM
 from vmapi.store import doubles, observation, quota, vm_queries
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.doubles import Double
-from vmapi.store.freshness import SEEN, SYNCED, seconds, sighting
-from vmapi.store.remembered import Remembered
+from vmapi.store.freshness import AGE, SEEN, SYNCED, age, seconds, sighting
+from vmapi.store.remembered import MARKS, Remembered
 from vmapi.store.tables import syncs, vms
 
-LIVE_ONE = select(*SEEN).where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
+IS_IT = (vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
+LIVE_ONE = select(*SEEN, *MARKS[2:]).where(*IS_IT)
+ITS_MARKS = select(*MARKS, vms.c.project, *AGE).where(*IS_IT)
 OF_NAME = (
     select(vms.c.id)
     .where(
@@ -89,10 +91,17 @@ class Inventory:
     def get(self, vm_id: str, scope: Scope = None) -> Sighting | None:
         """Return a VM that is not deleted, if it is known to be of this project."""
         with self._database.read() as connection:
+            row = connection.execute(ITS_MARKS, {"id": vm_id}).first()
+            if row is None or scope not in (None, row.project):
+                return None
+            if vm := self._remembered.get(row):
+                return Sighting(vm, row.revision, age(row))
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
         if row is None or scope not in (None, row.project):
             return None
-        return sighting(row)
+        found = sighting(row)
+        self._remembered.keep(row, found.vm)
+        return found
 
     def find(
         self, query: VMQuery, paging: Paging, deleted_after: datetime, scope: Scope = None

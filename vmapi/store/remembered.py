@@ -24,6 +24,8 @@ MARKS = (
 
 OF_IDS = select(vms).where(vms.c.id.in_(bindparam("ids", expanding=True)))
 
+NONE = (0, 0, None)
+
 
 class Remembered:
     """The VMs of one process. Safe to use from several threads."""
@@ -35,18 +37,27 @@ class Remembered:
     def read(self, connection: Connection, marks: Sequence[Row[Any]]) -> list[VM]:
         """Return the VMs of these rows, which have at least `MARKS`, in their order."""
         with self._lock:
-            known = {row.id: found[2] for row in marks if (found := self._known(row))}
+            known = {row.id: found for row in marks if (found := self._known(row))}
         missing = [row.id for row in marks if row.id not in known]
         if missing:
             rows = connection.execute(OF_IDS, {"ids": missing}).all()
             read = {row.id: vm_rows.vm(row) for row in rows}
             known |= read
-            with self._lock:
-                for row in marks:
-                    if row.id in read:
-                        self._vms[row.id] = (row.revision, row.moved, read[row.id])
+            for row in marks:
+                if row.id in read:
+                    self.keep(row, read[row.id])
         return [known[row.id] for row in marks]
 
-    def _known(self, row: Row[Any]) -> tuple[int, int, VM] | None:
-        found = self._vms.get(row.id)
-        return found if found is not None and found[:2] == (row.revision, row.moved) else None
+    def get(self, marks: Row[Any]) -> VM | None:
+        """Return the VM of a row that has at least `MARKS`, if it is remembered."""
+        with self._lock:
+            return self._known(marks)
+
+    def keep(self, marks: Row[Any], vm: VM) -> None:
+        """Remember the VM of a row that has at least `MARKS`."""
+        with self._lock:
+            self._vms[marks.id] = (marks.revision, marks.moved, vm)
+
+    def _known(self, row: Row[Any]) -> VM | None:
+        revision, moved, vm = self._vms.get(row.id, NONE)
+        return vm if (revision, moved) == (row.revision, row.moved) else None

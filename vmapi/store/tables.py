@@ -27,7 +27,6 @@ metadata = MetaData(
 
 UNFINISHED = text("finished_at IS NULL")
 ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
-OPEN = text("position IS NULL")
 DELETED = text("deleted_at IS NOT NULL")
 NEW = text("number IS NULL")
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
@@ -102,36 +101,6 @@ name_claims = Table(
     Column("vm_id", String(36)),
     Index("ix_name_claims_operation_id", "operation_id"),
     Index("ix_name_claims_vm_id", "vm_id"),
-)
-
-audit_entries = Table(
-    "audit_entries",
-    metadata,
-    Column("id", SERIAL, primary_key=True),
-    Column("at", Moment, nullable=False),
-    Column("user", String(255), nullable=False),
-    Column("project", String(64), nullable=False),
-    Column("address", String(64), nullable=False),
-    Column("action", String(16), nullable=False),
-    Column("vm_id", String(36)),
-    Column("operation_id", String(36)),
-    Column("request_id", String(255), nullable=False),
-    Column("outcome", String(16), nullable=False),
-    Column("code", String(64)),
-    Column("position", BigInteger),
-    Column("mac", String(64)),
-    Index("ix_audit_entries_at", "at"),
-    Index("ix_audit_entries_open", "id", sqlite_where=OPEN, postgresql_where=OPEN),
-    Index("uq_audit_entries_position", "position", unique=True),
-    sqlite_autoincrement=True,
-)
-
-audit_checkpoints = Table(
-    "audit_checkpoints",
-    metadata,
-    Column("position", BigInteger, primary_key=True, autoincrement=False),
-    Column("mac", String(64), nullable=False),
-    Column("seal", String(64), nullable=False),
 )
 
 duties = Table(

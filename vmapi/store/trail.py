@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import ColumnElement, Row, Select, select
 
 from vmapi.models.audit import AuditQuery, Kept
 from vmapi.store import chain
-from vmapi.store.tables import audit_entries as entries
+from vmapi.store.audit_tables import audit_entries as entries
 
 
 def asked(query: AuditQuery) -> list[ColumnElement[bool]]:
@@ -20,6 +20,14 @@ def asked(query: AuditQuery) -> list[ColumnElement[bool]]:
     if before is not None:
         clauses.append(entries.c.at < before)
     return clauses
+
+
+def page(query: AuditQuery, limit: int, below: int | None) -> Select[Any]:
+    """Return what finds the newest entries that are asked for, of those numbered below another."""
+    found = select(entries).where(*asked(query))
+    if below is not None:
+        found = found.where(entries.c.id < below)
+    return found.order_by(entries.c.id.desc()).limit(limit)
 
 
 def kept(row: Row[Any]) -> Kept:

@@ -7,8 +7,8 @@ from sqlalchemy import select, text
 
 from vmapi.models.audit import AuditEntry, Link
 from vmapi.store.audit import AuditTrail, append
+from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database
-from vmapi.store.tables import audit_entries as entries
 
 SECRET = "k" * 32
 OTHER = "o" * 32

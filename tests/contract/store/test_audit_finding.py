@@ -26,6 +26,7 @@ def trail(database: Database, clock: Clock) -> AuditTrail:
         user = "alice" if number % 3 == 0 else "bob"
         write(database, entry(at + timedelta(seconds=number), number, user=user))
     others = {"project": "p-2", "action": "start", "vm_id": "vm-2", "outcome": "accepted"}
+    others |= {"token_id": "token-1"}
     write(database, entry(at + timedelta(seconds=8), 8, **others, code=None))
     write(database, entry(at + timedelta(seconds=9), 9, vm_id=None, operation_id=None))
     return AuditTrail(database)
@@ -55,6 +56,7 @@ def test_what_is_written_meanwhile_moves_nothing(
         ({"action": "start"}, ["op-8"]),
         ({"vm_id": "vm-2"}, ["op-8"]),
         ({"request_id": "r-4"}, ["op-4"]),
+        ({"token_id": "token-1"}, ["op-8"]),
         ({"outcome": "accepted"}, ["op-8"]),
         ({"user": "alice", "request_id": "r-3"}, ["op-3"]),
         ({"user": "alice", "request_id": "r-4"}, []),

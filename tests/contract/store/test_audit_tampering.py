@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from tests.contract.clock import Clock
-from tests.contract.store.chain import DAY, OTHER, SECRET, chained, head, rows, tamper
+from tests.contract.store.chain import (
+    DAY,
+    OTHER,
+    SECRET,
+    chained,
+    entry,
+    head,
+    rows,
+    tamper,
+    write,
+)
 from vmapi.models.audit import Link
 from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
@@ -16,6 +26,7 @@ INSERT = (
     ' request_id, outcome, code, position, mac) SELECT at, "user", project, address, action, vm_id,'
     " operation_id, request_id, outcome, code, {}, {} FROM audit_entries WHERE position = 2"
 )
+TOKEN = "UPDATE audit_entries SET token_id = :new WHERE position = 2"
 ENTRY_3 = "entry 3 does not follow from position 2"
 
 
@@ -39,6 +50,7 @@ def wrong(trail: AuditTrail, sound: int, anchor: Link | None = None) -> str | No
         *[("address", ""), ("address", "192.0.2.11"), ("action", "delete"), ("vm_id", "vm-2")],
         *[("vm_id", None), ("operation_id", "op-2"), ("operation_id", None)],
         *[("request_id", "r-2"), ("outcome", "succeeded"), ("code", None), ("code", "none")],
+        ("token_id", "token-1"),
         *[("mac", ""), ("mac", "0" * 64), ("mac", None), ("position", 6), ("position", None)],
     ],
 )
@@ -49,6 +61,17 @@ def test_a_column_that_is_changed(
     tamper(database, UPDATE.format(column), new=new)
     gap = "entry 4 does not follow from position 2"
     assert wrong(trail, 2) == (gap if column == "position" else ENTRY_3)
+
+
+@pytest.mark.parametrize("new", [None, "", "token-2"])
+def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | None) -> None:
+    acts = [entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
+    write(database, *acts)
+    trail = AuditTrail(database)
+    trail.close_chain(SECRET)
+    assert trail.verify(SECRET).wrong is None
+    tamper(database, TOKEN, new=new)
+    assert wrong(trail, 1) == "entry 2 does not follow from position 1"
 
 
 def test_every_column_of_an_entry_is_tried() -> None:

@@ -1,4 +1,4 @@
-"""Lists read again what has changed, and only that."""
+"""Reads read again what has changed, and only that."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +62,33 @@ def test_what_has_changed_is_read_anew(inventory: Inventory) -> None:
     second = listed(inventory)
     assert second == [changed, B]
     assert second[1] is first[1]
+
+
+def test_one_that_has_not_changed_is_read_once(inventory: Inventory, database: Database) -> None:
+    first = inventory.get("a")
+    with whole_reads(database) as reads:
+        second = inventory.get("a")
+    assert first is not None
+    assert second is not None
+    assert second.vm is first.vm is listed(inventory)[0]
+    assert (second.revision, second.etag, reads) == (first.revision, first.etag, [])
+
+
+def test_one_that_has_changed_is_read_anew(inventory: Inventory) -> None:
+    inventory.get("a")
+    changed = replace(A, metadata={"a": "b"})
+    inventory.observe([changed], inventory.begin())
+    found = inventory.get("a")
+    assert found is not None
+    assert (found.vm, found.revision) == (changed, 2)
+    inventory.gone("a", MOMENT, inventory.begin())
+    assert inventory.get("a") is None
+
+
+def test_what_is_remembered_is_shown_to_its_project_only(inventory: Inventory) -> None:
+    inventory.observe([replace(A, project="one")], inventory.begin())
+    assert inventory.get("a", "one") is not None
+    assert inventory.get("a", "other") is None
 
 
 def test_a_row_that_counts_from_one_again_is_another(

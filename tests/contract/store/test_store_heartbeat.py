@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker
+from tests.unit.hanging import until
 from vmapi.errors import StoreUnavailable
 from vmapi.store import leases
 from vmapi.store.database import Database
@@ -32,14 +33,6 @@ def leaver(database: Database, clock: Clock) -> Iterator[OperationStore]:
     store = OperationStore(database, clock, keeps=False)
     yield store
     store.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something."""
-    end = time.monotonic() + SOON
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def change(database: Database, assignment: str, **values: object) -> None:

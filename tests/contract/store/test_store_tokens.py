@@ -33,7 +33,7 @@ class Shelf:
         return ApiToken(id, api_token.digest(id), "ci", Role.OPERATOR, "web", made, **more)
 
     def entry(self, token: ApiToken, action: str) -> AuditEntry:
-        return AuditEntry.of_token(token, self.clock(), action, "cli:me")
+        return AuditEntry.of_token(token, self.clock(), action, "cli:me", "req-1")
 
     def add(self, id: str, **more: Any) -> ApiToken:
         made = self.token(id, **more)
@@ -50,7 +50,7 @@ class Shelf:
 
     @property
     def told(self) -> list[tuple[str, str]]:
-        return [(row.action, row.request_id) for row in rows(self.database)]
+        return [(row.action, row.token_id) for row in rows(self.database)]
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def test_what_is_kept_is_found(shelf: Shelf) -> None:
     assert shelf.store.all() == [made, other]
     (entry, _) = rows(shelf.database)
     assert (entry.user, entry.project, entry.outcome) == ("cli:me", "web", "succeeded")
-    assert shelf.told == [("token_create", "token-1"), ("token_create", "token-2")]
+    assert (entry.request_id, entry.vm_id) == ("req-1", None)
+    assert shelf.told == [("token_create", "1"), ("token_create", "2")]
 
 
 def test_a_revocation(shelf: Shelf) -> None:

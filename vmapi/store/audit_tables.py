@@ -1,0 +1,52 @@
+"""The tables of the audit trail."""
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, text
+
+from vmapi.store.moment import Moment
+from vmapi.store.tables import SERIAL, metadata
+
+__all__ = ["audit_checkpoints", "audit_entries", "metadata"]
+
+OPEN = text("position IS NULL")
+OF_TOKENS = text("token_id IS NOT NULL")
+FOUND_BY = ("user", "project", "action", "vm_id", "request_id", "outcome")
+"""What entries are asked for by, the newest first."""
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("user", String(255), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("vm_id", String(36)),
+    Column("operation_id", String(36)),
+    Column("request_id", String(255), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", String(64)),
+    Column("position", BigInteger),
+    Column("mac", String(64)),
+    Column("token_id", String(36)),
+    Index("ix_audit_entries_at", "at"),
+    *(Index(f"ix_audit_entries_{name}_id", name, "id") for name in FOUND_BY),
+    Index(
+        "ix_audit_entries_token_id_id",
+        "token_id",
+        "id",
+        sqlite_where=OF_TOKENS,
+        postgresql_where=OF_TOKENS,
+    ),
+    Index("ix_audit_entries_open", "id", sqlite_where=OPEN, postgresql_where=OPEN),
+    Index("uq_audit_entries_position", "position", unique=True),
+    sqlite_autoincrement=True,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("mac", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
+)
