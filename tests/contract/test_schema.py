@@ -278,10 +278,10 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
     schema.upgrade(database)
     store = OperationStore(database, Clock())
     store.add(Maker(Clock())("1"))
-    with database.engine.connect() as one:
+    with database.read() as one:
         others = "FROM pg_stat_activity"
         others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        with database.engine.connect() as other:
+        with database.read() as other:
             other.execute(text("SELECT 1"))
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
         # it is told to end, and takes a moment
