@@ -10,7 +10,7 @@ from vmapi.backends.base import Backend, Receipt
 from vmapi.backends.breaker import FAILURES
 from vmapi.backends.guarded import Guarded
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.errors import BackendUnavailable
+from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.models.lifecycle import Verb
 from vmapi.models.vm import Changes, CreateSpec
 
@@ -67,3 +67,20 @@ def test_it_is_as_its_driver_is() -> None:
     cloud, driver = guarded()
     assert (cloud.instant, cloud.single_process) == (True, True)
     assert cloud.describe() == driver.describe()
+
+
+def test_where_nothing_may_be_created_is_the_drivers_to_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cloud, driver = guarded()
+
+    def refuse(*_: object) -> None:
+        raise Forbidden("not there")
+
+    monkeypatch.setattr(driver, "check_create", refuse)
+    with pytest.raises(Forbidden, match="not there"):
+        cloud.check_create("p", None)
+    for _ in range(FAILURES):
+        cloud.breaker.probe()
+    with pytest.raises(BackendUnavailable, match="Nothing was sent"):
+        cloud.check_create("p", None)
