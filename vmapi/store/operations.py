@@ -5,20 +5,18 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
+from vmapi.errors import NameTaken, TaskInProgress, VmapiError
 from vmapi.models.audit import AuditEntry
-from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
-from vmapi.models.page import Page, Paging, Place
-from vmapi.models.project import Scope
+from vmapi.models.operation import Operation
 from vmapi.models.quota import NO_QUOTAS, Quotas
 from vmapi.store import audit, names, overlay, queries, room, rows
 from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_way
 from vmapi.store.database import Database, now
 from vmapi.store.leases import FREE, LEASE, Leases
-from vmapi.store.room import KEY_LIFE
+from vmapi.store.operation_reader import OperationReader
 from vmapi.store.tables import operations, steps
 
 INSERT = operations.insert().values(lease_until=now() + LEASE)
@@ -31,7 +29,7 @@ ATTEMPTS = 3
 """How often an operation is tried whose way is barred by what is gone when it is looked at."""
 
 
-class OperationStore:
+class OperationStore(OperationReader):
     """Keeps operations, and what there may be just one of: the unfinished one of a VM, a name.
 
     Unique indexes hold that, whoever writes. Each operation's beginning and end is written to the
@@ -47,8 +45,7 @@ class OperationStore:
         keeps: bool = True,
         quotas: Quotas = NO_QUOTAS,
     ) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._quotas = quotas
         self._leases = Leases(database, keeps=keeps)
 
@@ -66,15 +63,6 @@ class OperationStore:
                 if conflict := self._conflict(operation):
                     raise conflict from None
         raise under_way()
-
-    def of_key(self, key: IdempotencyKey) -> Operation | None:
-        """Return the operation that a caller's key is bound to: for 24 hours, or until it is freed.
-
-        The fingerprint is not compared.
-        """
-        with self._database.read() as connection:
-            found = queries.found(connection, queries.OF_KEY, **queries.naming(key))
-        return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
 
     def discard(self, operation: Operation, reason: VmapiError) -> None:
         """Forget an operation of which nothing was sent to the cloud."""
@@ -106,29 +94,6 @@ class OperationStore:
             # a look was first to see its new VM, and now the row is there
             return self._save(saved)
 
-    def get(self, operation_id: str, scope: Scope = None) -> Operation:
-        """Return an operation. Raises OperationNotFound."""
-        found = []
-        # PostgreSQL takes no NUL in a text
-        if "\0" not in operation_id:
-            with self._database.read() as connection:
-                found = queries.found(connection, queries.OF_ID, id=operation_id)
-        if not found or scope not in (None, found[0].project):
-            raise OperationNotFound(f"There is no operation {operation_id}.")
-        return found[0]
-
-    def find(self, query: OperationQuery, paging: Paging, scope: Scope = None) -> Page[Operation]:
-        """Return a page of the operations that are asked for, the newest first."""
-        clauses = queries.wanted(query, scope)
-        with self._database.snapshot() as connection:
-            count = select(func.count()).select_from(operations).where(*clauses)
-            total = paging.after.total if paging.after else connection.execute(count).scalar_one()
-            found = queries.found(connection, queries.page(clauses, paging))
-        shown = found[: paging.page_size]
-        more = len(found) > len(shown)
-        end = Place(shown[-1].created_at, shown[-1].id, total) if more else None
-        return Page(shown, total, paging, end)
-
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.
 
@@ -136,18 +101,6 @@ class OperationStore:
         """
         with self._database.read() as connection:
             return queries.found(connection, MINE, owner=self._leases.owner)
-
-    def unfinished_of(self, vm_id: str) -> Operation | None:
-        """Return what is under way with a VM: the newest, so a delete before what it ended."""
-        with self._database.read() as connection:
-            found = queries.found(connection, queries.UNFINISHED_OF_VM, vm_id=vm_id)
-        return found[-1] if found else None
-
-    def request_ids(self, vm_id: str) -> set[str]:
-        """Return by which request ids the cloud knows what was done with a VM."""
-        query = select(steps.c.request_id).join(operations).where(operations.c.vm_id == vm_id)
-        with self._database.read() as connection:
-            return {found for found in connection.execute(query).scalars() if found}
 
     def lease(self, operation_id: str, *, fresh: bool = False) -> AbstractContextManager[bool]:
         """Hold the right to advance an operation; False when somebody else holds it.
