@@ -107,6 +107,21 @@ def test_one_that_seems_not_to_move_is_looked_at_all_the_same() -> None:
     assert bench.ready() == {operation.id: None}
 
 
+def test_how_a_vm_was_before_it_was_changed_is_forgotten() -> None:
+    bench = Bench()
+    stop = bench.stopping()
+    bench.desk.clock.sleep(10)
+    (seen,) = bench.ready().values()
+    assert seen is not None
+    assert (seen.status, seen.task) == (Status.STOPPED, None)
+    bench.desk.advance(stop, seen)
+    start = bench.desk.add(Action.START, vm_id=stop.vm_id)
+    bench.desk.advance(start)
+    # what it has come to since, another look has kept already
+    bench.desk.backend.changed = lambda since: ()  # type: ignore[method-assign]
+    assert bench.ready() == {}
+
+
 @pytest.mark.parametrize(
     "error",
     [errors.BackendUnavailable("away"), errors.BackendTimeout("late"), errors.Forbidden("no")],

@@ -31,6 +31,9 @@ AGAIN = 2.0
 PAUSE = 2.0
 """Seconds for which a cloud that did not answer is left alone."""
 
+Wait = tuple[str, str | None]
+"""One step of an operation, by the cloud's id of its request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -41,13 +44,16 @@ class Ready:
 
 
 class Poll:
-    """Remembers what it has seen of the VMs that operations wait for."""
+    """Remembers what it has seen of the VMs that operations wait for, since each began to.
+
+    How a VM was before the present step was sent tells nothing of that step.
+    """
 
     def __init__(self, looks: Looks, monotonic: Callable[[], float]) -> None:
         self._look = looks.changed
         self._monotonic = monotonic
         self._since: datetime | None = None
-        self._vms: dict[str, VM] = {}
+        self._seen: dict[Wait, VM] = {}
         self._looked: dict[str, float] = {}
         self._resume = -inf
 
@@ -62,14 +68,14 @@ class Poll:
             self._ask(waiting, now)
         if not waiting:
             self._since = None
-            self._vms.clear()
+            self._seen.clear()
         if now < self._resume:
             return []
         return [found for each in mine if (found := self._ready(each, now)) is not None]
 
     def _ready(self, operation: Operation, now: float) -> Ready | None:
         waits = _waits(operation)
-        vm = self._vms.get(operation.vm_id or "") if waits else None
+        vm = self._seen.get(_wait(operation)) if waits else None
         if vm is not None and vm.status is not Status.BUILDING and vm.task is None:
             return Ready(operation, vm)
         if now - self._looked[operation.id] < (SURE if waits else AGAIN):
@@ -87,9 +93,14 @@ class Poll:
             return
         if changed:
             self._since = max(vm.updated_at for vm in changed) - OVERLAP
-        ids = {each.vm_id for each in waiting}
-        self._vms = {vm_id: vm for vm_id, vm in self._vms.items() if vm_id in ids}
-        self._vms |= {vm.id: vm for vm in changed if vm.id in ids}
+        vms = {vm.id: vm for vm in changed}
+        waits = {_wait(each): each.vm_id for each in waiting}
+        known = {wait: vm for wait, vm in self._seen.items() if wait in waits}
+        self._seen = known | {wait: vms[id] for wait, id in waits.items() if id in vms}
+
+
+def _wait(operation: Operation) -> Wait:
+    return operation.id, operation.step.request_id if operation.step else None
 
 
 def _waits(operation: Operation) -> bool:
