@@ -82,6 +82,7 @@ class InRedis:
         self._lock = threading.Lock()
         self._away = False
         self._closed = threading.Event()
+        self._finder: threading.Thread | None = None
 
     def add(self, kind: str, who: str, windows: Sequence[Window]) -> Sequence[int]:
         """Count one more, in one round trip."""
@@ -101,6 +102,9 @@ class InRedis:
     def close(self) -> None:
         """Let go of connections."""
         self._closed.set()
+        if self._finder is not None:
+            # it may be asking just now
+            self._finder.join()
         self._client.close()
 
     def _lose(self, error: Exception) -> None:
@@ -108,8 +112,9 @@ class InRedis:
             if self._away or self._closed.is_set():
                 return
             self._away = True
+            self._finder = threading.Thread(target=self._find, name="redis", daemon=True)
+            self._finder.start()
         log.warning("Redis is away: rates are limited per process", reason=str(error))
-        threading.Thread(target=self._find, name="redis", daemon=True).start()
 
     def _find(self) -> None:
         while not self._closed.wait(PAUSE):
