@@ -9,10 +9,10 @@ from threading import Lock
 PERIOD = 1.0
 """Seconds between two looks."""
 
-HASTE = 0.5
+HASTE = 0.4
 """The same while a look takes so long that the next one is begun beside it."""
 
-AT_ONCE = 3
+AT_ONCE = 4
 """Looks that may be under way."""
 
 GRACE = timedelta(seconds=0.5)

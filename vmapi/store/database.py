@@ -9,7 +9,17 @@ from threading import Lock
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
@@ -33,6 +43,8 @@ BEGIN = {
     "postgresql": {"snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ", "write": "BEGIN"},
 }
 """How a transaction begins. Where one only reads, each statement is one by itself."""
+
+HASTY = text("SET LOCAL synchronous_commit TO off")
 
 
 class now(FunctionElement[int]):
@@ -72,9 +84,8 @@ class Database:
         else:
             # to switch that for each transaction would take longer than to begin it
             arguments |= {"isolation_level": "AUTOCOMMIT", "connect_args": {"connect_timeout": 3}}
-        self.engine: Engine = create_engine(
-            parsed, pool_timeout=BUSY, hide_parameters=True, **arguments
-        )
+        arguments |= {"pool_timeout": BUSY, "hide_parameters": True}
+        self.engine: Engine = create_engine(parsed, **arguments)
         event.listen(self.engine, "begin", _begin)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _set_up_sqlite)
@@ -85,18 +96,21 @@ class Database:
         self._snapshots = self.engine.execution_options(begins="snapshot")
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction that changes something. Raises StoreUnavailable."""
+    def write(self, *, hasty: bool = False) -> Iterator[Connection]:
+        """Open a transaction that changes something. Raises StoreUnavailable.
+
+        One that is `hasty` may be lost when the database's machine dies within a second, as any may
+        on SQLite: the cloud can tell again what it says.
+        """
         self._ensure_prepared()
         with available(), self.engine.begin() as connection:
+            if hasty and connection.dialect.name == "postgresql":
+                connection.execute(HASTY)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lend a connection for looking, each statement on its own.
-
-        Raises StoreUnavailable.
-        """
+        """Lend a connection for looking, each statement by itself. Raises StoreUnavailable."""
         self._ensure_prepared()
         with available(), self._reader.connect() as connection:
             yield connection

@@ -12,10 +12,7 @@ from vmapi.store.tables import syncs, vms
 SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
 """The time up to which all changes are known."""
 
-AGE = (vms.c.begun, now().label("present"), SYNCED.label("synced"))
-"""What `age` is made of."""
-
-SEEN = (*vms.c, *AGE[1:])
+SEEN = (*vms.c, now().label("present"), SYNCED.label("synced"))
 """What `sighting` is made of."""
 
 
@@ -25,7 +22,7 @@ def sighting(row: Row[Any]) -> Sighting:
 
 
 def age(row: Row[Any]) -> float:
-    """Return how many seconds ago the VM of a row of `AGE` was as it is shown."""
+    """Return how many seconds ago the VM of a row of `SEEN` was as it is shown."""
     return seconds(row.present - max(row.begun, row.synced or 0))
 
 

@@ -6,8 +6,9 @@ Observations come from any process, in any order; `observation` tells which is t
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
@@ -18,13 +19,12 @@ from vmapi.models.vm import VM
 from vmapi.store import doubles, observation, quota, vm_queries
 from vmapi.store.database import Database, lock, now, present
 from vmapi.store.doubles import Double
-from vmapi.store.freshness import AGE, SEEN, SYNCED, age, seconds, sighting
+from vmapi.store.freshness import SEEN, SYNCED, age, seconds
 from vmapi.store.remembered import MARKS, Remembered
 from vmapi.store.tables import syncs, vms
 
-IS_IT = (vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
-LIVE_ONE = select(*SEEN, *MARKS[2:]).where(*IS_IT)
-ITS_MARKS = select(*MARKS, vms.c.project, *AGE).where(*IS_IT)
+ONE: Select[Any] = select(*SEEN, *MARKS[2:])
+LIVE_ONE = ONE.where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
 OF_NAME = (
     select(vms.c.id)
     .where(
@@ -91,17 +91,10 @@ class Inventory:
     def get(self, vm_id: str, scope: Scope = None) -> Sighting | None:
         """Return a VM that is not deleted, if it is known to be of this project."""
         with self._database.read() as connection:
-            row = connection.execute(ITS_MARKS, {"id": vm_id}).first()
-            if row is None or scope not in (None, row.project):
-                return None
-            if vm := self._remembered.get(row):
-                return Sighting(vm, row.revision, age(row))
             row = connection.execute(LIVE_ONE, {"id": vm_id}).first()
         if row is None or scope not in (None, row.project):
             return None
-        found = sighting(row)
-        self._remembered.keep(row, found.vm)
-        return found
+        return Sighting(self._remembered.get(row), row.revision, age(row))
 
     def find(
         self, query: VMQuery, paging: Paging, deleted_after: datetime, scope: Scope = None

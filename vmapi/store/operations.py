@@ -139,7 +139,8 @@ class OperationStore(OperationReader):
         return replace(operation, shown=shown)
 
     def _save(self, saved: Operation) -> Operation:
-        with self._database.write() as connection:
+        # what was just sent is found again in the cloud by who finds that it was about to be sent
+        with self._database.write(hasty=saved.is_sent and not saved.finished) as connection:
             if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
                 raise StaleOperation(saved.id)
             connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))

@@ -21,6 +21,7 @@ ROW = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
 BEGUN = (
     LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
+    .where(vms.c.task.is_distinct_from(Action.DELETE.task))
     .values(task=bindparam("to"), revision=vms.c.revision + 1)
     .returning(*SEEN)
 )
@@ -59,7 +60,10 @@ def check(connection: Connection, operation: Operation, *, hold: bool = False) -
 
 
 def begun(connection: Connection, operation: Operation) -> Sighting | None:
-    """Show that an operation has begun; return its VM unless it was shown so. Raises StaleVM."""
+    """Show that an operation has begun; return its VM. Raises StaleVM.
+
+    Return None for a VM that was shown so already, or that is shown as being deleted.
+    """
     check(connection, operation, hold=True)
     if operation.vm_id is not None:
         of = {"of": operation.vm_id, "to": operation.action.task}

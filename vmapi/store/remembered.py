@@ -43,20 +43,20 @@ class Remembered:
             rows = connection.execute(OF_IDS, {"ids": missing}).all()
             read = {row.id: vm_rows.vm(row) for row in rows}
             known |= read
-            for row in marks:
-                if row.id in read:
-                    self.keep(row, read[row.id])
+            with self._lock:
+                for row in marks:
+                    if row.id in read:
+                        self._vms[row.id] = (row.revision, row.moved, read[row.id])
         return [known[row.id] for row in marks]
 
-    def get(self, marks: Row[Any]) -> VM | None:
-        """Return the VM of a row that has at least `MARKS`, if it is remembered."""
+    def get(self, row: Row[Any]) -> VM:
+        """Return the VM of a whole row that has `MARKS` too: with the forms that it has already."""
+        vm = vm_rows.vm(row)
         with self._lock:
-            return self._known(marks)
-
-    def keep(self, marks: Row[Any], vm: VM) -> None:
-        """Remember the VM of a row that has at least `MARKS`."""
-        with self._lock:
-            self._vms[marks.id] = (marks.revision, marks.moved, vm)
+            known = self._vms.get(row.id, NONE)[2]
+            vm = known if known == vm else vm
+            self._vms[row.id] = (row.revision, row.moved, vm)
+        return vm
 
     def _known(self, row: Row[Any]) -> VM | None:
         revision, moved, vm = self._vms.get(row.id, NONE)

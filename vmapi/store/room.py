@@ -39,10 +39,10 @@ FORGET_KEY = (
 
 
 def make(connection: Connection, operation: Operation, quotas: Quotas) -> bool:
-    """Let a delete end what is under way, and let nothing begin beside one.
+    """Let a delete end what is under way.
 
     A key that has lived its time is freed. What else is in the way, unique indexes tell. Return
-    whether something was ended. Raises TaskInProgress, StaleVM.
+    whether something was ended. Raises StaleVM.
     """
     ended = False
     quota.queue(connection, operation, quotas)
@@ -52,8 +52,6 @@ def make(connection: Connection, operation: Operation, quotas: Quotas) -> bool:
         overlay.check(connection, operation)
         if operation.action is Action.DELETE:
             ended = _supersede(connection, operation)
-        else:
-            _check_delete(connection, operation)
     _forget_key(connection, operation)
     return ended
 
@@ -64,16 +62,20 @@ def take(
     """Claim name and share of the quota for an operation that was kept, show it and note it.
 
     It is not `alone` where it has ended another one. Return the VM as it is shown from now on, if
-    that is known. Raises QuotaExceeded, and IntegrityError where the name is claimed.
+    that is known. Raises QuotaExceeded, TaskInProgress, StaleVM, and IntegrityError where the name
+    is claimed.
     """
     names.claim(connection, operation)
     quota.check(connection, operation, quotas)
     audit.append(connection, AuditEntry.accepted(operation))
-    if alone:
-        return overlay.begun(connection, operation)
-    # what was ended is not laid over the VM any more
-    overlay.refresh(connection, operation.vm_id)
-    return None
+    if not alone:
+        # what was ended is not laid over the VM any more
+        overlay.refresh(connection, operation.vm_id)
+        return None
+    shown = overlay.begun(connection, operation)
+    if shown is None and operation.action is not Action.DELETE:
+        _check_delete(connection, operation)
+    return shown
 
 
 def settle(connection: Connection, operation: Operation) -> None:
