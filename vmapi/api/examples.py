@@ -80,7 +80,7 @@ AUDIT_ENTRY: dict[str, Any] = {
     "request_id": "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11",
     "outcome": "succeeded",
     "code": None,
-    "token_id": None,
+    "token_id": None,  # nosec B105 - the id of one
     "position": 5213,
 }
 
