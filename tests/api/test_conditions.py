@@ -283,6 +283,7 @@ def test_of_many_who_have_the_same_tag_one_wins(world: World, one: str) -> None:
         assert world.vm(one)["metadata"] == {"key": f"{won}"}
 
 
+@pytest.mark.parametrize("threads", [16])
 @near_and_far
 def test_of_many_repeats_of_one_request_all_are_answered(world: World, one: str) -> None:
     for number in range(5):
