@@ -135,6 +135,16 @@ def test_a_server_that_has_no_host_yet_is_not_lost(
         backend.perform(VM, Verb.STOP)
 
 
+def test_a_server_that_nova_has_just_deleted_is_gone(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    said = f"Cannot 'stop' instance {VM} while it is in vm_state deleted"
+    cloud.on("POST", f"{SERVER}/action", Answer(409, {"conflictingRequest": {"message": said}}))
+    cloud.on("GET", SERVER, server("DELETED"))
+    with pytest.raises(errors.VMNotFound):
+        backend.perform(VM, Verb.STOP)
+
+
 def test_a_delete(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("DELETE", SERVER, Answer(204, None, {"X-Compute-Request-Id": REQUEST}))
     assert backend.perform(VM, Verb.DELETE) == Receipt(VM, REQUEST)

@@ -209,6 +209,7 @@ NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
         errors.TaskInProgress,
     ),
     (409, f"Cannot 'start' instance {ID} while it is in vm_state active", errors.InvalidState),
+    (409, f"Cannot 'stop' instance {ID} while it is in vm_state deleted", errors.VMNotFound),
     (409, f"Instance {ID} is not ready", errors.InvalidState),
     (
         409,

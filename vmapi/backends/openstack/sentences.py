@@ -13,6 +13,8 @@ CASES: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
     for pattern, meaning in (
         (r"Instance \S+ is locked", errors.VMLocked),
         (r"Cannot '[^']*' instance \S+ while it is in task_state", errors.TaskInProgress),
+        # for a moment after it has deleted one, before it knows it no more
+        (r"Cannot '[^']*' instance \S+ while it is in vm_state deleted", errors.VMNotFound),
         (r"Multiple possible networks", errors.NetworkAmbiguous),
         (r"Quota exceeded|Maximum number of|The number of defined ports", errors.QuotaExceeded),
         (r"Flavor .* could not be found|Invalid flavorRef", errors.FlavorNotFound),
