@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from tests.unit.hanging import until
 from tests.unit.test_models import MACHINE
 from vmapi.errors import NameTaken, StoreUnavailable
 from vmapi.models.audit import AuditQuery
-from vmapi.models.lifecycle import Action, Task
+from vmapi.models.lifecycle import Action, Task, Verb
+from vmapi.models.operation import Step, StepState
 from vmapi.store import database as databases
 from vmapi.store import schema
 from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
+from vmapi.store.moment import EPOCH
 from vmapi.store.operations import OperationStore
 from vmapi.store.tables import metadata
 
@@ -141,6 +144,36 @@ def test_the_inventory_comes_and_goes(database: Database) -> None:
     seen = inventory.get("vm")
     assert seen is not None
     assert seen.vm.task is None
+    store.close()
+    check_alembic(database)
+
+
+PLANNED = (
+    """
+INSERT INTO operations (id, action, vm_id, status, requested_by, request_id, created_at, revision)
+VALUES ('1', 'stop', 'vm', 'running', 'anonymous', 'r', 1, 1),
+       ('2', 'start', 'other', 'pending', 'anonymous', 'r', 2, 0)
+""",
+    """
+INSERT INTO steps (operation_id, position, verb, state, request_id, begun_at)
+VALUES ('1', 1, 'stop', 'planned', NULL, NULL), ('1', 0, 'resume', 'sent', 'req-1', 1000000),
+       ('2', 0, 'start', 'planned', NULL, NULL)
+""",
+)
+
+
+@DIALECTS
+def test_the_steps_of_what_is_under_way_come_along(database: Database) -> None:
+    with database.engine.begin() as connection:
+        schema.migrate(connection, "0009")
+        for statement in PLANNED:
+            connection.execute(text(statement))
+    schema.upgrade(database)
+    store = OperationStore(database, Clock())
+    begun = EPOCH + timedelta(seconds=1)
+    resume = Step(Verb.RESUME, StepState.SENT, "req-1", begun)
+    assert store.get("1").plan == (resume, Step(Verb.STOP))
+    assert store.get("2").plan == (Step(Verb.START),)
     store.close()
     check_alembic(database)
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     make_url,
     select,
-    text,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -39,12 +38,14 @@ READ_ONLY = "25006"
 
 BEGIN = {
     # a writer that first reads and then writes would be refused when another one came between
-    "sqlite": {"snapshot": "BEGIN", "write": "BEGIN IMMEDIATE"},
-    "postgresql": {"snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ", "write": "BEGIN"},
+    "sqlite": {"snapshot": "BEGIN", "write": "BEGIN IMMEDIATE", "hasty": "BEGIN IMMEDIATE"},
+    "postgresql": {
+        "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "write": "BEGIN",
+        "hasty": "BEGIN; SET LOCAL synchronous_commit TO off",
+    },
 }
 """How a transaction begins. Where one only reads, each statement is one by itself."""
-
-HASTY = text("SET LOCAL synchronous_commit TO off")
 
 
 class now(FunctionElement[int]):
@@ -92,6 +93,7 @@ class Database:
         else:
             event.listen(self.engine, "checkin", _put_back)
             event.listen(self.engine, "checkout", self._see_that_it_answers)
+        self._hasty = self.engine.execution_options(begins="hasty")
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
 
@@ -103,9 +105,7 @@ class Database:
         on SQLite: the cloud can tell again what it says.
         """
         self._ensure_prepared()
-        with available(), self.engine.begin() as connection:
-            if hasty and connection.dialect.name == "postgresql":
-                connection.execute(HASTY)
+        with available(), (self._hasty if hasty else self.engine).begin() as connection:
             yield connection
 
     @contextmanager

@@ -9,7 +9,7 @@ from vmapi.models.event import ENDS, Event, EventKind
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Failure, Operation, OperationStatus
 from vmapi.store import vm_rows
-from vmapi.store.moment import EPOCH, MICROSECOND
+from vmapi.store.moment import moment, stamp
 
 NOBODYS = ""
 
@@ -26,7 +26,7 @@ def of_vm(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
 
 def of_operation(operation: Operation) -> dict[str, Any]:
     """Return the row of an operation's end."""
-    document = {
+    document: dict[str, Any] = {
         "id": operation.id,
         "action": operation.action,
         "status": operation.status,
@@ -35,8 +35,7 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "request_id": operation.request_id,
     }
     for name in TIMES:
-        moment = getattr(operation, name)
-        document[name] = (moment - EPOCH) // MICROSECOND if moment else None
+        document[name] = stamp(getattr(operation, name))
     return {
         "kind": ENDS[operation.status],
         "project": operation.project,
@@ -56,8 +55,7 @@ def event(row: Row[Any]) -> Event:
 def _operation(row: Row[Any]) -> Operation:
     document = dict(row.document)
     for name in TIMES:
-        kept = document[name]
-        document[name] = None if kept is None else EPOCH + kept * MICROSECOND
+        document[name] = moment(document[name])
     error = document.pop("error")
     return Operation(
         **{

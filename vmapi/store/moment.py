@@ -10,6 +10,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
+def stamp(at: datetime | None) -> int | None:
+    """Return a time as it is kept."""
+    return None if at is None else (at - EPOCH) // MICROSECOND
+
+
+def moment(kept: int | None) -> datetime | None:
+    """Return the time that was kept."""
+    return None if kept is None else EPOCH + kept * MICROSECOND
+
+
 class Moment(TypeDecorator[datetime]):
     """An aware time, kept as microseconds since 1970."""
 
@@ -18,8 +28,8 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Return what is kept."""
-        return None if value is None else (value - EPOCH) // MICROSECOND
+        return stamp(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Return what was meant."""
-        return None if value is None else EPOCH + value * MICROSECOND
+        return moment(value)

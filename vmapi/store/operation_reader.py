@@ -12,7 +12,7 @@ from vmapi.models.project import Scope
 from vmapi.store import queries
 from vmapi.store.database import Database
 from vmapi.store.room import KEY_LIFE
-from vmapi.store.tables import operations, steps
+from vmapi.store.tables import operations
 
 
 class OperationReader:
@@ -62,6 +62,7 @@ class OperationReader:
 
     def request_ids(self, vm_id: str) -> set[str]:
         """Return by which request ids the cloud knows what was done with a VM."""
-        query = select(steps.c.request_id).join(operations).where(operations.c.vm_id == vm_id)
+        query = select(operations.c.plan).where(operations.c.vm_id == vm_id)
         with self._database.read() as connection:
-            return {found for found in connection.execute(query).scalars() if found}
+            plans = connection.execute(query).scalars().all()
+        return {step["request_id"] for plan in plans for step in plan if step["request_id"]}

@@ -17,7 +17,7 @@ from vmapi.store.conflicts import KeyTaken, StaleOperation, name_taken, under_wa
 from vmapi.store.database import Database, now
 from vmapi.store.leases import FREE, LEASE, Leases
 from vmapi.store.operation_reader import OperationReader
-from vmapi.store.tables import operations, steps
+from vmapi.store.tables import operations
 
 INSERT = operations.insert().values(lease_until=now() + LEASE)
 MINE = queries.UNFINISHED.where(FREE)
@@ -91,8 +91,8 @@ class OperationStore(OperationReader):
         try:
             return self._save(saved)
         except IntegrityError:
-            # a look was first to see its new VM, and now the row is there
-            return self._save(saved)
+            # a look was first to see its new VM
+            return self._save(saved, seen=True)
 
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.
@@ -131,23 +131,22 @@ class OperationStore(OperationReader):
             with self._database.write() as connection:
                 ended = room.make(connection, operation, self._quotas)
                 connection.execute(INSERT, row)
-                connection.execute(steps.insert(), rows.of_steps(operation))
                 shown = room.take(connection, operation, self._quotas, alone=not ended)
         except BaseException:
             self._leases.held.give(operation.id)
             raise
         return replace(operation, shown=shown)
 
-    def _save(self, saved: Operation) -> Operation:
+    def _save(self, saved: Operation, *, seen: bool = False) -> Operation:
         # what was just sent is found again in the cloud by who finds that it was about to be sent
         with self._database.write(hasty=saved.is_sent and not saved.finished) as connection:
             if connection.execute(rows.SAVE, rows.of_saved(saved)).rowcount == 0:
                 raise StaleOperation(saved.id)
-            connection.execute(rows.SAVE_STEP, rows.of_saved_steps(saved))
             if saved.finished:
                 room.settle(connection, saved)
             elif saved.is_sent:
-                return replace(saved, shown=overlay.sent(connection, saved) or saved.shown)
+                shown = overlay.sent(connection, saved, seen=seen)
+                return replace(saved, shown=shown or saved.shown)
         return saved
 
     def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:

@@ -73,15 +73,18 @@ def begun(connection: Connection, operation: Operation) -> Sighting | None:
     return None
 
 
-def sent(connection: Connection, operation: Operation) -> Sighting | None:
+def sent(connection: Connection, operation: Operation, *, seen: bool) -> Sighting | None:
     """Let no look that began before now tell of a VM: it may not show what was just sent.
 
-    Return the VM where nobody has seen it before.
+    Return a VM that was just made. Raises IntegrityError for one that is known by now, if that was
+    not said: it was `seen`.
     """
-    if operation.action is Action.CREATE and not refresh(connection, operation.vm_id):
-        # where it was seen already, it may not have been known yet whose it is
+    if operation.action is Action.CREATE:
         expected = operation.expected
-        return _meet(connection, expected) if expected is not None and expected.id else None
+        if expected is not None and expected.id and not seen:
+            return _meet(connection, expected)
+        # it may not have been known yet whose it is
+        refresh(connection, operation.vm_id)
     connection.execute(SENT, {"of": operation.vm_id})
     return None
 
@@ -92,18 +95,17 @@ def ended(connection: Connection, operation: Operation) -> None:
     connection.execute(SENT, {"of": operation.vm_id})
 
 
-def refresh(connection: Connection, vm_id: str | None) -> bool:
-    """Show what is under way with a VM by now. Return whether the VM is known."""
+def refresh(connection: Connection, vm_id: str | None) -> None:
+    """Show what is under way with a VM by now, if it is known."""
     row = connection.execute(ROW, {"vm_id": vm_id}).first()
     if row is None:
-        return False
+        return
     action = under_way(connection, [row.id]).get(row.id)
     status, task = laid(vm_rows.observed(row), action)
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))
         _tell(connection, {**row._asdict(), **new})
-    return True
 
 
 def _meet(connection: Connection, vm: VM) -> Sighting:

@@ -1,7 +1,6 @@
-"""Reading operations, each with its steps. What is asked often is built once."""
+"""Reading operations. What is asked often is built once."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select, tuple_
@@ -10,15 +9,13 @@ from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Paging
 from vmapi.models.project import Scope
 from vmapi.store import rows
-from vmapi.store.tables import operations, steps
+from vmapi.store.tables import operations
 
 IS_UNFINISHED = operations.c.finished_at.is_(None)
 
-EVERY = select(
-    *operations.c, *(column.label(f"{rows.STEP}{column.name}") for column in steps.c)
-).join_from(operations, steps)
-OLDEST_FIRST = (operations.c.created_at, operations.c.id, steps.c.position)
-NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc(), steps.c.position)
+EVERY = select(operations)
+OLDEST_FIRST = (operations.c.created_at, operations.c.id)
+NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc())
 
 OF_ID = EVERY.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
 OF_KEY = EVERY.where(
@@ -49,8 +46,7 @@ def naming(key: IdempotencyKey) -> dict[str, str]:
 
 def found(connection: Connection, query: Select[Any], **given: Any) -> list[Operation]:
     """Return the operations that a query over `EVERY` finds, in its order."""
-    lines = connection.execute(query, given)
-    return [rows.operation(list(group)) for _, group in groupby(lines, lambda line: line.id)]
+    return [rows.operation(row) for row in connection.execute(query, given)]
 
 
 def page(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
@@ -61,7 +57,7 @@ def page(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
 
 def page_of_ids(clauses: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
     """Return the query for their ids alone."""
-    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST[:2])
+    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST)
     if paging.after is not None:
         there = literal(paging.after.value, operations.c.created_at.type), paging.after.id
         ids = ids.where(tuple_(operations.c.created_at, operations.c.id) < tuple_(*there))

@@ -73,7 +73,7 @@ def take(
         overlay.refresh(connection, operation.vm_id)
         return None
     shown = overlay.begun(connection, operation)
-    if shown is None and operation.action is not Action.DELETE:
+    if shown is None and operation.action not in (Action.CREATE, Action.DELETE):
         _check_delete(connection, operation)
     return shown
 

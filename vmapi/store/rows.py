@@ -4,7 +4,6 @@ What a create is to make is not kept: user data is the client's secret, and a cr
 sent before its process died is not sent by another one.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,18 +19,14 @@ from vmapi.models.operation import (
     StepState,
 )
 from vmapi.models.vm import Changes
-from vmapi.store.tables import operations, steps
-
-STEP = "step_"
-"""Begins the names of a step's columns beside those of its operation."""
+from vmapi.store.moment import moment, stamp
+from vmapi.store.tables import operations
 
 SAVED = (
-    *("vm_id", "status", "idempotency_caller", "idempotency_key", "fingerprint"),
+    *("vm_id", "status", "plan", "idempotency_caller", "idempotency_key", "fingerprint"),
     *("idempotency_project", "error", "started_at", "finished_at", "revision"),
 )
 """What of an operation changes on its way."""
-
-SAVED_OF_STEP = ("state", "request_id", "begun_at")
 
 SAVE = operations.update().where(
     operations.c.id == bindparam("of"),
@@ -39,11 +34,6 @@ SAVE = operations.update().where(
     operations.c.revision == bindparam("before"),
 )
 """With what `of_saved` returns."""
-
-SAVE_STEP = steps.update().where(
-    steps.c.operation_id == bindparam("of"), steps.c.position == bindparam("at")
-)
-"""With what `of_saved_steps` returns."""
 
 
 def of_operation(operation: Operation) -> dict[str, Any]:
@@ -71,22 +61,8 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "vcpus": operation.vcpus,
         "ram_mb": operation.ram_mb,
         "as_requester": operation.as_requester,
+        "plan": [_of_step(step) for step in operation.plan],
     }
-
-
-def of_steps(operation: Operation) -> list[dict[str, Any]]:
-    """Return the rows of an operation's steps."""
-    return [
-        {
-            "operation_id": operation.id,
-            "position": position,
-            "verb": step.verb,
-            "state": step.state,
-            "request_id": step.request_id,
-            "begun_at": step.begun_at,
-        }
-        for position, step in enumerate(operation.plan)
-    ]
 
 
 def of_saved(operation: Operation) -> dict[str, Any]:
@@ -96,29 +72,12 @@ def of_saved(operation: Operation) -> dict[str, Any]:
     return {**saved, "of": operation.id, "before": operation.revision - 1}
 
 
-def of_saved_steps(operation: Operation) -> list[dict[str, Any]]:
-    """Return what `SAVE_STEP` takes for each step."""
-    return [
-        {"of": operation.id, "at": row["position"], **{name: row[name] for name in SAVED_OF_STEP}}
-        for row in of_steps(operation)
-    ]
-
-
-def operation(lines: Sequence[Row[Any]]) -> Operation:
-    """Return the operation of some lines, one for each of its steps."""
-    row = lines[0]
+def operation(row: Row[Any]) -> Operation:
+    """Return the operation of a row."""
     return Operation(
         id=row.id,
         action=Action(row.action),
-        plan=tuple(
-            Step(
-                Verb(line.step_verb),
-                StepState(line.step_state),
-                line.step_request_id,
-                line.step_begun_at,
-            )
-            for line in lines
-        ),
+        plan=tuple([_step(**step) for step in row.plan]),
         created_at=row.created_at,
         requested_by=row.requested_by,
         project=row.project,
@@ -137,6 +96,19 @@ def operation(lines: Sequence[Row[Any]]) -> Operation:
         ram_mb=row.ram_mb,
         as_requester=row.as_requester,
     )
+
+
+def _of_step(step: Step) -> dict[str, Any]:
+    return {
+        "verb": step.verb,
+        "state": step.state,
+        "request_id": step.request_id,
+        "begun_at": stamp(step.begun_at),
+    }
+
+
+def _step(*, verb: str, state: str, request_id: str | None, begun_at: int | None) -> Step:
+    return Step(Verb(verb), StepState(state), request_id, moment(begun_at))
 
 
 def _key(row: Row[Any]) -> IdempotencyKey | None:

@@ -5,7 +5,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -61,6 +60,7 @@ operations = Table(
     Column("lease_until", BigInteger),
     *(Column(name, Integer) for name in SIZES),
     Column("as_requester", Boolean, nullable=False, server_default=false()),
+    Column("plan", JSON, nullable=False, server_default="[]"),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
@@ -79,17 +79,6 @@ operations = Table(
         postgresql_where=ONE_AT_A_TIME,
     ),
     Index("uq_operations_idempotency_key", *KEY, unique=True),
-)
-
-steps = Table(
-    "steps",
-    metadata,
-    Column("operation_id", ForeignKey(operations.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("verb", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("request_id", String(255)),
-    Column("begun_at", Moment),
 )
 
 name_claims = Table(

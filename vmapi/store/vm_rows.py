@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from vmapi.models.lifecycle import Status, Task
 from vmapi.models.vm import VM, Address, Fault
-from vmapi.store.moment import EPOCH, MICROSECOND
+from vmapi.store.moment import moment, stamp
 
 KNOWN = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
@@ -27,7 +27,7 @@ def of_vm(vm: VM) -> dict[str, Any]:
     document = {name: getattr(vm, name) for name in MEMBERS}
     document["fault"] = asdict(vm.fault) if vm.fault else None
     for name in TIMES:
-        document[name] = (getattr(vm, name) - EPOCH) // MICROSECOND
+        document[name] = stamp(getattr(vm, name))
     document["addresses"] = [asdict(address) for address in vm.addresses]
     document["security_groups"] = list(vm.security_groups)
     document["metadata"] = dict(vm.metadata)
@@ -85,8 +85,8 @@ def _made(document: Mapping[str, Any], status: str, task: str | None, project: A
     given["status"] = Status(status)
     given["task"] = Task(task) if task else None
     given["project"] = project
-    given["created_at"] = EPOCH + given["created_at"] * MICROSECOND
-    given["updated_at"] = EPOCH + given["updated_at"] * MICROSECOND
+    given["created_at"] = moment(given["created_at"])
+    given["updated_at"] = moment(given["updated_at"])
     given["addresses"] = tuple([Address(**each) for each in given["addresses"]])
     given["security_groups"] = tuple(given["security_groups"])
     if given["fault"]:

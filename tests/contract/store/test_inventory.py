@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection
 
 from tests.contract.store.maker import Maker, at_once
 from tests.unit.test_models import MACHINE, MOMENT
@@ -15,7 +14,6 @@ from vmapi.models.operation import Operation, StepState
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.sighting import Sighting
 from vmapi.models.vm import VM, Address, Fault
-from vmapi.store import overlay
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
@@ -242,17 +240,10 @@ def test_a_vm_keeps_the_place_that_it_had_first(
 
 
 def test_a_look_that_is_first_to_see_a_new_vm(
-    inventory: Inventory, store: OperationStore, make: Maker, monkeypatch: pytest.MonkeyPatch
+    inventory: Inventory, store: OperationStore, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     inventory.observe([SEEN], inventory.begin())
-    refresh, first = overlay.refresh, iter([True])
-
-    def late(connection: Connection, vm_id: str | None) -> bool:
-        # the look commits just after its VM was looked for
-        return not next(first, False) and refresh(connection, vm_id)
-
-    monkeypatch.setattr(overlay, "refresh", late)
     assert store.save(ordered(store.get("1"))).revision == store.get("1").revision
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     assert shown(inventory).vm.addresses == SEEN.addresses
