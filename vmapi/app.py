@@ -152,7 +152,7 @@ def wire(
         backend=backend,
         catalog=shelf,
         vms=use_cases,
-        bulk=Bulk(view, submission),
+        bulk=Bulk(view, submission, store),
         operations=work,
         cursors=Cursors(lambda: store.keys.get("cursor"), clock),
         events=_events(settings, store, waiting, draining),

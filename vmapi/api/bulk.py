@@ -10,7 +10,7 @@ from vmapi.api import examples, problems, render
 from vmapi.api.blueprint import CLOUD, KEYED, Blueprint
 from vmapi.api.context import caller, services
 from vmapi.api.fields import Text
-from vmapi.api.header_docs import IDEMPOTENCY_KEY
+from vmapi.api.header_docs import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 from vmapi.api.operations import OperationSchema
 from vmapi.api.problem_schema import ProblemSchema
 from vmapi.api.vm_schemas import VMFilterSchema
@@ -41,12 +41,14 @@ class BulkSchema(Schema):
 
     action = fields.String(required=True, validate=validate.OneOf(ACTIONS))
     ids = fields.List(Text(validate=validate.Length(1, 64)), validate=validate.Length(1, MAX_IDS))
-    filter = fields.Nested(FilterSchema)
+    filter = fields.Nested(FilterSchema, metadata={"minProperties": 1})
 
     @checks
     def _one_of(self, data: dict[str, Any], **_: Any) -> None:
         if ("ids" in data) == ("filter" in data):
             raise ValidationError("Either ids or filter is wanted.", "ids")
+        if data.get("filter") == VMQuery():
+            raise ValidationError('Name one at least; {"name": "*"} is every VM.', "filter")
 
 
 class BulkItemSchema(Schema):
@@ -55,6 +57,9 @@ class BulkItemSchema(Schema):
     vm_id = fields.String(required=True)
     operation = fields.Nested(OperationSchema)
     error = fields.Nested(ProblemSchema)
+    replayed = fields.Boolean(
+        metadata={"description": "true where the operation is an earlier request's"}
+    )
 
 
 class BulkAnswerSchema(Schema):
@@ -70,6 +75,7 @@ class BulkAnswerSchema(Schema):
     202,
     BulkAnswerSchema(),
     example={"items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}]},
+    headers=IDEMPOTENT_REPLAYED,
     description="Under way: an operation or a problem for each VM",
 )
 @blp.heeds(IDEMPOTENCY_KEY)
@@ -81,11 +87,14 @@ def act_on_vms(wanted: dict[str, Any]) -> Response:
         items = bulk.of_ids(action, wanted["ids"], caller())
     else:
         items = bulk.of_query(action, wanted["filter"], caller())
-    return render.answer({"items": [_item(item) for item in items]}, 202)
+    replayed = bool(items) and all(item.replayed for item in items)
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    return render.answer({"items": [_item(item) for item in items]}, 202, headers)
 
 
 def _item(item: Item) -> dict[str, Any]:
     if item.error is not None:
         return {"vm_id": item.vm_id, "error": problems.document(item.error)}
     assert item.operation is not None
-    return {"vm_id": item.vm_id, "operation": render.operation(item.operation)}
+    shown = {"vm_id": item.vm_id, "operation": render.operation(item.operation)}
+    return {**shown, "replayed": True} if item.replayed else shown

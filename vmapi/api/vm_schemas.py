@@ -161,7 +161,9 @@ class VMFilterSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    status = fields.List(fields.Enum(Status), metadata={"description": "repeatable"})
+    status = fields.List(
+        fields.Enum(Status), validate=validate.Length(1), metadata={"description": "repeatable"}
+    )
     name = Text(
         validate=validate.Length(1, 255),
         metadata={"description": "exact, or a prefix that ends in *"},

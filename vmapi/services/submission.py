@@ -177,7 +177,7 @@ class Submission:
         try:
             return self._names.add(operation)
         except errors.TaskInProgress as conflict:
-            raise guard.explained(conflict, before) from None
+            raise guard.explained(conflict, self._view.last_seen(before)) from None
         except StaleVM:
             raise guard.stale(self._view.get(before.id, before.project)) from None
 

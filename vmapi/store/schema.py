@@ -9,7 +9,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.store.access_tables import metadata
 from vmapi.store.database import Database, available
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest change in migrations/versions."""
 
 versions = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))

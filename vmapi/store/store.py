@@ -17,6 +17,7 @@ from vmapi.models.quota import NO_QUOTAS, Quotas
 if TYPE_CHECKING:
     from vmapi.store.api_tokens import ApiTokenStore
     from vmapi.store.audit import AuditTrail
+    from vmapi.store.bulk_requests import BulkRequests
     from vmapi.store.database import Database
     from vmapi.store.duties import Duties
     from vmapi.store.events import EventLog
@@ -33,6 +34,7 @@ class Parts:
 
     database: "Database"
     operations: "OperationStore"
+    bulk_requests: "BulkRequests"
     inventory: "Inventory"
     audit: "AuditTrail"
     events: "EventLog"
@@ -71,6 +73,11 @@ class Store:
     def operations(self) -> "OperationStore":
         """Changes, and how far they have come."""
         return self._opened().operations
+
+    @property
+    def bulk_requests(self) -> "BulkRequests":
+        """Which VMs bulk requests were for."""
+        return self._opened().bulk_requests
 
     @property
     def inventory(self) -> "Inventory":
@@ -137,6 +144,7 @@ class Store:
         from vmapi.store import schema
         from vmapi.store.api_tokens import ApiTokenStore
         from vmapi.store.audit import AuditTrail
+        from vmapi.store.bulk_requests import BulkRequests
         from vmapi.store.database import Database
         from vmapi.store.duties import Duties
         from vmapi.store.events import EventLog
@@ -154,6 +162,7 @@ class Store:
         return Parts(
             database,
             operations,
+            BulkRequests(database, self._clock),
             Inventory(database),
             AuditTrail(database),
             EventLog(database),

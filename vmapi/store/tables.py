@@ -81,6 +81,17 @@ operations = Table(
     Index("uq_operations_idempotency_key", *KEY, unique=True),
 )
 
+bulk_requests = Table(
+    "bulk_requests",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("caller", String(255), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("vm_ids", JSON, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
 name_claims = Table(
     "name_claims",
     metadata,
