@@ -28,7 +28,7 @@ class Broker:
     """Speaks as much AMQP 0-9-1 as it takes to publish.
 
     While it is `mute` it confirms nothing. With `nacks` it takes no message, with a `refusal` no
-    queue. `taken` counts the messages that it has confirmed.
+    queue. `seen` counts what was asked of it, `taken` the messages that it has confirmed.
     """
 
     def __init__(self, listening: socket.socket) -> None:
@@ -64,6 +64,7 @@ class Broker:
                     tag += 1
                     self._confirm(line, channel, tag)
                 elif method == DECLARE and self.refusal is not None:
+                    self.seen += 1
                     code, text = self.refusal
                     said = struct.pack(">HB", code, len(text)) + text
                     _say(line, channel, 20, 40, said + struct.pack(">HH", *DECLARE))

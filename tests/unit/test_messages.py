@@ -31,8 +31,14 @@ def rabbit() -> Iterator[Broker]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bell that gives no broker up which is only slow."""
+    monkeypatch.setattr(messages, "TIMEOUT", SOON)
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bell that soon gives a broker up."""
     monkeypatch.setattr(messages, "TIMEOUT", 0.2)
 
@@ -53,7 +59,6 @@ def test_a_message_is_sent_for_each_operation(rabbit: Broker) -> None:
     assert (rabbit.taken, rabbit.met, bells(), logs) == (5, 1, 0, [])
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
     bell = Bell(nobody)
     with capture_logs() as logs:
@@ -62,7 +67,7 @@ def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
         bell.stop()
     (line,) = logs
     assert (line["event"], line["log_level"]) == (AWAY, "warning")
-    assert "refused" in line["reason"]
+    assert line["reason"].startswith("ConnectionRefusedError: ")
     assert "hunter2" not in str(line)
 
 
@@ -89,7 +94,7 @@ def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
     assert [line["event"] for line in logs] == [AWAY, BACK]
     # the rest was dropped
     assert rabbit.taken <= MOST
-    assert bells() == 0
+    until(lambda: bells() == 0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -117,7 +122,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
     [
         ({"refusal": (406, b"PRECONDITION_FAILED")}, "PreconditionFailed: Queue.declare: (406)"),
         ({"refusal": (403, b"ACCESS_REFUSED")}, "AccessRefused: Queue.declare: (403)"),
-        ({"nacks": True}, "OperationalError: "),
+        ({"nacks": True}, "MessageNacked: "),
     ],
     ids=["another queue", "no rights", "full"],
 )
@@ -130,7 +135,7 @@ def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
     with capture_logs() as logs:
         for number in range(3):
             bell.wake(str(number))
-        until(lambda: rabbit.met > 3 or rabbit.seen == 3)
+        until(lambda: rabbit.seen == 3)
         until(bell._waiting.empty)
         rabbit.refusal, rabbit.nacks = None, False
         until(lambda: bool(bell.wake("later") or rabbit.taken))

@@ -47,7 +47,7 @@ class Bell:
     def __init__(self, broker_url: str) -> None:
         self._app = celery_app(broker_url)
         # a broker that is short of memory, or stands still, takes messages on and says nothing
-        bounds = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT}
+        bounds = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT, "max_retries": 0}
         self._app.conf.broker_transport_options = {"confirm_publish": True, **bounds}
         self._waiting: Queue[str | None] = Queue(MOST)
         self._lock = threading.Lock()
@@ -102,7 +102,9 @@ class Bell:
 
     def _failed(self, error: Exception) -> None:
         if not self._away:
-            reason = f"{type(error).__name__}: {error}"
+            # Celery says the same of all that a connection may suffer
+            cause = error.__cause__ or error
+            reason = f"{type(cause).__name__}: {cause}"
             log.warning("the broker takes no messages; sweeps have to do", reason=reason)
         self._away = True
 
