@@ -86,7 +86,7 @@ def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
         asking.join(SOON)
         assert not asking.is_alive()
         until(lambda: rabbit.seen > 2)
-        assert [line["event"] for line in logs] == [AWAY]
+        assert [(line["event"], line["reason"]) for line in logs] == [(AWAY, "TimeoutError")]
         rabbit.mute = False
         until(lambda: rabbit.taken > 0)
         until(bell._waiting.empty)
@@ -122,7 +122,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
     [
         ({"refusal": (406, b"PRECONDITION_FAILED")}, "PreconditionFailed: Queue.declare: (406)"),
         ({"refusal": (403, b"ACCESS_REFUSED")}, "AccessRefused: Queue.declare: (403)"),
-        ({"nacks": True}, "MessageNacked: "),
+        ({"nacks": True}, "MessageNacked"),
     ],
     ids=["another queue", "no rights", "full"],
 )

@@ -104,7 +104,7 @@ class Bell:
         if not self._away:
             # Celery says the same of all that a connection may suffer
             cause = error.__cause__ or error
-            reason = f"{type(cause).__name__}: {cause}"
+            reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
             log.warning("the broker takes no messages; sweeps have to do", reason=reason)
         self._away = True
 
