@@ -1,6 +1,6 @@
 """A VM that is seen before the create that makes it is answered."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -32,6 +32,13 @@ def create(store: OperationStore, make: Maker) -> Operation:
     """A create that was sent, and is not answered."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
     return store.save(store.get("op").sending(make("2").created_at))
+
+
+def answered(create: Operation, vm_id: str = "vm") -> Operation:
+    """Return a create of which the cloud has just said what VM it makes."""
+    expected = replace(MADE, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
+    sent = create.with_step(Step(Verb.CREATE, StepState.SENT, "r"))
+    return replace(sent, vm_id=vm_id, expected=expected)
 
 
 def see(inventory: Inventory, vm_id: str = "vm", **told: object) -> tuple[Status, Task | None]:
