@@ -117,9 +117,13 @@ class Missing(VmapiError):
 
 
 class VMNotFound(Missing):
-    """No VM has this id."""
+    """There is no such VM; one that is `hidden` may be there, and is not shown to vmapi."""
 
     code = "vm_not_found"
+
+    def __init__(self, detail: str, *, hidden: bool = False, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.hidden = hidden
 
 
 class OperationNotFound(Missing):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.hanging import SOON, until
 from tests.unit.scripted import Desk
-from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, Forbidden, VMNotFound
+from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
 from vmapi.models.lifecycle import Verb
 from vmapi.models.page import Paging, VMQuery
 from vmapi.models.vm import VM
@@ -90,9 +90,7 @@ def test_a_look_at_one_that_is_gone() -> None:
 def test_what_the_cloud_hides_is_not_gone() -> None:
     desk = Desk.make()
     vm_id = desk.running()
-    hidden = VMNotFound("hidden")
-    hidden.__cause__ = Forbidden("not yours")
-    desk.backend.fail("get", hidden)
+    desk.backend.fail("get", VMNotFound("hidden", hidden=True))
     with pytest.raises(VMNotFound):
         desk.looks.at(vm_id)
     assert known(desk) == 1

@@ -484,6 +484,18 @@ def test_an_update_replaces_metadata_and_keeps_our_own(
     ]
 
 
+def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("ACTIVE", metadata={}))
+    cloud.on("PUT", SERVER, Answer(503, "busy"))
+    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
+        backend.update(VM, Changes("web-2", {"a": "1"}))
+    with pytest.raises(errors.BackendUnavailable):
+        backend.update(VM, Changes("web-2"))
+
+
 # Credentials
 
 

@@ -127,7 +127,8 @@ KINDS: dict[str, Kind] = {
     "store_unavailable": Kind(
         503,
         "vmapi's database cannot be reached",
-        "Nothing was sent to the cloud. Try again after Retry-After seconds.",
+        "Unless the detail says otherwise, nothing was sent to the cloud. Try again after "
+        "Retry-After seconds, a change with the same Idempotency-Key.",
     ),
     "issuer_unavailable": Kind(
         503,

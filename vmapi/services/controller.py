@@ -17,7 +17,7 @@ from vmapi.models.credential import Credential
 from vmapi.models.lifecycle import Action, Status, Verb
 from vmapi.models.operation import Operation, Step, StepState
 from vmapi.models.vm import VM
-from vmapi.services.delivery import AWAY, Delivery
+from vmapi.services.delivery import Delivery, is_gone
 from vmapi.services.looks import Looks
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, begun, vm_of
@@ -55,7 +55,7 @@ class Controller:
         self._store = store
         self._clock = clock
         self._deadlines = deadlines
-        self._traces = Traces(backend, store)
+        self._traces = Traces(backend, store, clock)
         self._record = Record(store, clock)
         self._delivery = Delivery(backend, looks, self._record, self._traces)
         self._answer_timeout = timedelta(seconds=answer_timeout)
@@ -95,15 +95,18 @@ class Controller:
             return self._record.succeed(operation)
         deadline = self._deadlines[operation.action]
         overdue = self._clock() - operation.created_at > deadline
+        first = operation.started_at is None
         if fresh and step.state is StepState.SENDING:
-            progress = self._delivery.deliver(operation, step, first=True, on_behalf=on_behalf)
+            progress = self._deliver(operation, step, first=True, on_behalf=on_behalf)
         elif step.state is not StepState.PLANNED:
             progress = self._learn(operation, step, seen)
+        elif first and not fresh and operation.claimed_name is not None:
+            # whether the name is free only its first process was about to see
+            progress = self._record.fail(operation, self._delivery.orphaned())
         elif not overdue:
             sending = self._record.send(operation)
             step = sending.step or step
-            first = operation.started_at is None
-            progress = self._delivery.deliver(sending, step, first=first, on_behalf=on_behalf)
+            progress = self._deliver(sending, step, first=first, on_behalf=on_behalf)
         else:
             progress = Progress(operation, waiting=True)
         if progress.waiting and overdue and not self._may_turn_up(operation, step):
@@ -111,6 +114,14 @@ class Controller:
                 self._record.fail(operation, _overdue(operation, deadline)), vm=progress.vm
             )
         return progress
+
+    def _deliver(
+        self, operation: Operation, step: Step, *, first: bool, on_behalf: Credential | None
+    ) -> Progress:
+        if self._clock() - begun(operation, step) > ACTION_SETTLE:
+            # by the time of an answer others would have looked for it, and have sent it again
+            return self._record.keep(operation, replace(step, state=StepState.PLANNED))
+        return self._delivery.deliver(operation, step, first=first, on_behalf=on_behalf)
 
     def _may_turn_up(self, operation: Operation, step: Step) -> bool:
         if step.state is not StepState.SENDING:
@@ -123,11 +134,16 @@ class Controller:
             if step.state is StepState.SENDING:
                 return self._find(operation, step)
             return self._look(operation, step, seen)
-        except errors.VMNotFound:
-            return self._delivery.gone(operation, step)
-        except AWAY as error:
+        except (StaleOperation, errors.StoreUnavailable):
+            raise
+        except errors.VmapiError as error:
+            if is_gone(error):
+                return self._delivery.gone(operation, step)
             log.warning("looking again later", operation_id=operation.id, reason=error.detail)
-            return Progress(operation, waiting=True)
+        except Exception:
+            # a defect of ours does not outlive the deadline
+            log.exception("looking again later", operation_id=operation.id)
+        return Progress(operation, waiting=True)
 
     def _find(self, operation: Operation, step: Step) -> Progress:
         if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.is_personal:

@@ -12,8 +12,6 @@ from vmapi.services.looks import Looks
 from vmapi.services.progress import Progress, Record
 from vmapi.services.trace import Traces, vm_of
 
-AWAY = (errors.BackendUnavailable, errors.BackendTimeout, errors.BackendError)
-
 
 class Delivery:
     """Any method may raise StaleOperation."""
@@ -31,20 +29,25 @@ class Delivery:
 
         `first` says that nothing was sent of this operation before. A personal step is sent
         `on_behalf` of who has asked for it, or not at all; any other one is vmapi's own. Raises
-        BackendTimeout when the answer was lost.
+        BackendTimeout when the answer was lost, StoreUnavailable when it cannot be kept.
         """
         try:
-            return self.sent(operation, step, self._call(operation, step, on_behalf))
+            receipt = self._call(operation, step, on_behalf)
         except errors.BackendTimeout as error:
             error.extra["operation_id"] = operation.id
             raise
-        except errors.BackendUnavailable as error:
-            if first or operation.is_personal:
-                return self._record.fail(operation, error)
-            step = replace(step, state=StepState.PLANNED)
-            return replace(self._record.keep(operation, step), waiting=True)
         except errors.VmapiError as error:
+            if isinstance(error, errors.BackendUnavailable) or is_hidden(error):
+                if first or operation.is_personal:
+                    return self._record.fail(operation, error)
+                step = replace(step, state=StepState.PLANNED)
+                return replace(self._record.keep(operation, step), waiting=True)
             return self._refused(operation, step, error, first=first)
+        try:
+            return self.sent(operation, step, receipt)
+        except errors.StoreUnavailable as away:
+            detail = f"{away.detail} The {operation.action} was sent to the cloud, and goes on."
+            raise errors.StoreUnavailable(detail, operation_id=operation.id) from away
 
     def sent(self, operation: Operation, step: Step, receipt: Receipt | None) -> Progress:
         """Keep that the cloud has taken a step on; without a receipt it is done."""
@@ -68,13 +71,17 @@ class Delivery:
         lost = errors.BackendLost("The VM vanished from the cloud on the way.")
         return self._record.fail(operation, lost)
 
+    def orphaned(self) -> errors.BackendUnavailable:
+        """Return why an operation ends that only the process could send that took it on."""
+        return errors.BackendUnavailable("vmapi died before this was sent; send it again.")
+
     def _call(
         self, operation: Operation, step: Step, on_behalf: Credential | None
     ) -> Receipt | None:
         # what is to be made, and a credential, only the process has that took the operation on
         orphaned = step.verb is Verb.CREATE and operation.spec is None
         if orphaned or (operation.is_personal and on_behalf is None):
-            raise errors.BackendUnavailable("vmapi died before this was sent; send it again.")
+            raise self.orphaned()
         lent = on_behalf if operation.is_personal else None
         if operation.spec is not None and step.verb is Verb.CREATE:
             return self._backend.create(operation.spec, operation.id, on_behalf=lent)
@@ -82,7 +89,7 @@ class Delivery:
         if operation.changes is None:
             return self._backend.perform(vm_id, step.verb, on_behalf=lent)
         self._backend.update(vm_id, operation.changes, on_behalf=lent)
-        with suppress(*AWAY, errors.VMNotFound):
+        with suppress(errors.VmapiError):
             # nothing in the cloud tells of new metadata by itself
             self._looks.at(vm_id)
         return None
@@ -90,7 +97,7 @@ class Delivery:
     def _refused(
         self, operation: Operation, step: Step, error: errors.VmapiError, *, first: bool
     ) -> Progress:
-        if isinstance(error, errors.VMNotFound) and not (first and step.verb is not Verb.DELETE):
+        if is_gone(error) and not (first and step.verb is not Verb.DELETE):
             return self.gone(operation, step)
         # a broken answer may follow on a change, and a conflict on one that came through late
         doubtful = isinstance(error, errors.BackendError)
@@ -102,9 +109,9 @@ class Delivery:
     def _find_or_fail(self, operation: Operation, step: Step, error: errors.VmapiError) -> Progress:
         try:
             receipt = self._traces.find(operation, step)
-        except errors.VMNotFound:
-            return self.gone(operation, step)
-        except AWAY as away:
+        except errors.VmapiError as away:
+            if is_gone(away):
+                return self.gone(operation, step)
             raise errors.BackendTimeout(
                 f"{error.detail} Whether it did what it was asked cannot be found out now.",
                 operation_id=operation.id,
@@ -112,3 +119,13 @@ class Delivery:
         if receipt is None:
             return self._record.fail(operation, error)
         return self.sent(operation, step, receipt)
+
+
+def is_gone(error: errors.VmapiError) -> bool:
+    """Tell whether an error says that the VM is not there."""
+    return isinstance(error, errors.VMNotFound) and not error.hidden
+
+
+def is_hidden(error: errors.VmapiError) -> bool:
+    """Tell whether an error says that the cloud does not show the VM, which proves nothing."""
+    return isinstance(error, errors.VMNotFound) and error.hidden

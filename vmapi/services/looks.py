@@ -10,7 +10,7 @@ from math import inf
 import structlog
 
 from vmapi.backends.base import Backend
-from vmapi.errors import BackendError, BackendFailure, BackendTimeout, Forbidden, VMNotFound
+from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VMNotFound
 from vmapi.models.vm import VM
 from vmapi.store.store import Store
 
@@ -39,8 +39,7 @@ class Looks:
             try:
                 seen = self._backend.get(vm_id)
             except VMNotFound as unknown:
-                # what the cloud hides from us need not be gone
-                if not isinstance(unknown.__cause__, Forbidden):
+                if not unknown.hidden:
                     self.missed(vm_id)
                 raise
             if self._store.inventory.observe([seen], begun):

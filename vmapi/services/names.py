@@ -62,7 +62,7 @@ class Names:
         try:
             vm = self._backend.get(vm_id)
             return (vm.project, vm.name) == (operation.project, operation.claimed_name)
-        except errors.VMNotFound:
-            return False
+        except errors.VMNotFound as unknown:
+            return unknown.hidden
         except errors.BackendFailure:
             return True

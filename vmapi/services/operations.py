@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from vmapi.errors import BackendTimeout
 from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Action
 from vmapi.models.operation import Operation, OperationQuery
 from vmapi.models.page import Page, Paging
 from vmapi.models.project import Scope
@@ -13,6 +12,7 @@ from vmapi.services.controller import Controller
 from vmapi.services.first_calls import FirstCalls
 from vmapi.services.poll import Poll, Ready
 from vmapi.services.progress import Progress
+from vmapi.services.verdict import has_failed_to_build
 from vmapi.services.waiting import Waiting
 from vmapi.store.store import Store
 
@@ -51,8 +51,7 @@ class Operations:
             raise
         if not progress.operation.finished:
             self._wake(operation.id)
-        made = progress.operation.action is Action.CREATE and progress.operation.vm_id is not None
-        if progress.error is not None and not made:
+        if progress.error is not None and not has_failed_to_build(progress.operation):
             raise progress.error
         return progress
 

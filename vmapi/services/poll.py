@@ -7,7 +7,7 @@ from math import inf
 
 import structlog
 
-from vmapi.errors import BackendFailure, Forbidden
+from vmapi.errors import StoreUnavailable, VmapiError
 from vmapi.models.lifecycle import Status
 from vmapi.models.operation import Operation, StepState
 from vmapi.models.vm import VM
@@ -87,7 +87,9 @@ class Poll:
         oldest = min(each.created_at for each in waiting) - SKEW
         try:
             changed = self._look(self._since or oldest)
-        except (BackendFailure, Forbidden) as error:
+        except StoreUnavailable:
+            raise
+        except VmapiError as error:
             log.warning("the cloud does not answer", reason=error.detail)
             self._resume = now + PAUSE
             return

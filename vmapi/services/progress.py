@@ -46,10 +46,11 @@ class Record:
         """End an operation that went wrong."""
         failure = Failure(error.code, error.detail, dict(error.extra))
         step = operation.step
-        unknown = isinstance(error, errors.OperationTimeout) and (
-            step is not None and step.state is StepState.SENDING
-        )
-        if not operation.taken_on and not unknown:
+        sending = step is not None and step.state is StepState.SENDING
+        unknown = isinstance(error, errors.OperationTimeout) and sending
+        # what was made and is gone was made
+        made = isinstance(error, errors.BackendLost)
+        if not (operation.taken_on or unknown or made):
             # what changed nothing may be asked for again under the same key
             operation = replace(operation, key=None)
         operation = replace(operation, error=failure)

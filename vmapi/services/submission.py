@@ -16,6 +16,7 @@ from vmapi.services import guard
 from vmapi.services.change import Change
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
+from vmapi.services.verdict import has_failed_to_build
 from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
 from vmapi.store.conflicts import KeyTaken, StaleVM
@@ -184,10 +185,11 @@ class Submission:
 def _raise_failure(operation: Operation) -> None:
     if operation.status is OperationStatus.SUPERSEDED:
         raise errors.TaskInProgress(f"A delete has ended the {operation.action}.")
-    made = operation.action is Action.CREATE and operation.vm_id is not None
-    if operation.error is not None and not made:
+    if operation.error is not None and not has_failed_to_build(operation):
         cls = errors.by_code(operation.error.code)
-        raise cls(operation.error.detail, **operation.error.extra)
+        more = {"operation_id": operation.id, "vm_id": operation.vm_id}
+        more = {name: value for name, value in more.items() if value is not None}
+        raise cls(operation.error.detail, **{**more, **operation.error.extra})
 
 
 def _finished(operation: Operation) -> bool:

@@ -1,5 +1,6 @@
 """Finding out what became of a change whose answer was lost."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmapi import errors
@@ -15,9 +16,10 @@ WHOLE_SECOND = timedelta(seconds=1)
 class Traces:
     """Looks for what changes have left in the cloud."""
 
-    def __init__(self, backend: Backend, store: Store) -> None:
+    def __init__(self, backend: Backend, store: Store, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._store = store
+        self._clock = clock
 
     def find(self, operation: Operation, step: Step) -> Receipt | None:
         """Return what a step that may have been sent has set going. Raises VMNotFound."""
@@ -28,7 +30,8 @@ class Traces:
         vm_id = vm_of(operation)
         # what is known belongs to another operation, or to another step of this one
         known = self._store.operations.request_ids(vm_id)
-        return self._backend.find_performed(vm_id, step.verb, operation.created_at, known)
+        since = self._in_the_cloud(operation.created_at)
+        return self._backend.find_performed(vm_id, step.verb, since, known)
 
     def shows(self, operation: Operation) -> bool:
         """Tell whether a VM is as an update was to leave it. Raises VMNotFound."""
@@ -50,12 +53,16 @@ class Traces:
         if seen := self._store.inventory.made_by(operation.id):
             return seen
         # what marks a VM is gone with it; but nobody else could have its name meanwhile
-        since = begun(operation, step) - WHOLE_SECOND
+        since = self._in_the_cloud(begun(operation, step)) - WHOLE_SECOND
         for vm in self._backend.changed(since):
             ours = (vm.project, vm.name) == (operation.project, operation.claimed_name)
             if ours and vm.created_at > since and vm.status is Status.DELETED:
                 return vm.id
         return None
+
+    def _in_the_cloud(self, moment: datetime) -> datetime:
+        """Return what the cloud's clock showed at a moment of ours."""
+        return moment + (self._backend.now() - self._clock())
 
 
 def begun(operation: Operation, step: Step) -> datetime:

@@ -4,8 +4,15 @@ from collections.abc import Callable
 
 from vmapi import errors
 from vmapi.backends.base import Outcome
-from vmapi.models.lifecycle import GOALS, Status, Verb
+from vmapi.models.lifecycle import GOALS, Action, Status, Verb
+from vmapi.models.operation import Operation, StepState
 from vmapi.models.vm import VM
+
+UNKNOWN = "UNKNOWN"
+"""What the cloud says of a VM whose cell is down."""
+
+NO_BUILD = (errors.OperationTimeout.code, errors.BackendLost.code)
+"""How a create may fail whose VM did not go to ERROR."""
 
 
 def judge(
@@ -14,8 +21,10 @@ def judge(
     """Tell what has become of a verb from the VM, and from the cloud's record where that decides.
 
     A create is judged by status, task and fault: the record of a build that was tried again on
-    another host says success.
+    another host says success. While a VM's cell is down nothing is told of it that counts.
     """
+    if vm.status is Status.ERROR and vm.backend_status == UNKNOWN:
+        return Outcome.PENDING, None
     if verb is Verb.CREATE:
         if vm.status is Status.ERROR:
             return Outcome.FAILED, _fault(vm)
@@ -30,6 +39,13 @@ def judge(
         return Outcome.FAILED, _fault(vm, f"After the {verb} the VM is {vm.status}.")
     # a deleted VM is gone: one that can be read is not there yet
     return (Outcome.PENDING if verb is Verb.DELETE else found), None
+
+
+def has_failed_to_build(operation: Operation) -> bool:
+    """Tell whether an operation has left a VM in ERROR that says itself what was wrong."""
+    if operation.action is not Action.CREATE or operation.vm_id is None or operation.error is None:
+        return False
+    return operation.plan[0].state is not StepState.DONE and operation.error.code not in NO_BUILD
 
 
 def _fault(vm: VM, otherwise: str = "The VM went to ERROR.") -> errors.VmapiError:

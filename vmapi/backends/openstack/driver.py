@@ -18,6 +18,8 @@ from vmapi.backends.openstack.projects import Projects
 from vmapi.backends.openstack.servers import Servers
 from vmapi.backends.openstack.session import Json, Session
 from vmapi.errors import (
+    BackendTimeout,
+    BackendUnavailable,
     FlavorNotFound,
     Forbidden,
     ImageNotFound,
@@ -158,13 +160,17 @@ class OpenStackBackend(Backend):
         """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
         orders = Orders(self._session, self._servers, on_behalf)
         with self._session.within():
-            if changes.metadata:
-                present = self._servers.get(vm_id).get("metadata") or {}
-                merged = changes.applied_to(present)
-                if merged != present:
-                    orders.replace_metadata(vm_id, merged)
+            present = self._servers.get(vm_id).get("metadata") or {} if changes.metadata else {}
+            merged = changes.applied_to(present)
+            if merged != present:
+                orders.replace_metadata(vm_id, merged)
             if changes.name is not None:
-                orders.rename(vm_id, changes.name)
+                try:
+                    orders.rename(vm_id, changes.name)
+                except BackendUnavailable as away:
+                    if merged == present:
+                        raise
+                    raise BackendTimeout("The metadata were changed, not yet the name.") from away
 
     def outcome(self, receipt: Receipt) -> Outcome:
         """Judge a change by Nova's record of it. Raises VMNotFound."""

@@ -27,12 +27,12 @@ class Servers:
         """Return a server that is not deleted, of our project unless all are within reach."""
         try:
             server = self._read(path(vm_id), "server", dict)
-        except Forbidden as hidden:
+        except Forbidden as closed:
             # so Nova answers for a server of another project, unless the account is an admin's
-            raise VMNotFound("The cloud shows vmapi no VM of this id.") from hidden
+            raise VMNotFound("The cloud shows vmapi no VM of this id.", hidden=True) from closed
         ours = self._reach.everywhere or server.get("tenant_id") in (None, self._session.project)
         if not ours:
-            raise VMNotFound("The cloud shows vmapi no VM of this id.")
+            raise VMNotFound("The cloud shows vmapi no VM of this id.", hidden=True)
         if server.get("status") in GONE:
             raise VMNotFound("The VM has been deleted.")
         return server
