@@ -12,7 +12,7 @@ from vmapi.errors import BackendTimeout, BackendUnavailable
 HOUR = 3600
 
 
-def test_its_key_is_answered_with_the_vm_that_shows_later(
+def test_its_answer_names_the_vm_that_shows_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = MemoryBackend.create
@@ -42,6 +42,7 @@ def test_its_key_is_answered_with_the_vm_that_shows_later(
     named = {**failed, "vm_id": vm["id"]}
     assert world.client.get(path).json == named
     again = create()
-    assert (again.status_code, again.json) == (201, vm)
+    assert (again.status_code, again.json["code"]) == (504, "operation_timeout")
+    assert (again.json["vm_id"], again.json["operation"]) == (vm["id"], path)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert world.get("/operations")["total"] == 1

@@ -59,7 +59,7 @@ ADOPT = (
 def adopt(connection: Connection) -> None:
     """Give each create that timed out without an answer the VM that it has made: the first one.
 
-    Its key is still bound to it, and is answered with that VM from now on.
+    Its key is still bound to it: who repeats it is told of that VM from now on.
     """
     for row in connection.execute(LOST).all():
         # a later one of the same create finds that it has one
