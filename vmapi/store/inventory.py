@@ -130,8 +130,12 @@ class Inventory:
         return seconds(clock - synced) if synced else None
 
     def doubles(self) -> list[Double]:
-        """Return the VMs that were made beside the one of their create, or after it had failed."""
-        with self._database.read() as connection:
+        """Return the VMs that were made beside the one of their create, or after it had failed.
+
+        What a create has made that timed out meanwhile is that create's from now on.
+        """
+        with self._database.write() as connection:
+            doubles.adopt(connection)
             return doubles.found(connection)
 
     def made_by(self, operation_id: str) -> str | None:

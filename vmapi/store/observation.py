@@ -42,7 +42,8 @@ Values = dict[str, Any]
 def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
     """Keep what a look saw that began then; return the ids of those that are kept so now."""
     known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
-    actions = overlay.under_way(connection, [vm.id for vm in seen])
+    whole = [vm_rows.completed(vm, known[vm.id]) if vm.id in known else vm for vm in seen]
+    actions = overlay.under_way(connection, whole)
     same, kept = [], set()
     new: list[Values] = []
     changes: list[Values] = []

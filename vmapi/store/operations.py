@@ -85,14 +85,17 @@ class OperationStore(OperationReader):
     def save(self, operation: Operation) -> Operation:
         """Keep the operation's new state and return it with its new revision.
 
-        Raises StaleOperation when it has been moved on, or superseded, since it was read.
+        Raises StaleOperation when it has been moved on, or superseded, since it was read, and
+        while something else is under way with its VM.
         """
         saved = replace(operation, revision=operation.revision + 1)
-        try:
-            return self._save(saved)
-        except IntegrityError:
-            # a look was first to see its new VM
-            return self._save(saved, seen=True)
+        for seen in (False, True):
+            try:
+                return self._save(saved, seen=seen)
+            except IntegrityError:
+                # a look was first to see its new VM, or something else is under way with that
+                self._check_free(saved)
+        return self._save(saved, seen=True)
 
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.
@@ -148,6 +151,11 @@ class OperationStore(OperationReader):
                 shown = overlay.sent(connection, saved, seen=seen)
                 return replace(saved, shown=shown or saved.shown)
         return saved
+
+    def _check_free(self, operation: Operation) -> None:
+        with self._database.read() as connection:
+            if room.is_barred(connection, operation):
+                raise StaleOperation(operation.id)
 
     def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:
         # None when what was in the way has gone meanwhile
