@@ -27,13 +27,17 @@ from vmapi.store import connections
 READ_ONLY = "25006"
 """PostgreSQL's code for a change that a standby is asked for."""
 
-BEGIN = {
-    # a writer that first reads and then writes would be refused when another one came between
-    "sqlite": {"snapshot": "BEGIN", "write": "BEGIN IMMEDIATE", "hasty": "BEGIN IMMEDIATE"},
+BEGIN: dict[str, dict[str, tuple[str, ...]]] = {
+    "sqlite": {
+        "snapshot": ("BEGIN",),
+        # a writer that first reads and then writes would be refused when another one came between
+        "write": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+        "hasty": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+    },
     "postgresql": {
-        "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        "write": "BEGIN",
-        "hasty": "BEGIN; SET LOCAL synchronous_commit TO off",
+        "snapshot": ("BEGIN ISOLATION LEVEL REPEATABLE READ",),
+        "write": ("BEGIN",),
+        "hasty": ("BEGIN; SET LOCAL synchronous_commit TO off",),
     },
 }
 """How a transaction begins. Where one only reads, each statement is one by itself."""
@@ -83,8 +87,9 @@ class Database:
     def write(self, *, hasty: bool = False) -> Iterator[Connection]:
         """Open a transaction that changes something. Raises StoreUnavailable.
 
-        One that is `hasty` may be lost when the database's machine dies within a second, as any may
-        on SQLite: the cloud can tell again what it says.
+        Once it has ended, it is on the disk. One that is `hasty` does not wait for that, and may be
+        lost when the database's machine dies soon after: what it says can be found again in the
+        cloud, or is of no use then.
         """
         self._ensure_prepared()
         with available(), (self._hasty if hasty else self.engine).begin() as connection:
@@ -152,5 +157,5 @@ def available() -> Iterator[None]:
 
 def _begin(connection: Connection) -> None:
     kind = connection.get_execution_options().get("begins", "write")
-    if begin := BEGIN[connection.dialect.name].get(kind):
-        connection.exec_driver_sql(begin)
+    for statement in BEGIN[connection.dialect.name].get(kind, ()):
+        connection.exec_driver_sql(statement)
