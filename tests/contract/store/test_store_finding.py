@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import ANYTHING, KEY, Maker
@@ -14,7 +15,10 @@ from vmapi.models.operation import (
     OperationStatus,
 )
 from vmapi.models.page import Paging
+from vmapi.store.database import Database
 from vmapi.store.operations import OperationStore
+
+NOT_BEGUN = '"request_id": null, "begun_at": null'
 
 
 @pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
@@ -41,6 +45,31 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
         store.add(make(id, vm_id=id))
         clock.sleep(1)
     assert [found.id for found in store.mine()] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "action = 'resize'",
+        "status = 'resting'",
+        f"""plan = '[{{"verb": "resize", "state": "pending", {NOT_BEGUN}}}]'""",
+        f"""plan = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
+        """plan = '[{"verb": "stop", "state": "pending"}]'""",
+        """changes = '{"colour": "blue"}'""",
+    ],
+)
+def test_one_that_another_version_has_kept_holds_up_no_other(
+    store: OperationStore, make: Maker, database: Database, change: str
+) -> None:
+    for id in "abc":
+        store.add(make(id, vm_id=id))
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE operations SET {change} WHERE id = 'b'")
+    with capture_logs() as logs:
+        assert [[found.id for found in store.mine()] for _ in range(2)] == [["a", "c"]] * 2
+    assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
+        ("an operation of another version cannot be read and is not carried on here", "b", "error")
+    ]
 
 
 @pytest.mark.parametrize(
