@@ -34,6 +34,7 @@ BEGUN = (
 )
 SENT = LIVE.values(floor=now())
 MEET = vms.insert().values(floor=now())
+IS_KNOWN = operations.c.action.in_(list(Action))
 MARKED = select(vms.c.id).where(vms.c.operation_id == bindparam("mark")).order_by(vms.c.id)
 
 
@@ -48,7 +49,8 @@ def under_way(connection: Connection, seen: Sequence[VM]) -> dict[str, Action]:
     known = operations.c.vm_id.in_([vm.id for vm in seen])
     made = HAS_NO_VM & operations.c.id.in_([mark for mark, _ in marked if mark])
     asked = (operations.c[name] for name in ("id", "project", "vm_id", "action"))
-    query = select(*asked).where(IS_UNFINISHED, or_(known, made))
+    # one of a newer version is nothing that this one could show
+    query = select(*asked).where(IS_UNFINISHED, or_(known, made), IS_KNOWN)
     found: dict[str, Action] = {}
     for row in connection.execute(query.order_by(operations.c.created_at, operations.c.id)):
         vm_ids = [row.vm_id] if row.vm_id else marked[row.id, row.project]

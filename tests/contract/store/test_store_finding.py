@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import ANYTHING, KEY, Maker
+from tests.unit.test_models import MACHINE
 from vmapi.errors import OperationNotFound
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import (
@@ -16,6 +17,7 @@ from vmapi.models.operation import (
 )
 from vmapi.models.page import Paging
 from vmapi.store.database import Database
+from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
 
 NOT_BEGUN = '"request_id": null, "begun_at": null'
@@ -52,9 +54,9 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
     [
         "action = 'resize'",
         "status = 'resting'",
-        f"""plan = '[{{"verb": "resize", "state": "pending", {NOT_BEGUN}}}]'""",
+        f"""plan = '[{{"verb": "resize", "state": "planned", {NOT_BEGUN}}}]'""",
         f"""plan = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
-        """plan = '[{"verb": "stop", "state": "pending"}]'""",
+        """plan = '[{"verb": "stop", "state": "planned"}]'""",
         """changes = '{"colour": "blue"}'""",
     ],
 )
@@ -70,6 +72,8 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
     assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
         ("an operation of another version cannot be read and is not carried on here", "b", "error")
     ]
+    inventory = Inventory(database)
+    assert inventory.observe([replace(MACHINE, id="b")], inventory.begin()) == {"b"}
 
 
 @pytest.mark.parametrize(
