@@ -30,7 +30,10 @@ class Answers:
             raise _failure(operation, operation.error)
         if operation.action is Action.DELETE and operation.finished:
             return Change(operation, None)
-        vm_id = operation.vm_id or ""
+        vm_id = operation.vm_id
+        if vm_id is None:
+            detail = "Which VM the create makes is not known yet."
+            raise errors.BackendTimeout(detail, operation_id=operation.id)
         if before is not None:
             return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
         try:

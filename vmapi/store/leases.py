@@ -79,8 +79,9 @@ class Leases:
         """Return whose the lease is of an operation that this process takes on."""
         with self._lock:
             if self._heart is None and not self._closing.is_set():
-                self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-                self._heart.start()
+                heart = threading.Thread(target=self._beat, name="leases", daemon=True)
+                heart.start()
+                self._heart = heart
         return self.owner
 
     @contextmanager
