@@ -9,7 +9,7 @@ from flask import request
 from marshmallow import Schema
 
 from vmapi.api import needs
-from vmapi.api.header_docs import IDEMPOTENT_REPLAYED, OF_PROBLEMS, OF_REFUSED_CHANGES
+from vmapi.api.header_docs import OF_OUTCOMES, OF_PROBLEMS, OF_REFUSED_CHANGES
 from vmapi.api.needs import View
 from vmapi.api.parser import Parser, read_body, read_json, refused
 from vmapi.api.problem_kinds import KINDS
@@ -137,7 +137,7 @@ class Blueprint(flask_smorest.Blueprint):
             codes += WITH_BODY
             headers |= OF_REFUSED_CHANGES
             for code in self.REPLAYED:
-                headers[code] = {**headers.get(code, {}), **IDEMPOTENT_REPLAYED}
+                headers[code] = {**headers.get(code, {}), **OF_OUTCOMES}
         for status in sorted({KINDS[code].status for code in codes}):
             found = [code for code in KINDS if code in codes]
             found = [code for code in found if KINDS[code].status == status]

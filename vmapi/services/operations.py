@@ -52,6 +52,8 @@ class Operations:
         if not progress.operation.finished:
             self._wake(operation.id)
         if progress.error is not None and not has_failed_to_build(progress.operation):
+            if progress.operation.taken_on:
+                progress.error.extra.setdefault("operation_id", operation.id)
             raise progress.error
         return progress
 
