@@ -187,6 +187,7 @@ def test_headers_are_documented(document: Any) -> None:
     of_changes = {location, "Idempotent-Replayed", "Preference-Applied"}
     assert headers["create_vm"]["201"] == {*of_changes, "Location", "ETag"}
     assert headers["create_vm"]["202"] == {*of_changes, "Location", "ETag", "Retry-After"}
+    assert headers["act_on_vms"]["202"] == {"Idempotent-Replayed"}
     assert headers["delete_vm"]["204"] == of_changes
     assert headers["delete_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
     assert headers["stop_vm"]["200"] == {*of_changes, "ETag"}
