@@ -29,6 +29,7 @@ class Work:
         self.over = threading.Event()
         self.kept_house = threading.Event()
         self.broken = ""
+        self.error: Exception = RuntimeError("a defect")
         self.away = 0
         self.gone = threading.Event()
         self.seen: dict[str, VM] = {}
@@ -56,7 +57,7 @@ class Work:
         self.contexts.append(structlog.contextvars.get_contextvars())
         self.looks[operation.id] -= 1
         if operation.id == self.broken:
-            raise RuntimeError("a defect")
+            raise self.error
         return operation
 
 
@@ -91,16 +92,25 @@ def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineTh
     assert threads().count("engine") == 1
 
 
-def test_a_defect_does_not_stop_it(engine: EngineThread) -> None:
+@pytest.mark.parametrize(
+    ("error", "said", "level"),
+    [
+        (RuntimeError("a defect"), "an operation could not be advanced", "error"),
+        (StoreUnavailable("away"), "an operation has to wait", "warning"),
+    ],
+)
+def test_an_operation_that_fails_to_advance_does_not_stop_it(
+    engine: EngineThread, error: Exception, said: str, level: str
+) -> None:
     work = Work(a=2, b=2)
-    work.broken = "a"
+    work.broken, work.error = "a", error
     engine.serve(work, {"housekeeping": Chore(work.keep_house)})
     with capture_logs() as logs:
         engine.wake()
         assert work.over.wait(SOON)
     assert work.looks == {"a": 0, "b": 0}
     lines = {(line["event"], line["operation_id"], line["log_level"]) for line in logs}
-    assert lines == {("an operation could not be advanced", "a", "error")}
+    assert lines == {(said, "a", level)}
 
 
 def test_its_log_lines_carry_the_request_that_began_the_operation(engine: EngineThread) -> None:

@@ -121,6 +121,10 @@ class EngineThread:
         ):
             try:
                 self._work.advance(operation, ready.vm)
+            except StoreUnavailable as away:
+                log.warning(
+                    "an operation has to wait", operation_id=operation.id, reason=away.detail
+                )
             except Exception:
                 log.exception("an operation could not be advanced", operation_id=operation.id)
 

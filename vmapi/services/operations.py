@@ -53,7 +53,8 @@ class Operations:
             self._wake(operation.id)
         if progress.error is not None and not has_failed_to_build(progress.operation):
             if progress.operation.taken_on:
-                progress.error.extra.setdefault("operation_id", operation.id)
+                named = {"operation_id": operation.id, "vm_id": progress.operation.vm_id}
+                progress.error.extra = {**named, **progress.error.extra}
             raise progress.error
         return progress
 
