@@ -91,6 +91,7 @@ def test_a_create_whose_vm_is_gone_since(world: World) -> None:
     again = create(world)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
     assert again.headers["Idempotent-Replayed"] == "true"
+    assert world.operation(again)["status"] == "succeeded"
     assert len(world.backend.vms()) == 0
 
 
@@ -101,7 +102,13 @@ def test_what_a_delete_has_ended_says_so(world: World) -> None:
     again = create(world)
     assert (again.status_code, again.json["code"]) == (409, "task_in_progress")
     assert again.json["detail"] == "A delete has ended the create."
+    assert (again.json["current_status"], again.json["task"]) == ("BUILDING", "deleting")
     assert again.headers["Idempotent-Replayed"] == "true"
+    world.settle()
+    later = create(world)
+    assert (later.status_code, later.json["code"]) == (404, "vm_not_found")
+    assert later.json["detail"] == "A delete has ended the create."
+    assert world.operation(later)["status"] == "superseded"
 
 
 def test_what_failed_after_it_was_taken_on_stays_failed(world: World) -> None:

@@ -216,6 +216,20 @@ def test_the_engine_does_not_begin_them(
     assert ask(door, "GET", f"/vms/{vm_id}").json["task"] is None
 
 
+def test_what_comes_while_the_process_stops_is_left_to_others(
+    door: Door, world: World, backend: Lender
+) -> None:
+    ids = [running(door, backend, f"web-{n}") for n in range(2)]
+    world.services.operations.stop()
+    items = bulk(door, ids)
+    for item in items:
+        world.services.store.operations._leases.held.give(item["operation"]["id"])
+    world.advance()
+    details = {each["error"]["detail"] for each in ended(door, items)}
+    assert details == {"vmapi died before this was sent; send it again."}
+    assert backend.lent == []
+
+
 def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Lender) -> None:
     items = [running(door, backend)]
     backend.refusal = errors.Unauthenticated("not taken", sent=True)

@@ -66,6 +66,8 @@ def test_what_fails_while_it_is_waited_for(world: World, meanwhile: Any) -> None
     meanwhile(world.settle)
     answer = world.call("POST", f"/vms/{vm_id}/stop", headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
+    assert answer.json["vm_id"] == vm_id
+    assert world.operation(answer)["status"] == "failed"
 
 
 def test_what_a_delete_ends_while_it_is_waited_for(world: World, meanwhile: Any) -> None:
@@ -81,6 +83,8 @@ def test_what_a_delete_ends_while_it_is_waited_for(world: World, meanwhile: Any)
     answer = world.call("POST", f"/vms/{vm_id}/stop", headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
     assert answer.json["detail"] == "A delete has ended the stop."
+    assert (answer.json["task"], answer.json["allowed_actions"]) == ("deleting", ["delete"])
+    assert world.operation(answer)["status"] == "superseded"
 
 
 def test_a_lost_answer_is_waited_for_too(world: World, meanwhile: Any) -> None:

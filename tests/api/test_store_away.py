@@ -17,7 +17,7 @@ from tests.world import WANTED, World
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings import Settings
-from vmapi.store import database as databases
+from vmapi.store import connections
 
 
 def check_away(world: World, vm_id: str) -> None:
@@ -51,7 +51,7 @@ def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: World) ->
         # what is open already waits as long as it was told
         engine.dispose()
         with monkeypatch.context() as patched:
-            patched.setattr(databases, "BUSY", 0.05)
+            patched.setattr(connections, "BUSY", 0.05)
             impatient = wire(world_settings(url), world.backend, world.clock)
             impatient.engine.stop()
             services = world.app.extensions["vmapi"]

@@ -23,8 +23,7 @@ from vmapi.errors import NameTaken, StoreUnavailable
 from vmapi.models.audit import AuditQuery
 from vmapi.models.lifecycle import Action, Task, Verb
 from vmapi.models.operation import Step, StepState
-from vmapi.store import database as databases
-from vmapi.store import schema
+from vmapi.store import connections, schema
 from vmapi.store.audit import AuditTrail
 from vmapi.store.database import Database
 from vmapi.store.inventory import Inventory
@@ -286,7 +285,7 @@ def test_another_version_of_the_schema_is_named(database: Database) -> None:
 def test_sqlite_that_is_locked_for_too_long(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(databases, "BUSY", 0.05)
+    monkeypatch.setattr(connections, "BUSY", 0.05)
     database, clock = Database(url, THREADS, schema.prepare), Clock()
     store, make = OperationStore(database, clock), Maker(clock)
     store.add(make("1"))

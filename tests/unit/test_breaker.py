@@ -198,3 +198,22 @@ def test_it_pings_no_more_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) ->
     until(lambda: bench.pings > 0)
     bench.breaker.stop()
     until(lambda: "breaker" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_it_closes_though_no_thread_was_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breakers, "PAUSE", 0.001)
+    bench = Bench()
+    bench.breaker = Breaker(bench.pinged)
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(breakers.threading.Thread, "start", none)
+        bench.call(*[AWAY] * FAILURES)
+        with pytest.raises(BackendUnavailable):
+            bench.breaker.ensure()
+    assert bench.breaker.open
+    with pytest.raises(BackendUnavailable):
+        bench.breaker.ensure()
+    until(lambda: not bench.breaker.open)

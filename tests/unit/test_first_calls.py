@@ -56,6 +56,8 @@ def test_a_few_at_a_time_and_none_once_stopped() -> None:
     go.set()
     stopping.join(SOON)
     assert not stopping.is_alive()
+    # it comes while the process drains
+    calls.add(operation("late"), ALICE)
     assert len(begun) == PARALLEL
 
 

@@ -105,6 +105,19 @@ def test_a_name_is_its_vms_however_old_the_create_is(house: House) -> None:
         house.store.operations.add(house.make("new", Action.CREATE, None, "web"))
 
 
+def test_a_large_trail_is_forgotten_tick_by_tick(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    write(house.database, *(entry(house.clock(), number) for number in range(5)))
+    house.clock.now += 366 * DAY
+    logs = [house.tick() for _ in range(4)]
+    assert [[line["audit_entries"] for line in each] for each in logs] == [[2], [2], [1], []]
+    # and then there is nothing to look for before the hour is over
+    write(house.database, entry(house.clock() - 366 * DAY, 6))
+    assert house.tick() == []
+
+
 def test_it_looks_at_once_and_then_each_hour(house: House) -> None:
     house.over("1")
     house.clock.now += 31 * DAY

@@ -115,7 +115,7 @@ def test_a_file_that_is_named_stays(tmp_path: Path, folder: Path) -> None:
 def test_what_cannot_be_given_back_is_left_to_run_out(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(database: Any) -> AbstractContextManager[object]:
+    def away(database: Any, **_: bool) -> AbstractContextManager[object]:
         raise StoreUnavailable("away")
 
     store.operations.add(operation("1"))

@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from vmapi.api import needs
 from vmapi.api.conditions import check_heeded
-from vmapi.api.header_docs import IDEMPOTENT_REPLAYED, OF_PROBLEMS, OF_REFUSED_CHANGES
+from vmapi.api.header_docs import OF_OUTCOMES, OF_PROBLEMS, OF_REFUSED_CHANGES
 from vmapi.api.needs import View
 from vmapi.api.parser import Parser, read_body, refused
 from vmapi.api.problem_kinds import KINDS
@@ -146,7 +146,7 @@ class Blueprint(flask_smorest.Blueprint):
             codes.append("payload_too_large")
             headers |= OF_REFUSED_CHANGES
             for code in self.REPLAYED:
-                headers[code] = {**headers.get(code, {}), **IDEMPOTENT_REPLAYED}
+                headers[code] = {**headers.get(code, {}), **OF_OUTCOMES}
         if "requestBody" in doc:
             codes.append("unsupported_media_type")
         for status in sorted({KINDS[code].status for code in codes}):

@@ -36,6 +36,7 @@ OF_REFUSED_CHANGES: dict[str, dict[str, Any]] = {
     "backend_timeout": OPERATION_LOCATION,
     "name_taken": OPERATION_LOCATION,
     "precondition_failed": ETAG,
+    "store_unavailable": {**RETRY_AFTER, **OPERATION_LOCATION},
 }
 IDEMPOTENT_REPLAYED = {
     "Idempotent-Replayed": {
@@ -43,6 +44,7 @@ IDEMPOTENT_REPLAYED = {
         "description": "where the request was made before, under the same Idempotency-Key",
     }
 }
+OF_OUTCOMES = {**IDEMPOTENT_REPLAYED, **OPERATION_LOCATION}
 PREFERENCE_APPLIED = {
     "Preference-Applied": {"schema": {"type": "string"}, "description": "that of Prefer: wait"}
 }

@@ -62,6 +62,7 @@ class Breaker:
     def ensure(self) -> None:
         """Raise BackendUnavailable while the cloud is away."""
         if self.open:
+            self._start()
             said = f"{self._reason} Nothing was sent: vmapi waits for the cloud to answer again."
             raise BackendUnavailable(said, retry_after=RETRY_AFTER)
 
@@ -115,12 +116,18 @@ class Breaker:
             opens = self._failures >= FAILURES and self._opened is None
             if opens:
                 self._opened = self._monotonic()
-            starts = not (self._pinging or self._stopped.is_set())
-            self._pinging = self._pinging or starts
         if opens:
             log.warning("the cloud is away: nothing is sent until it answers", reason=error.detail)
-        if starts:
-            threading.Thread(target=self._keep_pinging, name="breaker", daemon=True).start()
+        self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._pinging or self._stopped.is_set() or not self._failures:
+                return
+            # without a thread to be had, the next call tries again
+            with suppress(RuntimeError):
+                threading.Thread(target=self._keep_pinging, name="breaker", daemon=True).start()
+                self._pinging = True
 
     def _keep_pinging(self) -> None:
         while not self._stopped.wait(PAUSE):

@@ -3,18 +3,23 @@
 So a message that is lost, late or doubled does no harm: workers also sweep.
 """
 
+import threading
+from contextlib import suppress
+from queue import Full, Queue
 from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 log = structlog.get_logger("vmapi.engine")
 
 TASK = "vmapi.wake"
 STALE = 30
 """Seconds after which a message is no longer worth delivering: a sweep was there before it."""
-PUBLISH = {"max_retries": 0}
+MOST = 100
+"""How many messages may wait for the broker: any of them wakes a worker, and it looks at all."""
+TIMEOUT = 2.0
+"""Seconds that the broker may take for an answer, and that a stop waits for what is being sent."""
 
 
 def celery_app(broker_url: str) -> Celery:
@@ -28,28 +33,82 @@ def celery_app(broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_timeout=2,
-        broker_transport_options={"confirm_publish": True},
+        broker_connection_timeout=TIMEOUT,
     )
     return app
 
 
 class Bell:
-    """Rings for the workers, from a process that serves."""
+    """Rings for the workers, from a process that serves; a thread does, so that no request waits.
+
+    It starts with the first message: nothing runs before the server has forked.
+    """
 
     def __init__(self, broker_url: str) -> None:
         self._app = celery_app(broker_url)
+        # a broker that is short of memory, or stands still, takes messages on and says nothing
+        bounds = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT, "max_retries": 0}
+        self._app.conf.broker_transport_options = {"confirm_publish": True, **bounds}
+        self._waiting: Queue[str | None] = Queue(MOST)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._away = False
 
     def wake(self, operation_id: str | None = None) -> None:
-        """Send a message; without a broker the workers' sweep has to do."""
+        """Have a message sent; where that cannot be, the workers' sweep has to do."""
         if operation_id is None:
             return
-        options: dict[str, Any] = {"expires": STALE, "retry": False, "retry_policy": PUBLISH}
-        try:
-            self._app.send_task(TASK, (operation_id,), **options)
-        except (OperationalError, OSError):
-            log.warning("the broker is away; a sweep will find it", operation_id=operation_id)
+        # no thread can be started, or the broker is too slow
+        with suppress(RuntimeError, Full):
+            self._start()
+            self._waiting.put_nowait(operation_id)
 
     def stop(self) -> None:
-        """Close the connections to the broker."""
+        """Send what waits, unless that takes long, and close the connection to the broker."""
+        with self._lock:
+            self._stopping = True
+        if self._thread is not None:
+            with suppress(Full):
+                self._waiting.put_nowait(None)
+            self._thread.join(TIMEOUT)
         self._app.close()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        connection = self._app.connection_for_write()
+        while (operation_id := self._waiting.get()) is not None:
+            try:
+                self._send(operation_id, connection)
+            except Exception as error:
+                self._failed(error)
+                # what is left of it is of no use: a channel that was closed, an answer that is late
+                _close(connection)
+                connection = self._app.connection_for_write()
+        _close(connection)
+
+    def _send(self, operation_id: str, connection: Any) -> None:
+        options = {"expires": STALE, "retry": False, "connection": connection}
+        self._app.send_task(TASK, (operation_id,), **options)
+        if self._away:
+            log.info("the broker takes messages again")
+        self._away = False
+
+    def _failed(self, error: Exception) -> None:
+        if not self._away:
+            # Celery says the same of all that a connection may suffer
+            cause = error.__cause__ or error
+            reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
+            log.warning("the broker takes no messages; sweeps have to do", reason=reason)
+        self._away = True
+
+
+def _close(connection: Any) -> None:
+    with suppress(Exception):
+        connection.close()

@@ -81,8 +81,9 @@ class EngineThread:
             thread.join()
 
     def _start(self, name: str, run: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
-        self._threads[-1].start()
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def _run(self) -> None:
         pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="engine")

@@ -6,6 +6,7 @@ for as long as this takes.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import structlog
 
@@ -27,8 +28,10 @@ class FirstCalls:
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="first-calls")
 
     def add(self, operation: Operation, on_behalf: Credential) -> None:
-        """Have a new operation started soon."""
-        self._pool.submit(self._make, operation, on_behalf)
+        """Have a new operation started soon; one that comes after `stop` is left as those are."""
+        # stopped, or no thread to be had, which leaves it to the next that can be started
+        with suppress(RuntimeError):
+            self._pool.submit(self._make, operation, on_behalf)
 
     def stop(self) -> None:
         """Finish those that are being made; whoever takes the others over ends them, unsent."""

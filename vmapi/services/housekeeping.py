@@ -64,6 +64,9 @@ class Housekeeping:
         while forgotten := self._store.operations.forget(now - self._keep_operations):
             operations += forgotten
         entries = self._store.audit.forget(now - self._keep_audit, self._audit_key)
+        if entries:
+            # the rest with the next tick: on SQLite nobody else writes meanwhile
+            self._next_pruning = self._monotonic()
         vms = self._store.inventory.forget(now - REMEMBERED)
         events = self._forget_events()
         if operations or entries or vms or events:

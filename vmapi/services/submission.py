@@ -9,14 +9,13 @@ from typing import Any
 from vmapi import errors
 from vmapi.backends.base import Backend
 from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Caller, Operation, OperationStatus, Step
-from vmapi.models.project import Scope
+from vmapi.models.operation import Caller, Operation, Step
 from vmapi.models.vm import VM
 from vmapi.services import guard
+from vmapi.services.answers import Answers
 from vmapi.services.change import Change
 from vmapi.services.names import Names
 from vmapi.services.operations import Operations
-from vmapi.services.verdict import has_failed_to_build
 from vmapi.services.view import View
 from vmapi.services.waiting import Waiting
 from vmapi.store.conflicts import KeyTaken, StaleVM
@@ -46,6 +45,7 @@ class Submission:
         self._waiting = waiting
         self._clock = clock
         self._names = Names(backend, store)
+        self._answers = Answers(view)
 
     def new(self, action: Action, plan: tuple[Step, ...], caller: Caller, **more: Any) -> Operation:
         """Make an operation; `more` are further members of it."""
@@ -80,6 +80,11 @@ class Submission:
             if earlier := self.earlier(caller):
                 return earlier
             raise
+        except errors.BackendTimeout as late:
+            if "operation_id" in late.extra:
+                raise
+            # no change was sent yet: vmapi was only looking
+            raise errors.BackendUnavailable(f"{late.detail} Nothing was sent.") from late
 
     def earlier(self, caller: Caller) -> Change | None:
         """Return what came of the same request, if it was made before under the same key.
@@ -101,7 +106,7 @@ class Submission:
             return None
         operation = self._waiting.until(operation, _finished, caller.wait)
         try:
-            return replace(self._outcome(operation, None, caller.scope), replayed=True)
+            return replace(self._answers.of(operation, None, caller.scope), replayed=True)
         except errors.VmapiError as error:
             # not to know how the VM is now is no outcome
             away = operation.error is None and isinstance(error, errors.BackendFailure)
@@ -152,26 +157,11 @@ class Submission:
             ended = self._waiting.until(operation, _finished, caller.wait)
             if not ended.finished:
                 raise
-            return self._outcome(ended, before, caller.scope)
+            return self._answers.of(ended, before, caller.scope)
         except errors.Conflict as conflict:
             raise guard.explained(conflict, self._view.last_seen(before)) from None
         ended = self._waiting.until(progress.operation, _finished, caller.wait)
-        return self._outcome(ended, before, caller.scope)
-
-    def _outcome(self, operation: Operation, before: VM | None, scope: Scope) -> Change:
-        _raise_failure(operation)
-        if operation.action is Action.DELETE and operation.finished:
-            return Change(operation, None)
-        vm_id = operation.vm_id or ""
-        if before is not None:
-            return Change(operation, self._view.after(operation, replace(before, id=vm_id)))
-        try:
-            return Change(operation, self._view.get(vm_id, scope))
-        except errors.VMNotFound:
-            if operation.action is not Action.DELETE:
-                raise
-            # gone already, and nobody has looked since whoever sent the delete died
-            return Change(operation, None)
+        return self._answers.of(ended, before, caller.scope)
 
     def _add(self, operation: Operation, before: VM) -> Operation:
         try:
@@ -180,16 +170,6 @@ class Submission:
             raise guard.explained(conflict, before) from None
         except StaleVM:
             raise guard.stale(self._view.get(before.id, before.project)) from None
-
-
-def _raise_failure(operation: Operation) -> None:
-    if operation.status is OperationStatus.SUPERSEDED:
-        raise errors.TaskInProgress(f"A delete has ended the {operation.action}.")
-    if operation.error is not None and not has_failed_to_build(operation):
-        cls = errors.by_code(operation.error.code)
-        more = {"operation_id": operation.id, "vm_id": operation.vm_id}
-        more = {name: value for name, value in more.items() if value is not None}
-        raise cls(operation.error.detail, **{**more, **operation.error.extra})
 
 
 def _finished(operation: Operation) -> bool:

@@ -57,24 +57,7 @@ class VMs:
 
         Raises NameTaken, QuotaExceeded, and what `Catalog` and `Backend.create` raise.
         """
-        if earlier := self._submission.earlier(caller):
-            return earlier
-        verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
-        self._backend.check_create(caller.project, caller.credential)
-        self._usage.prepare(caller.project)
-        flavor = self._catalog.flavor(request.flavor)
-        operation = self._submission.new(
-            Action.CREATE,
-            tuple(map(Step, verbs)),
-            caller,
-            spec=self._spec(request, flavor, caller.project),
-            claimed_name=request.name,
-            vcpus=flavor.vcpus,
-            ram_mb=flavor.ram_mb,
-        )
-        expected = self._expected(request, flavor, operation)
-        operation = replace(operation, expected=expected)
-        return self._submission.submit(operation, caller, expected)
+        return self._submission.once(caller, lambda: self._create(request, caller))
 
     def act(
         self, vm_id: str, action: Action, caller: Caller, *, hard: bool | None = None
@@ -105,6 +88,24 @@ class VMs:
             )
 
         return self._change(vm_id, caller, make)
+
+    def _create(self, request: CreateRequest, caller: Caller) -> Change:
+        verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
+        self._backend.check_create(caller.project, caller.credential)
+        self._usage.prepare(caller.project)
+        flavor = self._catalog.flavor(request.flavor)
+        operation = self._submission.new(
+            Action.CREATE,
+            tuple(map(Step, verbs)),
+            caller,
+            spec=self._spec(request, flavor, caller.project),
+            claimed_name=request.name,
+            vcpus=flavor.vcpus,
+            ram_mb=flavor.ram_mb,
+        )
+        expected = self._expected(request, flavor, operation)
+        operation = replace(operation, expected=expected)
+        return self._submission.submit(operation, caller, expected)
 
     def _change(self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]) -> Change:
         def begin() -> Change:

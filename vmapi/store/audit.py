@@ -21,6 +21,9 @@ log = structlog.get_logger("vmapi.store")
 BATCH = 500
 """Entries that are closed, or read, at a time."""
 
+FORGOTTEN = 2000
+"""Entries that are removed in one transaction."""
+
 INSERT = entries.insert()
 
 LOCK = "audit"
@@ -114,23 +117,27 @@ class AuditTrail:
             last = found[-1].id
 
     def forget(self, before: datetime, key: str | None) -> int:
-        """Remove what was written before then; return how many entries.
+        """Remove some of what was written before then; return how many entries.
 
-        Without a key that is what is open, with one what is chained: a checkpoint stays in its
-        place. Of a chain that is broken nothing is removed: that would hide it.
+        Without a key that is what is open, with one the oldest of what is chained: a checkpoint
+        stays in its place. From where a chain is broken nothing is removed: that would hide it.
         """
         with self._database.write() as connection:
             lock(connection, LOCK)
             if key is None:
-                old = entries.delete().where(IS_OPEN, entries.c.at < before)
+                some = select(entries.c.id).where(IS_OPEN, entries.c.at < before).limit(FORGOTTEN)
+                old = entries.delete().where(entries.c.id.in_(some))
                 return connection.execute(old).rowcount
-            young = select(func.min(entries.c.position)).where(entries.c.at >= before)
+            first = chain.beginning(connection)
+            stop = first.position + FORGOTTEN + 1
+            young = select(func.min(entries.c.position)).where(
+                entries.c.at >= before, entries.c.position < stop
+            )
             end = connection.execute(young).scalar()
             try:
-                last = deque(chain.follow(connection, key, end), maxlen=1).pop()
+                followed = chain.follow(connection, key, stop if end is None else end)
+                last = deque(followed, maxlen=1).pop()
             except chain.Broken as broken:
                 log.error("the audit trail is broken: nothing is removed", reason=str(broken))
                 return 0
-            if last == chain.beginning(connection):
-                return 0
-            return chain.begin_after(connection, last, key)
+            return 0 if last == first else chain.begin_after(connection, last, key)

@@ -1,10 +1,7 @@
 """The database: SQLite in WAL mode or PostgreSQL, one code path."""
 
-import select as sockets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -19,30 +16,28 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.expression import FunctionElement
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store import connections
 
-BUSY = 5.0
-"""Seconds that a writer waits for another one, or for a free connection."""
-SPARE = 8
-"""Connections beside one for each thread: the engine's."""
-IDLE = 1.0
-"""Seconds after which a connection that was not used may be gone without a word: it is pinged."""
 READ_ONLY = "25006"
 """PostgreSQL's code for a change that a standby is asked for."""
 
-BEGIN = {
-    # a writer that first reads and then writes would be refused when another one came between
-    "sqlite": {"snapshot": "BEGIN", "write": "BEGIN IMMEDIATE", "hasty": "BEGIN IMMEDIATE"},
+BEGIN: dict[str, dict[str, tuple[str, ...]]] = {
+    "sqlite": {
+        "snapshot": ("BEGIN",),
+        # a writer that first reads and then writes would be refused when another one came between
+        "write": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+        "hasty": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+    },
     "postgresql": {
-        "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
-        "write": "BEGIN",
-        "hasty": "BEGIN; SET LOCAL synchronous_commit TO off",
+        "snapshot": ("BEGIN ISOLATION LEVEL REPEATABLE READ",),
+        "write": ("BEGIN",),
+        "hasty": ("BEGIN; SET LOCAL synchronous_commit TO off",),
     },
 }
 """How a transaction begins. Where one only reads, each statement is one by itself."""
@@ -76,23 +71,14 @@ class Database:
         self._prepared = False
         self._preparing = Lock()
         parsed = make_url(url)
-        arguments: dict[str, Any] = {"pool_size": threads + SPARE, "max_overflow": 0}
-        arguments["json_deserializer"] = orjson.loads
-        if parsed.get_backend_name() == "sqlite":
-            if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            arguments["connect_args"] = {"timeout": BUSY, "check_same_thread": False}
-        else:
-            # to switch that for each transaction would take longer than to begin it
-            arguments |= {"isolation_level": "AUTOCOMMIT", "connect_args": {"connect_timeout": 3}}
-        arguments |= {"pool_timeout": BUSY, "hide_parameters": True}
-        self.engine: Engine = create_engine(parsed, **arguments)
+        self.engine: Engine = create_engine(
+            parsed,
+            json_deserializer=orjson.loads,
+            hide_parameters=True,
+            **connections.arguments(parsed, threads),
+        )
         event.listen(self.engine, "begin", _begin)
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _set_up_sqlite)
-        else:
-            event.listen(self.engine, "checkin", _put_back)
-            event.listen(self.engine, "checkout", self._see_that_it_answers)
+        connections.set_up(self.engine)
         self._hasty = self.engine.execution_options(begins="hasty")
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
@@ -101,8 +87,9 @@ class Database:
     def write(self, *, hasty: bool = False) -> Iterator[Connection]:
         """Open a transaction that changes something. Raises StoreUnavailable.
 
-        One that is `hasty` may be lost when the database's machine dies within a second, as any may
-        on SQLite: the cloud can tell again what it says.
+        Once it has ended, it is on the disk. One that is `hasty` does not wait for that, and may be
+        lost when the database's machine dies soon after: what it says can be found again in the
+        cloud, or is of no use then.
         """
         self._ensure_prepared()
         with available(), (self._hasty if hasty else self.engine).begin() as connection:
@@ -128,15 +115,6 @@ class Database:
                 if not self._prepared:
                     self._prepare(self)
                     self._prepared = True
-
-    def _see_that_it_answers(self, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        idle = time.monotonic() - record.info.get("idle_since", 0.0)
-        if idle < IDLE and not _has_news(connection):
-            return
-        try:
-            self.engine.dialect.do_ping(connection)
-        except self.engine.dialect.loaded_dbapi.Error as lost:
-            raise InvalidatePoolError from lost
 
     def ping(self) -> None:
         """Return when the database answers. Raises StoreUnavailable."""
@@ -179,22 +157,5 @@ def available() -> Iterator[None]:
 
 def _begin(connection: Connection) -> None:
     kind = connection.get_execution_options().get("begins", "write")
-    if begin := BEGIN[connection.dialect.name].get(kind):
-        connection.exec_driver_sql(begin)
-
-
-def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _has_news(connection: Any) -> bool:
-    # the server says nothing unasked but that it breaks off
-    poll = sockets.poll()
-    poll.register(connection, sockets.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _put_back(_: Any, record: ConnectionPoolEntry) -> None:
-    record.info["idle_since"] = time.monotonic()
+    for statement in BEGIN[connection.dialect.name].get(kind, ()):
+        connection.exec_driver_sql(statement)

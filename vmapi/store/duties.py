@@ -20,28 +20,30 @@ class Duties:
         self._database = database
         self._owner = str(uuid.uuid4())
         self._held = False
-        self._kept: frozenset[str] = frozenset()
+        # of several threads: once for each; adding to a list and removing from it is atomic
+        self._kept: list[str] = []
 
     def hold(self, name: str) -> bool:
         """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
         held = self._take(name)
-        self._held = self._held or held
+        if held:
+            self._held = True
         return held
 
     @contextmanager
     def kept(self, name: str) -> Iterator[None]:
         """Keep a duty that is held, for as long as this lasts and somebody calls `renew`."""
-        self._kept = self._kept | {name}
+        self._kept.append(name)
         try:
             yield
         finally:
-            self._kept = self._kept - {name}
+            self._kept.remove(name)
 
     def renew(self) -> None:
         """Say that what is kept is still being done; called about once a second."""
-        if self._kept:
+        if kept := set(self._kept):
             with self._database.write() as connection:
-                mine = (duties.c.owner == self._owner) & duties.c.name.in_(self._kept)
+                mine = (duties.c.owner == self._owner) & duties.c.name.in_(kept)
                 connection.execute(duties.update().where(mine).values(until=now() + TERM))
 
     def close(self) -> None:

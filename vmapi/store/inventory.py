@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
-from sqlalchemy.exc import IntegrityError
 
 from vmapi.models.page import Page, Paging, VMQuery
 from vmapi.models.project import Scope
@@ -70,11 +69,7 @@ class Inventory:
             chunk = ordered[start : start + CHUNK]
             if start:
                 time.sleep(BREATH)
-            try:
-                kept |= self._observe(chunk, begun)
-            except IntegrityError:
-                # another process was first to see a new one, and now its row is there
-                kept |= self._observe(chunk, begun)
+            kept |= self._observe(chunk, begun)
         return kept
 
     def gone(self, vm_id: str, at: datetime, told: int) -> None:
@@ -130,8 +125,12 @@ class Inventory:
         return seconds(clock - synced) if synced else None
 
     def doubles(self) -> list[Double]:
-        """Return the VMs that were made beside the one of their create, or after it had failed."""
-        with self._database.read() as connection:
+        """Return the VMs that were made beside the one of their create, or after it had failed.
+
+        What a create has made that timed out meanwhile is that create's from now on.
+        """
+        with self._database.write() as connection:
+            doubles.adopt(connection)
             return doubles.found(connection)
 
     def made_by(self, operation_id: str) -> str | None:
@@ -178,5 +177,9 @@ class Inventory:
                     connection.execute(syncs.insert().values(kind=kind, begun=begun))
 
     def _observe(self, seen: Sequence[VM], begun: int) -> set[str]:
-        with self._database.write() as connection:
-            return observation.keep(connection, seen, begun)
+        kept: set[str] = set()
+        while seen:
+            with self._database.write() as connection:
+                found, seen = observation.keep(connection, seen, begun)
+            kept |= found
+        return kept

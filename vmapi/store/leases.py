@@ -63,7 +63,7 @@ class Leases:
 
     `keeps` says whether a lease is kept from one look to the next: whether this process carries on
     what it has taken on. A process that is slow and loses one does no harm: revisions tell it, and
-    nothing is sent twice.
+    nothing is sent twice. So leases are written in haste.
     """
 
     def __init__(self, database: Database, *, keeps: bool) -> None:
@@ -79,8 +79,9 @@ class Leases:
         """Return whose the lease is of an operation that this process takes on."""
         with self._lock:
             if self._heart is None and not self._closing.is_set():
-                self._heart = threading.Thread(target=self._beat, name="leases", daemon=True)
-                self._heart.start()
+                heart = threading.Thread(target=self._beat, name="leases", daemon=True)
+                heart.start()
+                self._heart = heart
         return self.owner
 
     @contextmanager
@@ -115,12 +116,12 @@ class Leases:
 
     def _give_back(self, which: ColumnElement[bool]) -> None:
         mine = which & IS_UNFINISHED & (operations.c.lease_owner == self.owner)
-        with self._database.write() as connection:
+        with self._database.write(hasty=True) as connection:
             given = operations.update().where(mine).values(lease_owner=None, lease_until=0)
             connection.execute(given)
 
     def _renew(self, operation_id: str) -> bool:
-        with self._database.write() as connection:
+        with self._database.write(hasty=True) as connection:
             taken = connection.execute(RENEW, {"of": operation_id, "owner": self.take()})
         return taken.rowcount == 1
 
@@ -131,7 +132,7 @@ class Leases:
                 # what nobody here will carry on is left to run out
                 mine &= operations.c.id.in_(self.held.ids())
             try:
-                with self._database.write() as connection:
+                with self._database.write(hasty=True) as connection:
                     longer = operations.update().where(mine).values(lease_until=now() + LEASE)
                     connection.execute(longer)
             except StoreUnavailable as away:

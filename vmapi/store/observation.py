@@ -9,9 +9,11 @@ way.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Executable, Row, bindparam, select
 
 from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status
@@ -39,10 +41,16 @@ LOCKED = (
 Values = dict[str, Any]
 
 
-def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
-    """Keep what a look saw that began then; return the ids of those that are kept so now."""
+def keep(connection: Connection, seen: Sequence[VM], begun: int) -> tuple[set[str], Sequence[VM]]:
+    """Keep what a look saw that began then, in the order of the ids.
+
+    Return the ids of those that are kept so now, and the VMs that somebody else was just first to
+    see: what is known of them is to be looked at in a transaction that begins later, for rows that
+    are locked after others were written are locked out of order.
+    """
     known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
-    actions = overlay.under_way(connection, [vm.id for vm in seen])
+    whole = [vm_rows.completed(vm, known[vm.id]) if vm.id in known else vm for vm in seen]
+    actions = overlay.under_way(connection, whole)
     same, kept = [], set()
     new: list[Values] = []
     changes: list[Values] = []
@@ -60,11 +68,11 @@ def keep(connection: Connection, seen: Sequence[VM], begun: int) -> set[str]:
             changes.append(_changed(row, vm, action, begun))
             happened += _told(changes[-1], row)
         kept.add(vm.id)
-    _write(connection, new, changes, happened)
+    late = _write(connection, new, changes, happened)
     if same:
         seen_again = {"begun": begun, "finished": present(connection)}
         connection.execute(vms.update().where(vms.c.id.in_(same)).values(seen_again))
-    return kept
+    return kept - late, [vm for vm in seen if vm.id in late]
 
 
 def end(connection: Connection, vm_id: str, at: datetime, told: int) -> None:
@@ -125,15 +133,27 @@ def _write(
     new: Sequence[Values],
     changes: Sequence[Values],
     happened: Sequence[Values],
-) -> None:
+) -> set[str]:
+    """Write what is new or changed, and what happened; return what is new but there already."""
     if not new and not changes:
-        return
+        return set()
     at = {"finished": present(connection)}
+    late = {each["id"] for each in new}
     if new:
-        connection.execute(vms.insert(), [{**each, **at} for each in new])
+        insert = _insert(connection.dialect.name)
+        late -= set(connection.execute(insert, [{**each, **at} for each in new]).scalars())
     if changes:
         connection.execute(CHANGE, [{**each, **at, "of": each["id"]} for each in changes])
-    events.append(connection, *happened)
+    events.append(connection, *(each for each in happened if each["vm_id"] not in late))
+    return late
+
+
+@cache
+def _insert(dialect: str) -> Executable:
+    # of the dialects only the one in use is loaded
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
+    made: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(vms.c.id)
+    return made
 
 
 def _locked(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+import structlog
+from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.errors import NameTaken, TaskInProgress, VmapiError
@@ -18,6 +20,8 @@ from vmapi.store.database import Database, now
 from vmapi.store.leases import FREE, LEASE, Leases
 from vmapi.store.operation_reader import OperationReader
 from vmapi.store.tables import operations
+
+log = structlog.get_logger("vmapi.store")
 
 INSERT = operations.insert().values(lease_until=now() + LEASE)
 MINE = queries.UNFINISHED.where(FREE)
@@ -48,6 +52,7 @@ class OperationStore(OperationReader):
         super().__init__(database, clock)
         self._quotas = quotas
         self._leases = Leases(database, keeps=keeps)
+        self._unreadable: set[str] = set()
 
     def add(self, operation: Operation) -> Operation:
         """Keep a new operation, held by this thread; a delete ends what is under way with its VM.
@@ -85,22 +90,27 @@ class OperationStore(OperationReader):
     def save(self, operation: Operation) -> Operation:
         """Keep the operation's new state and return it with its new revision.
 
-        Raises StaleOperation when it has been moved on, or superseded, since it was read.
+        Raises StaleOperation when it has been moved on, or superseded, since it was read, and
+        while something else is under way with its VM.
         """
         saved = replace(operation, revision=operation.revision + 1)
-        try:
-            return self._save(saved)
-        except IntegrityError:
-            # a look was first to see its new VM
-            return self._save(saved, seen=True)
+        for seen in (False, True):
+            try:
+                return self._save(saved, seen=seen)
+            except IntegrityError:
+                # a look was first to see its new VM, or something else is under way with that
+                self._check_free(saved)
+        return self._save(saved, seen=True)
 
     def mine(self) -> Sequence[Operation]:
         """Return the operations that this process is to carry on, the oldest first.
 
-        They are its own, and those whose process has not been heard of for a while.
+        They are its own, and those whose process has not been heard of for a while. What another
+        version has kept, and this one cannot read, is left to that.
         """
         with self._database.read() as connection:
-            return queries.found(connection, MINE, owner=self._leases.owner)
+            found = connection.execute(MINE, {"owner": self._leases.owner}).all()
+        return [operation for row in found if (operation := self._read(row)) is not None]
 
     def lease(self, operation_id: str, *, fresh: bool = False) -> AbstractContextManager[bool]:
         """Hold the right to advance an operation; False when somebody else holds it.
@@ -122,6 +132,20 @@ class OperationStore(OperationReader):
     def close(self) -> None:
         """Leave what is unfinished to others."""
         self._leases.close()
+
+    def _read(self, row: Row[Any]) -> Operation | None:
+        try:
+            return rows.operation(row)
+        except (TypeError, ValueError) as unknown:
+            # once: it is looked at each tick
+            if row.id not in self._unreadable:
+                self._unreadable.add(row.id)
+                log.error(
+                    "an operation of another version cannot be read and is not carried on here",
+                    operation_id=row.id,
+                    reason=str(unknown),
+                )
+            return None
 
     def _add(self, operation: Operation) -> Operation:
         row = {**rows.of_operation(operation), "lease_owner": self._leases.take()}
@@ -148,6 +172,11 @@ class OperationStore(OperationReader):
                 shown = overlay.sent(connection, saved, seen=seen)
                 return replace(saved, shown=shown or saved.shown)
         return saved
+
+    def _check_free(self, operation: Operation) -> None:
+        with self._database.read() as connection:
+            if room.is_barred(connection, operation):
+                raise StaleOperation(operation.id)
 
     def _conflict(self, operation: Operation) -> TaskInProgress | NameTaken | KeyTaken | None:
         # None when what was in the way has gone meanwhile

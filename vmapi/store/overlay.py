@@ -1,9 +1,10 @@
 """What is under way, laid over what the cloud says of a VM: what the inventory shows."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, or_, select
 
 from vmapi.models.event import EventKind
 from vmapi.models.lifecycle import Action, Status, Task
@@ -14,28 +15,47 @@ from vmapi.store import event_rows, events, vm_rows
 from vmapi.store.conflicts import StaleVM
 from vmapi.store.database import now
 from vmapi.store.freshness import SEEN, sighting
-from vmapi.store.queries import IS_UNFINISHED
+from vmapi.store.queries import HAS_NO_VM, IS_UNFINISHED
 from vmapi.store.tables import operations, vms
 
 ROW = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 LIVE = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
+TO = bindparam("to", type_=vms.c.task.type)
 BEGUN = (
-    LIVE.where(vms.c.task.is_distinct_from(bindparam("to")))
-    .where(vms.c.task.is_distinct_from(Action.DELETE.task))
-    .values(task=bindparam("to"), revision=vms.c.revision + 1)
+    LIVE.where(vms.c.task.is_distinct_from(TO), vms.c.task.is_distinct_from(Action.DELETE.task))
+    .where(
+        or_(
+            TO.is_not_distinct_from(Action.DELETE.task),
+            vms.c.task.is_distinct_from(Action.CREATE.task),
+        )
+    )
+    .values(task=TO, revision=vms.c.revision + 1)
     .returning(*SEEN)
 )
 SENT = LIVE.values(floor=now())
 MEET = vms.insert().values(floor=now())
+IS_KNOWN = operations.c.action.in_(list(Action))
+MARKED = select(vms.c.id).where(vms.c.operation_id == bindparam("mark")).order_by(vms.c.id)
 
 
-def under_way(connection: Connection, vm_ids: Sequence[str]) -> dict[str, Action]:
-    """Return what is under way with these VMs: the newest, so a delete before what it ended."""
-    query = select(operations.c.vm_id, operations.c.action).where(
-        IS_UNFINISHED, operations.c.vm_id.in_(vm_ids)
-    )
-    query = query.order_by(operations.c.created_at, operations.c.id)
-    return {row.vm_id: Action(row.action) for row in connection.execute(query)}
+def under_way(connection: Connection, seen: Sequence[VM]) -> dict[str, Action]:
+    """Return what is under way with these VMs: the newest, so a delete before what it ended.
+
+    A create that is not answered yet is under way with what has its mark in its project.
+    """
+    marked: defaultdict[tuple[str | None, str | None], list[str]] = defaultdict(list)
+    for vm in seen:
+        marked[vm.operation_id, vm.project].append(vm.id)
+    known = operations.c.vm_id.in_([vm.id for vm in seen])
+    made = HAS_NO_VM & operations.c.id.in_([mark for mark, _ in marked if mark])
+    asked = (operations.c[name] for name in ("id", "project", "vm_id", "action"))
+    # one of a newer version is nothing that this one could show
+    query = select(*asked).where(IS_UNFINISHED, or_(known, made), IS_KNOWN)
+    found: dict[str, Action] = {}
+    for row in connection.execute(query.order_by(operations.c.created_at, operations.c.id)):
+        vm_ids = [row.vm_id] if row.vm_id else marked[row.id, row.project]
+        found |= dict.fromkeys(vm_ids, Action(row.action))
+    return found
 
 
 def laid(seen: VM, action: Action | None) -> tuple[Status, Task | None]:
@@ -62,7 +82,8 @@ def check(connection: Connection, operation: Operation, *, hold: bool = False) -
 def begun(connection: Connection, operation: Operation) -> Sighting | None:
     """Show that an operation has begun; return its VM. Raises StaleVM.
 
-    Return None for a VM that was shown so already, or that is shown as being deleted.
+    Return None for a VM that was shown so already, or that is shown as being made or deleted: a
+    delete comes after all but another one.
     """
     check(connection, operation, hold=True)
     if operation.vm_id is not None:
@@ -91,8 +112,12 @@ def sent(connection: Connection, operation: Operation, *, seen: bool) -> Sightin
 
 def ended(connection: Connection, operation: Operation) -> None:
     """Show that an operation is over; no look that began before may show what was before."""
-    refresh(connection, operation.vm_id)
-    connection.execute(SENT, {"of": operation.vm_id})
+    vm_ids: Sequence[str] = [operation.vm_id] if operation.vm_id else []
+    if operation.vm_id is None:
+        vm_ids = connection.execute(MARKED, {"mark": operation.id}).scalars().all()
+    for vm_id in vm_ids:
+        refresh(connection, vm_id)
+        connection.execute(SENT, {"of": vm_id})
 
 
 def refresh(connection: Connection, vm_id: str | None) -> None:
@@ -100,8 +125,8 @@ def refresh(connection: Connection, vm_id: str | None) -> None:
     row = connection.execute(ROW, {"vm_id": vm_id}).first()
     if row is None:
         return
-    action = under_way(connection, [row.id]).get(row.id)
-    status, task = laid(vm_rows.observed(row), action)
+    seen = vm_rows.observed(row)
+    status, task = laid(seen, under_way(connection, [seen]).get(row.id))
     if (status, task) != (row.status, row.task):
         new = {"status": status, "task": task, "revision": row.revision + 1}
         connection.execute(vms.update().where(vms.c.id == vm_id).values(new))

@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, or_, select, tuple_
 
 from vmapi.models.operation import IdempotencyKey, Operation, OperationQuery
 from vmapi.models.page import Paging
 from vmapi.models.project import Scope
 from vmapi.store import rows
-from vmapi.store.tables import operations
+from vmapi.store.tables import operations, vms
 
 IS_UNFINISHED = operations.c.finished_at.is_(None)
+HAS_NO_VM = operations.c.vm_id.is_(None)
+"""Of a create that is not answered yet, or never was: its VM has its id for a mark."""
+
+ROW = vms.c.id == bindparam("vm_id")
+MARKS = HAS_NO_VM & (operations.c.id == select(vms.c.operation_id).where(ROW).scalar_subquery())
+# a mark may be copied by hand
+MADE = MARKS & (operations.c.project == select(vms.c.project).where(ROW).scalar_subquery())
 
 EVERY = select(operations)
 OLDEST_FIRST = (operations.c.created_at, operations.c.id)
@@ -24,7 +31,7 @@ OF_KEY = EVERY.where(
     operations.c.idempotency_key == bindparam("key"),
 ).order_by(*OLDEST_FIRST)
 UNFINISHED = EVERY.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
-UNFINISHED_OF_VM = UNFINISHED.where(operations.c.vm_id == bindparam("vm_id"))
+UNFINISHED_OF_VM = UNFINISHED.where(or_(operations.c.vm_id == bindparam("vm_id"), MADE))
 
 
 def wanted(query: OperationQuery, scope: Scope) -> list[ColumnElement[bool]]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam
 
 from vmapi.models.audit import AuditEntry
 from vmapi.models.lifecycle import Action
@@ -13,17 +13,12 @@ from vmapi.models.sighting import Sighting
 from vmapi.store import audit, event_rows, events, names, overlay, queries, quota, rows
 from vmapi.store.conflicts import under_way
 from vmapi.store.database import lock
-from vmapi.store.queries import IS_UNFINISHED
 from vmapi.store.tables import operations
 
 KEY_LIFE = timedelta(hours=24)
 """How long a key stays bound to its operation."""
 
-DELETE_OF = select(operations.c.id).where(
-    IS_UNFINISHED,
-    operations.c.vm_id == bindparam("vm"),
-    operations.c.action == Action.DELETE,
-)
+OTHERS = queries.UNFINISHED_OF_VM.where(operations.c.id != bindparam("but")).limit(1)
 FORGET_KEY = (
     operations.update()
     .where(
@@ -74,8 +69,17 @@ def take(
         return None
     shown = overlay.begun(connection, operation)
     if shown is None and operation.action not in (Action.CREATE, Action.DELETE):
-        _check_delete(connection, operation)
+        # no index holds off a delete, nor a create that is not answered yet
+        if is_barred(connection, operation):
+            raise under_way()
+        overlay.refresh(connection, operation.vm_id)
     return shown
+
+
+def is_barred(connection: Connection, operation: Operation) -> bool:
+    """Tell whether anything else is under way with the VM of an operation."""
+    others = connection.execute(OTHERS, {"vm_id": operation.vm_id, "but": operation.id})
+    return others.first() is not None
 
 
 def settle(connection: Connection, operation: Operation) -> None:
@@ -99,6 +103,8 @@ def _supersede(connection: Connection, delete: Operation) -> bool:
     for other in found:
         ended = replace(
             other,
+            # a create that is not answered yet has none
+            vm_id=delete.vm_id,
             status=OperationStatus.SUPERSEDED,
             finished_at=delete.created_at,
             revision=other.revision + 1,
@@ -109,11 +115,6 @@ def _supersede(connection: Connection, delete: Operation) -> bool:
         names.settle(connection, ended)
         _tell(connection, ended)
     return bool(found)
-
-
-def _check_delete(connection: Connection, operation: Operation) -> None:
-    if connection.execute(DELETE_OF, {"vm": operation.vm_id}).first():
-        raise under_way()
 
 
 def _forget_key(connection: Connection, operation: Operation) -> None:

@@ -18,6 +18,9 @@ versions = Table("alembic_version", MetaData(), Column("version_num", String(32)
 LOCK = 7_611_209
 """The number under which a PostgreSQL is locked while its schema is changed; any will do."""
 
+PATIENT = "SET LOCAL lock_timeout TO 0; SET LOCAL idle_in_transaction_session_timeout TO 0"
+"""A change may take as long as it takes, and so may one that is waited for."""
+
 
 def prepare(database: Database) -> None:
     """Bring SQLite's schema up to date; see that PostgreSQL's is. Raises StoreUnavailable."""
@@ -58,6 +61,7 @@ def _run(engine: Engine) -> None:
             return
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(PATIENT)
             # who comes second waits, and finds nothing left to do
             connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         if inspect(connection).get_table_names():

@@ -18,6 +18,7 @@ from tests.contract.store.chain import (
     write,
 )
 from vmapi.models.audit import Link
+from vmapi.store import audit
 from vmapi.store.audit import AuditTrail, Verdict
 from vmapi.store.database import Database
 
@@ -48,6 +49,32 @@ def test_again_and_again(trail: AuditTrail, database: Database, clock: Clock) ->
         assert trail.forget(clock() + days * DAY, SECRET) == gone
         assert checkpoints(database) == 1
     assert trail.verify(SECRET) == Verdict(4, head(database), 0)
+
+
+def test_a_part_at_a_time(
+    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    end = head(database)
+    for first, gone in [(3, 2), (4, 1), (4, 0)]:
+        assert trail.forget(clock() + 4 * DAY, SECRET) == gone
+        assert trail.verify(SECRET) == Verdict(first, end, 0)
+    assert [trail.forget(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
+    assert trail.verify(SECRET) == Verdict(6, end, 0)
+    write(database, *(entry(clock(), number) for number in range(3)))
+    assert [trail.forget(clock() + DAY, None) for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_is_sound_before_a_break_goes_and_the_break_stays(
+    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE position = 4")
+    found = trail.verify(SECRET).wrong
+    assert found is not None
+    assert [trail.forget(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
+    assert positions(database) == [3, 4, 5]
+    assert trail.verify(SECRET).wrong == found
 
 
 def test_nothing_is_old(trail: AuditTrail, database: Database, clock: Clock) -> None:

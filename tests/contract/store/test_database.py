@@ -47,13 +47,22 @@ def test_a_server_that_only_reads(store: OperationStore, make: Maker, database: 
             connection.execute(text(SESSION + "READ WRITE"))
 
 
-@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_only_who_is_in_haste_does_not_wait_for_the_disk(database: Database) -> None:
-    def waits(*, hasty: bool) -> object:
+@pytest.mark.parametrize(
+    ("url", "asked", "waits", "hastens"),
+    [
+        ("sqlite", "PRAGMA synchronous", 2, 1),
+        ("postgresql", "SHOW synchronous_commit", "on", "off"),
+    ],
+    indirect=["url"],
+)
+def test_only_who_is_in_haste_does_not_wait_for_the_disk(
+    database: Database, asked: str, waits: object, hastens: object
+) -> None:
+    def found(*, hasty: bool) -> object:
         with database.write(hasty=hasty) as connection:
-            return connection.execute(text("SHOW synchronous_commit")).scalar()
+            return connection.execute(text(asked)).scalar()
 
     # more often than a statement has to be sent to be prepared by the server
-    assert {waits(hasty=True) for _ in range(12)} == {"off"}
-    assert waits(hasty=False) == "on"
-    assert waits(hasty=True) == "off"
+    assert {found(hasty=True) for _ in range(12)} == {hastens}
+    assert found(hasty=False) == waits
+    assert found(hasty=True) == hastens

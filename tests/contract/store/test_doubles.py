@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.contract.clock import Clock
-from tests.contract.store.maker import Maker
+from tests.contract.store.maker import KEY, Maker
 from tests.unit.test_models import MACHINE
-from vmapi.errors import BackendTimeout
+from vmapi.errors import BackendTimeout, OperationTimeout
 from vmapi.models.lifecycle import Action, Status
 from vmapi.models.operation import Failure, Operation, OperationStatus
 from vmapi.models.vm import VM
@@ -32,6 +33,14 @@ def inventory(database: Database) -> Inventory:
 def created(store: OperationStore, make: Maker) -> Operation:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
     return store.save(make.over(store.get("op"), vm_id="a"))
+
+
+@pytest.fixture
+def timed_out(store: OperationStore, make: Maker) -> Operation:
+    """A create of which it could not be found out in time what came of it."""
+    store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
+    failure = Failure(OperationTimeout.code, "It did not end.", {})
+    return store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
 
 
 def see(inventory: Inventory, clock: Clock, *ids: str, later: timedelta = SECOND) -> list[VM]:
@@ -105,3 +114,48 @@ def test_one_of_another_project_is_none(
     inventory.observe([copied, replace(copied, id="d", project=None)], inventory.begin())
     assert created.vm_id == "a"
     assert inventory.doubles() == []
+
+
+def test_a_create_that_timed_out_has_the_vm_that_shows_with_its_mark(
+    inventory: Inventory, store: OperationStore, timed_out: Operation, clock: Clock
+) -> None:
+    assert inventory.doubles() == []
+    assert store.get("op") == timed_out
+    see(inventory, clock, "a")
+    assert inventory.doubles() == []
+    adopted = replace(timed_out, vm_id="a", revision=timed_out.revision + 1)
+    assert store.of_key(KEY) == store.get("op") == adopted
+    assert inventory.doubles() == []
+    assert store.get("op") == adopted
+
+
+def test_of_two_it_has_the_first(
+    inventory: Inventory, store: OperationStore, timed_out: Operation, clock: Clock
+) -> None:
+    see(inventory, clock, "a", later=2 * SECOND)
+    see(inventory, clock, "c")
+    assert inventory.doubles() == [Double("a", "web-a", "op", "web")]
+    assert store.get("op") == replace(timed_out, vm_id="c", revision=timed_out.revision + 1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"project": "db"},
+        {"project": None},
+        {"operation_id": "another"},
+        {"status": Status.DELETED},
+        {"created_at": datetime.now(UTC) + 2 * HOUR},
+    ],
+)
+def test_it_has_none_that_is_not_its_own(
+    inventory: Inventory,
+    store: OperationStore,
+    timed_out: Operation,
+    clock: Clock,
+    told: dict[str, Any],
+) -> None:
+    vm = replace(MADE, id="a", created_at=clock() + SECOND)
+    inventory.observe([replace(vm, **told)], inventory.begin())
+    assert inventory.doubles() == []
+    assert store.get("op") == timed_out

@@ -55,6 +55,21 @@ def test_who_holds_it_again_has_the_whole_term(
     assert not other.hold("audit")
 
 
+def test_what_two_do_is_kept_until_both_are_done(
+    mine: Duties, other: Duties, database: Database
+) -> None:
+    mine.hold("sync")
+    with mine.kept("sync"):
+        with mine.kept("sync"):
+            pass
+        let_pass(database, 2 * TERM)
+        mine.renew()
+        assert not other.hold("sync")
+    let_pass(database, 2 * TERM)
+    mine.renew()
+    assert other.hold("sync")
+
+
 def test_who_was_slow_has_it_still_when_nobody_took_it(mine: Duties, database: Database) -> None:
     mine.hold("audit")
     let_pass(database, 2 * TERM)

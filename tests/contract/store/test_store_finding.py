@@ -4,9 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import ANYTHING, KEY, Maker
+from tests.unit.test_models import MACHINE
 from vmapi.errors import OperationNotFound
 from vmapi.models.lifecycle import Action
 from vmapi.models.operation import (
@@ -14,7 +16,11 @@ from vmapi.models.operation import (
     OperationStatus,
 )
 from vmapi.models.page import Paging
+from vmapi.store.database import Database
+from vmapi.store.inventory import Inventory
 from vmapi.store.operations import OperationStore
+
+NOT_BEGUN = '"request_id": null, "begun_at": null'
 
 
 @pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
@@ -41,6 +47,33 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
         store.add(make(id, vm_id=id))
         clock.sleep(1)
     assert [found.id for found in store.mine()] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "action = 'resize'",
+        "status = 'resting'",
+        f"""plan = '[{{"verb": "resize", "state": "planned", {NOT_BEGUN}}}]'""",
+        f"""plan = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
+        """plan = '[{"verb": "stop", "state": "planned"}]'""",
+        """changes = '{"colour": "blue"}'""",
+    ],
+)
+def test_one_that_another_version_has_kept_holds_up_no_other(
+    store: OperationStore, make: Maker, database: Database, change: str
+) -> None:
+    for id in "abc":
+        store.add(make(id, vm_id=id))
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE operations SET {change} WHERE id = 'b'")
+    with capture_logs() as logs:
+        assert [[found.id for found in store.mine()] for _ in range(2)] == [["a", "c"]] * 2
+    assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
+        ("an operation of another version cannot be read and is not carried on here", "b", "error")
+    ]
+    inventory = Inventory(database)
+    assert inventory.observe([replace(MACHINE, id="b")], inventory.begin()) == {"b"}
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_it_goes_on_when_the_database_is_back(
 ) -> None:
     tried = threading.Event()
 
-    def write() -> AbstractContextManager[object]:
+    def write(**_: bool) -> AbstractContextManager[object]:
         tried.set()
         raise error
 
@@ -147,7 +147,7 @@ def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
     monkeypatch.setattr(leases, "BEAT", SOON)
     leaver.add(make("1"))
 
-    def write() -> AbstractContextManager[object]:
+    def write(**_: bool) -> AbstractContextManager[object]:
         raise StoreUnavailable("away")
 
     with (

@@ -1,0 +1,98 @@
+"""A RabbitMQ on loopback that takes messages, refuses them or says nothing, as it is told."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+
+PLAIN = struct.pack(">I5sI5s", 5, b"PLAIN", 5, b"en_US")
+ANSWERS = {
+    # connection: tune, open, close; channel: open, close; confirm: select; exchange: declare
+    (10, 11): (10, 30, struct.pack(">HIH", 2047, 131072, 0)),
+    (10, 40): (10, 41, b"\0"),
+    (10, 50): (10, 51, b""),
+    (20, 10): (20, 11, struct.pack(">I", 0)),
+    (20, 40): (20, 41, b""),
+    (85, 10): (85, 11, b""),
+    (40, 10): (40, 11, b""),
+    # queue: declare, bind
+    (50, 10): (50, 11, b"\x05vmapi" + struct.pack(">II", 0, 0)),
+    (50, 20): (50, 21, b""),
+}
+"""What is answered to a method, by the numbers of its class and its own in AMQP 0-9-1."""
+DECLARE, PUBLISH = (50, 10), (60, 40)
+
+
+class Broker:
+    """Speaks as much AMQP 0-9-1 as it takes to publish.
+
+    While it is `mute` it confirms nothing. With `nacks` it takes no message, with a `refusal` no
+    queue. `seen` counts what was asked of it, `taken` the messages that it has confirmed.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.url = f"amqp://guest:hunter2@127.0.0.1:{listening.getsockname()[1]}//"
+        self.mute = self.nacks = False
+        self.refusal: tuple[int, bytes] | None = None
+        self.met = self.seen = self.taken = 0
+        self._listening = listening
+
+    def serve(self) -> None:
+        """Talk with whoever comes, until it listens no more."""
+        while True:
+            try:
+                line = self._listening.accept()[0]
+            except OSError:
+                return
+            self.met += 1
+            Thread(target=self._talk, args=(line,), daemon=True).start()
+
+    def _talk(self, line: socket.socket) -> None:
+        with line, line.makefile("rb") as read, suppress(OSError, struct.error):
+            read.read(8)
+            _say(line, 0, 10, 10, b"\0\x09" + struct.pack(">I", 0) + PLAIN)
+            tag = 0
+            while True:
+                kind, channel, size = struct.unpack(">BHI", read.read(7))
+                payload = read.read(size)
+                read.read(1)
+                if kind != 1:
+                    continue
+                method = struct.unpack(">HH", payload[:4])
+                if method == PUBLISH:
+                    tag += 1
+                    self._confirm(line, channel, tag)
+                elif method == DECLARE and self.refusal is not None:
+                    self.seen += 1
+                    code, text = self.refusal
+                    said = struct.pack(">HB", code, len(text)) + text
+                    _say(line, channel, 20, 40, said + struct.pack(">HH", *DECLARE))
+                elif method in ANSWERS:
+                    _say(line, channel, *ANSWERS[method])
+
+    def _confirm(self, line: socket.socket, channel: int, tag: int) -> None:
+        self.seen += 1
+        if not self.mute:
+            self.taken += not self.nacks
+            _say(line, channel, 60, 120 if self.nacks else 80, struct.pack(">QB", tag, 0))
+
+
+def _say(line: socket.socket, channel: int, of: int, method: int, arguments: bytes) -> None:
+    payload = struct.pack(">HH", of, method) + arguments
+    line.sendall(struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce")
+
+
+@contextmanager
+def broker() -> Iterator[Broker]:
+    """Serve on a free port while the block lasts."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        one = Broker(listening)
+        serving = Thread(target=one.serve, daemon=True)
+        serving.start()
+        try:
+            yield one
+        finally:
+            # closing it alone does not end an accept
+            listening.shutdown(socket.SHUT_RDWR)
+            serving.join()
