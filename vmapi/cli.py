@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from marshmallow import ValidationError
 
 from vmapi import cli_access
-from vmapi.api.audit import line
+from vmapi.api.audit import OUTCOMES, actions, line
 from vmapi.api.context import services
 from vmapi.api.fields import Timestamp
 from vmapi.engine import worker as engine
@@ -46,7 +46,8 @@ def check() -> None:
     settings: Settings = current_app.config["SETTINGS"]
     for item in fields(settings):
         value = getattr(settings, item.name)
-        if item.metadata["secret"] and value is not None:
+        # a default is no secret: the docs have it
+        if item.metadata["secret"] and value != item.default:
             value = "(set, hidden)"
         if item.name == "workers" and value is None:
             value = settings.worker_count
@@ -124,16 +125,23 @@ def verify(anchor: str | None) -> None:
     click.echo(f"anchor {head.position}:{head.mac}")
 
 
+def _action(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    known = actions(current_app)
+    if text is not None and text not in known:
+        raise click.BadParameter(f"it is none of {', '.join(known)}")
+    return text
+
+
 @audit.command()
 @click.option("--after", type=Moment(), help="an RFC 3339 time: what was written after it")
 @click.option("--before", type=Moment(), help="an RFC 3339 time: what was written before it")
 @click.option("--user")
 @click.option("--project")
-@click.option("--action")
+@click.option("--action", callback=_action)
 @click.option("--vm-id")
 @click.option("--request-id")
 @click.option("--token-id")
-@click.option("--outcome")
+@click.option("--outcome", type=click.Choice(OUTCOMES))
 def export(**asked: Any) -> None:
     """Write the trail to stdout, the oldest entry first: one JSON object a line."""
     try:

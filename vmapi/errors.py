@@ -96,6 +96,10 @@ class UnsupportedMediaType(RequestError):
     code = "unsupported_media_type"
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """A body that is compressed (RFC 9110, section 15.5.16)."""
+
+
 class IdempotencyKeyReused(RequestError):
     """The key came with another request before."""
 

@@ -122,6 +122,13 @@ def test_the_scheme_is_told_in_any_case(door: Door) -> None:
         assert door.world.call("GET", "/vms", headers=headers).status_code == 200
 
 
+def test_several_spaces_may_stand_before_a_token(door: Door) -> None:
+    token = door.token("viewer")
+    for sent, status in ((f"Bearer   {token} ", 200), (f"Bearer\t{token}", 401)):
+        answer = door.world.call("GET", "/vms", headers={"Authorization": sent})
+        assert answer.status_code == status
+
+
 def test_a_url_never_carries_a_token(door: Door) -> None:
     token = door.token("admin")
     for name in ("access_token", "token", "api_key"):

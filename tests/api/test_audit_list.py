@@ -116,6 +116,18 @@ def test_what_cannot_be_meant(told: World, query: str, where: str) -> None:
     assert [each["pointer"] for each in answer.json["errors"]] == [where]
 
 
+@pytest.mark.parametrize("cursor", ["xxx", "-1", "", "9" * 30])
+def test_what_is_no_cursor(world: World, cursor: str) -> None:
+    answer = world.call("GET", f"/audit?cursor={cursor}")
+    (error,) = answer.json["errors"]
+    assert error["message"] == (
+        "It is none that vmapi has made for this list. Begin again with the first page, and "
+        "follow next as it is."
+    )
+    other = world.call("GET", "/vms?cursor=xxx")
+    assert other.json["errors"] == [error]
+
+
 def test_nobody_changes_it(told: World) -> None:
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert told.call(method, "/audit").status_code == 405

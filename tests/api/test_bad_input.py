@@ -1,6 +1,9 @@
 """Whatever is sent: a problem that says what is wrong with it, and never a 500."""
 
+import gzip
 import json
+import re
+from io import BytesIO
 from random import Random
 from string import ascii_letters, digits
 from typing import Any
@@ -95,6 +98,27 @@ def test_pointers_are_escaped(world: World) -> None:
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_key_that_is_empty_has_its_pointer(world: World, method: str) -> None:
+    body, path = ({**WANTED}, "") if method == "POST" else ({}, f"/{NOBODY}")
+    for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
+        problem = check(
+            world.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
+        )
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("name", ["-abc", ".abc", "_abc", "ünï", "ab", "a" * 64])
+def test_what_is_no_name(world: World, name: str) -> None:
+    told = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+    for method, path, body in (
+        ("POST", "/vms", {**WANTED, "name": name}),
+        ("PATCH", f"/vms/{NOBODY}", {"name": name}),
+    ):
+        problem = check(world.call(method, path, json=body), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/name", "message": told}]
+
+
 def test_every_place_that_is_wrong_is_named(world: World) -> None:
     body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
     problem = check(world.post("/vms", body), 422, "validation_error")
@@ -114,7 +138,14 @@ def test_user_data_that_the_cloud_finds_too_long(world: World) -> None:
     assert world.post("/vms", {**WANTED, "user_data": "x" * 65_536}).status_code == 201
     body = {**WANTED, "name": "web-2", "user_data": noise, "ssh_keys": ["ssh-rsa " + "A" * 372]}
     problem = check(world.post("/vms", body), 422, "validation_error")
-    assert problem["errors"] == [{"pointer": "/user_data", "message": "is too long"}]
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/user_data"
+    assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
+
+
+def test_a_key_pair_that_is_not_there_is_named(world: World) -> None:
+    problem = check(world.post("/vms", {**WANTED, "key_name": "mine"}), 422, "key_not_found")
+    assert problem["detail"].endswith("there is no key pair mine.")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +174,18 @@ def test_a_patch_to_too_much_metadata(world: World) -> None:
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
     problem = check(answer, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"
+
+
+def test_a_patch_that_removes_much_and_adds_little(world: World) -> None:
+    pairs = {str(n): "" for n in range(127)}
+    vm_id = world.running(metadata=pairs)
+    sent = {**dict.fromkeys(pairs), "not there": None, "new": "x"}
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    assert (answer.status_code, answer.json["metadata"]) == (200, {"new": "x"})
+    sent = {f"k{n}": "" for n in range(128)}
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    told = {"pointer": "/metadata", "message": "At most 127 pairs are allowed."}
+    assert check(answer, 422, "validation_error")["errors"] == [told]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +237,33 @@ def test_what_is_no_json(world: World, method: str, body: bytes) -> None:
     check(send(world, body, path, method), 400, "malformed_request")
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"name": "\xff"}', "The body is not UTF-8."),
+        (b'{"name": "\\ud800"}', "A text holds half a surrogate pair: no character."),
+        (b'{"\\udfff": 1}', "A text holds half a surrogate pair: no character."),
+        (b'{"a": ' + b"1" * 5_000 + b"}", "The body is not JSON: a number has too many digits."),
+        (b"\xef\xbb\xbf{}", "Send the body without a byte order mark."),
+        (
+            b'{"a": 1, "b": {"c": 1, "c": 2}}',
+            'The body is not JSON: the key "c" stands twice in one object.',
+        ),
+        (
+            b'{"\\udfff": 1, "\\udfff": 2}',
+            'The body is not JSON: the key "\\udfff" stands twice in one object.',
+        ),
+        (
+            b'{"' + b"k" * 5_000 + b'": 1, "' + b"k" * 5_000 + b'": 2}',
+            f'The body is not JSON: the key "{"k" * 100}" stands twice in one object.',
+        ),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_what_is_wrong_with_it_is_told(world: World, body: bytes, told: str) -> None:
+    assert check(send(world, body), 400, "malformed_request")["detail"] == told
+
+
 def test_no_body_where_one_is_needed(world: World) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
         problem = check(world.call(method, path), 400, "malformed_request")
@@ -228,6 +298,27 @@ def test_another_media_type_of_a_patch(world: World, media_type: str) -> None:
     check(answer, 415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}")])
+def test_a_body_that_is_encoded(world: World, method: str, path: str, coding: str) -> None:
+    plain = json.dumps(WANTED).encode()
+    for body in (plain, gzip.compress(plain)):
+        headers = {"Content-Encoding": coding, "Content-Type": JSON}
+        answer = world.call(method, path, data=body, headers=headers)
+        problem = check(answer, 415, "unsupported_media_type")
+        assert problem["detail"] == f"Send no Content-Encoding; this came as {coding}."
+        assert answer.headers["Accept-Encoding"] == "identity"
+    assert world.get("/vms")["total"] == 0
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_that_is_as_it_is(world: World, coding: str) -> None:
+    answer = world.call("POST", "/vms", json=WANTED, headers={"Content-Encoding": coding})
+    assert answer.status_code == 201
+    answer = world.call("POST", "/vms", data="x", content_type="text/plain")
+    assert "Accept-Encoding" not in answer.headers
+
+
 @pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
 def test_the_right_media_type(world: World, media_type: str) -> None:
     answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
@@ -235,35 +326,83 @@ def test_the_right_media_type(world: World, media_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "media_type", "refused"),
+    ("body", "media_type"),
     [
-        (b'{"type": "hard"}', JSON, (422, "validation_error")),
-        (b"[]", JSON, (422, "validation_error")),
-        (b"null", JSON, (422, "validation_error")),
-        (b"{", JSON, (400, "malformed_request")),
-        (b"x", "text/plain", (415, "unsupported_media_type")),
-        (b"x" * 1_048_577, JSON, (413, "payload_too_large")),
+        *((body, JSON) for body in (b'{"type": "hard"}', b"[]", b"null", b"{", b"[{}]", b"\xff")),
+        (b"x", "text/plain"),
+        (b"a=b", "application/x-www-form-urlencoded"),
     ],
     ids=lambda value: repr(value)[:20],
 )
 @pytest.mark.parametrize("action", [*(a for a in ACTIONS if a != "restart"), "delete"])
 def test_a_body_where_none_is_taken(
-    world: World, action: str, body: bytes, media_type: str, refused: tuple[int, str]
+    world: World, action: str, body: bytes, media_type: str
 ) -> None:
     vm_id = world.running()
     method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
     answer = world.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
-    check(answer, *refused)
+    problem = check(answer, 422, "validation_error")
+    assert problem["errors"] == [{"pointer": "", "message": "This takes no body."}]
     assert world.vm(vm_id)["status"] == "RUNNING"
 
 
 def test_an_empty_object_is_as_good_as_no_body(world: World) -> None:
-    assert world.post(f"/vms/{world.running()}/stop", {}).status_code == 200
+    vm_id = world.running()
+    assert world.post(f"/vms/{vm_id}/stop", {}).status_code == 200
+    assert send(world, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}")])
+@pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
+@pytest.mark.parametrize("path", ["", "/status", "/console"])
+def test_the_body_of_a_read_is_not_looked_at(world: World, path: str, body: bytes) -> None:
+    url = f"/vms/{world.running()}{path}"
+    for method in ("GET", "HEAD"):
+        assert world.call(method, url, data=body, content_type="text/plain").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}"), ("DELETE", f"/vms/{NOBODY}")),
+        ("POST", f"/vms/{NOBODY}/stop"),
+    ],
+)
 def test_a_body_that_is_too_large(world: World, method: str, path: str) -> None:
     check(send(world, b"x" * 1_048_577, path, method), 413, "payload_too_large")
+
+
+def chunked(world: World, body: bytes, method: str, path: str, **headers: str) -> TestResponse:
+    """Send a body without its length, as it comes in chunks."""
+    answer: TestResponse = world.call(
+        method,
+        path,
+        input_stream=BytesIO(body),
+        headers={"Content-Type": JSON, "Transfer-Encoding": "chunked", **headers},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    return answer
+
+
+def test_chunks_that_are_too_much(world: World) -> None:
+    wanted, key = json.dumps(WANTED).encode(), {"Idempotency-Key": "k"}
+    for more in (1, 2, 1_048_576):
+        answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
+        check(answer, 413, "payload_too_large")
+    assert world.get("/vms")["total"] == 0
+    full = wanted.ljust(1_048_576)
+    assert chunked(world, full, "POST", "/vms", **key).status_code == 201
+    again = chunked(world, full, "POST", "/vms", **key)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    check(chunked(world, full + b" ", "POST", "/vms", **key), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize("path", ["", "/stop"])
+def test_chunks_that_are_too_much_where_no_body_is_taken(world: World, path: str) -> None:
+    vm_id = world.running()
+    method = "POST" if path else "DELETE"
+    answer = chunked(world, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
+    check(answer, 413, "payload_too_large")
+    assert world.vm(vm_id)["status"] == "RUNNING"
 
 
 # URLs
@@ -310,6 +449,17 @@ def test_strange_filters(world: World, path: str, name: str, value: str) -> None
 def test_values_that_are_not_known(world: World, path: str, name: str, value: str) -> None:
     problem = check(world.call("GET", path, query_string={name: value}), 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
+
+
+@pytest.mark.parametrize("path", ["/vms", "/operations"])
+def test_both_ends_of_the_pages(world: World, path: str) -> None:
+    for page, told in (
+        (0, "Must be greater than or equal to 1."),
+        (201, "page x page_size must be at most 10000; next reaches what is beyond."),
+        (10**17, "page x page_size must be at most 10000; next reaches what is beyond."),
+    ):
+        problem = check(world.call("GET", f"{path}?page={page}"), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/page", "message": told}]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,15 @@ def named(served: Callable[..., Flask]) -> FlaskClient:
         {"Origin": THEIRS},
         {"Origin": "null"},
         {"Origin": "http://[::1"},
+        # a page that something else on this machine serves
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "https://localhost:8443"},
+        {"Origin": "http://localhost", "Host": "localhost:8000"},
+        {"Origin": "http://localhost:3000", "Host": "localhost:8000"},
+        {"Origin": "https://localhost:80"},
+        {"Origin": "http://localhost:443"},
+        {"Origin": "http://localhost:99999"},
+        {"Origin": "file://localhost", "Host": "localhost:8000"},
     ],
 )
 def test_a_page_of_another_origin_changes_nothing(world: World, headers: dict[str, str]) -> None:
@@ -64,8 +73,13 @@ def test_a_page_of_another_origin_changes_nothing(world: World, headers: dict[st
         {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
         {"Sec-Fetch-Site": "none"},
         {"Origin": "http://localhost"},
-        # a proxy need not tell its port
-        {"Origin": "https://localhost:8443"},
+        {"Origin": "http://localhost:80"},
+        # a proxy may speak TLS
+        {"Origin": "https://localhost"},
+        {"Origin": "https://localhost", "Host": "localhost:443"},
+        {"Origin": "https://localhost:8443", "Host": "localhost:8443"},
+        {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+        {"Origin": "http://LOCALHOST:8000", "Host": "localhost:8000"},
     ],
 )
 def test_scripts_and_the_docs_page_change_things(world: World, headers: dict[str, str]) -> None:

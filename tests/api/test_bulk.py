@@ -132,6 +132,16 @@ def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert len(asked) == 1
 
 
+def test_a_key_as_long_as_it_may_be(world: World) -> None:
+    vm_id = world.running()
+    first = items(act(world, "x" * 255, action="stop", ids=[vm_id]))
+    query = {"idempotency_key": f"{'x' * 255} {vm_id}"}
+    (found,) = world.get("/operations", query_string=query)["items"]
+    assert found["id"] == first[0]["operation"]["id"]
+    answer = world.call("GET", "/operations", query_string={"idempotency_key": "x" * 301})
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

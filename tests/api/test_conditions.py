@@ -207,6 +207,35 @@ def test_malformed_headers(world: World, one: str, sent: str) -> None:
         )
 
 
+@pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
+def test_a_condition_that_does_not_guard_is_refused(world: World, one: str, sent: str) -> None:
+    bulk = {"action": "stop", "ids": [one]}
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/vms/actions", {"json": bulk}),
+        ("POST", "/vms", {"json": {"name": "web-2", "flavor": "m1.tiny", "image": "cirros"}}),
+        ("PATCH", f"/vms/{one}", {"json": {"metadata": {"key": "x"}}}),
+        ("DELETE", f"/vms/{one}", {}),
+        ("POST", f"/vms/{one}/stop", {}),
+        ("POST", f"/vms/{one}/restart", {}),
+    ]
+    old, count = tag(world, one), world.get("/operations")["total"]
+    for method, path, sends in changes:
+        answer = world.call(method, path, headers={"If-None-Match": sent}, **sends)
+        assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
+        assert answer.json["detail"] == (
+            "If-None-Match is for reads: to change a VM only as it was seen, send its ETag in "
+            "If-Match."
+        )
+    for method, path, sends in changes[:2]:
+        answer = world.call(method, path, headers={"If-Match": sent}, **sends)
+        assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
+        assert answer.json["detail"] == (
+            "If-Match is for the change of one VM: send the changes one by one, each with the "
+            "ETag of its VM, or leave it away."
+        )
+    assert (tag(world, one), world.get("/operations")["total"]) == (old, count)
+
+
 header = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40)
 tags = st.lists(header.map(lambda text: f'"{text}"'), max_size=4).map(", ".join)
 

@@ -10,7 +10,6 @@ BODIES = {
     "/vms": ("POST", '{{"metadata": {}}}'),
     f"/vms/{NOBODY}": ("PATCH", '{{"metadata": {{"a": {}}}}}'),
     f"/vms/{NOBODY}/restart": ("POST", '{{"type": {}}}'),
-    f"/vms/{NOBODY}/start": ("POST", "{}"),
     "/vms/actions": ("POST", '{{"ids": {}}}'),
 }
 

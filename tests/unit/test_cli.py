@@ -60,6 +60,12 @@ def test_secrets_are_not_shown() -> None:
     assert table["VMAPI_ENGINE"] == "thread"
 
 
+def test_what_is_not_set_is_not_shown_as_set() -> None:
+    _, table, _ = check(Settings(log_level="CRITICAL"), MemoryBackend())
+    assert table["VMAPI_BROKER_URL"] == "amqp://guest:guest@127.0.0.1:5672//"
+    assert "(set, hidden)" not in table.values()
+
+
 def run(settings: Settings, *args: str, backend: MemoryBackend | None = None) -> tuple[int, str]:
     app = create_app(settings, backend or MemoryBackend())
     with app.app_context():

@@ -174,6 +174,30 @@ def test_export_of_what_cannot_be_meant(trail: Trail) -> None:
     )
 
 
+def test_export_of_outcomes_and_actions_that_are_known(trail: Trail) -> None:
+    for action in ("stop", "token_create", "list_audit", "listen_to_events", "act_on_vms"):
+        code, said = export(trail.url, "--action", action, "--outcome", "failed")
+        assert (code, len(said.splitlines())) == (0, 3 if action == "stop" else 0)
+
+
+@pytest.mark.parametrize("action", ["nope", "STOP", "", "openapi", "listen_to_event"])
+def test_export_of_an_action_that_is_not_known(trail: Trail, action: str) -> None:
+    code, said = export(trail.url, "--action", action)
+    assert code == 2
+    wrong = said.splitlines()[-1]
+    assert wrong.startswith("Error: Invalid value for '--action': it is none of act_on_vms, ")
+    assert ", stop, stop_vm, token_create, token_revoke, token_rotate, " in wrong
+
+
+def test_export_of_an_outcome_that_is_not_known(trail: Trail) -> None:
+    code, said = export(trail.url, "--outcome", "nope")
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "Error: Invalid value for '--outcome': 'nope' is not one of 'accepted', 'refused', "
+        "'succeeded', 'failed', 'superseded'."
+    )
+
+
 def test_export_from_a_database_that_is_away() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     assert export(url) == (1, "Error: vmapi's database does not answer.\n")

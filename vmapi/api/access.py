@@ -95,6 +95,8 @@ def _token() -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
+    # there may be several spaces (RFC 9110, section 11.4)
+    token = token.lstrip(" ")
     if TOKEN.fullmatch(token) is None:
         raise Unauthenticated("Authorization is not of the form: Bearer TOKEN.", sent=True)
     return token

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from flask import Response, request
+from flask import Flask, Response, request
 from marshmallow import Schema, fields, post_load, validate
 
 from vmapi.api import examples, render
@@ -14,12 +14,19 @@ from vmapi.api.blueprint import Blueprint
 from vmapi.api.context import services
 from vmapi.api.fields import Count, Text, Timestamp
 from vmapi.api.header_docs import LINK
-from vmapi.models.audit import ACCEPTED, REFUSED, AuditQuery, Kept
+from vmapi.api.needs import need
+from vmapi.models.audit import ACCEPTED, LONGEST_ACTION, REFUSED, AuditQuery, Kept
+from vmapi.models.lifecycle import Action
 from vmapi.models.page import MAX_PAGE_SIZE
 from vmapi.models.roles import Permission
 
 LINES = "application/x-ndjson"
 OUTCOMES = (ACCEPTED, REFUSED, "succeeded", "failed", "superseded")
+OF_TOKENS = ("token_create", "token_revoke", "token_rotate")
+NO_CURSOR = (
+    "It is none that vmapi has made for this list. Begin again with the first page, and follow "
+    "next as it is."
+)
 
 blp = Blueprint("audit", "Who has changed what")
 
@@ -68,7 +75,10 @@ class AuditQuerySchema(Schema):
     after = Timestamp()
     before = Timestamp()
     page_size = Count(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
-    cursor = Count(metadata={"description": "where a list goes on: take it from `next`"})
+    cursor = Count(
+        error_messages={"invalid": NO_CURSOR},
+        metadata={"description": "where a list goes on: take it from `next`"},
+    )
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> tuple[AuditQuery, int, int | None]:
@@ -91,6 +101,13 @@ def list_audit(query: tuple[AuditQuery, int, int | None]) -> Response:
     wanted, page_size, cursor = query
     found = services().store.audit.newest(wanted, page_size + 1, cursor)
     return _page(found[:page_size], more=len(found) > page_size)
+
+
+def actions(app: Flask) -> list[str]:
+    """Return the actions that an entry may have: of operations and tokens, and what was refused."""
+    guarded = [name for name, view in app.view_functions.items() if need(name, view) is not None]
+    asked = {name.rpartition(".")[2][:LONGEST_ACTION] for name in guarded}
+    return sorted({*map(str, Action), *OF_TOKENS, *asked})
 
 
 def line(kept: Kept) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from flask import request
 from marshmallow import Schema
 
 from vmapi.api import needs
+from vmapi.api.conditions import check_heeded
 from vmapi.api.header_docs import OF_OUTCOMES, OF_PROBLEMS, OF_REFUSED_CHANGES
 from vmapi.api.needs import View
-from vmapi.api.parser import Parser, read_body, read_json, refused
+from vmapi.api.parser import Parser, read_body, refused
 from vmapi.api.problem_kinds import KINDS
 from vmapi.api.problem_schema import ProblemSchema, example
 from vmapi.api.problems import MEDIA_TYPE
 from vmapi.models.roles import Permission
 
 EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
-WITH_BODY = ("payload_too_large", "unsupported_media_type")
 CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
 KEYED = ("idempotency_in_progress", "idempotency_key_reused")
 FAILED = (
@@ -92,7 +92,13 @@ class Blueprint(flask_smorest.Blueprint):
 
     def heeds(self, *headers: dict[str, Any]) -> Callable[[View], View]:
         """Name the request headers that an endpoint heeds."""
-        return cast(Callable[[View], View], self.doc(parameters=list(headers)))
+
+        def decorator(view: View) -> View:
+            doc = {**getattr(view, "_apidoc", {}), "heeded": headers}
+            setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+            return view
+
+        return decorator
 
     def needs(self, permission: Permission | None) -> Callable[[View], View]:
         """Name the permission that an endpoint needs, or ANYBODY."""
@@ -115,10 +121,11 @@ class Blueprint(flask_smorest.Blueprint):
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
     ) -> None:
-        """Register a view that refuses a query or a body it does not take."""
+        """Register a view that refuses a query, a body or a condition it does not take."""
         doc = view_func._apidoc
         doc["operation_id"] = view_func.__name__
         taken = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
+        taken |= {header["name"] for header in doc.get("heeded", ())}
         super().add_url_rule(
             rule, endpoint, _strict(view_func, taken), strict_slashes=False, **options
         )
@@ -127,6 +134,8 @@ class Blueprint(flask_smorest.Blueprint):
         self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
     ) -> dict[str, Any]:
         doc["operationId"] = doc_info["operation_id"]
+        if heeded := doc_info.get("heeded"):
+            doc["parameters"] = [*doc.get("parameters", ()), *heeded]
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
         codes = [*EVERYWHERE, *doc_info.get("problems", ())]
@@ -134,10 +143,12 @@ class Blueprint(flask_smorest.Blueprint):
             codes.append("rate_limited")
         headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
         if method != "get":
-            codes += WITH_BODY
+            codes.append("payload_too_large")
             headers |= OF_REFUSED_CHANGES
             for code in self.REPLAYED:
                 headers[code] = {**headers.get(code, {}), **OF_OUTCOMES}
+        if "requestBody" in doc:
+            codes.append("unsupported_media_type")
         for status in sorted({KINDS[code].status for code in codes}):
             found = [code for code in KINDS if code in codes]
             found = [code for code in found if KINDS[code].status == status]
@@ -161,11 +172,11 @@ def _strict(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if "query" not in taken and request.args:
             raise refused({name: ["Unknown field."] for name in request.args})
-        if "json" not in taken and request.method != "GET" and (body := read_body(request)):
-            sent = read_json(request, body)
-            if sent != {}:
-                names = sent if isinstance(sent, dict) else {"": None}
-                raise refused({name: ["This takes no body."] for name in names})
+        if request.method not in ("GET", "HEAD"):
+            check_heeded(taken)
+            # some clients cannot send none
+            if "json" not in taken and b"".join(read_body(request).split()) not in (b"", b"{}"):
+                raise refused({None: ["This takes no body."]})
         return view(*args, **kwargs)
 
     return wrapper

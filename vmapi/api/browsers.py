@@ -45,7 +45,7 @@ def _check(settings: Settings) -> Callable[[], None]:
         if request.method in READS or origin in origins:
             return
         site = request.headers.get("Sec-Fetch-Site")
-        if site in FOREIGN or (site is None and origin is not None and _name(origin) != name):
+        if site in FOREIGN or (site is None and origin is not None and not _is_at(origin, host)):
             raise Forbidden(
                 "A web page of another origin sent this, and nobody is asked for a token here. "
                 f"Name {origin or 'its origin'} in VMAPI_CORS_ORIGINS if it may."
@@ -59,6 +59,20 @@ def _name(url: str) -> str:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return "?."
+
+
+def _is_at(origin: str, host: str) -> bool:
+    """Tell whether an origin is at a Host: its name and its port.
+
+    The scheme is left out: a proxy that speaks TLS hands on what it got without it.
+    """
+    try:
+        theirs, ours = urlsplit(origin), urlsplit(f"//{host}")
+        default = {"http": 80, "https": 443}.get(theirs.scheme)
+        same = (theirs.port or default) == (ours.port or default)
+    except ValueError:
+        return False
+    return same and _name(origin) == _name(f"//{host}")
 
 
 def _cannot_be_theirs(name: str) -> bool:

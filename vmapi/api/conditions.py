@@ -1,6 +1,7 @@
 """Conditional requests: the entity tags that a client has of a VM (RFC 9110, section 13)."""
 
 import re
+from collections.abc import Container
 
 from flask import request
 
@@ -9,6 +10,13 @@ from vmapi.errors import MalformedRequest
 TAG = r'"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"[ \t,]*(?:W/)?{TAG}(?:[ \t]*,[ \t,]*(?:W/)?{TAG})*[ \t,]*")
 ANY = frozenset("*")
+ADVICE = {
+    "If-Match": "If-Match is for the change of one VM: send the changes one by one, each with the "
+    "ETag of its VM, or leave it away.",
+    "If-None-Match": "If-None-Match is for reads: to change a VM only as it was seen, send its "
+    "ETag in If-Match.",
+}
+"""What to do where a change came with a condition that does not guard it."""
 
 
 def if_match() -> frozenset[str]:
@@ -25,6 +33,13 @@ def is_known(etag: str | None) -> bool:
     """Tell whether the client has what has this tag. Raises MalformedRequest."""
     found = _tags("If-None-Match")
     return found is not None and (found == ANY or etag in found)
+
+
+def check_heeded(heeded: Container[str]) -> None:
+    """Raise MalformedRequest where a change came with a condition that it would not heed."""
+    for header, advice in ADVICE.items():
+        if header in request.headers and header not in heeded:
+            raise MalformedRequest(advice)
 
 
 def _tags(header: str) -> frozenset[str] | None:

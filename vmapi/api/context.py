@@ -10,6 +10,7 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.conditions import if_match
+from vmapi.api.parser import read_body
 from vmapi.api.services import Services
 from vmapi.api.who import address, identity, known_as, project, scope, user
 from vmapi.errors import MalformedRequest
@@ -17,7 +18,7 @@ from vmapi.models.identity import NOBODY
 from vmapi.models.operation import Caller, IdempotencyKey
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
+PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d+)\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
 MAX_WAIT = 60
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 
@@ -53,7 +54,8 @@ def wait() -> int:
     """Return for how many seconds the client would have the answer held back (RFC 7240)."""
     for preference in request.headers.get("Prefer", "").split(","):
         if found := PREFER_WAIT.fullmatch(preference):
-            return min(int(found[1]), MAX_WAIT)
+            # Python reads no more than some thousand digits; three are beyond the most
+            return min(int(found[1].lstrip("0")[:3] or 0), MAX_WAIT)
     return 0
 
 
@@ -79,7 +81,7 @@ def idempotency_key() -> IdempotencyKey | None:
         return None
     if IDEMPOTENCY_KEY.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
-    asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    asked = f"{request.method} {request.full_path}\n".encode() + read_body(request)
     return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
 
 

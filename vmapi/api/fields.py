@@ -77,7 +77,8 @@ class Metadata(fields.Field[dict[str, Any]]):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise ValidationError("Must be an object of texts.")
-        if len(value) > MAX_METADATA:
+        # null is no pair; how many there are is bounded by the body
+        if sum(each is not None for each in value.values()) > MAX_METADATA:
             raise ValidationError(f"At most {MAX_METADATA} pairs are allowed.")
         wrong = {key: found for key in value if (found := self._wrong(key, value[key]))}
         if wrong:

@@ -122,9 +122,11 @@ class Api(flask_smorest.Api):
 def _metadata(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
     if not isinstance(field, Metadata):
         return {}
+    # in a patch null is no pair
+    most = {} if field.patch else {"maxProperties": MAX_METADATA}
     return {
         "type": "object",
-        "maxProperties": MAX_METADATA,
+        **most,
         "propertyNames": {"pattern": METADATA_KEY, "not": {"pattern": r"^vmapi\."}},
         "additionalProperties": {
             "type": ["string", "null"] if field.patch else "string",

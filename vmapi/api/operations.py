@@ -18,6 +18,9 @@ from vmapi.models.operation import IdempotencyKey, OperationQuery, OperationStat
 from vmapi.models.page import Paging
 from vmapi.models.roles import Permission
 
+MAX_KEY = 300
+"""What is kept: a client's key, and in a bulk request the id of a VM behind it."""
+
 blp = Blueprint("operations", "What was asked for, and how it went")
 
 
@@ -50,7 +53,10 @@ class OperationQuerySchema(PagingSchema):
     vm_id = Text(validate=validate.Length(1, 36))
     action = fields.Enum(Action, by_value=True)
     status = fields.Enum(OperationStatus, by_value=True)
-    idempotency_key = Text(validate=validate.Length(1, 255))
+    idempotency_key = Text(
+        validate=validate.Length(1, MAX_KEY),
+        metadata={"description": "in a bulk request that of a VM is `KEY VM_ID`"},
+    )
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> tuple[OperationQuery, Paging]:

@@ -27,7 +27,7 @@ class Opened(fields.String):
 class PagingSchema(Schema):
     """Which part of a list."""
 
-    page = Count(load_default=1, validate=validate.Range(1, MAX_DEPTH, error=TOO_DEEP))
+    page = Count(load_default=1, validate=validate.Range(min=1), metadata={"maximum": MAX_DEPTH})
     page_size = Count(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
     cursor = Opened(metadata={"description": "as in `next`; goes alone"})
 

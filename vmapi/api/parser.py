@@ -1,5 +1,6 @@
 """Reading what clients send, strictly: nothing is ignored, nothing is guessed."""
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -7,9 +8,14 @@ from typing import Any, NoReturn
 from flask import Request
 from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
+from vmapi.errors import (
+    MalformedRequest,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
 
 MAX_DEPTH = 32
 """How many objects and arrays may lie in one another; what the contract takes has three."""
@@ -44,17 +50,22 @@ class Parser(FlaskParser):
     def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
         """Raise ValidationFailed with a pointer to each place."""
         # the outer level names the location: json, query
-        messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
-        merged: dict[str, Any] = {}
+        messages = error.messages if isinstance(error.messages, dict) else {None: error.messages}
+        merged: dict[str | None, Any] = {}
         for found in messages.values():
-            merged |= found if isinstance(found, dict) else {"": found}
+            merged |= found if isinstance(found, dict) else {None: found}
         raise refused(merged) from None
 
 
 def read_body(req: Request) -> bytes:
     """Return the body. Raises MalformedRequest, and what werkzeug refuses it with."""
     try:
-        return req.get_data()
+        body = req.get_data()
+        # of one that comes in chunks werkzeug takes what is allowed, and says nothing of the rest
+        full = req.content_length is None and len(body) == req.max_content_length
+        if full and req.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+        return body
     except HTTPException:
         raise
     except Exception as error:
@@ -63,20 +74,30 @@ def read_body(req: Request) -> bytes:
 
 
 def read_json(req: Request, body: bytes) -> Any:
-    """Parse a body. Raises UnsupportedMediaType, MalformedRequest."""
+    """Parse a body. Raises UnsupportedMediaType, UnsupportedEncoding, MalformedRequest."""
+    coding = req.headers.get("Content-Encoding", "").strip()
+    if coding.lower() not in ("", "identity"):
+        raise UnsupportedEncoding(f"Send no Content-Encoding; this came as {coding[:100]}.")
     patch = req.method == "PATCH" and req.mimetype == "application/merge-patch+json"
     if req.mimetype != "application/json" and not patch:
         sent = req.mimetype[:100] or "no Content-Type"
         raise UnsupportedMediaType(f"Send Content-Type: application/json; this came as {sent}.")
+    if body.startswith(codecs.BOM_UTF8):
+        raise MalformedRequest("Send the body without a byte order mark.")
     try:
         parsed = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_not_json
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_not_json,
+            parse_int=_whole,
         )
         _check_depth(parsed)
         # \ud800 is well-formed JSON, but no text
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
-    except UnicodeError:
+    except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8.") from None
+    except UnicodeEncodeError:
+        raise MalformedRequest("A text holds half a surrogate pair: no character.") from None
     except RecursionError:
         raise MalformedRequest(TOO_DEEP) from None
     except ValueError as error:
@@ -95,7 +116,7 @@ def _pointers(base: str, messages: Any) -> Iterator[tuple[str, str]]:
     if isinstance(messages, Mapping):
         for key, below in messages.items():
             here = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _pointers(base if key in ("", "_schema") else f"{base}/{here}", below)
+            yield from _pointers(base if key in (None, "_schema") else f"{base}/{here}", below)
     else:
         for message in messages:
             yield base[:MAX_POINTER], str(message)
@@ -116,10 +137,21 @@ def _members(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in seen:
+            # in the notation of JSON, since it need not be text
+            raise ValueError(f"the key {json.dumps(key[:100])} stands twice in one object")
+        seen[key] = value
     return seen
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        # Python reads some thousand digits, and advises to have it read more
+        raise ValueError("a number has too many digits") from None
 
 
 def _not_json(constant: str) -> NoReturn:

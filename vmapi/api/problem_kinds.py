@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
     ),
     "payload_too_large": Kind(413, "The body is too large", "Send at most 1 MiB."),
     "unsupported_media_type": Kind(
-        415, "The body is of the wrong type", "Send Content-Type: application/json."
+        415, "The body is of the wrong type", "Send Content-Type: application/json, not compressed."
     ),
     "validation_error": Kind(
         422,
@@ -117,7 +117,8 @@ KINDS: dict[str, Kind] = {
     "backend_error": Kind(
         502,
         "The cloud failed",
-        "The cloud answered with an error of its own. Try again; if it stays, tell the operator.",
+        "The cloud answered with an error of its own. Try again, a change under a new "
+        "Idempotency-Key; if it stays, tell the operator.",
     ),
     "backend_unavailable": Kind(
         503,

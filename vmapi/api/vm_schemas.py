@@ -16,6 +16,7 @@ SSH_KEY = (
     r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,8000}={0,3}"
     "( [ -~]{1,255})?$"
 )
+NO_NAME = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
 MAX_USER_DATA = 65_536
 SORTS = [sign + key for key in ("created_at", "name", "updated_at") for sign in ("", "-")]
 
@@ -67,10 +68,7 @@ class CreateVMSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    name = fields.String(
-        required=True,
-        validate=Pattern(NAME, error="Must be 3 to 63 of letters, digits and . _ - characters."),
-    )
+    name = fields.String(required=True, validate=Pattern(NAME, error=NO_NAME))
     flavor = Text(required=True, validate=validate.Length(1, 255))
     image = Text(
         required=True, validate=validate.Length(1, 255), metadata={"description": "name or id"}
@@ -110,9 +108,7 @@ class UpdateVMSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    name = fields.String(
-        validate=Pattern(NAME, error="Must be 3 to 63 of letters, digits and . _ - characters.")
-    )
+    name = fields.String(validate=Pattern(NAME, error=NO_NAME))
     metadata = Metadata(patch=True)
 
     @post_load

@@ -52,14 +52,15 @@ def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     ValidationFailed.
     """
     data = spec.user_data or b""
-    if min(len(b64encode(data)), len(b64encode(compress(data)))) > MAX_USER_DATA:
-        raise ValidationFailed("The user data is too long.", ("/user_data", "is too long"))
+    if (packed := min(len(b64encode(data)), len(b64encode(compress(data))))) > MAX_USER_DATA:
+        said = f"takes {packed} characters, packed; the cloud takes {MAX_USER_DATA}"
+        raise ValidationFailed(f"The user data {said}.", ("/user_data", said))
     if spec.image_id not in IMAGES:
         raise ImageNotFound("Can not find requested image")
     if spec.flavor_id not in FLAVORS:
         raise FlavorNotFound(f"Flavor {spec.flavor_id} could not be found.")
     if spec.key_name is not None and spec.key_name not in KEYS:
-        raise KeyNotFound("Invalid key_name provided.")
+        raise KeyNotFound(f"Invalid key_name provided: there is no key pair {spec.key_name}.")
     for group in spec.security_groups:
         if group not in SECURITY_GROUPS:
             raise SecurityGroupNotFound(f"Unable to find security_group with name or id '{group}'")
