@@ -56,6 +56,23 @@ def test_a_forged_address_does_nothing(
     assert told(front.port, tmp_path) == {CLIENT if proxies == "1" else "127.0.0.1"}
 
 
+@pytest.mark.parametrize("proxies", ["0", "1"])
+def test_a_page_of_the_same_origin_may_change_things(
+    gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx], proxies: str
+) -> None:
+    """Over plain HTTP no browser says more of a page's site than its origin, port and all."""
+    server = gunicorn(VMAPI_PROXIES=proxies)
+    server.start().wait_for("/readyz")
+    front = nginx(server.port)
+    for port, status in ((front.port, 201), (server.port, 403)):
+        headers = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{front.port}"}
+        body = b'{"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}'
+        headers["Content-Type"] = "application/json"
+        connection = HTTPConnection("127.0.0.1", front.port, PATIENCE)
+        assert ask(connection, "POST", "/api/v1/vms", body, headers).status == status
+        connection.close()
+
+
 def test_nor_does_it_at_gunicorn_itself(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
     server = gunicorn(VMAPI_DATABASE_URL=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     server.start().wait_for("/readyz")
