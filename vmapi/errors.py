@@ -91,13 +91,13 @@ class PayloadTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """A body of another type than the endpoint takes."""
+    """A body of another type than the endpoint takes, or one that is `compressed`."""
 
     code = "unsupported_media_type"
 
-
-class UnsupportedEncoding(UnsupportedMediaType):
-    """A body that is compressed (RFC 9110, section 15.5.16)."""
+    def __init__(self, detail: str, *, compressed: bool = False, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.compressed = compressed
 
 
 class IdempotencyKeyReused(RequestError):

@@ -12,7 +12,6 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from vmapi.errors import (
     MalformedRequest,
-    UnsupportedEncoding,
     UnsupportedMediaType,
     ValidationFailed,
 )
@@ -74,10 +73,11 @@ def read_body(req: Request) -> bytes:
 
 
 def read_json(req: Request, body: bytes) -> Any:
-    """Parse a body. Raises UnsupportedMediaType, UnsupportedEncoding, MalformedRequest."""
+    """Parse a body. Raises UnsupportedMediaType, MalformedRequest."""
     coding = req.headers.get("Content-Encoding", "").strip()
     if coding.lower() not in ("", "identity"):
-        raise UnsupportedEncoding(f"Send no Content-Encoding; this came as {coding[:100]}.")
+        detail = f"Send no Content-Encoding; this came as {coding[:100]}."
+        raise UnsupportedMediaType(detail, compressed=True)
     patch = req.method == "PATCH" and req.mimetype == "application/merge-patch+json"
     if req.mimetype != "application/json" and not patch:
         sent = req.mimetype[:100] or "no Content-Type"

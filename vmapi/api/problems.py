@@ -39,7 +39,8 @@ def response(error: errors.VmapiError, headers: dict[str, str] | None = None) ->
     answer.headers["Cache-Control"] = "no-store"
     if (seconds := getattr(error, "retry_after", None)) is not None:
         answer.headers["Retry-After"] = str(seconds)
-    if isinstance(error, errors.UnsupportedEncoding):
+    if isinstance(error, errors.UnsupportedMediaType) and error.compressed:
+        # RFC 9110, section 15.5.16
         answer.headers["Accept-Encoding"] = "identity"
     if isinstance(error, errors.Unauthenticated):
         answer.headers["WWW-Authenticate"] = _challenge(error)
