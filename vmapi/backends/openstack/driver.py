@@ -18,8 +18,6 @@ from vmapi.backends.openstack.projects import Projects
 from vmapi.backends.openstack.servers import Servers
 from vmapi.backends.openstack.session import Json, Session
 from vmapi.errors import (
-    BackendTimeout,
-    BackendUnavailable,
     FlavorNotFound,
     Forbidden,
     ImageNotFound,
@@ -158,19 +156,9 @@ class OpenStackBackend(Backend):
 
     def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
         """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
-        orders = Orders(self._session, self._servers, on_behalf)
         with self._session.within():
             present = self._servers.get(vm_id).get("metadata") or {} if changes.metadata else {}
-            merged = changes.applied_to(present)
-            if merged != present:
-                orders.replace_metadata(vm_id, merged)
-            if changes.name is not None:
-                try:
-                    orders.rename(vm_id, changes.name)
-                except BackendUnavailable as away:
-                    if merged == present:
-                        raise
-                    raise BackendTimeout("The metadata were changed, not yet the name.") from away
+            Orders(self._session, self._servers, on_behalf).update(vm_id, present, changes)
 
     def outcome(self, receipt: Receipt) -> Outcome:
         """Judge a change by Nova's record of it. Raises VMNotFound."""

@@ -1,4 +1,4 @@
-"""Changes of Nova's servers: a method for each call."""
+"""Changes of Nova's servers."""
 
 import requests
 
@@ -6,8 +6,15 @@ from vmapi.backends.base import Receipt
 from vmapi.backends.openstack.errors import readable
 from vmapi.backends.openstack.servers import Servers, path
 from vmapi.backends.openstack.session import Json, Session, content
-from vmapi.errors import BackendError, Forbidden, VMNotFound
+from vmapi.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    Forbidden,
+    VMNotFound,
+)
 from vmapi.models.credential import Credential
+from vmapi.models.vm import Changes
 
 HIDDEN = "The cloud does not let your token reach this VM, which is in another of its projects."
 REQUEST_IDS = ("X-Openstack-Request-Id", "X-Compute-Request-Id")
@@ -40,15 +47,25 @@ class Orders:
         """Order the end of a server."""
         return _receipt(vm_id, self._send("DELETE", vm_id))
 
-    def rename(self, vm_id: str, name: str) -> None:
-        """Give a server another name."""
-        body = {"server": {"name": name}}
-        content(self._send("PUT", vm_id, "", body), "compute")
+    def update(self, vm_id: str, present: Json, changes: Changes) -> None:
+        """Change metadata, of which a server has those at `present`, and then the name.
 
-    def replace_metadata(self, vm_id: str, metadata: Json) -> None:
-        """Give a server this metadata and no other."""
-        body = {"metadata": metadata}
-        content(self._send("PUT", vm_id, "metadata", body), "compute")
+        Raises BackendTimeout where the name cannot be sent when the metadata were changed.
+        """
+        metadata = changes.applied_to(present)
+        if metadata != present:
+            self._put(vm_id, "metadata", {"metadata": metadata})
+        if changes.name is None:
+            return
+        try:
+            self._put(vm_id, "", {"server": {"name": changes.name}})
+        except BackendUnavailable as away:
+            if metadata == present:
+                raise
+            raise BackendTimeout("The metadata were changed, not yet the name.") from away
+
+    def _put(self, vm_id: str, below: str, body: Json) -> None:
+        content(self._send("PUT", vm_id, below, body), "compute")
 
     def _send(
         self, method: str, vm_id: str, below: str = "", body: Json | None = None
