@@ -159,6 +159,12 @@ class Operation:
         """The step to carry on with; None when all are done."""
         return next((step for step in self.plan if step.state is not StepState.DONE), None)
 
+    @property
+    def ids(self) -> dict[str, object]:
+        """What a problem says of it: its id, and its VM's where that is known."""
+        vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
+        return {"operation_id": self.id, **vm}
+
     def sending(self, now: datetime) -> "Operation":
         """Return the operation as it is from when its present step is about to be sent."""
         if self.step is None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vmapi import errors
 from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Failure, Operation, OperationStatus
+from vmapi.models.operation import Operation, OperationStatus
 from vmapi.models.project import Scope
 from vmapi.models.vm import VM
 from vmapi.services import guard
@@ -27,7 +27,8 @@ class Answers:
         if operation.status is OperationStatus.SUPERSEDED:
             raise self._superseded(operation)
         if operation.error is not None and not has_failed_to_build(operation):
-            raise _failure(operation, operation.error)
+            extra = {**operation.ids, **operation.error.extra}
+            raise errors.by_code(operation.error.code)(operation.error.detail, **extra)
         if operation.action is Action.DELETE and operation.finished:
             return Change(operation, None)
         vm_id = operation.vm_id
@@ -54,10 +55,3 @@ class Answers:
         except errors.BackendFailure:
             return errors.TaskInProgress(detail, operation_id=of)
         return guard.explained(errors.TaskInProgress(detail, operation_id=of), vm)
-
-
-def _failure(operation: Operation, failure: Failure) -> errors.VmapiError:
-    found: dict[str, object] = {"operation_id": operation.id}
-    if operation.vm_id is not None:
-        found["vm_id"] = operation.vm_id
-    return errors.by_code(failure.code)(failure.detail, **{**found, **failure.extra})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vmapi.errors import IdempotencyKeyReused, VmapiError, VMNotFound
+from vmapi.errors import VmapiError, VMNotFound
 from vmapi.models.lifecycle import Action, Status
 from vmapi.models.operation import Caller, Operation
 from vmapi.models.page import VMQuery
@@ -63,9 +63,7 @@ class Bulk:
         request = self._store.bulk_requests.of_key(caller.key) if caller.key else None
         if request is None or caller.key is None:
             return None
-        if request.fingerprint != caller.key.fingerprint:
-            detail = "This Idempotency-Key came with another request before; use a new one."
-            raise IdempotencyKeyReused(detail)
+        guard.check_fingerprint(caller.key, request.fingerprint)
         return request.vm_ids
 
     def _bind(self, caller: Caller, ids: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """Whether an action is allowed on a VM as it is, and what it takes."""
 
 from vmapi.errors import (
+    IdempotencyKeyReused,
     InvalidState,
     PreconditionFailed,
     TaskInProgress,
@@ -9,7 +10,7 @@ from vmapi.errors import (
     VMLocked,
 )
 from vmapi.models.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
-from vmapi.models.operation import Step
+from vmapi.models.operation import IdempotencyKey, Step
 from vmapi.models.sighting import Sighting
 from vmapi.models.vm import MAX_METADATA, VM, Changes
 
@@ -59,6 +60,13 @@ def stale(seen: Sighting) -> PreconditionFailed:
         f"VM {seen.vm.name} has changed. Look at it, decide anew, and send If-Match: {seen.etag}."
     )
     return PreconditionFailed(detail, etag=seen.etag)
+
+
+def check_fingerprint(key: IdempotencyKey, bound: str) -> None:
+    """Raise IdempotencyKeyReused unless a key came with the request that it is bound to."""
+    if key.fingerprint != bound:
+        detail = "This Idempotency-Key came with another request before; use a new one."
+        raise IdempotencyKeyReused(detail)
 
 
 def check_changes(vm: VM, changes: Changes) -> None:

@@ -53,8 +53,7 @@ class Operations:
             self._wake(operation.id)
         if progress.error is not None and not has_failed_to_build(progress.operation):
             if progress.operation.taken_on:
-                named = {"operation_id": operation.id, "vm_id": progress.operation.vm_id}
-                progress.error.extra = {**named, **progress.error.extra}
+                progress.error.extra = {**progress.operation.ids, **progress.error.extra}
             raise progress.error
         return progress
 

@@ -118,9 +118,7 @@ class Submission:
         operation = self._store.operations.of_key(caller.key) if caller.key else None
         if operation is None or caller.key is None or operation.key is None:
             return None
-        if operation.key.fingerprint != caller.key.fingerprint:
-            detail = "This Idempotency-Key came with another request before; use a new one."
-            raise errors.IdempotencyKeyReused(detail)
+        guard.check_fingerprint(caller.key, operation.key.fingerprint)
         return operation
 
     def enqueue(self, operation: Operation, caller: Caller, before: VM) -> Operation:
