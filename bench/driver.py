@@ -15,9 +15,9 @@ import requests
 from bench.clock import timed
 from bench.machine import machine
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import CreateSpec
-from vmapi.settings import Settings
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import CreateSpec
+from vmapi.settings.settings import Settings
 
 NAME = "bench-driver"
 

@@ -33,7 +33,7 @@ from bench.standin import standin
 from bench.statements import counted
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL")
 Times = defaultdict[tuple[str, str], list[Time]]

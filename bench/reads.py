@@ -28,7 +28,7 @@ from bench.driver import Nova
 from bench.machine import machine
 from bench.standin import standin
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 TURNS = {1: 40, 100: 10, 1000: 5}
 """How often each is read of Nova, by how many VMs it shows."""

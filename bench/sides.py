@@ -10,8 +10,8 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from vmapi.backends.base import Backend, Receipt
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import CreateSpec
 
 CHANGES = ("create", "stop", "start", "delete")
 """The life of one VM, in the order in which it is measured."""

@@ -25,14 +25,14 @@ from werkzeug.test import EnvironBuilder
 
 from bench.machine import machine
 from vmapi.app import create_app
-from vmapi.models.identity import anonymous
-from vmapi.models.roles import Role
-from vmapi.models.roles import parse as parse_roles
-from vmapi.security.claims import Claims
-from vmapi.security.gate import Gate
-from vmapi.security.issuer import Issuer
-from vmapi.security.jwt_tokens import JwtTokens
-from vmapi.settings import Settings
+from vmapi.auth.authenticator import Gate
+from vmapi.auth.claim_mapping import Claims
+from vmapi.auth.jwt_tokens import JwtTokens
+from vmapi.auth.oidc_issuer import Issuer
+from vmapi.domain.identity import anonymous
+from vmapi.domain.roles import Role
+from vmapi.domain.roles import parse as parse_roles
+from vmapi.settings.settings import Settings
 
 BATCH = 200
 URL = "https://issuer.example.org"

@@ -7,8 +7,8 @@ import sys
 
 from vmapi.backends import registry
 from vmapi.errors import SettingsError
-from vmapi.security import checks
-from vmapi.settings import Settings
+from vmapi.settings import checks
+from vmapi.settings.settings import Settings
 
 try:
     settings = Settings.load()
@@ -20,7 +20,7 @@ except SettingsError as error:
 bind = settings.bind
 workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.worker_count)
 threads = settings.threads
-worker_class = "vmapi.serving.Worker"
+worker_class = "vmapi.server.worker.Worker"
 # a worker is killed only when its main loop hangs: a slow cloud does not count
 timeout = 60
 # longer than a call to the cloud may take, so that a stop lets every answer out
@@ -33,7 +33,7 @@ forwarded_allow_ips = "127.0.0.1,::1"
 control_socket_disable = True
 # each request has its line from the app itself
 accesslog = None
-logger_class = "vmapi.telemetry.gunicorn.Logger"
+logger_class = "vmapi.server.logger.Logger"
 
 ONE_PROCESS = f"the {settings.backend} cloud lives in the memory of one process"
 

@@ -13,9 +13,9 @@ from flask import Flask, Response
 from tests.contract.clock import Clock
 from tests.world import World
 from vmapi.app import create_app, wire
-from vmapi.backends.breaker import PAUSE
+from vmapi.backends.circuit_breaker import PAUSE
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
 
 # not in their own conftest: others use them too, and come first

@@ -8,8 +8,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.contract.clock import Clock
-from vmapi.api.services import Services
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.services.container import Services
 
 BASE = "/api/v1"
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -9,53 +9,52 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from vmapi import cli
-from vmapi.api import (
-    access,
-    browsers,
-    context,
-    cors,
-    docs,
-    endpoints,
-    headers,
-    one_process,
-    problems,
-    throttle,
-)
-from vmapi.api.openapi import Api
-from vmapi.api.services import Runner, Services
+from vmapi.api.middleware import authentication as access
+from vmapi.api.middleware import cors
+from vmapi.api.middleware import csrf as browsers
+from vmapi.api.middleware import rate_limits as throttle
+from vmapi.api.middleware import security_headers as headers
+from vmapi.api.middleware import single_process as one_process
+from vmapi.api.openapi.document import Api
+from vmapi.api.problems import responses as problems
+from vmapi.api.request import context
+from vmapi.api.views import docs
+from vmapi.api.views import registry as endpoints
+from vmapi.auth import factory as configured
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
-from vmapi.backends.guarded import Guarded
-from vmapi.engine.elsewhere import Elsewhere
+from vmapi.backends.breaker_backend import Guarded
+from vmapi.cli import commands as cli
+from vmapi.domain.operation import Operation
+from vmapi.engine.external import Elsewhere
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import VmapiError
-from vmapi.models.operation import Operation
-from vmapi.security import checks, configured
-from vmapi.services.bulk import Bulk
+from vmapi.services.access.api_tokens import Tokens
+from vmapi.services.access.rate_limits import Rates
 from vmapi.services.catalog import Catalog
-from vmapi.services.chore import Chore
-from vmapi.services.controller import Controller
+from vmapi.services.container import Runner, Services
 from vmapi.services.cursors import Cursors
-from vmapi.services.deadlines import parse as parse_deadlines
-from vmapi.services.doubles import Doubles
-from vmapi.services.events import Events
-from vmapi.services.housekeeping import Housekeeping
-from vmapi.services.looks import Looks
-from vmapi.services.operations import Operations
-from vmapi.services.poll import Poll
+from vmapi.services.events.feed import Events
+from vmapi.services.events.slots import Seats
+from vmapi.services.health import Readiness
+from vmapi.services.inventory.observer import Looks
+from vmapi.services.inventory.reader import View
+from vmapi.services.inventory.sync import Sync
+from vmapi.services.maintenance import Housekeeping
+from vmapi.services.operations.service import Operations
+from vmapi.services.operations.submission import Submission
+from vmapi.services.operations.waiting import Waiting
+from vmapi.services.periodic import Chore
 from vmapi.services.quotas import Usage
 from vmapi.services.quotas import parse as parse_quotas
-from vmapi.services.rates import Rates
-from vmapi.services.readiness import Readiness
-from vmapi.services.seats import Seats
-from vmapi.services.submission import Submission
-from vmapi.services.sync import Sync
-from vmapi.services.tokens import Tokens
-from vmapi.services.view import View
-from vmapi.services.vms import VMs
-from vmapi.services.waiting import Waiting
-from vmapi.settings import Settings
+from vmapi.services.reconciler.deadlines import parse as parse_deadlines
+from vmapi.services.reconciler.poller import Poll
+from vmapi.services.reconciler.reconciler import Controller
+from vmapi.services.vms.bulk import Bulk
+from vmapi.services.vms.duplicates import Doubles
+from vmapi.services.vms.service import VMs
+from vmapi.settings import checks
+from vmapi.settings.settings import Settings
 from vmapi.store.store import Store
 from vmapi.telemetry import logging
 
@@ -194,6 +193,6 @@ def _engine(settings: Settings) -> Runner:
     if settings.engine == "worker":
         return Elsewhere()
     # Celery is loaded only where it is asked for
-    from vmapi.engine.messages import Bell
+    from vmapi.engine.celery_notifier import Bell
 
     return Bell(settings.broker_url)

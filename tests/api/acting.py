@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tests.world import World
-from vmapi.models.identity import Identity
-from vmapi.models.roles import Role
-from vmapi.security.gate import Gate
+from vmapi.auth.authenticator import Gate
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
 
 
 @contextmanager

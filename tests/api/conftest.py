@@ -10,7 +10,7 @@ from tests.api.stream import Listen, Stream
 from tests.world import World
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 
 @pytest.fixture

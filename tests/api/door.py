@@ -7,9 +7,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.world import World
-from vmapi.models.roles import Role
-from vmapi.security import configured
-from vmapi.settings import Settings
+from vmapi.auth import factory as configured
+from vmapi.domain.roles import Role
+from vmapi.settings.settings import Settings
 
 
 class Door:

@@ -21,7 +21,7 @@ from schemathesis.config import (
 from tests.world import BASE, WANTED
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 # what a document cannot say: which problems there are to explain (404), and that page times
 # page_size has a limit (422, `explained` looks at it)

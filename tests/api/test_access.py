@@ -13,12 +13,12 @@ from tests.api.door import Door
 from tests.api.test_requests import Capture, logged
 from tests.api.trail import trail
 from tests.world import BASE, NOBODY, WANTED, World
-from vmapi.api import access
+from vmapi.api.middleware import authentication as access
+from vmapi.auth import api_tokens
+from vmapi.domain.api_token import generate
 from vmapi.errors import StoreUnavailable
-from vmapi.models.api_token import generate
-from vmapi.security import api_tokens
 from vmapi.store.api_tokens import ApiTokenStore
-from vmapi.store.audit import AuditTrail
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.telemetry.logging import configure
 
 OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]

@@ -3,7 +3,7 @@
 from tests.api.trail import trail
 from tests.world import WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.vm import CreateSpec
 
 
 def told(world: World) -> list[tuple[str, str, str | None, str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.trail import trail
 from tests.world import BASE, World
-from vmapi.api.audit import AuditEntrySchema
+from vmapi.api.views.audit import AuditEntrySchema
 
 LINES = {"Accept": "application/x-ndjson"}
 

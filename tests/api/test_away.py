@@ -11,10 +11,11 @@ from tests.api.test_freshness import NO_CACHE, Remote, age, grow_old, paths, syn
 from tests.contract.clock import Clock
 from tests.unit.hanging import SOON, until
 from tests.world import WANTED, World
-from vmapi.backends.breaker import FAILURES
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM
-from vmapi.services import readiness, view
+from vmapi.backends.circuit_breaker import FAILURES
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM
+from vmapi.services import health as readiness
+from vmapi.services.inventory import reader as view
 
 
 class Hanging(Remote):

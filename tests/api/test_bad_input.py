@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.world import BASE, NOBODY, WANTED, World
-from vmapi.api.problem_schema import ProblemSchema
+from vmapi.api.problems.schema import ProblemSchema
 
 JSON = "application/json"
 HUGE = "x" * 1_000_000

@@ -6,11 +6,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.world import NOBODY, World
-from vmapi.api.bulk import BulkAnswerSchema
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Step
-from vmapi.models.vm import VM
-from vmapi.services import bulk
+from vmapi.api.views.bulk import BulkAnswerSchema
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Step
+from vmapi.domain.vm import VM
+from vmapi.services.vms import bulk
 
 
 def act(world: World, key: str | None = None, **body: Any) -> TestResponse:

@@ -7,8 +7,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.world import NOBODY, World
-from vmapi.services.submission import Submission
-from vmapi.store.room import KEY_LIFE
+from vmapi.services.operations.submission import Submission
+from vmapi.store.operations.transitions import KEY_LIFE
 
 RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
 

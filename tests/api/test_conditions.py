@@ -14,8 +14,8 @@ from tests.api.test_freshness import Remote, sync
 from tests.contract.clock import Clock
 from tests.world import NOBODY, World
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.services.submission import Submission
+from vmapi.domain.lifecycle import Verb
+from vmapi.services.operations.submission import Submission
 
 MALFORMED = [
     *("", " ", "1-a", '"1-a', '1-a"', "''", 'w/"1-a"', "W/1-a", '"a" "b"', '"a";"b"', '*, "a"'),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.contract.clock import Clock
 from tests.world import BASE, World
-from vmapi.api.paging import ALONE
+from vmapi.api.schemas.pagination import ALONE
+from vmapi.domain.pagination import Place
 from vmapi.errors import ValidationFailed
-from vmapi.models.page import Place
 from vmapi.services.cursors import Cursor, Cursors
 
 NOT_OURS = (
@@ -123,7 +123,7 @@ def test_a_walk_may_begin_at_any_page(seven: World) -> None:
 def test_next_reaches_beyond_the_deepest_page(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmapi.api.paging.MAX_DEPTH", 2)
+    monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_DEPTH", 2)
     for number in range(3):
         world.create(f"web-{number}")
         world.clock.sleep(1)

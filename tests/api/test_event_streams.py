@@ -8,8 +8,8 @@ import pytest
 from tests.api.stream import LIFE, Listen, everything, live
 from tests.world import World
 from vmapi.errors import StoreUnavailable
-from vmapi.services import tail
-from vmapi.settings import Settings
+from vmapi.services.events import buffer as tail
+from vmapi.settings.settings import Settings
 
 
 def test_silence_is_broken_by_a_heartbeat(world: World, listen: Listen) -> None:

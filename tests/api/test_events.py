@@ -7,8 +7,8 @@ from jsonschema import Draft202012Validator
 
 from tests.api.stream import LIFE, Listen, everything, live, newest
 from tests.world import NOBODY, WANTED, World
-from vmapi.models.event import EventQuery
-from vmapi.services.events import Events
+from vmapi.domain.event import EventQuery
+from vmapi.services.events.feed import Events
 
 
 def test_a_life_is_told_from_its_beginning(world: World, listen: Listen, document: Any) -> None:

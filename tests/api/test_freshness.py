@@ -12,11 +12,11 @@ from tests.api.trail import trail
 from tests.contract.clock import Clock
 from tests.world import BASE, NOBODY, World
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.services.doubles import Doubles
-from vmapi.services.looks import Looks
-from vmapi.services.sync import Sync
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.services.inventory.observer import Looks
+from vmapi.services.inventory.sync import Sync
+from vmapi.services.vms.duplicates import Doubles
 
 NO_CACHE = {"Cache-Control": "no-cache"}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.world import BASE, NOBODY, WANTED, World
-from vmapi.api.context import SANE_REQUEST_ID
+from vmapi.api.request.context import SANE_REQUEST_ID
 
 # RFC 9110, section 5.5, and what servers let through all the same: all but CR, LF and NUL
 RAW = st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n\0"), max_size=300)

@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 
 from tests.e2e.processes import ROOT
 from tests.world import BASE, WANTED, World
-from vmapi import serving
-from vmapi.api.headers import EVERYWHERE, PAGE
+from vmapi.api.middleware.security_headers import EVERYWHERE, PAGE
+from vmapi.server import worker as serving
 
 ORIGIN = "https://console.example.org"
 OTHER = "http://127.0.0.1:3000"

@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from tests.world import BASE, WANTED, World
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.services import submission
+from vmapi.domain.lifecycle import Verb
+from vmapi.services.operations import submission
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.world import BASE, WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.vm import CreateSpec
 
 slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 

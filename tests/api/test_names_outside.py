@@ -3,9 +3,9 @@
 import pytest
 
 from tests.world import WANTED, World
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes
 from vmapi.errors import BackendTimeout, BackendUnavailable
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes
 
 slow_delete = pytest.mark.parametrize("latency", ["delete=3600"], ids=["slow delete"])
 

@@ -8,7 +8,7 @@ from tests.api.test_freshness import Remote, asked, grow_old, sync
 from tests.contract.clock import Clock
 from tests.world import WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.models.vm import Changes, CreateSpec
+from vmapi.domain.vm import Changes, CreateSpec
 
 OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
 

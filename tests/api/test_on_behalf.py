@@ -16,11 +16,11 @@ from tests.world import BASE, WANTED, World
 from vmapi import errors
 from vmapi.backends.base import Receipt
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.catalog import Network
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Changes, CreateSpec
-from vmapi.services import first_calls
+from vmapi.domain.catalog import Network
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.services.operations import delegated as first_calls
 
 URL = "https://keystone.example.org/v3"
 ALICE, BOB = "gAAAAABalice-token", "gAAAAABbob-token"

@@ -7,8 +7,8 @@ from werkzeug.test import TestResponse
 
 from tests.api.door import Door
 from tests.world import NOBODY, WANTED, World
-from vmapi.models.operation import Operation
-from vmapi.services.waiting import Waiting
+from vmapi.domain.operation import Operation
+from vmapi.services.operations.waiting import Waiting
 
 pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 

@@ -9,12 +9,12 @@ from werkzeug.test import TestResponse
 
 from tests.world import BASE, NOBODY, WANTED, World
 from vmapi import errors
-from vmapi.api.problem_kinds import KINDS
-from vmapi.api.problem_schema import ProblemSchema
-from vmapi.models.catalog import Image, Network
-from vmapi.services import submission
-from vmapi.services.rates import Rates, parse
-from vmapi.store.counters import InProcess
+from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.problems.types import KINDS
+from vmapi.domain.catalog import Image, Network
+from vmapi.services.access.rate_limits import Rates, parse
+from vmapi.services.operations import submission
+from vmapi.store.rate_counters import InProcess
 
 Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
@@ -382,7 +382,7 @@ def test_500_tells_nothing_but_where_to_look(world: World, monkeypatch: Any) -> 
     hooks = dict(world.app.after_request_funcs)
     monkeypatch.setattr(world.app, "after_request_funcs", {None: hooks[None][:1]})
     handlers = world.app.error_handler_spec[None][None]
-    from vmapi.api import problems
+    from vmapi.api.problems import responses as problems
 
     monkeypatch.setitem(handlers, Exception, problems.from_crash)
     monkeypatch.setattr(world.backend, "get", broken)

@@ -12,8 +12,8 @@ from tests.api.stream import Listen
 from tests.api.trail import trail
 from tests.world import NOBODY, WANTED, World
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.models.operation import Caller, IdempotencyKey
-from vmapi.models.vm import Changes, CreateSpec
+from vmapi.domain.operation import Caller, IdempotencyKey
+from vmapi.domain.vm import Changes, CreateSpec
 
 KEY = {"Idempotency-Key": "k-1"}
 SPEC = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())

@@ -13,7 +13,7 @@ from tests.contract.clock import Clock
 from tests.world import BASE, WANTED, World
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 PROJECTS = ("red", "blue")
 READS = (

@@ -8,8 +8,8 @@ import pytest
 from tests.api.acting import acting
 from tests.world import WANTED, World
 from vmapi.backends.memory.catalog import IMAGES, stable_id
-from vmapi.models.vm import CreateSpec
-from vmapi.settings import Settings
+from vmapi.domain.vm import CreateSpec
+from vmapi.settings.settings import Settings
 
 LARGE = stable_id("m1.large")
 SPEC = CreateSpec("made-outside", LARGE, min(IMAGES), None, {}, None, None, ())

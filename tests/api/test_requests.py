@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests.world import BASE, NOBODY, WANTED, World
 from vmapi import errors
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
 
 MADE = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

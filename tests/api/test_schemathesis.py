@@ -13,8 +13,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.stage import Stage, explained, quiet_app, schema_of
-from vmapi.api.cors import EXPOSED
-from vmapi.models.roles import Role, greatest
+from vmapi.api.middleware.cors import EXPOSED
+from vmapi.domain.roles import Role, greatest
 
 DOCUMENTED = [
     *(content_type_conformance, response_headers_conformance),

@@ -16,7 +16,7 @@ from tests.unit.hanging import until
 from tests.world import WANTED, World
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 from vmapi.store import connections
 
 

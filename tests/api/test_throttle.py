@@ -9,10 +9,10 @@ from flask import Flask
 
 from tests.api.door import Door
 from tests.world import BASE, WANTED, World
-from vmapi.api import throttle
-from vmapi.models.api_token import generate
-from vmapi.services.rates import Rates, parse
-from vmapi.store.counters import InProcess
+from vmapi.api.middleware import rate_limits as throttle
+from vmapi.domain.api_token import generate
+from vmapi.services.access.rate_limits import Rates, parse
+from vmapi.store.rate_counters import InProcess
 
 Limited = Callable[..., World]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.world import BASE, NOBODY, World
-from vmapi.services import guard
+from vmapi.services.operations import preconditions as guard
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -9,9 +9,9 @@ import pytest
 
 from tests.contract.cloud import Cloud
 from vmapi.backends.base import Receipt
+from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.vm import VM, Changes
 from vmapi.errors import InvalidState, VMNotFound
-from vmapi.models.lifecycle import Status, Verb
-from vmapi.models.vm import VM, Changes
 
 HARD, PAUSE, SOFT = Verb.RESTART_HARD, Verb.PAUSE, Verb.RESTART_SOFT
 PERFORMED = (Verb.START, Verb.STOP, SOFT, HARD, Verb.PAUSE, Verb.RESUME)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from uuid import NAMESPACE_URL, uuid5
 
 from vmapi.backends.base import Backend, Outcome, Receipt
+from vmapi.domain.catalog import Flavor, Image, Network
+from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.vm import VM, CreateSpec
 from vmapi.errors import VMNotFound
-from vmapi.models.catalog import Flavor, Image, Network
-from vmapi.models.lifecycle import Status, Verb
-from vmapi.models.vm import VM, CreateSpec
 
 Spec = Callable[[CreateSpec], CreateSpec]
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.contract.checks import PERFORMED, check_broken
 from tests.contract.cloud import Cloud
+from vmapi.domain.lifecycle import Status, Task
+from vmapi.domain.vm import Changes
 from vmapi.errors import (
     FlavorNotFound,
     ImageNotFound,
@@ -18,8 +20,6 @@ from vmapi.errors import (
     SecurityGroupNotFound,
     ValidationFailed,
 )
-from vmapi.models.lifecycle import Status, Task
-from vmapi.models.vm import Changes
 
 
 class CreationSuite:

@@ -16,9 +16,9 @@ from tests.contract.checks import (
 )
 from tests.contract.cloud import Cloud
 from vmapi.backends.base import Outcome, Receipt
+from vmapi.domain.lifecycle import GOALS, Status, Task, Verb
+from vmapi.domain.vm import Changes
 from vmapi.errors import TaskInProgress
-from vmapi.models.lifecycle import GOALS, Status, Task, Verb
-from vmapi.models.vm import Changes
 
 
 class LifeSuite:

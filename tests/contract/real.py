@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tests.contract.cloud import Cloud
 from vmapi.backends.base import Backend
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.vm import CreateSpec
 
 
 def real_cloud(

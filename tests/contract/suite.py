@@ -12,8 +12,8 @@ from tests.contract.checks import STRANGE_IDS, check_unknown
 from tests.contract.cloud import Cloud
 from tests.contract.creation import CreationSuite
 from tests.contract.life import LifeSuite
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Changes
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes
 
 
 class BackendSuite(LifeSuite, CreationSuite):

@@ -8,9 +8,9 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.cloud import Cloud
 from tests.contract.suite import BackendSuite
-from vmapi.backends.guarded import Guarded
+from vmapi.backends.breaker_backend import Guarded
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.vm import CreateSpec
 
 
 class TestMemory(BackendSuite):

@@ -13,7 +13,7 @@ from tests.contract.real import real_cloud
 from tests.contract.recorder import Recorder, recording_of
 from tests.contract.suite import BackendSuite
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 pytestmark = [
     pytest.mark.live,

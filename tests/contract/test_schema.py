@@ -19,24 +19,24 @@ from tests.contract.store.chain import SECRET
 from tests.contract.store.maker import Maker
 from tests.unit.hanging import until
 from tests.unit.test_models import MACHINE
+from vmapi.domain.audit import AuditQuery
+from vmapi.domain.lifecycle import Action, Task, Verb
+from vmapi.domain.operation import Step, StepState
 from vmapi.errors import NameTaken, StoreUnavailable
-from vmapi.models.audit import AuditQuery
-from vmapi.models.lifecycle import Action, Task, Verb
-from vmapi.models.operation import Step, StepState
 from vmapi.store import connections, schema
-from vmapi.store.audit import AuditTrail
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.moment import EPOCH
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 from vmapi.store.tables import metadata
+from vmapi.store.types import EPOCH
 
 ROOT = Path(__file__).parents[2]
 DIALECTS = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 MIGRATE = """
 import sys
 from vmapi.store import schema
-from vmapi.store.audit import AuditTrail
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.store.database import Database
 database = Database(sys.argv[1], 2, schema.prepare)
 print("ready", flush=True)

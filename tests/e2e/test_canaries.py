@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.caller import PATIENCE, Answer, wait_until
 from tests.e2e.processes import ROOT, Gunicorn, Nginx, environment
 from tests.e2e.test_refusals import raw
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 VMS = "/api/v1/vms"
 CANARY = "hunter2"

@@ -10,8 +10,8 @@ from tests.e2e.caller import PATIENCE
 from tests.e2e.processes import Gunicorn, Nginx, needs
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.roles import Role
-from vmapi.settings import Settings
+from vmapi.domain.roles import Role
+from vmapi.settings.settings import Settings
 
 OFFLINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 REPORT = """

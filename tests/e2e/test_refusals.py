@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.caller import PATIENCE, Caller
 from tests.e2e.processes import ROOT, Gunicorn, Nginx
-from vmapi.api.headers import EVERYWHERE
-from vmapi.api.problem_kinds import KINDS
+from vmapi.api.middleware.security_headers import EVERYWHERE
+from vmapi.api.problems.types import KINDS
 from vmapi.app import MAX_BODY
 
 VMS = "/api/v1/vms"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.caller import PATIENCE, wait_until
 from tests.e2e.processes import ROOT, Gunicorn, environment
-from vmapi.models.api_token import is_well_formed
+from vmapi.domain.api_token import is_well_formed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,7 +15,7 @@ for name in ("answer", "audit", "client", "life", "proxy", "script", "server", "
 
 from tests.live.proxy import HASTE, Proxy, clouds_file, proxied  # noqa: E402
 from tests.live.script import RUN, Script, serving  # noqa: E402
-from vmapi.settings import Settings  # noqa: E402
+from vmapi.settings.settings import Settings  # noqa: E402
 
 
 @pytest.fixture(scope="session")

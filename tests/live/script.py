@@ -13,7 +13,7 @@ from uuid import uuid4
 from tests.live.answer import Answer, problem
 from tests.live.send import Send, in_process
 from vmapi.app import create_app
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 BASE = "/api/v1"
 DEADLINE = 90.0

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.live.script import RUN, Script, serving
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 KEY = "ssh-ed25519 " + b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
 SECRET = "the-password-of-this-vm"

@@ -18,9 +18,9 @@ from tests.live.script import until
 from tests.live.service import away, fill
 from tests.live.surroundings import ENGINES
 from tests.live.watch import Watch
-from vmapi.api import render
+from vmapi.api import responses as render
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 SERVERS = int(os.environ.get("TEST_SYNC_SERVERS", "60"))
 BOOTED = 60

@@ -13,7 +13,7 @@ from tests.live.answer import Answer
 from tests.live.proxy import Proxy, clouds_file
 from tests.live.script import Script, serving, until
 from tests.live.service import forget_tokens
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 READERS = 16
 

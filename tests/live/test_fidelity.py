@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 WALKS = int(os.environ.get("TEST_FIDELITY_WALKS", "4"))
 STEPS = 12

@@ -17,9 +17,9 @@ from tests.live.answer import Answer
 from tests.live.people import People, Person, people
 from tests.live.script import RUN, SOON, Script, until
 from tests.live.server import ROOT, Gunicorn, gunicorn
-from vmapi.backends.openstack import orders
+from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
-from vmapi.backends.openstack.reach import EVERYWHERE, REFUSED
+from vmapi.backends.openstack.visibility import EVERYWHERE, REFUSED
 
 pytestmark = pytest.mark.live
 

@@ -9,7 +9,7 @@ import pytest
 from tests.live.answer import Answer, problem
 from tests.live.script import Script, serving, until
 from tests.live.service import forget_tokens, killed
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 SOON = 2.5
 """Seconds within which a client learns that the cloud is away."""

@@ -14,7 +14,7 @@ import requests
 
 from tests.live.script import BASE, RUN, Script
 from tests.live.server import Gunicorn, gunicorn
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 CLIENTS = 50
 

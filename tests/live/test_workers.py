@@ -14,7 +14,7 @@ import pytest
 from tests.live.proxy import Proxy
 from tests.live.script import RUN, Script, until
 from tests.live.server import Gunicorn, connections, gunicorn
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 CROWD = f"{RUN}-many"
 LIVES = 6

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from vmapi.security.fetch import FetchFailed
+from vmapi.auth.json_fetch import FetchFailed
 
 URL = "https://sso.example.org/realms/cloud"
 AUDIENCE = "https://vmapi.example.org"

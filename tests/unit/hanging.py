@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tests.unit.test_models import OPERATION
-from vmapi.models.operation import Operation
-from vmapi.models.vm import VM
-from vmapi.services.poll import Ready
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM
+from vmapi.services.reconciler.poller import Ready
 
 SOON = 10.0
 """Seconds that nothing here takes."""

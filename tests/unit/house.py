@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 from tests.contract.clock import Clock
 from tests.contract.store.chain import SECRET
 from tests.contract.store.maker import ANYTHING, Maker
-from vmapi.models.page import Paging
-from vmapi.services.housekeeping import Housekeeping
+from vmapi.domain.pagination import Paging
+from vmapi.services.maintenance import Housekeeping
 from vmapi.store.database import Database
-from vmapi.store.duties import Duties
+from vmapi.store.leader_leases import Duties
 from vmapi.store.store import Store
 
 DAY = timedelta(days=1)

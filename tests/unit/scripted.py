@@ -10,16 +10,16 @@ from typing import Any
 from tests.contract.clock import Clock
 from vmapi.backends.base import Outcome, Receipt
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step
+from vmapi.domain.vm import VM, Changes, CreateSpec
 from vmapi.errors import VmapiError
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import Operation, OperationStatus, Step
-from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.services import deadlines
-from vmapi.services.controller import Controller
-from vmapi.services.looks import Looks
-from vmapi.services.progress import Progress
-from vmapi.store.operations import OperationStore
+from vmapi.services.inventory.observer import Looks
+from vmapi.services.reconciler import deadlines
+from vmapi.services.reconciler.progress import Progress
+from vmapi.services.reconciler.reconciler import Controller
+from vmapi.store.operations.repository import OperationStore
 from vmapi.store.store import Store
 
 TIMEOUT = 30

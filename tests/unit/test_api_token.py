@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmapi.models import api_token
-from vmapi.models.api_token import ApiToken
-from vmapi.models.roles import Role
+from vmapi.domain import api_token
+from vmapi.domain.api_token import ApiToken
+from vmapi.domain.roles import Role
 
 NOW = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

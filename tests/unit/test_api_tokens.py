@@ -11,13 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
+from vmapi.auth import api_tokens
+from vmapi.auth.api_tokens import ApiTokens
+from vmapi.domain import api_token
+from vmapi.domain.api_token import ApiToken
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
 from vmapi.errors import StoreUnavailable, Unauthenticated
-from vmapi.models import api_token
-from vmapi.models.api_token import ApiToken
-from vmapi.models.identity import Identity
-from vmapi.models.roles import Role
-from vmapi.security import api_tokens
-from vmapi.security.api_tokens import ApiTokens
 
 CI = Identity("ci", Role.OPERATOR, "web")
 

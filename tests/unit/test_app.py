@@ -8,11 +8,11 @@ from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, RequestTimeout
 
 from tests.world import BASE, World
-from vmapi.api import problems
+from vmapi.api.problems import responses as problems
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import SettingsError
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 QUIET = Settings(log_level="CRITICAL")
 

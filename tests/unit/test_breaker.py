@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.hanging import SOON, until
-from vmapi.backends import breaker as breakers
-from vmapi.backends.breaker import FAILURES, SLOW, Breaker
+from vmapi.backends import circuit_breaker as breakers
+from vmapi.backends.circuit_breaker import FAILURES, SLOW, Breaker
 from vmapi.errors import (
     BackendError,
     BackendTimeout,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vmapi import cli
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.cli import commands as cli
+from vmapi.settings.settings import Settings
 from vmapi.store.schema import HEAD
 
 

@@ -12,11 +12,11 @@ from flask import Flask
 
 from tests.api.trail import trail
 from tests.e2e.processes import ROOT
-from vmapi.api import matrix
+from vmapi.api.openapi import permission_table as matrix
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.api_token import digest, is_well_formed
-from vmapi.settings import Settings
+from vmapi.domain.api_token import digest, is_well_formed
+from vmapi.settings.settings import Settings
 
 
 class Shell:

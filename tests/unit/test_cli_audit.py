@@ -12,9 +12,9 @@ from tests.contract.clock import Clock
 from tests.contract.store.chain import OTHER, SECRET, chained, entry, head, tamper, write
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 from vmapi.store import schema
-from vmapi.store.audit import AuditTrail
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.store.database import Database
 
 

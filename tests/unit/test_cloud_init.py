@@ -10,7 +10,7 @@ from email.message import Message
 import pytest
 import yaml
 
-from vmapi.models.cloud_init import compose
+from vmapi.domain.cloud_init import compose
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE me@host"
 AWKWARD = 'ssh-rsa AAAAB3 "quoted": {a: b} # \\ \' | > % @'

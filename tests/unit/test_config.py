@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from tests.e2e.processes import ROOT
-from vmapi.api.parser import MAX_DEPTH
+from vmapi.api.request.body import MAX_DEPTH
 from vmapi.app import MAX_BODY
-from vmapi.security.gate import LONGEST
-from vmapi.services.events import HEARTBEAT
-from vmapi.settings import Settings
+from vmapi.auth.authenticator import LONGEST
+from vmapi.services.events.feed import HEARTBEAT
+from vmapi.settings.settings import Settings
 
 NAMES = [item.metadata["name"] for item in fields(Settings)]
 NGINX = (ROOT / "config/nginx.conf").read_text()

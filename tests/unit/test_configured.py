@@ -6,9 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from vmapi.app import create_app
+from vmapi.auth import factory as configured
 from vmapi.errors import SettingsError
-from vmapi.security import checks, configured
-from vmapi.settings import Settings
+from vmapi.settings import checks
+from vmapi.settings.settings import Settings
 
 LOOPBACK = ["127.0.0.1:8000", "127.9.9.9:1", "[::1]:80", "localhost:8000", "unix:/run/vmapi.sock"]
 ELSEWHERE = ["0.0.0.0:8000", "[::]:80", "192.0.2.1:80", "vmapi.example.org:80", "127.example:80"]

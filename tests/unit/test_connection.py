@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmapi.api import connection
-from vmapi.api.connection import Connection
+from vmapi.api.request import client_connection as connection
+from vmapi.api.request.client_connection import Connection
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from tests.unit.scripted import TIMEOUT, Desk
 from vmapi import errors
 from vmapi.backends.base import Outcome
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.models.lifecycle import Action, Status, Task, Verb
-from vmapi.models.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.models.vm import Changes
-from vmapi.services.controller import ACTION_SETTLE, SETTLE
-from vmapi.services.progress import Progress
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.vm import Changes
+from vmapi.services.reconciler.progress import Progress
+from vmapi.services.reconciler.reconciler import ACTION_SETTLE, SETTLE
 
 AWAY = [
     errors.BackendUnavailable("away"),

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.e2e.processes import Server, needs
 from tests.unit.hanging import until
-from vmapi.store import counters
-from vmapi.store.counters import InRedis
+from vmapi.store import rate_counters as counters
+from vmapi.store.rate_counters import InRedis
 
 SECRET = "hunter2"
 NOW = [(1, 5), (60, 7)]

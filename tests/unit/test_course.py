@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from vmapi.services.course import (
+from vmapi.services.inventory.poll_schedule import (
     AT_ONCE,
     GRACE,
     HASTE,

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from vmapi.models.credential import Credential
-from vmapi.models.identity import Identity
-from vmapi.models.operation import Caller
-from vmapi.models.roles import Role
+from vmapi.domain.credential import Credential
+from vmapi.domain.identity import Identity
+from vmapi.domain.operation import Caller
+from vmapi.domain.roles import Role
 
 TOKEN = "gAAAAABalice"
 ALICE = Credential(TOKEN, "p1")

@@ -7,12 +7,12 @@ import pytest
 from tests.unit.scripted import TIMEOUT, Desk
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import OperationStatus
 from vmapi.errors import OperationTimeout, SettingsError
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import OperationStatus
-from vmapi.services import deadlines
-from vmapi.services.controller import Controller
-from vmapi.settings import DEADLINES, Settings
+from vmapi.services.reconciler import deadlines
+from vmapi.services.reconciler.reconciler import Controller
+from vmapi.settings.settings import DEADLINES, Settings
 
 ALLOWED = (
     "allowed is ACTION=SECONDS,… (10 to 86400) with create, start, stop, restart, pause, resume,"

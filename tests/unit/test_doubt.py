@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.scripted import Desk, ScriptedBackend
 from vmapi import errors
-from vmapi.models.lifecycle import Action, Status, Verb
-from vmapi.models.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.models.vm import VM, Changes, CreateSpec, Fault
-from vmapi.services import deadlines
-from vmapi.store.operations import OperationStore
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.vm import VM, Changes, CreateSpec, Fault
+from vmapi.services.reconciler import deadlines
+from vmapi.store.operations.repository import OperationStore
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
 LATE = errors.BackendTimeout("late")

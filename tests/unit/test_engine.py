@@ -9,12 +9,12 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.unit.test_models import MACHINE, OPERATION
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import StoreUnavailable
-from vmapi.models.operation import Operation
-from vmapi.models.vm import VM
-from vmapi.services.chore import Chore
-from vmapi.services.poll import Ready
+from vmapi.services.periodic import Chore
+from vmapi.services.reconciler.poller import Ready
 
 A, B = replace(OPERATION, id="a"), replace(OPERATION, id="b", request_id="req-b")
 SOON = 10.0

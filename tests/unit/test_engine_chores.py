@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.unit.hanging import SOON, Work, until
 from vmapi.engine.thread import PARALLEL, EngineThread
 from vmapi.errors import StoreUnavailable
-from vmapi.services.chore import Chore
+from vmapi.services.periodic import Chore
 
 
 @pytest.fixture

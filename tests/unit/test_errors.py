@@ -3,7 +3,7 @@
 import re
 
 from vmapi import errors
-from vmapi.api.problem_kinds import KINDS
+from vmapi.api.problems.types import KINDS
 from vmapi.errors import BackendUnavailable, ValidationFailed, VmapiError
 
 NEVER_SHOWN = {"settings_error"}

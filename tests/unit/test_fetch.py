@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vmapi.security import fetch as fetching
-from vmapi.security.fetch import FetchFailed, fetch, is_safe
+from vmapi.auth import json_fetch as fetching
+from vmapi.auth.json_fetch import FetchFailed, fetch, is_safe
 
 Serve = Callable[..., str]
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from vmapi.api.fields import Count, Flag, Metadata, Text, Timestamp
-from vmapi.api.vm_schemas import CreateVMSchema, UpdateVMSchema
-from vmapi.models.vm import Changes, CreateRequest
+from vmapi.api.schemas.fields import Count, Flag, Metadata, Text, Timestamp
+from vmapi.api.schemas.vms import CreateVMSchema, UpdateVMSchema
+from vmapi.domain.vm import Changes, CreateRequest
 
 NOT_TEXTS: list[Any] = [1, 1.5, True, [], {}, ["a"], None]
 RSA = "ssh-rsa " + "A" * 372

@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 
 from tests.unit.hanging import SOON, until
 from vmapi import errors
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import Operation, Step
-from vmapi.services.first_calls import PARALLEL, FirstCalls
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import Operation, Step
+from vmapi.services.operations.delegated import PARALLEL, FirstCalls
 
 ALICE = Credential("gAAAAABalice", "p1")
 

@@ -6,13 +6,13 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.world import NOBODY
-from vmapi.api.services import Services
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.operation import Caller
+from vmapi.domain.vm import VM, CreateRequest
 from vmapi.errors import BackendUnavailable, VMNotFound
-from vmapi.models.operation import Caller
-from vmapi.models.vm import VM, CreateRequest
-from vmapi.settings import Settings
+from vmapi.services.container import Services
+from vmapi.settings.settings import Settings
 
 
 class Distant(MemoryBackend):

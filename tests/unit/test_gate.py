@@ -2,10 +2,10 @@
 
 import pytest
 
+from vmapi.auth.authenticator import Gate
+from vmapi.domain.identity import Identity, anonymous
+from vmapi.domain.roles import Role
 from vmapi.errors import Unauthenticated
-from vmapi.models.identity import Identity, anonymous
-from vmapi.models.roles import Role
-from vmapi.security.gate import Gate
 
 ANONYMOUS = anonymous("home")
 CI = Identity("ci", Role.VIEWER, "web")

@@ -7,12 +7,12 @@ import pytest
 
 from tests.contract.clock import Clock
 from vmapi.backends.base import Backend, Receipt
-from vmapi.backends.breaker import FAILURES
-from vmapi.backends.guarded import Guarded
+from vmapi.backends.breaker_backend import Guarded
+from vmapi.backends.circuit_breaker import FAILURES
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes, CreateSpec
 from vmapi.errors import BackendUnavailable, Forbidden
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Changes, CreateSpec
 
 RECEIPT = Receipt("vm-1", "req-1")
 SPEC = CreateSpec("web-1", "f", "i", None, {}, None, None, ())

@@ -8,11 +8,13 @@ from sqlalchemy import text
 
 from tests.contract.store.chain import SECRET, entry, positions, rows, write
 from tests.unit.house import DAY, House
+from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
-from vmapi.models.lifecycle import Action
-from vmapi.services.housekeeping import PRUNING
-from vmapi.store import audit, events, operations
-from vmapi.store.duties import Duties
+from vmapi.services.maintenance import PRUNING
+from vmapi.store import events
+from vmapi.store.audit import trail as audit
+from vmapi.store.leader_leases import Duties
+from vmapi.store.operations import repository as operations
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.unit.scripted import Desk
 from vmapi import errors
-from vmapi.models.lifecycle import Action, Status, Verb
-from vmapi.models.operation import Operation, OperationStatus
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import Operation, OperationStatus
 
 LATE = errors.BackendTimeout("late")
 BROKEN = errors.BackendError("broken")

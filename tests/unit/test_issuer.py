@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.authority import URL, Authority, public
+from vmapi.auth import jwks as keys
+from vmapi.auth import oidc_issuer as issuers
+from vmapi.auth.oidc_issuer import Issuer
 from vmapi.errors import IssuerUnavailable, Unauthenticated
-from vmapi.security import issuer as issuers
-from vmapi.security import keys
-from vmapi.security.issuer import Issuer
 
 BOTH = [f"{URL}/.well-known/openid-configuration", f"{URL}/certs"]
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.authority import AUDIENCE, MADE, URL, Authority, claims, public, token
+from vmapi.auth.claim_mapping import Claims
+from vmapi.auth.jwt_tokens import JwtTokens
+from vmapi.auth.oidc_issuer import Issuer
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
+from vmapi.domain.roles import parse as parse_roles
 from vmapi.errors import Unauthenticated
-from vmapi.models.identity import Identity
-from vmapi.models.roles import Role
-from vmapi.models.roles import parse as parse_roles
-from vmapi.security.claims import Claims
-from vmapi.security.issuer import Issuer
-from vmapi.security.jwt_tokens import JwtTokens
 
 ALICE = Identity("jwt:alice", Role.OPERATOR, "web")
 READ = Claims(

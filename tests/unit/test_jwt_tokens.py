@@ -7,14 +7,14 @@ import pytest
 
 from tests.unit.authority import AUDIENCE, URL, Authority, token
 from tests.unit.test_jwt_attacks import ALICE, READ
+from vmapi.auth import jwt_tokens
+from vmapi.auth.claim_mapping import Claims
+from vmapi.auth.jwt_tokens import JwtTokens
+from vmapi.auth.oidc_issuer import Issuer
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
+from vmapi.domain.roles import parse as parse_roles
 from vmapi.errors import Unauthenticated
-from vmapi.models.identity import Identity
-from vmapi.models.roles import Role
-from vmapi.models.roles import parse as parse_roles
-from vmapi.security import jwt_tokens
-from vmapi.security.claims import Claims
-from vmapi.security.issuer import Issuer
-from vmapi.security.jwt_tokens import JwtTokens
 
 
 class Door:

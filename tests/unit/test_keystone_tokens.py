@@ -8,11 +8,11 @@ import requests
 import requests_mock
 from structlog.testing import capture_logs
 
+from vmapi.auth import keystone_tokens as keystone
+from vmapi.auth.keystone_tokens import KeystoneTokens
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role, parse
 from vmapi.errors import IssuerUnavailable, Unauthenticated
-from vmapi.models.identity import Identity
-from vmapi.models.roles import Role, parse
-from vmapi.security import keystone
-from vmapi.security.keystone import KeystoneTokens
 
 URL = "https://keystone.example.org/identity/v3"
 ASKED = f"{URL}/auth/tokens?nocatalog"

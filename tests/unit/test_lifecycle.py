@@ -5,8 +5,7 @@ from itertools import product
 
 import pytest
 
-from vmapi.errors import InvalidState, TaskInProgress, VmapiError, VMLocked
-from vmapi.models.lifecycle import (
+from vmapi.domain.lifecycle import (
     GOALS,
     Action,
     Status,
@@ -15,8 +14,9 @@ from vmapi.models.lifecycle import (
     allowed_actions,
     statuses_allowing,
 )
-from vmapi.models.vm import VM
-from vmapi.services import guard
+from vmapi.domain.vm import VM
+from vmapi.errors import InvalidState, TaskInProgress, VmapiError, VMLocked
+from vmapi.services.operations import preconditions as guard
 
 # action: {status: plan}, as in API.md; an update changes no status
 ALLOWED: dict[str, dict[str, list[str]]] = {

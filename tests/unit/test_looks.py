@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.hanging import SOON, until
 from tests.unit.scripted import Desk
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
-from vmapi.models.lifecycle import Verb
-from vmapi.models.page import Paging, VMQuery
-from vmapi.models.vm import VM
 
 AWAY = BackendUnavailable("away")
 

@@ -9,9 +9,9 @@ from tests.contract.clock import Clock
 from tests.contract.cloud import Cloud
 from vmapi.backends.base import Outcome
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.vm import Changes
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState, QuotaExceeded
-from vmapi.models.lifecycle import Status, Verb
-from vmapi.models.vm import Changes
 
 
 def make(faults: str = "", limits: str = "", seed: int = 1) -> tuple[MemoryBackend, Cloud, Clock]:

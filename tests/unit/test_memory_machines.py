@@ -9,9 +9,9 @@ from tests.contract.clock import Clock
 from tests.contract.cloud import Cloud
 from vmapi.backends.base import Outcome
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Status, Task, Verb
+from vmapi.domain.vm import Changes
 from vmapi.errors import InvalidState, QuotaExceeded, TaskInProgress, VMNotFound
-from vmapi.models.lifecycle import Status, Task, Verb
-from vmapi.models.vm import Changes
 
 Make = Callable[..., Cloud]
 

@@ -8,8 +8,8 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.cloud import Cloud
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Status, Verb
 from vmapi.errors import InvalidState, QuotaExceeded
-from vmapi.models.lifecycle import Status, Verb
 
 Make = Callable[..., Cloud]
 

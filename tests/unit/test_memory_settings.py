@@ -4,10 +4,10 @@ import pytest
 
 from vmapi.backends.memory import latency
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.backends.memory.limits import Limits
+from vmapi.backends.memory.quota import Limits
+from vmapi.domain.lifecycle import Verb
 from vmapi.errors import SettingsError
-from vmapi.models.lifecycle import Verb
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 BAD_NUMBERS = ["nan", "inf", "-1", "+1", "1e3", "1_0", "x", "", "٣", "0x1", "1.", "1.0.0"]
 

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from tests.unit.broker import Broker, broker
 from tests.unit.hanging import SOON, until
-from vmapi.engine import messages
-from vmapi.engine.elsewhere import Elsewhere
-from vmapi.engine.messages import MOST, TASK, Bell
+from vmapi.engine import celery_notifier as messages
+from vmapi.engine.celery_notifier import MOST, TASK, Bell
+from vmapi.engine.external import Elsewhere
 
 AWAY = "the broker takes no messages; sweeps have to do"
 BACK = "the broker takes messages again"

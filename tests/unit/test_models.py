@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
+from vmapi.domain.vm import VM, Address, Changes, CreateRequest, CreateSpec
 from vmapi.errors import ValidationFailed
-from vmapi.models.lifecycle import Action, Status, Verb
-from vmapi.models.operation import Operation, OperationStatus, Step, StepState
-from vmapi.models.vm import VM, Address, Changes, CreateRequest, CreateSpec
-from vmapi.services import guard
+from vmapi.services.operations import preconditions as guard
 
 MOMENT = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

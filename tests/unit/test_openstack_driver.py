@@ -16,12 +16,12 @@ import pytest
 from tests.unit.loopback import REQUEST, VM, Answer, Loopback, loopback
 from vmapi import errors
 from vmapi.backends.base import Outcome, Receipt
-from vmapi.backends.openstack import order
+from vmapi.backends.openstack import server_body as order
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Changes, CreateSpec
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes, CreateSpec
 from vmapi.services.catalog import Catalog
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -538,5 +538,6 @@ def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sdk_is_loaded_with_this_driver_only() -> None:
-    code = "import sys, vmapi.backends.base, vmapi.settings; sys.exit('openstack' in sys.modules)"
+    imports = "import sys, vmapi.backends.base, vmapi.settings.settings"
+    code = f"{imports}; sys.exit('openstack' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

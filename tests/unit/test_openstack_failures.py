@@ -13,9 +13,9 @@ import structlog
 from tests.unit.loopback import REQUEST, VM, Answer, Loopback, Reaction, Reset, Stall, loopback
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import CreateSpec
-from vmapi.settings import Settings
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import CreateSpec
+from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 

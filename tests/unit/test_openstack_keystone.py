@@ -14,16 +14,17 @@ from tests.unit.test_openstack_driver import SPEC, settings
 from vmapi import errors
 from vmapi.app import create_app
 from vmapi.backends.base import Backend, Receipt
-from vmapi.backends.openstack import lent, orders
-from vmapi.backends.openstack.door import Door
+from vmapi.backends.openstack import delegated_calls as lent
+from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.backends.openstack.endpoints import Door
 from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
-from vmapi.backends.openstack.reach import AGAIN, EVERYWHERE, OWN, REFUSED, Reach
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Changes
+from vmapi.backends.openstack.visibility import AGAIN, EVERYWHERE, OWN, REFUSED, Reach
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes
 from vmapi.services.catalog import Catalog
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 

@@ -7,9 +7,11 @@ import pytest
 
 from tests.unit.loopback import VM
 from vmapi import errors
-from vmapi.backends.openstack import actions, sentences, translate
-from vmapi.models.lifecycle import Status, Task, Verb
-from vmapi.models.vm import Address, Fault
+from vmapi.backends.openstack import action_bodies as actions
+from vmapi.backends.openstack import error_messages as sentences
+from vmapi.backends.openstack import mapping as translate
+from vmapi.domain.lifecycle import Status, Task, Verb
+from vmapi.domain.vm import Address, Fault
 
 FULL = {
     "id": VM,

@@ -4,12 +4,12 @@ import pytest
 
 from tests.unit.scripted import Desk
 from vmapi import errors
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import OperationQuery, OperationStatus
-from vmapi.models.page import Paging
-from vmapi.services.operations import Operations
-from vmapi.services.poll import Poll
-from vmapi.services.waiting import Waiting
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
+from vmapi.services.operations.service import Operations
+from vmapi.services.operations.waiting import Waiting
+from vmapi.services.reconciler.poller import Poll
 
 
 class Bench:

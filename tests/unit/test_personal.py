@@ -6,12 +6,12 @@ import pytest
 
 from tests.unit.scripted import TIMEOUT, Desk
 from vmapi import errors
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.models.vm import Changes
-from vmapi.services.controller import ACTION_SETTLE, SETTLE
-from vmapi.services.progress import Progress
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.vm import Changes
+from vmapi.services.reconciler.progress import Progress
+from vmapi.services.reconciler.reconciler import ACTION_SETTLE, SETTLE
 
 ALICE = Credential("gAAAAABalice", "p1")
 KEY = IdempotencyKey("alice", "k-1", "f")

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from tests.unit.scripted import Desk
 from vmapi import errors
-from vmapi.models.lifecycle import Action, Status, Task, Verb
-from vmapi.models.operation import Operation
-from vmapi.models.vm import VM
-from vmapi.services.poll import AGAIN, OVERLAP, PAUSE, SKEW, SURE, Poll
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM
+from vmapi.services.reconciler.poller import AGAIN, OVERLAP, PAUSE, SKEW, SURE, Poll
 
 
 class Bench:

@@ -4,10 +4,10 @@ import pytest
 
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.quota import NO_QUOTAS, UNLIMITED, Limits, Quotas
 from vmapi.errors import SettingsError
-from vmapi.models.quota import NO_QUOTAS, UNLIMITED, Limits, Quotas
 from vmapi.services.quotas import parse
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 
 @pytest.mark.parametrize(

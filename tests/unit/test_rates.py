@@ -5,9 +5,9 @@ import pytest
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import RateLimited, SettingsError
-from vmapi.services.rates import Rate, Rates, Standing, check, parse
-from vmapi.settings import Settings
-from vmapi.store.counters import InProcess
+from vmapi.services.access.rate_limits import Rate, Rates, Standing, check, parse
+from vmapi.settings.settings import Settings
+from vmapi.store.rate_counters import InProcess
 
 ALLOWED = "allowed is N/second, N/minute or N/hour, several with ; between them, or off"
 BAD = [

@@ -10,14 +10,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from marshmallow import Schema
 
 from tests.unit.test_models import MACHINE, OPERATION
-from vmapi.api import render
-from vmapi.api.examples import OPERATION_ID, VM_ID
-from vmapi.api.operations import OperationSchema
-from vmapi.api.problem_kinds import KINDS
-from vmapi.api.vm_schemas import VMSchema, VMStatusSchema
-from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.operation import Failure, Operation, OperationStatus
-from vmapi.models.vm import VM, Address, Fault
+from vmapi.api import responses as render
+from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
+from vmapi.api.problems.types import KINDS
+from vmapi.api.schemas.vms import VMSchema, VMStatusSchema
+from vmapi.api.views.operations import OperationSchema
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.vm import VM, Address, Fault
 
 FULL = replace(
     MACHINE,

@@ -5,7 +5,7 @@ from threading import Semaphore
 import pytest
 
 from vmapi.errors import RateLimited
-from vmapi.services.seats import Seats
+from vmapi.services.events.slots import Seats
 
 FULL = "All places are taken; at most 3 event streams are open here."
 ENOUGH = "You have 2 event streams open, the most you may."

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vmapi.errors import SettingsError
-from vmapi.secret_files import LONGEST
-from vmapi.settings import Settings
+from vmapi.settings.secret_files import LONGEST
+from vmapi.settings.settings import Settings
 
 SECRET = "hunter2"
 GOOD = {

@@ -11,9 +11,9 @@ from werkzeug.test import TestResponse
 from tests.unit.loopback import REQUEST, VM, Answer, Loopback, loopback
 from tests.unit.test_openstack_driver import ACCEPTED, DETAIL, NOVA, SERVER, settings
 from tests.world import BASE
-from vmapi.api.services import Services
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.services.container import Services
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -101,7 +101,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
-    monkeypatch.setattr("vmapi.services.sync.TICK", 3600.0)
+    monkeypatch.setattr("vmapi.services.inventory.sync.TICK", 3600.0)
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]

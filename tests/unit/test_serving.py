@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vmapi.serving import Worker
+from vmapi.server.worker import Worker
 
 
 def test_quit_waits_for_no_lock_that_it_may_have_interrupted(

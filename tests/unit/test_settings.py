@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmapi.errors import SettingsError
-from vmapi.settings import ENGINES, LOG_LEVELS, Settings
+from vmapi.settings.settings import ENGINES, LOG_LEVELS, Settings
 
 SECRET = "hunter2"
 NAMES = {item.metadata["name"]: item for item in fields(Settings)}

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker, at_once
+from vmapi.domain.operation import Operation
 from vmapi.errors import OperationNotFound, StoreUnavailable
-from vmapi.models.operation import Operation
 from vmapi.store import store as stores
 from vmapi.store.store import Store
 

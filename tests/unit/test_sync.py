@@ -7,9 +7,9 @@ from structlog.testing import capture_logs
 
 from tests.unit.scripted import Desk
 from vmapi.errors import BackendUnavailable, Forbidden
-from vmapi.services.course import GRACE, PAUSE, PERIOD, SPAN, SPAN_EVERY
-from vmapi.services.sync import HORIZON, SELDOM, SHARE, SWEEP, Sync
-from vmapi.store.duties import Duties
+from vmapi.services.inventory.poll_schedule import GRACE, PAUSE, PERIOD, SPAN, SPAN_EVERY
+from vmapi.services.inventory.sync import HORIZON, SELDOM, SHARE, SWEEP, Sync
+from vmapi.store.leader_leases import Duties
 from vmapi.store.tables import syncs
 
 

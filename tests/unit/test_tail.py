@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from vmapi.domain.event import Event, EventKind
 from vmapi.errors import StoreUnavailable
-from vmapi.models.event import Event, EventKind
-from vmapi.services import tail
-from vmapi.services.tail import Tail
+from vmapi.services.events import buffer as tail
+from vmapi.services.events.buffer import Tail
 
 LONG = 30.0
 AT = datetime(2026, 2, 25, tzinfo=UTC)

@@ -10,10 +10,10 @@ import pytest
 from tests.unit.scripted import Desk
 from vmapi import errors
 from vmapi.backends.base import Receipt
-from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.operation import IdempotencyKey, Operation, OperationStatus
-from vmapi.models.vm import VM
-from vmapi.services import guard
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus
+from vmapi.domain.vm import VM
+from vmapi.services.operations import preconditions as guard
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
 DEADLINE = timedelta(seconds=1800)

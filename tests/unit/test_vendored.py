@@ -2,7 +2,7 @@
 
 import hashlib
 
-from vmapi.api.docs import ASSETS, STATIC
+from vmapi.api.views.docs import ASSETS, STATIC
 
 VENDORED = STATIC / "swagger-ui"
 OURS = {"README.md", "SHA256SUMS", "LICENSE", "NOTICE", "init.js"}

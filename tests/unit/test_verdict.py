@@ -7,9 +7,9 @@ import pytest
 from tests.unit.test_models import MACHINE
 from vmapi import errors
 from vmapi.backends.base import Outcome
-from vmapi.models.lifecycle import GOALS, Status, Task, Verb
-from vmapi.models.vm import VM, Fault
-from vmapi.services.verdict import judge
+from vmapi.domain.lifecycle import GOALS, Status, Task, Verb
+from vmapi.domain.vm import VM, Fault
+from vmapi.services.reconciler.outcome import judge
 
 P, S, F = Outcome.PENDING, Outcome.SUCCEEDED, Outcome.FAILED
 FAULT = Fault("no_capacity", "No valid host was found.", "Try later.")

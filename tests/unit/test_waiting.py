@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.test_models import OPERATION
+from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import OperationNotFound
-from vmapi.models.operation import Operation, OperationStatus
-from vmapi.services.waiting import Waiting
+from vmapi.services.operations.waiting import Waiting
 
 OVER = replace(OPERATION, status=OperationStatus.SUCCEEDED)
 LONG = 60.0
@@ -102,7 +102,7 @@ def test_a_place_is_given_back() -> None:
 
 
 def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmapi.services.waiting.POLL", LONG)
+    monkeypatch.setattr("vmapi.services.operations.waiting.POLL", LONG)
     store = Store(OVER)
     waiting = Waiting(store, 1, 1, lambda: False)
     found: list[Operation] = []

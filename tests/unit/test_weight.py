@@ -9,7 +9,7 @@ from tests.e2e.processes import ROOT, environment
 SERVE = """
 import runpy, sys
 runpy.run_path("config/gunicorn.conf.py")
-import vmapi.telemetry.gunicorn, vmapi.serving, wsgi
+import vmapi.server.logger, vmapi.server.worker, wsgi
 print(*(name for name in sys.argv[1:] if name in sys.modules))
 """
 UNUSED = (

@@ -17,11 +17,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Self
 
-from vmapi.models.catalog import Flavor, Image, Network
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.settings import Settings
+from vmapi.domain.catalog import Flavor, Image, Network
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

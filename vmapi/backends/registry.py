@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from vmapi.backends.base import Backend
 from vmapi.errors import SettingsError
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 GROUP = "vmapi.backends"
 """The group of entry points by which another package brings a driver."""

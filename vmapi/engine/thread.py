@@ -8,11 +8,11 @@ from typing import Protocol
 
 import structlog
 
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM
 from vmapi.errors import StoreUnavailable
-from vmapi.models.operation import Operation
-from vmapi.models.vm import VM
-from vmapi.services.chore import Chore
-from vmapi.services.poll import Ready
+from vmapi.services.periodic import Chore
+from vmapi.services.reconciler.poller import Ready
 
 log = structlog.get_logger("vmapi.engine")
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import structlog
 
 from vmapi.engine.thread import EngineThread
-from vmapi.services.chore import Chore
-from vmapi.services.operations import Operations
+from vmapi.services.operations.service import Operations
+from vmapi.services.periodic import Chore
 
 log = structlog.get_logger("vmapi.engine")
 
@@ -33,7 +33,7 @@ def run_celery(operations: Operations, chores: Mapping[str, Chore], broker_url: 
     """Do the same, and look at once when a message comes."""
     from celery.signals import setup_logging
 
-    from vmapi.engine.messages import TASK, celery_app
+    from vmapi.engine.celery_notifier import TASK, celery_app
 
     app = celery_app(broker_url)
     engine = EngineThread()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from vmapi.backends.base import Backend
+from vmapi.domain.catalog import Flavor, Image, Network
+from vmapi.domain.project import Scope
 from vmapi.errors import (
     FlavorNotFound,
     ImageAmbiguous,
@@ -15,8 +17,6 @@ from vmapi.errors import (
     NetworkNotFound,
     VmapiError,
 )
-from vmapi.models.catalog import Flavor, Image, Network
-from vmapi.models.project import Scope
 
 
 class Named(Protocol):

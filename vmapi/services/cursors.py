@@ -11,8 +11,8 @@ import orjson
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
+from vmapi.domain.pagination import Place
 from vmapi.errors import ValidationFailed
-from vmapi.models.page import Place
 
 LIFE = timedelta(hours=24)
 """How long a cursor is good for."""

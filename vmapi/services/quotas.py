@@ -2,9 +2,9 @@
 
 import re
 
-from vmapi.models.quota import KINDS, UNLIMITED, Limits, Quota, Quotas
-from vmapi.notation import PROJECT, Notation, whole
-from vmapi.services.view import View
+from vmapi.domain.quota import KINDS, UNLIMITED, Limits, Quota, Quotas
+from vmapi.services.inventory.reader import View
+from vmapi.settings.parsing import PROJECT, Notation, whole
 from vmapi.store.store import Store
 
 REST = "*"

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Index, String, Table
 
 from vmapi.store.audit_tables import metadata
-from vmapi.store.moment import Moment
+from vmapi.store.types import Moment
 
 __all__ = ["api_tokens", "keys", "metadata"]
 

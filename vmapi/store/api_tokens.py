@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Row, and_, or_, select
 
-from vmapi.models.api_token import ApiToken
-from vmapi.models.audit import AuditEntry
-from vmapi.models.roles import Role
+from vmapi.domain.api_token import ApiToken
+from vmapi.domain.audit import AuditEntry
+from vmapi.domain.roles import Role
 from vmapi.store.access_tables import api_tokens as tokens
-from vmapi.store.audit import append
+from vmapi.store.audit.trail import append
 from vmapi.store.database import Database
 
 SELDOM = timedelta(minutes=1)

@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, text
 
-from vmapi.store.moment import Moment
 from vmapi.store.tables import SERIAL, metadata
+from vmapi.store.types import Moment
 
 __all__ = ["audit_checkpoints", "audit_entries", "metadata"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from vmapi.models.event import BATCH, Event, EventQuery
-from vmapi.store import event_rows
+from vmapi.domain.event import BATCH, Event, EventQuery
 from vmapi.store.database import Database, lock, now, present
-from vmapi.store.moment import MICROSECOND
+from vmapi.store.mappers import event as event_rows
 from vmapi.store.tables import events
+from vmapi.store.types import MICROSECOND
 
 NUMBERED = 5000
 """Events that are given their numbers in one transaction."""

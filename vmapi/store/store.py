@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from vmapi.domain.quota import NO_QUOTAS, Quotas
 from vmapi.errors import StoreUnavailable
-from vmapi.models.quota import NO_QUOTAS, Quotas
 
 if TYPE_CHECKING:
     from vmapi.store.api_tokens import ApiTokenStore
-    from vmapi.store.audit import AuditTrail
-    from vmapi.store.bulk_requests import BulkRequests
+    from vmapi.store.audit.trail import AuditTrail
     from vmapi.store.database import Database
-    from vmapi.store.duties import Duties
     from vmapi.store.events import EventLog
-    from vmapi.store.inventory import Inventory
-    from vmapi.store.keys import Keys
-    from vmapi.store.operations import OperationStore
+    from vmapi.store.inventory.repository import Inventory
+    from vmapi.store.leader_leases import Duties
+    from vmapi.store.operations.bulk_requests import BulkRequests
+    from vmapi.store.operations.repository import OperationStore
+    from vmapi.store.signing_keys import Keys
 
 log = structlog.get_logger("vmapi.store")
 
@@ -143,14 +143,14 @@ class Store:
     def _open(self) -> Parts:
         from vmapi.store import schema
         from vmapi.store.api_tokens import ApiTokenStore
-        from vmapi.store.audit import AuditTrail
-        from vmapi.store.bulk_requests import BulkRequests
+        from vmapi.store.audit.trail import AuditTrail
         from vmapi.store.database import Database
-        from vmapi.store.duties import Duties
         from vmapi.store.events import EventLog
-        from vmapi.store.inventory import Inventory
-        from vmapi.store.keys import Keys
-        from vmapi.store.operations import OperationStore
+        from vmapi.store.inventory.repository import Inventory
+        from vmapi.store.leader_leases import Duties
+        from vmapi.store.operations.bulk_requests import BulkRequests
+        from vmapi.store.operations.repository import OperationStore
+        from vmapi.store.signing_keys import Keys
 
         url = self._url
         if url is None:

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from vmapi.store.moment import Moment
+from vmapi.store.types import Moment
 
 metadata = MetaData(
     naming_convention={
@@ -163,3 +163,7 @@ events = Table(
     Index("ix_events_new", "id", sqlite_where=NEW, postgresql_where=NEW),
     sqlite_autoincrement=True,
 )
+
+IS_UNFINISHED = operations.c.finished_at.is_(None)
+HAS_NO_VM = operations.c.vm_id.is_(None)
+"""Of a create that is not answered yet, or never was: its VM has its id for a mark."""

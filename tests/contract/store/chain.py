@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from vmapi.models.audit import AuditEntry, Link
-from vmapi.store.audit import AuditTrail, append
+from vmapi.domain.audit import AuditEntry, Link
+from vmapi.store.audit.trail import AuditTrail, append
 from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database
 

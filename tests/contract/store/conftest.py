@@ -12,7 +12,7 @@ from tests.contract.databases import THREADS, new_postgresql
 from tests.contract.store.maker import Maker
 from vmapi.store import schema
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 from vmapi.store.tables import metadata
 
 

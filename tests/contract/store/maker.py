@@ -7,14 +7,8 @@ from threading import Barrier
 from typing import Any
 
 from tests.contract.clock import Clock
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import (
-    IdempotencyKey,
-    Operation,
-    OperationQuery,
-    OperationStatus,
-    Step,
-)
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery, OperationStatus, Step
 
 KEY = IdempotencyKey("me", "k-1", "f" * 64)
 ANYTHING = OperationQuery()

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from vmapi.models.lifecycle import Status
-from vmapi.models.page import VMQuery
-from vmapi.models.vm import VM
+from vmapi.domain.lifecycle import Status
+from vmapi.domain.pagination import VMQuery
+from vmapi.domain.vm import VM
 
 
 def select(query: VMQuery, vms: Iterable[VM]) -> list[VM]:

@@ -4,9 +4,9 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.chain import SECRET, chained, entry, head, positions, rows, write
-from vmapi.models.audit import Link
-from vmapi.store import audit
-from vmapi.store.audit import AuditTrail, Verdict
+from vmapi.domain.audit import Link
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.trail import AuditTrail, Verdict
 from vmapi.store.database import Database
 
 

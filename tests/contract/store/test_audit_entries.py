@@ -8,15 +8,15 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.chain import rows, told
 from tests.contract.store.maker import KEY, Maker
+from vmapi.domain.audit import AuditEntry
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Failure, OperationStatus
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
-from vmapi.models.audit import AuditEntry
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Failure, OperationStatus
-from vmapi.store import audit
-from vmapi.store.chain import NAMES
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.chain import NAMES
 from vmapi.store.conflicts import KeyTaken, StaleOperation
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 
 def test_who_where_and_what(

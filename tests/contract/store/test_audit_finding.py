@@ -6,9 +6,9 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.chain import SECRET, chained, entry, write
-from vmapi.models.audit import AuditQuery, Kept
-from vmapi.store import audit
-from vmapi.store.audit import AuditTrail
+from vmapi.domain.audit import AuditQuery, Kept
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.store.database import Database
 
 EVERY = AuditQuery()

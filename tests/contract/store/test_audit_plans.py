@@ -8,8 +8,8 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.chain import entry, write
 from tests.contract.store.test_walks import explained, fill
-from vmapi.models.audit import AuditQuery
-from vmapi.store import trail
+from vmapi.domain.audit import AuditQuery
+from vmapi.store.audit import statements as trail
 from vmapi.store.audit_tables import audit_entries
 from vmapi.store.database import Database
 

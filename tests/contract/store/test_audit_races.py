@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.contract.clock import Clock
 from tests.contract.store.chain import SECRET, chained, entry, head, positions, write
 from tests.contract.store.maker import at_once
-from vmapi.store import audit, schema
-from vmapi.store.audit import AuditTrail, Verdict
+from vmapi.store import schema
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.trail import AuditTrail, Verdict
 from vmapi.store.database import Database
 
 EACH = 40

@@ -17,9 +17,9 @@ from tests.contract.store.chain import (
     tamper,
     write,
 )
-from vmapi.models.audit import Link
-from vmapi.store import audit
-from vmapi.store.audit import AuditTrail, Verdict
+from vmapi.domain.audit import Link
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.trail import AuditTrail, Verdict
 from vmapi.store.database import Database
 
 UNSEALED = "the checkpoint at position {} is not sealed with this key"

@@ -16,8 +16,8 @@ from tests.contract.store.chain import (
     tamper,
     write,
 )
-from vmapi.models.audit import Link
-from vmapi.store.audit import AuditTrail
+from vmapi.domain.audit import Link
+from vmapi.store.audit.trail import AuditTrail
 from vmapi.store.database import Database
 
 UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE position = 3'

@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY
-from vmapi.store.bulk_requests import BulkRequest, BulkRequests
 from vmapi.store.conflicts import KeyTaken
 from vmapi.store.database import Database
-from vmapi.store.room import KEY_LIFE
+from vmapi.store.operations.bulk_requests import BulkRequest, BulkRequests
+from vmapi.store.operations.transitions import KEY_LIFE
 from vmapi.store.tables import bulk_requests
 
 

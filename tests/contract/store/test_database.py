@@ -6,7 +6,7 @@ from sqlalchemy import text
 from tests.contract.store.maker import Maker
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 COUNT = text("SELECT count(*) FROM operations")
 SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION "

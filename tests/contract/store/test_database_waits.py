@@ -11,11 +11,11 @@ from sqlalchemy import Connection, make_url, text
 from tests.contract.databases import THREADS
 from tests.contract.store.maker import Maker
 from tests.unit.hanging import until
+from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
-from vmapi.models.lifecycle import Action
 from vmapi.store import connections, schema
 from vmapi.store.database import Database, lock
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 OTHERS = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 WAITING = text(

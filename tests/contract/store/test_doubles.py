@@ -9,14 +9,14 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker
 from tests.unit.test_models import MACHINE
+from vmapi.domain.lifecycle import Action, Status
+from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout, OperationTimeout
-from vmapi.models.lifecycle import Action, Status
-from vmapi.models.operation import Failure, Operation, OperationStatus
-from vmapi.models.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.doubles import Double
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.duplicates import Double
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)

@@ -9,7 +9,7 @@ from tests.contract.store.maker import at_once
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
 from vmapi.store.database import Database
-from vmapi.store.duties import TERM, Duties
+from vmapi.store.leader_leases import TERM, Duties
 
 
 @pytest.fixture

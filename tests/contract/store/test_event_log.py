@@ -9,16 +9,16 @@ from sqlalchemy import text
 
 from tests.contract.store.maker import Maker
 from tests.unit.test_models import MACHINE, MOMENT
+from vmapi.domain.event import Event, EventQuery
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import Failure, OperationStatus, StepState
+from vmapi.domain.vm import Address
 from vmapi.errors import InternalError
-from vmapi.models.event import Event, EventQuery
-from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.operation import Failure, OperationStatus, StepState
-from vmapi.models.vm import Address
 from vmapi.store import events
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 VM_ID = "vm"
 SEEN = replace(

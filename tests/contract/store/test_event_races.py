@@ -8,10 +8,11 @@ import pytest
 
 from tests.contract.store.maker import at_once
 from tests.unit.test_models import MACHINE
-from vmapi.models.event import Event
-from vmapi.store import events, observation
+from vmapi.domain.event import Event
+from vmapi.store import events
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
+from vmapi.store.inventory import observations as observation
 
 WRITERS = 3
 EACH = 40

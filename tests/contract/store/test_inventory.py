@@ -8,15 +8,15 @@ import pytest
 
 from tests.contract.store.maker import Maker, at_once
 from tests.unit.test_models import MACHINE, MOMENT
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import Operation, StepState
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import VM, Address, Fault
 from vmapi.errors import InternalError
-from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.operation import Operation, StepState
-from vmapi.models.page import Paging, VMQuery
-from vmapi.models.sighting import Sighting
-from vmapi.models.vm import VM, Address, Fault
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 VM_ID = "vm"
 SEEN = replace(

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.contract.store.reference import select
 from tests.unit.test_models import HOUR, MACHINE, MOMENT
-from vmapi.models.lifecycle import Status
-from vmapi.models.page import Paging, VMQuery
-from vmapi.models.vm import VM
+from vmapi.domain.lifecycle import Status
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
+from vmapi.store.inventory.repository import Inventory
 from vmapi.store.tables import vms as table
 
 SORTS = ("created_at", "-created_at", "name", "-name", "updated_at", "-updated_at")

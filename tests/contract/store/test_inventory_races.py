@@ -8,11 +8,11 @@ import pytest
 
 from tests.contract.store.maker import at_once
 from tests.unit.test_models import MACHINE, MOMENT
-from vmapi.models.page import Paging, VMQuery
-from vmapi.store import observation
+from vmapi.domain.pagination import Paging, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
-from vmapi.store.inventory import Inventory
+from vmapi.store.inventory import observations as observation
+from vmapi.store.inventory.repository import Inventory
 
 ROUNDS = 20
 

@@ -7,14 +7,14 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import at_once, tried
-from vmapi.api.services import Services
 from vmapi.app import wire
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Caller
+from vmapi.domain.vm import CreateRequest
 from vmapi.errors import QuotaExceeded
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import Caller
-from vmapi.models.vm import CreateRequest
-from vmapi.settings import Settings
+from vmapi.services.container import Services
+from vmapi.settings.settings import Settings
 
 WEB = Caller("me", "r", project="web")
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import event
 
 from tests.unit.test_models import MACHINE, MOMENT
-from vmapi.models.page import Paging, VMQuery
-from vmapi.models.vm import VM
-from vmapi.store import remembered
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
+from vmapi.store.inventory import cache as remembered
+from vmapi.store.inventory.repository import Inventory
 
 A, B = (replace(MACHINE, id=vm_id, name=vm_id) for vm_id in "ab")
 BY_NAME = VMQuery(sort="name")

@@ -9,16 +9,13 @@ from structlog.testing import capture_logs
 from tests.contract.clock import Clock
 from tests.contract.store.maker import ANYTHING, KEY, Maker
 from tests.unit.test_models import MACHINE
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
 from vmapi.errors import OperationNotFound
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import (
-    OperationQuery,
-    OperationStatus,
-)
-from vmapi.models.page import Paging
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 NOT_BEGUN = '"request_id": null, "begun_at": null'
 

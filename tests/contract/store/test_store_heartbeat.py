@@ -13,10 +13,10 @@ from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker
 from tests.unit.hanging import until
 from vmapi.errors import StoreUnavailable
-from vmapi.store import leases
 from vmapi.store.database import Database
-from vmapi.store.leases import LEASE
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations import leases
+from vmapi.store.operations.leases import LEASE
+from vmapi.store.operations.repository import OperationStore
 
 SOON = 10.0
 """Seconds that nothing here takes."""

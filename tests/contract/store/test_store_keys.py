@@ -7,14 +7,11 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker
-from vmapi.models.operation import (
-    OperationQuery,
-    OperationStatus,
-)
-from vmapi.models.page import Paging
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
 from vmapi.store.conflicts import KeyTaken
-from vmapi.store.operations import OperationStore
-from vmapi.store.room import KEY_LIFE
+from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.transitions import KEY_LIFE
 
 
 def test_a_key_is_bound_while_its_operation_is_kept(store: OperationStore, make: Maker) -> None:

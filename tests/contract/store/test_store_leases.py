@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker, at_once
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 
 def expire(database: Database) -> None:

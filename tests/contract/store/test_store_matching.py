@@ -12,16 +12,17 @@ from tests.contract.clock import Clock
 from tests.contract.store.chain import told
 from tests.contract.store.maker import ANYTHING, Maker, at_once, tried
 from tests.unit.test_models import MACHINE, MOMENT
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.pagination import Paging
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import VM
 from vmapi.errors import TaskInProgress
-from vmapi.models.lifecycle import Action, Status, Task
-from vmapi.models.page import Paging
-from vmapi.models.sighting import Sighting
-from vmapi.models.vm import VM
-from vmapi.store import names, queries
 from vmapi.store.conflicts import StaleOperation, StaleVM
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations import name_claims as names
+from vmapi.store.operations import statements as queries
+from vmapi.store.operations.repository import OperationStore
 from vmapi.store.tables import operations, vms
 
 SEEN = replace(MACHINE, id="vm")

@@ -6,13 +6,10 @@ from typing import Any
 import pytest
 
 from tests.contract.store.maker import Maker
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import NameTaken
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import (
-    Operation,
-    OperationStatus,
-)
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 
 def holder(store: OperationStore, make: Maker, name: str) -> dict[str, object]:

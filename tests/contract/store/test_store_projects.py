@@ -7,15 +7,15 @@ import pytest
 
 from tests.contract.store.maker import ANYTHING, KEY, Maker
 from tests.unit.test_models import MACHINE, MOMENT
+from vmapi.domain.lifecycle import Action, Status
+from vmapi.domain.operation import OperationQuery
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.project import Scope
+from vmapi.domain.vm import VM
 from vmapi.errors import OperationNotFound
-from vmapi.models.lifecycle import Action, Status
-from vmapi.models.operation import OperationQuery
-from vmapi.models.page import Paging, VMQuery
-from vmapi.models.project import Scope
-from vmapi.models.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 YESTERDAY: datetime = MOMENT - timedelta(days=1)
 WEB = replace(MACHINE, id="w", project="web", vcpus=2, ram_mb=4096)

@@ -10,14 +10,14 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker, at_once, tried
 from tests.unit.test_models import MACHINE
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
+from vmapi.domain.quota import Amounts, Limits, Quotas
 from vmapi.errors import NameTaken, OperationNotFound, QuotaExceeded
-from vmapi.models.lifecycle import Action, Status, Verb
-from vmapi.models.operation import Operation, OperationStatus, Step, StepState
-from vmapi.models.quota import Amounts, Limits, Quotas
 from vmapi.store.conflicts import KeyTaken
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 SMALL = {"vcpus": 1, "ram_mb": 512}
 OURS = replace(MACHINE, project="default", **SMALL)

@@ -9,13 +9,13 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.chain import told
 from tests.contract.store.maker import KEY, Maker, at_once, tried
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
 from vmapi.errors import NameTaken, TaskInProgress
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import OperationQuery, OperationStatus
-from vmapi.models.page import Paging
 from vmapi.store.conflicts import StaleOperation
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 ROUNDS = 30
 

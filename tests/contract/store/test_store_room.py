@@ -8,13 +8,11 @@ import pytest
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker, at_once, tried
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import OperationStatus
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
-from vmapi.models.lifecycle import Action
-from vmapi.models.operation import (
-    OperationStatus,
-)
 from vmapi.store.conflicts import KeyTaken, StaleOperation
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 
 def test_one_unfinished_operation_a_vm(store: OperationStore, make: Maker) -> None:

@@ -9,19 +9,14 @@ from sqlalchemy import text
 
 from tests.contract.clock import Clock
 from tests.contract.store.maker import ANYTHING, KEY, Maker
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import Failure, OperationStatus, Step, StepState
+from vmapi.domain.pagination import Paging
+from vmapi.domain.vm import Changes, CreateSpec
 from vmapi.errors import NameTaken
-from vmapi.models.lifecycle import Action, Verb
-from vmapi.models.operation import (
-    Failure,
-    OperationStatus,
-    Step,
-    StepState,
-)
-from vmapi.models.page import Paging
-from vmapi.models.vm import Changes, CreateSpec
 from vmapi.store.conflicts import StaleOperation
 from vmapi.store.database import Database
-from vmapi.store.operations import OperationStore
+from vmapi.store.operations.repository import OperationStore
 
 
 def test_save_moves_the_revision_and_refuses_old_ones(store: OperationStore, make: Maker) -> None:

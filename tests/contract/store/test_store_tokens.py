@@ -10,10 +10,10 @@ from sqlalchemy import text
 from tests.contract.clock import Clock
 from tests.contract.store.chain import rows
 from tests.contract.store.maker import at_once
-from vmapi.models import api_token
-from vmapi.models.api_token import ApiToken
-from vmapi.models.audit import AuditEntry
-from vmapi.models.roles import Role
+from vmapi.domain import api_token
+from vmapi.domain.api_token import ApiToken
+from vmapi.domain.audit import AuditEntry
+from vmapi.domain.roles import Role
 from vmapi.store.api_tokens import ApiTokenStore
 from vmapi.store.database import Database
 

@@ -8,13 +8,13 @@ import pytest
 from tests.contract.clock import Clock
 from tests.contract.store.maker import KEY, Maker, at_once, tried
 from tests.unit.test_models import MACHINE
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.errors import NameTaken, TaskInProgress
-from vmapi.models.lifecycle import Action, Status, Task, Verb
-from vmapi.models.operation import Operation, OperationStatus, Step, StepState
 from vmapi.store.conflicts import StaleOperation
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
 
 MADE = replace(MACHINE, id="vm", name="web", project="web", operation_id="op")
 MAKING = (Status.BUILDING, Task.CREATING)

@@ -14,15 +14,16 @@ from sqlalchemy import Select, insert, select, text
 from tests.contract.clock import Clock
 from tests.contract.store.maker import Maker, at_once
 from tests.unit.test_models import MACHINE, MOMENT
-from vmapi.models.lifecycle import Status
-from vmapi.models.operation import OperationQuery, OperationStatus
-from vmapi.models.page import Paging, Place, VMQuery
-from vmapi.models.vm import VM
-from vmapi.store import queries, vm_queries
+from vmapi.domain.lifecycle import Status
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging, Place, VMQuery
+from vmapi.domain.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory import Inventory
-from vmapi.store.keys import Keys
-from vmapi.store.operations import OperationStore
+from vmapi.store.inventory import statements as vm_queries
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations import statements as queries
+from vmapi.store.operations.repository import OperationStore
+from vmapi.store.signing_keys import Keys
 from vmapi.store.tables import operations, vms
 
 SECOND = timedelta(seconds=1)

@@ -6,6 +6,8 @@ from gzip import compress
 from types import MappingProxyType
 from uuid import NAMESPACE_URL, uuid5
 
+from vmapi.domain.catalog import Flavor, Image
+from vmapi.domain.vm import CreateSpec
 from vmapi.errors import (
     FlavorNotFound,
     ImageNotFound,
@@ -14,8 +16,6 @@ from vmapi.errors import (
     SecurityGroupNotFound,
     ValidationFailed,
 )
-from vmapi.models.catalog import Flavor, Image
-from vmapi.models.vm import CreateSpec
 
 MAX_USER_DATA = 65_535
 """In characters of base64, as Nova counts: 49,149 bytes. cloud-init unpacks what is compressed."""

@@ -3,8 +3,8 @@
 import re
 from collections import deque
 
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import CreateSpec
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import CreateSpec
 
 KEPT_LINES = 1000
 KEY = re.compile(rb"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-[a-z0-9-]+@openssh\.com) ")

@@ -11,16 +11,16 @@ from typing import Self
 from vmapi.backends.base import Backend, Outcome, Receipt
 from vmapi.backends.memory import latency as latencies
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
+from vmapi.backends.memory.cloud import Project
 from vmapi.backends.memory.faults import Faults, Kind
-from vmapi.backends.memory.limits import Limits
-from vmapi.backends.memory.network import subnets
-from vmapi.backends.memory.project import Project
+from vmapi.backends.memory.networks import subnets
+from vmapi.backends.memory.quota import Limits
+from vmapi.domain.catalog import Flavor, Image, Network
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes, CreateSpec
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState
-from vmapi.models.catalog import Flavor, Image, Network
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 
 def _real_clock() -> datetime:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import Fault
-from vmapi.notation import MAX_SECONDS, Notation, decimal, whole
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Fault
+from vmapi.settings.parsing import MAX_SECONDS, Notation, decimal, whole
 
 NOTATION = Notation(
     "VMAPI_MEMORY_FAULTS",

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vmapi.models.lifecycle import Verb
-from vmapi.notation import MAX_SECONDS, Notation, decimal
+from vmapi.domain.lifecycle import Verb
+from vmapi.settings.parsing import MAX_SECONDS, Notation, decimal
 
 NOTATION = Notation(
     "VMAPI_MEMORY_LATENCY",

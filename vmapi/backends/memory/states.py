@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from vmapi.models.lifecycle import Action, Status, Task, Verb
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
 
 
 class State(StrEnum):

@@ -9,10 +9,10 @@ from cachetools import TTLCache
 
 from vmapi.backends.openstack.deadline import holding
 from vmapi.backends.openstack.errors import readable
-from vmapi.backends.openstack.listing import everything
+from vmapi.backends.openstack.pagination import everything
 from vmapi.backends.openstack.session import Json, Session
+from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.errors import BackendUnavailable, VmapiError
-from vmapi.models.catalog import Flavor, Image, Network
 
 REMEMBERED = 60.0
 """Seconds for which a list is good."""

@@ -9,14 +9,21 @@ from urllib.parse import urlsplit
 from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import Backend, Outcome, Receipt
-from vmapi.backends.openstack import actions, credentials, history, translate
+from vmapi.backends.openstack import action_bodies as actions
+from vmapi.backends.openstack import config as credentials
+from vmapi.backends.openstack import instance_actions as history
+from vmapi.backends.openstack import mapping as translate
 from vmapi.backends.openstack.catalog import Catalog
 from vmapi.backends.openstack.errors import CredentialsRefused, readable
-from vmapi.backends.openstack.order import order
-from vmapi.backends.openstack.orders import Orders
 from vmapi.backends.openstack.projects import Projects
+from vmapi.backends.openstack.server_body import order
+from vmapi.backends.openstack.server_changes import Orders
 from vmapi.backends.openstack.servers import Servers
 from vmapi.backends.openstack.session import Json, Session
+from vmapi.domain.catalog import Flavor, Image, Network
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes, CreateSpec
 from vmapi.errors import (
     FlavorNotFound,
     Forbidden,
@@ -25,11 +32,7 @@ from vmapi.errors import (
     NetworkNotFound,
     VMNotFound,
 )
-from vmapi.models.catalog import Flavor, Image, Network
-from vmapi.models.credential import Credential
-from vmapi.models.lifecycle import Verb
-from vmapi.models.vm import VM, Changes, CreateSpec
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 PING = 5.0
 """Seconds after which a cloud that does not answer is away."""

@@ -18,7 +18,7 @@ from keystoneauth1.exceptions import ClientException, EndpointNotFound, Unauthor
 from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
-from vmapi.backends.openstack import sentences
+from vmapi.backends.openstack import error_messages as sentences
 
 FAILURES = (ClientException, SDKException, requests.RequestException, TimeoutError)
 """What the SDK raises when there is no answer."""

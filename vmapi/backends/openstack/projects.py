@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vmapi.backends.openstack.reach import Reach
 from vmapi.backends.openstack.session import Session
+from vmapi.backends.openstack.visibility import Reach
+from vmapi.domain.credential import Credential
+from vmapi.domain.vm import CreateSpec
 from vmapi.errors import Forbidden
-from vmapi.models.credential import Credential
-from vmapi.models.vm import CreateSpec
-from vmapi.settings import Settings
+from vmapi.settings.settings import Settings
 
 FOR_OTHERS = (
     "Who has no Keystone token has VMs created by vmapi's own account, which creates them in its "

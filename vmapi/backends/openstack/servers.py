@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from vmapi.backends.openstack.errors import readable
-from vmapi.backends.openstack.listing import everything
-from vmapi.backends.openstack.reach import Reach
+from vmapi.backends.openstack.pagination import everything
 from vmapi.backends.openstack.session import Json, Session
+from vmapi.backends.openstack.visibility import Reach
 from vmapi.errors import Forbidden, VMNotFound
 
 SERVER_ID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")

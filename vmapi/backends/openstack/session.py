@@ -18,9 +18,10 @@ import structlog
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
 
-from vmapi.backends.openstack import deadline, lent
+from vmapi.backends.openstack import deadline
+from vmapi.backends.openstack import delegated_calls as lent
 from vmapi.backends.openstack.clock import CloudClock
-from vmapi.backends.openstack.door import Door, Service, discover
+from vmapi.backends.openstack.endpoints import Door, Service, discover
 from vmapi.backends.openstack.errors import (
     Refusal,
     Unanswered,
@@ -31,8 +32,8 @@ from vmapi.backends.openstack.errors import (
     translated,
 )
 from vmapi.backends.openstack.transport import Transport
+from vmapi.domain.credential import Credential
 from vmapi.errors import Unauthenticated
-from vmapi.models.credential import Credential
 
 Json = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Request hooks: authentication, CSRF, CORS, rate limits, security headers."""

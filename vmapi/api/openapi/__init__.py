@@ -1,0 +1,1 @@
+"""The OpenAPI document: the blueprint decorators that describe endpoints, and its headers."""

@@ -1,0 +1,1 @@
+"""Read a request: its context, caller, conditional headers and JSON body."""

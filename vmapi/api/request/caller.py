@@ -1,0 +1,47 @@
+"""Who asks, and from where: what is known of that while a request is answered."""
+
+from typing import cast
+
+import structlog
+from flask import g, request
+
+from vmapi.domain.identity import Identity
+from vmapi.domain.project import Scope
+
+LONGEST_ADDRESS = 64
+
+
+def address() -> str:
+    """Return from where the request came; "" for a unix socket."""
+    return (request.remote_addr or "")[:LONGEST_ADDRESS]
+
+
+def identity() -> Identity:
+    """Return who is asking, as far as the request was asked for that."""
+    return cast(Identity, g.identity)
+
+
+def known_as(found: Identity) -> None:
+    """Keep who is asking, for this request and its lines in the log."""
+    g.identity = found
+    structlog.contextvars.bind_contextvars(user=found.subject)
+
+
+def user() -> str:
+    """Return the name of who is asking."""
+    return identity().subject
+
+
+def project() -> str:
+    """Return the project of who is asking: what is made is this one's."""
+    return identity().project
+
+
+def scope() -> Scope:
+    """Return the project of which who is asking may see and change things; None for all."""
+    return identity().scope
+
+
+def walk() -> str:
+    """Return which list this request is about, and whose: what a cursor is good for."""
+    return f"{request.endpoint} {scope() or '*'}"

@@ -1,0 +1,156 @@
+"""Turning what the services return into JSON, in the shapes of the schemas."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+from flask import Response
+from marshmallow import Schema
+
+from vmapi import errors
+from vmapi.api.problems import responses as problems
+from vmapi.api.request.conditional import is_known
+from vmapi.api.request.context import about, applied, operation_url, vm_url
+from vmapi.api.schemas.pagination import members
+from vmapi.domain.operation import Operation
+from vmapi.domain.pagination import Page
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import VM
+from vmapi.services.operations.change import Change
+
+POLL_AFTER = "1"
+"""Seconds after which a change that is under way is worth another look."""
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(body), status, headers, mimetype="application/json")
+
+
+def vm(shown: VM) -> dict[str, Any]:
+    """Return a VM as the API shows it."""
+    return {
+        "id": shown.id,
+        "name": shown.name,
+        "flavor": shown.flavor,
+        "image": shown.image,
+        "status": shown.status,
+        "task": shown.task,
+        "allowed_actions": shown.allowed_actions,
+        "ip_address": shown.ip_address,
+        "addresses": [
+            {"network": each.network, "ip": each.ip, "version": each.version, "type": each.type}
+            for each in shown.addresses
+        ],
+        "metadata": dict(shown.metadata),
+        "key_name": shown.key_name,
+        "security_groups": shown.security_groups,
+        "locked": shown.locked,
+        "fault": asdict(shown.fault) if shown.fault else None,
+        "backend_status": shown.backend_status,
+        "created_at": timestamp(shown.created_at),
+        "updated_at": timestamp(shown.updated_at),
+    }
+
+
+def vm_json(shown: VM) -> orjson.Fragment:
+    """Return the JSON of a VM, made once for each VM that is kept in memory."""
+    if "json" not in shown.forms:
+        shown.forms["json"] = orjson.dumps(vm(shown))
+    return orjson.Fragment(shown.forms["json"])
+
+
+def status(shown: VM) -> dict[str, Any]:
+    """Return the little of a VM that is worth polling."""
+    return {
+        "vm_id": shown.id,
+        "status": shown.status,
+        "task": shown.task,
+        "updated_at": timestamp(shown.updated_at),
+    }
+
+
+def operation(found: Operation) -> dict[str, Any]:
+    """Return an operation as the API shows it."""
+    failure = found.error
+    error = None
+    if failure is not None:
+        cls = errors.by_code(failure.code)
+        error = problems.document(cls(failure.detail, **failure.extra))
+    return {
+        "id": found.id,
+        "action": found.action,
+        "vm_id": found.vm_id,
+        "status": found.status,
+        "error": error,
+        "requested_by": found.requested_by,
+        "request_id": found.request_id,
+        "created_at": timestamp(found.created_at),
+        "started_at": found.started_at and timestamp(found.started_at),
+        "finished_at": found.finished_at and timestamp(found.finished_at),
+    }
+
+
+def age(seconds: float | None) -> dict[str, str]:
+    """Return the header that says how old an answer is (RFC 9111, section 5.1)."""
+    return {"Age": str(int(seconds or 0))}
+
+
+def seen(found: Sighting, body: object) -> Response:
+    """Answer a read of a VM; with 304 who has it as it is (RFC 9110, section 15.4.5)."""
+    etag = found.etag
+    headers = {**age(found.age), **_tag(etag), "Cache-Control": "private, no-cache"}
+    if is_known(etag):
+        return _empty(304, headers)
+    return answer(body, headers=headers)
+
+
+def page(
+    found: Page[Any], items: Sequence[object], headers: dict[str, str] | None = None
+) -> Response:
+    """Answer with a page of a list, and where it goes on (RFC 8288)."""
+    body = {"items": items, **members(found)}
+    headers = dict(headers or {})
+    if body["next"]:
+        headers["Link"] = f'<{body["next"]}>; rel="next"'
+    return answer(body, headers=headers)
+
+
+def items(schema: type[Schema], found: Sequence[object]) -> Response:
+    """Answer with a list that has no pages."""
+    return answer({"items": schema(many=True).dump(found)})
+
+
+def change(made: Change) -> Response:
+    """Answer a change: settled with the VM as it is, or 202 while it is under way."""
+    headers = {"Operation-Location": operation_url(made.operation.id)}
+    headers |= applied(settled=made.operation.finished)
+    if made.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    created = made.operation.action == "create"
+    about(made.operation.vm_id)
+    if made.seen is None:
+        return _empty(204, headers)
+    headers |= _tag(made.seen.etag)
+    if created:
+        headers["Location"] = vm_url(made.seen.vm.id)
+    if not made.operation.finished:
+        return answer(vm(made.seen.vm), 202, headers | {"Retry-After": POLL_AFTER})
+    return answer(vm(made.seen.vm), 201 if created else 200, headers)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time of UTC as RFC 3339 with a Z."""
+    return f"{moment.isoformat()[:-6]}Z"
+
+
+def _tag(etag: str | None) -> dict[str, str]:
+    return {"ETag": etag} if etag else {}
+
+
+def _empty(status: int, headers: dict[str, str]) -> Response:
+    bare = Response(status=status, headers=headers)
+    del bare.headers["Content-Type"]
+    return bare

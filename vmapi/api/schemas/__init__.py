@@ -1,0 +1,1 @@
+"""Marshmallow schemas and fields for request and response bodies."""

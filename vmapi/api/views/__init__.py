@@ -1,0 +1,1 @@
+"""View functions, one module for each resource."""

@@ -1,0 +1,102 @@
+"""/vms/actions: one action on many VMs."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import validates_schema as checks
+
+from vmapi.api import responses as render
+from vmapi.api.openapi import examples
+from vmapi.api.openapi.blueprint import CLOUD, KEYED, Blueprint
+from vmapi.api.openapi.headers import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
+from vmapi.api.problems import responses as problems
+from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.request.context import caller, services
+from vmapi.api.schemas.fields import Text
+from vmapi.api.schemas.vms import VMFilterSchema
+from vmapi.api.views.operations import OperationSchema
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.pagination import VMQuery
+from vmapi.domain.roles import Permission
+from vmapi.services.vms.bulk import Item
+
+blp = Blueprint("bulk", "One action on many VMs")
+
+MAX_IDS = 1000
+ACTIONS = [each for each in Action if each not in (Action.CREATE, Action.UPDATE)]
+
+
+class FilterSchema(VMFilterSchema):
+    """Which VMs: as in the list."""
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> VMQuery:
+        return self.query(data)
+
+
+class BulkSchema(Schema):
+    """An action, and the VMs it is for: their ids, or a filter."""
+
+    class Meta:
+        unknown = RAISE
+
+    action = fields.String(required=True, validate=validate.OneOf(ACTIONS))
+    ids = fields.List(Text(validate=validate.Length(1, 64)), validate=validate.Length(1, MAX_IDS))
+    filter = fields.Nested(FilterSchema, metadata={"minProperties": 1})
+
+    @checks
+    def _one_of(self, data: dict[str, Any], **_: Any) -> None:
+        if ("ids" in data) == ("filter" in data):
+            raise ValidationError("Either ids or filter is wanted.", "ids")
+        if data.get("filter") == VMQuery():
+            raise ValidationError('Name one at least; {"name": "*"} is every VM.', "filter")
+
+
+class BulkItemSchema(Schema):
+    """What came of the action for one VM."""
+
+    vm_id = fields.String(required=True)
+    operation = fields.Nested(OperationSchema)
+    error = fields.Nested(ProblemSchema)
+    replayed = fields.Boolean(
+        metadata={"description": "true where the operation is an earlier request's"}
+    )
+
+
+class BulkAnswerSchema(Schema):
+    """What came of it, VM by VM."""
+
+    items = fields.List(fields.Nested(BulkItemSchema), required=True)
+
+
+@blp.post("/vms/actions")
+@blp.needs(Permission.CHANGE)
+@blp.takes(BulkSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
+@blp.answers(
+    202,
+    BulkAnswerSchema(),
+    example={"items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}]},
+    headers=IDEMPOTENT_REPLAYED,
+    description="Under way: an operation or a problem for each VM",
+)
+@blp.heeds(IDEMPOTENCY_KEY)
+@blp.refuses(*KEYED, *CLOUD)
+def act_on_vms(wanted: dict[str, Any]) -> Response:
+    """Start, stop, restart, pause, resume or delete many VMs"""
+    action, bulk = Action(wanted["action"]), services().bulk
+    if "ids" in wanted:
+        items = bulk.of_ids(action, wanted["ids"], caller())
+    else:
+        items = bulk.of_query(action, wanted["filter"], caller())
+    replayed = bool(items) and all(item.replayed for item in items)
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    return render.answer({"items": [_item(item) for item in items]}, 202, headers)
+
+
+def _item(item: Item) -> dict[str, Any]:
+    if item.error is not None:
+        return {"vm_id": item.vm_id, "error": problems.document(item.error)}
+    assert item.operation is not None
+    shown = {"vm_id": item.vm_id, "operation": render.operation(item.operation)}
+    return {**shown, "replayed": True} if item.replayed else shown

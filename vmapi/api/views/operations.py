@@ -1,0 +1,91 @@
+"""/operations: what was asked for, and how it went."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields, post_load, validate
+
+from vmapi.api import responses as render
+from vmapi.api.openapi import examples
+from vmapi.api.openapi.blueprint import Blueprint
+from vmapi.api.openapi.headers import LINK, PREFER, PREFERENCE_APPLIED
+from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.request.caller import project, scope, user
+from vmapi.api.request.context import applied, services, wait
+from vmapi.api.schemas.fields import Text
+from vmapi.api.schemas.pagination import PageSchema, PagingSchema
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import IdempotencyKey, OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
+from vmapi.domain.roles import Permission
+
+MAX_KEY = 300
+"""What is kept: a client's key, and in a bulk request the id of a VM behind it."""
+
+blp = Blueprint("operations", "What was asked for, and how it went")
+
+
+class OperationSchema(Schema):
+    """One change: who asked, how far it is, why it failed."""
+
+    id = fields.UUID(required=True)
+    action = fields.Enum(Action, by_value=True, required=True)
+    vm_id = fields.UUID(
+        required=True, allow_none=True, metadata={"description": "null until a create has one"}
+    )
+    status = fields.Enum(OperationStatus, by_value=True, required=True)
+    error = fields.Nested(ProblemSchema, required=True, allow_none=True)
+    requested_by = fields.String(required=True)
+    request_id = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    started_at = fields.AwareDateTime(required=True, allow_none=True)
+    finished_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class OperationListSchema(PageSchema):
+    """A page of operations, the newest first."""
+
+    items = fields.List(fields.Nested(OperationSchema), required=True)
+
+
+class OperationQuerySchema(PagingSchema):
+    """Which operations."""
+
+    vm_id = Text(validate=validate.Length(1, 36))
+    action = fields.Enum(Action, by_value=True)
+    status = fields.Enum(OperationStatus, by_value=True)
+    idempotency_key = Text(
+        validate=validate.Length(1, MAX_KEY),
+        metadata={"description": "in a bulk request that of a VM is `KEY VM_ID`"},
+    )
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> tuple[OperationQuery, Paging]:
+        paging = self.paging(data)
+        if "vm_id" in data:
+            data["vm_id"] = data["vm_id"].lower()
+        key = data.pop("idempotency_key", None)
+        mine = IdempotencyKey(user(), key, "", project()) if key else None
+        return OperationQuery(key=mine, **data), paging
+
+
+@blp.get("/operations")
+@blp.needs(Permission.READ)
+@blp.takes(OperationQuerySchema(), location="query")
+@blp.answers(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK)
+@blp.refuses("store_unavailable")
+def list_operations(query: tuple[OperationQuery, Paging]) -> Response:
+    """List operations"""
+    page = services().operations.list(*query, scope())
+    return render.page(page, [render.operation(found) for found in page.items])
+
+
+@blp.get("/operations/<operation_id>")
+@blp.needs(Permission.READ)
+@blp.heeds(PREFER)
+@blp.answers(200, OperationSchema(), example=examples.OPERATION, headers=PREFERENCE_APPLIED)
+@blp.refuses("operation_not_found", "store_unavailable")
+def get_operation(operation_id: str) -> Response:
+    """Show an operation"""
+    found = services().operations.get(operation_id, scope(), user(), wait())
+    return render.answer(render.operation(found), headers=applied(settled=found.finished))

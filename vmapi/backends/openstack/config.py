@@ -1,0 +1,56 @@
+"""Which cloud, as whom: OS_CLOUD of clouds.yaml, else OS_* variables, else our own settings."""
+
+import os
+from functools import partial
+
+from keystoneauth1.exceptions import ClientException
+from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
+from openstack.exceptions import SDKException
+
+import vmapi
+from vmapi.errors import SettingsError
+from vmapi.settings.settings import Settings
+
+_config = partial(OpenStackConfig, app_name="vmapi", app_version=vmapi.__version__)
+
+
+def region(settings: Settings) -> CloudRegion:
+    """Return the cloud's configuration, without asking the cloud.
+
+    Raises SettingsError when no credentials are there, or when they are incomplete.
+    """
+    try:
+        if settings.os_cloud:
+            return _config().get_one(cloud=settings.os_cloud)
+        if os.environ.get("OS_AUTH_URL"):
+            config = _config(load_yaml_config=False)
+            return config.get_one(cloud=config.envvar_key)
+        return _of_settings(settings)
+    except (SDKException, ClientException) as error:
+        raise SettingsError(f"The credentials of the cloud cannot be used: {error}") from error
+
+
+def _of_settings(settings: Settings) -> CloudRegion:
+    given = {
+        "OPENSTACK_AUTH_URL": settings.openstack_auth_url,
+        "OPENSTACK_USERNAME": settings.openstack_username,
+        "OPENSTACK_PASSWORD": settings.openstack_password,
+        "OPENSTACK_PROJECT": settings.openstack_project,
+    }
+    missing = ", ".join(name for name, value in given.items() if not value)
+    if missing:
+        raise SettingsError(f"OpenStack needs OS_CLOUD, or OS_AUTH_URL and so on, or {missing}.")
+    url, username, password, project = given.values()
+    config = _config(load_yaml_config=False, load_envvars=False)
+    return config.get_one(
+        region_name=os.environ.get("OS_REGION_NAME", ""),
+        auth={
+            "auth_url": url,
+            "username": username,
+            "password": password,
+            "project_name": project,
+            "user_domain_name": os.environ.get("OS_USER_DOMAIN_NAME", "Default"),
+            "project_domain_name": os.environ.get("OS_PROJECT_DOMAIN_NAME", "Default"),
+        },
+    )

@@ -1,0 +1,160 @@
+"""Commands for operators: `flask --app wsgi …`."""
+
+import re
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import click
+import orjson
+from flask import Flask, current_app
+from marshmallow import ValidationError
+
+from vmapi.api.request.context import services
+from vmapi.api.schemas.fields import Timestamp
+from vmapi.api.views.audit import OUTCOMES, actions, line
+from vmapi.cli import tokens as cli_access
+from vmapi.domain.audit import AuditQuery, Link
+from vmapi.engine import worker as engine
+from vmapi.errors import VmapiError
+from vmapi.settings.settings import Settings
+from vmapi.telemetry import logging
+
+
+class Moment(click.ParamType[datetime]):
+    """A time of RFC 3339."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the time."""
+        try:
+            return Timestamp().deserialize(value)
+        except ValidationError as wrong:
+            self.fail(" ".join(map(str, wrong.messages)), param, ctx)
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands to the app."""
+    for command in (check, worker, db, audit, cli_access.token, cli_access.roles):
+        app.cli.add_command(command)
+
+
+@click.command()
+def check() -> None:
+    """Tell what is configured and whether the cloud answers; exit 1 when it does not."""
+    settings: Settings = current_app.config["SETTINGS"]
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        # a default is no secret: the docs have it
+        if item.metadata["secret"] and value != item.default:
+            value = "(set, hidden)"
+        if item.name == "workers" and value is None:
+            value = settings.worker_count
+        if item.name == "auth":
+            value = ",".join(settings.auth_schemes)
+        click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
+    backend, wrong = services().backend, ""
+    try:
+        backend.ping()
+    except VmapiError as error:
+        wrong = error.detail
+    # some of it is known once it was asked
+    for name, value in backend.describe().items():
+        click.echo(f"{name:<24} {value}")
+    backend.close()
+    if wrong:
+        raise click.ClickException(f"the cloud does not answer: {wrong}")
+    click.echo("the cloud answers")
+
+
+@click.command()
+def worker() -> None:
+    """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
+    settings: Settings = current_app.config["SETTINGS"]
+    logging.configure(settings.log_level, serves=True)
+    operations, chores = services().operations, services().chores
+    services().store.operations.keep()
+    try:
+        if settings.engine == "worker":
+            engine.run(operations, chores)
+        elif settings.engine == "celery":
+            engine.run_celery(operations, chores, settings.broker_url)
+        else:
+            raise click.ClickException(
+                "VMAPI_ENGINE=thread: the processes that serve carry operations on themselves"
+            )
+    finally:
+        services().store.close()
+
+
+@click.group()
+def db() -> None:
+    """The database that operations are kept in."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the schema up to date; safe to repeat."""
+    try:
+        click.echo(f"the database is at {services().store.upgrade()}")
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None
+
+
+@click.group()
+def audit() -> None:
+    """The audit trail: who has changed what."""
+
+
+@audit.command()
+@click.option("--anchor", help="POSITION:MAC, as an earlier run has told it")
+def verify(anchor: str | None) -> None:
+    """Follow the chain of the trail; exit 1 where something was changed, removed or added."""
+    key = current_app.config["SETTINGS"].audit_key
+    if key is None:
+        raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail is kept, not chained")
+    try:
+        verdict = services().store.audit.verify(key, _link(anchor))
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None
+    head = verdict.head
+    click.echo(f"sound from position {verdict.first} to {head.position}, {verdict.open} open")
+    if verdict.wrong is not None:
+        raise click.ClickException(verdict.wrong)
+    click.echo(f"anchor {head.position}:{head.mac}")
+
+
+def _action(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    known = actions(current_app)
+    if text is not None and text not in known:
+        raise click.BadParameter(f"it is none of {', '.join(known)}")
+    return text
+
+
+@audit.command()
+@click.option("--after", type=Moment(), help="an RFC 3339 time: what was written after it")
+@click.option("--before", type=Moment(), help="an RFC 3339 time: what was written before it")
+@click.option("--user")
+@click.option("--project")
+@click.option("--action", callback=_action)
+@click.option("--vm-id")
+@click.option("--request-id")
+@click.option("--token-id")
+@click.option("--outcome", type=click.Choice(OUTCOMES))
+def export(**asked: Any) -> None:
+    """Write the trail to stdout, the oldest entry first: one JSON object a line."""
+    try:
+        for kept in services().store.audit.walk(AuditQuery(**asked)):
+            click.echo(orjson.dumps(line(kept)))
+    except VmapiError as error:
+        raise click.ClickException(error.detail) from None
+
+
+def _link(anchor: str | None) -> Link | None:
+    if anchor is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64}|)", anchor)
+    if found is None:
+        raise click.BadParameter("it is POSITION:MAC", param_hint="--anchor")
+    return Link(int(found[1]), found[2])

@@ -1,0 +1,161 @@
+"""The audit trail: who has changed what, from where, and what came of it."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+from vmapi.domain.api_token import ApiToken
+from vmapi.domain.operation import Caller, Operation
+from vmapi.errors import Forbidden
+
+ACCEPTED = "accepted"
+REFUSED = "refused"
+DONE = "succeeded"
+
+LONGEST_ACTION = 16
+
+GENESIS = ""
+"""What stands for the MAC before the first entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the trail, never changed.
+
+    `outcome` is accepted, refused, succeeded, failed or superseded; `code` says why not, in the
+    terms of `vmapi.errors`. What it was done to is in `vm_id` or `token_id`.
+    """
+
+    at: datetime
+    user: str
+    project: str
+    address: str
+    action: str
+    vm_id: str | None
+    operation_id: str | None
+    request_id: str
+    outcome: str
+    code: str | None = None
+    token_id: str | None = None
+
+    @classmethod
+    def accepted(cls, operation: Operation) -> "AuditEntry":
+        """Return the line for an operation that begins."""
+        return cls._of(operation, operation.created_at, ACCEPTED)
+
+    @classmethod
+    def refused(cls, operation: Operation, at: datetime, code: str) -> "AuditEntry":
+        """Return the line for one that ends before anything was sent to the cloud."""
+        return cls._of(operation, at, REFUSED, code)
+
+    @classmethod
+    def ended(cls, operation: Operation) -> "AuditEntry":
+        """Return the line for one that is over."""
+        code = operation.error.code if operation.error else None
+        at = operation.finished_at or operation.created_at
+        return cls._of(operation, at, operation.status, code)
+
+    @classmethod
+    def forbidden(
+        cls, caller: Caller, at: datetime, action: str, vm_id: str | None
+    ) -> "AuditEntry":
+        """Return the line for a request that the caller's role does not reach."""
+        return cls(
+            at=at,
+            user=caller.user,
+            project=caller.project,
+            address=caller.address,
+            action=action[:LONGEST_ACTION],
+            vm_id=vm_id,
+            operation_id=None,
+            request_id=caller.request_id,
+            outcome=REFUSED,
+            code=Forbidden.code,
+        )
+
+    @classmethod
+    def of_token(
+        cls, token: ApiToken, at: datetime, action: str, user: str, request_id: str
+    ) -> "AuditEntry":
+        """Return the line for what an operator did with an API token."""
+        return cls(
+            at=at,
+            user=user,
+            project=token.project,
+            address="",
+            action=action,
+            vm_id=None,
+            operation_id=None,
+            request_id=request_id,
+            outcome=DONE,
+            token_id=token.id,
+        )
+
+    @classmethod
+    def _of(
+        cls, operation: Operation, at: datetime, outcome: str, code: str | None = None
+    ) -> "AuditEntry":
+        return cls(
+            at=at,
+            user=operation.requested_by,
+            project=operation.project,
+            address=operation.address,
+            action=operation.action,
+            vm_id=operation.vm_id,
+            operation_id=operation.id,
+            request_id=operation.request_id,
+            outcome=outcome,
+            code=code,
+        )
+
+    def mac(self, key: str, position: int, before: str) -> str:
+        """Return the HMAC-SHA256 (RFC 2104) of this entry at its place in the chain."""
+        members = [str(each) if each is not None else None for each in astuple(self)]
+        if self.token_id is None:
+            # without a place for it, as in the chains that were made when there was none
+            members.pop()
+        return mac(key, before, position, *members)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry as it is kept: numbered in the order of writing, and where it is in the chain."""
+
+    id: int
+    position: int | None
+    entry: AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries are asked for: those with these members, written after and before then."""
+
+    user: str | None = None
+    project: str | None = None
+    action: str | None = None
+    vm_id: str | None = None
+    request_id: str | None = None
+    token_id: str | None = None
+    outcome: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The end of a stretch of the chain: its position, and the MAC of the entry there."""
+
+    position: int = 0
+    mac: str = GENESIS
+
+    def seal(self, key: str) -> str:
+        """Return what proves that it was us who cut the chain here."""
+        return mac(key, "checkpoint", self.position, self.mac)
+
+
+def mac(key: str, *members: object) -> str:
+    """Return the HMAC-SHA256 of some texts and numbers, in hexadecimal."""
+    message = json.dumps(members, separators=(",", ":")).encode()
+    return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()

@@ -1,0 +1,191 @@
+"""An operation: the record of one change, its plan, and how far it has come.
+
+A step goes planned → sending (kept before the call) → sent (the cloud has it) → done or failed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.project import Scope
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import VM, Changes, CreateSpec
+
+DEFAULT_PROJECT = "default"
+"""The project of all callers, as long as they are not asked who they are."""
+
+
+class OperationStatus(StrEnum):
+    """How an operation stands; the last three are its ends."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class StepState(StrEnum):
+    """How far one call to the cloud has come."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call to the cloud. `request_id` is the cloud's own, by which its outcome is found."""
+
+    verb: Verb
+    state: StepState = StepState.PLANNED
+    request_id: str | None = None
+    begun_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation failed, in the terms of `vmapi.errors`."""
+
+    code: str
+    detail: str
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's word for one change, and the fingerprint of the request that it came with.
+
+    `project` is the caller's: in another one the same word is another key.
+    """
+
+    caller: str
+    value: str
+    fingerprint: str
+    project: str = DEFAULT_PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, from where, under which request id and key; `wait` is in seconds.
+
+    For so long the answer may be held back. What is asked for is for a VM with one of the entity
+    tags in `if_match`, where there are any. What a caller makes is its `project`'s; whether it may
+    change what is others', `all_projects` says. With a `credential` it makes the first call of a
+    change itself.
+    """
+
+    user: str
+    request_id: str
+    project: str = DEFAULT_PROJECT
+    address: str = ""
+    key: IdempotencyKey | None = None
+    wait: int = 0
+    if_match: frozenset[str] = frozenset()
+    all_projects: bool = False
+    credential: Credential | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def scope(self) -> Scope:
+        """The project whose VMs the caller may see and change; None for those of all."""
+        return None if self.all_projects else self.project
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change, asked for by one client, on one VM.
+
+    `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
+    one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
+    with each change that is kept, so that two who advance it cannot overwrite each other.
+    Its first step may be sent `as_requester` only: with the credential of who has asked for it.
+    With a `vm_revision` it is only for a VM that is shown as it was then. Neither that is kept nor
+    what a create asks the cloud for, its `spec`, and how its VM is shown at first: `expected`. Who
+    has just kept it has the VM as it was `shown` then.
+    """
+
+    id: str
+    action: Action
+    plan: tuple[Step, ...]
+    created_at: datetime
+    requested_by: str
+    request_id: str
+    project: str = DEFAULT_PROJECT
+    address: str = ""
+    vm_id: str | None = None
+    status: OperationStatus = OperationStatus.PENDING
+    error: Failure | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    claimed_name: str | None = None
+    vcpus: int | None = None
+    ram_mb: int | None = None
+    as_requester: bool = False
+    key: IdempotencyKey | None = None
+    spec: CreateSpec | None = field(default=None, repr=False)
+    expected: VM | None = field(default=None, repr=False, compare=False)
+    shown: Sighting | None = field(default=None, repr=False, compare=False)
+    changes: Changes | None = field(default=None, repr=False)
+    revision: int = 0
+    vm_revision: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over."""
+        return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the cloud has just taken the present step on."""
+        return self.step is not None and self.step.state is StepState.SENT
+
+    @property
+    def taken_on(self) -> bool:
+        """Whether the cloud is known to have taken the first step on."""
+        return self.plan[0].state in (StepState.SENT, StepState.DONE)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether nobody but who has asked for it may send the present step."""
+        return self.as_requester and not self.taken_on
+
+    @property
+    def step(self) -> Step | None:
+        """The step to carry on with; None when all are done."""
+        return next((step for step in self.plan if step.state is not StepState.DONE), None)
+
+    @property
+    def ids(self) -> dict[str, object]:
+        """What a problem says of it: its id, and its VM's where that is known."""
+        vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
+        return {"operation_id": self.id, **vm}
+
+    def sending(self, now: datetime) -> "Operation":
+        """Return the operation as it is from when its present step is about to be sent."""
+        if self.step is None:
+            return self
+        begun = replace(self.step, state=StepState.SENDING, begun_at=now)
+        started = self.started_at or now
+        running = replace(self, status=OperationStatus.RUNNING, started_at=started)
+        return running.with_step(begun)
+
+    def with_step(self, step: Step) -> "Operation":
+        """Return the operation with its present step put in another state."""
+        plan = list(self.plan)
+        plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
+        return replace(self, plan=tuple(plan))
+
+
+@dataclass(frozen=True, slots=True)
+class OperationQuery:
+    """Which operations are asked for; None means any."""
+
+    vm_id: str | None = None
+    action: Action | None = None
+    status: OperationStatus | None = None
+    key: IdempotencyKey | None = None

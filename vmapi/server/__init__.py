@@ -1,0 +1,1 @@
+"""Gunicorn classes: the worker and the logger."""

@@ -1,0 +1,1 @@
+"""API tokens and rate limits of callers."""

@@ -1,0 +1,1 @@
+"""The event feed: buffer, subscriptions and stream slots."""

@@ -1,0 +1,1 @@
+"""Keep the inventory in sync with the cloud, and read VMs from it."""

@@ -1,0 +1,1 @@
+"""Submit operations: idempotency, name reservations, waiting, results."""

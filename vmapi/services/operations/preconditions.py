@@ -1,0 +1,85 @@
+"""Whether an action is allowed on a VM as it is, and what it takes."""
+
+from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
+from vmapi.domain.operation import IdempotencyKey, Step
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import MAX_METADATA, VM, Changes
+from vmapi.errors import (
+    IdempotencyKeyReused,
+    InvalidState,
+    PreconditionFailed,
+    TaskInProgress,
+    ValidationFailed,
+    VmapiError,
+    VMLocked,
+)
+
+
+def plan(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:
+    """Return the steps that an action on this VM takes; `hard` is for a restart.
+
+    The cloud has the last word; this is the courtesy of a clear answer.
+    Raises VMLocked, TaskInProgress, InvalidState.
+    """
+    if vm.locked:
+        raise explained(VMLocked(f"VM {vm.name} is locked in the cloud; unlock it there."), vm)
+    if vm.task is not None and action is not Action.DELETE:
+        detail = f"VM {vm.name} is busy {vm.task}; wait until its task is null, or delete it."
+        raise explained(TaskInProgress(detail), vm)
+    transition = TRANSITIONS.get((vm.status, action))
+    if transition is None:
+        needed = " or ".join(statuses_allowing(action))
+        detail = f"VM {vm.name} is {vm.status}; {action} needs {needed}."
+        raise explained(InvalidState(detail), vm)
+    verbs = transition.plan
+    if action is Action.RESTART:
+        verbs = (_restart(vm, hard),)
+    return tuple(Step(verb) for verb in verbs)
+
+
+def _restart(vm: VM, hard: bool | None) -> Verb:
+    if vm.status is not Status.ERROR:
+        return Verb.RESTART_HARD if hard else Verb.RESTART_SOFT
+    if not vm.launched:
+        raise explained(InvalidState(f"VM {vm.name} never ran; delete it and create anew."), vm)
+    if hard is False:
+        detail = f"VM {vm.name} is ERROR; only a restart of type hard can heal it."
+        raise explained(InvalidState(detail), vm)
+    return Verb.RESTART_HARD
+
+
+def check_match(seen: Sighting, tags: frozenset[str]) -> None:
+    """Raise PreconditionFailed unless a VM has one of the tags, where there are any."""
+    if tags and seen.etag not in tags:
+        raise stale(seen)
+
+
+def stale(seen: Sighting) -> PreconditionFailed:
+    """Return the error for a VM that is not as the client has seen it."""
+    detail = (
+        f"VM {seen.vm.name} has changed. Look at it, decide anew, and send If-Match: {seen.etag}."
+    )
+    return PreconditionFailed(detail, etag=seen.etag)
+
+
+def check_fingerprint(key: IdempotencyKey, bound: str) -> None:
+    """Raise IdempotencyKeyReused unless a key came with the request that it is bound to."""
+    if key.fingerprint != bound:
+        detail = "This Idempotency-Key came with another request before; use a new one."
+        raise IdempotencyKeyReused(detail)
+
+
+def check_changes(vm: VM, changes: Changes) -> None:
+    """Raise ValidationFailed when the change would leave a VM with too much metadata."""
+    count = len(changes.applied_to(vm.metadata))
+    if count > MAX_METADATA:
+        message = f"With this the VM would have {count} pairs; at most {MAX_METADATA} are allowed."
+        raise ValidationFailed("Too much metadata.", ("/metadata", message))
+
+
+def explained(error: VmapiError, vm: VM) -> VmapiError:
+    """Add to a conflict what the VM's state is and what it allows."""
+    error.extra.setdefault("current_status", vm.status)
+    error.extra.setdefault("task", vm.task)
+    error.extra.setdefault("allowed_actions", vm.allowed_actions)
+    return error

@@ -1,0 +1,1 @@
+"""Reconcile unfinished operations with the cloud, step by step."""

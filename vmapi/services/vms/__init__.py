@@ -1,0 +1,1 @@
+"""Use cases on VMs: create, actions, updates, bulk actions."""

@@ -1,0 +1,1 @@
+"""The audit trail: rows, queries and hash chain."""

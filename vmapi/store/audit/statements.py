@@ -1,0 +1,35 @@
+"""Finding entries of the audit trail."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, select
+
+from vmapi.domain.audit import AuditQuery, Kept
+from vmapi.store.audit import chain
+from vmapi.store.audit_tables import audit_entries as entries
+
+
+def asked(query: AuditQuery) -> list[ColumnElement[bool]]:
+    """Return the conditions for what is asked for."""
+    members = asdict(query)
+    after, before = members.pop("after"), members.pop("before")
+    clauses = [entries.c[name] == value for name, value in members.items() if value is not None]
+    if after is not None:
+        clauses.append(entries.c.at > after)
+    if before is not None:
+        clauses.append(entries.c.at < before)
+    return clauses
+
+
+def page(query: AuditQuery, limit: int, below: int | None) -> Select[Any]:
+    """Return what finds the newest entries that are asked for, of those numbered below another."""
+    found = select(entries).where(*asked(query))
+    if below is not None:
+        found = found.where(entries.c.id < below)
+    return found.order_by(entries.c.id.desc()).limit(limit)
+
+
+def kept(row: Row[Any]) -> Kept:
+    """Return the entry of a row, and its place."""
+    return Kept(row.id, row.position, chain.entry(row))

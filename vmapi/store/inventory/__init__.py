@@ -1,0 +1,1 @@
+"""Inventory rows: observations, the overlay of operations, lists."""

@@ -1,0 +1,1 @@
+"""Map rows to domain objects and back."""

@@ -1,0 +1,1 @@
+"""Operation rows: transitions, leases, name reservations."""

@@ -1,0 +1,68 @@
+"""Operations as they are kept, for whoever looks."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery
+from vmapi.domain.pagination import Page, Paging, Place
+from vmapi.domain.project import Scope
+from vmapi.errors import OperationNotFound
+from vmapi.store.database import Database
+from vmapi.store.operations import statements as queries
+from vmapi.store.operations.transitions import KEY_LIFE
+from vmapi.store.tables import operations
+
+
+class OperationReader:
+    """Finds operations. Any method may raise StoreUnavailable."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def of_key(self, key: IdempotencyKey) -> Operation | None:
+        """Return the operation that a caller's key is bound to: for 24 hours, or until it is freed.
+
+        The fingerprint is not compared.
+        """
+        with self._database.read() as connection:
+            found = queries.found(connection, queries.OF_KEY, **queries.naming(key))
+        return found[0] if found and self._clock() - found[0].created_at < KEY_LIFE else None
+
+    def get(self, operation_id: str, scope: Scope = None) -> Operation:
+        """Return an operation. Raises OperationNotFound."""
+        found = []
+        # PostgreSQL takes no NUL in a text
+        if "\0" not in operation_id:
+            with self._database.read() as connection:
+                found = queries.found(connection, queries.OF_ID, id=operation_id)
+        if not found or scope not in (None, found[0].project):
+            raise OperationNotFound(f"There is no operation {operation_id}.")
+        return found[0]
+
+    def find(self, query: OperationQuery, paging: Paging, scope: Scope = None) -> Page[Operation]:
+        """Return a page of the operations that are asked for, the newest first."""
+        clauses = queries.wanted(query, scope)
+        with self._database.snapshot() as connection:
+            count = select(func.count()).select_from(operations).where(*clauses)
+            total = paging.after.total if paging.after else connection.execute(count).scalar_one()
+            found = queries.found(connection, queries.page(clauses, paging))
+        shown = found[: paging.page_size]
+        more = len(found) > len(shown)
+        end = Place(shown[-1].created_at, shown[-1].id, total) if more else None
+        return Page(shown, total, paging, end)
+
+    def unfinished_of(self, vm_id: str) -> Operation | None:
+        """Return what is under way with a VM: the newest, so a delete before what it ended."""
+        with self._database.read() as connection:
+            found = queries.found(connection, queries.UNFINISHED_OF_VM, vm_id=vm_id)
+        return found[-1] if found else None
+
+    def request_ids(self, vm_id: str) -> set[str]:
+        """Return by which request ids the cloud knows what was done with a VM."""
+        query = select(operations.c.plan).where(operations.c.vm_id == vm_id)
+        with self._database.read() as connection:
+            plans = connection.execute(query).scalars().all()
+        return {step["request_id"] for plan in plans for step in plan if step["request_id"]}
