@@ -18,7 +18,7 @@ live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenSta
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run
 
 torture: .venv/test ## the kill test, on a devcloud that runs; HOW="--creates 200 --engine celery" and so on
-	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.torture $(HOW)
+	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.crash_recovery $(HOW)
 
 lint: .venv/test ## style, types, import rules
 	$(BIN)/ruff check --config config/ruff.toml

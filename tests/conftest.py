@@ -10,16 +10,15 @@ import pytest
 import structlog
 from flask import Flask, Response
 
-from tests.contract.clock import Clock
-from tests.world import World
+pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
+
+from tests.support.api_harness import World
+from tests.support.fake_clock import Clock
 from vmapi.app import create_app, wire
 from vmapi.backends.circuit_breaker import PAUSE
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
-
-# not in their own conftest: others use them too, and come first
-pytest.register_assert_rewrite("tests.e2e.caller", "tests.e2e.listener", "tests.e2e.processes")
 
 hypothesis.settings.register_profile("vmapi", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("vmapi")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.api.stream import Listen, Stream
-from tests.world import World
+from tests.support.api_harness import World
+from tests.support.event_stream import Listen, Stream
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.checks import STRANGE_IDS, check_unknown
-from tests.contract.cloud import Cloud
-from tests.contract.creation import CreationSuite
-from tests.contract.life import LifeSuite
+from tests.contract.assertions import STRANGE_IDS, check_unknown
+from tests.contract.cloud_under_test import Cloud
+from tests.contract.create_suite import CreationSuite
+from tests.contract.lifecycle_suite import LifeSuite
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import Changes
 

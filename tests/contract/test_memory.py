@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from tests.contract.clock import Clock
-from tests.contract.cloud import Cloud
+from tests.contract.cloud_under_test import Cloud
 from tests.contract.suite import BackendSuite
+from tests.support.fake_clock import Clock
 from vmapi.backends.breaker_backend import Guarded
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.vm import CreateSpec

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contract.cloud import Cloud
-from tests.contract.real import real_cloud
-from tests.contract.recorder import Recorder, recording_of
+from tests.contract.cloud_under_test import Cloud
+from tests.contract.openstack_cloud import real_cloud
 from tests.contract.suite import BackendSuite
+from tests.support.http_recorder import Recorder, recording_of
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 

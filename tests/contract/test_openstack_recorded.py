@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.cloud import Cloud
-from tests.contract.real import real_cloud
-from tests.contract.recorder import recording_of, replaying
+from tests.contract.cloud_under_test import Cloud
+from tests.contract.openstack_cloud import real_cloud
 from tests.contract.suite import BackendSuite
+from tests.support.http_recorder import recording_of, replaying
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.caller import Caller
-from tests.e2e.processes import Gunicorn, Nginx, Server
+from tests.support.http_client import Caller
+from tests.support.processes import Gunicorn, Nginx, Server
 
 HERE = Path(__file__).parent
 

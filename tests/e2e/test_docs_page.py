@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.e2e.caller import PATIENCE
-from tests.e2e.processes import Gunicorn, Nginx, needs
+from tests.support.http_client import PATIENCE
+from tests.support.processes import Gunicorn, Nginx, needs
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.roles import Role

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.e2e.caller import PATIENCE
-from tests.e2e.processes import ROOT, Gunicorn, Nginx, environment, needs
+from tests.support.http_client import PATIENCE
+from tests.support.processes import ROOT, Gunicorn, Nginx, environment, needs
 
 ASK = """
 A = "http://127.0.0.1:{port}/api/v1"

@@ -8,8 +8,8 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from tests.e2e.caller import PATIENCE, wait_until
-from tests.e2e.processes import Gunicorn, Nginx
+from tests.support.http_client import PATIENCE, wait_until
+from tests.support.processes import Gunicorn, Nginx
 
 VMS = "/api/v1/vms"
 CLIENTS = 20

@@ -7,9 +7,9 @@ from http.client import HTTPSConnection
 
 import pytest
 
-from tests.e2e.caller import PATIENCE, Answer, Caller, ask
-from tests.e2e.processes import Gunicorn
-from tests.e2e.secure import SecureNginx
+from tests.support.http_client import PATIENCE, Answer, Caller, ask
+from tests.support.processes import Gunicorn
+from tests.support.tls_nginx import SecureNginx
 
 VMS = "/api/v1/vms"
 HSTS = "Strict-Transport-Security"

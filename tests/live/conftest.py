@@ -10,12 +10,9 @@ from uuid import uuid4
 import openstack
 import pytest
 
-for name in ("answer", "audit", "client", "life", "proxy", "script", "server", "service"):
-    pytest.register_assert_rewrite(f"tests.live.{name}")
-
-from tests.live.proxy import HASTE, Proxy, clouds_file, proxied  # noqa: E402
-from tests.live.script import RUN, Script, serving  # noqa: E402
-from vmapi.settings.settings import Settings  # noqa: E402
+from tests.support.live.api_script import RUN, Script, serving
+from tests.support.live.nova_proxy import HASTE, Proxy, clouds_file, proxied
+from vmapi.settings.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.live.script import RUN, Script, serving
+from tests.support.live.api_script import RUN, Script, serving
 from vmapi.settings.settings import Settings
 
 KEY = "ssh-ed25519 " + b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()

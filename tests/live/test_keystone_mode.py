@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.live.answer import Answer
-from tests.live.people import People, Person, people
-from tests.live.script import RUN, SOON, Script, until
-from tests.live.server import ROOT, Gunicorn, gunicorn
+from tests.support.live.api_response import Answer
+from tests.support.live.api_script import RUN, SOON, Script, until
+from tests.support.live.gunicorn_server import ROOT, Gunicorn, gunicorn
+from tests.support.live.keystone_users import People, Person, people
 from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
 from vmapi.backends.openstack.visibility import EVERYWHERE, REFUSED

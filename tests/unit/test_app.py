@@ -7,7 +7,7 @@ from flask import g
 from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, RequestTimeout
 
-from tests.world import BASE, World
+from tests.support.api_harness import BASE, World
 from vmapi.api.problems import responses as problems
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend

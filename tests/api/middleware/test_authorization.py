@@ -1,0 +1,309 @@
+"""Who may: every endpoint for every role, and what who may not is told."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from tests.api.request.test_request_context import Capture, logged
+from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.audit_rows import trail
+from tests.support.auth_harness import Door
+from vmapi.api.middleware import authentication as access
+from vmapi.auth import api_tokens
+from vmapi.domain.api_token import generate
+from vmapi.errors import StoreUnavailable
+from vmapi.store.api_tokens import ApiTokenStore
+from vmapi.store.audit.trail import AuditTrail
+from vmapi.telemetry.logging import configure
+
+OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]
+READS = [
+    *("list_vms", "get_vm", "get_vm_status", "get_vm_console", "list_operations", "get_operation"),
+    *("list_flavors", "list_images", "list_networks", "listen_to_events", "get_quota"),
+]
+CHANGES = [
+    *("create_vm", "update_vm", "delete_vm", "act_on_vms"),
+    *("start_vm", "stop_vm", "restart_vm", "pause_vm", "resume_vm"),
+]
+MAY = {
+    None: {*OPEN, "asset"},
+    "viewer": {*OPEN, "asset", *READS},
+    "operator": {*OPEN, "asset", *READS, *CHANGES},
+    "admin": {*OPEN, "asset", *READS, *CHANGES, "list_audit"},
+}
+ON_A_VM = [
+    *(("GET", f"/vms/{{}}{below}") for below in ("", "/status", "/console")),
+    *(
+        ("POST", f"/vms/{{}}/{action}")
+        for action in ("start", "stop", "restart", "pause", "resume")
+    ),
+    *((method, "/vms/{}") for method in ("PATCH", "DELETE")),
+]
+FILLED = {"vm_id": NOBODY, "operation_id": NOBODY, "code": "forbidden", "name": "init.js"}
+
+
+@pytest.fixture
+def door(world: World) -> Door:
+    return Door(world)
+
+
+def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
+    """Return the method and the path of each endpoint."""
+    found = {}
+    for rule in app.url_map.iter_rules():
+        (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        path = re.sub(r"<(\w+:)?(\w+)>", lambda found: FILLED[found[2]], rule.rule)
+        found[rule.endpoint.rpartition(".")[2]] = (method, path)
+    return found
+
+
+def refusal(answer: TestResponse) -> Any:
+    return answer.json["code"] if answer.status_code in (401, 403) and answer.json else None
+
+
+@pytest.mark.parametrize("role", MAY)
+def test_every_endpoint_for_every_role(door: Door, role: str | None) -> None:
+    token = None if role is None else door.token(role)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    refused = "unauthenticated" if role is None else "forbidden"
+    found = endpoints(door.world.app)
+    # an endpoint that nobody has listed here is none that anybody may use
+    assert set(found) == MAY["admin"]
+    for name, (method, path) in found.items():
+        answer = door.client.open(path, method=method, headers=headers)
+        assert refusal(answer) == (None if name in MAY[role] else refused), name
+        # a stream has no end of its own
+        answer.close()
+
+
+def test_an_endpoint_that_does_not_say_what_it_needs_is_not_served() -> None:
+    app = Flask("bare", static_folder=None)
+    app.add_url_rule("/vms", "list_vms", lambda: "")
+    with pytest.raises(TypeError, match=r"list_vms does not say what it needs: @blp.needs"):
+        access.ask(app)
+
+
+CHALLENGE = 'Bearer realm="vmapi"'
+INVALID = f'{CHALLENGE}, error="invalid_token"'
+
+
+@pytest.mark.parametrize(
+    ("sent", "challenge"),
+    [
+        ({}, CHALLENGE),
+        ({"Authorization": ""}, CHALLENGE),
+        ({"Authorization": "Basic dXNlcjpwYXNz"}, CHALLENGE),
+        ({"Authorization": "Bearer"}, INVALID),
+        ({"Authorization": "Bearer two words"}, INVALID),
+        ({"Authorization": "Bearer a, Bearer b"}, INVALID),
+        ({"Authorization": "Bearer é"}, INVALID),
+        ({"Authorization": f"bearer {generate()}"}, INVALID),
+        ({"Authorization": f"Bearer vmapi_{'x' * 42}"}, INVALID),
+        ({"Authorization": f"Bearer {'x' * 100_000}"}, INVALID),
+        ({"X-Auth-Token": "gAAAAA"}, CHALLENGE),
+        ({"Cookie": "token=x"}, CHALLENGE),
+    ],
+)
+def test_401_says_how_to_say_who_one_is(door: Door, sent: dict[str, str], challenge: str) -> None:
+    answer = door.world.call("GET", "/vms", headers=sent)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
+    assert answer.json["code"] == "unauthenticated"
+
+
+def test_the_scheme_is_told_in_any_case(door: Door) -> None:
+    token = door.token("viewer")
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        headers = {"Authorization": f"{scheme} {token}"}
+        assert door.world.call("GET", "/vms", headers=headers).status_code == 200
+
+
+def test_several_spaces_may_stand_before_a_token(door: Door) -> None:
+    token = door.token("viewer")
+    for sent, status in ((f"Bearer   {token} ", 200), (f"Bearer\t{token}", 401)):
+        answer = door.world.call("GET", "/vms", headers={"Authorization": sent})
+        assert answer.status_code == status
+
+
+def test_a_url_never_carries_a_token(door: Door) -> None:
+    token = door.token("admin")
+    for name in ("access_token", "token", "api_key"):
+        answer = door.call("GET", f"/vms?{name}={token}")
+        assert answer.status_code == 401
+        assert token not in answer.text
+    form = {"access_token": token}
+    assert door.call("POST", "/vms", data=form).status_code == 401
+
+
+def test_nothing_of_a_request_is_read_before(door: Door) -> None:
+    for body in ({"data": "{"}, {"data": b"x" * 2_000_000}, {"json": {"a": 1}}):
+        assert door.call("POST", "/vms", **body).status_code == 401
+        assert door.call("POST", "/vms", door.token("viewer"), **body).status_code == 403
+
+
+def test_what_is_not_there_is_not_there_for_anybody(door: Door) -> None:
+    assert door.call("GET", "/nothing").status_code == 404
+    assert door.call("DELETE", "/flavors").status_code == 405
+    assert door.call("OPTIONS", "/vms").status_code == 200
+
+
+def test_403_names_the_role(door: Door) -> None:
+    answer = door.call("POST", "/vms", door.token("viewer"), json=WANTED)
+    assert answer.status_code == 403
+    assert answer.json["detail"] == "This needs the role operator; ci has viewer."
+    assert answer.json["role_needed"] == "operator"
+    assert "WWW-Authenticate" not in answer.headers
+
+
+def test_403_is_in_the_trail_and_401_is_not(door: Door) -> None:
+    token = door.token("viewer")
+    before = len(trail(door.world.app))
+    door.call("POST", "/vms", json=WANTED)
+    door.call("GET", "/vms", generate())
+    assert len(trail(door.world.app)) == before
+    headers = {"X-Request-ID": "mine", "Idempotency-Key": "\x7f"}
+    door.call("POST", f"/vms/{NOBODY}/stop", token, headers=headers)
+    (entry,) = trail(door.world.app)[before:]
+    assert (entry.user, entry.project, entry.address) == ("ci", "web", "127.0.0.1")
+    assert (entry.action, entry.vm_id, entry.operation_id) == ("stop_vm", NOBODY, None)
+    assert (entry.request_id, entry.outcome, entry.code) == ("mine", "refused", "forbidden")
+
+
+def test_403_stays_one_without_a_trail(
+    door: Door, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    token = door.token("viewer")
+    monkeypatch.setattr(AuditTrail, "add", away)
+    configure("ERROR")
+    assert door.call("POST", "/vms", token, json=WANTED).status_code == 403
+    assert [line["action"] for line in logged(capsys)] == ["create_vm"]
+
+
+def test_503_without_a_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    token = door.token("viewer")
+    assert door.call("GET", "/flavors", token).status_code == 200
+    monkeypatch.setattr(ApiTokenStore, "find", away)
+    assert door.call("GET", "/flavors", token).status_code == 200
+    answer = door.call("GET", "/flavors", generate())
+    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+    assert answer.headers["Retry-After"] == "5"
+    assert door.client.get("/livez").status_code == 200
+
+
+def test_who_asked_is_on_record(door: Door) -> None:
+    made = door.call("POST", "/vms", door.token("operator"), json=WANTED)
+    assert made.status_code == 201, made.text
+    operation = door.call("GET", "/operations", door.token("viewer")).json["items"][0]
+    assert operation["requested_by"] == "ci"
+    entries = trail(door.world.app)
+    assert {(row.user, row.project) for row in entries if row.action == "create"} == {("ci", "web")}
+
+
+def test_who_asked_is_in_the_log_and_its_token_is_not(door: Door, capsys: Capture) -> None:
+    token = door.token("viewer")
+    configure("DEBUG")
+    door.call("GET", "/vms", token)
+    door.call("GET", "/vms", generate())
+    lines = logged(capsys)
+    assert [(line["status"], line["user"]) for line in lines] == [(200, "ci"), (401, "anonymous")]
+    assert "vmapi_" not in str(lines)
+
+
+def test_keys_are_each_callers_own(door: Door) -> None:
+    headers = {"Idempotency-Key": "k"}
+    for subject, status in (("ci", 201), ("cd", 201)):
+        token = door.token("operator", subject)
+        body = {**WANTED, "name": f"of-{subject}"}
+        assert door.call("POST", "/vms", token, json=body, headers=headers).status_code == status
+
+
+def test_a_token_that_is_revoked(door: Door) -> None:
+    token = door.token("viewer")
+    assert door.call("GET", "/vms", token).status_code == 200
+    ((made, _),) = door.world.services.tokens.all()
+    assert door.world.services.tokens.revoke(made.id, "cli:me")
+    fresh = Door(door.world)
+    answer = fresh.call("GET", "/vms", token)
+    assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
+
+
+def test_a_stream_ends_with_its_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # nothing is remembered, so that nobody waits here until it is forgotten
+    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    door = Door(world)
+    answer = door.call("GET", "/events", door.token("viewer"))
+    blocks = iter(answer.response)
+    assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
+    ((made, _),) = world.services.tokens.all()
+    world.services.tokens.revoke(made.id, "cli:me")
+    assert list(blocks) == []
+    answer.close()
+
+
+def test_a_stream_outlives_a_store_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    door = Door(world)
+    world.services.events.heartbeat = 0.01
+    answer = door.call("GET", "/events", door.token("viewer"))
+    blocks = iter(answer.response)
+    monkeypatch.setattr(ApiTokenStore, "find", away)
+    assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
+    answer.close()
+
+
+SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admin", "db", 1)]
+
+
+@pytest.mark.parametrize(("role", "project", "seen"), SEEN)
+def test_each_sees_its_own_project_and_an_admin_all(
+    door: Door, role: str, project: str, seen: int
+) -> None:
+    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED)
+    assert made.status_code == 201, made.text
+    token = door.token(role, project=project)
+    assert door.call("GET", "/vms", token).json["total"] == seen
+    assert door.call("GET", "/operations", token).json["total"] == seen
+    answer = door.call("GET", f"/vms/{made.json['id']}", token)
+    assert answer.status_code == (200 if seen else 404)
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ON_A_VM))
+def test_what_is_foreign_is_not_there_for_any_role(door: Door, method: str, path: str) -> None:
+    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED).json
+    for role in ("viewer", "operator"):
+        token = door.token(role, project="db")
+        answers = [
+            door.call(
+                method, path.format(vm_id), token, **({"json": {}} if method == "PATCH" else {})
+            )
+            for vm_id in (made["id"], NOBODY)
+        ]
+        told = [(answer.status_code, refusal(answer)) for answer in answers]
+        assert told[0] == told[1]
+        assert told[0][0] in ((403,) if role == "viewer" and method != "GET" else (404, 422))
+
+
+HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300)
+
+
+@given(HEADER, st.sampled_from(["", "Bearer ", "Bearer vmapi_", "Bearer eyJ", "Basic "]))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_in_the_header_is_a_crash(door: Door, text: str, before: str) -> None:
+    environ = {"HTTP_AUTHORIZATION": before + text}
+    answer = door.client.get(f"{BASE}/flavors", environ_overrides=environ)
+    assert answer.status_code == 401

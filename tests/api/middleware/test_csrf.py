@@ -1,0 +1,159 @@
+"""What a page of another origin may not do where nobody is asked who it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.auth_harness import Door
+
+ORIGIN = "https://console.example.org"
+THEIRS = "https://evil.example"
+PAGE = "A web page of another origin sent this, and nobody is asked for a token here."
+CROSS = {"Sec-Fetch-Site": "cross-site", "Origin": THEIRS}
+
+
+def detail(answer: TestResponse) -> str | None:
+    """Return why it is refused; None where it is not."""
+    if answer.status_code != 403:
+        return None
+    assert answer.json is not None
+    assert answer.json["code"] == "forbidden"
+    return str(answer.json["detail"])
+
+
+@pytest.fixture
+def named(served: Callable[..., Flask]) -> FlaskClient:
+    return served(auth="none", cors_origins=ORIGIN, bind="vmapi.example:8000").test_client()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        CROSS,
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        # browsers send the first only to https and to this machine
+        {"Origin": THEIRS},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+        # a page that something else on this machine serves
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "https://localhost:8443"},
+        {"Origin": "http://localhost", "Host": "localhost:8000"},
+        {"Origin": "http://localhost:3000", "Host": "localhost:8000"},
+        {"Origin": "https://localhost:80"},
+        {"Origin": "http://localhost:443"},
+        {"Origin": "http://localhost:99999"},
+        {"Origin": "file://localhost", "Host": "localhost:8000"},
+    ],
+)
+def test_a_page_of_another_origin_changes_nothing(world: World, headers: dict[str, str]) -> None:
+    vm_id = world.running()
+    for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
+        answer = world.call(method, f"/vms{path}", headers=headers)
+        assert str(detail(answer)).startswith(PAGE)
+    (seen,) = world.get("/vms")["items"]
+    assert (seen["status"], seen["task"]) == ("RUNNING", None)
+    for path in ("/vms", f"/vms/{vm_id}", "/flavors"):
+        assert world.call("GET", path, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://localhost"},
+        {"Origin": "http://localhost:80"},
+        # a proxy may speak TLS
+        {"Origin": "https://localhost"},
+        {"Origin": "https://localhost", "Host": "localhost:443"},
+        {"Origin": "https://localhost:8443", "Host": "localhost:8443"},
+        {"Origin": "http://[::1]:8000", "Host": "[::1]:8000"},
+        {"Origin": "http://LOCALHOST:8000", "Host": "localhost:8000"},
+    ],
+)
+def test_scripts_and_the_docs_page_change_things(world: World, headers: dict[str, str]) -> None:
+    assert world.call("POST", "/vms", json=WANTED, headers=headers).status_code == 201
+
+
+def test_an_origin_that_is_named_changes_things(named: FlaskClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}
+    assert named.post(f"{BASE}/vms", json=WANTED, headers=headers).status_code == 201
+    answer = named.post(f"{BASE}/vms", json=WANTED, headers=CROSS)
+    assert detail(answer) == f"{PAGE} Name {THEIRS} in VMAPI_CORS_ORIGINS if it may."
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/vms"), ("POST", f"/vms/{NOBODY}/stop")])
+def test_a_name_of_others_is_served_nothing(
+    world: World, host: str, method: str, path: str
+) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    told = detail(world.call(method, path, headers=headers))
+    assert f"not served by the name {host.partition(':')[0]}:" in str(told)
+
+
+@pytest.mark.parametrize("host", ["[::1", "evil.example.", "EVIL.example", "127.1.1"])
+def test_nor_is_what_is_only_like_a_name_of_ours(world: World, host: str) -> None:
+    assert detail(world.call("GET", "/vms", headers={"Host": host})) is not None
+
+
+OURS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", "a.localhost"]
+
+
+@pytest.mark.parametrize("host", OURS)
+def test_addresses_and_names_of_ours_are_served(world: World, host: str) -> None:
+    assert world.call("GET", "/vms", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["vmapi.example", "VMAPI.example:80", "console.example.org"])
+def test_names_in_the_settings_are_served(named: FlaskClient, host: str) -> None:
+    assert named.get(f"{BASE}/vms", headers={"Host": host}).status_code == 200
+    assert detail(named.get(f"{BASE}/vms", headers={"Host": "evil.example"})) is not None
+
+
+def test_what_is_open_to_all_is_served_by_any_name(world: World) -> None:
+    for path in ("/livez", "/readyz", "/openapi.json", "/docs"):
+        answer = world.client.get(path, headers={"Host": "evil.example"}, buffered=True)
+        assert answer.status_code == 200
+
+
+def test_who_has_a_token_is_no_page(world: World) -> None:
+    door = Door(world, auth="none,token")
+    headers = {**CROSS, "Host": "vmapi.example"}
+    token = door.token("operator")
+    answer = door.call("POST", "/vms", token, json=WANTED, headers=headers)
+    assert answer.status_code == 201
+    assert detail(door.call("POST", "/vms", json=WANTED, headers=headers)) is not None
+
+
+def test_where_tokens_are_asked_for_any_name_will_do(
+    served: Callable[..., Flask], tmp_path: Any
+) -> None:
+    app = served(auth="token", database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
+    headers = {**CROSS, "Host": "vmapi.example"}
+    answer = app.test_client().post(f"{BASE}/vms/{NOBODY}/stop", headers=headers)
+    assert answer.status_code == 401
+
+
+TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=60)
+
+
+@given(TEXT, TEXT, TEXT)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_in_these_headers_is_a_crash(
+    world: World, host: str, origin: str, site: str
+) -> None:
+    environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "HTTP_SEC_FETCH_SITE": site}
+    answer = world.client.post(f"{BASE}/vms/{NOBODY}/stop", environ_overrides=environ)
+    assert answer.status_code in (400, 403, 404)

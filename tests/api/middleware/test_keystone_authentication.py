@@ -1,0 +1,65 @@
+"""Keystone's tokens over HTTP: in a header of their own, or as bearer tokens."""
+
+import pytest
+import requests_mock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.api_harness import World
+from tests.support.auth_harness import Door
+
+URL = "https://keystone.example.org/v3"
+GOOD = "gAAAAABgood"
+
+
+@pytest.fixture
+def door(world: World, requests_mock: requests_mock.Mocker) -> Door:
+    about = {
+        "user": {"id": "u1"},
+        "project": {"id": "p1"},
+        "roles": [{"name": "reader"}],
+        "expires_at": "2126-02-25T00:00:00.000000Z",
+    }
+    requests_mock.get(f"{URL}/auth/tokens?nocatalog", status_code=404)
+    requests_mock.get(
+        f"{URL}/auth/tokens?nocatalog",
+        request_headers={"X-Subject-Token": GOOD},
+        json={"token": about},
+    )
+    return Door(world, auth="token,keystone", keystone_url=URL)
+
+
+def test_either_header_does(door: Door) -> None:
+    for headers in ({"X-Auth-Token": GOOD}, {"Authorization": f"Bearer {GOOD}"}):
+        assert door.call("GET", "/vms", headers=headers).status_code == 200
+        answer = door.call("POST", "/vms", headers=headers, json={})
+        assert (answer.status_code, answer.json["role_needed"]) == (403, "operator")
+        assert answer.json["detail"] == "This needs the role operator; keystone:u1 has viewer."
+
+
+def test_but_not_both(door: Door) -> None:
+    headers = {"X-Auth-Token": GOOD}
+    answer = door.call("GET", "/vms", door.token("admin"), headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
+
+
+def test_an_api_token_goes_on_being_one_and_is_not_shown_to_keystone(
+    door: Door, requests_mock: requests_mock.Mocker
+) -> None:
+    assert door.call("GET", "/vms", door.token("viewer")).status_code == 200
+    assert door.call("GET", "/vms", "vmapi_wrong").status_code == 401
+    assert requests_mock.call_count == 0
+
+
+@pytest.mark.parametrize("sent", ["wrong", "", "two words", "é", "x" * 9000])
+def test_401(door: Door, sent: str) -> None:
+    answer = door.call("GET", "/vms", headers={"X-Auth-Token": sent})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
+
+
+@given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_in_the_header_is_a_crash(door: Door, text: str) -> None:
+    environ = {"HTTP_X_AUTH_TOKEN": text}
+    assert door.call("GET", "/flavors", environ_overrides=environ).status_code == 401

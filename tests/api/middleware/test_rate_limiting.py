@@ -1,0 +1,189 @@
+"""Limits on how often requests are made, as clients meet them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.support.api_harness import BASE, WANTED, World
+from tests.support.auth_harness import Door
+from vmapi.api.middleware import rate_limits as throttle
+from vmapi.domain.api_token import generate
+from vmapi.services.access.rate_limits import Rates, parse
+from vmapi.store.rate_counters import InProcess
+
+Limited = Callable[..., World]
+
+
+@pytest.fixture
+def limited(world: World) -> Limited:
+    """Let rates be limited: the kinds that are not named are not."""
+
+    def limit(**texts: str) -> World:
+        limits = {
+            kind: parse("X", kind, texts.get(kind, "off"))
+            for kind in ("reads", "changes", "address")
+        }
+        rates = Rates(limits, InProcess(), lambda: world.clock().timestamp())
+        world.app.extensions["vmapi"] = replace(world.services, rates=rates)
+        return world
+
+    return limit
+
+
+def test_what_is_left_is_told(limited: Limited) -> None:
+    world = limited(reads="3/second;100/minute", address="9/hour")
+    answer = world.call("GET", "/vms")
+    assert answer.headers["RateLimit-Policy"] == (
+        '"address-per-hour";q=9;w=3600, "reads-per-second";q=3;w=1, "reads-per-minute";q=100;w=60'
+    )
+    left = [each.split(";")[:2] for each in answer.headers["RateLimit"].split(", ")]
+    assert left == [
+        ['"address-per-hour"', "r=8"],
+        ['"reads-per-second"', "r=2"],
+        ['"reads-per-minute"', "r=99"],
+    ]
+    assert answer.headers["RateLimit"].split(", ")[1].endswith(";t=1")
+
+
+def test_too_many(limited: Limited) -> None:
+    world = limited(reads="2/minute")
+    assert [world.call("GET", "/vms").status_code for _ in range(2)] == [200, 200]
+    answer = world.call("GET", "/vms", headers={"X-Request-ID": "r-1"})
+    assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
+    seconds = int(answer.headers["Retry-After"])
+    assert 1 <= seconds <= 60
+    assert answer.headers["RateLimit"] == f'"reads-per-minute";r=0;t={seconds}'
+    assert answer.json == {
+        "type": "/problems/rate_limited",
+        "title": "Too many requests",
+        "status": 429,
+        "code": "rate_limited",
+        "detail": "At most 2 reads of one caller are served per minute.",
+        "instance": f"{BASE}/vms",
+        "request_id": "r-1",
+    }
+    world.clock.sleep(seconds)
+    assert world.call("GET", "/vms").status_code == 200
+
+
+def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) -> None:
+    world = limited(changes="2/hour", reads="3/hour")
+    given = {"json": WANTED, "headers": {"Idempotency-Key": "k"}}
+    first, repeat, refused = (world.call("POST", "/vms", **given) for _ in range(3))
+    assert (first.status_code, repeat.status_code, refused.status_code) == (201, 201, 429)
+    assert refused.json["detail"] == "At most 2 changes of one caller are served per hour."
+    vm = f"/vms/{first.json['id']}"
+    for method, path in [("PATCH", vm), ("DELETE", vm), ("POST", f"{vm}/start"), ("PUT", vm)]:
+        assert world.call(method, path).status_code == 429
+    assert [world.call(how, vm).status_code for how in ("GET", "HEAD", "OPTIONS", "GET")] == [
+        *(200, 200, 200, 429),
+    ]
+
+
+def test_what_is_refused_does_nothing(limited: Limited) -> None:
+    world = limited(changes="1/hour")
+    assert [world.post("/vms", WANTED).status_code for _ in range(2)] == [201, 429]
+    assert world.get("/operations")["total"] == 1
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/health"])
+def test_probes_are_not_limited(limited: Limited, path: str) -> None:
+    world = limited(reads="1/hour", address="1/hour")
+    for _ in range(3):
+        answer = world.client.get(path)
+        assert answer.status_code == 200
+        assert "RateLimit" not in answer.headers
+
+
+def test_all_else_is(limited: Limited) -> None:
+    paths = ["/nowhere", "/docs", "/openapi.json", "/problems/forbidden", f"{BASE}/vms?a=1"]
+    world = limited(address=f"{len(paths)}/hour")
+    assert [world.client.get(path, buffered=True).status_code for path in paths] == [
+        404,
+        200,
+        200,
+        200,
+        422,
+    ]
+    assert [world.client.get(path, buffered=True).status_code for path in paths] == [429] * len(
+        paths
+    )
+
+
+def test_callers_have_what_is_theirs(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = limited(reads="1/hour")
+
+    def status(user: str, address: str) -> int:
+        monkeypatch.setattr(throttle, "user", lambda: user)
+        told: dict[str, Any] = {"REMOTE_ADDR": address}
+        return world.call("GET", "/vms", environ_overrides=told).status_code
+
+    assert [status("ci", "127.0.0.1"), status("ci", "127.0.0.2")] == [200, 429]
+    assert [status("web", "127.0.0.1"), status("127.0.0.1", "127.0.0.1")] == [200, 200]
+    assert [status("anonymous", "127.0.0.1"), status("anonymous", "127.0.0.2")] == [200, 200]
+    assert status("anonymous", "127.0.0.1") == 429
+
+
+def test_an_address_is_limited_whoever_it_says_it_is(
+    limited: Limited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = limited(address="2/hour", reads="1000/second")
+    users = iter(["a", "b", "c"])
+    monkeypatch.setattr(throttle, "user", lambda: next(users))
+    answers = [world.call("GET", "/vms") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[-1].json["detail"] == "At most 2 requests from one address are served per hour."
+    # and it was not asked who he is
+    assert next(users) == "c"
+
+
+def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
+    door = Door(limited(address="2/hour"))
+    assert [door.call("GET", "/vms", generate()).status_code for _ in range(3)] == [401, 401, 429]
+
+
+def test_who_may_not_is_limited_as_any_caller(limited: Limited) -> None:
+    door = Door(limited(changes="2/hour"))
+    token = door.token("viewer")
+    told = [door.call("POST", "/vms", token, json=WANTED).status_code for _ in range(3)]
+    assert told == [403, 403, 429]
+
+
+def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> None:
+    world = limited(changes="1/hour")
+    theirs = {"Sec-Fetch-Site": "cross-site"}
+    told = [world.call("POST", "/vms", json=WANTED, headers=theirs).status_code for _ in range(3)]
+    assert told == [403, 403, 403]
+    assert world.post("/vms", WANTED).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        *[("10.0.0.1", "10.0.0.1"), ("", ""), ("::ffff:10.0.0.1", "10.0.0.1")],
+        *[("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:DB8:1:2::9", "2001:db8:1:2::/64")],
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_of_ipv6_one_client_has_a_whole_network(address: str, whose: str) -> None:
+    assert throttle.network(address) == whose
+
+
+def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
+    client = served(cors_origins="https://a.example", rate_address="1/hour").test_client()
+    asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    for _ in range(3):
+        assert client.options(f"{BASE}/vms", headers=asks).status_code == 204
+    told = {"Origin": "https://a.example"}
+    assert [client.get(f"{BASE}/vms", headers=told).status_code for _ in range(2)] == [200, 429]
+    refused = client.get(f"{BASE}/vms", headers=told)
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert "RateLimit" in refused.headers["Access-Control-Expose-Headers"]
+
+
+def test_nothing_is_told_where_nothing_is_limited(limited: Limited) -> None:
+    answer = limited().call("GET", "/vms")
+    assert {"RateLimit", "RateLimit-Policy"} & set(answer.headers.keys()) == set()

@@ -1,0 +1,152 @@
+"""What every answer tells a browser, and whose scripts may read it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, WANTED, World
+from tests.support.processes import ROOT
+from vmapi.api.middleware.security_headers import EVERYWHERE, PAGE
+from vmapi.server import worker as serving
+
+ORIGIN = "https://console.example.org"
+OTHER = "http://127.0.0.1:3000"
+FOREIGN = [
+    "https://evil.example",
+    f"{ORIGIN}.evil.example",
+    f"{ORIGIN}:444",
+    "http://console.example.org",
+    "https://CONSOLE.example.org",
+    f"{ORIGIN}/",
+    f"{ORIGIN}, {OTHER}",
+    "null",
+    "*",
+    "",
+]
+CORS = "Access-Control-"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"{BASE}/vms", 200),
+        ("HEAD", f"{BASE}/flavors", 200),
+        ("OPTIONS", f"{BASE}/vms", 200),
+        ("POST", f"{BASE}/vms", 400),
+        ("DELETE", f"{BASE}/vms/x", 404),
+        ("PUT", f"{BASE}/vms", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/livez", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/problems/forbidden", 200),
+        ("GET", "/docs/", 308),
+        ("GET", "/docs/assets/none", 404),
+    ],
+)
+def test_every_answer_is_closed(world: World, method: str, path: str, status: int) -> None:
+    answer = world.client.open(path, method=method)
+    assert answer.status_code == status
+    assert {name: answer.headers[name] for name in EVERYWHERE} == EVERYWHERE
+    assert "Cross-Origin-Opener-Policy" not in answer.headers
+    assert [name for name, _ in answer.headers if name.startswith(CORS)] == []
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js", "/docs/assets/swagger-ui.css"])
+def test_the_page_may_load_what_is_its_own(world: World, path: str) -> None:
+    answer = world.client.get(path, buffered=True)
+    wanted = EVERYWHERE | PAGE
+    assert {name: answer.headers[name] for name in wanted} == wanted
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+
+
+def test_what_the_app_does_not_answer_is_closed_too() -> None:
+    gunicorn = serving._problem("malformed_request", "x", "mine").decode()
+    nginx = (ROOT / "config/nginx.conf").read_text().replace('"', "")
+    for name, value in EVERYWHERE.items():
+        assert gunicorn.count(f"\r\n{name}: {value}\r\n") == 1
+        # the problems of nginx, and the one of them that lists its headers by itself
+        assert nginx.count(f" {name} {value} always;") >= 2, name
+
+
+def test_what_may_be_kept(world: World) -> None:
+    made = world.post("/vms", WANTED)
+    for answer in (made, world.call("GET", "/vms"), world.call("GET", f"/vms/{made.json['id']}")):
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+    for answer in (world.post("/vms", WANTED), world.call("GET", "/vms/x")):
+        assert answer.headers["Cache-Control"] == "no-store"
+    asset = world.client.get("/docs/assets/init.js", buffered=True)
+    assert asset.headers["Cache-Control"] == "public, max-age=3600"
+
+
+@pytest.fixture
+def named(served: Callable[..., Flask]) -> Any:
+    return served(cors_origins=f"{ORIGIN}, {OTHER}").test_client()
+
+
+def cors(answer: TestResponse) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.startswith(CORS)}
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, OTHER])
+@pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x", "/openapi.json"])
+def test_a_script_of_a_named_origin_reads_everything(named: Any, path: str, origin: str) -> None:
+    answer = named.get(path, headers={"Origin": origin})
+    shown = cors(answer)
+    exposed = set(shown.pop("Access-Control-Expose-Headers").split(", "))
+    assert shown == {"Access-Control-Allow-Origin": origin}
+    assert answer.headers["Vary"] == "Origin"
+    assert exposed >= {
+        *("Location", "Operation-Location", "ETag", "Retry-After", "Link", "Age"),
+        *("X-Request-ID", "Idempotent-Replayed", "Preference-Applied"),
+    }
+
+
+def preflight(client: Any, path: str, origin: str) -> TestResponse:
+    asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "prefer"}
+    answer: TestResponse = client.options(path, headers={"Origin": origin, **asked})
+    return answer
+
+
+@pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x/stop"])
+def test_a_preflight_is_answered_before_anything_is_asked(named: Any, path: str) -> None:
+    def never() -> None:
+        raise AssertionError
+
+    # whoever is asked later, for a token for example
+    named.application.before_request(never)
+    answer = preflight(named, path, ORIGIN)
+    assert (answer.status_code, answer.data) == (204, b"")
+    shown = cors(answer)
+    assert shown["Access-Control-Allow-Origin"] == ORIGIN
+    assert shown["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PATCH, DELETE"
+    taken = set(shown["Access-Control-Allow-Headers"].split(", "))
+    assert taken >= {"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Prefer"}
+    assert "Access-Control-Allow-Credentials" not in shown
+    assert (answer.headers["Vary"], answer.headers["X-Request-ID"][:4]) == ("Origin", "req-")
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_others_are_told_nothing(named: Any, origin: str) -> None:
+    for answer in (
+        named.get(f"{BASE}/vms", headers={"Origin": origin}),
+        preflight(named, f"{BASE}/vms", origin),
+    ):
+        assert (answer.status_code, cors(answer)) == (200, {})
+        assert answer.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, *FOREIGN])
+def test_unless_origins_are_named_there_are_none(world: World, origin: str) -> None:
+    for answer in (
+        world.call("GET", "/vms", headers={"Origin": origin}),
+        preflight(world.client, f"{BASE}/vms", origin),
+    ):
+        assert (answer.status_code, cors(answer), "Vary" in answer.headers) == (200, {}, False)
+
+
+def test_an_options_that_is_no_preflight_is_one_of_ours(named: Any) -> None:
+    answer = named.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
+    assert (answer.status_code, "GET" in answer.headers["Allow"]) == (200, True)

@@ -1,0 +1,303 @@
+"""The document: valid, complete, and its examples true."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.support.api_harness import World
+from vmapi.api.problems.types import KINDS
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings.settings import Settings
+
+METHODS = ("get", "post", "patch", "delete")
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
+"""What shows the document is not in it."""
+ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
+PROBES = {"get_health", "get_livez", "get_readyz"}
+"""No rates limit them."""
+STORE = {"store_unavailable"}
+GUARDED = {"unauthenticated", "forbidden", "issuer_unavailable", *STORE}
+OPEN = {"get_health", "get_livez", "get_readyz", "get_problem"}
+CLOUD = {"backend_error", "backend_unavailable", "backend_timeout", *STORE}
+KEYED = {"idempotency_in_progress", "idempotency_key_reused"}
+CHANGE = {
+    *("vm_not_found", "invalid_state", "task_in_progress", "vm_locked", "forbidden"),
+    *("precondition_failed", "operation_timeout", "backend_lost"),
+    *("payload_too_large", *CLOUD, *KEYED),
+}
+NAMED = {
+    *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
+    *("network_ambiguous", "key_not_found", "security_group_not_found", "name_taken"),
+}
+REFUSALS: dict[str, set[str]] = {
+    "create_vm": {
+        *(*NAMED, *CLOUD, *KEYED, "forbidden", "quota_exceeded"),
+        # of the VM that the same request has made before
+        *("vm_not_found", "task_in_progress"),
+        *("payload_too_large", "unsupported_media_type"),
+    },
+    "list_vms": CLOUD,
+    "get_vm": {"vm_not_found", *CLOUD},
+    "update_vm": {*CHANGE, "name_taken", "quota_exceeded", "unsupported_media_type"},
+    "delete_vm": CHANGE,
+    "get_vm_status": {"vm_not_found", *CLOUD},
+    "get_vm_console": {"vm_not_found", "invalid_state", *CLOUD},
+    "start_vm": {*CHANGE, "quota_exceeded"},
+    "stop_vm": CHANGE,
+    "restart_vm": {*CHANGE, "unsupported_media_type"},
+    "pause_vm": CHANGE,
+    "resume_vm": CHANGE,
+    "act_on_vms": {*CLOUD, *KEYED, "payload_too_large", "unsupported_media_type"},
+    "list_operations": STORE,
+    "get_operation": {"operation_not_found", *STORE},
+    "list_audit": STORE,
+    "listen_to_events": {"rate_limited", *STORE},
+    "list_flavors": CLOUD,
+    "list_images": CLOUD,
+    "list_networks": CLOUD,
+    "get_quota": CLOUD,
+    "get_health": set(),
+    "get_livez": set(),
+    "get_readyz": set(),
+    "get_problem": {"not_found"},
+}
+ANSWERS = {
+    "create_vm": {"201", "202"},
+    "delete_vm": {"202", "204"},
+    "act_on_vms": {"202"},
+    "get_readyz": {"200", "503"},
+    "get_vm": {"200", "304"},
+    "get_vm_status": {"200", "304"},
+    **{
+        f"{action}_vm": {"200", "202"}
+        for action in ("update", "start", "stop", "restart", "pause", "resume")
+    },
+}
+
+
+def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def contents(document: Any) -> Iterator[tuple[str, Any]]:
+    """Walk every body that is documented: of requests, answers and problems."""
+    for _, _, operation in operations(document):
+        name = operation["operationId"]
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{name} takes {media_type}", content
+        for status, answer in operation["responses"].items():
+            for content in answer.get("content", {}).values():
+                yield f"{name} answers {status}", content
+
+
+def examples(content: Any) -> list[Any]:
+    named = [example["value"] for example in content.get("examples", {}).values()]
+    return named + [content[key] for key in ("example",) if key in content]
+
+
+def validator(document: Any, schema: Any) -> Draft202012Validator:
+    resolved = {**schema, "components": document["components"]}
+    return Draft202012Validator(resolved, format_checker=FormatChecker())
+
+
+def test_it_is_valid(document: Any) -> None:
+    assert document["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_operation_ids_are_unique_and_all_are_known_here(document: Any) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert sorted(ids) == sorted(REFUSALS)
+
+
+def test_every_rule_is_documented(app: Flask, document: Any) -> None:
+    documented = {(path, method.upper()) for path, method, _ in operations(document)}
+    served = {
+        (re.sub(r"<(\w+:)?(\w+)>", r"{\2}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        if rule.rule not in UNDOCUMENTED
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert served == documented
+
+
+def test_every_operation_has_a_summary_and_a_tag(document: Any) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    for _, _, operation in operations(document):
+        assert operation["summary"]
+        assert set(operation["tags"]) <= tags
+
+
+def test_every_body_has_an_example(document: Any) -> None:
+    assert [where for where, content in contents(document) if not examples(content)] == []
+
+
+def test_every_example_is_valid(document: Any) -> None:
+    count = 0
+    for where, content in contents(document):
+        for example in examples(content):
+            errors = list(validator(document, content["schema"]).iter_errors(example))
+            assert errors == [], where
+            count += 1
+    assert count > 100
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_every_problem_is_documented(document: Any, name: str) -> None:
+    (operation,) = [found for _, _, found in operations(document) if found["operationId"] == name]
+    problems = {
+        code: status
+        for status, answer in operation["responses"].items()
+        for code in answer.get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", ())
+    }
+    guarded = set() if name in OPEN else GUARDED
+    limited = set() if name in PROBES else {"rate_limited"}
+    assert set(problems) == ANYWHERE | REFUSALS[name] | guarded | limited
+    assert problems == {code: str(KINDS[code].status) for code in problems}
+    answers = {
+        status
+        for status, answer in operation["responses"].items()
+        if "application/problem+json" not in answer.get("content", {})
+    }
+    assert answers == ANSWERS.get(name, {"200"})
+
+
+def test_headers_are_documented(document: Any) -> None:
+    headers = {
+        operation["operationId"]: {
+            status: set(answer["headers"])
+            for status, answer in operation["responses"].items()
+            if "headers" in answer
+        }
+        for _, _, operation in operations(document)
+    }
+    location = "Operation-Location"
+    of_changes = {location, "Idempotent-Replayed", "Preference-Applied"}
+    assert headers["create_vm"]["201"] == {*of_changes, "Location", "ETag"}
+    assert headers["create_vm"]["202"] == {*of_changes, "Location", "ETag", "Retry-After"}
+    assert headers["act_on_vms"]["202"] == {"Idempotent-Replayed"}
+    assert headers["delete_vm"]["204"] == of_changes
+    assert headers["delete_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["200"] == {*of_changes, "ETag"}
+    assert headers["stop_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
+    assert headers["stop_vm"]["412"] == {"ETag"}
+    for name in ("get_vm", "get_vm_status"):
+        assert headers[name]["200"] == headers[name]["304"] == {"ETag", "Age", "Cache-Control"}
+    assert headers["list_vms"]["200"] == {"Link", "Age"}
+    assert headers["list_operations"]["200"] == {"Link"}
+    assert headers["list_operations"]["503"] == {"Retry-After"}
+    assert headers["stop_vm"]["503"] == {location, "Retry-After"}
+    assert headers["stop_vm"]["504"] == {location, "Idempotent-Replayed"}
+    assert headers["create_vm"]["409"] == {location, "Idempotent-Replayed", "Retry-After"}
+    assert headers["act_on_vms"]["409"] == {location, "Retry-After"}
+    assert "504" not in headers["get_vm"]
+
+
+def test_every_operation_says_what_lets_one_in(document: Any) -> None:
+    assert set(document["components"]["securitySchemes"]) == {"bearer"}
+    for _, method, operation in operations(document):
+        if operation["operationId"] in OPEN:
+            assert operation["security"] == []
+            assert "role" not in operation.get("description", "")
+        else:
+            # the app of these tests asks nobody who it is
+            assert operation["security"] == [{"bearer": []}, {}]
+            role = "viewer" if method == "get" else "operator"
+            role = "admin" if operation["operationId"] == "list_audit" else role
+            assert operation["description"].endswith(f"Needs the role **{role}**.")
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "ways"), [("token", ["bearer"]), ("token,keystone", ["bearer", "keystone"])]
+)
+def test_where_everybody_is_asked_the_document_says_how(
+    tmp_path: Path, auth: str, ways: list[str]
+) -> None:
+    settings = Settings(
+        log_level="CRITICAL",
+        auth=auth,
+        database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
+        keystone_url="https://keystone.invalid",
+    )
+    asked = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
+    found = [operation["security"] for _, _, operation in operations(asked)]
+    accepted = [{way: []} for way in ways]
+    assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
+    assert set(asked["components"]["securitySchemes"]) == set(ways)
+    OpenAPIV31SpecValidator(asked).validate()
+
+
+def test_headers_that_are_heeded_are_documented(document: Any) -> None:
+    heeded = {
+        operation["operationId"]: {
+            parameter["name"]
+            for parameter in operation.get("parameters", ())
+            if parameter["in"] == "header"
+        }
+        for _, _, operation in operations(document)
+    }
+    assert heeded["create_vm"] == {"Idempotency-Key", "Prefer"}
+    for name in ("update_vm", "delete_vm", "restart_vm"):
+        assert heeded[name] == {"Idempotency-Key", "Prefer", "If-Match"}
+    for name in ("get_vm", "get_vm_status"):
+        assert heeded[name] == {"If-None-Match", "Cache-Control"}
+    assert heeded["list_vms"] == {"Cache-Control"}
+
+
+def test_parameters_that_are_taken_are_documented(document: Any, shell: Flask) -> None:
+    views = {name.rpartition(".")[2]: view for name, view in shell.view_functions.items()}
+    found = {}
+    for _, _, operation in operations(document):
+        name = operation["operationId"]
+        about: Any = getattr(views[name], "_apidoc")  # noqa: B009 - no type has it
+        taken = about.get("arguments", {}).get("parameters", ())
+        wanted = [set(each["schema"].fields) for each in taken if each["in"] == "query"]
+        shown = operation.get("parameters", ())
+        found[name] = {each["name"] for each in shown if each["in"] == "query"}
+        assert (name, found[name]) == (name, set().union(*wanted))
+    assert {"page", "cursor", "sort", "status"} < found["list_vms"]
+    assert found["listen_to_events"] == {"vm_id", "kind", "last_event_id"}
+    assert found["get_vm"] == set()
+
+
+def test_metadata_of_a_patch_may_remove_any_number(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["CreateVM"]["properties"]["metadata"]["maxProperties"] == 127
+    assert "maxProperties" not in schemas["UpdateVM"]["properties"]["metadata"]
+
+
+def test_a_patch_may_come_as_either_media_type(document: Any) -> None:
+    content = document["paths"]["/api/v1/vms/{vm_id}"]["patch"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/merge-patch+json"}
+
+
+def test_nothing_is_described_that_is_not_used(document: Any) -> None:
+    used = str(document["paths"]) + str(document["components"])
+    assert [
+        name
+        for name in document["components"]["schemas"]
+        if f"'#/components/schemas/{name}'" not in used
+    ] == []
+
+
+def test_the_document_is_the_same_each_time(world: World) -> None:
+    first, second = (world.client.get("/openapi.json") for _ in range(2))
+    assert (first.mimetype, first.data) == ("application/json", second.data)
+
+
+@pytest.mark.parametrize("component", ["CreateVM", "UpdateVM", "Restart", "Bulk", "Filter"])
+def test_requests_take_nothing_that_is_not_described(document: Any, component: str) -> None:
+    assert document["components"]["schemas"][component]["additionalProperties"] is False

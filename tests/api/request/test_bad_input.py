@@ -1,0 +1,578 @@
+"""Whatever is sent: a problem that says what is wrong with it, and never a 500."""
+
+import gzip
+import json
+import re
+from io import BytesIO
+from random import Random
+from string import ascii_letters, digits
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from vmapi.api.problems.schema import ProblemSchema
+
+JSON = "application/json"
+HUGE = "x" * 1_000_000
+SCRIPT = "<script>alert(1)</script>"
+SQL = "'; DROP TABLE vms; --"
+WRONG_TYPES: list[Any] = [None, 0, -1, 1.5, 10**400, True, [], [[]], {}, {"a": {}}, ""]
+TEXTS = ("name", "flavor", "image", "network", "key_name")
+ACTIONS = ("start", "stop", "restart", "pause", "resume")
+
+
+def check(answer: TestResponse, status: int, code: str) -> Any:
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert answer.json is not None
+    assert answer.json["code"] == code
+    assert ProblemSchema().validate(answer.json) == {}
+    assert len(answer.data) < 30_000
+    return answer.json
+
+
+def send(world: World, body: bytes | str, path: str = "/vms", method: str = "POST") -> TestResponse:
+    return world.call(method, path, data=body, content_type=JSON)
+
+
+# Fields
+
+
+@pytest.mark.parametrize("value", WRONG_TYPES, ids=lambda value: repr(value)[:12])
+@pytest.mark.parametrize("field", TEXTS)
+def test_a_text_of_another_type(world: World, field: str, value: Any) -> None:
+    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("start", value) for value in WRONG_TYPES if value is not True),
+        *(("metadata", value) for value in [*WRONG_TYPES, "a"] if value != {}),
+        *(("user_data", value) for value in WRONG_TYPES if value != ""),
+        *(("ssh_keys", value) for value in [*WRONG_TYPES, "a", [1], [None]] if value != []),
+        *(("security_groups", value) for value in [*WRONG_TYPES, [1], [""]] if value != []),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_another_field_of_another_type(world: World, field: str, value: Any) -> None:
+    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    pointers = [error["pointer"] for error in problem["errors"]]
+    assert all(pointer.startswith(f"/{field}") for pointer in pointers)
+
+
+@pytest.mark.parametrize("field", TEXTS)
+@pytest.mark.parametrize("value", [HUGE, "a\0b", SCRIPT * 30, SQL * 30])
+def test_a_text_that_is_too_long_or_has_nul(world: World, field: str, value: str) -> None:
+    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
+
+
+@pytest.mark.parametrize("value", [SCRIPT, SQL, "../../etc/passwd", "%s%n", "${jndi:x}", "é\u202e"])
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("name", "validation_error"),
+        ("flavor", "flavor_not_found"),
+        ("image", "image_not_found"),
+        ("network", "network_not_found"),
+        ("key_name", "key_not_found"),
+    ],
+)
+def test_a_text_that_is_meant_badly(world: World, field: str, code: str, value: str) -> None:
+    check(world.post("/vms", {**WANTED, field: value}), 422, code)
+
+
+@pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
+def test_an_unknown_field(world: World, key: str) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
+        body = {**WANTED, key: 1} if method == "POST" else {key: 1}
+        check(world.call(method, path, json=body), 422, "validation_error")
+        world.backend._project.machines.clear()
+
+
+def test_pointers_are_escaped(world: World) -> None:
+    problem = check(world.post("/vms", {**WANTED, "a/b~c": 1}), 422, "validation_error")
+    assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_key_that_is_empty_has_its_pointer(world: World, method: str) -> None:
+    body, path = ({**WANTED}, "") if method == "POST" else ({}, f"/{NOBODY}")
+    for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
+        problem = check(
+            world.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
+        )
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("name", ["-abc", ".abc", "_abc", "ünï", "ab", "a" * 64])
+def test_what_is_no_name(world: World, name: str) -> None:
+    told = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+    for method, path, body in (
+        ("POST", "/vms", {**WANTED, "name": name}),
+        ("PATCH", f"/vms/{NOBODY}", {"name": name}),
+    ):
+        problem = check(world.call(method, path, json=body), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/name", "message": told}]
+
+
+def test_every_place_that_is_wrong_is_named(world: World) -> None:
+    body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
+    problem = check(world.post("/vms", body), 422, "validation_error")
+    assert {error["pointer"] for error in problem["errors"]} == {
+        *("/name", "/flavor", "/image", "/metadata/vmapi.x", "/metadata/é", "/ssh_keys/0", "/b"),
+    }
+
+
+def test_not_too_many_places_are_named(world: World) -> None:
+    body = {**WANTED, **{f"k{n}": 1 for n in range(1000)}}
+    problem = check(world.post("/vms", body), 422, "validation_error")
+    assert len(problem["errors"]) == 20
+
+
+def test_user_data_that_the_cloud_finds_too_long(world: World) -> None:
+    noise = "".join(Random(1).choices(ascii_letters + digits + "!?", k=65_536))
+    assert world.post("/vms", {**WANTED, "user_data": "x" * 65_536}).status_code == 201
+    body = {**WANTED, "name": "web-2", "user_data": noise, "ssh_keys": ["ssh-rsa " + "A" * 372]}
+    problem = check(world.post("/vms", body), 422, "validation_error")
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/user_data"
+    assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
+
+
+def test_a_key_pair_that_is_not_there_is_named(world: World) -> None:
+    problem = check(world.post("/vms", {**WANTED, "key_name": "mine"}), 422, "key_not_found")
+    assert problem["detail"].endswith("there is no key pair mine.")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"name": None}, "/name"),
+        ({"name": "x"}, "/name"),
+        ({"metadata": None}, "/metadata"),
+        ({"metadata": {"vmapi.x": None}}, "/metadata/vmapi.x"),
+        ({"metadata": {"a": 1}}, "/metadata/a"),
+        ({"flavor": "m1.small"}, "/flavor"),
+        ([], ""),
+        ("web-1", ""),
+        (None, ""),
+        (1, ""),
+    ],
+)
+def test_a_bad_patch(world: World, body: Any, pointer: str) -> None:
+    path = f"/vms/{world.running()}"
+    problem = check(send(world, json.dumps(body), path, "PATCH"), 422, "validation_error")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+def test_a_patch_to_too_much_metadata(world: World) -> None:
+    vm_id = world.running(metadata={str(n): "" for n in range(127)})
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
+    problem = check(answer, 422, "validation_error")
+    assert problem["errors"][0]["pointer"] == "/metadata"
+
+
+def test_a_patch_that_removes_much_and_adds_little(world: World) -> None:
+    pairs = {str(n): "" for n in range(127)}
+    vm_id = world.running(metadata=pairs)
+    sent = {**dict.fromkeys(pairs), "not there": None, "new": "x"}
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    assert (answer.status_code, answer.json["metadata"]) == (200, {"new": "x"})
+    sent = {f"k{n}": "" for n in range(128)}
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    told = {"pointer": "/metadata", "message": "At most 127 pairs are allowed."}
+    assert check(answer, 422, "validation_error")["errors"] == [told]
+
+
+@pytest.mark.parametrize(
+    "body", [{"type": "kick"}, {"type": None}, {"type": 1}, {"kind": "soft"}, []]
+)
+def test_a_bad_restart(world: World, body: Any) -> None:
+    path = f"/vms/{world.running()}/restart"
+    check(send(world, json.dumps(body), path), 422, "validation_error")
+
+
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ",
+        b"{",
+        b"{} {}",
+        b"{'name': 'web-1'}",
+        b'{"name": "web-1",}',
+        b'{"name": NaN}',
+        b'{"name": Infinity}',
+        b'{"name": -Infinity}',
+        b'{"name": 01}',
+        b'{"a": 1, "a": 2}',
+        b'{"metadata": {"a": "1", "a": "2"}}',
+        b'{"name": "\xff"}',
+        b"\xff\xfe{\x00}\x00",
+        b"\xef\xbb\xbf{}",
+        b'{"name": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b'{"name": "\\ud800\\ud800"}',
+        b'{"name": "a\nb"}',
+        b"\0",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 5_000 + b"]" * 5_000,
+        b"1" * 5_000,
+        b'{"a": 1' + b"0" * 5_000 + b"}",
+        b"name=web-1",
+        b"<vm/>",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_is_no_json(world: World, method: str, body: bytes) -> None:
+    path = "/vms" if method == "POST" else f"/vms/{NOBODY}"
+    check(send(world, body, path, method), 400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"name": "\xff"}', "The body is not UTF-8."),
+        (b'{"name": "\\ud800"}', "A text holds half a surrogate pair: no character."),
+        (b'{"\\udfff": 1}', "A text holds half a surrogate pair: no character."),
+        (b'{"a": ' + b"1" * 5_000 + b"}", "The body is not JSON: a number has too many digits."),
+        (b"\xef\xbb\xbf{}", "Send the body without a byte order mark."),
+        (
+            b'{"a": 1, "b": {"c": 1, "c": 2}}',
+            'The body is not JSON: the key "c" stands twice in one object.',
+        ),
+        (
+            b'{"\\udfff": 1, "\\udfff": 2}',
+            'The body is not JSON: the key "\\udfff" stands twice in one object.',
+        ),
+        (
+            b'{"' + b"k" * 5_000 + b'": 1, "' + b"k" * 5_000 + b'": 2}',
+            f'The body is not JSON: the key "{"k" * 100}" stands twice in one object.',
+        ),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_what_is_wrong_with_it_is_told(world: World, body: bytes, told: str) -> None:
+    assert check(send(world, body), 400, "malformed_request")["detail"] == told
+
+
+def test_no_body_where_one_is_needed(world: World) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
+        problem = check(world.call(method, path), 400, "malformed_request")
+        assert problem["detail"] == "The body is empty; a JSON object is wanted."
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"1e999", b"true", b"[{}]"])
+def test_json_that_is_no_object(world: World, body: bytes) -> None:
+    problem = check(send(world, body), 422, "validation_error")
+    assert problem["errors"][0]["pointer"] == ""
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        *("", "text/plain", "text/json", "application/xml", "application/x-www-form-urlencoded"),
+        *("multipart/form-data; boundary=x", "application/merge-patch+json", "application/jsonx"),
+        *("application/vnd.api+json", "*/*", "é", "x" * 5000, "application/json-patch+json"),
+    ],
+)
+def test_another_media_type(world: World, media_type: str) -> None:
+    answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
+    check(answer, 415, "unsupported_media_type")
+    restart = f"/vms/{world.running()}/restart"
+    answer = world.call("POST", restart, data="{}", content_type=media_type)
+    check(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
+def test_another_media_type_of_a_patch(world: World, media_type: str) -> None:
+    answer = world.call("PATCH", f"/vms/{NOBODY}", data="{}", content_type=media_type)
+    check(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}")])
+def test_a_body_that_is_encoded(world: World, method: str, path: str, coding: str) -> None:
+    plain = json.dumps(WANTED).encode()
+    for body in (plain, gzip.compress(plain)):
+        headers = {"Content-Encoding": coding, "Content-Type": JSON}
+        answer = world.call(method, path, data=body, headers=headers)
+        problem = check(answer, 415, "unsupported_media_type")
+        assert problem["detail"] == f"Send no Content-Encoding; this came as {coding}."
+        assert answer.headers["Accept-Encoding"] == "identity"
+    assert world.get("/vms")["total"] == 0
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_a_body_that_is_as_it_is(world: World, coding: str) -> None:
+    answer = world.call("POST", "/vms", json=WANTED, headers={"Content-Encoding": coding})
+    assert answer.status_code == 201
+    answer = world.call("POST", "/vms", data="x", content_type="text/plain")
+    assert "Accept-Encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
+def test_the_right_media_type(world: World, media_type: str) -> None:
+    answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        *((body, JSON) for body in (b'{"type": "hard"}', b"[]", b"null", b"{", b"[{}]", b"\xff")),
+        (b"x", "text/plain"),
+        (b"a=b", "application/x-www-form-urlencoded"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+@pytest.mark.parametrize("action", [*(a for a in ACTIONS if a != "restart"), "delete"])
+def test_a_body_where_none_is_taken(
+    world: World, action: str, body: bytes, media_type: str
+) -> None:
+    vm_id = world.running()
+    method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
+    answer = world.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
+    problem = check(answer, 422, "validation_error")
+    assert problem["errors"] == [{"pointer": "", "message": "This takes no body."}]
+    assert world.vm(vm_id)["status"] == "RUNNING"
+
+
+def test_an_empty_object_is_as_good_as_no_body(world: World) -> None:
+    vm_id = world.running()
+    assert world.post(f"/vms/{vm_id}/stop", {}).status_code == 200
+    assert send(world, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
+
+
+@pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
+@pytest.mark.parametrize("path", ["", "/status", "/console"])
+def test_the_body_of_a_read_is_not_looked_at(world: World, path: str, body: bytes) -> None:
+    url = f"/vms/{world.running()}{path}"
+    for method in ("GET", "HEAD"):
+        assert world.call(method, url, data=body, content_type="text/plain").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}"), ("DELETE", f"/vms/{NOBODY}")),
+        ("POST", f"/vms/{NOBODY}/stop"),
+    ],
+)
+def test_a_body_that_is_too_large(world: World, method: str, path: str) -> None:
+    check(send(world, b"x" * 1_048_577, path, method), 413, "payload_too_large")
+
+
+def chunked(world: World, body: bytes, method: str, path: str, **headers: str) -> TestResponse:
+    """Send a body without its length, as it comes in chunks."""
+    answer: TestResponse = world.call(
+        method,
+        path,
+        input_stream=BytesIO(body),
+        headers={"Content-Type": JSON, "Transfer-Encoding": "chunked", **headers},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    return answer
+
+
+def test_chunks_that_are_too_much(world: World) -> None:
+    wanted, key = json.dumps(WANTED).encode(), {"Idempotency-Key": "k"}
+    for more in (1, 2, 1_048_576):
+        answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
+        check(answer, 413, "payload_too_large")
+    assert world.get("/vms")["total"] == 0
+    full = wanted.ljust(1_048_576)
+    assert chunked(world, full, "POST", "/vms", **key).status_code == 201
+    again = chunked(world, full, "POST", "/vms", **key)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    check(chunked(world, full + b" ", "POST", "/vms", **key), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize("path", ["", "/stop"])
+def test_chunks_that_are_too_much_where_no_body_is_taken(world: World, path: str) -> None:
+    vm_id = world.running()
+    method = "POST" if path else "DELETE"
+    answer = chunked(world, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
+    check(answer, 413, "payload_too_large")
+    assert world.vm(vm_id)["status"] == "RUNNING"
+
+
+# URLs
+
+
+FILTERS = {
+    "/vms": (
+        *("status", "name", "flavor", "image", "created_after", "created_before", "updated_after"),
+        *("sort", "page", "page_size"),
+    ),
+    "/operations": ("vm_id", "action", "status", "page", "page_size"),
+    f"/vms/{NOBODY}/console": ("lines",),
+}
+FREE = {"name", "flavor", "image", "vm_id"}
+"""Filters that take any text, so that a strange one just finds nothing."""
+
+
+@pytest.mark.parametrize(
+    "value", [SCRIPT, SQL, "%00", "%ff", "x" * 256, "", "%ED%A0%80", "{}", "*"]
+)
+@pytest.mark.parametrize(
+    ("path", "name"), [(p, name) for p, names in FILTERS.items() for name in names]
+)
+def test_strange_filters(world: World, path: str, name: str, value: str) -> None:
+    answer = world.call("GET", f"{path}?{name}={value}")
+    if name in FREE and value not in ("%00", "x" * 256, ""):
+        assert (answer.status_code, answer.json["total"]) == (200, 0)
+        return
+    problem = check(answer, 422, "validation_error")
+    assert problem["errors"][0]["pointer"].startswith(f"/{name}")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        *(("/vms", "status", value) for value in ("running", "__class__", "mro", "_member_map_")),
+        *(("/vms", "sort", value) for value in ("id", "+name", "name,created_at", "__class__")),
+        *(("/vms", "page", value) for value in ("-1", "1.0", "1e1", "٣", "9" * 30, "0x1", "+1")),
+        *(("/operations", "action", value) for value in ("START", "boot", "__class__")),
+        *(("/operations", "status", value) for value in ("RUNNING", "done")),
+        *((f"/vms/{NOBODY}/console", "lines", value) for value in ("0", "10001", "-1", "all")),
+    ],
+)
+def test_values_that_are_not_known(world: World, path: str, name: str, value: str) -> None:
+    problem = check(world.call("GET", path, query_string={name: value}), 422, "validation_error")
+    assert problem["errors"][0]["pointer"].startswith(f"/{name}")
+
+
+@pytest.mark.parametrize("path", ["/vms", "/operations"])
+def test_both_ends_of_the_pages(world: World, path: str) -> None:
+    for page, told in (
+        (0, "Must be greater than or equal to 1."),
+        (201, "page x page_size must be at most 10000; next reaches what is beyond."),
+        (10**17, "page x page_size must be at most 10000; next reaches what is beyond."),
+    ):
+        problem = check(world.call("GET", f"{path}?page={page}"), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/page", "message": told}]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (p, name)
+        for p, names in FILTERS.items()
+        for name in names
+        if (p, name) != ("/vms", "status")
+    ],
+)
+def test_a_parameter_given_twice(world: World, path: str, name: str) -> None:
+    problem = check(world.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
+    assert problem["errors"] == [{"pointer": f"/{name}", "message": "Given more than once."}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in (*FILTERS, "/flavors", "/images", "/networks", "/health")),
+        *(("GET", f"/vms/{NOBODY}{path}") for path in ("", "/status")),
+        ("GET", "/operations/x"),
+        ("POST", "/vms"),
+        ("PATCH", f"/vms/{NOBODY}"),
+        ("DELETE", f"/vms/{NOBODY}"),
+        *(("POST", f"/vms/{NOBODY}/{action}") for action in ACTIONS),
+    ],
+)
+def test_an_unknown_parameter(world: World, method: str, path: str) -> None:
+    body = {"json": {**WANTED} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
+    problem = check(world.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
+    assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
+
+
+def test_an_unknown_parameter_of_a_probe(world: World) -> None:
+    for path in ("/livez", "/readyz", "/problems/forbidden"):
+        check(world.client.get(path + "?a=1"), 422, "validation_error")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/vm", "/vms/a/b/c", f"/vms/{NOBODY}/reboot", f"/vms/{NOBODY}/%2e%2e/health"),
+        *("//vms", f"//vms/{NOBODY}", f"/vms//{NOBODY}", "/vms%2Fx%2Fy", "/VMS", "/vms;a=b"),
+        *("/" + "x" * 10_000, "/%00", "/%ff", "/\u202e", "/vms.json", "/../../etc/passwd"),
+    ],
+    ids=lambda path: path[:20],
+)
+def test_nothing_at_this_url(world: World, path: str) -> None:
+    check(world.call("GET", path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "vm_id",
+    [
+        *("%2F", f"{NOBODY}%2Fx", "%00", "%ff", "%0a", SCRIPT.replace("/", ""), SQL, "é"),
+        *("x" * 10_000, "{" + NOBODY[1:-1] + "}", "urn:uuid:" + NOBODY[9:], "-" * 36, "_" * 36),
+    ],
+    ids=lambda vm_id: vm_id[:20],
+)
+def test_strange_ids(world: World, vm_id: str) -> None:
+    code = "not_found" if "%2F" in vm_id else "vm_not_found"
+    check(world.call("GET", f"/vms/{vm_id}"), 404, code)
+
+
+@pytest.mark.parametrize("path", ["/vms", "/operations", "/flavors", "/images", "/networks"])
+def test_a_slash_at_the_end_does_no_harm(world: World, path: str) -> None:
+    assert world.get(path + "/") == world.get(path)
+
+
+def test_a_percent_encoded_letter_is_that_letter(world: World) -> None:
+    assert world.get("/%76ms") == world.get("/vms")
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "X" * 1000])
+@pytest.mark.parametrize("path", ["/vms", f"/vms/{NOBODY}", f"/vms/{NOBODY}/start", "/health"])
+def test_odd_methods(world: World, method: str, path: str) -> None:
+    answer = world.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
+    check(answer, 405, "method_not_allowed")
+    assert method not in answer.headers["Allow"].split(", ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/vms"),
+        ("PATCH", "/vms"),
+        ("POST", f"/vms/{NOBODY}"),
+        ("GET", f"/vms/{NOBODY}/start"),
+        ("POST", "/flavors"),
+        ("POST", f"/vms/{NOBODY}/status"),
+    ],
+)
+def test_methods_of_other_urls(world: World, method: str, path: str) -> None:
+    check(world.call(method, path), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Accept": "text/html"},
+        {"Accept": "nonsense"},
+        {"Accept-Charset": "\x7f"},
+        {"Range": "bytes=0-1"},
+        {"If-Modified-Since": "nonsense"},
+        {"Authorization": "Basic ????"},
+        {"Cookie": "a=\x01; b"},
+        {"Expect": "nonsense"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"Host": "localhost:99999"},
+    ],
+)
+def test_headers_that_mean_nothing_here(world: World, headers: dict[str, str]) -> None:
+    answer = world.call("GET", "/vms", headers=headers)
+    assert (answer.status_code, answer.mimetype) == (200, JSON)
+    assert "evil" not in answer.text

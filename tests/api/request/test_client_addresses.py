@@ -1,0 +1,63 @@
+"""From where clients ask, by the audit trail: what proxies say, and nobody else."""
+
+from collections.abc import Callable
+
+import pytest
+from flask import Flask, request
+
+from tests.support.api_harness import BASE, WANTED
+from tests.support.audit_rows import trail
+
+PEER = "192.0.2.1"
+CLIENT = "198.51.100.7"
+FORGED = "203.0.113.66"
+
+
+def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
+    """Return from where a create comes, by the trail."""
+    answer = app.test_client().post(
+        f"{BASE}/vms",
+        json=WANTED,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+        environ_overrides={"REMOTE_ADDR": peer},
+    )
+    assert answer.status_code == 201, answer.text
+    return {row.address for row in trail(app)}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "told", "address"),
+    [
+        (0, None, PEER),
+        (0, FORGED, PEER),
+        (0, f"{FORGED}, {CLIENT}", PEER),
+        (1, CLIENT, CLIENT),
+        (1, f"{FORGED}, {CLIENT}", CLIENT),
+        (1, f"{FORGED}, {FORGED}, {CLIENT}", CLIENT),
+        (1, None, PEER),
+        (1, "2001:db8::7", "2001:db8::7"),
+        (2, f"{FORGED}, {CLIENT}, 192.0.2.9", CLIENT),
+        (2, CLIENT, PEER),
+        (1, "x" * 200, "x" * 64),
+    ],
+)
+def test_the_address_is_what_the_proxies_say_and_nobody_else(
+    served: Callable[..., Flask], proxies: int, told: str | None, address: str
+) -> None:
+    headers = {} if told is None else {"X_Forwarded_For": told}
+    others = {"Forwarded": f"for={FORGED}", "X_Real_IP": FORGED, "X_Client_IP": FORGED}
+    assert addresses(served(proxies=proxies), PEER, **headers, **others) == {address}
+
+
+def test_a_peer_on_a_socket_has_no_address(served: Callable[..., Flask]) -> None:
+    assert addresses(served(), "") == {""}
+
+
+def test_proxies_say_nothing_else(served: Callable[..., Flask]) -> None:
+    app = served(proxies=1)
+    seen = []
+    app.before_request(lambda: seen.append(request.host_url))
+    forged = {"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https"}
+    more = {"X_Forwarded_Port": "1", "X_Forwarded_Prefix": "/evil"}
+    addresses(app, PEER, X_Forwarded_For=CLIENT, **forged, **more)
+    assert seen == ["http://localhost/"]

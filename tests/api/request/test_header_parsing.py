@@ -1,0 +1,122 @@
+"""Whatever HTTP lets through in a header: never a 500, and an id that is always sane."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from vmapi.api.request.context import SANE_REQUEST_ID
+
+# RFC 9110, section 5.5, and what servers let through all the same: all but CR, LF and NUL
+RAW = st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n\0"), max_size=300)
+WORDS = (
+    *("wait", "=", "5", "60", "9" * 30, "respond-async", "no-cache", "max-age", "-1", ",", ";"),
+    *("q", "*", "/", "application", "json", "text", "charset", "utf-8", "boundary", '"', "\\", " "),
+    *("W/", "Bearer", "Basic", "a", "é", "Ã©", "٣", "\t", "[", "]", ":", "@", "%00", "bytes"),
+)
+SHAPED = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+VALUES = RAW | SHAPED.map(lambda text: "".join(c for c in text if ord(c) < 256))
+HEADERS = (
+    *("X-Request-ID", "Prefer", "Idempotency-Key", "Cache-Control", "Content-Type", "Accept"),
+    *("Host", "Authorization", "Origin", "X-Auth-Token", "X-Forwarded-For", "Range", "Cookie"),
+    *("If-None-Match", "If-Match", "If-Modified-Since", "Accept-Encoding", "Content-Encoding"),
+    *("Accept-Language", "Access-Control-Request-Method", "Referer", "User-Agent", "Expect"),
+    *("Forwarded", "Date", "Transfer-Encoding", "Content-Length", "Last-Event-ID", "Pragma"),
+)
+REQUESTS: tuple[tuple[str, str, Any], ...] = (
+    ("GET", f"{BASE}/vms", None),
+    ("GET", "/docs/assets/init.js", None),
+    ("POST", f"{BASE}/vms", {**WANTED, "image": "none"}),
+    ("PATCH", f"{BASE}/vms/{NOBODY}", {}),
+    ("DELETE", f"{BASE}/vms/{NOBODY}", None),
+    ("OPTIONS", f"{BASE}/vms", None),
+    ("GET", "/nothing", None),
+)
+KEY = re.compile(r"[ -~]{1,255}")
+PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def send(
+    world: World, request: tuple[str, str, Any], headers: list[tuple[str, str]]
+) -> TestResponse:
+    """Send headers as a server hands them on: bytes read as Latin-1."""
+    method, path, body = request
+    environ = {}
+    for name, value in headers:
+        key = name.upper().replace("-", "_")
+        plain = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
+        environ[key if plain else f"HTTP_{key}"] = value
+    answer: TestResponse = world.client.open(
+        path, method=method, json=body, environ_overrides=environ, buffered=True
+    )
+    check(answer)
+    return answer
+
+
+def check(answer: TestResponse) -> None:
+    assert answer.status_code < 500, answer.text
+    assert SANE_REQUEST_ID.fullmatch(answer.headers["X-Request-ID"])
+    for name, value in answer.headers.items():
+        assert not re.search(r"[\r\n\0]", name + value)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+@PATIENT
+@given(data=st.data())
+def test_one_header_of_any_bytes(world: World, name: str, data: st.DataObject) -> None:
+    request = data.draw(st.sampled_from(REQUESTS))
+    send(world, request, [(name, data.draw(VALUES))])
+
+
+@PATIENT
+@given(
+    request=st.sampled_from(REQUESTS),
+    headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=6),
+)
+def test_several_of_them(
+    world: World, request: tuple[str, str, Any], headers: list[tuple[str, str]]
+) -> None:
+    send(world, request, headers)
+
+
+@PATIENT
+@given(sent=VALUES)
+@example(sent="a\n")
+@example(sent="a" * 128)
+def test_an_id_is_taken_as_it_is_or_not_at_all(world: World, sent: str) -> None:
+    shown = send(world, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
+    assert shown == sent or (not SANE_REQUEST_ID.fullmatch(sent) and shown.startswith("req-"))
+
+
+@PATIENT
+@given(sent=VALUES.filter(bool))
+@example(sent="k" * 255)
+@example(sent="k" * 256)
+def test_a_key_is_taken_as_it_is_or_refused(world: World, sent: str) -> None:
+    answer = send(world, REQUESTS[4], [("Idempotency-Key", sent)])
+    wanted = "vm_not_found" if KEY.fullmatch(sent) else "malformed_request"
+    assert answer.json is not None
+    assert answer.json["code"] == wanted
+
+
+@PATIENT
+@given(sent=VALUES)
+def test_what_is_no_preference_is_none(world: World, sent: str) -> None:
+    answer = send(world, ("POST", f"{BASE}/vms", WANTED), [("Prefer", sent)])
+    assert answer.status_code in (201, 409)
+    applied = answer.headers.get("Preference-Applied", "wait=1")
+    assert 1 <= int(applied.removeprefix("wait=")) <= 60
+
+
+@PATIENT
+@given(sent=VALUES)
+def test_a_body_is_json_or_refused(world: World, sent: str) -> None:
+    answer = send(world, REQUESTS[2], [("Content-Type", sent)])
+    assert answer.json is not None
+    media_type = sent.partition(";")[0].strip().lower()
+    wanted = {"image_not_found"} if media_type == "application/json" else {"unsupported_media_type"}
+    assert answer.json["code"] in wanted

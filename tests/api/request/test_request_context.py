@@ -1,0 +1,181 @@
+"""What every request has: an id, a line in the log; and the pages beside the API."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+from flask import Flask
+
+from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from vmapi import errors
+from vmapi.settings.settings import Settings
+from vmapi.telemetry.logging import configure
+
+MADE = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["a", "req-1", "0123", "A.b_c:d-e", "x" * 128, "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11"],
+)
+def test_a_sane_request_id_is_taken(world: World, sent: str) -> None:
+    for path in (f"{BASE}/health", "/nothing", "/livez", "/docs", "/openapi.json"):
+        answer = world.client.get(path, headers={"X-Request-ID": sent}, buffered=True)
+        assert answer.headers["X-Request-ID"] == sent
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "x" * 129, "-a", "a b", "a,b", "é", "<script>", "a;b", "../x"]
+)
+def test_another_one_is_made(world: World, sent: str) -> None:
+    answer = world.client.get("/livez", headers={"X-Request-ID": sent})
+    assert MADE.fullmatch(answer.headers["X-Request-ID"])
+
+
+def test_request_ids_are_new_each_time(world: World) -> None:
+    ids = {world.call("GET", "/nothing").headers["X-Request-ID"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+def test_no_answer_is_sniffed(world: World) -> None:
+    for path in (f"{BASE}/health", "/nothing", "/docs", "/openapi.json"):
+        assert world.client.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def logged(capsys: Capture) -> list[dict[str, Any]]:
+    """Return what has been logged, as a machine reads it."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_request_is_a_line(world: World, capsys: Capture) -> None:
+    configure("INFO")
+    world.call("GET", f"/vms/{NOBODY}", headers={"X-Request-ID": "mine"})
+    (line,) = logged(capsys)
+    assert line.pop("duration_ms") >= 0
+    assert line.pop("timestamp")
+    assert line == {
+        "message": "request",
+        "level": "info",
+        "request_id": "mine",
+        "user": "anonymous",
+        "endpoint": f"GET {BASE}/vms/{NOBODY}",
+        "vm_id": NOBODY,
+        "status": 404,
+    }
+
+
+def test_a_create_is_logged_with_its_vm_and_how_it_went(world: World, capsys: Capture) -> None:
+    configure("INFO")
+    answer = world.post("/vms", {**WANTED, "user_data": "hunter2"})
+    ended, request = logged(capsys)
+    assert "hunter2" not in str([ended, request])
+    assert (ended["message"], request["message"]) == ("vm create succeeded", "request")
+    assert ended["vm_id"] == request["vm_id"] == answer.json["id"]
+    assert answer.headers["Operation-Location"].endswith(ended["operation_id"])
+    assert ended["request_id"] == request["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_a_failure_is_logged_with_its_code(world: World, capsys: Capture) -> None:
+    configure("INFO")
+    world.backend.set_faults("no_capacity=1")
+    fault = world.create()["fault"]
+    ended, _ = logged(capsys)
+    assert ended["message"] == "vm create failed"
+    assert (ended["code"], ended["reason"]) == ("no_capacity", fault["message"])
+
+
+def test_a_request_that_is_about_no_vm(world: World, capsys: Capture) -> None:
+    configure("INFO")
+    world.client.get("/nothing%0Aforged")
+    (line,) = logged(capsys)
+    assert (line["vm_id"], line["status"]) == (None, 404)
+    assert line["endpoint"] == "GET /nothing\nforged"
+
+
+def test_health(world: World) -> None:
+    body = world.get("/health")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", body.pop("timestamp"))
+    assert body == {"status": "healthy", "version": "v1"}
+
+
+def test_health_and_livez_need_no_cloud(world: World) -> None:
+    world.backend.set_faults("unavailable=100%")
+    assert world.call("GET", "/health").status_code == 200
+    answer = world.client.get("/livez")
+    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
+
+
+def test_ready(world: World) -> None:
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (
+        200,
+        {"status": "ready", "dependencies": {"backend": "ok", "store": "ok"}},
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [errors.BackendUnavailable("x"), errors.BackendTimeout("x"), errors.Forbidden("x")]
+)
+def test_without_the_cloud_it_is_degraded(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: errors.VmapiError
+) -> None:
+    def ping() -> None:
+        raise error
+
+    monkeypatch.setattr(world.backend, "ping", ping)
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (
+        200,
+        {"status": "degraded", "dependencies": {"backend": error.code, "store": "ok"}},
+    )
+
+
+def test_not_ready_while_draining(world: World) -> None:
+    world.services.draining.set()
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (
+        503,
+        {"status": "draining", "dependencies": {"backend": "ok", "store": "ok"}},
+    )
+    assert world.call("GET", "/health").status_code == 200
+
+
+def test_the_docs_page_is_served_from_here(world: World) -> None:
+    page = world.client.get("/docs", buffered=True)
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert assets
+    for asset in assets:
+        url = urljoin("/docs", asset)
+        assert url.startswith("/")
+        assert world.client.get(url, buffered=True).status_code == 200
+    nothing = world.client.get("/docs/assets/README.md")
+    assert (nothing.status_code, nothing.json["code"]) == (404, "not_found")  # type: ignore[index]
+
+
+def test_head_and_options(world: World) -> None:
+    head = world.call("HEAD", "/flavors")
+    assert (head.status_code, head.data) == (200, b"")
+    options = world.call("OPTIONS", "/flavors")
+    assert sorted(options.headers["Allow"].split(", ")) == ["GET", "HEAD", "OPTIONS"]
+
+
+def test_another_version_has_another_path(world: World) -> None:
+    from vmapi.app import create_app
+
+    app: Flask = create_app(Settings(log_level="CRITICAL", api_version="v2"), world.backend)
+    app.extensions["vmapi"].engine.stop()
+    client = app.test_client()
+    assert client.get(f"{BASE}/health").status_code == 404
+    health = client.get("/api/v2/health").json
+    assert health is not None
+    assert health["version"] == "v2"
+    made = client.post("/api/v2/vms", json=WANTED)
+    assert made.headers["Location"].startswith("/api/v2/vms/")
+    assert made.headers["Operation-Location"].startswith("/api/v2/operations/")

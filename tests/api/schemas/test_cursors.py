@@ -1,0 +1,216 @@
+"""Lists that are walked by `next`: how far it reaches, and which cursors are taken."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.api_harness import BASE, World
+from tests.support.fake_clock import Clock
+from vmapi.api.schemas.pagination import ALONE
+from vmapi.domain.pagination import Place
+from vmapi.errors import ValidationFailed
+from vmapi.services.cursors import Cursor, Cursors
+
+NOT_OURS = (
+    "It is none that vmapi has made for this list. Begin again with the first page, "
+    "and follow next as it is."
+)
+EXPIRED = (
+    "It has expired: a cursor is good for 24 hours. Begin again with the first page, "
+    "and follow next as it is."
+)
+
+
+@pytest.fixture
+def seven(world: World) -> World:
+    """VMs web-0 to web-6, made a second apart."""
+    for number in range(7):
+        world.create(f"web-{number}", metadata={"odd": str(number % 2)})
+        world.clock.sleep(1)
+    return world
+
+
+def pages(world: World, path: str) -> Iterator[Any]:
+    """Walk a list from a path below the base, by `next`."""
+    url = BASE + path
+    while url:
+        answer = world.client.get(url)
+        assert answer.status_code == 200, answer.text
+        body: Any = answer.json
+        url = body["next"]
+        assert answer.headers.get("Link") == (f'<{url}>; rel="next"' if url else None)
+        yield body
+
+
+def cursor(world: World, path: str) -> str:
+    (found,) = parse_qs(urlsplit(world.get(path)["next"]).query)["cursor"]
+    return found
+
+
+def message(world: World, path: str) -> str:
+    """Return why a cursor is refused."""
+    answer = world.call("GET", path)
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+    (error,) = answer.json["errors"]
+    assert error["pointer"] == "/cursor"
+    assert answer.json["detail"] == f"/cursor: {error['message']}"
+    return str(error["message"])
+
+
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "-updated_at"])
+@pytest.mark.parametrize("size", [1, 3, 6, 7])
+def test_a_walk_shows_each_once_and_in_order(seven: World, sort: str, size: int) -> None:
+    found = list(pages(seven, f"/vms?sort={sort}&page_size={size}"))
+    names = [vm["name"] for body in found for vm in body["items"]]
+    expected = [f"web-{number}" for number in range(7)]
+    assert names == (expected[::-1] if sort.startswith("-") else expected)
+    assert [body["page"] for body in found] == [1] + [None] * (len(found) - 1)
+    assert {body["page_size"] for body in found} == {size}
+    assert all(len(body["items"]) == size for body in found[:-1])
+
+
+def test_next_says_nothing_but_its_cursor(seven: World) -> None:
+    path, query = seven.get("/vms?page_size=3&sort=name")["next"].split("?")
+    assert path == f"{BASE}/vms"
+    assert list(parse_qs(query)) == ["cursor"]
+
+
+def test_filters_and_order_go_along(seven: World) -> None:
+    query = "status=STOPPED&status=ERROR&name=web*&created_before=2026-02-25T10:30:05%2B00:00"
+    found = list(pages(seven, f"/vms?{query}&sort=-name&page_size=2"))
+    names = [[vm["name"] for vm in body["items"]] for body in found]
+    assert names == [["web-4", "web-3"], ["web-2", "web-1"], ["web-0"]]
+
+
+def test_the_total_is_that_of_the_first_page(seven: World) -> None:
+    totals = []
+    for number, body in enumerate(pages(seven, "/vms?page_size=2")):
+        totals.append(body["total"])
+        seven.create(f"late-{number}")
+    assert totals == [7, 7, 7, 7]
+
+
+def test_what_is_made_and_deleted_meanwhile_hides_nobody(seven: World) -> None:
+    walk = pages(seven, "/vms?page_size=2")
+    names = [vm["name"] for vm in next(walk)["items"]]
+    for number in (6, 4):
+        seven.call("DELETE", f"/vms/{vm_id(seven, f'web-{number}')}")
+        seven.clock.sleep(1)
+        seven.create(f"late-{number}")
+    names += [vm["name"] for body in walk for vm in body["items"]]
+    assert names == ["web-6", "web-5", "web-3", "web-2", "web-1", "web-0"]
+
+
+def vm_id(world: World, name: str) -> str:
+    (vm,) = world.get(f"/vms?name={name}")["items"]
+    return str(vm["id"])
+
+
+def test_a_walk_may_begin_at_any_page(seven: World) -> None:
+    found = list(pages(seven, "/vms?page=2&page_size=3&sort=name"))
+    assert [[vm["name"] for vm in body["items"]] for body in found] == [
+        ["web-3", "web-4", "web-5"],
+        ["web-6"],
+    ]
+
+
+def test_next_reaches_beyond_the_deepest_page(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_DEPTH", 2)
+    for number in range(3):
+        world.create(f"web-{number}")
+        world.clock.sleep(1)
+    assert world.call("GET", "/vms?page=3&page_size=1").status_code == 422
+    found = list(pages(world, "/vms?page=2&page_size=1&sort=name"))
+    assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
+
+
+def test_operations_are_walked_the_same_way(seven: World) -> None:
+    every = [operation["id"] for operation in seven.get("/operations")["items"]]
+    walk = pages(seven, "/operations?page_size=3&action=create")
+    first = next(walk)
+    seven.clock.sleep(1)
+    seven.create("late")
+    found = [first, *walk]
+    assert [one["id"] for body in found for one in body["items"]] == every
+    assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
+
+
+def test_a_cursor_goes_alone(seven: World) -> None:
+    good = cursor(seven, "/vms?page_size=3")
+    for query in ("page=2", "page_size=3", "sort=name", "status=RUNNING", "nonsense=1"):
+        answer = seven.call("GET", f"/vms?cursor={good}&{query}")
+        assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+        assert answer.json["errors"] == [
+            {"pointer": f"/{query.partition('=')[0]}", "message": ALONE}
+        ]
+    assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Given more than once."
+
+
+def test_a_cursor_is_good_for_a_day(seven: World) -> None:
+    path = f"/vms?cursor={cursor(seven, '/vms?page_size=3')}"
+    seven.clock.sleep(24 * 3600 - 1)
+    assert seven.call("GET", path).status_code == 200
+    seven.clock.sleep(1)
+    assert message(seven, path) == EXPIRED
+
+
+@pytest.mark.parametrize("sent", ["", "x", "x.y", ".", "%00", "%ff", "%F0%9F%98%80", "." * 5000])
+def test_what_is_no_cursor(world: World, sent: str) -> None:
+    for path in ("/vms", "/operations"):
+        assert message(world, f"{path}?cursor={sent}") == NOT_OURS
+
+
+def test_a_cursor_of_another_list(seven: World) -> None:
+    assert message(seven, f"/vms?cursor={cursor(seven, '/operations?page_size=3')}") == NOT_OURS
+    assert message(seven, f"/operations?cursor={cursor(seven, '/vms?page_size=3')}") == NOT_OURS
+
+
+def test_a_cursor_of_another_key(seven: World) -> None:
+    foreign = Cursors(lambda: "0" * 64, seven.clock)
+    made = foreign.make("vms.list_vms default", Cursor({}, Place("web-1", "1", 7)))
+    assert message(seven, f"/vms?cursor={made}") == NOT_OURS
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_an_edited_cursor(seven: World, data: st.DataObject) -> None:
+    cursors = seven.services.cursors
+    made = cursors.make("a", Cursor({"name": ["x"]}, Place("web-1", "1", 7)))
+    at = data.draw(st.integers(0, len(made)))
+    cut = data.draw(st.integers(0, 2))
+    put = data.draw(st.text(st.characters(codec="utf-8"), max_size=2))
+    edited = made[:at] + put + made[at + cut :]
+    if edited != made:
+        with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
+            cursors.open("a", edited)
+    for scope in ("", "b", "a "):
+        with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
+            cursors.open(scope, made)
+
+
+@given(name=st.text(st.characters(codec="utf-8"), max_size=255), total=st.integers(0, 2**31))
+def test_what_a_cursor_says_comes_back(name: str, total: int) -> None:
+    clock = Clock()
+    cursors = Cursors(lambda: "k", clock)
+    for value in (name, clock()):
+        said = Cursor({"name": [name], "status": ["A", "B"]}, Place(value, "id", total))
+        text = cursors.make("s", said)
+        assert cursors.open("s", text) == said
+        assert len(text) < 6000
+
+
+def test_all_processes_take_each_others_cursors(
+    served: Callable[..., Flask], tmp_path: Path
+) -> None:
+    apps = [served(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
+    first, second = (app.extensions["vmapi"].cursors for app in apps)
+    said = Cursor({}, Place("web-1", "1", 7))
+    assert second.open("a", first.make("a", said)) == said

@@ -1,0 +1,247 @@
+"""A cloud that is away, or hangs: what is answered at once, and what becomes of it afterwards."""
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.api.views.test_read_freshness import (
+    NO_CACHE,
+    Remote,
+    age,
+    grow_old,
+    paths,
+    sync,
+    the_one,
+)
+from tests.support.api_harness import WANTED, World
+from tests.support.blocking_source import SOON, until
+from tests.support.fake_clock import Clock
+from vmapi.backends.circuit_breaker import FAILURES
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM
+from vmapi.services import health as readiness
+from vmapi.services.inventory import reader as view
+
+
+class Hanging(Remote):
+    """A cloud that takes calls and does not answer until it is let go; `sent` counts changes."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.hangs = False
+        self.go = threading.Event()
+        self.pings = self.sent = self.hung = 0
+
+    def hang(self) -> None:
+        if self.hangs:
+            self.hung += 1
+            assert self.go.wait(SOON)
+
+    def ping(self) -> None:
+        self.pings += 1
+        self.hang()
+        super().ping()
+
+    def get(self, vm_id: str) -> VM:
+        self.hang()
+        return super().get(vm_id)
+
+    def vms(self, *, name: str | None = None) -> Any:
+        self.hang()
+        return super().vms(name=name)
+
+    def changed(self, since: datetime) -> Any:
+        self.hang()
+        return super().changed(since)
+
+    def perform(self, vm_id: str, verb: Verb, **more: Any) -> Any:
+        self.sent += 1
+        return super().perform(vm_id, verb, **more)
+
+
+@pytest.fixture
+def backend(clock: Clock) -> Iterator[Hanging]:
+    backend = Hanging(clock=clock, sleep=clock.sleep)
+    yield backend
+    backend.go.set()
+
+
+@pytest.fixture
+def far(world: World) -> World:
+    """A world with one RUNNING VM, web-1, and an inventory that is true."""
+    world.running()
+    sync(world)
+    return world
+
+
+def leave(world: World) -> None:
+    """Let the cloud be away, and vmapi know it."""
+    world.backend.set_faults("unavailable=100%")
+    for _ in range(FAILURES):
+        world.services.backend.breaker.probe()
+
+
+def come_back(world: World) -> None:
+    world.backend.set_faults("")
+    world.services.backend.breaker.probe()
+
+
+def changes(vm_id: str) -> list[tuple[str, str, Any]]:
+    return [
+        ("POST", "/vms", {**WANTED, "name": "web-2"}),
+        ("POST", f"/vms/{vm_id}/stop", None),
+        ("PATCH", f"/vms/{vm_id}", {"name": "web-3"}),
+        ("PATCH", f"/vms/{vm_id}", {"metadata": {"a": "b"}}),
+        ("DELETE", f"/vms/{vm_id}", None),
+    ]
+
+
+def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: World) -> None:
+    vm_id = the_one(far)
+    leave(far)
+    assert isinstance(far.backend, Hanging)
+    asked, sent = far.backend.asked[:], far.backend.sent
+    for number, (method, path, body) in enumerate(changes(vm_id)):
+        given = {} if body is None else {"json": body}
+        answer = far.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **given)
+        assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+        assert (answer.headers["Retry-After"], "operation" in answer.json) == ("2", False)
+        assert "Nothing was sent" in answer.json["detail"]
+    assert (far.backend.asked, far.backend.sent) == (asked, sent)
+    failed = far.get("/operations?status=failed")["items"]
+    assert {each["error"]["code"] for each in failed} == {"backend_unavailable"}
+    assert far.get("/operations?status=running")["items"] == []
+    come_back(far)
+    key = {"Idempotency-Key": "k1"}
+    assert far.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
+
+
+def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: World) -> None:
+    vm_id = the_one(far)
+    wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
+    (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    leave(far)
+    (repeated,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    assert repeated["operation"]["id"] == begun["operation"]["id"]
+    answer = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
+    (item,) = answer.json["items"]
+    assert (answer.status_code, item["error"]["code"]) == (202, "backend_unavailable")
+    assert far.get("/operations")["total"] == 2
+
+
+def test_reads_go_on_but_those_that_ask_the_cloud(far: World) -> None:
+    vm_id = the_one(far)
+    leave(far)
+    grow_old(far, 60)
+    for path in paths(vm_id):
+        assert age(far.call("GET", path)) >= 60
+        answer = far.call("GET", path, headers=NO_CACHE)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    for path in ("/flavors", "/images", "/networks", f"/vms/{vm_id}/console"):
+        assert far.call("GET", path).json["code"] == "backend_unavailable"
+
+
+def test_what_was_begun_is_only_delayed(far: World) -> None:
+    answer = far.do(the_one(far), "stop")
+    assert answer.status_code == 202
+    leave(far)
+    far.wait(30)
+    assert far.operation(answer)["status"] == "running"
+    come_back(far)
+    far.settle()
+    assert far.operation(answer)["status"] == "succeeded"
+
+
+def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: World) -> None:
+    vm_id = the_one(far)
+    far.do(vm_id, "pause")
+    far.settle()
+    answer = far.do(vm_id, "stop")
+    assert isinstance(far.backend, Hanging)
+    sent = far.backend.sent
+    leave(far)
+    far.wait(30)
+    assert far.backend.sent == sent
+    come_back(far)
+    far.settle()
+    assert far.operation(answer)["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("path", ["/vms", "/vms/{}", "/vms/{}/status"])
+def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
+    far: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(view, "PATIENCE", 0.01)
+    vm_id = the_one(far)
+    grow_old(far, 60)
+    backend.hangs = True
+    assert age(far.call("GET", path.format(vm_id))) >= 60
+    # the look goes on by itself, and what comes of it is kept
+    backend.go.set()
+    until(lambda: age(far.call("GET", path.format(vm_id))) < 60)
+    assert backend.hung >= 1
+
+
+def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
+    far: World, backend: Hanging
+) -> None:
+    backend.hangs = True
+    look = threading.Thread(target=far.services.chores["sweep"], daemon=True)
+    grow_old(far, 7200)
+    look.start()
+    until(lambda: backend.hung == 1)
+    backend.hangs = False
+    leave(far)
+    assert far.call("GET", "/vms", headers=NO_CACHE).status_code == 503
+    backend.go.set()
+    look.join(SOON)
+
+
+def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
+    world: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "REMEMBERED", 0.0)
+    for pulse in world.services.readiness._pulses.values():
+        pulse._patience = 0.05 if pulse._late == "backend_timeout" else SOON
+    backend.hangs = True
+    for _ in range(3):
+        answer = world.client.get("/readyz")
+        assert (answer.status_code, answer.json) == (
+            200,
+            {"status": "degraded", "dependencies": {"backend": "backend_timeout", "store": "ok"}},
+        )
+    # of those that ask meanwhile none sends a ping of its own
+    assert backend.pings == 1
+    backend.go.set()
+    until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
+
+
+def test_readiness_is_remembered(world: World, backend: Hanging) -> None:
+    now = [0.0]
+    services = readiness.Readiness(world.services.backend, world.services.store, lambda: now[0])
+    for _ in range(5):
+        assert set(services.states().values()) == {"ok"}
+    assert backend.pings == 1
+    backend.set_faults("unavailable=100%")
+    assert services.states()["backend"] == "ok"
+    now[0] += readiness.REMEMBERED
+    assert services.states() == {"backend": "backend_unavailable", "store": "ok"}
+    assert backend.pings == 2
+
+
+def test_without_the_store_nothing_is_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise readiness.StoreUnavailable("x")
+
+    monkeypatch.setattr(world.services.readiness._pulses["store"], "_ping", away)
+    answer = world.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (
+        503,
+        {
+            "status": "unavailable",
+            "dependencies": {"backend": "ok", "store": "store_unavailable"},
+        },
+    )

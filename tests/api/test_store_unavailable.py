@@ -1,0 +1,197 @@
+"""A database that goes away: 503 says so, nothing is sent, and all goes on when it is back."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, make_url, text
+
+from tests.support.api_harness import WANTED, World
+from tests.support.blocking_source import until
+from tests.support.databases import new_postgresql
+from tests.support.fake_clock import Clock
+from vmapi.app import wire
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings.settings import Settings
+from vmapi.store import connections
+
+
+def check_away(world: World, vm_id: str) -> None:
+    """Nothing is changed while the store is away, and each answer says why."""
+    before = world.backend.vms()
+    for method, path in [
+        ("POST", "/vms"),
+        ("POST", f"/vms/{vm_id}/stop"),
+        ("DELETE", f"/vms/{vm_id}"),
+    ]:
+        answer = world.call(method, path, **({"json": WANTED} if path == "/vms" else {}))
+        assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+        assert answer.headers["Retry-After"] == "5"
+    assert world.backend.vms() == before
+
+
+def check_back(world: World, vm_id: str) -> None:
+    until(lambda: world.client.get("/readyz").status_code == 200)
+    assert world.do(vm_id, "stop").status_code == 200
+    assert world.create("web-9")["status"] == "STOPPED"
+
+
+def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    vm_id = world.running("web-2")
+    store: Any = world.services.store
+    engine = store._opened().database.engine
+    url = engine.url
+    hog = create_engine(url)
+    with hog.connect() as connection:
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
+        # what is open already waits as long as it was told
+        engine.dispose()
+        with monkeypatch.context() as patched:
+            patched.setattr(connections, "BUSY", 0.05)
+            impatient = wire(world_settings(url), world.backend, world.clock)
+            impatient.engine.stop()
+            services = world.app.extensions["vmapi"]
+            world.app.extensions["vmapi"] = impatient
+            check_away(world, vm_id)
+            connection.rollback()
+            check_back(world, vm_id)
+            world.app.extensions["vmapi"] = services
+            impatient.store.close()
+    hog.dispose()
+
+
+def world_settings(url: Any) -> Settings:
+    shown = make_url(url).render_as_string(hide_password=False)
+    return Settings(log_level="CRITICAL", database_url=shown)
+
+
+class Door:
+    """A way to a server that can be shut; shutting it cuts off who is inside."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open = True
+        self._inside: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
+
+    def shut(self) -> None:
+        self._open = False
+        for one in self._inside:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def open(self) -> None:
+        self._open = True
+
+    def close(self) -> None:
+        self.shut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if not self._open:
+                    client.close()
+                    continue
+                server = socket.create_connection(self._server)
+                self._inside += [client, server]
+                for ends in ((client, server), (server, client)):
+                    self._threads.append(threading.Thread(target=_pass, args=ends, daemon=True))
+                    self._threads[-1].start()
+
+
+def _pass(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+    source.close()
+
+
+@pytest.fixture
+def door() -> Iterator[tuple[Door, str]]:
+    with ExitStack() as stack:
+        url = make_url(stack.enter_context(new_postgresql()))
+        assert url.host is not None
+        door = Door(url.host, url.port or 5432)
+        stack.callback(door.close)
+        behind = url.set(host="127.0.0.1", port=door.port)
+        yield door, behind.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def postgresql(
+    shell: Flask, door: tuple[Door, str], backend: MemoryBackend, clock: Clock
+) -> Iterator[World]:
+    """The app on a PostgreSQL behind a door, not yet migrated."""
+    services = wire(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
+    services.engine.stop()
+    shell.extensions["vmapi"] = services
+    yield World(shell, backend, clock)
+    services.store.close()
+
+
+def test_postgresql_that_goes_and_comes(postgresql: World, door: tuple[Door, str]) -> None:
+    world = postgresql
+    world.services.store.upgrade()
+    vm_id = world.running("web-2")
+    door[0].shut()
+    check_away(world, vm_id)
+    answer = world.client.get("/readyz")
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["dependencies"]["store"]) == (503, "store_unavailable")
+    door[0].open()
+    check_back(world, vm_id)
+
+
+def test_postgresql_that_is_not_migrated_yet(postgresql: World) -> None:
+    world = postgresql
+    answer = world.call("POST", "/vms", json=WANTED)
+    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+    assert answer.json["detail"].endswith("is needed: flask --app wsgi db upgrade")
+    world.services.store.upgrade()
+    assert world.create()["status"] == "STOPPED"
+
+
+def test_postgresql_that_goes_while_an_operation_is_under_way(
+    postgresql: World, door: tuple[Door, str]
+) -> None:
+    world = postgresql
+    world.services.store.upgrade()
+    world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
+    vm_id = world.running("web-2")
+    answer = world.do(vm_id, "stop")
+    (operation,) = world.services.operations.mine()
+    world.clock.sleep(9)
+    door[0].shut()
+    for _ in range(2):
+        with pytest.raises(Exception, match="vmapi's database does not answer"):
+            world.services.operations.advance(operation)
+    door[0].open()
+    world.settle()
+    assert world.operation(answer)["status"] == "succeeded"
+    assert world.vm(vm_id)["status"] == "STOPPED"
+
+
+def test_connections_that_are_cut(postgresql: World) -> None:
+    world = postgresql
+    world.services.store.upgrade()
+    vm_id = world.running("web-2")
+    database: Any = world.services.store
+    with database._opened().database.engine.connect() as one:
+        others = "FROM pg_stat_activity WHERE datname = current_database()"
+        others += " AND pid <> pg_backend_pid()"
+        one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+    check_back(world, vm_id)

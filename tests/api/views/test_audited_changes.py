@@ -1,0 +1,88 @@
+"""The audit trail of what clients do: under which id, and what came of it."""
+
+from tests.support.api_harness import WANTED, World
+from tests.support.audit_rows import trail
+from vmapi.backends.memory.catalog import FLAVORS, IMAGES
+from vmapi.domain.vm import CreateSpec
+
+
+def told(world: World) -> list[tuple[str, str, str | None, str]]:
+    return [(row.action, row.outcome, row.code, row.request_id) for row in trail(world.app)]
+
+
+def test_a_life(world: World) -> None:
+    vm_id = world.create()["id"]
+    for method, path, body in [
+        ("POST", "/start", None),
+        ("PATCH", "", {"name": "web-2"}),
+        ("DELETE", "", None),
+    ]:
+        given = {} if body is None else {"json": body}
+        headers = {"X-Request-ID": f"{method}-1"}
+        answer = world.call(method, f"/vms/{vm_id}{path}", headers=headers, **given)
+        assert answer.status_code in (200, 204)
+    assert told(world)[2:] == [
+        ("start", "accepted", None, "POST-1"),
+        ("start", "succeeded", None, "POST-1"),
+        ("update", "accepted", None, "PATCH-1"),
+        ("update", "succeeded", None, "PATCH-1"),
+        ("delete", "accepted", None, "DELETE-1"),
+        ("delete", "succeeded", None, "DELETE-1"),
+    ]
+    entries = trail(world.app)
+    assert [row.vm_id for row in entries] == [None, *[vm_id] * 7]
+    assert {(row.user, row.project, row.address) for row in entries} == {
+        ("anonymous", "default", "127.0.0.1")
+    }
+    operations = {each["id"] for each in world.get("/operations")["items"]}
+    assert {row.operation_id for row in entries} == operations
+
+
+def test_each_of_many(world: World) -> None:
+    ids = [world.running(f"web-{number}") for number in range(2)]
+    before = len(trail(world.app))
+    wanted = {"action": "stop", "ids": [*ids, "00000000-0000-4000-8000-000000000000"]}
+    headers = {"X-Request-ID": "many-1"}
+    assert world.call("POST", "/vms/actions", json=wanted, headers=headers).status_code == 202
+    world.settle()
+    entries = trail(world.app)[before:]
+    assert {(row.vm_id, row.outcome) for row in entries} == {
+        (vm_id, outcome) for vm_id in ids for outcome in ("accepted", "succeeded")
+    }
+    assert len(entries) == 4
+    assert {(row.request_id, row.address) for row in entries} == {("many-1", "127.0.0.1")}
+
+
+def test_what_is_refused(world: World) -> None:
+    spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
+    world.backend.create(spec, "somebody else's")
+    assert world.post("/vms", WANTED).status_code == 409
+    assert world.post("/vms", {**WANTED, "name": "web-2", "key_name": "no"}).status_code == 422
+    assert [line[:3] for line in told(world)] == [
+        ("create", "accepted", None),
+        ("create", "refused", "name_taken"),
+        ("create", "accepted", None),
+        ("create", "failed", "key_not_found"),
+    ]
+
+
+def test_what_changes_nothing_is_not_in_it(world: World) -> None:
+    vm_id = world.running()
+    before = trail(world.app)
+    world.vm(vm_id)
+    world.get("/vms")
+    for answer, status in [
+        (world.post("/vms", WANTED), 409),
+        (world.do(vm_id, "start"), 409),
+        (world.post("/vms", {"name": "?"}), 422),
+        (world.do("00000000-0000-4000-8000-000000000000", "stop"), 404),
+    ]:
+        assert answer.status_code == status
+    assert trail(world.app) == before
+
+
+def test_what_is_repeated_is_in_it_once(world: World) -> None:
+    given = {"json": WANTED, "headers": {"Idempotency-Key": "k-1"}}
+    answers = [world.call("POST", "/vms", **given) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert [line[:2] for line in told(world)] == [("create", "accepted"), ("create", "succeeded")]

@@ -1,0 +1,156 @@
+"""POST /vms/actions under an Idempotency-Key: for the VMs that it was for at first."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import NOBODY, World
+from vmapi.services.operations.submission import Submission
+from vmapi.store.operations.transitions import KEY_LIFE
+
+RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
+
+
+def act(world: World, body: Any, key: str = "k") -> TestResponse:
+    return world.call("POST", "/vms/actions", json=body, headers={"Idempotency-Key": key})
+
+
+def items(answer: TestResponse) -> list[Any]:
+    assert answer.status_code == 202, answer.text
+    found: list[Any] = answer.json["items"]  # type: ignore[index]
+    return found
+
+
+def replayed(answer: TestResponse) -> bool:
+    return answer.headers.get("Idempotent-Replayed") == "true"
+
+
+def again(found: list[Any]) -> list[Any]:
+    """Return what a repeat says while the operations are as they were."""
+    return [{**item, "replayed": True} if "operation" in item else item for item in found]
+
+
+def test_it_is_safe_to_repeat(world: World) -> None:
+    ids = [world.running(f"web-{n}") for n in range(3)]
+    wanted = {"action": "stop", "ids": ids}
+    first = act(world, wanted)
+    assert not replayed(first)
+    assert not any("replayed" in item for item in items(first))
+    second = act(world, wanted)
+    assert (items(second), replayed(second)) == (again(items(first)), True)
+    world.settle()
+    third = items(act(world, wanted))
+    assert [item["operation"]["status"] for item in third] == ["succeeded"] * 3
+    assert world.get("/operations?action=stop")["total"] == 3
+
+
+def test_what_was_refused_is_tried_again(world: World) -> None:
+    wanted = {"action": "stop", "ids": [world.running(), NOBODY]}
+    first = act(world, wanted)
+    second = act(world, wanted)
+    assert (items(second), replayed(second)) == (again(items(first)), False)
+
+
+def test_a_filter_is_for_the_vms_that_it_fitted_at_first(world: World) -> None:
+    ids = {world.running(f"web-{n}") for n in range(2)}
+    first = items(act(world, RUNNING))
+    world.settle()
+    other = world.running("web-3")
+    second = act(world, RUNNING)
+    assert replayed(second)
+    assert {item["vm_id"] for item in items(second)} == ids
+    was = [item["operation"]["id"] for item in first]
+    assert [item["operation"]["id"] for item in items(second)] == was
+    assert {item["operation"]["status"] for item in items(second)} == {"succeeded"}
+    world.settle()
+    assert world.vm(other)["status"] == "RUNNING"
+
+
+def test_a_filter_is_answered_when_its_vms_are_gone(world: World) -> None:
+    world.running()
+    wanted = {"action": "delete", "filter": {"name": "web-*"}}
+    first = items(act(world, wanted))
+    world.settle()
+    world.running("web-2")
+    second = act(world, wanted)
+    (item,) = items(second)
+    assert replayed(second)
+    assert item["operation"]["id"] == first[0]["operation"]["id"]
+    assert item["operation"]["status"] == "succeeded"
+    assert world.get("/vms")["total"] == 1
+
+
+def test_a_filter_that_fitted_none_is_for_none(world: World) -> None:
+    assert items(act(world, RUNNING)) == []
+    vm_id = world.running()
+    second = act(world, RUNNING)
+    assert (items(second), replayed(second)) == ([], False)
+    assert world.vm(vm_id)["status"] == "RUNNING"
+    assert len(items(act(world, RUNNING, "other"))) == 1
+
+
+def test_a_repeat_does_what_was_not_come_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {world.running(f"web-{n}") for n in range(3)}
+    enqueue, begun = Submission.enqueue, []
+
+    def dying(submission: Submission, *given: Any) -> Any:
+        if begun:
+            raise RuntimeError("the process dies")
+        begun.append(enqueue(submission, *given))
+        return begun[0]
+
+    monkeypatch.setattr(Submission, "enqueue", dying)
+    with pytest.raises(RuntimeError):
+        act(world, RUNNING)
+    monkeypatch.undo()
+    world.settle()
+    other = world.running("web-3")
+    second = act(world, RUNNING)
+    assert {item["vm_id"] for item in items(second)} == ids
+    assert not replayed(second)
+    earlier = [item["operation"]["id"] for item in items(second) if "replayed" in item]
+    assert earlier == [begun[0].id]
+    world.settle()
+    assert {world.vm(vm_id)["status"] for vm_id in ids} == {"STOPPED"}
+    assert world.vm(other)["status"] == "RUNNING"
+    assert replayed(act(world, RUNNING))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"action": "start", "filter": {"status": ["RUNNING"]}},
+        {"action": "stop", "filter": {"status": ["STOPPED"]}},
+        {"action": "stop", "ids": [NOBODY]},
+    ],
+)
+def test_another_request_under_its_key(world: World, other: Any) -> None:
+    vm_id = world.running()
+    by_id = {"action": "stop", "ids": [vm_id]}
+    for key, first in (("k", RUNNING), ("l", by_id)):
+        items(act(world, first, key))
+        answer = act(world, other, key)
+        assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
+    world.settle()
+    assert world.get("/operations?action=start")["total"] == 0
+    assert world.get("/operations?action=stop")["total"] == 1
+
+
+def test_a_key_lives_for_a_day(world: World) -> None:
+    first = world.running()
+    items(act(world, RUNNING))
+    world.settle()
+    second = world.running("web-2")
+    world.clock.now += KEY_LIFE - timedelta(seconds=60)
+    assert [item["vm_id"] for item in items(act(world, RUNNING))] == [first]
+    world.clock.now += timedelta(seconds=60)
+    found = act(world, RUNNING)
+    assert ([item["vm_id"] for item in items(found)], replayed(found)) == ([second], False)
+
+
+def test_a_key_as_long_as_it_may_be(world: World) -> None:
+    wanted = {"action": "stop", "ids": [world.running()]}
+    first = items(act(world, wanted, "x" * 255))
+    assert items(act(world, wanted, "x" * 255)) == again(first)

@@ -1,0 +1,295 @@
+"""Changes that callers with Keystone tokens ask for: the first call is made with the token."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests_mock
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, WANTED, World
+from tests.support.auth_harness import Door
+from tests.support.blocking_source import until
+from tests.support.fake_clock import Clock
+from vmapi import errors
+from vmapi.backends.base import Receipt
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.catalog import Network
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.services.operations import delegated as first_calls
+
+URL = "https://keystone.example.org/v3"
+ALICE, BOB = "gAAAAABalice-token", "gAAAAABbob-token"
+PROJECTS = {ALICE: "p-a", BOB: "p-b"}
+
+
+class Lender(MemoryBackend):
+    """Keeps with which tokens it was asked to change something, and refuses what it is told to."""
+
+    def __init__(self, clock: Clock, latency: str) -> None:
+        super().__init__(clock=clock, sleep=clock.sleep, latency=latency)
+        self.lent: list[str | None] = []
+        self.refusal: errors.VmapiError | None = None
+
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
+        self._hear(on_behalf)
+        return super().create(spec, operation_id)
+
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
+        self._hear(on_behalf)
+        return super().perform(vm_id, verb)
+
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
+        self._hear(on_behalf)
+        super().update(vm_id, changes)
+
+    def _hear(self, on_behalf: Credential | None) -> None:
+        self.lent.append(on_behalf.token if on_behalf else None)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+@pytest.fixture
+def backend(clock: Clock, latency: str) -> Lender:
+    return Lender(clock, latency)
+
+
+@pytest.fixture
+def keystone(requests_mock: requests_mock.Mocker) -> None:
+    for token, project in PROJECTS.items():
+        about = {
+            "user": {"id": f"user-{project}"},
+            "project": {"id": project},
+            "roles": [{"name": "member"}],
+            "expires_at": "2126-02-25T00:00:00.000000Z",
+        }
+        asked = {"X-Subject-Token": token}
+        requests_mock.get(f"{URL}/auth/tokens", request_headers=asked, json={"token": about})
+
+
+@pytest.fixture
+def door(keystone: None, world: World) -> Door:
+    return Door(world, auth="token,keystone", keystone_url=URL)
+
+
+def ask(door: Door, method: str, path: str, body: Any = None, token: str = ALICE) -> TestResponse:
+    given = {} if body is None else {"json": body}
+    return door.call(method, path, headers={"X-Auth-Token": token}, **given)
+
+
+def running(door: Door, backend: Lender, name: str = "web-1", token: str = ALICE) -> str:
+    answer = ask(door, "POST", "/vms", {**WANTED, "name": name, "start": True}, token)
+    assert answer.status_code == 201
+    backend.lent.clear()
+    return str(answer.json["id"])
+
+
+def test_each_change_is_begun_with_the_callers_token(door: Door, backend: Lender) -> None:
+    vm_id = running(door, backend)
+    for method, path, body in (
+        ("POST", f"/vms/{vm_id}/restart", None),
+        ("POST", f"/vms/{vm_id}/pause", None),
+        ("PATCH", f"/vms/{vm_id}", {"metadata": {"a": "1"}}),
+        ("DELETE", f"/vms/{vm_id}", None),
+    ):
+        assert ask(door, method, path, body).status_code in (200, 204)
+    assert backend.lent == [ALICE] * 4
+
+
+def test_what_comes_after_the_first_call_is_vmapis(door: Door, backend: Lender) -> None:
+    assert ask(door, "POST", "/vms", WANTED).json["status"] == "STOPPED"
+    assert backend.lent == [ALICE, None]
+    vm_id = running(door, backend, "web-2")
+    ask(door, "POST", f"/vms/{vm_id}/pause")
+    ask(door, "POST", f"/vms/{vm_id}/stop")
+    assert backend.lent == [ALICE, ALICE, None]
+
+
+def test_a_bearer_token_of_keystones_is_one_too(door: Door, backend: Lender) -> None:
+    assert door.call("POST", "/vms", ALICE, json={**WANTED, "start": True}).status_code == 201
+    assert backend.lent == [ALICE]
+
+
+def test_who_came_otherwise_lends_nothing(door: Door, backend: Lender) -> None:
+    token = door.token("operator", project="p-a")
+    answer = door.call("POST", "/vms", token, json={**WANTED, "start": True})
+    assert answer.status_code == 201
+    assert door.call("POST", f"/vms/{answer.json['id']}/stop", token).status_code == 200
+    assert backend.lent == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (errors.Unauthenticated("not taken", sent=True), 401),
+        (errors.Forbidden("The cloud refuses: Policy"), 403),
+        (errors.QuotaExceeded("The cloud refuses: Quota"), 403),
+    ],
+    ids=["unauthenticated", "forbidden", "quota_exceeded"],
+)
+@pytest.mark.parametrize("action", ["create", "stop"])
+def test_what_the_cloud_refuses_the_caller(
+    door: Door, backend: Lender, refusal: errors.VmapiError, status: int, action: str
+) -> None:
+    vm_id = running(door, backend)
+    backend.refusal = refusal
+    path, body = ("/vms", {**WANTED, "name": "web-2"})
+    if action == "stop":
+        path, body = (f"/vms/{vm_id}/stop", None)
+    answer = ask(door, "POST", path, body)
+    assert (answer.status_code, answer.json["code"]) == (status, refusal.code)
+    if status == 401:
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
+    operation = ask(door, "GET", f"/operations?action={action}&status=failed").json["items"][0]
+    assert operation["error"]["code"] == refusal.code
+    assert backend.lent == [ALICE]
+    backend.refusal = None
+    assert ask(door, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
+    assert ask(door, "GET", "/vms").json["total"] == 1
+    # the name, the key and the VM are free for another try
+    assert ask(door, "POST", path, body).status_code in (200, 201)
+
+
+# Many at once
+
+
+def bulk(door: Door, ids: list[str]) -> list[Any]:
+    answer = ask(door, "POST", "/vms/actions", {"action": "stop", "ids": ids})
+    assert answer.status_code == 202
+    return list(answer.json["items"])
+
+
+def ended(door: Door, items: list[Any]) -> list[Any]:
+    """Return the operations of a bulk request once all are over."""
+
+    ids = [item["operation"]["id"] for item in items]
+
+    def operations() -> list[Any]:
+        return [ask(door, "GET", f"/operations/{each}").json for each in ids]
+
+    until(lambda: all(each["finished_at"] for each in operations()))
+    return operations()
+
+
+def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> None:
+    ids = [running(door, backend, f"web-{n}") for n in range(12)]
+    theirs = running(door, backend, "theirs", BOB)
+    items = bulk(door, [*ids, theirs])
+    assert items.pop()["error"]["code"] == "vm_not_found"
+    assert {each["status"] for each in ended(door, items)} == {"succeeded"}
+    assert backend.lent == [ALICE] * 12
+
+
+@pytest.mark.parametrize("latency", ["stop=5"])
+def test_the_engine_has_what_was_begun(door: Door, world: World, backend: Lender) -> None:
+    items = bulk(door, [running(door, backend)])
+    until(lambda: bool(backend.lent))
+    until(lambda: world.services.operations.mine()[0].is_sent)
+    world.settle()
+    assert ended(door, items)[0]["status"] == "succeeded"
+    assert backend.lent == [ALICE]
+
+
+def test_the_engine_does_not_begin_them(
+    door: Door, world: World, backend: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
+    vm_id = running(door, backend)
+    (item,) = bulk(door, [vm_id])
+    # whose turn has not come is held: no engine has it
+    world.advance()
+    assert ask(door, "GET", f"/operations/{item['operation']['id']}").json["status"] == "pending"
+    assert backend.lent == []
+    # their process has died
+    world.services.store.operations._leases.held.give(item["operation"]["id"])
+    world.advance()
+    (operation,) = ended(door, [item])
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
+    assert operation["error"]["detail"] == "vmapi died before this was sent; send it again."
+    assert backend.lent == []
+    assert ask(door, "GET", f"/vms/{vm_id}").json["task"] is None
+
+
+def test_what_comes_while_the_process_stops_is_left_to_others(
+    door: Door, world: World, backend: Lender
+) -> None:
+    ids = [running(door, backend, f"web-{n}") for n in range(2)]
+    world.services.operations.stop()
+    items = bulk(door, ids)
+    for item in items:
+        world.services.store.operations._leases.held.give(item["operation"]["id"])
+    world.advance()
+    details = {each["error"]["detail"] for each in ended(door, items)}
+    assert details == {"vmapi died before this was sent; send it again."}
+    assert backend.lent == []
+
+
+def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Lender) -> None:
+    items = [running(door, backend)]
+    backend.refusal = errors.Unauthenticated("not taken", sent=True)
+    (operation,) = ended(door, bulk(door, items))
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "unauthenticated")
+
+
+# What is there to choose from
+
+
+def test_networks_of_others_are_not_there(
+    door: Door, backend: Lender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = backend.networks()
+    theirs = Network("n-b", "theirs", project="p-b")
+    monkeypatch.setattr(backend, "networks", lambda **_: [*own, theirs])
+    names = [
+        {n["name"] for n in ask(door, "GET", "/networks", token=t).json["items"]} for t in PROJECTS
+    ]
+    assert names == [{"private", "public"}, {"private", "public", "theirs"}]
+    answer = ask(door, "POST", "/vms", {**WANTED, "network": "theirs"})
+    assert (answer.status_code, answer.json["code"]) == (422, "network_not_found")
+    assert backend.lent == []
+
+
+# What is seen of a token
+
+
+def test_it_is_in_no_log_no_answer_and_no_database(
+    keystone: None, served: Callable[..., Flask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "kept"
+    app = served(
+        auth="keystone",
+        keystone_url=URL,
+        database_url=f"sqlite:///{folder}/vmapi.sqlite3",
+        log_level="DEBUG",
+        audit_key="k" * 32,
+    )
+    client, headers = app.test_client(), {"X-Auth-Token": ALICE, "Idempotency-Key": "k-1"}
+    said: list[TestResponse] = []
+
+    def send(method: str, path: str, **more: Any) -> Any:
+        said.append(client.open(BASE + path, method=method, headers=headers, **more))
+        return said[-1].json
+
+    vm_id = send("POST", "/vms", json=WANTED)["id"]
+    headers.pop("Idempotency-Key")
+    send("POST", f"/vms/{vm_id}/start")
+    send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
+    until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
+    app.extensions["vmapi"].backend._driver.perform = None
+    send("DELETE", f"/vms/{vm_id}")
+    assert said[-1].status_code == 500
+    send("GET", "/operations")
+    app.extensions["vmapi"].chores["housekeeping"]()
+    kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    out = "".join(capfd.readouterr())
+    assert vm_id.encode() in kept
+    assert "Traceback" in out
+    shown = "".join(f"{each.headers}{each.text}" for each in said)
+    assert ALICE.encode() not in kept
+    assert ALICE not in out + shown

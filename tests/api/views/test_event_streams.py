@@ -1,0 +1,142 @@
+"""Streams of events: how long they last, how many there may be, and what each costs the others."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.support.api_harness import World
+from tests.support.event_stream import LIFE, Listen, everything, live
+from vmapi.errors import StoreUnavailable
+from vmapi.services.events import buffer as tail
+from vmapi.settings.settings import Settings
+
+
+def test_silence_is_broken_by_a_heartbeat(world: World, listen: Listen) -> None:
+    world.services.events.heartbeat = 0.01
+    stream = listen("?kind=operation.failed")
+    first = stream.beat()
+    live(world)
+    # and it takes those along who asked for nothing of what happened
+    while (last := stream.beat()) == first:
+        pass
+    assert last in everything(world)
+
+
+def test_a_process_that_drains_ends_its_streams(world: World, listen: Listen) -> None:
+    streams = [listen(), listen("", "0")]
+    streams[0].beat()
+    streams[1].event()
+    world.services.draining.set()
+    assert [list(stream.rest()) for stream in streams] == [[], []]
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_who_is_slow_reads_on(
+    world: World, listen: Listen, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(tail, "KEPT", kept)
+    slow, fast = listen(), listen()
+    first = slow.beat()
+    fast.beat()
+    seen = []
+    for name in ("web-1", "web-2", "web-3"):
+        live(world, name)
+        seen += [event["id"] for event in fast.events(len(LIFE))]
+    assert [event["id"] for event in slow.events(3 * len(LIFE))] == seen
+    assert (seen, first) == (everything(world), "0")
+
+
+def test_a_store_that_goes_ends_the_stream(
+    world: World, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(world)
+    stream = listen("", everything(world)[0])
+    stream.beat()
+
+    def away(*_: object) -> Any:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(world.services.store.events, "between", away)
+    assert list(stream.rest()) == []
+
+
+def test_a_store_that_is_away_is_told_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise StoreUnavailable("away")
+
+    for name in ("number", "has"):
+        with monkeypatch.context() as context:
+            context.setattr(world.services.store.events, name, lambda *_: away())
+            for _ in range(9):
+                answer = world.call("GET", "/events", headers={"Last-Event-ID": "1"})
+                assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+    assert readers() == 0
+
+
+def readers() -> int:
+    return sum(thread.name == "events" for thread in threading.enumerate())
+
+
+def test_one_reads_for_all_and_nobody_for_none(world: World, listen: Listen) -> None:
+    assert readers() == 0
+    streams = [listen() for _ in range(3)]
+    assert readers() == 1
+    for stream in streams:
+        stream.close()
+    assert readers() == 0
+    listen().beat()
+    assert readers() == 1
+
+
+def test_a_head_holds_no_place(world: World) -> None:
+    for _ in range(20):
+        assert world.call("HEAD", "/events", buffered=True).status_code == 200
+    assert readers() == 0
+
+
+class TestPlaces:
+    @pytest.fixture
+    def settings(self, request: pytest.FixtureRequest) -> Settings:
+        given = {"event_streams": 2, "caller_streams": 10, "threads": 8}
+        return Settings(log_level="CRITICAL", **(given | getattr(request, "param", {})))
+
+    def refused(self, world: World) -> Any:
+        answer = world.call("GET", "/events")
+        assert (answer.status_code, answer.json["code"]) == (429, "rate_limited")
+        assert answer.headers["Retry-After"] == "5"
+        return answer.json["detail"]
+
+    @pytest.mark.parametrize(
+        ("settings", "detail"),
+        [
+            ({}, "All places are taken; at most 2 event streams are open here."),
+            (
+                {"event_streams": 50, "threads": 4},
+                "All places are taken; at most 2 event streams are open here.",
+            ),
+            (
+                {"event_streams": 50, "caller_streams": 2},
+                "You have 2 event streams open, the most you may.",
+            ),
+        ],
+        indirect=["settings"],
+    )
+    def test_so_many_and_no_more(self, world: World, listen: Listen, detail: str) -> None:
+        streams = [listen(), listen()]
+        assert [self.refused(world) for _ in range(20)] == [detail] * 20
+        streams[0].close()
+        listen()
+        assert self.refused(world) == detail
+
+    @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
+    def test_who_waits_holds_places_too(self, world: World, listen: Listen) -> None:
+        places = world.services.operations._waiting.places
+        assert places.acquire(blocking=False)
+        listen()
+        assert not places.acquire(blocking=False)
+        self.refused(world)
+        places.release()
+        listen()

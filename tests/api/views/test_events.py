@@ -1,0 +1,159 @@
+"""GET /events: what happens, as it happens, and from where somebody was told of last."""
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.support.api_harness import NOBODY, WANTED, World
+from tests.support.event_stream import LIFE, Listen, everything, live, newest
+from vmapi.domain.event import EventQuery
+from vmapi.services.events.feed import Events
+
+
+def test_a_life_is_told_from_its_beginning(world: World, listen: Listen, document: Any) -> None:
+    live(world, "before")
+    stream = listen()
+    assert stream.beat() == newest(world)
+    vm_id = live(world)
+    events = stream.events(len(LIFE))
+    assert [event["kind"] for event in events] == LIFE
+    assert {event["vm_id"] for event in events} == {vm_id}
+    numbers = [int(event["id"]) for event in events]
+    assert numbers == sorted(set(numbers))
+    of_vm = [(event["vm"]["status"], event["vm"]["task"]) for event in events if event["vm"]]
+    assert of_vm == [
+        *(("BUILDING", "creating"), ("RUNNING", None)),
+        *(("RUNNING", "pausing"), ("PAUSED", "pausing"), ("PAUSED", None)),
+        *(("PAUSED", "deleting"), ("DELETED", None)),
+    ]
+    of_operation = [event["operation"] for event in events if event["operation"]]
+    assert [(each["action"], each["status"]) for each in of_operation] == [
+        *(("create", "succeeded"), ("pause", "succeeded"), ("delete", "succeeded"))
+    ]
+    schema = {"$ref": "#/components/schemas/Event", "components": document["components"]}
+    for event in events:
+        Draft202012Validator(schema).validate(event)
+
+
+def test_what_is_told_is_what_is_shown(world: World, listen: Listen) -> None:
+    stream = listen()
+    stream.beat()
+    made = world.post("/vms", {**WANTED, "start": True})
+    _, changed, ended = stream.events(3)
+    assert changed["vm"] == world.vm(made.json["id"])
+    assert ended["operation"] == world.operation(made)
+
+
+def test_the_answer_is_for_nobody_to_keep(listen: Listen) -> None:
+    headers = listen().answer.headers
+    assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
+
+
+def test_an_operation_that_fails_says_why(world: World, listen: Listen) -> None:
+    stream = listen("?kind=operation.failed")
+    stream.beat()
+    world.backend.set_faults("no_capacity=1")
+    made = world.create()
+    world.settle()
+    event = stream.event()
+    assert (event["vm_id"], event["vm"]) == (made["id"], None)
+    assert event["operation"]["error"]["code"] == "no_capacity"
+
+
+@pytest.mark.parametrize("by", ["header", "query", "both"])
+def test_who_comes_back_misses_nothing(world: World, listen: Listen, by: str) -> None:
+    first = listen()
+    first.beat()
+    live(world)
+    seen = [event["id"] for event in first.events(3)]
+    first.close()
+    live(world, "web-2")
+    query = "" if by == "header" else f"?last_event_id={seen[-1] if by == 'query' else 'x'}"
+    second = listen(query, None if by == "query" else seen[-1])
+    assert second.beat() == seen[-1]
+    seen += [event["id"] for event in second.events(2 * len(LIFE) - 3)]
+    live(world, "web-3")
+    seen += [event["id"] for event in second.events(len(LIFE))]
+    assert seen == everything(world)
+
+
+def test_who_was_told_of_nothing_can_come_back_too(world: World, listen: Listen) -> None:
+    live(world, "before")
+    first = listen(f"?vm_id={NOBODY}")
+    last = first.beat()
+    first.close()
+    live(world)
+    second = listen("", last)
+    assert second.beat() == last
+    assert second.kinds(len(LIFE)) == LIFE
+
+
+@pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
+def test_nowhere_is_the_oldest_that_is_kept(world: World, listen: Listen, last: str) -> None:
+    live(world)
+    stream = listen(f"?kind=vm.deleted&last_event_id={last}")
+    assert stream.event() == {
+        **dict.fromkeys(("id", "at", "vm_id", "vm", "operation")),
+        "kind": "events.reset",
+    }
+    assert stream.kinds(1) == ["vm.deleted"]
+    live(world, "web-2")
+    assert stream.kinds(1) == ["vm.deleted"]
+
+
+def test_an_empty_one_is_none(world: World, listen: Listen) -> None:
+    live(world)
+    assert listen("?last_event_id=", "").beat() == newest(world)
+
+
+def test_only_what_is_asked_for(world: World, listen: Listen) -> None:
+    one, other = world.running("web-1"), world.running("web-2")
+    last = everything(world)[0]
+    queries = [
+        f"?vm_id={other.upper()}&vm_id={NOBODY}",
+        "?kind=vm.deleted&kind=operation.succeeded",
+        f"?vm_id={one}&kind=vm.deleted",
+    ]
+    streams = [listen(query, last) for query in queries]
+    for stream in streams:
+        stream.beat()
+    for vm_id in (one, other):
+        world.call("DELETE", f"/vms/{vm_id}")
+    gone = ["vm.changed", "vm.deleted", "operation.succeeded"]
+    assert streams[0].kinds(6) == ["vm.created", "vm.changed", "operation.succeeded", *gone]
+    ended, deleted = "operation.succeeded", "vm.deleted"
+    assert streams[1].kinds(6) == [ended, ended, deleted, ended, deleted, ended]
+    assert streams[2].event()["vm_id"] == one
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("?kind=vm.moved", "/kind/0"),
+        ("?kind=events.reset", "/kind/0"),
+        ("?vm_id=", "/vm_id/0"),
+        ("?project=other", "/project"),
+        ("?last_event_id=1&last_event_id=2", "/last_event_id"),
+    ],
+)
+def test_what_cannot_be_asked_for(world: World, query: str, pointer: str) -> None:
+    answer = world.call("GET", f"/events{query}")
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
+    assert answer.json["errors"][0]["pointer"] == pointer
+
+
+def test_other_projects_are_not_told_of(world: World) -> None:
+    vm_id = live(world)
+    services: Events = world.services.events
+    other = EventQuery(project="other", vm_ids=frozenset({vm_id}))
+    found, number = services.after(0, other, 0)
+    assert (found, number) == ([], 0)
+    listener = services.listen(other, "me", "0")
+    told = listener.told(lambda: True)
+    next(told)
+    services.heartbeat = 0.0
+    assert str(next(told).number) == newest(world)  # type: ignore[union-attr]
+    told.close()  # type: ignore[attr-defined]
+    listener.close()

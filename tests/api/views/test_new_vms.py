@@ -1,0 +1,69 @@
+"""A new VM on a cloud that is far away: its name, and its place in lists, without a look."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.api.views.test_read_freshness import Remote, asked, grow_old, sync
+from tests.support.api_harness import WANTED, World
+from tests.support.fake_clock import Clock
+from vmapi.backends.memory.catalog import FLAVORS, IMAGES
+from vmapi.domain.vm import Changes, CreateSpec
+
+OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
+
+
+class Behind(Remote):
+    """A cloud far away, whose clock is behind ours."""
+
+    def now(self) -> datetime:
+        """Return what time it is there, as its answers tell."""
+        return super().now() - timedelta(seconds=5)
+
+
+@pytest.fixture
+def backend(clock: Clock) -> Behind:
+    return Behind(clock=clock, sleep=clock.sleep)
+
+
+def test_it_has_its_place_at_once(world: World) -> None:
+    sync(world)
+    asked(world)
+    world.clock.sleep(0.7)
+    made = world.create()
+    assert asked(world) == []
+    assert (made["status"], made["task"]) == ("BUILDING", "creating")
+    assert made["created_at"] == "2026-02-25T10:29:55Z"
+    assert world.get("/vms")["items"] == [made]
+    world.settle()
+    (settled,) = world.get("/vms")["items"]
+    assert (settled["id"], settled["created_at"]) == (made["id"], made["created_at"])
+
+
+def test_a_name_that_is_known_to_be_taken_outside(world: World) -> None:
+    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    sync(world)
+    asked(world)
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
+    assert answer.json["vm_id"] == outside
+    assert asked(world) == ["vms"]
+
+
+def test_a_name_that_is_free_by_now(world: World) -> None:
+    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    sync(world)
+    world.backend.update(outside, Changes(name="web-2"))
+    asked(world)
+    assert world.create("web-1")["id"] != outside
+    assert asked(world) == ["vms"]
+
+
+def test_an_old_inventory_is_not_asked_for_a_name(world: World) -> None:
+    sync(world)
+    grow_old(world, 6)
+    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    asked(world)
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
+    assert asked(world) == ["vms"]

@@ -1,0 +1,87 @@
+"""What did not end in time: the operation, or a look that comes before a change."""
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.api.views.test_read_freshness import grow_old, sync
+from tests.support.api_harness import WANTED, World
+from vmapi.backends.base import Receipt
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.errors import BackendTimeout, BackendUnavailable
+
+HOUR = 3600
+CREATE = {**WANTED, "start": True}
+
+
+def test_its_answer_names_the_vm_that_shows_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = MemoryBackend.create
+
+    def lost(*given: object, **more: object) -> Receipt:
+        real(*given, **more)  # type: ignore[arg-type]
+        raise BackendTimeout("late")
+
+    def away(*_: object) -> None:
+        raise BackendUnavailable("away")
+
+    def create() -> TestResponse:
+        headers = {"Idempotency-Key": "k"}
+        return world.call("POST", "/vms", headers=headers, json=CREATE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBackend, "create", lost)
+        patched.setattr(MemoryBackend, "find_created", away)
+        first = create()
+        world.wait(HOUR)
+    path = first.json["operation"]
+    failed = world.client.get(path).json
+    assert (first.status_code, failed["status"], failed["vm_id"]) == (504, "failed", None)
+    grow_old(world, 60)
+    sync(world)
+    (vm,) = world.get("/vms")["items"]
+    named = {**failed, "vm_id": vm["id"]}
+    assert world.client.get(path).json == named
+    again = create()
+    assert (again.status_code, again.json["code"]) == (504, "operation_timeout")
+    assert (again.json["vm_id"], again.json["operation"]) == (vm["id"], path)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert world.get("/operations")["total"] == 1
+
+
+@pytest.mark.parametrize("latency", ["create=3600"])
+def test_a_create_that_is_not_over_in_time_is_not_a_success(world: World) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = world.call("POST", "/vms", headers=headers, json=CREATE)
+    world.wait(1801)
+    again = world.call("POST", "/vms", headers=headers, json=CREATE)
+    assert (first.status_code, again.status_code) == (202, 504)
+    assert (again.json["code"], again.json["vm_id"]) == ("operation_timeout", first.json["id"])
+    assert world.operation(again)["status"] == "failed"
+    assert world.vm(first.json["id"])["status"] == "BUILDING"
+
+
+def test_a_stop_that_fails_after_the_build_is_not_a_success(world: World) -> None:
+    world.backend.set_faults("action_failed=1")
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
+    assert world.operation(answer)["vm_id"] == answer.json["vm_id"]
+    assert world.vm(answer.json["vm_id"])["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("latency", ["0"])
+@pytest.mark.parametrize("action", ["create", "stop"])
+def test_nothing_was_sent_where_only_a_look_was_not_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    vm_id = world.running("db-1")
+
+    def late(*_: object, **__: object) -> None:
+        raise BackendTimeout("The cloud did not answer in time.")
+
+    for name in ("vms", "get"):
+        monkeypatch.setattr(MemoryBackend, name, late)
+    answer = world.post("/vms", CREATE) if action == "create" else world.do(vm_id, action)
+    assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+    assert answer.json["detail"] == "The cloud did not answer in time. Nothing was sent."
+    assert answer.headers["Retry-After"] == "5"

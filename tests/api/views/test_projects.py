@@ -1,0 +1,267 @@
+"""Callers see and touch what is their project's, and cannot tell what is not."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import NOBODY, WANTED, World
+from tests.support.audit_rows import trail
+from tests.support.event_stream import Listen
+from tests.support.project_callers import acting
+from vmapi.backends.memory.catalog import FLAVORS, IMAGES
+from vmapi.domain.operation import Caller, IdempotencyKey
+from vmapi.domain.vm import Changes, CreateSpec
+
+KEY = {"Idempotency-Key": "k-1"}
+SPEC = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
+
+ON_A_VM = [
+    ("GET", "", None),
+    ("GET", "/status", None),
+    ("GET", "/console", None),
+    ("PATCH", "", {"metadata": {"a": "b"}}),
+    ("PATCH", "", {"name": "web-1"}),
+    ("DELETE", "", None),
+    *(("POST", f"/{action}", None) for action in ("start", "stop", "restart", "pause", "resume")),
+]
+on_a_vm = pytest.mark.parametrize(("method", "below", "body"), ON_A_VM)
+
+
+@pytest.fixture(autouse=True)
+def default(world: World) -> Iterator[None]:
+    """Let callers be of the project default, where nothing else is said."""
+    with acting(world, "default"):
+        yield
+
+
+@pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """A world whose callers are of the default project, unless they act for another."""
+    with acting(world, "default"):
+        yield world
+
+
+@pytest.fixture
+def foreign(world: World) -> str:
+    """The id of a VM of another project."""
+    with acting(world, "other"):
+        return world.running("web-1", metadata={"whose": "other"})
+
+
+@pytest.fixture
+def theirs(world: World, foreign: str) -> Iterator[None]:
+    """See that the VM of the other project is as it was."""
+    with acting(world, "other"):
+        before = (world.vm(foreign), world.get("/operations"))
+    yield
+    with acting(world, "other"):
+        assert (world.vm(foreign), world.get("/operations")) == before
+
+
+def said(answer: TestResponse, vm_id: str) -> Any:
+    """Return all that an answer says, but for what was asked and the request's own id."""
+    headers = {name: text for name, text in answer.headers.items() if name != "X-Request-ID"}
+    headers.pop("Content-Length")
+    body = answer.text.replace(vm_id, "ID").replace(answer.headers["X-Request-ID"], "REQUEST")
+    return answer.status_code, headers, body
+
+
+@on_a_vm
+@pytest.mark.usefixtures("theirs")
+def test_a_foreign_vm_is_like_none(
+    world: World, foreign: str, method: str, below: str, body: Any
+) -> None:
+    def ask(vm_id: str, **headers: str) -> Any:
+        given = {} if body is None else {"json": body}
+        return said(world.call(method, f"/vms/{vm_id}{below}", headers=headers, **given), vm_id)
+
+    answer = ask(foreign)
+    assert answer == ask(NOBODY)
+    assert answer[0] == 404
+    assert '"detail":"There is no VM of this id."' in answer[2]
+    if method == "GET":
+        fresh = {"Cache-Control": "no-cache"}
+        assert ask(foreign, **fresh) == ask(NOBODY, **fresh) == answer
+        tag = {"If-None-Match": "*"}
+    else:
+        assert ask(foreign, **KEY) == ask(NOBODY, **KEY) == answer
+        tag = {"If-Match": '"1"'}
+    assert ask(foreign, **tag) == ask(NOBODY, **tag) == answer
+
+
+def test_a_deleted_vm_is_like_one_that_never_was(world: World, foreign: str) -> None:
+    mine = world.running("web-2")
+    world.call("DELETE", f"/vms/{mine}")
+    with acting(world, "other"):
+        world.call("DELETE", f"/vms/{foreign}")
+    answers = [said(world.call("GET", f"/vms/{each}"), each) for each in (mine, foreign, NOBODY)]
+    assert answers[0] == answers[1] == answers[2]
+    deleted = world.get("/vms?status=DELETED")
+    assert ([vm["id"] for vm in deleted["items"]], deleted["total"]) == ([mine], 1)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_lists_and_totals_are_of_the_project(world: World, foreign: str) -> None:
+    mine = world.running("web-2")
+    for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
+        found = world.get(f"/vms{query}")
+        assert ([vm["id"] for vm in found["items"]], found["total"]) == ([mine], 1)
+    for query in ("", "?action=create", "?status=succeeded"):
+        found = world.get(f"/operations{query}")
+        assert ([each["vm_id"] for each in found["items"]], found["total"]) == ([mine], 1)
+    assert world.get(f"/operations?vm_id={foreign}")["total"] == 0
+
+
+def test_a_cursor_is_good_in_its_project(world: World, foreign: str) -> None:
+    for number in range(2):
+        world.running(f"web-{number}")
+    for path in ("/vms", "/operations"):
+        following = world.get(f"{path}?page_size=1")["next"]
+        assert world.client.get(following).status_code == 200
+        with acting(world, "other"):
+            refused = world.client.get(following)
+        assert (refused.status_code, refused.json["code"]) == (422, "validation_error")
+
+
+def test_events_are_of_the_project(world: World, foreign: str, listen: Listen) -> None:
+    mine = world.running("web-2")
+    stream = listen("?last_event_id=0")
+    assert stream.event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in stream.events(3)} == {mine}
+    with acting(world, "other"):
+        theirs = listen("?last_event_id=0")
+        world.do(foreign, "stop")
+        world.settle()
+    world.do(mine, "stop")
+    world.settle()
+    assert {event["vm_id"] for event in stream.events(2)} == {mine}
+    assert theirs.event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in theirs.events(5)} == {foreign}
+
+
+def test_a_foreign_operation_is_like_none(world: World, foreign: str) -> None:
+    with acting(world, "other"):
+        theirs = world.get("/operations")["items"][0]["id"]
+        assert world.get(f"/operations/{theirs}")["vm_id"] == foreign
+    for headers in ({}, {"Prefer": "wait=60"}):
+        answers = [
+            said(world.call("GET", f"/operations/{each}", headers=headers), each)
+            for each in (theirs, NOBODY)
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 404
+
+
+@pytest.mark.usefixtures("theirs")
+def test_bulk_touches_the_project_only(world: World, foreign: str) -> None:
+    mine = world.running("web-2")
+    items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, NOBODY, mine]}).json
+    errors = [item.get("error") for item in items["items"]]
+    assert errors[0] == errors[1] is not None
+    assert errors[0]["code"] == "vm_not_found"
+    assert errors[2] is None
+    world.settle()
+    everything = world.post("/vms/actions", {"action": "start", "filter": {"name": "*"}}).json
+    assert [item["vm_id"] for item in everything["items"]] == [mine]
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_name_is_a_projects_own(world: World, foreign: str) -> None:
+    mine = world.running("web-1")
+    assert mine != foreign
+    taken = world.post("/vms", WANTED)
+    assert (taken.status_code, taken.json["vm_id"]) == (409, mine)
+    other = world.running("web-2")
+    renamed = world.call("PATCH", f"/vms/{other}", json={"name": "web-1"})
+    assert (renamed.status_code, renamed.json["vm_id"]) == (409, mine)
+
+
+def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: World) -> None:
+    outside = world.backend.create(SPEC, "somebody else's").vm_id
+    assert world.vm(outside)["name"] == "web-1"
+    with acting(world, "other"):
+        assert world.call("GET", f"/vms/{outside}").status_code == 404
+        assert world.create("web-1")["id"] != outside
+    taken = world.post("/vms", WANTED)
+    assert (taken.status_code, taken.json["vm_id"]) == (409, outside)
+
+
+def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: World) -> None:
+    given = world.running("web-1")
+    world.backend.update(given, Changes(metadata={"vmapi.project": "other"}))
+    assert world.get("/vms")["total"] == 0
+    made = world.create("web-1")
+    assert made["id"] != given
+    with acting(world, "other"):
+        assert world.vm(given)["metadata"] == {}
+
+
+def test_a_key_is_bound_in_the_project(world: World) -> None:
+    def create() -> TestResponse:
+        return world.call("POST", "/vms", json=WANTED, headers=KEY)
+
+    with acting(world, "other"):
+        theirs = create()
+    mine = create()
+    assert "Idempotent-Replayed" not in mine.headers
+    assert mine.json["id"] != theirs.json["id"]
+    for project, first in (("default", mine), ("other", theirs)):
+        with acting(world, project):
+            again = create()
+            assert again.headers["Idempotent-Replayed"] == "true"
+            assert again.json["id"] == first.json["id"]
+            found = world.get("/operations?idempotency_key=k-1")
+            assert [each["vm_id"] for each in found["items"]] == [first.json["id"]]
+
+
+def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
+    vm_id = world.running("web-1", metadata={"a": "b"})
+    assert world.vm(vm_id)["metadata"] == {"a": "b"}
+    for mark in ("other", None):
+        changed = {"metadata": {"vmapi.project": mark}}
+        assert world.call("PATCH", f"/vms/{vm_id}", json=changed).status_code == 422
+    made = world.post("/vms", {**WANTED, "name": "web-2", "metadata": {"vmapi.project": "o"}})
+    assert made.status_code == 422
+    assert world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": None}}).status_code == 200
+    assert world.backend.get(vm_id).project == "default"
+
+
+def test_the_audit_trail_says_whose_it_was(world: World, foreign: str) -> None:
+    mine = world.running("web-2")
+    told = {(entry.vm_id, entry.project) for entry in trail(world.app) if entry.vm_id}
+    assert told == {(foreign, "other"), (mine, "default")}
+
+
+# Who has all projects
+
+
+ADMIN = Caller("root", "r", project="admins", all_projects=True)
+
+
+def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign: str) -> None:
+    vms, operations = world.services.vms, world.services.operations
+    assert vms.get(foreign, ADMIN.scope).vm.project == "other"
+    key = IdempotencyKey("root", "k", "f" * 64, "admins")
+    changed = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
+    assert changed.seen is not None
+    assert changed.seen.vm.name == "web-9"
+    assert operations.get(changed.operation.id, "other", "root").project == "other"
+    again = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
+    assert (again.replayed, again.operation.id) == (True, changed.operation.id)
+    # the name is claimed where the VM is
+    with acting(world, "other"):
+        taken = world.post("/vms", {**WANTED, "name": "web-9"})
+        assert (taken.status_code, taken.json["vm_id"]) == (409, foreign)
+    with acting(world, "admins"):
+        assert world.get("/vms")["total"] == 0
+        assert world.create("web-9")["id"] != foreign
+
+
+def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: World) -> None:
+    made = world.call("POST", "/vms", json=WANTED, headers=KEY)
+    world.backend.update(made.json["id"], Changes(metadata={"vmapi.project": "other"}))
+    again = world.call("POST", "/vms", json=WANTED, headers=KEY)
+    assert (again.status_code, again.json["code"]) == (404, "vm_not_found")

@@ -1,0 +1,245 @@
+"""Reads on a cloud that others sync: how old they are, and what goes on without the cloud."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, NOBODY, World
+from tests.support.audit_rows import trail
+from tests.support.fake_clock import Clock
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.services.inventory.observer import Looks
+from vmapi.services.inventory.sync import Sync
+from vmapi.services.vms.duplicates import Doubles
+
+NO_CACHE = {"Cache-Control": "no-cache"}
+
+
+class Remote(MemoryBackend):
+    """The memory cloud as if it were far away; `asked` is what it was asked for."""
+
+    instant = False
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.asked: list[str] = []
+
+    def get(self, vm_id: str) -> VM:
+        self.asked.append("get")
+        return super().get(vm_id)
+
+    def vms(self, *, name: str | None = None) -> Any:
+        self.asked.append("vms")
+        return super().vms(name=name)
+
+
+@pytest.fixture
+def backend(clock: Clock) -> Remote:
+    return Remote(clock=clock, sleep=clock.sleep)
+
+
+@pytest.fixture
+def far(world: World) -> Iterator[World]:
+    """A world with one RUNNING VM, web-1, and an inventory that is true."""
+    world.running()
+    sync(world)
+    asked(world)
+    return world
+
+
+def sync(world: World) -> None:
+    """Do what is done within a minute."""
+    store, cloud = world.services.store, world.backend
+    tidy = Doubles(store, world.services.vms).delete
+    looks = Looks(cloud, store, world.clock)
+    sync = Sync(looks, store, tidy=tidy, clock=cloud.now, monotonic=time.monotonic)
+    sync.sweep()
+    sync.follow()
+
+
+def asked(world: World) -> list[str]:
+    """Return what the cloud was asked for since the last time."""
+    assert isinstance(world.backend, Remote)
+    found = list(world.backend.asked)
+    world.backend.asked.clear()
+    return found
+
+
+def grow_old(world: World, seconds: int) -> None:
+    """Let all that is known have been seen so long ago."""
+    past = f"begun - {seconds}000000"
+    store: Any = world.services.store
+    with store._opened().database.write() as connection:
+        connection.execute(text(f"UPDATE vms SET begun = {past}"))
+        connection.execute(text(f"UPDATE syncs SET begun = {past}"))
+
+
+def the_one(world: World) -> str:
+    (vm,) = world.get("/vms")["items"]
+    return str(vm["id"])
+
+
+def paths(vm_id: str) -> list[str]:
+    return ["/vms", f"/vms/{vm_id}", f"/vms/{vm_id}/status"]
+
+
+def age(answer: TestResponse) -> int:
+    assert answer.status_code == 200, answer.text
+    return int(answer.headers["Age"])
+
+
+def test_reads_ask_nothing_of_the_cloud(far: World) -> None:
+    for path in paths(the_one(far)):
+        assert age(far.call("GET", path)) in (0, 1)
+    assert asked(far) == []
+
+
+def test_who_wants_it_fresh_has_the_cloud_asked(far: World) -> None:
+    vm_id = the_one(far)
+    far.backend.perform(vm_id, Verb.PAUSE)
+    assert far.vm(vm_id)["status"] == "RUNNING"
+    for path, look in zip(paths(vm_id), ["vms", "get", "get"], strict=True):
+        answer = far.call("GET", path, headers=NO_CACHE)
+        assert age(answer) in (0, 1)
+        found = answer.json["items"][0] if path == "/vms" else answer.json
+        assert (found["status"], asked(far)) == ("PAUSED", [look])
+
+
+def test_what_changed_outside_is_seen_with_the_next_look(far: World) -> None:
+    vm_id = the_one(far)
+    far.clock.sleep(1)
+    far.backend.perform(vm_id, Verb.PAUSE)
+    sync(far)
+    assert far.vm(vm_id)["status"] == "PAUSED"
+    far.clock.sleep(1)
+    far.backend.perform(vm_id, Verb.DELETE)
+    far.clock.sleep(1)
+    sync(far)
+    assert far.get("/vms")["items"] == []
+    (deleted,) = far.get("/vms?status=DELETED")["items"]
+    assert (deleted["id"], deleted["status"], deleted["task"]) == (vm_id, "DELETED", None)
+    assert far.call("GET", f"/vms/{vm_id}").status_code == 404
+    far.clock.sleep(24 * 3600)
+    assert far.get("/vms?status=DELETED")["items"] == []
+
+
+def test_where_nobody_looks_the_reader_does(far: World) -> None:
+    vm_id = the_one(far)
+    for path, look in zip(paths(vm_id), ["vms", "get", "get"], strict=True):
+        grow_old(far, 60)
+        assert age(far.call("GET", path)) in (0, 1)
+        assert asked(far) == [look]
+
+
+def test_the_first_list_is_complete(world: World) -> None:
+    assert world.get("/vms")["items"] == []
+    assert asked(world) == ["vms"]
+
+
+def test_the_first_list_of_a_cloud_that_is_away_is_an_error(world: World) -> None:
+    world.backend.set_faults("unavailable=99")
+    for path in ("/vms", f"/vms/{NOBODY}"):
+        answer = world.call("GET", path)
+        assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+
+
+def test_reads_go_on_without_the_cloud_and_grow_old(far: World) -> None:
+    vm_id = the_one(far)
+    far.backend.set_faults("unavailable=99")
+    for path in paths(vm_id):
+        grow_old(far, 60)
+        first = age(far.call("GET", path))
+        assert first >= 60
+        assert age(far.call("GET", path)) >= first
+        fresh = far.call("GET", path, headers=NO_CACHE)
+        assert (fresh.status_code, fresh.json["code"]) == (503, "backend_unavailable")
+    far.backend.set_faults("")
+    far.services.backend.breaker.probe()
+    for path in paths(vm_id):
+        assert age(far.call("GET", path, headers=NO_CACHE)) in (0, 1)
+
+
+def test_who_creates_one_reads_it_at_once(far: World) -> None:
+    made = far.create("web-2")
+    assert (made["status"], made["task"]) == ("BUILDING", "creating")
+    asked(far)
+    listed = far.get("/vms?status=BUILDING")["items"]
+    assert [(vm["id"], vm["name"], vm["task"]) for vm in listed] == [
+        (made["id"], "web-2", "creating")
+    ]
+    far.settle()
+    assert far.vm(made["id"])["status"] == "STOPPED"
+
+
+def test_who_changes_one_reads_it_at_once(far: World) -> None:
+    vm_id = the_one(far)
+    assert far.do(vm_id, "pause").status_code == 202
+    assert far.vm(vm_id)["task"] == "pausing"
+    far.settle()
+    assert (far.vm(vm_id)["status"], far.vm(vm_id)["task"]) == ("PAUSED", None)
+    body = {"name": "web-9", "metadata": {"a": "b"}}
+    changed = far.call("PATCH", f"/vms/{vm_id}", json=body).json
+    assert (changed["name"], changed["metadata"]) == ("web-9", {"a": "b"})
+    assert far.vm(vm_id) == changed
+    assert far.call("DELETE", f"/vms/{vm_id}").status_code == 202
+    far.settle()
+    assert far.get("/vms")["items"] == []
+
+
+def test_a_refused_rename_leaves_no_task(far: World) -> None:
+    vm_id = the_one(far)
+    far.running("web-2")
+    sync(far)
+    answer = far.call("PATCH", f"/vms/{vm_id}", json={"name": "web-2"})
+    assert answer.json["code"] == "name_taken"
+    assert far.vm(vm_id)["task"] is None
+    assert far.do(vm_id, "pause").status_code == 202
+
+
+def test_a_look_at_what_is_not_as_was_known(far: World) -> None:
+    vm_id = the_one(far)
+    far.backend.perform(vm_id, Verb.PAUSE)
+    answer = far.do(vm_id, "pause")
+    assert (answer.status_code, answer.json["current_status"]) == (409, "PAUSED")
+    assert far.do(vm_id, "resume").status_code == 202
+
+
+def test_metadata_made_outside_is_there_after_a_look_at_everything(far: World) -> None:
+    vm_id = the_one(far)
+    far.backend.update(vm_id, Changes(metadata={"a": "b"}))
+    far.call("GET", "/vms", headers=NO_CACHE)
+    assert far.vm(vm_id)["metadata"] == {"a": "b"}
+
+
+def test_ids_are_the_same_in_any_casing(far: World) -> None:
+    vm_id = the_one(far)
+    assert far.vm(vm_id.upper())["id"] == vm_id
+    assert asked(far) == []
+    assert far.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
+
+
+def test_a_second_vm_of_one_create_is_deleted_and_put_on_record(far: World) -> None:
+    (create,) = far.get("/operations?action=create")["items"]
+    flavor, image = far.backend.flavors()[0], far.backend.images()[0]
+    spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
+    double = far.backend.create(spec, create["id"]).vm_id
+    far.clock.sleep(1)
+    grow_old(far, 60)
+    sync(far)
+    far.settle()
+    assert [vm["id"] for vm in far.get("/vms")["items"]] == [create["vm_id"]]
+    (delete,) = far.get(f"/operations?vm_id={double}")["items"]
+    assert (delete["action"], delete["status"], delete["requested_by"]) == (
+        *("delete", "succeeded", "vmapi"),
+    )
+    recorded = [entry for entry in trail(far.app) if entry.vm_id == double]
+    assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
+        ("vmapi", "delete", "accepted"),
+        ("vmapi", "delete", "succeeded"),
+    ]

@@ -1,0 +1,51 @@
+"""What is in no database: what a VM is given that is the client's secret."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Flask
+
+from tests.support.api_harness import BASE, WANTED
+
+SECRET = "hunter2-in-user-data"
+TOKENS = {"Authorization": f"Bearer {SECRET}", "X-Auth-Token": SECRET, "Cookie": f"a={SECRET}"}
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHunter2InAnSshKeyHunter2InAnSshKey me@there"
+
+
+def test_no_secret_of_a_session_is_in_the_database(
+    served: Callable[..., Flask], tmp_path: Path
+) -> None:
+    folder = tmp_path / "kept"
+    url = f"sqlite:///{folder}/vmapi.sqlite3"
+    app = served(database_url=url, audit_key="k" * 32)
+    client = app.test_client()
+    secret = {"user_data": f"#cloud-config\npassword: {SECRET}\n", "ssh_keys": [SSH_KEY]}
+    wanted = {**WANTED, "metadata": {"team": "metadata-is-no-secret"}, **secret}
+    key = {"Idempotency-Key": "k-1"}
+    for body, headers, status in [
+        (wanted, key, 201),
+        (wanted, key, 201),
+        (wanted, {}, 409),
+        ({**wanted, "name": "web-2", "key_name": "nobody's"}, {}, 422),
+        ({**wanted, "name": "web-3", "start": True}, {}, 201),
+        ({**wanted, "name": "web-4", "flavor": "none"}, {"Idempotency-Key": "k-2"}, 422),
+    ]:
+        answer = client.post(f"{BASE}/vms", json=body, headers=headers | TOKENS)
+        assert answer.status_code == status, answer.text
+    app.extensions["vmapi"].chores["housekeeping"]()
+    for each in client.get(f"{BASE}/vms").json["items"]:
+        assert client.delete(f"{BASE}/vms/{each['id']}").status_code == 204
+    check_files(folder)
+    app.extensions["vmapi"].store.close()
+    check_files(folder)
+
+
+def check_files(folder: Path) -> None:
+    kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    assert b"web-3" in kept
+    for secret in (SECRET, SSH_KEY.split()[1], "cloud-config", "k" * 32):
+        assert secret.encode() not in kept
+        for before in range(3):
+            encoded = b64encode(b"-" * before + secret.encode())
+            assert encoded[4:-4] not in kept

@@ -1,0 +1,122 @@
+"""Names are unique among the live VMs, whoever asks and however many at once."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from tests.support.api_harness import BASE, WANTED, World
+from vmapi.backends.memory.catalog import FLAVORS, IMAGES
+from vmapi.domain.vm import CreateSpec
+
+slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
+
+
+def test_a_name_is_taken_by_a_vm(world: World) -> None:
+    vm_id = world.running("web-1")
+    operations = world.get("/operations")["total"]
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
+    assert answer.json["vm_id"] == vm_id
+    assert "operation" not in answer.json
+    assert world.get("/operations")["total"] == operations
+    assert world.create("Web-1")["name"] == "Web-1"
+
+
+@slow
+def test_a_name_is_taken_by_a_vm_that_is_being_made(world: World) -> None:
+    vm_id = world.create("web-1")["id"]
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["vm_id"]) == (409, vm_id)
+
+
+def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: World) -> None:
+    world.backend.set_faults("lost_answer=1")
+    first = world.post("/vms", WANTED)
+    assert first.status_code == 504
+    second = world.post("/vms", WANTED)
+    assert (second.status_code, second.json["code"]) == (409, "name_taken")
+    assert second.json["operation"] == first.json["operation"]
+    assert second.headers["Operation-Location"] == first.json["operation"]
+    assert "vm_id" not in second.json
+
+
+def test_a_name_is_taken_by_a_vm_made_outside(world: World) -> None:
+    spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
+    outside = world.backend.create(spec, "somebody else's").vm_id
+    answer = world.post("/vms", WANTED)
+    assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
+
+
+def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: World) -> None:
+    world.call("DELETE", f"/vms/{world.running('web-1')}")
+    refused = world.post("/vms", {**WANTED, "key_name": "nobody's"})
+    assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
+    world.backend.set_faults("unavailable=100%")
+    assert world.post("/vms", WANTED).status_code == 503
+    world.backend.set_faults("")
+    assert world.post("/vms", WANTED).status_code == 201
+
+
+def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(world.backend, "vms", lambda name: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            world.post("/vms", WANTED)
+    assert world.get("/operations")["total"] == 0
+    assert world.post("/vms", WANTED).status_code == 201
+
+
+def test_rename(world: World) -> None:
+    first, second = world.running("web-1"), world.running("web-2")
+    taken = world.call("PATCH", f"/vms/{second}", json={"name": "web-1"})
+    assert (taken.status_code, taken.json["code"], taken.json["vm_id"]) == (
+        409,
+        "name_taken",
+        first,
+    )
+    assert world.vm(second)["name"] == "web-2"
+    assert world.call("PATCH", f"/vms/{first}", json={"name": "web-3"}).status_code == 200
+    assert world.call("PATCH", f"/vms/{second}", json={"name": "web-1"}).status_code == 200
+
+
+@slow
+def test_a_rename_to_a_name_that_is_being_given(world: World) -> None:
+    vm_id = world.running("web-2")
+    other = world.create("web-1")["id"]
+    answer = world.call("PATCH", f"/vms/{vm_id}", json={"name": "web-1"})
+    assert (answer.status_code, answer.json["code"], answer.json["vm_id"]) == (
+        *(409, "name_taken"),
+        other,
+    )
+
+
+def test_of_fifty_who_want_one_name_one_gets_it(world: World) -> None:
+    start = Barrier(50)
+
+    def create(_: int) -> int:
+        client = world.client
+        start.wait()
+        return client.post(f"{BASE}/vms", json=WANTED).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = Counter(pool.map(create, range(50)))
+    assert answers == {201: 1, 409: 49}
+    assert len(world.backend.vms()) == 1
+    assert world.get("/operations")["total"] == 1
+
+
+def test_an_engine_does_not_send_what_a_request_still_checks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_for(*, name: str | None = None) -> list[object]:
+        world.advance()
+        return []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.backend, "vms", looked_for)
+        assert world.post("/vms", WANTED).status_code == 201
+    assert len(world.backend.vms()) == 1

@@ -1,0 +1,166 @@
+"""What is refused comes back as a problem, whoever refuses it: vmapi, gunicorn or nginx."""
+
+import json
+import re
+import socket
+
+import pytest
+
+from tests.support.http_client import PATIENCE, Caller
+from tests.support.processes import ROOT, Gunicorn, Nginx
+from vmapi.api.middleware.security_headers import EVERYWHERE
+from vmapi.api.problems.types import KINDS
+from vmapi.app import MAX_BODY
+
+VMS = "/api/v1/vms"
+AS_JSON = {"Content-Type": "application/json"}
+TOO_LONG = "a" * 9000
+
+
+def raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are, and return status, headers and body of the answer."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(sent)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, body = received.split(b"\r\n\r\n", 1)
+    first, *rest = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in rest), body
+
+
+def test_unknown_url(call: Caller) -> None:
+    problem = call("GET", "/api/v1/nothing").problem(404, "not_found")
+    assert problem["instance"] == "/api/v1/nothing"
+
+
+def test_unknown_method_lists_those_that_are_known(call: Caller) -> None:
+    answer = call("PUT", VMS)
+    answer.problem(405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_method_that_nginx_refuses(call: Caller) -> None:
+    answer = call("TRACE", VMS)
+    assert answer.problem(405, "method_not_allowed")["instance"] == VMS
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("size", [MAX_BODY + 1, 2 * MAX_BODY])
+def test_body_that_is_too_large(call: Caller, size: int) -> None:
+    """The first is refused by vmapi, the second by nginx; nobody sees which."""
+    answer = call("POST", VMS, body=b" " * size, headers=AS_JSON)
+    problem = answer.problem(413, "payload_too_large")
+    assert problem["detail"] == f"At most {MAX_BODY} bytes are taken."
+    assert (problem["title"], problem["instance"]) == (KINDS["payload_too_large"].title, VMS)
+
+
+@pytest.mark.parametrize(("path", "status"), [(VMS, 413), ("/nothing", 404), ("/livez", 405)])
+def test_body_that_nobody_reads_does_not_hide_the_answer(
+    front: Nginx, cloud: Gunicorn, path: str, status: int
+) -> None:
+    body = b" " * (MAX_BODY + 1)
+    for call in (front.call, cloud.call):
+        answers = [call("POST", path, body=body, headers=AS_JSON) for _ in range(20)]
+        assert {answer.status for answer in answers} == {status}
+
+
+def test_largest_body_is_read(call: Caller) -> None:
+    body = b"{" + b" " * (MAX_BODY - 2) + b"}"
+    call("POST", VMS, body=body, headers=AS_JSON).problem(422, "validation_error")
+
+
+def test_body_that_is_no_json(call: Caller) -> None:
+    answer = call("POST", VMS, body=b'{"name": ', headers=AS_JSON)
+    answer.problem(400, "malformed_request")
+
+
+def test_body_of_another_type(call: Caller) -> None:
+    answer = call("POST", VMS, body=b"name=web-1", headers={"Content-Type": "text/plain"})
+    answer.problem(415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"GET /{TOO_LONG} HTTP/1.1\r\nHost: a\r\n\r\n",
+        f"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {TOO_LONG}\r\n\r\n",
+        "GET /livez HTTP/1.1\r\n\r\n",
+        "GET /livez HTTP/7.0\r\nHost: a\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: foo\r\n\r\n",
+        "GET /li\x1b[31mvez HTTP/1.1\r\nHost: a\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ],
+)
+def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
+    status, headers, body = raw(front.port, sent.encode())
+    problem = json.loads(body)
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert (problem["status"], problem["code"]) == (400, "malformed_request")
+    assert problem["request_id"] == headers["X-Request-ID"]
+    assert EVERYWHERE.items() <= headers.items()
+
+
+URL_TOO_LONG = "The first line of a request has at most 8190 bytes."
+HEADERS_TOO_LONG = "A header has at most 8190 bytes, a request 100 headers."
+NO_HTTP = "The request is no valid HTTP."
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        (f"GET /{TOO_LONG} HTTP/1.1\r\nHost: a\r\n\r\n", URL_TOO_LONG),
+        (f"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {TOO_LONG}\r\n\r\n", HEADERS_TOO_LONG),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n", NO_HTTP),
+        (
+            "GET /livez HTTP/1.1\r\nHost: a\r\n" + "X-A: b\r\n" * 101 + "\r\n",
+            HEADERS_TOO_LONG,
+        ),
+        ("nonsense\r\n\r\n", NO_HTTP),
+    ],
+)
+def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> None:
+    status, headers, body = raw(cloud.port, sent.encode())
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert json.loads(body) == {
+        "type": "/problems/malformed_request",
+        "title": KINDS["malformed_request"].title,
+        "status": 400,
+        "code": "malformed_request",
+        "detail": detail,
+        "request_id": headers["X-Request-ID"],
+    }
+    assert EVERYWHERE.items() <= headers.items()
+    line = cloud.line(request_id=headers["X-Request-ID"])
+    assert (line["level"], line["message"][:28]) == ("warning", "a request could not be read:")
+
+
+def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
+    head = f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+    sent = f"{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nnonsense\r\n\r\n"
+    status, headers, body = raw(cloud.port, sent.encode())
+    assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+    assert json.loads(body)["code"] == "malformed_request"
+
+
+def test_no_version_is_told(front: Nginx, cloud: Gunicorn) -> None:
+    for call, name in ((front.call, "nginx"), (cloud.call, "gunicorn")):
+        for path in ("/livez", "/nothing", f"/{TOO_LONG}"):
+            answer = call("GET", path)
+            assert answer.headers.get("Server", name) == name
+            assert "X-Powered-By" not in answer.headers
+
+
+def test_nobody_asks_for_nginx_own_pages(call: Caller) -> None:
+    call("GET", "/_problem/backend_error").problem(404, "not_found")
+
+
+def test_problems_of_nginx_are_those_of_vmapi() -> None:
+    text = (ROOT / "config/nginx.conf").read_text()
+    found = re.findall(r"location = /_problem/(\w+) \{[^}]*return (\d+) '(.*)';", text)
+    assert len(found) == 7
+    for code, status, body in found:
+        problem = json.loads(body)
+        kind = KINDS[code]
+        assert (problem["code"], problem["type"]) == (code, f"/problems/{code}")
+        assert (problem["status"], problem["title"]) == (int(status), kind.title)
+        assert int(status) == kind.status

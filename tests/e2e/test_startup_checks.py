@@ -1,0 +1,149 @@
+"""What cannot work is refused at the start, in words that name the setting."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_client import PATIENCE, wait_until
+from tests.support.processes import Gunicorn, environment
+
+ONE = "the memory cloud lives in the memory of one process"
+HOW = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
+
+
+def refusal(server: Gunicorn) -> str:
+    """Return the last line of a server that does not start, without what each begins with."""
+    assert server.ended() == 1
+    assert "Traceback" not in server.text()
+    last = server.text().splitlines()[-1]
+    begin = "vmapi does not start: "
+    assert last.startswith(begin)
+    return last.removeprefix(begin)
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "workers"),
+    [
+        ({"VMAPI_WORKERS": "2"}, (), 2),
+        ({"WEB_CONCURRENCY": "3"}, (), 3),
+        ({}, ("-w", "4"), 4),
+    ],
+)
+def test_memory_cloud_in_several_processes(
+    gunicorn: Callable[..., Gunicorn],
+    settings: dict[str, str],
+    arguments: tuple[str, ...],
+    workers: int,
+) -> None:
+    server = gunicorn(**settings).start(*arguments)
+    assert refusal(server) == f"{workers} workers, but {ONE}; {HOW}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "begin"),
+    [
+        ("VMAPI_THREDS", "8", "VMAPI_THREDS: no such setting; those that begin with VMAPI_ are "),
+        ("VMAPI_THREADS", "many", "VMAPI_THREADS 'many': allowed is a whole number from 2 to 256"),
+        ("VMAPI_BIND", "8000", "VMAPI_BIND '8000': allowed is HOST:PORT or unix:/PATH"),
+        ("VMAPI_BACKEND", "aws", "VMAPI_BACKEND 'aws': allowed is memory, openstack"),
+        ("VMAPI_MEMORY_FAULTS", "fire=1", "VMAPI_MEMORY_FAULTS 'fire=1': allowed is FAULT=COUNT"),
+        ("VMAPI_BIND", "0.0.0.0:0", "VMAPI_AUTH token: tokens are kept in the database, and here"),
+        ("VMAPI_AUTH", "jwt", "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and "),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL 'LOUD': allowed is DEBUG, INFO, "),
+    ],
+)
+def test_setting_that_is_not_allowed(
+    gunicorn: Callable[..., Gunicorn], setting: str, value: str, begin: str
+) -> None:
+    server = gunicorn(**{setting: value}).start()
+    assert refusal(server).startswith(begin)
+
+
+def test_second_server_on_the_port(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+    first = gunicorn()
+    first.start().wait_for("/readyz")
+    (tmp_path / "second").mkdir()
+    second = Gunicorn(tmp_path / "second", first.port).start()
+    assert refusal(second) == (
+        f"cannot serve at 127.0.0.1:{first.port} (VMAPI_BIND): Address already in use"
+    )
+    assert first.call("GET", "/readyz").status == 200
+
+
+def test_second_server_on_the_socket(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+    path = f"{tmp_path}/vmapi.sock"
+    first = gunicorn(VMAPI_BIND=f"unix:{path}").start()
+    first.line(message=f"ready at unix:{path}, the docs page is at /docs")
+    (tmp_path / "second").mkdir()
+    second = Gunicorn(tmp_path / "second", VMAPI_BIND=f"unix:{path}").start()
+    assert refusal(second) == (f"cannot serve at {path} (VMAPI_BIND): another server answers there")
+
+
+def test_socket_that_a_dead_server_left(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+    path = f"{tmp_path}/vmapi.sock"
+    server = gunicorn(VMAPI_BIND=f"unix:{path}")
+    ready = {"message": f"ready at unix:{path}, the docs page is at /docs"}
+    server.start().line(**ready)
+    server.kill()
+    server.log.unlink()
+    server.start().line(**ready)
+
+
+def test_several_processes_without_our_config(gunicorn: Callable[..., Gunicorn]) -> None:
+    """Such a server tells its processes' number with each request only."""
+    server = gunicorn()
+    server.start("-w", "2", "-b", f"127.0.0.1:{server.port}", config=False)
+    wait_until("two workers", lambda: server.text().count("the memory cloud is for dev") == 2)
+    answers = [server.call("GET", path) for path in ("/livez", "/api/v1/vms", "/readyz") * 3]
+    refused = (
+        "The memory cloud lives in the memory of one process, but several serve. "
+        "Serve with one, or set VMAPI_BACKEND=openstack."
+    )
+    for answer in answers:
+        assert answer.problem(503, "backend_unavailable")["detail"] == refused
+    told = [line for line in _json_lines(server) if refused in line]
+    assert 1 <= len(told) <= 2
+
+
+def _json_lines(server: Gunicorn) -> list[str]:
+    return [line for line in server.text().splitlines() if '"level":"error"' in line]
+
+
+def flask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "flask", "--app", "wsgi", *arguments)
+    env = environment(**settings)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+
+
+def test_check_tells_what_is_configured() -> None:
+    ran = flask("check", OPENSTACK_PASSWORD="hunter2", VMAPI_THREADS="16")
+    shown = dict(line.split(None, 1) for line in ran.stdout.splitlines() if "  " in line)
+    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "the cloud answers")
+    assert (shown["VMAPI_BACKEND"], shown["VMAPI_THREADS"]) == ("memory", "16")
+    assert shown["OPENSTACK_PASSWORD"] == "(set, hidden)"
+    assert "hunter2" not in ran.stdout + ran.stderr
+
+
+def test_check_tells_that_the_cloud_is_away() -> None:
+    ran = flask("check", VMAPI_MEMORY_FAULTS="unavailable=1")
+    told = "The in-memory cloud was told to be unavailable."
+    assert (ran.returncode, ran.stderr) == (1, f"Error: the cloud does not answer: {told}\n")
+
+
+def test_check_tells_what_is_not_allowed() -> None:
+    ran = flask("check", VMAPI_WORKERS="0")
+    told = "VMAPI_WORKERS '0': allowed is a whole number from 1 to 64"
+    assert (ran.returncode, ran.stderr) == (3, f"vmapi does not start: {told}\n")
+
+
+def test_gunicorn_does_not_try_again(gunicorn: Callable[..., Gunicorn]) -> None:
+    server = gunicorn(VMAPI_THREADS="0")
+    server.start("-b", f"127.0.0.1:{server.port}", config=False)
+    assert server.ended() == 3
+    told = "vmapi does not start: VMAPI_THREADS '0': allowed is a whole number from 2 to 256"
+    assert server.text().splitlines().count(told) == 1

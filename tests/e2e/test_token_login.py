@@ -1,0 +1,66 @@
+"""Tokens as an operator makes them and a script uses them: the command, then gunicorn."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_client import PATIENCE, wait_until
+from tests.support.processes import ROOT, Gunicorn, environment
+from vmapi.domain.api_token import is_well_formed
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/vmapi.sqlite3"
+
+
+@pytest.fixture
+def command(url: str) -> Command:
+    """Run `flask --app wsgi token …` on the database."""
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", "token", *args],
+            env=environment(VMAPI_DATABASE_URL=url),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+
+    return run
+
+
+def test_a_token_from_its_making_to_its_revocation(
+    gunicorn: Callable[..., Gunicorn], command: Command, url: str
+) -> None:
+    server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
+    server.start().wait_for("/readyz")
+    assert server.call("GET", "/api/v1/vms").headers["WWW-Authenticate"] == 'Bearer realm="vmapi"'
+    made = command("create", "--subject", "ci", "--role", "viewer")
+    token = made.stdout.removesuffix("\n")
+    assert is_well_formed(token)
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    def asked() -> int:
+        return server.call("GET", "/api/v1/vms", headers=bearer).status
+
+    assert asked() == 200
+    server.call("POST", "/api/v1/vms", headers=bearer).problem(403, "forbidden")
+
+    def used() -> bool:
+        line = command("list").stdout.splitlines()[1]
+        return "  -  " not in line
+
+    wait_until("its use is noted", used)
+    id = command("list").stdout.splitlines()[1].split()[0]
+    assert command("revoke", id).stdout == ""
+    wait_until("it is revoked", lambda: asked() == 401)
+    assert token not in server.text()
+    assert server.line(status=403)["user"] == "ci"

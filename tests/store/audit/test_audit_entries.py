@@ -1,0 +1,143 @@
+"""Each operation's beginning and end is in the trail, by the transaction that makes it so."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.audit_chain import rows, told
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import KEY, Maker
+from vmapi.domain.audit import AuditEntry
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Failure, OperationStatus
+from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
+from vmapi.store.audit import trail as audit
+from vmapi.store.audit.chain import NAMES
+from vmapi.store.conflicts import KeyTaken, StaleOperation
+from vmapi.store.database import Database
+from vmapi.store.operations.repository import OperationStore
+
+
+def test_who_where_and_what(
+    store: OperationStore, make: Maker, clock: Clock, database: Database
+) -> None:
+    whose = {"requested_by": "alice", "project": "p-1", "address": "192.0.2.7", "request_id": "r-9"}
+    begun = clock()
+    store.add(make("1", Action.CREATE, None, **whose))
+    clock.sleep(1.000_001)
+    store.save(make.over(replace(store.get("1"), vm_id="vm-1")))
+    first, last = rows(database)
+    for row in (first, last):
+        assert (row.user, row.project, row.address, row.request_id) == tuple(whose.values())
+        assert (row.action, row.operation_id, row.code) == ("create", "1", None)
+        assert (row.position, row.mac) == (None, None)
+    assert (first.at, first.outcome, first.vm_id) == (begun, "accepted", None)
+    assert (last.at, last.outcome, last.vm_id) == (
+        *(begun + timedelta(seconds=1, microseconds=1), "succeeded"),
+        "vm-1",
+    )
+    assert first.id < last.id
+
+
+def test_what_is_on_its_way_writes_nothing(
+    store: OperationStore, make: Maker, database: Database
+) -> None:
+    store.add(make("1"))
+    store.save(replace(store.get("1"), status=OperationStatus.RUNNING))
+    assert told(database) == [("1", "stop", "accepted", None)]
+
+
+def test_a_failure_is_told_with_its_code(
+    store: OperationStore, make: Maker, database: Database
+) -> None:
+    store.add(make("1"))
+    failure = Failure("operation_timeout", "Too late.", {})
+    store.save(make.over(store.get("1"), status=OperationStatus.FAILED, error=failure))
+    assert told(database)[1:] == [("1", "stop", "failed", "operation_timeout")]
+
+
+def test_what_a_delete_ends_is_superseded(
+    store: OperationStore, make: Maker, clock: Clock, database: Database
+) -> None:
+    store.add(make("1", requested_by="alice", request_id="r-1"))
+    clock.sleep(1)
+    store.add(make("2", Action.DELETE, requested_by="bob", request_id="r-2"))
+    assert told(database) == [
+        ("1", "stop", "accepted", None),
+        ("1", "stop", "superseded", None),
+        ("2", "delete", "accepted", None),
+    ]
+    ended = rows(database)[1]
+    assert (ended.user, ended.request_id, ended.at, ended.vm_id) == ("alice", "r-1", clock(), "vm")
+
+
+def test_what_was_not_sent_after_all_is_refused(
+    store: OperationStore, make: Maker, clock: Clock, database: Database
+) -> None:
+    operation = make("1", Action.CREATE, None, "web")
+    store.add(operation)
+    clock.sleep(1)
+    for _ in range(2):
+        store.discard(operation, NameTaken("taken"))
+    assert told(database) == [
+        ("1", "create", "accepted", None),
+        ("1", "create", "refused", "name_taken"),
+    ]
+    assert rows(database)[1].at == clock()
+
+
+def test_what_is_not_taken_on_is_not_told(
+    store: OperationStore, make: Maker, database: Database
+) -> None:
+    store.add(make("1", Action.CREATE, None, "web", key=KEY))
+    store.add(make("2"))
+    with pytest.raises(KeyTaken):
+        store.add(make("3", vm_id="other", key=KEY))
+    with pytest.raises(NameTaken):
+        store.add(make("4", Action.CREATE, None, "web"))
+    with pytest.raises(TaskInProgress):
+        store.add(make("5"))
+    with pytest.raises(KeyTaken):
+        # that what it would have ended is not over is not told either
+        store.add(make("6", Action.DELETE, key=KEY))
+    assert [line[0] for line in told(database)] == ["1", "2"]
+    assert not store.get("2").finished
+
+
+def test_what_is_stale_is_not_told(store: OperationStore, make: Maker, database: Database) -> None:
+    store.add(make("1"))
+    old = store.get("1")
+    store.save(make.over(old))
+    with pytest.raises(StaleOperation):
+        store.save(make.over(old, status=OperationStatus.FAILED))
+    assert [line[2] for line in told(database)] == ["accepted", "succeeded"]
+
+
+def fail(connection: object, entry: AuditEntry) -> None:
+    raise ZeroDivisionError
+
+
+def test_nothing_begins_or_ends_without_its_entry(
+    store: OperationStore, make: Maker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(make("1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(audit, "append", fail)
+        with pytest.raises(ZeroDivisionError):
+            store.add(make("2", vm_id="other"))
+        with pytest.raises(ZeroDivisionError):
+            store.add(make("3", Action.DELETE))
+        with pytest.raises(ZeroDivisionError):
+            store.save(make.over(store.get("1")))
+        with pytest.raises(ZeroDivisionError):
+            store.discard(store.get("1"), NameTaken("taken"))
+    assert (store.get("1").status, store.get("1").revision) == (OperationStatus.PENDING, 0)
+    for id in "23":
+        with pytest.raises(OperationNotFound):
+            store.get(id)
+    assert told(database) == [("1", "stop", "accepted", None)]
+
+
+def test_the_entries_are_what_the_tables_say() -> None:
+    assert {*NAMES, "id", "position", "mac"} == set(audit.entries.c.keys())

@@ -1,0 +1,169 @@
+"""Who has the database, but not the key, changes nothing in the chain without being found."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.audit_chain import (
+    DAY,
+    OTHER,
+    SECRET,
+    chained,
+    entry,
+    head,
+    rows,
+    tamper,
+    write,
+)
+from tests.support.fake_clock import Clock
+from vmapi.domain.audit import Link
+from vmapi.store.audit.trail import AuditTrail
+from vmapi.store.database import Database
+
+UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE position = 3'
+INSERT = (
+    'INSERT INTO audit_entries (at, "user", project, address, action, vm_id, operation_id,'
+    ' request_id, outcome, code, position, mac) SELECT at, "user", project, address, action, vm_id,'
+    " operation_id, request_id, outcome, code, {}, {} FROM audit_entries WHERE position = 2"
+)
+TOKEN = "UPDATE audit_entries SET token_id = :new WHERE position = 2"
+ENTRY_3 = "entry 3 does not follow from position 2"
+
+
+@pytest.fixture
+def trail(database: Database, clock: Clock) -> AuditTrail:
+    """A trail of five entries."""
+    return chained(database, clock(), 5)
+
+
+def wrong(trail: AuditTrail, sound: int, anchor: Link | None = None) -> str | None:
+    """Return what is found wrong, and see that the chain is said to be sound as far as it is."""
+    verdict = trail.verify(SECRET, anchor)
+    assert verdict.head.position == sound
+    return verdict.wrong
+
+
+@pytest.mark.parametrize(
+    ("column", "new"),
+    [
+        *[("at", 1_772_015_400_000_000), ("user", "mallory"), ("project", "another")],
+        *[("address", ""), ("address", "192.0.2.11"), ("action", "delete"), ("vm_id", "vm-2")],
+        *[("vm_id", None), ("operation_id", "op-2"), ("operation_id", None)],
+        *[("request_id", "r-2"), ("outcome", "succeeded"), ("code", None), ("code", "none")],
+        ("token_id", "token-1"),
+        *[("mac", ""), ("mac", "0" * 64), ("mac", None), ("position", 6), ("position", None)],
+    ],
+)
+def test_a_column_that_is_changed(
+    trail: AuditTrail, database: Database, column: str, new: Any
+) -> None:
+    assert getattr(rows(database)[2], column) != new
+    tamper(database, UPDATE.format(column), new=new)
+    gap = "entry 4 does not follow from position 2"
+    assert wrong(trail, 2) == (gap if column == "position" else ENTRY_3)
+
+
+@pytest.mark.parametrize("new", [None, "", "token-2"])
+def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | None) -> None:
+    acts = [entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
+    write(database, *acts)
+    trail = AuditTrail(database)
+    trail.close_chain(SECRET)
+    assert trail.verify(SECRET).wrong is None
+    tamper(database, TOKEN, new=new)
+    assert wrong(trail, 1) == "entry 2 does not follow from position 1"
+
+
+def test_every_column_of_an_entry_is_tried() -> None:
+    (mark,) = test_a_column_that_is_changed.pytestmark
+    tried = {column for column, _ in mark.args[1]}
+    assert tried == set(rows.__globals__["entries"].c.keys()) - {"id"}
+
+
+def test_a_gap_before_the_end(trail: AuditTrail, database: Database) -> None:
+    tamper(database, "UPDATE audit_entries SET position = 7 WHERE position = 5")
+    assert wrong(trail, 4) == "entry 5 does not follow from position 4"
+
+
+@pytest.mark.parametrize("which", [1, 2, 3, 4])
+def test_an_entry_that_is_removed(trail: AuditTrail, database: Database, which: int) -> None:
+    tamper(database, f"DELETE FROM audit_entries WHERE position = {which}")
+    assert wrong(trail, which - 1) == (
+        f"entry {which + 1} does not follow from position {which - 1}"
+    )
+
+
+def test_an_entry_that_is_removed_and_the_gap_closed(trail: AuditTrail, database: Database) -> None:
+    tamper(
+        database,
+        "DELETE FROM audit_entries WHERE position = 3",
+        "UPDATE audit_entries SET position = 3 WHERE position = 4",
+        "UPDATE audit_entries SET position = 4 WHERE position = 5",
+    )
+    assert wrong(trail, 2) == "entry 4 does not follow from position 2"
+
+
+@pytest.mark.parametrize("macs", [True, False])
+def test_entries_that_change_places(trail: AuditTrail, database: Database, macs: bool) -> None:
+    third, fourth = rows(database)[2:4]
+    tamper(
+        database,
+        "UPDATE audit_entries SET position = 99 WHERE id = 3",
+        "UPDATE audit_entries SET position = 3 WHERE id = 4",
+        "UPDATE audit_entries SET position = 4 WHERE id = 3",
+    )
+    if macs:
+        tamper(database, "UPDATE audit_entries SET mac = :mac WHERE id = 4", mac=third.mac)
+        tamper(database, "UPDATE audit_entries SET mac = :mac WHERE id = 3", mac=fourth.mac)
+    assert wrong(trail, 2) == "entry 4 does not follow from position 2"
+
+
+@pytest.mark.parametrize("mac", ["mac", "'" + "0" * 64 + "'"])
+def test_an_entry_that_is_put_at_the_end(trail: AuditTrail, database: Database, mac: str) -> None:
+    tamper(database, INSERT.format(6, mac))
+    assert wrong(trail, 5) == "entry 6 does not follow from position 5"
+    # what comes after it does not heal it
+    tamper(database, INSERT.format("NULL", "NULL"))
+    trail.close_chain(SECRET)
+    assert wrong(trail, 5) == "entry 6 does not follow from position 5"
+
+
+def test_an_entry_that_is_put_in_between(trail: AuditTrail, database: Database) -> None:
+    tamper(
+        database,
+        *(
+            f"UPDATE audit_entries SET position = {at + 1} WHERE position = {at}"
+            for at in (5, 4, 3)
+        ),
+        INSERT.format(3, "mac"),
+    )
+    assert wrong(trail, 2) == "entry 6 does not follow from position 2"
+
+
+def test_an_end_that_is_cut_off_is_found_by_an_anchor(
+    trail: AuditTrail, database: Database
+) -> None:
+    anchor = head(database)
+    tamper(database, "DELETE FROM audit_entries WHERE position > 3")
+    assert wrong(trail, 3) is None
+    assert wrong(trail, 3, anchor) == "the chain does not hold position 5 as noted"
+    # nor does it help to let the chain grow again
+    tamper(database, *[INSERT.format("NULL", "NULL")] * 2)
+    trail.close_chain(SECRET)
+    assert wrong(trail, 5, anchor) == "the chain does not hold position 5 as noted"
+    tamper(database, "DELETE FROM audit_entries")
+    assert wrong(trail, 0, anchor) == "the chain does not hold position 5 as noted"
+
+
+def test_an_anchor_that_is_not_the_chains(trail: AuditTrail) -> None:
+    for anchor in (Link(3, "0" * 64), Link(6, "0" * 64), Link(0, "0" * 64)):
+        assert wrong(trail, 5, anchor) == (
+            f"the chain does not hold position {anchor.position} as noted"
+        )
+
+
+def test_another_key(trail: AuditTrail, clock: Clock) -> None:
+    assert trail.verify(OTHER).wrong == "entry 1 does not follow from position 0"
+    trail.forget(clock() + 3 * DAY, SECRET)
+    assert trail.verify(OTHER).wrong == "the checkpoint at position 2 is not sealed with this key"
+    assert trail.verify(OTHER).head.position == 2

@@ -1,0 +1,177 @@
+"""A VM that is seen before the create that makes it is answered."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.unit.domain.test_domain import MACHINE
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
+from vmapi.errors import NameTaken, TaskInProgress
+from vmapi.store.conflicts import StaleOperation
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
+
+MADE = replace(MACHINE, id="vm", name="web", project="web", operation_id="op")
+MAKING = (Status.BUILDING, Task.CREATING)
+RUNNING = (Status.RUNNING, None)
+ROUNDS = 20
+
+
+@pytest.fixture
+def inventory(database: Database) -> Inventory:
+    return Inventory(database)
+
+
+@pytest.fixture
+def create(store: OperationStore, make: Maker) -> Operation:
+    """A create that was sent, and is not answered."""
+    store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
+    return store.save(store.get("op").sending(make("2").created_at))
+
+
+def answered(create: Operation, vm_id: str = "vm") -> Operation:
+    """Return a create of which the cloud has just said what VM it makes."""
+    expected = replace(MADE, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
+    sent = create.with_step(Step(Verb.CREATE, StepState.SENT, "r"))
+    return replace(sent, vm_id=vm_id, expected=expected)
+
+
+def see(inventory: Inventory, vm_id: str = "vm", **told: object) -> tuple[Status, Task | None]:
+    seen = replace(MADE, id=vm_id, **told)
+    inventory.observe([seen], inventory.begin())
+    return under(inventory, vm_id)
+
+
+def under(inventory: Inventory, vm_id: str = "vm") -> tuple[Status, Task | None]:
+    found = inventory.get(vm_id)
+    assert found is not None
+    return found.vm.status, found.vm.task
+
+
+@pytest.mark.usefixtures("create")
+def test_it_is_being_made(inventory: Inventory) -> None:
+    assert see(inventory) == MAKING
+    # a list that tells of no mark, while the cell is down, takes none away
+    assert see(inventory, operation_id=None, flavor="") == MAKING
+    assert see(inventory) == MAKING
+
+
+@pytest.mark.usefixtures("create")
+@pytest.mark.parametrize("told", [{"project": "db"}, {"project": None}, {"operation_id": "no"}])
+def test_a_mark_of_another_project_tells_nothing(
+    inventory: Inventory,
+    store: OperationStore,
+    make: Maker,
+    told: dict[str, str | None],
+) -> None:
+    assert see(inventory, **told) == RUNNING
+    store.add(make("1"))
+    assert under(inventory) == (Status.RUNNING, Task.STOPPING)
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.PAUSE, Action.UPDATE])
+def test_nothing_else_begins_with_it(
+    inventory: Inventory,
+    store: OperationStore,
+    make: Maker,
+    create: Operation,
+    action: Action,
+) -> None:
+    see(inventory)
+    with pytest.raises(TaskInProgress, match="Another change of the VM is still under way"):
+        store.add(make("1", action))
+    assert under(inventory) == MAKING
+    saved = store.save(answered(create))
+    with pytest.raises(TaskInProgress):
+        store.add(make("1", action))
+    store.save(make.over(saved))
+    store.add(make("1", action))
+    assert under(inventory) == (Status.RUNNING, action.task)
+
+
+def test_it_is_shown_as_it_is_once_its_create_has_failed(
+    inventory: Inventory, store: OperationStore, make: Maker, create: Operation
+) -> None:
+    see(inventory)
+    see(inventory, "second")
+    store.save(make.over(create, status=OperationStatus.FAILED))
+    assert under(inventory) == under(inventory, "second") == RUNNING
+
+
+def test_a_delete_ends_its_create(
+    inventory: Inventory,
+    store: OperationStore,
+    make: Maker,
+    create: Operation,
+    clock: Clock,
+) -> None:
+    see(inventory)
+    store.add(make("other", Action.CREATE, None, "db", project="web"))
+    clock.sleep(1)
+    delete = make("1", Action.DELETE, project="web")
+    store.add(delete)
+    assert under(inventory) == (Status.RUNNING, Task.DELETING)
+    ended = store.get("op")
+    assert (ended.status, ended.vm_id) == (OperationStatus.SUPERSEDED, "vm")
+    assert (ended.key, ended.finished_at) == (KEY, clock())
+    assert {each.id for each in store.mine()} == {"other", "1"}
+    # the answer comes now
+    with pytest.raises(StaleOperation):
+        store.save(answered(create))
+    again = make("2", Action.CREATE, None, "web", project="web")
+    with pytest.raises(NameTaken) as caught:
+        store.add(again)
+    assert caught.value.extra == {"vm_id": "vm"}
+    store.save(make.over(store.get("1")))
+    store.add(again)
+
+
+def test_an_answer_waits_for_what_has_begun_with_its_vm(
+    inventory: Inventory,
+    store: OperationStore,
+    make: Maker,
+    create: Operation,
+    clock: Clock,
+) -> None:
+    see(inventory, operation_id=None)
+    # by a clock that is slow
+    clock.sleep(-60)
+    store.add(make("1"))
+    with pytest.raises(StaleOperation):
+        store.save(answered(create))
+    assert store.get("op") == create
+    store.save(make.over(store.get("1")))
+    assert store.save(answered(create)).vm_id == "vm"
+    assert under(inventory) == MAKING
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
+def test_an_answer_at_the_moment_that_something_is_asked_for(
+    connect: Callable[[], Database], clock: Clock, make: Maker, action: Action
+) -> None:
+    databases = [connect() for _ in range(3)]
+    first, second = (OperationStore(database, clock) for database in databases[:2])
+    inventory = Inventory(databases[2])
+    for round in range(ROUNDS):
+        vm_id, mark = f"vm-{round}", f"op-{round}"
+        create = make(mark, Action.CREATE, None, mark, project="web")
+        first.add(create)
+        see(inventory, vm_id, operation_id=mark)
+        calls = [
+            lambda create=create, vm_id=vm_id: first.save(answered(create, vm_id)),
+            lambda round=round, vm_id=vm_id: second.add(make(f"{round}", action, vm_id)),
+            lambda mark=mark, vm_id=vm_id: see(inventory, vm_id, operation_id=mark),
+        ]
+        at_once(3, lambda at, calls=calls: tried(calls[at], StaleOperation, TaskInProgress))
+        if action is Action.DELETE:
+            assert first.get(mark).status is OperationStatus.SUPERSEDED
+            assert under(inventory, vm_id) == (Status.RUNNING, Task.DELETING)
+        else:
+            assert (first.get(mark).vm_id, under(inventory, vm_id)) == (vm_id, MAKING)
+    first.close()
+    second.close()

@@ -1,0 +1,157 @@
+"""What the inventory finds is what a plain filter over a list of VMs finds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.inventory_model import select
+from tests.unit.domain.test_domain import HOUR, MACHINE, MOMENT
+from vmapi.domain.lifecycle import Status
+from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.vm import VM
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.tables import vms as table
+
+SORTS = ("created_at", "-created_at", "name", "-name", "updated_at", "-updated_at")
+ODD = [
+    "a",
+    "A",
+    "ab",
+    "a%",
+    "a_",
+    "é",
+    "e\u0301",
+    "ß",
+    "\ud7ff",
+    "\ue000",
+    "\U0010ffff",
+    "\uffff",
+    "*",
+]
+LONG_AGO = MOMENT - timedelta(days=30)
+
+names = st.lists(st.sampled_from(ODD), min_size=1, max_size=3).map("".join)
+hours = st.integers(0, 3).map(lambda number: MOMENT + timedelta(hours=number))
+vms = st.builds(
+    lambda **drawn: replace(MACHINE, **drawn),
+    name=names,
+    flavor=st.sampled_from("ab"),
+    image=st.sampled_from(["a", "A", None]),
+    status=st.sampled_from(Status),
+    created_at=hours,
+    updated_at=hours,
+)
+maybe_time = st.none() | hours
+queries = st.builds(
+    VMQuery,
+    statuses=st.frozensets(st.sampled_from(Status), max_size=2),
+    name=st.none() | names | names.map(lambda name: f"{name}*") | st.just("*"),
+    flavor=st.none() | st.sampled_from("ab"),
+    image=st.none() | st.sampled_from("aA"),
+    created_after=maybe_time,
+    created_before=maybe_time,
+    updated_after=maybe_time,
+    sort=st.sampled_from(SORTS),
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=st.lists(vms, max_size=8), asked=st.lists(queries, min_size=1, max_size=8))
+def test_it_finds_what_a_plain_filter_finds(
+    database: Database, drawn: Sequence[VM], asked: Sequence[VMQuery]
+) -> None:
+    inventory = Inventory(database)
+    with database.write() as connection:
+        connection.execute(table.delete())
+    every = [replace(vm, id=f"{number:036}") for number, vm in enumerate(drawn)]
+    inventory.observe(every, inventory.begin())
+    for query in asked:
+        expected = select(query, every)
+        listing = inventory.find(query, Paging(1, 100), LONG_AGO)
+        assert (list(listing.vms), listing.page.total) == (expected, len(expected))
+        second = inventory.find(query, Paging(2, 3), LONG_AGO)
+        assert (list(second.vms), second.page.total) == (expected[3:6], len(expected))
+
+
+@pytest.mark.parametrize(("hours", "found"), [(23, 1), (24, 0), (25, 0)])
+def test_the_deleted_ones_of_a_while_are_found(database: Database, hours: int, found: int) -> None:
+    inventory = Inventory(database)
+    inventory.observe([MACHINE], inventory.begin())
+    inventory.gone(MACHINE.id, MOMENT, inventory.begin())
+    deleted = VMQuery(statuses=frozenset({Status.DELETED}))
+    after = MOMENT + timedelta(hours=hours - 24)
+    assert inventory.find(deleted, Paging(), after).page.total == found
+    assert inventory.find(VMQuery(), Paging(), LONG_AGO).page.total == 0
+
+
+def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
+    inventory = Inventory(database)
+    inventory.observe([MACHINE, replace(MACHINE, id="2")], inventory.begin())
+    inventory.gone(MACHINE.id, MOMENT, inventory.begin())
+    assert inventory.forget(MOMENT) == 0
+    assert inventory.forget(MOMENT + timedelta(seconds=1)) == 1
+    assert inventory.find(VMQuery(), Paging(), LONG_AGO).page.total == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (VMQuery(), True),
+        (VMQuery(statuses=frozenset({Status.RUNNING, Status.ERROR})), True),
+        (VMQuery(statuses=frozenset({Status.ERROR})), False),
+        (VMQuery(name="web-1"), True),
+        (VMQuery(name="web"), False),
+        (VMQuery(name="WEB-1"), False),
+        (VMQuery(name="web*"), True),
+        (VMQuery(name="*"), True),
+        (VMQuery(name="Web*"), False),
+        (VMQuery(name="web-1*"), True),
+        (VMQuery(name="web-12*"), False),
+        (VMQuery(name="%"), False),
+        (VMQuery(flavor="m1.tiny"), True),
+        (VMQuery(flavor="m1"), False),
+        (VMQuery(image="cirros"), True),
+        (VMQuery(image="debian-12"), False),
+        (VMQuery(created_after=MOMENT - HOUR), True),
+        (VMQuery(created_after=MOMENT), False),
+        (VMQuery(created_before=MOMENT + HOUR), True),
+        (VMQuery(created_before=MOMENT), False),
+        (VMQuery(updated_after=MOMENT - HOUR), True),
+        (VMQuery(updated_after=MOMENT), False),
+        (VMQuery(name="web-1", flavor="m1.huge"), False),
+    ],
+)
+def test_what_a_query_matches(database: Database, query: VMQuery, *, found: bool) -> None:
+    inventory = Inventory(database)
+    inventory.observe([MACHINE], inventory.begin())
+    assert inventory.find(query, Paging(), LONG_AGO).page.total == found
+
+
+SORTED = {
+    "created_at": "1234",
+    "-created_at": "4321",
+    "name": "1243",
+    "-name": "3421",
+    "updated_at": "2341",
+    "-updated_at": "1432",
+}
+
+
+@pytest.mark.parametrize(("sort", "ids"), SORTED.items())
+def test_sorting(database: Database, sort: str, ids: str) -> None:
+    inventory = Inventory(database)
+    rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
+    vms = [
+        replace(
+            MACHINE, id=id, name=name, created_at=MOMENT + c * HOUR, updated_at=MOMENT + u * HOUR
+        )
+        for id, name, c, u in rows
+    ]
+    inventory.observe(vms[::-1], inventory.begin())
+    found = inventory.find(VMQuery(sort=sort), Paging(), LONG_AGO).vms
+    assert "".join(vm.id for vm in found) == ids

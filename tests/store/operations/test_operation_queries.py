@@ -1,0 +1,119 @@
+"""Finding operations, page by page."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import ANYTHING, KEY, Maker
+from tests.unit.domain.test_domain import MACHINE
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
+from vmapi.errors import OperationNotFound
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
+
+NOT_BEGUN = '"request_id": null, "begun_at": null'
+
+
+@pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
+def test_unknown(store: OperationStore, id: str) -> None:
+    with pytest.raises(OperationNotFound, match=f"There is no operation {id}"):
+        store.get(id)
+
+
+def test_they_are_found_the_newest_first(store: OperationStore, make: Maker, clock: Clock) -> None:
+    store.add(make("b", vm_id="1"))
+    store.add(make("a", vm_id="2"))
+    clock.sleep(0.000_001)
+    store.add(make("c", vm_id="3"))
+    store.save(make.over(store.get("c")))
+    clock.now -= timedelta(seconds=9)
+    store.add(make("d", vm_id="4"))
+    assert [found.id for found in store.find(ANYTHING, Paging()).items] == ["c", "b", "a", "d"]
+
+
+def test_what_is_to_be_carried_on_comes_oldest_first(
+    store: OperationStore, make: Maker, clock: Clock
+) -> None:
+    for id in "cab":
+        store.add(make(id, vm_id=id))
+        clock.sleep(1)
+    assert [found.id for found in store.mine()] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "action = 'resize'",
+        "status = 'resting'",
+        f"""plan = '[{{"verb": "resize", "state": "planned", {NOT_BEGUN}}}]'""",
+        f"""plan = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
+        """plan = '[{"verb": "stop", "state": "planned"}]'""",
+        """changes = '{"colour": "blue"}'""",
+    ],
+)
+def test_one_that_another_version_has_kept_holds_up_no_other(
+    store: OperationStore, make: Maker, database: Database, change: str
+) -> None:
+    for id in "abc":
+        store.add(make(id, vm_id=id))
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE operations SET {change} WHERE id = 'b'")
+    with capture_logs() as logs:
+        assert [[found.id for found in store.mine()] for _ in range(2)] == [["a", "c"]] * 2
+    assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
+        ("an operation of another version cannot be read and is not carried on here", "b", "error")
+    ]
+    inventory = Inventory(database)
+    assert inventory.observe([replace(MACHINE, id="b")], inventory.begin()) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        (OperationQuery(), "4321"),
+        (OperationQuery(vm_id="vm"), "31"),
+        (OperationQuery(vm_id="VM"), ""),
+        (OperationQuery(action=Action.CREATE), "42"),
+        (OperationQuery(status=OperationStatus.SUCCEEDED), "1"),
+        (OperationQuery(status=OperationStatus.SUPERSEDED), ""),
+        (OperationQuery(vm_id="vm", action=Action.STOP), "1"),
+        (OperationQuery(key=KEY), "2"),
+        (OperationQuery(key=replace(KEY, fingerprint="")), "2"),
+        (OperationQuery(key=replace(KEY, caller="you")), ""),
+        (OperationQuery(key=KEY, action=Action.STOP), ""),
+    ],
+)
+def test_filters(
+    store: OperationStore, make: Maker, clock: Clock, query: OperationQuery, ids: str
+) -> None:
+    store.add(make("1"))
+    store.save(make.over(store.get("1")))
+    clock.sleep(1)
+    store.add(make("2", Action.CREATE, None, key=KEY))
+    clock.sleep(1)
+    store.add(make("3", Action.START))
+    clock.sleep(1)
+    store.add(make("4", Action.CREATE, None))
+    page = store.find(query, Paging())
+    assert ("".join(found.id for found in page.items), page.total) == (ids, len(ids))
+
+
+def test_pages(store: OperationStore, make: Maker, clock: Clock) -> None:
+    for number in range(7):
+        store.add(make(str(number), vm_id=str(number % 2 or number)))
+        store.save(make.over(store.get(str(number))))
+        clock.sleep(1)
+    walked = []
+    for number in (1, 2, 3, 4):
+        page = store.find(ANYTHING, Paging(number, 3))
+        walked.append("".join(found.id for found in page.items))
+        assert (page.total, page.end is not None) == (7, number < 3)
+    assert walked == ["654", "321", "0", ""]
+    odd = store.find(OperationQuery(vm_id="1"), Paging(1, 2))
+    assert ([found.id for found in odd.items], odd.total) == (["5", "3"], 3)

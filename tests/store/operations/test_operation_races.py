@@ -1,0 +1,148 @@
+"""Processes that want different things of one VM or name at the same moment."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import pytest
+
+from tests.support.audit_chain import told
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import KEY, Maker, at_once, tried
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
+from vmapi.errors import NameTaken, TaskInProgress
+from vmapi.store.conflicts import StaleOperation
+from vmapi.store.database import Database
+from vmapi.store.operations.repository import OperationStore
+
+ROUNDS = 30
+
+
+@pytest.fixture
+def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationStore]]:
+    """The stores of four processes."""
+    stores = [OperationStore(connect(), clock) for _ in range(4)]
+    yield stores
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize("others", [(Action.STOP,), (Action.STOP, Action.DELETE, Action.PAUSE)])
+def test_nothing_begins_beside_a_delete(
+    stores: list[OperationStore], make: Maker, others: tuple[Action, ...], database: Database
+) -> None:
+    actions = (Action.DELETE, *others)
+    for round in range(ROUNDS):
+        vm_id = f"vm-{round}"
+        wanted = [make(f"{round}-{at}", action, vm_id) for at, action in enumerate(actions)]
+        added = at_once(
+            len(wanted),
+            lambda at, wanted=wanted: tried(lambda: stores[at].add(wanted[at]), TaskInProgress),
+        )
+        kept = stores[0].find(OperationQuery(vm_id=vm_id), Paging()).items
+        assert len(kept) == added
+        left = {each.action for each in kept if not each.finished}
+        assert left == {Action.DELETE}
+        ended = {each.status for each in kept if each.action is not Action.DELETE}
+        assert ended <= {OperationStatus.SUPERSEDED}
+        entries = [line[2] for line in told(database) if line[0].startswith(f"{round}-")]
+        assert entries.count("accepted") == added
+        assert entries.count("superseded") == added - actions.count(Action.DELETE)
+
+
+def test_of_two_creates_of_one_name_one_is_taken_on(
+    stores: list[OperationStore], make: Maker, clock: Clock
+) -> None:
+    for round in range(ROUNDS):
+        clock.sleep(1)
+        refused: list[NameTaken] = []
+
+        def add(at: int, round: int = round, refused: list[NameTaken] = refused) -> bool:
+            try:
+                stores[at].add(make(f"{round}-{at}", Action.CREATE, None, f"web-{round}"))
+            except NameTaken as taken:
+                refused.append(taken)
+                return False
+            return True
+
+        assert at_once(2, add) == 1
+        (winner,) = stores[2].find(OperationQuery(), Paging(1, 1)).items
+        assert refused[0].extra == {"operation_id": winner.id}
+        stores[2].save(make.over(winner, status=OperationStatus.FAILED))
+
+
+def test_what_is_saved_while_a_delete_comes_has_one_end(
+    stores: list[OperationStore], make: Maker, database: Database
+) -> None:
+    for round in range(ROUNDS):
+        vm_id, stop = f"vm-{round}", f"stop-{round}"
+        stores[0].add(make(stop, vm_id=vm_id))
+        begun = stores[0].get(stop)
+        running = replace(begun, status=OperationStatus.RUNNING)
+
+        def change(
+            at: int, round: int = round, begun: object = begun, running: object = running
+        ) -> bool:
+            if at == 0:
+                return tried(lambda: stores[0].save(make.over(begun)), StaleOperation)
+            if at == 1:
+                return tried(lambda: stores[1].save(running), StaleOperation)
+            stores[2].add(make(f"delete-{round}", Action.DELETE, f"vm-{round}"))
+            return True
+
+        assert at_once(3, change) in (1, 2)
+        ended = stores[3].get(stop)
+        entries = [line[2] for line in told(database) if line[0] == stop]
+        assert entries == ["accepted", ended.status]
+        assert ended.status in (OperationStatus.SUCCEEDED, OperationStatus.SUPERSEDED)
+        assert not stores[3].get(f"delete-{round}").finished
+
+
+@pytest.fixture
+def meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[], object]], None]:
+    """Let something happen just before the store looks at what is in its way."""
+
+    def set_up(happens: Callable[[], object]) -> None:
+        read, left = database.read, [happens]
+
+        def look() -> AbstractContextManager[object]:
+            while left:
+                left.pop()()
+            return read()
+
+        monkeypatch.setattr(database, "read", look)
+
+    return set_up
+
+
+def test_a_name_that_is_given_back_while_it_is_asked_for(
+    store: OperationStore,
+    other: OperationStore,
+    make: Maker,
+    meanwhile: Callable[[Callable[[], object]], None],
+) -> None:
+    first = make("1", Action.CREATE, None, "web")
+    other.add(first)
+    meanwhile(lambda: other.discard(first, NameTaken("taken")))
+    store.add(make("2", Action.CREATE, None, "web"))
+    with pytest.raises(NameTaken) as caught:
+        other.add(make("3", Action.CREATE, None, "web"))
+    assert caught.value.extra == {"operation_id": "2"}
+
+
+def test_a_vm_that_is_free_again_while_it_is_asked_for(
+    store: OperationStore,
+    other: OperationStore,
+    make: Maker,
+    meanwhile: Callable[[Callable[[], object]], None],
+) -> None:
+    other.add(make("1", key=KEY))
+    meanwhile(lambda: other.save(make.over(other.get("1"), key=None)))
+    store.add(make("2", key=KEY))
+    assert store.get("2").key == KEY
+    with store.lease("2") as held:
+        assert not held

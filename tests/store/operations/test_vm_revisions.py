@@ -1,0 +1,209 @@
+"""Operations that are only for a VM as it was seen, and the revisions that tell."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.audit_chain import told
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import ANYTHING, Maker, at_once, tried
+from tests.unit.domain.test_domain import MACHINE, MOMENT
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.pagination import Paging
+from vmapi.domain.snapshot import Sighting
+from vmapi.domain.vm import VM
+from vmapi.errors import TaskInProgress
+from vmapi.store.conflicts import StaleOperation, StaleVM
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations import name_claims as names
+from vmapi.store.operations import statements as queries
+from vmapi.store.operations.repository import OperationStore
+from vmapi.store.tables import operations, vms
+
+SEEN = replace(MACHINE, id="vm")
+ROUNDS = 20
+
+
+@pytest.fixture
+def inventory(database: Database) -> Inventory:
+    return Inventory(database)
+
+
+@pytest.fixture
+def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationStore]]:
+    """The stores of four processes."""
+    stores = [OperationStore(connect(), clock) for _ in range(4)]
+    yield stores
+    for store in stores:
+        store.close()
+
+
+def see(inventory: Inventory, vm: VM = SEEN) -> Sighting:
+    inventory.observe([vm], inventory.begin())
+    found = inventory.get(vm.id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.DELETE, Action.UPDATE])
+def test_it_is_for_a_vm_as_it_was_seen(
+    inventory: Inventory, store: OperationStore, make: Maker, database: Database, action: Action
+) -> None:
+    old = see(inventory).revision
+    new = see(inventory, replace(SEEN, name="other")).revision
+    name = "web" if action is Action.UPDATE else None
+    with pytest.raises(StaleVM):
+        store.add(make("1", action, name=name, vm_revision=old))
+    assert store.find(ANYTHING, Paging()).total == 0
+    assert told(database) == []
+    store.add(make("2", action, name=name, vm_revision=new))
+    assert [found.id for found in store.mine()] == ["2"]
+
+
+def test_one_that_is_gone_is_as_nobody_has_seen_it(
+    inventory: Inventory, store: OperationStore, make: Maker
+) -> None:
+    revision = see(inventory).revision
+    inventory.gone(SEEN.id, MOMENT, inventory.begin())
+    for vm_id in (SEEN.id, "nobody"):
+        with pytest.raises(StaleVM):
+            store.add(make("1", vm_id=vm_id, vm_revision=revision))
+
+
+def test_a_delete_for_a_vm_that_is_being_changed(
+    inventory: Inventory, store: OperationStore, make: Maker
+) -> None:
+    see(inventory)
+    store.add(make("1"))
+    busy = inventory.get(SEEN.id)
+    assert busy is not None
+    store.add(make("2", Action.DELETE, vm_revision=busy.revision))
+    assert [found.id for found in store.mine()] == ["2"]
+    store.add(make("3", Action.DELETE, vm_id="vm"))
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        (Action.STOP,) * 4,
+        (Action.DELETE,) * 4,
+        (Action.UPDATE, Action.UPDATE, Action.DELETE, Action.PAUSE),
+    ],
+)
+def test_of_many_who_have_seen_the_same_one_wins(
+    inventory: Inventory, stores: list[OperationStore], make: Maker, actions: tuple[Action, ...]
+) -> None:
+    for round in range(ROUNDS):
+        vm_id = f"vm-{round}"
+        revision = see(inventory, replace(SEEN, id=vm_id)).revision
+
+        def add(at: int, round: int = round, revision: int | None = revision) -> bool:
+            name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
+            wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name, vm_revision=revision)
+            return tried(lambda: stores[at].add(wanted), StaleVM)
+
+        assert at_once(4, add) == 1
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "case",
+    [(Action.UPDATE, names, "claim"), (Action.DELETE, queries, "found")],
+)
+def test_what_is_seen_while_it_is_being_added(
+    inventory: Inventory,
+    store: OperationStore,
+    make: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[Action, Any, str],
+) -> None:
+    """SQLite has one writer at a time."""
+    action, module, step = case
+    revision = see(inventory).revision
+    do = getattr(module, step)
+
+    def and_then(*given: Any, **more: Any) -> Any:
+        done = do(*given, **more)
+        see(inventory, replace(SEEN, name="other"))
+        return done
+
+    monkeypatch.setattr(module, step, and_then)
+    with pytest.raises(StaleVM):
+        store.add(make("1", action, vm_revision=revision))
+    monkeypatch.undo()
+    assert store.find(ANYTHING, Paging()).total == 0
+
+
+def test_what_nobody_is_shown_moves_no_revision(
+    inventory: Inventory, store: OperationStore, make: Maker
+) -> None:
+    see(inventory)
+    store.add(make("1"))
+    began = inventory.get(SEEN.id)
+    assert began is not None
+    for unseen in (
+        replace(SEEN, task=Task.STOPPING),
+        replace(SEEN, launched=False),
+        replace(SEEN, operation_id="1"),
+    ):
+        assert see(inventory, unseen).etag == began.etag
+    store.add(make("2", Action.DELETE))
+    first = inventory.get(SEEN.id)
+    store.add(make("3", Action.DELETE))
+    second = inventory.get(SEEN.id)
+    assert first is not None
+    assert second is not None
+    assert first.etag == second.etag != began.etag
+
+
+def test_one_that_was_forgotten_has_another_tag(inventory: Inventory) -> None:
+    first = see(inventory)
+    inventory.gone(SEEN.id, MOMENT, inventory.begin())
+    assert inventory.forget(MOMENT.replace(year=3000)) == 1
+    again = see(inventory, replace(SEEN, name="other"))
+    assert again.revision == first.revision
+    assert again.etag != first.etag
+
+
+looks = st.builds(
+    lambda **drawn: replace(SEEN, **drawn),
+    status=st.sampled_from([Status.RUNNING, Status.STOPPED, Status.ERROR]),
+    task=st.sampled_from([None, Task.STOPPING, Task.OTHER]),
+    launched=st.booleans(),
+    locked=st.booleans(),
+    metadata=st.sampled_from([{}, {"a": "b"}]),
+)
+begun = st.sampled_from([Action.STOP, Action.PAUSE, Action.DELETE])
+EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@EXAMPLES
+@given(drawn=st.lists(st.one_of(looks, begun, st.just("over")), max_size=12))
+def test_the_tag_moves_when_and_only_when_what_is_shown_does(
+    database: Database, clock: Clock, drawn: list[object]
+) -> None:
+    with database.write() as connection:
+        connection.execute(vms.delete())
+        connection.execute(operations.delete())
+    inventory, store, make = Inventory(database), OperationStore(database, clock), Maker(clock)
+    before = see(inventory)
+    for number, event in enumerate(drawn):
+        clock.sleep(1)
+        if isinstance(event, VM):
+            inventory.observe([event], inventory.begin())
+        elif isinstance(event, Action):
+            tried(lambda: store.add(make(f"{number}", event)), TaskInProgress)  # noqa: B023
+        else:
+            for operation in store.mine():
+                tried(lambda: store.save(make.over(operation)), StaleOperation)  # noqa: B023
+        after = inventory.get(SEEN.id)
+        assert after is not None
+        same = after.vm.face == before.vm.face
+        assert (after.revision == before.revision, after.etag == before.etag) == (same, same)
+        before = after
+    store.close()

@@ -1,0 +1,148 @@
+"""No wait for a database is without end: who hangs, or is gone, holds nobody up."""
+
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Connection, make_url, text
+
+from tests.support.blocking_source import until
+from tests.support.databases import THREADS
+from tests.support.operation_factory import Maker
+from vmapi.domain.lifecycle import Action
+from vmapi.errors import StoreUnavailable
+from vmapi.store import connections, schema
+from vmapi.store.database import Database, lock
+from vmapi.store.operations.repository import OperationStore
+
+OTHERS = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event = 'advisory' AND datname = current_database()"
+)
+
+
+def row(connection: Connection) -> None:
+    connection.execute(text("UPDATE operations SET revision = revision"))
+
+
+def key(connection: Connection) -> None:
+    lock(connection, "vm")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "BUSY", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("hold", [row, key])
+def test_what_another_process_holds(
+    database: Database,
+    other: OperationStore,
+    make: Maker,
+    hold: Callable[[Connection], None],
+) -> None:
+    other.add(make("1"))
+    change = {
+        row: lambda: other.save(other.get("1")),
+        key: lambda: other.add(make("2", Action.DELETE)),
+    }[hold]
+    with database.write() as connection:
+        hold(connection)
+        with pytest.raises(StoreUnavailable, match="vmapi's database does not answer"):
+            change()
+    change()
+
+
+@OTHERS
+def test_who_is_gone_within_a_transaction_holds_nothing_for_ever(
+    connect: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = connect()
+    monkeypatch.setattr(connections, "ABANDONED", 0.3)
+    gone = connect()
+
+    def hang() -> None:
+        with gone.write() as connection:
+            lock(connection, "vm")
+            with other.write() as waiting:
+                lock(waiting, "vm")
+
+    with pytest.raises(StoreUnavailable):
+        hang()
+    gone.ping()
+
+
+@OTHERS
+@pytest.mark.usefixtures("impatient")
+def test_a_change_of_the_schema_is_waited_for(
+    connect: Callable[[], Database], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ABANDONED", 0.3)
+    database.ping()
+    monkeypatch.setattr(schema, "HEAD", "9999")
+    done: list[str] = []
+
+    def migrate(connection: Connection) -> None:
+        # at work, with nothing to say to the database
+        with database.read() as clock:
+            clock.execute(text("SELECT pg_sleep(0.6)"))
+        done.append(str(connection.execute(text("SELECT 'done'")).scalar()))
+
+    monkeypatch.setattr(schema, "migrate", migrate)
+    with ThreadPoolExecutor(1) as pool:
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql(schema.PATIENT)
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({schema.LOCK})"))
+            second = pool.submit(schema.upgrade, connect())
+            with database.read() as onlooker:
+                until(lambda: onlooker.execute(WAITING).scalar() == 1)
+                onlooker.execute(text("SELECT pg_sleep(0.2)"))
+        second.result()
+    assert done == ["done"]
+
+
+@OTHERS
+def test_a_peer_that_says_nothing_is_asked(database: Database) -> None:
+    with database.read() as connection:
+        assert connection.execute(text("SHOW tcp_keepalives_idle")).scalar() == "10"
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        with socket.socket(fileno=os.dup(raw.fileno())) as line:
+            wanted = [
+                (socket.SO_KEEPALIVE, 1, socket.SOL_SOCKET),
+                (socket.TCP_KEEPIDLE, 10, socket.IPPROTO_TCP),
+                (socket.TCP_KEEPINTVL, 3, socket.IPPROTO_TCP),
+                (socket.TCP_KEEPCNT, 3, socket.IPPROTO_TCP),
+                (socket.TCP_USER_TIMEOUT, 10_000, socket.IPPROTO_TCP),
+            ]
+            assert [line.getsockopt(level, name) for name, _, level in wanted] == [
+                value for _, value, _ in wanted
+            ]
+
+
+@OTHERS
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_what_a_url_or_the_environment_says_holds(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool
+) -> None:
+    options = "-csearch_path=pg_catalog -c lock_timeout=7s"
+    told = make_url(url).update_query_dict({"keepalives_idle": "20"})
+    if by_environment:
+        monkeypatch.setenv("PGOPTIONS", options)
+    else:
+        told = told.update_query_dict({"options": options})
+    shown = told.render_as_string(hide_password=False)
+    database = Database(shown, THREADS, lambda _: None)
+    with database.read() as connection:
+        names = ("search_path", "lock_timeout", "idle_in_transaction_session_timeout")
+        found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        with socket.socket(fileno=os.dup(raw.fileno())) as line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 20
+    database.close()
+    assert found == ["pg_catalog", "7s", "1min"]

@@ -1,0 +1,80 @@
+"""Several processes write and number events at once: whoever reads on skips none."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from tests.support.operation_factory import at_once
+from tests.unit.domain.test_domain import MACHINE
+from vmapi.domain.event import Event
+from vmapi.store import events
+from vmapi.store.database import Database
+from vmapi.store.events import EventLog
+from vmapi.store.inventory import observations as observation
+
+WRITERS = 3
+EACH = 40
+
+
+def write(database: Database, late: Database, writer: int) -> None:
+    """Change VMs in transactions of which every other one commits after a younger one."""
+    for turn in range(0, EACH, 2):
+        with database.write() as connection:
+            change(connection, writer, "a", turn)
+            if late is not database:
+                with late.write() as younger:
+                    change(younger, writer, "b", turn)
+                # time for those who read to pass by
+                for _ in range(3):
+                    EventLog(late).number()
+        if late is database:
+            with database.write() as younger:
+                change(younger, writer, "b", turn)
+
+
+def change(connection: object, writer: int, name: str, turn: int) -> None:
+    vm = replace(MACHINE, id=f"{writer}{name}", name=f"{turn}")
+    observation.keep(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
+
+
+def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
+    """Come back again and again, as one who is cut off after three events."""
+    found: list[Event] = []
+    while True:
+        last = over()
+        log.number()
+        told = log.after(found[-1].number if found else 0)[:3]
+        if last and not told:
+            return found
+        found += told
+
+
+def test_whoever_reads_on_skips_none(
+    connect: Callable[[], Database], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "BATCH", 7)
+    several = not url.startswith("sqlite")
+    writing = [connect() for _ in range(WRITERS)]
+    lates = [connect() for _ in writing] if several else writing
+    logs = [EventLog(connect()) for _ in range(2)]
+    seen: list[list[Event]] = [[], []]
+    written: list[int] = []
+
+    def work(number: int) -> bool:
+        if number < WRITERS:
+            write(writing[number], lates[number], number)
+            written.append(number)
+        else:
+            seen[number - WRITERS] = read(logs[number - WRITERS], lambda: len(written) == WRITERS)
+        return True
+
+    assert at_once(WRITERS + 2, work) == WRITERS + 2
+    for found in seen:
+        assert len(found) == WRITERS * EACH
+        assert all(one.number < other.number for one, other in pairwise(found))
+        for vm_id in {event.vm_id for event in found}:
+            names = [event.vm.name for event in found if event.vm_id == vm_id and event.vm]
+            assert names == [f"{turn}" for turn in range(0, EACH, 2)]
+    assert [event.number for event in seen[0]] == [event.number for event in seen[1]]

@@ -1,0 +1,228 @@
+"""Lists that are walked along their index, whatever comes and goes meanwhile."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Select, insert, select, text
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import Maker, at_once
+from tests.unit.domain.test_domain import MACHINE, MOMENT
+from vmapi.domain.lifecycle import Status
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging, Place, VMQuery
+from vmapi.domain.vm import VM
+from vmapi.store.database import Database
+from vmapi.store.inventory import statements as vm_queries
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations import statements as queries
+from vmapi.store.operations.repository import OperationStore
+from vmapi.store.signing_keys import Keys
+from vmapi.store.tables import operations, vms
+
+SECOND = timedelta(seconds=1)
+LONG_AGO = MOMENT - timedelta(days=30)
+SIZE = 2000
+
+
+def vm(number: int, **more: Any) -> VM:
+    at = MOMENT + more.pop("at", number) * SECOND
+    return replace(MACHINE, id=f"{number:036}", created_at=at, **more)
+
+
+class Cloud:
+    """VMs that come and go while their list is walked."""
+
+    def __init__(self, inventory: Inventory, query: VMQuery, size: int) -> None:
+        self._inventory = inventory
+        self._query = query
+        self._paging: Paging | None = Paging(1, size)
+        self.seen: list[str] = []
+        self.made = 0
+
+    def make(self, at: int) -> None:
+        """Let one be seen that was made at a time."""
+        self.made += 1
+        self._see(vm(self.made, at=at))
+
+    def change(self, number: int, at: int) -> None:
+        """Let what the cloud says of one change, but for when it was made."""
+        if (kept := self._inventory.get(f"{number:036}")) is not None:
+            self._see(replace(kept.vm, updated_at=MOMENT + at * SECOND, name=f"n-{at}"))
+
+    def delete(self, number: int) -> None:
+        self._inventory.gone(f"{number:036}", MOMENT, self._inventory.begin())
+
+    def walk(self) -> bool:
+        """Read the next page; False when there is none."""
+        if self._paging is None:
+            return False
+        page = self._inventory.find(self._query, self._paging, LONG_AGO).page
+        self.seen += [vm.id for vm in page.items]
+        self._paging = replace(self._paging, after=page.end) if page.end else None
+        return True
+
+    def _see(self, vm: VM) -> None:
+        self._inventory.observe([vm], self._inventory.begin())
+
+
+number = st.integers(1, 12)
+moment = st.integers(0, 3)
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.just("make"), moment),
+        st.tuples(st.just("delete"), number),
+        st.tuples(st.just("change"), number, moment),
+        st.tuples(st.just("walk")),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=st.lists(moment, max_size=8),
+    drawn=happenings,
+    size=st.integers(1, 4),
+    sort=st.sampled_from(["created_at", "-created_at"]),
+)
+def test_who_was_there_throughout_is_shown_once(
+    database: Database, first: Sequence[int], drawn: Sequence[Any], size: int, sort: str
+) -> None:
+    with database.write() as connection:
+        connection.execute(vms.delete())
+    cloud = Cloud(Inventory(database), VMQuery(sort=sort), size)
+    for at in first:
+        cloud.make(at)
+    there = {f"{number:036}" for number in range(1, len(first) + 1)}
+    for what, *how in drawn:
+        getattr(cloud, what)(*how)
+        if what == "delete":
+            there.discard(f"{how[0]:036}")
+    while cloud.walk():
+        pass
+    assert len(set(cloud.seen)) == len(cloud.seen)
+    assert there <= set(cloud.seen)
+
+
+def test_operations_that_are_added_meanwhile_hide_none(
+    store: OperationStore, make: Maker, clock: Clock
+) -> None:
+    for number in range(5):
+        # two of the same moment
+        clock.sleep(number % 2)
+        store.add(make(f"{number}", vm_id=f"vm-{number}"))
+    query, paging, seen = OperationQuery(status=OperationStatus.PENDING), Paging(1, 2), []
+    while True:
+        page = store.find(query, paging)
+        seen += [found.id for found in page.items]
+        assert page.total == 5
+        if page.end is None:
+            break
+        clock.sleep(1)
+        store.add(make(f"late-{len(seen)}", vm_id=f"late-{len(seen)}"))
+        paging = Paging(1, 2, page.end)
+    assert seen == ["4", "3", "2", "1", "0"]
+
+
+def explained(database: Database, query: Select[Any]) -> str:
+    """Return how the database would go about a query."""
+    with database.read() as connection:
+        written = query.compile(connection, compile_kwargs={"literal_binds": True})
+        if connection.dialect.name == "sqlite":
+            lines = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}").all()
+            return "\n".join(line.detail for line in lines)
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {written}").scalars())
+
+
+def seconds(at: datetime) -> int:
+    return (at - MOMENT) // SECOND
+
+
+def fill(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Fill a table with rows that are like the first one but for some columns."""
+    with database.write() as connection:
+        like = dict(connection.execute(select(table)).mappings().one())
+        connection.execute(insert(table), [{**like, **row} for row in rows])
+        connection.execute(text(f"ANALYZE {table.name}"))
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (VMQuery(), "ix_vms_created_at_id"),
+        (VMQuery(sort="created_at"), "ix_vms_created_at_id"),
+        (VMQuery(sort="name"), "ix_vms_name_id"),
+        (VMQuery(sort="-name"), "ix_vms_name_id"),
+        (VMQuery(sort="updated_at"), "ix_vms_updated_at_id"),
+        (VMQuery(sort="-updated_at"), "ix_vms_updated_at_id"),
+        (VMQuery(flavor="m1.tiny", created_after=MOMENT), "ix_vms_created_at_id"),
+        (VMQuery(statuses=frozenset({Status.RUNNING})), "created_at_id"),
+    ],
+)
+def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index: str) -> None:
+    inventory = Inventory(database)
+    inventory.observe([vm(0, name="web-0")], inventory.begin())
+    moments = [MOMENT + number * SECOND for number in range(1, SIZE)]
+    rows = [
+        {
+            "id": f"{seconds(at):06}",
+            "name": f"web-{seconds(at):06}",
+            "created_at": at,
+            "updated_at": at,
+        }
+        for at in moments
+    ]
+    fill(database, vms, rows)
+    middle = moments[SIZE // 2]
+    value = f"web-{seconds(middle):06}" if "name" in query.sort else middle
+    places = (None, Place(value, f"{seconds(middle):06}", SIZE))
+    for place, scope in product(places, (None, "default")):
+        wanted = vm_queries.wanted(query, LONG_AGO, scope)
+        plan = explained(database, vm_queries.page(query.sort, wanted, Paging(1, 50, place)))
+        # who has one project may go along its own
+        check(plan, index if scope is None else index.removeprefix("ix_vms_"))
+        # it begins where the last page ended, not at the beginning
+        assert place is None or ",id)" in plan or "ROW(" in plan, plan
+
+
+def check(plan: str, index: str) -> None:
+    assert index in plan, plan
+    for slow in ("Sort", "Seq Scan", "TEMP B-TREE", "SCAN vms\n"):
+        assert slow not in plan, plan
+
+
+def test_a_page_of_operations_is_read_along_an_index(
+    database: Database, store: OperationStore, make: Maker, clock: Clock
+) -> None:
+    store.add(make("0", vm_id=None))
+    rows = [
+        {"id": f"{number}", "created_at": clock() + number * SECOND} for number in range(1, SIZE)
+    ]
+    fill(database, operations, rows)
+    place = Place(clock() + SIZE // 2 * SECOND, f"{SIZE // 2}", SIZE)
+    for after in (None, place):
+        ids = queries.page_of_ids([], Paging(1, 50, after))
+        check(explained(database, ids), "ix_operations_newest")
+        clauses = queries.wanted(OperationQuery(), "default")
+        check(
+            explained(database, queries.page_of_ids(clauses, Paging(1, 50, after))),
+            "ix_operations_",
+        )
+
+
+def test_one_key_for_all(connect: Callable[[], Database]) -> None:
+    connect().ping()
+    found = [Keys(connect()) for _ in range(4)]
+    made: list[str] = []
+    at_once(4, lambda at: bool(made.append(found[at].get("cursor"))))
+    assert len(set(made)) == 1
+    assert len(bytes.fromhex(made[0])) == 32
+    assert found[0].get("other") != made[0]
+    assert Keys(connect()).get("cursor") == found[1].get("cursor") == made[0]

@@ -1,0 +1,56 @@
+"""A quota holds however many create at once, on each database."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import at_once, tried
+from vmapi.app import wire
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Caller
+from vmapi.domain.vm import CreateRequest
+from vmapi.errors import QuotaExceeded
+from vmapi.services.container import Services
+from vmapi.settings.settings import Settings
+
+WEB = Caller("me", "r", project="web")
+
+
+@pytest.fixture
+def cloud(clock: Clock) -> MemoryBackend:
+    return MemoryBackend(clock=clock, sleep=clock.sleep)
+
+
+@pytest.fixture
+def processes(url: str, cloud: MemoryBackend, clock: Clock) -> Iterator[list[Services]]:
+    """Two that serve from one database."""
+    settings = Settings(database_url=url, threads=50, quotas="web:vms=10")
+    made = [wire(settings, cloud, clock) for _ in range(2)]
+    yield made
+    for services in made:
+        services.engine.stop()
+        services.store.close()
+
+
+def test_of_fifty_creates_at_once_ten_make_a_vm(
+    processes: list[Services], cloud: MemoryBackend
+) -> None:
+    def create(number: int) -> bool:
+        wanted = CreateRequest(f"web-{number}", "m1.tiny", "cirros", start=True)
+        vms = processes[number % 2].vms
+        return tried(lambda: vms.create(wanted, WEB), QuotaExceeded)
+
+    assert at_once(50, create) == 10
+    assert len(cloud.vms()) == 10
+    quota, _ = processes[0].usage.of("web")
+    assert quota.used.vms == 10
+    vms = processes[1].vms
+    first = cloud.vms()[0].id
+    vms.act(first, Action.DELETE, WEB)
+    assert create(50)
+    assert not create(51)
+    other = replace(WEB, project="other")
+    assert vms.create(CreateRequest("web-1", "m1.tiny", "cirros"), other).seen is not None

@@ -1,0 +1,182 @@
+"""Quotas: counted and kept in one transaction, however many ask at once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.unit.domain.test_domain import MACHINE
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
+from vmapi.domain.quota import Amounts, Limits, Quotas
+from vmapi.errors import NameTaken, OperationNotFound, QuotaExceeded
+from vmapi.store.conflicts import KeyTaken
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import Inventory
+from vmapi.store.operations.repository import OperationStore
+
+SMALL = {"vcpus": 1, "ram_mb": 512}
+OURS = replace(MACHINE, project="default", **SMALL)
+FOREIGN = replace(OURS, project="other")
+
+Opened = Callable[..., OperationStore]
+
+
+@pytest.fixture
+def limited(connect: Callable[[], Database], clock: Clock) -> Iterator[Opened]:
+    """Open the store of a process that is told of limits for each project."""
+    opened: list[OperationStore] = []
+
+    def open(**limits: int) -> OperationStore:
+        opened.append(OperationStore(connect(), clock, quotas=Quotas(rest=Limits(**limits))))
+        return opened[-1]
+
+    yield open
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def inventory(database: Database) -> Inventory:
+    return Inventory(database)
+
+
+def create(make: Maker, id: str, **more: Any) -> Operation:
+    return make(id, Action.CREATE, None, f"web-{id}", **{**SMALL, **more})
+
+
+def refusal(store: OperationStore, operation: Operation) -> str:
+    with pytest.raises(QuotaExceeded) as caught:
+        store.add(operation)
+    with pytest.raises(OperationNotFound):
+        store.get(operation.id)
+    return caught.value.detail
+
+
+def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: Maker) -> None:
+    stores = [limited(vms=10), limited(vms=10)]
+
+    def add(number: int) -> bool:
+        operation = create(make, str(number))
+        return tried(lambda: stores[number % 2].add(operation), QuotaExceeded)
+
+    assert at_once(50, add) == 10
+    assert len(stores[0].mine()) + len(stores[1].mine()) == 10
+
+
+def test_what_is_limited_used_and_asked_for_is_told(limited: Opened, make: Maker) -> None:
+    store = limited(vms=3, vcpus=4, ram_mb=4096)
+    store.add(create(make, "1", vcpus=2, ram_mb=1024))
+    assert refusal(store, create(make, "2", vcpus=3)) == (
+        "Project default may have 4 vCPUs, 2 are used and 3 asked for."
+    )
+    assert refusal(store, create(make, "2", vcpus=3, ram_mb=3073)) == (
+        "Project default may have 4 vCPUs, 2 are used and 3 asked for; "
+        "4096 MB of RAM, 1024 are used and 3073 asked for."
+    )
+    store.add(create(make, "2", ram_mb=3072))
+    store.add(create(make, "3", ram_mb=0))
+    assert refusal(store, create(make, "4", vcpus=0, ram_mb=0)) == (
+        "Project default may have 3 VMs, 3 are used and 1 asked for."
+    )
+    store.add(create(make, "5", project="other"))
+
+
+def test_a_vm_is_counted_once_from_its_order_to_its_end(
+    limited: Opened, inventory: Inventory, make: Maker
+) -> None:
+    store, one = limited(vms=100), Amounts(1, **SMALL)
+    made = replace(OURS, id="vm", operation_id="1")
+    store.add(create(make, "1"))
+    assert inventory.used("default") == one
+    # seen in the cloud before it is known whose it is
+    inventory.observe([made], inventory.begin())
+    assert inventory.used("default") == one
+    store.save(replace(store.get("1"), vm_id="vm"))
+    assert inventory.used("default") == one
+    store.save(make.over(store.get("1")))
+    assert inventory.used("default") == one
+    store.add(make("2", Action.DELETE, "vm"))
+    assert inventory.used("default") == one
+    inventory.gone("vm", made.updated_at, inventory.begin())
+    assert inventory.used("default") == Amounts()
+
+
+def test_a_vm_that_is_expected_is_counted_once(
+    limited: Opened, inventory: Inventory, make: Maker
+) -> None:
+    store = limited(vms=100)
+    store.add(create(make, "1"))
+    new = replace(OURS, id="vm", name="web-1", status=Status.BUILDING)
+    began = store.get("1").with_step(Step(Verb.CREATE, StepState.SENT))
+    store.save(replace(began, vm_id="vm", expected=new))
+    assert inventory.used("default") == Amounts(1, **SMALL)
+
+
+def test_what_a_create_took_is_free_when_it_made_nothing(
+    limited: Opened, inventory: Inventory, make: Maker
+) -> None:
+    store = limited(vms=1)
+    store.add(create(make, "1"))
+    refusal(store, create(make, "2"))
+    store.save(make.over(store.get("1"), status=OperationStatus.FAILED))
+    store.add(create(make, "2"))
+    store.discard(store.get("2"), NameTaken("taken"))
+    assert inventory.used("default") == Amounts()
+    store.add(create(make, "3"))
+
+
+def test_vms_of_others_of_the_past_and_of_unknown_size(
+    limited: Opened, inventory: Inventory, make: Maker
+) -> None:
+    store = limited(vms=2, vcpus=1)
+    inventory.observe(
+        [
+            replace(OURS, id="1", status=Status.DELETED),
+            replace(FOREIGN, id="2", name="web-9"),
+            replace(OURS, id="3", vcpus=None, ram_mb=None),
+            replace(OURS, id="4", project=None),
+        ],
+        inventory.begin(),
+    )
+    assert inventory.used("default") == Amounts(1, 0, 0)
+    store.add(create(make, "9"))
+    assert inventory.used("default") == Amounts(2, 1, 512)
+    assert inventory.used("other") == Amounts(1, **SMALL)
+
+
+def test_a_vm_made_outside_uses_the_quota(
+    limited: Opened, inventory: Inventory, make: Maker
+) -> None:
+    store = limited(vms=1)
+    inventory.observe([replace(OURS, id=str(number)) for number in range(3)], inventory.begin())
+    assert refusal(store, create(make, "1")) == (
+        "Project default may have 1 VMs, 3 are used and 1 asked for."
+    )
+    # nothing but a create takes anything
+    for number, action in enumerate((Action.STOP, Action.UPDATE, Action.DELETE)):
+        store.add(make(f"of-{number}", action, str(number)))
+
+
+def test_who_has_asked_before_or_asks_for_what_is_taken_is_told_so(
+    limited: Opened, make: Maker
+) -> None:
+    store = limited(vms=1)
+    store.add(create(make, "1", key=KEY))
+    with pytest.raises(KeyTaken):
+        store.add(replace(create(make, "2", key=KEY), claimed_name="web-1"))
+    with pytest.raises(NameTaken):
+        store.add(replace(create(make, "3"), claimed_name="web-1"))
+
+
+def test_one_of_a_key_gets_in_however_full_it_is(limited: Opened, make: Maker) -> None:
+    store, numbers = limited(vms=1), count()
+
+    def add(_: int) -> bool:
+        return tried(lambda: store.add(create(make, f"{next(numbers)}", key=KEY)), KeyTaken)
+
+    assert at_once(20, add) == 1

@@ -1,0 +1,91 @@
+"""What a test of the API holds in its hands: the app, its cloud and its time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.support.fake_clock import Clock
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.services.container import Services
+
+BASE = "/api/v1"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
+
+
+@dataclass
+class World:
+    """An app on the memory cloud; nothing happens in it but what a test lets happen."""
+
+    app: Flask
+    backend: MemoryBackend
+    clock: Clock
+
+    @property
+    def client(self) -> FlaskClient:
+        """A client of the app."""
+        return self.app.test_client()
+
+    @property
+    def services(self) -> Services:
+        """What the app's handlers call."""
+        services: Services = self.app.extensions["vmapi"]
+        return services
+
+    def call(self, method: str, path: str, **given: Any) -> TestResponse:
+        """Send a request below the base path."""
+        return self.client.open(BASE + path, method=method, **given)
+
+    def get(self, path: str, **given: Any) -> Any:
+        """Return the JSON of a GET that succeeds."""
+        answer = self.call("GET", path, **given)
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def post(self, path: str, body: Any = None) -> TestResponse:
+        """Send a POST, with a JSON body if there is one."""
+        return self.call("POST", path, **({} if body is None else {"json": body}))
+
+    def create(self, name: str = "web-1", **wanted: Any) -> Any:
+        """Return a new VM, as it is answered with, settled or not."""
+        answer = self.post("/vms", {**WANTED, "name": name, **wanted})
+        assert answer.status_code in (201, 202), answer.text
+        return answer.json
+
+    def running(self, name: str = "web-1", **wanted: Any) -> str:
+        """Make a VM, let it come to run, and return its id."""
+        vm = self.create(name, start=True, **wanted)
+        self.settle()
+        return str(vm["id"])
+
+    def do(self, vm_id: str, action: str) -> TestResponse:
+        """Send an action."""
+        return self.post(f"/vms/{vm_id}/{action}")
+
+    def vm(self, vm_id: str) -> Any:
+        """Return a VM as it is now."""
+        return self.get(f"/vms/{vm_id}")
+
+    def operation(self, answer: TestResponse) -> Any:
+        """Return the operation that an answer names, as it is now."""
+        found = self.client.get(answer.headers["Operation-Location"])
+        assert found.status_code == 200
+        return found.json
+
+    def advance(self) -> None:
+        """Let the engine look once at everything that is unfinished."""
+        for operation in self.services.operations.mine():
+            self.services.operations.advance(operation)
+
+    def wait(self, seconds: float) -> None:
+        """Let time go on, then the engine look."""
+        self.clock.sleep(seconds)
+        self.advance()
+
+    def settle(self) -> None:
+        """Let everything come to its end."""
+        while self.services.operations.mine():
+            self.wait(1)

@@ -1,0 +1,13 @@
+"""The audit trail of an app."""
+
+from typing import Any
+
+from flask import Flask
+
+from tests.support.audit_chain import rows
+
+
+def trail(app: Flask) -> list[Any]:
+    """Return the entries of an app's trail."""
+    store: Any = app.extensions["vmapi"].store
+    return rows(store._opened().database)

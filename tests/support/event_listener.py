@@ -1,0 +1,57 @@
+"""Who listens by the recipe of docs/events.md, dies, and goes on where it was."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.http_client import wait_until
+from tests.support.processes import ROOT, environment
+
+EVENTS = "/api/v1/events"
+PAGE = (ROOT / "docs/events.md").read_text()
+KEEP = """
+import sys
+for event in events(sys.argv[1], sys.argv[2]):
+    print(json.dumps(event), flush=True)
+"""
+
+
+def recipe(language: str) -> str:
+    """Return the example in a language."""
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
+    assert found is not None
+    return found[1]
+
+
+class Listener:
+    """A script that writes what it is told to a file, which is still there after it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._file.touch()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, port: int) -> None:
+        """Listen from where the file ends."""
+        ids = [event["id"] for event in self.told() if event["id"]]
+        url = f"http://127.0.0.1:{port}{EVENTS}"
+        command = (sys.executable, "-c", recipe("python") + KEEP, url, ids[-1] if ids else "0")
+        with self._file.open("ab") as file:
+            self._process = subprocess.Popen(command, stdout=file, env=environment())
+
+    def kill(self) -> None:
+        """End it without a chance to say so."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def told(self) -> list[Any]:
+        return [json.loads(line) for line in self._file.read_text().splitlines()]
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so much was told."""
+        wait_until(f"{count} events", lambda: len(self.told()) >= count)

@@ -1,0 +1,141 @@
+"""vmapi as it is served: gunicorn, and workers if there are any; each can be killed at any time."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.live.postgresql import free_port
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+SERVER = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:app")
+FLASK = (str(BIN / "flask"), "--app", "wsgi")
+WORKER = (*FLASK, "worker")
+STOP = 40
+"""Seconds within which everything stops when it is asked to."""
+
+
+class Fleet:
+    """The processes of one vmapi; `workers` beside the two of gunicorn.
+
+    `did` counts what was done to them, and `ended` how workers ended that nobody had killed.
+    """
+
+    def __init__(self, settings: Mapping[str, str], workers: int, log: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = log
+        self.did: Counter[str] = Counter()
+        self.ended: list[int] = []
+        own = {name: text for name, text in os.environ.items() if not name.startswith("VMAPI_")}
+        self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{port}"}
+        self._environment["PYTHONFAULTHANDLER"] = "1"
+        for what in ("READS", "CHANGES", "ADDRESS"):
+            self._environment[f"VMAPI_RATE_{what}"] = "off"
+        self._commands = [SERVER, *(WORKER,) * workers]
+        self._out = log.open("ab")
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._groups: list[int] = []
+
+    def start(self) -> None:
+        """Start everything, and wait until it serves."""
+        self._spawn((*FLASK, "db", "upgrade")).wait()
+        self._running = [self._spawn(command) for command in self._commands]
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until all run and gunicorn serves."""
+        end = time.monotonic() + 60
+        self.tend()
+        while not self._serves():
+            assert time.monotonic() < end, f"vmapi does not serve, see {self.log}"
+            time.sleep(0.5)
+            self.tend()
+
+    def tend(self) -> None:
+        """Bring back what has ended, as systemd would: without the children that it has left."""
+        for place, process in enumerate(self._running):
+            code = process.poll()
+            if code is None:
+                continue
+            if place > 0 and code != -signal.SIGKILL:
+                self.ended.append(code)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self._running[place] = self._spawn(self._commands[place])
+
+    def kill_one(self) -> None:
+        """Send SIGKILL to any process."""
+        server, *workers = (process.pid for process in self._running)
+        victim = random.choice([server, *_children(server), *workers])
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+            self.did["SIGKILL"] += 1
+
+    def kill_workers(self) -> None:
+        """Send SIGKILL to all workers."""
+        for worker in self._running[1:]:
+            worker.kill()
+            worker.wait()
+
+    def stop_workers(self) -> list[int]:
+        """Ask the workers to stop, and return how they ended."""
+        workers = self._running[1:]
+        for worker in workers:
+            worker.terminate()
+        return [worker.wait(60) for worker in workers]
+
+    def stop(self) -> None:
+        """Stop everything, also those whose parent was killed."""
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            try:
+                process.wait(STOP)
+            except subprocess.TimeoutExpired:
+                self.did["would not stop"] += 1
+                # the log then says where it hangs
+                process.send_signal(signal.SIGABRT)
+        for process in self._running:
+            process.wait()
+        for group in self._groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._out.close()
+
+    def _serves(self) -> bool:
+        # the children of one that was killed may answer once more
+        if not _children(self._running[0].pid):
+            return False
+        try:
+            with urllib.request.urlopen(f"{self.url}/livez", timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def _spawn(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdout=self._out,
+            stderr=self._out,
+            start_new_session=True,
+        )
+        self._groups.append(process.pid)
+        return process
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    with suppress(OSError):
+        return [int(child) for child in listed.read_text().split()]
+    return []

@@ -1,0 +1,92 @@
+"""Many servers that others make and change, through Nova itself."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.support.live.api_script import until
+
+AT_ONCE = 25
+"""Servers that are made by one request."""
+PARALLEL = 6
+PATIENCE = 600.0
+
+Server = dict[str, Any]
+
+
+class Crowd:
+    """The servers whose names begin with `label`; `deleted` are the ids of those that were."""
+
+    def __init__(self, owner: Any, label: str) -> None:
+        self._nova = owner.compute
+        self._owner = owner
+        self.label = label
+        self.deleted: set[str] = set()
+
+    def make(self, number: int) -> None:
+        """Have so many made."""
+        image = next(iter(self._owner.image.images(status="active")))
+        flavor = next(iter(self._nova.flavors()))
+        network = next(iter(self._owner.network.networks()))
+        about = {"imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
+        for made in range(0, number, AT_ONCE):
+            count = min(AT_ONCE, number - made)
+            order = {"name": f"{self.label}-{made}", **about, "min_count": count}
+            answer = self._nova.post("/servers", json={"server": order})
+            assert answer.status_code == 202, answer.text
+
+    def servers(self) -> list[Server]:
+        """Return them as Nova has them now."""
+        path = f"/servers/detail?limit=1000&name=^{self.label}-"
+        return list(self._nova.get(path).json()["servers"])
+
+    def settled(self) -> None:
+        """Wait until Nova has nothing to do any more."""
+        until(lambda: all(map(_idle, self.servers())), PATIENCE, every=1.0)
+
+    def change(self, share: float) -> None:
+        """Do something to so large a part of each kind of server."""
+        servers = self.servers()
+        chosen = random.sample(servers, int(len(servers) * share))
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(self._change, chosen, range(len(chosen))))
+
+    def clean(self) -> None:
+        """Delete all that are left."""
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(self._delete, [server["id"] for server in self.servers()]))
+        until(lambda: not self.servers(), PATIENCE, every=1.0)
+
+    def _change(self, server: Server, number: int) -> None:
+        vm_id, running = server["id"], server["status"] == "ACTIVE"
+        match number % 5:
+            case 0:
+                self._delete(vm_id)
+            case 1:
+                name = f"{self.label}-renamed-{number}"
+                self._nova.put(f"/servers/{vm_id}", json={"server": {"name": name}})
+            case 2:
+                body = {"metadata": {"seen": str(number), "é": "ü"}}
+                self._nova.post(f"/servers/{vm_id}/metadata", json=body)
+            case 3:
+                self._act(vm_id, "os-stop" if running else "os-start")
+            case _:
+                self._act(vm_id, "pause" if running else "lock")
+
+    def _act(self, vm_id: str, action: str) -> None:
+        # 409 where an earlier change has left it in a state that has no such action
+        answer = self._nova.post(f"/servers/{vm_id}/action", json={action: None})
+        assert answer.status_code in (202, 409), answer.text
+
+    def _delete(self, vm_id: str) -> None:
+        answer = self._nova.delete(f"/servers/{vm_id}")
+        if answer.status_code == 409:
+            # locked by an earlier change
+            self._act(vm_id, "unlock")
+            answer = self._nova.delete(f"/servers/{vm_id}")
+        assert answer.status_code in (204, 404), answer.text
+        self.deleted.add(vm_id)
+
+
+def _idle(server: Server) -> bool:
+    return server["OS-EXT-STS:task_state"] is None and server["status"] != "BUILD"

@@ -1,0 +1,120 @@
+"""A RabbitMQ of a test's own: Nova, which loses what its broker loses, keeps another one."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.support.live.postgresql import free_port
+
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONFIGURATION = """listeners.tcp.1 = 127.0.0.1:{port}
+vm_memory_high_watermark.absolute = 512MB
+disk_free_limit.absolute = 50MB
+log.console.level = warning
+log.file = false
+"""
+ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+
+
+def installed() -> bool:
+    """Tell whether there is a server to run."""
+    return SERVER.exists()
+
+
+class Rabbitmq:
+    """A node on loopback with a port mapper of its own; its files are below `place`."""
+
+    def __init__(self, place: Path) -> None:
+        self._place, self._port, self._mapper_port = place, free_port(), free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
+        (place / "rabbitmq.conf").write_text(CONFIGURATION.format(port=self._port))
+        (place / "plugins").write_text("[].\n")
+        self._log = (place / "log").open("ab")
+        mapper = ("epmd", "-address", "127.0.0.1", "-port", str(self._mapper_port))
+        self._mapper = self._spawn(mapper, {})
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        self._server = self._spawn((str(SERVER),), self._environment())
+        end = time.monotonic() + 60
+        while not self._serves():
+            assert self._server.poll() is None, (self._place / "log").read_text()
+            assert time.monotonic() < end, "RabbitMQ does not serve"
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it at once, with SIGKILL."""
+        if self._server is not None:
+            _kill(self._server)
+            self._server = None
+
+    def close(self) -> None:
+        """End everything."""
+        self.kill()
+        _kill(self._mapper)
+        self._log.close()
+
+    def _environment(self) -> dict[str, str]:
+        place = str(self._place)
+        return {
+            "HOME": place,
+            "RABBITMQ_NODENAME": f"vmapi{self._port}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": f"{place}/mnesia",
+            "RABBITMQ_LOG_BASE": place,
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONFIG_FILE": f"{place}/rabbitmq",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{place}/plugins",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_PID_FILE": f"{place}/pid",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG,
+        }
+
+    def _serves(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=2) as probe:
+                # a node that does not know what to do with this says so
+                probe.sendall(b"AMQP\x00\x00\x00\x00")
+                return probe.recv(4) == b"AMQP"
+        except OSError:
+            return False
+
+    def _spawn(self, command: tuple[str, ...], more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def rabbitmq() -> Iterator[Rabbitmq]:
+    """Run a node while the block lasts; what it holds is gone afterwards."""
+    place = Path(mkdtemp(prefix="vmapi-rabbitmq-"))
+    try:
+        node = Rabbitmq(place)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.close()
+    finally:
+        shutil.rmtree(place)

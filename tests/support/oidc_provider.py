@@ -1,0 +1,68 @@
+"""A certified issuer as a process of its own, with keys that a test gives it."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.support.http_client import PATIENCE
+from tests.support.processes import Server, environment, needs
+
+HERE = Path(__file__).parents[1] / "e2e" / "issuer"
+AUDIENCE = "https://vmapi.example.org"
+
+
+def installed(folder: Path) -> Path:
+    """Install the issuer, as its lock file has it; skip where that cannot be had."""
+    needs("node", "node")
+    npm = needs("npm", "node")
+    shutil.copytree(HERE, folder, dirs_exist_ok=True)
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode != 0:
+        required = "node" in os.environ.get("TEST_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)(f"npm ci: {done.stderr[-500:]}")
+    return folder
+
+
+def new_key(id: str) -> dict[str, Any]:
+    """Make a private key."""
+    made = rsa.generate_private_key(65537, 2048)
+    shown: dict[str, Any] = jwt.get_algorithm_by_name("RS256").to_jwk(made, as_dict=True)
+    shown.pop("key_ops", None)
+    return {**shown, "kid": id, "use": "sig", "alg": "RS256"}
+
+
+class Authority(Server):
+    """The issuer; it signs with the first of its keys."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "issuer")
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self, *keys: dict[str, Any]) -> None:
+        """Start it, again if it runs, and wait until it serves."""
+        self.stop()
+        env = environment(PORT=str(self.port), AUDIENCE=AUDIENCE, KEYS=json.dumps(keys))
+        self.run("node", "server.js", env=env)
+        self.wait_for("/.well-known/openid-configuration")
+
+    def token(self, client: str, resource: str = AUDIENCE) -> str:
+        """Return a token for a client, which is named as the role that it has."""
+        answer = requests.post(
+            f"{self.url}/token",
+            data={"grant_type": "client_credentials", "resource": resource},
+            auth=(client, f"{client}-secret"),
+            timeout=PATIENCE,
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])

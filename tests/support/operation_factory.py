@@ -1,0 +1,68 @@
+"""What tests of the store make operations with, and how they ask for things at once."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+from tests.support.fake_clock import Clock
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery, OperationStatus, Step
+
+KEY = IdempotencyKey("me", "k-1", "f" * 64)
+ANYTHING = OperationQuery()
+
+
+class Maker:
+    """Makes operations, and ends them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(
+        self,
+        id: str,
+        action: Action = Action.STOP,
+        vm_id: str | None = "vm",
+        name: str | None = None,
+        **more: Any,
+    ) -> Operation:
+        """Return a new operation."""
+        return Operation(
+            id=id,
+            action=action,
+            plan=more.pop("plan", (Step(Verb(action)),)),
+            created_at=self._clock(),
+            requested_by=more.pop("requested_by", "anonymous"),
+            request_id=more.pop("request_id", "r"),
+            vm_id=vm_id,
+            claimed_name=name,
+            **more,
+        )
+
+    def over(self, operation: Operation, **more: Any) -> Operation:
+        """Return an operation as it is at its end."""
+        ended = {"status": OperationStatus.SUCCEEDED, "finished_at": self._clock(), **more}
+        return replace(operation, **ended)
+
+
+def tried(call: Callable[[], object], *refusals: type[Exception]) -> bool:
+    """Return whether a call succeeds; what it may be refused with is named."""
+    try:
+        call()
+    except refusals:
+        return False
+    return True
+
+
+def at_once(threads: int, call: Callable[[int], bool]) -> int:
+    """Have so many threads do something at the same time; return how many succeed."""
+    start = Barrier(threads)
+
+    def run(number: int) -> bool:
+        start.wait()
+        return call(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads))).count(True)

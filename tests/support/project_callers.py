@@ -1,0 +1,23 @@
+"""Requests of callers who are in different projects."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tests.support.api_harness import World
+from vmapi.auth.authenticator import Gate
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
+
+
+@contextmanager
+def acting(world: World, project: str) -> Iterator[None]:
+    """Let requests come from an operator of this project."""
+    before = world.services
+    who = Identity("anonymous", Role.OPERATOR, project)
+    gate = Gate([], anonymous=who, from_anywhere=False)
+    world.app.extensions["vmapi"] = replace(before, gate=gate)
+    try:
+        yield
+    finally:
+        world.app.extensions["vmapi"] = before

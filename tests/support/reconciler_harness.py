@@ -1,0 +1,190 @@
+"""The memory cloud with a script of failures, and what moves operations on it."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from tests.support.fake_clock import Clock
+from vmapi.backends.base import Outcome, Receipt
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import Operation, OperationStatus, Step
+from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.errors import VmapiError
+from vmapi.services.inventory.observer import Looks
+from vmapi.services.reconciler import deadlines
+from vmapi.services.reconciler.progress import Progress
+from vmapi.services.reconciler.reconciler import Controller
+from vmapi.store.operations.repository import OperationStore
+from vmapi.store.store import Store
+
+TIMEOUT = 30
+
+OPEN: list[Store] = []
+"""The store of the desk that was made last: there is one desk at a time."""
+
+
+class ScriptedBackend(MemoryBackend):
+    """Fails as it is told: instead of doing what it is asked, or after it has done it.
+
+    `sent` counts what it was asked to change, by verb, `taken_on` the actions it did not refuse,
+    `lent` is on whose behalf, in order.
+    """
+
+    def __init__(self, clock: Clock, latency: str = "0") -> None:
+        super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
+        self.sent: Counter[Verb] = Counter()
+        self.lent: list[Credential | None] = []
+        self.taken_on: Counter[Verb] = Counter()
+        self.meanwhile: Callable[[], object] = lambda: None
+        self._script: dict[str, deque[tuple[bool, VmapiError | None]]] = defaultdict(deque)
+
+    def fail(self, method: str, *errors: VmapiError | None, done: bool = False) -> None:
+        """Let the next calls of a method fail, None lets one succeed."""
+        self._script[method].extend((done, error) for error in errors)
+
+    def create(
+        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
+    ) -> Receipt:
+        self.sent[Verb.CREATE] += 1
+        self.lent.append(on_behalf)
+        return self._play("create", lambda: super(ScriptedBackend, self).create(spec, operation_id))
+
+    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
+        self.sent[verb] += 1
+        self.lent.append(on_behalf)
+        return self._play("perform", lambda: self._perform(vm_id, verb))
+
+    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
+        self.sent[Verb.UPDATE] += 1
+        self.lent.append(on_behalf)
+        self._play("update", lambda: super(ScriptedBackend, self).update(vm_id, changes))
+
+    def get(self, vm_id: str) -> VM:
+        return self._play("get", lambda: super(ScriptedBackend, self).get(vm_id))
+
+    def outcome(self, receipt: Receipt) -> Outcome:
+        return self._play("outcome", lambda: super(ScriptedBackend, self).outcome(receipt))
+
+    def find_created(self, operation_id: str) -> Receipt | None:
+        return self._play("find", lambda: super(ScriptedBackend, self).find_created(operation_id))
+
+    def find_performed(
+        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
+    ) -> Receipt | None:
+        find = super().find_performed
+        return self._play("find", lambda: find(vm_id, verb, since, known))
+
+    def _perform(self, vm_id: str, verb: Verb) -> Receipt:
+        receipt = super().perform(vm_id, verb)
+        self.taken_on[verb] += 1
+        return receipt
+
+    def _play(self, method: str, call: Callable[[], Any]) -> Any:
+        self.meanwhile()
+        script = self._script[method]
+        done, error = script.popleft() if script else (False, None)
+        if error is None:
+            return call()
+        if done:
+            call()
+        raise error
+
+
+@dataclass
+class Desk:
+    """A store and a controller on a scripted cloud, on one clock."""
+
+    clock: Clock
+    backend: ScriptedBackend
+    kept: Store
+    store: OperationStore
+    looks: Looks
+    controller: Controller
+    numbers: "count[int]"
+    held: set[str] = field(default_factory=set)
+
+    @classmethod
+    def make(cls, latency: str = "0") -> "Desk":
+        clock = Clock()
+        while OPEN:
+            OPEN.pop().close()
+        backend, kept = ScriptedBackend(clock, latency), Store(None, 4, clock)
+        OPEN.append(kept)
+        looks = Looks(backend, kept, clock)
+        controller = Controller(
+            backend,
+            looks,
+            kept,
+            clock=clock,
+            answer_timeout=TIMEOUT,
+            deadlines=deadlines.parse(""),
+        )
+        return cls(clock, backend, kept, kept.operations, looks, controller, count(1))
+
+    def add(self, action: Action, *verbs: Verb, vm_id: str | None = None, **more: Any) -> Operation:
+        """Keep a new operation whose plan is these verbs; held until it is first carried on."""
+        operation = Operation(
+            id=f"op-{next(self.numbers)}",
+            action=action,
+            plan=tuple(map(Step, verbs or (Verb(action),))),
+            created_at=self.clock(),
+            requested_by="anonymous",
+            request_id="r",
+            vm_id=vm_id,
+            **more,
+        )
+        self.store.add(operation)
+        self.held.add(operation.id)
+        return operation
+
+    def create(self, *verbs: Verb, **more: Any) -> Operation:
+        """Keep a new create."""
+        flavor, image = self.backend.flavors()[0], self.backend.images()[0]
+        spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
+        return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec, **more)
+
+    def advance(self, operation: Operation, on_behalf: Credential | None = None) -> Progress:
+        """Carry an operation on from where it is now, in the process that took it on."""
+        now = replace(self.store.get(operation.id), spec=operation.spec)
+        return self.carry(now, on_behalf=on_behalf)
+
+    def carry(
+        self, operation: Operation, seen: VM | None = None, on_behalf: Credential | None = None
+    ) -> Progress:
+        """Carry an operation on from where it was when this copy of it was made."""
+        fresh = operation.id in self.held
+        self.held.discard(operation.id)
+        return self.controller.advance(operation, seen, fresh=fresh, on_behalf=on_behalf)
+
+    def release(self, operation: Operation) -> None:
+        """Leave a new operation to whoever takes it."""
+        self.held.discard(operation.id)
+        with self.store.lease(operation.id, fresh=True):
+            pass
+
+    def now(self, operation: Operation) -> Operation:
+        """Return an operation as it is now."""
+        return self.store.get(operation.id)
+
+    def running(self) -> str:
+        """Make a RUNNING VM and return its id; it counts as nothing sent."""
+        operation = self.create()
+        while not self.advance(operation).operation.finished:
+            self.clock.sleep(1)
+        self.backend.sent.clear()
+        vm_id = self.now(operation).vm_id
+        assert self.now(operation).status is OperationStatus.SUCCEEDED
+        assert vm_id is not None
+        return vm_id
+
+    def paused(self) -> str:
+        """Make a PAUSED VM and return its id."""
+        vm_id = self.running()
+        self.advance(self.add(Action.PAUSE, vm_id=vm_id))
+        self.backend.sent.clear()
+        return vm_id

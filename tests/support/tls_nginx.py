@@ -1,0 +1,44 @@
+"""nginx as its config says it is made to speak TLS, with a certificate of its own."""
+
+import re
+import ssl
+import subprocess
+from pathlib import Path
+
+from tests.support.http_client import PATIENCE
+from tests.support.processes import ROOT, Nginx, free_port, needs
+
+
+class SecureNginx(Nginx):
+    """Listens for TLS on its port, and for plain HTTP on `plain`."""
+
+    def __init__(self, directory: Path, upstream: int) -> None:
+        self.plain = free_port()
+        self.certificate = directory / "fullchain.pem"
+        super().__init__(directory, upstream)
+
+    def listen(self) -> None:
+        """Turn the config as it says itself, then name ports and files of our own."""
+        (command,) = re.findall(r"sed -i '([^']+)'", (ROOT / "config/nginx.conf").read_text())
+        subprocess.run(["sed", "-i", command, str(self.config)], check=True)
+        key = self.certificate.with_name("key.pem")
+        self.replace("listen 80;", f"listen 127.0.0.1:{self.plain};")
+        self.replace("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl")
+        self.replace("/etc/vmapi/tls/fullchain.pem", str(self.certificate))
+        self.replace("/etc/vmapi/tls/key.pem", str(key))
+        new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+        files = ["-keyout", str(key), "-out", str(self.certificate)]
+        command = [needs("openssl", "openssl"), *new, *name, *files]
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+
+    def client(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+        """Return a client that trusts its certificate, and speaks one version where one is given.
+
+        Old ones need a lower level of security: else it would be the client that refuses.
+        """
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        if version is not None:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = version
+        return context

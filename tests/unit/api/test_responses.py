@@ -1,0 +1,141 @@
+"""What is rendered by hand has the shape of the schemas that document it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from marshmallow import Schema
+
+from tests.unit.domain.test_domain import MACHINE, OPERATION
+from vmapi.api import responses as render
+from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
+from vmapi.api.problems.types import KINDS
+from vmapi.api.schemas.vms import VMSchema, VMStatusSchema
+from vmapi.api.views.operations import OperationSchema
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.vm import VM, Address, Fault
+
+FULL = replace(
+    MACHINE,
+    id=VM_ID,
+    task=Task.STOPPING,
+    addresses=(
+        Address("private", "10.0.0.2", 4, "fixed"),
+        Address("p", "2001:db8::1", 6, "floating"),
+    ),
+    metadata={"env": "prod"},
+    key_name="demo",
+    security_groups=("default", "web"),
+    fault=Fault("no_capacity", "No valid host was found.", "Try later."),
+    updated_at=datetime(2026, 2, 25, 10, 35, 0, 12_000, tzinfo=UTC),
+)
+BARE = replace(MACHINE, id=VM_ID, image=None, locked=True)
+MACHINES = [
+    FULL,
+    BARE,
+    *(replace(FULL, status=status, task=None) for status in Status),
+    *(replace(BARE, task=task) for task in Task),
+]
+WANTED = replace(OPERATION, id=OPERATION_ID, vm_id=None)
+OVER = replace(
+    WANTED,
+    vm_id=VM_ID,
+    started_at=WANTED.created_at,
+    finished_at=FULL.updated_at,
+)
+EXTRA = {
+    "hint": "Try later.",
+    "current_status": Status.ERROR,
+    "task": None,
+    "allowed_actions": (Action.RESTART, Action.DELETE),
+    "operation_id": OPERATION_ID,
+    "errors": [{"pointer": "/name", "message": "no"}],
+}
+OPERATIONS = [
+    WANTED,
+    *(replace(OVER, status=status) for status in OperationStatus),
+    *(replace(OVER, action=action) for action in Action),
+    *(replace(OVER, error=Failure(code, "why")) for code in KINDS),
+    replace(OVER, error=Failure("invalid_state", "why", EXTRA)),
+    replace(OVER, error=Failure("task_in_progress", "why", {**EXTRA, "task": Task.STOPPING})),
+    replace(OVER, error=Failure("name_taken", "why", {"vm_id": VM_ID})),
+]
+
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
+    """Have the shape be valid by the document, and complete and true by the schema."""
+    shown = json.loads(json.dumps(rendered))
+    wanted = {"$ref": f"#/components/schemas/{component}", "components": document["components"]}
+    Draft202012Validator(wanted, format_checker=FormatChecker()).validate(shown)
+    assert schema.validate(shown) == {}
+    assert list(shown) == list(schema.fields)
+
+
+@pytest.mark.parametrize("vm", MACHINES)
+def test_vms(vm: VM, document: Any) -> None:
+    check(render.vm(vm), VMSchema(), "VM", document)
+    check(render.status(vm), VMStatusSchema(), "VMStatus", document)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_operations(operation: Operation, document: Any) -> None:
+    check(render.operation(operation), OperationSchema(), "Operation", document)
+
+
+def test_what_is_wrong_is_found(document: Any) -> None:
+    for change in ({"status": "GONE"}, {"task": "STOPPING"}, {"more": 1}, {"id": "1"}):
+        with pytest.raises(Exception, match=str(next(iter(change.values())))):
+            check({**render.vm(FULL), **change}, VMSchema(), "VM", document)
+
+
+def test_a_vm_in_full() -> None:
+    assert json.loads(json.dumps(render.vm(FULL))) == {
+        "id": VM_ID,
+        "name": "web-1",
+        "flavor": "m1.tiny",
+        "image": "cirros",
+        "status": "RUNNING",
+        "task": "stopping",
+        "allowed_actions": ["delete"],
+        "ip_address": "10.0.0.2",
+        "addresses": [
+            {"network": "private", "ip": "10.0.0.2", "version": 4, "type": "fixed"},
+            {"network": "p", "ip": "2001:db8::1", "version": 6, "type": "floating"},
+        ],
+        "metadata": {"env": "prod"},
+        "key_name": "demo",
+        "security_groups": ["default", "web"],
+        "locked": False,
+        "fault": {
+            "code": "no_capacity",
+            "message": "No valid host was found.",
+            "hint": "Try later.",
+        },
+        "backend_status": "ACTIVE",
+        "created_at": "2026-02-25T10:30:00Z",
+        "updated_at": "2026-02-25T10:35:00.012000Z",
+    }
+
+
+def test_the_error_of_an_operation_is_a_problem() -> None:
+    failed = replace(OVER, error=Failure("invalid_state", "why", EXTRA))
+    assert json.loads(json.dumps(render.operation(failed)["error"])) == {
+        "type": "/problems/invalid_state",
+        "title": "The VM's state does not allow this",
+        "status": 409,
+        "code": "invalid_state",
+        "detail": "why",
+        "hint": "Try later.",
+        "current_status": "ERROR",
+        "task": None,
+        "allowed_actions": ["restart", "delete"],
+        "operation": f"/api/v1/operations/{OPERATION_ID}",
+        "errors": [{"pointer": "/name", "message": "no"}],
+    }

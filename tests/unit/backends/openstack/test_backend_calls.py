@@ -1,0 +1,224 @@
+"""What a change sends to OpenStack, request by request, once what is remembered is warm."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE
+from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, loopback
+from tests.unit.backends.openstack.test_openstack_driver import (
+    ACCEPTED,
+    DETAIL,
+    NOVA,
+    SERVER,
+    settings,
+)
+from vmapi.app import create_app
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.services.container import Services
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+SECOND = "22222222-2222-4333-8444-555555555555"
+NO_PAGE = Answer(200, {"servers": []})
+RECORD = f"os-instance-actions/{REQUEST}"
+LOOK, ACT, POLL = "GET servers/VM", "POST servers/VM/action", "GET servers/detail?changes-since"
+EVERYTHING = "GET servers/detail"
+JUDGE = f"GET servers/VM/{RECORD}"
+ACTIONS = {
+    "start": ("SHUTOFF", "powering-on", "ACTIVE"),
+    "stop": ("ACTIVE", "powering-off", "SHUTOFF"),
+    "restart": ("ACTIVE", "rebooting", "ACTIVE"),
+    "pause": ("ACTIVE", "pausing", "PAUSED"),
+    "resume": ("PAUSED", "unpausing", "ACTIVE"),
+}
+WANTED = {"name": "web-1", "flavor": "tiny", "image": "cirros"}
+
+
+@dataclass
+class Bench:
+    """An app on a cloud that counts what it is asked; its engine works when a test says so."""
+
+    cloud: Loopback
+    services: Services
+    client: Any
+
+    def call(self, method: str, path: str, **given: Any) -> TestResponse:
+        return self.client.open(BASE + path, method=method, **given)
+
+    def tick(self) -> None:
+        """Do what the engine does once a tick."""
+        mine = self.services.operations.mine()
+        for ready in self.services.operations.ready(mine):
+            self.services.operations.advance(ready.operation, ready.vm)
+
+    def sent(self) -> list[str]:
+        """Return what was asked since the last time; of a query the names only."""
+        asked = [f"{seen.method} {_short(seen.path)}" for seen in self.cloud.seen]
+        self.cloud.seen.clear()
+        return asked
+
+
+def _short(path: str) -> str:
+    path, _, query = path.removeprefix(f"{NOVA}/").replace(VM, "VM").partition("?")
+    names = "&".join(pair.partition("=")[0] for pair in query.split("&"))
+    return f"{path}?{names}" if names else path
+
+
+def server(status: str, task: str | None = None, vm_id: str = VM) -> dict[str, Any]:
+    at = "2999-01-01T00:00:00Z"
+    told = {"created": at, "updated": at, "metadata": {}, "OS-EXT-STS:task_state": task}
+    return {"id": vm_id, "status": status, "name": vm_id, **told}
+
+
+def one(*args: Any) -> Answer:
+    return Answer(200, {"server": server(*args)})
+
+
+def many(*servers: dict[str, Any]) -> Answer:
+    return Answer(200, {"servers": list(servers)})
+
+
+@pytest.fixture
+def cloud() -> Iterator[Loopback]:
+    flavor = {"id": "1", "name": "tiny", "vcpus": 1, "ram": 64, "disk": 1}
+    event = {"event": "compute", "result": "Success", "finish_time": "2999-01-01T00:00:00"}
+    with loopback() as cloud:
+        cloud.on("GET", f"{NOVA}/flavors/detail", Answer(200, {"flavors": [flavor]}))
+        image = {"id": "img", "name": "cirros", "status": "active"}
+        cloud.on("GET", "/image/v2/images", Answer(200, {"images": [image]}))
+        network = {"id": "net", "name": "private"}
+        cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": [network]}))
+        cloud.on("GET", DETAIL, NO_PAGE)
+        cloud.on("POST", f"{SERVER}/action", ACCEPTED)
+        record = Answer(200, {"instanceAction": {"events": [event]}})
+        cloud.on("GET", f"{SERVER}/{RECORD}", record)
+        yield cloud
+
+
+@pytest.fixture
+def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
+    ours = replace(
+        settings(cloud.url, monkeypatch),
+        database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
+        log_level="CRITICAL",
+    )
+    monkeypatch.setattr("vmapi.services.inventory.sync.TICK", 3600.0)
+    backend = OpenStackBackend.from_settings(ours)
+    app = create_app(ours, backend)
+    services = app.extensions["vmapi"]
+    bench = Bench(cloud, services, app.test_client())
+    for path in ("/flavors", "/images", "/networks"):
+        assert bench.call("GET", path).status_code == 200
+    cloud.seen.clear()
+    yield bench
+    services.engine.stop()
+    services.store.close()
+    backend.close()
+
+
+@pytest.fixture
+def still(bench: Bench) -> Bench:
+    """A bench whose engine is moved by hand."""
+    bench.services.engine.stop()
+    return bench
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action(still: Bench, action: str) -> None:
+    before, task, after = ACTIONS[action]
+    still.cloud.on("GET", SERVER, one(before))
+    still.cloud.on("GET", DETAIL, NO_PAGE, many(server(before, task)), many(server(after)))
+    assert still.call("POST", f"/vms/{VM}/{action}").status_code == 202
+    assert still.sent() == [LOOK, ACT]
+    still.tick()
+    still.tick()
+    assert still.sent() == [POLL, POLL]
+    still.tick()
+    assert still.sent() == [POLL, JUDGE]
+    assert_over(still)
+
+
+def test_an_action_that_is_waited_for(bench: Bench) -> None:
+    bench.cloud.on("GET", SERVER, one("SHUTOFF"), one("ACTIVE"))
+    bench.cloud.on("GET", DETAIL, many(server("ACTIVE")))
+    answer = bench.call("POST", f"/vms/{VM}/start", headers={"Prefer": "wait=30"})
+    assert (answer.status_code, answer.json["status"]) == (200, "RUNNING")
+    assert bench.sent() == [LOOK, ACT, POLL, JUDGE]
+
+
+def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
+    still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
+    still.services.chores["sweep"]()
+    assert still.sent() == [EVERYTHING]
+    answer = still.call("POST", f"/vms/{VM}/start")
+    assert (answer.status_code, answer.json["task"]) == (202, "starting")
+    assert still.sent() == [ACT]
+    still.tick()
+    assert still.sent() == [POLL, JUDGE]
+    found = still.call("GET", f"/vms/{VM}").json
+    assert (found["status"], found["task"]) == ("RUNNING", None)
+    assert_over(still)
+
+
+def test_a_create(still: Bench) -> None:
+    made = Answer(202, {"server": {"id": VM}}, ACCEPTED.headers)
+    still.cloud.on("POST", f"{NOVA}/servers", made)
+    still.cloud.on("GET", SERVER, one("BUILD"))
+    still.cloud.on("GET", DETAIL, NO_PAGE, NO_PAGE, many(server("ACTIVE")), many(server("SHUTOFF")))
+    assert still.call("POST", "/vms", json=WANTED).status_code == 202
+    assert still.sent() == ["GET servers/detail?name", "POST servers"]
+    still.tick()
+    assert still.sent() == [POLL]
+    still.tick()
+    assert still.sent() == [POLL, ACT]
+    still.tick()
+    assert still.sent() == [POLL, JUDGE]
+    assert_over(still)
+
+
+def test_a_create_whose_name_is_known_to_be_free(still: Bench) -> None:
+    still.cloud.on("POST", f"{NOVA}/servers", Answer(202, {"server": {"id": VM}}, ACCEPTED.headers))
+    for chore in ("sweep", "sync-1"):
+        still.services.chores[chore]()
+    still.sent()
+    made = still.call("POST", "/vms", json=WANTED)
+    assert (made.status_code, made.json["status"]) == (202, "BUILDING")
+    assert still.sent() == ["POST servers"]
+    assert still.call("GET", f"/vms/{VM}").json == made.json
+    assert still.sent() == []
+
+
+def test_a_delete(still: Bench) -> None:
+    still.cloud.on("GET", SERVER, one("ACTIVE"))
+    still.cloud.on("GET", DETAIL, NO_PAGE, many(server("DELETED")))
+    still.cloud.on("DELETE", SERVER, replace(ACCEPTED, status=204))
+    assert still.call("DELETE", f"/vms/{VM}").status_code == 202
+    assert still.sent() == [LOOK, "DELETE servers/VM"]
+    still.tick()
+    assert still.sent() == [POLL]
+    still.tick()
+    assert still.sent() == [POLL]
+    assert_over(still)
+
+
+def test_one_poll_serves_all_that_wait(still: Bench) -> None:
+    second = f"{NOVA}/servers/{SECOND}"
+    still.cloud.on("POST", f"{second}/action", ACCEPTED)
+    for vm_id, path in ((VM, SERVER), (SECOND, second)):
+        still.cloud.on("GET", path, one("SHUTOFF", None, vm_id))
+        assert still.call("POST", f"/vms/{vm_id}/start").status_code == 202
+    still.sent()
+    still.tick()
+    assert still.sent() == [POLL]
+
+
+def assert_over(bench: Bench) -> None:
+    """See that nothing is left to do, and that nothing is asked for nothing."""
+    assert not bench.services.operations.mine()
+    bench.tick()
+    assert bench.sent() == []

@@ -1,0 +1,543 @@
+"""Which calls the driver makes, and what it makes of the answers."""
+
+import base64
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, loopback
+from vmapi import errors
+from vmapi.backends.base import Outcome, Receipt
+from vmapi.backends.openstack import server_body as order
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.services.catalog import Catalog
+from vmapi.settings.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+NOVA = "/compute/v2.1"
+SERVER, DETAIL = f"{NOVA}/servers/{VM}", f"{NOVA}/servers/detail"
+ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
+WRONG_STATE = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
+SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
+
+
+@pytest.fixture
+def cloud() -> Iterator[Loopback]:
+    with loopback() as cloud:
+        cloud.on("GET", SERVER, server("ACTIVE"))
+        cloud.on("GET", "/image/v2/images", Answer(200, {"images": []}))
+        yield cloud
+
+
+@pytest.fixture
+def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+    backend = OpenStackBackend.from_settings(settings(cloud.url, monkeypatch))
+    yield backend
+    backend.close()
+
+
+def settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+    given = {"username": "u", "password": "hunter2", "project": "p", **more}
+    named = {f"openstack_{name}": text for name, text in given.items()}
+    return Settings(openstack_auth_url=f"{url}/identity/v3", **named)
+
+
+def server(status: str, **more: Any) -> Answer:
+    return Answer(200, {"server": {"id": VM, "status": status, **more}})
+
+
+def sent(cloud: Loopback) -> list[Any]:
+    return [seen.body for seen in cloud.seen if seen.path.endswith("/action")]
+
+
+# Whose it is
+
+
+def test_an_admin_is_shown_no_server_of_another_project(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("ACTIVE", tenant_id="another"))
+    with pytest.raises(errors.VMNotFound, match="shows vmapi no VM of this id"):
+        backend.get(VM)
+
+
+# Verbs
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        (Verb.START, {"os-start": None}),
+        (Verb.STOP, {"os-stop": None}),
+        (Verb.RESTART_SOFT, {"reboot": {"type": "SOFT"}}),
+        (Verb.RESTART_HARD, {"reboot": {"type": "HARD"}}),
+        (Verb.PAUSE, {"pause": None}),
+        (Verb.RESUME, {"unpause": None}),
+    ],
+)
+def test_the_likely_call_is_sent_without_looking(
+    cloud: Loopback, backend: OpenStackBackend, verb: Verb, body: Any
+) -> None:
+    cloud.on("POST", f"{SERVER}/action", ACCEPTED)
+    assert backend.perform(VM, verb) == Receipt(VM, REQUEST)
+    assert sent(cloud) == [body]
+    assert not cloud.count("GET", SERVER)
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "body"),
+    [
+        (Verb.START, "SHELVED", {"unshelve": None}),
+        (Verb.START, "SHELVED_OFFLOADED", {"unshelve": None}),
+        (Verb.RESUME, "SUSPENDED", {"resume": None}),
+    ],
+)
+def test_the_state_decides_when_the_likely_call_is_refused(
+    cloud: Loopback, backend: OpenStackBackend, verb: Verb, status: str, body: Any
+) -> None:
+    cloud.on("POST", f"{SERVER}/action", WRONG_STATE, ACCEPTED)
+    cloud.on("GET", SERVER, server(status))
+    assert backend.perform(VM, verb) == Receipt(VM, REQUEST)
+    assert sent(cloud)[1:] == [body]
+
+
+@pytest.mark.parametrize("verb", [Verb.START, Verb.RESUME, Verb.STOP])
+def test_a_refused_verb_is_not_sent_again(
+    cloud: Loopback, backend: OpenStackBackend, verb: Verb
+) -> None:
+    cloud.on("POST", f"{SERVER}/action", WRONG_STATE)
+    with pytest.raises(errors.InvalidState, match="is not ready"):
+        backend.perform(VM, verb)
+    assert len(sent(cloud)) == 1
+
+
+def test_a_server_that_has_no_host_yet_is_not_lost(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("BUILD"))
+    with pytest.raises(errors.InvalidState):
+        backend.perform(VM, Verb.STOP)
+    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
+    with pytest.raises(errors.VMNotFound):
+        backend.perform(VM, Verb.STOP)
+
+
+def test_a_server_that_nova_has_just_deleted_is_gone(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    said = f"Cannot 'stop' instance {VM} while it is in vm_state deleted"
+    cloud.on("POST", f"{SERVER}/action", Answer(409, {"conflictingRequest": {"message": said}}))
+    cloud.on("GET", SERVER, server("DELETED"))
+    with pytest.raises(errors.VMNotFound):
+        backend.perform(VM, Verb.STOP)
+
+
+def test_a_delete(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("DELETE", SERVER, Answer(204, None, {"X-Compute-Request-Id": REQUEST}))
+    assert backend.perform(VM, Verb.DELETE) == Receipt(VM, REQUEST)
+
+
+# Creation
+
+
+def test_a_create(cloud: Loopback, backend: OpenStackBackend) -> None:
+    made = {"server": {"id": VM, "adminPass": "x"}}
+    cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body=made))
+    assert backend.create(SPEC, "op-1") == Receipt(VM, REQUEST)
+    full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "mine", ("web",))
+    backend.create(full, "op-2")
+    asked = [each.body for each in cloud.seen if each.path == f"{NOVA}/servers"]
+    first, second = (body["server"] for body in asked)
+    assert first == {
+        "name": "web-1",
+        "flavorRef": "1",
+        "imageRef": "img",
+        "networks": "auto",
+        "metadata": {"a": "b"},
+        "tags": ["vmapi.operation.op-1"],
+    }
+    assert second["networks"] == [{"uuid": "net"}]
+    assert second["security_groups"] == [{"name": "web"}]
+    assert second["key_name"] == "mine"
+    assert base64.b64decode(second["user_data"]) == b"#!/bin/sh"
+
+
+def test_a_server_carries_its_project(
+    cloud: Loopback, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body={"server": {"id": VM}}))
+    backend.create(replace(SPEC, project="web"), "op-1")
+    (asked,) = (each.body["server"] for each in cloud.seen if each.path == f"{NOVA}/servers")
+    assert asked["metadata"] == {"a": "b", "vmapi.project": "web"}
+    cloud.on("GET", SERVER, server("ACTIVE", metadata=asked["metadata"]))
+    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    backend.update(VM, Changes(metadata={"a": None, "c": "d"}))
+    (kept,) = (each.body for each in cloud.seen if each.path == f"{SERVER}/metadata")
+    assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
+    assert (backend.get(VM).project, backend.get(VM).metadata) == ("web", {"a": "b"})
+    cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "b"}))
+    ours = replace(settings(cloud.url, monkeypatch), default_project="ours")
+    another = OpenStackBackend.from_settings(ours)
+    assert (backend.get(VM).project, another.get(VM).project) == ("default", "ours")
+    another.close()
+
+
+def test_user_data_is_packed_when_it_is_long() -> None:
+    assert order.encoded(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
+    packed = order.encoded(b"x" * 65_536)
+    assert gzip.decompress(base64.b64decode(packed)) == b"x" * 65_536
+    with pytest.raises(errors.ValidationFailed) as caught:
+        order.encoded(os.urandom(50_000))
+    assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
+
+
+def test_an_unknown_flavor_makes_the_catalog_forget(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    flavor = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
+    cloud.on("GET", f"{NOVA}/flavors/detail", Answer(200, {"flavors": [flavor]}))
+    for _ in range(2):
+        assert backend.flavors()[0].name == "m1.tiny"
+    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 1
+    unknown = Answer(400, {"badRequest": {"message": "Flavor 1 could not be found."}})
+    cloud.on("POST", f"{NOVA}/servers", unknown)
+    with pytest.raises(errors.FlavorNotFound):
+        backend.create(SPEC, "op")
+    backend.flavors()
+    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 2
+    backend.flavors(fresh=True)
+    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 3
+
+
+# Lists
+
+
+def page(*ids: str, then: str | None = None) -> Answer:
+    servers = [{"id": each, "name": each, "status": "ACTIVE"} for each in ids]
+    wrong = "http://internal.example:8774/v2.1/servers/detail?marker="
+    links = [{"rel": "next", "href": wrong + then}] if then else []
+    return Answer(200, {"servers": servers, "servers_links": links})
+
+
+def test_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
+    pages = [page("a", "b", then="b"), page("c", then="c"), page("d")]
+    cloud.on("GET", DETAIL, *pages)
+    assert [vm.id for vm in backend.vms()] == ["a", "b", "c", "d"]
+    assert [seen.path.partition("?")[2] for seen in cloud.seen if DETAIL in seen.path] == [
+        "",
+        "marker=b",
+        "marker=c",
+    ]
+
+
+def test_pages_that_repeat(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", DETAIL, page("a", then="a"))
+    with pytest.raises(errors.BackendError, match="repeat"):
+        backend.vms()
+
+
+def test_a_marker_that_was_deleted(cloud: Loopback, backend: OpenStackBackend) -> None:
+    first = page("a", then="a")
+    gone = Answer(400, {"badRequest": {"message": "marker [a] not found"}})
+    cloud.on("GET", DETAIL, first, gone, page("b"))
+    assert [vm.id for vm in backend.vms()] == ["b"]
+    cloud.on("GET", DETAIL, *[first, gone] * 3, first)
+    with pytest.raises(errors.BackendError, match="faster"):
+        backend.vms()
+
+
+def test_one_bad_page_fails_the_list(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", DETAIL, page("a", then="a"), Answer(500, "<html>"))
+    with pytest.raises(errors.BackendError):
+        backend.vms()
+    cloud.on("GET", DETAIL, Answer(200, {"servers": [1]}))
+    with pytest.raises(errors.BackendError):
+        backend.vms()
+
+
+def test_a_name_is_escaped_and_compared(cloud: Loopback, backend: OpenStackBackend) -> None:
+    names = ("a.b", "A.B", "a.b\n")
+    servers = [{"id": str(n), "name": name, "status": "ACTIVE"} for n, name in enumerate(names)]
+    servers.append({"id": "9", "name": "a.b", "status": "SOFT_DELETED"})
+    cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
+    assert [vm.id for vm in backend.vms(name="a.b")] == ["0"]
+    assert any(seen.path == f"{DETAIL}?name=%5Ea%5C.b%24" for seen in cloud.seen)
+
+
+def test_changes_are_asked_for_from_the_beginning_of_a_second(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    # what changed at .9 of it Nova has as changed at .0
+    cloud.on("GET", DETAIL, page("a"))
+    backend.changed(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
+    (asked,) = [parse_qs(seen.path.partition("?")[2]) for seen in cloud.seen if DETAIL in seen.path]
+    assert asked["changes-since"] == ["2026-02-25T10:30:07+00:00"]
+
+
+def test_images_of_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
+    def image(number: int, **more: Any) -> dict[str, Any]:
+        return {"id": str(number), "name": None, "status": "active", **more}
+
+    cloud.on(
+        "GET",
+        "/image/v2/images",
+        Answer(200, {"images": [image(1)], "next": "/v2/images?marker=1"}),
+        Answer(200, {"images": [image(2, name="two", min_disk=3, min_ram=4)]}),
+    )
+    one, two = backend.images()
+    assert (one.name, one.min_disk_gb) == ("1", 0)
+    assert (two.name, two.min_disk_gb, two.min_ram_mb) == ("two", 3, 4)
+
+
+def network(name: str, *, external: bool = False, shared: bool = False) -> dict[str, Any]:
+    return {"id": f"id-{name}", "name": name, "router:external": external, "shared": shared}
+
+
+@pytest.mark.parametrize(
+    ("networks", "wanted", "default"),
+    [
+        ([network("a")], None, "a"),
+        ([network("a"), network("ext", external=True)], None, "a"),
+        ([network("a"), network("b")], None, None),
+        ([network("ext", external=True)], None, None),
+        ([network("a"), network("ext", external=True, shared=True)], None, None),
+        ([network("a"), network("b")], "b", "b"),
+        ([network("a"), network("b")], "id-a", "a"),
+        ([network("a")], "c", "a"),
+        ([network("a"), network("b")], "c", None),
+    ],
+)
+def test_the_default_network(
+    cloud: Loopback,
+    monkeypatch: pytest.MonkeyPatch,
+    networks: list[dict[str, Any]],
+    wanted: str | None,
+    default: str | None,
+) -> None:
+    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
+    backend = OpenStackBackend.from_settings(
+        replace(settings(cloud.url, monkeypatch), default_network=wanted)
+    )
+    assert len(backend.networks()) == len(networks)
+    if default is not None:
+        chosen = Catalog(backend).network(None, "p")
+        assert chosen is not None
+        assert chosen.name == default
+        return
+    with pytest.raises(errors.NetworkAmbiguous):
+        Catalog(backend).network(None, "p")
+
+
+# Questions
+
+
+ENDED = "2026-11-22T15:55:49.000000"
+
+
+def event(result: str | None, finish: str | None = ENDED, name: str = "stop") -> dict[str, Any]:
+    return {"event": f"compute_{name}_instance", "result": result, "finish_time": finish}
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome"),
+    [
+        ([], Outcome.PENDING),
+        ([event(None, None)], Outcome.PENDING),
+        ([event("Success")], Outcome.SUCCEEDED),
+        ([event("Success"), event(None, None, "spawn")], Outcome.PENDING),
+        # seen when a nova-compute was killed and came back: of one name, one is ended
+        ([event(None, None), event("Success")], Outcome.SUCCEEDED),
+        ([event("Success", None)], Outcome.PENDING),
+        ([event("Success"), event("Error")], Outcome.FAILED),
+        ([event("Error"), event(None, None)], Outcome.FAILED),
+    ],
+)
+def test_outcomes(
+    cloud: Loopback, backend: OpenStackBackend, events: list[Any], outcome: Outcome
+) -> None:
+    path = f"{SERVER}/os-instance-actions/{REQUEST}"
+    cloud.on("GET", path, Answer(200, {"instanceAction": {"events": events}}))
+    assert backend.outcome(Receipt(VM, REQUEST)) is outcome
+
+
+def test_an_outcome_that_is_not_recorded_yet(cloud: Loopback, backend: OpenStackBackend) -> None:
+    assert backend.outcome(Receipt(VM, REQUEST)) is Outcome.PENDING
+    cloud.on("GET", SERVER, server("SOFT_DELETED"))
+    with pytest.raises(errors.VMNotFound):
+        backend.outcome(Receipt(VM, REQUEST))
+
+
+FORBIDDEN = Answer(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
+
+
+def test_a_server_of_another_project_is_none(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", SERVER, FORBIDDEN)
+    cloud.on("POST", f"{SERVER}/action", FORBIDDEN)
+    with pytest.raises(errors.VMNotFound):
+        backend.get(VM)
+    with pytest.raises(errors.VMNotFound):
+        backend.console(VM, None)
+    cloud.on("GET", SERVER, server("ACTIVE"))
+    with pytest.raises(errors.Forbidden):
+        backend.console(VM, None)
+
+
+@pytest.mark.parametrize("answer", [Answer(202), Answer(200, "<html>Please log in</html>")])
+def test_what_is_no_answer_of_nova_is_told(
+    cloud: Loopback, backend: OpenStackBackend, answer: Answer
+) -> None:
+    calls = {
+        ("POST", f"{SERVER}/action"): lambda: backend.perform(VM, Verb.STOP),
+        ("DELETE", SERVER): lambda: backend.perform(VM, Verb.DELETE),
+        ("PUT", SERVER): lambda: backend.update(VM, Changes(name="web-2")),
+        ("PUT", f"{SERVER}/metadata"): lambda: backend.update(VM, Changes(metadata={"a": "b"})),
+    }
+    for (method, path), call in calls.items():
+        cloud.on(method, path, answer)
+        with pytest.raises(errors.BackendError):
+            call()
+        assert cloud.count(method, path) == 1
+
+
+def test_what_was_performed_is_found(cloud: Loopback, backend: OpenStackBackend) -> None:
+    records = [
+        {"action": "stop", "request_id": "req-2", "start_time": "2026-11-22T15:00:30.000000"},
+        {"action": "pause", "request_id": "req-3", "start_time": "2026-11-22T15:00:40.000000"},
+        {"action": "stop", "request_id": "req-1", "start_time": "2026-11-22T15:00:10.000000"},
+    ]
+    cloud.on("GET", f"{SERVER}/os-instance-actions", Answer(200, {"instanceActions": records}))
+
+    def found(verb: Verb, second: int, *known: str) -> Receipt | None:
+        since = datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC)
+        return backend.find_performed(VM, verb, since, known)
+
+    assert found(Verb.STOP, 0) == Receipt(VM, "req-2")
+    assert found(Verb.STOP, 32) == Receipt(VM, "req-2")
+    assert found(Verb.STOP, 33) is None
+    assert found(Verb.STOP, 0, "req-2", "req-3") == Receipt(VM, "req-1")
+    assert found(Verb.STOP, 30, "req-2") is None
+    assert found(Verb.START, 0) is None
+
+
+def test_what_was_created_is_found_by_its_tag(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
+    assert backend.find_created("op") is None
+    assert any(seen.path == f"{DETAIL}?tags=vmapi.operation.op" for seen in cloud.seen)
+    late = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
+    servers = [late, {"id": VM, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
+    cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
+    actions = f"{SERVER}/os-instance-actions"
+    cloud.on("GET", actions, Answer(200, {"instanceActions": []}))
+    assert backend.find_created("op") == Receipt(VM, "")
+    record = {"action": "create", "request_id": REQUEST, "start_time": None}
+    cloud.on("GET", actions, Answer(200, {"instanceActions": [record]}))
+    assert backend.find_created("op") == Receipt(VM, REQUEST)
+
+
+def test_the_console(cloud: Loopback, backend: OpenStackBackend) -> None:
+    path = f"{SERVER}/action"
+    cloud.on("POST", path, Answer(200, {"output": "login: "}))
+    assert backend.console(VM, None) == backend.console(VM, 3) == "login: "
+    asked = [{"os-getConsoleOutput": {}}, {"os-getConsoleOutput": {"length": 3}}]
+    assert sent(cloud) == asked
+    cloud.on("POST", path, Answer(200, {"output": None}))
+    assert backend.console(VM, 0) == ""
+    none = "Guest does not have a console available."
+    for answer in (
+        WRONG_STATE,
+        Answer(404, {"itemNotFound": {"message": none}}),
+        Answer(501, {"notImplemented": {"message": "Unable to get console log, …"}}),
+    ):
+        cloud.on("POST", path, answer)
+        with pytest.raises(errors.InvalidState):
+            backend.console(VM, None)
+    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
+    cloud.on("POST", path, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
+    with pytest.raises(errors.VMNotFound):
+        backend.console(VM, None)
+
+
+def test_an_update_replaces_metadata_and_keeps_our_own(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"}))
+    cloud.on("PUT", SERVER, server("ACTIVE"))
+    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    backend.update(VM, Changes("web-2", {"a": None, "c": "4"}))
+    backend.update(VM, Changes(None, {"a": "1"}))
+    assert [(seen.path, seen.body) for seen in cloud.seen if seen.method == "PUT"] == [
+        (f"{SERVER}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
+        (SERVER, {"server": {"name": "web-2"}}),
+    ]
+
+
+def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    cloud.on("GET", SERVER, server("ACTIVE", metadata={}))
+    cloud.on("PUT", SERVER, Answer(503, "busy"))
+    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
+        backend.update(VM, Changes("web-2", {"a": "1"}))
+    with pytest.raises(errors.BackendUnavailable):
+        backend.update(VM, Changes("web-2"))
+
+
+# Credentials
+
+
+def test_credentials_come_from_clouds_yaml_then_the_environment_then_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    ours = settings("http://settings.example", monkeypatch)
+
+    def auth_url(settings: Settings) -> str:
+        return OpenStackBackend.from_settings(settings).describe()["auth_url"]
+
+    assert auth_url(ours) == "http://settings.example/identity/v3"
+    monkeypatch.setenv("OS_AUTH_URL", "http://u:pw@environment.example/v3")
+    for name in ("USERNAME", "PASSWORD", "PROJECT_NAME"):
+        monkeypatch.setenv(f"OS_{name}", "x")
+    assert auth_url(ours) == "http://environment.example/v3"
+    clouds = tmp_path / "clouds.yaml"
+    auth = "{auth_url: 'http://clouds.example/v3', username: u, password: p, project_name: q}"
+    clouds.write_text(f"clouds: {{mine: {{auth: {auth}, region_name: R1}}}}")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
+    described = OpenStackBackend.from_settings(replace(ours, os_cloud="mine")).describe()
+    assert described == {
+        "backend": "openstack",
+        "cloud": "mine",
+        "auth_url": "http://clouds.example/v3",
+        "project": "q",
+        "region": "R1",
+        "sees": "its own project only",
+        "microversion": "not asked yet",
+    }
+    with pytest.raises(errors.SettingsError, match="nobody"):
+        OpenStackBackend.from_settings(replace(ours, os_cloud="nobody"))
+
+
+def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(errors.SettingsError, match="OPENSTACK_PASSWORD"):
+        OpenStackBackend.from_settings(settings("http://x", monkeypatch, password=None))
+    with pytest.raises(errors.SettingsError, match="OS_CLOUD"):
+        OpenStackBackend.from_settings(Settings())
+
+
+def test_the_sdk_is_loaded_with_this_driver_only() -> None:
+    imports = "import sys, vmapi.backends.base, vmapi.settings.settings"
+    code = f"{imports}; sys.exit('openstack' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,409 @@
+"""The driver where projects are Keystone's: whose token it sends, and whose servers it sees."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, Stall, loopback
+from tests.unit.backends.openstack.test_openstack_driver import SPEC, settings
+from vmapi import errors
+from vmapi.app import create_app
+from vmapi.backends.base import Backend, Receipt
+from vmapi.backends.openstack import delegated_calls as lent
+from vmapi.backends.openstack import server_changes as orders
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.backends.openstack.endpoints import Door
+from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
+from vmapi.backends.openstack.visibility import AGAIN, EVERYWHERE, OWN, REFUSED, Reach
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import Changes
+from vmapi.services.catalog import Catalog
+from vmapi.settings.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+NOVA, TOKENS = "/compute/v2.1", "/identity/v3/auth/tokens"
+SERVERS = f"{NOVA}/servers"
+SERVER, DETAIL = f"{SERVERS}/{VM}", f"{SERVERS}/detail"
+TOKEN = "gAAAAABalice"
+ALICE = Credential(TOKEN, "hers")
+TAKEN = Answer(202, {"server": {"id": VM}, "metadata": {}}, {"X-Openstack-Request-Id": REQUEST})
+POLICY = Answer(403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}})
+HERS = replace(SPEC, project="hers")
+
+Change = Callable[[Backend], object]
+CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
+    "create": (lambda cloud: cloud.create(HERS, "op-1", on_behalf=ALICE), ("POST", SERVERS)),
+    "stop": (
+        lambda cloud: cloud.perform(VM, Verb.STOP, on_behalf=ALICE),
+        ("POST", f"{SERVER}/action"),
+    ),
+    "delete": (lambda cloud: cloud.perform(VM, Verb.DELETE, on_behalf=ALICE), ("DELETE", SERVER)),
+    "rename": (
+        lambda cloud: cloud.update(VM, Changes(name="web-2"), on_behalf=ALICE),
+        ("PUT", SERVER),
+    ),
+    "metadata": (
+        lambda cloud: cloud.update(VM, Changes(metadata={"a": "1"}), on_behalf=ALICE),
+        ("PUT", f"{SERVER}/metadata"),
+    ),
+}
+
+
+@pytest.fixture
+def cloud() -> Iterator[Loopback]:
+    with loopback() as cloud:
+        server = {"id": VM, "status": "ACTIVE", "tenant_id": "hers", "metadata": {}}
+        cloud.on("GET", SERVER, Answer(200, {"server": server}))
+        cloud.on("GET", SERVERS, Answer(200, {"servers": []}))
+        cloud.on("GET", DETAIL, Answer(200, {"servers": [server]}))
+        cloud.on("GET", "/image/v2/images", Answer(200, {"images": []}))
+        for _, called in CHANGES.values():
+            cloud.on(*called, TAKEN)
+        cloud.valid.add(TOKEN)
+        yield cloud
+
+
+@pytest.fixture
+def asking(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    return replace(settings(cloud.url, monkeypatch), auth="keystone", default_project="web")
+
+
+@pytest.fixture
+def backend(asking: Settings) -> Iterator[OpenStackBackend]:
+    backend = OpenStackBackend.from_settings(asking)
+    yield backend
+    backend.close()
+
+
+def with_token(cloud: Loopback, token: str = TOKEN) -> list[tuple[str, str]]:
+    """Return what was asked with a token."""
+    asked = (each for each in cloud.seen if each.headers.get("X-Auth-Token") == token)
+    return [(each.method, each.path) for each in asked]
+
+
+def query(cloud: Loopback, path: str = DETAIL) -> list[dict[str, list[str]]]:
+    """Return what a list was asked for, each time."""
+    urls = (urlsplit(each.path) for each in cloud.seen)
+    return [parse_qs(url.query) for url in urls if url.path == path]
+
+
+# Whose token
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_is_sent_with_the_callers_token_and_that_alone(
+    cloud: Loopback, backend: OpenStackBackend, what: str
+) -> None:
+    backend.ping()
+    logins = cloud.count("POST", TOKENS)
+    change, called = CHANGES[what]
+    change(backend)
+    assert with_token(cloud) == [called]
+    assert cloud.count("POST", TOKENS) == logins
+    assert cloud.count("GET", TOKENS) == 0
+
+
+def test_in_its_other_form_too(cloud: Loopback, backend: OpenStackBackend) -> None:
+    wrong = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
+    cloud.on("POST", f"{SERVER}/action", wrong, TAKEN)
+    cloud.on("GET", SERVER, Answer(200, {"server": {"id": VM, "status": "SHELVED"}}))
+    assert backend.perform(VM, Verb.START, on_behalf=ALICE) == Receipt(VM, REQUEST)
+    assert with_token(cloud) == [("POST", f"{SERVER}/action")] * 2
+
+
+def test_without_one_it_is_vmapis_own(cloud: Loopback, backend: OpenStackBackend) -> None:
+    backend.perform(VM, Verb.STOP)
+    assert with_token(cloud, "token-1")[-1] == ("POST", f"{SERVER}/action")
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_one_that_the_cloud_does_not_take_is_not_tried_again(
+    cloud: Loopback, backend: OpenStackBackend, what: str
+) -> None:
+    cloud.valid.discard(TOKEN)
+    change, called = CHANGES[what]
+    with pytest.raises(errors.Unauthenticated) as caught:
+        change(backend)
+    assert (caught.value.detail, caught.value.sent) == (lent.REFUSED, True)
+    assert with_token(cloud) == [called]
+    assert cloud.count("POST", TOKENS) == 1
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_the_policy_refuses_is_not_done_by_vmapi_instead(
+    cloud: Loopback, backend: OpenStackBackend, what: str
+) -> None:
+    change, called = CHANGES[what]
+    cloud.on(*called, POLICY)
+    with pytest.raises(errors.Forbidden, match="Policy doesn't allow it"):
+        change(backend)
+    assert cloud.count(*called) == 1
+
+
+@pytest.mark.parametrize("what", ["stop", "delete", "rename", "metadata"])
+def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
+    cloud: Loopback, backend: OpenStackBackend, what: str
+) -> None:
+    change, called = CHANGES[what]
+    cloud.on(*called, Answer(404, {"itemNotFound": {"message": f"Instance {VM} not found"}}))
+    server = {"id": VM, "status": "BUILD", "tenant_id": "another", "metadata": {}}
+    cloud.on("GET", SERVER, Answer(200, {"server": server}))
+    with pytest.raises(errors.Forbidden) as caught:
+        change(backend)
+    assert caught.value.detail == orders.HIDDEN
+    # of one that is not there for vmapi either, that is told
+    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "no"}}))
+    with pytest.raises(errors.VMNotFound):
+        change(backend)
+    # and what its own project has, it may lose at any time
+    cloud.on("GET", SERVER, Answer(200, {"server": {**server, "tenant_id": "hers"}}))
+    with pytest.raises(errors.InvalidState if what == "stop" else errors.VMNotFound):
+        change(backend)
+
+
+def test_nor_is_one_whose_answer_is_lost(cloud: Loopback, asking: Settings) -> None:
+    backend = OpenStackBackend.from_settings(replace(asking, backend_timeout=1.0))
+    backend.ping()
+    cloud.on("POST", f"{SERVER}/action", Stall())
+    with pytest.raises(errors.BackendTimeout):
+        backend.perform(VM, Verb.STOP, on_behalf=ALICE)
+    backend.close()
+    assert cloud.count("POST", f"{SERVER}/action") == 1
+
+
+def test_it_is_in_no_log(
+    cloud: Loopback, backend: OpenStackBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud.on("POST", f"{SERVER}/action", Answer(500, "no"))
+    with caplog.at_level("DEBUG"), capture_logs() as logs:
+        backend.create(HERS, "op-1", on_behalf=ALICE)
+        with pytest.raises(errors.BackendError) as caught:
+            backend.perform(VM, Verb.STOP, on_behalf=ALICE)
+    said = caplog.text + str(logs) + repr(caught.value) + caught.value.detail
+    assert TOKEN not in said
+    assert "X-Auth-Token" not in caplog.text.split(SERVERS)[-1]
+
+
+@pytest.mark.parametrize(
+    ("url", "theirs"),
+    [
+        ("http://nova/v2.1", "http://nova/v2.1"),
+        ("http://nova/v2.1/ours", "http://nova/v2.1/hers"),
+        ("http://ours/v2/ours-too/ours", "http://ours/v2/ours-too/hers"),
+    ],
+)
+def test_a_project_in_the_address_is_the_callers(url: str, theirs: str) -> None:
+    door: Any = Door(None, url, "2.84", "ours")  # type: ignore[arg-type]
+    assert lent.address(door, ALICE) == theirs
+
+
+# Whose servers
+
+
+def test_servers_are_keystones_projects(cloud: Loopback, backend: OpenStackBackend) -> None:
+    mark = {"vmapi.project": "web"}
+    marked = {"id": VM, "status": "ACTIVE", "tenant_id": "hers", "metadata": mark}
+    cloud.on("GET", DETAIL, Answer(200, {"servers": [marked, {**marked, "tenant_id": "p"}]}))
+    assert [vm.project for vm in backend.vms()] == ["hers", "p"]
+    cloud.on("GET", DETAIL, Answer(200, {"servers": [{"id": VM, "status": "UNKNOWN"}]}))
+    assert [vm.project for vm in backend.vms()] == [None]
+    assert backend.get(VM).project == "hers"
+
+
+def test_and_carry_no_mark(cloud: Loopback, backend: OpenStackBackend) -> None:
+    backend.create(HERS, "op-1", on_behalf=ALICE)
+    assert cloud.seen[-1].body["server"]["metadata"] == {"a": "b"}
+
+
+def test_all_projects_are_asked_for(cloud: Loopback, backend: OpenStackBackend) -> None:
+    backend.vms()
+    backend.vms(name="web-1")
+    backend.changed(datetime(2026, 1, 1, tzinfo=UTC))
+    cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
+    assert backend.find_created("op-1") is None
+    assert [asked.pop("all_tenants") for asked in query(cloud)] == [["1"]] * 4
+    backend.ping()
+    assert query(cloud, SERVERS) == [{"limit": ["1"], "all_tenants": ["1"]}]
+    assert backend.describe()["sees"] == EVERYWHERE
+
+
+def test_elsewhere_its_own_are(
+    cloud: Loopback, backend: OpenStackBackend, asking: Settings
+) -> None:
+    other = OpenStackBackend.from_settings(replace(asking, auth="token,jwt"))
+    assert [vm.project for vm in other.vms()] == ["web"]
+    assert query(cloud) == [{}]
+    assert other.describe()["sees"] == OWN
+    other.check_create("any", None)
+    other.close()
+
+
+def test_where_nova_refuses_that_its_own_are_seen(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    assert backend.describe()["sees"] == "not asked yet"
+    cloud.on("GET", DETAIL, POLICY, Answer(200, {"servers": []}))
+    with capture_logs() as logs:
+        backend.vms()
+        backend.vms()
+    assert [asked.get("all_tenants") for asked in query(cloud)] == [["1"], None, None]
+    assert backend.describe()["sees"] == REFUSED
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("VMs of other projects are not seen", "warning")
+    assert "Policy doesn't allow it" in line["reason"]
+
+
+def test_and_check_says_so(cloud: Loopback, backend: OpenStackBackend, asking: Settings) -> None:
+    cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
+    app = create_app(replace(asking, log_level="CRITICAL"), backend)
+    with app.app_context():
+        result = app.test_cli_runner().invoke(args=["check"])
+    lines = result.output.splitlines()
+    assert (result.exit_code, lines[-1]) == (0, "the cloud answers")
+    assert f"{'sees':<24} {REFUSED}" in lines
+    assert f"{'microversion':<24} 2.84" in lines
+
+
+def test_a_refusal_of_its_own_is_told(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", DETAIL, POLICY)
+    with pytest.raises(errors.Forbidden):
+        backend.vms()
+    assert len(query(cloud)) == 2
+
+
+def test_after_a_while_it_is_asked_again() -> None:
+    now, asked = [0.0], []
+    refuses = [True]
+
+    def ask(which: Any) -> None:
+        asked.append(dict(which))
+        if which and refuses[0]:
+            raise errors.Forbidden("no")
+
+    reach = Reach(everywhere=True, monotonic=lambda: now[0])
+    everywhere = {"all_tenants": "1"}
+    reach.over(ask)
+    now[0] = AGAIN - 0.1
+    reach.over(ask)
+    assert asked == [everywhere, {}, {}]
+    now[0], refuses[0] = AGAIN, False
+    reach.over(ask)
+    reach.over(ask)
+    assert asked[3:] == [everywhere] * 2
+    assert reach.is_wide(ask)
+    assert len(asked) == 5
+
+
+# Where VMs may be created
+
+
+def test_in_its_own_project_by_anybody(cloud: Loopback, backend: OpenStackBackend) -> None:
+    backend.check_create("p", None)
+    assert backend.create(replace(SPEC, project="p"), "op-1") == Receipt(VM, REQUEST)
+
+
+def test_in_another_only_by_who_is_there(cloud: Loopback, backend: OpenStackBackend) -> None:
+    backend.check_create("hers", ALICE)
+    for refused in (
+        lambda: backend.check_create("hers", None),
+        lambda: backend.create(HERS, "op-1"),
+        lambda: backend.create(SPEC, "op-1"),
+    ):
+        with pytest.raises(errors.Forbidden) as caught:
+            refused()
+        assert caught.value.detail == FOR_OTHERS
+    assert cloud.count("POST", SERVERS) == 0
+
+
+def test_and_where_it_is_seen_afterwards(cloud: Loopback, backend: OpenStackBackend) -> None:
+    cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
+    for refused in (
+        lambda: backend.check_create("hers", ALICE),
+        lambda: backend.create(HERS, "op-1", on_behalf=ALICE),
+    ):
+        with pytest.raises(errors.Forbidden) as caught:
+            refused()
+        assert caught.value.detail == UNSEEN
+    backend.check_create("p", Credential(TOKEN, "p"))
+    assert cloud.count("POST", SERVERS) == 0
+
+
+# What a project may use
+
+
+def network(name: str, project: str, **more: Any) -> dict[str, Any]:
+    return {"id": f"id-{name}", "name": name, "project_id": project, "shared": False, **more}
+
+
+def image(name: str, owner: str, visibility: str) -> dict[str, Any]:
+    return {
+        "id": f"id-{name}",
+        "name": name,
+        "status": "active",
+        "owner": owner,
+        "visibility": visibility,
+    }
+
+
+def test_networks_and_images_are_a_projects_own_or_everybodys(
+    cloud: Loopback, backend: OpenStackBackend
+) -> None:
+    networks = [
+        network("private", "hers"),
+        network("theirs", "p"),
+        network("public", "p", shared=True, **{"router:external": True}),
+    ]
+    images = [
+        image("debian", "p", "public"),
+        image("community", "p", "community"),
+        image("mine", "hers", "private"),
+        image("shared", "hers", "shared"),
+        image("theirs", "p", "private"),
+        image("theirs-too", "p", "shared"),
+    ]
+    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
+    cloud.on("GET", "/image/v2/images", Answer(200, {"images": images}))
+    catalog = Catalog(backend)
+    assert [each.name for each in catalog.networks("hers")] == ["private", "public"]
+    assert len(catalog.networks(None)) == 3
+    assert [each.name for each in catalog.images("hers")] == [
+        *("community", "debian", "mine", "shared"),
+    ]
+    assert catalog.image("mine", "hers").id == "id-mine"
+    for wanted in ("mine", "id-mine"):
+        with pytest.raises(errors.ImageNotFound):
+            catalog.image(wanted, "p")
+    for wanted in ("private", "id-private"):
+        with pytest.raises(errors.NetworkNotFound):
+            catalog.network(wanted, "p")
+
+
+def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBackend) -> None:
+    outside = network("outside", "admin", **{"router:external": True})
+    networks = [network("net", "hers"), network("net", "p"), outside]
+    networks[1]["id"] = "id-p"
+    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
+    catalog = Catalog(backend)
+    for project, id in (("hers", "id-net"), ("p", "id-p")):
+        for wanted in (None, "net"):
+            found = catalog.network(wanted, project)
+            assert found is not None
+            assert found.id == id
+    assert catalog.network(None, "nobodys") is None
+
+
+def test_elsewhere_all_are_everybodys(cloud: Loopback, asking: Settings) -> None:
+    backend = OpenStackBackend.from_settings(replace(asking, auth="token"))
+    networks = Answer(200, {"networks": [network("a", "p"), network("b", "q")]})
+    cloud.on("GET", "/network/v2.0/networks", networks)
+    cloud.on("GET", "/image/v2/images", Answer(200, {"images": [image("i", "p", "private")]}))
+    assert len(Catalog(backend).networks("web")) == 2
+    assert Catalog(backend).image("i", "web").id == "id-i"
+    backend.close()

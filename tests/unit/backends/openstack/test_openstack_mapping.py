@@ -1,0 +1,276 @@
+"""From Nova's words to ours."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.fake_openstack import VM
+from vmapi import errors
+from vmapi.backends.openstack import action_bodies as actions
+from vmapi.backends.openstack import error_messages as sentences
+from vmapi.backends.openstack import mapping as translate
+from vmapi.domain.lifecycle import Status, Task, Verb
+from vmapi.domain.vm import Address, Fault
+
+FULL = {
+    "id": VM,
+    "name": "web-1",
+    "status": "ACTIVE",
+    "metadata": {"a": "b", "vmapi.own": "1"},
+    "image": {"id": "fd300dd2", "links": []},
+    "flavor": {"vcpus": 1, "ram": 512, "disk": 1, "original_name": "m1.tiny"},
+    "created": "2026-11-22T15:55:50Z",
+    "updated": "2026-11-22T15:55:52Z",
+    "addresses": {
+        "private": [
+            {"version": 4, "addr": "10.10.3.188", "OS-EXT-IPS:type": "fixed"},
+            {"version": 4, "addr": "192.0.2.7", "OS-EXT-IPS:type": "floating"},
+        ],
+        "six": [{"version": 6, "addr": "2001:db8::1"}],
+    },
+    "key_name": "mine",
+    "OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000",
+    "security_groups": [{"name": "web"}, {"name": "default"}, {"name": "web"}],
+    "OS-EXT-STS:task_state": None,
+    "locked": True,
+}
+LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
+
+
+def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
+    server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
+    return translate.vm(server, {}, "default")
+
+
+def test_a_server() -> None:
+    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
+    assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
+    assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
+    assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
+    assert vm.updated_at == datetime(2026, 11, 22, 15, 55, 52, tzinfo=UTC)
+    assert vm.metadata == {"a": "b"}
+    assert vm.security_groups == ("web", "default")
+    assert vm.addresses[2] == Address("six", "2001:db8::1", 6, "fixed")
+    assert vm.ip_address == "192.0.2.7"
+    assert (vm.key_name, vm.locked, vm.launched, vm.fault) == ("mine", True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("server", "project"),
+    [
+        ({"metadata": {"vmapi.project": "web"}}, "web"),
+        ({"metadata": {}}, "ours"),
+        *(({"metadata": {"vmapi.project": mark}}, "ours") for mark in ("", "a b", "é", "w" * 65)),
+        ({"metadata": {"vmapi.project": "web"}, "status": "DELETED"}, "web"),
+        # its mark may be gone with it, or its cell be down
+        ({"metadata": {}, "status": "DELETED"}, None),
+        ({"metadata": {}, "status": "SOFT_DELETED"}, None),
+        ({"status": "UNKNOWN"}, None),
+    ],
+)
+def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
+    given = {"id": VM, "status": "ACTIVE", **server}
+    vm = translate.vm(given, {}, "ours")
+    assert vm.project == project
+    assert vm.metadata == {}
+
+
+def test_what_a_server_takes() -> None:
+    vm = translate.vm(FULL, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (1, 512)
+    vm = translate.vm({"id": VM}, {}, "default")
+    assert (vm.vcpus, vm.ram_mb) == (None, None)
+
+
+def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
+    assert translate.vm(FULL, {}, "default").image == "fd300dd2"
+    assert translate.vm({**FULL, "image": ""}, {}, "default").image is None
+
+
+def test_a_server_whose_cell_is_down() -> None:
+    vm = shown("UNKNOWN", created="2026-11-22T15:55:50Z")
+    assert (vm.name, vm.status, vm.backend_status) == (VM, Status.ERROR, "UNKNOWN")
+    assert vm.fault.code == "backend_error"
+    assert "UNKNOWN" in vm.fault.message
+    assert [action.value for action in vm.allowed_actions] == ["delete"]
+    assert translate.vm({"id": VM}, {}, "default").backend_status == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "task"),
+    [
+        ("BUILD", "BUILDING", "creating"),
+        ("ACTIVE", "RUNNING", None),
+        ("PASSWORD", "RUNNING", "other"),
+        ("REBOOT", "RUNNING", "restarting"),
+        ("HARD_REBOOT", "RUNNING", "restarting"),
+        ("RESCUE", "RUNNING", "other"),
+        ("RESIZE", "RUNNING", "other"),
+        ("VERIFY_RESIZE", "RUNNING", "other"),
+        ("REVERT_RESIZE", "RUNNING", "other"),
+        ("MIGRATING", "RUNNING", "other"),
+        ("SHUTOFF", "STOPPED", None),
+        ("SHELVED", "STOPPED", None),
+        ("SHELVED_OFFLOADED", "STOPPED", None),
+        ("PAUSED", "PAUSED", None),
+        ("SUSPENDED", "PAUSED", None),
+        ("REBUILD", "BUILDING", "other"),
+        ("DELETED", "DELETED", None),
+        ("SOFT_DELETED", "DELETED", None),
+        ("ERROR", "ERROR", None),
+        ("UNKNOWN", "ERROR", None),
+        ("HOVERING", "ERROR", None),
+    ],
+)
+def test_statuses(raw: str, status: str, task: str | None) -> None:
+    vm = shown(raw)
+    assert (vm.status, vm.task, vm.backend_status) == (status, task, raw)
+    assert (vm.fault is not None) == (vm.status is Status.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("raw", "task_state", "task"),
+    [
+        *[("BUILD", state, Task.CREATING) for state in translate.SPAWNING],
+        ("BUILD", "deleting", Task.DELETING),
+        ("ACTIVE", "powering-off", Task.STOPPING),
+        ("SHUTOFF", "powering-on", Task.STARTING),
+        ("REBOOT", "rebooting", Task.RESTARTING),
+        ("REBOOT", "reboot_started", Task.RESTARTING),
+        ("HARD_REBOOT", "rebooting_hard", Task.RESTARTING),
+        ("ACTIVE", "pausing", Task.PAUSING),
+        ("ACTIVE", "suspending", Task.PAUSING),
+        ("PAUSED", "unpausing", Task.RESUMING),
+        ("SUSPENDED", "resuming", Task.RESUMING),
+        ("ACTIVE", "deleting", Task.DELETING),
+        ("ACTIVE", "soft-deleting", Task.DELETING),
+        ("ACTIVE", "shelving_image_uploading", Task.OTHER),
+        ("SHELVED", "shelving_offloading", Task.OTHER),
+        ("SHELVED_OFFLOADED", "unshelving", Task.STARTING),
+        ("SHELVED_OFFLOADED", "spawning", Task.STARTING),
+        ("REBUILD", "rebuild_block_device_mapping", Task.OTHER),
+        ("RESIZE", "resize_migrating", Task.OTHER),
+        ("ACTIVE", "image_snapshot", Task.OTHER),
+    ],
+)
+def test_tasks(raw: str, task_state: str, task: Task) -> None:
+    assert shown(raw, task_state).task is task
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "code"),
+    [
+        ("No valid host was found. ", {}, "no_capacity"),
+        ("No valid host was found. There are not enough hosts.", LAUNCHED, "no_capacity"),
+        ("Exceeded maximum number of retries. Exhausted all hosts", {}, "build_failed"),
+        ("Quota exceeded for cores: Requested 1, but already used 0", {}, "quota_exceeded"),
+        ("Maximum number of ports exceeded", {}, "quota_exceeded"),
+        ("The number of defined ports: 40 is over the limit: 0", {}, "quota_exceeded"),
+        ("Something odd", {}, "build_failed"),
+        ("Something odd", LAUNCHED, "backend_error"),
+        ("", LAUNCHED, "backend_error"),
+    ],
+)
+def test_faults(message: str, more: dict[str, str], code: str) -> None:
+    fault = shown("ERROR", fault={"code": 500, "message": message}, **more).fault
+    assert isinstance(fault, Fault)
+    assert fault.code == code
+    assert fault.message == (message.strip() or "The cloud gives no reason.")
+    assert fault.hint
+
+
+ID = "82fcd684-4bbe-484d-a079-8b4213a3e704"
+NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
+    (400, "Flavor nope could not be found.", errors.FlavorNotFound),
+    (404, "Flavor nope could not be found.", errors.FlavorNotFound),
+    (400, "Can not find requested image", errors.ImageNotFound),
+    (400, f"Image {ID} is not active.", errors.ImageNotFound),
+    (400, f"Network {ID} could not be found.", errors.NetworkNotFound),
+    (400, "Unable to automatically allocate a network for project p", errors.NetworkNotFound),
+    (400, "Invalid key_name provided.", errors.KeyNotFound),
+    (
+        400,
+        "Unable to find security_group with name or id 'nosg'",
+        errors.SecurityGroupNotFound,
+    ),
+    (400, "The requested availability zone is not available", errors.ValidationFailed),
+    (403, "Maximum number of metadata items exceeds 128", errors.QuotaExceeded),
+    (403, "Maximum number of ports exceeded", errors.QuotaExceeded),
+    (403, "The number of defined ports: 40 is over the limit: 0", errors.QuotaExceeded),
+    (
+        403,
+        "Quota exceeded for instances: Requested 1, but already used 0 of 0 instances",
+        errors.QuotaExceeded,
+    ),
+    (403, "Policy doesn't allow os_compute_api:x to be performed.", errors.Forbidden),
+    (409, f"Instance {ID} is locked", errors.VMLocked),
+    (
+        409,
+        f"Cannot 'stop' instance {ID} while it is in task_state powering-off",
+        errors.TaskInProgress,
+    ),
+    (409, f"Cannot 'start' instance {ID} while it is in vm_state active", errors.InvalidState),
+    (409, f"Cannot 'stop' instance {ID} while it is in vm_state deleted", errors.VMNotFound),
+    (409, f"Instance {ID} is not ready", errors.InvalidState),
+    (
+        409,
+        "Multiple possible networks found, use a Network ID to be more specific.",
+        errors.NetworkAmbiguous,
+    ),
+    (
+        400,
+        "Invalid input for field/attribute imageRef. Value: zzz. 'zzz' is not valid",
+        errors.ImageNotFound,
+    ),
+    (
+        400,
+        "Invalid input for field/attribute networks. Value: [{'uuid': 'abc'}]. …",
+        errors.NetworkNotFound,
+    ),
+    (
+        400,
+        "Invalid input for field/attribute name. Value: Quota exceeded. is too …",
+        errors.ValidationFailed,
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "sentence", "error"), NOVA_SAYS)
+def test_sentences(status: int, sentence: str, error: type[errors.VmapiError]) -> None:
+    assert type(sentences.meaning(status, sentence)) is error
+
+
+def test_what_nova_quotes_is_not_repeated() -> None:
+    said = "Invalid input for field/attribute user_data. Value: c2VjcmV0. 'c2VjcmV0' is too long"
+    error = sentences.meaning(400, said)
+    assert isinstance(error, errors.ValidationFailed)
+    assert error.extra["errors"] == [
+        {"pointer": "/user_data", "message": "the cloud does not accept it"}
+    ]
+    assert "c2VjcmV0" not in str(error.extra) + error.detail
+    long = sentences.meaning(409, "x" * 5000)
+    assert long is not None
+    assert len(long.detail) < 400
+
+
+def test_what_is_no_refusal() -> None:
+    assert sentences.meaning(404, f"Instance {ID} could not be found.") is None
+    assert sentences.meaning(409, "") is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [
+        (Verb.CREATE, {"create"}),
+        (Verb.START, {"start", "unshelve"}),
+        (Verb.STOP, {"stop"}),
+        (Verb.RESTART_SOFT, {"reboot"}),
+        (Verb.RESTART_HARD, {"reboot"}),
+        (Verb.PAUSE, {"pause"}),
+        (Verb.RESUME, {"unpause", "resume"}),
+        (Verb.DELETE, {"delete"}),
+    ],
+)
+def test_the_names_of_actions(verb: Verb, names: set[str]) -> None:
+    assert actions.names(verb) == names

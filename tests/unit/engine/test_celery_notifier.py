@@ -1,0 +1,178 @@
+"""Celery as a bell: whatever the broker does, it fails no request, holds none, and says so once."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.blocking_source import SOON, until
+from tests.support.fake_rabbitmq import Broker, broker
+from vmapi.engine import celery_notifier as messages
+from vmapi.engine.celery_notifier import MOST, TASK, Bell
+from vmapi.engine.external import Elsewhere
+
+AWAY = "the broker takes no messages; sweeps have to do"
+BACK = "the broker takes messages again"
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of a broker that is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"amqp://guest:hunter2@127.0.0.1:{taken.getsockname()[1]}//"
+
+
+@pytest.fixture
+def rabbit() -> Iterator[Broker]:
+    with broker() as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bell that gives no broker up which is only slow."""
+    monkeypatch.setattr(messages, "TIMEOUT", SOON)
+
+
+@pytest.fixture
+def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bell that soon gives a broker up."""
+    monkeypatch.setattr(messages, "TIMEOUT", 0.2)
+
+
+def bells() -> int:
+    return sum(thread.name == "bell" for thread in threading.enumerate())
+
+
+def test_a_message_is_sent_for_each_operation(rabbit: Broker) -> None:
+    bell = Bell(rabbit.url)
+    bell.wake()
+    assert bells() == 0
+    with capture_logs() as logs:
+        for number in range(5):
+            bell.wake(str(number))
+        # what waits is sent before
+        bell.stop()
+    assert (rabbit.taken, rabbit.met, bells(), logs) == (5, 1, 0, [])
+
+
+def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
+    bell = Bell(nobody)
+    with capture_logs() as logs:
+        for number in range(3):
+            bell.wake(str(number))
+        bell.stop()
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == (AWAY, "warning")
+    assert line["reason"].startswith("ConnectionRefusedError: ")
+    assert "hunter2" not in str(line)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
+    bell = Bell(rabbit.url)
+    rabbit.mute = True
+
+    def ask() -> None:
+        for number in range(3 * MOST):
+            bell.wake(str(number))
+
+    with capture_logs() as logs:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(SOON)
+        assert not asking.is_alive()
+        until(lambda: rabbit.seen > 2)
+        assert [(line["event"], line["reason"]) for line in logs] == [(AWAY, "TimeoutError")]
+        rabbit.mute = False
+        until(lambda: rabbit.taken > 0)
+        until(bell._waiting.empty)
+        bell.stop()
+    assert [line["event"] for line in logs] == [AWAY, BACK]
+    # the rest was dropped
+    assert rabbit.taken <= MOST
+    until(lambda: bells() == 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
+    rabbit: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = Bell(rabbit.url)
+    sending, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(bell, "_send", lambda *_: (sending.set(), go.wait(SOON)))
+    bell.wake("1")
+    assert sending.wait(SOON)
+    stopping = threading.Thread(target=bell.stop, daemon=True)
+    stopping.start()
+    stopping.join(SOON / 2)
+    stopped = not stopping.is_alive()
+    go.set()
+    assert stopped
+    until(lambda: bells() == 0)
+    bell.wake("2")
+    assert bells() == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ({"refusal": (406, b"PRECONDITION_FAILED")}, "PreconditionFailed: Queue.declare: (406)"),
+        ({"refusal": (403, b"ACCESS_REFUSED")}, "AccessRefused: Queue.declare: (403)"),
+        ({"nacks": True}, "MessageNacked"),
+    ],
+    ids=["another queue", "no rights", "full"],
+)
+def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
+    rabbit: Broker, trouble: dict[str, object], reason: str
+) -> None:
+    bell = Bell(rabbit.url)
+    for name, value in trouble.items():
+        setattr(rabbit, name, value)
+    with capture_logs() as logs:
+        for number in range(3):
+            bell.wake(str(number))
+        until(lambda: rabbit.seen == 3)
+        until(bell._waiting.empty)
+        rabbit.refusal, rabbit.nacks = None, False
+        until(lambda: bool(bell.wake("later") or rabbit.taken))
+        bell.stop()
+    assert [line["event"] for line in logs] == [AWAY, BACK]
+    assert logs[0]["reason"].startswith(reason)
+
+
+def test_without_a_thread_to_be_had_it_is_tried_again(
+    rabbit: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = Bell(rabbit.url)
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(messages.threading.Thread, "start", none)
+        bell.wake("1")
+    bell.wake("2")
+    bell.stop()
+    assert rabbit.taken == 1
+
+
+def test_a_message_names_the_operation_and_grows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell("memory://")
+    sent = []
+    monkeypatch.setattr(bell._app, "send_task", lambda *given, **named: sent.append((given, named)))
+    bell.wake("1")
+    bell.stop()
+    ((given, named),) = sent
+    assert given == (TASK, ("1",))
+    assert (named["expires"], named["retry"]) == (30, False)
+
+
+def test_workers_that_look_themselves_need_no_bell() -> None:
+    elsewhere = Elsewhere()
+    elsewhere.wake()
+    elsewhere.wake("1")
+    elsewhere.stop()

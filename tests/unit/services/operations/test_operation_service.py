@@ -1,0 +1,117 @@
+"""Operations as they are begun, carried on, and found again."""
+
+import pytest
+
+from tests.support.reconciler_harness import Desk
+from vmapi import errors
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import OperationQuery, OperationStatus
+from vmapi.domain.pagination import Paging
+from vmapi.services.operations.service import Operations
+from vmapi.services.operations.waiting import Waiting
+from vmapi.services.reconciler.poller import Poll
+
+
+class Bench:
+    """Operations on a desk, that count how often the engine was woken."""
+
+    def __init__(self, latency: str = "0") -> None:
+        self.desk = Desk.make(latency)
+        self.woken: list[str] = []
+        store, controller = self.desk.store, self.desk.controller
+        self.waiting = Waiting(store.get, 1, 1, lambda: False)
+        poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
+        self.operations = Operations(
+            self.desk.kept, controller, self.waiting, poll, self.woken.append
+        )
+
+
+def test_what_is_settled_at_once_wakes_nobody() -> None:
+    bench = Bench()
+    progress = bench.operations.start(bench.desk.create())
+    assert (progress.operation.status, bench.woken) == (OperationStatus.SUCCEEDED, [])
+
+
+def test_what_is_under_way_wakes_the_engine() -> None:
+    bench = Bench("create=1")
+    operation = bench.desk.create()
+    progress = bench.operations.start(operation)
+    assert (progress.operation.status, bench.woken) == (OperationStatus.RUNNING, [operation.id])
+
+
+@pytest.mark.parametrize(
+    "error", [errors.BackendTimeout("late"), RuntimeError("a defect")], ids=repr
+)
+def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
+    bench = Bench()
+    bench.desk.backend.fail("create", error)  # type: ignore[arg-type]
+    operation = bench.desk.create()
+    with pytest.raises(type(error)):
+        bench.operations.start(operation)
+    assert bench.woken == [operation.id]
+    assert len(bench.operations.mine()) == 1
+
+
+def test_a_refusal_is_raised_and_wakes_nobody() -> None:
+    bench = Bench()
+    bench.desk.backend.fail("create", errors.QuotaExceeded("too much"))
+    with pytest.raises(errors.QuotaExceeded):
+        bench.operations.start(bench.desk.create())
+    assert bench.woken == []
+
+
+def test_a_build_that_failed_is_not_raised_for_there_is_a_vm() -> None:
+    bench = Bench()
+    bench.desk.backend.set_faults("no_capacity=1")
+    progress = bench.operations.start(bench.desk.create())
+    assert type(progress.error) is errors.NoCapacity
+
+
+def test_an_action_that_failed_is_raised() -> None:
+    bench = Bench()
+    vm_id = bench.desk.running()
+    bench.desk.backend.set_faults("action_failed=1")
+    with pytest.raises(errors.BackendError):
+        bench.operations.start(bench.desk.add(Action.STOP, vm_id=vm_id))
+
+
+def test_in_the_background_a_lost_answer_is_no_error() -> None:
+    bench = Bench()
+    operation = bench.desk.create(Verb.CREATE, Verb.STOP)
+    bench.desk.release(operation)
+    bench.desk.backend.fail("perform", errors.BackendTimeout("late"), done=True)
+    carried = bench.operations.advance(operation)
+    assert (carried.status, carried) == (
+        OperationStatus.RUNNING,
+        bench.operations.get(operation.id, None, "me"),
+    )
+    assert bench.operations.advance(carried).status is OperationStatus.SUCCEEDED
+
+
+def test_one_that_is_not_begun_is_not_carried_on() -> None:
+    bench = Bench("create=1")
+    operation = bench.desk.create()
+    assert bench.operations.advance(operation) == operation
+    assert not bench.desk.backend.sent
+    bench.operations.start(operation)
+    assert [found.id for found in bench.operations.mine()] == [operation.id]
+    bench.desk.clock.sleep(1)
+    begun = bench.operations.get(operation.id, None, "me")
+    assert bench.operations.advance(begun).status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (OperationQuery(), 2),
+        (OperationQuery(action=Action.STOP), 1),
+        (OperationQuery(action=Action.START), 0),
+        (OperationQuery(status=OperationStatus.SUCCEEDED), 2),
+        (OperationQuery(status=OperationStatus.FAILED), 0),
+        (OperationQuery(vm_id="nobody"), 0),
+    ],
+)
+def test_list(query: OperationQuery, found: int) -> None:
+    bench = Bench()
+    bench.operations.start(bench.desk.add(Action.STOP, vm_id=bench.desk.running()))
+    assert bench.operations.list(query, Paging(), None).total == found

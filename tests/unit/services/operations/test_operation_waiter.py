@@ -1,0 +1,117 @@
+"""Holding an answer back."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.domain.test_domain import OPERATION
+from vmapi.domain.operation import Operation, OperationStatus
+from vmapi.errors import OperationNotFound
+from vmapi.services.operations.waiting import Waiting
+
+OVER = replace(OPERATION, status=OperationStatus.SUCCEEDED)
+LONG = 60.0
+
+
+def finished(operation: Operation) -> bool:
+    return operation.finished
+
+
+class Store:
+    """Returns these, one a look, the last one over and over."""
+
+    def __init__(self, *operations: Operation) -> None:
+        self.left = list(operations)
+        self.looked = threading.Event()
+
+    def __call__(self, operation_id: str) -> Operation:
+        self.looked.set()
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
+
+
+def test_what_is_enough_is_not_looked_at() -> None:
+    store = Store(OVER)
+    assert Waiting(store, 1, 1, lambda: False).until(OVER, finished, LONG) is OVER
+    assert not store.looked.is_set()
+
+
+def test_it_looks_until_it_is_enough() -> None:
+    store = Store(OPERATION, OVER)
+    assert Waiting(store, 1, 1, lambda: False).until(OPERATION, finished, LONG) is OVER
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+def test_it_gives_up(seconds: float) -> None:
+    waiting = Waiting(Store(OPERATION), 1, 1, lambda: False)
+    assert waiting.until(OPERATION, finished, seconds) is OPERATION
+
+
+def test_who_finds_no_place_is_not_kept() -> None:
+    waiting = Waiting(Store(OVER), 0, 1, lambda: False)
+    assert waiting.until(OPERATION, finished, LONG) is OPERATION
+
+
+def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
+    coming = ["a", "b", "b", "c"]
+    told: list[tuple[str, bool]] = []
+
+    def come(caller: str) -> bool:
+        return waiting.until(OPERATION, finished, LONG, caller).finished
+
+    def look(_: str) -> Operation:
+        # the others come while one waits
+        while coming:
+            caller = coming.pop(0)
+            told.append((caller, come(caller)))
+        return OVER
+
+    waiting = Waiting(look, 2, 1, lambda: False)
+    assert come("a")
+    assert told == [("a", False), ("b", False), ("c", False), ("b", True)]
+    assert [come(caller) for caller in "abc"] == [True, True, True]
+
+
+def test_who_asked_for_an_operation_waits_unless_another_does() -> None:
+    theirs = OPERATION.requested_by
+    met: list[Operation] = []
+
+    def look(_: str) -> Operation:
+        met.append(waiting.until(OPERATION, finished, LONG, theirs))
+        return OVER
+
+    waiting = Waiting(look, 2, 1, lambda: False)
+    assert waiting.until(OPERATION, finished, LONG) is OVER
+    assert met == [OPERATION]
+
+
+def test_nobody_is_kept_by_a_process_that_drains() -> None:
+    waiting = Waiting(Store(OVER), 1, 1, lambda: True)
+    assert waiting.until(OPERATION, finished, LONG) is OPERATION
+
+
+def test_a_place_is_given_back() -> None:
+    def gone(_: str) -> Operation:
+        raise OperationNotFound("gone")
+
+    waiting = Waiting(gone, 1, 1, lambda: False)
+    for _ in range(3):
+        with pytest.raises(OperationNotFound):
+            waiting.until(OPERATION, finished, LONG)
+
+
+def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmapi.services.operations.waiting.POLL", LONG)
+    store = Store(OVER)
+    waiting = Waiting(store, 1, 1, lambda: False)
+    found: list[Operation] = []
+    waiter = threading.Thread(
+        target=lambda: found.append(waiting.until(OPERATION, finished, LONG)), daemon=True
+    )
+    waiter.start()
+    begun = time.monotonic()
+    while waiter.is_alive() and time.monotonic() - begun < LONG / 2:
+        waiting.moved()
+        waiter.join(0.01)
+    assert found == [OVER]

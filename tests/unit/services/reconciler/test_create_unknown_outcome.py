@@ -1,0 +1,128 @@
+"""Creates whose VM is seen before they are answered, or after they have timed out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.reconciler_harness import Desk
+from vmapi import errors
+from vmapi.backends.base import Receipt
+from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus
+from vmapi.domain.vm import VM
+from vmapi.services.operations import preconditions as guard
+
+KEY = IdempotencyKey("me", "k", "f" * 64)
+DEADLINE = timedelta(seconds=1800)
+
+
+def answer_late(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], object]
+) -> None:
+    """Have something happen to a new VM after it was made, before its create is answered."""
+    real = desk.backend.create
+
+    def create(*given: Any, **more: Any) -> Receipt:
+        receipt = real(*given, **more)
+        desk.clock.sleep(3)
+        meanwhile(receipt.vm_id)
+        return receipt
+
+    monkeypatch.setattr(desk.backend, "create", create)
+
+
+def shown(desk: Desk, vm_id: str) -> VM:
+    found = desk.kept.inventory.get(vm_id)
+    assert found is not None
+    return found.vm
+
+
+def outcome(operation: Operation) -> tuple[OperationStatus, bool]:
+    return operation.status, operation.vm_id is not None
+
+
+def test_it_is_being_made_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk.make("1")
+    told: list[VM] = []
+
+    def look(vm_id: str) -> None:
+        desk.looks.everything()
+        told.append(shown(desk, vm_id))
+        with pytest.raises(errors.TaskInProgress, match="is busy creating"):
+            guard.plan(told[-1], Action.STOP)
+        with pytest.raises(errors.TaskInProgress):
+            desk.add(Action.STOP, vm_id=vm_id)
+
+    answer_late(desk, monkeypatch, look)
+    create = desk.create()
+    desk.advance(create)
+    assert [(vm.status, vm.task, vm.allowed_actions) for vm in told] == [
+        (Status.BUILDING, Task.CREATING, (Action.DELETE,))
+    ]
+    desk.clock.sleep(1)
+    desk.advance(create)
+    assert outcome(desk.now(create)) == (OperationStatus.SUCCEEDED, True)
+    assert shown(desk, told[0].id).status is Status.RUNNING
+
+
+def test_a_delete_before_the_answer_ends_the_create(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk.make("1")
+    deletes: list[Operation] = []
+
+    def delete(vm_id: str) -> None:
+        desk.looks.everything()
+        deletes.append(desk.add(Action.DELETE, vm_id=vm_id))
+
+    answer_late(desk, monkeypatch, delete)
+    progress = desk.advance(desk.create(claimed_name="web-1"))
+    assert outcome(progress.operation) == (OperationStatus.SUPERSEDED, True)
+    desk.advance(deletes[0])
+    desk.clock.sleep(1)
+    desk.advance(deletes[0])
+    assert desk.now(deletes[0]).status is OperationStatus.SUCCEEDED
+    desk.create(claimed_name="web-1")
+
+
+def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk.make("1")
+    stops: list[Operation] = []
+
+    def stop(vm_id: str) -> None:
+        # nothing tells yet by which create it was made
+        seen = replace(desk.backend.get(vm_id), operation_id=None)
+        desk.kept.inventory.observe([seen], desk.kept.inventory.begin())
+        stops.append(desk.add(Action.STOP, vm_id=vm_id))
+
+    answer_late(desk, monkeypatch, stop)
+    create = desk.create()
+    desk.advance(create)
+    assert outcome(desk.now(create)) == (OperationStatus.RUNNING, False)
+    desk.advance(create)
+    while not desk.now(stops[0]).finished:
+        desk.advance(stops[0])
+        desk.clock.sleep(1)
+    while not desk.now(create).finished:
+        desk.advance(create)
+        desk.clock.sleep(1)
+    assert desk.now(create).vm_id == stops[0].vm_id
+
+
+def test_one_that_shows_after_its_create_has_timed_out_is_kept() -> None:
+    desk = Desk.make()
+    create = desk.create(claimed_name="web-1", key=KEY)
+    desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(create)
+    desk.clock.sleep(DEADLINE.total_seconds() + 1)
+    desk.backend.fail("find", errors.BackendUnavailable("away"))
+    ended = desk.advance(create).operation
+    assert ended.error is not None
+    assert (ended.error.code, ended.vm_id) == ("operation_timeout", None)
+    desk.looks.everything()
+    assert desk.kept.inventory.doubles() == []
+    kept = desk.store.of_key(KEY)
+    (vm,) = desk.backend.vms()
+    assert kept == replace(ended, spec=None, vm_id=vm.id, revision=ended.revision + 1)

@@ -1,0 +1,98 @@
+"""VMAPI_DEADLINES: how long each operation may take, and that it ends then."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.reconciler_harness import TIMEOUT, Desk
+from vmapi.app import create_app
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import OperationStatus
+from vmapi.errors import OperationTimeout, SettingsError
+from vmapi.services.reconciler import deadlines
+from vmapi.services.reconciler.reconciler import Controller
+from vmapi.settings.settings import DEADLINES, Settings
+
+ALLOWED = (
+    "allowed is ACTION=SECONDS,… (10 to 86400) with create, start, stop, restart, pause, resume,"
+    " update, delete and * (the rest)"
+)
+REST = set(Action) - {Action.CREATE}
+BAD = [
+    *("600", "stop", "stop=", "=600", "stop=9", "stop=86401", "stop=-60", "stop=60.0", "stop=1e3"),
+    *("stop=sixty", "stop=60,stop=60", "stop=60,", ",", "Stop=60", "destroy=60", "*=0", "**=60"),
+    *("stop=60;start=60", "stop=60=60", "stop=٦٠", "stop=0000000060", "*=60,*=70"),
+]
+
+
+def seconds(text: str) -> dict[Action, float]:
+    return {action: each.total_seconds() for action, each in deadlines.parse(text).items()}
+
+
+@pytest.mark.parametrize("text", ["", "  ", DEADLINES])
+def test_what_is_not_named_keeps_its_default(text: str) -> None:
+    assert seconds(text) == {Action.CREATE: 1800, **dict.fromkeys(REST, 600)}
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("stop=10", {Action.STOP: 10}),
+        (" stop = 10 , create=86400", {Action.STOP: 10, Action.CREATE: 86400}),
+        ("*=60", dict.fromkeys(Action, 60)),
+        ("*=60,create=90", {**dict.fromkeys(Action, 60), Action.CREATE: 90}),
+        ("delete=90,*=60", {**dict.fromkeys(Action, 60), Action.DELETE: 90}),
+    ],
+)
+def test_what_is_named(text: str, changed: dict[Action, int]) -> None:
+    assert seconds(text) == {**seconds(""), **changed}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_not_allowed_is_named_with_what_is(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        deadlines.parse(text)
+    assert str(caught.value) == f"VMAPI_DEADLINES {text!r}: {ALLOWED}"
+
+
+def test_no_app_is_made_with_it() -> None:
+    settings = Settings(log_level="CRITICAL", deadlines="stop=9")
+    with pytest.raises(SettingsError, match=r"^VMAPI_DEADLINES 'stop=9': allowed is ACTION="):
+        create_app(settings, MemoryBackend())
+
+
+@pytest.mark.parametrize(
+    ("action", "verb", "limit"),
+    [
+        (Action.STOP, Verb.STOP, 60),
+        (Action.RESTART, Verb.RESTART_HARD, 90),
+        (Action.PAUSE, Verb.PAUSE, 120),
+    ],
+)
+def test_each_ends_at_its_own(action: Action, verb: Verb, limit: int) -> None:
+    desk = Desk.make("create=0,*=3600")
+    vm_id = desk.running()
+    given = deadlines.parse("stop=60,restart=90,*=120")
+    desk.controller = Controller(
+        desk.backend,
+        desk.looks,
+        desk.kept,
+        clock=desk.clock,
+        answer_timeout=TIMEOUT,
+        deadlines=given,
+    )
+    operation = desk.add(action, verb, vm_id=vm_id)
+    assert desk.advance(operation).waiting
+    desk.clock.sleep(limit)
+    assert desk.advance(operation).waiting
+    desk.clock.now += timedelta(microseconds=1)
+    progress = desk.advance(operation)
+    assert isinstance(progress.error, OperationTimeout)
+    ended = desk.now(operation)
+    assert (ended.status, ended.finished_at) == (OperationStatus.FAILED, desk.clock())
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.detail) == (
+        "operation_timeout",
+        f"The {action} did not end within {limit} seconds. The VM was left as it is.",
+    )

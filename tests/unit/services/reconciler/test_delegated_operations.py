@@ -1,0 +1,179 @@
+"""First steps that only who has asked for them may send: each way that they can go."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.reconciler_harness import TIMEOUT, Desk
+from vmapi import errors
+from vmapi.domain.credential import Credential
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.vm import Changes
+from vmapi.services.reconciler.progress import Progress
+from vmapi.services.reconciler.reconciler import ACTION_SETTLE, SETTLE
+
+ALICE = Credential("gAAAAABalice", "p1")
+KEY = IdempotencyKey("alice", "k-1", "f")
+VERBS = (Verb.CREATE, Verb.STOP, Verb.UPDATE, Verb.DELETE)
+LATE = errors.BackendTimeout("late")
+DIED = "vmapi died before this was sent; send it again."
+
+
+def order(desk: Desk, verb: Verb, **more: Any) -> Operation:
+    """Keep an operation of one step of this verb, that only who has asked for it may send."""
+    more = {"as_requester": True, "key": KEY, **more}
+    if verb is Verb.CREATE:
+        return desk.create(**more)
+    changes = Changes("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
+    return desk.add(Action(verb), vm_id=desk.running(), changes=changes, **more)
+
+
+def method(verb: Verb) -> str:
+    """Return which method of a backend carries a verb out."""
+    return verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
+
+
+def lent(desk: Desk, verb: Verb) -> list[Credential | None]:
+    """Return with which credentials a verb was sent; none but the last were for making the VM."""
+    return desk.backend.lent[-desk.backend.sent[verb] :] if desk.backend.sent[verb] else []
+
+
+def check_failed(desk: Desk, progress: Progress, code: str, detail: str) -> None:
+    """See that an operation has failed so, and that its key is free."""
+    operation = desk.now(progress.operation)
+    assert operation.status is OperationStatus.FAILED
+    assert operation.error is not None
+    assert (operation.error.code, operation.error.detail) == (code, detail)
+    assert desk.store.of_key(KEY) is None
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_it_is_sent_with_the_credential(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    assert desk.advance(operation, ALICE).operation.status is OperationStatus.SUCCEEDED
+    assert (desk.backend.sent, lent(desk, verb)) == ({verb: 1}, [ALICE])
+
+
+@pytest.mark.parametrize("latency", ["0", "create=1"])
+def test_the_steps_after_it_are_vmapis_own(latency: str) -> None:
+    desk = Desk.make(latency)
+    operation = desk.create(Verb.CREATE, Verb.STOP, as_requester=True)
+    desk.advance(operation, ALICE)
+    desk.clock.sleep(1)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.lent == [ALICE, None]
+
+
+def test_an_operation_that_is_not_personal_is_sent_without_one() -> None:
+    desk = Desk.make()
+    desk.advance(desk.create(), ALICE)
+    assert desk.backend.lent == [None]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_was_not_sent_when_its_process_died_is_not_sent_by_another(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.release(operation)
+    check_failed(desk, desk.carry(desk.now(operation)), "backend_unavailable", DIED)
+    assert desk.backend.sent == {}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nor_is_what_was_about_to_be_sent(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.release(operation)
+    desk.store.save(desk.now(operation).sending(desk.clock()))
+    check_lost(desk, operation, verb)
+    assert desk.backend.sent == {}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_lost_answer_is_found_again(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.backend.fail(method(verb), LATE, done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation, ALICE)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert (desk.backend.sent, lent(desk, verb)) == ({verb: 1}, [ALICE])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_never_arrived_is_not_sent_again(verb: Verb) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.backend.fail(method(verb), LATE)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation, ALICE)
+    check_lost(desk, operation, verb)
+    assert desk.backend.sent == {verb: 1}
+
+
+def check_lost(desk: Desk, operation: Operation, verb: Verb) -> None:
+    """See that a step of which nothing is found is given up once nothing is on its way."""
+    settle = SETTLE if verb is Verb.CREATE else ACTION_SETTLE
+    desk.clock.sleep(settle.total_seconds() + TIMEOUT)
+    waiting = desk.advance(operation)
+    assert (waiting.waiting, waiting.operation.plan[0].state) == (True, StepState.SENDING)
+    desk.clock.sleep(0.001)
+    said = f"The {verb} never reached the cloud; nothing was changed."
+    if verb is Verb.UPDATE:
+        said = "The update did not reach the cloud, or in part only; send it again."
+    check_failed(desk, desk.advance(operation), "backend_timeout", said)
+
+
+def test_an_update_that_came_through_in_part_is_not_found() -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.UPDATE)
+    desk.backend.fail("update", LATE)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation, ALICE)
+    desk.backend.update(operation.vm_id or "", Changes(name="web-2"))
+    assert desk.advance(operation).waiting
+    desk.backend.update(operation.vm_id or "", Changes(metadata={"a": "1"}))
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.Unauthenticated("The cloud does not take this token.", sent=True),
+        errors.Forbidden("The cloud refuses: Policy doesn't allow it."),
+        errors.BackendUnavailable("The cloud is away."),
+    ],
+    ids=lambda refusal: refusal.code,
+)
+def test_a_refusal_ends_it(verb: Verb, refusal: errors.VmapiError) -> None:
+    desk = Desk.make()
+    operation = order(desk, verb)
+    desk.backend.fail(method(verb), refusal)
+    check_failed(desk, desk.advance(operation, ALICE), refusal.code, refusal.detail)
+    assert desk.backend.sent == {verb: 1}
+
+
+def test_a_lost_step_after_it_is_sent_again() -> None:
+    desk = Desk.make()
+    operation = desk.create(Verb.CREATE, Verb.STOP, as_requester=True)
+    desk.backend.fail("perform", LATE)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation, ALICE)
+    desk.clock.sleep(ACTION_SETTLE.total_seconds() + TIMEOUT + 0.001)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.lent == [ALICE, None, None]
+
+
+def test_a_vm_that_is_gone_is_no_refusal_of_a_delete_whose_answer_was_lost() -> None:
+    desk = Desk.make()
+    operation = order(desk, Verb.DELETE)
+    desk.backend.fail("perform", LATE)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation, ALICE)
+    desk.backend._project.machines.clear()
+    desk.backend.fail("find", errors.VMNotFound("gone"))
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.backend.sent == {Verb.DELETE: 1}

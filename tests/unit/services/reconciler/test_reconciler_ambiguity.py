@@ -1,0 +1,235 @@
+"""What does not prove anything, does not end an operation; and what was done is not done again."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.support.reconciler_harness import Desk, ScriptedBackend
+from vmapi import errors
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.vm import VM, Changes, CreateSpec, Fault
+from vmapi.services.reconciler import deadlines
+from vmapi.store.operations.repository import OperationStore
+
+KEY = IdempotencyKey("me", "k", "f" * 64)
+LATE = errors.BackendTimeout("late")
+DENIED = errors.Forbidden("Policy does not allow it.")
+HIDDEN = errors.VMNotFound("The cloud shows vmapi no VM of this id.", hidden=True)
+
+
+@pytest.fixture
+def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the database be away just once: when it is to keep that the cloud has taken a step on."""
+    save, left = OperationStore.save, [1]
+
+    def once_away(self: OperationStore, operation: Operation) -> Operation:
+        if left and operation.plan[0].state in (StepState.SENT, StepState.DONE):
+            left.pop()
+            raise errors.StoreUnavailable("vmapi's database broke the connection off.")
+        return save(self, operation)
+
+    monkeypatch.setattr(OperationStore, "save", once_away)
+
+
+@pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
+def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -> None:
+    desk = Desk.make("delete=1")
+    if verb is Verb.CREATE:
+        operation = desk.create(claimed_name="web-1", key=KEY)
+    else:
+        vm_id = desk.backend.create(spec(desk, "web-1"), "outside").vm_id
+        operation = desk.add(Action(verb), vm_id=vm_id, key=KEY)
+        desk.backend.sent.clear()
+    with pytest.raises(errors.StoreUnavailable) as caught:
+        desk.advance(operation)
+    assert caught.value.detail == (
+        "vmapi's database broke the connection off. "
+        f"The {operation.action} was sent to the cloud, and goes on."
+    )
+    assert caught.value.extra == {"operation_id": operation.id}
+    assert desk.now(operation).key == KEY
+    finish(desk, operation)
+    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+    assert desk.backend.taken_on[verb] + len(desk.backend.vms()) * (verb is Verb.CREATE) == 1
+
+
+def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk.make()
+    operation = desk.add(Action.UPDATE, vm_id=desk.running(), changes=Changes(metadata={"a": "1"}))
+    at, left = desk.looks.at, [1]
+
+    def once_away(vm_id: str) -> VM:
+        if left:
+            left.pop()
+            raise errors.StoreUnavailable("vmapi's database does not answer.")
+        return at(vm_id)
+
+    monkeypatch.setattr(desk.looks, "at", once_away)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.ValidationFailed("no"), ValueError("x")])
+@pytest.mark.parametrize("method", ["get", "outcome"])
+def test_what_cannot_be_read_is_looked_at_until_the_deadline(
+    method: str, error: errors.VmapiError
+) -> None:
+    desk = Desk.make("1")
+    operation = desk.add(Action.STOP, vm_id=slow(desk))
+    desk.advance(operation)
+    desk.clock.sleep(2)
+    desk.backend.fail(method, error, error)
+    progress = desk.advance(operation)
+    assert (progress.waiting, progress.operation.status) == (True, OperationStatus.RUNNING)
+    desk.clock.sleep(deadlines.parse("")[Action.STOP].total_seconds())
+    assert desk.advance(operation).operation.error is not None
+    assert desk.now(operation).error == errored("operation_timeout", desk.now(operation))
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
+def test_a_vm_that_is_hidden_is_not_gone(action: Action) -> None:
+    desk = Desk.make("delete=5")
+    vm_id = slow(desk)
+    operation = desk.add(action, vm_id=vm_id)
+    desk.backend.fail("perform", LATE, done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.backend.fail("get", HIDDEN, HIDDEN)
+    desk.advance(operation)
+    seen = desk.kept.inventory.get(vm_id)
+    assert seen is not None
+    assert seen.vm.status is not Status.DELETED
+    finish(desk, operation)
+    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+
+
+def test_a_vm_that_is_hidden_when_a_later_step_is_sent_is_waited_for() -> None:
+    desk = Desk.make()
+    operation = desk.create(Verb.CREATE, Verb.STOP)
+    desk.backend.fail("perform", HIDDEN)
+    progress = desk.advance(operation)
+    assert (progress.waiting, progress.operation.status) == (True, OperationStatus.RUNNING)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.StoreUnavailable("away")])
+def test_a_broken_answer_of_which_the_record_is_closed_is_unknown(error: errors.VmapiError) -> None:
+    desk = Desk.make()
+    operation = desk.add(Action.STOP, vm_id=desk.running(), key=KEY)
+    desk.backend.fail("perform", errors.BackendError("broken"), done=True)
+    desk.backend.fail("find", error)
+    with pytest.raises(errors.BackendTimeout) as caught:
+        desk.advance(operation)
+    assert caught.value.extra == {"operation_id": operation.id}
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk.make("5")
+    operation = desk.create(Verb.CREATE, Verb.STOP)
+    desk.advance(operation)
+
+    def unknown(backend: ScriptedBackend, vm_id: str) -> VM:
+        fault = Fault("backend_error", "Of this VM the cloud says UNKNOWN.", "Look again later.")
+        seen = get(backend, vm_id)
+        return replace(seen, status=Status.ERROR, task=None, backend_status="UNKNOWN", fault=fault)
+
+    get = ScriptedBackend.get
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedBackend, "get", unknown)
+        assert desk.advance(operation).waiting
+    finish(desk, operation)
+    vm_id = desk.now(operation).vm_id
+    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+    assert desk.backend.get(vm_id or "").status is Status.STOPPED
+
+
+def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
+    desk = Desk.make()
+    operation = desk.create(claimed_name="web-1", key=KEY)
+    desk.backend.fail("create", LATE, done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.looks.everything()
+    desk.backend.perform(desk.backend.vms()[0].id, Verb.DELETE)
+    finish(desk, operation)
+    assert desk.now(operation).error == errored("backend_lost", desk.now(operation))
+    assert desk.now(operation).key == KEY
+
+
+def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_sent() -> None:
+    desk = Desk.make()
+    vm_id = desk.running()
+    desk.backend.create(spec(desk, "db-1"), "outside")
+    changes = Changes(name="db-1")
+    operation = desk.add(Action.UPDATE, vm_id=vm_id, changes=changes, claimed_name="db-1", key=KEY)
+    desk.release(operation)
+    desk.advance(operation)
+    assert desk.now(operation).error == errored("backend_unavailable", desk.now(operation))
+    assert desk.now(operation).key is None
+    assert sorted(vm.name for vm in desk.backend.vms()) == ["db-1", "web-1"]
+
+
+def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk.make()
+    operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
+    save, kept = OperationStore.save, []
+
+    def slow_save(self: OperationStore, operation: Operation) -> Operation:
+        kept.append(operation.plan[0].state)
+        if len(kept) == 1:
+            # others look for it by now
+            desk.clock.sleep(11)
+        return save(self, operation)
+
+    monkeypatch.setattr(OperationStore, "save", slow_save)
+    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    begun = [StepState.SENDING, StepState.PLANNED, StepState.SENDING, StepState.SENT]
+    assert kept[:4] == begun
+    assert desk.backend.taken_on == {Verb.RESTART_SOFT: 1}
+
+
+@pytest.mark.parametrize("apart", [-50, 50])
+def test_a_restart_is_found_by_the_clouds_clock(
+    apart: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk.make()
+    operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
+    monkeypatch.setattr(desk.backend, "now", lambda: desk.clock() + timedelta(seconds=apart))
+    find, asked = desk.backend.find_performed, []
+    monkeypatch.setattr(
+        desk.backend, "find_performed", lambda *of: asked.append(of[2]) or find(*of)
+    )
+    desk.backend.fail("perform", LATE)
+    with pytest.raises(errors.BackendTimeout):
+        desk.advance(operation)
+    desk.advance(operation)
+    assert asked == [operation.created_at + timedelta(seconds=apart)]
+
+
+def slow(desk: Desk) -> str:
+    """Make a RUNNING VM on a cloud that takes its time; return its id."""
+    operation = desk.create()
+    finish(desk, operation)
+    desk.looks.everything()
+    return desk.now(operation).vm_id or ""
+
+
+def spec(desk: Desk, name: str) -> CreateSpec:
+    flavor, image = desk.backend.flavors()[0], desk.backend.images()[0]
+    return CreateSpec(name, flavor.id, image.id, None, {}, None, None, ())
+
+
+def finish(desk: Desk, operation: Operation) -> None:
+    """Carry an operation on until it is over."""
+    while not desk.now(operation).finished:
+        desk.clock.sleep(3)
+        desk.advance(operation)
+
+
+def errored(code: str, operation: Operation) -> object:
+    """Return the failure of an operation if it has this code."""
+    return operation.error if operation.error and operation.error.code == code else code

@@ -1,0 +1,135 @@
+"""The store opens on first use, once; what it keeps for the memory cloud goes with it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.fake_clock import Clock
+from tests.support.operation_factory import Maker, at_once
+from vmapi.domain.operation import Operation
+from vmapi.errors import OperationNotFound, StoreUnavailable
+from vmapi.store import store as stores
+from vmapi.store.store import Store
+
+ROOT = Path(__file__).parents[3]
+LOOK = """
+import sys, tempfile
+from datetime import datetime
+tempfile.tempdir = sys.argv[1]
+from pathlib import Path
+from vmapi.store.store import Store
+store = Store(None, 2, datetime.now)
+store.close()
+print("sqlalchemy" in sys.modules, len(list(Path(sys.argv[1]).iterdir())))
+store.ping()
+print("sqlalchemy" in sys.modules, len(list(Path(sys.argv[1]).iterdir())))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where folders for the memory cloud are made."""
+    made = tmp_path / "temporary"
+    made.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(made))
+    return made
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[Store]:
+    store = Store(None, 4, Clock())
+    yield store
+    store.close()
+
+
+def operation(id: str) -> Operation:
+    return Maker(Clock())(id, vm_id=id)
+
+
+def test_nothing_is_loaded_or_opened_before_it_is_used_and_nothing_is_left(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOK, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ran.stdout.splitlines() == ["False 0", "True 1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_part_opens_it(folder: Path) -> None:
+    for part in ("operations", "audit", "duties"):
+        store = Store(None, 2, Clock())
+        assert list(folder.iterdir()) == []
+        getattr(store, part)
+        assert len(list(folder.iterdir())) == 1
+        store.close()
+        assert list(folder.iterdir()) == []
+
+
+def test_many_who_use_it_first_open_one(store: Store, folder: Path) -> None:
+    assert at_once(16, lambda at: store.operations.add(operation(str(at))).id == str(at)) == 16
+    assert len(store.operations.mine()) == 16
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_closed_it_leaves_nothing(store: Store, folder: Path) -> None:
+    store.close()
+    store.operations.add(operation("1"))
+    (made,) = folder.iterdir()
+    assert (made / "vmapi.sqlite3").exists()
+    assert made.stat().st_mode & 0o077 == 0
+    for _ in range(2):
+        store.close()
+        assert list(folder.iterdir()) == []
+
+
+def test_each_has_its_own(store: Store) -> None:
+    other = Store(None, 2, Clock())
+    store.operations.add(operation("1"))
+    with pytest.raises(OperationNotFound):
+        other.operations.get("1")
+    other.close()
+
+
+def test_a_file_that_is_named_stays(tmp_path: Path, folder: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
+    for found in (0, 1):
+        store = Store(url, 2, Clock())
+        assert len(store.operations.mine()) == found
+        if not found:
+            store.operations.add(operation("1"))
+            store.duties.hold("audit")
+        store.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_cannot_be_given_back_is_left_to_run_out(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(database: Any, **_: bool) -> AbstractContextManager[object]:
+        raise StoreUnavailable("away")
+
+    store.operations.add(operation("1"))
+    monkeypatch.setattr("vmapi.store.database.Database.write", away)
+    with capture_logs() as logs:
+        store.close()
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("leases and duties are left to run out", "away")
+    ]
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_not_open_is_not_opened_to_be_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores.Store, "_open", lambda self: 1 / 0)
+    store.close()

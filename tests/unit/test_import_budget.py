@@ -1,0 +1,31 @@
+"""What serving the memory cloud loads: nothing that it does not use."""
+
+import subprocess
+import sys
+
+from tests.support.http_client import PATIENCE
+from tests.support.processes import ROOT, environment
+
+SERVE = """
+import runpy, sys
+runpy.run_path("config/gunicorn.conf.py")
+import vmapi.server.logger, vmapi.server.worker, wsgi
+print(*(name for name in sys.argv[1:] if name in sys.modules))
+"""
+UNUSED = (
+    *("rich", "pygments", "openstack", "keystoneauth1", "requests", "cryptography"),
+    *("sqlalchemy", "alembic", "psycopg", "celery", "kombu", "redis"),
+)
+
+
+def test_serving_loads_nothing_in_vain() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SERVE, *UNUSED],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert ran.stdout.splitlines()[-1] == ""
