@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Time:
+class Duration:
     """Milliseconds: on the wall, and of this process's own CPU."""
 
     wall: float
     cpu: float
 
-    def __sub__(self, other: "Time") -> "Time":
-        return Time(self.wall - other.wall, self.cpu - other.cpu)
+    def __sub__(self, other: "Duration") -> "Duration":
+        return Duration(self.wall - other.wall, self.cpu - other.cpu)
 
-    def __add__(self, other: "Time") -> "Time":
-        return Time(self.wall + other.wall, self.cpu + other.cpu)
+    def __add__(self, other: "Duration") -> "Duration":
+        return Duration(self.wall + other.wall, self.cpu + other.cpu)
 
 
-def timed(call: Callable[[], object]) -> Time:
+def measure(call: Callable[[], object]) -> Duration:
     """Return what one call takes."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return Time((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)
+    return Duration((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)

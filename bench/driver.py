@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import requests
 
-from bench.clock import timed
-from bench.machine import machine
+from bench.clock import measure
+from bench.machine import describe_machine
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
@@ -25,24 +25,27 @@ NAME = "bench-driver"
 def main(turns: int) -> None:
     """Print the medians for one server and for the list."""
     backend = OpenStackBackend.from_settings(Settings.load())
-    vm_id = create(backend)
+    vm_id = create_server(backend)
     try:
-        nova = Nova(backend)
-        print(machine(), f"{turns} turns", sep="\n")
+        nova = RawNova(backend)
+        print(describe_machine(), f"{turns} turns", sep="\n")
         compare(
-            "one server", turns, lambda: nova.get(f"/servers/{vm_id}"), lambda: backend.get(vm_id)
+            "one server",
+            turns,
+            lambda: nova.get(f"/servers/{vm_id}"),
+            lambda: backend.get_vm(vm_id),
         )
-        compare("the list", turns, lambda: nova.get("/servers/detail"), backend.vms)
+        compare("the list", turns, lambda: nova.get("/servers/detail"), backend.list_vms)
     finally:
-        backend.perform(vm_id, Verb.DELETE)
+        backend.perform_action(vm_id, Verb.DELETE)
         backend.close()
 
 
-class Nova:
+class RawNova:
     """Nova without a driver: one connection, one token, raw bytes."""
 
     def __init__(self, backend: OpenStackBackend) -> None:
-        door = backend._session._door("compute")
+        door = backend._session._get_endpoint("compute")
         self.url = door.url
         self.http = requests.Session()
         self.http.headers["X-Auth-Token"] = door.proxy.session.get_token()
@@ -55,27 +58,27 @@ class Nova:
         return answer.content
 
 
-def create(backend: OpenStackBackend) -> str:
+def create_server(backend: OpenStackBackend) -> str:
     """Have a server to read, and wait until it is settled."""
     spec = CreateSpec(
         name=NAME,
-        flavor_id=min(backend.flavors(), key=lambda flavor: flavor.ram_mb).id,
-        image_id=backend.images()[0].id,
-        network_id=next(network.id for network in backend.networks() if not network.external),
+        flavor_id=min(backend.list_flavors(), key=lambda flavor: flavor.ram_mb).id,
+        image_id=backend.list_images()[0].id,
+        network_id=next(network.id for network in backend.list_networks() if not network.external),
         metadata={},
         user_data=None,
         key_name=None,
         security_groups=(),
     )
-    vm_id = backend.create(spec, NAME).vm_id
-    while backend.get(vm_id).task is not None:
+    vm_id = backend.create_vm(spec, NAME).vm_id
+    while backend.get_vm(vm_id).task is not None:
         time.sleep(0.5)
     return vm_id
 
 
 def compare(what: str, turns: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
     """Print what each takes, in milliseconds."""
-    pairs = [(timed(peer), timed(ours)) for _ in range(turns + 3)][3:]
+    pairs = [(measure(peer), measure(ours)) for _ in range(turns + 3)][3:]
     found = {
         "Nova alone": [nova for nova, _ in pairs],
         "through the driver": [whole for _, whole in pairs],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Return a line to print above numbers."""
     today = datetime.now(UTC).date().isoformat()
     stack = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "openstacksdk"))

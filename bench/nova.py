@@ -6,14 +6,14 @@ from urllib.parse import parse_qs, urlsplit
 
 Json = dict[str, Any]
 
-DOING = {
+ACTION_STATES = {
     "os-start": ("powering-on", "ACTIVE"),
     "os-stop": ("powering-off", "SHUTOFF"),
 }
 """What each action shows while it is under way, and what it ends in."""
 
-THEN = "2026-11-22T15:55:50Z"
-RECORD = {"events": [{"event": "compute", "result": "Success", "finish_time": THEN}]}
+TIMESTAMP = "2026-11-22T15:55:50Z"
+ACTION_RECORD = {"events": [{"event": "compute", "result": "Success", "finish_time": TIMESTAMP}]}
 FLAVOR = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
 NETWORK = {"id": "6d4e5f6a-0000-4000-8000-000000000002", "name": "private"}
 IMAGE = {
@@ -23,14 +23,14 @@ IMAGE = {
 }
 
 
-class Nova:
+class SimulatedNova:
     """The servers, and what Nova answers of them: a status and a body."""
 
     def __init__(self) -> None:
         self._servers: dict[str, Json] = {}
-        self._ends: dict[str, str] = {}
+        self._final_statuses: dict[str, str] = {}
 
-    def answer(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
+    def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
         """Answer a request; `path` is what follows the version, query included."""
         url = urlsplit(path)
         parts = url.path.strip("/").split("/")
@@ -38,15 +38,15 @@ class Nova:
             case "GET", "flavors", "detail":
                 return 200, {"flavors": [FLAVOR]}
             case "GET", "servers", "detail":
-                return 200, {"servers": self._listed(parse_qs(url.query))}
+                return 200, {"servers": self._list_servers(parse_qs(url.query))}
             case "GET", "servers", vm_id if vm_id in self._servers:
                 return 200, {"server": self._servers[vm_id]}
             case "GET", "servers", _, "os-instance-actions", _:
-                return 200, {"instanceAction": RECORD}
+                return 200, {"instanceAction": ACTION_RECORD}
             case "POST", "servers":
                 return 202, {"server": {"id": self._create((body or {})["server"]["name"])}}
             case "POST", "servers", vm_id, "action":
-                self._begin(vm_id, *DOING[next(iter(body or {}))])
+                self._begin(vm_id, *ACTION_STATES[next(iter(body or {}))])
                 return 202, None
             case "DELETE", "servers", vm_id:
                 self._begin(vm_id, "deleting", "DELETED")
@@ -55,30 +55,30 @@ class Nova:
 
     def _create(self, name: str) -> str:
         vm_id = str(uuid.uuid4())
-        self._servers[vm_id] = server(vm_id, name)
+        self._servers[vm_id] = build_server(vm_id, name)
         self._begin(vm_id, "spawning", "ACTIVE")
         return vm_id
 
     def _begin(self, vm_id: str, task: str, end: str) -> None:
         self._servers[vm_id]["OS-EXT-STS:task_state"] = task
-        self._ends[vm_id] = end
+        self._final_statuses[vm_id] = end
 
-    def _listed(self, query: dict[str, list[str]]) -> list[Json]:
+    def _list_servers(self, query: dict[str, list[str]]) -> list[Json]:
         if "changes-since" not in query:
             names = [pattern.strip("^$").replace("\\", "") for pattern in query.get("name", ())]
             return [each for each in self._servers.values() if not names or each["name"] in names]
         ended = []
-        for vm_id, end in self._ends.items():
+        for vm_id, end in self._final_statuses.items():
             over = {"status": end, "OS-EXT-STS:task_state": None}
             ended.append(self._servers[vm_id] | over)
             self._servers[vm_id] = ended[-1]
             if end == "DELETED":
                 del self._servers[vm_id]
-        self._ends.clear()
+        self._final_statuses.clear()
         return ended
 
 
-def server(vm_id: str, name: str) -> Json:
+def build_server(vm_id: str, name: str) -> Json:
     """Return a new server, with about as much as Nova shows of one."""
     address = {"addr": "192.168.1.100", "version": 4, "OS-EXT-IPS:type": "fixed"}
     links = [{"rel": rel, "href": f"http://127.0.0.1/servers/{vm_id}"} for rel in ("self", "also")]
@@ -87,8 +87,8 @@ def server(vm_id: str, name: str) -> Json:
         "id": vm_id,
         "name": name,
         "status": "BUILD",
-        "created": THEN,
-        "updated": THEN,
+        "created": TIMESTAMP,
+        "updated": TIMESTAMP,
         "hostId": "a" * 56,
         "links": links,
         "image": {"id": IMAGE["id"], "links": links[:1]},
@@ -102,5 +102,5 @@ def server(vm_id: str, name: str) -> Json:
         "OS-EXT-AZ:availability_zone": "nova",
         "OS-EXT-STS:vm_state": "active",
         "OS-EXT-STS:power_state": 1,
-        "OS-SRV-USG:launched_at": THEN,
+        "OS-SRV-USG:launched_at": TIMESTAMP,
     }

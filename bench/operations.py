@@ -26,32 +26,32 @@ from pathlib import Path
 from flask import Flask
 from sqlalchemy import create_engine, text
 
-from bench.clock import Time, timed
-from bench.machine import machine
-from bench.sides import CHANGES, Bare, Served, Side
-from bench.standin import standin
-from bench.statements import counted
+from bench.clock import Duration, measure
+from bench.machine import describe_machine
+from bench.sides import CHANGES, AppTarget, DriverTarget, Target
+from bench.standin import fake_openstack
+from bench.statements import recording
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL")
-Times = defaultdict[tuple[str, str], list[Time]]
+Durations = defaultdict[tuple[str, str], list[Duration]]
 
 
 def main(options: argparse.Namespace) -> None:
     """Print what is added, what is sent to the database, and where the time goes."""
-    with sides(options) as (bare, *others):
-        print(machine())
+    with open_targets(options) as (bare, *others):
+        print(describe_machine())
         if POSTGRESQL:
             print(durability(POSTGRESQL))
-        life([bare, *others], defaultdict(list), defaultdict(list))
+        run_lifecycle([bare, *others], defaultdict(list), defaultdict(list))
         gc.collect()
         gc.freeze()
-        asked: Times = defaultdict(list)
-        settled: Times = defaultdict(list)
+        asked: Durations = defaultdict(list)
+        settled: Durations = defaultdict(list)
         for _ in range(options.turns):
-            life([bare, *others], asked, settled)
+            run_lifecycle([bare, *others], asked, settled)
         load, keys = os.getloadavg()[0], "with keys" if options.keys else "without keys"
         print(f"{options.turns} turns {keys}, Nova's latency {options.latency} s, load {load:.1f}")
         for what, times in (("until it is answered", asked), ("until it is settled", settled)):
@@ -63,12 +63,12 @@ def main(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
+def open_targets(options: argparse.Namespace) -> Iterator[list[Target]]:
     """Set everything up, and take it down again."""
     for name in [name for name in os.environ if name.startswith("OS_")]:
         del os.environ[name]
     with (
-        standin("--latency", str(options.latency)) as url,
+        fake_openstack("--latency", str(options.latency)) as url,
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Path(os.devnull).open("w") as log,
     ):
@@ -79,18 +79,18 @@ def sides(options: argparse.Namespace) -> Iterator[list[Side]]:
             openstack_project="bench",
         )
         backend = OpenStackBackend.from_settings(ours)
-        found: list[Side] = [Bare(backend)]
+        found: list[Target] = [DriverTarget(backend)]
         urls = {"SQLite": f"sqlite:///{folder}/vmapi.sqlite3", "PostgreSQL": POSTGRESQL}
         with redirect_stdout(log):
-            apps = {name: made(backend, url) for name, url in urls.items() if url}
-        found += [Served(name, app, keyed=options.keys) for name, app in apps.items()]
+            apps = {name: build_app(backend, url) for name, url in urls.items() if url}
+        found += [AppTarget(name, app, keyed=options.keys) for name, app in apps.items()]
         yield found
         for app in apps.values():
             app.extensions["vmapi"].store.close()
         backend.close()
 
 
-def made(backend: OpenStackBackend, url: str) -> Flask:
+def build_app(backend: OpenStackBackend, url: str) -> Flask:
     """Make an app that keeps its operations at a URL."""
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
     settings = Settings(database_url=url, backend="openstack", auth="none", **rates)
@@ -110,17 +110,17 @@ def durability(url: str) -> str:
     return "PostgreSQL: " + ", ".join(map(" ".join, zip(names, found, strict=True)))
 
 
-def life(sides: list[Side], asked: Times, settled: Times) -> None:
+def run_lifecycle(sides: list[Target], asked: Durations, settled: Durations) -> None:
     """Lead one VM of each side through its life, the sides taking turns."""
     for change in CHANGES:
         for side in sides:
-            answer = timed(side.ask(change))
-            whole = answer + timed(side.settle)
+            answer = measure(side.prepare(change))
+            whole = answer + measure(side.settle)
             asked[side.name, change].append(answer)
             settled[side.name, change].append(whole)
 
 
-def table(times: Times, bare: Side, others: list[Side]) -> None:
+def table(times: Durations, bare: Target, others: list[Target]) -> None:
     """Print what the peer takes, and what each other side takes more."""
     for change in CHANGES:
         peer = times[bare.name, change]
@@ -130,7 +130,7 @@ def table(times: Times, bare: Side, others: list[Side]) -> None:
             line(f"{'':<7} added by {side.name}", [ours - bare for ours, bare in pairs])
 
 
-def line(what: str, times: list[Time]) -> None:
+def line(what: str, times: list[Duration]) -> None:
     """Print the percentiles of some times."""
     wall, cpu = ([getattr(each, kind) for each in times] for kind in ("wall", "cpu"))
     tenths = [statistics.quantiles(each, n=10) for each in (wall, cpu)]
@@ -139,21 +139,21 @@ def line(what: str, times: list[Time]) -> None:
     print(f"{what:<42} {wall_text}         {cpu_text}")
 
 
-def show_statements(side: Side) -> None:
+def show_statements(side: Target) -> None:
     """Print what a change sends to its database."""
     for change in CHANGES:
-        for what, call in (("answered", side.ask(change)), ("settled", side.settle)):
-            with counted() as found:
+        for what, call in (("answered", side.prepare(change)), ("settled", side.settle)):
+            with recording() as found:
                 call()
             print(f"\n{change}, until it is {what}: {found}", found.in_short(), sep="\n")
 
 
-def profile(side: Side, lives: int) -> None:
+def profile(side: Target, lives: int) -> None:
     """Print where the time of the requests goes, under a profiler that slows them down."""
     profiler = cProfile.Profile()
     for _ in range(lives):
         for change in CHANGES:
-            profiler.runcall(side.ask(change))
+            profiler.runcall(side.prepare(change))
             side.settle()
     if lives:
         found = pstats.Stats(profiler)

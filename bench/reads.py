@@ -23,10 +23,10 @@ from typing import Any
 
 import requests
 
-from bench.clock import timed
-from bench.driver import Nova
-from bench.machine import machine
-from bench.standin import standin
+from bench.clock import measure
+from bench.driver import RawNova
+from bench.machine import describe_machine
+from bench.standin import fake_openstack
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
@@ -41,27 +41,29 @@ def main(servers: int) -> None:
     """Print what one VM and what lists take."""
     with ExitStack() as stack:
         if not os.environ.get("OS_CLOUD"):
-            os.environ |= account(stack.enter_context(standin("--servers", str(servers))))
+            os.environ |= cloud_environment(
+                stack.enter_context(fake_openstack("--servers", str(servers)))
+            )
         backend = OpenStackBackend.from_settings(Settings.load())
         stack.callback(backend.close)
         url = stack.enter_context(gunicorn())
-        ids = [vm.id for vm in backend.vms()]
+        ids = [vm.id for vm in backend.list_vms()]
         wait_for(url, len(ids))
-        nova, ours = Nova(backend), Ours(url)
-        print(machine(), f"{len(ids)} servers, load {os.getloadavg()[0]:.1f}", sep=", ")
+        nova, ours = RawNova(backend), VmapiClient(url)
+        print(describe_machine(), f"{len(ids)} servers, load {os.getloadavg()[0]:.1f}", sep=", ")
         compare("one VM", 1, lambda: nova.get(f"/servers/{ids[0]}"), lambda: ours.vm(ids[0]))
         for size in (100, 1000):
             if len(ids) >= size:
                 path = f"/servers/detail?limit={size}"
-                compare(f"a list of {size}", size, of(nova.get, path), of(ours.list, size))
+                compare(f"a list of {size}", size, bind(nova.get, path), bind(ours.list, size))
 
 
-def of(call: Callable[[Any], object], argument: object) -> Callable[[], object]:
+def bind(call: Callable[[Any], object], argument: object) -> Callable[[], object]:
     """Return the call with its argument."""
     return lambda: call(argument)
 
 
-class Ours:
+class VmapiClient:
     """vmapi over HTTP, by a client that adds little of its own."""
 
     def __init__(self, url: str) -> None:
@@ -90,13 +92,13 @@ def compare(what: str, size: int, peer: Callable[[], object], ours: Callable[[],
     theirs: list[float] = []
     times: list[float] = []
     for _ in range(TURNS[size]):
-        theirs.append(timed(peer).wall)
-        times += [timed(ours).wall for _ in range(READS)]
+        theirs.append(measure(peer).wall)
+        times += [measure(ours).wall for _ in range(READS)]
     nova, vmapi = statistics.median(theirs), statistics.median(times)
     print(f"{what:<15} Nova {nova:8.1f} ms, vmapi {vmapi:6.2f} ms: {nova / vmapi:.0f} times faster")
 
 
-def account(url: str) -> dict[str, str]:
+def cloud_environment(url: str) -> dict[str, str]:
     """Return the settings of a cloud that lets anybody in."""
     return {
         "OPENSTACK_AUTH_URL": f"{url}/identity/v3",

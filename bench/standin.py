@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bench.crowd import Crowd
-from bench.nova import IMAGE, NETWORK, Nova
+from bench.crowd import LargeNova
+from bench.nova import IMAGE, NETWORK, SimulatedNova
 
 Json = dict[str, Any]
 FOREVER = "2999-01-01T00:00:00.000000Z"
 
 
 @contextmanager
-def standin(*options: str) -> Iterator[str]:
+def fake_openstack(*options: str) -> Iterator[str]:
     """Run one in a process of its own while the block lasts, and give its URL."""
     command = (sys.executable, "-m", "bench.standin", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -37,7 +37,7 @@ def standin(*options: str) -> Iterator[str]:
 class Handler(BaseHTTPRequestHandler):
     """Serves one connection; `nova`, `url` and `latency` are set in a subclass."""
 
-    nova: Nova | Crowd
+    nova: SimulatedNova | LargeNova
     url: str
     latency: float
     protocol_version = "HTTP/1.1"
@@ -51,9 +51,9 @@ class Handler(BaseHTTPRequestHandler):
         _, service, _version, *rest = self.path.split("/", 3)
         if service == "compute" and rest:
             time.sleep(self.latency)
-            status, answer = self.nova.answer(self.command, rest[0], body)
+            status, answer = self.nova.handle(self.command, rest[0], body)
         else:
-            status, answer = beside(self.url, self.path.partition("?")[0])
+            status, answer = other_service(self.url, self.path.partition("?")[0])
         self.send_response(status)
         data = b"" if answer is None else json.dumps(answer).encode()
         self.send_header("X-Openstack-Request-Id", f"req-{uuid.uuid4()}")
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def beside(url: str, path: str) -> tuple[int, Json]:
+def other_service(url: str, path: str) -> tuple[int, Json]:
     """Return what the services beside Nova answer, and where each is found."""
     match path.strip("/").split("/"):
         case "identity", "v3", *tokens:
@@ -110,7 +110,7 @@ def token(url: str) -> Json:
 def main(options: argparse.Namespace) -> None:
     """Serve until the process is ended."""
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    nova = Crowd(options.servers, options.churn) if options.servers else Nova()
+    nova = LargeNova(options.servers, options.churn) if options.servers else SimulatedNova()
     url = f"http://127.0.0.1:{httpd.server_port}"
     about = {"nova": nova, "latency": options.latency, "url": url}
     httpd.RequestHandlerClass = type("Bound", (Handler,), about)

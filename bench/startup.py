@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import machine
+from bench.machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -37,7 +37,7 @@ def main(runs: int) -> None:
     start()
     measured = [start() for _ in range(runs)]
     load = os.getloadavg()[0]
-    print(machine(), f"{runs} starts, load {load:.1f}", sep="\n")
+    print(describe_machine(), f"{runs} starts, load {load:.1f}", sep="\n")
     for name, unit in (("ready", "s"), ("cpu", "s"), ("rss", "MB"), ("pss", "MB")):
         found = sorted(getattr(run, name) for run in measured)
         middle = statistics.median(found)

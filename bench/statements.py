@@ -29,7 +29,7 @@ class Statements:
 
 
 @contextmanager
-def counted() -> Iterator[Statements]:
+def recording() -> Iterator[Statements]:
     """Collect what any engine of this process sends while the block lasts."""
     found = Statements()
 

@@ -18,21 +18,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.machine import machine
-from bench.standin import standin
+from bench.machine import describe_machine
+from bench.standin import fake_openstack
 
-LOOK = 0.05
+SAMPLE_INTERVAL = 0.05
 """Seconds between two looks at the database."""
-SINCE = 30_000_000
+RECENT_US = 30_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main(options: argparse.Namespace) -> None:
     """Print how late changes are, and what that takes."""
-    print(machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
+    print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     churn = options.servers * options.percent / 100
     given = ("--servers", str(options.servers), "--churn", str(churn))
-    with standin(*given) as url, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with fake_openstack(*given) as url, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = f"{folder}/vmapi.sqlite3"
         with worker(url, path, options.log) as pid:
             wait_for_all(path, options.servers)
@@ -78,7 +78,7 @@ def wait_for_all(path: str, number: int) -> None:
     while True:
         time.sleep(1)
         try:
-            with opened(path) as database:
+            with open_database(path) as database:
                 (swept,) = database.execute("SELECT count(*) FROM syncs").fetchone()
                 (seen,) = database.execute("SELECT count(*) FROM vms").fetchone()
         except sqlite3.OperationalError:
@@ -93,21 +93,21 @@ def lags(path: str, seconds: float) -> list[float]:
     late: list[float] = []
     query = "SELECT name FROM vms WHERE updated_at > ?"
     begun = time.time()
-    with opened(path) as database:
+    with open_database(path) as database:
         while (now := time.time()) < begun + seconds:
-            names = {name for (name,) in database.execute(query, (now * 1e6 - SINCE,))}
+            names = {name for (name,) in database.execute(query, (now * 1e6 - RECENT_US,))}
             now = time.time()
             for name in names - known:
                 at = float(name.removeprefix("vm-"))
                 if at >= begun:
                     late.append(now - at)
             known = names
-            time.sleep(LOOK)
+            time.sleep(SAMPLE_INTERVAL)
     return late
 
 
 @contextmanager
-def opened(path: str) -> Iterator[sqlite3.Connection]:
+def open_database(path: str) -> Iterator[sqlite3.Connection]:
     """Open the database to read."""
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:

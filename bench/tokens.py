@@ -23,15 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
-from bench.machine import machine
+from bench.machine import describe_machine
 from vmapi.app import create_app
-from vmapi.auth.authenticator import Gate
-from vmapi.auth.claim_mapping import Claims
-from vmapi.auth.jwt_tokens import JwtTokens
-from vmapi.auth.oidc_issuer import Issuer
+from vmapi.auth.authenticator import Authenticator
+from vmapi.auth.claim_mapping import ClaimMapping
+from vmapi.auth.jwt_tokens import JwtValidator
+from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import anonymous
-from vmapi.domain.roles import Role
-from vmapi.domain.roles import parse as parse_roles
+from vmapi.domain.roles import Role, parse_role_mapping
 from vmapi.settings.settings import Settings
 
 BATCH = 200
@@ -46,13 +45,13 @@ def main(turns: int) -> None:
         Path(os.devnull).open("w") as log,
         redirect_stdout(log),
     ):
-        sides = made(f"sqlite:///{folder}/vmapi.sqlite3")
+        sides = build_senders(f"sqlite:///{folder}/vmapi.sqlite3")
         for run in sides.values():
-            batch(run)
+            measure_batch(run)
         gc.collect()
         gc.freeze()
-        times = [{name: batch(run) for name, run in sides.items()} for _ in range(turns)]
-    print(machine())
+        times = [{name: measure_batch(run) for name, run in sides.items()} for _ in range(turns)]
+    print(describe_machine())
     print(f"{turns} turns of {BATCH} requests, load {os.getloadavg()[0]:.1f}; µs of CPU a request")
     for name in sides:
         print(f"{name:<18} {summary(turn[name] for turn in times)}")
@@ -60,24 +59,34 @@ def main(turns: int) -> None:
             print(f"{'  adds':<18} {summary(turn[name] - turn['nobody'] for turn in times)}")
 
 
-def made(url: str) -> dict[str, Callable[[], None]]:
+def build_senders(url: str) -> dict[str, Callable[[], None]]:
     """Return how to send one request to each kind of gate."""
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
     app = create_app(Settings(auth="token", database_url=url, **rates))
     services = app.extensions["vmapi"]
     secret, _ = services.tokens.create("ci", Role.VIEWER, "web", None, "bench")
     gates = {
-        "nobody": (Gate([], anonymous=anonymous("default"), from_anywhere=False), None),
+        "nobody": (
+            Authenticator(
+                [], anonymous_identity=anonymous("default"), allow_remote_anonymous=False
+            ),
+            None,
+        ),
         "an API token": (services.gate, secret),
-        "an issuer's": (Gate([issued()], anonymous=None, from_anywhere=False), token()),
+        "an issuer's": (
+            Authenticator(
+                [build_jwt_validator()], anonymous_identity=None, allow_remote_anonymous=False
+            ),
+            sign_token(),
+        ),
     }
     return {
-        name: sender(app, replace(services, gate=gate), sent)
+        name: build_sender(app, replace(services, gate=gate), sent)
         for name, (gate, sent) in gates.items()
     }
 
 
-def issued() -> JwtTokens:
+def build_jwt_validator() -> JwtValidator:
     """Return a validator whose issuer is not fetched."""
     shown = jwt.get_algorithm_by_name("RS256").to_jwk(KEY.public_key(), as_dict=True)
     found: dict[str, Any] = {
@@ -85,12 +94,16 @@ def issued() -> JwtTokens:
         "jwks_uri": URL,
         "keys": [{**shown, "key_ops": ["verify"]}],
     }
-    roles = parse_roles("viewer=viewer")
-    claims = Claims(
-        subject="sub", role="roles", roles=roles, project=None, default_project="default"
+    roles = parse_role_mapping("viewer=viewer")
+    claims = ClaimMapping(
+        subject_claim="sub",
+        role_claim="roles",
+        roles=roles,
+        project_claim=None,
+        default_project="default",
     )
-    return JwtTokens(
-        Issuer(URL, fetch=lambda _: found),
+    return JwtValidator(
+        OIDCIssuer(URL, fetch=lambda _: found),
         claims,
         url=URL,
         audience="vmapi",
@@ -100,7 +113,7 @@ def issued() -> JwtTokens:
     )
 
 
-def token() -> str:
+def sign_token() -> str:
     """Return a token as an issuer makes them, in its usual length."""
     now = int(time.time())
     claims = {
@@ -117,7 +130,7 @@ def token() -> str:
     return jwt.encode(claims, KEY, "RS256", headers={"typ": "at+jwt"})
 
 
-def sender(app: Flask, services: Any, sent: str | None) -> Callable[[], None]:
+def build_sender(app: Flask, services: Any, sent: str | None) -> Callable[[], None]:
     """Return what sends one request to the app with these services."""
     headers = {} if sent is None else {"Authorization": f"Bearer {sent}"}
     environ = EnvironBuilder("/api/v1/flavors", headers=headers).get_environ()
@@ -137,7 +150,7 @@ def sender(app: Flask, services: Any, sent: str | None) -> Callable[[], None]:
     return run
 
 
-def batch(run: Callable[[], None]) -> float:
+def measure_batch(run: Callable[[], None]) -> float:
     """Return the CPU of one request, in microseconds, over many."""
     before = time.process_time()
     for _ in range(BATCH):

@@ -12,8 +12,8 @@ from vmapi.settings.settings import Settings
 
 try:
     settings = Settings.load()
-    backend = registry.load(settings)
-    checks.check(settings, single_process=backend.single_process)
+    backend = registry.create_backend(settings)
+    checks.validate(settings, single_process=backend.single_process)
 except SettingsError as error:
     sys.exit(f"vmapi does not start: {error.detail}")
 

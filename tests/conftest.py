@@ -14,8 +14,8 @@ pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
 
 from tests.support.api_harness import World
 from tests.support.fake_clock import Clock
-from vmapi.app import create_app, wire
-from vmapi.backends.circuit_breaker import PAUSE
+from vmapi.app import bootstrap, create_app
+from vmapi.backends.circuit_breaker import PROBE_INTERVAL
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
@@ -42,7 +42,7 @@ def _breakers() -> Iterator[None]:
     yield
     left = [thread for thread in threading.enumerate() if thread.name == "breaker"]
     for thread in left:
-        thread.join(PAUSE / 2)
+        thread.join(PROBE_INTERVAL / 2)
     assert not [thread for thread in left if thread.is_alive()]
 
 
@@ -98,9 +98,9 @@ def shell() -> Flask:
 def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Iterator[Flask]:
     """The app on an empty cloud, with an engine that is moved by hand."""
     configure(settings.log_level)
-    services = wire(settings, backend, clock)
+    services = bootstrap(settings, backend, clock)
     services.engine.stop()
-    services.backend.breaker.stop()
+    services.backend.breaker.stop_probing()
     shell.extensions["vmapi"] = services
     yield shell
     services.store.close()

@@ -23,45 +23,44 @@ from vmapi.api.views import registry as endpoints
 from vmapi.auth import factory as configured
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
-from vmapi.backends.breaker_backend import Guarded
+from vmapi.backends.breaker_backend import CircuitBreakerBackend
 from vmapi.cli import commands as cli
 from vmapi.domain.operation import Operation
-from vmapi.engine.external import Elsewhere
+from vmapi.engine.external import ExternalEngine
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import VmapiError
-from vmapi.services.access.api_tokens import Tokens
-from vmapi.services.access.rate_limits import Rates
+from vmapi.services.access.api_tokens import ApiTokenService
+from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.services.catalog import Catalog
-from vmapi.services.container import Runner, Services
-from vmapi.services.cursors import Cursors
-from vmapi.services.events.feed import Events
-from vmapi.services.events.slots import Seats
-from vmapi.services.health import Readiness
-from vmapi.services.inventory.observer import Looks
-from vmapi.services.inventory.reader import View
-from vmapi.services.inventory.sync import Sync
-from vmapi.services.maintenance import Housekeeping
-from vmapi.services.operations.service import Operations
-from vmapi.services.operations.submission import Submission
-from vmapi.services.operations.waiting import Waiting
-from vmapi.services.periodic import Chore
-from vmapi.services.quotas import Usage
-from vmapi.services.quotas import parse as parse_quotas
-from vmapi.services.reconciler.deadlines import parse as parse_deadlines
-from vmapi.services.reconciler.poller import Poll
-from vmapi.services.reconciler.reconciler import Controller
-from vmapi.services.vms.bulk import Bulk
-from vmapi.services.vms.duplicates import Doubles
-from vmapi.services.vms.service import VMs
+from vmapi.services.container import Engine, Services
+from vmapi.services.cursors import CursorSigner
+from vmapi.services.events.feed import EventFeed
+from vmapi.services.events.slots import StreamSlots
+from vmapi.services.health import ReadinessChecks
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.inventory.reader import InventoryReader
+from vmapi.services.inventory.sync import InventorySync
+from vmapi.services.maintenance import Maintenance
+from vmapi.services.operations.service import OperationService
+from vmapi.services.operations.submission import OperationSubmitter
+from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.periodic import PeriodicTask
+from vmapi.services.quotas import QuotaService, parse_quotas
+from vmapi.services.reconciler.deadlines import parse_deadlines
+from vmapi.services.reconciler.poller import OperationPoller
+from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.services.vms.bulk import BulkService
+from vmapi.services.vms.duplicates import DuplicateCleaner
+from vmapi.services.vms.service import VMService
 from vmapi.settings import checks
 from vmapi.settings.settings import Settings
 from vmapi.store.store import Store
 from vmapi.telemetry import logging
 
-DATABASE = "sqlite:///instance/vmapi.sqlite3"
+DEFAULT_DATABASE_URL = "sqlite:///instance/vmapi.sqlite3"
 """Where a real cloud's operations are kept unless the settings say otherwise."""
 
-MAX_BODY = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 """Bytes: twice what the largest VM that may be asked for takes in JSON."""
 
 
@@ -72,15 +71,15 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     """
     settings = settings or Settings.load()
     logging.configure(settings.log_level)
-    backend = backend or registry.load(settings)
+    backend = backend or registry.create_backend(settings)
     app = Flask("vmapi", static_folder=None)
     # //vms is no URL of ours, and no redirect is a problem+json
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["SETTINGS"] = settings
-    app.extensions["vmapi"] = wire(settings, backend)
+    app.extensions["vmapi"] = bootstrap(settings, backend)
     api = Api(app)
-    endpoints.register(api, f"/api/{settings.api_version}")
+    endpoints.register_blueprints(api, f"/api/{settings.api_version}")
     docs.init_app(app, api)
     context.init_app(app)
     headers.init_app(app)
@@ -98,101 +97,111 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         one_process.check(app, settings)
-    checks.check(settings, single_process=backend.single_process)
-    configured.warn(settings)
-    app.register_error_handler(VmapiError, problems.response)
-    app.register_error_handler(HTTPException, problems.from_http)
-    app.register_error_handler(Exception, problems.from_crash)
+    checks.validate(settings, single_process=backend.single_process)
+    configured.warn_if_anonymous(settings)
+    app.register_error_handler(VmapiError, problems.problem_response)
+    app.register_error_handler(HTTPException, problems.http_exception_response)
+    app.register_error_handler(Exception, problems.internal_error_response)
     cli.init_app(app)
     return app
 
 
-def wire(
+def bootstrap(
     settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Services:
     """Put the layers together."""
-    backend = Guarded(driver)
+    backend = CircuitBreakerBackend(driver)
     draining = threading.Event()
-    url = settings.database_url or (None if backend.single_process else DATABASE)
-    engine = _engine(settings)
+    url = settings.database_url or (None if backend.single_process else DEFAULT_DATABASE_URL)
+    engine = _build_engine(settings)
     rules, keeps = parse_quotas(settings.quotas), isinstance(engine, EngineThread)
-    store = Store(url, settings.threads, clock, keeps=keeps, quotas=rules)
-    looks = Looks(backend, store, clock)
-    controller = Controller(
+    store = Store(url, settings.threads, clock, renews_idle=keeps, quotas=rules)
+    looks = CloudObserver(backend, store, clock)
+    controller = Reconciler(
         backend,
         looks,
         store,
         clock=clock,
-        answer_timeout=settings.backend_timeout,
+        response_timeout=settings.backend_timeout,
         deadlines=parse_deadlines(settings.deadlines),
     )
 
     def look_up(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
-    waiting = Waiting(look_up, settings.places, settings.waits_of_one, draining.is_set)
-    work = Operations(store, controller, waiting, Poll(looks, time.monotonic), engine.wake)
+    waiting = OperationWaiter(
+        look_up, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
+    )
+    work = OperationService(
+        store, controller, waiting, OperationPoller(looks, time.monotonic), engine.notify
+    )
     shelf = Catalog(backend)
-    view = View(backend, store, looks, clock)
-    usage = Usage(view, store, rules)
-    submission = Submission(backend, store, work, view, waiting, clock=clock)
-    use_cases = VMs(backend, shelf, view, submission, usage)
-    chores = {"housekeeping": Chore(_housekeeping(settings, store, clock).tick)}
-    if not backend.instant:
-        tidy = Doubles(store, use_cases).delete
-        sync = Sync(looks, store, tidy=tidy, clock=backend.now, monotonic=time.monotonic)
-        chores |= sync.chores
+    view = InventoryReader(backend, store, looks, clock)
+    usage = QuotaService(view, store, rules)
+    submission = OperationSubmitter(backend, store, work, view, waiting, clock=clock)
+    use_cases = VMService(backend, shelf, view, submission, usage)
+    chores = {"housekeeping": PeriodicTask(_build_maintenance(settings, store, clock).run)}
+    if not backend.completes_immediately:
+        tidy = DuplicateCleaner(store, use_cases).delete_duplicates
+        sync = InventorySync(
+            looks, store, on_full_sync=tidy, clock=backend.cloud_time, monotonic=time.monotonic
+        )
+        chores |= sync.tasks
     if isinstance(engine, EngineThread):
-        engine.serve(work, chores)
-    tokens = Tokens(store, clock)
+        engine.configure(work, chores)
+    tokens = ApiTokenService(store, clock)
     return Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
         catalog=shelf,
         vms=use_cases,
-        bulk=Bulk(view, submission, store),
+        bulk=BulkService(view, submission, store),
         operations=work,
-        cursors=Cursors(lambda: store.keys.get("cursor"), clock),
-        events=_events(settings, store, waiting, draining),
-        chores=chores,
+        cursors=CursorSigner(lambda: store.signing_keys.get("cursor"), clock),
+        events=_build_event_feed(settings, store, waiting, draining),
+        periodic_tasks=chores,
         engine=engine,
         store=store,
-        gate=configured.gate(settings, tokens.find, tokens.used, clock),
-        tokens=tokens,
-        rates=Rates.from_settings(settings),
-        readiness=Readiness(backend, store, time.monotonic),
+        authenticator=configured.build_authenticator(
+            settings, tokens.find, tokens.record_use, clock
+        ),
+        api_tokens=tokens,
+        rate_limiter=RateLimiter.from_settings(settings),
+        readiness=ReadinessChecks(backend, store, time.monotonic),
         draining=draining,
-        usage=usage,
+        quotas=usage,
     )
 
 
-def _housekeeping(settings: Settings, store: Store, clock: Callable[[], datetime]) -> Housekeeping:
-    return Housekeeping(
+def _build_maintenance(
+    settings: Settings, store: Store, clock: Callable[[], datetime]
+) -> Maintenance:
+    return Maintenance(
         store,
         audit_key=settings.audit_key,
-        keep_operations=timedelta(days=settings.retention),
-        keep_audit=timedelta(days=settings.audit_retention),
-        keep_events=timedelta(hours=settings.event_retention),
+        operation_retention=timedelta(days=settings.retention),
+        audit_retention=timedelta(days=settings.audit_retention),
+        event_retention=timedelta(hours=settings.event_retention),
         clock=clock,
         monotonic=time.monotonic,
     )
 
 
-def _events(
-    settings: Settings, store: Store, waiting: Waiting, draining: threading.Event
-) -> Events:
-    most = min(settings.event_streams, settings.places)
-    seats = Seats(waiting.places, most, settings.caller_streams)
-    return Events(lambda: store.events, seats, draining.is_set)
+def _build_event_feed(
+    settings: Settings, store: Store, waiting: OperationWaiter, draining: threading.Event
+) -> EventFeed:
+    most = min(settings.event_streams, settings.wait_slots)
+    seats = StreamSlots(waiting.slots, most, settings.caller_streams)
+    return EventFeed(lambda: store.events, seats, draining.is_set)
 
 
-def _engine(settings: Settings) -> Runner:
+def _build_engine(settings: Settings) -> Engine:
     if settings.engine == "thread":
         return EngineThread()
     if settings.engine == "worker":
-        return Elsewhere()
+        return ExternalEngine()
     # Celery is loaded only where it is asked for
-    from vmapi.engine.celery_notifier import Bell
+    from vmapi.engine.celery_notifier import CeleryNotifier
 
-    return Bell(settings.broker_url)
+    return CeleryNotifier(settings.broker_url)

@@ -42,7 +42,7 @@ class VmapiError(Exception):
     """
 
     code: ClassVar[str]
-    away: ClassVar[bool] = False
+    backend_unresponsive: ClassVar[bool] = False
     pointer: ClassVar[str | None] = None
     replayed = False
 
@@ -116,11 +116,11 @@ class RateLimited(RequestError):
         self.retry_after = retry_after
 
 
-class Missing(VmapiError):
+class ResourceNotFound(VmapiError):
     """Something that the request names does not exist."""
 
 
-class VMNotFound(Missing):
+class VMNotFound(ResourceNotFound):
     """There is no such VM; one that is `hidden` may be there, and is not shown to vmapi."""
 
     code = "vm_not_found"
@@ -130,59 +130,59 @@ class VMNotFound(Missing):
         self.hidden = hidden
 
 
-class OperationNotFound(Missing):
+class OperationNotFound(ResourceNotFound):
     """No operation has this id."""
 
     code = "operation_not_found"
 
 
-class FlavorNotFound(Missing):
+class FlavorNotFound(ResourceNotFound):
     """The cloud has no such flavor."""
 
     code = "flavor_not_found"
     pointer = "/flavor"
 
 
-class ImageNotFound(Missing):
+class ImageNotFound(ResourceNotFound):
     """The cloud has no such image, or it is not active."""
 
     code = "image_not_found"
     pointer = "/image"
 
 
-class NetworkNotFound(Missing):
+class NetworkNotFound(ResourceNotFound):
     """The cloud has no such network."""
 
     code = "network_not_found"
     pointer = "/network"
 
 
-class KeyNotFound(Missing):
+class KeyNotFound(ResourceNotFound):
     """The cloud has no such key pair."""
 
     code = "key_not_found"
     pointer = "/key_name"
 
 
-class SecurityGroupNotFound(Missing):
+class SecurityGroupNotFound(ResourceNotFound):
     """The cloud has no such security group."""
 
     code = "security_group_not_found"
     pointer = "/security_groups"
 
 
-class Ambiguous(VmapiError):
+class AmbiguousName(VmapiError):
     """A name that fits several things: the id is wanted."""
 
 
-class ImageAmbiguous(Ambiguous):
+class ImageAmbiguous(AmbiguousName):
     """Several images have this name."""
 
     code = "image_ambiguous"
     pointer = "/image"
 
 
-class NetworkAmbiguous(Ambiguous):
+class NetworkAmbiguous(AmbiguousName):
     """Several networks have this name, or none was named and there are several."""
 
     code = "network_ambiguous"
@@ -231,7 +231,7 @@ class Unauthenticated(VmapiError):
 
     def __init__(self, detail: str, *, sent: bool = False, **extra: object) -> None:
         super().__init__(detail, **extra)
-        self.sent = sent
+        self.credentials_sent = sent
 
 
 class PreconditionFailed(VmapiError):
@@ -266,7 +266,7 @@ class BackendUnavailable(BackendFailure):
     """The cloud cannot be reached. Nothing was sent; `retry_after` is in seconds."""
 
     code = "backend_unavailable"
-    away = True
+    backend_unresponsive = True
 
     def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
         super().__init__(detail, **extra)
@@ -277,7 +277,7 @@ class BackendTimeout(BackendFailure):
     """The cloud did not answer in time: whether it did what it was asked is not known."""
 
     code = "backend_timeout"
-    away = True
+    backend_unresponsive = True
 
 
 class NoCapacity(BackendFailure):
@@ -330,7 +330,7 @@ class SettingsError(VmapiError):
     code = "settings_error"
 
 
-def by_code(code: str) -> type[VmapiError]:
+def error_class(code: str) -> type[VmapiError]:
     """Return the error that has a code; BackendError for one that nothing here has."""
     found: list[type[VmapiError]] = [VmapiError]
     for cls in found:

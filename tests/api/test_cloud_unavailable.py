@@ -19,7 +19,7 @@ from tests.api.views.test_read_freshness import (
 from tests.support.api_harness import WANTED, World
 from tests.support.blocking_source import SOON, until
 from tests.support.fake_clock import Clock
-from vmapi.backends.circuit_breaker import FAILURES
+from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM
 from vmapi.services import health as readiness
@@ -45,21 +45,21 @@ class Hanging(Remote):
         self.hang()
         super().ping()
 
-    def get(self, vm_id: str) -> VM:
+    def get_vm(self, vm_id: str) -> VM:
         self.hang()
-        return super().get(vm_id)
+        return super().get_vm(vm_id)
 
-    def vms(self, *, name: str | None = None) -> Any:
+    def list_vms(self, *, name: str | None = None) -> Any:
         self.hang()
-        return super().vms(name=name)
+        return super().list_vms(name=name)
 
-    def changed(self, since: datetime) -> Any:
+    def list_changed_since(self, since: datetime) -> Any:
         self.hang()
-        return super().changed(since)
+        return super().list_changed_since(since)
 
-    def perform(self, vm_id: str, verb: Verb, **more: Any) -> Any:
+    def perform_action(self, vm_id: str, verb: Verb, **more: Any) -> Any:
         self.sent += 1
-        return super().perform(vm_id, verb, **more)
+        return super().perform_action(vm_id, verb, **more)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def far(world: World) -> World:
 def leave(world: World) -> None:
     """Let the cloud be away, and vmapi know it."""
     world.backend.set_faults("unavailable=100%")
-    for _ in range(FAILURES):
+    for _ in range(FAILURE_THRESHOLD):
         world.services.backend.breaker.probe()
 
 
@@ -174,7 +174,7 @@ def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: World) -> Non
 def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
     far: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(view, "PATIENCE", 0.01)
+    monkeypatch.setattr(view, "READ_REFRESH_TIMEOUT", 0.01)
     vm_id = the_one(far)
     grow_old(far, 60)
     backend.hangs = True
@@ -189,7 +189,7 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
     far: World, backend: Hanging
 ) -> None:
     backend.hangs = True
-    look = threading.Thread(target=far.services.chores["sweep"], daemon=True)
+    look = threading.Thread(target=far.services.periodic_tasks["sweep"], daemon=True)
     grow_old(far, 7200)
     look.start()
     until(lambda: backend.hung == 1)
@@ -203,9 +203,9 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
 def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
     world: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "REMEMBERED", 0.0)
-    for pulse in world.services.readiness._pulses.values():
-        pulse._patience = 0.05 if pulse._late == "backend_timeout" else SOON
+    monkeypatch.setattr(readiness, "HEALTH_CACHE_TTL", 0.0)
+    for pulse in world.services.readiness._checks.values():
+        pulse._timeout = 0.05 if pulse._timeout_code == "backend_timeout" else SOON
     backend.hangs = True
     for _ in range(3):
         answer = world.client.get("/readyz")
@@ -221,14 +221,16 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
 
 def test_readiness_is_remembered(world: World, backend: Hanging) -> None:
     now = [0.0]
-    services = readiness.Readiness(world.services.backend, world.services.store, lambda: now[0])
+    services = readiness.ReadinessChecks(
+        world.services.backend, world.services.store, lambda: now[0]
+    )
     for _ in range(5):
-        assert set(services.states().values()) == {"ok"}
+        assert set(services.statuses().values()) == {"ok"}
     assert backend.pings == 1
     backend.set_faults("unavailable=100%")
-    assert services.states()["backend"] == "ok"
-    now[0] += readiness.REMEMBERED
-    assert services.states() == {"backend": "backend_unavailable", "store": "ok"}
+    assert services.statuses()["backend"] == "ok"
+    now[0] += readiness.HEALTH_CACHE_TTL
+    assert services.statuses() == {"backend": "backend_unavailable", "store": "ok"}
     assert backend.pings == 2
 
 
@@ -236,7 +238,7 @@ def test_without_the_store_nothing_is_ready(world: World, monkeypatch: pytest.Mo
     def away() -> None:
         raise readiness.StoreUnavailable("x")
 
-    monkeypatch.setattr(world.services.readiness._pulses["store"], "_ping", away)
+    monkeypatch.setattr(world.services.readiness._checks["store"], "_ping", away)
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         503,

@@ -14,7 +14,7 @@ from tests.support.api_harness import WANTED, World
 from tests.support.blocking_source import until
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
-from vmapi.app import wire
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 from vmapi.store import connections
@@ -22,7 +22,7 @@ from vmapi.store import connections
 
 def check_away(world: World, vm_id: str) -> None:
     """Nothing is changed while the store is away, and each answer says why."""
-    before = world.backend.vms()
+    before = world.backend.list_vms()
     for method, path in [
         ("POST", "/vms"),
         ("POST", f"/vms/{vm_id}/stop"),
@@ -31,7 +31,7 @@ def check_away(world: World, vm_id: str) -> None:
         answer = world.call(method, path, **({"json": WANTED} if path == "/vms" else {}))
         assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
         assert answer.headers["Retry-After"] == "5"
-    assert world.backend.vms() == before
+    assert world.backend.list_vms() == before
 
 
 def check_back(world: World, vm_id: str) -> None:
@@ -51,8 +51,8 @@ def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: World) ->
         # what is open already waits as long as it was told
         engine.dispose()
         with monkeypatch.context() as patched:
-            patched.setattr(connections, "BUSY", 0.05)
-            impatient = wire(world_settings(url), world.backend, world.clock)
+            patched.setattr(connections, "LOCK_TIMEOUT", 0.05)
+            impatient = bootstrap(world_settings(url), world.backend, world.clock)
             impatient.engine.stop()
             services = world.app.extensions["vmapi"]
             world.app.extensions["vmapi"] = impatient
@@ -136,7 +136,7 @@ def postgresql(
     shell: Flask, door: tuple[Door, str], backend: MemoryBackend, clock: Clock
 ) -> Iterator[World]:
     """The app on a PostgreSQL behind a door, not yet migrated."""
-    services = wire(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
+    services = bootstrap(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
     yield World(shell, backend, clock)
@@ -173,12 +173,12 @@ def test_postgresql_that_goes_while_an_operation_is_under_way(
     world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
     vm_id = world.running("web-2")
     answer = world.do(vm_id, "stop")
-    (operation,) = world.services.operations.mine()
+    (operation,) = world.services.operations.list_leased()
     world.clock.sleep(9)
     door[0].shut()
     for _ in range(2):
         with pytest.raises(Exception, match="vmapi's database does not answer"):
-            world.services.operations.advance(operation)
+            world.services.operations.reconcile(operation)
     door[0].open()
     world.settle()
     assert world.operation(answer)["status"] == "succeeded"

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from tests.contract.cloud_under_test import Cloud
-from vmapi.backends.base import Receipt
+from vmapi.backends.base import AcceptedAction
 from vmapi.domain.lifecycle import Status, Verb
-from vmapi.domain.vm import VM, Changes
+from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import InvalidState, VMNotFound
 
 HARD, PAUSE, SOFT = Verb.RESTART_HARD, Verb.PAUSE, Verb.RESTART_SOFT
@@ -59,9 +59,9 @@ def check_refusals(cloud: Cloud, vm: VM, status: Status) -> None:
     assert vm.status is status
     for verb in REFUSED[status]:
         with pytest.raises(InvalidState) as caught:
-            cloud.backend.perform(vm.id, verb)
+            cloud.backend.perform_action(vm.id, verb)
         assert caught.type is InvalidState
-    now = cloud.backend.get(vm.id)
+    now = cloud.backend.get_vm(vm.id)
     assert (now.status, now.task) == (status, None)
 
 
@@ -74,20 +74,20 @@ def check_broken(cloud: Cloud, vm: VM, code: str) -> None:
     assert vm.fault.code == code
     assert vm.fault.message
     with pytest.raises(InvalidState):
-        cloud.backend.console(vm.id, None)
+        cloud.backend.get_console(vm.id, None)
     with pytest.raises(InvalidState):
-        cloud.backend.update(vm.id, Changes(metadata={"env": "test"}))
-    cloud.backend.update(vm.id, Changes(name=cloud.name("broken")))
-    assert cloud.backend.get(vm.id).name == cloud.name("broken")
+        cloud.backend.update_vm(vm.id, VMPatch(metadata={"env": "test"}))
+    cloud.backend.update_vm(vm.id, VMPatch(name=cloud.name("broken")))
+    assert cloud.backend.get_vm(vm.id).name == cloud.name("broken")
     cloud.delete(vm.id)
 
 
 def check_unknown(cloud: Cloud, vm_id: str) -> None:
     """See that there never was such a VM: of a deleted one the actions may still be known."""
     with pytest.raises(VMNotFound):
-        cloud.backend.find_performed(vm_id, Verb.STOP, LONG_AGO)
+        cloud.backend.find_action(vm_id, Verb.STOP, LONG_AGO)
     with pytest.raises(VMNotFound):
-        cloud.backend.outcome(Receipt(vm_id, f"req-{cloud.unknown_id()}"))
+        cloud.backend.get_outcome(AcceptedAction(vm_id, f"req-{cloud.unknown_id()}"))
     check_gone(cloud, vm_id)
 
 
@@ -95,11 +95,11 @@ def check_gone(cloud: Cloud, vm_id: str) -> None:
     """See that nothing can be done with a VM."""
     backend = cloud.backend
     calls: list[Callable[[], object]] = [
-        lambda: backend.get(vm_id),
-        lambda: backend.console(vm_id, None),
-        lambda: backend.update(vm_id, Changes(name=cloud.name("x"))),
-        lambda: backend.update(vm_id, Changes(metadata={"env": None})),
-        *(partial(backend.perform, vm_id, verb) for verb in (*PERFORMED, Verb.DELETE)),
+        lambda: backend.get_vm(vm_id),
+        lambda: backend.get_console(vm_id, None),
+        lambda: backend.update_vm(vm_id, VMPatch(name=cloud.name("x"))),
+        lambda: backend.update_vm(vm_id, VMPatch(metadata={"env": None})),
+        *(partial(backend.perform_action, vm_id, verb) for verb in (*PERFORMED, Verb.DELETE)),
     ]
     for call in calls:
         with pytest.raises(VMNotFound) as caught:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import NAMESPACE_URL, uuid5
 
-from vmapi.backends.base import Backend, Outcome, Receipt
+from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
 from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.vm import VM, CreateSpec
@@ -42,18 +42,20 @@ class Cloud:
     @property
     def flavor(self) -> Flavor:
         """The smallest flavor."""
-        return min(self.backend.flavors(), key=lambda flavor: (flavor.ram_mb, flavor.name))
+        return min(self.backend.list_flavors(), key=lambda flavor: (flavor.ram_mb, flavor.name))
 
     @property
     def image(self) -> Image:
         """The first image that can be used, by name."""
-        usable = (image for image in self.backend.images() if image.status == "active")
+        usable = (image for image in self.backend.list_images() if image.status == "active")
         return min(usable, key=lambda image: image.name)
 
     @property
     def network(self) -> Network:
         """The network that is the default, or else the first by name."""
-        return min(self.backend.networks(), key=lambda network: (not network.default, network.name))
+        return min(
+            self.backend.list_networks(), key=lambda network: (not network.default, network.name)
+        )
 
     def name(self, what: str) -> str:
         """Name a VM of this test."""
@@ -79,9 +81,9 @@ class Cloud:
         }
         return CreateSpec(**{**members, **changed})  # type: ignore[arg-type]
 
-    def create(self, spec: CreateSpec, what: str = "operation") -> Receipt:
+    def create(self, spec: CreateSpec, what: str = "operation") -> AcceptedAction:
         """Order a VM, to be deleted with the test."""
-        receipt = self.backend.create(spec, self.operation_id(what))
+        receipt = self.backend.create_vm(spec, self.operation_id(what))
         self.made.append(receipt.vm_id)
         return receipt
 
@@ -91,20 +93,20 @@ class Cloud:
 
     def perform(self, vm: VM, verb: Verb) -> VM:
         """Carry a verb out, see that it succeeded, and return the VM as it is then."""
-        receipt = self.backend.perform(vm.id, verb)
+        receipt = self.backend.perform_action(vm.id, verb)
         assert receipt.vm_id == vm.id
-        assert self.ended(receipt) is Outcome.SUCCEEDED
+        assert self.ended(receipt) is ActionOutcome.SUCCEEDED
         return self.settle(vm.id)
 
     def delete(self, vm_id: str) -> None:
         """Delete a VM and wait until it is gone."""
-        self.backend.perform(vm_id, Verb.DELETE)
+        self.backend.perform_action(vm_id, Verb.DELETE)
         self.gone(vm_id)
 
     def watch(self, vm_id: str) -> Iterator[VM]:
         """Show a VM again and again, as long as the polls last."""
         for _ in range(self.polls):
-            yield self.backend.get(vm_id)
+            yield self.backend.get_vm(vm_id)
             self.sleep(self.interval)
         raise AssertionError(f"VM {vm_id} does not come to an end")
 
@@ -122,11 +124,11 @@ class Cloud:
         except VMNotFound:
             return
 
-    def ended(self, receipt: Receipt) -> Outcome:
+    def ended(self, receipt: AcceptedAction) -> ActionOutcome:
         """Wait until the outcome of an action is known."""
         for _ in range(self.polls):
-            outcome = self.backend.outcome(receipt)
-            if outcome is not Outcome.PENDING:
+            outcome = self.backend.get_outcome(receipt)
+            if outcome is not ActionOutcome.PENDING:
                 return outcome
             self.sleep(self.interval)
         raise AssertionError(f"{receipt} stays pending")

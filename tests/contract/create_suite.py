@@ -10,7 +10,7 @@ import pytest
 from tests.contract.assertions import PERFORMED, check_broken
 from tests.contract.cloud_under_test import Cloud
 from vmapi.domain.lifecycle import Status, Task
-from vmapi.domain.vm import Changes
+from vmapi.domain.vm import VMPatch
 from vmapi.errors import (
     FlavorNotFound,
     ImageNotFound,
@@ -31,7 +31,7 @@ class CreationSuite:
         )
         receipt = cloud.create(spec)
         assert receipt.request_id
-        for vm in (cloud.backend.get(receipt.vm_id), cloud.settle(receipt.vm_id)):
+        for vm in (cloud.backend.get_vm(receipt.vm_id), cloud.settle(receipt.vm_id)):
             assert (vm.id, vm.name) == (receipt.vm_id, spec.name)
             assert (vm.flavor, vm.image) == (cloud.flavor.name, cloud.image.name)
             assert (vm.vcpus, vm.ram_mb) == (cloud.flavor.vcpus, cloud.flavor.ram_mb)
@@ -48,24 +48,24 @@ class CreationSuite:
         assert vm.addresses[0].type == "fixed"
         assert timedelta(0) == vm.created_at.utcoffset() == vm.updated_at.utcoffset()
         assert vm.created_at <= vm.updated_at
-        assert vm in cloud.backend.vms()
-        assert list(cloud.backend.vms(name=vm.name)) == [vm]
+        assert vm in cloud.backend.list_vms()
+        assert list(cloud.backend.list_vms(name=vm.name)) == [vm]
 
     def test_a_created_one_is_found_by_its_operation(self, cloud: Cloud) -> None:
         operation = cloud.operation_id("operation")
-        assert cloud.backend.find_created(operation) is None
+        assert cloud.backend.find_created_vm(operation) is None
         receipt = cloud.create(cloud.spec(network_id=None))
-        found = cloud.backend.find_created(operation)
+        found = cloud.backend.find_created_vm(operation)
         assert found is not None
         assert found.vm_id == receipt.vm_id
         vm = cloud.settle(receipt.vm_id)
         assert vm.status is Status.RUNNING
-        found = cloud.backend.find_created(operation)
+        found = cloud.backend.find_created_vm(operation)
         assert found is not None
         assert found.vm_id == vm.id
-        assert cloud.backend.find_created(cloud.operation_id("another")) is None
+        assert cloud.backend.find_created_vm(cloud.operation_id("another")) is None
         cloud.delete(vm.id)
-        assert cloud.backend.find_created(operation) is None
+        assert cloud.backend.find_created_vm(operation) is None
 
     @pytest.mark.parametrize(
         ("member", "error"),
@@ -86,7 +86,7 @@ class CreationSuite:
         with pytest.raises(error) as caught:
             cloud.create(spec)
         assert caught.type is error
-        assert not cloud.backend.vms(name=spec.name)
+        assert not cloud.backend.list_vms(name=spec.name)
 
     def test_user_data_that_is_too_long_is_refused(self, cloud: Cloud) -> None:
         incompressible = Random(0).randbytes(49_150)
@@ -97,14 +97,14 @@ class CreationSuite:
         if cloud.slow_build is None:
             pytest.skip("a build may be over before it is looked at")
         receipt = cloud.create(cloud.slow_build(cloud.spec()))
-        vm = cloud.backend.get(receipt.vm_id)
+        vm = cloud.backend.get_vm(receipt.vm_id)
         assert (vm.status, vm.task, vm.backend_status) == (Status.BUILDING, Task.CREATING, "BUILD")
         for verb in PERFORMED:
             with pytest.raises(InvalidState):
-                cloud.backend.perform(vm.id, verb)
+                cloud.backend.perform_action(vm.id, verb)
         with pytest.raises(InvalidState):
-            cloud.backend.update(vm.id, Changes(metadata={"env": "test"}))
-        assert vm.id in {other.id for other in cloud.backend.vms(name=vm.name)}
+            cloud.backend.update_vm(vm.id, VMPatch(metadata={"env": "test"}))
+        assert vm.id in {other.id for other in cloud.backend.list_vms(name=vm.name)}
         cloud.delete(vm.id)
 
     def test_a_build_that_fails_says_why(self, cloud: Cloud) -> None:

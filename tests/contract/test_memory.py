@@ -8,7 +8,7 @@ import pytest
 from tests.contract.cloud_under_test import Cloud
 from tests.contract.suite import BackendSuite
 from tests.support.fake_clock import Clock
-from vmapi.backends.breaker_backend import Guarded
+from vmapi.backends.breaker_backend import CircuitBreakerBackend
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.vm import CreateSpec
 
@@ -29,7 +29,7 @@ class TestMemory(BackendSuite):
             return spec
 
         cloud = Cloud(
-            Guarded(backend) if self.guarded else backend,
+            CircuitBreakerBackend(backend) if self.guarded else backend,
             "mem",
             clock.sleep,
             slow_actions=slow,

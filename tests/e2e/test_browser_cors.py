@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 from tests.e2e.test_docs_page import browser as _browser
 from tests.support.http_client import PATIENCE
 from tests.support.processes import Gunicorn, Nginx, Server, free_port
-from vmapi.app import MAX_BODY
+from vmapi.app import MAX_BODY_BYTES
 
 browser = _browser
 USE = """
@@ -105,7 +105,7 @@ def test_what_nginx_refuses_is_shown_to_named_origins(
     front.replace(f'#"{NAMED}"', f'"{NAMED}"')
     front.start()
     told = {}
-    for method, size in (("POST", 2 * MAX_BODY), ("TRACE", 0), ("GET", 0)):
+    for method, size in (("POST", 2 * MAX_BODY_BYTES), ("TRACE", 0), ("GET", 0)):
         answer = front.call(method, "/api/v1/vms", body=b" " * size, headers={"Origin": origin})
         told[answer.status] = answer.headers.get("Access-Control-Allow-Origin")
     assert told == {413: shown, 405: shown, 502: shown}

@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.http_client import PATIENCE, Caller
 from tests.support.processes import ROOT, Gunicorn, Nginx
-from vmapi.api.middleware.security_headers import EVERYWHERE
-from vmapi.api.problems.types import KINDS
-from vmapi.app import MAX_BODY
+from vmapi.api.middleware.security_headers import SECURITY_HEADERS
+from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.app import MAX_BODY_BYTES
 
 VMS = "/api/v1/vms"
 AS_JSON = {"Content-Type": "application/json"}
@@ -45,27 +45,30 @@ def test_method_that_nginx_refuses(call: Caller) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("size", [MAX_BODY + 1, 2 * MAX_BODY])
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES])
 def test_body_that_is_too_large(call: Caller, size: int) -> None:
     """The first is refused by vmapi, the second by nginx; nobody sees which."""
     answer = call("POST", VMS, body=b" " * size, headers=AS_JSON)
     problem = answer.problem(413, "payload_too_large")
-    assert problem["detail"] == f"At most {MAX_BODY} bytes are taken."
-    assert (problem["title"], problem["instance"]) == (KINDS["payload_too_large"].title, VMS)
+    assert problem["detail"] == f"At most {MAX_BODY_BYTES} bytes are taken."
+    assert (problem["title"], problem["instance"]) == (
+        PROBLEM_TYPES["payload_too_large"].title,
+        VMS,
+    )
 
 
 @pytest.mark.parametrize(("path", "status"), [(VMS, 413), ("/nothing", 404), ("/livez", 405)])
 def test_body_that_nobody_reads_does_not_hide_the_answer(
     front: Nginx, cloud: Gunicorn, path: str, status: int
 ) -> None:
-    body = b" " * (MAX_BODY + 1)
+    body = b" " * (MAX_BODY_BYTES + 1)
     for call in (front.call, cloud.call):
         answers = [call("POST", path, body=body, headers=AS_JSON) for _ in range(20)]
         assert {answer.status for answer in answers} == {status}
 
 
 def test_largest_body_is_read(call: Caller) -> None:
-    body = b"{" + b" " * (MAX_BODY - 2) + b"}"
+    body = b"{" + b" " * (MAX_BODY_BYTES - 2) + b"}"
     call("POST", VMS, body=body, headers=AS_JSON).problem(422, "validation_error")
 
 
@@ -97,7 +100,7 @@ def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert (problem["status"], problem["code"]) == (400, "malformed_request")
     assert problem["request_id"] == headers["X-Request-ID"]
-    assert EVERYWHERE.items() <= headers.items()
+    assert SECURITY_HEADERS.items() <= headers.items()
 
 
 URL_TOO_LONG = "The first line of a request has at most 8190 bytes."
@@ -123,13 +126,13 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> N
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body) == {
         "type": "/problems/malformed_request",
-        "title": KINDS["malformed_request"].title,
+        "title": PROBLEM_TYPES["malformed_request"].title,
         "status": 400,
         "code": "malformed_request",
         "detail": detail,
         "request_id": headers["X-Request-ID"],
     }
-    assert EVERYWHERE.items() <= headers.items()
+    assert SECURITY_HEADERS.items() <= headers.items()
     line = cloud.line(request_id=headers["X-Request-ID"])
     assert (line["level"], line["message"][:28]) == ("warning", "a request could not be read:")
 
@@ -160,7 +163,7 @@ def test_problems_of_nginx_are_those_of_vmapi() -> None:
     assert len(found) == 7
     for code, status, body in found:
         problem = json.loads(body)
-        kind = KINDS[code]
+        kind = PROBLEM_TYPES[code]
         assert (problem["code"], problem["type"]) == (code, f"/problems/{code}")
         assert (problem["status"], problem["title"]) == (int(status), kind.title)
         assert int(status) == kind.status

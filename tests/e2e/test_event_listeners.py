@@ -37,7 +37,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 @pytest.fixture
 def postgresql() -> Iterator[str]:
     with new_postgresql() as url:
-        database = Database(url, THREADS, schema.prepare)
+        database = Database(url, THREADS, schema.ensure_current)
         schema.upgrade(database)
         database.close()
         yield url

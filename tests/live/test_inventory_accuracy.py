@@ -106,8 +106,12 @@ class Comparison:
             assert _differing(self._served(), expected, later) == {}
 
     def _expected(self) -> VMs:
-        found = [vm for vm in self._backend.vms() if vm.name.startswith(f"{self._crowd.label}-")]
-        return {vm.id: json.loads(render.answer(render.vm(vm)).data) for vm in found}
+        found = [
+            vm for vm in self._backend.list_vms() if vm.name.startswith(f"{self._crowd.label}-")
+        ]
+        return {
+            vm.id: json.loads(render.json_response(render.vm_document(vm)).data) for vm in found
+        }
 
     def _served(self) -> VMs:
         return self._list("")

@@ -18,8 +18,11 @@ from tests.support.live.api_script import RUN, SOON, Script, until
 from tests.support.live.gunicorn_server import ROOT, Gunicorn, gunicorn
 from tests.support.live.keystone_users import People, Person, people
 from vmapi.backends.openstack import server_changes as orders
-from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
-from vmapi.backends.openstack.visibility import EVERYWHERE, REFUSED
+from vmapi.backends.openstack.projects import (
+    CREDENTIALS_REQUIRED_DETAIL,
+    PROJECT_NOT_VISIBLE_DETAIL,
+)
+from vmapi.backends.openstack.visibility import ALL_PROJECTS_VISIBLE, ALL_TENANTS_REFUSED
 
 pytestmark = pytest.mark.live
 
@@ -242,7 +245,7 @@ def test_nor_is_a_chief_of_vmapi_one_of_novas(cloud: Cloud, bob: Script) -> None
     ):
         refusal = dora.refused(403, "forbidden", method, path, body)
         assert "role_needed" not in refusal
-        assert refusal["detail"] == orders.HIDDEN
+        assert refusal["detail"] == orders.HIDDEN_VM_DETAIL
     (item,) = dora.call("POST", "/vms/actions", {"action": "stop", "ids": [vm_id]}).body["items"]
     operation = until(lambda: ended(dora, item["operation"]["id"]))
     assert operation["error"]["code"] == "forbidden"
@@ -277,7 +280,7 @@ def test_an_api_token_creates_in_the_accounts_project_only(cloud: Cloud, alice: 
     vm_id = alice.running()
     by_token = with_api_token(cloud, cloud.alice.project)
     refusal = by_token.refused(403, "forbidden", "POST", "/vms", alice.wanted("by-token"))
-    assert refusal["detail"] == FOR_OTHERS
+    assert refusal["detail"] == CREDENTIALS_REQUIRED_DETAIL
     # what is there it may change, as vmapi's account may
     assert by_token.done(vm_id, "stop")["status"] == "STOPPED"
     assert cloud.actions(vm_id)[-1] == ("stop", cloud.admin.session.get_user_id())
@@ -289,7 +292,7 @@ def test_an_api_token_creates_in_the_accounts_project_only(cloud: Cloud, alice: 
 
 
 def test_check_says_whose_vms_are_seen(cloud: Cloud) -> None:
-    for name, seen in ((cloud.account, EVERYWHERE), (cloud.member, REFUSED)):
+    for name, seen in ((cloud.account, ALL_PROJECTS_VISIBLE), (cloud.member, ALL_TENANTS_REFUSED)):
         told = flask(cloud, "check", OS_CLOUD=name)
         assert f"{'sees':<24} {seen}\n" in told
         assert told.splitlines()[-1] == "the cloud answers"
@@ -301,7 +304,7 @@ def test_what_the_account_would_not_see_is_not_created(cloud: Cloud, tmp_path: P
     with gunicorn(tmp_path, **settings) as server:
         script = cloud.alice.script(server.send)
         refusal = script.refused(403, "forbidden", "POST", "/vms", script.wanted())
-        assert refusal["detail"] == UNSEEN
+        assert refusal["detail"] == PROJECT_NOT_VISIBLE_DETAIL
         assert script.get("/operations")["total"] == script.get("/vms")["total"] == 0
     assert "VMs of other projects are not seen" in server.log.read_text()
     assert script.name("vm") not in [each["name"] for each in cloud.people.servers()]

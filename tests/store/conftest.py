@@ -12,7 +12,7 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker
 from vmapi.store import schema
 from vmapi.store.database import Database
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import metadata
 
 
@@ -24,7 +24,7 @@ def migrated() -> Iterator[Callable[[], str]]:
     def url() -> str:
         if not made:
             made.append(stack.enter_context(new_postgresql()))
-            database = Database(made[0], THREADS, schema.prepare)
+            database = Database(made[0], THREADS, schema.ensure_current)
             schema.upgrade(database)
             database.close()
         return made[0]
@@ -38,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Callable[[], s
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
-    database = Database(migrated(), THREADS, schema.prepare)
+    database = Database(migrated(), THREADS, schema.ensure_current)
     with database.write() as connection:
         connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
     database.close()
@@ -51,7 +51,7 @@ def connect(url: str) -> Iterator[Callable[[], Database]]:
     with ExitStack() as stack:
 
         def database() -> Database:
-            made = Database(url, THREADS, schema.prepare)
+            made = Database(url, THREADS, schema.ensure_current)
             stack.callback(made.close)
             return made
 
@@ -69,15 +69,15 @@ def make(clock: Clock) -> Maker:
 
 
 @pytest.fixture
-def store(database: Database, clock: Clock) -> Iterator[OperationStore]:
-    store = OperationStore(database, clock)
+def store(database: Database, clock: Clock) -> Iterator[OperationRepository]:
+    store = OperationRepository(database, clock)
     yield store
     store.close()
 
 
 @pytest.fixture
-def other(connect: Callable[[], Database], clock: Clock) -> Iterator[OperationStore]:
+def other(connect: Callable[[], Database], clock: Clock) -> Iterator[OperationRepository]:
     """The store of another process."""
-    store = OperationStore(connect(), clock)
+    store = OperationRepository(connect(), clock)
     yield store
     store.close()

@@ -14,7 +14,7 @@ from vmapi.domain import api_token
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.roles import Role
-from vmapi.store.api_tokens import ApiTokenStore
+from vmapi.store.api_tokens import ApiTokenRepository
 from vmapi.store.database import Database
 
 HOUR = timedelta(hours=1)
@@ -26,14 +26,14 @@ class Shelf:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.clock = Clock()
-        self.store = ApiTokenStore(database)
+        self.store = ApiTokenRepository(database)
 
     def token(self, id: str, **more: Any) -> ApiToken:
         made = self.clock()
-        return ApiToken(id, api_token.digest(id), "ci", Role.OPERATOR, "web", made, **more)
+        return ApiToken(id, api_token.hash_token(id), "ci", Role.OPERATOR, "web", made, **more)
 
     def entry(self, token: ApiToken, action: str) -> AuditEntry:
-        return AuditEntry.of_token(token, self.clock(), action, "cli:me", "req-1")
+        return AuditEntry.for_token(token, self.clock(), action, "cli:me", "req-1")
 
     def add(self, id: str, **more: Any) -> ApiToken:
         made = self.token(id, **more)
@@ -60,11 +60,11 @@ def shelf(database: Database) -> Shelf:
 
 def test_what_is_kept_is_found(shelf: Shelf) -> None:
     made = shelf.add("1", expires_at=shelf.clock() + HOUR)
-    assert shelf.store.find(made.digest) == shelf.store.get("1") == made
-    assert shelf.store.find("1") is None
+    assert shelf.store.find_by_digest(made.digest) == shelf.store.get("1") == made
+    assert shelf.store.find_by_digest("1") is None
     assert shelf.store.get(made.digest) is None
     other = shelf.add("2")
-    assert shelf.store.all() == [made, other]
+    assert shelf.store.list_all() == [made, other]
     (entry, _) = rows(shelf.database)
     assert (entry.user, entry.project, entry.outcome) == ("cli:me", "web", "succeeded")
     assert (entry.request_id, entry.vm_id) == ("req-1", None)
@@ -105,7 +105,7 @@ def test_of_two_who_rotate_at_once_one_does(shelf: Shelf) -> None:
     shelf.add("1")
     now = shelf.clock()
     assert at_once(3, lambda number: shelf.replace("1", f"new-{number}", now)) == 1
-    assert len(shelf.store.all()) == 2
+    assert len(shelf.store.list_all()) == 2
 
 
 def test_the_last_use_is_written_seldom(shelf: Shelf) -> None:
@@ -113,15 +113,15 @@ def test_the_last_use_is_written_seldom(shelf: Shelf) -> None:
     began = shelf.clock()
     for seconds, noted in ((0, 0), (59, 0), (1, 60), (30, 60), (30, 120)):
         shelf.clock.sleep(seconds)
-        shelf.store.used("1", shelf.clock())
+        shelf.store.record_use("1", shelf.clock())
         found = shelf.store.get("1")
         assert found is not None
         assert found.last_used_at == began + timedelta(seconds=noted)
 
 
 def test_no_token_is_in_the_database(shelf: Shelf) -> None:
-    secret = api_token.generate()
-    made = replace(shelf.token("1"), digest=api_token.digest(secret))
+    secret = api_token.generate_token()
+    made = replace(shelf.token("1"), digest=api_token.hash_token(secret))
     shelf.store.add(made, shelf.entry(made, "token_create"))
     with shelf.database.read() as connection:
         kept = connection.execute(text("SELECT * FROM api_tokens")).all()

@@ -6,14 +6,14 @@ from sqlalchemy import text
 from tests.support.operation_factory import Maker
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 COUNT = text("SELECT count(*) FROM operations")
 SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION "
 
 
 def test_what_looks_twice_sees_the_same(
-    store: OperationStore, make: Maker, database: Database
+    store: OperationRepository, make: Maker, database: Database
 ) -> None:
     with database.snapshot() as connection:
         assert connection.execute(COUNT).scalar() == 0
@@ -24,7 +24,7 @@ def test_what_looks_twice_sees_the_same(
 
 
 def test_what_writes_sees_what_others_have_written(
-    store: OperationStore, make: Maker, database: Database
+    store: OperationRepository, make: Maker, database: Database
 ) -> None:
     with database.snapshot() as connection:
         connection.execute(COUNT)
@@ -34,7 +34,9 @@ def test_what_writes_sees_what_others_have_written(
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_a_server_that_only_reads(store: OperationStore, make: Maker, database: Database) -> None:
+def test_a_server_that_only_reads(
+    store: OperationRepository, make: Maker, database: Database
+) -> None:
     store.add(make("1"))
     with database.engine.begin() as connection:
         connection.execute(text(SESSION + "READ ONLY"))

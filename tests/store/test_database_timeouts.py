@@ -14,8 +14,8 @@ from tests.support.operation_factory import Maker
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections, schema
-from vmapi.store.database import Database, lock
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.database import Database, advisory_lock
+from vmapi.store.operations.repository import OperationRepository
 
 OTHERS = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 WAITING = text(
@@ -29,19 +29,19 @@ def row(connection: Connection) -> None:
 
 
 def key(connection: Connection) -> None:
-    lock(connection, "vm")
+    advisory_lock(connection, "vm")
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "BUSY", 0.05)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("hold", [row, key])
 def test_what_another_process_holds(
     database: Database,
-    other: OperationStore,
+    other: OperationRepository,
     make: Maker,
     hold: Callable[[Connection], None],
 ) -> None:
@@ -62,14 +62,14 @@ def test_who_is_gone_within_a_transaction_holds_nothing_for_ever(
     connect: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = connect()
-    monkeypatch.setattr(connections, "ABANDONED", 0.3)
+    monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION_TIMEOUT", 0.3)
     gone = connect()
 
     def hang() -> None:
         with gone.write() as connection:
-            lock(connection, "vm")
+            advisory_lock(connection, "vm")
             with other.write() as waiting:
-                lock(waiting, "vm")
+                advisory_lock(waiting, "vm")
 
     with pytest.raises(StoreUnavailable):
         hang()
@@ -81,9 +81,9 @@ def test_who_is_gone_within_a_transaction_holds_nothing_for_ever(
 def test_a_change_of_the_schema_is_waited_for(
     connect: Callable[[], Database], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ABANDONED", 0.3)
+    monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION_TIMEOUT", 0.3)
     database.ping()
-    monkeypatch.setattr(schema, "HEAD", "9999")
+    monkeypatch.setattr(schema, "HEAD_REVISION", "9999")
     done: list[str] = []
 
     def migrate(connection: Connection) -> None:
@@ -95,8 +95,8 @@ def test_a_change_of_the_schema_is_waited_for(
     monkeypatch.setattr(schema, "migrate", migrate)
     with ThreadPoolExecutor(1) as pool:
         with database.engine.begin() as connection:
-            connection.exec_driver_sql(schema.PATIENT)
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({schema.LOCK})"))
+            connection.exec_driver_sql(schema.DISABLE_TIMEOUTS)
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({schema.MIGRATION_LOCK_ID})"))
             second = pool.submit(schema.upgrade, connect())
             with database.read() as onlooker:
                 until(lambda: onlooker.execute(WAITING).scalar() == 1)

@@ -11,14 +11,14 @@ from tests.support.operation_factory import Maker
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.event import Event, EventQuery
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.operation import Failure, OperationStatus, StepState
+from vmapi.domain.operation import OperationError, OperationStatus, StepState
 from vmapi.domain.vm import Address
 from vmapi.errors import InternalError
 from vmapi.store import events
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
 SEEN = replace(
@@ -38,13 +38,13 @@ def log(database: Database) -> EventLog:
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
 def told(log: EventLog, after: int = 0) -> list[Event]:
-    log.number()
-    return list(log.after(after))
+    log.assign_sequences()
+    return list(log.read_after(after))
 
 
 def kinds(log: EventLog) -> list[str]:
@@ -60,9 +60,9 @@ def shown(log: EventLog) -> list[tuple[str, str | None, str | None]]:
     ]
 
 
-def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: Inventory) -> None:
+def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: InventoryRepository) -> None:
     for vm in (SEEN, SEEN, STOPPED, STOPPED, GONE, replace(GONE, name="late")):
-        inventory.observe([vm], inventory.begin())
+        inventory.save_observations([vm], inventory.observation_time())
     happened = told(log)
     assert [(event.kind, event.vm, event.operation) for event in happened] == [
         ("vm.created", SEEN, None),
@@ -73,11 +73,11 @@ def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: Inventory) -> 
 
 
 def test_what_is_told_is_what_the_inventory_shows(
-    log: EventLog, inventory: Inventory, store: OperationStore, make: Maker
+    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     store.save(make.over(store.get("1")))
     found = inventory.get(VM_ID)
     assert found is not None
@@ -90,24 +90,24 @@ def test_what_is_told_is_what_the_inventory_shows(
     ]
 
 
-def test_how_an_operation_ended(log: EventLog, store: OperationStore, make: Maker) -> None:
-    failure = Failure("no_capacity", "No host.", {"hint": "later"})
+def test_how_an_operation_ended(log: EventLog, store: OperationRepository, make: Maker) -> None:
+    failure = OperationError("no_capacity", "No host.", {"hint": "later"})
     store.add(make("1", Action.CREATE, None, "web", request_id="r-1", requested_by="me"))
     ended = make.over(store.get("1"), status=OperationStatus.FAILED, error=failure)
     store.save(replace(ended, started_at=ended.created_at))
     (event,) = told(log)
     assert (event.kind, event.vm_id, event.vm) == ("operation.failed", None, None)
-    kept = replace(store.get("1"), plan=(), claimed_name=None, revision=0)
+    kept = replace(store.get("1"), steps=(), reserved_name=None, revision=0)
     assert event.operation == kept
 
 
 def test_a_delete_is_told_of_without_what_nobody_could_see(
-    log: EventLog, inventory: Inventory, store: OperationStore, make: Maker
+    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     store.add(make("1", Action.STOP, VM_ID))
     store.add(make("2", Action.DELETE, VM_ID))
-    inventory.gone(VM_ID, MOMENT, inventory.begin())
+    inventory.mark_deleted(VM_ID, MOMENT, inventory.observation_time())
     store.save(make.over(store.get("2")))
     assert [(event.kind, event.operation and event.operation.id) for event in told(log)] == [
         ("vm.created", None),
@@ -121,15 +121,15 @@ def test_a_delete_is_told_of_without_what_nobody_could_see(
 
 
 def test_a_create_that_a_delete_ends(
-    log: EventLog, inventory: Inventory, store: OperationStore, make: Maker
+    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     began = store.get("1")
     assert began.step is not None
-    step = replace(began.step, state=StepState.SENT, request_id="r")
+    step = replace(began.step, state=StepState.ACCEPTED, request_id="r")
     new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING)
-    store.save(replace(began.with_step(step), vm_id=VM_ID, expected=new))
-    inventory.observe([SEEN], inventory.begin())
+    store.save(replace(began.with_step(step), vm_id=VM_ID, expected_vm=new))
+    inventory.save_observations([SEEN], inventory.observation_time())
     store.add(make("2", Action.DELETE, VM_ID))
     assert shown(log) == [
         ("created", Status.BUILDING, Task.CREATING),
@@ -138,9 +138,9 @@ def test_a_create_that_a_delete_ends(
 
 
 def test_what_was_refused_has_no_result(
-    log: EventLog, inventory: Inventory, store: OperationStore, make: Maker
+    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")
     store.add(rename)
     store.discard(rename, InternalError(""))
@@ -152,24 +152,24 @@ def test_what_is_rolled_back_was_never_told(log: EventLog, database: Database) -
     with pytest.raises(KeyError):
         write(database, "1", then=KeyError)
     assert told(log) == []
-    assert log.number() == 0
+    assert log.assign_sequences() == 0
 
 
-def test_a_restored_vm_is_there_again(log: EventLog, inventory: Inventory) -> None:
+def test_a_restored_vm_is_there_again(log: EventLog, inventory: InventoryRepository) -> None:
     for vm in (SEEN, GONE, SEEN):
-        inventory.observe([vm], inventory.begin())
+        inventory.save_observations([vm], inventory.observation_time())
     assert kinds(log) == ["vm.created", "vm.deleted", "vm.created"]
 
 
 def test_numbers_grow_though_the_clock_goes_back(log: EventLog, database: Database) -> None:
     write(database, "1")
-    first = log.number()
+    first = log.assign_sequences()
     ahead = first + 10**12
     with database.write() as connection:
         connection.execute(text("UPDATE events SET number = :ahead"), {"ahead": ahead})
     write(database, "2", "3")
-    assert log.number() == ahead + 2
-    assert [(event.number, event.vm_id) for event in told(log)] == [
+    assert log.assign_sequences() == ahead + 2
+    assert [(event.sequence, event.vm_id) for event in told(log)] == [
         (ahead, "1"),
         (ahead + 1, "2"),
         (ahead + 2, "3"),
@@ -178,47 +178,47 @@ def test_numbers_grow_though_the_clock_goes_back(log: EventLog, database: Databa
 
 def test_a_new_database_does_not_give_old_numbers_again(log: EventLog, database: Database) -> None:
     write(database, "1")
-    first = log.number()
+    first = log.assign_sequences()
     with database.write() as connection:
         connection.execute(text("DELETE FROM events"))
     write(database, "2")
-    assert log.number() > first
-    assert not log.has(first)
+    assert log.assign_sequences() > first
+    assert not log.contains(first)
 
 
 def test_many_are_numbered_and_read_in_parts(
     log: EventLog, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "BATCH", 3)
-    monkeypatch.setattr(events, "NUMBERED", 4)
+    monkeypatch.setattr(events, "SEQUENCE_BATCH", 4)
     ids = [f"{number}" for number in range(10)]
     write(database, *ids)
-    newest, found, number = log.number(), [], 0
-    while batch := log.after(number):
+    newest, found, number = log.assign_sequences(), [], 0
+    while batch := log.read_after(number):
         assert len(batch) <= 3
         found += [event.vm_id for event in batch]
-        number = batch[-1].number
+        number = batch[-1].sequence
     assert (found, number) == (ids, newest)
     some = EventQuery("default", vm_ids=frozenset({"2", "9", "7"}))
-    between = log.between(0, newest - 1, some)
+    between = log.read_range(0, newest - 1, some)
     assert [event.vm_id for event in between] == ["2", "7"]
-    assert log.between(0, newest, EventQuery(project="other")) == []
+    assert log.read_range(0, newest, EventQuery(project="other")) == []
 
 
 def test_what_is_old_is_forgotten_from_the_beginning(log: EventLog, database: Database) -> None:
     write(database, "1", "2", "3")
-    newest = log.number()
+    newest = log.assign_sequences()
     with database.write() as connection:
         move = text("UPDATE events SET number = number - 7200000000 WHERE number < :newest")
         connection.execute(move, {"newest": newest})
-    assert log.forget(timedelta(hours=3)) == 0
-    assert log.forget(timedelta(hours=1)) == 2
+    assert log.purge(timedelta(hours=3)) == 0
+    assert log.purge(timedelta(hours=1)) == 2
     assert [event.vm_id for event in told(log)] == ["3"]
     with database.write() as connection:
         connection.execute(text("UPDATE events SET number = 1"))
     # who was told of the newest has missed nothing
-    assert log.forget(timedelta(hours=1)) == 0
-    assert log.has(1)
+    assert log.purge(timedelta(hours=1)) == 0
+    assert log.contains(1)
 
 
 def row(vm_id: str) -> dict[str, object]:
@@ -246,4 +246,4 @@ def test_who_commits_late_is_not_passed_over(
         write(connect(), "early")
         first = told(log)
         assert [event.vm_id for event in first] == ["early"]
-    assert [event.vm_id for event in told(log, first[-1].number)] == ["late"]
+    assert [event.vm_id for event in told(log, first[-1].sequence)] == ["late"]

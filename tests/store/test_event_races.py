@@ -28,7 +28,7 @@ def write(database: Database, late: Database, writer: int) -> None:
                     change(younger, writer, "b", turn)
                 # time for those who read to pass by
                 for _ in range(3):
-                    EventLog(late).number()
+                    EventLog(late).assign_sequences()
         if late is database:
             with database.write() as younger:
                 change(younger, writer, "b", turn)
@@ -36,7 +36,7 @@ def write(database: Database, late: Database, writer: int) -> None:
 
 def change(connection: object, writer: int, name: str, turn: int) -> None:
     vm = replace(MACHINE, id=f"{writer}{name}", name=f"{turn}")
-    observation.keep(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
+    observation.apply(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
 
 
 def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
@@ -44,8 +44,8 @@ def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
     found: list[Event] = []
     while True:
         last = over()
-        log.number()
-        told = log.after(found[-1].number if found else 0)[:3]
+        log.assign_sequences()
+        told = log.read_after(found[-1].sequence if found else 0)[:3]
         if last and not told:
             return found
         found += told
@@ -73,8 +73,8 @@ def test_whoever_reads_on_skips_none(
     assert at_once(WRITERS + 2, work) == WRITERS + 2
     for found in seen:
         assert len(found) == WRITERS * EACH
-        assert all(one.number < other.number for one, other in pairwise(found))
+        assert all(one.sequence < other.sequence for one, other in pairwise(found))
         for vm_id in {event.vm_id for event in found}:
             names = [event.vm.name for event in found if event.vm_id == vm_id and event.vm]
             assert names == [f"{turn}" for turn in range(0, EACH, 2)]
-    assert [event.number for event in seen[0]] == [event.number for event in seen[1]]
+    assert [event.sequence for event in seen[0]] == [event.sequence for event in seen[1]]

@@ -16,14 +16,14 @@ from tests.support.operation_factory import Maker, at_once
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import OperationQuery, OperationStatus
-from vmapi.domain.pagination import Paging, Place, VMQuery
+from vmapi.domain.pagination import KeysetPosition, PageRequest, VMQuery
 from vmapi.domain.vm import VM
 from vmapi.store.database import Database
 from vmapi.store.inventory import statements as vm_queries
-from vmapi.store.inventory.repository import Inventory
+from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations import statements as queries
-from vmapi.store.operations.repository import OperationStore
-from vmapi.store.signing_keys import Keys
+from vmapi.store.operations.repository import OperationRepository
+from vmapi.store.signing_keys import SigningKeys
 from vmapi.store.tables import operations, vms
 
 SECOND = timedelta(seconds=1)
@@ -39,10 +39,10 @@ def vm(number: int, **more: Any) -> VM:
 class Cloud:
     """VMs that come and go while their list is walked."""
 
-    def __init__(self, inventory: Inventory, query: VMQuery, size: int) -> None:
+    def __init__(self, inventory: InventoryRepository, query: VMQuery, size: int) -> None:
         self._inventory = inventory
         self._query = query
-        self._paging: Paging | None = Paging(1, size)
+        self._paging: PageRequest | None = PageRequest(1, size)
         self.seen: list[str] = []
         self.made = 0
 
@@ -57,19 +57,21 @@ class Cloud:
             self._see(replace(kept.vm, updated_at=MOMENT + at * SECOND, name=f"n-{at}"))
 
     def delete(self, number: int) -> None:
-        self._inventory.gone(f"{number:036}", MOMENT, self._inventory.begin())
+        self._inventory.mark_deleted(f"{number:036}", MOMENT, self._inventory.observation_time())
 
     def walk(self) -> bool:
         """Read the next page; False when there is none."""
         if self._paging is None:
             return False
-        page = self._inventory.find(self._query, self._paging, LONG_AGO).page
+        page = self._inventory.list_page(self._query, self._paging, LONG_AGO).page
         self.seen += [vm.id for vm in page.items]
-        self._paging = replace(self._paging, after=page.end) if page.end else None
+        self._paging = (
+            replace(self._paging, after=page.next_position) if page.next_position else None
+        )
         return True
 
     def _see(self, vm: VM) -> None:
-        self._inventory.observe([vm], self._inventory.begin())
+        self._inventory.save_observations([vm], self._inventory.observation_time())
 
 
 number = st.integers(1, 12)
@@ -97,7 +99,7 @@ def test_who_was_there_throughout_is_shown_once(
 ) -> None:
     with database.write() as connection:
         connection.execute(vms.delete())
-    cloud = Cloud(Inventory(database), VMQuery(sort=sort), size)
+    cloud = Cloud(InventoryRepository(database), VMQuery(sort=sort), size)
     for at in first:
         cloud.make(at)
     there = {f"{number:036}" for number in range(1, len(first) + 1)}
@@ -112,22 +114,22 @@ def test_who_was_there_throughout_is_shown_once(
 
 
 def test_operations_that_are_added_meanwhile_hide_none(
-    store: OperationStore, make: Maker, clock: Clock
+    store: OperationRepository, make: Maker, clock: Clock
 ) -> None:
     for number in range(5):
         # two of the same moment
         clock.sleep(number % 2)
         store.add(make(f"{number}", vm_id=f"vm-{number}"))
-    query, paging, seen = OperationQuery(status=OperationStatus.PENDING), Paging(1, 2), []
+    query, paging, seen = OperationQuery(status=OperationStatus.PENDING), PageRequest(1, 2), []
     while True:
-        page = store.find(query, paging)
+        page = store.list_page(query, paging)
         seen += [found.id for found in page.items]
         assert page.total == 5
-        if page.end is None:
+        if page.next_position is None:
             break
         clock.sleep(1)
         store.add(make(f"late-{len(seen)}", vm_id=f"late-{len(seen)}"))
-        paging = Paging(1, 2, page.end)
+        paging = PageRequest(1, 2, page.next_position)
     assert seen == ["4", "3", "2", "1", "0"]
 
 
@@ -167,8 +169,8 @@ def fill(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None
     ],
 )
 def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index: str) -> None:
-    inventory = Inventory(database)
-    inventory.observe([vm(0, name="web-0")], inventory.begin())
+    inventory = InventoryRepository(database)
+    inventory.save_observations([vm(0, name="web-0")], inventory.observation_time())
     moments = [MOMENT + number * SECOND for number in range(1, SIZE)]
     rows = [
         {
@@ -182,10 +184,12 @@ def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index
     fill(database, vms, rows)
     middle = moments[SIZE // 2]
     value = f"web-{seconds(middle):06}" if "name" in query.sort else middle
-    places = (None, Place(value, f"{seconds(middle):06}", SIZE))
+    places = (None, KeysetPosition(value, f"{seconds(middle):06}", SIZE))
     for place, scope in product(places, (None, "default")):
-        wanted = vm_queries.wanted(query, LONG_AGO, scope)
-        plan = explained(database, vm_queries.page(query.sort, wanted, Paging(1, 50, place)))
+        wanted = vm_queries.build_filters(query, LONG_AGO, scope)
+        plan = explained(
+            database, vm_queries.select_page(query.sort, wanted, PageRequest(1, 50, place))
+        )
         # who has one project may go along its own
         check(plan, index if scope is None else index.removeprefix("ix_vms_"))
         # it begins where the last page ended, not at the beginning
@@ -199,30 +203,30 @@ def check(plan: str, index: str) -> None:
 
 
 def test_a_page_of_operations_is_read_along_an_index(
-    database: Database, store: OperationStore, make: Maker, clock: Clock
+    database: Database, store: OperationRepository, make: Maker, clock: Clock
 ) -> None:
     store.add(make("0", vm_id=None))
     rows = [
         {"id": f"{number}", "created_at": clock() + number * SECOND} for number in range(1, SIZE)
     ]
     fill(database, operations, rows)
-    place = Place(clock() + SIZE // 2 * SECOND, f"{SIZE // 2}", SIZE)
+    place = KeysetPosition(clock() + SIZE // 2 * SECOND, f"{SIZE // 2}", SIZE)
     for after in (None, place):
-        ids = queries.page_of_ids([], Paging(1, 50, after))
+        ids = queries.select_page_ids([], PageRequest(1, 50, after))
         check(explained(database, ids), "ix_operations_newest")
-        clauses = queries.wanted(OperationQuery(), "default")
+        clauses = queries.build_filters(OperationQuery(), "default")
         check(
-            explained(database, queries.page_of_ids(clauses, Paging(1, 50, after))),
+            explained(database, queries.select_page_ids(clauses, PageRequest(1, 50, after))),
             "ix_operations_",
         )
 
 
 def test_one_key_for_all(connect: Callable[[], Database]) -> None:
     connect().ping()
-    found = [Keys(connect()) for _ in range(4)]
+    found = [SigningKeys(connect()) for _ in range(4)]
     made: list[str] = []
     at_once(4, lambda at: bool(made.append(found[at].get("cursor"))))
     assert len(set(made)) == 1
     assert len(bytes.fromhex(made[0])) == 32
     assert found[0].get("other") != made[0]
-    assert Keys(connect()).get("cursor") == found[1].get("cursor") == made[0]
+    assert SigningKeys(connect()).get("cursor") == found[1].get("cursor") == made[0]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once, tried
-from vmapi.app import wire
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Caller
@@ -28,7 +28,7 @@ def cloud(clock: Clock) -> MemoryBackend:
 def processes(url: str, cloud: MemoryBackend, clock: Clock) -> Iterator[list[Services]]:
     """Two that serve from one database."""
     settings = Settings(database_url=url, threads=50, quotas="web:vms=10")
-    made = [wire(settings, cloud, clock) for _ in range(2)]
+    made = [bootstrap(settings, cloud, clock) for _ in range(2)]
     yield made
     for services in made:
         services.engine.stop()
@@ -44,13 +44,13 @@ def test_of_fifty_creates_at_once_ten_make_a_vm(
         return tried(lambda: vms.create(wanted, WEB), QuotaExceeded)
 
     assert at_once(50, create) == 10
-    assert len(cloud.vms()) == 10
-    quota, _ = processes[0].usage.of("web")
+    assert len(cloud.list_vms()) == 10
+    quota, _ = processes[0].quotas.get("web")
     assert quota.used.vms == 10
     vms = processes[1].vms
-    first = cloud.vms()[0].id
-    vms.act(first, Action.DELETE, WEB)
+    first = cloud.list_vms()[0].id
+    vms.perform_action(first, Action.DELETE, WEB)
     assert create(50)
     assert not create(51)
     other = replace(WEB, project="other")
-    assert vms.create(CreateRequest("web-1", "m1.tiny", "cirros"), other).seen is not None
+    assert vms.create(CreateRequest("web-1", "m1.tiny", "cirros"), other).snapshot is not None

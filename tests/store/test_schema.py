@@ -24,10 +24,10 @@ from vmapi.domain.lifecycle import Action, Task, Verb
 from vmapi.domain.operation import Step, StepState
 from vmapi.errors import NameTaken, StoreUnavailable
 from vmapi.store import connections, schema
-from vmapi.store.audit.trail import AuditTrail
+from vmapi.store.audit.trail import AuditRepository
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import metadata
 from vmapi.store.types import EPOCH
 
@@ -60,7 +60,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    database = Database(url, THREADS, schema.prepare)
+    database = Database(url, THREADS, schema.ensure_current)
     yield database
     database.close()
 
@@ -69,7 +69,7 @@ def check_alembic(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert schema.present(connection) == schema.HEAD
+        assert schema.current_revision(connection) == schema.HEAD_REVISION
 
 
 @DIALECTS
@@ -111,10 +111,10 @@ def test_what_an_older_version_has_kept_is_there_after_it(database: Database) ->
         for statement in OLD:
             connection.execute(text(statement))
     schema.upgrade(database)
-    store, make = OperationStore(database, Clock()), Maker(Clock())
-    assert [found.id for found in store.mine()] == []
+    store, make = OperationRepository(database, Clock()), Maker(Clock())
+    assert [found.id for found in store.list_leased()] == []
     kept = store.get("1")
-    assert (kept.claimed_name, kept.project, kept.address) == ("web", "default", "")
+    assert (kept.reserved_name, kept.project, kept.address) == ("web", "default", "")
     with pytest.raises(NameTaken) as caught:
         store.add(make("3", Action.CREATE, None, "web"))
     assert caught.value.extra == {"vm_id": "vm"}
@@ -131,14 +131,14 @@ def test_the_inventory_comes_and_goes(database: Database) -> None:
             connection.execute(text(statement))
     assert not {"vms", "syncs"} & names(database)
     schema.upgrade(database)
-    inventory, make = Inventory(database), Maker(Clock())
-    assert inventory.newest() is None
+    inventory, make = InventoryRepository(database), Maker(Clock())
+    assert inventory.latest_update() is None
     # what was under way before is laid over what is seen after
-    inventory.observe([replace(MACHINE, id="vm")], inventory.begin())
+    inventory.save_observations([replace(MACHINE, id="vm")], inventory.observation_time())
     seen = inventory.get("vm")
     assert seen is not None
     assert seen.vm.task is Task.STOPPING
-    store = OperationStore(database, Clock())
+    store = OperationRepository(database, Clock())
     store.save(make.over(store.get("1")))
     seen = inventory.get("vm")
     assert seen is not None
@@ -168,11 +168,11 @@ def test_the_steps_of_what_is_under_way_come_along(database: Database) -> None:
         for statement in PLANNED:
             connection.execute(text(statement))
     schema.upgrade(database)
-    store = OperationStore(database, Clock())
+    store = OperationRepository(database, Clock())
     begun = EPOCH + timedelta(seconds=1)
-    resume = Step(Verb.RESUME, StepState.SENT, "req-1", begun)
-    assert store.get("1").plan == (resume, Step(Verb.STOP))
-    assert store.get("2").plan == (Step(Verb.START),)
+    resume = Step(Verb.RESUME, StepState.ACCEPTED, "req-1", begun)
+    assert store.get("1").steps == (resume, Step(Verb.STOP))
+    assert store.get("2").steps == (Step(Verb.START),)
     store.close()
     check_alembic(database)
 
@@ -192,11 +192,11 @@ def test_a_chain_that_an_older_version_has_closed_stays_sound(database: Database
         schema.migrate(connection, "0007")
         connection.execute(text(CLOSED))
     schema.upgrade(database)
-    trail = AuditTrail(database)
-    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (1, None)
-    trail.add(replace(trail.newest(AuditQuery(), 1)[0].entry, token_id="token-1"))
-    trail.close_chain(SECRET)
-    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).wrong) == (2, None)
+    trail = AuditRepository(database)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).error) == (1, None)
+    trail.add(replace(trail.list_newest(AuditQuery(), 1)[0].entry, token_id="token-1"))
+    trail.chain_pending(SECRET)
+    assert (trail.verify(SECRET).head.position, trail.verify(SECRET).error) == (2, None)
     check_alembic(database)
 
 
@@ -224,13 +224,13 @@ def test_the_migrations_name_things_as_the_tables_do(database: Database) -> None
 
 def test_the_newest_migration_is_the_one_that_is_wanted() -> None:
     script = ScriptDirectory(str(ROOT / "vmapi/store/migrations"))
-    assert script.get_heads() == [schema.HEAD]
+    assert script.get_heads() == [schema.HEAD_REVISION]
 
 
 @DIALECTS
 def test_it_may_be_repeated_and_keeps_what_there_is(database: Database) -> None:
     schema.upgrade(database)
-    store = OperationStore(database, Clock())
+    store = OperationRepository(database, Clock())
     store.add(Maker(Clock())("1"))
     schema.upgrade(database)
     assert store.get("1").id == "1"
@@ -256,20 +256,20 @@ def test_processes_that_migrate_at_once(url: str) -> None:
         each.stdin.flush()
     for each in migrating:
         told, complaints = each.communicate(timeout=60)
-        assert (told, each.returncode) == (f"{schema.HEAD}\n", 0), complaints
+        assert (told, each.returncode) == (f"{schema.HEAD_REVISION}\n", 0), complaints
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_postgresql_is_migrated_by_command_only(database: Database) -> None:
-    store = OperationStore(database, Clock())
+    store = OperationRepository(database, Clock())
     for _ in range(2):
         with pytest.raises(StoreUnavailable) as caught:
-            store.mine()
+            store.list_leased()
         assert caught.value.detail == (
-            f"vmapi's database is empty, {schema.HEAD} is needed: flask --app wsgi db upgrade"
+            f"vmapi's database is empty, {schema.HEAD_REVISION} is needed: flask --app wsgi db upgrade"
         )
     schema.upgrade(database)
-    assert store.mine() == []
+    assert store.list_leased() == []
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -277,7 +277,7 @@ def test_another_version_of_the_schema_is_named(database: Database) -> None:
     schema.upgrade(database)
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(StoreUnavailable, match=f"at 0000, {schema.HEAD} is needed"):
+    with pytest.raises(StoreUnavailable, match=f"at 0000, {schema.HEAD_REVISION} is needed"):
         database.ping()
 
 
@@ -285,16 +285,16 @@ def test_another_version_of_the_schema_is_named(database: Database) -> None:
 def test_sqlite_that_is_locked_for_too_long(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(connections, "BUSY", 0.05)
-    database, clock = Database(url, THREADS, schema.prepare), Clock()
-    store, make = OperationStore(database, clock), Maker(clock)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
+    database, clock = Database(url, THREADS, schema.ensure_current), Clock()
+    store, make = OperationRepository(database, clock), Maker(clock)
     store.add(make("1"))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
     with database.engine.connect() as hog:
         hog.execute(text("UPDATE operations SET revision = revision"))
         # readers are not in its way
-        assert [found.id for found in store.mine()] == ["1"]
+        assert [found.id for found in store.list_leased()] == ["1"]
         with pytest.raises(StoreUnavailable, match="does not answer"):
             store.add(make("2", vm_id="other"))
         with pytest.raises(StoreUnavailable), store.lease("1"):
@@ -308,7 +308,7 @@ def test_sqlite_that_is_locked_for_too_long(
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
     schema.upgrade(database)
-    store = OperationStore(database, Clock())
+    store = OperationRepository(database, Clock())
     store.add(Maker(Clock())("1"))
     with database.read() as one:
         others = "FROM pg_stat_activity"
@@ -324,7 +324,7 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
 
 def test_a_server_that_is_not_there() -> None:
     url = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
-    database = Database(url, 2, schema.prepare)
+    database = Database(url, 2, schema.ensure_current)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="vmapi's database does not answer"):
             database.ping()

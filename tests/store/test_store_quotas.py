@@ -12,27 +12,31 @@ from tests.support.operation_factory import KEY, Maker, at_once, tried
 from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
-from vmapi.domain.quota import Amounts, Limits, Quotas
+from vmapi.domain.quota import QuotaConfig, ResourceLimits, ResourceUsage
 from vmapi.errors import NameTaken, OperationNotFound, QuotaExceeded
-from vmapi.store.conflicts import KeyTaken
+from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 SMALL = {"vcpus": 1, "ram_mb": 512}
 OURS = replace(MACHINE, project="default", **SMALL)
 FOREIGN = replace(OURS, project="other")
 
-Opened = Callable[..., OperationStore]
+Opened = Callable[..., OperationRepository]
 
 
 @pytest.fixture
 def limited(connect: Callable[[], Database], clock: Clock) -> Iterator[Opened]:
     """Open the store of a process that is told of limits for each project."""
-    opened: list[OperationStore] = []
+    opened: list[OperationRepository] = []
 
-    def open(**limits: int) -> OperationStore:
-        opened.append(OperationStore(connect(), clock, quotas=Quotas(rest=Limits(**limits))))
+    def open(**limits: int) -> OperationRepository:
+        opened.append(
+            OperationRepository(
+                connect(), clock, quotas=QuotaConfig(default=ResourceLimits(**limits))
+            )
+        )
         return opened[-1]
 
     yield open
@@ -41,15 +45,15 @@ def limited(connect: Callable[[], Database], clock: Clock) -> Iterator[Opened]:
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
 def create(make: Maker, id: str, **more: Any) -> Operation:
     return make(id, Action.CREATE, None, f"web-{id}", **{**SMALL, **more})
 
 
-def refusal(store: OperationStore, operation: Operation) -> str:
+def refusal(store: OperationRepository, operation: Operation) -> str:
     with pytest.raises(QuotaExceeded) as caught:
         store.add(operation)
     with pytest.raises(OperationNotFound):
@@ -65,7 +69,7 @@ def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: Maker) -> No
         return tried(lambda: stores[number % 2].add(operation), QuotaExceeded)
 
     assert at_once(50, add) == 10
-    assert len(stores[0].mine()) + len(stores[1].mine()) == 10
+    assert len(stores[0].list_leased()) + len(stores[1].list_leased()) == 10
 
 
 def test_what_is_limited_used_and_asked_for_is_told(limited: Opened, make: Maker) -> None:
@@ -87,38 +91,38 @@ def test_what_is_limited_used_and_asked_for_is_told(limited: Opened, make: Maker
 
 
 def test_a_vm_is_counted_once_from_its_order_to_its_end(
-    limited: Opened, inventory: Inventory, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: Maker
 ) -> None:
-    store, one = limited(vms=100), Amounts(1, **SMALL)
+    store, one = limited(vms=100), ResourceUsage(1, **SMALL)
     made = replace(OURS, id="vm", operation_id="1")
     store.add(create(make, "1"))
-    assert inventory.used("default") == one
+    assert inventory.get_usage("default") == one
     # seen in the cloud before it is known whose it is
-    inventory.observe([made], inventory.begin())
-    assert inventory.used("default") == one
+    inventory.save_observations([made], inventory.observation_time())
+    assert inventory.get_usage("default") == one
     store.save(replace(store.get("1"), vm_id="vm"))
-    assert inventory.used("default") == one
+    assert inventory.get_usage("default") == one
     store.save(make.over(store.get("1")))
-    assert inventory.used("default") == one
+    assert inventory.get_usage("default") == one
     store.add(make("2", Action.DELETE, "vm"))
-    assert inventory.used("default") == one
-    inventory.gone("vm", made.updated_at, inventory.begin())
-    assert inventory.used("default") == Amounts()
+    assert inventory.get_usage("default") == one
+    inventory.mark_deleted("vm", made.updated_at, inventory.observation_time())
+    assert inventory.get_usage("default") == ResourceUsage()
 
 
 def test_a_vm_that_is_expected_is_counted_once(
-    limited: Opened, inventory: Inventory, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: Maker
 ) -> None:
     store = limited(vms=100)
     store.add(create(make, "1"))
     new = replace(OURS, id="vm", name="web-1", status=Status.BUILDING)
-    began = store.get("1").with_step(Step(Verb.CREATE, StepState.SENT))
-    store.save(replace(began, vm_id="vm", expected=new))
-    assert inventory.used("default") == Amounts(1, **SMALL)
+    began = store.get("1").with_step(Step(Verb.CREATE, StepState.ACCEPTED))
+    store.save(replace(began, vm_id="vm", expected_vm=new))
+    assert inventory.get_usage("default") == ResourceUsage(1, **SMALL)
 
 
 def test_what_a_create_took_is_free_when_it_made_nothing(
-    limited: Opened, inventory: Inventory, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: Maker
 ) -> None:
     store = limited(vms=1)
     store.add(create(make, "1"))
@@ -126,34 +130,36 @@ def test_what_a_create_took_is_free_when_it_made_nothing(
     store.save(make.over(store.get("1"), status=OperationStatus.FAILED))
     store.add(create(make, "2"))
     store.discard(store.get("2"), NameTaken("taken"))
-    assert inventory.used("default") == Amounts()
+    assert inventory.get_usage("default") == ResourceUsage()
     store.add(create(make, "3"))
 
 
 def test_vms_of_others_of_the_past_and_of_unknown_size(
-    limited: Opened, inventory: Inventory, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: Maker
 ) -> None:
     store = limited(vms=2, vcpus=1)
-    inventory.observe(
+    inventory.save_observations(
         [
             replace(OURS, id="1", status=Status.DELETED),
             replace(FOREIGN, id="2", name="web-9"),
             replace(OURS, id="3", vcpus=None, ram_mb=None),
             replace(OURS, id="4", project=None),
         ],
-        inventory.begin(),
+        inventory.observation_time(),
     )
-    assert inventory.used("default") == Amounts(1, 0, 0)
+    assert inventory.get_usage("default") == ResourceUsage(1, 0, 0)
     store.add(create(make, "9"))
-    assert inventory.used("default") == Amounts(2, 1, 512)
-    assert inventory.used("other") == Amounts(1, **SMALL)
+    assert inventory.get_usage("default") == ResourceUsage(2, 1, 512)
+    assert inventory.get_usage("other") == ResourceUsage(1, **SMALL)
 
 
 def test_a_vm_made_outside_uses_the_quota(
-    limited: Opened, inventory: Inventory, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: Maker
 ) -> None:
     store = limited(vms=1)
-    inventory.observe([replace(OURS, id=str(number)) for number in range(3)], inventory.begin())
+    inventory.save_observations(
+        [replace(OURS, id=str(number)) for number in range(3)], inventory.observation_time()
+    )
     assert refusal(store, create(make, "1")) == (
         "Project default may have 1 VMs, 3 are used and 1 asked for."
     )
@@ -167,16 +173,18 @@ def test_who_has_asked_before_or_asks_for_what_is_taken_is_told_so(
 ) -> None:
     store = limited(vms=1)
     store.add(create(make, "1", key=KEY))
-    with pytest.raises(KeyTaken):
-        store.add(replace(create(make, "2", key=KEY), claimed_name="web-1"))
+    with pytest.raises(IdempotencyKeyConflict):
+        store.add(replace(create(make, "2", key=KEY), reserved_name="web-1"))
     with pytest.raises(NameTaken):
-        store.add(replace(create(make, "3"), claimed_name="web-1"))
+        store.add(replace(create(make, "3"), reserved_name="web-1"))
 
 
 def test_one_of_a_key_gets_in_however_full_it_is(limited: Opened, make: Maker) -> None:
     store, numbers = limited(vms=1), count()
 
     def add(_: int) -> bool:
-        return tried(lambda: store.add(create(make, f"{next(numbers)}", key=KEY)), KeyTaken)
+        return tried(
+            lambda: store.add(create(make, f"{next(numbers)}", key=KEY)), IdempotencyKeyConflict
+        )
 
     assert at_once(20, add) == 1

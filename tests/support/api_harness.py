@@ -77,8 +77,8 @@ class World:
 
     def advance(self) -> None:
         """Let the engine look once at everything that is unfinished."""
-        for operation in self.services.operations.mine():
-            self.services.operations.advance(operation)
+        for operation in self.services.operations.list_leased():
+            self.services.operations.reconcile(operation)
 
     def wait(self, seconds: float) -> None:
         """Let time go on, then the engine look."""
@@ -87,5 +87,5 @@ class World:
 
     def settle(self) -> None:
         """Let everything come to its end."""
-        while self.services.operations.mine():
+        while self.services.operations.list_leased():
             self.wait(1)

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from vmapi.domain.audit import AuditEntry, Link
-from vmapi.store.audit.trail import AuditTrail, append
+from vmapi.domain.audit import AuditEntry, ChainLink
+from vmapi.store.audit.trail import AuditRepository, append
 from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database
 
@@ -38,12 +38,12 @@ def write(database: Database, *written: AuditEntry) -> None:
             append(connection, each)
 
 
-def chained(database: Database, at: datetime, count: int) -> AuditTrail:
+def chained(database: Database, at: datetime, count: int) -> AuditRepository:
     """Return a trail with a sound chain; each entry is a day younger than the one before."""
     write(database, *(entry(at + number * DAY, number) for number in range(1, count + 1)))
-    trail = AuditTrail(database)
-    trail.close_chain(SECRET)
-    assert trail.verify(SECRET).wrong is None
+    trail = AuditRepository(database)
+    trail.chain_pending(SECRET)
+    assert trail.verify(SECRET).error is None
     return trail
 
 
@@ -76,7 +76,7 @@ def tamper(database: Database, *statements: str, **values: Any) -> None:
             assert connection.execute(text(statement), values if ":" in statement else {}).rowcount
 
 
-def head(database: Database) -> Link:
+def head(database: Database) -> ChainLink:
     """Return the end of the chain."""
     last = max((row for row in rows(database) if row.position), key=lambda row: row.position)
-    return Link(last.position, last.mac)
+    return ChainLink(last.position, last.mac)

@@ -18,9 +18,9 @@ class Door:
     def __init__(self, world: World, **settings: Any) -> None:
         self.world = world
         services = world.services
-        asking, tokens = Settings(**{"auth": "token", **settings}), services.tokens
-        gate = configured.gate(asking, tokens.find, tokens.used, world.clock)
-        world.app.extensions["vmapi"] = replace(services, gate=gate)
+        asking, tokens = Settings(**{"auth": "token", **settings}), services.api_tokens
+        gate = configured.build_authenticator(asking, tokens.find, tokens.record_use, world.clock)
+        world.app.extensions["vmapi"] = replace(services, authenticator=gate)
 
     @property
     def client(self) -> FlaskClient:
@@ -28,7 +28,9 @@ class Door:
 
     def token(self, role: str, subject: str = "ci", project: str = "web") -> str:
         """Make a token."""
-        made, _ = self.world.services.tokens.create(subject, Role(role), project, None, "cli:me")
+        made, _ = self.world.services.api_tokens.create(
+            subject, Role(role), project, None, "cli:me"
+        )
         return made
 
     def call(self, method: str, path: str, token: str | None = None, **given: Any) -> TestResponse:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.unit.domain.test_domain import OPERATION
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
-from vmapi.services.reconciler.poller import Ready
+from vmapi.services.reconciler.poller import DueOperation
 
 SOON = 10.0
 """Seconds that nothing here takes."""
@@ -28,8 +28,8 @@ class Work:
         self.rounds += 1
         return [replace(OPERATION, id=id) for id in list(self.left)]
 
-    def ready(self, mine: Sequence[Operation]) -> Sequence[Ready]:
-        return [Ready(operation) for operation in mine]
+    def ready(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
+        return [DueOperation(operation) for operation in mine]
 
     def advance(self, operation: Operation, seen: VM | None) -> Operation:
         self.begun.append(operation.id)

@@ -74,9 +74,9 @@ def live(world: World, name: str = "web-1") -> str:
 
 
 def newest(world: World) -> str:
-    return str(world.services.store.events.number())
+    return str(world.services.store.events.assign_sequences())
 
 
 def everything(world: World) -> list[str]:
-    world.services.store.events.number()
-    return [str(event.number) for event in world.services.store.events.after(0)]
+    world.services.store.events.assign_sequences()
+    return [str(event.sequence) for event in world.services.store.events.read_after(0)]

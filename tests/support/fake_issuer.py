@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from vmapi.auth.json_fetch import FetchFailed
+from vmapi.auth.json_fetch import FetchError
 
 URL = "https://sso.example.org/realms/cloud"
 AUDIENCE = "https://vmapi.example.org"
@@ -41,7 +41,7 @@ class Authority:
         """Answer a request."""
         self.asked.append(url)
         if self.away:
-            raise FetchFailed("away")
+            raise FetchError("away")
         return self.about if url.endswith("openid-configuration") else {"keys": self.keys}
 
 

@@ -22,7 +22,7 @@ from zlib import crc32
 
 import requests
 
-from vmapi.backends.openstack.transport import Transport
+from vmapi.backends.openstack.transport import DeadlineAdapter
 
 EXCHANGES = Path(__file__).parents[1] / "contract" / "exchanges"
 SECRET = ("adminPass", "user_data", "password")
@@ -50,14 +50,14 @@ class Recorder:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Record all that is sent inside, into the file that also tells `about` it."""
-        real = Transport.send
+        real = DeadlineAdapter.send
 
-        def send(transport: Transport, request: requests.PreparedRequest, **how: Any) -> Any:
+        def send(transport: DeadlineAdapter, request: requests.PreparedRequest, **how: Any) -> Any:
             answer = real(transport, request, **how)
             self._keep(_exchange(request, answer))
             return answer
 
-        with patch.object(Transport, "send", send):
+        with patch.object(DeadlineAdapter, "send", send):
             yield
         self.file.parent.mkdir(exist_ok=True)
         kept = {**self.about, "exchanges": self.exchanges}
@@ -79,12 +79,12 @@ def replaying(file: Path) -> Iterator[Json]:
     for exchange in about.pop("exchanges"):
         answers[_key(exchange)].extend([exchange] * exchange["times"])
 
-    def send(transport: Transport, request: requests.PreparedRequest, **how: Any) -> Any:
+    def send(transport: DeadlineAdapter, request: requests.PreparedRequest, **how: Any) -> Any:
         left = answers[_key(_request(request))]
         assert left, f"nothing was recorded for {request.method} {request.url} {request.body!r}"
         return _answer(request, left.popleft() if len(left) > 1 else left[0])
 
-    with patch.object(Transport, "send", send):
+    with patch.object(DeadlineAdapter, "send", send):
         yield about
 
 

@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 from tests.support.audit_chain import SECRET
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import ANYTHING, Maker
-from vmapi.domain.pagination import Paging
-from vmapi.services.maintenance import Housekeeping
+from vmapi.domain.pagination import PageRequest
+from vmapi.services.maintenance import Maintenance
 from vmapi.store.database import Database
-from vmapi.store.leader_leases import Duties
+from vmapi.store.leader_leases import LeaderLeases
 from vmapi.store.store import Store
 
 DAY = timedelta(days=1)
@@ -25,12 +25,12 @@ class House:
         self.monotonic = 1000.0
         self.store = Store(None, 4, self.clock)
         self.make = Maker(self.clock)
-        self.keeper = Housekeeping(
+        self.keeper = Maintenance(
             self.store,
             audit_key=key,
-            keep_operations=30 * DAY,
-            keep_audit=365 * DAY,
-            keep_events=DAY,
+            operation_retention=30 * DAY,
+            audit_retention=365 * DAY,
+            event_retention=DAY,
             clock=self.clock,
             monotonic=lambda: self.monotonic,
         )
@@ -38,18 +38,18 @@ class House:
     @property
     def database(self) -> Database:
         """What is kept."""
-        return self.store._opened().database
+        return self.store._get_repositories().database
 
     def tick(self) -> list[Any]:
         """Let the keeper look, and return what it logs."""
         with capture_logs() as logs:
-            self.keeper.tick()
+            self.keeper.run()
         return logs
 
-    def other(self, duty: str) -> Duties:
+    def other(self, duty: str) -> LeaderLeases:
         """Let another process have a duty."""
-        duties = Duties(self.database)
-        assert duties.hold(duty)
+        duties = LeaderLeases(self.database)
+        assert duties.acquire(duty)
         return duties
 
     def over(self, id: str) -> None:
@@ -59,4 +59,6 @@ class House:
 
     def kept(self) -> set[str]:
         """Return the operations that are kept."""
-        return {each.id for each in self.store.operations.find(ANYTHING, Paging(1, 200)).items}
+        return {
+            each.id for each in self.store.operations.list_page(ANYTHING, PageRequest(1, 200)).items
+        }

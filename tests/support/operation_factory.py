@@ -32,12 +32,12 @@ class Maker:
         return Operation(
             id=id,
             action=action,
-            plan=more.pop("plan", (Step(Verb(action)),)),
+            steps=more.pop("plan", (Step(Verb(action)),)),
             created_at=self._clock(),
             requested_by=more.pop("requested_by", "anonymous"),
             request_id=more.pop("request_id", "r"),
             vm_id=vm_id,
-            claimed_name=name,
+            reserved_name=name,
             **more,
         )
 

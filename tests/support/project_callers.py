@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from tests.support.api_harness import World
-from vmapi.auth.authenticator import Gate
+from vmapi.auth.authenticator import Authenticator
 from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Role
 
@@ -15,8 +15,8 @@ def acting(world: World, project: str) -> Iterator[None]:
     """Let requests come from an operator of this project."""
     before = world.services
     who = Identity("anonymous", Role.OPERATOR, project)
-    gate = Gate([], anonymous=who, from_anywhere=False)
-    world.app.extensions["vmapi"] = replace(before, gate=gate)
+    gate = Authenticator([], anonymous_identity=who, allow_remote_anonymous=False)
+    world.app.extensions["vmapi"] = replace(before, authenticator=gate)
     try:
         yield
     finally:

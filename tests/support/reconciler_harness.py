@@ -8,18 +8,18 @@ from itertools import count
 from typing import Any
 
 from tests.support.fake_clock import Clock
-from vmapi.backends.base import Outcome, Receipt
+from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step
-from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import VmapiError
-from vmapi.services.inventory.observer import Looks
+from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.reconciler import deadlines
-from vmapi.services.reconciler.progress import Progress
-from vmapi.services.reconciler.reconciler import Controller
-from vmapi.store.operations.repository import OperationStore
+from vmapi.services.reconciler.progress import ReconcileResult
+from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.store import Store
 
 TIMEOUT = 30
@@ -38,7 +38,7 @@ class ScriptedBackend(MemoryBackend):
     def __init__(self, clock: Clock, latency: str = "0") -> None:
         super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
         self.sent: Counter[Verb] = Counter()
-        self.lent: list[Credential | None] = []
+        self.lent: list[CallerToken | None] = []
         self.taken_on: Counter[Verb] = Counter()
         self.meanwhile: Callable[[], object] = lambda: None
         self._script: dict[str, deque[tuple[bool, VmapiError | None]]] = defaultdict(deque)
@@ -47,40 +47,48 @@ class ScriptedBackend(MemoryBackend):
         """Let the next calls of a method fail, None lets one succeed."""
         self._script[method].extend((done, error) for error in errors)
 
-    def create(
-        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
-    ) -> Receipt:
+    def create_vm(
+        self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         self.sent[Verb.CREATE] += 1
-        self.lent.append(on_behalf)
-        return self._play("create", lambda: super(ScriptedBackend, self).create(spec, operation_id))
+        self.lent.append(caller_token)
+        return self._play(
+            "create", lambda: super(ScriptedBackend, self).create_vm(spec, operation_id)
+        )
 
-    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
+    def perform_action(
+        self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         self.sent[verb] += 1
-        self.lent.append(on_behalf)
+        self.lent.append(caller_token)
         return self._play("perform", lambda: self._perform(vm_id, verb))
 
-    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
+    def update_vm(
+        self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
+    ) -> None:
         self.sent[Verb.UPDATE] += 1
-        self.lent.append(on_behalf)
-        self._play("update", lambda: super(ScriptedBackend, self).update(vm_id, changes))
+        self.lent.append(caller_token)
+        self._play("update", lambda: super(ScriptedBackend, self).update_vm(vm_id, changes))
 
-    def get(self, vm_id: str) -> VM:
-        return self._play("get", lambda: super(ScriptedBackend, self).get(vm_id))
+    def get_vm(self, vm_id: str) -> VM:
+        return self._play("get", lambda: super(ScriptedBackend, self).get_vm(vm_id))
 
-    def outcome(self, receipt: Receipt) -> Outcome:
-        return self._play("outcome", lambda: super(ScriptedBackend, self).outcome(receipt))
+    def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
+        return self._play("outcome", lambda: super(ScriptedBackend, self).get_outcome(action))
 
-    def find_created(self, operation_id: str) -> Receipt | None:
-        return self._play("find", lambda: super(ScriptedBackend, self).find_created(operation_id))
+    def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
+        return self._play(
+            "find", lambda: super(ScriptedBackend, self).find_created_vm(operation_id)
+        )
 
-    def find_performed(
-        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
-    ) -> Receipt | None:
-        find = super().find_performed
-        return self._play("find", lambda: find(vm_id, verb, since, known))
+    def find_action(
+        self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
+    ) -> AcceptedAction | None:
+        find = super().find_action
+        return self._play("find", lambda: find(vm_id, verb, since, exclude_request_ids))
 
-    def _perform(self, vm_id: str, verb: Verb) -> Receipt:
-        receipt = super().perform(vm_id, verb)
+    def _perform(self, vm_id: str, verb: Verb) -> AcceptedAction:
+        receipt = super().perform_action(vm_id, verb)
         self.taken_on[verb] += 1
         return receipt
 
@@ -102,9 +110,9 @@ class Desk:
     clock: Clock
     backend: ScriptedBackend
     kept: Store
-    store: OperationStore
-    looks: Looks
-    controller: Controller
+    store: OperationRepository
+    looks: CloudObserver
+    controller: Reconciler
     numbers: "count[int]"
     held: set[str] = field(default_factory=set)
 
@@ -115,14 +123,14 @@ class Desk:
             OPEN.pop().close()
         backend, kept = ScriptedBackend(clock, latency), Store(None, 4, clock)
         OPEN.append(kept)
-        looks = Looks(backend, kept, clock)
-        controller = Controller(
+        looks = CloudObserver(backend, kept, clock)
+        controller = Reconciler(
             backend,
             looks,
             kept,
             clock=clock,
-            answer_timeout=TIMEOUT,
-            deadlines=deadlines.parse(""),
+            response_timeout=TIMEOUT,
+            deadlines=deadlines.parse_deadlines(""),
         )
         return cls(clock, backend, kept, kept.operations, looks, controller, count(1))
 
@@ -131,7 +139,7 @@ class Desk:
         operation = Operation(
             id=f"op-{next(self.numbers)}",
             action=action,
-            plan=tuple(map(Step, verbs or (Verb(action),))),
+            steps=tuple(map(Step, verbs or (Verb(action),))),
             created_at=self.clock(),
             requested_by="anonymous",
             request_id="r",
@@ -144,27 +152,29 @@ class Desk:
 
     def create(self, *verbs: Verb, **more: Any) -> Operation:
         """Keep a new create."""
-        flavor, image = self.backend.flavors()[0], self.backend.images()[0]
+        flavor, image = self.backend.list_flavors()[0], self.backend.list_images()[0]
         spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
         return self.add(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec, **more)
 
-    def advance(self, operation: Operation, on_behalf: Credential | None = None) -> Progress:
+    def advance(
+        self, operation: Operation, on_behalf: CallerToken | None = None
+    ) -> ReconcileResult:
         """Carry an operation on from where it is now, in the process that took it on."""
         now = replace(self.store.get(operation.id), spec=operation.spec)
         return self.carry(now, on_behalf=on_behalf)
 
     def carry(
-        self, operation: Operation, seen: VM | None = None, on_behalf: Credential | None = None
-    ) -> Progress:
+        self, operation: Operation, seen: VM | None = None, on_behalf: CallerToken | None = None
+    ) -> ReconcileResult:
         """Carry an operation on from where it was when this copy of it was made."""
         fresh = operation.id in self.held
         self.held.discard(operation.id)
-        return self.controller.advance(operation, seen, fresh=fresh, on_behalf=on_behalf)
+        return self.controller.reconcile(operation, seen, lease_held=fresh, caller_token=on_behalf)
 
     def release(self, operation: Operation) -> None:
         """Leave a new operation to whoever takes it."""
         self.held.discard(operation.id)
-        with self.store.lease(operation.id, fresh=True):
+        with self.store.lease(operation.id, lease_held=True):
             pass
 
     def now(self, operation: Operation) -> Operation:
@@ -174,7 +184,7 @@ class Desk:
     def running(self) -> str:
         """Make a RUNNING VM and return its id; it counts as nothing sent."""
         operation = self.create()
-        while not self.advance(operation).operation.finished:
+        while not self.advance(operation).operation.is_finished:
             self.clock.sleep(1)
         self.backend.sent.clear()
         vm_id = self.now(operation).vm_id

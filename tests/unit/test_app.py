@@ -100,7 +100,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
 )
 def test_what_flask_refuses_is_a_problem_too(error: HTTPException, status: int, code: str) -> None:
     g.request_id = "mine"
-    answer = problems.from_http(error)
+    answer = problems.http_exception_response(error)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert answer.json is not None
     assert (answer.json["code"], answer.json["request_id"]) == (code, "mine")

@@ -3,7 +3,7 @@
 import re
 
 from vmapi import errors
-from vmapi.api.problems.types import KINDS
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.errors import BackendUnavailable, ValidationFailed, VmapiError
 
 NEVER_SHOWN = {"settings_error"}
@@ -30,7 +30,7 @@ def test_every_error_that_is_raised_has_a_code() -> None:
 
 
 def test_every_code_is_a_problem_or_known_not_to_be() -> None:
-    assert {cls.code for cls in WITH_CODE} == set(KINDS) | NEVER_SHOWN
+    assert {cls.code for cls in WITH_CODE} == set(PROBLEM_TYPES) | NEVER_SHOWN
 
 
 def test_the_tree_in_the_docstring_is_complete() -> None:
@@ -55,10 +55,10 @@ def test_the_tree_in_the_docstring_is_right() -> None:
 
 
 def test_by_code() -> None:
-    assert {cls.code: errors.by_code(cls.code) for cls in WITH_CODE} == {
+    assert {cls.code: errors.error_class(cls.code) for cls in WITH_CODE} == {
         cls.code: cls for cls in WITH_CODE
     }
-    assert errors.by_code("no_such_code") is errors.BackendError
+    assert errors.error_class("no_such_code") is errors.BackendError
 
 
 def test_validation_errors_are_listed() -> None:
@@ -76,7 +76,7 @@ def test_what_an_operation_keeps_of_an_error_makes_it_again() -> None:
     for cls in WITH_CODE:
         extra = {"hint": "x", "vm_id": "1", "errors": []}
         error = cls("why", **extra)
-        again = errors.by_code(error.code)(error.detail, **error.extra)
+        again = errors.error_class(error.code)(error.detail, **error.extra)
         assert (type(again), again.detail, again.extra) == (cls, "why", error.extra)
 
 

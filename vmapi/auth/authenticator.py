@@ -7,24 +7,24 @@ from typing import Protocol
 from vmapi.domain.identity import Identity
 from vmapi.errors import Unauthenticated
 
-LONGEST = 8192
+MAX_TOKEN_CHARS = 8192
 """Characters of a token: as much as gunicorn and nginx let through in one header."""
 
-WANTED = "Send a token: Authorization: Bearer TOKEN."
-FROM_HERE = (
+MISSING_BEARER_DETAIL = "Send a token: Authorization: Bearer TOKEN."
+LOOPBACK_ONLY_DETAIL = (
     "Who does not say who it is must be on this machine. "
     "Set VMAPI_AUTH=token, or VMAPI_ALLOW_ANONYMOUS=true if everybody may do everything."
 )
 
 
-class Validator(Protocol):
+class TokenValidator(Protocol):
     """One kind of token."""
 
-    def recognises(self, token: str) -> bool:
+    def matches(self, token: str) -> bool:
         """Tell by its form alone whether a token is of this kind."""
         ...
 
-    def identify(self, token: str) -> Identity:
+    def authenticate(self, token: str) -> Identity:
         """Return whose it is.
 
         Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
@@ -32,7 +32,7 @@ class Validator(Protocol):
         ...
 
 
-class Gate:
+class Authenticator:
     """Lets callers in by the kinds of tokens that are configured.
 
     `anonymous` is who sends none: from this machine, or `from_anywhere`. `keystone` is for tokens
@@ -41,50 +41,54 @@ class Gate:
 
     def __init__(
         self,
-        validators: Sequence[Validator],
+        validators: Sequence[TokenValidator],
         *,
-        anonymous: Identity | None,
-        from_anywhere: bool,
-        keystone: Validator | None = None,
+        anonymous_identity: Identity | None,
+        allow_remote_anonymous: bool,
+        keystone_validator: TokenValidator | None = None,
     ) -> None:
         self._validators = validators
-        self.keystone = keystone
-        self._anonymous = anonymous
-        self._from_anywhere = from_anywhere
+        self.keystone_validator = keystone_validator
+        self._anonymous_identity = anonymous_identity
+        self._allow_remote_anonymous = allow_remote_anonymous
 
-    def admit(self, token: str | None, address: str) -> Identity:
+    def authenticate(self, token: str | None, address: str) -> Identity:
         """Return who asks, by its token and from where it asks; no address is a unix socket.
 
         Where no kind of token is configured, what is sent is not looked at: a script made for
         another vmapi works here. Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
         """
         if token is None or not self._validators:
-            return self._unnamed(address)
+            return self._authenticate_anonymous(address)
         for validator in self._validators:
-            if validator.recognises(token):
-                return _identified(validator, token)
-        raise Unauthenticated("This is no token of a kind that is taken here.", sent=True)
+            if validator.matches(token):
+                return _validate_token(validator, token)
+        raise Unauthenticated(
+            "This is no token of a kind that is taken here.", credentials_sent=True
+        )
 
-    def admit_by_keystone(self, token: str) -> Identity:
+    def authenticate_with_keystone(self, token: str) -> Identity:
         """Return who asks, by a token of Keystone's. Raises as `admit`."""
-        assert self.keystone is not None
-        return _identified(self.keystone, token)
+        assert self.keystone_validator is not None
+        return _validate_token(self.keystone_validator, token)
 
-    def _unnamed(self, address: str) -> Identity:
-        if self._anonymous is None:
-            raise Unauthenticated(WANTED)
-        if not self._from_anywhere and address and not _on_this_machine(address):
-            raise Unauthenticated(FROM_HERE)
-        return self._anonymous
-
-
-def _identified(validator: Validator, token: str) -> Identity:
-    if len(token) > LONGEST:
-        raise Unauthenticated(f"A token has at most {LONGEST} characters.", sent=True)
-    return validator.identify(token)
+    def _authenticate_anonymous(self, address: str) -> Identity:
+        if self._anonymous_identity is None:
+            raise Unauthenticated(MISSING_BEARER_DETAIL)
+        if not self._allow_remote_anonymous and address and not _is_loopback_address(address):
+            raise Unauthenticated(LOOPBACK_ONLY_DETAIL)
+        return self._anonymous_identity
 
 
-def _on_this_machine(address: str) -> bool:
+def _validate_token(validator: TokenValidator, token: str) -> Identity:
+    if len(token) > MAX_TOKEN_CHARS:
+        raise Unauthenticated(
+            f"A token has at most {MAX_TOKEN_CHARS} characters.", credentials_sent=True
+        )
+    return validator.authenticate(token)
+
+
+def _is_loopback_address(address: str) -> bool:
     try:
         found = ip_address(address)
     except ValueError:

@@ -6,13 +6,13 @@ from vmapi.domain.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class CachedIdentity:
     """A token that was good; after so many `seconds` it is verified anew."""
 
     identity: Identity
-    seconds: float
+    ttl_seconds: float
 
 
-def until(_: str, verified: Verified, now: float) -> float:
+def cache_expiry(_: str, entry: CachedIdentity, now: float) -> float:
     """Return when a token is to be verified anew (for `cachetools.TLRUCache`)."""
-    return now + verified.seconds
+    return now + entry.ttl_seconds

@@ -4,46 +4,54 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vmapi.domain.identity import PROJECT, SUBJECT, Identity
-from vmapi.domain.roles import Role, greatest
+from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, Identity
+from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import Unauthenticated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class ClaimMapping:
     """Which claims tell what: each by its name, or its place where it begins with /: RFC 6901."""
 
-    subject: str
-    role: str
+    subject_claim: str
+    role_claim: str
     roles: Mapping[str, Role]
-    project: str | None
+    project_claim: str | None
     default_project: str
 
-    def identity(self, claims: Mapping[str, Any]) -> Identity:
+    def to_identity(self, claims: Mapping[str, Any]) -> Identity:
         """Return whose the claims are. Raises Unauthenticated where they do not say."""
-        subject = _at(claims, self.subject)
-        if not isinstance(subject, str) or not subject or not SUBJECT.fullmatch(f"jwt:{subject}"):
-            raise Unauthenticated(f"This token's claim {self.subject} names nobody.", sent=True)
-        values = _texts(_at(claims, self.role))
-        role = greatest({self.roles[value] for value in values if value in self.roles})
-        return Identity(f"jwt:{subject}", role, self._project(claims, role))
+        subject = _resolve_claim(claims, self.subject_claim)
+        if (
+            not isinstance(subject, str)
+            or not subject
+            or not SUBJECT_PATTERN.fullmatch(f"jwt:{subject}")
+        ):
+            raise Unauthenticated(
+                f"This token's claim {self.subject_claim} names nobody.", credentials_sent=True
+            )
+        values = _string_values(_resolve_claim(claims, self.role_claim))
+        role = highest_role({self.roles[value] for value in values if value in self.roles})
+        return Identity(f"jwt:{subject}", role, self._map_project(claims, role))
 
-    def _project(self, claims: Mapping[str, Any], role: Role | None) -> str:
-        if self.project is None:
+    def _map_project(self, claims: Mapping[str, Any], role: Role | None) -> str:
+        if self.project_claim is None:
             return self.default_project
-        project = _at(claims, self.project)
-        if isinstance(project, str) and PROJECT.fullmatch(project):
+        project = _resolve_claim(claims, self.project_claim)
+        if isinstance(project, str) and PROJECT_PATTERN.fullmatch(project):
             return project
         if project is None and role is Role.ADMIN:
             return self.default_project
-        raise Unauthenticated(f"This token's claim {self.project} names no project.", sent=True)
+        raise Unauthenticated(
+            f"This token's claim {self.project_claim} names no project.", credentials_sent=True
+        )
 
 
-def _at(claims: Mapping[str, Any], place: str) -> Any:
-    if not place.startswith("/"):
-        return claims.get(place)
+def _resolve_claim(claims: Mapping[str, Any], claim: str) -> Any:
+    if not claim.startswith("/"):
+        return claims.get(claim)
     found: Any = claims
-    for step in place[1:].split("/"):
+    for step in claim[1:].split("/"):
         found = (
             found.get(step.replace("~1", "/").replace("~0", "~"))
             if isinstance(found, dict)
@@ -52,7 +60,7 @@ def _at(claims: Mapping[str, Any], place: str) -> Any:
     return found
 
 
-def _texts(value: Any) -> list[str]:
+def _string_values(value: Any) -> list[str]:
     if isinstance(value, str):
         # RFC 6749, section 3.3: a scope
         return value.split(" ")

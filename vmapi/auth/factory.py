@@ -5,61 +5,61 @@ from datetime import datetime
 
 import structlog
 
-from vmapi.auth.api_tokens import ApiTokens
-from vmapi.auth.authenticator import Gate, Validator
+from vmapi.auth.api_tokens import ApiTokenValidator
+from vmapi.auth.authenticator import Authenticator, TokenValidator
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import anonymous
-from vmapi.domain.roles import parse as parse_roles
+from vmapi.domain.roles import parse_role_mapping
 from vmapi.settings.settings import Settings
 
 log = structlog.get_logger("vmapi.security")
 
 
-def warn(settings: Settings) -> None:
+def warn_if_anonymous(settings: Settings) -> None:
     """Say in the log where everybody is let in."""
     if "none" in settings.auth_schemes:
         log.warning("VMAPI_AUTH=none: nobody is asked who it is, and everybody may do everything")
 
 
-def gate(
+def build_authenticator(
     settings: Settings,
-    find: Callable[[str], ApiToken | None],
-    used: Callable[[str, datetime], None],
+    find_token: Callable[[str], ApiToken | None],
+    record_use: Callable[[str, datetime], None],
     clock: Callable[[], datetime],
-) -> Gate:
+) -> Authenticator:
     """Return the gate; `find` and `used` are about API tokens."""
-    made: dict[str, Callable[[], Validator]] = {
-        "token": lambda: ApiTokens(find, used, clock),
-        "jwt": lambda: _jwt(settings),
+    made: dict[str, Callable[[], TokenValidator]] = {
+        "token": lambda: ApiTokenValidator(find_token, record_use, clock),
+        "jwt": lambda: _build_jwt_validator(settings),
         # the last: it cannot tell by the form of a token that it is none of its
-        "keystone": lambda: _keystone(settings),
+        "keystone": lambda: _build_keystone_validator(settings),
     }
     schemes = settings.auth_schemes
     validators = {scheme: make() for scheme, make in made.items() if scheme in schemes}
-    return Gate(
+    return Authenticator(
         list(validators.values()),
-        anonymous=anonymous(settings.default_project) if "none" in schemes else None,
-        from_anywhere=settings.allow_anonymous,
-        keystone=validators.get("keystone"),
+        anonymous_identity=anonymous(settings.default_project) if "none" in schemes else None,
+        allow_remote_anonymous=settings.allow_anonymous,
+        keystone_validator=validators.get("keystone"),
     )
 
 
-def _jwt(settings: Settings) -> Validator:
+def _build_jwt_validator(settings: Settings) -> TokenValidator:
     # loads cryptography, which nothing else needs
-    from vmapi.auth.claim_mapping import Claims
-    from vmapi.auth.jwt_tokens import JwtTokens
-    from vmapi.auth.oidc_issuer import Issuer
+    from vmapi.auth.claim_mapping import ClaimMapping
+    from vmapi.auth.jwt_tokens import JwtValidator
+    from vmapi.auth.oidc_issuer import OIDCIssuer
 
     url, audience = settings.jwt_issuer or "", settings.jwt_audience or ""
-    claims = Claims(
-        subject=settings.jwt_subject_claim,
-        role=settings.jwt_role_claim,
-        roles=parse_roles(settings.jwt_roles),
-        project=settings.jwt_project_claim,
+    claims = ClaimMapping(
+        subject_claim=settings.jwt_subject_claim,
+        role_claim=settings.jwt_role_claim,
+        roles=parse_role_mapping(settings.jwt_roles),
+        project_claim=settings.jwt_project_claim,
         default_project=settings.default_project,
     )
-    return JwtTokens(
-        Issuer(url),
+    return JwtValidator(
+        OIDCIssuer(url),
         claims,
         url=url,
         audience=audience,
@@ -69,9 +69,9 @@ def _jwt(settings: Settings) -> Validator:
     )
 
 
-def _keystone(settings: Settings) -> Validator:
+def _build_keystone_validator(settings: Settings) -> TokenValidator:
     # loads requests
-    from vmapi.auth.keystone_tokens import KeystoneTokens
+    from vmapi.auth.keystone_tokens import KeystoneValidator
 
     url = settings.keystone_url or settings.openstack_auth_url or ""
-    return KeystoneTokens(url, parse_roles(settings.keystone_roles))
+    return KeystoneValidator(url, parse_role_mapping(settings.keystone_roles))

@@ -9,19 +9,19 @@ from typing import Any
 import jwt
 from cachetools import TLRUCache
 
-from vmapi.auth.cache import Verified, until
-from vmapi.auth.claim_mapping import Claims
-from vmapi.auth.oidc_issuer import Issuer
+from vmapi.auth.cache import CachedIdentity, cache_expiry
+from vmapi.auth.claim_mapping import ClaimMapping
+from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import Identity
 from vmapi.errors import Unauthenticated
 
-REMEMBERED = 30.0
+JWT_CACHE_TTL = 30.0
 """Seconds for which a verified token is not verified again, if it lives so long."""
 
-KNOWN = 4096
+JWT_CACHE_SIZE = 4096
 """Tokens that are remembered."""
 
-WHY: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+REJECTION_DETAILS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "This token has expired."),
     (jwt.ImmatureSignatureError, "This token is not valid yet."),
     (jwt.InvalidAudienceError, "This token is not meant for this API."),
@@ -31,13 +31,13 @@ WHY: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 )
 
 
-class JwtTokens:
+class JwtValidator:
     """Tokens of one issuer, for one audience."""
 
     def __init__(
         self,
-        issuer: Issuer,
-        claims: Claims,
+        issuer: OIDCIssuer,
+        claim_mapping: ClaimMapping,
         *,
         url: str,
         audience: str,
@@ -48,58 +48,70 @@ class JwtTokens:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
-        self._claims = claims
-        self._expected: dict[str, Any] = {"issuer": url, "audience": audience, "leeway": leeway}
+        self._claim_mapping = claim_mapping
+        self._required_claims: dict[str, Any] = {
+            "issuer": url,
+            "audience": audience,
+            "leeway": leeway,
+        }
         self._algorithms = frozenset(algorithms)
         self._types = frozenset(name.lower() for name in types)
         self._now = now
         self._lock = threading.Lock()
-        self._known: TLRUCache[str, Verified] = TLRUCache(KNOWN, until, monotonic)
+        self._cache: TLRUCache[str, CachedIdentity] = TLRUCache(
+            JWT_CACHE_SIZE, cache_expiry, monotonic
+        )
 
-    def recognises(self, token: str) -> bool:
+    def matches(self, token: str) -> bool:
         """Tell whether it has three parts."""
         return token.count(".") == 2
 
-    def identify(self, token: str) -> Identity:
+    def authenticate(self, token: str) -> Identity:
         """Return whose it is. Raises Unauthenticated, IssuerUnavailable."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         with self._lock:
-            known = self._known.get(digest)
+            known = self._cache.get(digest)
         if known is None:
             known = self._verify(token)
             with self._lock:
-                self._known[digest] = known
+                self._cache[digest] = known
         return known.identity
 
-    def _verify(self, token: str) -> Verified:
+    def _verify(self, token: str) -> CachedIdentity:
         try:
-            algorithm, key_id = self._head(jwt.get_unverified_header(token))
-            key = self._issuer.key(key_id, algorithm)
+            algorithm, key_id = self._check_header(jwt.get_unverified_header(token))
+            key = self._issuer.find_key(key_id, algorithm)
             found = jwt.decode(
                 token,
-                key.public,
+                key.public_key,
                 algorithms=[algorithm],
                 options={"require": ["exp", "iss", "aud"]},
-                **self._expected,
+                **self._required_claims,
             )
             left = int(found["exp"]) - self._now()
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
-            why = (told for kind, told in WHY if isinstance(error, kind))
+            why = (told for kind, told in REJECTION_DETAILS if isinstance(error, kind))
             raise Unauthenticated(
-                next(why, "This is no token that can be verified."), sent=True
+                next(why, "This is no token that can be verified."), credentials_sent=True
             ) from None
         # within the leeway after its end it is good, but verified each time
-        return Verified(self._claims.identity(found), max(0.0, min(REMEMBERED, left)))
+        return CachedIdentity(
+            self._claim_mapping.to_identity(found), max(0.0, min(JWT_CACHE_TTL, left))
+        )
 
-    def _head(self, head: dict[str, Any]) -> tuple[str, str | None]:
-        algorithm, type = head.get("alg"), str(head.get("typ")).lower()
+    def _check_header(self, header: dict[str, Any]) -> tuple[str, str | None]:
+        algorithm, type = header.get("alg"), str(header.get("typ")).lower()
         if algorithm not in self._algorithms:
-            raise Unauthenticated("This token's algorithm is not taken here.", sent=True)
+            raise Unauthenticated(
+                "This token's algorithm is not taken here.", credentials_sent=True
+            )
         if type.removeprefix("application/") not in self._types:
-            raise Unauthenticated("This is no access token: its typ says otherwise.", sent=True)
-        if "crit" in head:
+            raise Unauthenticated(
+                "This is no access token: its typ says otherwise.", credentials_sent=True
+            )
+        if "crit" in header:
             # RFC 7515, section 4.1.11: what is critical and not understood
             raise Unauthenticated(
-                "This token has a critical header that is not known here.", sent=True
+                "This token has a critical header that is not known here.", credentials_sent=True
             )
-        return str(algorithm), head.get("kid")
+        return str(algorithm), header.get("kid")

@@ -17,27 +17,29 @@ from cachetools import TLRUCache, TTLCache
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
-from vmapi.auth.cache import Verified, until
-from vmapi.domain.credential import Credential
-from vmapi.domain.identity import PROJECT, SUBJECT, Identity
-from vmapi.domain.roles import Role, greatest
+from vmapi.auth.cache import CachedIdentity, cache_expiry
+from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, Identity
+from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 log = structlog.get_logger("vmapi.security")
 
-REMEMBERED = 30.0
+KEYSTONE_CACHE_TTL = 30.0
 """Seconds for which an answer is good, if the token lives so long."""
-KNOWN = 4096
-UNKNOWN_FOR = 10.0
+KEYSTONE_CACHE_SIZE = 4096
+KEYSTONE_NEGATIVE_CACHE_TTL = 10.0
 """Seconds: another Keystone of the same cloud may not know a new token at once."""
-UNKNOWN = 1024
-TIMEOUT = 5.0
+KEYSTONE_NEGATIVE_CACHE_SIZE = 1024
+KEYSTONE_VALIDATION_TIMEOUT = 5.0
 
-NONE = "Keystone does not know this token: it is wrong, expired or revoked."
-NO_PROJECT = "This Keystone token is not for a project: ask for one that is scoped to a project."
+UNKNOWN_BEARER_DETAIL = "Keystone does not know this token: it is wrong, expired or revoked."
+UNSCOPED_BEARER_DETAIL = (
+    "This Keystone token is not for a project: ask for one that is scoped to a project."
+)
 
 
-class KeystoneTokens:
+class KeystoneValidator:
     """Tokens of one Keystone; `roles` says which of its roles is which here."""
 
     def __init__(
@@ -55,48 +57,52 @@ class KeystoneTokens:
         self._session = session or Session()
         self._now = now
         self._lock = threading.Lock()
-        self._known: TLRUCache[str, Verified] = TLRUCache(KNOWN, until, monotonic)
-        self._unknown: TTLCache[str, None] = TTLCache(UNKNOWN, UNKNOWN_FOR, monotonic)
+        self._cache: TLRUCache[str, CachedIdentity] = TLRUCache(
+            KEYSTONE_CACHE_SIZE, cache_expiry, monotonic
+        )
+        self._negative_cache: TTLCache[str, None] = TTLCache(
+            KEYSTONE_NEGATIVE_CACHE_SIZE, KEYSTONE_NEGATIVE_CACHE_TTL, monotonic
+        )
 
-    def recognises(self, token: str) -> bool:
+    def matches(self, token: str) -> bool:
         """Tell that it may be one: Keystone's have many forms."""
         return bool(token)
 
-    def identify(self, token: str) -> Identity:
+    def authenticate(self, token: str) -> Identity:
         """Return whose it is, with the token as its credential, which is not remembered.
 
         Raises Unauthenticated, IssuerUnavailable.
         """
         digest = hashlib.sha256(token.encode()).hexdigest()
         with self._lock:
-            known = self._known.get(digest)
-            if known is None and digest in self._unknown:
-                raise Unauthenticated(NONE, sent=True)
+            known = self._cache.get(digest)
+            if known is None and digest in self._negative_cache:
+                raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
         if known is None:
-            known = self._validated(token, digest)
+            known = self._validate(token, digest)
             with self._lock:
-                self._known[digest] = known
+                self._cache[digest] = known
         identity = known.identity
-        return replace(identity, credential=Credential(token, identity.project))
+        return replace(identity, caller_token=CallerToken(token, identity.project))
 
-    def _validated(self, token: str, digest: str) -> Verified:
-        status, body = self._ask(token)
+    def _validate(self, token: str, digest: str) -> CachedIdentity:
+        status, body = self._request_validation(token)
         if status in (401, 404):
             with self._lock:
-                self._unknown[digest] = None
-            raise Unauthenticated(NONE, sent=True)
+                self._negative_cache[digest] = None
+            raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
         try:
             if status != 200:
                 raise ValueError(f"it answers with {status}")
             found = body["token"]
             ends = datetime.fromisoformat(found["expires_at"]).timestamp()
-            left = max(0.0, min(REMEMBERED, ends - self._now()))
-            return Verified(self._identity(found), left)
+            left = max(0.0, min(KEYSTONE_CACHE_TTL, ends - self._now()))
+            return CachedIdentity(self._to_identity(found), left)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("Keystone did not say whose a token is", reason=str(error))
             raise IssuerUnavailable("Keystone did not say whose this token is.") from None
 
-    def _ask(self, token: str) -> tuple[int, Any]:
+    def _request_validation(self, token: str) -> tuple[int, Any]:
         try:
             answer = self._session.get(
                 self._url,
@@ -105,7 +111,7 @@ class KeystoneTokens:
                 raise_exc=False,
                 redirect=False,
                 connect_retries=0,
-                timeout=TIMEOUT,
+                timeout=KEYSTONE_VALIDATION_TIMEOUT,
                 # not even hashed
                 log=False,
             )
@@ -114,12 +120,12 @@ class KeystoneTokens:
             log.warning("Keystone does not answer", reason=type(error).__name__)
             raise IssuerUnavailable("Keystone does not answer.") from None
 
-    def _identity(self, found: Mapping[str, Any]) -> Identity:
-        subject, project = f"keystone:{found['user']['id']}", found.get("project") or {}
-        if not PROJECT.fullmatch(str(project.get("id", ""))):
-            raise Unauthenticated(NO_PROJECT, sent=True)
-        if not SUBJECT.fullmatch(subject):
+    def _to_identity(self, token_body: Mapping[str, Any]) -> Identity:
+        subject, project = f"keystone:{token_body['user']['id']}", token_body.get("project") or {}
+        if not PROJECT_PATTERN.fullmatch(str(project.get("id", ""))):
+            raise Unauthenticated(UNSCOPED_BEARER_DETAIL, credentials_sent=True)
+        if not SUBJECT_PATTERN.fullmatch(subject):
             raise ValueError("the user's id is none")
-        names = [role["name"] for role in found.get("roles") or ()]
+        names = [role["name"] for role in token_body.get("roles") or ()]
         roles = {self._roles[name] for name in names if name in self._roles}
-        return Identity(subject, greatest(roles), str(project["id"]))
+        return Identity(subject, highest_role(roles), str(project["id"]))

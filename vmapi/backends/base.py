@@ -18,21 +18,21 @@ from enum import Enum
 from typing import Self
 
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class AcceptedAction:
     """The cloud has taken a change on; by `request_id` its outcome is found."""
 
     vm_id: str
     request_id: str
 
 
-class Outcome(Enum):
+class ActionOutcome(Enum):
     """What has become of a change that the cloud has taken on."""
 
     PENDING = "pending"
@@ -46,15 +46,15 @@ class Backend(ABC):
     single_process: bool = False
     """Whether what it holds lives in one process's memory."""
 
-    instant: bool = False
+    completes_immediately: bool = False
     """Whether a change may be over as soon as it was taken on: then a look at once is worth it."""
 
     @property
-    def away(self) -> bool:
+    def is_suspect(self) -> bool:
         """Whether the cloud may be away: who need not ask it leaves it alone."""
         return False
 
-    def ensure(self) -> None:
+    def check_available(self) -> None:
         """Raise BackendUnavailable while the cloud is known to be away."""
 
     @classmethod
@@ -77,25 +77,25 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def flavors(self, *, fresh: bool = False) -> Sequence[Flavor]:
+    def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
         """List the flavors; `fresh` passes over what was remembered."""
 
     @abstractmethod
-    def images(self, *, fresh: bool = False) -> Sequence[Image]:
+    def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
         """List the images; `fresh` passes over what was remembered."""
 
     @abstractmethod
-    def networks(self, *, fresh: bool = False) -> Sequence[Network]:
+    def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks; `fresh` passes over what was remembered."""
 
-    def check_create(self, project: str, on_behalf: Credential | None) -> None:
+    def check_create(self, project: str, caller_token: CallerToken | None) -> None:
         """Raise Forbidden where what would be created is not this project's, or never seen again.
 
         It is asked before anything else of a create is looked up.
         """
 
     @abstractmethod
-    def get(self, vm_id: str) -> VM:
+    def get_vm(self, vm_id: str) -> VM:
         """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted.
 
         Each VM says whose it is: the project that it was created with, which no `update` changes,
@@ -103,31 +103,31 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def vms(self, *, name: str | None = None) -> Sequence[VM]:
+    def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
         """Return every live VM, or those of exactly one name. Complete, or an error."""
 
     @abstractmethod
-    def changed(self, since: datetime) -> Sequence[VM]:
+    def list_changed_since(self, since: datetime) -> Sequence[VM]:
         """Return the VMs whose status, task or name has changed since a time of the cloud's clock.
 
         Those deleted since are among them, DELETED. More may be returned than asked for.
         """
 
     @abstractmethod
-    def now(self) -> datetime:
+    def cloud_time(self) -> datetime:
         """Return the cloud's time as far as its answers have told it: never ahead of that."""
 
     @abstractmethod
-    def console(self, vm_id: str, lines: int | None) -> str:
+    def get_console(self, vm_id: str, lines: int | None) -> str:
         """Return the last lines, or all, of what the VM printed while booting.
 
         Raises VMNotFound, InvalidState.
         """
 
     @abstractmethod
-    def create(
-        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
-    ) -> Receipt:
+    def create_vm(
+        self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         """Have a VM built and started, marked so that `find_created` finds it.
 
         Raises FlavorNotFound, ImageNotFound, NetworkNotFound, NetworkAmbiguous, KeyNotFound,
@@ -135,7 +135,9 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
+    def perform_action(
+        self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         """Carry one verb out, other than create and update.
 
         Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
@@ -143,7 +145,9 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
+    def update_vm(
+        self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
+    ) -> None:
         """Change name and metadata; done when it returns, and may be called again.
 
         Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
@@ -151,20 +155,20 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def outcome(self, receipt: Receipt) -> Outcome:
+    def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
         """Tell what has become of a change other than a create.
 
         A create is judged by the VM's status, task and fault. Raises VMNotFound.
         """
 
     @abstractmethod
-    def find_created(self, operation_id: str) -> Receipt | None:
+    def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
         """Find the VM that a create of unknown outcome has made, also one not yet scheduled."""
 
     @abstractmethod
-    def find_performed(
-        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
-    ) -> Receipt | None:
+    def find_action(
+        self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
+    ) -> AcceptedAction | None:
         """Find what a `perform` of unknown outcome, begun at `since`, has set going.
 
         The request ids that are `known` belong to others. Raises VMNotFound.

@@ -15,20 +15,20 @@ from vmapi.errors import BackendUnavailable, VmapiError
 
 log = structlog.get_logger("vmapi.backend")
 
-FAILURES = 3
+FAILURE_THRESHOLD = 3
 """Calls in a row without an answer, after which the cloud is away."""
 
-PAUSE = 1.0
+PROBE_INTERVAL = 1.0
 """Seconds between two pings of a cloud that did not answer."""
 
-RETRY_AFTER = 2
+OPEN_RETRY_AFTER = 2
 """Seconds after which a client that was refused may find the cloud back."""
 
-SLOW = 1.0
+SLOW_CALL_THRESHOLD = 1.0
 """Seconds after which a call that has no answer yet is a reason to leave the cloud alone."""
 
 
-class Breaker:
+class CircuitBreaker:
     """Open while the cloud is away: then calls are refused at once, and none but pings are sent.
 
     `ping` asks the cloud for something cheap, `monotonic` tells the time in seconds.
@@ -40,100 +40,102 @@ class Breaker:
         self._ping = ping
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._flying: dict[object, float] = {}
-        self._answers = 0
-        self._failures = 0
-        self._opened: float | None = None
+        self._in_flight: dict[object, float] = {}
+        self._responses = 0
+        self._consecutive_failures = 0
+        self._opened_at: float | None = None
         self._reason = ""
-        self._pinging = False
-        self._stopped = threading.Event()
+        self._probing = False
+        self._probing_stopped = threading.Event()
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether calls are refused."""
-        return self._opened is not None
+        return self._opened_at is not None
 
     @property
-    def away(self) -> bool:
+    def is_suspect(self) -> bool:
         """Whether the cloud did not answer the last call, or lets one wait: it may be away."""
-        slow = self._monotonic() - SLOW
-        return self._failures > 0 or any(begun < slow for begun in list(self._flying.values()))
+        slow = self._monotonic() - SLOW_CALL_THRESHOLD
+        return self._consecutive_failures > 0 or any(
+            begun < slow for begun in list(self._in_flight.values())
+        )
 
-    def ensure(self) -> None:
+    def raise_if_open(self) -> None:
         """Raise BackendUnavailable while the cloud is away."""
-        if self.open:
-            self._start()
+        if self.is_open:
+            self._start_probing()
             said = f"{self._reason} Nothing was sent: vmapi waits for the cloud to answer again."
-            raise BackendUnavailable(said, retry_after=RETRY_AFTER)
+            raise BackendUnavailable(said, retry_after=OPEN_RETRY_AFTER)
 
     @contextmanager
-    def call(self) -> Iterator[None]:
+    def calling(self) -> Iterator[None]:
         """Surround a call to the cloud. Raises BackendUnavailable while the cloud is away."""
-        self.ensure()
-        with self._watched():
+        self.raise_if_open()
+        with self._recording():
             yield
 
     def probe(self) -> None:
         """Ping the cloud; its answer ends that it is away."""
-        with suppress(VmapiError), self._watched():
+        with suppress(VmapiError), self._recording():
             self._ping()
 
-    def stop(self) -> None:
+    def stop_probing(self) -> None:
         """Ping the cloud no more by itself."""
-        self._stopped.set()
+        self._probing_stopped.set()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        call, before = object(), self._answers
-        self._flying[call] = self._monotonic()
+    def _recording(self) -> Iterator[None]:
+        call, before = object(), self._responses
+        self._in_flight[call] = self._monotonic()
         try:
             yield
-            self._answered()
+            self._record_response()
         except VmapiError as error:
-            if error.away:
-                self._failed(error, before)
+            if error.backend_unresponsive:
+                self._record_failure(error, before)
             else:
-                self._answered()
+                self._record_response()
             raise
         finally:
-            del self._flying[call]
+            del self._in_flight[call]
 
-    def _answered(self) -> None:
+    def _record_response(self) -> None:
         with self._lock:
-            self._answers += 1
-            self._failures = 0
-            opened, self._opened = self._opened, None
+            self._responses += 1
+            self._consecutive_failures = 0
+            opened, self._opened_at = self._opened_at, None
         if opened is not None:
             seconds = round(self._monotonic() - opened, 1)
             log.info("the cloud answers again", seconds=seconds)
 
-    def _failed(self, error: VmapiError, before: int) -> None:
+    def _record_failure(self, error: VmapiError, responses_at_start: int) -> None:
         with self._lock:
-            if self._answers != before:
+            if self._responses != responses_at_start:
                 return
-            self._failures += 1
+            self._consecutive_failures += 1
             self._reason = error.detail
-            opens = self._failures >= FAILURES and self._opened is None
+            opens = self._consecutive_failures >= FAILURE_THRESHOLD and self._opened_at is None
             if opens:
-                self._opened = self._monotonic()
+                self._opened_at = self._monotonic()
         if opens:
             log.warning("the cloud is away: nothing is sent until it answers", reason=error.detail)
-        self._start()
+        self._start_probing()
 
-    def _start(self) -> None:
+    def _start_probing(self) -> None:
         with self._lock:
-            if self._pinging or self._stopped.is_set() or not self._failures:
+            if self._probing or self._probing_stopped.is_set() or not self._consecutive_failures:
                 return
             # without a thread to be had, the next call tries again
             with suppress(RuntimeError):
-                threading.Thread(target=self._keep_pinging, name="breaker", daemon=True).start()
-                self._pinging = True
+                threading.Thread(target=self._probe_loop, name="breaker", daemon=True).start()
+                self._probing = True
 
-    def _keep_pinging(self) -> None:
-        while not self._stopped.wait(PAUSE):
+    def _probe_loop(self) -> None:
+        while not self._probing_stopped.wait(PROBE_INTERVAL):
             with self._lock:
-                self._pinging = self._failures > 0
-                if not self._pinging:
+                self._probing = self._consecutive_failures > 0
+                if not self._probing:
                     return
             try:
                 self.probe()

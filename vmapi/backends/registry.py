@@ -8,10 +8,10 @@ from vmapi.backends.base import Backend
 from vmapi.errors import SettingsError
 from vmapi.settings.settings import Settings
 
-GROUP = "vmapi.backends"
+ENTRY_POINT_GROUP = "vmapi.backends"
 """The group of entry points by which another package brings a driver."""
 
-BUILT_IN: Mapping[str, str] = MappingProxyType(
+BUILT_IN_DRIVERS: Mapping[str, str] = MappingProxyType(
     {
         "memory": "vmapi.backends.memory.driver:MemoryBackend",
         "openstack": "vmapi.backends.openstack.driver:OpenStackBackend",
@@ -19,20 +19,23 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
 )
 
 
-def load(settings: Settings) -> Backend:
+def create_backend(settings: Settings) -> Backend:
     """Make the driver that the settings name, without asking its cloud. Raises SettingsError."""
-    return driver(settings.backend).from_settings(settings)
+    return load_driver(settings.backend).from_settings(settings)
 
 
-def driver(name: str) -> type[Backend]:
+def load_driver(name: str) -> type[Backend]:
     """Return the class of a driver; the built-in ones come first.
 
     Raises SettingsError when there is none, or when what it needs is not installed.
     """
-    known = {built: EntryPoint(built, value, GROUP) for built, value in BUILT_IN.items()}
+    known = {
+        built: EntryPoint(built, value, ENTRY_POINT_GROUP)
+        for built, value in BUILT_IN_DRIVERS.items()
+    }
     if name not in known:
         # looking through everything that is installed takes its time
-        known = {point.name: point for point in entry_points(group=GROUP)} | known
+        known = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)} | known
     if name not in known:
         raise SettingsError(f"VMAPI_BACKEND {name!r}: allowed is {', '.join(sorted(known))}")
     try:

@@ -10,18 +10,18 @@ import orjson
 from flask import Flask, current_app
 from marshmallow import ValidationError
 
-from vmapi.api.request.context import services
-from vmapi.api.schemas.fields import Timestamp
-from vmapi.api.views.audit import OUTCOMES, actions, line
+from vmapi.api.request.context import current_services
+from vmapi.api.schemas.fields import RFC3339Field
+from vmapi.api.views.audit import AUDIT_OUTCOMES, audit_actions, audit_document
 from vmapi.cli import tokens as cli_access
-from vmapi.domain.audit import AuditQuery, Link
+from vmapi.domain.audit import AuditQuery, ChainLink
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
 from vmapi.settings.settings import Settings
 from vmapi.telemetry import logging
 
 
-class Moment(click.ParamType[datetime]):
+class RFC3339Time(click.ParamType[datetime]):
     """A time of RFC 3339."""
 
     name = "time"
@@ -29,7 +29,7 @@ class Moment(click.ParamType[datetime]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the time."""
         try:
-            return Timestamp().deserialize(value)
+            return RFC3339Field().deserialize(value)
         except ValidationError as wrong:
             self.fail(" ".join(map(str, wrong.messages)), param, ctx)
 
@@ -54,7 +54,7 @@ def check() -> None:
         if item.name == "auth":
             value = ",".join(settings.auth_schemes)
         click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
-    backend, wrong = services().backend, ""
+    backend, wrong = current_services().backend, ""
     try:
         backend.ping()
     except VmapiError as error:
@@ -73,19 +73,19 @@ def worker() -> None:
     """Carry operations on, in a process of its own (VMAPI_ENGINE=worker or celery)."""
     settings: Settings = current_app.config["SETTINGS"]
     logging.configure(settings.log_level, serves=True)
-    operations, chores = services().operations, services().chores
-    services().store.operations.keep()
+    operations, chores = current_services().operations, current_services().periodic_tasks
+    current_services().store.operations.renew_across_ticks()
     try:
         if settings.engine == "worker":
-            engine.run(operations, chores)
+            engine.run_worker(operations, chores)
         elif settings.engine == "celery":
-            engine.run_celery(operations, chores, settings.broker_url)
+            engine.run_celery_worker(operations, chores, settings.broker_url)
         else:
             raise click.ClickException(
                 "VMAPI_ENGINE=thread: the processes that serve carry operations on themselves"
             )
     finally:
-        services().store.close()
+        current_services().store.close()
 
 
 @click.group()
@@ -97,7 +97,7 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the schema up to date; safe to repeat."""
     try:
-        click.echo(f"the database is at {services().store.upgrade()}")
+        click.echo(f"the database is at {current_services().store.upgrade()}")
     except VmapiError as error:
         raise click.ClickException(error.detail) from None
 
@@ -115,46 +115,48 @@ def verify(anchor: str | None) -> None:
     if key is None:
         raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail is kept, not chained")
     try:
-        verdict = services().store.audit.verify(key, _link(anchor))
+        verdict = current_services().store.audit.verify(key, _parse_anchor(anchor))
     except VmapiError as error:
         raise click.ClickException(error.detail) from None
     head = verdict.head
-    click.echo(f"sound from position {verdict.first} to {head.position}, {verdict.open} open")
-    if verdict.wrong is not None:
-        raise click.ClickException(verdict.wrong)
+    click.echo(
+        f"sound from position {verdict.first_position} to {head.position}, {verdict.pending} open"
+    )
+    if verdict.error is not None:
+        raise click.ClickException(verdict.error)
     click.echo(f"anchor {head.position}:{head.mac}")
 
 
-def _action(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    known = actions(current_app)
+def _check_action_name(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    known = audit_actions(current_app)
     if text is not None and text not in known:
         raise click.BadParameter(f"it is none of {', '.join(known)}")
     return text
 
 
 @audit.command()
-@click.option("--after", type=Moment(), help="an RFC 3339 time: what was written after it")
-@click.option("--before", type=Moment(), help="an RFC 3339 time: what was written before it")
+@click.option("--after", type=RFC3339Time(), help="an RFC 3339 time: what was written after it")
+@click.option("--before", type=RFC3339Time(), help="an RFC 3339 time: what was written before it")
 @click.option("--user")
 @click.option("--project")
-@click.option("--action", callback=_action)
+@click.option("--action", callback=_check_action_name)
 @click.option("--vm-id")
 @click.option("--request-id")
 @click.option("--token-id")
-@click.option("--outcome", type=click.Choice(OUTCOMES))
+@click.option("--outcome", type=click.Choice(AUDIT_OUTCOMES))
 def export(**asked: Any) -> None:
     """Write the trail to stdout, the oldest entry first: one JSON object a line."""
     try:
-        for kept in services().store.audit.walk(AuditQuery(**asked)):
-            click.echo(orjson.dumps(line(kept)))
+        for kept in current_services().store.audit.iterate(AuditQuery(**asked)):
+            click.echo(orjson.dumps(audit_document(kept)))
     except VmapiError as error:
         raise click.ClickException(error.detail) from None
 
 
-def _link(anchor: str | None) -> Link | None:
+def _parse_anchor(anchor: str | None) -> ChainLink | None:
     if anchor is None:
         return None
     found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64}|)", anchor)
     if found is None:
         raise click.BadParameter("it is POSITION:MAC", param_hint="--anchor")
-    return Link(int(found[1]), found[2])
+    return ChainLink(int(found[1]), found[2])

@@ -12,39 +12,39 @@ import click
 from flask import current_app
 
 from vmapi.api.openapi import permission_table as matrix
-from vmapi.api.request.context import services
+from vmapi.api.request.context import current_services
 from vmapi.domain.api_token import ApiToken
-from vmapi.domain.identity import PROJECT, UNNAMED
+from vmapi.domain.identity import ANONYMOUS_SUBJECT, PROJECT_PATTERN
 from vmapi.domain.roles import Role
 from vmapi.errors import VmapiError
 
-SPAN = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", re.ASCII)
+DURATION_PATTERN = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
+DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+TOKEN_SUBJECT_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", re.ASCII)
 """Without a colon: that marks the names which come from outside."""
 
 
-def _span(_: click.Context, __: click.Parameter, text: str) -> timedelta:
-    found = SPAN.fullmatch(text)
+def _parse_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
+    found = DURATION_PATTERN.fullmatch(text)
     if found is None:
         raise click.BadParameter("a number and m, h or d, as 30d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return timedelta(**{DURATION_UNITS[found[2]]: int(found[1])})
 
 
-def _lifetime(context: click.Context, option: click.Parameter, text: str) -> timedelta | None:
-    return None if text == "never" else _span(context, option, text)
+def _parse_lifetime(context: click.Context, option: click.Parameter, text: str) -> timedelta | None:
+    return None if text == "never" else _parse_duration(context, option, text)
 
 
-def _matching(pattern: re.Pattern[str], allowed: str) -> Callable[..., str | None]:
+def _check_pattern(pattern: re.Pattern[str], allowed: str) -> Callable[..., str | None]:
     def check(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-        if text is not None and (pattern.fullmatch(text) is None or text == UNNAMED):
+        if text is not None and (pattern.fullmatch(text) is None or text == ANONYMOUS_SUBJECT):
             raise click.BadParameter(allowed)
         return text
 
     return check
 
 
-def _told(command: Callable[..., None]) -> Callable[..., None]:
+def _with_store(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapper(**given: Any) -> None:
         settings = current_app.config["SETTINGS"]
@@ -57,7 +57,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
         except VmapiError as error:
             raise click.ClickException(error.detail) from None
         finally:
-            services().store.close()
+            current_services().store.close()
 
     return wrapper
 
@@ -71,43 +71,47 @@ def token() -> None:
 @click.option(
     "--subject",
     required=True,
-    callback=_matching(NAME, "1 to 100 of letters, digits and . _ @ -"),
+    callback=_check_pattern(TOKEN_SUBJECT_PATTERN, "1 to 100 of letters, digits and . _ @ -"),
     help="who has it, for the audit trail",
 )
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option(
     "--project",
-    callback=_matching(PROJECT, "1 to 64 of letters, digits and . _ -"),
+    callback=_check_pattern(PROJECT_PATTERN, "1 to 64 of letters, digits and . _ -"),
     help="whose VMs it sees and makes; unless given that of VMAPI_DEFAULT_PROJECT",
 )
 @click.option(
-    "--expires", default="90d", show_default=True, callback=_lifetime, help="30d, 12h, never"
+    "--expires", default="90d", show_default=True, callback=_parse_lifetime, help="30d, 12h, never"
 )
-@_told
+@_with_store
 def create(subject: str, role: str, project: str | None, expires: timedelta | None) -> None:
     """Make a token. It is printed on stdout, this once."""
     home = project or current_app.config["SETTINGS"].default_project
-    _show(*services().tokens.create(subject, Role(role), home, expires, _user()))
+    _print_token(
+        *current_services().api_tokens.create(
+            subject, Role(role), home, expires, _operator_subject()
+        )
+    )
 
 
 @token.command("list")
-@_told
-def list_all() -> None:
+@_with_store
+def list_tokens() -> None:
     """Show all tokens, but not what opens the door."""
     row = "{:<36}  {:<8}  {:<8}  {:<16}  {:<16}  {:<16}  {}"
-    tokens = services().tokens.all()
+    tokens = current_services().api_tokens.list_tokens()
     click.echo(row.format("id", "state", "role", "project", "expires", "last used", "subject"))
     for found, state in tokens:
-        times = (_time(found.expires_at), _time(found.last_used_at))
+        times = (_format_time(found.expires_at), _format_time(found.last_used_at))
         click.echo(row.format(found.id, state, found.role, found.project, *times, found.subject))
 
 
 @token.command()
 @click.argument("id")
-@_told
+@_with_store
 def revoke(id: str) -> None:
     """Take a token back: within five seconds no process lets it in."""
-    if not services().tokens.revoke(id, _user()):
+    if not current_services().api_tokens.revoke(id, _operator_subject()):
         raise click.ClickException(f"no active token has the id {id}: flask --app wsgi token list")
 
 
@@ -117,34 +121,34 @@ def revoke(id: str) -> None:
     "--overlap",
     default="0m",
     show_default=True,
-    callback=_span,
+    callback=_parse_duration,
     help="for how long the old one is still good, as 1h",
 )
-@_told
+@_with_store
 def rotate(id: str, overlap: timedelta) -> None:
     """Make a new token in the place of an old one, which ends."""
-    made = services().tokens.rotate(id, overlap, _user())
+    made = current_services().api_tokens.rotate(id, overlap, _operator_subject())
     if made is None:
         raise click.ClickException(f"no active token has the id {id}: flask --app wsgi token list")
-    _show(*made)
+    _print_token(*made)
 
 
 @click.command()
 def roles() -> None:
     """Print who may what, as docs/authorization.md has it."""
-    click.echo(matrix.table(current_app))
+    click.echo(matrix.authorization_table(current_app))
 
 
-def _show(secret: str, made: ApiToken) -> None:
+def _print_token(secret: str, token: ApiToken) -> None:
     click.echo(secret)
-    click.echo(f"id {made.id}, expires {_time(made.expires_at)}", err=True)
+    click.echo(f"id {token.id}, expires {_format_time(token.expires_at)}", err=True)
 
 
-def _time(at: datetime | None) -> str:
+def _format_time(at: datetime | None) -> str:
     return "-" if at is None else at.strftime("%Y-%m-%d %H:%M")
 
 
-def _user() -> str:
+def _operator_subject() -> str:
     uid = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(uid).pw_name}"

@@ -15,12 +15,14 @@ from datetime import datetime
 from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Role
 
-PREFIX = "vmapi_"
-LETTERS = string.digits + string.ascii_letters
-RANDOM = 36
+BEARER_PREFIX = "vmapi_"
+TOKEN_ALPHABET = string.digits + string.ascii_letters
+TOKEN_RANDOM_CHARS = 36
 """Letters, each one of 62: 214 bits."""
-CHECKED = 6
-FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM + CHECKED}}}", re.ASCII)
+TOKEN_CHECKSUM_CHARS = 6
+TOKEN_PATTERN = re.compile(
+    rf"{BEARER_PREFIX}[0-9A-Za-z]{{{TOKEN_RANDOM_CHARS + TOKEN_CHECKSUM_CHARS}}}", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,23 @@ class ApiToken:
         return "active"
 
 
-def generate() -> str:
+def generate_token() -> str:
     """Return a new token, the only time that it is seen."""
-    body = PREFIX + "".join(secrets.choice(LETTERS) for _ in range(RANDOM))
-    return body + _checksum(body)
+    body = BEARER_PREFIX + "".join(
+        secrets.choice(TOKEN_ALPHABET) for _ in range(TOKEN_RANDOM_CHARS)
+    )
+    return body + _compute_checksum(body)
 
 
-def is_well_formed(text: str) -> bool:
+def is_well_formed(token: str) -> bool:
     """Tell whether a text has the form of a token and its checksum."""
-    return FORM.fullmatch(text) is not None and _checksum(text[:-CHECKED]) == text[-CHECKED:]
+    return (
+        TOKEN_PATTERN.fullmatch(token) is not None
+        and _compute_checksum(token[:-TOKEN_CHECKSUM_CHARS]) == token[-TOKEN_CHECKSUM_CHARS:]
+    )
 
 
-def digest(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return what is kept in the place of a token: its SHA-256.
 
     A slow hash guards passwords, which can be guessed. 214 random bits cannot, so a fast one loses
@@ -71,9 +78,9 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _checksum(body: str) -> str:
+def _compute_checksum(body: str) -> str:
     value, letters = zlib.crc32(body.encode()), ""
-    for _ in range(CHECKED):
-        value, rest = divmod(value, len(LETTERS))
-        letters += LETTERS[rest]
+    for _ in range(TOKEN_CHECKSUM_CHARS):
+        value, rest = divmod(value, len(TOKEN_ALPHABET))
+        letters += TOKEN_ALPHABET[rest]
     return letters

@@ -10,11 +10,11 @@ from vmapi.domain.api_token import ApiToken
 from vmapi.domain.operation import Caller, Operation
 from vmapi.errors import Forbidden
 
-ACCEPTED = "accepted"
-REFUSED = "refused"
-DONE = "succeeded"
+OUTCOME_ACCEPTED = "accepted"
+OUTCOME_REFUSED = "refused"
+OUTCOME_SUCCEEDED = "succeeded"
 
-LONGEST_ACTION = 16
+MAX_ACTION_CHARS = 16
 
 GENESIS = ""
 """What stands for the MAC before the first entry."""
@@ -43,19 +43,19 @@ class AuditEntry:
     @classmethod
     def accepted(cls, operation: Operation) -> "AuditEntry":
         """Return the line for an operation that begins."""
-        return cls._of(operation, operation.created_at, ACCEPTED)
+        return cls._for_operation(operation, operation.created_at, OUTCOME_ACCEPTED)
 
     @classmethod
     def refused(cls, operation: Operation, at: datetime, code: str) -> "AuditEntry":
         """Return the line for one that ends before anything was sent to the cloud."""
-        return cls._of(operation, at, REFUSED, code)
+        return cls._for_operation(operation, at, OUTCOME_REFUSED, code)
 
     @classmethod
-    def ended(cls, operation: Operation) -> "AuditEntry":
+    def finished(cls, operation: Operation) -> "AuditEntry":
         """Return the line for one that is over."""
         code = operation.error.code if operation.error else None
         at = operation.finished_at or operation.created_at
-        return cls._of(operation, at, operation.status, code)
+        return cls._for_operation(operation, at, operation.status, code)
 
     @classmethod
     def forbidden(
@@ -67,16 +67,16 @@ class AuditEntry:
             user=caller.user,
             project=caller.project,
             address=caller.address,
-            action=action[:LONGEST_ACTION],
+            action=action[:MAX_ACTION_CHARS],
             vm_id=vm_id,
             operation_id=None,
             request_id=caller.request_id,
-            outcome=REFUSED,
+            outcome=OUTCOME_REFUSED,
             code=Forbidden.code,
         )
 
     @classmethod
-    def of_token(
+    def for_token(
         cls, token: ApiToken, at: datetime, action: str, user: str, request_id: str
     ) -> "AuditEntry":
         """Return the line for what an operator did with an API token."""
@@ -89,12 +89,12 @@ class AuditEntry:
             vm_id=None,
             operation_id=None,
             request_id=request_id,
-            outcome=DONE,
+            outcome=OUTCOME_SUCCEEDED,
             token_id=token.id,
         )
 
     @classmethod
-    def _of(
+    def _for_operation(
         cls, operation: Operation, at: datetime, outcome: str, code: str | None = None
     ) -> "AuditEntry":
         return cls(
@@ -110,17 +110,17 @@ class AuditEntry:
             code=code,
         )
 
-    def mac(self, key: str, position: int, before: str) -> str:
+    def compute_mac(self, key: str, position: int, previous_mac: str) -> str:
         """Return the HMAC-SHA256 (RFC 2104) of this entry at its place in the chain."""
         members = [str(each) if each is not None else None for each in astuple(self)]
         if self.token_id is None:
             # without a place for it, as in the chains that were made when there was none
             members.pop()
-        return mac(key, before, position, *members)
+        return compute_hmac(key, previous_mac, position, *members)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEntry:
     """An entry as it is kept: numbered in the order of writing, and where it is in the chain."""
 
     id: int
@@ -144,18 +144,18 @@ class AuditQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """The end of a stretch of the chain: its position, and the MAC of the entry there."""
 
     position: int = 0
     mac: str = GENESIS
 
-    def seal(self, key: str) -> str:
+    def sign(self, key: str) -> str:
         """Return what proves that it was us who cut the chain here."""
-        return mac(key, "checkpoint", self.position, self.mac)
+        return compute_hmac(key, "checkpoint", self.position, self.mac)
 
 
-def mac(key: str, *members: object) -> str:
+def compute_hmac(key: str, *members: object) -> str:
     """Return the HMAC-SHA256 of some texts and numbers, in hexadecimal."""
     message = json.dumps(members, separators=(",", ":")).encode()
     return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()

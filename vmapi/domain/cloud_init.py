@@ -7,7 +7,7 @@ from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
-_TYPES = (
+_SUBTYPE_BY_PREFIX = (
     ("#!", "x-shellscript"),
     ("#cloud-config-archive", "cloud-config-archive"),
     ("#cloud-config", "cloud-config"),
@@ -17,13 +17,13 @@ _TYPES = (
     ("#part-handler", "part-handler"),
     ("## template: jinja", "jinja2"),
 )
-_MERGE = [
+_MERGE_RULES = [
     {"name": "list", "settings": ["append"]},
     {"name": "dict", "settings": ["no_replace", "recurse_list"]},
 ]
 
 
-def compose(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
+def build_user_data(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
     """Return the user data that gives a VM both the client's own and the keys; None for neither.
 
     The client's text is handed over untouched when no keys go with it; else both are parts of one
@@ -31,7 +31,7 @@ def compose(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
     """
     if not ssh_keys:
         return user_data.encode() if user_data else None
-    keys = _keys_config(ssh_keys)
+    keys = _ssh_keys_config(ssh_keys)
     if not user_data:
         return keys.encode()
     archive = MIMEMultipart(boundary=_boundary(user_data, keys))
@@ -40,9 +40,9 @@ def compose(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
     return archive.as_bytes()
 
 
-def _keys_config(ssh_keys: Sequence[str]) -> str:
+def _ssh_keys_config(ssh_keys: Sequence[str]) -> str:
     # JSON is YAML, so quoting is json's business
-    config = {"ssh_authorized_keys": list(ssh_keys), "merge_how": _MERGE}
+    config = {"ssh_authorized_keys": list(ssh_keys), "merge_how": _MERGE_RULES}
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
 
 
@@ -54,7 +54,9 @@ def _part(user_data: str) -> Message:
 
 
 def _subtype(user_data: str) -> str:
-    return next((kind for start, kind in _TYPES if user_data.startswith(start)), "plain")
+    return next(
+        (kind for start, kind in _SUBTYPE_BY_PREFIX if user_data.startswith(start)), "plain"
+    )
 
 
 def _boundary(*parts: str) -> str:

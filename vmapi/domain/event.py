@@ -8,7 +8,7 @@ from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
 
-BATCH = 500
+EVENT_BATCH = 500
 """Events that are read at a time."""
 
 
@@ -23,7 +23,7 @@ class EventKind(StrEnum):
     OPERATION_SUPERSEDED = "operation.superseded"
 
 
-ENDS = {
+EVENT_KIND_BY_STATUS = {
     OperationStatus.SUCCEEDED: EventKind.OPERATION_SUCCEEDED,
     OperationStatus.FAILED: EventKind.OPERATION_FAILED,
     OperationStatus.SUPERSEDED: EventKind.OPERATION_SUPERSEDED,
@@ -37,7 +37,7 @@ class Event:
     `number` grows from event to event, in the order in which they became visible.
     """
 
-    number: int
+    sequence: int
     kind: EventKind
     at: datetime
     project: str
@@ -54,7 +54,7 @@ class EventQuery:
     vm_ids: frozenset[str] = frozenset()
     kinds: frozenset[EventKind] = frozenset()
 
-    def takes(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Tell whether an event is asked for."""
         return (
             self.project in (None, event.project)

@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass, field
 
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.operation import DEFAULT_PROJECT
 from vmapi.domain.project import Scope
-from vmapi.domain.roles import ROLES, Permission, Role
+from vmapi.domain.roles import ROLE_PERMISSIONS, Permission, Role
 from vmapi.settings import parsing as notation
 
-SUBJECT = re.compile(r"[ -~]{1,255}")
-PROJECT = re.compile(notation.PROJECT)
+SUBJECT_PATTERN = re.compile(r"[ -~]{1,255}")
+PROJECT_PATTERN = re.compile(notation.PROJECT_NAME_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +25,25 @@ class Identity:
     subject: str
     role: Role | None
     project: str
-    credential: Credential | None = field(default=None, repr=False, compare=False)
+    caller_token: CallerToken | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:
         """The project that is all it sees and touches; None for all projects."""
-        return None if self.may(Permission.ALL_PROJECTS) else self.project
+        return None if self.has_permission(Permission.ALL_PROJECTS) else self.project
 
-    def may(self, permission: Permission) -> bool:
+    def has_permission(self, permission: Permission) -> bool:
         """Tell whether it has a permission."""
-        return self.role is not None and permission in ROLES[self.role]
+        return self.role is not None and permission in ROLE_PERMISSIONS[self.role]
 
 
-UNNAMED = "anonymous"
+ANONYMOUS_SUBJECT = "anonymous"
 """What is in the log for who did not say who it is."""
 
-NOBODY = Identity(UNNAMED, None, DEFAULT_PROJECT)
+UNAUTHENTICATED = Identity(ANONYMOUS_SUBJECT, None, DEFAULT_PROJECT)
 """Who has not said who it is, and may nothing."""
 
 
 def anonymous(project: str) -> Identity:
     """Return who need not say who it is (`VMAPI_AUTH=none`), and may everything."""
-    return Identity(UNNAMED, Role.ADMIN, project)
+    return Identity(ANONYMOUS_SUBJECT, Role.ADMIN, project)

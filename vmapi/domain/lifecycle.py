@@ -58,10 +58,10 @@ class Action(StrEnum):
     @property
     def task(self) -> Task:
         """The task a VM shows while this action is under way."""
-        return _TASKS[self]
+        return _TASK_BY_ACTION[self]
 
 
-_TASKS: Mapping[Action, Task] = MappingProxyType(dict(zip(Action, Task, strict=False)))
+_TASK_BY_ACTION: Mapping[Action, Task] = MappingProxyType(dict(zip(Action, Task, strict=False)))
 
 
 class Verb(StrEnum):
@@ -82,7 +82,7 @@ class Verb(StrEnum):
 class Transition:
     """What an action on a VM of one status takes, and the status it ends in."""
 
-    plan: tuple[Verb, ...]
+    verbs: tuple[Verb, ...]
     goal: Status
 
 
@@ -106,7 +106,7 @@ TRANSITIONS: Mapping[tuple[Status, Action], Transition] = MappingProxyType(
     }
 )
 
-GOALS: Mapping[Verb, Status] = MappingProxyType(
+TARGET_STATUS_BY_VERB: Mapping[Verb, Status] = MappingProxyType(
     {
         Verb.START: Status.RUNNING,
         Verb.STOP: Status.STOPPED,
@@ -119,7 +119,14 @@ GOALS: Mapping[Verb, Status] = MappingProxyType(
 )
 """The status in which a verb that has one leaves a VM."""
 
-_SHOWN = (Action.START, Action.STOP, Action.RESTART, Action.PAUSE, Action.RESUME, Action.DELETE)
+_LISTED_ACTIONS = (
+    Action.START,
+    Action.STOP,
+    Action.RESTART,
+    Action.PAUSE,
+    Action.RESUME,
+    Action.DELETE,
+)
 
 
 @cache
@@ -131,7 +138,7 @@ def allowed_actions(
         return ()
     return tuple(
         action
-        for action in _SHOWN
+        for action in _LISTED_ACTIONS
         if (status, action) in TRANSITIONS
         and (task is None or action is Action.DELETE)
         and not (action is Action.RESTART and status is Status.ERROR and not launched)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.project import Scope
-from vmapi.domain.snapshot import Sighting
-from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.vm import VM, CreateSpec, VMPatch
 
 DEFAULT_PROJECT = "default"
 """The project of all callers, as long as they are not asked who they are."""
@@ -32,8 +32,8 @@ class StepState(StrEnum):
     """How far one call to the cloud has come."""
 
     PLANNED = "planned"
-    SENDING = "sending"
-    SENT = "sent"
+    DISPATCHING = "sending"
+    ACCEPTED = "sent"
     DONE = "done"
     FAILED = "failed"
 
@@ -45,11 +45,11 @@ class Step:
     verb: Verb
     state: StepState = StepState.PLANNED
     request_id: str | None = None
-    begun_at: datetime | None = None
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class OperationError:
     """Why an operation failed, in the terms of `vmapi.errors`."""
 
     code: str
@@ -85,10 +85,10 @@ class Caller:
     project: str = DEFAULT_PROJECT
     address: str = ""
     key: IdempotencyKey | None = None
-    wait: int = 0
+    wait_seconds: int = 0
     if_match: frozenset[str] = frozenset()
     all_projects: bool = False
-    credential: Credential | None = field(default=None, repr=False, compare=False)
+    caller_token: CallerToken | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:
@@ -111,7 +111,7 @@ class Operation:
 
     id: str
     action: Action
-    plan: tuple[Step, ...]
+    steps: tuple[Step, ...]
     created_at: datetime
     requested_by: str
     request_id: str
@@ -119,66 +119,66 @@ class Operation:
     address: str = ""
     vm_id: str | None = None
     status: OperationStatus = OperationStatus.PENDING
-    error: Failure | None = None
+    error: OperationError | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    claimed_name: str | None = None
+    reserved_name: str | None = None
     vcpus: int | None = None
     ram_mb: int | None = None
-    as_requester: bool = False
+    is_delegated: bool = False
     key: IdempotencyKey | None = None
     spec: CreateSpec | None = field(default=None, repr=False)
-    expected: VM | None = field(default=None, repr=False, compare=False)
-    shown: Sighting | None = field(default=None, repr=False, compare=False)
-    changes: Changes | None = field(default=None, repr=False)
+    expected_vm: VM | None = field(default=None, repr=False, compare=False)
+    snapshot: VMSnapshot | None = field(default=None, repr=False, compare=False)
+    patch: VMPatch | None = field(default=None, repr=False)
     revision: int = 0
     vm_revision: int | None = None
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it is over."""
         return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
 
     @property
-    def is_sent(self) -> bool:
+    def is_awaiting_outcome(self) -> bool:
         """Whether the cloud has just taken the present step on."""
-        return self.step is not None and self.step.state is StepState.SENT
+        return self.step is not None and self.step.state is StepState.ACCEPTED
 
     @property
-    def taken_on(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether the cloud is known to have taken the first step on."""
-        return self.plan[0].state in (StepState.SENT, StepState.DONE)
+        return self.steps[0].state in (StepState.ACCEPTED, StepState.DONE)
 
     @property
-    def is_personal(self) -> bool:
+    def requires_caller_token(self) -> bool:
         """Whether nobody but who has asked for it may send the present step."""
-        return self.as_requester and not self.taken_on
+        return self.is_delegated and not self.is_accepted
 
     @property
     def step(self) -> Step | None:
         """The step to carry on with; None when all are done."""
-        return next((step for step in self.plan if step.state is not StepState.DONE), None)
+        return next((step for step in self.steps if step.state is not StepState.DONE), None)
 
     @property
-    def ids(self) -> dict[str, object]:
+    def reference(self) -> dict[str, object]:
         """What a problem says of it: its id, and its VM's where that is known."""
         vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
         return {"operation_id": self.id, **vm}
 
-    def sending(self, now: datetime) -> "Operation":
+    def as_dispatching(self, now: datetime) -> "Operation":
         """Return the operation as it is from when its present step is about to be sent."""
         if self.step is None:
             return self
-        begun = replace(self.step, state=StepState.SENDING, begun_at=now)
+        begun = replace(self.step, state=StepState.DISPATCHING, started_at=now)
         started = self.started_at or now
         running = replace(self, status=OperationStatus.RUNNING, started_at=started)
         return running.with_step(begun)
 
     def with_step(self, step: Step) -> "Operation":
         """Return the operation with its present step put in another state."""
-        plan = list(self.plan)
+        plan = list(self.steps)
         plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
-        return replace(self, plan=tuple(plan))
+        return replace(self, steps=tuple(plan))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 from vmapi.domain.lifecycle import Status
 
 MAX_PAGE_SIZE = 1000
-MAX_DEPTH = 10_000
+MAX_PAGED_ITEMS = 10_000
 """The last item that `page` can reach: `page` x `page_size` may not go beyond."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KeysetPosition:
     """Where a walk through a list has come to: the item that it was shown last.
 
     `value` is what the list is sorted by. `total` is what the first page said.
@@ -27,7 +27,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Paging:
+class PageRequest:
     """Which part of a list is asked for: a page, counted from 1, or what comes after a place.
 
     `asked` are the parameters that it was asked for with, but for the page.
@@ -35,8 +35,8 @@ class Paging:
 
     page: int = 1
     page_size: int = 50
-    after: Place | None = None
-    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    after: KeysetPosition | None = None
+    query_params: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def offset(self) -> int:
@@ -50,8 +50,8 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     total: int
-    paging: Paging
-    end: Place | None = None
+    request: PageRequest
+    next_position: KeysetPosition | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,23 @@
 import re
 from collections.abc import Mapping
 
-from vmapi.domain.vm import RESERVED_PREFIX, CreateSpec
-from vmapi.settings.parsing import PROJECT
+from vmapi.domain.vm import RESERVED_METADATA_PREFIX, CreateSpec
+from vmapi.settings.parsing import PROJECT_NAME_PATTERN
 
-PROJECT_KEY = f"{RESERVED_PREFIX}project"
+PROJECT_METADATA_KEY = f"{RESERVED_METADATA_PREFIX}project"
 """The metadata key under which a server carries its project."""
 
 Scope = str | None
 """The project of which somebody may see and change things; None for all projects."""
 
 
-def marked(spec: CreateSpec) -> dict[str, str]:
+def with_project(spec: CreateSpec) -> dict[str, str]:
     """Return the metadata that a server is made with: the client's, and whose it is."""
-    mark = {} if spec.project is None else {PROJECT_KEY: spec.project}
+    mark = {} if spec.project is None else {PROJECT_METADATA_KEY: spec.project}
     return {**spec.metadata, **mark}
 
 
-def owner(metadata: Mapping[str, str], default: str) -> str:
+def project_of(metadata: Mapping[str, str], default: str) -> str:
     """Return whose the server with this metadata is; what is no project's name marks none."""
-    mark = metadata.get(PROJECT_KEY, "")
-    return mark if re.match(PROJECT, mark) else default
+    mark = metadata.get(PROJECT_METADATA_KEY, "")
+    return mark if re.match(PROJECT_NAME_PATTERN, mark) else default

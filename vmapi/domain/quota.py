@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
+class ResourceUsage:
     """What VMs take together; `ram_mb` is in MB."""
 
     vms: int = 0
@@ -14,7 +14,7 @@ class Amounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """The most that a project may have of each; None for no limit."""
 
     vms: int | None = None
@@ -22,28 +22,28 @@ class Limits:
     ram_mb: int | None = None
 
 
-KINDS = tuple(kind.name for kind in fields(Limits))
-UNLIMITED = Limits()
+RESOURCE_KINDS = tuple(kind.name for kind in fields(ResourceLimits))
+NO_RESOURCE_LIMITS = ResourceLimits()
 
 
 @dataclass(frozen=True, slots=True)
-class Quotas:
+class QuotaConfig:
     """The limits of the projects that are named, and those of every other."""
 
-    named: Mapping[str, Limits] = field(default_factory=dict)
-    rest: Limits = UNLIMITED
+    by_project: Mapping[str, ResourceLimits] = field(default_factory=dict)
+    default: ResourceLimits = NO_RESOURCE_LIMITS
 
-    def of(self, project: str) -> Limits:
+    def limits_for(self, project: str) -> ResourceLimits:
         """Return the limits of a project."""
-        return self.named.get(project, self.rest)
+        return self.by_project.get(project, self.default)
 
 
-NO_QUOTAS = Quotas()
+NO_QUOTAS = QuotaConfig()
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class ProjectQuota:
     """What a project has, and the most that it may have."""
 
-    used: Amounts
-    limits: Limits
+    used: ResourceUsage
+    limits: ResourceLimits

@@ -22,13 +22,13 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-ROLES: Mapping[Role, frozenset[Permission]] = {
+ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.READ}),
     Role.OPERATOR: frozenset({Permission.READ, Permission.CHANGE}),
     Role.ADMIN: frozenset(Permission),
 }
 
-MEANING: Mapping[Permission, str] = {
+PERMISSION_DESCRIPTIONS: Mapping[Permission, str] = {
     Permission.READ: "see VMs, operations, flavors, images, networks",
     Permission.CHANGE: "create, change and delete VMs",
     Permission.AUDIT: "read the audit trail",
@@ -37,17 +37,17 @@ MEANING: Mapping[Permission, str] = {
 }
 
 
-def least(permission: Permission) -> Role:
+def lowest_role(permission: Permission) -> Role:
     """Return the least role that has a permission."""
-    return next(role for role in Role if permission in ROLES[role])
+    return next(role for role in Role if permission in ROLE_PERMISSIONS[role])
 
 
-def greatest(roles: set[Role]) -> Role | None:
+def highest_role(roles: set[Role]) -> Role | None:
     """Return the greatest of some roles; None of none."""
     return max(roles, key=list(Role).index, default=None)
 
 
-def parse(text: str) -> dict[str, Role]:
+def parse_role_mapping(text: str) -> dict[str, Role]:
     """Return which name elsewhere is which role, from `NAME=ROLE,…`."""
     pairs = (pair.split("=") for pair in text.split(","))
     return {name: Role(role) for name, role in pairs}

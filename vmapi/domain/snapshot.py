@@ -10,7 +10,7 @@ from vmapi.domain.vm import VM
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class VMSnapshot:
     """A VM; `age` is in seconds, `revision` moves when what is shown of it does.
 
     It is None for a VM that is not as it was seen, but as it must be.
@@ -18,7 +18,7 @@ class Sighting:
 
     vm: VM
     revision: int | None
-    age: float
+    age_seconds: float
 
     @property
     def etag(self) -> str | None:
@@ -30,17 +30,17 @@ class Sighting:
         if self.revision is None:
             return None
         if "digest" not in self.vm.forms:
-            shown = repr((self.vm.face, __version__)).encode()
+            shown = repr((self.vm.public_fields, __version__)).encode()
             self.vm.forms["digest"] = blake2b(shown, digest_size=8).hexdigest().encode()
         return f'"{self.revision}-{self.vm.forms["digest"].decode()}"'
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class VMListing:
     """A page of VMs; `age` is in seconds, None where nobody has ever looked at everything."""
 
     page: Page[VM]
-    age: float | None
+    age_seconds: float | None
 
     @property
     def vms(self) -> Sequence[VM]:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from vmapi.domain.lifecycle import Action, Status, Task, allowed_actions
 
-RESERVED_PREFIX = "vmapi."
+RESERVED_METADATA_PREFIX = "vmapi."
 """Metadata keys that begin so are vmapi's own: refused from clients, never shown."""
 
-MAX_METADATA = 127
+MAX_METADATA_PAIRS = 127
 """Pairs that a client may have on a VM: of the 128 that Nova takes, one is ours."""
 
 
@@ -71,7 +71,7 @@ class VM:
         return allowed_actions(self.status, self.task, locked=self.locked, launched=self.launched)
 
     @property
-    def face(self) -> tuple["VM", tuple[Action, ...]]:
+    def public_fields(self) -> tuple["VM", tuple[Action, ...]]:
         """What of it is shown, and to whom: that it ever ran shows only in what is allowed."""
         face = replace(self, launched=True, operation_id=None, vcpus=None, ram_mb=None)
         return face, self.allowed_actions
@@ -118,7 +118,7 @@ class CreateSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class VMPatch:
     """What a PATCH asks for: a new name, and metadata in which None removes a key (RFC 7396)."""
 
     name: str | None = None

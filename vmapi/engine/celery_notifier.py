@@ -13,12 +13,12 @@ from celery import Celery
 
 log = structlog.get_logger("vmapi.engine")
 
-TASK = "vmapi.wake"
-STALE = 30
+NOTIFY_TASK_NAME = "vmapi.wake"
+MESSAGE_TTL = 30
 """Seconds after which a message is no longer worth delivering: a sweep was there before it."""
-MOST = 100
+NOTIFY_QUEUE_SIZE = 100
 """How many messages may wait for the broker: any of them wakes a worker, and it looks at all."""
-TIMEOUT = 2.0
+BROKER_TIMEOUT = 2.0
 """Seconds that the broker may take for an answer, and that a stop waits for what is being sent."""
 
 
@@ -33,12 +33,12 @@ def celery_app(broker_url: str) -> Celery:
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_timeout=TIMEOUT,
+        broker_connection_timeout=BROKER_TIMEOUT,
     )
     return app
 
 
-class Bell:
+class CeleryNotifier:
     """Rings for the workers, from a process that serves; a thread does, so that no request waits.
 
     It starts with the first message: nothing runs before the server has forked.
@@ -47,22 +47,22 @@ class Bell:
     def __init__(self, broker_url: str) -> None:
         self._app = celery_app(broker_url)
         # a broker that is short of memory, or stands still, takes messages on and says nothing
-        bounds = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT, "max_retries": 0}
+        bounds = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT, "max_retries": 0}
         self._app.conf.broker_transport_options = {"confirm_publish": True, **bounds}
-        self._waiting: Queue[str | None] = Queue(MOST)
+        self._queue: Queue[str | None] = Queue(NOTIFY_QUEUE_SIZE)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._away = False
+        self._unavailable = False
 
-    def wake(self, operation_id: str | None = None) -> None:
+    def notify(self, operation_id: str | None = None) -> None:
         """Have a message sent; where that cannot be, the workers' sweep has to do."""
         if operation_id is None:
             return
         # no thread can be started, or the broker is too slow
         with suppress(RuntimeError, Full):
             self._start()
-            self._waiting.put_nowait(operation_id)
+            self._queue.put_nowait(operation_id)
 
     def stop(self) -> None:
         """Send what waits, unless that takes long, and close the connection to the broker."""
@@ -70,8 +70,8 @@ class Bell:
             self._stopping = True
         if self._thread is not None:
             with suppress(Full):
-                self._waiting.put_nowait(None)
-            self._thread.join(TIMEOUT)
+                self._queue.put_nowait(None)
+            self._thread.join(BROKER_TIMEOUT)
         self._app.close()
 
     def _start(self) -> None:
@@ -83,30 +83,30 @@ class Bell:
 
     def _run(self) -> None:
         connection = self._app.connection_for_write()
-        while (operation_id := self._waiting.get()) is not None:
+        while (operation_id := self._queue.get()) is not None:
             try:
                 self._send(operation_id, connection)
             except Exception as error:
-                self._failed(error)
+                self._on_failure(error)
                 # what is left of it is of no use: a channel that was closed, an answer that is late
                 _close(connection)
                 connection = self._app.connection_for_write()
         _close(connection)
 
     def _send(self, operation_id: str, connection: Any) -> None:
-        options = {"expires": STALE, "retry": False, "connection": connection}
-        self._app.send_task(TASK, (operation_id,), **options)
-        if self._away:
+        options = {"expires": MESSAGE_TTL, "retry": False, "connection": connection}
+        self._app.send_task(NOTIFY_TASK_NAME, (operation_id,), **options)
+        if self._unavailable:
             log.info("the broker takes messages again")
-        self._away = False
+        self._unavailable = False
 
-    def _failed(self, error: Exception) -> None:
-        if not self._away:
+    def _on_failure(self, error: Exception) -> None:
+        if not self._unavailable:
             # Celery says the same of all that a connection may suffer
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
             log.warning("the broker takes no messages; sweeps have to do", reason=reason)
-        self._away = True
+        self._unavailable = True
 
 
 def _close(connection: Any) -> None:

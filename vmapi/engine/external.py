@@ -1,10 +1,10 @@
 """The engine when worker processes are it: `flask --app wsgi worker`."""
 
 
-class Elsewhere:
+class ExternalEngine:
     """Leaves everything to the workers, which look for work themselves."""
 
-    def wake(self, operation_id: str | None = None) -> None:
+    def notify(self, operation_id: str | None = None) -> None:
         """Do nothing: a worker finds what is unfinished within a sweep."""
 
     def stop(self) -> None:

@@ -9,22 +9,22 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
-from vmapi.api.middleware.security_headers import EVERYWHERE
-from vmapi.api.problems.types import KINDS
+from vmapi.api.middleware.security_headers import SECURITY_HEADERS
+from vmapi.api.problems.types import PROBLEM_TYPES
 
-SECURE = "".join(f"{name}: {value}\r\n" for name, value in EVERYWHERE.items())
-HEAD = (
+SECURITY_HEADER_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
+RESPONSE_HEAD = (
     "HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\n" + SECURE + "X-Request-ID: {request_id}\r\n"
+    "Cache-Control: no-store\r\n" + SECURITY_HEADER_BLOCK + "X-Request-ID: {request_id}\r\n"
     "Content-Length: {length}\r\n\r\n"
 )
-LARGEST = 4 * 1024 * 1024
+MAX_DRAINED_BYTES = 4 * 1024 * 1024
 """Bytes of a body that the app did not want which are read all the same."""
 
-READING_ON = 5.0
+DRAIN_TIMEOUT = 5.0
 """Seconds after which they are not."""
 
-OURS = (
+RESPONSE_ERRORS = (
     errors.InvalidResponseHeader,  # type: ignore[attr-defined]
     errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
 )
@@ -35,15 +35,15 @@ class Worker(ThreadWorker):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Let /readyz say that this process drains, from SIGTERM on."""
-        self._drain()
+        self._mark_draining()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop at once. The pool is left alone: what was interrupted may hold its lock."""
-        self._drain()
+        self._mark_draining()
         super(ThreadWorker, self).handle_quit(sig, frame)
 
-    def _drain(self) -> None:
+    def _mark_draining(self) -> None:
         app = getattr(self, "wsgi", None)
         if app is not None:
             app.extensions["vmapi"].draining.set()
@@ -70,26 +70,28 @@ class Worker(ThreadWorker):
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         # who is cut off while sending does not get to see the answer; gunicorn reads 64 KiB on
-        deadline = time.monotonic() + READING_ON
-        return bool(conn.parser.finish_body(deadline, LARGEST)) and keepalive
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        return bool(conn.parser.finish_body(deadline, MAX_DRAINED_BYTES)) and keepalive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """Answer a request that never reached the app."""
         told = {"request_id": f"req-{uuid.uuid4()}"}
-        if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, RESPONSE_ERRORS):
             # its text would quote the request: a token in the URL, a header
             reason = type(exc).__name__
             self.log.warning("a request could not be read: %s", reason, extra=told)
-            answer = _problem("malformed_request", self._wrong(exc), **told)
+            answer = _problem_response("malformed_request", self._describe(exc), **told)
         else:
             self.log.error("a request failed outside the app", exc_info=exc, extra=told)
-            answer = _problem("internal_error", "Something went wrong inside vmapi.", **told)
+            answer = _problem_response(
+                "internal_error", "Something went wrong inside vmapi.", **told
+            )
         try:
             util.write_nonblock(client, answer)
         except OSError:
             self.log.debug("the client is gone", extra=told)
 
-    def _wrong(self, exc: errors.ParseException) -> str:
+    def _describe(self, exc: errors.ParseException) -> str:
         cfg = self.cfg
         if isinstance(exc, errors.LimitRequestLine):
             return f"The first line of a request has at most {cfg.limit_request_line} bytes."
@@ -101,10 +103,12 @@ class Worker(ThreadWorker):
         return "The request is no valid HTTP."
 
 
-def _problem(code: str, detail: str, request_id: str) -> bytes:
-    kind = KINDS[code]
+def _problem_response(code: str, detail: str, request_id: str) -> bytes:
+    kind = PROBLEM_TYPES[code]
     members = {"type": f"/problems/{code}", "title": kind.title, "status": kind.status}
     body = orjson.dumps({**members, "code": code, "detail": detail, "request_id": request_id})
     reason = {400: "Bad Request", 500: "Internal Server Error"}[kind.status]
-    head = HEAD.format(status=kind.status, reason=reason, request_id=request_id, length=len(body))
+    head = RESPONSE_HEAD.format(
+        status=kind.status, reason=reason, request_id=request_id, length=len(body)
+    )
     return head.encode() + body

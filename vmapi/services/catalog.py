@@ -19,7 +19,7 @@ from vmapi.errors import (
 )
 
 
-class Named(Protocol):
+class NamedResource(Protocol):
     """Anything with an id and a name."""
 
     @property
@@ -33,7 +33,7 @@ class Named(Protocol):
         ...
 
 
-class Owned(Protocol):
+class ProjectResource(Protocol):
     """Anything that may be one project's alone."""
 
     @property
@@ -42,8 +42,8 @@ class Owned(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Named)
-Part = TypeVar("Part", bound=Owned)
+T = TypeVar("T", bound=NamedResource)
+Part = TypeVar("Part", bound=ProjectResource)
 
 
 class Catalog:
@@ -52,45 +52,51 @@ class Catalog:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def flavors(self) -> Sequence[Flavor]:
+    def list_flavors(self) -> Sequence[Flavor]:
         """List the flavors, the smallest first."""
-        return sorted(self._backend.flavors(), key=lambda f: (f.vcpus, f.ram_mb, f.name))
+        return sorted(self._backend.list_flavors(), key=lambda f: (f.vcpus, f.ram_mb, f.name))
 
-    def images(self, scope: Scope) -> Sequence[Image]:
+    def list_images(self, scope: Scope) -> Sequence[Image]:
         """List the images by name that a project may use."""
-        return sorted(_of(scope, self._backend.images()), key=lambda i: (i.name, i.id))
+        return sorted(_visible_to(scope, self._backend.list_images()), key=lambda i: (i.name, i.id))
 
-    def networks(self, scope: Scope) -> Sequence[Network]:
+    def list_networks(self, scope: Scope) -> Sequence[Network]:
         """List the networks by name that a project may use."""
-        return sorted(_of(scope, self._backend.networks()), key=lambda n: (n.name, n.id))
+        return sorted(
+            _visible_to(scope, self._backend.list_networks()), key=lambda n: (n.name, n.id)
+        )
 
-    def flavor(self, wanted: str) -> Flavor:
+    def find_flavor(self, id_or_name: str) -> Flavor:
         """Find a flavor. Raises FlavorNotFound."""
-        return _find("flavor", wanted, self._backend.flavors, FlavorNotFound, FlavorNotFound)
+        return _find_by_id_or_name(
+            "flavor", id_or_name, self._backend.list_flavors, FlavorNotFound, FlavorNotFound
+        )
 
-    def image(self, wanted: str, project: str) -> Image:
+    def find_image(self, id_or_name: str, project: str) -> Image:
         """Find an image to boot from. Raises ImageNotFound, ImageAmbiguous."""
 
         def every(*, fresh: bool) -> Sequence[Image]:
-            return _of(project, self._backend.images(fresh=fresh))
+            return _visible_to(project, self._backend.list_images(refresh=fresh))
 
-        image = _find("image", wanted, every, ImageNotFound, ImageAmbiguous)
+        image = _find_by_id_or_name("image", id_or_name, every, ImageNotFound, ImageAmbiguous)
         if image.status != "active":
-            raise ImageNotFound(f"Image {wanted} is {image.status}, not active.")
+            raise ImageNotFound(f"Image {id_or_name} is {image.status}, not active.")
         return image
 
-    def network(self, wanted: str | None, project: str) -> Network | None:
+    def find_network(self, id_or_name: str | None, project: str) -> Network | None:
         """Find a network; where none is named the default one, or the only one there is.
 
         None where the project has none to choose from. Raises NetworkNotFound, NetworkAmbiguous.
         """
 
         def every(*, fresh: bool) -> Sequence[Network]:
-            return _of(project, self._backend.networks(fresh=fresh))
+            return _visible_to(project, self._backend.list_networks(refresh=fresh))
 
-        if wanted is not None:
-            return _find("network", wanted, every, NetworkNotFound, NetworkAmbiguous)
-        networks = self.networks(project)
+        if id_or_name is not None:
+            return _find_by_id_or_name(
+                "network", id_or_name, every, NetworkNotFound, NetworkAmbiguous
+            )
+        networks = self.list_networks(project)
         chosen = [network for network in networks if network.default]
         chosen = chosen or [network for network in networks if not network.external]
         if networks and len(chosen) != 1:
@@ -100,24 +106,26 @@ class Catalog:
         return next(iter(chosen), None)
 
 
-def _of(scope: Scope, items: Sequence[Part]) -> Sequence[Part]:
+def _visible_to(scope: Scope, items: Sequence[Part]) -> Sequence[Part]:
     return [item for item in items if scope is None or item.project in (None, scope)]
 
 
-def _find(
+def _find_by_id_or_name(
     kind: str,
-    wanted: str,
-    offered: Callable[..., Sequence[T]],
-    missing: type[VmapiError],
+    id_or_name: str,
+    list_items: Callable[..., Sequence[T]],
+    not_found: type[VmapiError],
     ambiguous: type[VmapiError],
 ) -> T:
     for fresh in (False, True):
-        items = offered(fresh=fresh)
-        found = [i for i in items if i.id == wanted] or [i for i in items if i.name == wanted]
+        items = list_items(fresh=fresh)
+        found = [i for i in items if i.id == id_or_name] or [
+            i for i in items if i.name == id_or_name
+        ]
         if len(found) == 1:
             return found[0]
         if found:
             ids = ", ".join(sorted(item.id for item in found))
-            detail = f"Several {kind}s are called {wanted}; give an id instead: {ids}."
+            detail = f"Several {kind}s are called {id_or_name}; give an id instead: {ids}."
             raise ambiguous(detail)
-    raise missing(f"There is no {kind} {wanted}; GET /{kind}s lists what there is.")
+    raise not_found(f"There is no {kind} {id_or_name}; GET /{kind}s lists what there is.")

@@ -5,26 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from vmapi.auth.authenticator import Gate
-from vmapi.backends.breaker_backend import Guarded
-from vmapi.services.access.api_tokens import Tokens
-from vmapi.services.access.rate_limits import Rates
+from vmapi.auth.authenticator import Authenticator
+from vmapi.backends.breaker_backend import CircuitBreakerBackend
+from vmapi.services.access.api_tokens import ApiTokenService
+from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.services.catalog import Catalog
-from vmapi.services.cursors import Cursors
-from vmapi.services.events.feed import Events
-from vmapi.services.health import Readiness
-from vmapi.services.operations.service import Operations
-from vmapi.services.periodic import Chore
-from vmapi.services.quotas import Usage
-from vmapi.services.vms.bulk import Bulk
-from vmapi.services.vms.service import VMs
+from vmapi.services.cursors import CursorSigner
+from vmapi.services.events.feed import EventFeed
+from vmapi.services.health import ReadinessChecks
+from vmapi.services.operations.service import OperationService
+from vmapi.services.periodic import PeriodicTask
+from vmapi.services.quotas import QuotaService
+from vmapi.services.vms.bulk import BulkService
+from vmapi.services.vms.service import VMService
 from vmapi.store.store import Store
 
 
-class Runner(Protocol):
+class Engine(Protocol):
     """What runs beside the requests."""
 
-    def wake(self, operation_id: str | None = None) -> None:
+    def notify(self, operation_id: str | None = None) -> None:
         """Look for work now."""
         ...
 
@@ -39,19 +39,19 @@ class Services:
 
     base_path: str
     version: str
-    backend: Guarded
+    backend: CircuitBreakerBackend
     catalog: Catalog
-    vms: VMs
-    bulk: Bulk
-    operations: Operations
-    cursors: Cursors
-    events: Events
-    chores: Mapping[str, Chore]
-    engine: Runner
+    vms: VMService
+    bulk: BulkService
+    operations: OperationService
+    cursors: CursorSigner
+    events: EventFeed
+    periodic_tasks: Mapping[str, PeriodicTask]
+    engine: Engine
     store: Store
-    gate: Gate
-    tokens: Tokens
-    readiness: Readiness
-    rates: Rates
+    authenticator: Authenticator
+    api_tokens: ApiTokenService
+    readiness: ReadinessChecks
+    rate_limiter: RateLimiter
     draining: threading.Event
-    usage: Usage
+    quotas: QuotaService

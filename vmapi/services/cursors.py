@@ -11,13 +11,13 @@ import orjson
 from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
-from vmapi.domain.pagination import Place
+from vmapi.domain.pagination import KeysetPosition
 from vmapi.errors import ValidationFailed
 
-LIFE = timedelta(hours=24)
+CURSOR_TTL = timedelta(hours=24)
 """How long a cursor is good for."""
 
-Query = Mapping[str, Sequence[str]]
+QueryParams = Mapping[str, Sequence[str]]
 """What a list was asked for with: each parameter and its values."""
 
 
@@ -25,11 +25,11 @@ Query = Mapping[str, Sequence[str]]
 class Cursor:
     """What a walk asks for, and how far it has come."""
 
-    query: Query
-    place: Place
+    query_params: QueryParams
+    position: KeysetPosition
 
 
-class Cursors:
+class CursorSigner:
     """Makes cursors and opens them. All processes that share a `key` take each other's.
 
     A cursor is good for one `scope`: the list that it goes through, and whose.
@@ -39,20 +39,20 @@ class Cursors:
         self._key = key
         self._clock = clock
 
-    def make(self, scope: str, cursor: Cursor) -> str:
+    def encode(self, scope: str, cursor: Cursor) -> str:
         """Return a text for a URL."""
-        place, until = cursor.place, (self._clock() + LIFE).timestamp()
+        place, until = cursor.position, (self._clock() + CURSOR_TTL).timestamp()
         is_time = isinstance(place.value, datetime)
-        said = [until, cursor.query, place.value, is_time, place.id, place.total]
+        said = [until, cursor.query_params, place.value, is_time, place.id, place.total]
         return self._signer(scope).sign(base64_encode(orjson.dumps(said))).decode()
 
-    def open(self, scope: str, text: str) -> Cursor:
+    def decode(self, scope: str, text: str) -> Cursor:
         """Return what a cursor says. Raises ValidationFailed, which points to `/cursor`."""
         until, query, value, is_time, vm_id, total = self._read(scope, text)
         if self._clock().timestamp() >= until:
-            _refuse("It has expired: a cursor is good for 24 hours.")
+            _invalid_cursor("It has expired: a cursor is good for 24 hours.")
         value = datetime.fromisoformat(value) if is_time else value
-        return Cursor(query, Place(value, vm_id, total))
+        return Cursor(query, KeysetPosition(value, vm_id, total))
 
     def _read(self, scope: str, text: str) -> Any:
         signer, sent = self._signer(scope), text.encode()
@@ -62,7 +62,7 @@ class Cursors:
             said = b""
         # base64 has several texts for the same bytes
         if not hmac.compare_digest(signer.sign(said), sent):
-            _refuse("It is none that vmapi has made for this list.")
+            _invalid_cursor("It is none that vmapi has made for this list.")
         return orjson.loads(base64_decode(said))
 
     def _signer(self, scope: str) -> Signer:
@@ -74,6 +74,6 @@ class Cursors:
         )
 
 
-def _refuse(reason: str) -> NoReturn:
+def _invalid_cursor(reason: str) -> NoReturn:
     message = f"{reason} Begin again with the first page, and follow next as it is."
     raise ValidationFailed(f"/cursor: {message}", ("/cursor", message))

@@ -9,14 +9,14 @@ from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.housekeeping")
 
-REMEMBERED = timedelta(hours=24)
+DELETED_VM_RETENTION = timedelta(hours=24)
 """How long a deleted VM is listed."""
 
-PRUNING = 3600.0
+PURGE_INTERVAL = 3600.0
 """Seconds between two looks for what is too old to be kept."""
 
 
-class Housekeeping:
+class Maintenance:
     """Closes the audit trail's chain, renews duties, forgets what has been kept for long enough.
 
     Without a key the trail is kept, but not chained. `clock` tells the time in UTC, `monotonic` in
@@ -28,47 +28,47 @@ class Housekeeping:
         store: Store,
         *,
         audit_key: str | None,
-        keep_operations: timedelta,
-        keep_audit: timedelta,
-        keep_events: timedelta,
+        operation_retention: timedelta,
+        audit_retention: timedelta,
+        event_retention: timedelta,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._audit_key = audit_key
-        self._keep_operations = keep_operations
-        self._keep_audit = keep_audit
-        self._keep_events = keep_events
+        self._operation_retention = operation_retention
+        self._audit_retention = audit_retention
+        self._event_retention = event_retention
         self._clock = clock
         self._monotonic = monotonic
-        self._next_pruning = monotonic()
+        self._next_purge_at = monotonic()
 
-    def tick(self) -> None:
+    def run(self) -> None:
         """Do what is due; the engine calls it at least once a second. Raises StoreUnavailable."""
-        self._store.duties.renew()
-        if self._audit_key is not None and self._store.audit.has_open():
-            self._close_chain(self._audit_key)
-        if self._monotonic() >= self._next_pruning:
-            self._next_pruning = self._monotonic() + PRUNING
-            if self._store.duties.hold("retention"):
-                self._prune()
+        self._store.leader_leases.renew()
+        if self._audit_key is not None and self._store.audit.has_pending():
+            self._chain_pending(self._audit_key)
+        if self._monotonic() >= self._next_purge_at:
+            self._next_purge_at = self._monotonic() + PURGE_INTERVAL
+            if self._store.leader_leases.acquire("retention"):
+                self._purge()
 
-    def _close_chain(self, key: str) -> None:
+    def _chain_pending(self, key: str) -> None:
         # held anew for each batch: many may take longer than a duty is held
-        while self._store.duties.hold("audit") and self._store.audit.close_chain(key):
+        while self._store.leader_leases.acquire("audit") and self._store.audit.chain_pending(key):
             pass
 
-    def _prune(self) -> None:
+    def _purge(self) -> None:
         now = self._clock()
         operations = 0
-        while forgotten := self._store.operations.forget(now - self._keep_operations):
+        while forgotten := self._store.operations.purge(now - self._operation_retention):
             operations += forgotten
-        entries = self._store.audit.forget(now - self._keep_audit, self._audit_key)
+        entries = self._store.audit.purge(now - self._audit_retention, self._audit_key)
         if entries:
             # the rest with the next tick: on SQLite nobody else writes meanwhile
-            self._next_pruning = self._monotonic()
-        vms = self._store.inventory.forget(now - REMEMBERED)
-        events = self._forget_events()
+            self._next_purge_at = self._monotonic()
+        vms = self._store.inventory.purge_deleted(now - DELETED_VM_RETENTION)
+        events = self._purge_events()
         if operations or entries or vms or events:
             log.info(
                 "forgot what was too old",
@@ -78,10 +78,10 @@ class Housekeeping:
                 events=events,
             )
 
-    def _forget_events(self) -> int:
+    def _purge_events(self) -> int:
         # where nobody listens they have no numbers yet
-        self._store.events.number()
+        self._store.events.assign_sequences()
         events = 0
-        while forgotten := self._store.events.forget(self._keep_events):
+        while forgotten := self._store.events.purge(self._event_retention):
             events += forgotten
         return events

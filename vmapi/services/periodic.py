@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class PeriodicTask:
     """Called each `every` seconds, by a thread of its own."""
 
-    run: Callable[[], None]
-    every: float = 1.0
+    func: Callable[[], None]
+    interval: float = 1.0
 
     def __call__(self) -> None:
         """Do it once."""
-        self.run()
+        self.func()

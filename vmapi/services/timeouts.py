@@ -8,14 +8,14 @@ from concurrent.futures import Future
 from vmapi.errors import BackendTimeout
 
 
-def at_most(seconds: float, look: Callable[[], object]) -> None:
+def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
     """Have a look taken, in a thread that goes on with it when the time is up.
 
     Raises BackendTimeout then, and before that what the look raises.
     """
     over: Future[None] = Future()
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(_take, look, over), daemon=True)
+    thread = threading.Thread(target=context.run, args=(_run, func, over), daemon=True)
     thread.start()
     try:
         over.result(seconds)
@@ -23,7 +23,7 @@ def at_most(seconds: float, look: Callable[[], object]) -> None:
         raise BackendTimeout("There is no answer yet.") from None
 
 
-def _take(look: Callable[[], object], over: "Future[None]") -> None:
+def _run(look: Callable[[], object], over: "Future[None]") -> None:
     try:
         look()
     except Exception as error:

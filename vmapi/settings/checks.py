@@ -4,13 +4,13 @@ from vmapi.errors import SettingsError
 from vmapi.settings.settings import Settings
 
 
-def check(settings: Settings, *, single_process: bool) -> None:
+def validate(settings: Settings, *, single_process: bool) -> None:
     """Raise SettingsError where the settings would let in whom they should not, or nobody.
 
     The database of a backend of a `single_process` goes with that, unless the settings name one.
     """
     schemes = settings.auth_schemes
-    if "none" in schemes and not (settings.on_loopback or settings.allow_anonymous):
+    if "none" in schemes and not (settings.is_on_loopback or settings.allow_anonymous):
         raise SettingsError(
             f"VMAPI_AUTH none at VMAPI_BIND {settings.bind}: everybody who reaches it may do "
             "everything; set VMAPI_AUTH=token, or a VMAPI_BIND on loopback, or "

@@ -8,14 +8,14 @@ from typing import TypeVar
 from vmapi.errors import SettingsError
 
 T = TypeVar("T")
-MAX_SECONDS = 3600
+MAX_MEMORY_SECONDS = 3600
 
-PROJECT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+PROJECT_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 """What the name of a project may be; the ids of Keystone's projects are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Notation:
+class KeyValueFormat:
     """One setting: its environment variable, and what is allowed, in words."""
 
     variable: str
@@ -26,7 +26,7 @@ class Notation:
         return SettingsError(f"{self.variable} {text!r}: allowed is {self.allowed}")
 
     def parse(
-        self, text: str, names: Collection[str], value: Callable[[str, str], T]
+        self, text: str, names: Collection[str], parse_value: Callable[[str, str], T]
     ) -> dict[str, T]:
         """Read the pairs; `value` turns a name and what is written for it into a value.
 
@@ -38,21 +38,21 @@ class Notation:
             if name not in names or name in values:
                 raise self.error(text)
             try:
-                values[name] = value(name, written)
+                values[name] = parse_value(name, written)
             except ValueError:
                 raise self.error(text) from None
         return values
 
 
-def whole(text: str) -> int:
+def parse_int(text: str) -> int:
     """Read a whole number from 0 to 999,999,999. Raises ValueError."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ValueError(text)
     return int(text)
 
 
-def decimal(text: str, most: float) -> float:
+def parse_decimal(text: str, maximum: float) -> float:
     """Read a number from 0 to `most`, without sign or exponent. Raises ValueError."""
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) > most:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) > maximum:
         raise ValueError(text)
     return float(text)

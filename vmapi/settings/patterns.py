@@ -3,18 +3,18 @@
 from ipaddress import ip_address
 
 # strict enough that no library finds a piece of a password where it looks for something else
-POSTGRESQL = (
+POSTGRESQL_URL = (
     r"postgresql\+psycopg://([^:/@]*(:[^@]*)?@)?(\[[^]@]+\]|[^:/?@]*)(:\d{1,5})?"
     r"(/[^?@]*)?(\?.*)?"
 )
-BROKER = r"amqps?://([^/?#\[\]]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/[^@]*)?"
-REDIS = r"(memory|rediss?://([^/?#\[\]@]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/\d{1,4})?)"
+BROKER_URL = r"amqps?://([^/?#\[\]]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/[^@]*)?"
+REDIS_URL = r"(memory|rediss?://([^/?#\[\]@]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/\d{1,4})?)"
 # a browser writes neither a path nor the scheme's own port
-ORIGIN = (
+ORIGIN_PATTERN = (
     r"(?!https://[^,]*:443(,|\Z))(?!http://[^,]*:80(,|\Z))"
     r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
 )
-BIND = r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})"
+BIND_ADDRESS = r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})"
 
 
 def is_loopback(bind: str) -> bool:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from vmapi.errors import SettingsError
 
-LONGEST = 64 * 1024
+MAX_SECRET_BYTES = 64 * 1024
 """Bytes of a file that holds one secret: what is longer is another file."""
 
 
-def read(name: str) -> tuple[str, str]:
+def read_secret(name: str) -> tuple[str, str]:
     """Return a secret, "" where it is not set, and which variable to name should it be bad.
 
     Line ends at the end of a file do not count. Raises SettingsError, which never shows what
@@ -24,27 +24,29 @@ def read(name: str) -> tuple[str, str]:
         # it may be the secret itself, in the wrong variable
         raise SettingsError(f"{name}_FILE: allowed is the absolute path of a file")
     where = f"{name}_FILE {path!r}"
-    text = _text(where, Path(path)).rstrip("\r\n")
+    text = _read_text(where, Path(path)).rstrip("\r\n")
     if not text:
         raise SettingsError(f"{where}: the file is empty; write the value into it")
     return text, where
 
 
-def _text(where: str, path: Path) -> str:
+def _read_text(source: str, path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+            content = file.read(MAX_SECRET_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no path of a file"
         raise SettingsError(
-            f"{where}: cannot be read ({reason}); name a file that vmapi's user may read"
+            f"{source}: cannot be read ({reason}); name a file that vmapi's user may read"
         ) from None
-    if len(content) > LONGEST:
-        raise SettingsError(f"{where}: is longer than {LONGEST} bytes; name the file of the secret")
+    if len(content) > MAX_SECRET_BYTES:
+        raise SettingsError(
+            f"{source}: is longer than {MAX_SECRET_BYTES} bytes; name the file of the secret"
+        )
     try:
         text = content.decode()
     except UnicodeError:
         text = "\0"
     if "\0" in text:
-        raise SettingsError(f"{where}: is no text in UTF-8; write the value into it as text")
+        raise SettingsError(f"{source}: is no text in UTF-8; write the value into it as text")
     return text

@@ -11,22 +11,29 @@ from environs import Env, EnvError, ValidationError, validate
 
 from vmapi.errors import SettingsError
 from vmapi.settings import secret_files
-from vmapi.settings.auth import AccessSettings
+from vmapi.settings.auth import AuthSettings
 from vmapi.settings.cloud import CloudSettings
 from vmapi.settings.field import setting
-from vmapi.settings.parsing import PROJECT
-from vmapi.settings.patterns import BIND, BROKER, ORIGIN, POSTGRESQL, REDIS, is_loopback
+from vmapi.settings.parsing import PROJECT_NAME_PATTERN
+from vmapi.settings.patterns import (
+    BIND_ADDRESS,
+    BROKER_URL,
+    ORIGIN_PATTERN,
+    POSTGRESQL_URL,
+    REDIS_URL,
+    is_loopback,
+)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-DEADLINES = "create=1800,*=600"
+DEFAULT_DEADLINES = "create=1800,*=600"
 """A cloud may have to fetch the image to the host before it can boot."""
-RATE = "N/second, N/minute or N/hour, several with ; between them, or off"
-COUNTERS = "memory, or redis://:PASSWORD@HOST:PORT/NUMBER, percent-encoded"
+RATE_SYNTAX = "N/second, N/minute or N/hour, several with ; between them, or off"
+RATE_STORAGE_SYNTAX = "memory, or redis://:PASSWORD@HOST:PORT/NUMBER, percent-encoded"
 ENGINES = ("thread", "worker", "celery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(AccessSettings, CloudSettings):
+class Settings(AuthSettings, CloudSettings):
     """The configuration of one process. Secrets are left out of its repr."""
 
     backend: str = setting(
@@ -39,7 +46,7 @@ class Settings(AccessSettings, CloudSettings):
         "VMAPI_BIND",
         "127.0.0.1:8000",
         "HOST:PORT or unix:/PATH",
-        check=validate.Regexp(rf"{BIND}\Z"),
+        check=validate.Regexp(rf"{BIND_ADDRESS}\Z"),
     )
     workers: int | None = setting(
         "VMAPI_WORKERS", None, "a whole number from 1 to 64", "int", validate.Range(1, 64)
@@ -60,17 +67,19 @@ class Settings(AccessSettings, CloudSettings):
         "VMAPI_BROKER_URL",
         "amqp://guest:guest@127.0.0.1:5672//",
         "amqp://USER:PASSWORD@HOST:PORT/VHOST, percent-encoded",
-        check=validate.Regexp(rf"{BROKER}\Z"),
+        check=validate.Regexp(rf"{BROKER_URL}\Z"),
         secret=True,
     )
     database_url: str | None = setting(
         "VMAPI_DATABASE_URL",
         None,
         "sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME, percent-encoded",
-        check=validate.Regexp(rf"(sqlite:///.+|{POSTGRESQL})\Z"),
+        check=validate.Regexp(rf"(sqlite:///.+|{POSTGRESQL_URL})\Z"),
         secret=True,
     )
-    deadlines: str = setting("VMAPI_DEADLINES", DEADLINES, "ACTION=SECONDS,… (docs/operations.md)")
+    deadlines: str = setting(
+        "VMAPI_DEADLINES", DEFAULT_DEADLINES, "ACTION=SECONDS,… (docs/operations.md)"
+    )
     retention: int = setting(
         "VMAPI_RETENTION", 30, "days, 1 to 3650", "int", validate.Range(1, 3650)
     )
@@ -100,20 +109,27 @@ class Settings(AccessSettings, CloudSettings):
         "VMAPI_PROXIES", 0, "a whole number from 0 to 8", "int", validate.Range(0, 8)
     )
     default_project: str = setting(
-        "VMAPI_DEFAULT_PROJECT", "default", "a name of A-Za-z0-9._-", check=validate.Regexp(PROJECT)
+        "VMAPI_DEFAULT_PROJECT",
+        "default",
+        "a name of A-Za-z0-9._-",
+        check=validate.Regexp(PROJECT_NAME_PATTERN),
     )
     quotas: str = setting("VMAPI_QUOTAS", "", "PROJECT:vms=N,vcpus=N,ram_mb=N;…")
     cors_origins: str = setting(
         "VMAPI_CORS_ORIGINS",
         "",
         "ORIGIN,… as browsers write them: https://console.example.org",
-        check=validate.Regexp(rf"{ORIGIN}(, ?{ORIGIN})*\Z"),
+        check=validate.Regexp(rf"{ORIGIN_PATTERN}(, ?{ORIGIN_PATTERN})*\Z"),
     )
-    rate_reads: str = setting("VMAPI_RATE_READS", "200/second", RATE)
-    rate_changes: str = setting("VMAPI_RATE_CHANGES", "50/second;1200/minute", RATE)
-    rate_address: str = setting("VMAPI_RATE_ADDRESS", "500/second", RATE)
+    rate_reads: str = setting("VMAPI_RATE_READS", "200/second", RATE_SYNTAX)
+    rate_changes: str = setting("VMAPI_RATE_CHANGES", "50/second;1200/minute", RATE_SYNTAX)
+    rate_address: str = setting("VMAPI_RATE_ADDRESS", "500/second", RATE_SYNTAX)
     rate_storage: str | None = setting(
-        "VMAPI_RATE_STORAGE", None, COUNTERS, check=validate.Regexp(rf"{REDIS}\Z"), secret=True
+        "VMAPI_RATE_STORAGE",
+        None,
+        RATE_STORAGE_SYNTAX,
+        check=validate.Regexp(rf"{REDIS_URL}\Z"),
+        secret=True,
     )
 
     @property
@@ -122,14 +138,14 @@ class Settings(AccessSettings, CloudSettings):
         return self.workers or (1 if self.backend == "memory" else 2)
 
     @property
-    def places(self) -> int:
+    def wait_slots(self) -> int:
         """How many threads of a process may wait for operations, or for events."""
         return self.threads // 2
 
     @property
-    def waits_of_one(self) -> int:
+    def wait_slots_per_caller(self) -> int:
         """How many of one caller may wait for operations."""
-        return self.caller_waits or max(1, self.places // 2)
+        return self.caller_waits or max(1, self.wait_slots // 2)
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -137,7 +153,7 @@ class Settings(AccessSettings, CloudSettings):
         return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin)
 
     @property
-    def on_loopback(self) -> bool:
+    def is_on_loopback(self) -> bool:
         """Whether only this machine can reach what we listen at."""
         return is_loopback(self.bind)
 
@@ -146,7 +162,7 @@ class Settings(AccessSettings, CloudSettings):
         """The ways in which callers may say who they are."""
         if self.auth is not None:
             return tuple(self.auth.split(","))
-        return ("none",) if self.backend == "memory" and self.on_loopback else ("token",)
+        return ("none",) if self.backend == "memory" and self.is_on_loopback else ("token",)
 
     @classmethod
     def load(cls, dotenv: Path = Path(".env")) -> "Settings":
@@ -156,14 +172,14 @@ class Settings(AccessSettings, CloudSettings):
         """
         load_dotenv(dotenv)
         env = Env(eager=True)
-        problems = _unknown(fields(cls))
+        problems = _unknown_setting_problems(fields(cls))
         values: dict[str, Any] = {}
         for item in fields(cls):
             about = item.metadata
             name = about["name"]
             try:
                 if about["secret"]:
-                    values |= _secret(item.name, about)
+                    values |= _load_secret(item.name, about)
                 elif os.environ.get(name, "") != "":
                     values[item.name] = getattr(env, about["parse"])(name, validate=about["check"])
             except SettingsError as error:
@@ -175,8 +191,8 @@ class Settings(AccessSettings, CloudSettings):
         return cls(**values)
 
 
-def _secret(field: str, about: Mapping[str, Any]) -> dict[str, str]:
-    value, where = secret_files.read(about["name"])
+def _load_secret(field: str, about: Mapping[str, Any]) -> dict[str, str]:
+    value, where = secret_files.read_secret(about["name"])
     try:
         if value and about["check"]:
             about["check"](value)
@@ -185,10 +201,10 @@ def _secret(field: str, about: Mapping[str, Any]) -> dict[str, str]:
     return {field: value} if value else {}
 
 
-def _unknown(known: Any) -> list[str]:
-    names = sorted(item.metadata["name"] for item in known)
+def _unknown_setting_problems(declared: Any) -> list[str]:
+    names = sorted(item.metadata["name"] for item in declared)
     allowed = ", ".join(name for name in names if name.startswith("VMAPI_"))
-    files = {f"{item.metadata['name']}_FILE" for item in known if item.metadata["secret"]}
+    files = {f"{item.metadata['name']}_FILE" for item in declared if item.metadata["secret"]}
     return [
         f"{name}: no such setting; those that begin with VMAPI_ are {allowed}"
         for name in sorted(os.environ)

@@ -3,9 +3,9 @@
 from sqlalchemy import Column, Index, String, Table
 
 from vmapi.store.audit_tables import metadata
-from vmapi.store.types import Moment
+from vmapi.store.types import EpochMicros
 
-__all__ = ["api_tokens", "keys", "metadata"]
+__all__ = ["api_tokens", "metadata", "signing_keys"]
 
 api_tokens = Table(
     "api_tokens",
@@ -15,14 +15,14 @@ api_tokens = Table(
     Column("subject", String(255), nullable=False),
     Column("role", String(16), nullable=False),
     Column("project", String(64), nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("expires_at", Moment),
-    Column("revoked_at", Moment),
-    Column("last_used_at", Moment),
+    Column("created_at", EpochMicros, nullable=False),
+    Column("expires_at", EpochMicros),
+    Column("revoked_at", EpochMicros),
+    Column("last_used_at", EpochMicros),
     Index("uq_api_tokens_digest", "digest", unique=True),
 )
 
-keys = Table(
+signing_keys = Table(
     "keys",
     metadata,
     Column("name", String(32), primary_key=True),

@@ -13,11 +13,11 @@ from vmapi.store.access_tables import api_tokens as tokens
 from vmapi.store.audit.trail import append
 from vmapi.store.database import Database
 
-SELDOM = timedelta(minutes=1)
+LAST_USED_WRITE_INTERVAL = timedelta(minutes=1)
 """A token's last use is written no more often than this."""
 
 
-class ApiTokenStore:
+class ApiTokenRepository:
     """The tokens of one database. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -29,27 +29,27 @@ class ApiTokenStore:
             connection.execute(tokens.insert(), asdict(token))
             append(connection, entry)
 
-    def find(self, digest: str) -> ApiToken | None:
+    def find_by_digest(self, digest: str) -> ApiToken | None:
         """Return the token that has this hash, ended or not."""
         with self._database.read() as connection:
             found = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
-        return None if found is None else _token(found)
+        return None if found is None else _from_row(found)
 
     def get(self, id: str) -> ApiToken | None:
         """Return the token that has this id, ended or not."""
         with self._database.read() as connection:
             found = connection.execute(select(tokens).where(tokens.c.id == id)).first()
-        return None if found is None else _token(found)
+        return None if found is None else _from_row(found)
 
-    def all(self) -> list[ApiToken]:
+    def list_all(self) -> list[ApiToken]:
         """Return every token, the oldest first."""
         query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
         with self._database.read() as connection:
-            return [_token(row) for row in connection.execute(query)]
+            return [_from_row(row) for row in connection.execute(query)]
 
     def revoke(self, id: str, at: datetime, entry: AuditEntry) -> bool:
         """Take a token back from then on; False where it is over by then."""
-        ended = tokens.update().where(tokens.c.id == id, _lives(at)).values(revoked_at=at)
+        ended = tokens.update().where(tokens.c.id == id, _is_active(at)).values(revoked_at=at)
         with self._database.write() as connection:
             if not connection.execute(ended).rowcount:
                 return False
@@ -61,7 +61,7 @@ class ApiTokenStore:
 
         False where that is over, or was replaced before: its end is not put off.
         """
-        old = and_(tokens.c.id == id, tokens.c.revoked_at.is_(None), _lives(new.created_at))
+        old = and_(tokens.c.id == id, tokens.c.revoked_at.is_(None), _is_active(new.created_at))
         ended = tokens.update().where(old)
         with self._database.write() as connection:
             if not connection.execute(ended.values(revoked_at=until)).rowcount:
@@ -71,20 +71,22 @@ class ApiTokenStore:
                 append(connection, entry)
         return True
 
-    def used(self, id: str, at: datetime) -> None:
+    def record_use(self, id: str, at: datetime) -> None:
         """Note that a token was used, unless that was noted a short while ago."""
-        long_ago = or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= at - SELDOM)
+        long_ago = or_(
+            tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= at - LAST_USED_WRITE_INTERVAL
+        )
         noted = tokens.update().where(tokens.c.id == id, long_ago).values(last_used_at=at)
         with self._database.write() as connection:
             connection.execute(noted)
 
 
-def _lives(at: datetime) -> Any:
+def _is_active(at: datetime) -> Any:
     return and_(
         or_(tokens.c.revoked_at.is_(None), tokens.c.revoked_at > at),
         or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
     )
 
 
-def _token(row: Row[Any]) -> ApiToken:
+def _from_row(row: Row[Any]) -> ApiToken:
     return ApiToken(**{**row._mapping, "role": Role(row.role)})

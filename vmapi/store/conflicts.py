@@ -3,19 +3,19 @@
 from vmapi.errors import NameTaken, TaskInProgress
 
 
-class KeyTaken(Exception):
+class IdempotencyKeyConflict(Exception):
     """Another operation has this idempotency key."""
 
 
-class StaleOperation(Exception):
+class OperationRevisionConflict(Exception):
     """Somebody else has moved this operation on since it was read."""
 
 
-class StaleVM(Exception):
+class VMRevisionConflict(Exception):
     """The VM is not as it was when an operation on it was asked for."""
 
 
-def under_way() -> TaskInProgress:
+def operation_in_progress() -> TaskInProgress:
     """Return the error for a VM with which something is under way."""
     return TaskInProgress("Another change of the VM is still under way.")
 

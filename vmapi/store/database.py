@@ -24,10 +24,10 @@ from sqlalchemy.sql.expression import FunctionElement
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
 
-READ_ONLY = "25006"
+READ_ONLY_SQLSTATE = "25006"
 """PostgreSQL's code for a change that a standby is asked for."""
 
-BEGIN: dict[str, dict[str, tuple[str, ...]]] = {
+BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "sqlite": {
         "snapshot": ("BEGIN",),
         # a writer that first reads and then writes would be refused when another one came between
@@ -43,20 +43,20 @@ BEGIN: dict[str, dict[str, tuple[str, ...]]] = {
 """How a transaction begins. Where one only reads, each statement is one by itself."""
 
 
-class now(FunctionElement[int]):
+class db_now(FunctionElement[int]):
     """The database's clock, in microseconds since 1970: the one clock that all processes share."""
 
     type = BigInteger()
     inherit_cache = True
 
 
-@compiles(now, "sqlite")
-def _now_sqlite(*_: Any, **__: Any) -> str:
+@compiles(db_now, "sqlite")
+def _db_now_sqlite(*_: Any, **__: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 
 
-@compiles(now, "postgresql")
-def _now_postgresql(*_: Any, **__: Any) -> str:
+@compiles(db_now, "postgresql")
+def _db_now_postgresql(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
@@ -75,10 +75,10 @@ class Database:
             parsed,
             json_deserializer=orjson.loads,
             hide_parameters=True,
-            **connections.arguments(parsed, threads),
+            **connections.engine_options(parsed, threads),
         )
-        event.listen(self.engine, "begin", _begin)
-        connections.set_up(self.engine)
+        event.listen(self.engine, "begin", _begin_transaction)
+        connections.install_hooks(self.engine)
         self._hasty = self.engine.execution_options(begins="hasty")
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
@@ -92,21 +92,21 @@ class Database:
         cloud, or is of no use then.
         """
         self._ensure_prepared()
-        with available(), (self._hasty if hasty else self.engine).begin() as connection:
+        with translate_errors(), (self._hasty if hasty else self.engine).begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Lend a connection for looking, each statement by itself. Raises StoreUnavailable."""
         self._ensure_prepared()
-        with available(), self._reader.connect() as connection:
+        with translate_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Lend a connection for looks that all show one moment. Raises StoreUnavailable."""
         self._ensure_prepared()
-        with available(), self._snapshots.connect() as connection:
+        with translate_errors(), self._snapshots.connect() as connection:
             yield connection
 
     def _ensure_prepared(self) -> None:
@@ -126,12 +126,12 @@ class Database:
         self.engine.dispose()
 
 
-def present(connection: Connection) -> int:
+def db_time(connection: Connection) -> int:
     """Return what time it is on the database's clock, in microseconds since 1970."""
-    return int(connection.execute(select(now())).scalar_one())
+    return int(connection.execute(select(db_now())).scalar_one())
 
 
-def lock(connection: Connection, key: str) -> None:
+def advisory_lock(connection: Connection, key: str) -> None:
     """Let nobody else have the lock of this key until the transaction ends.
 
     SQLite has one writer at a time anyway.
@@ -141,7 +141,7 @@ def lock(connection: Connection, key: str) -> None:
 
 
 @contextmanager
-def available() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise StoreUnavailable for a database that is away, locked, full or a standby."""
     try:
         yield
@@ -150,12 +150,12 @@ def available() -> Iterator[None]:
     except DBAPIError as lost:
         if lost.connection_invalidated:
             raise StoreUnavailable("vmapi's database broke the connection off.") from lost
-        if getattr(lost.orig, "sqlstate", None) == READ_ONLY:
+        if getattr(lost.orig, "sqlstate", None) == READ_ONLY_SQLSTATE:
             raise StoreUnavailable("vmapi's database takes no changes now.") from lost
         raise
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     kind = connection.get_execution_options().get("begins", "write")
-    for statement in BEGIN[connection.dialect.name].get(kind, ()):
+    for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
         connection.exec_driver_sql(statement)

@@ -11,37 +11,39 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from vmapi.domain.event import BATCH, Event, EventQuery
-from vmapi.store.database import Database, lock, now, present
+from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
+from vmapi.store.database import Database, advisory_lock, db_now, db_time
 from vmapi.store.mappers import event as event_rows
 from vmapi.store.tables import events
 from vmapi.store.types import MICROSECOND
 
-NUMBERED = 5000
+SEQUENCE_BATCH = 5000
 """Events that are given their numbers in one transaction."""
 
-LOCK = "events"
+SEQUENCE_LOCK = "events"
 """Who gives numbers has this lock."""
 
-INSERT = events.insert().values(at=now())
-IS_NEW = events.c.number.is_(None)
-NEW = (
+INSERT_EVENT = events.insert().values(at=db_now())
+IS_UNSEQUENCED = events.c.number.is_(None)
+SELECT_UNSEQUENCED = (
     select(events.c.id, func.row_number().over(order_by=events.c.id).label("place"))
-    .where(IS_NEW)
+    .where(IS_UNSEQUENCED)
     .order_by(events.c.id)
     .limit(bindparam("most"))
     .subquery()
 )
-NUMBER = (
-    events.update().where(events.c.id == NEW.c.id).values(number=bindparam("last") + NEW.c.place)
+ASSIGN_SEQUENCES = (
+    events.update()
+    .where(events.c.id == SELECT_UNSEQUENCED.c.id)
+    .values(number=bindparam("last") + SELECT_UNSEQUENCED.c.place)
 )
-NEWEST = select(func.coalesce(func.max(events.c.number), 0))
+SELECT_NEWEST_SEQUENCE = select(func.coalesce(func.max(events.c.number), 0))
 
 
 def append(connection: Connection, *happened: dict[str, Any]) -> None:
     """Write events, in their order, within the transaction of what they tell."""
     if happened:
-        connection.execute(INSERT, list(happened))
+        connection.execute(INSERT_EVENT, list(happened))
 
 
 class EventLog:
@@ -50,59 +52,61 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def number(self) -> int:
+    def assign_sequences(self) -> int:
         """Give numbers to all events that are visible by now; return the newest number, or 0.
 
         Numbers are times: one from before a database was made anew, or put back to what it was,
         is not met again.
         """
         # not until none is new: there may always be one
-        while self._has_new() and self._number_some() == NUMBERED:
+        while self._has_unsequenced() and self._assign_batch() == SEQUENCE_BATCH:
             pass
         with self._database.read() as connection:
-            return int(connection.execute(NEWEST).scalar_one())
+            return int(connection.execute(SELECT_NEWEST_SEQUENCE).scalar_one())
 
-    def has(self, number: int) -> bool:
+    def contains(self, sequence: int) -> bool:
         """Tell whether an event of this number is kept."""
-        query = select(events.c.id).where(events.c.number == number)
+        query = select(events.c.id).where(events.c.number == sequence)
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def after(self, number: int) -> Sequence[Event]:
+    def read_after(self, sequence: int) -> Sequence[Event]:
         """Return the next events after a number, at most `BATCH`."""
-        return self._find(events.c.number > number)
+        return self._read(events.c.number > sequence)
 
-    def between(self, number: int, last: int, wanted: EventQuery) -> Sequence[Event]:
+    def read_range(self, after: int, last: int, query: EventQuery) -> Sequence[Event]:
         """Return the next events that are asked for after a number, up to the last."""
-        return self._find(events.c.number > number, events.c.number <= last, *_wanted(wanted))
+        return self._read(events.c.number > after, events.c.number <= last, *_build_filters(query))
 
-    def forget(self, age: timedelta) -> int:
+    def purge(self, max_age: timedelta) -> int:
         """Forget some events that are older than that, but never the newest; return how many."""
-        old = events.c.number < now() - age // MICROSECOND
-        newest = NEWEST.scalar_subquery()
+        old = events.c.number < db_now() - max_age // MICROSECOND
+        newest = SELECT_NEWEST_SEQUENCE.scalar_subquery()
         some = select(events.c.id).where(old, events.c.number < newest)
-        some = some.order_by(events.c.number).limit(NUMBERED)
+        some = some.order_by(events.c.number).limit(SEQUENCE_BATCH)
         with self._database.write() as connection:
             return connection.execute(events.delete().where(events.c.id.in_(some))).rowcount
 
-    def _number_some(self) -> int:
+    def _assign_batch(self) -> int:
         with self._database.write() as connection:
-            lock(connection, LOCK)
-            last = max(connection.execute(NEWEST).scalar_one(), present(connection))
-            return connection.execute(NUMBER, {"last": last, "most": NUMBERED}).rowcount
+            advisory_lock(connection, SEQUENCE_LOCK)
+            last = max(connection.execute(SELECT_NEWEST_SEQUENCE).scalar_one(), db_time(connection))
+            return connection.execute(
+                ASSIGN_SEQUENCES, {"last": last, "most": SEQUENCE_BATCH}
+            ).rowcount
 
-    def _has_new(self) -> bool:
-        query = select(events.c.id).where(IS_NEW).limit(1)
+    def _has_unsequenced(self) -> bool:
+        query = select(events.c.id).where(IS_UNSEQUENCED).limit(1)
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def _find(self, *clauses: ColumnElement[bool]) -> Sequence[Event]:
-        query = select(events).where(*clauses).order_by(events.c.number).limit(BATCH)
+    def _read(self, *clauses: ColumnElement[bool]) -> Sequence[Event]:
+        query = select(events).where(*clauses).order_by(events.c.number).limit(EVENT_BATCH)
         with self._database.read() as connection:
-            return [event_rows.event(row) for row in connection.execute(query)]
+            return [event_rows.from_row(row) for row in connection.execute(query)]
 
 
-def _wanted(query: EventQuery) -> Iterator[ColumnElement[bool]]:
+def _build_filters(query: EventQuery) -> Iterator[ColumnElement[bool]]:
     if query.project is not None:
         yield events.c.project == query.project
     if query.vm_ids:

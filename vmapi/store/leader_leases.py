@@ -6,64 +6,70 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 
-from vmapi.store.database import Database, now
-from vmapi.store.tables import duties
+from vmapi.store.database import Database, db_now
+from vmapi.store.tables import leader_leases
 
-TERM = 5_000_000
+LEADER_LEASE_DURATION_US = 5_000_000
 """Microseconds after which a holder that was not heard of has lost a duty."""
 
 
-class Duties:
+class LeaderLeases:
     """The duties of this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._owner = str(uuid.uuid4())
-        self._held = False
+        self._has_acquired = False
         # of several threads: once for each; adding to a list and removing from it is atomic
-        self._kept: list[str] = []
+        self._renewed_names: list[str] = []
 
-    def hold(self, name: str) -> bool:
+    def acquire(self, name: str) -> bool:
         """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
-        held = self._take(name)
+        held = self._try_acquire(name)
         if held:
-            self._held = True
+            self._has_acquired = True
         return held
 
     @contextmanager
-    def kept(self, name: str) -> Iterator[None]:
+    def renewing(self, name: str) -> Iterator[None]:
         """Keep a duty that is held, for as long as this lasts and somebody calls `renew`."""
-        self._kept.append(name)
+        self._renewed_names.append(name)
         try:
             yield
         finally:
-            self._kept.remove(name)
+            self._renewed_names.remove(name)
 
     def renew(self) -> None:
         """Say that what is kept is still being done; called about once a second."""
-        if kept := set(self._kept):
+        if kept := set(self._renewed_names):
             with self._database.write() as connection:
-                mine = (duties.c.owner == self._owner) & duties.c.name.in_(kept)
-                connection.execute(duties.update().where(mine).values(until=now() + TERM))
+                mine = (leader_leases.c.owner == self._owner) & leader_leases.c.name.in_(kept)
+                connection.execute(
+                    leader_leases.update()
+                    .where(mine)
+                    .values(until=db_now() + LEADER_LEASE_DURATION_US)
+                )
 
     def close(self) -> None:
         """Leave every duty to others."""
-        if self._held:
+        if self._has_acquired:
             with self._database.write() as connection:
-                mine = duties.c.owner == self._owner
-                connection.execute(duties.update().where(mine).values(until=0))
+                mine = leader_leases.c.owner == self._owner
+                connection.execute(leader_leases.update().where(mine).values(until=0))
 
-    def _take(self, name: str) -> bool:
-        term = {"owner": self._owner, "until": now() + TERM}
-        free = (duties.c.owner == self._owner) | (duties.c.until < now())
+    def _try_acquire(self, name: str) -> bool:
+        term = {"owner": self._owner, "until": db_now() + LEADER_LEASE_DURATION_US}
+        free = (leader_leases.c.owner == self._owner) | (leader_leases.c.until < db_now())
         try:
             with self._database.write() as connection:
-                taken = duties.update().where(duties.c.name == name, free).values(term)
+                taken = (
+                    leader_leases.update().where(leader_leases.c.name == name, free).values(term)
+                )
                 if connection.execute(taken).rowcount:
                     return True
-                known = duties.select().where(duties.c.name == name)
+                known = leader_leases.select().where(leader_leases.c.name == name)
                 if connection.execute(known).first() is None:
-                    connection.execute(duties.insert().values(name=name, **term))
+                    connection.execute(leader_leases.insert().values(name=name, **term))
                     return True
         except IntegrityError:
             # another process was first

@@ -4,40 +4,40 @@ import secrets
 
 from sqlalchemy import Select, select
 
-from vmapi.store.access_tables import keys
-from vmapi.store.database import Database, lock
+from vmapi.store.access_tables import signing_keys
+from vmapi.store.database import Database, advisory_lock
 
-BYTES = 32
+SIGNING_KEY_BYTES = 32
 
 
-class Keys:
+class SigningKeys:
     """The keys by their names. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, str] = {}
+        self._cache: dict[str, str] = {}
 
     def get(self, name: str) -> str:
         """Return a key, of random bytes in hexadecimal."""
-        if name not in self._known:
-            self._known[name] = self._find(name) or self._make(name)
-        return self._known[name]
+        if name not in self._cache:
+            self._cache[name] = self._find(name) or self._create(name)
+        return self._cache[name]
 
     def _find(self, name: str) -> str | None:
         with self._database.read() as connection:
-            key: str | None = connection.execute(_of(name)).scalar()
+            key: str | None = connection.execute(_select_key(name)).scalar()
         return key
 
-    def _make(self, name: str) -> str:
+    def _create(self, name: str) -> str:
         with self._database.write() as connection:
-            lock(connection, "keys")
+            advisory_lock(connection, "keys")
             # another process may have been first
-            key: str | None = connection.execute(_of(name)).scalar()
+            key: str | None = connection.execute(_select_key(name)).scalar()
             if key is None:
-                key = secrets.token_hex(BYTES)
-                connection.execute(keys.insert().values(name=name, key=key))
+                key = secrets.token_hex(SIGNING_KEY_BYTES)
+                connection.execute(signing_keys.insert().values(name=name, key=key))
         return key
 
 
-def _of(name: str) -> Select[str]:
-    return select(keys.c.key).where(keys.c.name == name)
+def _select_key(name: str) -> Select[str]:
+    return select(signing_keys.c.key).where(signing_keys.c.name == name)

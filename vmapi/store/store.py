@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from vmapi.domain.quota import NO_QUOTAS, Quotas
+from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
 from vmapi.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from vmapi.store.api_tokens import ApiTokenStore
-    from vmapi.store.audit.trail import AuditTrail
+    from vmapi.store.api_tokens import ApiTokenRepository
+    from vmapi.store.audit.trail import AuditRepository
     from vmapi.store.database import Database
     from vmapi.store.events import EventLog
-    from vmapi.store.inventory.repository import Inventory
-    from vmapi.store.leader_leases import Duties
-    from vmapi.store.operations.bulk_requests import BulkRequests
-    from vmapi.store.operations.repository import OperationStore
-    from vmapi.store.signing_keys import Keys
+    from vmapi.store.inventory.repository import InventoryRepository
+    from vmapi.store.leader_leases import LeaderLeases
+    from vmapi.store.operations.bulk_requests import BulkRequestRepository
+    from vmapi.store.operations.repository import OperationRepository
+    from vmapi.store.signing_keys import SigningKeys
 
 log = structlog.get_logger("vmapi.store")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Repositories:
     """What is kept, by kind."""
 
     database: "Database"
-    operations: "OperationStore"
-    bulk_requests: "BulkRequests"
-    inventory: "Inventory"
-    audit: "AuditTrail"
+    operations: "OperationRepository"
+    bulk_requests: "BulkRequestRepository"
+    inventory: "InventoryRepository"
+    audit: "AuditRepository"
     events: "EventLog"
-    duties: "Duties"
-    keys: "Keys"
-    api_tokens: "ApiTokenStore"
+    leader_leases: "LeaderLeases"
+    signing_keys: "SigningKeys"
+    api_tokens: "ApiTokenRepository"
 
 
 class Store:
@@ -57,116 +57,118 @@ class Store:
         threads: int,
         clock: Callable[[], datetime],
         *,
-        keeps: bool = True,
-        quotas: Quotas = NO_QUOTAS,
+        renews_idle: bool = True,
+        quotas: QuotaConfig = NO_QUOTAS,
     ) -> None:
         self._url = url
         self._threads = threads
         self._clock = clock
-        self._keeps = keeps
+        self._renews_idle = renews_idle
         self._quotas = quotas
         self._lock = threading.Lock()
-        self._parts: Parts | None = None
+        self._repositories: Repositories | None = None
         self._remove: Callable[[], object] = lambda: None
 
     @property
-    def operations(self) -> "OperationStore":
+    def operations(self) -> "OperationRepository":
         """Changes, and how far they have come."""
-        return self._opened().operations
+        return self._get_repositories().operations
 
     @property
-    def bulk_requests(self) -> "BulkRequests":
+    def bulk_requests(self) -> "BulkRequestRepository":
         """Which VMs bulk requests were for."""
-        return self._opened().bulk_requests
+        return self._get_repositories().bulk_requests
 
     @property
-    def inventory(self) -> "Inventory":
+    def inventory(self) -> "InventoryRepository":
         """The VMs as they were seen last."""
-        return self._opened().inventory
+        return self._get_repositories().inventory
 
     @property
-    def audit(self) -> "AuditTrail":
+    def audit(self) -> "AuditRepository":
         """Who has changed what."""
-        return self._opened().audit
+        return self._get_repositories().audit
 
     @property
     def events(self) -> "EventLog":
         """What has happened."""
-        return self._opened().events
+        return self._get_repositories().events
 
     @property
-    def duties(self) -> "Duties":
+    def leader_leases(self) -> "LeaderLeases":
         """What one process does for all."""
-        return self._opened().duties
+        return self._get_repositories().leader_leases
 
     @property
-    def keys(self) -> "Keys":
+    def signing_keys(self) -> "SigningKeys":
         """What all processes sign with."""
-        return self._opened().keys
+        return self._get_repositories().signing_keys
 
     @property
-    def api_tokens(self) -> "ApiTokenStore":
+    def api_tokens(self) -> "ApiTokenRepository":
         """API tokens, by their hashes."""
-        return self._opened().api_tokens
+        return self._get_repositories().api_tokens
 
     def upgrade(self) -> str:
         """Bring the schema up to date with this version; return what it is at."""
         from vmapi.store import schema
 
-        schema.upgrade(self._opened().database)
-        return schema.HEAD
+        schema.upgrade(self._get_repositories().database)
+        return schema.HEAD_REVISION
 
     def ping(self) -> None:
         """Return when the database answers."""
-        self._opened().database.ping()
+        self._get_repositories().database.ping()
 
     def close(self) -> None:
         """Leave what is unfinished to others, and close the connections; not used afterwards."""
-        parts, self._parts = self._parts, None
+        parts, self._repositories = self._repositories, None
         if parts is None:
             return
         try:
             parts.operations.close()
-            parts.duties.close()
+            parts.leader_leases.close()
         except StoreUnavailable as away:
             log.warning("leases and duties are left to run out", reason=away.detail)
         finally:
             parts.database.close()
             self._remove()
 
-    def _opened(self) -> Parts:
-        if self._parts is None:
+    def _get_repositories(self) -> Repositories:
+        if self._repositories is None:
             with self._lock:
-                self._parts = self._parts or self._open()
-        return self._parts
+                self._repositories = self._repositories or self._open()
+        return self._repositories
 
-    def _open(self) -> Parts:
+    def _open(self) -> Repositories:
         from vmapi.store import schema
-        from vmapi.store.api_tokens import ApiTokenStore
-        from vmapi.store.audit.trail import AuditTrail
+        from vmapi.store.api_tokens import ApiTokenRepository
+        from vmapi.store.audit.trail import AuditRepository
         from vmapi.store.database import Database
         from vmapi.store.events import EventLog
-        from vmapi.store.inventory.repository import Inventory
-        from vmapi.store.leader_leases import Duties
-        from vmapi.store.operations.bulk_requests import BulkRequests
-        from vmapi.store.operations.repository import OperationStore
-        from vmapi.store.signing_keys import Keys
+        from vmapi.store.inventory.repository import InventoryRepository
+        from vmapi.store.leader_leases import LeaderLeases
+        from vmapi.store.operations.bulk_requests import BulkRequestRepository
+        from vmapi.store.operations.repository import OperationRepository
+        from vmapi.store.signing_keys import SigningKeys
 
         url = self._url
         if url is None:
             folder = mkdtemp(prefix="vmapi-")
             self._remove = weakref.finalize(self, rmtree, folder, ignore_errors=True)
             url = f"sqlite:///{folder}/vmapi.sqlite3"
-        database = Database(url, self._threads, schema.prepare)
-        operations = OperationStore(database, self._clock, keeps=self._keeps, quotas=self._quotas)
-        return Parts(
+        database = Database(url, self._threads, schema.ensure_current)
+        operations = OperationRepository(
+            database, self._clock, renews_idle=self._renews_idle, quotas=self._quotas
+        )
+        return Repositories(
             database,
             operations,
-            BulkRequests(database, self._clock),
-            Inventory(database),
-            AuditTrail(database),
+            BulkRequestRepository(database, self._clock),
+            InventoryRepository(database),
+            AuditRepository(database),
             EventLog(database),
-            Duties(database),
-            Keys(database),
-            ApiTokenStore(database),
+            LeaderLeases(database),
+            SigningKeys(database),
+            ApiTokenRepository(database),
         )

@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from vmapi.store.types import Moment
+from vmapi.store.types import EpochMicros
 
 metadata = MetaData(
     naming_convention={
@@ -24,15 +24,15 @@ metadata = MetaData(
     }
 )
 
-UNFINISHED = text("finished_at IS NULL")
-ONE_AT_A_TIME = text("finished_at IS NULL AND action <> 'delete'")
-DELETED = text("deleted_at IS NOT NULL")
-NEW = text("number IS NULL")
+IS_UNFINISHED_TEXT = text("finished_at IS NULL")
+IS_EXCLUSIVE_TEXT = text("finished_at IS NULL AND action <> 'delete'")
+IS_DELETED_TEXT = text("deleted_at IS NOT NULL")
+IS_UNSEQUENCED_TEXT = text("number IS NULL")
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
-KEY = ("idempotency_project", "idempotency_caller", "idempotency_key")
-SIZES = ("vcpus", "ram_mb")
-SORTS = ("created_at", "updated_at", "name")
+IDEMPOTENCY_COLUMNS = ("idempotency_project", "idempotency_caller", "idempotency_key")
+SIZE_COLUMNS = ("vcpus", "ram_mb")
+SORT_COLUMNS = ("created_at", "updated_at", "name")
 
 operations = Table(
     "operations",
@@ -52,13 +52,13 @@ operations = Table(
     Column("project", String(64), nullable=False, server_default="default"),
     Column("address", String(64), nullable=False, server_default=""),
     Column("request_id", String(255), nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("started_at", Moment),
-    Column("finished_at", Moment),
+    Column("created_at", EpochMicros, nullable=False),
+    Column("started_at", EpochMicros),
+    Column("finished_at", EpochMicros),
     Column("revision", Integer, nullable=False),
     Column("lease_owner", String(36)),
     Column("lease_until", BigInteger),
-    *(Column(name, Integer) for name in SIZES),
+    *(Column(name, Integer) for name in SIZE_COLUMNS),
     Column("as_requester", Boolean, nullable=False, server_default=false()),
     Column("plan", JSON, nullable=False, server_default="[]"),
     Index("ix_operations_newest", "created_at", "id"),
@@ -68,17 +68,17 @@ operations = Table(
     Index(
         "ix_operations_unfinished",
         "created_at",
-        sqlite_where=UNFINISHED,
-        postgresql_where=UNFINISHED,
+        sqlite_where=IS_UNFINISHED_TEXT,
+        postgresql_where=IS_UNFINISHED_TEXT,
     ),
     Index(
         "uq_operations_unfinished_vm_id",
         "vm_id",
         unique=True,
-        sqlite_where=ONE_AT_A_TIME,
-        postgresql_where=ONE_AT_A_TIME,
+        sqlite_where=IS_EXCLUSIVE_TEXT,
+        postgresql_where=IS_EXCLUSIVE_TEXT,
     ),
-    Index("uq_operations_idempotency_key", *KEY, unique=True),
+    Index("uq_operations_idempotency_key", *IDEMPOTENCY_COLUMNS, unique=True),
 )
 
 bulk_requests = Table(
@@ -89,10 +89,10 @@ bulk_requests = Table(
     Column("key", String(255), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("vm_ids", JSON, nullable=False),
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", EpochMicros, nullable=False),
 )
 
-name_claims = Table(
+name_reservations = Table(
     "name_claims",
     metadata,
     Column("project", String(64), primary_key=True),
@@ -103,7 +103,7 @@ name_claims = Table(
     Index("ix_name_claims_vm_id", "vm_id"),
 )
 
-duties = Table(
+leader_leases = Table(
     "duties",
     metadata,
     Column("name", String(32), primary_key=True),
@@ -111,21 +111,21 @@ duties = Table(
     Column("until", BigInteger, nullable=False),
 )
 
-NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+ORDERED_NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
 """Names are ordered by code point on every database."""
 
 vms = Table(
     "vms",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("name", NAME, nullable=False),
-    Column("flavor", NAME, nullable=False),
-    Column("image", NAME),
+    Column("name", ORDERED_NAME, nullable=False),
+    Column("flavor", ORDERED_NAME, nullable=False),
+    Column("image", ORDERED_NAME),
     Column("status", String(16), nullable=False),
     Column("task", String(16)),
-    Column("created_at", Moment, nullable=False),
-    Column("updated_at", Moment, nullable=False),
-    Column("deleted_at", Moment),
+    Column("created_at", EpochMicros, nullable=False),
+    Column("updated_at", EpochMicros, nullable=False),
+    Column("deleted_at", EpochMicros),
     Column("operation_id", String(36)),
     Column("observed", JSON, nullable=False),
     Column("revision", Integer, nullable=False),
@@ -133,16 +133,21 @@ vms = Table(
     Column("finished", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
     Column("project", String(64)),
-    *(Column(name, Integer) for name in SIZES),
-    *(Index(f"ix_vms_{name}_id", name, "id") for name in SORTS),
-    *(Index(f"ix_vms_project_{name}_id", "project", name, "id") for name in SORTS),
+    *(Column(name, Integer) for name in SIZE_COLUMNS),
+    *(Index(f"ix_vms_{name}_id", name, "id") for name in SORT_COLUMNS),
+    *(Index(f"ix_vms_project_{name}_id", "project", name, "id") for name in SORT_COLUMNS),
     Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
     # not for those that are not deleted: SQLite would find them by it, and then sort them
-    Index("ix_vms_deleted_at", "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
+    Index(
+        "ix_vms_deleted_at",
+        "deleted_at",
+        sqlite_where=IS_DELETED_TEXT,
+        postgresql_where=IS_DELETED_TEXT,
+    ),
     Index("ix_vms_operation_id", "operation_id"),
 )
 
-syncs = Table(
+sync_state = Table(
     "syncs",
     metadata,
     Column("kind", String(16), primary_key=True),
@@ -154,13 +159,18 @@ events = Table(
     metadata,
     Column("id", SERIAL, primary_key=True),
     Column("number", BigInteger),
-    Column("at", Moment, nullable=False),
+    Column("at", EpochMicros, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("project", String(64), nullable=False),
     Column("vm_id", String(36)),
     Column("document", JSON, nullable=False),
     Index("uq_events_number", "number", unique=True),
-    Index("ix_events_new", "id", sqlite_where=NEW, postgresql_where=NEW),
+    Index(
+        "ix_events_new",
+        "id",
+        sqlite_where=IS_UNSEQUENCED_TEXT,
+        postgresql_where=IS_UNSEQUENCED_TEXT,
+    ),
     sqlite_autoincrement=True,
 )
 

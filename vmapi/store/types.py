@@ -10,17 +10,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def stamp(at: datetime | None) -> int | None:
+def to_epoch_us(time: datetime | None) -> int | None:
     """Return a time as it is kept."""
-    return None if at is None else (at - EPOCH) // MICROSECOND
+    return None if time is None else (time - EPOCH) // MICROSECOND
 
 
-def moment(kept: int | None) -> datetime | None:
+def from_epoch_us(microseconds: int | None) -> datetime | None:
     """Return the time that was kept."""
-    return None if kept is None else EPOCH + kept * MICROSECOND
+    return None if microseconds is None else EPOCH + microseconds * MICROSECOND
 
 
-class Moment(TypeDecorator[datetime]):
+class EpochMicros(TypeDecorator[datetime]):
     """An aware time, kept as microseconds since 1970."""
 
     impl = BigInteger
@@ -28,8 +28,8 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Return what is kept."""
-        return stamp(value)
+        return to_epoch_us(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Return what was meant."""
-        return moment(value)
+        return from_epoch_us(value)

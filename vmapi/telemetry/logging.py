@@ -18,7 +18,14 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-QUIET = ("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config", "dogpile")
+SENSITIVE_LOGGERS = (
+    "keystoneauth",
+    "openstack",
+    "urllib3",
+    "stevedore",
+    "os_client_config",
+    "dogpile",
+)
 """Loggers that would tell tokens, passwords and user data below WARNING."""
 
 
@@ -44,10 +51,10 @@ def configure(level: str, *, serves: bool | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    logging.config.dictConfig(config(level, shared, "stdout" if serves else "stderr"))
+    logging.config.dictConfig(logging_config(level, shared, "stdout" if serves else "stderr"))
 
 
-def config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
+def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
     """Return the standard library's side, in the form of `logging.config.dictConfig`."""
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
@@ -55,7 +62,7 @@ def config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            *(_for_people() if getattr(sys, stream).isatty() else _for_machines()),
+            *(_console_renderer() if getattr(sys, stream).isatty() else _json_renderer()),
         ],
     }
     return {
@@ -70,23 +77,23 @@ def config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
             }
         },
         "root": {"level": level, "handlers": ["stream"]},
-        "loggers": {name: {"level": "WARNING"} for name in QUIET},
+        "loggers": {name: {"level": "WARNING"} for name in SENSITIVE_LOGGERS},
     }
 
 
-def _for_machines() -> list[Processor]:
-    return [structlog.processors.JSONRenderer(_json)]
+def _json_renderer() -> list[Processor]:
+    return [structlog.processors.JSONRenderer(_dump_json)]
 
 
-def _for_people() -> list[Processor]:
+def _console_renderer() -> list[Processor]:
     plain = structlog.dev.plain_traceback
     return [
-        _printable,
+        _escape_event,
         structlog.dev.ConsoleRenderer(event_key="message", exception_formatter=plain),
     ]
 
 
-def _json(event: EventDict, **_: Any) -> str:
+def _dump_json(event: EventDict, **_: Any) -> str:
     try:
         line = orjson.dumps(event, default=repr).decode()
     except orjson.JSONEncodeError:
@@ -97,15 +104,15 @@ def _json(event: EventDict, **_: Any) -> str:
     )
 
 
-def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    shown = {key: _escaped(value) for key, value in event.items()}
+def _escape_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    shown = {key: _escape(value) for key, value in event.items()}
     if isinstance(trace := event.get("exception"), str):
         # no line of it begins as a line of the log does
-        shown["exception"] = "\n".join(f"  {_escaped(line)}" for line in trace.split("\n"))
+        shown["exception"] = "\n".join(f"  {_escape(line)}" for line in trace.split("\n"))
     return shown
 
 
-def _escaped(value: Any) -> Any:
+def _escape(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else repr(value)

@@ -15,10 +15,10 @@ from tests.support.audit_rows import trail
 from tests.support.auth_harness import Door
 from vmapi.api.middleware import authentication as access
 from vmapi.auth import api_tokens
-from vmapi.domain.api_token import generate
+from vmapi.domain.api_token import generate_token
 from vmapi.errors import StoreUnavailable
-from vmapi.store.api_tokens import ApiTokenStore
-from vmapi.store.audit.trail import AuditTrail
+from vmapi.store.api_tokens import ApiTokenRepository
+from vmapi.store.audit.trail import AuditRepository
 from vmapi.telemetry.logging import configure
 
 OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]
@@ -102,7 +102,7 @@ INVALID = f'{CHALLENGE}, error="invalid_token"'
         ({"Authorization": "Bearer two words"}, INVALID),
         ({"Authorization": "Bearer a, Bearer b"}, INVALID),
         ({"Authorization": "Bearer é"}, INVALID),
-        ({"Authorization": f"bearer {generate()}"}, INVALID),
+        ({"Authorization": f"bearer {generate_token()}"}, INVALID),
         ({"Authorization": f"Bearer vmapi_{'x' * 42}"}, INVALID),
         ({"Authorization": f"Bearer {'x' * 100_000}"}, INVALID),
         ({"X-Auth-Token": "gAAAAA"}, CHALLENGE),
@@ -163,7 +163,7 @@ def test_403_is_in_the_trail_and_401_is_not(door: Door) -> None:
     token = door.token("viewer")
     before = len(trail(door.world.app))
     door.call("POST", "/vms", json=WANTED)
-    door.call("GET", "/vms", generate())
+    door.call("GET", "/vms", generate_token())
     assert len(trail(door.world.app)) == before
     headers = {"X-Request-ID": "mine", "Idempotency-Key": "\x7f"}
     door.call("POST", f"/vms/{NOBODY}/stop", token, headers=headers)
@@ -180,7 +180,7 @@ def test_403_stays_one_without_a_trail(
         raise StoreUnavailable("away")
 
     token = door.token("viewer")
-    monkeypatch.setattr(AuditTrail, "add", away)
+    monkeypatch.setattr(AuditRepository, "add", away)
     configure("ERROR")
     assert door.call("POST", "/vms", token, json=WANTED).status_code == 403
     assert [line["action"] for line in logged(capsys)] == ["create_vm"]
@@ -192,9 +192,9 @@ def test_503_without_a_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> Non
 
     token = door.token("viewer")
     assert door.call("GET", "/flavors", token).status_code == 200
-    monkeypatch.setattr(ApiTokenStore, "find", away)
+    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
     assert door.call("GET", "/flavors", token).status_code == 200
-    answer = door.call("GET", "/flavors", generate())
+    answer = door.call("GET", "/flavors", generate_token())
     assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
     assert answer.headers["Retry-After"] == "5"
     assert door.client.get("/livez").status_code == 200
@@ -213,7 +213,7 @@ def test_who_asked_is_in_the_log_and_its_token_is_not(door: Door, capsys: Captur
     token = door.token("viewer")
     configure("DEBUG")
     door.call("GET", "/vms", token)
-    door.call("GET", "/vms", generate())
+    door.call("GET", "/vms", generate_token())
     lines = logged(capsys)
     assert [(line["status"], line["user"]) for line in lines] == [(200, "ci"), (401, "anonymous")]
     assert "vmapi_" not in str(lines)
@@ -230,8 +230,8 @@ def test_keys_are_each_callers_own(door: Door) -> None:
 def test_a_token_that_is_revoked(door: Door) -> None:
     token = door.token("viewer")
     assert door.call("GET", "/vms", token).status_code == 200
-    ((made, _),) = door.world.services.tokens.all()
-    assert door.world.services.tokens.revoke(made.id, "cli:me")
+    ((made, _),) = door.world.services.api_tokens.list_tokens()
+    assert door.world.services.api_tokens.revoke(made.id, "cli:me")
     fresh = Door(door.world)
     answer = fresh.call("GET", "/vms", token)
     assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
@@ -239,13 +239,13 @@ def test_a_token_that_is_revoked(door: Door) -> None:
 
 def test_a_stream_ends_with_its_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     # nothing is remembered, so that nobody waits here until it is forgotten
-    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
     door = Door(world)
     answer = door.call("GET", "/events", door.token("viewer"))
     blocks = iter(answer.response)
     assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
-    ((made, _),) = world.services.tokens.all()
-    world.services.tokens.revoke(made.id, "cli:me")
+    ((made, _),) = world.services.api_tokens.list_tokens()
+    world.services.api_tokens.revoke(made.id, "cli:me")
     assert list(blocks) == []
     answer.close()
 
@@ -256,12 +256,12 @@ def test_a_stream_outlives_a_store_that_is_away(
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(api_tokens, "REMEMBERED", 0.0)
+    monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
     door = Door(world)
-    world.services.events.heartbeat = 0.01
+    world.services.events.heartbeat_interval = 0.01
     answer = door.call("GET", "/events", door.token("viewer"))
     blocks = iter(answer.response)
-    monkeypatch.setattr(ApiTokenStore, "find", away)
+    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
     assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
     answer.close()
 

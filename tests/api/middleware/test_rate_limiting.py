@@ -10,9 +10,9 @@ from flask import Flask
 from tests.support.api_harness import BASE, WANTED, World
 from tests.support.auth_harness import Door
 from vmapi.api.middleware import rate_limits as throttle
-from vmapi.domain.api_token import generate
-from vmapi.services.access.rate_limits import Rates, parse
-from vmapi.store.rate_counters import InProcess
+from vmapi.domain.api_token import generate_token
+from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
+from vmapi.store.rate_counters import MemoryCounters
 
 Limited = Callable[..., World]
 
@@ -23,11 +23,11 @@ def limited(world: World) -> Limited:
 
     def limit(**texts: str) -> World:
         limits = {
-            kind: parse("X", kind, texts.get(kind, "off"))
+            kind: parse_rate_limits("X", kind, texts.get(kind, "off"))
             for kind in ("reads", "changes", "address")
         }
-        rates = Rates(limits, InProcess(), lambda: world.clock().timestamp())
-        world.app.extensions["vmapi"] = replace(world.services, rates=rates)
+        rates = RateLimiter(limits, MemoryCounters(), lambda: world.clock().timestamp())
+        world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
         return world
 
     return limit
@@ -142,7 +142,11 @@ def test_an_address_is_limited_whoever_it_says_it_is(
 
 def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
     door = Door(limited(address="2/hour"))
-    assert [door.call("GET", "/vms", generate()).status_code for _ in range(3)] == [401, 401, 429]
+    assert [door.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
+        401,
+        401,
+        429,
+    ]
 
 
 def test_who_may_not_is_limited_as_any_caller(limited: Limited) -> None:
@@ -169,7 +173,7 @@ def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> Non
     ],
 )
 def test_of_ipv6_one_client_has_a_whole_network(address: str, whose: str) -> None:
-    assert throttle.network(address) == whose
+    assert throttle.client_network(address) == whose
 
 
 def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE, WANTED, World
 from tests.support.processes import ROOT
-from vmapi.api.middleware.security_headers import EVERYWHERE, PAGE
+from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS, SECURITY_HEADERS
 from vmapi.server import worker as serving
 
 ORIGIN = "https://console.example.org"
@@ -49,7 +49,7 @@ CORS = "Access-Control-"
 def test_every_answer_is_closed(world: World, method: str, path: str, status: int) -> None:
     answer = world.client.open(path, method=method)
     assert answer.status_code == status
-    assert {name: answer.headers[name] for name in EVERYWHERE} == EVERYWHERE
+    assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
     assert "Cross-Origin-Opener-Policy" not in answer.headers
     assert [name for name, _ in answer.headers if name.startswith(CORS)] == []
 
@@ -57,15 +57,15 @@ def test_every_answer_is_closed(world: World, method: str, path: str, status: in
 @pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js", "/docs/assets/swagger-ui.css"])
 def test_the_page_may_load_what_is_its_own(world: World, path: str) -> None:
     answer = world.client.get(path, buffered=True)
-    wanted = EVERYWHERE | PAGE
+    wanted = SECURITY_HEADERS | DOCS_PAGE_HEADERS
     assert {name: answer.headers[name] for name in wanted} == wanted
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
 
 
 def test_what_the_app_does_not_answer_is_closed_too() -> None:
-    gunicorn = serving._problem("malformed_request", "x", "mine").decode()
+    gunicorn = serving._problem_response("malformed_request", "x", "mine").decode()
     nginx = (ROOT / "config/nginx.conf").read_text().replace('"', "")
-    for name, value in EVERYWHERE.items():
+    for name, value in SECURITY_HEADERS.items():
         assert gunicorn.count(f"\r\n{name}: {value}\r\n") == 1
         # the problems of nginx, and the one of them that lists its headers by itself
         assert nginx.count(f" {name} {value} always;") >= 2, name

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.support.api_harness import World
-from vmapi.api.problems.types import KINDS
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
@@ -165,7 +165,7 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
     guarded = set() if name in OPEN else GUARDED
     limited = set() if name in PROBES else {"rate_limited"}
     assert set(problems) == ANYWHERE | REFUSALS[name] | guarded | limited
-    assert problems == {code: str(KINDS[code].status) for code in problems}
+    assert problems == {code: str(PROBLEM_TYPES[code].status) for code in problems}
     answers = {
         status
         for status, answer in operation["responses"].items()

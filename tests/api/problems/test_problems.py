@@ -10,11 +10,11 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, NOBODY, WANTED, World
 from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
-from vmapi.api.problems.types import KINDS
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.domain.catalog import Image, Network
-from vmapi.services.access.rate_limits import Rates, parse
+from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
 from vmapi.services.operations import submission
-from vmapi.store.rate_counters import InProcess
+from vmapi.store.rate_counters import MemoryCounters
 
 Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
 
@@ -62,33 +62,33 @@ def refusing(error: errors.VmapiError) -> Ask:
             raise error
 
         vm_id = world.running()
-        patch.setattr(world.backend, "perform", perform)
+        patch.setattr(world.backend, "perform_action", perform)
         return world.do(vm_id, "stop")
 
     return ask
 
 
 def locked(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
-    vm_id, get = world.running(), world.backend.get
-    patch.setattr(world.backend, "get", lambda vm_id: replace(get(vm_id), locked=True))
+    vm_id, get = world.running(), world.backend.get_vm
+    patch.setattr(world.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
     return world.do(vm_id, "stop")
 
 
 def doubled(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
-    patch.setattr(world.backend, "images", lambda fresh=False: images)
+    patch.setattr(world.backend, "list_images", lambda fresh=False: images)
     return create(world)
 
 
 def queued(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image("1", "cirros", "queued", 0, 0)]
-    patch.setattr(world.backend, "images", lambda fresh=False: images)
+    patch.setattr(world.backend, "list_images", lambda fresh=False: images)
     return create(world)
 
 
 def many_networks(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     networks = [Network("2", "b"), Network("1", "")]
-    patch.setattr(world.backend, "networks", lambda fresh=False: networks)
+    patch.setattr(world.backend, "list_networks", lambda fresh=False: networks)
     return create(world)
 
 
@@ -119,7 +119,7 @@ def reused(world: World, _: pytest.MonkeyPatch) -> TestResponse:
 
 
 def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
-    patch.setattr(submission, "PATIENCE", 0)
+    patch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
     world.call("POST", "/vms", json=WANTED, headers=headers)
@@ -127,7 +127,7 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
 
 
 def crowded(world: World, _: Any) -> TestResponse:
-    places = world.services.operations._waiting.places
+    places = world.services.operations._waiter.slots
     while places.acquire(blocking=False):
         pass
     return world.call("GET", "/events")
@@ -148,16 +148,16 @@ def gated(error: errors.VmapiError) -> Ask:
         def admit(*_: object) -> None:
             raise error
 
-        patch.setattr(world.services.gate, "admit", admit)
+        patch.setattr(world.services.authenticator, "authenticate", admit)
         return world.call("GET", "/vms")
 
     return ask
 
 
 def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
-    limits = {"changes": parse("X", "changes", "1/hour"), "address": ()}
-    rates = Rates(limits, InProcess())
-    world.app.extensions["vmapi"] = replace(world.services, rates=rates)
+    limits = {"changes": parse_rate_limits("X", "changes", "1/hour"), "address": ()}
+    rates = RateLimiter(limits, MemoryCounters())
+    world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
     create(world)
     return create(world)
 
@@ -290,8 +290,8 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
 
 
 def test_every_problem_is_met_and_has_the_status_of_the_contract() -> None:
-    assert set(TABLE) | LATER | {"internal_error"} == set(KINDS)
-    assert {code: kind.status for code, kind in KINDS.items()} == {
+    assert set(TABLE) | LATER | {"internal_error"} == set(PROBLEM_TYPES)
+    assert {code: kind.status for code, kind in PROBLEM_TYPES.items()} == {
         code: status for status, codes in STATUSES.items() for code in codes
     }
 
@@ -301,14 +301,14 @@ def test_every_problem_is_met_and_has_the_status_of_the_contract() -> None:
 def test_problems(world: World, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     ask, members = TABLE[code]
     answer = ask(world, monkeypatch)
-    assert answer.status_code == KINDS[code].status
+    assert answer.status_code == PROBLEM_TYPES[code].status
     assert answer.content_type == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
     problem = answer.json
     assert problem is not None
     assert ProblemSchema().validate(problem) == {}
     assert problem["type"] == f"/problems/{code}"
-    assert problem["title"] == KINDS[code].title
+    assert problem["title"] == PROBLEM_TYPES[code].title
     assert problem["status"] == answer.status_code
     assert problem["code"] == code
     assert problem["instance"] == answer.request.path
@@ -331,7 +331,7 @@ def test_503_says_when_to_come_back_and_that_nothing_was_sent(
     answer = world.call(method, path, **({"json": WANTED} if method == "POST" else {}))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     world.backend.set_faults("")
-    assert len(world.backend.vms()) == 0
+    assert len(world.backend.list_vms()) == 0
 
 
 def test_503_at_an_action_fails_its_operation(world: World, monkeypatch: Any) -> None:
@@ -384,8 +384,8 @@ def test_500_tells_nothing_but_where_to_look(world: World, monkeypatch: Any) -> 
     handlers = world.app.error_handler_spec[None][None]
     from vmapi.api.problems import responses as problems
 
-    monkeypatch.setitem(handlers, Exception, problems.from_crash)
-    monkeypatch.setattr(world.backend, "get", broken)
+    monkeypatch.setitem(handlers, Exception, problems.internal_error_response)
+    monkeypatch.setattr(world.backend, "get_vm", broken)
     answer = world.call("GET", f"/vms/{NOBODY}", headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert answer.json == {
@@ -399,10 +399,10 @@ def test_500_tells_nothing_but_where_to_look(world: World, monkeypatch: Any) -> 
     }
 
 
-@pytest.mark.parametrize("code", KINDS)
+@pytest.mark.parametrize("code", PROBLEM_TYPES)
 def test_each_problem_is_explained(world: World, code: str) -> None:
     answer = world.client.get(f"/problems/{code}")
-    kind = KINDS[code]
+    kind = PROBLEM_TYPES[code]
     assert answer.status_code == 200
     assert answer.json == {
         "code": code,

@@ -90,7 +90,7 @@ def test_an_unknown_field(world: World, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
         body = {**WANTED, key: 1} if method == "POST" else {key: 1}
         check(world.call(method, path, json=body), 422, "validation_error")
-        world.backend._project.machines.clear()
+        world.backend._cloud.instances.clear()
 
 
 def test_pointers_are_escaped(world: World) -> None:

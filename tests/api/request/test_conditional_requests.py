@@ -15,7 +15,7 @@ from tests.support.api_harness import NOBODY, World
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.services.operations.submission import Submission
+from vmapi.services.operations.submission import OperationSubmitter
 
 MALFORMED = [
     *("", " ", "1-a", '"1-a', '1-a"', "''", 'w/"1-a"', "W/1-a", '"a" "b"', '"a";"b"', '*, "a"'),
@@ -165,7 +165,7 @@ def test_which_tags_match(world: World, one: str, sent: str) -> None:
 @far
 def test_what_was_changed_outside_is_seen(world: World, one: str) -> None:
     old = tag(world, one)
-    world.backend.perform(one, Verb.PAUSE)
+    world.backend.perform_action(one, Verb.PAUSE)
     assert tag(world, one) == old
     assert refused(patch(world, one, old)) == tag(world, one) != old
     assert world.vm(one)["status"] == "PAUSED"
@@ -276,13 +276,13 @@ def test_a_repeat_that_comes_while_the_first_is_taken_on(
 ) -> None:
     old, key = tag(world, one), {"Idempotency-Key": "k"}
     first = patch(world, one, old, **key)
-    earlier, asked = Submission.earlier, []
+    earlier, asked = OperationSubmitter.replay, []
 
-    def not_yet(self: Submission, caller: Any) -> Any:
+    def not_yet(self: OperationSubmitter, caller: Any) -> Any:
         asked.append(caller)
         return None if len(asked) == 1 else earlier(self, caller)
 
-    monkeypatch.setattr(Submission, "earlier", not_yet)
+    monkeypatch.setattr(OperationSubmitter, "replay", not_yet)
     again = patch(world, one, old, **key)
     assert (again.status_code, again.json) == (200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"

@@ -37,7 +37,7 @@ def test_a_create_is_carried_out_once(world: World) -> None:
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json == first.json
     assert again.headers["Location"] == first.headers["Location"]
-    assert len(world.backend.vms()) == 1
+    assert len(world.backend.list_vms()) == 1
     assert world.get("/operations")["total"] == 1
 
 
@@ -92,7 +92,7 @@ def test_a_create_whose_vm_is_gone_since(world: World) -> None:
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
     assert again.headers["Idempotent-Replayed"] == "true"
     assert world.operation(again)["status"] == "succeeded"
-    assert len(world.backend.vms()) == 0
+    assert len(world.backend.list_vms()) == 0
 
 
 @slow
@@ -171,7 +171,7 @@ def test_a_refusal_by_the_cloud_frees_the_key(
         raise errors.BackendUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "create", away)
+        patched.setattr(world.backend, "create_vm", away)
         assert create(world).status_code == 503
     made = create(world)
     assert (made.status_code, "Idempotent-Replayed" in made.headers) == (201, False)
@@ -188,7 +188,7 @@ def test_a_key_lives_for_a_day(world: World) -> None:
 
 
 def test_one_that_is_not_answered_yet(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "PATIENCE", 0)
+    monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     first, again = create(world), create(world)
     assert (first.status_code, again.status_code) == (504, 409)
@@ -197,33 +197,33 @@ def test_one_that_is_not_answered_yet(world: World, monkeypatch: pytest.MonkeyPa
     world.settle()
     third = create(world)
     assert (third.status_code, third.headers["Idempotent-Replayed"]) == (201, "true")
-    assert len(world.backend.vms()) == 1
+    assert len(world.backend.list_vms()) == 1
 
 
 def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vms, looks = world.backend.vms, Barrier(2)
+    vms, looks = world.backend.list_vms, Barrier(2)
 
     def looked_for(*, name: str | None = None) -> Any:
         looks.wait()
         looks.wait()
-        monkeypatch.setattr(world.backend, "vms", vms)
+        monkeypatch.setattr(world.backend, "list_vms", vms)
         raise errors.BackendUnavailable("away")
 
-    monkeypatch.setattr(world.backend, "vms", looked_for)
-    of_key = world.services.store.operations.of_key
+    monkeypatch.setattr(world.backend, "list_vms", looked_for)
+    of_key = world.services.store.operations.find_by_key
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(create, world)
         looks.wait()
 
         def bound(key: Any) -> Any:
             found = of_key(key)
-            monkeypatch.setattr(world.services.store.operations, "of_key", of_key)
+            monkeypatch.setattr(world.services.store.operations, "find_by_key", of_key)
             looks.wait()
             return found
 
-        monkeypatch.setattr(world.services.store.operations, "of_key", bound)
+        monkeypatch.setattr(world.services.store.operations, "find_by_key", bound)
         again = create(world)
         assert first.result().status_code == 503
     assert (again.status_code, "Idempotent-Replayed" in again.headers) == (201, False)
@@ -243,7 +243,7 @@ def test_fifty_who_repeat_one_create_at_once(world: World) -> None:
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(ask, range(50)))
-    (vm,) = world.backend.vms()
+    (vm,) = world.backend.list_vms()
     assert {vm_id for _, vm_id, _ in answers} == {vm.id}
     assert {status for status, _, _ in answers} <= {201, 202}
     assert Counter(replayed for _, _, replayed in answers) == {True: 49, False: 1}
@@ -256,7 +256,7 @@ def test_keys_that_are_none(world: World, key: str) -> None:
         "POST", "/vms", json=WANTED, headers=[("Idempotency-Key", key.encode().decode("latin-1"))]
     )
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
-    assert len(world.backend.vms()) == 0
+    assert len(world.backend.list_vms()) == 0
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"quoted"', "a b", "~!,;="])
@@ -273,14 +273,14 @@ def test_operations_are_found_by_their_key(world: World, key: str) -> None:
 def test_a_create_of_unknown_outcome_is_sent_once(
     world: World, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "PATIENCE", 0)
-    sent, make = [], backend.create
+    monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
+    sent, make = [], backend.create_vm
 
     def counted(*given: Any, **more: Any) -> Any:
         sent.append(Verb.CREATE)
         return make(*given, **more)
 
-    monkeypatch.setattr(backend, "create", counted)
+    monkeypatch.setattr(backend, "create_vm", counted)
     backend.set_faults("lost_answer=1")
     statuses = [create(world).status_code for _ in range(3)]
     world.settle()

@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import NOBODY, WANTED, World
 from tests.support.auth_harness import Door
 from vmapi.domain.operation import Operation
-from vmapi.services.operations.waiting import Waiting
+from vmapi.services.operations.waiting import OperationWaiter
 
 pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
@@ -17,8 +17,8 @@ def create(world: World, prefer: str) -> TestResponse:
     return world.call("POST", "/vms", json=WANTED, headers={"Prefer": prefer})
 
 
-def waiting(world: World) -> Waiting:
-    return world.services.operations._waiting
+def waiting(world: World) -> OperationWaiter:
+    return world.services.operations._waiter
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What happens as soon as an operation is left to the engine, while the request waits."""
 
     def happens(what: Any) -> None:
-        monkeypatch.setattr(world.services.operations, "_wake", lambda _: what())
+        monkeypatch.setattr(world.services.operations, "_notify_engine", lambda _: what())
 
     return happens
 
@@ -47,8 +47,8 @@ def test_an_operation_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatc
     path = "/operations/" + made.headers["Operation-Location"].rpartition("/")[2]
     plain = world.call("GET", path)
     assert (plain.json["status"], "Preference-Applied" in plain.headers) == ("running", False)
-    get = waiting(world)._get
-    monkeypatch.setattr(waiting(world), "_get", lambda id: (world.settle(), get(id))[1])
+    get = waiting(world)._get_operation
+    monkeypatch.setattr(waiting(world), "_get_operation", lambda id: (world.settle(), get(id))[1])
     answer = world.call("GET", path, headers={"Prefer": "wait=60"})
     assert answer.json["status"] == "succeeded"
     assert answer.headers["Preference-Applied"] == "wait=60"
@@ -167,7 +167,7 @@ def test_what_waits_for_nothing_says_nothing(world: World, method: str, path: st
 
 @pytest.mark.parametrize("threads", [4])
 def test_at_most_half_the_threads_wait(world: World, meanwhile: Any) -> None:
-    places = waiting(world).places
+    places = waiting(world).slots
     assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     answer = create(world, "wait=60")
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)
@@ -179,7 +179,7 @@ def test_at_most_half_the_threads_wait(world: World, meanwhile: Any) -> None:
 
 @pytest.mark.parametrize("threads", [8])
 def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    door, told, get = Door(world), [], waiting(world)._get
+    door, told, get = Door(world), [], waiting(world)._get_operation
     ci, cd = (door.token("operator", subject) for subject in ("ci", "cd"))
     coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
 
@@ -196,7 +196,7 @@ def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.M
             world.settle()
         return get(id)
 
-    monkeypatch.setattr(waiting(world), "_get", look)
+    monkeypatch.setattr(waiting(world), "_get_operation", look)
     come(ci, "web-1")
     assert told[0] == ("web-3", 202, None)
     assert sorted(told[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]

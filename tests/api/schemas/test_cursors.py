@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.api_harness import BASE, World
 from tests.support.fake_clock import Clock
-from vmapi.api.schemas.pagination import ALONE
-from vmapi.domain.pagination import Place
+from vmapi.api.schemas.pagination import CURSOR_ALONE_DETAIL
+from vmapi.domain.pagination import KeysetPosition
 from vmapi.errors import ValidationFailed
-from vmapi.services.cursors import Cursor, Cursors
+from vmapi.services.cursors import Cursor, CursorSigner
 
 NOT_OURS = (
     "It is none that vmapi has made for this list. Begin again with the first page, "
@@ -149,7 +149,7 @@ def test_a_cursor_goes_alone(seven: World) -> None:
         answer = seven.call("GET", f"/vms?cursor={good}&{query}")
         assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
         assert answer.json["errors"] == [
-            {"pointer": f"/{query.partition('=')[0]}", "message": ALONE}
+            {"pointer": f"/{query.partition('=')[0]}", "message": CURSOR_ALONE_DETAIL}
         ]
     assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Given more than once."
 
@@ -174,8 +174,8 @@ def test_a_cursor_of_another_list(seven: World) -> None:
 
 
 def test_a_cursor_of_another_key(seven: World) -> None:
-    foreign = Cursors(lambda: "0" * 64, seven.clock)
-    made = foreign.make("vms.list_vms default", Cursor({}, Place("web-1", "1", 7)))
+    foreign = CursorSigner(lambda: "0" * 64, seven.clock)
+    made = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
     assert message(seven, f"/vms?cursor={made}") == NOT_OURS
 
 
@@ -183,27 +183,27 @@ def test_a_cursor_of_another_key(seven: World) -> None:
 @given(data=st.data())
 def test_an_edited_cursor(seven: World, data: st.DataObject) -> None:
     cursors = seven.services.cursors
-    made = cursors.make("a", Cursor({"name": ["x"]}, Place("web-1", "1", 7)))
+    made = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
     at = data.draw(st.integers(0, len(made)))
     cut = data.draw(st.integers(0, 2))
     put = data.draw(st.text(st.characters(codec="utf-8"), max_size=2))
     edited = made[:at] + put + made[at + cut :]
     if edited != made:
         with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
-            cursors.open("a", edited)
+            cursors.decode("a", edited)
     for scope in ("", "b", "a "):
         with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
-            cursors.open(scope, made)
+            cursors.decode(scope, made)
 
 
 @given(name=st.text(st.characters(codec="utf-8"), max_size=255), total=st.integers(0, 2**31))
 def test_what_a_cursor_says_comes_back(name: str, total: int) -> None:
     clock = Clock()
-    cursors = Cursors(lambda: "k", clock)
+    cursors = CursorSigner(lambda: "k", clock)
     for value in (name, clock()):
-        said = Cursor({"name": [name], "status": ["A", "B"]}, Place(value, "id", total))
-        text = cursors.make("s", said)
-        assert cursors.open("s", text) == said
+        said = Cursor({"name": [name], "status": ["A", "B"]}, KeysetPosition(value, "id", total))
+        text = cursors.encode("s", said)
+        assert cursors.decode("s", text) == said
         assert len(text) < 6000
 
 
@@ -212,5 +212,5 @@ def test_all_processes_take_each_others_cursors(
 ) -> None:
     apps = [served(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
     first, second = (app.extensions["vmapi"].cursors for app in apps)
-    said = Cursor({}, Place("web-1", "1", 7))
+    said = Cursor({}, KeysetPosition("web-1", "1", 7))
     assert second.open("a", first.make("a", said)) == said

@@ -55,7 +55,7 @@ def test_each_of_many(world: World) -> None:
 
 def test_what_is_refused(world: World) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
-    world.backend.create(spec, "somebody else's")
+    world.backend.create_vm(spec, "somebody else's")
     assert world.post("/vms", WANTED).status_code == 409
     assert world.post("/vms", {**WANTED, "name": "web-2", "key_name": "no"}).status_code == 422
     assert [line[:3] for line in told(world)] == [

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import NOBODY, World
-from vmapi.api.views.bulk import BulkAnswerSchema
+from vmapi.api.views.bulk import BulkResponseSchema
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Step
 from vmapi.domain.vm import VM
@@ -20,7 +20,7 @@ def act(world: World, key: str | None = None, **body: Any) -> TestResponse:
 
 def items(answer: TestResponse) -> list[Any]:
     assert answer.status_code == 202, answer.text
-    assert BulkAnswerSchema().validate(answer.json) == {}
+    assert BulkResponseSchema().validate(answer.json) == {}
     found: list[Any] = answer.json["items"]  # type: ignore[index]
     return found
 
@@ -110,24 +110,24 @@ def test_deleted_vms_are_not_there(world: World, action: str) -> None:
 def test_a_vm_that_others_were_first_to_change(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, plan = world.running(), bulk.guard.plan
+    vm_id, plan = world.running(), bulk.guard.plan_steps
 
     def late(vm: VM, action: Action) -> tuple[Step, ...]:
         monkeypatch.undo()
         items(act(world, action="pause", ids=[vm_id]))
         return plan(vm, action)
 
-    monkeypatch.setattr(bulk.guard, "plan", late)
+    monkeypatch.setattr(bulk.guard, "plan_steps", late)
     (item,) = items(act(world, action="stop", ids=[vm_id]))
     shown = {name: item["error"][name] for name in ("code", "task", "allowed_actions")}
     assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
 
 
 def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids, asked, vms = [world.running(f"web-{n}") for n in range(20)], [], world.backend.vms
-    monkeypatch.setattr(world.backend, "vms", lambda **_: (asked.append(1), vms())[1])
-    monkeypatch.setattr(world.backend, "get", None)
-    monkeypatch.setattr(world.backend, "perform", None)
+    ids, asked, vms = [world.running(f"web-{n}") for n in range(20)], [], world.backend.list_vms
+    monkeypatch.setattr(world.backend, "list_vms", lambda **_: (asked.append(1), vms())[1])
+    monkeypatch.setattr(world.backend, "get_vm", None)
+    monkeypatch.setattr(world.backend, "perform_action", None)
     assert len(items(act(world, action="stop", ids=ids))) == 20
     assert len(asked) == 1
 

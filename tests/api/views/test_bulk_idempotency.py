@@ -7,8 +7,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import NOBODY, World
-from vmapi.services.operations.submission import Submission
-from vmapi.store.operations.transitions import KEY_LIFE
+from vmapi.services.operations.submission import OperationSubmitter
+from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
 RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
 
@@ -93,15 +93,15 @@ def test_a_filter_that_fitted_none_is_for_none(world: World) -> None:
 
 def test_a_repeat_does_what_was_not_come_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = {world.running(f"web-{n}") for n in range(3)}
-    enqueue, begun = Submission.enqueue, []
+    enqueue, begun = OperationSubmitter.enqueue, []
 
-    def dying(submission: Submission, *given: Any) -> Any:
+    def dying(submission: OperationSubmitter, *given: Any) -> Any:
         if begun:
             raise RuntimeError("the process dies")
         begun.append(enqueue(submission, *given))
         return begun[0]
 
-    monkeypatch.setattr(Submission, "enqueue", dying)
+    monkeypatch.setattr(OperationSubmitter, "enqueue", dying)
     with pytest.raises(RuntimeError):
         act(world, RUNNING)
     monkeypatch.undo()
@@ -143,7 +143,7 @@ def test_a_key_lives_for_a_day(world: World) -> None:
     items(act(world, RUNNING))
     world.settle()
     second = world.running("web-2")
-    world.clock.now += KEY_LIFE - timedelta(seconds=60)
+    world.clock.now += IDEMPOTENCY_KEY_TTL - timedelta(seconds=60)
     assert [item["vm_id"] for item in items(act(world, RUNNING))] == [first]
     world.clock.now += timedelta(seconds=60)
     found = act(world, RUNNING)

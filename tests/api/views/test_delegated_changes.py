@@ -14,12 +14,12 @@ from tests.support.auth_harness import Door
 from tests.support.blocking_source import until
 from tests.support.fake_clock import Clock
 from vmapi import errors
-from vmapi.backends.base import Receipt
+from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.catalog import Network
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.services.operations import delegated as first_calls
 
 URL = "https://keystone.example.org/v3"
@@ -35,22 +35,26 @@ class Lender(MemoryBackend):
         self.lent: list[str | None] = []
         self.refusal: errors.VmapiError | None = None
 
-    def create(
-        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
-    ) -> Receipt:
-        self._hear(on_behalf)
-        return super().create(spec, operation_id)
+    def create_vm(
+        self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
+        self._hear(caller_token)
+        return super().create_vm(spec, operation_id)
 
-    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
-        self._hear(on_behalf)
-        return super().perform(vm_id, verb)
+    def perform_action(
+        self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
+        self._hear(caller_token)
+        return super().perform_action(vm_id, verb)
 
-    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
-        self._hear(on_behalf)
-        super().update(vm_id, changes)
+    def update_vm(
+        self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
+    ) -> None:
+        self._hear(caller_token)
+        super().update_vm(vm_id, changes)
 
-    def _hear(self, on_behalf: Credential | None) -> None:
-        self.lent.append(on_behalf.token if on_behalf else None)
+    def _hear(self, on_behalf: CallerToken | None) -> None:
+        self.lent.append(on_behalf.value if on_behalf else None)
         if self.refusal is not None:
             raise self.refusal
 
@@ -127,7 +131,7 @@ def test_who_came_otherwise_lends_nothing(door: Door, backend: Lender) -> None:
 @pytest.mark.parametrize(
     ("refusal", "status"),
     [
-        (errors.Unauthenticated("not taken", sent=True), 401),
+        (errors.Unauthenticated("not taken", credentials_sent=True), 401),
         (errors.Forbidden("The cloud refuses: Policy"), 403),
         (errors.QuotaExceeded("The cloud refuses: Quota"), 403),
     ],
@@ -190,7 +194,7 @@ def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> N
 def test_the_engine_has_what_was_begun(door: Door, world: World, backend: Lender) -> None:
     items = bulk(door, [running(door, backend)])
     until(lambda: bool(backend.lent))
-    until(lambda: world.services.operations.mine()[0].is_sent)
+    until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
     world.settle()
     assert ended(door, items)[0]["status"] == "succeeded"
     assert backend.lent == [ALICE]
@@ -207,7 +211,7 @@ def test_the_engine_does_not_begin_them(
     assert ask(door, "GET", f"/operations/{item['operation']['id']}").json["status"] == "pending"
     assert backend.lent == []
     # their process has died
-    world.services.store.operations._leases.held.give(item["operation"]["id"])
+    world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     world.advance()
     (operation,) = ended(door, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
@@ -223,7 +227,7 @@ def test_what_comes_while_the_process_stops_is_left_to_others(
     world.services.operations.stop()
     items = bulk(door, ids)
     for item in items:
-        world.services.store.operations._leases.held.give(item["operation"]["id"])
+        world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     world.advance()
     details = {each["error"]["detail"] for each in ended(door, items)}
     assert details == {"vmapi died before this was sent; send it again."}
@@ -232,7 +236,7 @@ def test_what_comes_while_the_process_stops_is_left_to_others(
 
 def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Lender) -> None:
     items = [running(door, backend)]
-    backend.refusal = errors.Unauthenticated("not taken", sent=True)
+    backend.refusal = errors.Unauthenticated("not taken", credentials_sent=True)
     (operation,) = ended(door, bulk(door, items))
     assert (operation["status"], operation["error"]["code"]) == ("failed", "unauthenticated")
 
@@ -243,9 +247,9 @@ def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Len
 def test_networks_of_others_are_not_there(
     door: Door, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = backend.networks()
+    own = backend.list_networks()
     theirs = Network("n-b", "theirs", project="p-b")
-    monkeypatch.setattr(backend, "networks", lambda **_: [*own, theirs])
+    monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, theirs])
     names = [
         {n["name"] for n in ask(door, "GET", "/networks", token=t).json["items"]} for t in PROJECTS
     ]

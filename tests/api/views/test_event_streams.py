@@ -13,7 +13,7 @@ from vmapi.settings.settings import Settings
 
 
 def test_silence_is_broken_by_a_heartbeat(world: World, listen: Listen) -> None:
-    world.services.events.heartbeat = 0.01
+    world.services.events.heartbeat_interval = 0.01
     stream = listen("?kind=operation.failed")
     first = stream.beat()
     live(world)
@@ -35,7 +35,7 @@ def test_a_process_that_drains_ends_its_streams(world: World, listen: Listen) ->
 def test_who_is_slow_reads_on(
     world: World, listen: Listen, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    monkeypatch.setattr(tail, "KEPT", kept)
+    monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", kept)
     slow, fast = listen(), listen()
     first = slow.beat()
     fast.beat()
@@ -57,7 +57,7 @@ def test_a_store_that_goes_ends_the_stream(
     def away(*_: object) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(world.services.store.events, "between", away)
+    monkeypatch.setattr(world.services.store.events, "read_range", away)
     assert list(stream.rest()) == []
 
 
@@ -133,7 +133,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
     def test_who_waits_holds_places_too(self, world: World, listen: Listen) -> None:
-        places = world.services.operations._waiting.places
+        places = world.services.operations._waiter.slots
         assert places.acquire(blocking=False)
         listen()
         assert not places.acquire(blocking=False)

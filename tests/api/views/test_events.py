@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from tests.support.api_harness import NOBODY, WANTED, World
 from tests.support.event_stream import LIFE, Listen, everything, live, newest
 from vmapi.domain.event import EventQuery
-from vmapi.services.events.feed import Events
+from vmapi.services.events.feed import EventFeed
 
 
 def test_a_life_is_told_from_its_beginning(world: World, listen: Listen, document: Any) -> None:
@@ -146,14 +146,14 @@ def test_what_cannot_be_asked_for(world: World, query: str, pointer: str) -> Non
 
 def test_other_projects_are_not_told_of(world: World) -> None:
     vm_id = live(world)
-    services: Events = world.services.events
+    services: EventFeed = world.services.events
     other = EventQuery(project="other", vm_ids=frozenset({vm_id}))
-    found, number = services.after(0, other, 0)
+    found, number = services.read_after(0, other, 0)
     assert (found, number) == ([], 0)
-    listener = services.listen(other, "me", "0")
-    told = listener.told(lambda: True)
+    listener = services.subscribe(other, "me", "0")
+    told = listener.stream(lambda: True)
     next(told)
-    services.heartbeat = 0.0
-    assert str(next(told).number) == newest(world)  # type: ignore[union-attr]
+    services.heartbeat_interval = 0.0
+    assert str(next(told).sequence) == newest(world)  # type: ignore[union-attr]
     told.close()  # type: ignore[attr-defined]
     listener.close()

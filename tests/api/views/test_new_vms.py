@@ -8,7 +8,7 @@ from tests.api.views.test_read_freshness import Remote, asked, grow_old, sync
 from tests.support.api_harness import WANTED, World
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.domain.vm import CreateSpec, VMPatch
 
 OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
 
@@ -16,9 +16,9 @@ OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, (
 class Behind(Remote):
     """A cloud far away, whose clock is behind ours."""
 
-    def now(self) -> datetime:
+    def cloud_time(self) -> datetime:
         """Return what time it is there, as its answers tell."""
-        return super().now() - timedelta(seconds=5)
+        return super().cloud_time() - timedelta(seconds=5)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_it_has_its_place_at_once(world: World) -> None:
 
 
 def test_a_name_that_is_known_to_be_taken_outside(world: World) -> None:
-    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync(world)
     asked(world)
     answer = world.post("/vms", WANTED)
@@ -51,9 +51,9 @@ def test_a_name_that_is_known_to_be_taken_outside(world: World) -> None:
 
 
 def test_a_name_that_is_free_by_now(world: World) -> None:
-    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync(world)
-    world.backend.update(outside, Changes(name="web-2"))
+    world.backend.update_vm(outside, VMPatch(name="web-2"))
     asked(world)
     assert world.create("web-1")["id"] != outside
     assert asked(world) == ["vms"]
@@ -62,7 +62,7 @@ def test_a_name_that_is_free_by_now(world: World) -> None:
 def test_an_old_inventory_is_not_asked_for_a_name(world: World) -> None:
     sync(world)
     grow_old(world, 6)
-    outside = world.backend.create(OUTSIDE, "somebody else's").vm_id
+    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     asked(world)
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)

@@ -5,7 +5,7 @@ from werkzeug.test import TestResponse
 
 from tests.api.views.test_read_freshness import grow_old, sync
 from tests.support.api_harness import WANTED, World
-from vmapi.backends.base import Receipt
+from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import BackendTimeout, BackendUnavailable
 
@@ -16,9 +16,9 @@ CREATE = {**WANTED, "start": True}
 def test_its_answer_names_the_vm_that_shows_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = MemoryBackend.create
+    real = MemoryBackend.create_vm
 
-    def lost(*given: object, **more: object) -> Receipt:
+    def lost(*given: object, **more: object) -> AcceptedAction:
         real(*given, **more)  # type: ignore[arg-type]
         raise BackendTimeout("late")
 
@@ -30,8 +30,8 @@ def test_its_answer_names_the_vm_that_shows_later(
         return world.call("POST", "/vms", headers=headers, json=CREATE)
 
     with monkeypatch.context() as patched:
-        patched.setattr(MemoryBackend, "create", lost)
-        patched.setattr(MemoryBackend, "find_created", away)
+        patched.setattr(MemoryBackend, "create_vm", lost)
+        patched.setattr(MemoryBackend, "find_created_vm", away)
         first = create()
         world.wait(HOUR)
     path = first.json["operation"]

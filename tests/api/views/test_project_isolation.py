@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, WANTED, World
 from tests.support.fake_clock import Clock
 from tests.support.project_callers import acting
-from vmapi.app import wire
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 
@@ -109,7 +109,7 @@ class Apart:
 def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list[Any]) -> None:
     clock = Clock()
     cloud = MemoryBackend(latency="*=0.5", clock=clock, sleep=clock.sleep)
-    services = wire(Settings(log_level="CRITICAL", quotas="*:vms=3"), cloud, clock)
+    services = bootstrap(Settings(log_level="CRITICAL", quotas="*:vms=3"), cloud, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
     apart = Apart(World(shell, cloud, clock))
@@ -118,7 +118,7 @@ def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list
             apart.do(*step)
         apart.read()
         shared = apart.shown["red"] & apart.shown["blue"]
-        assert shared <= {network.id for network in cloud.networks()}
+        assert shared <= {network.id for network in cloud.list_networks()}
         assert not set(apart.made["red"]) & set(apart.made["blue"])
     finally:
         services.store.close()

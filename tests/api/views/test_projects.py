@@ -13,7 +13,7 @@ from tests.support.event_stream import Listen
 from tests.support.project_callers import acting
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.operation import Caller, IdempotencyKey
-from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.domain.vm import CreateSpec, VMPatch
 
 KEY = {"Idempotency-Key": "k-1"}
 SPEC = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
@@ -180,7 +180,7 @@ def test_a_name_is_a_projects_own(world: World, foreign: str) -> None:
 
 
 def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: World) -> None:
-    outside = world.backend.create(SPEC, "somebody else's").vm_id
+    outside = world.backend.create_vm(SPEC, "somebody else's").vm_id
     assert world.vm(outside)["name"] == "web-1"
     with acting(world, "other"):
         assert world.call("GET", f"/vms/{outside}").status_code == 404
@@ -191,7 +191,7 @@ def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: World) -> No
 
 def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: World) -> None:
     given = world.running("web-1")
-    world.backend.update(given, Changes(metadata={"vmapi.project": "other"}))
+    world.backend.update_vm(given, VMPatch(metadata={"vmapi.project": "other"}))
     assert world.get("/vms")["total"] == 0
     made = world.create("web-1")
     assert made["id"] != given
@@ -226,7 +226,7 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
     made = world.post("/vms", {**WANTED, "name": "web-2", "metadata": {"vmapi.project": "o"}})
     assert made.status_code == 422
     assert world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": None}}).status_code == 200
-    assert world.backend.get(vm_id).project == "default"
+    assert world.backend.get_vm(vm_id).project == "default"
 
 
 def test_the_audit_trail_says_whose_it_was(world: World, foreign: str) -> None:
@@ -245,11 +245,11 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign
     vms, operations = world.services.vms, world.services.operations
     assert vms.get(foreign, ADMIN.scope).vm.project == "other"
     key = IdempotencyKey("root", "k", "f" * 64, "admins")
-    changed = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
-    assert changed.seen is not None
-    assert changed.seen.vm.name == "web-9"
+    changed = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
+    assert changed.snapshot is not None
+    assert changed.snapshot.vm.name == "web-9"
     assert operations.get(changed.operation.id, "other", "root").project == "other"
-    again = vms.update(foreign, Changes(name="web-9"), replace(ADMIN, key=key))
+    again = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
     # the name is claimed where the VM is
     with acting(world, "other"):
@@ -262,6 +262,6 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign
 
 def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: World) -> None:
     made = world.call("POST", "/vms", json=WANTED, headers=KEY)
-    world.backend.update(made.json["id"], Changes(metadata={"vmapi.project": "other"}))
+    world.backend.update_vm(made.json["id"], VMPatch(metadata={"vmapi.project": "other"}))
     again = world.call("POST", "/vms", json=WANTED, headers=KEY)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")

@@ -59,7 +59,7 @@ def test_a_create_that_is_too_much(world: World) -> None:
         "8192 MB of RAM, 4096 are used and 8192 asked for."
     )
     assert world.get("/operations")["total"] == 1
-    assert len(world.backend.vms()) == 1
+    assert len(world.backend.list_vms()) == 1
     with acting(world, "other"):
         world.create("web-2", flavor="m1.large")
 
@@ -90,7 +90,7 @@ def test_a_key_is_free_after_a_create_that_was_too_much(world: World) -> None:
 
 def test_vms_made_outside_count_before_anybody_has_looked(world: World) -> None:
     for _ in range(3):
-        world.backend.create(SPEC, "somebody else's")
+        world.backend.create_vm(SPEC, "somebody else's")
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
     assert answer.json["detail"] == (

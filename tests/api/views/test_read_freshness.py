@@ -13,10 +13,10 @@ from tests.support.audit_rows import trail
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import VM, Changes, CreateSpec
-from vmapi.services.inventory.observer import Looks
-from vmapi.services.inventory.sync import Sync
-from vmapi.services.vms.duplicates import Doubles
+from vmapi.domain.vm import VM, CreateSpec, VMPatch
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.inventory.sync import InventorySync
+from vmapi.services.vms.duplicates import DuplicateCleaner
 
 NO_CACHE = {"Cache-Control": "no-cache"}
 
@@ -24,19 +24,19 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 class Remote(MemoryBackend):
     """The memory cloud as if it were far away; `asked` is what it was asked for."""
 
-    instant = False
+    completes_immediately = False
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.asked: list[str] = []
 
-    def get(self, vm_id: str) -> VM:
+    def get_vm(self, vm_id: str) -> VM:
         self.asked.append("get")
-        return super().get(vm_id)
+        return super().get_vm(vm_id)
 
-    def vms(self, *, name: str | None = None) -> Any:
+    def list_vms(self, *, name: str | None = None) -> Any:
         self.asked.append("vms")
-        return super().vms(name=name)
+        return super().list_vms(name=name)
 
 
 @pytest.fixture
@@ -56,11 +56,13 @@ def far(world: World) -> Iterator[World]:
 def sync(world: World) -> None:
     """Do what is done within a minute."""
     store, cloud = world.services.store, world.backend
-    tidy = Doubles(store, world.services.vms).delete
-    looks = Looks(cloud, store, world.clock)
-    sync = Sync(looks, store, tidy=tidy, clock=cloud.now, monotonic=time.monotonic)
-    sync.sweep()
-    sync.follow()
+    tidy = DuplicateCleaner(store, world.services.vms).delete_duplicates
+    looks = CloudObserver(cloud, store, world.clock)
+    sync = InventorySync(
+        looks, store, on_full_sync=tidy, clock=cloud.cloud_time, monotonic=time.monotonic
+    )
+    sync.full_sync_if_due()
+    sync.poll_changes()
 
 
 def asked(world: World) -> list[str]:
@@ -102,7 +104,7 @@ def test_reads_ask_nothing_of_the_cloud(far: World) -> None:
 
 def test_who_wants_it_fresh_has_the_cloud_asked(far: World) -> None:
     vm_id = the_one(far)
-    far.backend.perform(vm_id, Verb.PAUSE)
+    far.backend.perform_action(vm_id, Verb.PAUSE)
     assert far.vm(vm_id)["status"] == "RUNNING"
     for path, look in zip(paths(vm_id), ["vms", "get", "get"], strict=True):
         answer = far.call("GET", path, headers=NO_CACHE)
@@ -114,11 +116,11 @@ def test_who_wants_it_fresh_has_the_cloud_asked(far: World) -> None:
 def test_what_changed_outside_is_seen_with_the_next_look(far: World) -> None:
     vm_id = the_one(far)
     far.clock.sleep(1)
-    far.backend.perform(vm_id, Verb.PAUSE)
+    far.backend.perform_action(vm_id, Verb.PAUSE)
     sync(far)
     assert far.vm(vm_id)["status"] == "PAUSED"
     far.clock.sleep(1)
-    far.backend.perform(vm_id, Verb.DELETE)
+    far.backend.perform_action(vm_id, Verb.DELETE)
     far.clock.sleep(1)
     sync(far)
     assert far.get("/vms")["items"] == []
@@ -204,7 +206,7 @@ def test_a_refused_rename_leaves_no_task(far: World) -> None:
 
 def test_a_look_at_what_is_not_as_was_known(far: World) -> None:
     vm_id = the_one(far)
-    far.backend.perform(vm_id, Verb.PAUSE)
+    far.backend.perform_action(vm_id, Verb.PAUSE)
     answer = far.do(vm_id, "pause")
     assert (answer.status_code, answer.json["current_status"]) == (409, "PAUSED")
     assert far.do(vm_id, "resume").status_code == 202
@@ -212,7 +214,7 @@ def test_a_look_at_what_is_not_as_was_known(far: World) -> None:
 
 def test_metadata_made_outside_is_there_after_a_look_at_everything(far: World) -> None:
     vm_id = the_one(far)
-    far.backend.update(vm_id, Changes(metadata={"a": "b"}))
+    far.backend.update_vm(vm_id, VMPatch(metadata={"a": "b"}))
     far.call("GET", "/vms", headers=NO_CACHE)
     assert far.vm(vm_id)["metadata"] == {"a": "b"}
 
@@ -226,9 +228,9 @@ def test_ids_are_the_same_in_any_casing(far: World) -> None:
 
 def test_a_second_vm_of_one_create_is_deleted_and_put_on_record(far: World) -> None:
     (create,) = far.get("/operations?action=create")["items"]
-    flavor, image = far.backend.flavors()[0], far.backend.images()[0]
+    flavor, image = far.backend.list_flavors()[0], far.backend.list_images()[0]
     spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-    double = far.backend.create(spec, create["id"]).vm_id
+    double = far.backend.create_vm(spec, create["id"]).vm_id
     far.clock.sleep(1)
     grow_old(far, 60)
     sync(far)

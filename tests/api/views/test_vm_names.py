@@ -44,7 +44,7 @@ def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: World) -> N
 
 def test_a_name_is_taken_by_a_vm_made_outside(world: World) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
-    outside = world.backend.create(spec, "somebody else's").vm_id
+    outside = world.backend.create_vm(spec, "somebody else's").vm_id
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
 
@@ -63,7 +63,7 @@ def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "vms", lambda name: 1 / 0)
+        patched.setattr(world.backend, "list_vms", lambda name: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             world.post("/vms", WANTED)
     assert world.get("/operations")["total"] == 0
@@ -105,7 +105,7 @@ def test_of_fifty_who_want_one_name_one_gets_it(world: World) -> None:
     with ThreadPoolExecutor(50) as pool:
         answers = Counter(pool.map(create, range(50)))
     assert answers == {201: 1, 409: 49}
-    assert len(world.backend.vms()) == 1
+    assert len(world.backend.list_vms()) == 1
     assert world.get("/operations")["total"] == 1
 
 
@@ -117,6 +117,6 @@ def test_an_engine_does_not_send_what_a_request_still_checks(
         return []
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "vms", looked_for)
+        patched.setattr(world.backend, "list_vms", looked_for)
         assert world.post("/vms", WANTED).status_code == 201
-    assert len(world.backend.vms()) == 1
+    assert len(world.backend.list_vms()) == 1

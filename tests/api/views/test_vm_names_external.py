@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.api_harness import WANTED, World
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import VM, Changes
+from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable
 
 slow_delete = pytest.mark.parametrize("latency", ["delete=3600"], ids=["slow delete"])
@@ -24,14 +24,14 @@ def rename(world: World, vm_id: str, name: str) -> int:
 
 def test_a_vm_that_is_deleted_outside_leaves_its_name(world: World) -> None:
     gone = world.running()
-    world.backend.perform(gone, Verb.DELETE)
+    world.backend.perform_action(gone, Verb.DELETE)
     made = world.create()["id"]
     assert refused(world) == made != gone
 
 
 def test_a_vm_that_is_renamed_outside_has_its_new_name(world: World) -> None:
     first = world.running()
-    world.backend.update(first, Changes(name="web-9"))
+    world.backend.update_vm(first, VMPatch(name="web-9"))
     assert refused(world, "web-9") == first
     made = world.create()["id"]
     assert refused(world) == made != first
@@ -39,7 +39,7 @@ def test_a_vm_that_is_renamed_outside_has_its_new_name(world: World) -> None:
 
 def test_a_rename_takes_what_was_left_outside(world: World) -> None:
     gone, kept = world.running("web-1"), world.running("web-2")
-    world.backend.perform(gone, Verb.DELETE)
+    world.backend.perform_action(gone, Verb.DELETE)
     assert rename(world, kept, "web-1") == 200
     assert refused(world) == kept
     assert world.create("web-2")["name"] == "web-2"
@@ -47,7 +47,7 @@ def test_a_rename_takes_what_was_left_outside(world: World) -> None:
 
 def test_renamed_outside_it_may_have_its_old_name_again(world: World) -> None:
     vm_id = world.running()
-    world.backend.update(vm_id, Changes(name="web-9"))
+    world.backend.update_vm(vm_id, VMPatch(name="web-9"))
     assert rename(world, vm_id, "web-1") == 200
     assert refused(world) == vm_id
     assert world.create("web-9")["name"] == "web-9"
@@ -58,13 +58,13 @@ def test_nothing_is_taken_over_while_the_cloud_does_not_say(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     vm_id = world.running()
-    world.backend.perform(vm_id, Verb.DELETE)
+    world.backend.perform_action(vm_id, Verb.DELETE)
 
     def get(vm_id: str) -> VM:
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "get", get)
+        patched.setattr(world.backend, "get_vm", get)
         assert refused(world) == vm_id
     assert world.create()["name"] == "web-1"
 

@@ -309,7 +309,7 @@ def test_a_deadline(world: World) -> None:
 def test_the_vm_vanishes_on_the_way(world: World) -> None:
     vm_id = world.running()
     answer = world.do(vm_id, "stop")
-    world.backend._project.machines.clear()
+    world.backend._cloud.instances.clear()
     world.advance()
     operation = world.operation(answer)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
@@ -356,7 +356,7 @@ def test_a_vm_that_is_not_there(world: World, vm_id: str, method: str, path: str
 
 @slow
 def test_two_who_see_the_same_vm_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    vm_id, plan, others = world.running(), guard.plan, ["pause"]
+    vm_id, plan, others = world.running(), guard.plan_steps, ["pause"]
 
     def overtaken(*given: Any, **named: Any) -> Any:
         planned = plan(*given, **named)
@@ -364,7 +364,7 @@ def test_two_who_see_the_same_vm_at_once(world: World, monkeypatch: pytest.Monke
             assert world.do(vm_id, others.pop()).status_code == 202
         return planned
 
-    monkeypatch.setattr(guard, "plan", overtaken)
+    monkeypatch.setattr(guard, "plan_steps", overtaken)
     answer = world.do(vm_id, "stop")
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
     assert answer.json["detail"] == "Another change of the VM is still under way."
@@ -374,13 +374,13 @@ def test_two_who_see_the_same_vm_at_once(world: World, monkeypatch: pytest.Monke
 def test_a_vm_that_vanishes_right_after_its_change(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, update = world.running(), world.backend.update
+    vm_id, update = world.running(), world.backend.update_vm
 
     def and_gone(*given: Any, **more: Any) -> None:
         update(*given, **more)
-        world.backend._project.machines.clear()
+        world.backend._cloud.instances.clear()
 
-    monkeypatch.setattr(world.backend, "update", and_gone)
+    monkeypatch.setattr(world.backend, "update_vm", and_gone)
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "1"}})
     assert (answer.status_code, answer.json["id"]) == (200, vm_id)
     assert world.call("GET", f"/vms/{vm_id}").status_code == 404

@@ -4,75 +4,75 @@ import pytest
 
 from tests.support.audit_chain import SECRET, chained, entry, head, positions, rows, write
 from tests.support.fake_clock import Clock
-from vmapi.domain.audit import Link
+from vmapi.domain.audit import ChainLink
 from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditTrail, Verdict
+from vmapi.store.audit.trail import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 
 @pytest.fixture
-def trail(database: Database) -> AuditTrail:
-    return AuditTrail(database)
+def trail(database: Database) -> AuditRepository:
+    return AuditRepository(database)
 
 
-def test_an_empty_trail_is_sound(trail: AuditTrail) -> None:
-    assert not trail.has_open()
-    assert trail.close_chain(SECRET) == 0
-    assert trail.verify(SECRET) == Verdict(1, Link(), 0)
-    assert trail.verify(SECRET, Link()) == Verdict(1, Link(), 0)
+def test_an_empty_trail_is_sound(trail: AuditRepository) -> None:
+    assert not trail.has_pending()
+    assert trail.chain_pending(SECRET) == 0
+    assert trail.verify(SECRET) == ChainVerification(1, ChainLink(), 0)
+    assert trail.verify(SECRET, ChainLink()) == ChainVerification(1, ChainLink(), 0)
 
 
 def test_entries_are_open_until_they_are_closed(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     write(database, entry(clock(), 1), entry(clock(), 2))
-    assert trail.has_open()
-    assert trail.verify(SECRET) == Verdict(1, Link(), 2)
-    assert trail.close_chain(SECRET) == 2
-    assert not trail.has_open()
+    assert trail.has_pending()
+    assert trail.verify(SECRET) == ChainVerification(1, ChainLink(), 2)
+    assert trail.chain_pending(SECRET) == 2
+    assert not trail.has_pending()
     assert positions(database) == [1, 2]
-    assert trail.verify(SECRET) == Verdict(1, head(database), 0)
-    assert trail.close_chain(SECRET) == 0
+    assert trail.verify(SECRET) == ChainVerification(1, head(database), 0)
+    assert trail.chain_pending(SECRET) == 0
 
 
 def test_the_chain_goes_on_where_it_ended(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     chained(database, clock(), 2)
     before = rows(database)
     write(database, entry(clock(), 3))
-    assert trail.close_chain(SECRET) == 1
+    assert trail.chain_pending(SECRET) == 1
     assert rows(database)[:2] == before
     assert positions(database) == [1, 2, 3]
-    assert trail.verify(SECRET).wrong is None
+    assert trail.verify(SECRET).error is None
 
 
 def test_it_is_closed_by_and_by_the_oldest_first(
-    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 2)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 2)
     write(database, *(entry(clock(), number) for number in range(5)))
     for closed, there in [
         (2, [1, 2, None, None, None]),
         (2, [1, 2, 3, 4, None]),
         (1, [1, 2, 3, 4, 5]),
     ]:
-        assert trail.close_chain(SECRET) == closed
+        assert trail.chain_pending(SECRET) == closed
         assert positions(database) == there
-    assert trail.verify(SECRET) == Verdict(1, head(database), 0)
+    assert trail.verify(SECRET) == ChainVerification(1, head(database), 0)
 
 
 def test_equal_entries_have_unequal_macs(database: Database, clock: Clock) -> None:
     write(database, entry(clock(), 1), entry(clock(), 1))
-    AuditTrail(database).close_chain(SECRET)
+    AuditRepository(database).chain_pending(SECRET)
     assert len({row.mac for row in rows(database)}) == 2
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3])
 def test_an_anchor_that_holds(database: Database, clock: Clock, position: int) -> None:
     trail = chained(database, clock(), 3)
-    anchors = [Link(), *(Link(row.position, row.mac) for row in rows(database))]
-    assert trail.verify(SECRET, anchors[position]) == Verdict(1, anchors[3], 0)
+    anchors = [ChainLink(), *(ChainLink(row.position, row.mac) for row in rows(database))]
+    assert trail.verify(SECRET, anchors[position]) == ChainVerification(1, anchors[3], 0)
 
 
 def test_what_is_empty_is_not_what_is_missing(database: Database, clock: Clock) -> None:
@@ -81,6 +81,6 @@ def test_what_is_empty_is_not_what_is_missing(database: Database, clock: Clock) 
         entry(clock(), 1, vm_id=None, operation_id=None, code=None, address="", user="\u2028 'é"),
         entry(clock(), 2, vm_id="None", operation_id="", code="null"),
     )
-    trail = AuditTrail(database)
-    trail.close_chain(SECRET)
-    assert trail.verify(SECRET).wrong is None
+    trail = AuditRepository(database)
+    trail.chain_pending(SECRET)
+    assert trail.verify(SECRET).error is None

@@ -10,17 +10,17 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Failure, OperationStatus
+from vmapi.domain.operation import OperationError, OperationStatus
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
 from vmapi.store.audit import trail as audit
-from vmapi.store.audit.chain import NAMES
-from vmapi.store.conflicts import KeyTaken, StaleOperation
+from vmapi.store.audit.chain import ENTRY_FIELDS
+from vmapi.store.conflicts import IdempotencyKeyConflict, OperationRevisionConflict
 from vmapi.store.database import Database
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 
 def test_who_where_and_what(
-    store: OperationStore, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: Maker, clock: Clock, database: Database
 ) -> None:
     whose = {"requested_by": "alice", "project": "p-1", "address": "192.0.2.7", "request_id": "r-9"}
     begun = clock()
@@ -41,7 +41,7 @@ def test_who_where_and_what(
 
 
 def test_what_is_on_its_way_writes_nothing(
-    store: OperationStore, make: Maker, database: Database
+    store: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1"))
     store.save(replace(store.get("1"), status=OperationStatus.RUNNING))
@@ -49,16 +49,16 @@ def test_what_is_on_its_way_writes_nothing(
 
 
 def test_a_failure_is_told_with_its_code(
-    store: OperationStore, make: Maker, database: Database
+    store: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1"))
-    failure = Failure("operation_timeout", "Too late.", {})
+    failure = OperationError("operation_timeout", "Too late.", {})
     store.save(make.over(store.get("1"), status=OperationStatus.FAILED, error=failure))
     assert told(database)[1:] == [("1", "stop", "failed", "operation_timeout")]
 
 
 def test_what_a_delete_ends_is_superseded(
-    store: OperationStore, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: Maker, clock: Clock, database: Database
 ) -> None:
     store.add(make("1", requested_by="alice", request_id="r-1"))
     clock.sleep(1)
@@ -73,7 +73,7 @@ def test_what_a_delete_ends_is_superseded(
 
 
 def test_what_was_not_sent_after_all_is_refused(
-    store: OperationStore, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: Maker, clock: Clock, database: Database
 ) -> None:
     operation = make("1", Action.CREATE, None, "web")
     store.add(operation)
@@ -88,28 +88,30 @@ def test_what_was_not_sent_after_all_is_refused(
 
 
 def test_what_is_not_taken_on_is_not_told(
-    store: OperationStore, make: Maker, database: Database
+    store: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web", key=KEY))
     store.add(make("2"))
-    with pytest.raises(KeyTaken):
+    with pytest.raises(IdempotencyKeyConflict):
         store.add(make("3", vm_id="other", key=KEY))
     with pytest.raises(NameTaken):
         store.add(make("4", Action.CREATE, None, "web"))
     with pytest.raises(TaskInProgress):
         store.add(make("5"))
-    with pytest.raises(KeyTaken):
+    with pytest.raises(IdempotencyKeyConflict):
         # that what it would have ended is not over is not told either
         store.add(make("6", Action.DELETE, key=KEY))
     assert [line[0] for line in told(database)] == ["1", "2"]
-    assert not store.get("2").finished
+    assert not store.get("2").is_finished
 
 
-def test_what_is_stale_is_not_told(store: OperationStore, make: Maker, database: Database) -> None:
+def test_what_is_stale_is_not_told(
+    store: OperationRepository, make: Maker, database: Database
+) -> None:
     store.add(make("1"))
     old = store.get("1")
     store.save(make.over(old))
-    with pytest.raises(StaleOperation):
+    with pytest.raises(OperationRevisionConflict):
         store.save(make.over(old, status=OperationStatus.FAILED))
     assert [line[2] for line in told(database)] == ["accepted", "succeeded"]
 
@@ -119,7 +121,7 @@ def fail(connection: object, entry: AuditEntry) -> None:
 
 
 def test_nothing_begins_or_ends_without_its_entry(
-    store: OperationStore, make: Maker, database: Database, monkeypatch: pytest.MonkeyPatch
+    store: OperationRepository, make: Maker, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add(make("1"))
     with monkeypatch.context() as patched:
@@ -140,4 +142,4 @@ def test_nothing_begins_or_ends_without_its_entry(
 
 
 def test_the_entries_are_what_the_tables_say() -> None:
-    assert {*NAMES, "id", "position", "mac"} == set(audit.entries.c.keys())
+    assert {*ENTRY_FIELDS, "id", "position", "mac"} == set(audit.entries.c.keys())

@@ -6,20 +6,20 @@ import pytest
 
 from tests.support.audit_chain import SECRET, chained, entry, write
 from tests.support.fake_clock import Clock
-from vmapi.domain.audit import AuditQuery, Kept
+from vmapi.domain.audit import AuditQuery, StoredEntry
 from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditTrail
+from vmapi.store.audit.trail import AuditRepository
 from vmapi.store.database import Database
 
 EVERY = AuditQuery()
 
 
-def numbers(found: "list[Kept] | object") -> list[str | None]:
+def numbers(found: "list[StoredEntry] | object") -> list[str | None]:
     return [kept.entry.operation_id for kept in found]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
-def trail(database: Database, clock: Clock) -> AuditTrail:
+def trail(database: Database, clock: Clock) -> AuditRepository:
     """Nine entries, a second apart; every third is alice's, and the last ones differ."""
     at = clock()
     for number in range(1, 8):
@@ -29,23 +29,23 @@ def trail(database: Database, clock: Clock) -> AuditTrail:
     others |= {"token_id": "token-1"}
     write(database, entry(at + timedelta(seconds=8), 8, **others, code=None))
     write(database, entry(at + timedelta(seconds=9), 9, vm_id=None, operation_id=None))
-    return AuditTrail(database)
+    return AuditRepository(database)
 
 
-def test_the_newest_come_first_and_the_list_goes_on(trail: AuditTrail) -> None:
-    first = trail.newest(EVERY, 4)
+def test_the_newest_come_first_and_the_list_goes_on(trail: AuditRepository) -> None:
+    first = trail.list_newest(EVERY, 4)
     assert numbers(first) == [None, "op-8", "op-7", "op-6"]
-    rest = trail.newest(EVERY, 100, below=first[-1].id)
+    rest = trail.list_newest(EVERY, 100, before_id=first[-1].id)
     assert numbers(rest) == ["op-5", "op-4", "op-3", "op-2", "op-1"]
-    assert trail.newest(EVERY, 100, below=rest[-1].id) == []
+    assert trail.list_newest(EVERY, 100, before_id=rest[-1].id) == []
 
 
 def test_what_is_written_meanwhile_moves_nothing(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    first = trail.newest(EVERY, 4)
+    first = trail.list_newest(EVERY, 4)
     write(database, entry(clock(), 10))
-    assert numbers(trail.newest(EVERY, 2, below=first[-1].id)) == ["op-5", "op-4"]
+    assert numbers(trail.list_newest(EVERY, 2, before_id=first[-1].id)) == ["op-5", "op-4"]
 
 
 @pytest.mark.parametrize(
@@ -65,18 +65,18 @@ def test_what_is_written_meanwhile_moves_nothing(
     ],
     ids=str,
 )
-def test_what_is_asked_for(trail: AuditTrail, asked: dict[str, str], found: list[str]) -> None:
-    assert numbers(trail.newest(AuditQuery(**asked), 100)) == found
-    assert numbers(trail.walk(AuditQuery(**asked))) == found[::-1]
+def test_what_is_asked_for(trail: AuditRepository, asked: dict[str, str], found: list[str]) -> None:
+    assert numbers(trail.list_newest(AuditQuery(**asked), 100)) == found
+    assert numbers(trail.iterate(AuditQuery(**asked))) == found[::-1]
 
 
-def test_when(trail: AuditTrail, clock: Clock) -> None:
+def test_when(trail: AuditRepository, clock: Clock) -> None:
     at = clock()
     after, before = at + timedelta(seconds=3), at + timedelta(seconds=6)
-    assert numbers(trail.newest(AuditQuery(after=after, before=before), 9)) == ["op-5", "op-4"]
+    assert numbers(trail.list_newest(AuditQuery(after=after, before=before), 9)) == ["op-5", "op-4"]
     nearly = after - timedelta(microseconds=1)
-    assert numbers(trail.newest(AuditQuery(after=nearly, before=before), 9))[-1] == "op-3"
-    assert trail.newest(AuditQuery(after=before, before=after), 9) == []
+    assert numbers(trail.list_newest(AuditQuery(after=nearly, before=before), 9))[-1] == "op-3"
+    assert trail.list_newest(AuditQuery(after=before, before=after), 9) == []
 
 
 def test_an_entry_is_whole(database: Database, clock: Clock) -> None:
@@ -84,16 +84,19 @@ def test_an_entry_is_whole(database: Database, clock: Clock) -> None:
     trail = chained(database, at, 1)
     write(database, entry(at, 2))
     older = entry(at + timedelta(days=1), 1)
-    assert trail.newest(EVERY, 9) == [Kept(2, None, entry(at, 2)), Kept(1, 1, older)]
+    assert trail.list_newest(EVERY, 9) == [
+        StoredEntry(2, None, entry(at, 2)),
+        StoredEntry(1, 1, older),
+    ]
 
 
 def test_all_of_them_are_gone_through_in_batches(
-    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 3)
-    walk = trail.walk(EVERY)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
+    walk = trail.iterate(EVERY)
     assert numbers([next(walk) for _ in range(3)]) == ["op-1", "op-2", "op-3"]
     # what is closed, forgotten or written meanwhile is no matter
-    trail.close_chain(SECRET)
+    trail.chain_pending(SECRET)
     write(database, entry(clock(), 10))
     assert numbers(walk) == ["op-4", "op-5", "op-6", "op-7", "op-8", None, "op-10"]

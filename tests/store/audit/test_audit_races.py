@@ -16,57 +16,57 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once
 from vmapi.store import schema
 from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditTrail, Verdict
+from vmapi.store.audit.trail import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 EACH = 40
 
 
 @pytest.fixture
-def trails(connect: Callable[[], Database]) -> list[AuditTrail]:
+def trails(connect: Callable[[], Database]) -> list[AuditRepository]:
     """The trail as four processes have it."""
-    return [AuditTrail(connect()) for _ in range(4)]
+    return [AuditRepository(connect()) for _ in range(4)]
 
 
 def test_processes_that_close_it_at_once(
-    trails: list[AuditTrail], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trails: list[AuditRepository], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 3)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
 
     def work(number: int) -> bool:
         if number % 2:
             for i in range(EACH):
                 write(database, entry(clock(), 100 * number + i))
-        while trails[number].has_open():
-            trails[number].close_chain(SECRET)
+        while trails[number].has_pending():
+            trails[number].chain_pending(SECRET)
         return True
 
     assert at_once(4, work) == 4
-    while trails[0].close_chain(SECRET):
+    while trails[0].chain_pending(SECRET):
         pass
     assert sorted(filter(None, positions(database))) == list(range(1, 2 * EACH + 1))
-    assert trails[1].verify(SECRET) == Verdict(1, head(database), 0)
+    assert trails[1].verify(SECRET) == ChainVerification(1, head(database), 0)
 
 
 def test_who_looks_while_it_is_closed_and_cut(
-    trails: list[AuditTrail], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trails: list[AuditRepository], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "BATCH", 3)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
     chained(database, clock(), 3)
     over, wrong = Event(), []
 
     def look() -> None:
         while not over.is_set():
-            wrong.append(trails[3].verify(SECRET).wrong)
+            wrong.append(trails[3].verify(SECRET).error)
 
     def work(number: int) -> bool:
         for i in range(EACH):
             if number == 0:
                 write(database, entry(clock() + timedelta(hours=i), i))
             elif number == 1:
-                trails[1].close_chain(SECRET)
+                trails[1].chain_pending(SECRET)
             else:
-                trails[2].forget(clock() + timedelta(hours=i), SECRET)
+                trails[2].purge(clock() + timedelta(hours=i), SECRET)
         return True
 
     looking = Thread(target=look)
@@ -101,19 +101,19 @@ def folder() -> object:
 def test_whatever_happens_it_is_sound(folder: Path, done: list[tuple[str, int]]) -> None:
     path = folder / "vmapi.sqlite3"
     path.unlink(missing_ok=True)
-    database = Database(f"sqlite:///{path}", 2, schema.prepare)
-    trail, begun = AuditTrail(database), Clock()()
+    database = Database(f"sqlite:///{path}", 2, schema.ensure_current)
+    trail, begun = AuditRepository(database), Clock()()
     written = gone = 0
     for what, days in done:
         if what == "write":
             write(database, entry(begun + timedelta(days=days), written))
             written += 1
         elif what == "close":
-            trail.close_chain(SECRET)
+            trail.chain_pending(SECRET)
         else:
-            gone += trail.forget(begun + timedelta(days=days), SECRET)
+            gone += trail.purge(begun + timedelta(days=days), SECRET)
         verdict = trail.verify(SECRET)
-        assert verdict.wrong is None
-        assert verdict.first == gone + 1
-        assert verdict.head.position + verdict.open == written
+        assert verdict.error is None
+        assert verdict.first_position == gone + 1
+        assert verdict.head.position + verdict.pending == written
     database.close()

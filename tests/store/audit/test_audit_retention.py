@@ -17,131 +17,131 @@ from tests.support.audit_chain import (
     write,
 )
 from tests.support.fake_clock import Clock
-from vmapi.domain.audit import Link
+from vmapi.domain.audit import ChainLink
 from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditTrail, Verdict
+from vmapi.store.audit.trail import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 UNSEALED = "the checkpoint at position {} is not sealed with this key"
 
 
 @pytest.fixture
-def trail(database: Database, clock: Clock) -> AuditTrail:
+def trail(database: Database, clock: Clock) -> AuditRepository:
     """A trail of five entries, the first of which is one day younger than the clock says."""
     return chained(database, clock(), 5)
 
 
 def test_the_chain_goes_on_from_a_checkpoint(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     end = head(database)
-    assert trail.forget(clock() + 3 * DAY, SECRET) == 2
+    assert trail.purge(clock() + 3 * DAY, SECRET) == 2
     assert positions(database) == [3, 4, 5]
-    assert trail.verify(SECRET) == Verdict(3, end, 0)
+    assert trail.verify(SECRET) == ChainVerification(3, end, 0)
     write(database, entry(clock(), 6))
-    trail.close_chain(SECRET)
+    trail.chain_pending(SECRET)
     assert positions(database) == [3, 4, 5, 6]
-    assert trail.verify(SECRET) == Verdict(3, head(database), 0)
+    assert trail.verify(SECRET) == ChainVerification(3, head(database), 0)
 
 
-def test_again_and_again(trail: AuditTrail, database: Database, clock: Clock) -> None:
+def test_again_and_again(trail: AuditRepository, database: Database, clock: Clock) -> None:
     for days, gone in [(2, 1), (2, 0), (4, 2), (4, 0), (1, 0)]:
-        assert trail.forget(clock() + days * DAY, SECRET) == gone
+        assert trail.purge(clock() + days * DAY, SECRET) == gone
         assert checkpoints(database) == 1
-    assert trail.verify(SECRET) == Verdict(4, head(database), 0)
+    assert trail.verify(SECRET) == ChainVerification(4, head(database), 0)
 
 
 def test_a_part_at_a_time(
-    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     end = head(database)
     for first, gone in [(3, 2), (4, 1), (4, 0)]:
-        assert trail.forget(clock() + 4 * DAY, SECRET) == gone
-        assert trail.verify(SECRET) == Verdict(first, end, 0)
-    assert [trail.forget(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
-    assert trail.verify(SECRET) == Verdict(6, end, 0)
+        assert trail.purge(clock() + 4 * DAY, SECRET) == gone
+        assert trail.verify(SECRET) == ChainVerification(first, end, 0)
+    assert [trail.purge(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
+    assert trail.verify(SECRET) == ChainVerification(6, end, 0)
     write(database, *(entry(clock(), number) for number in range(3)))
-    assert [trail.forget(clock() + DAY, None) for _ in range(3)] == [2, 1, 0]
+    assert [trail.purge(clock() + DAY, None) for _ in range(3)] == [2, 1, 0]
 
 
 def test_what_is_sound_before_a_break_goes_and_the_break_stays(
-    trail: AuditTrail, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE position = 4")
-    found = trail.verify(SECRET).wrong
+    found = trail.verify(SECRET).error
     assert found is not None
-    assert [trail.forget(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
+    assert [trail.purge(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
     assert positions(database) == [3, 4, 5]
-    assert trail.verify(SECRET).wrong == found
+    assert trail.verify(SECRET).error == found
 
 
-def test_nothing_is_old(trail: AuditTrail, database: Database, clock: Clock) -> None:
-    assert trail.forget(clock() + DAY, SECRET) == 0
+def test_nothing_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
+    assert trail.purge(clock() + DAY, SECRET) == 0
     assert (len(rows(database)), checkpoints(database)) == (5, 0)
-    assert trail.verify(SECRET).first == 1
+    assert trail.verify(SECRET).first_position == 1
 
 
-def test_everything_is_old(trail: AuditTrail, database: Database, clock: Clock) -> None:
+def test_everything_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
     end = head(database)
     for gone in (5, 0):
-        assert trail.forget(clock() + 9 * DAY, SECRET) == gone
+        assert trail.purge(clock() + 9 * DAY, SECRET) == gone
         assert (rows(database), checkpoints(database)) == ([], 1)
-        assert trail.verify(SECRET) == Verdict(6, end, 0)
+        assert trail.verify(SECRET) == ChainVerification(6, end, 0)
     write(database, entry(clock(), 6))
-    trail.close_chain(SECRET)
+    trail.chain_pending(SECRET)
     assert positions(database) == [6]
-    assert trail.verify(SECRET) == Verdict(6, head(database), 0)
+    assert trail.verify(SECRET) == ChainVerification(6, head(database), 0)
 
 
 def test_there_is_nothing(database: Database, clock: Clock) -> None:
     for key in (SECRET, None):
-        assert AuditTrail(database).forget(clock(), key) == 0
+        assert AuditRepository(database).purge(clock(), key) == 0
     assert checkpoints(database) == 0
 
 
 def test_what_came_late_keeps_what_is_after_it(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     write(database, entry(clock(), 6), entry(clock() + 9 * DAY, 7))
-    trail.close_chain(SECRET)
-    assert trail.forget(clock() + 3 * DAY, SECRET) == 2
+    trail.chain_pending(SECRET)
+    assert trail.purge(clock() + 3 * DAY, SECRET) == 2
     assert positions(database) == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 5])
 def test_an_anchor_before_and_after_it(
-    trail: AuditTrail, database: Database, clock: Clock, position: int
+    trail: AuditRepository, database: Database, clock: Clock, position: int
 ) -> None:
     row = rows(database)[position - 1]
-    trail.forget(clock() + 3 * DAY, SECRET)
-    assert trail.verify(SECRET, Link(row.position, row.mac)).wrong is None
+    trail.purge(clock() + 3 * DAY, SECRET)
+    assert trail.verify(SECRET, ChainLink(row.position, row.mac)).error is None
 
 
-def test_an_anchor_that_is_not_the_checkpoint(trail: AuditTrail, clock: Clock) -> None:
-    trail.forget(clock() + 3 * DAY, SECRET)
-    assert trail.verify(SECRET, Link(2, "0" * 64)).wrong == (
+def test_an_anchor_that_is_not_the_checkpoint(trail: AuditRepository, clock: Clock) -> None:
+    trail.purge(clock() + 3 * DAY, SECRET)
+    assert trail.verify(SECRET, ChainLink(2, "0" * 64)).error == (
         "the chain does not hold position 2 as noted"
     )
 
 
-def test_what_is_open_is_not_lost(trail: AuditTrail, database: Database, clock: Clock) -> None:
+def test_what_is_open_is_not_lost(trail: AuditRepository, database: Database, clock: Clock) -> None:
     write(database, entry(clock(), 6))
-    assert trail.forget(clock() + 9 * DAY, SECRET) == 5
+    assert trail.purge(clock() + 9 * DAY, SECRET) == 5
     assert positions(database) == [None]
-    assert trail.close_chain(SECRET) == 1
-    assert trail.verify(SECRET) == Verdict(6, head(database), 0)
+    assert trail.chain_pending(SECRET) == 1
+    assert trail.verify(SECRET) == ChainVerification(6, head(database), 0)
 
 
 def test_without_a_key_what_is_chained_stays(
-    trail: AuditTrail, database: Database, clock: Clock
+    trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     write(database, *(entry(clock() + days * DAY, days) for days in (1, 2, 3)))
-    assert trail.forget(clock() + 3 * DAY, None) == 2
+    assert trail.purge(clock() + 3 * DAY, None) == 2
     assert positions(database) == [1, 2, 3, 4, 5, None]
     assert rows(database)[-1].at == clock() + 3 * DAY
-    assert (trail.verify(SECRET).wrong, checkpoints(database)) == (None, 0)
+    assert (trail.verify(SECRET).error, checkpoints(database)) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -155,26 +155,28 @@ def test_without_a_key_what_is_chained_stays(
     ],
 )
 def test_a_checkpoint_that_is_changed(
-    trail: AuditTrail, database: Database, clock: Clock, change: str, at: int
+    trail: AuditRepository, database: Database, clock: Clock, change: str, at: int
 ) -> None:
-    trail.forget(clock() + 3 * DAY, SECRET)
+    trail.purge(clock() + 3 * DAY, SECRET)
     tamper(database, f"UPDATE audit_checkpoints {change}")
-    assert trail.verify(SECRET).wrong == UNSEALED.format(at)
+    assert trail.verify(SECRET).error == UNSEALED.format(at)
 
 
-def test_a_checkpoint_that_is_removed(trail: AuditTrail, database: Database, clock: Clock) -> None:
-    trail.forget(clock() + 3 * DAY, SECRET)
+def test_a_checkpoint_that_is_removed(
+    trail: AuditRepository, database: Database, clock: Clock
+) -> None:
+    trail.purge(clock() + 3 * DAY, SECRET)
     tamper(database, "DELETE FROM audit_checkpoints")
-    assert trail.verify(SECRET).wrong == "entry 3 does not follow from position 0"
+    assert trail.verify(SECRET).error == "entry 3 does not follow from position 0"
 
 
-def test_a_checkpoint_that_is_forged(trail: AuditTrail, database: Database) -> None:
+def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database) -> None:
     end = rows(database)[2]
-    seal = Link(3, end.mac).seal(OTHER)
+    seal = ChainLink(3, end.mac).sign(OTHER)
     tamper(database, "DELETE FROM audit_entries WHERE position <= 3")
     forged = "INSERT INTO audit_checkpoints VALUES (3, :mac, :seal)"
     tamper(database, forged, mac=end.mac, seal=seal)
-    assert trail.verify(SECRET).wrong == UNSEALED.format(3)
+    assert trail.verify(SECRET).error == UNSEALED.format(3)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +189,14 @@ def test_a_checkpoint_that_is_forged(trail: AuditTrail, database: Database) -> N
     ],
 )
 def test_age_does_not_hide_what_was_done(
-    trail: AuditTrail, database: Database, clock: Clock, change: str
+    trail: AuditRepository, database: Database, clock: Clock, change: str
 ) -> None:
     tamper(database, change)
-    before, found = rows(database), trail.verify(SECRET).wrong
+    before, found = rows(database), trail.verify(SECRET).error
     assert found is not None
     with capture_logs() as logs:
-        gone = trail.forget(clock() + 3 * DAY, SECRET)
-    assert (gone, rows(database), trail.verify(SECRET).wrong) == (0, before, found)
+        gone = trail.purge(clock() + 3 * DAY, SECRET)
+    assert (gone, rows(database), trail.verify(SECRET).error) == (0, before, found)
     assert [(line["event"], line["reason"], line["log_level"]) for line in logs] == [
         ("the audit trail is broken: nothing is removed", found, "error")
     ]

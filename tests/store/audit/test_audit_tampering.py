@@ -16,8 +16,8 @@ from tests.support.audit_chain import (
     write,
 )
 from tests.support.fake_clock import Clock
-from vmapi.domain.audit import Link
-from vmapi.store.audit.trail import AuditTrail
+from vmapi.domain.audit import ChainLink
+from vmapi.store.audit.trail import AuditRepository
 from vmapi.store.database import Database
 
 UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE position = 3'
@@ -31,16 +31,16 @@ ENTRY_3 = "entry 3 does not follow from position 2"
 
 
 @pytest.fixture
-def trail(database: Database, clock: Clock) -> AuditTrail:
+def trail(database: Database, clock: Clock) -> AuditRepository:
     """A trail of five entries."""
     return chained(database, clock(), 5)
 
 
-def wrong(trail: AuditTrail, sound: int, anchor: Link | None = None) -> str | None:
+def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -> str | None:
     """Return what is found wrong, and see that the chain is said to be sound as far as it is."""
     verdict = trail.verify(SECRET, anchor)
     assert verdict.head.position == sound
-    return verdict.wrong
+    return verdict.error
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def wrong(trail: AuditTrail, sound: int, anchor: Link | None = None) -> str | No
     ],
 )
 def test_a_column_that_is_changed(
-    trail: AuditTrail, database: Database, column: str, new: Any
+    trail: AuditRepository, database: Database, column: str, new: Any
 ) -> None:
     assert getattr(rows(database)[2], column) != new
     tamper(database, UPDATE.format(column), new=new)
@@ -67,9 +67,9 @@ def test_a_column_that_is_changed(
 def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | None) -> None:
     acts = [entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
     write(database, *acts)
-    trail = AuditTrail(database)
-    trail.close_chain(SECRET)
-    assert trail.verify(SECRET).wrong is None
+    trail = AuditRepository(database)
+    trail.chain_pending(SECRET)
+    assert trail.verify(SECRET).error is None
     tamper(database, TOKEN, new=new)
     assert wrong(trail, 1) == "entry 2 does not follow from position 1"
 
@@ -80,20 +80,22 @@ def test_every_column_of_an_entry_is_tried() -> None:
     assert tried == set(rows.__globals__["entries"].c.keys()) - {"id"}
 
 
-def test_a_gap_before_the_end(trail: AuditTrail, database: Database) -> None:
+def test_a_gap_before_the_end(trail: AuditRepository, database: Database) -> None:
     tamper(database, "UPDATE audit_entries SET position = 7 WHERE position = 5")
     assert wrong(trail, 4) == "entry 5 does not follow from position 4"
 
 
 @pytest.mark.parametrize("which", [1, 2, 3, 4])
-def test_an_entry_that_is_removed(trail: AuditTrail, database: Database, which: int) -> None:
+def test_an_entry_that_is_removed(trail: AuditRepository, database: Database, which: int) -> None:
     tamper(database, f"DELETE FROM audit_entries WHERE position = {which}")
     assert wrong(trail, which - 1) == (
         f"entry {which + 1} does not follow from position {which - 1}"
     )
 
 
-def test_an_entry_that_is_removed_and_the_gap_closed(trail: AuditTrail, database: Database) -> None:
+def test_an_entry_that_is_removed_and_the_gap_closed(
+    trail: AuditRepository, database: Database
+) -> None:
     tamper(
         database,
         "DELETE FROM audit_entries WHERE position = 3",
@@ -104,7 +106,7 @@ def test_an_entry_that_is_removed_and_the_gap_closed(trail: AuditTrail, database
 
 
 @pytest.mark.parametrize("macs", [True, False])
-def test_entries_that_change_places(trail: AuditTrail, database: Database, macs: bool) -> None:
+def test_entries_that_change_places(trail: AuditRepository, database: Database, macs: bool) -> None:
     third, fourth = rows(database)[2:4]
     tamper(
         database,
@@ -119,16 +121,18 @@ def test_entries_that_change_places(trail: AuditTrail, database: Database, macs:
 
 
 @pytest.mark.parametrize("mac", ["mac", "'" + "0" * 64 + "'"])
-def test_an_entry_that_is_put_at_the_end(trail: AuditTrail, database: Database, mac: str) -> None:
+def test_an_entry_that_is_put_at_the_end(
+    trail: AuditRepository, database: Database, mac: str
+) -> None:
     tamper(database, INSERT.format(6, mac))
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
     # what comes after it does not heal it
     tamper(database, INSERT.format("NULL", "NULL"))
-    trail.close_chain(SECRET)
+    trail.chain_pending(SECRET)
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
 
 
-def test_an_entry_that_is_put_in_between(trail: AuditTrail, database: Database) -> None:
+def test_an_entry_that_is_put_in_between(trail: AuditRepository, database: Database) -> None:
     tamper(
         database,
         *(
@@ -141,7 +145,7 @@ def test_an_entry_that_is_put_in_between(trail: AuditTrail, database: Database) 
 
 
 def test_an_end_that_is_cut_off_is_found_by_an_anchor(
-    trail: AuditTrail, database: Database
+    trail: AuditRepository, database: Database
 ) -> None:
     anchor = head(database)
     tamper(database, "DELETE FROM audit_entries WHERE position > 3")
@@ -149,21 +153,21 @@ def test_an_end_that_is_cut_off_is_found_by_an_anchor(
     assert wrong(trail, 3, anchor) == "the chain does not hold position 5 as noted"
     # nor does it help to let the chain grow again
     tamper(database, *[INSERT.format("NULL", "NULL")] * 2)
-    trail.close_chain(SECRET)
+    trail.chain_pending(SECRET)
     assert wrong(trail, 5, anchor) == "the chain does not hold position 5 as noted"
     tamper(database, "DELETE FROM audit_entries")
     assert wrong(trail, 0, anchor) == "the chain does not hold position 5 as noted"
 
 
-def test_an_anchor_that_is_not_the_chains(trail: AuditTrail) -> None:
-    for anchor in (Link(3, "0" * 64), Link(6, "0" * 64), Link(0, "0" * 64)):
+def test_an_anchor_that_is_not_the_chains(trail: AuditRepository) -> None:
+    for anchor in (ChainLink(3, "0" * 64), ChainLink(6, "0" * 64), ChainLink(0, "0" * 64)):
         assert wrong(trail, 5, anchor) == (
             f"the chain does not hold position {anchor.position} as noted"
         )
 
 
-def test_another_key(trail: AuditTrail, clock: Clock) -> None:
-    assert trail.verify(OTHER).wrong == "entry 1 does not follow from position 0"
-    trail.forget(clock() + 3 * DAY, SECRET)
-    assert trail.verify(OTHER).wrong == "the checkpoint at position 2 is not sealed with this key"
+def test_another_key(trail: AuditRepository, clock: Clock) -> None:
+    assert trail.verify(OTHER).error == "entry 1 does not follow from position 0"
+    trail.purge(clock() + 3 * DAY, SECRET)
+    assert trail.verify(OTHER).error == "the checkpoint at position 2 is not sealed with this key"
     assert trail.verify(OTHER).head.position == 2

@@ -10,40 +10,42 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker
 from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status
-from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout, OperationTimeout
 from vmapi.store.database import Database
-from vmapi.store.inventory.duplicates import Double
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.duplicates import DuplicateVM
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 MADE = replace(MACHINE, operation_id="op", project="web")
-FOUND = [Double("b", "web-b", "op", "web")]
+FOUND = [DuplicateVM("b", "web-b", "op", "web")]
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
 @pytest.fixture
-def created(store: OperationStore, make: Maker) -> Operation:
+def created(store: OperationRepository, make: Maker) -> Operation:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
     return store.save(make.over(store.get("op"), vm_id="a"))
 
 
 @pytest.fixture
-def timed_out(store: OperationStore, make: Maker) -> Operation:
+def timed_out(store: OperationRepository, make: Maker) -> Operation:
     """A create of which it could not be found out in time what came of it."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
-    failure = Failure(OperationTimeout.code, "It did not end.", {})
+    failure = OperationError(OperationTimeout.code, "It did not end.", {})
     return store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
 
 
-def see(inventory: Inventory, clock: Clock, *ids: str, later: timedelta = SECOND) -> list[VM]:
+def see(
+    inventory: InventoryRepository, clock: Clock, *ids: str, later: timedelta = SECOND
+) -> list[VM]:
     when = clock() + later
     seen = [
         replace(
@@ -51,50 +53,54 @@ def see(inventory: Inventory, clock: Clock, *ids: str, later: timedelta = SECOND
         )
         for each in ids
     ]
-    inventory.observe(seen, inventory.begin())
+    inventory.save_observations(seen, inventory.observation_time())
     return seen
 
 
-def test_a_second_vm_of_one_create(inventory: Inventory, created: Operation, clock: Clock) -> None:
+def test_a_second_vm_of_one_create(
+    inventory: InventoryRepository, created: Operation, clock: Clock
+) -> None:
     _, double = see(inventory, clock, "a", "b")
-    assert inventory.doubles() == FOUND
+    assert inventory.list_duplicates() == FOUND
     # a deleted one has lost its mark, but is remembered
     gone = replace(double, status=Status.DELETED, operation_id=None)
-    inventory.observe([gone], inventory.begin())
-    assert inventory.doubles() == []
-    assert inventory.made_by("op") in ("a", "b")
+    inventory.save_observations([gone], inventory.observation_time())
+    assert inventory.list_duplicates() == []
+    assert inventory.find_created_by("op") in ("a", "b")
 
 
 def test_one_that_came_through_after_its_create_had_failed(
-    inventory: Inventory, store: OperationStore, make: Maker, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, make: Maker, clock: Clock
 ) -> None:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
     see(inventory, clock, "b")
     # while it is not known what became of it, it may be the one
-    assert inventory.doubles() == []
-    failure = Failure(BackendTimeout.code, "It never reached the cloud.", {})
+    assert inventory.list_duplicates() == []
+    failure = OperationError(BackendTimeout.code, "It never reached the cloud.", {})
     store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
-    assert inventory.doubles() == FOUND
+    assert inventory.list_duplicates() == FOUND
 
 
 @pytest.mark.usefixtures("created")
 def test_what_was_made_later_has_its_mark_from_elsewhere(
-    inventory: Inventory, clock: Clock
+    inventory: InventoryRepository, clock: Clock
 ) -> None:
     see(inventory, clock, "b", later=2 * HOUR)
-    assert inventory.doubles() == []
+    assert inventory.list_duplicates() == []
 
 
 @pytest.mark.usefixtures("created")
-def test_the_mark_of_another_vmapi_is_none_of_ours(inventory: Inventory, clock: Clock) -> None:
+def test_the_mark_of_another_vmapi_is_none_of_ours(
+    inventory: InventoryRepository, clock: Clock
+) -> None:
     vm = replace(MACHINE, id="b", operation_id="another", created_at=clock())
-    inventory.observe([vm], inventory.begin())
-    assert inventory.doubles() == []
-    assert inventory.made_by("op") is None
+    inventory.save_observations([vm], inventory.observation_time())
+    assert inventory.list_duplicates() == []
+    assert inventory.find_created_by("op") is None
 
 
 def test_a_delete_that_did_nothing_is_tried_again_later(
-    inventory: Inventory, store: OperationStore, make: Maker, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, make: Maker, clock: Clock
 ) -> None:
     clock.now = datetime.now(UTC) - 2 * HOUR
     store.add(make("op", Action.CREATE, None, "web", project="web"))
@@ -104,37 +110,39 @@ def test_a_delete_that_did_nothing_is_tried_again_later(
         clock.now = begun
         store.add(make(str(begun), Action.DELETE, "b"))
         store.save(make.over(store.get(str(begun)), status=OperationStatus.FAILED))
-        assert inventory.doubles() == found
+        assert inventory.list_duplicates() == found
 
 
 def test_one_of_another_project_is_none(
-    inventory: Inventory, created: Operation, clock: Clock
+    inventory: InventoryRepository, created: Operation, clock: Clock
 ) -> None:
     copied = replace(MADE, id="c", project="db", created_at=clock() + SECOND)
-    inventory.observe([copied, replace(copied, id="d", project=None)], inventory.begin())
+    inventory.save_observations(
+        [copied, replace(copied, id="d", project=None)], inventory.observation_time()
+    )
     assert created.vm_id == "a"
-    assert inventory.doubles() == []
+    assert inventory.list_duplicates() == []
 
 
 def test_a_create_that_timed_out_has_the_vm_that_shows_with_its_mark(
-    inventory: Inventory, store: OperationStore, timed_out: Operation, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, timed_out: Operation, clock: Clock
 ) -> None:
-    assert inventory.doubles() == []
+    assert inventory.list_duplicates() == []
     assert store.get("op") == timed_out
     see(inventory, clock, "a")
-    assert inventory.doubles() == []
+    assert inventory.list_duplicates() == []
     adopted = replace(timed_out, vm_id="a", revision=timed_out.revision + 1)
-    assert store.of_key(KEY) == store.get("op") == adopted
-    assert inventory.doubles() == []
+    assert store.find_by_key(KEY) == store.get("op") == adopted
+    assert inventory.list_duplicates() == []
     assert store.get("op") == adopted
 
 
 def test_of_two_it_has_the_first(
-    inventory: Inventory, store: OperationStore, timed_out: Operation, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, timed_out: Operation, clock: Clock
 ) -> None:
     see(inventory, clock, "a", later=2 * SECOND)
     see(inventory, clock, "c")
-    assert inventory.doubles() == [Double("a", "web-a", "op", "web")]
+    assert inventory.list_duplicates() == [DuplicateVM("a", "web-a", "op", "web")]
     assert store.get("op") == replace(timed_out, vm_id="c", revision=timed_out.revision + 1)
 
 
@@ -149,13 +157,13 @@ def test_of_two_it_has_the_first(
     ],
 )
 def test_it_has_none_that_is_not_its_own(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     timed_out: Operation,
     clock: Clock,
     told: dict[str, Any],
 ) -> None:
     vm = replace(MADE, id="a", created_at=clock() + SECOND)
-    inventory.observe([replace(vm, **told)], inventory.begin())
-    assert inventory.doubles() == []
+    inventory.save_observations([replace(vm, **told)], inventory.observation_time())
+    assert inventory.list_duplicates() == []
     assert store.get("op") == timed_out

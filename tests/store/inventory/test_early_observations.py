@@ -11,10 +11,10 @@ from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.errors import NameTaken, TaskInProgress
-from vmapi.store.conflicts import StaleOperation
+from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 MADE = replace(MACHINE, id="vm", name="web", project="web", operation_id="op")
 MAKING = (Status.BUILDING, Task.CREATING)
@@ -23,38 +23,40 @@ ROUNDS = 20
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
 @pytest.fixture
-def create(store: OperationStore, make: Maker) -> Operation:
+def create(store: OperationRepository, make: Maker) -> Operation:
     """A create that was sent, and is not answered."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
-    return store.save(store.get("op").sending(make("2").created_at))
+    return store.save(store.get("op").as_dispatching(make("2").created_at))
 
 
 def answered(create: Operation, vm_id: str = "vm") -> Operation:
     """Return a create of which the cloud has just said what VM it makes."""
     expected = replace(MADE, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
-    sent = create.with_step(Step(Verb.CREATE, StepState.SENT, "r"))
-    return replace(sent, vm_id=vm_id, expected=expected)
+    sent = create.with_step(Step(Verb.CREATE, StepState.ACCEPTED, "r"))
+    return replace(sent, vm_id=vm_id, expected_vm=expected)
 
 
-def see(inventory: Inventory, vm_id: str = "vm", **told: object) -> tuple[Status, Task | None]:
+def see(
+    inventory: InventoryRepository, vm_id: str = "vm", **told: object
+) -> tuple[Status, Task | None]:
     seen = replace(MADE, id=vm_id, **told)
-    inventory.observe([seen], inventory.begin())
+    inventory.save_observations([seen], inventory.observation_time())
     return under(inventory, vm_id)
 
 
-def under(inventory: Inventory, vm_id: str = "vm") -> tuple[Status, Task | None]:
+def under(inventory: InventoryRepository, vm_id: str = "vm") -> tuple[Status, Task | None]:
     found = inventory.get(vm_id)
     assert found is not None
     return found.vm.status, found.vm.task
 
 
 @pytest.mark.usefixtures("create")
-def test_it_is_being_made(inventory: Inventory) -> None:
+def test_it_is_being_made(inventory: InventoryRepository) -> None:
     assert see(inventory) == MAKING
     # a list that tells of no mark, while the cell is down, takes none away
     assert see(inventory, operation_id=None, flavor="") == MAKING
@@ -64,8 +66,8 @@ def test_it_is_being_made(inventory: Inventory) -> None:
 @pytest.mark.usefixtures("create")
 @pytest.mark.parametrize("told", [{"project": "db"}, {"project": None}, {"operation_id": "no"}])
 def test_a_mark_of_another_project_tells_nothing(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     make: Maker,
     told: dict[str, str | None],
 ) -> None:
@@ -76,8 +78,8 @@ def test_a_mark_of_another_project_tells_nothing(
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.PAUSE, Action.UPDATE])
 def test_nothing_else_begins_with_it(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     make: Maker,
     create: Operation,
     action: Action,
@@ -95,7 +97,7 @@ def test_nothing_else_begins_with_it(
 
 
 def test_it_is_shown_as_it_is_once_its_create_has_failed(
-    inventory: Inventory, store: OperationStore, make: Maker, create: Operation
+    inventory: InventoryRepository, store: OperationRepository, make: Maker, create: Operation
 ) -> None:
     see(inventory)
     see(inventory, "second")
@@ -104,8 +106,8 @@ def test_it_is_shown_as_it_is_once_its_create_has_failed(
 
 
 def test_a_delete_ends_its_create(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     make: Maker,
     create: Operation,
     clock: Clock,
@@ -119,9 +121,9 @@ def test_a_delete_ends_its_create(
     ended = store.get("op")
     assert (ended.status, ended.vm_id) == (OperationStatus.SUPERSEDED, "vm")
     assert (ended.key, ended.finished_at) == (KEY, clock())
-    assert {each.id for each in store.mine()} == {"other", "1"}
+    assert {each.id for each in store.list_leased()} == {"other", "1"}
     # the answer comes now
-    with pytest.raises(StaleOperation):
+    with pytest.raises(OperationRevisionConflict):
         store.save(answered(create))
     again = make("2", Action.CREATE, None, "web", project="web")
     with pytest.raises(NameTaken) as caught:
@@ -132,8 +134,8 @@ def test_a_delete_ends_its_create(
 
 
 def test_an_answer_waits_for_what_has_begun_with_its_vm(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     make: Maker,
     create: Operation,
     clock: Clock,
@@ -142,7 +144,7 @@ def test_an_answer_waits_for_what_has_begun_with_its_vm(
     # by a clock that is slow
     clock.sleep(-60)
     store.add(make("1"))
-    with pytest.raises(StaleOperation):
+    with pytest.raises(OperationRevisionConflict):
         store.save(answered(create))
     assert store.get("op") == create
     store.save(make.over(store.get("1")))
@@ -155,8 +157,8 @@ def test_an_answer_at_the_moment_that_something_is_asked_for(
     connect: Callable[[], Database], clock: Clock, make: Maker, action: Action
 ) -> None:
     databases = [connect() for _ in range(3)]
-    first, second = (OperationStore(database, clock) for database in databases[:2])
-    inventory = Inventory(databases[2])
+    first, second = (OperationRepository(database, clock) for database in databases[:2])
+    inventory = InventoryRepository(databases[2])
     for round in range(ROUNDS):
         vm_id, mark = f"vm-{round}", f"op-{round}"
         create = make(mark, Action.CREATE, None, mark, project="web")
@@ -167,7 +169,9 @@ def test_an_answer_at_the_moment_that_something_is_asked_for(
             lambda round=round, vm_id=vm_id: second.add(make(f"{round}", action, vm_id)),
             lambda mark=mark, vm_id=vm_id: see(inventory, vm_id, operation_id=mark),
         ]
-        at_once(3, lambda at, calls=calls: tried(calls[at], StaleOperation, TaskInProgress))
+        at_once(
+            3, lambda at, calls=calls: tried(calls[at], OperationRevisionConflict, TaskInProgress)
+        )
         if action is Action.DELETE:
             assert first.get(mark).status is OperationStatus.SUPERSEDED
             assert under(inventory, vm_id) == (Status.RUNNING, Task.DELETING)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
+from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.tables import vms as table
 
 TICK = 0.0015
@@ -25,7 +25,7 @@ FIRST = replace(MACHINE, name="0")
 class Play:
     """A cloud of one VM, whose name counts its changes, and those who look at it."""
 
-    inventory: Inventory
+    inventory: InventoryRepository
     now: VM = FIRST
     gone: bool = False
     begun: dict[int, int] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Play:
         """Let one who looks begin, read, or keep what was read."""
         time.sleep(TICK)
         if looker not in self.begun:
-            self.begun[looker] = self.inventory.begin()
+            self.begun[looker] = self.inventory.observation_time()
         elif looker not in self.read:
             self.read[looker] = None if self.gone else self.now
         else:
@@ -51,16 +51,16 @@ class Play:
 
     def _keep(self, begun: int, seen: VM | None) -> None:
         if seen is None:
-            self.inventory.gone(MACHINE.id, MOMENT, self.inventory.begin())
+            self.inventory.mark_deleted(MACHINE.id, MOMENT, self.inventory.observation_time())
             self.ended = self.ended or self.newest >= 0
         else:
-            self.inventory.observe([seen], begun)
+            self.inventory.save_observations([seen], begun)
             self.newest = max(self.newest, int(seen.name))
 
     def kept(self) -> VM | None:
         """Return what is known of the VM."""
         every = VMQuery(statuses=frozenset(Status))
-        found = self.inventory.find(every, Paging(), MOMENT - timedelta(days=1)).vms
+        found = self.inventory.list_page(every, PageRequest(), MOMENT - timedelta(days=1)).vms
         return found[0] if found else None
 
 
@@ -72,7 +72,7 @@ events = st.lists(st.one_of(steps, steps, st.tuples(skews), st.just("delete")), 
 def play(database: Database, drawn: list[object], *, deletes: bool, skewed: bool) -> Play:
     with database.write() as connection:
         connection.execute(table.delete())
-    told = Play(Inventory(database))
+    told = Play(InventoryRepository(database))
     for event in drawn:
         if isinstance(event, int):
             told.step(event)

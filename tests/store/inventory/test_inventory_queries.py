@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.support.inventory_model import select
 from tests.unit.domain.test_domain import HOUR, MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.vm import VM
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
+from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.tables import vms as table
 
 SORTS = ("created_at", "-created_at", "name", "-name", "updated_at", "-updated_at")
@@ -65,37 +65,37 @@ queries = st.builds(
 def test_it_finds_what_a_plain_filter_finds(
     database: Database, drawn: Sequence[VM], asked: Sequence[VMQuery]
 ) -> None:
-    inventory = Inventory(database)
+    inventory = InventoryRepository(database)
     with database.write() as connection:
         connection.execute(table.delete())
     every = [replace(vm, id=f"{number:036}") for number, vm in enumerate(drawn)]
-    inventory.observe(every, inventory.begin())
+    inventory.save_observations(every, inventory.observation_time())
     for query in asked:
         expected = select(query, every)
-        listing = inventory.find(query, Paging(1, 100), LONG_AGO)
+        listing = inventory.list_page(query, PageRequest(1, 100), LONG_AGO)
         assert (list(listing.vms), listing.page.total) == (expected, len(expected))
-        second = inventory.find(query, Paging(2, 3), LONG_AGO)
+        second = inventory.list_page(query, PageRequest(2, 3), LONG_AGO)
         assert (list(second.vms), second.page.total) == (expected[3:6], len(expected))
 
 
 @pytest.mark.parametrize(("hours", "found"), [(23, 1), (24, 0), (25, 0)])
 def test_the_deleted_ones_of_a_while_are_found(database: Database, hours: int, found: int) -> None:
-    inventory = Inventory(database)
-    inventory.observe([MACHINE], inventory.begin())
-    inventory.gone(MACHINE.id, MOMENT, inventory.begin())
+    inventory = InventoryRepository(database)
+    inventory.save_observations([MACHINE], inventory.observation_time())
+    inventory.mark_deleted(MACHINE.id, MOMENT, inventory.observation_time())
     deleted = VMQuery(statuses=frozenset({Status.DELETED}))
     after = MOMENT + timedelta(hours=hours - 24)
-    assert inventory.find(deleted, Paging(), after).page.total == found
-    assert inventory.find(VMQuery(), Paging(), LONG_AGO).page.total == 0
+    assert inventory.list_page(deleted, PageRequest(), after).page.total == found
+    assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 0
 
 
 def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
-    inventory = Inventory(database)
-    inventory.observe([MACHINE, replace(MACHINE, id="2")], inventory.begin())
-    inventory.gone(MACHINE.id, MOMENT, inventory.begin())
-    assert inventory.forget(MOMENT) == 0
-    assert inventory.forget(MOMENT + timedelta(seconds=1)) == 1
-    assert inventory.find(VMQuery(), Paging(), LONG_AGO).page.total == 1
+    inventory = InventoryRepository(database)
+    inventory.save_observations([MACHINE, replace(MACHINE, id="2")], inventory.observation_time())
+    inventory.mark_deleted(MACHINE.id, MOMENT, inventory.observation_time())
+    assert inventory.purge_deleted(MOMENT) == 0
+    assert inventory.purge_deleted(MOMENT + timedelta(seconds=1)) == 1
+    assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 1
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
     ],
 )
 def test_what_a_query_matches(database: Database, query: VMQuery, *, found: bool) -> None:
-    inventory = Inventory(database)
-    inventory.observe([MACHINE], inventory.begin())
-    assert inventory.find(query, Paging(), LONG_AGO).page.total == found
+    inventory = InventoryRepository(database)
+    inventory.save_observations([MACHINE], inventory.observation_time())
+    assert inventory.list_page(query, PageRequest(), LONG_AGO).page.total == found
 
 
 SORTED = {
@@ -144,7 +144,7 @@ SORTED = {
 
 @pytest.mark.parametrize(("sort", "ids"), SORTED.items())
 def test_sorting(database: Database, sort: str, ids: str) -> None:
-    inventory = Inventory(database)
+    inventory = InventoryRepository(database)
     rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
     vms = [
         replace(
@@ -152,6 +152,6 @@ def test_sorting(database: Database, sort: str, ids: str) -> None:
         )
         for id, name, c, u in rows
     ]
-    inventory.observe(vms[::-1], inventory.begin())
-    found = inventory.find(VMQuery(sort=sort), Paging(), LONG_AGO).vms
+    inventory.save_observations(vms[::-1], inventory.observation_time())
+    found = inventory.list_page(VMQuery(sort=sort), PageRequest(), LONG_AGO).vms
     assert "".join(vm.id for vm in found) == ids

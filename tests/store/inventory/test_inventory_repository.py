@@ -10,13 +10,13 @@ from tests.support.operation_factory import Maker, at_once
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, StepState
-from vmapi.domain.pagination import Paging, VMQuery
-from vmapi.domain.snapshot import Sighting
+from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM, Address, Fault
 from vmapi.errors import InternalError
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
 SEEN = replace(
@@ -32,148 +32,154 @@ LATER = timedelta(seconds=1)
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
-def shown(inventory: Inventory) -> Sighting:
+def shown(inventory: InventoryRepository) -> VMSnapshot:
     found = inventory.get(VM_ID)
     assert found is not None
     return found
 
 
-def under(inventory: Inventory) -> tuple[Status, Task | None]:
+def under(inventory: InventoryRepository) -> tuple[Status, Task | None]:
     vm = shown(inventory).vm
     return vm.status, vm.task
 
 
 def sent(operation: Operation) -> Operation:
     assert operation.step is not None
-    step = replace(operation.step, state=StepState.SENT, request_id="r")
+    step = replace(operation.step, state=StepState.ACCEPTED, request_id="r")
     return replace(operation.with_step(step), vm_id=VM_ID)
 
 
 def ordered(operation: Operation) -> Operation:
     new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING, addresses=())
-    return replace(sent(operation), expected=new)
+    return replace(sent(operation), expected_vm=new)
 
 
 @pytest.mark.parametrize(
     "vm",
     [SEEN, STOPPED, replace(SEEN, image=None, fault=Fault("backend_error", "\0 odd", "look"))],
 )
-def test_what_is_kept_is_what_was_seen(inventory: Inventory, vm: VM) -> None:
-    assert inventory.observe([vm], inventory.begin()) == {VM_ID}
+def test_what_is_kept_is_what_was_seen(inventory: InventoryRepository, vm: VM) -> None:
+    assert inventory.save_observations([vm], inventory.observation_time()) == {VM_ID}
     found = shown(inventory)
     assert (found.vm, found.revision) == (vm, 1)
-    assert 0 <= found.age < 5
+    assert 0 <= found.age_seconds < 5
 
 
-def test_a_look_that_began_later_is_newer_whatever_the_cloud_says(inventory: Inventory) -> None:
-    inventory.observe([SEEN], inventory.begin())
+def test_a_look_that_began_later_is_newer_whatever_the_cloud_says(
+    inventory: InventoryRepository,
+) -> None:
+    inventory.save_observations([SEEN], inventory.observation_time())
     older = replace(STOPPED, updated_at=MOMENT - 60 * LATER)
-    assert inventory.observe([older], inventory.begin()) == {VM_ID}
+    assert inventory.save_observations([older], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == older
 
 
 @pytest.mark.parametrize(("change", "kept"), [(-LATER, False), (LATER, True)])
 def test_of_two_that_overlap_what_changed_later_is_newer(
-    inventory: Inventory, change: timedelta, *, kept: bool
+    inventory: InventoryRepository, change: timedelta, *, kept: bool
 ) -> None:
-    begun = inventory.begin()
-    inventory.observe([SEEN], inventory.begin() + 1)
+    begun = inventory.observation_time()
+    inventory.save_observations([SEEN], inventory.observation_time() + 1)
     other = replace(STOPPED, updated_at=MOMENT + change)
-    assert inventory.observe([other], begun - 1) == ({VM_ID} if kept else set())
+    assert inventory.save_observations([other], begun - 1) == ({VM_ID} if kept else set())
     assert shown(inventory).vm == (other if kept else SEEN)
 
 
 def test_of_two_that_overlap_within_a_second_the_one_that_rests_is_newer(
-    inventory: Inventory,
+    inventory: InventoryRepository,
 ) -> None:
     starting = replace(STOPPED, task=Task.STARTING)
     for first, second, kept in ((SEEN, starting, set()), (starting, SEEN, {VM_ID})):
-        begun = inventory.begin()
-        inventory.observe([first], begun)
+        begun = inventory.observation_time()
+        inventory.save_observations([first], begun)
         # begun later, and answered with what was before
-        assert inventory.observe([second], begun + 1) == kept
+        assert inventory.save_observations([second], begun + 1) == kept
         assert shown(inventory).vm == SEEN
-        inventory.observe([replace(STOPPED, updated_at=MOMENT - LATER)], inventory.begin())
+        inventory.save_observations(
+            [replace(STOPPED, updated_at=MOMENT - LATER)], inventory.observation_time()
+        )
 
 
 def test_a_look_from_before_an_operation_was_over_tells_nothing(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
     store.save(sent(store.get("1")))
-    begun = inventory.begin()
-    inventory.observe([SEEN], inventory.begin())
+    begun = inventory.observation_time()
+    inventory.save_observations([SEEN], inventory.observation_time())
     store.save(make.over(store.get("1")))
     late = replace(STOPPED, updated_at=MOMENT + LATER)
-    assert inventory.observe([late], begun) == set()
+    assert inventory.save_observations([late], begun) == set()
     assert under(inventory) == (Status.RUNNING, None)
 
 
-def test_what_was_deleted_does_not_come_back_by_a_look_from_before(inventory: Inventory) -> None:
-    inventory.observe([SEEN], inventory.begin())
-    begun = inventory.begin() - 1
-    inventory.gone(VM_ID, MOMENT, inventory.begin())
-    assert inventory.observe([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
+def test_what_was_deleted_does_not_come_back_by_a_look_from_before(
+    inventory: InventoryRepository,
+) -> None:
+    inventory.save_observations([SEEN], inventory.observation_time())
+    begun = inventory.observation_time() - 1
+    inventory.mark_deleted(VM_ID, MOMENT, inventory.observation_time())
+    assert inventory.save_observations([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
     assert inventory.get(VM_ID) is None
     # a look that began after that is believed: the cloud can give back what was deleted softly
-    assert inventory.observe([SEEN], inventory.begin()) == {VM_ID}
+    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == SEEN
 
 
-def test_what_is_gone_is_gone_though_a_look_overlapped(inventory: Inventory) -> None:
-    inventory.observe([SEEN], inventory.begin())
-    told = inventory.begin()
-    inventory.observe([SEEN], told)
-    inventory.gone(VM_ID, MOMENT, told)
+def test_what_is_gone_is_gone_though_a_look_overlapped(inventory: InventoryRepository) -> None:
+    inventory.save_observations([SEEN], inventory.observation_time())
+    told = inventory.observation_time()
+    inventory.save_observations([SEEN], told)
+    inventory.mark_deleted(VM_ID, MOMENT, told)
     assert inventory.get(VM_ID) is None
-    inventory.gone("nobody", MOMENT, inventory.begin())
+    inventory.mark_deleted("nobody", MOMENT, inventory.observation_time())
 
 
-def test_a_list_that_tells_of_one_twice(inventory: Inventory) -> None:
-    assert inventory.observe([SEEN, STOPPED], inventory.begin()) == {VM_ID}
+def test_a_list_that_tells_of_one_twice(inventory: InventoryRepository) -> None:
+    assert inventory.save_observations([SEEN, STOPPED], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == STOPPED
 
 
-def test_what_a_cell_that_is_down_cannot_tell_stays(inventory: Inventory) -> None:
-    inventory.observe([SEEN], inventory.begin())
+def test_what_a_cell_that_is_down_cannot_tell_stays(inventory: InventoryRepository) -> None:
+    inventory.save_observations([SEEN], inventory.observation_time())
     fault = Fault("backend_error", "The cloud says UNKNOWN of this VM.", "Look again later.")
     told = VM(VM_ID, VM_ID, "", None, Status.ERROR, MOMENT, MOMENT, "UNKNOWN", fault=fault)
     for _ in range(2):
-        inventory.observe([told], inventory.begin())
+        inventory.save_observations([told], inventory.observation_time())
         expected = replace(SEEN, status=Status.ERROR, backend_status="UNKNOWN", fault=fault)
         assert (shown(inventory).vm, shown(inventory).revision) == (expected, 2)
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     assert shown(inventory).vm == SEEN
 
 
 def test_the_revision_moves_when_what_is_shown_does(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     revisions = []
     for vm in (SEEN, SEEN, STOPPED, STOPPED):
-        inventory.observe([vm], inventory.begin())
+        inventory.save_observations([vm], inventory.observation_time())
         revisions.append(shown(inventory).revision)
     store.add(make("1", Action.START, VM_ID))
     revisions.append(shown(inventory).revision)
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     store.save(make.over(store.get("1")))
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     revisions.append(shown(inventory).revision)
     assert revisions == [1, 1, 2, 2, 3, 4]
 
 
 def test_what_is_under_way_is_laid_over_what_is_seen(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
     assert under(inventory) == (Status.STOPPED, Task.STARTING)
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     assert under(inventory) == (Status.RUNNING, Task.STARTING)
     store.add(make("2", Action.DELETE, VM_ID))
     assert under(inventory) == (Status.RUNNING, Task.DELETING)
@@ -182,9 +188,9 @@ def test_what_is_under_way_is_laid_over_what_is_seen(
 
 
 def test_what_was_refused_shows_no_task(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")
     store.add(rename)
     assert under(inventory) == (Status.RUNNING, Task.UPDATING)
@@ -193,86 +199,92 @@ def test_what_was_refused_shows_no_task(
 
 
 def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
-    inventory.observe([STOPPED], inventory.begin())
+    inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    begun = inventory.begin() - 1
+    begun = inventory.observation_time() - 1
     store.save(sent(store.get("1")))
-    assert inventory.observe([replace(STOPPED, updated_at=MOMENT + LATER)], begun) == set()
-    assert inventory.observe([SEEN], inventory.begin()) == {VM_ID}
+    assert (
+        inventory.save_observations([replace(STOPPED, updated_at=MOMENT + LATER)], begun) == set()
+    )
+    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
 
 
 def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     assert under(inventory) == (Status.RUNNING, None)
     store.save(sent(store.get("1")))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     building = VMQuery(statuses=frozenset({Status.BUILDING}))
-    assert inventory.find(building, Paging(), MOMENT).page.total == 1
+    assert inventory.list_page(building, PageRequest(), MOMENT).page.total == 1
 
 
 def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    begun = inventory.begin()
+    begun = inventory.observation_time()
     store.save(ordered(store.get("1")))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
-    assert inventory.observe([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
-    assert inventory.observe([SEEN], inventory.begin()) == {VM_ID}
+    assert inventory.save_observations([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
+    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
     store.save(make.over(store.get("1")))
     assert shown(inventory).vm == SEEN
 
 
 def test_a_vm_keeps_the_place_that_it_had_first(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     store.save(ordered(store.get("1")))
-    inventory.observe([replace(SEEN, created_at=MOMENT - LATER)], inventory.begin())
+    inventory.save_observations(
+        [replace(SEEN, created_at=MOMENT - LATER)], inventory.observation_time()
+    )
     assert shown(inventory).vm.created_at == MOMENT
     older = VMQuery(created_before=MOMENT)
-    assert inventory.find(older, Paging(), MOMENT).page.total == 0
+    assert inventory.list_page(older, PageRequest(), MOMENT).page.total == 0
 
 
 def test_a_look_that_is_first_to_see_a_new_vm(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    inventory.observe([SEEN], inventory.begin())
+    inventory.save_observations([SEEN], inventory.observation_time())
     assert store.save(ordered(store.get("1"))).revision == store.get("1").revision
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     assert shown(inventory).vm.addresses == SEEN.addresses
 
 
-def test_who_was_not_shown_is_named(inventory: Inventory) -> None:
-    inventory.observe([replace(SEEN, id=each) for each in "abc"], inventory.begin())
-    begun = inventory.begin() + 1
-    inventory.observe([replace(SEEN, id="b")], begun)
-    inventory.gone("c", MOMENT, begun)
-    assert inventory.unseen(begun) == ["a"]
+def test_who_was_not_shown_is_named(inventory: InventoryRepository) -> None:
+    inventory.save_observations(
+        [replace(SEEN, id=each) for each in "abc"], inventory.observation_time()
+    )
+    begun = inventory.observation_time() + 1
+    inventory.save_observations([replace(SEEN, id="b")], begun)
+    inventory.mark_deleted("c", MOMENT, begun)
+    assert inventory.ids_not_observed_since(begun) == ["a"]
 
 
-def test_the_age_is_that_of_the_last_look(inventory: Inventory) -> None:
-    everyone = (VMQuery(), Paging(), MOMENT)
-    assert inventory.find(*everyone).age is None
-    inventory.observe([SEEN], inventory.begin() - 100_000_000)
-    assert 100 <= shown(inventory).age < 105
-    inventory.swept(inventory.begin() - 60_000_000)
+def test_the_age_is_that_of_the_last_look(inventory: InventoryRepository) -> None:
+    everyone = (VMQuery(), PageRequest(), MOMENT)
+    assert inventory.list_page(*everyone).age_seconds is None
+    inventory.save_observations([SEEN], inventory.observation_time() - 100_000_000)
+    assert 100 <= shown(inventory).age_seconds < 105
+    inventory.mark_full_sync(inventory.observation_time() - 60_000_000)
     for age in (60, 20):
-        assert age <= shown(inventory).age < age + 5
-        listed = inventory.find(*everyone).age
+        assert age <= shown(inventory).age_seconds < age + 5
+        listed = inventory.list_page(*everyone).age_seconds
         assert listed is not None
         assert age <= listed < age + 5
-        inventory.synced(inventory.begin() - 20_000_000)
+        inventory.mark_changes_synced(inventory.observation_time() - 20_000_000)
 
 
 def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
-    inventories = [Inventory(connect()) for _ in range(4)]
+    inventories = [InventoryRepository(connect()) for _ in range(4)]
     ids = [f"{number:036}" for number in range(40)]
 
     def look(number: int) -> bool:
@@ -283,9 +295,9 @@ def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
                 replace(SEEN, id=each, updated_at=MOMENT + turn * LATER, name=f"{turn}")
                 for each in order[: 10 * (turn + 1)]
             ]
-            inventory.observe(drawn, inventory.begin())
+            inventory.save_observations(drawn, inventory.observation_time())
         return True
 
     assert at_once(4, look) == 4
-    listing = inventories[0].find(VMQuery(), Paging(1, 100), MOMENT)
+    listing = inventories[0].list_page(VMQuery(), PageRequest(1, 100), MOMENT)
     assert {vm.id: vm.name for vm in listing.vms} == dict.fromkeys(ids, "4")

@@ -9,25 +9,25 @@ import pytest
 from sqlalchemy import event
 
 from tests.unit.domain.test_domain import MACHINE, MOMENT
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.vm import VM
 from vmapi.store.database import Database
 from vmapi.store.inventory import cache as remembered
-from vmapi.store.inventory.repository import Inventory
+from vmapi.store.inventory.repository import InventoryRepository
 
 A, B = (replace(MACHINE, id=vm_id, name=vm_id) for vm_id in "ab")
 BY_NAME = VMQuery(sort="name")
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    inventory = Inventory(database)
-    inventory.observe([A, B], inventory.begin())
+def inventory(database: Database) -> InventoryRepository:
+    inventory = InventoryRepository(database)
+    inventory.save_observations([A, B], inventory.observation_time())
     return inventory
 
 
-def listed(inventory: Inventory) -> list[VM]:
-    return list(inventory.find(BY_NAME, Paging(), MOMENT).vms)
+def listed(inventory: InventoryRepository) -> list[VM]:
+    return list(inventory.list_page(BY_NAME, PageRequest(), MOMENT).vms)
 
 
 @contextmanager
@@ -46,7 +46,9 @@ def whole_reads(database: Database) -> Iterator[list[str]]:
         event.remove(database.engine, "before_cursor_execute", note)
 
 
-def test_what_has_not_changed_is_read_once(inventory: Inventory, database: Database) -> None:
+def test_what_has_not_changed_is_read_once(
+    inventory: InventoryRepository, database: Database
+) -> None:
     first = listed(inventory)
     with whole_reads(database) as reads:
         second = listed(inventory)
@@ -55,16 +57,16 @@ def test_what_has_not_changed_is_read_once(inventory: Inventory, database: Datab
     assert reads == []
 
 
-def test_what_has_changed_is_read_anew(inventory: Inventory) -> None:
+def test_what_has_changed_is_read_anew(inventory: InventoryRepository) -> None:
     first = listed(inventory)
     changed = replace(A, metadata={"a": "b"})
-    inventory.observe([changed, B], inventory.begin())
+    inventory.save_observations([changed, B], inventory.observation_time())
     second = listed(inventory)
     assert second == [changed, B]
     assert second[1] is first[1]
 
 
-def test_one_that_has_not_changed_is_the_same(inventory: Inventory) -> None:
+def test_one_that_has_not_changed_is_the_same(inventory: InventoryRepository) -> None:
     first, second = inventory.get("a"), inventory.get("a")
     assert first is not None
     assert second is not None
@@ -72,36 +74,36 @@ def test_one_that_has_not_changed_is_the_same(inventory: Inventory) -> None:
     assert (second.revision, second.etag) == (first.revision, first.etag)
 
 
-def test_one_that_has_changed_is_read_anew(inventory: Inventory) -> None:
+def test_one_that_has_changed_is_read_anew(inventory: InventoryRepository) -> None:
     inventory.get("a")
     changed = replace(A, metadata={"a": "b"})
-    inventory.observe([changed], inventory.begin())
+    inventory.save_observations([changed], inventory.observation_time())
     found = inventory.get("a")
     assert found is not None
     assert (found.vm, found.revision) == (changed, 2)
-    inventory.gone("a", MOMENT, inventory.begin())
+    inventory.mark_deleted("a", MOMENT, inventory.observation_time())
     assert inventory.get("a") is None
 
 
-def test_what_is_remembered_is_shown_to_its_project_only(inventory: Inventory) -> None:
-    inventory.observe([replace(A, project="one")], inventory.begin())
+def test_what_is_remembered_is_shown_to_its_project_only(inventory: InventoryRepository) -> None:
+    inventory.save_observations([replace(A, project="one")], inventory.observation_time())
     assert inventory.get("a", "one") is not None
     assert inventory.get("a", "other") is None
 
 
 def test_a_row_that_counts_from_one_again_is_another(
-    inventory: Inventory, database: Database
+    inventory: InventoryRepository, database: Database
 ) -> None:
     listed(inventory)
     with database.write() as connection:
         connection.exec_driver_sql("DELETE FROM vms")
     again = replace(A, metadata={"a": "b"}, updated_at=A.updated_at + timedelta(seconds=1))
-    inventory.observe([again], inventory.begin())
+    inventory.save_observations([again], inventory.observation_time())
     assert listed(inventory) == [again]
 
 
 def test_more_than_is_remembered(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "SIZE", 1)
-    inventory = Inventory(database)
-    inventory.observe([A, B], inventory.begin())
+    monkeypatch.setattr(remembered, "VM_CACHE_SIZE", 1)
+    inventory = InventoryRepository(database)
+    inventory.save_observations([A, B], inventory.observation_time())
     assert [listed(inventory) for _ in range(2)] == [[A, B]] * 2

@@ -8,51 +8,53 @@ from sqlalchemy import func, select
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY
-from vmapi.store.conflicts import KeyTaken
+from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
-from vmapi.store.operations.bulk_requests import BulkRequest, BulkRequests
-from vmapi.store.operations.transitions import KEY_LIFE
+from vmapi.store.operations.bulk_requests import BulkRequest, BulkRequestRepository
+from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import bulk_requests
 
 
 @pytest.fixture
-def requests(database: Database, clock: Clock) -> BulkRequests:
-    return BulkRequests(database, clock)
+def requests(database: Database, clock: Clock) -> BulkRequestRepository:
+    return BulkRequestRepository(database, clock)
 
 
-def test_a_key_is_bound_to_its_first_request(requests: BulkRequests) -> None:
-    assert requests.of_key(KEY) is None
+def test_a_key_is_bound_to_its_first_request(requests: BulkRequestRepository) -> None:
+    assert requests.find_by_key(KEY) is None
     requests.add(KEY, ["b", "a"])
     other = replace(KEY, fingerprint="0" * 64)
     for key in (KEY, other):
-        with pytest.raises(KeyTaken):
+        with pytest.raises(IdempotencyKeyConflict):
             requests.add(key, ["c"])
-    assert requests.of_key(other) == BulkRequest(KEY.fingerprint, ("b", "a"))
+    assert requests.find_by_key(other) == BulkRequest(KEY.fingerprint, ("b", "a"))
 
 
-def test_it_may_be_for_no_vm(requests: BulkRequests) -> None:
+def test_it_may_be_for_no_vm(requests: BulkRequestRepository) -> None:
     requests.add(KEY, [])
-    assert requests.of_key(KEY) == BulkRequest(KEY.fingerprint, ())
+    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ())
 
 
 @pytest.mark.parametrize("other", [{"caller": "you"}, {"project": "other"}, {"value": "K-1"}])
-def test_a_key_is_its_callers_own(requests: BulkRequests, other: dict[str, str]) -> None:
+def test_a_key_is_its_callers_own(requests: BulkRequestRepository, other: dict[str, str]) -> None:
     requests.add(KEY, ["a"])
-    assert requests.of_key(replace(KEY, **other)) is None
+    assert requests.find_by_key(replace(KEY, **other)) is None
     requests.add(replace(KEY, **other), ["b"])
-    assert requests.of_key(KEY) == BulkRequest(KEY.fingerprint, ("a",))
+    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ("a",))
 
 
-def test_a_key_lives_for_a_day(requests: BulkRequests, database: Database, clock: Clock) -> None:
+def test_a_key_lives_for_a_day(
+    requests: BulkRequestRepository, database: Database, clock: Clock
+) -> None:
     requests.add(KEY, ["a"])
     requests.add(replace(KEY, caller="you"), ["a"])
-    clock.now += KEY_LIFE - timedelta(microseconds=1)
-    with pytest.raises(KeyTaken):
+    clock.now += IDEMPOTENCY_KEY_TTL - timedelta(microseconds=1)
+    with pytest.raises(IdempotencyKeyConflict):
         requests.add(KEY, ["b"])
     clock.now += timedelta(microseconds=1)
-    assert requests.of_key(KEY) is None
+    assert requests.find_by_key(KEY) is None
     requests.add(KEY, ["b"])
-    assert requests.of_key(KEY) == BulkRequest(KEY.fingerprint, ("b",))
+    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ("b",))
     with database.read() as connection:
         kept = connection.execute(select(func.count()).select_from(bulk_requests)).scalar()
     assert kept == 1

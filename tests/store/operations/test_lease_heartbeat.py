@@ -15,8 +15,8 @@ from tests.support.operation_factory import Maker
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database
 from vmapi.store.operations import leases
-from vmapi.store.operations.leases import LEASE
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.leases import LEASE_DURATION_US
+from vmapi.store.operations.repository import OperationRepository
 
 SOON = 10.0
 """Seconds that nothing here takes."""
@@ -24,13 +24,13 @@ SOON = 10.0
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "BEAT", 0.01)
+    monkeypatch.setattr(leases, "HEARTBEAT_INTERVAL", 0.01)
 
 
 @pytest.fixture
-def leaver(database: Database, clock: Clock) -> Iterator[OperationStore]:
+def leaver(database: Database, clock: Clock) -> Iterator[OperationRepository]:
     """The store of a process that leaves what it takes on to others."""
-    store = OperationStore(database, clock, keeps=False)
+    store = OperationRepository(database, clock, renews_idle=False)
     yield store
     store.close()
 
@@ -53,26 +53,28 @@ def hearts() -> int:
 
 
 def test_who_lives_keeps_what_it_has(
-    store: OperationStore, other: OperationStore, make: Maker, database: Database
+    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
 ) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
     change(database, "lease_until = 0")
     until(lambda: min(ends(database).values()) > 0)
-    assert other.mine() == []
+    assert other.list_leased() == []
     for id in "12":
         with other.lease(id) as held:
             assert not held
     begun = ends(database)
     until(lambda: all(end > begun[id] for id, end in ends(database).items()))
     now = time.time() * 1_000_000
-    assert all(abs(end - now - LEASE) < 1_000_000 * SOON for end in ends(database).values())
+    assert all(
+        abs(end - now - LEASE_DURATION_US) < 1_000_000 * SOON for end in ends(database).values()
+    )
 
 
 def test_what_is_over_or_anothers_is_let_be(
-    store: OperationStore, other: OperationStore, make: Maker, database: Database
+    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1"))
     store.add(make("2", vm_id="other"))
@@ -82,15 +84,15 @@ def test_what_is_over_or_anothers_is_let_be(
     change(database, "lease_until = 7")
     until(lambda: ends(database)["1"] > 7)
     assert (ends(database)["2"], ends(database)["3"]) == (7, 7)
-    assert [each.id for each in other.mine()] == ["3"]
+    assert [each.id for each in other.list_leased()] == ["3"]
 
 
 def test_who_leaves_it_to_others_keeps_only_what_it_holds(
-    leaver: OperationStore, other: OperationStore, make: Maker, database: Database
+    leaver: OperationRepository, other: OperationRepository, make: Maker, database: Database
 ) -> None:
     for id in "12":
         leaver.add(make(id, vm_id=id))
-    with leaver.lease("2", fresh=True):
+    with leaver.lease("2", lease_held=True):
         pass
     # a beat that has begun may still be about both
     for _ in range(2):
@@ -100,8 +102,8 @@ def test_who_leaves_it_to_others_keeps_only_what_it_holds(
     change(database, f"lease_owner = {mine}, lease_until = 7")
     until(lambda: ends(database)["1"] > 7)
     assert ends(database)["2"] == 7
-    assert [each.id for each in other.mine()] == ["2"]
-    leaver.keep()
+    assert [each.id for each in other.list_leased()] == ["2"]
+    leaver.renew_across_ticks()
     until(lambda: ends(database)["2"] > 7)
 
 
@@ -113,7 +115,7 @@ def test_who_leaves_it_to_others_keeps_only_what_it_holds(
     ],
 )
 def test_it_goes_on_when_the_database_is_back(
-    store: OperationStore,
+    store: OperationRepository,
     make: Maker,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -138,13 +140,13 @@ def test_it_goes_on_when_the_database_is_back(
 
 
 def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
-    leaver: OperationStore,
-    other: OperationStore,
+    leaver: OperationRepository,
+    other: OperationRepository,
     make: Maker,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leases, "BEAT", SOON)
+    monkeypatch.setattr(leases, "HEARTBEAT_INTERVAL", SOON)
     leaver.add(make("1"))
 
     def write(**_: bool) -> AbstractContextManager[object]:
@@ -153,13 +155,13 @@ def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
     with (
         monkeypatch.context() as patched,
         capture_logs() as logs,
-        leaver.lease("1", fresh=True),
+        leaver.lease("1", lease_held=True),
     ):
         patched.setattr(database, "write", write)
     assert [(line["event"], line["reason"]) for line in logs] == [
         ("a lease is left to run out", "away")
     ]
-    assert other.mine() == []
+    assert other.list_leased() == []
     change(database, "lease_until = 0")
     with other.lease("1") as held:
         assert held
@@ -168,9 +170,9 @@ def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
 def test_it_beats_from_the_first_operation_to_the_end(
     connect: Callable[[], Database], clock: Clock, make: Maker
 ) -> None:
-    store = OperationStore(connect(), clock)
+    store = OperationRepository(connect(), clock)
     before = hearts()
-    assert store.mine() == []
+    assert store.list_leased() == []
     assert hearts() == before
     for id in "12":
         store.add(make(id, vm_id=id))

@@ -9,29 +9,29 @@ from tests.support.operation_factory import Maker
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import NameTaken
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 
-def holder(store: OperationStore, make: Maker, name: str) -> dict[str, object]:
+def holder(store: OperationRepository, make: Maker, name: str) -> dict[str, object]:
     """Return who has a name, as the error says."""
     with pytest.raises(NameTaken) as caught:
         store.add(make("late", Action.CREATE, None, name))
     return dict(caught.value.extra)
 
 
-def made(store: OperationStore, make: Maker, name: str, vm_id: str) -> Operation:
+def made(store: OperationRepository, make: Maker, name: str, vm_id: str) -> Operation:
     """Have a VM made."""
     store.add(make(f"create-{vm_id}", Action.CREATE, None, name))
     return store.save(make.over(replace(store.get(f"create-{vm_id}"), vm_id=vm_id)))
 
 
-def ended(store: OperationStore, make: Maker, operation: Operation, **more: Any) -> Operation:
+def ended(store: OperationRepository, make: Maker, operation: Operation, **more: Any) -> Operation:
     """Have an operation begun and ended."""
     store.add(operation)
     return store.save(make.over(store.get(operation.id), **more))
 
 
-def test_a_name_is_claimed_while_it_is_given(store: OperationStore, make: Maker) -> None:
+def test_a_name_is_claimed_while_it_is_given(store: OperationRepository, make: Maker) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     with pytest.raises(NameTaken, match=r"^The name web is being given to another VM\.$"):
         store.add(make("2", Action.CREATE, None, "web"))
@@ -40,12 +40,12 @@ def test_a_name_is_claimed_while_it_is_given(store: OperationStore, make: Maker)
     store.add(make("4", Action.CREATE, None, "web", project="another"))
     store.save(replace(store.get("1"), vm_id="vm-1"))
     assert holder(store, make, "web") == {"vm_id": "vm-1"}
-    store.free_name("default", "web", "vm-1")
+    store.release_stale_name("default", "web", "vm-1")
     assert holder(store, make, "web") == {"vm_id": "vm-1"}
 
 
 def test_a_name_is_its_vms_until_the_delete_has_succeeded(
-    store: OperationStore, make: Maker
+    store: OperationRepository, make: Maker
 ) -> None:
     made(store, make, "web", "vm-1")
     with pytest.raises(NameTaken, match=r"^VM vm-1 is called web already\.$"):
@@ -61,7 +61,7 @@ def test_a_name_is_its_vms_until_the_delete_has_succeeded(
 
 @pytest.mark.parametrize("vm_id", [None, "vm-1"])
 def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
-    store: OperationStore, make: Maker, vm_id: str | None
+    store: OperationRepository, make: Maker, vm_id: str | None
 ) -> None:
     failed = {"status": OperationStatus.FAILED, "vm_id": vm_id}
     ended(store, make, make("1", Action.CREATE, None, "web"), **failed)
@@ -71,7 +71,9 @@ def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
         store.add(make("2", Action.CREATE, None, "web"))
 
 
-def test_a_vm_that_is_renamed_gives_its_old_name_up(store: OperationStore, make: Maker) -> None:
+def test_a_vm_that_is_renamed_gives_its_old_name_up(
+    store: OperationRepository, make: Maker
+) -> None:
     made(store, make, "web", "vm-1")
     ended(store, make, make("2", Action.UPDATE, "vm-1", "db"), status=OperationStatus.FAILED)
     store.add(make("3", Action.UPDATE, "vm-1", "db"))
@@ -81,18 +83,20 @@ def test_a_vm_that_is_renamed_gives_its_old_name_up(store: OperationStore, make:
     store.add(make("4", Action.CREATE, None, "web"))
 
 
-def test_a_name_that_is_the_vms_no_more_may_be_freed(store: OperationStore, make: Maker) -> None:
+def test_a_name_that_is_the_vms_no_more_may_be_freed(
+    store: OperationRepository, make: Maker
+) -> None:
     made(store, make, "web", "vm-1")
-    store.free_name("default", "web", "vm-2")
-    store.free_name("default", "db", "vm-1")
-    store.free_name("another", "web", "vm-1")
+    store.release_stale_name("default", "web", "vm-2")
+    store.release_stale_name("default", "db", "vm-1")
+    store.release_stale_name("another", "web", "vm-1")
     assert holder(store, make, "web") == {"vm_id": "vm-1"}
-    store.free_name("default", "web", "vm-1")
+    store.release_stale_name("default", "web", "vm-1")
     store.add(make("2", Action.CREATE, None, "web"))
 
 
 def test_what_a_delete_ends_keeps_its_name_until_the_vm_is_gone(
-    store: OperationStore, make: Maker
+    store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     store.save(replace(store.get("1"), vm_id="vm"))

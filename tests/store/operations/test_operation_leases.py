@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker, at_once
 from vmapi.store.database import Database
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 
 def expire(database: Database) -> None:
@@ -18,20 +18,20 @@ def expire(database: Database) -> None:
         connection.execute(text("UPDATE operations SET lease_until = lease_until - 10000001"))
 
 
-def test_a_new_one_is_held_by_who_added_it(store: OperationStore, make: Maker) -> None:
+def test_a_new_one_is_held_by_who_added_it(store: OperationRepository, make: Maker) -> None:
     store.add(make("1"))
     with store.lease("1") as held:
         assert not held
-    with store.lease("1", fresh=True) as held:
+    with store.lease("1", lease_held=True) as held:
         assert held
     with store.lease("1") as held:
         assert held
 
 
-def test_one_at_a_time_holds_it(store: OperationStore, make: Maker) -> None:
+def test_one_at_a_time_holds_it(store: OperationRepository, make: Maker) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
-        with store.lease(id, fresh=True):
+        with store.lease(id, lease_held=True):
             pass
     with store.lease("1") as first, store.lease("1") as second, store.lease("2") as other:
         assert (first, second, other) == (True, False, True)
@@ -39,26 +39,26 @@ def test_one_at_a_time_holds_it(store: OperationStore, make: Maker) -> None:
         assert again
 
 
-def test_it_is_given_back_when_its_holder_fails(store: OperationStore, make: Maker) -> None:
+def test_it_is_given_back_when_its_holder_fails(store: OperationRepository, make: Maker) -> None:
     store.add(make("1"))
     for fresh in (True, False):
-        with pytest.raises(ZeroDivisionError), store.lease("1", fresh=fresh):
+        with pytest.raises(ZeroDivisionError), store.lease("1", lease_held=fresh):
             raise ZeroDivisionError
     with store.lease("1") as again:
         assert again
 
 
-def test_who_is_to_carry_it_on_may(store: OperationStore, make: Maker) -> None:
+def test_who_is_to_carry_it_on_may(store: OperationRepository, make: Maker) -> None:
     store.add(make("1"))
     for fresh in (True, False, False):
-        assert [found.id for found in store.mine()] == ["1"]
-        with store.lease("1", fresh=fresh) as held:
+        assert [found.id for found in store.list_leased()] == ["1"]
+        with store.lease("1", lease_held=fresh) as held:
             assert held
 
 
-def test_of_many_who_would_carry_it_on_one_does(store: OperationStore, make: Maker) -> None:
+def test_of_many_who_would_carry_it_on_one_does(store: OperationRepository, make: Maker) -> None:
     store.add(make("1"))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
     everybody = Barrier(20)
 
@@ -71,62 +71,62 @@ def test_of_many_who_would_carry_it_on_one_does(store: OperationStore, make: Mak
 
 
 def test_a_lease_is_its_process_own_until_it_has_run_out(
-    store: OperationStore, other: OperationStore, make: Maker, database: Database
+    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1"))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
-    assert other.mine() == []
+    assert other.list_leased() == []
     with other.lease("1") as held:
         assert not held
     expire(database)
-    assert [found.id for found in other.mine()] == ["1"]
+    assert [found.id for found in other.list_leased()] == ["1"]
     # who was only slow has it still
-    assert [found.id for found in store.mine()] == ["1"]
+    assert [found.id for found in store.list_leased()] == ["1"]
     with other.lease("1") as held:
         assert held
         with store.lease("1") as late:
             assert not late
-    assert store.mine() == []
+    assert store.list_leased() == []
 
 
 def test_each_use_renews_a_lease(
-    store: OperationStore, other: OperationStore, make: Maker, database: Database
+    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
 ) -> None:
     store.add(make("1"))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
     expire(database)
     with store.lease("1") as held:
         assert held
-    assert other.mine() == []
+    assert other.list_leased() == []
 
 
 def test_who_closes_leaves_what_is_unfinished_to_others(
-    connect: Callable[[], Database], clock: Clock, other: OperationStore, make: Maker
+    connect: Callable[[], Database], clock: Clock, other: OperationRepository, make: Maker
 ) -> None:
-    store = OperationStore(connect(), clock)
+    store = OperationRepository(connect(), clock)
     store.add(make("1"))
-    with store.lease("1", fresh=True):
+    with store.lease("1", lease_held=True):
         pass
     store.close()
-    assert [found.id for found in other.mine()] == ["1"]
+    assert [found.id for found in other.list_leased()] == ["1"]
     with other.lease("1") as held:
         assert held
 
 
 def test_who_leaves_it_to_others_gives_each_lease_back(
-    database: Database, clock: Clock, other: OperationStore, make: Maker
+    database: Database, clock: Clock, other: OperationRepository, make: Maker
 ) -> None:
-    store = OperationStore(database, clock, keeps=False)
+    store = OperationRepository(database, clock, renews_idle=False)
     store.add(make("1"))
-    assert other.mine() == []
-    with store.lease("1", fresh=True) as held:
+    assert other.list_leased() == []
+    with store.lease("1", lease_held=True) as held:
         assert held
-        assert other.mine() == []
+        assert other.list_leased() == []
     with other.lease("1") as held:
         assert held
-    assert [found.id for found in other.mine()] == ["1"]
+    assert [found.id for found in other.list_leased()] == ["1"]
     with store.lease("1") as held:
         assert not held
     store.close()

@@ -9,13 +9,13 @@ from tests.support.operation_factory import ANYTHING, KEY, Maker
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import OperationQuery
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
 from vmapi.errors import OperationNotFound
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 YESTERDAY: datetime = MOMENT - timedelta(days=1)
 WEB = replace(MACHINE, id="w", project="web", vcpus=2, ram_mb=4096)
@@ -24,25 +24,25 @@ NOBODYS = replace(MACHINE, id="n", project=None)
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    inventory = Inventory(database)
-    inventory.observe([WEB, DB, NOBODYS], inventory.begin())
+def inventory(database: Database) -> InventoryRepository:
+    inventory = InventoryRepository(database)
+    inventory.save_observations([WEB, DB, NOBODYS], inventory.observation_time())
     return inventory
 
 
-def found(inventory: Inventory, scope: Scope, *statuses: Status) -> tuple[set[str], int]:
+def found(inventory: InventoryRepository, scope: Scope, *statuses: Status) -> tuple[set[str], int]:
     query = VMQuery(statuses=frozenset(statuses))
-    page = inventory.find(query, Paging(), YESTERDAY, scope).page
+    page = inventory.list_page(query, PageRequest(), YESTERDAY, scope).page
     return {vm.id for vm in page.items}, page.total
 
 
-def only(inventory: Inventory, vm_id: str) -> VM:
+def only(inventory: InventoryRepository, vm_id: str) -> VM:
     known = inventory.get(vm_id)
     assert known is not None
     return known.vm
 
 
-def test_a_scope_shows_the_vms_of_its_project(inventory: Inventory) -> None:
+def test_a_scope_shows_the_vms_of_its_project(inventory: InventoryRepository) -> None:
     assert found(inventory, "web") == ({"w"}, 1)
     assert found(inventory, "nobody") == (set(), 0)
     assert found(inventory, None) == ({"w", "d", "n"}, 3)
@@ -51,34 +51,34 @@ def test_a_scope_shows_the_vms_of_its_project(inventory: Inventory) -> None:
     assert [only(inventory, vm.id) for vm in (WEB, DB, NOBODYS)] == [WEB, DB, NOBODYS]
 
 
-def test_a_vm_that_is_given_to_another_project(inventory: Inventory) -> None:
-    inventory.observe([replace(WEB, project="db")], inventory.begin())
+def test_a_vm_that_is_given_to_another_project(inventory: InventoryRepository) -> None:
+    inventory.save_observations([replace(WEB, project="db")], inventory.observation_time())
     assert found(inventory, "web") == (set(), 0)
     assert found(inventory, "db") == ({"w", "d"}, 2)
 
 
 @pytest.mark.parametrize("project", [None, "web"])
-def test_a_deleted_vm_is_whose_it_was(inventory: Inventory, project: str | None) -> None:
+def test_a_deleted_vm_is_whose_it_was(inventory: InventoryRepository, project: str | None) -> None:
     gone = replace(WEB, status=Status.DELETED, project=project)
-    inventory.observe([gone], inventory.begin())
+    inventory.save_observations([gone], inventory.observation_time())
     assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
     assert found(inventory, "db", Status.DELETED) == (set(), 0)
 
 
-def test_a_vm_that_the_cloud_knows_no_more_is_whose_it_was(inventory: Inventory) -> None:
-    inventory.gone("w", MOMENT, inventory.begin())
+def test_a_vm_that_the_cloud_knows_no_more_is_whose_it_was(inventory: InventoryRepository) -> None:
+    inventory.mark_deleted("w", MOMENT, inventory.observation_time())
     assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
 
 
-def test_whose_a_vm_is_stays_known_while_its_cell_is_down(inventory: Inventory) -> None:
+def test_whose_a_vm_is_stays_known_while_its_cell_is_down(inventory: InventoryRepository) -> None:
     told = VM("w", "w", "", None, Status.ERROR, MOMENT, MOMENT, "UNKNOWN")
-    inventory.observe([told], inventory.begin())
+    inventory.save_observations([told], inventory.observation_time())
     vm = only(inventory, "w")
     assert (vm.project, vm.vcpus, vm.ram_mb) == ("web", 2, 4096)
     assert found(inventory, "web") == ({"w"}, 1)
 
 
-def test_an_operation_is_its_projects(store: OperationStore, make: Maker) -> None:
+def test_an_operation_is_its_projects(store: OperationRepository, make: Maker) -> None:
     store.add(make("1", vm_id="w", project="web"))
     store.add(make("2", vm_id="d", project="db"))
     assert store.get("1", "web") == store.get("1", None) == store.get("1")
@@ -87,7 +87,7 @@ def test_an_operation_is_its_projects(store: OperationStore, make: Maker) -> Non
         store.get("1", "db")
 
     def ids(query: OperationQuery, scope: Scope) -> tuple[list[str], int]:
-        page = store.find(query, Paging(), scope)
+        page = store.list_page(query, PageRequest(), scope)
         return sorted(each.id for each in page.items), page.total
 
     assert ids(ANYTHING, "web") == (["1"], 1)
@@ -95,22 +95,22 @@ def test_an_operation_is_its_projects(store: OperationStore, make: Maker) -> Non
     assert ids(OperationQuery(vm_id="d"), "web") == ([], 0)
 
 
-def test_a_key_is_another_in_another_project(store: OperationStore, make: Maker) -> None:
+def test_a_key_is_another_in_another_project(store: OperationRepository, make: Maker) -> None:
     other = replace(KEY, project="db")
     store.add(make("1", Action.CREATE, None, "web-1", project="default", key=KEY))
-    assert store.of_key(other) is None
+    assert store.find_by_key(other) is None
     store.add(make("2", Action.CREATE, None, "web-1", project="db", key=other))
-    bound = [store.of_key(key) for key in (KEY, other)]
+    bound = [store.find_by_key(key) for key in (KEY, other)]
     assert [each and (each.id, each.key) for each in bound] == [("1", KEY), ("2", other)]
     for key, id in ((KEY, "1"), (other, "2")):
-        page = store.find(OperationQuery(key=key), Paging(), key.project)
+        page = store.list_page(OperationQuery(key=key), PageRequest(), key.project)
         assert [each.id for each in page.items] == [id]
 
 
 def test_the_key_is_the_callers_and_the_operation_the_vms(
-    store: OperationStore, make: Maker
+    store: OperationRepository, make: Maker
 ) -> None:
     store.add(make("1", vm_id="d", project="db", key=KEY))
-    bound = store.of_key(KEY)
+    bound = store.find_by_key(KEY)
     assert bound is not None
     assert (bound.project, bound.key) == ("db", KEY)

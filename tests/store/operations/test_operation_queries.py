@@ -11,22 +11,24 @@ from tests.support.operation_factory import ANYTHING, KEY, Maker
 from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
-from vmapi.domain.pagination import Paging
+from vmapi.domain.pagination import PageRequest
 from vmapi.errors import OperationNotFound
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.operations.repository import OperationRepository
 
 NOT_BEGUN = '"request_id": null, "begun_at": null'
 
 
 @pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
-def test_unknown(store: OperationStore, id: str) -> None:
+def test_unknown(store: OperationRepository, id: str) -> None:
     with pytest.raises(OperationNotFound, match=f"There is no operation {id}"):
         store.get(id)
 
 
-def test_they_are_found_the_newest_first(store: OperationStore, make: Maker, clock: Clock) -> None:
+def test_they_are_found_the_newest_first(
+    store: OperationRepository, make: Maker, clock: Clock
+) -> None:
     store.add(make("b", vm_id="1"))
     store.add(make("a", vm_id="2"))
     clock.sleep(0.000_001)
@@ -34,16 +36,21 @@ def test_they_are_found_the_newest_first(store: OperationStore, make: Maker, clo
     store.save(make.over(store.get("c")))
     clock.now -= timedelta(seconds=9)
     store.add(make("d", vm_id="4"))
-    assert [found.id for found in store.find(ANYTHING, Paging()).items] == ["c", "b", "a", "d"]
+    assert [found.id for found in store.list_page(ANYTHING, PageRequest()).items] == [
+        "c",
+        "b",
+        "a",
+        "d",
+    ]
 
 
 def test_what_is_to_be_carried_on_comes_oldest_first(
-    store: OperationStore, make: Maker, clock: Clock
+    store: OperationRepository, make: Maker, clock: Clock
 ) -> None:
     for id in "cab":
         store.add(make(id, vm_id=id))
         clock.sleep(1)
-    assert [found.id for found in store.mine()] == ["c", "a", "b"]
+    assert [found.id for found in store.list_leased()] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -58,19 +65,21 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
     ],
 )
 def test_one_that_another_version_has_kept_holds_up_no_other(
-    store: OperationStore, make: Maker, database: Database, change: str
+    store: OperationRepository, make: Maker, database: Database, change: str
 ) -> None:
     for id in "abc":
         store.add(make(id, vm_id=id))
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE operations SET {change} WHERE id = 'b'")
     with capture_logs() as logs:
-        assert [[found.id for found in store.mine()] for _ in range(2)] == [["a", "c"]] * 2
+        assert [[found.id for found in store.list_leased()] for _ in range(2)] == [["a", "c"]] * 2
     assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
         ("an operation of another version cannot be read and is not carried on here", "b", "error")
     ]
-    inventory = Inventory(database)
-    assert inventory.observe([replace(MACHINE, id="b")], inventory.begin()) == {"b"}
+    inventory = InventoryRepository(database)
+    assert inventory.save_observations(
+        [replace(MACHINE, id="b")], inventory.observation_time()
+    ) == {"b"}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +99,7 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
     ],
 )
 def test_filters(
-    store: OperationStore, make: Maker, clock: Clock, query: OperationQuery, ids: str
+    store: OperationRepository, make: Maker, clock: Clock, query: OperationQuery, ids: str
 ) -> None:
     store.add(make("1"))
     store.save(make.over(store.get("1")))
@@ -100,20 +109,20 @@ def test_filters(
     store.add(make("3", Action.START))
     clock.sleep(1)
     store.add(make("4", Action.CREATE, None))
-    page = store.find(query, Paging())
+    page = store.list_page(query, PageRequest())
     assert ("".join(found.id for found in page.items), page.total) == (ids, len(ids))
 
 
-def test_pages(store: OperationStore, make: Maker, clock: Clock) -> None:
+def test_pages(store: OperationRepository, make: Maker, clock: Clock) -> None:
     for number in range(7):
         store.add(make(str(number), vm_id=str(number % 2 or number)))
         store.save(make.over(store.get(str(number))))
         clock.sleep(1)
     walked = []
     for number in (1, 2, 3, 4):
-        page = store.find(ANYTHING, Paging(number, 3))
+        page = store.list_page(ANYTHING, PageRequest(number, 3))
         walked.append("".join(found.id for found in page.items))
-        assert (page.total, page.end is not None) == (7, number < 3)
+        assert (page.total, page.next_position is not None) == (7, number < 3)
     assert walked == ["654", "321", "0", ""]
-    odd = store.find(OperationQuery(vm_id="1"), Paging(1, 2))
+    odd = store.list_page(OperationQuery(vm_id="1"), PageRequest(1, 2))
     assert ([found.id for found in odd.items], odd.total) == (["5", "3"], 3)

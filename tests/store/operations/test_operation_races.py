@@ -11,19 +11,19 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker, at_once, tried
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
-from vmapi.domain.pagination import Paging
+from vmapi.domain.pagination import PageRequest
 from vmapi.errors import NameTaken, TaskInProgress
-from vmapi.store.conflicts import StaleOperation
+from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.database import Database
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 ROUNDS = 30
 
 
 @pytest.fixture
-def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationStore]]:
+def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationRepository]]:
     """The stores of four processes."""
-    stores = [OperationStore(connect(), clock) for _ in range(4)]
+    stores = [OperationRepository(connect(), clock) for _ in range(4)]
     yield stores
     for store in stores:
         store.close()
@@ -31,7 +31,7 @@ def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[Opera
 
 @pytest.mark.parametrize("others", [(Action.STOP,), (Action.STOP, Action.DELETE, Action.PAUSE)])
 def test_nothing_begins_beside_a_delete(
-    stores: list[OperationStore], make: Maker, others: tuple[Action, ...], database: Database
+    stores: list[OperationRepository], make: Maker, others: tuple[Action, ...], database: Database
 ) -> None:
     actions = (Action.DELETE, *others)
     for round in range(ROUNDS):
@@ -41,9 +41,9 @@ def test_nothing_begins_beside_a_delete(
             len(wanted),
             lambda at, wanted=wanted: tried(lambda: stores[at].add(wanted[at]), TaskInProgress),
         )
-        kept = stores[0].find(OperationQuery(vm_id=vm_id), Paging()).items
+        kept = stores[0].list_page(OperationQuery(vm_id=vm_id), PageRequest()).items
         assert len(kept) == added
-        left = {each.action for each in kept if not each.finished}
+        left = {each.action for each in kept if not each.is_finished}
         assert left == {Action.DELETE}
         ended = {each.status for each in kept if each.action is not Action.DELETE}
         assert ended <= {OperationStatus.SUPERSEDED}
@@ -53,7 +53,7 @@ def test_nothing_begins_beside_a_delete(
 
 
 def test_of_two_creates_of_one_name_one_is_taken_on(
-    stores: list[OperationStore], make: Maker, clock: Clock
+    stores: list[OperationRepository], make: Maker, clock: Clock
 ) -> None:
     for round in range(ROUNDS):
         clock.sleep(1)
@@ -68,13 +68,13 @@ def test_of_two_creates_of_one_name_one_is_taken_on(
             return True
 
         assert at_once(2, add) == 1
-        (winner,) = stores[2].find(OperationQuery(), Paging(1, 1)).items
+        (winner,) = stores[2].list_page(OperationQuery(), PageRequest(1, 1)).items
         assert refused[0].extra == {"operation_id": winner.id}
         stores[2].save(make.over(winner, status=OperationStatus.FAILED))
 
 
 def test_what_is_saved_while_a_delete_comes_has_one_end(
-    stores: list[OperationStore], make: Maker, database: Database
+    stores: list[OperationRepository], make: Maker, database: Database
 ) -> None:
     for round in range(ROUNDS):
         vm_id, stop = f"vm-{round}", f"stop-{round}"
@@ -86,9 +86,9 @@ def test_what_is_saved_while_a_delete_comes_has_one_end(
             at: int, round: int = round, begun: object = begun, running: object = running
         ) -> bool:
             if at == 0:
-                return tried(lambda: stores[0].save(make.over(begun)), StaleOperation)
+                return tried(lambda: stores[0].save(make.over(begun)), OperationRevisionConflict)
             if at == 1:
-                return tried(lambda: stores[1].save(running), StaleOperation)
+                return tried(lambda: stores[1].save(running), OperationRevisionConflict)
             stores[2].add(make(f"delete-{round}", Action.DELETE, f"vm-{round}"))
             return True
 
@@ -97,7 +97,7 @@ def test_what_is_saved_while_a_delete_comes_has_one_end(
         entries = [line[2] for line in told(database) if line[0] == stop]
         assert entries == ["accepted", ended.status]
         assert ended.status in (OperationStatus.SUCCEEDED, OperationStatus.SUPERSEDED)
-        assert not stores[3].get(f"delete-{round}").finished
+        assert not stores[3].get(f"delete-{round}").is_finished
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def meanwhile(
 
 
 def test_a_name_that_is_given_back_while_it_is_asked_for(
-    store: OperationStore,
-    other: OperationStore,
+    store: OperationRepository,
+    other: OperationRepository,
     make: Maker,
     meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:
@@ -135,8 +135,8 @@ def test_a_name_that_is_given_back_while_it_is_asked_for(
 
 
 def test_a_vm_that_is_free_again_while_it_is_asked_for(
-    store: OperationStore,
-    other: OperationStore,
+    store: OperationRepository,
+    other: OperationRepository,
     make: Maker,
     meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:

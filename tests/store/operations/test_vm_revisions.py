@@ -13,16 +13,16 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import ANYTHING, Maker, at_once, tried
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.pagination import Paging
-from vmapi.domain.snapshot import Sighting
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.errors import TaskInProgress
-from vmapi.store.conflicts import StaleOperation, StaleVM
+from vmapi.store.conflicts import OperationRevisionConflict, VMRevisionConflict
 from vmapi.store.database import Database
-from vmapi.store.inventory.repository import Inventory
+from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations import name_claims as names
 from vmapi.store.operations import statements as queries
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import operations, vms
 
 SEEN = replace(MACHINE, id="vm")
@@ -30,21 +30,21 @@ ROUNDS = 20
 
 
 @pytest.fixture
-def inventory(database: Database) -> Inventory:
-    return Inventory(database)
+def inventory(database: Database) -> InventoryRepository:
+    return InventoryRepository(database)
 
 
 @pytest.fixture
-def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationStore]]:
+def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[OperationRepository]]:
     """The stores of four processes."""
-    stores = [OperationStore(connect(), clock) for _ in range(4)]
+    stores = [OperationRepository(connect(), clock) for _ in range(4)]
     yield stores
     for store in stores:
         store.close()
 
 
-def see(inventory: Inventory, vm: VM = SEEN) -> Sighting:
-    inventory.observe([vm], inventory.begin())
+def see(inventory: InventoryRepository, vm: VM = SEEN) -> VMSnapshot:
+    inventory.save_observations([vm], inventory.observation_time())
     found = inventory.get(vm.id)
     assert found is not None
     return found
@@ -52,38 +52,42 @@ def see(inventory: Inventory, vm: VM = SEEN) -> Sighting:
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE, Action.UPDATE])
 def test_it_is_for_a_vm_as_it_was_seen(
-    inventory: Inventory, store: OperationStore, make: Maker, database: Database, action: Action
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: Maker,
+    database: Database,
+    action: Action,
 ) -> None:
     old = see(inventory).revision
     new = see(inventory, replace(SEEN, name="other")).revision
     name = "web" if action is Action.UPDATE else None
-    with pytest.raises(StaleVM):
+    with pytest.raises(VMRevisionConflict):
         store.add(make("1", action, name=name, vm_revision=old))
-    assert store.find(ANYTHING, Paging()).total == 0
+    assert store.list_page(ANYTHING, PageRequest()).total == 0
     assert told(database) == []
     store.add(make("2", action, name=name, vm_revision=new))
-    assert [found.id for found in store.mine()] == ["2"]
+    assert [found.id for found in store.list_leased()] == ["2"]
 
 
 def test_one_that_is_gone_is_as_nobody_has_seen_it(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     revision = see(inventory).revision
-    inventory.gone(SEEN.id, MOMENT, inventory.begin())
+    inventory.mark_deleted(SEEN.id, MOMENT, inventory.observation_time())
     for vm_id in (SEEN.id, "nobody"):
-        with pytest.raises(StaleVM):
+        with pytest.raises(VMRevisionConflict):
             store.add(make("1", vm_id=vm_id, vm_revision=revision))
 
 
 def test_a_delete_for_a_vm_that_is_being_changed(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     see(inventory)
     store.add(make("1"))
     busy = inventory.get(SEEN.id)
     assert busy is not None
     store.add(make("2", Action.DELETE, vm_revision=busy.revision))
-    assert [found.id for found in store.mine()] == ["2"]
+    assert [found.id for found in store.list_leased()] == ["2"]
     store.add(make("3", Action.DELETE, vm_id="vm"))
 
 
@@ -96,7 +100,10 @@ def test_a_delete_for_a_vm_that_is_being_changed(
     ],
 )
 def test_of_many_who_have_seen_the_same_one_wins(
-    inventory: Inventory, stores: list[OperationStore], make: Maker, actions: tuple[Action, ...]
+    inventory: InventoryRepository,
+    stores: list[OperationRepository],
+    make: Maker,
+    actions: tuple[Action, ...],
 ) -> None:
     for round in range(ROUNDS):
         vm_id = f"vm-{round}"
@@ -105,7 +112,7 @@ def test_of_many_who_have_seen_the_same_one_wins(
         def add(at: int, round: int = round, revision: int | None = revision) -> bool:
             name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
             wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name, vm_revision=revision)
-            return tried(lambda: stores[at].add(wanted), StaleVM)
+            return tried(lambda: stores[at].add(wanted), VMRevisionConflict)
 
         assert at_once(4, add) == 1
 
@@ -116,8 +123,8 @@ def test_of_many_who_have_seen_the_same_one_wins(
     [(Action.UPDATE, names, "claim"), (Action.DELETE, queries, "found")],
 )
 def test_what_is_seen_while_it_is_being_added(
-    inventory: Inventory,
-    store: OperationStore,
+    inventory: InventoryRepository,
+    store: OperationRepository,
     make: Maker,
     monkeypatch: pytest.MonkeyPatch,
     case: tuple[Action, Any, str],
@@ -133,14 +140,14 @@ def test_what_is_seen_while_it_is_being_added(
         return done
 
     monkeypatch.setattr(module, step, and_then)
-    with pytest.raises(StaleVM):
+    with pytest.raises(VMRevisionConflict):
         store.add(make("1", action, vm_revision=revision))
     monkeypatch.undo()
-    assert store.find(ANYTHING, Paging()).total == 0
+    assert store.list_page(ANYTHING, PageRequest()).total == 0
 
 
 def test_what_nobody_is_shown_moves_no_revision(
-    inventory: Inventory, store: OperationStore, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     see(inventory)
     store.add(make("1"))
@@ -161,10 +168,10 @@ def test_what_nobody_is_shown_moves_no_revision(
     assert first.etag == second.etag != began.etag
 
 
-def test_one_that_was_forgotten_has_another_tag(inventory: Inventory) -> None:
+def test_one_that_was_forgotten_has_another_tag(inventory: InventoryRepository) -> None:
     first = see(inventory)
-    inventory.gone(SEEN.id, MOMENT, inventory.begin())
-    assert inventory.forget(MOMENT.replace(year=3000)) == 1
+    inventory.mark_deleted(SEEN.id, MOMENT, inventory.observation_time())
+    assert inventory.purge_deleted(MOMENT.replace(year=3000)) == 1
     again = see(inventory, replace(SEEN, name="other"))
     assert again.revision == first.revision
     assert again.etag != first.etag
@@ -190,20 +197,24 @@ def test_the_tag_moves_when_and_only_when_what_is_shown_does(
     with database.write() as connection:
         connection.execute(vms.delete())
         connection.execute(operations.delete())
-    inventory, store, make = Inventory(database), OperationStore(database, clock), Maker(clock)
+    inventory, store, make = (
+        InventoryRepository(database),
+        OperationRepository(database, clock),
+        Maker(clock),
+    )
     before = see(inventory)
     for number, event in enumerate(drawn):
         clock.sleep(1)
         if isinstance(event, VM):
-            inventory.observe([event], inventory.begin())
+            inventory.save_observations([event], inventory.observation_time())
         elif isinstance(event, Action):
             tried(lambda: store.add(make(f"{number}", event)), TaskInProgress)  # noqa: B023
         else:
-            for operation in store.mine():
-                tried(lambda: store.save(make.over(operation)), StaleOperation)  # noqa: B023
+            for operation in store.list_leased():
+                tried(lambda: store.save(make.over(operation)), OperationRevisionConflict)  # noqa: B023
         after = inventory.get(SEEN.id)
         assert after is not None
-        same = after.vm.face == before.vm.face
+        same = after.vm.public_fields == before.vm.public_fields
         assert (after.revision == before.revision, after.etag == before.etag) == (same, same)
         before = after
     store.close()

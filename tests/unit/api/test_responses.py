@@ -12,11 +12,11 @@ from marshmallow import Schema
 from tests.unit.domain.test_domain import MACHINE, OPERATION
 from vmapi.api import responses as render
 from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
-from vmapi.api.problems.types import KINDS
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.api.schemas.vms import VMSchema, VMStatusSchema
 from vmapi.api.views.operations import OperationSchema
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM, Address, Fault
 
 FULL = replace(
@@ -59,10 +59,12 @@ OPERATIONS = [
     WANTED,
     *(replace(OVER, status=status) for status in OperationStatus),
     *(replace(OVER, action=action) for action in Action),
-    *(replace(OVER, error=Failure(code, "why")) for code in KINDS),
-    replace(OVER, error=Failure("invalid_state", "why", EXTRA)),
-    replace(OVER, error=Failure("task_in_progress", "why", {**EXTRA, "task": Task.STOPPING})),
-    replace(OVER, error=Failure("name_taken", "why", {"vm_id": VM_ID})),
+    *(replace(OVER, error=OperationError(code, "why")) for code in PROBLEM_TYPES),
+    replace(OVER, error=OperationError("invalid_state", "why", EXTRA)),
+    replace(
+        OVER, error=OperationError("task_in_progress", "why", {**EXTRA, "task": Task.STOPPING})
+    ),
+    replace(OVER, error=OperationError("name_taken", "why", {"vm_id": VM_ID})),
 ]
 
 
@@ -80,23 +82,23 @@ def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
 
 @pytest.mark.parametrize("vm", MACHINES)
 def test_vms(vm: VM, document: Any) -> None:
-    check(render.vm(vm), VMSchema(), "VM", document)
-    check(render.status(vm), VMStatusSchema(), "VMStatus", document)
+    check(render.vm_document(vm), VMSchema(), "VM", document)
+    check(render.vm_status_document(vm), VMStatusSchema(), "VMStatus", document)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_operations(operation: Operation, document: Any) -> None:
-    check(render.operation(operation), OperationSchema(), "Operation", document)
+    check(render.operation_document(operation), OperationSchema(), "Operation", document)
 
 
 def test_what_is_wrong_is_found(document: Any) -> None:
     for change in ({"status": "GONE"}, {"task": "STOPPING"}, {"more": 1}, {"id": "1"}):
         with pytest.raises(Exception, match=str(next(iter(change.values())))):
-            check({**render.vm(FULL), **change}, VMSchema(), "VM", document)
+            check({**render.vm_document(FULL), **change}, VMSchema(), "VM", document)
 
 
 def test_a_vm_in_full() -> None:
-    assert json.loads(json.dumps(render.vm(FULL))) == {
+    assert json.loads(json.dumps(render.vm_document(FULL))) == {
         "id": VM_ID,
         "name": "web-1",
         "flavor": "m1.tiny",
@@ -125,8 +127,8 @@ def test_a_vm_in_full() -> None:
 
 
 def test_the_error_of_an_operation_is_a_problem() -> None:
-    failed = replace(OVER, error=Failure("invalid_state", "why", EXTRA))
-    assert json.loads(json.dumps(render.operation(failed)["error"])) == {
+    failed = replace(OVER, error=OperationError("invalid_state", "why", EXTRA))
+    assert json.loads(json.dumps(render.operation_document(failed)["error"])) == {
         "type": "/problems/invalid_state",
         "title": "The VM's state does not allow this",
         "status": 409,

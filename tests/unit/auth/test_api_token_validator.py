@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.support.fake_clock import Clock
 from vmapi.auth import api_tokens
-from vmapi.auth.api_tokens import ApiTokens
+from vmapi.auth.api_tokens import ApiTokenValidator
 from vmapi.domain import api_token
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import Identity
@@ -43,12 +43,12 @@ class Door:
         self.noted: list[tuple[str, datetime]] = []
         self.aside = Aside()
         self.away = False
-        self.tokens = ApiTokens(
+        self.tokens = ApiTokenValidator(
             self.find,
             self.used,
             self.clock,
             monotonic=lambda: self.clock().timestamp(),
-            aside=self.aside,
+            executor=self.aside,
         )
 
     def find(self, digest: str) -> ApiToken | None:
@@ -63,9 +63,16 @@ class Door:
         self.noted.append((id, at))
 
     def made(self, **more: Any) -> str:
-        secret = api_token.generate()
+        secret = api_token.generate_token()
         token = ApiToken(
-            *("1", api_token.digest(secret), CI.subject, Role.OPERATOR, CI.project, self.clock()),
+            *(
+                "1",
+                api_token.hash_token(secret),
+                CI.subject,
+                Role.OPERATOR,
+                CI.project,
+                self.clock(),
+            ),
             **more,
         )
         self.kept[token.digest] = token
@@ -73,8 +80,8 @@ class Door:
 
     def refused(self, token: str) -> str:
         with pytest.raises(Unauthenticated) as caught:
-            self.tokens.identify(token)
-        assert caught.value.sent
+            self.tokens.authenticate(token)
+        assert caught.value.credentials_sent
         assert token not in caught.value.detail
         return caught.value.detail
 
@@ -85,9 +92,9 @@ def door() -> Door:
 
 
 def test_whose_it_is(door: Door) -> None:
-    assert door.tokens.identify(door.made()) == CI
-    assert door.tokens.recognises("vmapi_")
-    assert not door.tokens.recognises("eyJ")
+    assert door.tokens.authenticate(door.made()) == CI
+    assert door.tokens.matches("vmapi_")
+    assert not door.tokens.matches("eyJ")
 
 
 def test_a_typo_is_refused_without_a_look_into_the_database(door: Door) -> None:
@@ -100,19 +107,19 @@ def test_a_typo_is_refused_without_a_look_into_the_database(door: Door) -> None:
 def test_it_is_remembered_for_a_while(door: Door) -> None:
     secret = door.made()
     for _ in range(3):
-        door.tokens.identify(secret)
+        door.tokens.authenticate(secret)
         door.clock.sleep(1)
     assert len(door.asked) == 1
     door.clock.sleep(1)
-    door.tokens.identify(secret)
+    door.tokens.authenticate(secret)
     assert len(door.asked) == 2
 
 
 def test_a_revocation_is_heeded_within_five_seconds(door: Door) -> None:
-    assert api_tokens.REMEMBERED < 5
+    assert api_tokens.API_TOKEN_CACHE_TTL < 5
     secret = door.made()
-    door.tokens.identify(secret)
-    digest = api_token.digest(secret)
+    door.tokens.authenticate(secret)
+    digest = api_token.hash_token(secret)
     door.kept[digest] = replace(door.kept[digest], revoked_at=door.clock())
     door.clock.sleep(5)
     assert door.refused(secret) == "This API token is revoked."
@@ -120,22 +127,22 @@ def test_a_revocation_is_heeded_within_five_seconds(door: Door) -> None:
 
 def test_an_end_is_heeded_at_once(door: Door) -> None:
     secret = door.made(expires_at=door.clock() + timedelta(seconds=2))
-    door.tokens.identify(secret)
+    door.tokens.authenticate(secret)
     door.clock.sleep(2)
     assert door.refused(secret) == "This API token is expired."
     assert len(door.asked) == 1
 
 
 def test_an_unknown_one_is_remembered_too_but_not_for_ever_nor_many(door: Door) -> None:
-    secret, known = api_token.generate(), door.made()
-    door.tokens.identify(known)
+    secret, known = api_token.generate_token(), door.made()
+    door.tokens.authenticate(known)
     for _ in range(2):
         assert door.refused(secret) == "This API token is not known here."
     assert len(door.asked) == 2
-    for _ in range(api_tokens.UNKNOWN):
-        door.refused(api_token.generate())
+    for _ in range(api_tokens.UNKNOWN_API_TOKEN_CACHE_SIZE):
+        door.refused(api_token.generate_token())
     before = len(door.asked)
-    door.tokens.identify(known)
+    door.tokens.authenticate(known)
     assert len(door.asked) == before
     door.refused(secret)
     assert len(door.asked) == before + 1
@@ -146,7 +153,7 @@ def test_an_unknown_one_is_remembered_too_but_not_for_ever_nor_many(door: Door) 
 
 def test_what_is_remembered_is_not_the_token(door: Door) -> None:
     secret = door.made()
-    door.tokens.identify(secret)
+    door.tokens.authenticate(secret)
     assert secret not in str(vars(door.tokens))
     assert secret not in str(door.asked)
 
@@ -159,50 +166,50 @@ def test_hashes_are_compared_in_constant_time(door: Door, monkeypatch: pytest.Mo
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    door.tokens.identify(secret)
-    digest = api_token.digest(secret)
+    door.tokens.authenticate(secret)
+    digest = api_token.hash_token(secret)
     assert compared == [(digest, digest)]
 
 
 def test_what_the_database_takes_for_it_but_is_not(door: Door) -> None:
     secret = door.made()
-    digest = api_token.digest(secret)
+    digest = api_token.hash_token(secret)
     door.kept[digest] = replace(door.kept[digest], digest=digest.upper())
     assert door.refused(secret) == "This API token is not known here."
 
 
 def test_without_a_database_only_what_is_remembered_is_let_in(door: Door) -> None:
     known, other = door.made(), door.made()
-    door.tokens.identify(known)
+    door.tokens.authenticate(known)
     door.away = True
-    assert door.tokens.identify(known) == CI
+    assert door.tokens.authenticate(known) == CI
     with pytest.raises(StoreUnavailable):
-        door.tokens.identify(other)
+        door.tokens.authenticate(other)
     door.clock.sleep(5)
     with pytest.raises(StoreUnavailable):
-        door.tokens.identify(known)
+        door.tokens.authenticate(known)
 
 
 def test_the_use_is_noted_aside_and_seldom(door: Door) -> None:
     secret = door.made()
-    door.tokens.identify(secret)
+    door.tokens.authenticate(secret)
     assert door.noted == []
     (write,) = door.aside.given
     write()
     assert door.noted == [("1", door.clock())]
-    digest = api_token.digest(secret)
+    digest = api_token.hash_token(secret)
     door.kept[digest] = replace(door.kept[digest], last_used_at=door.clock())
     for _ in range(9):
         door.clock.sleep(6)
-        door.tokens.identify(secret)
+        door.tokens.authenticate(secret)
     assert len(door.aside.given) == 1
     door.clock.sleep(6)
-    door.tokens.identify(secret)
+    door.tokens.authenticate(secret)
     assert len(door.aside.given) == 2
 
 
 def test_a_use_that_cannot_be_noted_is_in_the_log(door: Door) -> None:
-    door.tokens.identify(door.made())
+    door.tokens.authenticate(door.made())
     door.away = True
     with capture_logs() as logs:
         door.aside.given[0]()

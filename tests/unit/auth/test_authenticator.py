@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmapi.auth.authenticator import Gate
+from vmapi.auth.authenticator import Authenticator
 from vmapi.domain.identity import Identity, anonymous
 from vmapi.domain.roles import Role
 from vmapi.errors import Unauthenticated
@@ -26,19 +26,21 @@ class Letters:
 
     def identify(self, token: str) -> Identity:
         if token != f"{self.letter}-good":
-            raise Unauthenticated(f"not {self.letter}", sent=True)
+            raise Unauthenticated(f"not {self.letter}", credentials_sent=True)
         return CI
 
 
-def refused(gate: Gate, token: str | None, address: str = "127.0.0.1") -> tuple[str, bool]:
+def refused(gate: Authenticator, token: str | None, address: str = "127.0.0.1") -> tuple[str, bool]:
     with pytest.raises(Unauthenticated) as caught:
-        gate.admit(token, address)
-    return caught.value.detail, caught.value.sent
+        gate.authenticate(token, address)
+    return caught.value.detail, caught.value.credentials_sent
 
 
 def test_a_token_is_shown_to_the_one_that_knows_its_kind() -> None:
-    gate = Gate([Letters("a"), Letters("b")], anonymous=None, from_anywhere=False)
-    assert gate.admit("b-good", "192.0.2.1") == CI
+    gate = Authenticator(
+        [Letters("a"), Letters("b")], anonymous_identity=None, allow_remote_anonymous=False
+    )
+    assert gate.authenticate("b-good", "192.0.2.1") == CI
     assert refused(gate, "a-bad") == ("not a", True)
     assert refused(gate, "c") == ("This is no token of a kind that is taken here.", True)
     assert refused(gate, "a" * 8193) == ("A token has at most 8192 characters.", True)
@@ -47,19 +49,24 @@ def test_a_token_is_shown_to_the_one_that_knows_its_kind() -> None:
 
 @pytest.mark.parametrize("address", HERE)
 def test_who_is_here_needs_none_where_none_is_asked_for(address: str) -> None:
-    gate = Gate([Letters("a")], anonymous=ANONYMOUS, from_anywhere=False)
-    assert gate.admit(None, address) == ANONYMOUS
+    gate = Authenticator([Letters("a")], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
+    assert gate.authenticate(None, address) == ANONYMOUS
     # but a wrong one is wrong
     assert refused(gate, "a-bad", address) == ("not a", True)
 
 
 @pytest.mark.parametrize("address", ELSEWHERE)
 def test_who_is_not_needs_one_all_the_same(address: str) -> None:
-    gate = Gate([], anonymous=ANONYMOUS, from_anywhere=False)
+    gate = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
     told, sent = refused(gate, None, address)
     assert told.startswith("Who does not say who it is must be on this machine.")
     assert not sent
-    assert Gate([], anonymous=ANONYMOUS, from_anywhere=True).admit(None, address) == ANONYMOUS
+    assert (
+        Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=True).authenticate(
+            None, address
+        )
+        == ANONYMOUS
+    )
 
 
 def test_who_is_not_named_is_an_admin_at_home() -> None:
@@ -68,5 +75,5 @@ def test_who_is_not_named_is_an_admin_at_home() -> None:
 
 
 def test_where_no_kind_is_configured_what_is_sent_is_not_looked_at() -> None:
-    gate = Gate([], anonymous=ANONYMOUS, from_anywhere=False)
-    assert gate.admit("anything", "127.0.0.1") == ANONYMOUS
+    gate = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
+    assert gate.authenticate("anything", "127.0.0.1") == ANONYMOUS

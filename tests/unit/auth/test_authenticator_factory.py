@@ -44,7 +44,7 @@ def test_nobody_is_asked_elsewhere_only_where_that_is_meant(bind: str, auth: str
     assert told.startswith(f"VMAPI_AUTH none at VMAPI_BIND {bind}: everybody who reaches it")
     assert told.endswith("or VMAPI_ALLOW_ANONYMOUS=true if this is meant")
     meant = Settings(bind=bind, auth="none", allow_anonymous=True)
-    checks.check(meant, single_process=True)
+    checks.validate(meant, single_process=True)
 
 
 def test_tokens_that_go_with_the_process_are_of_no_use() -> None:
@@ -58,7 +58,7 @@ def test_tokens_that_go_with_the_process_are_of_no_use() -> None:
 @pytest.mark.parametrize(("auth", "warnings"), [("none", 1), ("none,token", 1), ("token", 0)])
 def test_that_nobody_is_asked_is_in_the_log(auth: str, warnings: int) -> None:
     with capture_logs() as logs:
-        configured.warn(Settings(auth=auth))
+        configured.warn_if_anonymous(Settings(auth=auth))
     assert [line["log_level"] for line in logs] == ["warning"] * warnings
 
 
@@ -73,7 +73,7 @@ def test_a_keystone_is_wanted() -> None:
     assert refused(auth="keystone") == told
     for name in ("keystone_url", "openstack_auth_url"):
         named: Any = {name: "http://k.invalid:5000/v3"}
-        checks.check(Settings(auth="keystone", **named), single_process=True)
+        checks.validate(Settings(auth="keystone", **named), single_process=True)
 
 
 def test_nothing_is_fetched_at_the_start() -> None:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from vmapi.auth import json_fetch as fetching
-from vmapi.auth.json_fetch import FetchFailed, fetch, is_safe
+from vmapi.auth.json_fetch import FetchError, fetch_json_object, is_safe_url
 
 Serve = Callable[..., str]
 
@@ -45,11 +45,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 def test_a_document(serve: Serve) -> None:
-    assert fetch(serve(b'{"a": 1}')) == {"a": 1}
+    assert fetch_json_object(serve(b'{"a": 1}')) == {"a": 1}
 
 
 def test_what_is_not_taken(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "LARGEST", 100)
+    monkeypatch.setattr(fetching, "MAX_DOCUMENT_BYTES", 100)
     good = serve(b"{}")
     for url in (
         serve(b"[]"),
@@ -61,15 +61,15 @@ def test_what_is_not_taken(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Non
         serve(b"", 307, Location="file:///etc/passwd"),
         "http://127.0.0.1:1/nobody",
     ):
-        with pytest.raises(FetchFailed):
-            fetch(url)
+        with pytest.raises(FetchError):
+            fetch_json_object(url)
 
 
 def test_an_answer_that_does_not_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "TIMEOUT", -1.0)
+    monkeypatch.setattr(fetching, "DOCUMENT_FETCH_TIMEOUT", -1.0)
     monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda *_, **__: Endless())
-    with pytest.raises(FetchFailed, match="took too long"):
-        fetch("https://sso.example.org")
+    with pytest.raises(FetchError, match="took too long"):
+        fetch_json_object("https://sso.example.org")
 
 
 class Endless:
@@ -95,12 +95,12 @@ UNSAFE = [
 
 @pytest.mark.parametrize("url", SAFE)
 def test_safe(url: str) -> None:
-    assert is_safe(url)
+    assert is_safe_url(url)
 
 
 @pytest.mark.parametrize("url", UNSAFE)
 def test_not_safe(url: object) -> None:
-    assert not is_safe(url)
+    assert not is_safe_url(url)
     if isinstance(url, str):
-        with pytest.raises(FetchFailed, match="neither https nor on loopback"):
-            fetch(url)
+        with pytest.raises(FetchError, match="neither https nor on loopback"):
+            fetch_json_object(url)

@@ -15,25 +15,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fake_issuer import AUDIENCE, MADE, URL, Authority, claims, public, token
-from vmapi.auth.claim_mapping import Claims
-from vmapi.auth.jwt_tokens import JwtTokens
-from vmapi.auth.oidc_issuer import Issuer
+from vmapi.auth.claim_mapping import ClaimMapping
+from vmapi.auth.jwt_tokens import JwtValidator
+from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
-from vmapi.domain.roles import parse as parse_roles
+from vmapi.domain.roles import Role, parse_role_mapping
 from vmapi.errors import Unauthenticated
 
 ALICE = Identity("jwt:alice", Role.OPERATOR, "web")
-READ = Claims(
-    subject="sub",
-    role="roles",
-    roles=parse_roles("viewer=viewer,operator=operator,admin=admin"),
-    project="project",
+READ = ClaimMapping(
+    subject_claim="sub",
+    role_claim="roles",
+    roles=parse_role_mapping("viewer=viewer,operator=operator,admin=admin"),
+    project_claim="project",
     default_project="home",
 )
 
 
-def validator(authority: Authority, **other: Any) -> JwtTokens:
+def validator(authority: Authority, **other: Any) -> JwtValidator:
     given = {
         "url": URL,
         "audience": AUDIENCE,
@@ -42,7 +41,7 @@ def validator(authority: Authority, **other: Any) -> JwtTokens:
         "leeway": 10,
         **other,
     }
-    return JwtTokens(Issuer(URL, fetch=authority.fetch), READ, **given)
+    return JwtValidator(OIDCIssuer(URL, fetch=authority.fetch), READ, **given)
 
 
 def raw(head: object, body: object, sign: Callable[[bytes], bytes] = lambda _: b"") -> str:
@@ -173,24 +172,24 @@ ATTACKS: dict[str, tuple[str, str]] = {
 def test_attack(attack: str) -> None:
     sent, told = ATTACKS[attack]
     with pytest.raises(Unauthenticated) as caught:
-        validator(Authority()).identify(sent)
-    assert (caught.value.detail, caught.value.sent) == (told, True)
+        validator(Authority()).authenticate(sent)
+    assert (caught.value.detail, caught.value.credentials_sent) == (told, True)
 
 
 def test_the_tokens_that_are_attacked_are_good_without_it() -> None:
     door = validator(Authority())
     for good in (token(), token("ES"), token(algorithm="PS256"), token(aud=["else", AUDIENCE])):
-        assert door.identify(good) == ALICE
-    assert door.identify(token(head={"typ": "application/AT+JWT"})) == ALICE
+        assert door.authenticate(good) == ALICE
+    assert door.authenticate(token(head={"typ": "application/AT+JWT"})) == ALICE
     # clocks that are a little apart
-    assert door.identify(token(exp=int(time.time()) - 3, nbf=int(time.time()) + 3)) == ALICE
+    assert door.authenticate(token(exp=int(time.time()) - 3, nbf=int(time.time()) + 3)) == ALICE
 
 
 def test_a_key_of_its_own_is_not_fetched() -> None:
     authority = Authority()
     evil = token("RS-other", head={"jku": "https://evil.example/keys", **OWN, "kid": "RS"})
     with pytest.raises(Unauthenticated):
-        validator(authority).identify(evil)
+        validator(authority).authenticate(evil)
     assert {url.startswith(URL) for url in authority.asked} == {True}
 
 
@@ -205,19 +204,24 @@ def test_only_the_claims_that_are_configured_give_a_role() -> None:
         "admin": True,
     }
     door = validator(Authority())
-    assert door.identify(token(**extra)) == ALICE
-    assert door.identify(token(roles=["Admin", "admin ", 7, None, ["admin"]], **extra)).role is None
-    assert door.identify(token(roles={"admin": True}, **extra)).role is None
+    assert door.authenticate(token(**extra)) == ALICE
+    assert (
+        door.authenticate(token(roles=["Admin", "admin ", 7, None, ["admin"]], **extra)).role
+        is None
+    )
+    assert door.authenticate(token(roles={"admin": True}, **extra)).role is None
 
 
 def test_only_the_project_of_the_token_counts() -> None:
-    assert validator(Authority()).identify(token(project="db", projects=["web"])).project == "db"
+    assert (
+        validator(Authority()).authenticate(token(project="db", projects=["web"])).project == "db"
+    )
 
 
 def test_an_api_token_is_none_and_none_is_an_api_token() -> None:
     door = validator(Authority())
-    assert not door.recognises("vmapi_0")
-    assert door.recognises(token())
+    assert not door.matches("vmapi_0")
+    assert door.matches(token())
 
 
 PARTS = st.text("abcABC019-_=.+/~", max_size=60)
@@ -226,7 +230,7 @@ PARTS = st.text("abcABC019-_=.+/~", max_size=60)
 @given(PARTS, PARTS, PARTS)
 def test_nothing_of_three_parts_is_a_crash(head: str, body: str, signature: str) -> None:
     with pytest.raises(Unauthenticated):
-        validator(Authority()).identify(f"{head}.{body}.{signature}")
+        validator(Authority()).authenticate(f"{head}.{body}.{signature}")
 
 
 JSON = st.recursive(
@@ -248,7 +252,7 @@ def test_no_claims_are_a_crash(other: dict[str, Any]) -> None:
         {"typ": "at+jwt", "kid": "RS"},
     )
     try:
-        found = validator(Authority()).identify(signed)
+        found = validator(Authority()).authenticate(signed)
     except Unauthenticated:
         return
     assert isinstance(found, Identity)
@@ -257,4 +261,4 @@ def test_no_claims_are_a_crash(other: dict[str, Any]) -> None:
 @given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64", "x5c"]), JSON))
 def test_no_head_is_a_crash(head: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
-        validator(Authority()).identify(raw({**HEAD, **head}, claims()))
+        validator(Authority()).authenticate(raw({**HEAD, **head}, claims()))

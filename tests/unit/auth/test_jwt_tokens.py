@@ -8,12 +8,11 @@ import pytest
 from tests.support.fake_issuer import AUDIENCE, URL, Authority, token
 from tests.unit.auth.test_jwt_attacks import ALICE, READ
 from vmapi.auth import jwt_tokens
-from vmapi.auth.claim_mapping import Claims
-from vmapi.auth.jwt_tokens import JwtTokens
-from vmapi.auth.oidc_issuer import Issuer
+from vmapi.auth.claim_mapping import ClaimMapping
+from vmapi.auth.jwt_tokens import JwtValidator
+from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
-from vmapi.domain.roles import parse as parse_roles
+from vmapi.domain.roles import Role, parse_role_mapping
 from vmapi.errors import Unauthenticated
 
 
@@ -24,8 +23,8 @@ class Door:
         self.later = 0.0
         self.verified = 0
         authority = Authority()
-        self.tokens = JwtTokens(
-            Issuer(URL, fetch=authority.fetch),
+        self.tokens = JwtValidator(
+            OIDCIssuer(URL, fetch=authority.fetch),
             READ,
             url=URL,
             audience=AUDIENCE,
@@ -46,7 +45,7 @@ class Door:
     def asked(self, sent: str, *, after: float = 0.0) -> int:
         """Let a token in, and return how many were verified until then."""
         self.later += after
-        assert self.tokens.identify(sent) == ALICE
+        assert self.tokens.authenticate(sent) == ALICE
         return self.verified
 
 
@@ -76,7 +75,7 @@ def test_a_refused_one_is_not(door: Door) -> None:
     sent = token(aud="else")
     for _ in range(2):
         with pytest.raises(Unauthenticated):
-            door.tokens.identify(sent)
+            door.tokens.authenticate(sent)
     assert door.verified == 2
 
 
@@ -87,10 +86,10 @@ def test_nothing_of_it_is_kept(door: Door) -> None:
 
 
 def mapped(claims: dict[str, Any], **other: Any) -> Identity:
-    given = {"subject": "sub", "role": "roles", "roles": parse_roles("a:w=admin,ro=viewer")}
-    return Claims(**{**given, "project": None, "default_project": "home", **other}).identity(
-        {"sub": "alice", **claims}
-    )
+    given = {"subject": "sub", "role": "roles", "roles": parse_role_mapping("a:w=admin,ro=viewer")}
+    return ClaimMapping(
+        **{**given, "project": None, "default_project": "home", **other}
+    ).to_identity({"sub": "alice", **claims})
 
 
 def test_roles_are_those_that_the_settings_name_the_greatest_first() -> None:

@@ -9,9 +9,9 @@ import requests_mock
 from structlog.testing import capture_logs
 
 from vmapi.auth import keystone_tokens as keystone
-from vmapi.auth.keystone_tokens import KeystoneTokens
+from vmapi.auth.keystone_tokens import KeystoneValidator
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role, parse
+from vmapi.domain.roles import Role, parse_role_mapping
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 URL = "https://keystone.example.org/identity/v3"
@@ -27,9 +27,9 @@ class Cloud:
         self.mock = mock
         self.began = datetime(2026, 2, 25, tzinfo=UTC)
         self.later = 0.0
-        self.tokens = KeystoneTokens(
+        self.tokens = KeystoneValidator(
             url,
-            parse("reader=viewer,member=operator,admin=admin"),
+            parse_role_mapping("reader=viewer,member=operator,admin=admin"),
             monotonic=lambda: self.later,
             now=lambda: self.began.timestamp() + self.later,
         )
@@ -48,8 +48,8 @@ class Cloud:
 
     def refused(self) -> str:
         with pytest.raises(Unauthenticated) as caught:
-            self.tokens.identify(TOKEN)
-        assert caught.value.sent
+            self.tokens.authenticate(TOKEN)
+        assert caught.value.credentials_sent
         return caught.value.detail
 
     @property
@@ -65,10 +65,10 @@ def cloud(requests_mock: requests_mock.Mocker) -> Cloud:
 
 
 def test_it_is_asked_with_the_token_itself(cloud: Cloud) -> None:
-    found = cloud.tokens.identify(TOKEN)
+    found = cloud.tokens.authenticate(TOKEN)
     assert found == Identity(f"keystone:{USER}", Role.OPERATOR, PROJECT)
-    assert found.credential is not None
-    assert (found.credential.token, found.credential.project) == (TOKEN, PROJECT)
+    assert found.caller_token is not None
+    assert (found.caller_token.value, found.caller_token.project) == (TOKEN, PROJECT)
     sent = cloud.mock.request_history[0].headers
     assert (sent["X-Auth-Token"], sent["X-Subject-Token"]) == (TOKEN, TOKEN)
 
@@ -77,7 +77,7 @@ def test_it_is_asked_with_the_token_itself(cloud: Cloud) -> None:
 def test_its_url_may_have_a_version(requests_mock: requests_mock.Mocker, url: str) -> None:
     cloud = Cloud(requests_mock, url)
     cloud.says()
-    assert cloud.tokens.identify(TOKEN).project == PROJECT
+    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
 
 
 @pytest.mark.parametrize(
@@ -92,43 +92,43 @@ def test_its_url_may_have_a_version(requests_mock: requests_mock.Mocker, url: st
 )
 def test_roles(cloud: Cloud, roles: tuple[str, ...], role: Role | None) -> None:
     cloud.says(roles=roles)
-    assert cloud.tokens.identify(TOKEN).role == role
+    assert cloud.tokens.authenticate(TOKEN).role == role
 
 
 def test_an_answer_is_remembered_for_half_a_minute(cloud: Cloud) -> None:
     for after, asked in ((0, 1), (29, 1), (2, 2)):
         cloud.later += after
-        cloud.tokens.identify(TOKEN)
+        cloud.tokens.authenticate(TOKEN)
         assert cloud.asked == asked
 
 
 def test_but_not_beyond_the_end_of_the_token(cloud: Cloud) -> None:
     cloud.says(expires_at="2026-02-25T00:00:05.000000Z")
-    cloud.tokens.identify(TOKEN)
+    cloud.tokens.authenticate(TOKEN)
     cloud.later += 6
     cloud.says(404)
-    assert cloud.refused() == keystone.NONE
+    assert cloud.refused() == keystone.UNKNOWN_BEARER_DETAIL
 
 
 @pytest.mark.parametrize("status", [401, 404])
 def test_that_it_is_none_is_remembered_too(cloud: Cloud, status: int) -> None:
     cloud.says(status)
     for _ in range(3):
-        assert cloud.refused() == keystone.NONE
+        assert cloud.refused() == keystone.UNKNOWN_BEARER_DETAIL
     assert cloud.asked == 1
-    cloud.later += keystone.UNKNOWN_FOR + 1
+    cloud.later += keystone.KEYSTONE_NEGATIVE_CACHE_TTL + 1
     cloud.says()
-    assert cloud.tokens.identify(TOKEN).role is Role.OPERATOR
+    assert cloud.tokens.authenticate(TOKEN).role is Role.OPERATOR
 
 
 def test_wrong_ones_do_not_drive_out_good_ones(cloud: Cloud) -> None:
-    cloud.tokens.identify(TOKEN)
+    cloud.tokens.authenticate(TOKEN)
     cloud.says(404)
-    for number in range(keystone.UNKNOWN + 1):
+    for number in range(keystone.KEYSTONE_NEGATIVE_CACHE_SIZE + 1):
         with pytest.raises(Unauthenticated):
-            cloud.tokens.identify(f"made-up-{number}")
+            cloud.tokens.authenticate(f"made-up-{number}")
     before = cloud.asked
-    cloud.tokens.identify(TOKEN)
+    cloud.tokens.authenticate(TOKEN)
     assert cloud.asked == before
 
 
@@ -144,7 +144,7 @@ def test_wrong_ones_do_not_drive_out_good_ones(cloud: Cloud) -> None:
 )
 def test_it_has_to_be_for_a_project(cloud: Cloud, other: dict[str, Any]) -> None:
     cloud.says(**other)
-    assert cloud.refused() == keystone.NO_PROJECT
+    assert cloud.refused() == keystone.UNSCOPED_BEARER_DETAIL
 
 
 @pytest.mark.parametrize(
@@ -165,25 +165,25 @@ def test_it_has_to_be_for_a_project(cloud: Cloud, other: dict[str, Any]) -> None
 def test_one_that_does_not_say_is_unavailable(cloud: Cloud, answer: dict[str, Any]) -> None:
     cloud.mock.get(ASKED, **answer)
     with capture_logs() as logs, pytest.raises(IssuerUnavailable) as caught:
-        cloud.tokens.identify(TOKEN)
+        cloud.tokens.authenticate(TOKEN)
     assert caught.value.retry_after == 5
     assert TOKEN not in str(logs) + caught.value.detail
     assert cloud.asked == 1
     # it is asked again
     cloud.says()
-    assert cloud.tokens.identify(TOKEN).project == PROJECT
+    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
 
 
 def test_while_it_is_away_who_is_remembered_gets_in(cloud: Cloud) -> None:
-    cloud.tokens.identify(TOKEN)
+    cloud.tokens.authenticate(TOKEN)
     cloud.mock.get(ASKED, exc=requests.ConnectionError)
-    assert cloud.tokens.identify(TOKEN).project == PROJECT
+    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
 
 
 def test_nothing_of_a_token_is_kept_or_logged(
     cloud: Cloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):
-        found = cloud.tokens.identify(TOKEN)
+        found = cloud.tokens.authenticate(TOKEN)
     assert TOKEN not in str(vars(cloud.tokens)) + caplog.text + repr(found)
-    assert [known.identity.credential for known in cloud.tokens._known.values()] == [None]
+    assert [known.identity.caller_token for known in cloud.tokens._cache.values()] == [None]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.support.fake_issuer import URL, Authority, public
 from vmapi.auth import jwks as keys
 from vmapi.auth import oidc_issuer as issuers
-from vmapi.auth.oidc_issuer import Issuer
+from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 BOTH = [f"{URL}/.well-known/openid-configuration", f"{URL}/certs"]
@@ -39,13 +39,13 @@ class Scene:
         self.authority = Authority(*shown)
         self.now = 1000.0
         self.aside = Aside()
-        self.issuer = Issuer(
-            URL, fetch=self.authority.fetch, monotonic=lambda: self.now, aside=self.aside
+        self.issuer = OIDCIssuer(
+            URL, fetch=self.authority.fetch, monotonic=lambda: self.now, executor=self.aside
         )
 
     def knows(self, name: str | None, algorithm: str = "RS256") -> bool:
         try:
-            self.issuer.key(name, algorithm)
+            self.issuer.find_key(name, algorithm)
         except Unauthenticated:
             return False
         return True
@@ -73,7 +73,7 @@ def test_a_new_key_is_found() -> None:
     scene = Scene("RS")
     assert scene.knows("RS")
     scene.authority.keys = [public("RS-2"), public("RS")]
-    scene.now += issuers.PAUSE
+    scene.now += issuers.REFETCH_COOLDOWN
     assert scene.knows("RS-2")
     assert scene.knows("RS")
     assert scene.fetches == 2
@@ -84,7 +84,7 @@ def test_made_up_key_ids_have_nothing_fetched_beyond_one_a_while() -> None:
     for number in range(100):
         assert not scene.knows(f"made-up-{number}")
     assert scene.fetches == 1
-    scene.now += issuers.PAUSE
+    scene.now += issuers.REFETCH_COOLDOWN
     for number in range(100):
         assert not scene.knows(f"made-up-{number}")
     assert scene.fetches == 2
@@ -110,7 +110,7 @@ def test_a_key_that_is_withdrawn_goes_and_nobody_waits_for_it() -> None:
     scene = Scene("RS", "RS-2")
     assert scene.knows("RS")
     scene.authority.keys = [public("RS-2")]
-    scene.now += issuers.FRESH
+    scene.now += issuers.JWKS_TTL
     assert scene.knows("RS")
     assert scene.fetches == 1
     scene.aside.run()
@@ -123,7 +123,7 @@ def test_an_issuer_that_is_away_keeps_its_keys_and_is_not_asked_all_the_time() -
     scene = Scene("RS")
     assert scene.knows("RS")
     scene.authority.away = True
-    scene.now += 100 * issuers.FRESH
+    scene.now += 100 * issuers.JWKS_TTL
     with capture_logs() as logs:
         for _ in range(50):
             assert scene.knows("RS")
@@ -138,11 +138,11 @@ def test_one_that_was_never_there_is_unavailable() -> None:
     scene.authority.away = True
     for _ in range(2):
         with pytest.raises(IssuerUnavailable) as caught:
-            scene.issuer.key("RS", "RS256")
+            scene.issuer.find_key("RS", "RS256")
         assert caught.value.retry_after == 5
     assert len(scene.authority.asked) == 1
     scene.authority.away = False
-    scene.now += issuers.PAUSE
+    scene.now += issuers.REFETCH_COOLDOWN
     assert scene.knows("RS")
 
 
@@ -159,14 +159,14 @@ def test_one_that_speaks_for_another_is_not_believed(about: dict[str, Any]) -> N
     scene = Scene("RS")
     scene.authority.about |= about
     with pytest.raises(IssuerUnavailable):
-        scene.issuer.key("RS", "RS256")
+        scene.issuer.find_key("RS", "RS256")
 
 
 def test_one_without_keys_that_are_of_use() -> None:
     scene = Scene("RS")
     scene.authority.keys = [public("RS", use="enc")]
     with pytest.raises(IssuerUnavailable):
-        scene.issuer.key("RS", "RS256")
+        scene.issuer.find_key("RS", "RS256")
 
 
 ODD: list[Any] = [
@@ -187,13 +187,13 @@ ODD: list[Any] = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_keys_that_are_of_no_use_are_left_out(odd: Any) -> None:
-    (found,) = keys.read({"keys": [odd, public("RS-2")]})
+    (found,) = keys.parse_jwks({"keys": [odd, public("RS-2")]})
     assert found.id == "RS-2"
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": None}, {"keys": {}}, {"keys": []}])
 def test_no_keys(document: dict[str, Any]) -> None:
-    assert keys.read(document) == ()
+    assert keys.parse_jwks(document) == ()
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_no_keys(document: dict[str, Any]) -> None:
 def test_a_key_is_used_with_its_own_algorithms_only(
     shown: dict[str, Any], algorithms: set[str]
 ) -> None:
-    (found,) = keys.read({"keys": [shown]})
+    (found,) = keys.parse_jwks({"keys": [shown]})
     assert found.algorithms == algorithms
 
 
 def test_a_key_without_an_id_is_for_tokens_that_name_none() -> None:
     shown = public("RS")
     del shown["kid"]
-    found = keys.read({"keys": [shown]})
-    assert keys.choose(found, None, "RS256") == found[0]
-    assert keys.choose(found, "RS", "RS256") is None
+    found = keys.parse_jwks({"keys": [shown]})
+    assert keys.select_key(found, None, "RS256") == found[0]
+    assert keys.select_key(found, "RS", "RS256") is None

@@ -17,7 +17,7 @@ def bring(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 
 
 def test_memory_is_the_default() -> None:
-    backend = registry.load(Settings())
+    backend = registry.create_backend(Settings())
     assert isinstance(backend, MemoryBackend)
     backend.close()
 
@@ -32,16 +32,16 @@ def test_the_sdk_is_not_loaded_for_memory() -> None:
 
 
 def test_another_package_can_bring_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = EntryPoint("mine", registry.BUILT_IN["memory"], registry.GROUP)
-    theirs = EntryPoint("memory", "nowhere:Nothing", registry.GROUP)
+    mine = EntryPoint("mine", registry.BUILT_IN_DRIVERS["memory"], registry.ENTRY_POINT_GROUP)
+    theirs = EntryPoint("memory", "nowhere:Nothing", registry.ENTRY_POINT_GROUP)
     bring(monkeypatch, mine, theirs)
-    assert registry.driver("mine") is registry.driver("memory") is MemoryBackend
+    assert registry.load_driver("mine") is registry.load_driver("memory") is MemoryBackend
 
 
 def test_an_unknown_name_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    bring(monkeypatch, EntryPoint("mine", "a:B", registry.GROUP))
+    bring(monkeypatch, EntryPoint("mine", "a:B", registry.ENTRY_POINT_GROUP))
     with pytest.raises(SettingsError, match="'azure': allowed is memory, mine, openstack"):
-        registry.load(Settings(backend="azure"))
+        registry.create_backend(Settings(backend="azure"))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_an_unknown_name_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch, value: str, reason: str) -> None:
-    bring(monkeypatch, EntryPoint("mine", value, registry.GROUP))
+    bring(monkeypatch, EntryPoint("mine", value, registry.ENTRY_POINT_GROUP))
     with pytest.raises(SettingsError, match=f"VMAPI_BACKEND 'mine':? {reason}"):
-        registry.load(Settings(backend="mine"))
+        registry.create_backend(Settings(backend="mine"))

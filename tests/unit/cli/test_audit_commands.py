@@ -14,7 +14,7 @@ from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 from vmapi.store import schema
-from vmapi.store.audit.trail import AuditTrail
+from vmapi.store.audit.trail import AuditRepository
 from vmapi.store.database import Database
 
 
@@ -23,7 +23,7 @@ class Trail:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.database = Database(url, 2, schema.prepare)
+        self.database = Database(url, 2, schema.ensure_current)
         self.begun = Clock()()
         chained(self.database, self.begun, 3)
         self.head = head(self.database)
@@ -58,7 +58,7 @@ def test_what_is_sound(trail: Trail) -> None:
     assert trail.verify("--anchor", trail.anchor) == said
     write(trail.database, entry(trail.begun, 4))
     assert trail.verify() == (0, ["sound from position 1 to 3, 1 open", f"anchor {trail.anchor}"])
-    AuditTrail(trail.database).forget(trail.begun + timedelta(days=3), SECRET)
+    AuditRepository(trail.database).purge(trail.begun + timedelta(days=3), SECRET)
     assert trail.verify("--anchor", trail.anchor)[1][0] == "sound from position 3 to 3, 1 open"
 
 

@@ -9,7 +9,7 @@ from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.cli import commands as cli
 from vmapi.settings.settings import Settings
-from vmapi.store.schema import HEAD
+from vmapi.store.schema import HEAD_REVISION
 
 
 def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, str], str]:
@@ -77,7 +77,7 @@ def run(settings: Settings, *args: str, backend: MemoryBackend | None = None) ->
 def test_upgrade(tmp_path: Path) -> None:
     settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{tmp_path}/x.sqlite3")
     for _ in range(2):
-        assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD}\n")
+        assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD_REVISION}\n")
 
 
 def test_upgrade_of_what_is_not_there() -> None:
@@ -108,9 +108,13 @@ def test_a_worker_keeps_what_it_takes_on(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []
-    monkeypatch.setattr(cli.engine, "run", lambda operations, chores: ran.append(operations.mine()))
     monkeypatch.setattr(
-        cli.engine, "run_celery", lambda operations, chores, url: ran.append(operations.mine())
+        cli.engine, "run_worker", lambda operations, chores: ran.append(operations.mine())
+    )
+    monkeypatch.setattr(
+        cli.engine,
+        "run_celery_worker",
+        lambda operations, chores, url: ran.append(operations.mine()),
     )
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     settings = Settings(log_level="CRITICAL", database_url=url, engine=engine)

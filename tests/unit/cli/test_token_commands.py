@@ -15,7 +15,7 @@ from tests.support.processes import ROOT
 from vmapi.api.openapi import permission_table as matrix
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.api_token import digest, is_well_formed
+from vmapi.domain.api_token import hash_token, is_well_formed
 from vmapi.settings.settings import Settings
 
 
@@ -64,7 +64,7 @@ def test_create_prints_the_token_and_nothing_else(shell: Shell) -> None:
     assert is_well_formed(out.strip())
     (kept,) = shell.kept().all()
     assert (kept.subject, kept.role, kept.project) == ("ci", "operator", "web")
-    assert kept.digest == digest(out.strip())
+    assert kept.digest == hash_token(out.strip())
     assert (kept.expires_at - kept.created_at).days == 30
     (line,) = shell.listed()
     assert out.strip() not in str(line)
@@ -169,6 +169,6 @@ def test_a_database_that_is_away() -> None:
 
 def test_the_page_is_what_is_enforced(shell: Shell) -> None:
     page = (ROOT / "docs/authorization.md").read_text()
-    table = matrix.table(shell.app())
+    table = matrix.authorization_table(shell.app())
     assert page.partition("<!-- flask --app wsgi roles -->\n")[2] == f"\n{table}\n"
     assert shell.run("roles").output == f"{table}\n"

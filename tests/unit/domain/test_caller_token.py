@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.identity import Identity
 from vmapi.domain.operation import Caller
 from vmapi.domain.roles import Role
 
 TOKEN = "gAAAAABalice"
-ALICE = Credential(TOKEN, "p1")
+ALICE = CallerToken(TOKEN, "p1")
 IDENTITY = Identity("keystone:alice", Role.OPERATOR, "p1", ALICE)
-CALLER = Caller("keystone:alice", "r", "p1", credential=ALICE)
+CALLER = Caller("keystone:alice", "r", "p1", caller_token=ALICE)
 
 
 @pytest.mark.parametrize("holder", [ALICE, IDENTITY, CALLER, [ALICE], {"a": CALLER}], ids=type)
@@ -29,6 +29,6 @@ def test_it_is_not_kept(holder: object) -> None:
 
 
 def test_who_somebody_is_does_not_depend_on_it() -> None:
-    assert replace(IDENTITY, credential=None) == IDENTITY
-    assert replace(CALLER, credential=None) == CALLER
-    assert hash(replace(CALLER, credential=None)) == hash(CALLER)
+    assert replace(IDENTITY, caller_token=None) == IDENTITY
+    assert replace(CALLER, caller_token=None) == CALLER
+    assert hash(replace(CALLER, caller_token=None)) == hash(CALLER)

@@ -10,7 +10,7 @@ from email.message import Message
 import pytest
 import yaml
 
-from vmapi.domain.cloud_init import compose
+from vmapi.domain.cloud_init import build_user_data
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE me@host"
 AWKWARD = 'ssh-rsa AAAAB3 "quoted": {a: b} # \\ \' | > % @'
@@ -56,18 +56,18 @@ def config(content: str) -> object:
 
 @pytest.mark.parametrize("user_data", [None, ""])
 def test_nothing(user_data: str | None) -> None:
-    assert compose(user_data, ()) is None
+    assert build_user_data(user_data, ()) is None
 
 
 @pytest.mark.parametrize("user_data", ["#!/bin/sh\necho é\n", "\r\n #x", ARCHIVE, "no newline"])
 def test_user_data_alone_is_untouched(user_data: str) -> None:
-    assert compose(user_data, ()) == user_data.encode()
+    assert build_user_data(user_data, ()) == user_data.encode()
 
 
 @pytest.mark.parametrize("keys", [(KEY,), (KEY, AWKWARD), ("ssh-rsa é",)])
 @pytest.mark.parametrize("user_data", [None, ""])
 def test_keys_alone_are_a_cloud_config(user_data: str | None, keys: tuple[str, ...]) -> None:
-    composed = compose(user_data, keys)
+    composed = build_user_data(user_data, keys)
     assert composed is not None
     assert config(composed.decode()) == {"ssh_authorized_keys": list(keys), "merge_how": MERGE}
 
@@ -88,7 +88,7 @@ def test_keys_alone_are_a_cloud_config(user_data: str | None, keys: tuple[str, .
     ],
 )
 def test_user_data_of_every_kind_beside_keys(user_data: str, kind: str) -> None:
-    mine, keys = parts(compose(user_data, [KEY, AWKWARD]))
+    mine, keys = parts(build_user_data(user_data, [KEY, AWKWARD]))
     assert mine.get_content_type() == kind
     assert mine.get_content_charset() == "utf-8"
     assert text(mine) == user_data
@@ -97,7 +97,7 @@ def test_user_data_of_every_kind_beside_keys(user_data: str, kind: str) -> None:
 
 
 def test_an_archive_of_the_clients_goes_into_ours_as_a_whole() -> None:
-    script, packages, keys = parts(compose(ARCHIVE, [KEY]))
+    script, packages, keys = parts(build_user_data(ARCHIVE, [KEY]))
     assert script.get_content_type() == "text/x-shellscript"
     assert text(script) == "#!/bin/sh\nFrom here on é"
     assert packages.get_content_type() == "text/cloud-config"
@@ -107,10 +107,10 @@ def test_an_archive_of_the_clients_goes_into_ours_as_a_whole() -> None:
 
 @pytest.mark.parametrize("user_data", ["#!/bin/sh\n", "--vmapi-0", ARCHIVE])
 def test_the_same_request_gives_the_same_bytes(user_data: str) -> None:
-    assert compose(user_data, [KEY]) == compose(user_data, [KEY])
+    assert build_user_data(user_data, [KEY]) == build_user_data(user_data, [KEY])
 
 
 def test_the_boundary_is_in_no_part() -> None:
-    composed = compose("--vmapi-0\n--vmapi-1\n", [KEY])
+    composed = build_user_data("--vmapi-0\n--vmapi-1\n", [KEY])
     assert composed is not None
     assert message_from_bytes(composed).get_boundary() == "vmapi-2"

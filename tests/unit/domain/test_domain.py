@@ -7,7 +7,7 @@ import pytest
 
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
-from vmapi.domain.vm import VM, Address, Changes, CreateRequest, CreateSpec
+from vmapi.domain.vm import VM, Address, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import ValidationFailed
 from vmapi.services.operations import preconditions as guard
 
@@ -61,15 +61,15 @@ def test_changes_merge_as_rfc_7396_says(
     before: dict[str, str], patch: dict[str, str | None], after: dict[str, str]
 ) -> None:
     kept = dict(before)
-    assert Changes(metadata=patch).applied_to(before) == after
+    assert VMPatch(metadata=patch).applied_to(before) == after
     assert before == kept
 
 
 def test_too_much_metadata_is_counted_after_the_merge() -> None:
     full = replace(MACHINE, metadata={str(n): "" for n in range(127)})
-    guard.check_changes(full, Changes(metadata={"0": None, "new": ""}))
+    guard.check_changes(full, VMPatch(metadata={"0": None, "new": ""}))
     with pytest.raises(ValidationFailed) as caught:
-        guard.check_changes(full, Changes(metadata={"new": ""}))
+        guard.check_changes(full, VMPatch(metadata={"new": ""}))
     message = "With this the VM would have 128 pairs; at most 127 are allowed."
     assert caught.value.extra == {"errors": [{"pointer": "/metadata", "message": message}]}
 
@@ -77,14 +77,14 @@ def test_too_much_metadata_is_counted_after_the_merge() -> None:
 def test_secrets_are_not_in_reprs() -> None:
     spec = CreateSpec("web-1", "f", "i", None, {}, b"hunter2", None, ())
     request = CreateRequest("web-1", "f", "i", user_data="hunter2")
-    operation = replace(OPERATION, spec=spec, changes=Changes(metadata={"k": "hunter2"}))
+    operation = replace(OPERATION, spec=spec, patch=VMPatch(metadata={"k": "hunter2"}))
     assert "hunter2" not in repr(spec) + repr(request) + repr(operation)
 
 
 OPERATION = Operation(
     id="o",
     action=Action.STOP,
-    plan=(Step(Verb.RESUME), Step(Verb.STOP)),
+    steps=(Step(Verb.RESUME), Step(Verb.STOP)),
     created_at=MOMENT,
     requested_by="anonymous",
     request_id="r",
@@ -96,13 +96,13 @@ def test_the_present_step_is_the_first_that_is_not_done() -> None:
     assert OPERATION.step == Step(Verb.RESUME)
     second = OPERATION.with_step(Step(Verb.RESUME, StepState.DONE))
     assert second.step == Step(Verb.STOP)
-    sent = second.with_step(Step(Verb.STOP, StepState.SENT))
-    assert sent.plan == (Step(Verb.RESUME, StepState.DONE), Step(Verb.STOP, StepState.SENT))
+    sent = second.with_step(Step(Verb.STOP, StepState.ACCEPTED))
+    assert sent.steps == (Step(Verb.RESUME, StepState.DONE), Step(Verb.STOP, StepState.ACCEPTED))
     assert sent.with_step(Step(Verb.STOP, StepState.DONE)).step is None
-    assert OPERATION.plan == (Step(Verb.RESUME), Step(Verb.STOP))
+    assert OPERATION.steps == (Step(Verb.RESUME), Step(Verb.STOP))
 
 
 @pytest.mark.parametrize("status", OperationStatus)
 def test_which_statuses_are_ends(status: OperationStatus) -> None:
     ends = {"succeeded", "failed", "superseded"}
-    assert replace(OPERATION, status=status).finished is (status in ends)
+    assert replace(OPERATION, status=status).is_finished is (status in ends)

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from vmapi.domain.lifecycle import (
-    GOALS,
+    TARGET_STATUS_BY_VERB,
     Action,
     Status,
     Task,
@@ -86,11 +86,11 @@ def test_every_cell_of_the_grid(action: Action) -> None:
         seen = vm(*cell)
         refused = refusal(action, seen)
         if refused is None:
-            plan = [step.verb for step in guard.plan(seen, action)]
+            plan = [step.verb for step in guard.plan_steps(seen, action)]
             assert plan == ALLOWED[action][seen.status], (action, cell)
             continue
         with pytest.raises(refused) as caught:
-            guard.plan(seen, action)
+            guard.plan_steps(seen, action)
         assert caught.type is refused
         assert caught.value.extra == {
             "current_status": seen.status,
@@ -132,14 +132,14 @@ def test_an_error_that_never_ran_cannot_be_restarted() -> None:
     ],
 )
 def test_which_restart(status: Status, hard: bool | None, verb: Verb) -> None:
-    (step,) = guard.plan(vm(status, None, False, True), Action.RESTART, hard=hard)
+    (step,) = guard.plan_steps(vm(status, None, False, True), Action.RESTART, hard=hard)
     assert step.verb is verb
 
 
 def test_a_soft_restart_heals_nothing() -> None:
     broken = vm(Status.ERROR, None, False, True)
     with pytest.raises(InvalidState, match="only a restart of type hard can heal it"):
-        guard.plan(broken, Action.RESTART, hard=False)
+        guard.plan_steps(broken, Action.RESTART, hard=False)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_soft_restart_heals_nothing() -> None:
 )
 def test_a_refusal_says_what_is_needed(action: Action, status: Status, detail: str) -> None:
     with pytest.raises(InvalidState) as caught:
-        guard.plan(vm(status, None, False, True), action)
+        guard.plan_steps(vm(status, None, False, True), action)
     assert caught.value.detail == detail
 
 
@@ -177,4 +177,4 @@ def test_tasks() -> None:
 
 
 def test_every_verb_of_a_cloud_has_a_goal() -> None:
-    assert set(Verb) - set(GOALS) == {Verb.CREATE, Verb.UPDATE}
+    assert set(Verb) - set(TARGET_STATUS_BY_VERB) == {Verb.CREATE, Verb.UPDATE}

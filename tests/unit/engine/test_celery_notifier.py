@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from tests.support.blocking_source import SOON, until
 from tests.support.fake_rabbitmq import Broker, broker
 from vmapi.engine import celery_notifier as messages
-from vmapi.engine.celery_notifier import MOST, TASK, Bell
-from vmapi.engine.external import Elsewhere
+from vmapi.engine.celery_notifier import NOTIFY_QUEUE_SIZE, NOTIFY_TASK_NAME, CeleryNotifier
+from vmapi.engine.external import ExternalEngine
 
 AWAY = "the broker takes no messages; sweeps have to do"
 BACK = "the broker takes messages again"
@@ -34,13 +34,13 @@ def rabbit() -> Iterator[Broker]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bell that gives no broker up which is only slow."""
-    monkeypatch.setattr(messages, "TIMEOUT", SOON)
+    monkeypatch.setattr(messages, "BROKER_TIMEOUT", SOON)
 
 
 @pytest.fixture
 def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bell that soon gives a broker up."""
-    monkeypatch.setattr(messages, "TIMEOUT", 0.2)
+    monkeypatch.setattr(messages, "BROKER_TIMEOUT", 0.2)
 
 
 def bells() -> int:
@@ -48,22 +48,22 @@ def bells() -> int:
 
 
 def test_a_message_is_sent_for_each_operation(rabbit: Broker) -> None:
-    bell = Bell(rabbit.url)
-    bell.wake()
+    bell = CeleryNotifier(rabbit.url)
+    bell.notify()
     assert bells() == 0
     with capture_logs() as logs:
         for number in range(5):
-            bell.wake(str(number))
+            bell.notify(str(number))
         # what waits is sent before
         bell.stop()
     assert (rabbit.taken, rabbit.met, bells(), logs) == (5, 1, 0, [])
 
 
 def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
-    bell = Bell(nobody)
+    bell = CeleryNotifier(nobody)
     with capture_logs() as logs:
         for number in range(3):
-            bell.wake(str(number))
+            bell.notify(str(number))
         bell.stop()
     (line,) = logs
     assert (line["event"], line["log_level"]) == (AWAY, "warning")
@@ -73,12 +73,12 @@ def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
-    bell = Bell(rabbit.url)
+    bell = CeleryNotifier(rabbit.url)
     rabbit.mute = True
 
     def ask() -> None:
-        for number in range(3 * MOST):
-            bell.wake(str(number))
+        for number in range(3 * NOTIFY_QUEUE_SIZE):
+            bell.notify(str(number))
 
     with capture_logs() as logs:
         asking = threading.Thread(target=ask, daemon=True)
@@ -89,11 +89,11 @@ def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
         assert [(line["event"], line["reason"]) for line in logs] == [(AWAY, "TimeoutError")]
         rabbit.mute = False
         until(lambda: rabbit.taken > 0)
-        until(bell._waiting.empty)
+        until(bell._queue.empty)
         bell.stop()
     assert [line["event"] for line in logs] == [AWAY, BACK]
     # the rest was dropped
-    assert rabbit.taken <= MOST
+    assert rabbit.taken <= NOTIFY_QUEUE_SIZE
     until(lambda: bells() == 0)
 
 
@@ -101,10 +101,10 @@ def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
 def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
     rabbit: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bell = Bell(rabbit.url)
+    bell = CeleryNotifier(rabbit.url)
     sending, go = threading.Event(), threading.Event()
     monkeypatch.setattr(bell, "_send", lambda *_: (sending.set(), go.wait(SOON)))
-    bell.wake("1")
+    bell.notify("1")
     assert sending.wait(SOON)
     stopping = threading.Thread(target=bell.stop, daemon=True)
     stopping.start()
@@ -113,7 +113,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
     go.set()
     assert stopped
     until(lambda: bells() == 0)
-    bell.wake("2")
+    bell.notify("2")
     assert bells() == 0
 
 
@@ -129,16 +129,16 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
 def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
     rabbit: Broker, trouble: dict[str, object], reason: str
 ) -> None:
-    bell = Bell(rabbit.url)
+    bell = CeleryNotifier(rabbit.url)
     for name, value in trouble.items():
         setattr(rabbit, name, value)
     with capture_logs() as logs:
         for number in range(3):
-            bell.wake(str(number))
+            bell.notify(str(number))
         until(lambda: rabbit.seen == 3)
-        until(bell._waiting.empty)
+        until(bell._queue.empty)
         rabbit.refusal, rabbit.nacks = None, False
-        until(lambda: bool(bell.wake("later") or rabbit.taken))
+        until(lambda: bool(bell.notify("later") or rabbit.taken))
         bell.stop()
     assert [line["event"] for line in logs] == [AWAY, BACK]
     assert logs[0]["reason"].startswith(reason)
@@ -147,32 +147,32 @@ def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
 def test_without_a_thread_to_be_had_it_is_tried_again(
     rabbit: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bell = Bell(rabbit.url)
+    bell = CeleryNotifier(rabbit.url)
 
     def none(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(messages.threading.Thread, "start", none)
-        bell.wake("1")
-    bell.wake("2")
+        bell.notify("1")
+    bell.notify("2")
     bell.stop()
     assert rabbit.taken == 1
 
 
 def test_a_message_names_the_operation_and_grows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    bell = Bell("memory://")
+    bell = CeleryNotifier("memory://")
     sent = []
     monkeypatch.setattr(bell._app, "send_task", lambda *given, **named: sent.append((given, named)))
-    bell.wake("1")
+    bell.notify("1")
     bell.stop()
     ((given, named),) = sent
-    assert given == (TASK, ("1",))
+    assert given == (NOTIFY_TASK_NAME, ("1",))
     assert (named["expires"], named["retry"]) == (30, False)
 
 
 def test_workers_that_look_themselves_need_no_bell() -> None:
-    elsewhere = Elsewhere()
-    elsewhere.wake()
-    elsewhere.wake("1")
+    elsewhere = ExternalEngine()
+    elsewhere.notify()
+    elsewhere.notify("1")
     elsewhere.stop()

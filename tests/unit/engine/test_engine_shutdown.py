@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.blocking_source import SOON, Work, alive, until
-from vmapi.engine.thread import PARALLEL, EngineThread
+from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 
 
 @pytest.fixture
 def engine() -> Iterator[EngineThread]:
-    engine = EngineThread(tick=0.001)
+    engine = EngineThread(tick_seconds=0.001)
     yield engine
     engine.stop()
 
@@ -20,8 +20,8 @@ def engine() -> Iterator[EngineThread]:
 def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineThread) -> None:
     work = Work("a", "b", "c")
     work.hanging = {"a"}
-    engine.serve(work, {})
-    engine.wake()
+    engine.configure(work, {})
+    engine.notify()
     until(lambda: work.left == ["a"])
     work.left.append("d")
     until(lambda: work.left == ["a"])
@@ -35,22 +35,22 @@ def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineT
 
 def test_one_that_is_not_over_yet_is_begun_again(engine: EngineThread) -> None:
     work = Work(*"aaa")
-    engine.serve(work, {})
-    engine.wake()
+    engine.configure(work, {})
+    engine.notify()
     until(lambda: work.left == [])
     assert work.begun == ["a"] * 3
 
 
 def test_so_many_are_begun_at_a_time(engine: EngineThread) -> None:
-    ids = [f"op-{number}" for number in range(PARALLEL + 2)]
+    ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
     work = Work(*ids)
     work.hanging = set(ids)
-    engine.serve(work, {})
-    engine.wake()
-    until(lambda: len(work.begun) == PARALLEL)
+    engine.configure(work, {})
+    engine.notify()
+    until(lambda: len(work.begun) == ENGINE_THREADS)
     rounds = work.rounds
     until(lambda: work.rounds > rounds + 5)
-    assert len(work.begun) == PARALLEL
+    assert len(work.begun) == ENGINE_THREADS
     work.go.set()
     until(lambda: work.left == [])
     assert sorted(work.begun) == ids
@@ -59,7 +59,7 @@ def test_so_many_are_begun_at_a_time(engine: EngineThread) -> None:
 def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
     engine: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [f"op-{number}" for number in range(PARALLEL + 2)]
+    ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
     work, struck = Work(*ids), threading.Event()
     work.hanging = set(ids)
     shutdown = ThreadPoolExecutor.shutdown
@@ -70,9 +70,9 @@ def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
         shutdown(pool, wait)
 
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", tell)
-    engine.serve(work, {})
-    engine.wake()
-    until(lambda: len(work.begun) == PARALLEL)
+    engine.configure(work, {})
+    engine.notify()
+    until(lambda: len(work.begun) == ENGINE_THREADS)
     stopping = threading.Thread(target=engine.stop)
     stopping.start()
     assert struck.wait(SOON)
@@ -80,17 +80,17 @@ def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
     work.go.set()
     stopping.join(SOON)
     assert not stopping.is_alive()
-    assert (len(work.begun), len(work.left), alive()) == (PARALLEL, 2, set())
+    assert (len(work.begun), len(work.left), alive()) == (ENGINE_THREADS, 2, set())
 
 
 def test_woken_and_stopped_at_once_it_ends() -> None:
     for _ in range(50):
-        engine, start = EngineThread(tick=0.001), threading.Barrier(2)
-        engine.serve(Work("a"), {})
+        engine, start = EngineThread(tick_seconds=0.001), threading.Barrier(2)
+        engine.configure(Work("a"), {})
 
         def wake(engine: EngineThread = engine, start: threading.Barrier = start) -> None:
             start.wait()
-            engine.wake()
+            engine.notify()
 
         waking = threading.Thread(target=wake)
         waking.start()

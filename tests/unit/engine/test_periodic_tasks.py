@@ -8,14 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import SOON, Work, until
-from vmapi.engine.thread import PARALLEL, EngineThread
+from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 from vmapi.errors import StoreUnavailable
-from vmapi.services.periodic import Chore
+from vmapi.services.periodic import PeriodicTask
 
 
 @pytest.fixture
 def engine() -> Iterator[EngineThread]:
-    engine = EngineThread(tick=0.001)
+    engine = EngineThread(tick_seconds=0.001)
     yield engine
     engine.stop()
 
@@ -29,9 +29,9 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread)
         if errors:
             raise errors.pop(0)
 
-    engine.serve(Work(), {"housekeeping": Chore(chores, 0.001)})
+    engine.configure(Work(), {"housekeeping": PeriodicTask(chores, 0.001)})
     with capture_logs() as logs:
-        engine.wake()
+        engine.notify()
         until(lambda: len(kept) >= 4)
         engine.stop()
     assert set(kept) == {"housekeeping"}
@@ -45,16 +45,16 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread)
 
 
 def test_house_is_kept_while_everything_else_hangs(engine: EngineThread) -> None:
-    ids = [f"op-{number}" for number in range(PARALLEL)]
+    ids = [f"op-{number}" for number in range(ENGINE_THREADS)]
     work, kept = Work(*ids), threading.Event()
     work.hanging = set(ids)
 
     def chores() -> None:
-        if len(work.begun) == PARALLEL:
+        if len(work.begun) == ENGINE_THREADS:
             kept.set()
 
-    engine.serve(work, {"housekeeping": Chore(chores, 0.001)})
-    engine.wake()
+    engine.configure(work, {"housekeeping": PeriodicTask(chores, 0.001)})
+    engine.notify()
     assert kept.wait(SOON)
     work.go.set()
 
@@ -71,8 +71,8 @@ def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine._stopping, "wait", quickly)
     kept: list[int] = []
-    engine.serve(Work(), {"housekeeping": Chore(lambda: kept.append(len(waited)))})
-    engine.wake()
+    engine.configure(Work(), {"housekeeping": PeriodicTask(lambda: kept.append(len(waited)))})
+    engine.notify()
     until(lambda: len(kept) >= 3)
     engine.stop()
     # one wait of a second before each time, the first one as well

@@ -13,8 +13,8 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.engine.thread import EngineThread
 from vmapi.errors import StoreUnavailable
-from vmapi.services.periodic import Chore
-from vmapi.services.reconciler.poller import Ready
+from vmapi.services.periodic import PeriodicTask
+from vmapi.services.reconciler.poller import DueOperation
 
 A, B = replace(OPERATION, id="a"), replace(OPERATION, id="b", request_id="req-b")
 SOON = 10.0
@@ -36,12 +36,12 @@ class Work:
         self.handed: dict[str, VM | None] = {}
         self.contexts: list[dict[str, object]] = []
 
-    def ready(self, mine: Sequence[Operation]) -> Sequence[Ready]:
+    def ready(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
         if self.away:
             self.away -= 1
             self.gone.set()
             raise StoreUnavailable("away")
-        return [Ready(operation, self.seen.get(operation.id)) for operation in mine]
+        return [DueOperation(operation, self.seen.get(operation.id)) for operation in mine]
 
     def mine(self) -> Sequence[Operation]:
         left = [op for op in (A, B) if self.looks.get(op.id)]
@@ -63,7 +63,7 @@ class Work:
 
 @pytest.fixture
 def engine() -> Iterator[EngineThread]:
-    engine = EngineThread(tick=0.001)
+    engine = EngineThread(tick_seconds=0.001)
     yield engine
     engine.stop()
 
@@ -74,19 +74,19 @@ def threads() -> list[str]:
 
 def test_nothing_runs_before_it_is_woken(engine: EngineThread) -> None:
     work = Work(a=1)
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     assert threads() == []
 
 
 def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineThread) -> None:
     work = Work(a=3, b=1)
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
-    engine.wake()
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+    engine.notify()
     assert work.over.wait(SOON)
     assert work.looks == {"a": 0, "b": 0}
     work.over.clear()
     work.looks["b"] = 2
-    engine.wake()
+    engine.notify()
     assert work.over.wait(SOON)
     assert work.looks == {"a": 0, "b": 0}
     assert threads().count("engine") == 1
@@ -104,9 +104,9 @@ def test_an_operation_that_fails_to_advance_does_not_stop_it(
 ) -> None:
     work = Work(a=2, b=2)
     work.broken, work.error = "a", error
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     with capture_logs() as logs:
-        engine.wake()
+        engine.notify()
         assert work.over.wait(SOON)
     assert work.looks == {"a": 0, "b": 0}
     lines = {(line["event"], line["operation_id"], line["log_level"]) for line in logs}
@@ -115,18 +115,18 @@ def test_an_operation_that_fails_to_advance_does_not_stop_it(
 
 def test_its_log_lines_carry_the_request_that_began_the_operation(engine: EngineThread) -> None:
     work = Work(b=1)
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
-    engine.wake()
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+    engine.notify()
     assert work.over.wait(SOON)
     assert work.contexts == [{"request_id": "req-b", "user": "anonymous"}]
 
 
 def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
     work = Work(a=1_000_000)
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
-    engine.wake()
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+    engine.notify()
     engine.stop()
-    engine.wake()
+    engine.notify()
     assert threads() == []
     assert work.looks["a"] > 0
 
@@ -134,27 +134,27 @@ def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
 def test_it_may_be_stopped_before_it_began() -> None:
     engine = EngineThread()
     engine.stop()
-    engine.wake()
+    engine.notify()
     assert threads() == []
 
 
 def test_it_may_be_woken_with_nothing_to_serve() -> None:
-    engine = EngineThread(tick=0.001)
-    engine.wake()
+    engine = EngineThread(tick_seconds=0.001)
+    engine.notify()
     engine.stop()
     assert threads() == []
 
 
 def test_a_store_that_is_away_does_not_stop_it() -> None:
     work = Work(a=1)
-    engine = EngineThread(tick=0.001)
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
+    engine = EngineThread(tick_seconds=0.001)
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     work.away = 1
     with capture_logs() as logs:
-        engine.wake()
+        engine.notify()
         assert work.gone.wait(SOON)
         # a sweep comes two seconds later; who wakes it need not wait for that
-        engine.wake()
+        engine.notify()
         assert work.over.wait(SOON)
         engine.stop()
     assert work.looks == {"a": 0}
@@ -166,7 +166,7 @@ def test_a_store_that_is_away_does_not_stop_it() -> None:
 def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
     work = Work(a=1, b=1)
     work.seen["a"] = MACHINE
-    engine.serve(work, {"housekeeping": Chore(work.keep_house)})
-    engine.wake()
+    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+    engine.notify()
     assert work.over.wait(SOON)
     assert work.handed == {"a": MACHINE, "b": None}

@@ -10,10 +10,10 @@ from tests.support.audit_chain import SECRET, entry, positions, rows, write
 from tests.support.maintenance_harness import DAY, House
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
-from vmapi.services.maintenance import PRUNING
+from vmapi.services.maintenance import PURGE_INTERVAL
 from vmapi.store import events
 from vmapi.store.audit import trail as audit
-from vmapi.store.leader_leases import Duties
+from vmapi.store.leader_leases import LeaderLeases
 from vmapi.store.operations import repository as operations
 
 
@@ -32,7 +32,7 @@ def keyless() -> Iterator[House]:
 
 
 def test_it_closes_what_is_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "BATCH", 2)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 2)
     write(house.database, *(entry(house.clock(), number) for number in range(5)))
     assert house.tick() == []
     assert positions(house.database) == [1, 2, 3, 4, 5]
@@ -43,7 +43,7 @@ def test_it_closes_what_is_open(house: House, monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_takes_no_duty_for_nothing(house: House) -> None:
     house.tick()
-    assert Duties(house.database).hold("audit")
+    assert LeaderLeases(house.database).acquire("audit")
 
 
 def test_it_leaves_it_to_whose_duty_it_is(house: House) -> None:
@@ -57,9 +57,9 @@ def test_it_leaves_it_to_whose_duty_it_is(house: House) -> None:
 
 
 def test_it_stops_when_it_loses_the_duty(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "BATCH", 1)
+    monkeypatch.setattr(audit, "AUDIT_BATCH", 1)
     write(house.database, *(entry(house.clock(), number) for number in range(3)))
-    close = house.store.audit.close_chain
+    close = house.store.audit.chain_pending
 
     def slowly(key: str) -> int:
         closed = close(key)
@@ -67,7 +67,7 @@ def test_it_stops_when_it_loses_the_duty(house: House, monkeypatch: pytest.Monke
             connection.execute(text("UPDATE duties SET owner = 'another' WHERE name = 'audit'"))
         return closed
 
-    monkeypatch.setattr(house.store.audit, "close_chain", slowly)
+    monkeypatch.setattr(house.store.audit, "chain_pending", slowly)
     house.tick()
     assert positions(house.database) == [1, None, None]
 
@@ -76,13 +76,13 @@ def test_without_a_key_nothing_is_chained(keyless: House) -> None:
     write(keyless.database, entry(keyless.clock(), 1))
     keyless.tick()
     assert positions(keyless.database) == [None]
-    assert Duties(keyless.database).hold("audit")
+    assert LeaderLeases(keyless.database).acquire("audit")
 
 
 def test_operations_that_are_over_are_kept_for_long_enough(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "BATCH", 2)
+    monkeypatch.setattr(operations, "OPERATION_PURGE_BATCH", 2)
     house.store.operations.add(house.make("unfinished", Action.CREATE, None, "web"))
     for number in range(5):
         house.over(f"old-{number}")
@@ -110,7 +110,7 @@ def test_a_name_is_its_vms_however_old_the_create_is(house: House) -> None:
 def test_a_large_trail_is_forgotten_tick_by_tick(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "FORGOTTEN", 2)
+    monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     write(house.database, *(entry(house.clock(), number) for number in range(5)))
     house.clock.now += 366 * DAY
     logs = [house.tick() for _ in range(4)]
@@ -127,22 +127,22 @@ def test_it_looks_at_once_and_then_each_hour(house: House) -> None:
     assert house.kept() == set()
     house.over("2")
     house.clock.now += 31 * DAY
-    house.monotonic += PRUNING - 0.001
+    house.monotonic += PURGE_INTERVAL - 0.001
     assert house.tick() == []
     assert house.kept() == {"2"}
     house.monotonic += 0.001
     assert len(house.tick()) == 1
     assert house.kept() == set()
-    house.monotonic += PRUNING
+    house.monotonic += PURGE_INTERVAL
     assert house.tick() == []
 
 
 def test_events_are_kept_for_a_day(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "NUMBERED", 2)
+    monkeypatch.setattr(events, "SEQUENCE_BATCH", 2)
     for number in range(5):
         house.over(f"{number}")
     log = house.store.events
-    log.number()
+    log.assign_sequences()
     with house.database.write() as connection:
         day = {"day": DAY // timedelta(microseconds=1)}
         connection.execute(text("UPDATE events SET number = number - :day WHERE id <= 3"), day)
@@ -150,7 +150,7 @@ def test_events_are_kept_for_a_day(house: House, monkeypatch: pytest.MonkeyPatch
     house.over("unheard")
     (line,) = house.tick()
     assert line["events"] == 3
-    kept = [event.operation.id for event in log.after(0) if event.operation]
+    kept = [event.operation.id for event in log.read_after(0) if event.operation]
     assert kept == ["3", "4", "unheard"]
 
 
@@ -161,7 +161,7 @@ def test_it_leaves_forgetting_to_whose_duty_it_is(house: House) -> None:
     assert house.tick() == []
     assert house.kept() == {"1"}
     other.close()
-    house.monotonic += PRUNING
+    house.monotonic += PURGE_INTERVAL
     house.tick()
     assert house.kept() == set()
 
@@ -172,11 +172,11 @@ def test_the_trail_is_kept_for_longer(house: House) -> None:
     house.tick()
     assert positions(house.database) == [1, 2]
     house.clock.sleep(0.000_001)
-    house.monotonic += PRUNING
+    house.monotonic += PURGE_INTERVAL
     (line,) = house.tick()
     assert (line["operations"], line["audit_entries"], line["log_level"]) == (0, 2, "info")
     verdict = house.store.audit.verify(SECRET)
-    assert (rows(house.database), verdict.first, verdict.wrong) == ([], 3, None)
+    assert (rows(house.database), verdict.first_position, verdict.error) == ([], 3, None)
 
 
 def test_without_a_key_the_trail_is_kept_as_long(keyless: House) -> None:
@@ -191,6 +191,6 @@ def test_a_store_that_is_away_is_said_to_be(house: House, monkeypatch: pytest.Mo
     def away() -> bool:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(house.store.audit, "has_open", away)
+    monkeypatch.setattr(house.store.audit, "has_pending", away)
     with pytest.raises(StoreUnavailable):
-        house.keeper.tick()
+        house.keeper.run()

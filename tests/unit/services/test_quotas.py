@@ -4,9 +4,9 @@ import pytest
 
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.quota import NO_QUOTAS, UNLIMITED, Limits, Quotas
+from vmapi.domain.quota import NO_QUOTAS, NO_RESOURCE_LIMITS, QuotaConfig, ResourceLimits
 from vmapi.errors import SettingsError
-from vmapi.services.quotas import parse
+from vmapi.services.quotas import parse_quotas
 from vmapi.settings.settings import Settings
 
 
@@ -15,18 +15,18 @@ from vmapi.settings.settings import Settings
     [
         ("", NO_QUOTAS),
         (" ", NO_QUOTAS),
-        ("*:vms=100", Quotas({}, Limits(vms=100))),
+        ("*:vms=100", QuotaConfig({}, ResourceLimits(vms=100))),
         (
             "web:vms=10,vcpus=20,ram_mb=40960; *:vms=100",
-            Quotas({"web": Limits(10, 20, 40_960)}, Limits(vms=100)),
+            QuotaConfig({"web": ResourceLimits(10, 20, 40_960)}, ResourceLimits(vms=100)),
         ),
-        ("web : vms = 0", Quotas({"web": Limits(vms=0)})),
-        ("*:vms=1;web:", Quotas({"web": UNLIMITED}, Limits(vms=1))),
-        (f"{'a' * 64}:ram_mb=1", Quotas({"a" * 64: Limits(ram_mb=1)})),
+        ("web : vms = 0", QuotaConfig({"web": ResourceLimits(vms=0)})),
+        ("*:vms=1;web:", QuotaConfig({"web": NO_RESOURCE_LIMITS}, ResourceLimits(vms=1))),
+        (f"{'a' * 64}:ram_mb=1", QuotaConfig({"a" * 64: ResourceLimits(ram_mb=1)})),
     ],
 )
-def test_quotas(text: str, quotas: Quotas) -> None:
-    assert parse(text) == quotas
+def test_quotas(text: str, quotas: QuotaConfig) -> None:
+    assert parse_quotas(text) == quotas
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,6 @@ def test_what_is_no_quota_stops_the_start(text: str) -> None:
 
 
 def test_a_project_that_is_named_has_its_own_limits_only() -> None:
-    quotas = parse("web:vms=1;db:;*:vcpus=2")
-    found = [quotas.of(project) for project in ("web", "db", "mail")]
-    assert found == [Limits(vms=1), UNLIMITED, Limits(vcpus=2)]
+    quotas = parse_quotas("web:vms=1;db:;*:vcpus=2")
+    found = [quotas.limits_for(project) for project in ("web", "db", "mail")]
+    assert found == [ResourceLimits(vms=1), NO_RESOURCE_LIMITS, ResourceLimits(vcpus=2)]

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from tests.support.processes import ROOT
-from vmapi.api.request.body import MAX_DEPTH
-from vmapi.app import MAX_BODY
-from vmapi.auth.authenticator import LONGEST
-from vmapi.services.events.feed import HEARTBEAT
+from vmapi.api.request.body import MAX_JSON_DEPTH
+from vmapi.app import MAX_BODY_BYTES
+from vmapi.auth.authenticator import MAX_TOKEN_CHARS
+from vmapi.services.events.feed import STREAM_HEARTBEAT_INTERVAL
 from vmapi.settings.settings import Settings
 
 NAMES = [item.metadata["name"] for item in fields(Settings)]
@@ -65,7 +65,7 @@ def test_nginx_waits_longer_than_vmapi_takes() -> None:
 
 def test_nginx_waits_longer_than_an_event_stream_is_silent() -> None:
     (read_timeout,) = seconds("proxy_read_timeout")
-    assert read_timeout > 2 * HEARTBEAT
+    assert read_timeout > 2 * STREAM_HEARTBEAT_INTERVAL
 
 
 def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:
@@ -78,15 +78,15 @@ def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:
 
 def test_page_on_security_has_the_limits() -> None:
     page = (ROOT / "docs/security.md").read_text()
-    assert f"{MAX_BODY // 2**20} MiB, {MAX_DEPTH} levels deep" in page
-    assert f"more than {LONGEST:,} characters" in page
+    assert f"{MAX_BODY_BYTES // 2**20} MiB, {MAX_JSON_DEPTH} levels deep" in page
+    assert f"more than {MAX_TOKEN_CHARS:,} characters" in page
     settings = Settings()
     assert f"| {settings.rate_address.partition('/')[0]} a second |" in page
     assert f"| {settings.event_streams}, {settings.caller_streams}, and never" in page
-    assert settings.places == settings.threads // 2
-    assert settings.waits_of_one == settings.places // 2
+    assert settings.wait_slots == settings.threads // 2
+    assert settings.wait_slots_per_caller == settings.wait_slots // 2
 
 
 def test_nginx_takes_what_vmapi_takes() -> None:
     (kilobytes,) = re.findall(r"client_max_body_size\s+(\d+)k;", NGINX)
-    assert MAX_BODY < int(kilobytes) * 1024 < 2 * MAX_BODY
+    assert MAX_BODY_BYTES < int(kilobytes) * 1024 < 2 * MAX_BODY_BYTES

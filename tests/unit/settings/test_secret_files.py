@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vmapi.errors import SettingsError
-from vmapi.settings.secret_files import LONGEST
+from vmapi.settings.secret_files import MAX_SECRET_BYTES
 from vmapi.settings.settings import Settings
 
 SECRET = "hunter2"
@@ -84,7 +84,7 @@ def test_both_are_refused(environment: MutableMapping[str, str], file: Path, nam
         (b"", "the file is empty; write the value into it"),
         (b"\r\n\n", "the file is empty; write the value into it"),
         (
-            SECRET.encode() * (LONGEST // 7 + 1),
+            SECRET.encode() * (MAX_SECRET_BYTES // 7 + 1),
             "is longer than 65536 bytes; name the file of the secret",
         ),
         (b"hunter2\xff", "is no text in UTF-8; write the value into it as text"),

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support.blocking_source import until
 from tests.support.processes import Server, needs
 from vmapi.store import rate_counters as counters
-from vmapi.store.rate_counters import InRedis
+from vmapi.store.rate_counters import RedisCounters
 
 SECRET = "hunter2"
 NOW = [(1, 5), (60, 7)]
@@ -41,55 +41,55 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], InRedis]]:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCounters]]:
     """Make counters of further processes; they are patient, and ask soon whether it is back."""
-    monkeypatch.setattr(counters, "TIMEOUT", 5)
-    monkeypatch.setattr(counters, "PAUSE", 0.01)
+    monkeypatch.setattr(counters, "REDIS_TIMEOUT", 5)
+    monkeypatch.setattr(counters, "REDIS_PROBE_INTERVAL", 0.01)
     with ExitStack() as stack:
 
-        def make(url: str) -> InRedis:
-            made = InRedis(url)
+        def make(url: str) -> RedisCounters:
+            made = RedisCounters(url)
             stack.callback(made.close)
             return made
 
         yield make
 
 
-def test_processes_count_together(redis: Redis, connect: Callable[[str], InRedis]) -> None:
+def test_processes_count_together(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
     one, other = connect(redis.url), connect(redis.url)
-    assert one.add("reads", "a", NOW) == [1, 1]
-    assert other.add("reads", "a", [(1, 6), (60, 7)]) == [1, 2]
-    assert one.add("reads", "a", NOW) == [2, 3]
-    assert one.add("reads", "b", NOW) == other.add("changes", "a", NOW) == [1, 1]
+    assert one.increment("reads", "a", NOW) == [1, 1]
+    assert other.increment("reads", "a", [(1, 6), (60, 7)]) == [1, 2]
+    assert one.increment("reads", "a", NOW) == [2, 3]
+    assert one.increment("reads", "b", NOW) == other.increment("changes", "a", NOW) == [1, 1]
 
 
-def test_redis_forgets_what_is_over(redis: Redis, connect: Callable[[str], InRedis]) -> None:
+def test_redis_forgets_what_is_over(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
     one = connect(redis.url)
-    one.add("reads", "a", NOW)
+    one.increment("reads", "a", NOW)
     keys = one._client.keys("*")
     assert len(keys) == 2
     assert all(0 < one._client.ttl(key) <= 120 for key in keys)
 
 
-def test_it_is_there_from_the_start_or_it_is_not(connect: Callable[[str], InRedis]) -> None:
+def test_it_is_there_from_the_start_or_it_is_not(connect: Callable[[str], RedisCounters]) -> None:
     one = connect(f"redis://:{SECRET}@127.0.0.1:1/0")
     with capture_logs() as logs:
-        assert [one.add("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
+        assert [one.increment("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
     assert [line["event"] for line in logs] == ["Redis is away: rates are limited per process"]
     assert SECRET not in str(logs)
 
 
-def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], InRedis]) -> None:
+def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
     one, other = connect(redis.url), connect(redis.url)
-    other.add("reads", "a", NOW)
-    assert one.add("reads", "a", NOW) == [2, 2]
+    other.increment("reads", "a", NOW)
+    assert one.increment("reads", "a", NOW) == [2, 2]
     redis.kill()
     with capture_logs() as logs:
-        assert [one.add("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
+        assert [one.increment("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
         redis.log.write_text("")
         redis.start()
-        until(lambda: not one._away)
-        assert one.add("reads", "a", NOW) == [1, 1]
+        until(lambda: not one._is_unavailable)
+        assert one.increment("reads", "a", NOW) == [1, 1]
     assert [line["event"] for line in logs] == [
         "Redis is away: rates are limited per process",
         "Redis is back: rates are limited for all processes together",
@@ -98,30 +98,30 @@ def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], InRedis])
 
 
 def test_a_wrong_password_is_no_more_than_being_away(
-    redis: Redis, connect: Callable[[str], InRedis]
+    redis: Redis, connect: Callable[[str], RedisCounters]
 ) -> None:
     one = connect(redis.url.replace(SECRET, "hunter3"))
     with capture_logs() as logs:
-        assert one.add("reads", "a", NOW) == [1, 1]
+        assert one.increment("reads", "a", NOW) == [1, 1]
     assert "hunter3" not in str(logs)
 
 
 def test_one_that_hangs_is_waited_for_once(
-    redis: Redis, connect: Callable[[str], InRedis], monkeypatch: pytest.MonkeyPatch
+    redis: Redis, connect: Callable[[str], RedisCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = connect(redis.url)
-    one.add("reads", "a", NOW)
+    one.increment("reads", "a", NOW)
     one.close()
-    monkeypatch.setattr(counters, "TIMEOUT", 0.1)
+    monkeypatch.setattr(counters, "REDIS_TIMEOUT", 0.1)
     one = connect(redis.url)
     os.kill(redis.pid, signal.SIGSTOP)
     asked = []
     monkeypatch.setattr(one, "_client", Counting(one._client, asked))
-    assert [one.add("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
+    assert [one.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
     assert asked == ["pipeline"]
     os.kill(redis.pid, signal.SIGCONT)
-    until(lambda: not one._away)
-    assert one.add("reads", "a", NOW)[0] >= 2
+    until(lambda: not one._is_unavailable)
+    assert one.increment("reads", "a", NOW)[0] >= 2
 
 
 class Counting:

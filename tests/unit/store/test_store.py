@@ -77,7 +77,7 @@ def test_each_part_opens_it(folder: Path) -> None:
 
 def test_many_who_use_it_first_open_one(store: Store, folder: Path) -> None:
     assert at_once(16, lambda at: store.operations.add(operation(str(at))).id == str(at)) == 16
-    assert len(store.operations.mine()) == 16
+    assert len(store.operations.list_leased()) == 16
     assert len(list(folder.iterdir())) == 1
 
 
@@ -104,10 +104,10 @@ def test_a_file_that_is_named_stays(tmp_path: Path, folder: Path) -> None:
     url = f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
     for found in (0, 1):
         store = Store(url, 2, Clock())
-        assert len(store.operations.mine()) == found
+        assert len(store.operations.list_leased()) == found
         if not found:
             store.operations.add(operation("1"))
-            store.duties.hold("audit")
+            store.leader_leases.acquire("audit")
         store.close()
     assert list(folder.iterdir()) == []
 

@@ -8,13 +8,13 @@ from functools import partial
 import structlog
 from flask import Flask, g, request
 
-from vmapi.api.openapi.permissions import needs_of
-from vmapi.api.request.caller import address, identity, known_as, user
-from vmapi.api.request.context import request_id, services
+from vmapi.api.openapi.permissions import permissions_by_endpoint
+from vmapi.api.request.caller import client_address, current_identity, current_user, set_identity
+from vmapi.api.request.context import current_request_id, current_services
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.identity import Identity
 from vmapi.domain.operation import Caller
-from vmapi.domain.roles import Permission, least
+from vmapi.domain.roles import Permission, lowest_role
 from vmapi.errors import (
     Forbidden,
     IssuerUnavailable,
@@ -23,7 +23,7 @@ from vmapi.errors import (
     Unauthenticated,
 )
 
-TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+BEARER_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """RFC 6750, section 2.1."""
 
 log = structlog.get_logger("vmapi.access")
@@ -34,7 +34,7 @@ def ask(app: Flask) -> None:
 
     Raises TypeError for one that does not say what it needs.
     """
-    app.before_request(partial(_ask, needs_of(app)))
+    app.before_request(partial(_ask, permissions_by_endpoint(app)))
 
 
 def permit(app: Flask) -> None:
@@ -66,50 +66,56 @@ def _ask(needed: dict[str, Permission | None]) -> None:
         return
     g.needed = needed[request.endpoint]
     if g.needed is not None:
-        known_as(_admission()())
+        set_identity(_admission()())
 
 
 def _permit() -> None:
-    if g.needed is not None and not identity().may(g.needed):
+    if g.needed is not None and not current_identity().has_permission(g.needed):
         _refuse(g.needed)
 
 
 def _admission() -> Callable[[], Identity]:
-    gate, token, keystones = services().gate, _token(), request.headers.get("X-Auth-Token")
-    if keystones is None or gate.keystone is None:
-        return partial(gate.admit, token, address())
+    gate, token, keystones = (
+        current_services().authenticator,
+        _bearer_token(),
+        request.headers.get("X-Auth-Token"),
+    )
+    if keystones is None or gate.keystone_validator is None:
+        return partial(gate.authenticate, token, client_address())
     if token is not None:
         raise MalformedRequest("Send a token in Authorization or in X-Auth-Token, not in both.")
-    if TOKEN.fullmatch(keystones) is None:
-        raise Unauthenticated("X-Auth-Token holds no token.", sent=True)
-    return partial(gate.admit_by_keystone, keystones)
+    if BEARER_TOKEN_PATTERN.fullmatch(keystones) is None:
+        raise Unauthenticated("X-Auth-Token holds no token.", credentials_sent=True)
+    return partial(gate.authenticate_with_keystone, keystones)
 
 
-def _token() -> str | None:
+def _bearer_token() -> str | None:
     """Return the token of this request: from its header only, never from its URL."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
     # there may be several spaces (RFC 9110, section 11.4)
     token = token.lstrip(" ")
-    if TOKEN.fullmatch(token) is None:
-        raise Unauthenticated("Authorization is not of the form: Bearer TOKEN.", sent=True)
+    if BEARER_TOKEN_PATTERN.fullmatch(token) is None:
+        raise Unauthenticated(
+            "Authorization is not of the form: Bearer TOKEN.", credentials_sent=True
+        )
     return token
 
 
 def _refuse(permission: Permission) -> None:
-    role, asked = least(permission), (request.endpoint or "").rpartition(".")[2]
-    _keep(asked)
-    has = f"{identity().subject} has {identity().role or 'none'}"
+    role, asked = lowest_role(permission), (request.endpoint or "").rpartition(".")[2]
+    _audit_refusal(asked)
+    has = f"{current_identity().subject} has {current_identity().role or 'none'}"
     raise Forbidden(f"This needs the role {role}; {has}.", role_needed=role)
 
 
-def _keep(asked: str) -> None:
-    who = Caller(user(), request_id(), identity().project, address())
+def _audit_refusal(asked: str) -> None:
+    who = Caller(current_user(), current_request_id(), current_identity().project, client_address())
     vm_id = (request.view_args or {}).get("vm_id")
     entry = AuditEntry.forbidden(who, datetime.now(UTC), asked, vm_id)
     try:
-        services().store.audit.add(entry)
+        current_services().store.audit.add(entry)
     except StoreUnavailable as away:
         # it stays a refusal
         log.error("a refusal is not in the audit trail", action=asked, reason=away.detail)

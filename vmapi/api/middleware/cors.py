@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 from flask import Flask, Response, request
 
-METHODS = "GET, HEAD, POST, PATCH, DELETE"
-TAKEN = (
+ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE"
+ALLOWED_HEADERS = (
     "Authorization, X-Auth-Token, Content-Type, Cache-Control, Idempotency-Key, If-Match, "
     "If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 )
-EXPOSED = (
+EXPOSED_HEADERS = (
     "Age, Allow, ETag, Idempotent-Replayed, Link, Location, Operation-Location, "
     "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 )
-MAX_AGE = "600"
+PREFLIGHT_MAX_AGE_SECONDS = "600"
 """Seconds for which a browser keeps the answer to a preflight."""
 
 
@@ -35,9 +35,9 @@ def _preflight(origins: tuple[str, ...]) -> Callable[[], Response | None]:
         if not asks or request.headers.get("Origin") not in origins:
             return None
         headers = {
-            "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": TAKEN,
-            "Access-Control-Max-Age": MAX_AGE,
+            "Access-Control-Allow-Methods": ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
         }
         allowed = Response(status=204, headers=headers)
         del allowed.headers["Content-Type"]
@@ -53,7 +53,7 @@ def _open_to(origins: tuple[str, ...]) -> Callable[[Response], Response]:
         origin = request.headers.get("Origin")
         if origin in origins:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         return response
 
     return complete

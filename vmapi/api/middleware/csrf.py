@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
-from vmapi.api.middleware.rate_limits import READS
-from vmapi.api.request.caller import user
-from vmapi.domain.identity import UNNAMED
+from vmapi.api.middleware.rate_limits import SAFE_METHODS
+from vmapi.api.request.caller import current_user
+from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
 
-FOREIGN = ("cross-site", "same-site")
+FOREIGN_SITES = ("cross-site", "same-site")
 """What a browser says of a request that another origin's page makes (Fetch Metadata)."""
 
 
@@ -29,23 +29,25 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def _check(settings: Settings) -> Callable[[], None]:
     origins = settings.origins
-    names = {_name(origin) for origin in (*origins, f"//{settings.bind}")}
+    names = {_hostname(origin) for origin in (*origins, f"//{settings.bind}")}
 
     def check() -> None:
-        if g.needed is None or user() != UNNAMED:
+        if g.needed is None or current_user() != ANONYMOUS_SUBJECT:
             return
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-        name = _name(f"//{host}")
-        if not (_cannot_be_theirs(name) or name in names):
+        name = _hostname(f"//{host}")
+        if not (_is_not_public_name(name) or name in names):
             raise Forbidden(
                 f"Nobody is asked for a token here, so this is not served by the name {name}: a "
                 "web page could have made it lead here. Use the address, or name the origin in "
                 "VMAPI_CORS_ORIGINS."
             )
-        if request.method in READS or origin in origins:
+        if request.method in SAFE_METHODS or origin in origins:
             return
         site = request.headers.get("Sec-Fetch-Site")
-        if site in FOREIGN or (site is None and origin is not None and not _is_at(origin, host)):
+        if site in FOREIGN_SITES or (
+            site is None and origin is not None and not _is_same_origin(origin, host)
+        ):
             raise Forbidden(
                 "A web page of another origin sent this, and nobody is asked for a token here. "
                 f"Name {origin or 'its origin'} in VMAPI_CORS_ORIGINS if it may."
@@ -54,14 +56,14 @@ def _check(settings: Settings) -> Callable[[], None]:
     return check
 
 
-def _name(url: str) -> str:
+def _hostname(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return "?."
 
 
-def _is_at(origin: str, host: str) -> bool:
+def _is_same_origin(origin: str, host: str) -> bool:
     """Tell whether an origin is at a Host: its name and its port.
 
     The scheme is left out: a proxy that speaks TLS hands on what it got without it.
@@ -72,10 +74,10 @@ def _is_at(origin: str, host: str) -> bool:
         same = (theirs.port or default) == (ours.port or default)
     except ValueError:
         return False
-    return same and _name(origin) == _name(f"//{host}")
+    return same and _hostname(origin) == _hostname(f"//{host}")
 
 
-def _cannot_be_theirs(name: str) -> bool:
+def _is_not_public_name(name: str) -> bool:
     """Tell whether nobody can have a name, as a public one, lead to another machine."""
     # one without a dot is this machine's or this network's; none at all is no browser's
     if "." not in name or name.endswith(".localhost"):

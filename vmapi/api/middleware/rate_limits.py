@@ -8,13 +8,13 @@ from ipaddress import IPv6Address, IPv6Network
 
 from flask import Flask, Response, g, request
 
-from vmapi.api.openapi.blueprint import UNLIMITED
-from vmapi.api.request.caller import user
-from vmapi.api.request.context import services
-from vmapi.domain.identity import UNNAMED
-from vmapi.services.access.rate_limits import Standing, check
+from vmapi.api.openapi.blueprint import RATE_LIMIT_EXEMPT
+from vmapi.api.request.caller import current_user
+from vmapi.api.request.context import current_services
+from vmapi.domain.identity import ANONYMOUS_SUBJECT
+from vmapi.services.access.rate_limits import RateLimitStatus, enforce
 
-READS = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def addresses(app: Flask) -> None:
@@ -30,38 +30,41 @@ def callers(app: Flask) -> None:
 
 def _address() -> None:
     g.standings = []
-    _spend("address", network(request.remote_addr or ""))
+    _enforce("address", client_network(request.remote_addr or ""))
 
 
 def _caller() -> None:
-    known = user()
-    who = network(request.remote_addr or "") if known == UNNAMED else f"user {known}"
-    _spend("reads" if request.method in READS else "changes", who)
+    known = current_user()
+    who = (
+        client_network(request.remote_addr or "") if known == ANONYMOUS_SUBJECT else f"user {known}"
+    )
+    _enforce("reads" if request.method in SAFE_METHODS else "changes", who)
 
 
-def _spend(kind: str, who: str) -> None:
-    if request.blueprint in UNLIMITED:
+def _enforce(kind: str, who: str) -> None:
+    if request.blueprint in RATE_LIMIT_EXEMPT:
         return
-    standings = services().rates.spend(kind, who)
+    standings = current_services().rate_limiter.hit(kind, who)
     g.standings += standings
-    check(kind, standings)
+    enforce(kind, standings)
 
 
 def _tell(response: Response) -> Response:
     # a preflight ends before it is counted
-    standings: list[Standing] = g.get("standings", [])
+    standings: list[RateLimitStatus] = g.get("standings", [])
     if standings:
         response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{each.rate.name}";q={each.rate.amount};w={each.rate.window}' for each in standings
+            f'"{each.limit.name}";q={each.limit.amount};w={each.limit.window}' for each in standings
         )
         response.headers["RateLimit"] = ", ".join(
-            f'"{each.rate.name}";r={max(0, each.left)};t={each.resets}' for each in standings
+            f'"{each.limit.name}";r={max(0, each.remaining)};t={each.reset_after}'
+            for each in standings
         )
     return response
 
 
 @lru_cache(4096)
-def network(address: str) -> str:
+def client_network(address: str) -> str:
     """Return whom an address stands for: of IPv6, one client has a whole /64 (RFC 6177)."""
     try:
         found = IPv6Address(address)

@@ -5,14 +5,14 @@ Strict-Transport-Security is not among them: it belongs to whoever speaks TLS (c
 
 from flask import Flask, Response
 
-EVERYWHERE = {
+SECURITY_HEADERS = {
     # an answer of the API is data: opened as a page it may load, run and frame nothing
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-PAGE = {
+DOCS_PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,7 +22,7 @@ PAGE = {
 """What the docs page and its assets carry in their place."""
 
 # kept for one caller at most, and asked for again each time, by ETag where there is one (RFC 9111)
-COMPLETE = {**EVERYWHERE, "Cache-Control": "private, no-cache"}
+DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "private, no-cache"}
 
 
 def init_app(app: Flask) -> None:
@@ -33,7 +33,7 @@ def init_app(app: Flask) -> None:
 def _complete(response: Response) -> Response:
     # to ask for each by its name costs an exception where it is missing
     present = {name.lower() for name, _ in response.headers}
-    for name, value in COMPLETE.items():
+    for name, value in DEFAULT_HEADERS.items():
         if name.lower() not in present:
             response.headers.add(name, value)
     return response

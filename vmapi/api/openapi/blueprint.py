@@ -9,36 +9,42 @@ from flask import request
 from marshmallow import Schema
 
 from vmapi.api.openapi import permissions as needs
-from vmapi.api.openapi.headers import OF_OUTCOMES, OF_PROBLEMS, OF_REFUSED_CHANGES
+from vmapi.api.openapi.headers import CHANGE_PROBLEM_HEADERS, OUTCOME_HEADERS, PROBLEM_HEADERS
 from vmapi.api.openapi.permissions import View
-from vmapi.api.problems.responses import MEDIA_TYPE
-from vmapi.api.problems.schema import ProblemSchema, example
-from vmapi.api.problems.types import KINDS
-from vmapi.api.request.body import Parser, read_body, refused
-from vmapi.api.request.conditional import check_heeded
+from vmapi.api.problems.responses import PROBLEM_MEDIA_TYPE
+from vmapi.api.problems.schema import ProblemSchema, problem_example
+from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.request.body import StrictRequestParser, read_body, validation_error
+from vmapi.api.request.conditional import reject_unsupported_conditions
 from vmapi.domain.roles import Permission
 
-EVERYWHERE = ("malformed_request", "validation_error", "internal_error")
-CLOUD = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
-KEYED = ("idempotency_in_progress", "idempotency_key_reused")
-FAILED = (
+COMMON_PROBLEMS = ("malformed_request", "validation_error", "internal_error")
+BACKEND_PROBLEMS = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
+IDEMPOTENCY_PROBLEMS = ("idempotency_in_progress", "idempotency_key_reused")
+OPERATION_PROBLEMS = (
     *("invalid_state", "task_in_progress", "forbidden", "backend_error", "backend_timeout"),
     *("operation_timeout", "backend_lost"),
 )
 """What an operation may have ended with, beside what refused it at once."""
 
-CHANGE = ("vm_not_found", "vm_locked", "precondition_failed", *FAILED, *KEYED)
+VM_CHANGE_PROBLEMS = (
+    "vm_not_found",
+    "vm_locked",
+    "precondition_failed",
+    *OPERATION_PROBLEMS,
+    *IDEMPOTENCY_PROBLEMS,
+)
 
-UNLIMITED = ("probes", "health")
+RATE_LIMIT_EXEMPT = ("probes", "health")
 """The blueprints of what load balancers ask: no rate limits it."""
 
 
 class Blueprint(flask_smorest.Blueprint):
     """Documents each endpoint as it is, and refuses what none of them takes."""
 
-    ARGUMENTS_PARSER = Parser()
+    ARGUMENTS_PARSER = StrictRequestParser()
 
-    REPLAYED: tuple[str, ...] = ()
+    REPLAYABLE_PROBLEMS: tuple[str, ...] = ()
     """The problems with which a change may have ended when it was made before."""
 
     def __init__(self, name: str, description: str) -> None:
@@ -46,7 +52,7 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks = [
             self._prepare_arguments_doc,
             self._prepare_response_doc,
-            needs.document,
+            needs.document_security,
             self._prepare_problems_doc,
         ]
 
@@ -90,7 +96,7 @@ class Blueprint(flask_smorest.Blueprint):
         decorator = self.alt_response(status, schema=schema, success=True, **doc)
         return cast(Callable[[View], View], decorator)
 
-    def heeds(self, *headers: dict[str, Any]) -> Callable[[View], View]:
+    def request_headers(self, *headers: dict[str, Any]) -> Callable[[View], View]:
         """Name the request headers that an endpoint heeds."""
 
         def decorator(view: View) -> View:
@@ -100,11 +106,11 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorator
 
-    def needs(self, permission: Permission | None) -> Callable[[View], View]:
+    def requires(self, permission: Permission | None) -> Callable[[View], View]:
         """Name the permission that an endpoint needs, or ANYBODY."""
-        return needs.needs(permission)
+        return needs.requires(permission)
 
-    def refuses(self, *codes: str) -> Callable[[View], View]:
+    def problems(self, *codes: str) -> Callable[[View], View]:
         """Name the problems that an endpoint may answer with, beside those that any may."""
 
         def decorator(view: View) -> View:
@@ -127,7 +133,7 @@ class Blueprint(flask_smorest.Blueprint):
         taken = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
         taken |= {header["name"] for header in doc.get("heeded", ())}
         super().add_url_rule(
-            rule, endpoint, _strict(view_func, taken), strict_slashes=False, **options
+            rule, endpoint, _reject_unexpected(view_func, taken), strict_slashes=False, **options
         )
 
     def _prepare_problems_doc(
@@ -138,45 +144,48 @@ class Blueprint(flask_smorest.Blueprint):
             doc["parameters"] = [*doc.get("parameters", ()), *heeded]
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
-        codes = [*EVERYWHERE, *doc_info.get("problems", ())]
-        if self.name not in UNLIMITED:
+        codes = [*COMMON_PROBLEMS, *doc_info.get("problems", ())]
+        if self.name not in RATE_LIMIT_EXEMPT:
             codes.append("rate_limited")
-        headers: dict[str, dict[str, Any]] = {**OF_PROBLEMS}
+        headers: dict[str, dict[str, Any]] = {**PROBLEM_HEADERS}
         if method != "get":
             codes.append("payload_too_large")
-            headers |= OF_REFUSED_CHANGES
-            for code in self.REPLAYED:
-                headers[code] = {**headers.get(code, {}), **OF_OUTCOMES}
+            headers |= CHANGE_PROBLEM_HEADERS
+            for code in self.REPLAYABLE_PROBLEMS:
+                headers[code] = {**headers.get(code, {}), **OUTCOME_HEADERS}
         if "requestBody" in doc:
             codes.append("unsupported_media_type")
-        for status in sorted({KINDS[code].status for code in codes}):
-            found = [code for code in KINDS if code in codes]
-            found = [code for code in found if KINDS[code].status == status]
-            responses[str(status)] = _problem_doc(found, headers)
+        for status in sorted({PROBLEM_TYPES[code].status for code in codes}):
+            found = [code for code in PROBLEM_TYPES if code in codes]
+            found = [code for code in found if PROBLEM_TYPES[code].status == status]
+            responses[str(status)] = _problem_response_doc(found, headers)
         return doc
 
 
-def _problem_doc(codes: list[str], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    titles = (f"`{code}`: {KINDS[code].title}." for code in codes)
-    examples = {code: {"value": example(code)} for code in codes}
+def _problem_response_doc(codes: list[str], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    titles = (f"`{code}`: {PROBLEM_TYPES[code].title}." for code in codes)
+    examples = {code: {"value": problem_example(code)} for code in codes}
     content = {"schema": ProblemSchema(), "examples": examples}
-    doc: dict[str, Any] = {"description": " ".join(titles), "content": {MEDIA_TYPE: content}}
+    doc: dict[str, Any] = {
+        "description": " ".join(titles),
+        "content": {PROBLEM_MEDIA_TYPE: content},
+    }
     for code in codes:
         if code in headers:
             doc.setdefault("headers", {}).update(headers[code])
     return doc
 
 
-def _strict(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
+def _reject_unexpected(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if "query" not in taken and request.args:
-            raise refused({name: ["Unknown field."] for name in request.args})
+            raise validation_error({name: ["Unknown field."] for name in request.args})
         if request.method not in ("GET", "HEAD"):
-            check_heeded(taken)
+            reject_unsupported_conditions(taken)
             # some clients cannot send none
             if "json" not in taken and b"".join(read_body(request).split()) not in (b"", b"{}"):
-                raise refused({None: ["This takes no body."]})
+                raise validation_error({None: ["This takes no body."]})
         return view(*args, **kwargs)
 
     return wrapper

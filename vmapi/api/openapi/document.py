@@ -9,17 +9,17 @@ from flask import Flask
 from marshmallow import fields
 
 from vmapi import __version__
-from vmapi.api.schemas.fields import METADATA_KEY, Metadata, Text
-from vmapi.domain.vm import MAX_METADATA
+from vmapi.api.schemas.fields import METADATA_KEY_PATTERN, MetadataField, NulFreeString
+from vmapi.domain.vm import MAX_METADATA_PAIRS
 
-DESCRIPTION = """The life of virtual machines over HTTP.
+API_DESCRIPTION = """The life of virtual machines over HTTP.
 
 A change is answered with the VM when it is settled, else with **202**: poll `GET
 /vms/{id}/status` until `task` is null, or the operation in `Operation-Location`, or listen to `GET
 /events`. Every error is `application/problem+json` (RFC 9457) with a stable `code`;
 `/problems/{code}` explains each."""
 
-SECURITY = {
+SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
@@ -33,7 +33,7 @@ SECURITY = {
     },
 }
 
-PARAMETERS = {
+PATH_PARAMETERS = {
     "vm_id": {"type": "string", "format": "uuid", "description": "the id the cloud gave"},
     "operation_id": {"type": "string", "format": "uuid", "description": "see Operation-Location"},
     "code": {"type": "string", "pattern": "^[a-z_]+$", "description": "the code of a problem"},
@@ -49,7 +49,7 @@ class Api(flask_smorest.Api):
     def __init__(self, app: Flask) -> None:
         self._lock = threading.Lock()
         self._undocumented: list[flask_smorest.Blueprint] = []
-        self._rendered = b""
+        self._json = b""
         super().__init__(
             app,
             spec_kwargs={
@@ -57,7 +57,7 @@ class Api(flask_smorest.Api):
                 "version": __version__,
                 "openapi_version": "3.1.0",
                 "info": {
-                    "description": DESCRIPTION,
+                    "description": API_DESCRIPTION,
                     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
                 },
                 "servers": [{"url": "/"}],
@@ -69,14 +69,14 @@ class Api(flask_smorest.Api):
         self._app.register_blueprint(blp, **options)
         self._undocumented.append(blp)
 
-    def rendered(self) -> bytes:
+    def to_json(self) -> bytes:
         """Return the document as JSON."""
         with self._lock:
-            if not self._rendered:
-                self._rendered = orjson.dumps(self.document())
-            return self._rendered
+            if not self._json:
+                self._json = orjson.dumps(self.build_document())
+            return self._json
 
-    def document(self) -> dict[str, Any]:
+    def build_document(self) -> dict[str, Any]:
         """Return the document, with the path parameters and the body of a PATCH described."""
         while self._undocumented:
             blp = self._undocumented.pop(0)
@@ -87,19 +87,19 @@ class Api(flask_smorest.Api):
         document["components"]["schemas"].pop("PaginationMetadata")
         for path in document["paths"].values():
             for parameter in path.get("parameters", ()):
-                schema = dict(PARAMETERS[parameter["name"]])
+                schema = dict(PATH_PARAMETERS[parameter["name"]])
                 parameter |= {"description": schema.pop("description"), "schema": schema}
             if "patch" in path:
                 content = path["patch"]["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
-        self._secure(document)
+        self._add_security(document)
         return document
 
-    def _secure(self, document: dict[str, Any]) -> None:
+    def _add_security(self, document: dict[str, Any]) -> None:
         """Say how one is let in, as far as this installation takes it."""
         schemes = self._app.config["SETTINGS"].auth_schemes
         names = ["bearer", *(["keystone"] if "keystone" in schemes else [])]
-        document["components"]["securitySchemes"] = {name: SECURITY[name] for name in names}
+        document["components"]["securitySchemes"] = {name: SECURITY_SCHEMES[name] for name in names}
         ways: list[dict[str, list[str]]] = [{name: []} for name in names]
         accepted = [*ways, {}] if "none" in schemes else ways
         for path in document["paths"].values():
@@ -109,8 +109,8 @@ class Api(flask_smorest.Api):
 
     def _init_spec(self, **options: Any) -> None:
         super()._init_spec(**options)
-        self.ma_plugin.converter.add_attribute_function(_metadata)
-        self.ma_plugin.converter.add_attribute_function(_text)
+        self.ma_plugin.converter.add_attribute_function(_metadata_attributes)
+        self.ma_plugin.converter.add_attribute_function(_string_attributes)
 
     def _register_error_handlers(self) -> None:
         """Leave errors to `vmapi.api.problems`."""
@@ -119,15 +119,15 @@ class Api(flask_smorest.Api):
         """Leave the documentation of errors to `Blueprint.refuses`."""
 
 
-def _metadata(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    if not isinstance(field, Metadata):
+def _metadata_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
+    if not isinstance(field, MetadataField):
         return {}
     # in a patch null is no pair
-    most = {} if field.patch else {"maxProperties": MAX_METADATA}
+    most = {} if field.patch else {"maxProperties": MAX_METADATA_PAIRS}
     return {
         "type": "object",
         **most,
-        "propertyNames": {"pattern": METADATA_KEY, "not": {"pattern": r"^vmapi\."}},
+        "propertyNames": {"pattern": METADATA_KEY_PATTERN, "not": {"pattern": r"^vmapi\."}},
         "additionalProperties": {
             "type": ["string", "null"] if field.patch else "string",
             "maxLength": 255,
@@ -136,5 +136,5 @@ def _metadata(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
     }
 
 
-def _text(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    return {"pattern": r"^[^\u0000]*$"} if isinstance(field, Text) else {}
+def _string_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
+    return {"pattern": r"^[^\u0000]*$"} if isinstance(field, NulFreeString) else {}

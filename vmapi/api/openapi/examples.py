@@ -33,9 +33,9 @@ VM: dict[str, Any] = {
     "updated_at": "2026-02-25T10:35:00Z",
 }
 
-BUSY: dict[str, Any] = {**VM, "task": "stopping", "allowed_actions": ["delete"]}
+BUSY_VM: dict[str, Any] = {**VM, "task": "stopping", "allowed_actions": ["delete"]}
 
-STATUS: dict[str, Any] = {
+VM_STATUS: dict[str, Any] = {
     "vm_id": VM_ID,
     "status": "RUNNING",
     "task": None,

@@ -5,18 +5,18 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from vmapi.domain.roles import Permission, least
+from vmapi.domain.roles import Permission, lowest_role
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-ANYBODY = None
+PUBLIC = None
 """What an endpoint needs that is open to all."""
 
-PROBLEMS = ("unauthenticated", "forbidden", "store_unavailable", "issuer_unavailable")
+AUTH_PROBLEMS = ("unauthenticated", "forbidden", "store_unavailable", "issuer_unavailable")
 """What an endpoint that is not may answer with."""
 
 
-def needs(permission: Permission | None) -> Callable[[View], View]:
+def requires(permission: Permission | None) -> Callable[[View], View]:
     """Name the permission that a view needs, or ANYBODY."""
 
     def decorator(view: View) -> View:
@@ -27,7 +27,7 @@ def needs(permission: Permission | None) -> Callable[[View], View]:
     return decorator
 
 
-def need(name: str, view: Any) -> Permission | None:
+def permission_of(name: str, view: Any) -> Permission | None:
     """Return what an endpoint needs. Raises TypeError for one that does not say."""
     doc = getattr(view, "_apidoc", {})
     if "needs" not in doc:
@@ -36,18 +36,18 @@ def need(name: str, view: Any) -> Permission | None:
     return permission
 
 
-def needs_of(app: Flask) -> dict[str, Permission | None]:
+def permissions_by_endpoint(app: Flask) -> dict[str, Permission | None]:
     """Return what each endpoint needs. Raises TypeError for one that does not say."""
-    return {name: need(name, view) for name, view in app.view_functions.items()}
+    return {name: permission_of(name, view) for name, view in app.view_functions.items()}
 
 
-def document(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
+def document_security(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Say in the documentation of an endpoint what it needs."""
     permission = doc_info["needs"]
     doc["security"] = [] if permission is None else [{"bearer": []}]
     if permission is not None:
-        doc_info["problems"] = (*doc_info.get("problems", ()), *PROBLEMS)
+        doc_info["problems"] = (*doc_info.get("problems", ()), *AUTH_PROBLEMS)
         told = doc_info["docstring"]
-        role = f"Needs the role **{least(permission)}**."
+        role = f"Needs the role **{lowest_role(permission)}**."
         told["description"] = f"{told.get('description', '')}\n\n{role}".strip()
     return doc

@@ -2,12 +2,12 @@
 
 from marshmallow import Schema, fields
 
-from vmapi.api.problems.types import KINDS
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.roles import Role
 
 
-class ProblemErrorSchema(Schema):
+class FieldErrorSchema(Schema):
     """One place that is wrong."""
 
     pointer = fields.String(required=True, metadata={"description": "RFC 6901, into the body."})
@@ -24,7 +24,7 @@ class ProblemSchema(Schema):
     detail = fields.String(required=True)
     instance = fields.String()
     request_id = fields.String(metadata={"description": "Finds the request in vmapi's log."})
-    errors = fields.List(fields.Nested(ProblemErrorSchema))
+    errors = fields.List(fields.Nested(FieldErrorSchema))
     current_status = fields.Enum(Status)
     task = fields.Enum(Task, by_value=True, allow_none=True)
     allowed_actions = fields.List(fields.String())
@@ -35,9 +35,9 @@ class ProblemSchema(Schema):
     hint = fields.String()
 
 
-def example(code: str) -> dict[str, object]:
+def problem_example(code: str) -> dict[str, object]:
     """Return a problem of this code as a client may meet it."""
-    kind = KINDS[code]
+    kind = PROBLEM_TYPES[code]
     return {
         "type": f"/problems/{code}",
         "title": kind.title,

@@ -12,15 +12,15 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
-MAX_DEPTH = 32
+MAX_JSON_DEPTH = 32
 """How many objects and arrays may lie in one another; what the contract takes has three."""
 
-TOO_DEEP = f"The body is nested too deeply: at most {MAX_DEPTH} levels are taken."
-MAX_ERRORS = 20
-MAX_POINTER = 300
+TOO_DEEP_DETAIL = f"The body is nested too deeply: at most {MAX_JSON_DEPTH} levels are taken."
+MAX_FIELD_ERRORS = 20
+MAX_POINTER_CHARS = 300
 
 
-class Parser(FlaskParser):
+class StrictRequestParser(FlaskParser):
     """Refuses other media types, duplicate keys and parameters, and fields that are not known."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"json": RAISE, "query": RAISE}  # noqa: RUF012
@@ -39,7 +39,7 @@ class Parser(FlaskParser):
         for name, values in req.args.lists():
             field = schema.fields.get(name)
             if len(values) > 1 and field is not None and not isinstance(field, fields.List):
-                raise refused({name: ["Given more than once."]})
+                raise validation_error({name: ["Given more than once."]})
         return super().load_querystring(req, schema)
 
     def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
@@ -49,7 +49,7 @@ class Parser(FlaskParser):
         merged: dict[str | None, Any] = {}
         for found in messages.values():
             merged |= found if isinstance(found, dict) else {None: found}
-        raise refused(merged) from None
+        raise validation_error(merged) from None
 
 
 def read_body(req: Request) -> bytes:
@@ -83,9 +83,9 @@ def read_json(req: Request, body: bytes) -> Any:
     try:
         parsed = json.loads(
             body.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_not_json,
-            parse_int=_whole,
+            object_pairs_hook=_reject_duplicate_keys,
+            parse_constant=_reject_constant,
+            parse_int=_parse_int,
         )
         _check_depth(parsed)
         # \ud800 is well-formed JSON, but no text
@@ -95,44 +95,46 @@ def read_json(req: Request, body: bytes) -> Any:
     except UnicodeEncodeError:
         raise MalformedRequest("A text holds half a surrogate pair: no character.") from None
     except RecursionError:
-        raise MalformedRequest(TOO_DEEP) from None
+        raise MalformedRequest(TOO_DEEP_DETAIL) from None
     except ValueError as error:
         raise MalformedRequest(f"The body is not JSON: {str(error)[:200]}.") from None
     return parsed
 
 
-def refused(messages: Mapping[Any, Any]) -> ValidationFailed:
+def validation_error(messages: Mapping[Any, Any]) -> ValidationFailed:
     """Make the error from marshmallow's tree of messages."""
-    listed = list(_pointers("", messages))[:MAX_ERRORS]
+    listed = list(_flatten_messages("", messages))[:MAX_FIELD_ERRORS]
     first, message = listed[0]
     return ValidationFailed(f"{first or 'The request'}: {message}", *listed)
 
 
-def _pointers(base: str, messages: Any) -> Iterator[tuple[str, str]]:
+def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str]]:
     if isinstance(messages, Mapping):
         for key, below in messages.items():
             here = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _pointers(base if key in (None, "_schema") else f"{base}/{here}", below)
+            yield from _flatten_messages(
+                base if key in (None, "_schema") else f"{base}/{here}", below
+            )
     else:
         for message in messages:
-            yield base[:MAX_POINTER], str(message)
+            yield base[:MAX_POINTER_CHARS], str(message)
 
 
 def _check_depth(parsed: Any) -> None:
     level = [parsed]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_JSON_DEPTH + 1):
         nested = [each for each in level if isinstance(each, dict | list)]
         if not nested:
             return
-        level = [below for each in nested for below in _members(each)]
-    raise MalformedRequest(TOO_DEEP)
+        level = [below for each in nested for below in _nested_values(each)]
+    raise MalformedRequest(TOO_DEEP_DETAIL)
 
 
-def _members(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
+def _nested_values(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return nested.values() if isinstance(nested, dict) else nested
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for key, value in pairs:
         if key in seen:
@@ -142,7 +144,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
-def _whole(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     try:
         return int(digits)
     except ValueError:
@@ -150,5 +152,5 @@ def _whole(digits: str) -> int:
         raise ValueError("a number has too many digits") from None
 
 
-def _not_json(constant: str) -> NoReturn:
+def _reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a JSON number")

@@ -8,40 +8,40 @@ from flask import g, request
 from vmapi.domain.identity import Identity
 from vmapi.domain.project import Scope
 
-LONGEST_ADDRESS = 64
+MAX_ADDRESS_CHARS = 64
 
 
-def address() -> str:
+def client_address() -> str:
     """Return from where the request came; "" for a unix socket."""
-    return (request.remote_addr or "")[:LONGEST_ADDRESS]
+    return (request.remote_addr or "")[:MAX_ADDRESS_CHARS]
 
 
-def identity() -> Identity:
+def current_identity() -> Identity:
     """Return who is asking, as far as the request was asked for that."""
     return cast(Identity, g.identity)
 
 
-def known_as(found: Identity) -> None:
+def set_identity(found: Identity) -> None:
     """Keep who is asking, for this request and its lines in the log."""
     g.identity = found
     structlog.contextvars.bind_contextvars(user=found.subject)
 
 
-def user() -> str:
+def current_user() -> str:
     """Return the name of who is asking."""
-    return identity().subject
+    return current_identity().subject
 
 
-def project() -> str:
+def current_project() -> str:
     """Return the project of who is asking: what is made is this one's."""
-    return identity().project
+    return current_identity().project
 
 
-def scope() -> Scope:
+def current_scope() -> Scope:
     """Return the project of which who is asking may see and change things; None for all."""
-    return identity().scope
+    return current_identity().scope
 
 
-def walk() -> str:
+def cursor_scope() -> str:
     """Return which list this request is about, and whose: what a cursor is good for."""
-    return f"{request.endpoint} {scope() or '*'}"
+    return f"{request.endpoint} {current_scope() or '*'}"

@@ -3,13 +3,13 @@
 import select
 from typing import Any
 
-PATIENCE = 30.0
+WRITE_TIMEOUT_SECONDS = 30.0
 """Seconds after which a client that reads nothing is given up."""
 
-GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
+HANGUP_EVENTS = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 
 
-class Connection:
+class ClientConnection:
     """As gunicorn shows it; under another server a client is there until a write fails.
 
     `environ` is that of the request (PEP 3333).
@@ -18,20 +18,20 @@ class Connection:
     def __init__(self, environ: dict[str, Any]) -> None:
         self._socket = environ.get("gunicorn.socket")
         if self._socket is not None:
-            self._socket.settimeout(PATIENCE)
+            self._socket.settimeout(WRITE_TIMEOUT_SECONDS)
 
-    def is_there(self) -> bool:
+    def is_connected(self) -> bool:
         """Tell whether the client has not hung up."""
-        return not self._events(select.POLLRDHUP, 0) & GONE
+        return not self._poll_socket(select.POLLRDHUP, 0) & HANGUP_EVENTS
 
-    def reads(self) -> bool:
+    def wait_writable(self) -> bool:
         """Wait until more can be sent; False for a client that is gone, or reads nothing."""
         if self._socket is None:
             return True
-        found = self._events(select.POLLOUT | select.POLLRDHUP, PATIENCE)
-        return bool(found & select.POLLOUT) and not found & GONE
+        found = self._poll_socket(select.POLLOUT | select.POLLRDHUP, WRITE_TIMEOUT_SECONDS)
+        return bool(found & select.POLLOUT) and not found & HANGUP_EVENTS
 
-    def _events(self, wanted: int, seconds: float) -> int:
+    def _poll_socket(self, wanted: int, seconds: float) -> int:
         if self._socket is None:
             return 0
         poll = select.poll()

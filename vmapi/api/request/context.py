@@ -10,94 +10,103 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 
 from vmapi.api.request.body import read_body
-from vmapi.api.request.caller import address, identity, known_as, project, scope, user
-from vmapi.api.request.conditional import if_match
-from vmapi.domain.identity import NOBODY
+from vmapi.api.request.caller import (
+    client_address,
+    current_identity,
+    current_project,
+    current_scope,
+    current_user,
+    set_identity,
+)
+from vmapi.api.request.conditional import parse_if_match
+from vmapi.domain.identity import UNAUTHENTICATED
 from vmapi.domain.operation import Caller, IdempotencyKey
 from vmapi.errors import MalformedRequest
 from vmapi.services.container import Services
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-PREFER_WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d+)\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
-MAX_WAIT = 60
-IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+PREFER_WAIT_PATTERN = re.compile(r"\s*wait\s*=\s*\"?(\d+)\"?\s*(;.*)?", re.ASCII | re.IGNORECASE)
+MAX_WAIT_SECONDS = 60
+IDEMPOTENCY_KEY_PATTERN = re.compile(r"[ -~]{1,255}")
 
-access = structlog.get_logger("vmapi.access")
+access_log = structlog.get_logger("vmapi.access")
 
 
-def services() -> Services:
+def current_services() -> Services:
     """Return the services of the app that this request came to."""
     return cast(Services, current_app.extensions["vmapi"])
 
 
-def request_id() -> str:
+def current_request_id() -> str:
     """Return this request's id."""
     return cast(str, g.request_id)
 
 
-def caller() -> Caller:
+def current_caller() -> Caller:
     """Return who is asking, and how. Raises MalformedRequest for a header that is none."""
     return Caller(
-        user=user(),
-        request_id=request_id(),
-        project=project(),
-        address=address(),
-        key=idempotency_key(),
-        wait=wait(),
-        all_projects=scope() is None,
-        if_match=if_match(),
-        credential=identity().credential,
+        user=current_user(),
+        request_id=current_request_id(),
+        project=current_project(),
+        address=client_address(),
+        key=parse_idempotency_key(),
+        wait_seconds=preferred_wait(),
+        all_projects=current_scope() is None,
+        if_match=parse_if_match(),
+        caller_token=current_identity().caller_token,
     )
 
 
-def wait() -> int:
+def preferred_wait() -> int:
     """Return for how many seconds the client would have the answer held back (RFC 7240)."""
     for preference in request.headers.get("Prefer", "").split(","):
-        if found := PREFER_WAIT.fullmatch(preference):
+        if found := PREFER_WAIT_PATTERN.fullmatch(preference):
             # Python reads no more than some thousand digits; three are beyond the most
-            return min(int(found[1].lstrip("0")[:3] or 0), MAX_WAIT)
+            return min(int(found[1].lstrip("0")[:3] or 0), MAX_WAIT_SECONDS)
     return 0
 
 
-def fresh() -> bool:
+def no_cache() -> bool:
     """Tell whether the client wants the cloud to be asked (RFC 9111, section 5.2.1.4)."""
     return bool(request.cache_control.no_cache)
 
 
-def applied(*, settled: bool) -> dict[str, str]:
+def preference_applied(*, settled: bool) -> dict[str, str]:
     """Return the header which says that an answer was held back as the client preferred.
 
     One that is not settled, and was not held back for so long, found no place to wait.
     """
-    seconds = wait()
+    seconds = preferred_wait()
     heeded = settled or time.perf_counter() - g.begun >= seconds
     return {"Preference-Applied": f"wait={seconds}"} if seconds and heeded else {}
 
 
-def idempotency_key() -> IdempotencyKey | None:
+def parse_idempotency_key() -> IdempotencyKey | None:
     """Return the key of this request. Raises MalformedRequest."""
     sent = request.headers.get("Idempotency-Key")
     if sent is None:
         return None
-    if IDEMPOTENCY_KEY.fullmatch(sent) is None:
+    if IDEMPOTENCY_KEY_PATTERN.fullmatch(sent) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     asked = f"{request.method} {request.full_path}\n".encode() + read_body(request)
-    return IdempotencyKey(user(), sent, hashlib.sha256(asked).hexdigest(), project())
+    return IdempotencyKey(
+        current_user(), sent, hashlib.sha256(asked).hexdigest(), current_project()
+    )
 
 
-def about(vm_id: str | None) -> None:
+def set_logged_vm(vm_id: str | None) -> None:
     """Name the VM that this request's line in the log is about, where the URL does not."""
     g.vm_id = vm_id
 
 
 def vm_url(vm_id: str) -> str:
     """Return the path of a VM."""
-    return f"{services().base_path}/vms/{vm_id}"
+    return f"{current_services().base_path}/vms/{vm_id}"
 
 
 def operation_url(operation_id: str) -> str:
     """Return the path of an operation."""
-    return f"{services().base_path}/operations/{operation_id}"
+    return f"{current_services().base_path}/operations/{operation_id}"
 
 
 def init_app(app: Flask) -> None:
@@ -109,15 +118,15 @@ def init_app(app: Flask) -> None:
 def _begin() -> None:
     g.begun = time.perf_counter()
     sent = request.headers.get("X-Request-ID", "")
-    g.request_id = sent if SANE_REQUEST_ID.fullmatch(sent) else f"req-{uuid.uuid4()}"
+    g.request_id = sent if REQUEST_ID_PATTERN.fullmatch(sent) else f"req-{uuid.uuid4()}"
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    known_as(NOBODY)
+    set_identity(UNAUTHENTICATED)
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-ID"] = request_id()
-    access.info(
+    response.headers["X-Request-ID"] = current_request_id()
+    access_log.info(
         "request",
         endpoint=f"{request.method} {request.path}",
         vm_id=g.get("vm_id") or (request.view_args or {}).get("vm_id"),

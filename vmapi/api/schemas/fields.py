@@ -7,15 +7,17 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from vmapi.domain.vm import MAX_METADATA, RESERVED_PREFIX
+from vmapi.domain.vm import MAX_METADATA_PAIRS, RESERVED_METADATA_PREFIX
 
-METADATA_KEY = "^[A-Za-z0-9_.: -]{1,255}$"
+METADATA_KEY_PATTERN = "^[A-Za-z0-9_.: -]{1,255}$"
 """What Nova takes as a key: https://docs.openstack.org/api-ref/compute/#create-server"""
 
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339_PATTERN = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
-class Pattern(validate.Regexp):
+class FullMatch(validate.Regexp):
     """The whole text must match; written with ^ and $ as OpenAPI wants it."""
 
     def __call__(self, value: Any) -> Any:
@@ -25,7 +27,7 @@ class Pattern(validate.Regexp):
         return value
 
 
-class Text(fields.String):
+class NulFreeString(fields.String):
     """A string without NUL, which no cloud can store."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
@@ -35,7 +37,7 @@ class Text(fields.String):
         return text
 
 
-class Flag(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """true or false, and nothing that merely resembles them."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
@@ -44,7 +46,7 @@ class Flag(fields.Boolean):
         return value
 
 
-class Count(fields.Integer):
+class QueryInteger(fields.Integer):
     """A whole number in a query, in ASCII digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
@@ -53,13 +55,13 @@ class Count(fields.Integer):
         return int(value)
 
 
-class Timestamp(fields.AwareDateTime):
+class RFC3339Field(fields.AwareDateTime):
     """A time of RFC 3339, with its offset."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
         # in a query an unescaped + arrives as a space
         text = value.replace(" ", "+") if isinstance(value, str) else ""
-        if RFC3339.fullmatch(text) is None:
+        if RFC3339_PATTERN.fullmatch(text) is None:
             raise ValidationError("Must be an RFC 3339 time with offset: 2026-02-25T10:30:00Z.")
         try:
             return datetime.fromisoformat(text.upper())
@@ -67,7 +69,7 @@ class Timestamp(fields.AwareDateTime):
             raise ValidationError("No such time.") from None
 
 
-class Metadata(fields.Field[dict[str, Any]]):
+class MetadataField(fields.Field[dict[str, Any]]):
     """Pairs of texts; with `patch`, null removes a pair (RFC 7396)."""
 
     def __init__(self, *, patch: bool = False, **kwargs: Any) -> None:
@@ -78,18 +80,18 @@ class Metadata(fields.Field[dict[str, Any]]):
         if not isinstance(value, Mapping):
             raise ValidationError("Must be an object of texts.")
         # null is no pair; how many there are is bounded by the body
-        if sum(each is not None for each in value.values()) > MAX_METADATA:
-            raise ValidationError(f"At most {MAX_METADATA} pairs are allowed.")
-        wrong = {key: found for key in value if (found := self._wrong(key, value[key]))}
+        if sum(each is not None for each in value.values()) > MAX_METADATA_PAIRS:
+            raise ValidationError(f"At most {MAX_METADATA_PAIRS} pairs are allowed.")
+        wrong = {key: found for key in value if (found := self._pair_errors(key, value[key]))}
         if wrong:
             raise ValidationError(wrong)
         return dict(value)
 
-    def _wrong(self, key: str, value: Any) -> list[str]:
-        if re.fullmatch(METADATA_KEY, key) is None:
+    def _pair_errors(self, key: str, value: Any) -> list[str]:
+        if re.fullmatch(METADATA_KEY_PATTERN, key) is None:
             return ["The key must be 1 to 255 of letters, digits, space and _ . : - characters."]
-        if key.startswith(RESERVED_PREFIX):
-            return [f"Keys that begin with {RESERVED_PREFIX} are reserved."]
+        if key.startswith(RESERVED_METADATA_PREFIX):
+            return [f"Keys that begin with {RESERVED_METADATA_PREFIX} are reserved."]
         if value is None and self.patch:
             return []
         if not isinstance(value, str):

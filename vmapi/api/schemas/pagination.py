@@ -7,53 +7,57 @@ from urllib.parse import urlencode
 from flask import request
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
-from vmapi.api.request.caller import walk
-from vmapi.api.request.context import services
-from vmapi.api.schemas.fields import Count
-from vmapi.domain.pagination import MAX_DEPTH, MAX_PAGE_SIZE, Page, Paging
+from vmapi.api.request.caller import cursor_scope
+from vmapi.api.request.context import current_services
+from vmapi.api.schemas.fields import QueryInteger
+from vmapi.domain.pagination import MAX_PAGE_SIZE, MAX_PAGED_ITEMS, Page, PageRequest
 from vmapi.services.cursors import Cursor
 
-TOO_DEEP = f"page x page_size must be at most {MAX_DEPTH}; next reaches what is beyond."
-ALONE = "A cursor goes alone: it carries the whole query."
+OFFSET_TOO_LARGE_DETAIL = (
+    f"page x page_size must be at most {MAX_PAGED_ITEMS}; next reaches what is beyond."
+)
+CURSOR_ALONE_DETAIL = "A cursor goes alone: it carries the whole query."
 
 
-class Opened(fields.String):
+class CursorField(fields.String):
     """A cursor, which is opened before the other parameters are read: it brings them."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return value
 
 
-class PagingSchema(Schema):
+class PageQuerySchema(Schema):
     """Which part of a list."""
 
-    page = Count(load_default=1, validate=validate.Range(min=1), metadata={"maximum": MAX_DEPTH})
-    page_size = Count(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
-    cursor = Opened(metadata={"description": "as in `next`; goes alone"})
+    page = QueryInteger(
+        load_default=1, validate=validate.Range(min=1), metadata={"maximum": MAX_PAGED_ITEMS}
+    )
+    page_size = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
+    cursor = CursorField(metadata={"description": "as in `next`; goes alone"})
 
     @pre_load
-    def _go_on(self, data: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+    def _load_cursor(self, data: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
         if "cursor" not in data:
             return data
         if others := [name for name in data if name != "cursor"]:
-            raise ValidationError({name: [ALONE] for name in others})
-        cursor = services().cursors.open(walk(), data["cursor"])
-        return {**self._values(cursor), "cursor": cursor}
+            raise ValidationError({name: [CURSOR_ALONE_DETAIL] for name in others})
+        cursor = current_services().cursors.decode(cursor_scope(), data["cursor"])
+        return {**self._query_values(cursor), "cursor": cursor}
 
-    def paging(self, data: dict[str, Any]) -> Paging:
+    def pop_page_request(self, data: dict[str, Any]) -> PageRequest:
         """Take the paging out of what was loaded. Raises marshmallow's ValidationError."""
         page, page_size = data.pop("page"), data.pop("page_size")
         if cursor := data.pop("cursor", None):
-            return Paging(1, page_size, cursor.place, cursor.query)
-        if page * page_size > MAX_DEPTH:
-            raise ValidationError(TOO_DEEP, "page")
+            return PageRequest(1, page_size, cursor.place, cursor.query)
+        if page * page_size > MAX_PAGED_ITEMS:
+            raise ValidationError(OFFSET_TOO_LARGE_DETAIL, "page")
         asked = {name: values for name, values in request.args.lists() if name != "page"}
-        return Paging(page, page_size, asked=asked)
+        return PageRequest(page, page_size, query_params=asked)
 
-    def _values(self, cursor: Cursor) -> dict[str, Any]:
+    def _query_values(self, cursor: Cursor) -> dict[str, Any]:
         return {
             name: values if isinstance(self.fields.get(name), fields.List) else values[0]
-            for name, values in cursor.query.items()
+            for name, values in cursor.query_params.items()
         }
 
 
@@ -70,11 +74,13 @@ class PageSchema(Schema):
     )
 
 
-def members(page: Page[Any]) -> dict[str, Any]:
+def page_metadata(page: Page[Any]) -> dict[str, Any]:
     """Return what a page says of itself."""
-    paging, following = page.paging, None
-    if page.end is not None:
-        cursor = services().cursors.make(walk(), Cursor(paging.asked, page.end))
+    paging, following = page.request, None
+    if page.next_position is not None:
+        cursor = current_services().cursors.encode(
+            cursor_scope(), Cursor(paging.query_params, page.next_position)
+        )
         following = f"{request.path}?{urlencode({'cursor': cursor})}"
     return {
         "total": page.total,

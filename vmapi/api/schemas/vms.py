@@ -4,21 +4,28 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
 
-from vmapi.api.schemas.fields import Count, Flag, Metadata, Pattern, Text, Timestamp
-from vmapi.api.schemas.pagination import PageSchema, PagingSchema
+from vmapi.api.schemas.fields import (
+    FullMatch,
+    MetadataField,
+    NulFreeString,
+    QueryInteger,
+    RFC3339Field,
+    StrictBoolean,
+)
+from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.pagination import Paging, VMQuery
-from vmapi.domain.vm import Changes, CreateRequest
+from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.vm import CreateRequest, VMPatch
 
-NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
-SSH_KEY = (
+VM_NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
+SSH_KEY_PATTERN = (
     "^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)"
     r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,8000}={0,3}"
     "( [ -~]{1,255})?$"
 )
-NO_NAME = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
-MAX_USER_DATA = 65_536
-SORTS = [sign + key for key in ("created_at", "name", "updated_at") for sign in ("", "-")]
+INVALID_NAME_DETAIL = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+MAX_USER_DATA_BYTES = 65_536
+SORT_VALUES = [sign + key for key in ("created_at", "name", "updated_at") for sign in ("", "-")]
 
 
 class AddressSchema(Schema):
@@ -68,35 +75,41 @@ class CreateVMSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    name = fields.String(required=True, validate=Pattern(NAME, error=NO_NAME))
-    flavor = Text(required=True, validate=validate.Length(1, 255))
-    image = Text(
+    name = fields.String(
+        required=True, validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL)
+    )
+    flavor = NulFreeString(required=True, validate=validate.Length(1, 255))
+    image = NulFreeString(
         required=True, validate=validate.Length(1, 255), metadata={"description": "name or id"}
     )
-    network = Text(validate=validate.Length(1, 255), metadata={"description": "name or id"})
-    start = Flag(metadata={"description": "leave it RUNNING rather than STOPPED"})
-    metadata = Metadata()
-    user_data = Text(
-        validate=validate.Length(max=MAX_USER_DATA),
+    network = NulFreeString(
+        validate=validate.Length(1, 255), metadata={"description": "name or id"}
+    )
+    start = StrictBoolean(metadata={"description": "leave it RUNNING rather than STOPPED"})
+    metadata = MetadataField()
+    user_data = NulFreeString(
+        validate=validate.Length(max=MAX_USER_DATA_BYTES),
         metadata={"description": "given to cloud-init, never returned; at most 64 KiB"},
     )
     ssh_keys = fields.List(
-        fields.String(validate=Pattern(SSH_KEY, error="Must be an OpenSSH public key, one line.")),
+        fields.String(
+            validate=FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key, one line.")
+        ),
         validate=validate.Length(max=64),
         metadata={"description": "public keys that may log in"},
     )
-    key_name = Text(validate=validate.Length(1, 255))
+    key_name = NulFreeString(validate=validate.Length(1, 255))
     security_groups = fields.List(
-        Text(validate=validate.Length(1, 255)), validate=validate.Length(max=64)
+        NulFreeString(validate=validate.Length(1, 255)), validate=validate.Length(max=64)
     )
 
     @validates("user_data")
-    def _fits(self, value: str, **_: Any) -> None:
-        if len(value.encode()) > MAX_USER_DATA:
+    def _check_user_data_size(self, value: str, **_: Any) -> None:
+        if len(value.encode()) > MAX_USER_DATA_BYTES:
             raise ValidationError("Longer than 64 KiB in UTF-8.")
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> CreateRequest:
+    def _build_request(self, data: dict[str, Any], **_: Any) -> CreateRequest:
         for name in ("ssh_keys", "security_groups"):
             data[name] = tuple(dict.fromkeys(data.get(name, ())))
         return CreateRequest(**data)
@@ -108,12 +121,12 @@ class UpdateVMSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    name = fields.String(validate=Pattern(NAME, error=NO_NAME))
-    metadata = Metadata(patch=True)
+    name = fields.String(validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL))
+    metadata = MetadataField(patch=True)
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Changes:
-        return Changes(**data)
+    def _build_patch(self, data: dict[str, Any], **_: Any) -> VMPatch:
+        return VMPatch(**data)
 
 
 class RestartSchema(Schema):
@@ -146,7 +159,7 @@ class ConsoleSchema(Schema):
 class ConsoleQuerySchema(Schema):
     """How much of it."""
 
-    lines = Count(
+    lines = QueryInteger(
         validate=validate.Range(1, 10_000), metadata={"description": "the last N lines; else all"}
     )
 
@@ -160,30 +173,30 @@ class VMFilterSchema(Schema):
     status = fields.List(
         fields.Enum(Status), validate=validate.Length(1), metadata={"description": "repeatable"}
     )
-    name = Text(
+    name = NulFreeString(
         validate=validate.Length(1, 255),
         metadata={"description": "exact, or a prefix that ends in *"},
     )
-    flavor = Text(validate=validate.Length(1, 255))
-    image = Text(validate=validate.Length(1, 255))
-    created_after = Timestamp()
-    created_before = Timestamp()
-    updated_after = Timestamp()
+    flavor = NulFreeString(validate=validate.Length(1, 255))
+    image = NulFreeString(validate=validate.Length(1, 255))
+    created_after = RFC3339Field()
+    created_before = RFC3339Field()
+    updated_after = RFC3339Field()
 
-    def query(self, data: dict[str, Any]) -> VMQuery:
+    def build_query(self, data: dict[str, Any]) -> VMQuery:
         """Make the query of what was loaded."""
         return VMQuery(statuses=frozenset(data.pop("status", ())), **data)
 
 
-class VMQuerySchema(VMFilterSchema, PagingSchema):
+class VMQuerySchema(VMFilterSchema, PageQuerySchema):
     """Which VMs, in which order."""
 
-    sort = fields.String(load_default="-created_at", validate=validate.OneOf(SORTS))
+    sort = fields.String(load_default="-created_at", validate=validate.OneOf(SORT_VALUES))
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> tuple[VMQuery, Paging]:
-        paging = self.paging(data)
-        return self.query(data), paging
+    def _build_list_query(self, data: dict[str, Any], **_: Any) -> tuple[VMQuery, PageRequest]:
+        paging = self.pop_page_request(data)
+        return self.build_query(data), paging
 
 
 class VMListSchema(PageSchema):

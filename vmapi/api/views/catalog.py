@@ -5,9 +5,9 @@ from marshmallow import Schema, fields
 
 from vmapi.api import responses as render
 from vmapi.api.openapi import examples
-from vmapi.api.openapi.blueprint import CLOUD, Blueprint
-from vmapi.api.request.caller import scope
-from vmapi.api.request.context import services
+from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, Blueprint
+from vmapi.api.request.caller import current_scope
+from vmapi.api.request.context import current_services
 from vmapi.domain.roles import Permission
 
 blp = Blueprint("catalog", "What VMs are made of")
@@ -59,27 +59,31 @@ class NetworkListSchema(Schema):
 
 
 @blp.get("/flavors")
-@blp.needs(Permission.READ)
+@blp.requires(Permission.READ)
 @blp.answers(200, FlavorListSchema(), example={"items": [examples.FLAVOR]})
-@blp.refuses(*CLOUD)
+@blp.problems(*BACKEND_PROBLEMS)
 def list_flavors() -> Response:
     """List the flavors"""
-    return render.items(FlavorSchema, services().catalog.flavors())
+    return render.list_response(FlavorSchema, current_services().catalog.list_flavors())
 
 
 @blp.get("/images")
-@blp.needs(Permission.READ)
+@blp.requires(Permission.READ)
 @blp.answers(200, ImageListSchema(), example={"items": [examples.IMAGE]})
-@blp.refuses(*CLOUD)
+@blp.problems(*BACKEND_PROBLEMS)
 def list_images() -> Response:
     """List the images"""
-    return render.items(ImageSchema, services().catalog.images(scope()))
+    return render.list_response(
+        ImageSchema, current_services().catalog.list_images(current_scope())
+    )
 
 
 @blp.get("/networks")
-@blp.needs(Permission.READ)
+@blp.requires(Permission.READ)
 @blp.answers(200, NetworkListSchema(), example={"items": [examples.NETWORK]})
-@blp.refuses(*CLOUD)
+@blp.problems(*BACKEND_PROBLEMS)
 def list_networks() -> Response:
     """List the networks"""
-    return render.items(NetworkSchema, services().catalog.networks(scope()))
+    return render.list_response(
+        NetworkSchema, current_services().catalog.list_networks(current_scope())
+    )

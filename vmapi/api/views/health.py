@@ -8,14 +8,14 @@ from marshmallow import Schema, fields, validate
 
 from vmapi.api import responses as render
 from vmapi.api.openapi.blueprint import Blueprint
-from vmapi.api.openapi.permissions import ANYBODY
-from vmapi.api.request.context import services
+from vmapi.api.openapi.permissions import PUBLIC
+from vmapi.api.request.context import current_services
 from vmapi.services.health import OK
 
 health = Blueprint("health", "Whether the API serves")
 probes = Blueprint("probes", "For load balancers and orchestrators")
 
-NOW = "2026-02-25T10:30:00Z"
+EXAMPLE_TIMESTAMP = "2026-02-25T10:30:00Z"
 
 
 class HealthSchema(Schema):
@@ -26,13 +26,13 @@ class HealthSchema(Schema):
     timestamp = fields.AwareDateTime(required=True)
 
 
-class LiveSchema(Schema):
+class LivenessSchema(Schema):
     """The process runs."""
 
     status = fields.String(required=True, validate=validate.Equal("alive"))
 
 
-class ReadySchema(Schema):
+class ReadinessSchema(Schema):
     """Whether requests can be served, and how each thing needed for it is."""
 
     status = fields.String(
@@ -42,31 +42,35 @@ class ReadySchema(Schema):
 
 
 @health.get("/health")
-@health.needs(ANYBODY)
+@health.requires(PUBLIC)
 @health.answers(
-    200, HealthSchema(), example={"status": "healthy", "version": "v1", "timestamp": NOW}
+    200,
+    HealthSchema(),
+    example={"status": "healthy", "version": "v1", "timestamp": EXAMPLE_TIMESTAMP},
 )
-@health.refuses()
+@health.problems()
 def get_health() -> Response:
     """Tell that the API serves"""
-    now = render.timestamp(datetime.now(UTC))
-    return render.answer({"status": "healthy", "version": services().version, "timestamp": now})
+    now = render.format_timestamp(datetime.now(UTC))
+    return render.json_response(
+        {"status": "healthy", "version": current_services().version, "timestamp": now}
+    )
 
 
 @probes.get("/livez")
-@probes.needs(ANYBODY)
-@probes.answers(200, LiveSchema(), example={"status": "alive"})
-@probes.refuses()
+@probes.requires(PUBLIC)
+@probes.answers(200, LivenessSchema(), example={"status": "alive"})
+@probes.problems()
 def get_livez() -> Response:
     """Tell that the process runs"""
-    return render.answer({"status": "alive"})
+    return render.json_response({"status": "alive"})
 
 
 @probes.get("/readyz")
-@probes.needs(ANYBODY)
+@probes.requires(PUBLIC)
 @probes.answers(
     200,
-    ReadySchema(),
+    ReadinessSchema(),
     example={
         "status": "degraded",
         "dependencies": {"backend": "backend_unavailable", "store": "ok"},
@@ -75,26 +79,26 @@ def get_livez() -> Response:
 )
 @probes.also_answers(
     503,
-    ReadySchema(),
+    ReadinessSchema(),
     example={
         "status": "unavailable",
         "dependencies": {"backend": "ok", "store": "store_unavailable"},
     },
     description="The store is away, or the process drains",
 )
-@probes.refuses()
+@probes.problems()
 def get_readyz() -> Response:
     """Tell whether requests can be served"""
-    needed = services().readiness.states()
-    status = _status(needed)
-    return render.answer(
+    needed = current_services().readiness.statuses()
+    status = _overall_status(needed)
+    return render.json_response(
         {"status": status, "dependencies": dict(needed)},
         200 if status in ("ready", "degraded") else 503,
     )
 
 
-def _status(needed: Mapping[str, str]) -> str:
-    if services().draining.is_set():
+def _overall_status(needed: Mapping[str, str]) -> str:
+    if current_services().draining.is_set():
         return "draining"
     if needed["store"] != OK:
         return "unavailable"

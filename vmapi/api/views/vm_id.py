@@ -3,7 +3,7 @@
 from werkzeug.routing import BaseConverter
 
 
-class VMId(BaseConverter):
+class VMIdConverter(BaseConverter):
     """Any one segment but `actions`, which is a URL of its own with methods of its own."""
 
     regex = r"(?!actions\Z)[^/]+"

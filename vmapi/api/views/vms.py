@@ -4,11 +4,11 @@ from flask import Response
 
 from vmapi.api import responses as render
 from vmapi.api.openapi import examples
-from vmapi.api.openapi.blueprint import CHANGE, CLOUD, KEYED
-from vmapi.api.openapi.headers import LINK
-from vmapi.api.openapi.vm_blueprint import AGE, CACHE_CONTROL, VMBlueprint
-from vmapi.api.request.caller import scope
-from vmapi.api.request.context import caller, fresh, services
+from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, IDEMPOTENCY_PROBLEMS, VM_CHANGE_PROBLEMS
+from vmapi.api.openapi.headers import LINK_HEADER
+from vmapi.api.openapi.vm_blueprint import AGE_HEADER, CACHE_CONTROL_HEADER, VMBlueprint
+from vmapi.api.request.caller import current_scope
+from vmapi.api.request.context import current_caller, current_services, no_cache
 from vmapi.api.schemas.vms import (
     ConsoleQuerySchema,
     ConsoleSchema,
@@ -20,24 +20,31 @@ from vmapi.api.schemas.vms import (
     VMSchema,
     VMStatusSchema,
 )
-from vmapi.api.views.vm_id import VMId
+from vmapi.api.views.vm_id import VMIdConverter
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.roles import Permission
-from vmapi.domain.vm import Changes, CreateRequest
+from vmapi.domain.vm import CreateRequest, VMPatch
 
 blp = VMBlueprint("vms", "Virtual machines and their life")
-blp.record(lambda state: state.app.url_map.converters.update(vm=VMId))
+blp.record(lambda state: state.app.url_map.converters.update(vm=VMIdConverter))
 
-LOCATION = {"Location": {"schema": {"type": "string"}}}
+LOCATION_HEADER = {"Location": {"schema": {"type": "string"}}}
 
 
 @blp.post("/vms")
-@blp.needs(Permission.CHANGE)
+@blp.requires(Permission.CHANGE)
 @blp.takes(CreateVMSchema(), example=examples.CREATE)
-@blp.changes(201, anew=True, **LOCATION)
-@blp.refuses(
-    *("vm_not_found", "name_taken", "task_in_progress", *KEYED, "quota_exceeded", *CLOUD),
+@blp.vm_change_responses(201, creates=True, **LOCATION_HEADER)
+@blp.problems(
+    *(
+        "vm_not_found",
+        "name_taken",
+        "task_in_progress",
+        *IDEMPOTENCY_PROBLEMS,
+        "quota_exceeded",
+        *BACKEND_PROBLEMS,
+    ),
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
     *("network_ambiguous", "key_not_found", "security_group_not_found"),
 )
@@ -46,119 +53,133 @@ def create_vm(wanted: CreateRequest) -> Response:
 
     It is built, and stopped again unless `start` is true.
     """
-    return render.change(services().vms.create(wanted, caller()))
+    return render.change_response(current_services().vms.create(wanted, current_caller()))
 
 
 @blp.get("/vms")
-@blp.needs(Permission.READ)
+@blp.requires(Permission.READ)
 @blp.takes(VMQuerySchema(), location="query")
-@blp.heeds(CACHE_CONTROL)
-@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK, **AGE})
-@blp.refuses(*CLOUD)
-def list_vms(query: tuple[VMQuery, Paging]) -> Response:
+@blp.request_headers(CACHE_CONTROL_HEADER)
+@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK_HEADER, **AGE_HEADER})
+@blp.problems(*BACKEND_PROBLEMS)
+def list_vms(query: tuple[VMQuery, PageRequest]) -> Response:
     """List VMs"""
-    found = services().vms.list(*query, scope(), fresh=fresh())
-    return render.page(found.page, [render.vm_json(vm) for vm in found.vms], render.age(found.age))
+    found = current_services().vms.list(*query, current_scope(), refresh=no_cache())
+    return render.page_response(
+        found.page, [render.vm_json(vm) for vm in found.vms], render.age_header(found.age_seconds)
+    )
 
 
 @blp.get("/vms/<vm:vm_id>")
-@blp.needs(Permission.READ)
-@blp.shows(VMSchema(), examples.VM)
-@blp.refuses("vm_not_found", *CLOUD)
+@blp.requires(Permission.READ)
+@blp.vm_response(VMSchema(), examples.VM)
+@blp.problems("vm_not_found", *BACKEND_PROBLEMS)
 def get_vm(vm_id: str) -> Response:
     """Show a VM"""
-    found = services().vms.get(vm_id, scope(), fresh=fresh())
-    return render.seen(found, render.vm_json(found.vm))
+    found = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
+    return render.vm_response(found, render.vm_json(found.vm))
 
 
 @blp.patch("/vms/<vm:vm_id>")
-@blp.needs(Permission.CHANGE)
+@blp.requires(Permission.CHANGE)
 @blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
-@blp.changes(200)
-@blp.refuses(*CHANGE, "name_taken", "quota_exceeded", *CLOUD)
-def update_vm(changed: Changes, vm_id: str) -> Response:
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, "name_taken", "quota_exceeded", *BACKEND_PROBLEMS)
+def update_vm(changed: VMPatch, vm_id: str) -> Response:
     """Change a VM's name or metadata
 
     A JSON merge patch (RFC 7396): a key of `metadata` set to null is removed.
     """
-    return render.change(services().vms.update(vm_id, changed, caller()))
+    return render.change_response(current_services().vms.update(vm_id, changed, current_caller()))
 
 
 @blp.delete("/vms/<vm:vm_id>")
-@blp.needs(Permission.CHANGE)
-@blp.changes(204, busy=examples.BUSY | {"task": "deleting"})
-@blp.refuses(*CHANGE, *CLOUD)
+@blp.requires(Permission.CHANGE)
+@blp.vm_change_responses(204, busy=examples.BUSY_VM | {"task": "deleting"})
+@blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM
 
     Allowed in every state, also while something else is under way, which it ends.
     """
-    return render.change(services().vms.act(vm_id, Action.DELETE, caller()))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.DELETE, current_caller())
+    )
 
 
 @blp.get("/vms/<vm:vm_id>/status")
-@blp.needs(Permission.READ)
-@blp.shows(VMStatusSchema(), examples.STATUS)
-@blp.refuses("vm_not_found", *CLOUD)
+@blp.requires(Permission.READ)
+@blp.vm_response(VMStatusSchema(), examples.VM_STATUS)
+@blp.problems("vm_not_found", *BACKEND_PROBLEMS)
 def get_vm_status(vm_id: str) -> Response:
     """Show a VM's status: the cheap one to poll"""
-    found = services().vms.get(vm_id, scope(), fresh=fresh())
-    return render.seen(found, render.status(found.vm))
+    found = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
+    return render.vm_response(found, render.vm_status_document(found.vm))
 
 
 @blp.get("/vms/<vm:vm_id>/console")
-@blp.needs(Permission.READ)
+@blp.requires(Permission.READ)
 @blp.takes(ConsoleQuerySchema(), location="query")
 @blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
-@blp.refuses("vm_not_found", "invalid_state", *CLOUD)
+@blp.problems("vm_not_found", "invalid_state", *BACKEND_PROBLEMS)
 def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
     """Show what a VM printed while booting"""
-    output = services().vms.console(vm_id, scope(), query.get("lines"))
-    return render.answer({"output": output})
+    output = current_services().vms.get_console(vm_id, current_scope(), query.get("lines"))
+    return render.json_response({"output": output})
 
 
 @blp.post("/vms/<vm:vm_id>/start")
-@blp.needs(Permission.CHANGE)
-@blp.changes(200)
-@blp.refuses(*CHANGE, "quota_exceeded", *CLOUD)
+@blp.requires(Permission.CHANGE)
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, "quota_exceeded", *BACKEND_PROBLEMS)
 def start_vm(vm_id: str) -> Response:
     """Start a STOPPED VM"""
-    return render.change(services().vms.act(vm_id, Action.START, caller()))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.START, current_caller())
+    )
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
-@blp.needs(Permission.CHANGE)
-@blp.changes(200)
-@blp.refuses(*CHANGE, *CLOUD)
+@blp.requires(Permission.CHANGE)
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def stop_vm(vm_id: str) -> Response:
     """Stop a RUNNING or PAUSED VM"""
-    return render.change(services().vms.act(vm_id, Action.STOP, caller()))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.STOP, current_caller())
+    )
 
 
 @blp.post("/vms/<vm:vm_id>/restart")
-@blp.needs(Permission.CHANGE)
+@blp.requires(Permission.CHANGE)
 @blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
-@blp.changes(200)
-@blp.refuses(*CHANGE, *CLOUD)
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def restart_vm(how: dict[str, str], vm_id: str) -> Response:
     """Restart a RUNNING VM, or one in ERROR that ever ran"""
     hard = {"soft": False, "hard": True}.get(how.get("type", ""))
-    return render.change(services().vms.act(vm_id, Action.RESTART, caller(), hard=hard))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.RESTART, current_caller(), hard=hard)
+    )
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
-@blp.needs(Permission.CHANGE)
-@blp.changes(200)
-@blp.refuses(*CHANGE, *CLOUD)
+@blp.requires(Permission.CHANGE)
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def pause_vm(vm_id: str) -> Response:
     """Pause a RUNNING VM"""
-    return render.change(services().vms.act(vm_id, Action.PAUSE, caller()))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.PAUSE, current_caller())
+    )
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
-@blp.needs(Permission.CHANGE)
-@blp.changes(200)
-@blp.refuses(*CHANGE, *CLOUD)
+@blp.requires(Permission.CHANGE)
+@blp.vm_change_responses(200)
+@blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def resume_vm(vm_id: str) -> Response:
     """Resume a PAUSED VM"""
-    return render.change(services().vms.act(vm_id, Action.RESUME, caller()))
+    return render.change_response(
+        current_services().vms.perform_action(vm_id, Action.RESUME, current_caller())
+    )

@@ -17,7 +17,7 @@ from vmapi.errors import (
     ValidationFailed,
 )
 
-MAX_USER_DATA = 65_535
+MAX_BASE64_USER_DATA_CHARS = 65_535
 """In characters of base64, as Nova counts: 49,149 bytes. cloud-init unpacks what is compressed."""
 
 
@@ -26,22 +26,22 @@ def stable_id(name: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"vmapi:memory:{name}"))
 
 
-_SIZES = (
+_FLAVOR_SIZES = (
     ("m1.tiny", 1, 512, 1),
     ("m1.small", 1, 2048, 2),
     ("m1.medium", 2, 4096, 4),
     ("m1.large", 4, 8192, 8),
     ("m1.xlarge", 8, 16384, 16),
 )
-_SYSTEMS = ("ubuntu-22.04", "ubuntu-24.04", "debian-12", "cirros")
+_IMAGE_NAMES = ("ubuntu-22.04", "ubuntu-24.04", "debian-12", "cirros")
 
 FLAVORS: Mapping[str, Flavor] = MappingProxyType(
-    {stable_id(size[0]): Flavor(stable_id(size[0]), *size) for size in _SIZES}
+    {stable_id(size[0]): Flavor(stable_id(size[0]), *size) for size in _FLAVOR_SIZES}
 )
 IMAGES: Mapping[str, Image] = MappingProxyType(
-    {stable_id(name): Image(stable_id(name), name, "active", 1, 256) for name in _SYSTEMS}
+    {stable_id(name): Image(stable_id(name), name, "active", 1, 256) for name in _IMAGE_NAMES}
 )
-KEYS = frozenset({"demo"})
+KEY_PAIRS = frozenset({"demo"})
 SECURITY_GROUPS = frozenset({"default", "web"})
 
 
@@ -52,14 +52,16 @@ def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     ValidationFailed.
     """
     data = spec.user_data or b""
-    if (packed := min(len(b64encode(data)), len(b64encode(compress(data))))) > MAX_USER_DATA:
-        said = f"takes {packed} characters, packed; the cloud takes {MAX_USER_DATA}"
+    if (
+        packed := min(len(b64encode(data)), len(b64encode(compress(data))))
+    ) > MAX_BASE64_USER_DATA_CHARS:
+        said = f"takes {packed} characters, packed; the cloud takes {MAX_BASE64_USER_DATA_CHARS}"
         raise ValidationFailed(f"The user data {said}.", ("/user_data", said))
     if spec.image_id not in IMAGES:
         raise ImageNotFound("Can not find requested image")
     if spec.flavor_id not in FLAVORS:
         raise FlavorNotFound(f"Flavor {spec.flavor_id} could not be found.")
-    if spec.key_name is not None and spec.key_name not in KEYS:
+    if spec.key_name is not None and spec.key_name not in KEY_PAIRS:
         raise KeyNotFound(f"Invalid key_name provided: there is no key pair {spec.key_name}.")
     for group in spec.security_groups:
         if group not in SECURITY_GROUPS:

@@ -6,44 +6,46 @@ from collections import deque
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
 
-KEPT_LINES = 1000
-KEY = re.compile(rb"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-[a-z0-9-]+@openssh\.com) ")
-BOOTS = frozenset({Verb.START, Verb.RESTART_SOFT, Verb.RESTART_HARD})
-SHUTS_DOWN = {
+MAX_CONSOLE_LINES = 1000
+CONSOLE_KEY_PATTERN = re.compile(
+    rb"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d+|sk-[a-z0-9-]+@openssh\.com) "
+)
+BOOT_VERBS = frozenset({Verb.START, Verb.RESTART_SOFT, Verb.RESTART_HARD})
+SHUTDOWN_LINES = {
     Verb.STOP: "[  OK  ] Reached target Power-Off.",
     Verb.RESTART_SOFT: "[  OK  ] Reached target Reboot.",
 }
 
 
-class Console:
+class SerialConsole:
     """The log of one machine. Of user data it holds the size and the number of keys only."""
 
     def __init__(self, spec: CreateSpec, image: str) -> None:
         self._name = spec.name
         self._image = image
-        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._lines: deque[str] = deque(maxlen=MAX_CONSOLE_LINES)
         data = spec.user_data or b""
-        keys = len(KEY.findall(data)) + (spec.key_name is not None)
-        self._first_boot = (
+        keys = len(CONSOLE_KEY_PATTERN.findall(data)) + (spec.key_name is not None)
+        self._first_boot_lines = (
             f"cloud-init: {keys} SSH keys authorized",
             f"cloud-init: {len(data)} bytes of user data applied",
         )
 
-    def text(self, lines: int | None) -> str:
+    def get_output(self, lines: int | None) -> str:
         """Return the last lines, or all."""
         kept = list(self._lines)
         return "\n".join(kept if lines is None else kept[max(len(kept) - lines, 0) :])
 
-    def show(self, verb: Verb) -> None:
+    def print_action(self, verb: Verb) -> None:
         """Print what one sees when a verb has been carried out."""
-        if verb in SHUTS_DOWN:
-            self._lines.append(SHUTS_DOWN[verb])
+        if verb in SHUTDOWN_LINES:
+            self._lines.append(SHUTDOWN_LINES[verb])
         if verb is Verb.CREATE:
-            self._boot(*self._first_boot)
-        elif verb in BOOTS:
-            self._boot("cloud-init: nothing to do, this is not the first boot")
+            self._print_boot(*self._first_boot_lines)
+        elif verb in BOOT_VERBS:
+            self._print_boot("cloud-init: nothing to do, this is not the first boot")
 
-    def _boot(self, *cloud_init: str) -> None:
+    def _print_boot(self, *cloud_init: str) -> None:
         printed = (
             "Linux version 6.1.0-vmapi (in memory)",
             f"Booting {self._name} from {self._image}",

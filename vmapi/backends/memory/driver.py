@@ -8,22 +8,22 @@ from threading import RLock
 from time import sleep as real_sleep
 from typing import Self
 
-from vmapi.backends.base import Backend, Outcome, Receipt
+from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
 from vmapi.backends.memory import latency as latencies
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.backends.memory.cloud import Project
-from vmapi.backends.memory.faults import Faults, Kind
-from vmapi.backends.memory.networks import subnets
-from vmapi.backends.memory.quota import Limits
+from vmapi.backends.memory.cloud import Cloud
+from vmapi.backends.memory.faults import FaultInjector, FaultKind
+from vmapi.backends.memory.networks import build_subnets
+from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import VM, Changes, CreateSpec
+from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState
 from vmapi.settings.settings import Settings
 
 
-def _real_clock() -> datetime:
+def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -34,7 +34,7 @@ class MemoryBackend(Backend):
     """
 
     single_process = True
-    instant = True
+    completes_immediately = True
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class MemoryBackend(Backend):
         default_network: str | None = None,
         default_project: str = "default",
         timeout: float = 30.0,
-        clock: Callable[[], datetime] = _real_clock,
+        clock: Callable[[], datetime] = _utc_now,
         random: Random | None = None,
         sleep: Callable[[float], None] = real_sleep,
     ) -> None:
@@ -53,12 +53,14 @@ class MemoryBackend(Backend):
 
         Raises SettingsError.
         """
-        self._latency = latencies.parse(latency)
+        self._latency = latencies.parse_latency(latency)
         self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
-        self._faults = Faults(faults, self._random)
-        self._project = Project(subnets(default_network), Limits.parse(limits), default_project)
-        self._told = {
-            "limits": str(self._project.limits),
+        self._faults = FaultInjector(faults, self._random)
+        self._cloud = Cloud(
+            build_subnets(default_network), CloudQuota.parse(limits), default_project
+        )
+        self._settings_text = {
+            "limits": str(self._cloud.quota),
             "latency": latency or "0",
             "faults": faults or "none",
         }
@@ -82,117 +84,126 @@ class MemoryBackend(Backend):
     def set_faults(self, faults: str) -> None:
         """Show these failures from now on and no others. Raises SettingsError."""
         with self._lock:
-            self._faults = Faults(faults, self._random)
-            self._told["faults"] = faults or "none"
+            self._faults = FaultInjector(faults, self._random)
+            self._settings_text["faults"] = faults or "none"
 
     def describe(self) -> dict[str, str]:
         """Return its settings."""
-        return {"cloud": "in memory, forgotten when the process ends", **self._told}
+        return {"cloud": "in memory, forgotten when the process ends", **self._settings_text}
 
     def ping(self) -> None:
         """Answer, unless told not to."""
-        with self._called():
+        with self._api_call():
             pass
 
-    def flavors(self, *, fresh: bool = False) -> Sequence[Flavor]:
+    def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
         """List the flavors."""
-        with self._called():
+        with self._api_call():
             return tuple(FLAVORS.values())
 
-    def images(self, *, fresh: bool = False) -> Sequence[Image]:
+    def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
         """List the images."""
-        with self._called():
+        with self._api_call():
             return tuple(IMAGES.values())
 
-    def networks(self, *, fresh: bool = False) -> Sequence[Network]:
+    def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks."""
-        with self._called() as (cloud, _):
+        with self._api_call() as (cloud, _):
             return tuple(subnet.network for subnet in cloud.subnets.values())
 
-    def get(self, vm_id: str) -> VM:
+    def get_vm(self, vm_id: str) -> VM:
         """Return a copy of a VM as it is now. Raises VMNotFound."""
-        with self._called() as (cloud, _):
-            return cloud.machine(vm_id).shown()
+        with self._api_call() as (cloud, _):
+            return cloud.get_instance(vm_id).to_vm()
 
-    def vms(self, *, name: str | None = None) -> Sequence[VM]:
+    def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
         """Return copies of the live VMs, or of those of one name."""
-        with self._called() as (cloud, _):
-            machines = cloud.machines.values()
-            return tuple(one.shown() for one in machines if name is None or one.name == name)
+        with self._api_call() as (cloud, _):
+            machines = cloud.instances.values()
+            return tuple(one.to_vm() for one in machines if name is None or one.name == name)
 
-    def changed(self, since: datetime) -> Sequence[VM]:
+    def list_changed_since(self, since: datetime) -> Sequence[VM]:
         """Return copies of the VMs that have changed since, those deleted not long ago included."""
-        with self._called() as (cloud, _):
-            live = (machine.shown() for machine in cloud.machines.values())
-            return tuple(vm for vm in (*live, *cloud.deleted) if vm.updated_at >= since)
+        with self._api_call() as (cloud, _):
+            live = (machine.to_vm() for machine in cloud.instances.values())
+            return tuple(vm for vm in (*live, *cloud.deleted_vms) if vm.updated_at >= since)
 
-    def now(self) -> datetime:
+    def cloud_time(self) -> datetime:
         """Return what time it is."""
         return self._clock()
 
-    def console(self, vm_id: str, lines: int | None) -> str:
+    def get_console(self, vm_id: str, lines: int | None) -> str:
         """Return what a VM printed. Raises VMNotFound, and InvalidState where it has no host."""
-        with self._called() as (cloud, _):
-            machine = cloud.machine(vm_id)
+        with self._api_call() as (cloud, _):
+            machine = cloud.get_instance(vm_id)
             if machine.fault and not machine.launched:
                 raise InvalidState(f"Instance {vm_id} is not ready")
-            return machine.console.text(lines)
+            return machine.console.get_output(lines)
 
-    def create(
-        self, spec: CreateSpec, operation_id: str, *, on_behalf: Credential | None = None
-    ) -> Receipt:
+    def create_vm(
+        self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         """Begin to build a VM; asked twice, it makes two, as Nova does."""
-        with self._called(change=True) as (cloud, now):
-            cloud.check(spec)
-            kinds = (Kind.NO_CAPACITY, Kind.BUILD_FAILED)
-            fault = next((kind for kind in kinds if self._faults.strikes(kind)), None)
-            return cloud.build(spec, operation_id, fault, now, self._latency[Verb.CREATE])
+        with self._api_call(is_change=True) as (cloud, now):
+            cloud.check_create(spec)
+            kinds = (FaultKind.NO_CAPACITY, FaultKind.BUILD_FAILED)
+            fault = next((kind for kind in kinds if self._faults.triggers(kind)), None)
+            return cloud.start_build(spec, operation_id, fault, now, self._latency[Verb.CREATE])
 
-    def perform(self, vm_id: str, verb: Verb, *, on_behalf: Credential | None = None) -> Receipt:
+    def perform_action(
+        self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
+    ) -> AcceptedAction:
         """Begin to carry a verb out, or refuse it as Nova does."""
-        with self._called(change=True) as (cloud, now):
-            cloud.machine(vm_id).check(verb)
-            fails = verb is not Verb.DELETE and self._faults.strikes(Kind.ACTION_FAILED)
-            return cloud.perform(vm_id, verb, fails, now, self._latency[verb])
+        with self._api_call(is_change=True) as (cloud, now):
+            cloud.get_instance(vm_id).check_action(verb)
+            fails = verb is not Verb.DELETE and self._faults.triggers(FaultKind.ACTION_FAILED)
+            return cloud.start_action(vm_id, verb, fails, now, self._latency[verb])
 
-    def update(self, vm_id: str, changes: Changes, *, on_behalf: Credential | None = None) -> None:
+    def update_vm(
+        self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
+    ) -> None:
         """Change name and metadata; the call lasts as long as `update` takes."""
-        with self._called(change=True, takes=self._latency[Verb.UPDATE]) as (cloud, now):
-            cloud.update(vm_id, changes, now)
+        with self._api_call(is_change=True, duration_seconds=self._latency[Verb.UPDATE]) as (
+            cloud,
+            now,
+        ):
+            cloud.update_instance(vm_id, changes, now)
 
-    def outcome(self, receipt: Receipt) -> Outcome:
+    def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
         """Tell what has become of a change, also on a VM deleted not long ago."""
-        with self._called() as (cloud, _):
-            return cloud.ledger.outcome(receipt.vm_id, receipt.request_id)
+        with self._api_call() as (cloud, _):
+            return cloud.action_log.get_outcome(action.vm_id, action.request_id)
 
-    def find_created(self, operation_id: str) -> Receipt | None:
+    def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
         """Find the VM that a create has made, as long as it is there."""
-        with self._called() as (cloud, _):
-            machines = cloud.machines.values()
-            return next((one.receipt for one in machines if one.operation_id == operation_id), None)
+        with self._api_call() as (cloud, _):
+            machines = cloud.instances.values()
+            return next(
+                (one.create_action for one in machines if one.operation_id == operation_id), None
+            )
 
-    def find_performed(
-        self, vm_id: str, verb: Verb, since: datetime, known: Collection[str] = ()
-    ) -> Receipt | None:
+    def find_action(
+        self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
+    ) -> AcceptedAction | None:
         """Find the latest such action, also on a VM deleted not long ago."""
-        with self._called() as (cloud, _):
-            action = cloud.ledger.latest(vm_id, verb, since, known)
-            return Receipt(vm_id, action.request_id) if action else None
+        with self._api_call() as (cloud, _):
+            action = cloud.action_log.find_latest(vm_id, verb, since, exclude_request_ids)
+            return AcceptedAction(vm_id, action.request_id) if action else None
 
     @contextmanager
-    def _called(
-        self, *, change: bool = False, takes: float = 0.0
-    ) -> Iterator[tuple[Project, datetime]]:
+    def _api_call(
+        self, *, is_change: bool = False, duration_seconds: float = 0.0
+    ) -> Iterator[tuple[Cloud, datetime]]:
         """Surround one call with what it was told: to be refused, slow, or left unanswered."""
         with self._lock:
-            if self._faults.strikes(Kind.UNAVAILABLE):
+            if self._faults.triggers(FaultKind.UNAVAILABLE):
                 raise BackendUnavailable("The in-memory cloud was told to be unavailable.")
-            takes += self._faults.delay()
+            duration_seconds += self._faults.get_delay()
             now = self._clock()
-            self._project.advance(now)
-            yield self._project, now
-            lost = change and self._faults.strikes(Kind.LOST_ANSWER)
-        if takes:
-            self._sleep(min(takes, self._timeout))
-        if lost or takes > self._timeout:
+            self._cloud.run_due(now)
+            yield self._cloud, now
+            lost = is_change and self._faults.triggers(FaultKind.LOST_ANSWER)
+        if duration_seconds:
+            self._sleep(min(duration_seconds, self._timeout))
+        if lost or duration_seconds > self._timeout:
             raise BackendTimeout("The in-memory cloud did not answer in time, as it was told.")

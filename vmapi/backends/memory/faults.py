@@ -6,17 +6,17 @@ from random import Random
 
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import Fault
-from vmapi.settings.parsing import MAX_SECONDS, Notation, decimal, whole
+from vmapi.settings.parsing import MAX_MEMORY_SECONDS, KeyValueFormat, parse_decimal, parse_int
 
-NOTATION = Notation(
+FAULTS_FORMAT = KeyValueFormat(
     "VMAPI_MEMORY_FAULTS",
     "FAULT=COUNT or FAULT=SHARE%, … with no_capacity, build_failed, action_failed, unavailable, "
-    f"lost_answer, and slow=COUNT:SECONDS or slow=SHARE%:SECONDS (up to {MAX_SECONDS} s)",
+    f"lost_answer, and slow=COUNT:SECONDS or slow=SHARE%:SECONDS (up to {MAX_MEMORY_SECONDS} s)",
 )
-REBUILD = "Delete the VM and create it again; if that fails too, ask your operator."
+BUILD_FAILED_HINT = "Delete the VM and create it again; if that fails too, ask your operator."
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What can go wrong."""
 
     NO_CAPACITY = "no_capacity"
@@ -28,69 +28,69 @@ class Kind(StrEnum):
 
 
 @dataclass(slots=True)
-class Strike:
+class FaultRule:
     """How often a fault shows itself: the next `count` times, or with this `chance`."""
 
     count: int = 0
-    chance: float = 0.0
-    seconds: float = 0.0
+    probability: float = 0.0
+    delay_seconds: float = 0.0
 
     @classmethod
-    def parse(cls, kind: str, text: str) -> "Strike":
+    def parse(cls, kind: str, text: str) -> "FaultRule":
         """Read what is written for a fault. Raises ValueError."""
         often, colon, seconds = text.partition(":")
-        if bool(colon) != (kind == Kind.SLOW):
+        if bool(colon) != (kind == FaultKind.SLOW):
             raise ValueError(text)
-        extra = decimal(seconds, MAX_SECONDS) if colon else 0.0
+        extra = parse_decimal(seconds, MAX_MEMORY_SECONDS) if colon else 0.0
         if often.endswith("%"):
-            return cls(chance=decimal(often[:-1], 100) / 100, seconds=extra)
-        return cls(count=whole(often), seconds=extra)
+            return cls(probability=parse_decimal(often[:-1], 100) / 100, delay_seconds=extra)
+        return cls(count=parse_int(often), delay_seconds=extra)
 
 
-class Faults:
+class FaultInjector:
     """Decides which call or build fails; the same Random decides the same."""
 
     def __init__(self, text: str, random: Random) -> None:
         """Read the faults. Raises SettingsError."""
-        self._strikes = NOTATION.parse(text, set(Kind), Strike.parse)
+        self._rules = FAULTS_FORMAT.parse(text, set(FaultKind), FaultRule.parse)
         self._random = random
 
-    def strikes(self, kind: Kind) -> bool:
+    def triggers(self, kind: FaultKind) -> bool:
         """Tell whether this fault shows itself now; that uses it up."""
-        strike = self._strikes.get(kind)
+        strike = self._rules.get(kind)
         if strike is None:
             return False
         if strike.count:
             strike.count -= 1
             return True
-        return self._random.random() < strike.chance
+        return self._random.random() < strike.probability
 
-    def delay(self) -> float:
+    def get_delay(self) -> float:
         """Return the seconds that the present call takes longer."""
-        return self._strikes[Kind.SLOW].seconds if self.strikes(Kind.SLOW) else 0.0
+        return self._rules[FaultKind.SLOW].delay_seconds if self.triggers(FaultKind.SLOW) else 0.0
 
 
-def build_fault(kind: Kind | None, vm_id: str) -> Fault | None:
+def build_fault(kind: FaultKind | None, vm_id: str) -> Fault | None:
     """Say, in Nova's words, why a build fails; None is for one that does not."""
-    if kind is Kind.NO_CAPACITY:
+    if kind is FaultKind.NO_CAPACITY:
         return Fault(kind.value, "No valid host was found.", "Try a smaller flavor, or later.")
-    if kind is Kind.BUILD_FAILED:
+    if kind is FaultKind.BUILD_FAILED:
         message = (
             "Exceeded maximum number of retries. Exhausted all hosts available for retrying build "
             f"failures for instance {vm_id}."
         )
-        return Fault(kind.value, message, REBUILD)
+        return Fault(kind.value, message, BUILD_FAILED_HINT)
     return None
 
 
-def no_address(vm_id: str, network_id: str) -> Fault:
+def no_address_fault(vm_id: str, network_id: str) -> Fault:
     """Say, in Nova's words, that a network has no address left for a build."""
     message = (
         f"Build of instance {vm_id} aborted: Failed to allocate the network(s) with error "
         f"No fixed IP addresses available for network: {network_id}, not rescheduling."
     )
     return Fault(
-        Kind.BUILD_FAILED.value, message, "Use another network, or delete VMs of this one."
+        FaultKind.BUILD_FAILED.value, message, "Use another network, or delete VMs of this one."
     )
 
 

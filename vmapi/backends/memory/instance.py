@@ -4,44 +4,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vmapi.backends.base import Outcome, Receipt
-from vmapi.backends.memory.action_log import Action
-from vmapi.backends.memory.console import Console
+from vmapi.backends.base import AcceptedAction, ActionOutcome
+from vmapi.backends.memory.action_log import InstanceAction
+from vmapi.backends.memory.console import SerialConsole
 from vmapi.backends.memory.networks import Subnet
 from vmapi.backends.memory.states import (
-    ALLOWED,
-    BREAKING,
-    GOALS,
-    REBOOTING,
-    STATUSES,
-    TASK_STATES,
-    TASKS,
-    VM_STATES,
-    State,
+    ALLOWED_STATES,
+    NOVA_TASK_STATES,
+    NOVA_VM_STATES,
+    REBOOT_STATUSES,
+    STATE_AFTER,
+    STATUS_BY_STATE,
+    TASK_BY_VERB,
+    VERBS_ENDING_IN_ERROR,
+    InstanceState,
 )
 from vmapi.domain.catalog import Flavor
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.project import owner
-from vmapi.domain.vm import RESERVED_PREFIX, VM, Address, Fault
+from vmapi.domain.project import project_of
+from vmapi.domain.vm import RESERVED_METADATA_PREFIX, VM, Address, Fault
 from vmapi.errors import InvalidState, TaskInProgress
 
 
 @dataclass(slots=True)
-class Change:
+class PendingAction:
     """What is under way with a machine; with a `fault` it will fail."""
 
     verb: Verb
     fault: Fault | None
-    actions: list[Action] = field(default_factory=list)
+    actions: list[InstanceAction] = field(default_factory=list)
 
-    def settle(self, outcome: Outcome) -> None:
+    def set_outcome(self, outcome: ActionOutcome) -> None:
         """Tell all who asked for it how it went."""
         for action in self.actions:
             action.outcome = outcome
 
 
 @dataclass(slots=True, kw_only=True)
-class Machine:
+class Instance:
     """A machine as it is; what leaves it is a copy."""
 
     id: str
@@ -55,16 +55,16 @@ class Machine:
     security_groups: tuple[str, ...]
     subnet: Subnet
     address: Address | None
-    console: Console
+    console: SerialConsole
     created_at: datetime
     updated_at: datetime
-    state: State = State.BUILD
+    state: InstanceState = InstanceState.BUILD
     launched: bool = False
     fault: Fault | None = None
-    change: Change | None = None
-    receipt: Receipt | None = None
+    pending: PendingAction | None = None
+    create_action: AcceptedAction | None = None
 
-    def check(self, verb: Verb) -> None:
+    def check_action(self, verb: Verb) -> None:
         """Refuse a verb as Nova does: by state, then by task, then because it never ran.
 
         Raises InvalidState, TaskInProgress.
@@ -72,44 +72,46 @@ class Machine:
         if verb is Verb.DELETE:
             return
         refused = f"Cannot '{verb}' instance {self.id} while it is in"
-        if self.state not in ALLOWED[verb]:
-            raise InvalidState(f"{refused} vm_state {VM_STATES[self.state]}")
-        if self.change:
-            raise TaskInProgress(f"{refused} task_state {TASK_STATES[self.change.verb]}")
+        if self.state not in ALLOWED_STATES[verb]:
+            raise InvalidState(f"{refused} vm_state {NOVA_VM_STATES[self.state]}")
+        if self.pending:
+            raise TaskInProgress(f"{refused} task_state {NOVA_TASK_STATES[self.pending.verb]}")
         if not self.launched:
             raise InvalidState(f"Instance {self.id} is not ready")
 
-    def end(self, change: Change, at: datetime) -> None:
+    def complete(self, pending: PendingAction, at: datetime) -> None:
         """Let the change that is under way come to its end."""
-        self.change = None
+        self.pending = None
         self.updated_at = at
-        if change.fault is None:
-            self.state, self.fault, self.launched = GOALS[change.verb], None, True
-            self.console.show(change.verb)
-        elif change.verb in BREAKING:
-            self.state, self.fault = State.ERROR, change.fault
+        if pending.fault is None:
+            self.state, self.fault, self.launched = STATE_AFTER[pending.verb], None, True
+            self.console.print_action(pending.verb)
+        elif pending.verb in VERBS_ENDING_IN_ERROR:
+            self.state, self.fault = InstanceState.ERROR, pending.fault
 
-    def shown(self) -> VM:
+    def to_vm(self) -> VM:
         """Return what a client sees."""
-        verb = self.change and self.change.verb
-        rebooting = verb in REBOOTING and self.state is State.ACTIVE
+        verb = self.pending and self.pending.verb
+        rebooting = verb in REBOOT_STATUSES and self.state is InstanceState.ACTIVE
         return VM(
             id=self.id,
             name=self.name,
             flavor=self.flavor.name,
             image=self.image,
-            status=STATUSES[self.state],
+            status=STATUS_BY_STATE[self.state],
             created_at=self.created_at,
             updated_at=self.updated_at,
-            backend_status=REBOOTING[verb] if verb and rebooting else self.state.value,
-            task=TASKS[verb] if verb else None,
+            backend_status=REBOOT_STATUSES[verb] if verb and rebooting else self.state.value,
+            task=TASK_BY_VERB[verb] if verb else None,
             addresses=(self.address,) if self.address and self.launched else (),
-            metadata={k: v for k, v in self.metadata.items() if not k.startswith(RESERVED_PREFIX)},
+            metadata={
+                k: v for k, v in self.metadata.items() if not k.startswith(RESERVED_METADATA_PREFIX)
+            },
             key_name=self.key_name,
             security_groups=self.security_groups,
             fault=self.fault,
             launched=self.launched,
-            project=owner(self.metadata, self.default_project),
+            project=project_of(self.metadata, self.default_project),
             vcpus=self.flavor.vcpus,
             ram_mb=self.flavor.ram_mb,
             operation_id=self.operation_id,

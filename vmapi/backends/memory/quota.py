@@ -5,14 +5,16 @@ from dataclasses import dataclass, fields
 
 from vmapi.domain.catalog import Flavor
 from vmapi.errors import QuotaExceeded
-from vmapi.settings.parsing import Notation, whole
+from vmapi.settings.parsing import KeyValueFormat, parse_int
 
-NOTATION = Notation("VMAPI_MEMORY_LIMITS", "vms=N,vcpus=N,ram_mb=N, any of them, whole numbers")
-NOVAS_WORDS = ("instances", "cores", "ram")
+CLOUD_QUOTA_FORMAT = KeyValueFormat(
+    "VMAPI_MEMORY_LIMITS", "vms=N,vcpus=N,ram_mb=N, any of them, whole numbers"
+)
+NOVA_RESOURCE_NAMES = ("instances", "cores", "ram")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CloudQuota:
     """How much there may be at once; `ram_mb` is in MB."""
 
     vms: int = 100
@@ -23,17 +25,17 @@ class Limits:
         return f"{self.vms} vms, {self.vcpus} vcpus, {self.ram_mb} MB of RAM"
 
     @classmethod
-    def parse(cls, text: str) -> "Limits":
+    def parse(cls, text: str) -> "CloudQuota":
         """Read the limits that differ from the defaults. Raises SettingsError."""
         names = [limit.name for limit in fields(cls)]
-        return cls(**NOTATION.parse(text, names, lambda _, written: whole(written)))
+        return cls(**CLOUD_QUOTA_FORMAT.parse(text, names, lambda _, written: parse_int(written)))
 
-    def check(self, used: Iterable[Flavor], wanted: Flavor) -> None:
+    def check(self, used: Iterable[Flavor], requested: Flavor) -> None:
         """Raise QuotaExceeded, in Nova's words, if another VM of this flavor is too much."""
         taken = list(used)
         rows = zip(
-            NOVAS_WORDS,
-            (1, wanted.vcpus, wanted.ram_mb),
+            NOVA_RESOURCE_NAMES,
+            (1, requested.vcpus, requested.ram_mb),
             (len(taken), sum(f.vcpus for f in taken), sum(f.ram_mb for f in taken)),
             (self.vms, self.vcpus, self.ram_mb),
             strict=True,

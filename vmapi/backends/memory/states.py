@@ -7,7 +7,7 @@ from types import MappingProxyType
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 
 
-class State(StrEnum):
+class InstanceState(StrEnum):
     """The raw state of a machine, by the status that Nova shows for it."""
 
     BUILD = "BUILD"
@@ -17,28 +17,28 @@ class State(StrEnum):
     ERROR = "ERROR"
 
 
-STATUSES: Mapping[State, Status] = MappingProxyType(
+STATUS_BY_STATE: Mapping[InstanceState, Status] = MappingProxyType(
     {
-        State.BUILD: Status.BUILDING,
-        State.ACTIVE: Status.RUNNING,
-        State.SHUTOFF: Status.STOPPED,
-        State.PAUSED: Status.PAUSED,
-        State.ERROR: Status.ERROR,
+        InstanceState.BUILD: Status.BUILDING,
+        InstanceState.ACTIVE: Status.RUNNING,
+        InstanceState.SHUTOFF: Status.STOPPED,
+        InstanceState.PAUSED: Status.PAUSED,
+        InstanceState.ERROR: Status.ERROR,
     }
 )
 
-VM_STATES: Mapping[State, str] = MappingProxyType(
+NOVA_VM_STATES: Mapping[InstanceState, str] = MappingProxyType(
     {
-        State.BUILD: "building",
-        State.ACTIVE: "active",
-        State.SHUTOFF: "stopped",
-        State.PAUSED: "paused",
-        State.ERROR: "error",
+        InstanceState.BUILD: "building",
+        InstanceState.ACTIVE: "active",
+        InstanceState.SHUTOFF: "stopped",
+        InstanceState.PAUSED: "paused",
+        InstanceState.ERROR: "error",
     }
 )
 """Nova's word for a state in its error messages."""
 
-TASK_STATES: Mapping[Verb, str] = MappingProxyType(
+NOVA_TASK_STATES: Mapping[Verb, str] = MappingProxyType(
     {
         Verb.CREATE: "spawning",
         Verb.START: "powering-on",
@@ -52,39 +52,41 @@ TASK_STATES: Mapping[Verb, str] = MappingProxyType(
 )
 """Nova's word for what is under way."""
 
-TASKS: Mapping[Verb, Task] = MappingProxyType(
+TASK_BY_VERB: Mapping[Verb, Task] = MappingProxyType(
     {verb: Action(verb.partition("_")[0]).task for verb in Verb}
 )
 
-REBOOTING: Mapping[Verb, str] = MappingProxyType(
+REBOOT_STATUSES: Mapping[Verb, str] = MappingProxyType(
     {Verb.RESTART_SOFT: "REBOOT", Verb.RESTART_HARD: "HARD_REBOOT"}
 )
 """The status that Nova shows while an ACTIVE server is being rebooted."""
 
-ALLOWED: Mapping[Verb, frozenset[State]] = MappingProxyType(
+ALLOWED_STATES: Mapping[Verb, frozenset[InstanceState]] = MappingProxyType(
     {
-        Verb.START: frozenset({State.SHUTOFF}),
-        Verb.STOP: frozenset({State.ACTIVE, State.ERROR}),
-        Verb.RESTART_SOFT: frozenset({State.ACTIVE}),
-        Verb.RESTART_HARD: frozenset({State.ACTIVE, State.SHUTOFF, State.PAUSED, State.ERROR}),
-        Verb.PAUSE: frozenset({State.ACTIVE}),
-        Verb.RESUME: frozenset({State.PAUSED}),
-        Verb.UPDATE: frozenset({State.ACTIVE, State.SHUTOFF, State.PAUSED}),
+        Verb.START: frozenset({InstanceState.SHUTOFF}),
+        Verb.STOP: frozenset({InstanceState.ACTIVE, InstanceState.ERROR}),
+        Verb.RESTART_SOFT: frozenset({InstanceState.ACTIVE}),
+        Verb.RESTART_HARD: frozenset(
+            {InstanceState.ACTIVE, InstanceState.SHUTOFF, InstanceState.PAUSED, InstanceState.ERROR}
+        ),
+        Verb.PAUSE: frozenset({InstanceState.ACTIVE}),
+        Verb.RESUME: frozenset({InstanceState.PAUSED}),
+        Verb.UPDATE: frozenset({InstanceState.ACTIVE, InstanceState.SHUTOFF, InstanceState.PAUSED}),
     }
 )
 """ERROR is for a machine that ever ran; UPDATE is of metadata. A delete is always allowed."""
 
-GOALS: Mapping[Verb, State] = MappingProxyType(
+STATE_AFTER: Mapping[Verb, InstanceState] = MappingProxyType(
     {
-        Verb.CREATE: State.ACTIVE,
-        Verb.START: State.ACTIVE,
-        Verb.STOP: State.SHUTOFF,
-        Verb.RESTART_SOFT: State.ACTIVE,
-        Verb.RESTART_HARD: State.ACTIVE,
-        Verb.PAUSE: State.PAUSED,
-        Verb.RESUME: State.ACTIVE,
+        Verb.CREATE: InstanceState.ACTIVE,
+        Verb.START: InstanceState.ACTIVE,
+        Verb.STOP: InstanceState.SHUTOFF,
+        Verb.RESTART_SOFT: InstanceState.ACTIVE,
+        Verb.RESTART_HARD: InstanceState.ACTIVE,
+        Verb.PAUSE: InstanceState.PAUSED,
+        Verb.RESUME: InstanceState.ACTIVE,
     }
 )
 
-BREAKING = frozenset({Verb.CREATE, Verb.RESTART_SOFT, Verb.RESTART_HARD})
+VERBS_ENDING_IN_ERROR = frozenset({Verb.CREATE, Verb.RESTART_SOFT, Verb.RESTART_HARD})
 """What leaves a machine in ERROR when it fails; after the rest it stays as it was."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from vmapi.domain.lifecycle import Verb
 
-Body = Mapping[str, Any]
+ActionBody = Mapping[str, Any]
 
-LIKELY: Mapping[Verb, Body] = MappingProxyType(
+DEFAULT_BODIES: Mapping[Verb, ActionBody] = MappingProxyType(
     {
         Verb.START: {"os-start": None},
         Verb.STOP: {"os-stop": None},
@@ -20,7 +20,7 @@ LIKELY: Mapping[Verb, Body] = MappingProxyType(
 )
 """The call that is sent first: Nova refuses it in any state that wants another one."""
 
-OTHERWISE: Mapping[tuple[Verb, str], Body] = MappingProxyType(
+BODIES_BY_STATUS: Mapping[tuple[Verb, str], ActionBody] = MappingProxyType(
     {
         (Verb.START, "SHELVED"): {"unshelve": None},
         (Verb.START, "SHELVED_OFFLOADED"): {"unshelve": None},
@@ -30,24 +30,24 @@ OTHERWISE: Mapping[tuple[Verb, str], Body] = MappingProxyType(
 """The call for a state that refuses the likely one, by Nova's own status."""
 
 
-def likely(verb: Verb) -> dict[str, Any]:
+def default_body(verb: Verb) -> dict[str, Any]:
     """Return the call of a verb that is sent first."""
-    return dict(LIKELY[verb])
+    return dict(DEFAULT_BODIES[verb])
 
 
-def has_alternative(verb: Verb) -> bool:
+def has_body_for_status(verb: Verb) -> bool:
     """Tell whether the state decides which call carries a verb out."""
-    return any(verb is each for each, _ in OTHERWISE)
+    return any(verb is each for each, _ in BODIES_BY_STATUS)
 
 
-def alternative(verb: Verb, status: str | None) -> dict[str, Any] | None:
+def body_for_status(verb: Verb, status: str | None) -> dict[str, Any] | None:
     """Return the other call of a verb for a server of this status, if it has one."""
-    body = OTHERWISE.get((verb, status or ""))
+    body = BODIES_BY_STATUS.get((verb, status or ""))
     return dict(body) if body else None
 
 
-def names(verb: Verb) -> frozenset[str]:
+def instance_action_names(verb: Verb) -> frozenset[str]:
     """Return the names that the calls of a verb have among a server's instance actions."""
-    bodies = [LIKELY.get(verb, {verb.value: None})]
-    bodies += [body for (other, _), body in OTHERWISE.items() if other is verb]
+    bodies = [DEFAULT_BODIES.get(verb, {verb.value: None})]
+    bodies += [body for (other, _), body in BODIES_BY_STATUS.items() if other is verb]
     return frozenset(key.removeprefix("os-") for body in bodies for key in body)

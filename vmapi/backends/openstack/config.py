@@ -12,26 +12,26 @@ import vmapi
 from vmapi.errors import SettingsError
 from vmapi.settings.settings import Settings
 
-_config = partial(OpenStackConfig, app_name="vmapi", app_version=vmapi.__version__)
+_new_config = partial(OpenStackConfig, app_name="vmapi", app_version=vmapi.__version__)
 
 
-def region(settings: Settings) -> CloudRegion:
+def load_region(settings: Settings) -> CloudRegion:
     """Return the cloud's configuration, without asking the cloud.
 
     Raises SettingsError when no credentials are there, or when they are incomplete.
     """
     try:
         if settings.os_cloud:
-            return _config().get_one(cloud=settings.os_cloud)
+            return _new_config().get_one(cloud=settings.os_cloud)
         if os.environ.get("OS_AUTH_URL"):
-            config = _config(load_yaml_config=False)
+            config = _new_config(load_yaml_config=False)
             return config.get_one(cloud=config.envvar_key)
-        return _of_settings(settings)
+        return _region_from_settings(settings)
     except (SDKException, ClientException) as error:
         raise SettingsError(f"The credentials of the cloud cannot be used: {error}") from error
 
 
-def _of_settings(settings: Settings) -> CloudRegion:
+def _region_from_settings(settings: Settings) -> CloudRegion:
     given = {
         "OPENSTACK_AUTH_URL": settings.openstack_auth_url,
         "OPENSTACK_USERNAME": settings.openstack_username,
@@ -42,7 +42,7 @@ def _of_settings(settings: Settings) -> CloudRegion:
     if missing:
         raise SettingsError(f"OpenStack needs OS_CLOUD, or OS_AUTH_URL and so on, or {missing}.")
     url, username, password, project = given.values()
-    config = _config(load_yaml_config=False, load_envvars=False)
+    config = _new_config(load_yaml_config=False, load_envvars=False)
     return config.get_one(
         region_name=os.environ.get("OS_REGION_NAME", ""),
         auth={

@@ -7,29 +7,29 @@ from math import inf
 from threading import Lock
 from time import monotonic
 
-_end: ContextVar[float] = ContextVar("vmapi_openstack_deadline", default=inf)
+_deadline: ContextVar[float] = ContextVar("vmapi_openstack_deadline", default=inf)
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[None]:
+def timeout(seconds: float) -> Iterator[None]:
     """End whatever this thread sends inside after so many seconds; an outer end stands."""
-    token = _end.set(min(_end.get(), monotonic() + seconds))
+    token = _deadline.set(min(_deadline.get(), monotonic() + seconds))
     try:
         yield
     finally:
-        _end.reset(token)
+        _deadline.reset(token)
 
 
-def left() -> float:
+def remaining() -> float:
     """Return the seconds that are left; infinite where no end is set."""
-    return _end.get() - monotonic()
+    return _deadline.get() - monotonic()
 
 
 @contextmanager
-def holding(lock: Lock) -> Iterator[None]:
+def acquire_in_time(lock: Lock) -> Iterator[None]:
     """Hold a lock. Raises TimeoutError when it is not free in time."""
-    remaining = left()
-    if not lock.acquire(timeout=-1 if remaining == inf else max(0, remaining)):
+    seconds = remaining()
+    if not lock.acquire(timeout=-1 if seconds == inf else max(0, seconds)):
         raise TimeoutError
     try:
         yield

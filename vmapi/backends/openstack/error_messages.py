@@ -8,7 +8,7 @@ import re
 
 from vmapi import errors
 
-CASES: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
+MESSAGE_PATTERNS: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), meaning)
     for pattern, meaning in (
         (r"Instance \S+ is locked", errors.VMLocked),
@@ -25,7 +25,7 @@ CASES: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
     )
 )
 
-FIELDS = {
+ERRORS_BY_FIELD = {
     "flavorRef": errors.FlavorNotFound,
     "imageRef": errors.ImageNotFound,
     "networks": errors.NetworkNotFound,
@@ -35,28 +35,28 @@ FIELDS = {
 }
 """What a value that is not even well-formed names: nothing that exists."""
 
-OTHERWISE = {400: errors.ValidationFailed, 403: errors.Forbidden, 409: errors.InvalidState}
+ERRORS_BY_STATUS = {400: errors.ValidationFailed, 403: errors.Forbidden, 409: errors.InvalidState}
 
-INVALID = re.compile(r"Invalid input for field/attribute (\S+)\. ")
-LONGEST = 300
+INVALID_FIELD_PATTERN = re.compile(r"Invalid input for field/attribute (\S+)\. ")
+MAX_MESSAGE_CHARS = 300
 
 
-def meaning(status: int, sentence: str) -> errors.VmapiError | None:
+def error_for_message(status: int, message: str) -> errors.VmapiError | None:
     """Return the error that a refusal stands for; None where it says nothing that is known.
 
     What Nova says of an invalid value is not repeated: it quotes the value, user data as well.
     """
-    if invalid := INVALID.match(sentence):
+    if invalid := INVALID_FIELD_PATTERN.match(message):
         field = invalid[1]
         detail = f"The cloud does not accept this value of {field}."
-        if missing := FIELDS.get(field):
+        if missing := ERRORS_BY_FIELD.get(field):
             return missing(detail)
         return errors.ValidationFailed(detail, (f"/{field}", "the cloud does not accept it"))
-    cases = (error for pattern, error in CASES if pattern.match(sentence))
-    error = next(cases, None) or OTHERWISE.get(status)
-    return error(f"The cloud refuses: {_short(sentence)}") if error and sentence else None
+    cases = (error for pattern, error in MESSAGE_PATTERNS if pattern.match(message))
+    error = next(cases, None) or ERRORS_BY_STATUS.get(status)
+    return error(f"The cloud refuses: {_shorten(message)}") if error and message else None
 
 
-def _short(sentence: str) -> str:
-    words = " ".join(sentence.split())
-    return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"
+def _shorten(message: str) -> str:
+    words = " ".join(message.split())
+    return words if len(words) <= MAX_MESSAGE_CHARS else f"{words[:MAX_MESSAGE_CHARS]}…"

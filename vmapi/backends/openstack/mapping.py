@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from vmapi.domain.lifecycle import Status, Task
-from vmapi.domain.project import owner
-from vmapi.domain.vm import RESERVED_PREFIX, VM, Address, Fault
+from vmapi.domain.project import project_of
+from vmapi.domain.vm import RESERVED_METADATA_PREFIX, VM, Address, Fault
 
 Json = Mapping[str, Any]
 
-STATUSES: Mapping[str, Status] = MappingProxyType(
+STATUS_BY_NOVA_STATUS: Mapping[str, Status] = MappingProxyType(
     {
         "BUILD": Status.BUILDING,
         "REBUILD": Status.BUILDING,
@@ -37,7 +37,7 @@ STATUSES: Mapping[str, Status] = MappingProxyType(
 )
 """Any other status, UNKNOWN among them, is an ERROR with a fault that says so."""
 
-TASKS: Mapping[str, Task] = MappingProxyType(
+TASK_BY_TASK_STATE: Mapping[str, Task] = MappingProxyType(
     {
         "powering-off": Task.STOPPING,
         "powering-on": Task.STARTING,
@@ -50,9 +50,9 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         "soft-deleting": Task.DELETING,
     }
 )
-SPAWNING = ("scheduling", "networking", "block_device_mapping", "spawning")
+SPAWNING_TASK_STATES = ("scheduling", "networking", "block_device_mapping", "spawning")
 
-IMPLIED: Mapping[str, Task] = MappingProxyType(
+TASK_BY_STATUS: Mapping[str, Task] = MappingProxyType(
     {
         "BUILD": Task.CREATING,
         "REBOOT": Task.RESTARTING,
@@ -63,7 +63,7 @@ IMPLIED: Mapping[str, Task] = MappingProxyType(
 )
 """What a status alone says to be under way."""
 
-FAULTS = (
+FAULT_PATTERNS = (
     (
         r"No valid host",
         "no_capacity",
@@ -80,44 +80,44 @@ FAULTS = (
         "Delete the VM and create it again; if that fails too, ask the cloud's operator.",
     ),
 )
-RAN = "Try a restart with type hard; if the VM stays in ERROR, ask the cloud's operator."
-NEVER_RAN = "The VM never ran: delete it and create it again."
-STRANGE = "Look again later; only the cloud's operator can see more."
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAUNCHED_HINT = "Try a restart with type hard; if the VM stays in ERROR, ask the cloud's operator."
+NEVER_LAUNCHED_HINT = "The VM never ran: delete it and create it again."
+UNKNOWN_STATUS_HINT = "Look again later; only the cloud's operator can see more."
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-TAG = "vmapi.operation."
+OPERATION_TAG_PREFIX = "vmapi.operation."
 """Begins the tag that names the create which made a server; a deleted one has it no more."""
 
 
-def vm(server: Json, image_names: Mapping[str, str], default_project: str | None) -> VM:
+def vm_from_server(server: Json, image_names: Mapping[str, str], default_project: str | None) -> VM:
     """Return the VM that a server of Nova is; an image without a name is shown by its id.
 
     It is the default project's if it carries no project; without one it is Keystone's.
 
     Only the id is taken for granted: of a server whose cell is down, Nova shows little more.
     """
-    created = time(server.get("created")) or EPOCH
+    created = parse_time(server.get("created")) or UNIX_EPOCH
     flavor = server.get("flavor") or {}
     return VM(
         id=server["id"],
         name=server.get("name") or server["id"],
         flavor=flavor.get("original_name") or "",
-        image=_image(server, image_names),
-        status=STATUSES.get(_status(server), Status.ERROR),
+        image=_image_name(server, image_names),
+        status=STATUS_BY_NOVA_STATUS.get(_status(server), Status.ERROR),
         created_at=created,
-        updated_at=time(server.get("updated")) or created,
+        updated_at=parse_time(server.get("updated")) or created,
         backend_status=_status(server),
         task=_task(_status(server), server.get("OS-EXT-STS:task_state")),
         addresses=tuple(_addresses(server.get("addresses") or {})),
-        metadata=_shown(server.get("metadata") or {}),
+        metadata=_client_metadata(server.get("metadata") or {}),
         key_name=server.get("key_name"),
         security_groups=tuple(
             dict.fromkeys(group["name"] for group in server.get("security_groups") or ())
         ),
         locked=bool(server.get("locked")),
         fault=_fault(server),
-        launched=_launched(server),
-        project=_project(server, default_project),
+        launched=_is_launched(server),
+        project=_project_of(server, default_project),
         vcpus=flavor.get("vcpus"),
         ram_mb=flavor.get("ram"),
         operation_id=_operation_id(server),
@@ -125,11 +125,11 @@ def vm(server: Json, image_names: Mapping[str, str], default_project: str | None
 
 
 def _operation_id(server: Json) -> str | None:
-    tags = (tag for tag in server.get("tags") or () if tag.startswith(TAG))
-    return next((tag.removeprefix(TAG) for tag in tags), None)
+    tags = (tag for tag in server.get("tags") or () if tag.startswith(OPERATION_TAG_PREFIX))
+    return next((tag.removeprefix(OPERATION_TAG_PREFIX) for tag in tags), None)
 
 
-def time(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     """Read one of Nova's times, which are in UTC whether they say so or not."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
 
@@ -138,25 +138,25 @@ def _status(server: Json) -> str:
     return str(server.get("status") or "UNKNOWN")
 
 
-def _launched(server: Json) -> bool:
+def _is_launched(server: Json) -> bool:
     return bool(server.get("OS-SRV-USG:launched_at"))
 
 
-def _image(server: Json, names: Mapping[str, str]) -> str | None:
+def _image_name(server: Json, names: Mapping[str, str]) -> str | None:
     image_id = (server.get("image") or {}).get("id")
     return names.get(image_id, image_id) if image_id else None
 
 
 def _task(status: str, task_state: str | None) -> Task | None:
     if not task_state:
-        return IMPLIED.get(status)
-    if task_state in SPAWNING and status == "BUILD":
+        return TASK_BY_STATUS.get(status)
+    if task_state in SPAWNING_TASK_STATES and status == "BUILD":
         return Task.CREATING
-    if task_state in SPAWNING and status.startswith("SHELVED"):
+    if task_state in SPAWNING_TASK_STATES and status.startswith("SHELVED"):
         return Task.STARTING
     if task_state.startswith("reboot"):
         return Task.RESTARTING
-    return TASKS.get(task_state, Task.OTHER)
+    return TASK_BY_TASK_STATE.get(task_state, Task.OTHER)
 
 
 def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
@@ -166,29 +166,31 @@ def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
             yield Address(network, each["addr"], int(each["version"]), kind)
 
 
-def _project(server: Json, default: str | None) -> str | None:
+def _project_of(server: Json, default: str | None) -> str | None:
     if default is None:
         return server.get("tenant_id")
-    known = owner(server.get("metadata") or {}, "")
+    known = project_of(server.get("metadata") or {}, "")
     # a server that is deleted, or whose cell is down, may have lost its mark
-    lost = "metadata" not in server or STATUSES.get(_status(server)) is Status.DELETED
+    lost = "metadata" not in server or STATUS_BY_NOVA_STATUS.get(_status(server)) is Status.DELETED
     return known or (None if lost else default)
 
 
-def _shown(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: text for key, text in metadata.items() if not key.startswith(RESERVED_PREFIX)}
+def _client_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {
+        key: text for key, text in metadata.items() if not key.startswith(RESERVED_METADATA_PREFIX)
+    }
 
 
 def _fault(server: Json) -> Fault | None:
     status = _status(server)
-    if STATUSES.get(status, Status.ERROR) is not Status.ERROR:
+    if STATUS_BY_NOVA_STATUS.get(status, Status.ERROR) is not Status.ERROR:
         return None
     if status != "ERROR":
-        return Fault("backend_error", f"The cloud says {status} of this VM.", STRANGE)
+        return Fault("backend_error", f"The cloud says {status} of this VM.", UNKNOWN_STATUS_HINT)
     message = str((server.get("fault") or {}).get("message") or "").strip()
-    for pattern, code, hint in FAULTS:
+    for pattern, code, hint in FAULT_PATTERNS:
         if re.match(pattern, message):
             return Fault(code, message, hint)
-    if not _launched(server):
-        return Fault("build_failed", message or "The cloud gives no reason.", NEVER_RAN)
-    return Fault("backend_error", message or "The cloud gives no reason.", RAN)
+    if not _is_launched(server):
+        return Fault("build_failed", message or "The cloud gives no reason.", NEVER_LAUNCHED_HINT)
+    return Fault("backend_error", message or "The cloud gives no reason.", LAUNCHED_HINT)

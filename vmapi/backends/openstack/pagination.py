@@ -3,30 +3,34 @@
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from vmapi.backends.openstack.endpoints import Service
-from vmapi.backends.openstack.errors import readable
-from vmapi.backends.openstack.session import Json, Session
+from vmapi.backends.openstack.endpoints import ServiceType
+from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.errors import BackendError, ValidationFailed
 
-SWEEPS = 3
+MAX_LIST_RESTARTS = 3
 
 
-def everything(
-    session: Session, service: Service, path: str, key: str, params: Mapping[str, str] | None = None
+def list_all(
+    session: CloudSession,
+    service: ServiceType,
+    path: str,
+    key: str,
+    params: Mapping[str, str] | None = None,
 ) -> list[Json]:
     """Return every item of a list, or raise: never a part.
 
     A page that begins after an item which has been deleted since is refused: the sweep starts over.
     """
-    for _ in range(SWEEPS):
-        items = _sweep(session, service, path, key, params or {})
+    for _ in range(MAX_LIST_RESTARTS):
+        items = _read_pages(session, service, path, key, params or {})
         if items is not None:
             return items
     raise BackendError(f"The cloud's list of {key} changes faster than it can be read.")
 
 
-def _sweep(
-    session: Session, service: Service, path: str, key: str, params: Mapping[str, str]
+def _read_pages(
+    session: CloudSession, service: ServiceType, path: str, key: str, params: Mapping[str, str]
 ) -> list[Json] | None:
     items: list[Json] = []
     seen: list[str] = []
@@ -38,9 +42,9 @@ def _sweep(
             if seen:
                 return None
             raise
-        with readable(service):
+        with parsing(service):
             items += [dict(item) for item in page[key]]
-            marker = _next(page, key)
+            marker = _next_marker(page, key)
         if marker is None:
             return items
         if marker in seen:
@@ -48,7 +52,7 @@ def _sweep(
         seen.append(marker)
 
 
-def _next(page: Json, key: str) -> str | None:
+def _next_marker(page: Json, key: str) -> str | None:
     """Return the marker of the next page.
 
     Only the marker: behind a proxy, the link's host and scheme are often wrong.

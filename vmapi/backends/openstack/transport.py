@@ -7,17 +7,17 @@ from keystoneauth1.session import TCPKeepAliveAdapter
 
 from vmapi.backends.openstack import deadline
 
-CONNECT = 3.0
+CONNECT_TIMEOUT = 3.0
 """Seconds for a connection to come about."""
 
 
-class Transport(TCPKeepAliveAdapter):
+class DeadlineAdapter(TCPKeepAliveAdapter):
     """Gives each request what is left of the deadline, whatever timeout it came with."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         """Send one request. Raises what requests raises; ConnectTimeout when time is up."""
-        remaining = deadline.left()
+        remaining = deadline.remaining()
         if remaining <= 0:
             raise requests.ConnectTimeout("no time is left", request=request)
-        kwargs["timeout"] = (min(CONNECT, remaining), remaining)
+        kwargs["timeout"] = (min(CONNECT_TIMEOUT, remaining), remaining)
         return super().send(request, *args, **kwargs)

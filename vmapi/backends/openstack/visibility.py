@@ -11,60 +11,62 @@ from vmapi.errors import Forbidden
 
 log = structlog.get_logger("vmapi.backend")
 
-AGAIN = 600.0
+ALL_TENANTS_RETRY_INTERVAL = 600.0
 """Seconds after which a cloud that refuses the servers of all projects is asked for them again."""
 
-EVERYWHERE = "every project"
-OWN = "its own project only"
-REFUSED = "its own project only: Nova refuses all_tenants to this account"
+ALL_PROJECTS_VISIBLE = "every project"
+OWN_PROJECT_VISIBLE = "its own project only"
+ALL_TENANTS_REFUSED = "its own project only: Nova refuses all_tenants to this account"
 
 T = TypeVar("T")
 
 
-class Reach:
+class TenantVisibility:
     """Those of its own project, or `everywhere` of all projects, where Nova's policy lets it.
 
     `monotonic` is in seconds.
     """
 
     def __init__(
-        self, *, everywhere: bool, monotonic: Callable[[], float] = time.monotonic
+        self, *, all_projects: bool, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self.everywhere = everywhere
+        self.all_projects = all_projects
         self._monotonic = monotonic
-        self._refused = -inf
-        self._known = False
+        self._refused_at = -inf
+        self._is_known = False
 
-    def over(self, ask: Callable[[Mapping[str, str]], T]) -> T:
+    def query(self, send: Callable[[Mapping[str, str]], T]) -> T:
         """Return what is answered when it is asked for all that may be seen.
 
         `ask` is given the filters of a list of servers.
         """
-        if self._is_tried:
+        if self._asks_all_tenants:
             try:
-                answer = ask({"all_tenants": "1"})
+                answer = send({"all_tenants": "1"})
             except Forbidden as refusal:
-                self._refused, self._known = self._monotonic(), True
+                self._refused_at, self._is_known = self._monotonic(), True
                 log.warning("VMs of other projects are not seen", reason=refusal.detail)
             else:
-                self._refused, self._known = -inf, True
+                self._refused_at, self._is_known = -inf, True
                 return answer
-        return ask({})
+        return send({})
 
-    def is_wide(self, ask: Callable[[Mapping[str, str]], object]) -> bool:
+    def sees_all_projects(self, send: Callable[[Mapping[str, str]], object]) -> bool:
         """Tell whether other projects' servers are seen; where that is not known, `ask`."""
-        if self.everywhere and not self._known:
-            self.over(ask)
-        return self._is_tried
+        if self.all_projects and not self._is_known:
+            self.query(send)
+        return self._asks_all_tenants
 
     def __str__(self) -> str:
         """Say whose are seen."""
-        if not self.everywhere:
-            return OWN
-        if not self._known:
+        if not self.all_projects:
+            return OWN_PROJECT_VISIBLE
+        if not self._is_known:
             return "not asked yet"
-        return EVERYWHERE if self._is_tried else REFUSED
+        return ALL_PROJECTS_VISIBLE if self._asks_all_tenants else ALL_TENANTS_REFUSED
 
     @property
-    def _is_tried(self) -> bool:
-        return self.everywhere and self._monotonic() - self._refused >= AGAIN
+    def _asks_all_tenants(self) -> bool:
+        return (
+            self.all_projects and self._monotonic() - self._refused_at >= ALL_TENANTS_RETRY_INTERVAL
+        )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from vmapi.errors import RateLimited
-from vmapi.settings.parsing import Notation
-from vmapi.settings.settings import RATE, Settings
-from vmapi.store.rate_counters import Counters, InProcess, InRedis
+from vmapi.settings.parsing import KeyValueFormat
+from vmapi.settings.settings import RATE_SYNTAX, Settings
+from vmapi.store.rate_counters import MemoryCounters, RateCounters, RedisCounters
 
-UNITS: Mapping[str, int] = {"second": 1, "minute": 60, "hour": 3600}
-OFF = "off"
+RATE_UNIT_SECONDS: Mapping[str, int] = {"second": 1, "minute": 60, "hour": 3600}
+RATE_LIMIT_OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """At most `amount` in each window of so many seconds; `name` stands in headers."""
 
     amount: int
@@ -26,32 +26,32 @@ class Rate:
     @property
     def window(self) -> int:
         """Seconds."""
-        return UNITS[self.unit]
+        return RATE_UNIT_SECONDS[self.unit]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitStatus:
     """How somebody stands with a rate: how much is left, for how many seconds from now."""
 
-    rate: Rate
-    left: int
-    resets: int
+    limit: RateLimit
+    remaining: int
+    reset_after: int
 
 
-def parse(variable: str, kind: str, text: str) -> tuple[Rate, ...]:
+def parse_rate_limits(variable: str, kind: str, text: str) -> tuple[RateLimit, ...]:
     """Read the rates of one kind of requests. Raises SettingsError."""
-    if text == OFF:
+    if text == RATE_LIMIT_OFF:
         return ()
-    rates: dict[str, Rate] = {}
+    rates: dict[str, RateLimit] = {}
     for written in text.split(";"):
         found = re.fullmatch(r"\s*([1-9][0-9]{0,6})/(second|minute|hour)\s*", written, re.ASCII)
         if found is None or found[2] in rates:
-            raise Notation(variable, RATE).error(text)
-        rates[found[2]] = Rate(int(found[1]), found[2], f"{kind}-per-{found[2]}")
+            raise KeyValueFormat(variable, RATE_SYNTAX).error(text)
+        rates[found[2]] = RateLimit(int(found[1]), found[2], f"{kind}-per-{found[2]}")
     return tuple(rates.values())
 
 
-class Rates:
+class RateLimiter:
     """Counts requests, and refuses what is too much; what is refused counts too.
 
     `limits` are the rates by kind of request; `clock` tells the seconds since 1970.
@@ -59,8 +59,8 @@ class Rates:
 
     def __init__(
         self,
-        limits: Mapping[str, Sequence[Rate]],
-        counters: Counters,
+        limits: Mapping[str, Sequence[RateLimit]],
+        counters: RateCounters,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits
@@ -71,23 +71,25 @@ class Rates:
     def from_settings(cls, settings: Settings) -> Self:
         """Make what the settings say, without asking Redis. Raises SettingsError."""
         limits = {
-            "reads": parse("VMAPI_RATE_READS", "reads", settings.rate_reads),
-            "changes": parse("VMAPI_RATE_CHANGES", "changes", settings.rate_changes),
-            "address": parse("VMAPI_RATE_ADDRESS", "address", settings.rate_address),
+            "reads": parse_rate_limits("VMAPI_RATE_READS", "reads", settings.rate_reads),
+            "changes": parse_rate_limits("VMAPI_RATE_CHANGES", "changes", settings.rate_changes),
+            "address": parse_rate_limits("VMAPI_RATE_ADDRESS", "address", settings.rate_address),
         }
         url = settings.rate_storage
-        return cls(limits, InProcess() if url is None or url == "memory" else InRedis(url))
+        return cls(
+            limits, MemoryCounters() if url is None or url == "memory" else RedisCounters(url)
+        )
 
-    def spend(self, kind: str, who: str) -> Sequence[Standing]:
+    def hit(self, kind: str, key: str) -> Sequence[RateLimitStatus]:
         """Count a request of somebody; return how he stands with each rate of that kind."""
         rates = self._limits[kind]
         if not rates:
             return ()
         now = int(self._clock())
         windows = [(rate.window, now // rate.window) for rate in rates]
-        counts = self._counters.add(kind, who, windows)
+        counts = self._counters.increment(kind, key, windows)
         return [
-            Standing(rate, rate.amount - count, rate.window - now % rate.window)
+            RateLimitStatus(rate, rate.amount - count, rate.window - now % rate.window)
             for rate, count in zip(rates, counts, strict=True)
         ]
 
@@ -96,11 +98,11 @@ class Rates:
         self._counters.close()
 
 
-def check(kind: str, standings: Sequence[Standing]) -> None:
+def enforce(kind: str, statuses: Sequence[RateLimitStatus]) -> None:
     """Raise RateLimited where somebody has spent more than he may."""
-    over = [standing for standing in standings if standing.left < 0]
+    over = [standing for standing in statuses if standing.remaining < 0]
     if over:
-        worst = max(over, key=lambda standing: standing.resets)
+        worst = max(over, key=lambda standing: standing.reset_after)
         whose = "requests from one address" if kind == "address" else f"{kind} of one caller"
-        said = f"At most {worst.rate.amount} {whose} are served per {worst.rate.unit}."
-        raise RateLimited(said, retry_after=worst.resets)
+        said = f"At most {worst.limit.amount} {whose} are served per {worst.limit.unit}."
+        raise RateLimited(said, retry_after=worst.reset_after)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from vmapi.domain.event import BATCH, Event
+from vmapi.domain.event import EVENT_BATCH, Event
 from vmapi.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -16,38 +16,38 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("vmapi.events")
 
-POLL = 0.2
+EVENT_POLL_INTERVAL = 0.2
 """Seconds between two looks for new events."""
 
-PAUSE = 2.0
+EVENT_READ_BACKOFF = 2.0
 """Seconds for which a database that does not answer is left alone."""
 
-KEPT = 1000
+EVENT_BUFFER_SIZE = 1000
 """Events that are kept in memory: who is further behind reads them from the database."""
 
 
-class Tail:
+class EventBuffer:
     """Reads new events for as long as somebody listens. `events` is where they are kept."""
 
-    def __init__(self, events: "Callable[[], EventLog]") -> None:
-        self._events = events
-        self._moved = threading.Condition()
-        self._listeners = 0
+    def __init__(self, event_log: "Callable[[], EventLog]") -> None:
+        self._event_log = event_log
+        self._updated = threading.Condition()
+        self._subscribers = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._recent: deque[Event] = deque()
-        self._before = 0
+        self._evicted_until = 0
         self._newest = 0
 
-    def join(self) -> int:
+    def subscribe(self) -> int:
         """Begin to listen; return the number of the newest event. Raises StoreUnavailable."""
-        events = self._events()
-        newest = events.number()
-        with self._moved:
-            self._listeners += 1
+        events = self._event_log()
+        newest = events.assign_sequences()
+        with self._updated:
+            self._subscribers += 1
             if self._thread is None:
                 self._recent.clear()
-                self._before = self._newest = newest
+                self._evicted_until = self._newest = newest
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
                     target=self._run, args=(events, self._stop), name="events", daemon=True
@@ -55,52 +55,54 @@ class Tail:
                 self._thread.start()
         return newest
 
-    def leave(self) -> None:
+    def unsubscribe(self) -> None:
         """Listen no longer."""
-        with self._moved:
-            self._listeners -= 1
-            if self._listeners:
+        with self._updated:
+            self._subscribers -= 1
+            if self._subscribers:
                 return
             thread, self._thread = self._thread, None
             self._stop.set()
         if thread is not None:
             thread.join()
 
-    def behind(self, number: int) -> int | None:
+    def newest_if_behind(self, sequence: int) -> int | None:
         """Return the newest number where not all events after this one are in memory, else None."""
-        with self._moved:
-            return self._newest if number < self._before else None
+        with self._updated:
+            return self._newest if sequence < self._evicted_until else None
 
-    def after(self, number: int, seconds: float) -> Sequence[Event]:
+    def read_after(self, sequence: int, timeout: float) -> Sequence[Event]:
         """Return the events in memory after a number, once there are some or the time is up."""
-        with self._moved:
-            self._moved.wait_for(lambda: self._newest > number, seconds)
-            if number < self._before:
+        with self._updated:
+            self._updated.wait_for(lambda: self._newest > sequence, timeout)
+            if sequence < self._evicted_until:
                 return []
-            later = takewhile(lambda event: event.number > number, reversed(self._recent))
+            later = takewhile(lambda event: event.sequence > sequence, reversed(self._recent))
             return list(later)[::-1]
 
-    def _run(self, events: "EventLog", stop: threading.Event) -> None:
+    def _run(self, event_log: "EventLog", stop: threading.Event) -> None:
         pause = 0.0
         while not stop.wait(pause):
             try:
-                pause = 0.0 if self._look(events, stop) == BATCH else POLL
+                pause = (
+                    0.0 if self._read_new(event_log, stop) == EVENT_BATCH else EVENT_POLL_INTERVAL
+                )
             except StoreUnavailable as away:
                 log.warning("events have to wait", reason=away.detail)
-                pause = PAUSE
+                pause = EVENT_READ_BACKOFF
             except Exception:
                 log.exception("events stumbled")
-                pause = PAUSE
+                pause = EVENT_READ_BACKOFF
 
-    def _look(self, events: "EventLog", stop: threading.Event) -> int:
-        if events.number() <= self._newest:
+    def _read_new(self, event_log: "EventLog", stop: threading.Event) -> int:
+        if event_log.assign_sequences() <= self._newest:
             return 0
-        found = events.after(self._newest)
-        with self._moved:
+        found = event_log.read_after(self._newest)
+        with self._updated:
             if found and not stop.is_set():
                 self._recent.extend(found)
-                while len(self._recent) > KEPT:
-                    self._before = self._recent.popleft().number
-                self._newest = found[-1].number
-                self._moved.notify_all()
+                while len(self._recent) > EVENT_BUFFER_SIZE:
+                    self._evicted_until = self._recent.popleft().sequence
+                self._newest = found[-1].sequence
+                self._updated.notify_all()
         return len(found)

@@ -7,35 +7,35 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmapi.domain.event import BATCH, Event, EventQuery
-from vmapi.services.events.buffer import Tail
-from vmapi.services.events.slots import Seats
+from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
+from vmapi.services.events.buffer import EventBuffer
+from vmapi.services.events.slots import StreamSlots
 
 if TYPE_CHECKING:
     from vmapi.store.events import EventLog
 
-HEARTBEAT = 15.0
+STREAM_HEARTBEAT_INTERVAL = 15.0
 """Seconds after which who was told of nothing is told that."""
 
-LOOK = 0.25
+LIVENESS_INTERVAL = 0.25
 """Seconds after which it is found that a listener has gone, or is to go."""
 
-NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+SEQUENCE_PATTERN = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """There is nothing to tell now; `number` is where to go on from later."""
 
-    number: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
+class StreamReset:
     """What was missed is not known: everything that is kept follows."""
 
 
-class Events:
+class EventFeed:
     """What happens, for those who listen. `log` is where it is kept.
 
     `draining` says that the process stops, `heartbeat` is in seconds.
@@ -43,76 +43,80 @@ class Events:
 
     def __init__(
         self,
-        log: "Callable[[], EventLog]",
-        seats: Seats,
-        draining: Callable[[], bool],
-        heartbeat: float = HEARTBEAT,
+        event_log: "Callable[[], EventLog]",
+        slots: StreamSlots,
+        is_draining: Callable[[], bool],
+        heartbeat_interval: float = STREAM_HEARTBEAT_INTERVAL,
     ) -> None:
-        self.heartbeat = heartbeat
-        self.draining = draining
-        self._log = log
-        self._seats = seats
-        self._tail = Tail(log)
+        self.heartbeat_interval = heartbeat_interval
+        self.is_draining = is_draining
+        self._event_log = event_log
+        self._slots = slots
+        self._buffer = EventBuffer(event_log)
 
-    def listen(self, wanted: EventQuery, caller: str, last: str | None) -> "Listener":
+    def subscribe(
+        self, query: EventQuery, caller: str, last_event_id: str | None
+    ) -> "Subscription":
         """Listen from now on, or from after the event that was told last.
 
         Raises RateLimited, StoreUnavailable.
         """
         with ExitStack() as stack:
-            self._seats.take(caller)
-            stack.callback(self._seats.leave, caller)
-            newest = self._tail.join()
-            stack.callback(self._tail.leave)
-            number = self._known(last) if last else newest
+            self._slots.acquire(caller)
+            stack.callback(self._slots.release, caller)
+            newest = self._buffer.subscribe()
+            stack.callback(self._buffer.unsubscribe)
+            number = self._resume_after(last_event_id) if last_event_id else newest
             held = stack.pop_all()
-        return Listener(self, wanted, number, held)
+        return Subscription(self, query, number, held)
 
-    def after(self, number: int, wanted: EventQuery, seconds: float) -> tuple[Sequence[Event], int]:
+    def read_after(
+        self, sequence: int, query: EventQuery, timeout: float
+    ) -> tuple[Sequence[Event], int]:
         """Return what is asked for after a number, and up to which number that is all.
 
         Waits for so many seconds where there is nothing new. Raises StoreUnavailable.
         """
-        newest = self._tail.behind(number)
+        newest = self._buffer.newest_if_behind(sequence)
         if newest is None:
-            recent = self._tail.after(number, seconds)
-            number = recent[-1].number if recent else number
-            return [event for event in recent if wanted.takes(event)], number
-        found = self._log().between(number, newest, wanted)
-        return found, found[-1].number if len(found) == BATCH else newest
+            recent = self._buffer.read_after(sequence, timeout)
+            sequence = recent[-1].sequence if recent else sequence
+            return [event for event in recent if query.matches(event)], sequence
+        found = self._event_log().read_range(sequence, newest, query)
+        return found, found[-1].sequence if len(found) == EVENT_BATCH else newest
 
-    def _known(self, last: str) -> int | None:
-        number = int(last) if NUMBER.fullmatch(last) else 0
-        return number if self._log().has(number) else None
+    def _resume_after(self, last_event_id: str) -> int | None:
+        number = int(last_event_id) if SEQUENCE_PATTERN.fullmatch(last_event_id) else 0
+        return number if self._event_log().contains(number) else None
 
 
-class Listener:
+class Subscription:
     """One who listens; to be closed, whether it was told of anything or not.
 
     `number` is where it goes on from; None where that is not known.
     """
 
     def __init__(
-        self, events: Events, wanted: EventQuery, number: int | None, held: ExitStack
+        self, feed: EventFeed, query: EventQuery, sequence: int | None, resources: ExitStack
     ) -> None:
-        self._events = events
-        self._wanted = wanted
-        self._number = number
-        self.close = held.close
+        self._feed = feed
+        self._query = query
+        self._sequence = sequence
+        self.close = resources.close
 
-    def told(self, there: Callable[[], bool]) -> Iterator[Event | Beat | Reset]:
+    def stream(self, is_connected: Callable[[], bool]) -> Iterator[Event | Heartbeat | StreamReset]:
         """Return what happens, for as long as the listener is there and the process serves.
 
         Raises StoreUnavailable.
         """
-        number = self._number or 0
-        yield Reset() if self._number is None else Beat(number)
+        number = self._sequence or 0
+        yield StreamReset() if self._sequence is None else Heartbeat(number)
         told = time.monotonic()
-        while not self._events.draining() and there():
-            found, number = self._events.after(number, self._wanted, LOOK)
+        while not self._feed.is_draining() and is_connected():
+            found, number = self._feed.read_after(number, self._query, LIVENESS_INTERVAL)
             yield from found
             if found:
                 told = time.monotonic()
-            elif time.monotonic() - told >= self._events.heartbeat:
-                yield Beat(number)
+            elif time.monotonic() - told >= self._feed.heartbeat_interval:
+                yield Heartbeat(number)
                 told = time.monotonic()

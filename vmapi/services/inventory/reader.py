@@ -6,125 +6,135 @@ from dataclasses import replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
-from vmapi.domain.lifecycle import GOALS, Action, Status, Verb
+from vmapi.domain.lifecycle import TARGET_STATUS_BY_VERB, Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.project import Scope
-from vmapi.domain.snapshot import Listing, Sighting
-from vmapi.domain.vm import VM, Changes
+from vmapi.domain.snapshot import VMListing, VMSnapshot
+from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
-from vmapi.services.inventory.observer import Looks
-from vmapi.services.maintenance import REMEMBERED
-from vmapi.services.timeouts import at_most
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.maintenance import DELETED_VM_RETENTION
+from vmapi.services.timeouts import run_with_timeout
 from vmapi.store.store import Store
 
-EVERY = Paging(1, 2**31 - 1)
+ALL_VMS = PageRequest(1, 2**31 - 1)
 
-NO_VM = "There is no VM of this id."
+VM_NOT_FOUND_DETAIL = "There is no VM of this id."
 
-STALE = 10.0
+MAX_INVENTORY_AGE = 10.0
 """Seconds: what is older than that nobody keeps true, and the cloud is asked."""
 
-PATIENCE = 1.0
+READ_REFRESH_TIMEOUT = 1.0
 """Seconds that a reader waits for a look where there is something older to show."""
 
 
-class View:
+class InventoryReader:
     """Asks the cloud where a client wants that, where nobody else does, or where it costs nothing.
 
     While the cloud is away, what is known of it is shown all the same.
     """
 
     def __init__(
-        self, backend: Backend, store: Store, looks: Looks, clock: Callable[[], datetime]
+        self, backend: Backend, store: Store, observer: CloudObserver, clock: Callable[[], datetime]
     ) -> None:
         self._backend = backend
-        self._instant = backend.instant
+        self._completes_immediately = backend.completes_immediately
         self._store = store
-        self._looks = looks
+        self._observer = observer
         self._clock = clock
 
-    def get(self, vm_id: str, scope: Scope, *, fresh: bool = False) -> Sighting:
+    def get(self, vm_id: str, scope: Scope, *, refresh: bool = False) -> VMSnapshot:
         """Return a VM of a project, `fresh` as it is in the cloud now. Raises VMNotFound.
 
         For a VM of another project the cloud is asked as for one that nobody knows, and the answer
         is the same.
         """
         known = self._store.inventory.get(vm_id, scope)
-        fresh = fresh or self._instant or known is None
-        if not fresh and known is not None and not self._is_stale(known.age):
+        refresh = refresh or self._completes_immediately or known is None
+        if not refresh and known is not None and not self._is_stale(known.age_seconds):
             return known
         with suppress(VMNotFound):
             try:
-                if fresh:
-                    self._looks.at(vm_id)
+                if refresh:
+                    self._observer.fetch(vm_id)
                 else:
-                    at_most(PATIENCE, lambda: self._looks.at(vm_id))
+                    run_with_timeout(READ_REFRESH_TIMEOUT, lambda: self._observer.fetch(vm_id))
             except BackendFailure:
-                if fresh or known is None:
+                if refresh or known is None:
                     raise
                 return known
             if known := self._store.inventory.get(vm_id, scope):
                 return known
-        raise VMNotFound(NO_VM)
+        raise VMNotFound(VM_NOT_FOUND_DETAIL)
 
-    def find(self, query: VMQuery, paging: Paging, scope: Scope, *, fresh: bool = False) -> Listing:
+    def list_page(
+        self, query: VMQuery, paging: PageRequest, scope: Scope, *, refresh: bool = False
+    ) -> VMListing:
         """Return a page of the VMs of a project that are asked for."""
-        since = self._clock() - REMEMBERED
-        found = self._store.inventory.find(query, paging, since, scope)
-        if not self.renew(found.age, fresh=fresh or self._instant):
+        since = self._clock() - DELETED_VM_RETENTION
+        found = self._store.inventory.list_page(query, paging, since, scope)
+        if not self.refresh_if_stale(
+            found.age_seconds, refresh=refresh or self._completes_immediately
+        ):
             return found
-        return self._store.inventory.find(query, paging, since, scope)
+        return self._store.inventory.list_page(query, paging, since, scope)
 
-    def renew(self, age: float | None, *, fresh: bool = False) -> bool:
+    def refresh_if_stale(self, age: float | None, *, refresh: bool = False) -> bool:
         """Look at everything if that is wanted, or was never done, or not for long.
 
         Return whether it was. Raises BackendFailure where what is known will not do.
         """
-        fresh = fresh or age is None
-        if not fresh and not self._is_stale(age or 0.0):
+        refresh = refresh or age is None
+        if not refresh and not self._is_stale(age or 0.0):
             return False
         try:
-            if fresh:
-                self._looks.everything()
+            if refresh:
+                self._observer.full_sync()
             else:
-                at_most(PATIENCE, lambda: self._looks.everything(PATIENCE))
+                run_with_timeout(
+                    READ_REFRESH_TIMEOUT, lambda: self._observer.full_sync(READ_REFRESH_TIMEOUT)
+                )
         except BackendFailure:
-            if fresh:
+            if refresh:
                 raise
             return False
         return True
 
-    def all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
+    def list_all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
         """Return all VMs of a project that are asked for."""
-        return self.find(query, EVERY, scope).vms
+        return self.list_page(query, ALL_VMS, scope).vms
 
-    def after(self, operation: Operation, before: VM) -> Sighting:
+    def snapshot_after(self, operation: Operation, previous_vm: VM) -> VMSnapshot:
         """Return a VM after an operation has begun, or ended, without a needless look.
 
         `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
         """
-        if not operation.finished and not self._instant:
-            return operation.shown or self._kept(before.id) or _inferred(_during(operation, before))
+        if not operation.is_finished and not self._completes_immediately:
+            return (
+                operation.snapshot
+                or self._cached(previous_vm.id)
+                or _unversioned(_expected_during(operation, previous_vm))
+            )
         try:
             # how a change of name or metadata has ended is seen only by who looks
             fresh = operation.action is Action.UPDATE
-            return self.get(before.id, before.project, fresh=fresh)
+            return self.get(previous_vm.id, previous_vm.project, refresh=fresh)
         except (VMNotFound, BackendFailure):
-            if not operation.finished:
-                return _inferred(_during(operation, before))
+            if not operation.is_finished:
+                return _unversioned(_expected_during(operation, previous_vm))
             if operation.status is not OperationStatus.SUCCEEDED:
                 raise
-            return _inferred(_left(operation, before))
+            return _unversioned(_expected_after(operation, previous_vm))
 
-    def last_seen(self, before: VM) -> VM:
+    def latest_or(self, previous_vm: VM) -> VM:
         """Return a VM as it is now, or as it was before while it cannot be read."""
         try:
-            return self.get(before.id, before.project, fresh=True).vm
+            return self.get(previous_vm.id, previous_vm.project, refresh=True).vm
         except (VMNotFound, BackendFailure):
-            return before
+            return previous_vm
 
-    def _kept(self, vm_id: str) -> Sighting | None:
+    def _cached(self, vm_id: str) -> VMSnapshot | None:
         try:
             return self._store.inventory.get(vm_id)
         except StoreUnavailable:
@@ -132,24 +142,24 @@ class View:
             return None
 
     def _is_stale(self, age: float) -> bool:
-        return age > STALE and not self._backend.away
+        return age > MAX_INVENTORY_AGE and not self._backend.is_suspect
 
 
-def _inferred(vm: VM) -> Sighting:
-    return Sighting(vm, None, 0.0)
+def _unversioned(vm: VM) -> VMSnapshot:
+    return VMSnapshot(vm, None, 0.0)
 
 
-def _during(operation: Operation, before: VM) -> VM:
+def _expected_during(operation: Operation, previous_vm: VM) -> VM:
     building = operation.action is Action.CREATE
-    status = Status.BUILDING if building else before.status
-    return replace(before, status=status, task=operation.action.task)
+    status = Status.BUILDING if building else previous_vm.status
+    return replace(previous_vm, status=status, task=operation.action.task)
 
 
-def _left(operation: Operation, before: VM) -> VM:
-    status = GOALS.get(operation.plan[-1].verb, before.status)
-    if operation.plan[-1].verb is Verb.CREATE:
+def _expected_after(operation: Operation, previous_vm: VM) -> VM:
+    status = TARGET_STATUS_BY_VERB.get(operation.steps[-1].verb, previous_vm.status)
+    if operation.steps[-1].verb is Verb.CREATE:
         status = Status.RUNNING
-    changes = operation.changes or Changes()
-    metadata = changes.applied_to(before.metadata)
-    name = changes.name or before.name
-    return replace(before, status=status, task=None, name=name, metadata=metadata)
+    changes = operation.patch or VMPatch()
+    metadata = changes.applied_to(previous_vm.metadata)
+    name = changes.name or previous_vm.name
+    return replace(previous_vm, status=status, task=None, name=name, metadata=metadata)

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from vmapi.domain.operation import Operation
-from vmapi.domain.snapshot import Sighting
+from vmapi.domain.snapshot import VMSnapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeResult:
     """The operation, and the VM unless it is gone.
 
     `replayed` tells that the request was carried out before, under the same key.
     """
 
     operation: Operation
-    seen: Sighting | None
+    snapshot: VMSnapshot | None
     replayed: bool = False

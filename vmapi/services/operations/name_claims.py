@@ -5,47 +5,47 @@ from vmapi.backends.base import Backend
 from vmapi.domain.operation import Operation
 from vmapi.store.store import Store
 
-FRESH = 5.0
+MAX_NAME_CHECK_AGE = 5.0
 """Seconds: an inventory that is older is not asked whether a name is free."""
 
 
-class Names:
+class NameReservations:
     """Claims names in the store, and looks in the cloud who has them."""
 
     def __init__(self, backend: Backend, store: Store) -> None:
         self._backend = backend
         self._store = store
 
-    def add(self, operation: Operation) -> Operation:
+    def insert_with_reservation(self, operation: Operation) -> Operation:
         """Keep a new operation, with the name that it claims. Raises what the store raises."""
         try:
             return self._store.operations.add(operation)
         except errors.NameTaken as taken:
             vm_id = taken.extra.get("vm_id")
-            if vm_id is None or self._has(str(vm_id), operation):
+            if vm_id is None or self._still_has_name(str(vm_id), operation):
                 raise
-            name = operation.claimed_name or ""
-            self._store.operations.free_name(operation.project, name, str(vm_id))
+            name = operation.reserved_name or ""
+            self._store.operations.release_stale_name(operation.project, name, str(vm_id))
             return self._store.operations.add(operation)
 
     def is_free(self, operation: Operation) -> bool:
         """Tell that no VM has the name, as far as the inventory knows what is in the cloud now."""
-        if operation.claimed_name is None:
+        if operation.reserved_name is None:
             return True
-        if self._backend.instant:
+        if self._backend.completes_immediately:
             return False
         inventory = self._store.inventory
-        holder, age = inventory.named(operation.project, operation.claimed_name)
-        return holder is None and age is not None and age < FRESH
+        holder, age = inventory.find_by_name(operation.project, operation.reserved_name)
+        return holder is None and age is not None and age < MAX_NAME_CHECK_AGE
 
-    def check(self, operation: Operation) -> None:
+    def verify_in_cloud(self, operation: Operation) -> None:
         """See in the cloud that no VM of the project has the name; else discard the operation.
 
         Raises NameTaken. The claim is ours already: of many who ask at once, one gets here at a
         time.
         """
         try:
-            others = self._backend.vms(name=operation.claimed_name)
+            others = self._backend.list_vms(name=operation.reserved_name)
             holder = next((vm for vm in others if vm.project == operation.project), None)
             if holder is not None:
                 detail = f"VM {holder.id} is called {holder.name} already."
@@ -55,13 +55,13 @@ class Names:
             self._store.operations.discard(operation, reason)
             raise
 
-    def _has(self, vm_id: str, operation: Operation) -> bool:
+    def _still_has_name(self, vm_id: str, operation: Operation) -> bool:
         # deleted or renamed outside, or given to another project, its claim is nobody's
         if vm_id == operation.vm_id:
             return False
         try:
-            vm = self._backend.get(vm_id)
-            return (vm.project, vm.name) == (operation.project, operation.claimed_name)
+            vm = self._backend.get_vm(vm_id)
+            return (vm.project, vm.name) == (operation.project, operation.reserved_name)
         except errors.VMNotFound as unknown:
             return unknown.hidden
         except errors.BackendFailure:

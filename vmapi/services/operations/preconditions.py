@@ -2,8 +2,8 @@
 
 from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
 from vmapi.domain.operation import IdempotencyKey, Step
-from vmapi.domain.snapshot import Sighting
-from vmapi.domain.vm import MAX_METADATA, VM, Changes
+from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.vm import MAX_METADATA_PAIRS, VM, VMPatch
 from vmapi.errors import (
     IdempotencyKeyReused,
     InvalidState,
@@ -15,69 +15,69 @@ from vmapi.errors import (
 )
 
 
-def plan(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:
+def plan_steps(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:
     """Return the steps that an action on this VM takes; `hard` is for a restart.
 
     The cloud has the last word; this is the courtesy of a clear answer.
     Raises VMLocked, TaskInProgress, InvalidState.
     """
     if vm.locked:
-        raise explained(VMLocked(f"VM {vm.name} is locked in the cloud; unlock it there."), vm)
+        raise with_vm_state(VMLocked(f"VM {vm.name} is locked in the cloud; unlock it there."), vm)
     if vm.task is not None and action is not Action.DELETE:
         detail = f"VM {vm.name} is busy {vm.task}; wait until its task is null, or delete it."
-        raise explained(TaskInProgress(detail), vm)
+        raise with_vm_state(TaskInProgress(detail), vm)
     transition = TRANSITIONS.get((vm.status, action))
     if transition is None:
         needed = " or ".join(statuses_allowing(action))
         detail = f"VM {vm.name} is {vm.status}; {action} needs {needed}."
-        raise explained(InvalidState(detail), vm)
-    verbs = transition.plan
+        raise with_vm_state(InvalidState(detail), vm)
+    verbs = transition.verbs
     if action is Action.RESTART:
-        verbs = (_restart(vm, hard),)
+        verbs = (_restart_verb(vm, hard),)
     return tuple(Step(verb) for verb in verbs)
 
 
-def _restart(vm: VM, hard: bool | None) -> Verb:
+def _restart_verb(vm: VM, hard: bool | None) -> Verb:
     if vm.status is not Status.ERROR:
         return Verb.RESTART_HARD if hard else Verb.RESTART_SOFT
     if not vm.launched:
-        raise explained(InvalidState(f"VM {vm.name} never ran; delete it and create anew."), vm)
+        raise with_vm_state(InvalidState(f"VM {vm.name} never ran; delete it and create anew."), vm)
     if hard is False:
         detail = f"VM {vm.name} is ERROR; only a restart of type hard can heal it."
-        raise explained(InvalidState(detail), vm)
+        raise with_vm_state(InvalidState(detail), vm)
     return Verb.RESTART_HARD
 
 
-def check_match(seen: Sighting, tags: frozenset[str]) -> None:
+def check_if_match(snapshot: VMSnapshot, tags: frozenset[str]) -> None:
     """Raise PreconditionFailed unless a VM has one of the tags, where there are any."""
-    if tags and seen.etag not in tags:
-        raise stale(seen)
+    if tags and snapshot.etag not in tags:
+        raise precondition_failed(snapshot)
 
 
-def stale(seen: Sighting) -> PreconditionFailed:
+def precondition_failed(snapshot: VMSnapshot) -> PreconditionFailed:
     """Return the error for a VM that is not as the client has seen it."""
-    detail = (
-        f"VM {seen.vm.name} has changed. Look at it, decide anew, and send If-Match: {seen.etag}."
-    )
-    return PreconditionFailed(detail, etag=seen.etag)
+    detail = f"VM {snapshot.vm.name} has changed. Look at it, decide anew, and send If-Match: {snapshot.etag}."
+    return PreconditionFailed(detail, etag=snapshot.etag)
 
 
-def check_fingerprint(key: IdempotencyKey, bound: str) -> None:
+def check_fingerprint(key: IdempotencyKey, stored_fingerprint: str) -> None:
     """Raise IdempotencyKeyReused unless a key came with the request that it is bound to."""
-    if key.fingerprint != bound:
+    if key.fingerprint != stored_fingerprint:
         detail = "This Idempotency-Key came with another request before; use a new one."
         raise IdempotencyKeyReused(detail)
 
 
-def check_changes(vm: VM, changes: Changes) -> None:
+def check_changes(vm: VM, changes: VMPatch) -> None:
     """Raise ValidationFailed when the change would leave a VM with too much metadata."""
     count = len(changes.applied_to(vm.metadata))
-    if count > MAX_METADATA:
-        message = f"With this the VM would have {count} pairs; at most {MAX_METADATA} are allowed."
+    if count > MAX_METADATA_PAIRS:
+        message = (
+            f"With this the VM would have {count} pairs; at most {MAX_METADATA_PAIRS} are allowed."
+        )
         raise ValidationFailed("Too much metadata.", ("/metadata", message))
 
 
-def explained(error: VmapiError, vm: VM) -> VmapiError:
+def with_vm_state(error: VmapiError, vm: VM) -> VmapiError:
     """Add to a conflict what the VM's state is and what it allows."""
     error.extra.setdefault("current_status", vm.status)
     error.extra.setdefault("task", vm.task)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from vmapi.domain.operation import Operation
 
-POLL = 0.25
+OPERATION_POLL_INTERVAL = 0.25
 """Seconds between two looks at an operation that another process may be carrying on."""
 
 
-class Waiting:
+class OperationWaiter:
     """At most `places` threads wait at a time, or listen to events; the others are not kept.
 
     Of one caller, at most `each` wait. `get` looks an operation up; nobody is kept once `draining`
@@ -19,25 +19,29 @@ class Waiting:
     """
 
     def __init__(
-        self, get: Callable[[str], Operation], places: int, each: int, draining: Callable[[], bool]
+        self,
+        get_operation: Callable[[str], Operation],
+        slots: int,
+        per_caller: int,
+        draining: Callable[[], bool],
     ) -> None:
-        self._get = get
-        self.places = threading.Semaphore(places)
-        self._each = each
+        self._get_operation = get_operation
+        self.slots = threading.Semaphore(slots)
+        self._per_caller = per_caller
         self._draining = draining
-        self._moved = threading.Condition()
+        self._progress = threading.Condition()
         self._lock = threading.Lock()
-        self._kept: Counter[str] = Counter()
+        self._acquired: Counter[str] = Counter()
 
-    def moved(self) -> None:
+    def notify_all(self) -> None:
         """Say that an operation of this process has moved on."""
-        with self._moved:
-            self._moved.notify_all()
+        with self._progress:
+            self._progress.notify_all()
 
-    def until(
+    def wait_until(
         self,
         operation: Operation,
-        enough: Callable[[Operation], bool],
+        condition: Callable[[Operation], bool],
         seconds: float,
         caller: str | None = None,
     ) -> Operation:
@@ -46,30 +50,30 @@ class Waiting:
         Who waits is the `caller`; unless one is named, who asked for the operation.
         """
         who = caller or operation.requested_by
-        if enough(operation) or not self._take(who):
+        if condition(operation) or not self._acquire(who):
             return operation
         try:
             end = time.monotonic() + seconds
-            while not enough(operation) and not self._draining():
+            while not condition(operation) and not self._draining():
                 left = end - time.monotonic()
                 if left <= 0:
                     break
-                with self._moved:
-                    self._moved.wait(min(POLL, left))
-                operation = self._get(operation.id)
+                with self._progress:
+                    self._progress.wait(min(OPERATION_POLL_INTERVAL, left))
+                operation = self._get_operation(operation.id)
             return operation
         finally:
-            self._leave(who)
+            self._release(who)
 
-    def _take(self, caller: str) -> bool:
+    def _acquire(self, caller: str) -> bool:
         with self._lock:
-            if self._kept[caller] >= self._each or not self.places.acquire(blocking=False):
+            if self._acquired[caller] >= self._per_caller or not self.slots.acquire(blocking=False):
                 return False
-            self._kept[caller] += 1
+            self._acquired[caller] += 1
             return True
 
-    def _leave(self, caller: str) -> None:
+    def _release(self, caller: str) -> None:
         with self._lock:
-            self._kept[caller] -= 1
-            self._kept += Counter()
-        self.places.release()
+            self._acquired[caller] -= 1
+            self._acquired += Counter()
+        self.slots.release()

@@ -4,38 +4,42 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from vmapi.domain.lifecycle import Action
-from vmapi.settings.parsing import Notation, whole
-from vmapi.settings.settings import DEADLINES
+from vmapi.settings.parsing import KeyValueFormat, parse_int
+from vmapi.settings.settings import DEFAULT_DEADLINES
 
-LEAST, MOST = 10, 86_400
-REST = "*"
+MIN_DEADLINE_SECONDS, MAX_DEADLINE_SECONDS = 10, 86_400
+DEADLINE_WILDCARD = "*"
 
-NOTATION = Notation(
+DEADLINES_FORMAT = KeyValueFormat(
     "VMAPI_DEADLINES",
-    f"ACTION=SECONDS,… ({LEAST} to {MOST}) with {', '.join(Action)} and {REST} (the rest)",
+    f"ACTION=SECONDS,… ({MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS}) with {', '.join(Action)} and {DEADLINE_WILDCARD} (the rest)",
 )
 
 
-def parse(text: str) -> Mapping[Action, timedelta]:
+def parse_deadlines(text: str) -> Mapping[Action, timedelta]:
     """Return the deadline of each action; one that is not named keeps its default.
 
     Raises SettingsError.
     """
-    asked = _seconds(text)
-    default = _seconds(DEADLINES)
-    rest = asked.get(REST)
+    asked = _parse_seconds(text)
+    default = _parse_seconds(DEFAULT_DEADLINES)
+    rest = asked.get(DEADLINE_WILDCARD)
     return {
-        action: timedelta(seconds=asked.get(action) or rest or default.get(action) or default[REST])
+        action: timedelta(
+            seconds=asked.get(action) or rest or default.get(action) or default[DEADLINE_WILDCARD]
+        )
         for action in Action
     }
 
 
-def _seconds(text: str) -> dict[str, int]:
-    return NOTATION.parse(text, {*Action, REST}, lambda _, written: _bounded(written))
+def _parse_seconds(text: str) -> dict[str, int]:
+    return DEADLINES_FORMAT.parse(
+        text, {*Action, DEADLINE_WILDCARD}, lambda _, written: _parse_bounded(written)
+    )
 
 
-def _bounded(written: str) -> int:
-    seconds = whole(written)
-    if not LEAST <= seconds <= MOST:
+def _parse_bounded(written: str) -> int:
+    seconds = parse_int(written)
+    if not MIN_DEADLINE_SECONDS <= seconds <= MAX_DEADLINE_SECONDS:
         raise ValueError(written)
     return seconds

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from vmapi import errors
-from vmapi.domain.operation import Failure, Operation, OperationStatus, Step, StepState
+from vmapi.domain.operation import Operation, OperationError, OperationStatus, Step, StepState
 from vmapi.domain.vm import VM
 from vmapi.store.store import Store
 
@@ -15,7 +15,7 @@ log = structlog.get_logger("vmapi.operations")
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReconcileResult:
     """How far an operation has come just now.
 
     `vm` is the VM as it was seen last on the way, `error` what ended it, `waiting` whether there
@@ -25,47 +25,47 @@ class Progress:
     operation: Operation
     vm: VM | None = None
     error: errors.VmapiError | None = None
-    waiting: bool = False
+    waiting_on_cloud: bool = False
 
 
-class Record:
+class OperationRecorder:
     """Keeps how far operations have come. Any method may raise StaleOperation."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
 
-    def keep(self, operation: Operation, step: Step) -> Progress:
+    def save_step(self, operation: Operation, step: Step) -> ReconcileResult:
         """Keep the state of the present step; with the last one done, the operation is over."""
         operation = operation.with_step(step)
         if operation.step is None:
             return self.succeed(operation)
-        return Progress(self._store.operations.save(operation))
+        return ReconcileResult(self._store.operations.save(operation))
 
-    def fail(self, operation: Operation, error: errors.VmapiError) -> Progress:
+    def fail(self, operation: Operation, error: errors.VmapiError) -> ReconcileResult:
         """End an operation that went wrong."""
-        failure = Failure(error.code, error.detail, dict(error.extra))
+        failure = OperationError(error.code, error.detail, dict(error.extra))
         step = operation.step
-        sending = step is not None and step.state is StepState.SENDING
+        sending = step is not None and step.state is StepState.DISPATCHING
         unknown = isinstance(error, errors.OperationTimeout) and sending
         # what was made and is gone was made
         made = isinstance(error, errors.BackendLost)
-        if not (operation.taken_on or unknown or made):
+        if not (operation.is_accepted or unknown or made):
             # what changed nothing may be asked for again under the same key
             operation = replace(operation, key=None)
         operation = replace(operation, error=failure)
-        ended = self._end(operation, OperationStatus.FAILED)
+        ended = self._finish(operation, OperationStatus.FAILED)
         return replace(ended, error=error)
 
-    def send(self, operation: Operation) -> Operation:
+    def mark_dispatching(self, operation: Operation) -> Operation:
         """Keep that the present step is about to be sent."""
-        return self._store.operations.save(operation.sending(self._clock()))
+        return self._store.operations.save(operation.as_dispatching(self._clock()))
 
-    def succeed(self, operation: Operation) -> Progress:
+    def succeed(self, operation: Operation) -> ReconcileResult:
         """End an operation whose steps are all done."""
-        return self._end(operation, OperationStatus.SUCCEEDED)
+        return self._finish(operation, OperationStatus.SUCCEEDED)
 
-    def _end(self, operation: Operation, status: OperationStatus) -> Progress:
+    def _finish(self, operation: Operation, status: OperationStatus) -> ReconcileResult:
         now = self._clock()
         ended = self._store.operations.save(replace(operation, status=status, finished_at=now))
         log.info(
@@ -75,4 +75,4 @@ class Record:
             duration_ms=round((now - ended.created_at).total_seconds() * 1000),
             **({"code": ended.error.code, "reason": ended.error.detail} if ended.error else {}),
         )
-        return Progress(ended)
+        return ReconcileResult(ended)

@@ -12,29 +12,29 @@ from datetime import datetime, timedelta
 import structlog
 
 from vmapi import errors
-from vmapi.backends.base import Backend, Outcome, Receipt
-from vmapi.domain.credential import Credential
+from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, Step, StepState
 from vmapi.domain.vm import VM
-from vmapi.services.inventory.observer import Looks
-from vmapi.services.reconciler.dispatcher import Delivery, is_gone
-from vmapi.services.reconciler.outcome import judge
-from vmapi.services.reconciler.progress import Progress, Record
-from vmapi.services.reconciler.recovery import Traces, begun, vm_of
-from vmapi.store.conflicts import StaleOperation
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.reconciler.dispatcher import StepDispatcher, is_gone
+from vmapi.services.reconciler.outcome import evaluate_outcome
+from vmapi.services.reconciler.progress import OperationRecorder, ReconcileResult
+from vmapi.services.reconciler.recovery import LostCallRecovery, require_vm_id, step_started_at
+from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.operations")
 
-SETTLE = timedelta(seconds=120)
+CREATE_RECOVERY_WINDOW = timedelta(seconds=120)
 """How long after a lost answer a create may still turn up in the cloud."""
 
-ACTION_SETTLE = timedelta(seconds=10)
+ACTION_RECOVERY_WINDOW = timedelta(seconds=10)
 """The same for an action: sent twice by mistake, the cloud would refuse it."""
 
 
-class Controller:
+class Reconciler:
     """Moves operations on. `clock` tells the time in UTC, `answer_timeout` is in seconds.
 
     After its action's deadline an operation is over: what the cloud still does is the cloud's own.
@@ -43,31 +43,31 @@ class Controller:
     def __init__(
         self,
         backend: Backend,
-        looks: Looks,
+        observer: CloudObserver,
         store: Store,
         *,
         clock: Callable[[], datetime],
-        answer_timeout: float,
+        response_timeout: float,
         deadlines: Mapping[Action, timedelta],
     ) -> None:
         self._backend = backend
-        self._looks = looks
+        self._observer = observer
         self._store = store
         self._clock = clock
         self._deadlines = deadlines
-        self._traces = Traces(backend, store, clock)
-        self._record = Record(store, clock)
-        self._delivery = Delivery(backend, looks, self._record, self._traces)
-        self._answer_timeout = timedelta(seconds=answer_timeout)
+        self._recovery = LostCallRecovery(backend, store, clock)
+        self._recorder = OperationRecorder(store, clock)
+        self._dispatcher = StepDispatcher(backend, observer, self._recorder, self._recovery)
+        self._response_timeout = timedelta(seconds=response_timeout)
 
-    def advance(
+    def reconcile(
         self,
         operation: Operation,
-        seen: VM | None = None,
+        snapshot: VM | None = None,
         *,
-        fresh: bool = False,
-        on_behalf: Credential | None = None,
-    ) -> Progress:
+        lease_held: bool = False,
+        caller_token: CallerToken | None = None,
+    ) -> ReconcileResult:
         """Carry an operation on as far as it goes without waiting; `fresh` is one just added.
 
         A fresh one may say already that its first step is being sent: then it is sent now.
@@ -76,108 +76,134 @@ class Controller:
 
         Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
         """
-        progress = Progress(operation)
-        with self._store.operations.lease(operation.id, fresh=fresh) as mine:
-            while mine and not (progress.operation.finished or progress.waiting):
+        progress = ReconcileResult(operation)
+        with self._store.operations.lease(operation.id, lease_held=lease_held) as mine:
+            while mine and not (progress.operation.is_finished or progress.waiting_on_cloud):
                 try:
-                    after = self._once(progress.operation, seen, on_behalf, fresh=fresh)
-                except StaleOperation:
-                    return Progress(self._store.operations.get(operation.id))
-                progress, seen = replace(after, vm=after.vm or progress.vm), None
-                fresh = False
+                    after = self._reconcile_once(
+                        progress.operation, snapshot, caller_token, lease_held=lease_held
+                    )
+                except OperationRevisionConflict:
+                    return ReconcileResult(self._store.operations.get(operation.id))
+                progress, snapshot = replace(after, vm=after.vm or progress.vm), None
+                lease_held = False
         return progress
 
-    def _once(
-        self, operation: Operation, seen: VM | None, on_behalf: Credential | None, *, fresh: bool
-    ) -> Progress:
+    def _reconcile_once(
+        self,
+        operation: Operation,
+        snapshot: VM | None,
+        caller_token: CallerToken | None,
+        *,
+        lease_held: bool,
+    ) -> ReconcileResult:
         step = operation.step
         if step is None:
-            return self._record.succeed(operation)
+            return self._recorder.succeed(operation)
         deadline = self._deadlines[operation.action]
         overdue = self._clock() - operation.created_at > deadline
         first = operation.started_at is None
-        if fresh and step.state is StepState.SENDING:
-            progress = self._deliver(operation, step, first=True, on_behalf=on_behalf)
+        if lease_held and step.state is StepState.DISPATCHING:
+            progress = self._dispatch(
+                operation, step, is_first_attempt=True, caller_token=caller_token
+            )
         elif step.state is not StepState.PLANNED:
-            progress = self._learn(operation, step, seen)
-        elif first and not fresh and operation.claimed_name is not None:
+            progress = self._check_progress(operation, step, snapshot)
+        elif first and not lease_held and operation.reserved_name is not None:
             # whether the name is free only its first process was about to see
-            progress = self._record.fail(operation, self._delivery.orphaned())
+            progress = self._recorder.fail(operation, self._dispatcher.not_sendable_error())
         elif not overdue:
-            sending = self._record.send(operation)
+            sending = self._recorder.mark_dispatching(operation)
             step = sending.step or step
-            progress = self._deliver(sending, step, first=first, on_behalf=on_behalf)
+            progress = self._dispatch(
+                sending, step, is_first_attempt=first, caller_token=caller_token
+            )
         else:
-            progress = Progress(operation, waiting=True)
-        if progress.waiting and overdue and not self._may_turn_up(operation, step):
+            progress = ReconcileResult(operation, waiting_on_cloud=True)
+        if progress.waiting_on_cloud and overdue and not self._may_still_arrive(operation, step):
             return replace(
-                self._record.fail(operation, _overdue(operation, deadline)), vm=progress.vm
+                self._recorder.fail(operation, _timeout_error(operation, deadline)), vm=progress.vm
             )
         return progress
 
-    def _deliver(
-        self, operation: Operation, step: Step, *, first: bool, on_behalf: Credential | None
-    ) -> Progress:
-        if self._clock() - begun(operation, step) > ACTION_SETTLE:
+    def _dispatch(
+        self,
+        operation: Operation,
+        step: Step,
+        *,
+        is_first_attempt: bool,
+        caller_token: CallerToken | None,
+    ) -> ReconcileResult:
+        if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
             # by the time of an answer others would have looked for it, and have sent it again
-            return self._record.keep(operation, replace(step, state=StepState.PLANNED))
-        return self._delivery.deliver(operation, step, first=first, on_behalf=on_behalf)
+            return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
+        return self._dispatcher.dispatch(
+            operation, step, is_first_attempt=is_first_attempt, caller_token=caller_token
+        )
 
-    def _may_turn_up(self, operation: Operation, step: Step) -> bool:
-        if step.state is not StepState.SENDING:
+    def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
+        if step.state is not StepState.DISPATCHING:
             return False
-        settle = SETTLE if step.verb is Verb.CREATE else ACTION_SETTLE
-        return self._clock() - begun(operation, step) <= self._answer_timeout + settle
+        settle = CREATE_RECOVERY_WINDOW if step.verb is Verb.CREATE else ACTION_RECOVERY_WINDOW
+        return self._clock() - step_started_at(operation, step) <= self._response_timeout + settle
 
-    def _learn(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
+    def _check_progress(
+        self, operation: Operation, step: Step, snapshot: VM | None
+    ) -> ReconcileResult:
         try:
-            if step.state is StepState.SENDING:
-                return self._find(operation, step)
-            return self._look(operation, step, seen)
-        except (StaleOperation, errors.StoreUnavailable):
+            if step.state is StepState.DISPATCHING:
+                return self._recover(operation, step)
+            return self._check_outcome(operation, step, snapshot)
+        except (OperationRevisionConflict, errors.StoreUnavailable):
             raise
         except errors.VmapiError as error:
             if is_gone(error):
-                return self._delivery.gone(operation, step)
+                return self._dispatcher.record_vm_gone(operation, step)
             log.warning("looking again later", operation_id=operation.id, reason=error.detail)
         except Exception:
             # a defect of ours does not outlive the deadline
             log.exception("looking again later", operation_id=operation.id)
-        return Progress(operation, waiting=True)
+        return ReconcileResult(operation, waiting_on_cloud=True)
 
-    def _find(self, operation: Operation, step: Step) -> Progress:
-        if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.is_personal:
+    def _recover(self, operation: Operation, step: Step) -> ReconcileResult:
+        if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.requires_caller_token:
             # twice does no more than once
-            return self._record.keep(operation, replace(step, state=StepState.PLANNED))
-        receipt = self._traces.find(operation, step)
-        if receipt is not None or self._traces.shows(operation):
-            return self._delivery.sent(operation, step, receipt)
-        if self._may_turn_up(operation, step):
-            return Progress(operation, waiting=True)
-        if step.verb is Verb.CREATE or operation.is_personal:
-            return self._record.fail(operation, self._traces.missing(operation, step))
+            return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
+        receipt = self._recovery.find_request(operation, step)
+        if receipt is not None or self._recovery.is_update_applied(operation):
+            return self._dispatcher.record_accepted(operation, step, receipt)
+        if self._may_still_arrive(operation, step):
+            return ReconcileResult(operation, waiting_on_cloud=True)
+        if step.verb is Verb.CREATE or operation.requires_caller_token:
+            return self._recorder.fail(operation, self._recovery.not_found_error(operation, step))
         # the cloud has no record of it, and nothing is on its way any more
         log.info("sending again", operation_id=operation.id, vm_id=operation.vm_id, verb=step.verb)
-        return self._record.keep(operation, replace(step, state=StepState.PLANNED))
+        return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
 
-    def _look(self, operation: Operation, step: Step, seen: VM | None) -> Progress:
-        receipt = Receipt(vm_of(operation), step.request_id or "")
-        vm = seen or self._looks.at(receipt.vm_id)
+    def _check_outcome(
+        self, operation: Operation, step: Step, snapshot: VM | None
+    ) -> ReconcileResult:
+        receipt = AcceptedAction(require_vm_id(operation), step.request_id or "")
+        vm = snapshot or self._observer.fetch(receipt.vm_id)
         if vm.status is Status.DELETED:
-            return self._delivery.gone(operation, step)
-        outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
+            return self._dispatcher.record_vm_gone(operation, step)
+        outcome, error = evaluate_outcome(step.verb, vm, lambda: self._backend.get_outcome(receipt))
         if error is not None:
             # a VM that was read before the cloud was done with it proves nothing
-            vm = self._looks.at(receipt.vm_id)
-            outcome, error = judge(step.verb, vm, lambda: self._backend.outcome(receipt))
+            vm = self._observer.fetch(receipt.vm_id)
+            outcome, error = evaluate_outcome(
+                step.verb, vm, lambda: self._backend.get_outcome(receipt)
+            )
         if error is not None:
-            return replace(self._record.fail(operation, error), vm=vm)
-        if outcome is Outcome.PENDING:
-            return Progress(operation, vm, waiting=True)
-        return replace(self._record.keep(operation, replace(step, state=StepState.DONE)), vm=vm)
+            return replace(self._recorder.fail(operation, error), vm=vm)
+        if outcome is ActionOutcome.PENDING:
+            return ReconcileResult(operation, vm, waiting_on_cloud=True)
+        return replace(
+            self._recorder.save_step(operation, replace(step, state=StepState.DONE)), vm=vm
+        )
 
 
-def _overdue(operation: Operation, deadline: timedelta) -> errors.OperationTimeout:
+def _timeout_error(operation: Operation, deadline: timedelta) -> errors.OperationTimeout:
     seconds = int(deadline.total_seconds())
     return errors.OperationTimeout(
         f"The {operation.action} did not end within {seconds} seconds. The VM was left as it is."

@@ -6,150 +6,159 @@ from dataclasses import replace
 
 from vmapi.backends.base import Backend
 from vmapi.domain.catalog import Flavor
-from vmapi.domain.cloud_init import compose
+from vmapi.domain.cloud_init import build_user_data
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Caller, Operation, Step
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.project import Scope
-from vmapi.domain.snapshot import Listing, Sighting
-from vmapi.domain.vm import VM, Changes, CreateRequest, CreateSpec
+from vmapi.domain.snapshot import VMListing, VMSnapshot
+from vmapi.domain.vm import VM, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import Conflict, VMNotFound
 from vmapi.services.catalog import Catalog
-from vmapi.services.inventory.reader import NO_VM, View
+from vmapi.services.inventory.reader import VM_NOT_FOUND_DETAIL, InventoryReader
 from vmapi.services.operations import preconditions as guard
-from vmapi.services.operations.change import Change
-from vmapi.services.operations.submission import Submission
-from vmapi.services.quotas import Usage
+from vmapi.services.operations.change import ChangeResult
+from vmapi.services.operations.submission import OperationSubmitter
+from vmapi.services.quotas import QuotaService
 
 UUID_LENGTH = 36
 
 
-class VMs:
+class VMService:
     """The VMs of one cloud."""
 
     def __init__(
-        self, backend: Backend, catalog: Catalog, view: View, submission: Submission, usage: Usage
+        self,
+        backend: Backend,
+        catalog: Catalog,
+        reader: InventoryReader,
+        submitter: OperationSubmitter,
+        quotas: QuotaService,
     ) -> None:
         self._backend = backend
         self._catalog = catalog
-        self._view = view
-        self._submission = submission
-        self._usage = usage
+        self._reader = reader
+        self._submitter = submitter
+        self._quotas = quotas
 
-    def get(self, vm_id: str, scope: Scope, *, fresh: bool = False) -> Sighting:
+    def get(self, vm_id: str, scope: Scope, *, refresh: bool = False) -> VMSnapshot:
         """Return a VM; `fresh` asks the cloud. Raises VMNotFound."""
-        return self._view.get(canonical(vm_id), scope, fresh=fresh)
+        return self._reader.get(canonical_id(vm_id), scope, refresh=refresh)
 
-    def list(self, query: VMQuery, paging: Paging, scope: Scope, *, fresh: bool = False) -> Listing:
+    def list(
+        self, query: VMQuery, paging: PageRequest, scope: Scope, *, refresh: bool = False
+    ) -> VMListing:
         """Return a page of the VMs that are asked for; `fresh` asks the cloud."""
-        return self._view.find(query, paging, scope, fresh=fresh)
+        return self._reader.list_page(query, paging, scope, refresh=refresh)
 
-    def console(self, vm_id: str, scope: Scope, lines: int | None) -> str:
+    def get_console(self, vm_id: str, scope: Scope, lines: int | None) -> str:
         """Return the last lines, or all, of what a VM printed. Raises VMNotFound, InvalidState."""
         vm = self.get(vm_id, scope).vm
         try:
-            return self._backend.console(vm.id, lines)
+            return self._backend.get_console(vm.id, lines)
         except VMNotFound:
-            raise VMNotFound(NO_VM) from None
+            raise VMNotFound(VM_NOT_FOUND_DETAIL) from None
 
-    def create(self, request: CreateRequest, caller: Caller) -> Change:
+    def create(self, request: CreateRequest, caller: Caller) -> ChangeResult:
         """Have a VM made: booted, and stopped again unless it is to be started.
 
         Raises NameTaken, QuotaExceeded, and what `Catalog` and `Backend.create` raise.
         """
-        return self._submission.once(caller, lambda: self._create(request, caller))
+        return self._submitter.run_idempotent(caller, lambda: self._submit_create(request, caller))
 
-    def act(
+    def perform_action(
         self, vm_id: str, action: Action, caller: Caller, *, hard: bool | None = None
-    ) -> Change:
+    ) -> ChangeResult:
         """Start, stop, restart, pause, resume or delete a VM.
 
         Raises what `guard.plan` and `Backend.perform` raise, and PreconditionFailed.
         """
 
         def make(vm: VM) -> Operation:
-            plan = guard.plan(vm, action, hard=hard)
-            return self._submission.on(vm, action, plan, caller)
+            plan = guard.plan_steps(vm, action, hard=hard)
+            return self._submitter.new_vm_operation(vm, action, plan, caller)
 
-        return self._change(vm_id, caller, make)
+        return self._submit_change(vm_id, caller, make)
 
-    def update(self, vm_id: str, changes: Changes, caller: Caller) -> Change:
+    def update(self, vm_id: str, changes: VMPatch, caller: Caller) -> ChangeResult:
         """Change a VM's name and metadata.
 
         Raises ValidationFailed and NameTaken, and what `act` raises.
         """
 
         def make(vm: VM) -> Operation:
-            plan = guard.plan(vm, Action.UPDATE)
+            plan = guard.plan_steps(vm, Action.UPDATE)
             guard.check_changes(vm, changes)
             renamed = changes.name if changes.name != vm.name else None
-            return self._submission.on(
+            return self._submitter.new_vm_operation(
                 vm, Action.UPDATE, plan, caller, changes=changes, claimed_name=renamed
             )
 
-        return self._change(vm_id, caller, make)
+        return self._submit_change(vm_id, caller, make)
 
-    def _create(self, request: CreateRequest, caller: Caller) -> Change:
+    def _submit_create(self, request: CreateRequest, caller: Caller) -> ChangeResult:
         verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
-        self._backend.check_create(caller.project, caller.credential)
-        self._usage.prepare(caller.project)
-        flavor = self._catalog.flavor(request.flavor)
-        operation = self._submission.new(
+        self._backend.check_create(caller.project, caller.caller_token)
+        self._quotas.ensure_usage_known(caller.project)
+        flavor = self._catalog.find_flavor(request.flavor)
+        operation = self._submitter.new_operation(
             Action.CREATE,
             tuple(map(Step, verbs)),
             caller,
-            spec=self._spec(request, flavor, caller.project),
+            spec=self._build_spec(request, flavor, caller.project),
             claimed_name=request.name,
             vcpus=flavor.vcpus,
             ram_mb=flavor.ram_mb,
         )
-        expected = self._expected(request, flavor, operation)
-        operation = replace(operation, expected=expected)
-        return self._submission.submit(operation, caller, expected)
+        expected = self._expected_vm(request, flavor, operation)
+        operation = replace(operation, expected_vm=expected)
+        return self._submitter.submit(operation, caller, expected)
 
-    def _change(self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]) -> Change:
-        def begin() -> Change:
-            vm, operation = self._begun(vm_id, caller, make)
-            return self._submission.submit(operation, caller, vm)
+    def _submit_change(
+        self, vm_id: str, caller: Caller, build_operation: Callable[[VM], Operation]
+    ) -> ChangeResult:
+        def begin() -> ChangeResult:
+            vm, operation = self._load_and_plan(vm_id, caller, build_operation)
+            return self._submitter.submit(operation, caller, vm)
 
-        return self._submission.once(caller, begin)
+        return self._submitter.run_idempotent(caller, begin)
 
-    def _begun(
-        self, vm_id: str, caller: Caller, make: Callable[[VM], Operation]
+    def _load_and_plan(
+        self, vm_id: str, caller: Caller, build_operation: Callable[[VM], Operation]
     ) -> tuple[VM, Operation]:
         tags, scope = caller.if_match, caller.scope
-        seen = self.get(vm_id, scope, fresh=bool(tags))
-        guard.check_match(seen, tags)
+        seen = self.get(vm_id, scope, refresh=bool(tags))
+        guard.check_if_match(seen, tags)
         try:
-            operation = make(seen.vm)
+            operation = build_operation(seen.vm)
         except Conflict:
             if tags:
                 raise
             # by now it may be another than the inventory says
-            vm = self.get(vm_id, scope, fresh=True).vm
-            return vm, make(vm)
+            vm = self.get(vm_id, scope, refresh=True).vm
+            return vm, build_operation(vm)
         return seen.vm, replace(operation, vm_revision=seen.revision if tags else None)
 
-    def _spec(self, request: CreateRequest, flavor: Flavor, project: str) -> CreateSpec:
-        network = self._catalog.network(request.network, project)
+    def _build_spec(self, request: CreateRequest, flavor: Flavor, project: str) -> CreateSpec:
+        network = self._catalog.find_network(request.network, project)
         return CreateSpec(
             name=request.name,
             flavor_id=flavor.id,
-            image_id=self._catalog.image(request.image, project).id,
+            image_id=self._catalog.find_image(request.image, project).id,
             network_id=network.id if network else None,
             metadata=request.metadata,
-            user_data=compose(request.user_data, request.ssh_keys),
+            user_data=build_user_data(request.user_data, request.ssh_keys),
             key_name=request.key_name,
             security_groups=request.security_groups,
             project=project,
         )
 
-    def _expected(self, request: CreateRequest, flavor: Flavor, operation: Operation) -> VM:
+    def _expected_vm(self, request: CreateRequest, flavor: Flavor, operation: Operation) -> VM:
         return VM(
             id="",
             name=request.name,
             flavor=flavor.name,
-            image=self._catalog.image(request.image, operation.project).name,
+            image=self._catalog.find_image(request.image, operation.project).name,
             status=Status.BUILDING,
             task=Action.CREATE.task,
             metadata=request.metadata,
@@ -166,7 +175,7 @@ class VMs:
         )
 
 
-def canonical(vm_id: str) -> str:
+def canonical_id(vm_id: str) -> str:
     """Return an id as the cloud writes it. Raises VMNotFound for what cannot be one."""
     try:
         if len(vm_id) == UUID_LENGTH:

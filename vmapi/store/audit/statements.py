@@ -5,12 +5,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, select
 
-from vmapi.domain.audit import AuditQuery, Kept
+from vmapi.domain.audit import AuditQuery, StoredEntry
 from vmapi.store.audit import chain
 from vmapi.store.audit_tables import audit_entries as entries
 
 
-def asked(query: AuditQuery) -> list[ColumnElement[bool]]:
+def build_filters(query: AuditQuery) -> list[ColumnElement[bool]]:
     """Return the conditions for what is asked for."""
     members = asdict(query)
     after, before = members.pop("after"), members.pop("before")
@@ -22,14 +22,14 @@ def asked(query: AuditQuery) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def page(query: AuditQuery, limit: int, below: int | None) -> Select[Any]:
+def select_page(query: AuditQuery, limit: int, before_id: int | None) -> Select[Any]:
     """Return what finds the newest entries that are asked for, of those numbered below another."""
-    found = select(entries).where(*asked(query))
-    if below is not None:
-        found = found.where(entries.c.id < below)
+    found = select(entries).where(*build_filters(query))
+    if before_id is not None:
+        found = found.where(entries.c.id < before_id)
     return found.order_by(entries.c.id.desc()).limit(limit)
 
 
-def kept(row: Row[Any]) -> Kept:
+def stored_entry_from_row(row: Row[Any]) -> StoredEntry:
     """Return the entry of a row, and its place."""
-    return Kept(row.id, row.position, chain.entry(row))
+    return StoredEntry(row.id, row.position, chain.entry_from_row(row))

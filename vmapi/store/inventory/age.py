@@ -4,28 +4,28 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from vmapi.domain.snapshot import Sighting
-from vmapi.store.database import now
+from vmapi.domain.snapshot import VMSnapshot
+from vmapi.store.database import db_now
 from vmapi.store.mappers import vm as vm_rows
-from vmapi.store.tables import syncs, vms
+from vmapi.store.tables import sync_state, vms
 
-SYNCED = select(func.max(syncs.c.begun)).scalar_subquery()
+SELECT_SYNCED_AT = select(func.max(sync_state.c.begun)).scalar_subquery()
 """The time up to which all changes are known."""
 
-SEEN = (*vms.c, now().label("present"), SYNCED.label("synced"))
+SNAPSHOT_COLUMNS = (*vms.c, db_now().label("present"), SELECT_SYNCED_AT.label("synced"))
 """What `sighting` is made of."""
 
 
-def sighting(row: Row[Any]) -> Sighting:
+def snapshot_from_row(row: Row[Any]) -> VMSnapshot:
     """Return the VM of a row of `SEEN` as it is shown."""
-    return Sighting(vm_rows.vm(row), row.revision, age(row))
+    return VMSnapshot(vm_rows.from_row(row), row.revision, row_age_seconds(row))
 
 
-def age(row: Row[Any]) -> float:
+def row_age_seconds(row: Row[Any]) -> float:
     """Return how many seconds ago the VM of a row of `SEEN` was as it is shown."""
-    return seconds(row.present - max(row.begun, row.synced or 0))
+    return to_seconds(row.present - max(row.begun, row.synced or 0))
 
 
-def seconds(microseconds: int) -> float:
+def to_seconds(microseconds: int) -> float:
     """Return an age, which is never below zero."""
     return max(microseconds, 0) / 1_000_000

@@ -6,18 +6,18 @@ from sqlalchemy import BigInteger, Connection, bindparam, exists, or_, select, t
 
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import OperationTimeout
-from vmapi.store.database import now
+from vmapi.store.database import db_now
 from vmapi.store.tables import operations, vms
 
-NEAR = 3_600_000_000
+MAX_TAG_AGE_US = 3_600_000_000
 """Microseconds: what was made later has the mark of a create because somebody has copied it."""
 
-AGAIN = 3_600_000_000
+DELETE_RETRY_INTERVAL_US = 3_600_000_000
 """Microseconds before a delete is tried again that did not do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Double:
+class DuplicateVM:
     """A VM, the create that it has the mark of, and whose that was."""
 
     vm_id: str
@@ -26,30 +26,34 @@ class Double:
     project: str
 
 
-MADE = type_coerce(operations.c.created_at, BigInteger)
-TRIED = operations.alias("tried")
-OF_ANOTHER = operations.c.vm_id != vms.c.id
-TOO_LATE = operations.c.vm_id.is_(None) & operations.c.finished_at.is_not(None)
-TIMED_OUT = TOO_LATE & (operations.c.error["code"].as_string() == OperationTimeout.code)
-CREATED = (
+OPERATION_CREATED_US = type_coerce(operations.c.created_at, BigInteger)
+DELETE_ATTEMPTS = operations.alias("tried")
+CREATED_ANOTHER_VM = operations.c.vm_id != vms.c.id
+FINISHED_WITHOUT_VM = operations.c.vm_id.is_(None) & operations.c.finished_at.is_not(None)
+TIMED_OUT_WITHOUT_VM = FINISHED_WITHOUT_VM & (
+    operations.c.error["code"].as_string() == OperationTimeout.code
+)
+SELECT_TAGGED_VMS = (
     select(vms.c.id, vms.c.name, operations.c.id.label("operation_id"), operations.c.project)
     .join(operations, operations.c.id == vms.c.operation_id)
     .where(
         vms.c.deleted_at.is_(None),
         vms.c.project == operations.c.project,
-        type_coerce(vms.c.created_at, BigInteger) < MADE + NEAR,
+        type_coerce(vms.c.created_at, BigInteger) < OPERATION_CREATED_US + MAX_TAG_AGE_US,
     )
 )
-DOUBLES = CREATED.where(
-    or_(OF_ANOTHER, TOO_LATE),
+SELECT_DUPLICATES = SELECT_TAGGED_VMS.where(
+    or_(CREATED_ANOTHER_VM, FINISHED_WITHOUT_VM),
     ~exists().where(
-        TRIED.c.vm_id == vms.c.id,
-        TRIED.c.action == Action.DELETE,
-        type_coerce(TRIED.c.created_at, BigInteger) > now() - AGAIN,
+        DELETE_ATTEMPTS.c.vm_id == vms.c.id,
+        DELETE_ATTEMPTS.c.action == Action.DELETE,
+        type_coerce(DELETE_ATTEMPTS.c.created_at, BigInteger) > db_now() - DELETE_RETRY_INTERVAL_US,
     ),
 )
-LOST = CREATED.where(TIMED_OUT).order_by(vms.c.created_at, vms.c.id)
-ADOPT = (
+SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
+    vms.c.created_at, vms.c.id
+)
+ADOPT_VM = (
     operations.update()
     .where(operations.c.id == bindparam("of"), operations.c.vm_id.is_(None))
     .values(vm_id=bindparam("made"), revision=operations.c.revision + 1)
@@ -61,12 +65,12 @@ def adopt(connection: Connection) -> None:
 
     Its key is still bound to it: who repeats it is told of that VM from now on.
     """
-    for row in connection.execute(LOST).all():
+    for row in connection.execute(SELECT_LOST_CREATES).all():
         # a later one of the same create finds that it has one
-        connection.execute(ADOPT, {"of": row.operation_id, "made": row.id})
+        connection.execute(ADOPT_VM, {"of": row.operation_id, "made": row.id})
 
 
-def found(connection: Connection) -> list[Double]:
+def find_duplicates(connection: Connection) -> list[DuplicateVM]:
     """Return what is to be deleted."""
-    rows = connection.execute(DOUBLES)
-    return [Double(row.id, row.name, row.operation_id, row.project) for row in rows]
+    rows = connection.execute(SELECT_DUPLICATES)
+    return [DuplicateVM(row.id, row.name, row.operation_id, row.project) for row in rows]

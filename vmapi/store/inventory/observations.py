@@ -19,22 +19,22 @@ from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.vm import VM
 from vmapi.store import events
-from vmapi.store.database import present
+from vmapi.store.database import db_time
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_rows
 from vmapi.store.mappers import vm as vm_rows
 from vmapi.store.tables import vms
 
-CHANGED = (
+UPDATED_COLUMNS = (
     *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
     *("ram_mb", "operation_id", "observed", "status", "task", "revision", "begun", "finished"),
 )
-CHANGE = (
+UPDATE_VM = (
     vms.update()
     .where(vms.c.id == bindparam("of"))
-    .values({name: bindparam(name, type_=vms.c[name].type) for name in CHANGED})
+    .values({name: bindparam(name, type_=vms.c[name].type) for name in UPDATED_COLUMNS})
 )
-LOCKED = (
+SELECT_VMS_FOR_UPDATE = (
     select(vms)
     .where(vms.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(vms.c.id)
@@ -44,16 +44,18 @@ LOCKED = (
 Values = dict[str, Any]
 
 
-def keep(connection: Connection, seen: Sequence[VM], begun: int) -> tuple[set[str], Sequence[VM]]:
+def apply(
+    connection: Connection, seen: Sequence[VM], started_at: int
+) -> tuple[set[str], Sequence[VM]]:
     """Keep what a look saw that began then, in the order of the ids.
 
     Return the ids of those that are kept so now, and the VMs that somebody else was just first to
     see: what is known of them is to be looked at in a transaction that begins later, for rows that
     are locked after others were written are locked out of order.
     """
-    known = {row.id: row for row in _locked(connection, [vm.id for vm in seen])}
-    whole = [vm_rows.completed(vm, known[vm.id]) if vm.id in known else vm for vm in seen]
-    actions = overlay.under_way(connection, whole)
+    known = {row.id: row for row in _select_for_update(connection, [vm.id for vm in seen])}
+    whole = [vm_rows.fill_unknown(vm, known[vm.id]) if vm.id in known else vm for vm in seen]
+    actions = overlay.actions_in_progress(connection, whole)
     same, kept = [], set()
     new: list[Values] = []
     changes: list[Values] = []
@@ -61,65 +63,67 @@ def keep(connection: Connection, seen: Sequence[VM], begun: int) -> tuple[set[st
     for vm in seen:
         row, action = known.get(vm.id), actions.get(vm.id)
         if row is None:
-            new.append(_new(vm, action, begun))
-            happened += _told(new[-1], None)
-        elif not _is_newer(row, vm, begun):
+            new.append(_insert_values(vm, action, started_at))
+            happened += _events_for(new[-1], None)
+        elif not _is_newer(row, vm, started_at):
             continue
-        elif _shows(row, vm, action):
+        elif _is_unchanged(row, vm, action):
             same.append(vm.id)
         else:
-            changes.append(_changed(row, vm, action, begun))
-            happened += _told(changes[-1], row)
+            changes.append(_update_values(row, vm, action, started_at))
+            happened += _events_for(changes[-1], row)
         kept.add(vm.id)
     late = _write(connection, new, changes, happened)
     if same:
-        seen_again = {"begun": begun, "finished": present(connection)}
+        seen_again = {"begun": started_at, "finished": db_time(connection)}
         connection.execute(vms.update().where(vms.c.id.in_(same)).values(seen_again))
     return kept - late, [vm for vm in seen if vm.id in late]
 
 
-def end(connection: Connection, vm_id: str, at: datetime, told: int) -> None:
+def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at: int) -> None:
     """Keep that the cloud had told by then that it knows a VM no more."""
-    for row in _locked(connection, [vm_id]):
+    for row in _select_for_update(connection, [vm_id]):
         # a look that began later saw it again
-        if row.deleted_at is None and told >= row.begun:
-            gone = vm_rows.deleted(vm_rows.observed(row), at)
-            change = _changed(row, gone, None, told)
-            _write(connection, [], [change], _told(change, row))
+        if row.deleted_at is None and observed_at >= row.begun:
+            gone = vm_rows.as_deleted(vm_rows.observed_vm(row), at)
+            change = _update_values(row, gone, None, observed_at)
+            _write(connection, [], [change], _events_for(change, row))
 
 
-def _is_newer(row: Row[Any], vm: VM, begun: int) -> bool:
-    if begun < row.floor:
+def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
+    if started_at < row.floor:
         return False
-    if begun >= row.finished:
+    if started_at >= row.finished:
         return True
     # within a second of the cloud's, what is under way comes before what it ends in
-    ours = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, begun)
+    ours = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, started_at)
     rests = row.observed["task"] is None
     return ours >= (row.deleted_at is not None, row.updated_at, rests, row.begun)
 
 
-def _shows(row: Row[Any], vm: VM, action: Action | None) -> bool:
-    shown = (row.status, row.task) == overlay.laid(vm, action)
-    return shown and vm_rows.of_vm(vm_rows.completed(vm, row))["observed"] == row.observed
+def _is_unchanged(row: Row[Any], vm: VM, action: Action | None) -> bool:
+    shown = (row.status, row.task) == overlay.overlaid_status(vm, action)
+    return shown and vm_rows.to_row(vm_rows.fill_unknown(vm, row))["observed"] == row.observed
 
 
-def _new(vm: VM, action: Action | None, begun: int) -> Values:
-    status, task = overlay.laid(vm, action)
-    moments = {"begun": begun, "floor": 0}
-    return {**vm_rows.of_vm(vm), **moments, "status": status, "task": task, "revision": 1}
+def _insert_values(vm: VM, action: Action | None, started_at: int) -> Values:
+    status, task = overlay.overlaid_status(vm, action)
+    moments = {"begun": started_at, "floor": 0}
+    return {**vm_rows.to_row(vm), **moments, "status": status, "task": task, "revision": 1}
 
 
-def _changed(row: Row[Any], vm: VM, action: Action | None, begun: int) -> Values:
-    status, task = overlay.laid(vm, action)
-    vm = vm_rows.completed(vm, row)
-    moves = replace(vm, status=status, task=task).face != vm_rows.vm(row).face
+def _update_values(row: Row[Any], vm: VM, action: Action | None, started_at: int) -> Values:
+    status, task = overlay.overlaid_status(vm, action)
+    vm = vm_rows.fill_unknown(vm, row)
+    moves = (
+        replace(vm, status=status, task=task).public_fields != vm_rows.from_row(row).public_fields
+    )
     revision = row.revision + moves
     shown = {"status": status, "task": task, "revision": revision}
-    return {**vm_rows.of_vm(vm), **shown, "begun": begun}
+    return {**vm_rows.to_row(vm), **shown, "begun": started_at}
 
 
-def _told(new: Values, before: Row[Any] | None) -> Sequence[Values]:
+def _events_for(new: Values, before: Row[Any] | None) -> Sequence[Values]:
     if before is not None and before.revision == new["revision"]:
         return []
     gone = new["deleted_at"] is not None
@@ -128,7 +132,7 @@ def _told(new: Values, before: Row[Any] | None) -> Sequence[Values]:
         # it is deleted once, whatever else is learnt of it
         return []
     kind = EventKind.VM_CHANGED if was_there else EventKind.VM_CREATED
-    return [event_rows.of_vm(EventKind.VM_DELETED if gone else kind, new)]
+    return [event_rows.vm_event_to_row(EventKind.VM_DELETED if gone else kind, new)]
 
 
 def _write(
@@ -140,24 +144,24 @@ def _write(
     """Write what is new or changed, and what happened; return what is new but there already."""
     if not new and not changes:
         return set()
-    at = {"finished": present(connection)}
+    at = {"finished": db_time(connection)}
     late = {each["id"] for each in new}
     if new:
-        insert = _insert(connection.dialect.name)
+        insert = _insert_statement(connection.dialect.name)
         late -= set(connection.execute(insert, [{**each, **at} for each in new]).scalars())
     if changes:
-        connection.execute(CHANGE, [{**each, **at, "of": each["id"]} for each in changes])
+        connection.execute(UPDATE_VM, [{**each, **at, "of": each["id"]} for each in changes])
     events.append(connection, *(each for each in happened if each["vm_id"] not in late))
     return late
 
 
 @cache
-def _insert(dialect: str) -> Executable:
+def _insert_statement(dialect: str) -> Executable:
     # of the dialects only the one in use is loaded
     insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
     made: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(vms.c.id)
     return made
 
 
-def _locked(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:
-    yield from connection.execute(LOCKED, {"ids": ids})
+def _select_for_update(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:
+    yield from connection.execute(SELECT_VMS_FOR_UPDATE, {"ids": ids})

@@ -7,40 +7,46 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
 
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import Paging, Place, VMQuery
+from vmapi.domain.pagination import KeysetPosition, PageRequest, VMQuery
 from vmapi.domain.project import Scope
-from vmapi.store.inventory.cache import MARKS
+from vmapi.store.inventory.cache import VERSION_COLUMNS
 from vmapi.store.tables import vms
 
-LAST = "\U0010ffff"
+MAX_CODE_POINT = "\U0010ffff"
 SURROGATES = range(0xD800, 0xE000)
 
 
-def wanted(query: VMQuery, deleted_after: datetime, scope: Scope) -> list[ColumnElement[bool]]:
+def build_filters(
+    query: VMQuery, deleted_after: datetime, scope: Scope
+) -> list[ColumnElement[bool]]:
     """Return the conditions that a VM of this project is asked for.
 
     Deleted ones are only where they are named, and of those the ones deleted after a time.
     """
-    of_status, of_name = _of_status(query.statuses, deleted_after), _of_name(query.name)
-    return [*scoped(scope), *of_status, *of_name, *_of_rest(query)]
+    of_status, of_name = _status_filters(query.statuses, deleted_after), _name_filters(query.name)
+    return [*scope_filters(scope), *of_status, *of_name, *_other_filters(query)]
 
 
-def scoped(scope: Scope) -> list[ColumnElement[bool]]:
+def scope_filters(scope: Scope) -> list[ColumnElement[bool]]:
     """Return the condition that a VM is of a project; none for every project."""
     return [] if scope is None else [vms.c.project == scope]
 
 
-def page(sort: str, wanted: Sequence[ColumnElement[bool]], paging: Paging) -> Select[Any]:
+def select_page(
+    sort: str, filters: Sequence[ColumnElement[bool]], request: PageRequest
+) -> Select[Any]:
     """Return the query for a page of the VMs for which all conditions hold, and one VM more.
 
     It tells of each what it is sorted by, and whether it is as it was.
     """
-    lines = select(*MARKS, vms.c[sort.removeprefix("-")])
-    lines = lines.where(*wanted, *_after(sort, paging.after)).order_by(*_order(sort))
-    return lines.limit(paging.page_size + 1).offset(paging.offset)
+    lines = select(*VERSION_COLUMNS, vms.c[sort.removeprefix("-")])
+    lines = lines.where(*filters, *_position_filters(sort, request.after)).order_by(
+        *_order_by(sort)
+    )
+    return lines.limit(request.page_size + 1).offset(request.offset)
 
 
-def _order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def _order_by(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return the order of a list; equal ones are ordered by their id."""
     columns = (vms.c[sort.removeprefix("-")], vms.c.id)
     if sort.startswith("-"):
@@ -48,7 +54,7 @@ def _order(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     return columns
 
 
-def _after(sort: str, place: Place | None) -> list[ColumnElement[bool]]:
+def _position_filters(sort: str, place: KeysetPosition | None) -> list[ColumnElement[bool]]:
     """Return the condition that a VM comes after a place in a list; none for no place."""
     if place is None:
         return []
@@ -59,12 +65,12 @@ def _after(sort: str, place: Place | None) -> list[ColumnElement[bool]]:
     return [here < there if sort.startswith("-") else here > there]
 
 
-def end(sort: str, last: Row[Any], total: int) -> Place:
+def position_of(sort: str, last: Row[Any], total: int) -> KeysetPosition:
     """Return the place of the last VM that is shown of a list."""
-    return Place(getattr(last, sort.removeprefix("-")), last.id, total)
+    return KeysetPosition(getattr(last, sort.removeprefix("-")), last.id, total)
 
 
-def _of_status(
+def _status_filters(
     statuses: frozenset[Status], deleted_after: datetime
 ) -> Iterator[ColumnElement[bool]]:
     if statuses:
@@ -75,7 +81,7 @@ def _of_status(
         yield vms.c.deleted_at.is_(None) | (vms.c.deleted_at > deleted_after)
 
 
-def _of_name(name: str | None) -> Iterator[ColumnElement[bool]]:
+def _name_filters(name: str | None) -> Iterator[ColumnElement[bool]]:
     if name is None or name == "*":
         return
     if not name.endswith("*"):
@@ -83,13 +89,13 @@ def _of_name(name: str | None) -> Iterator[ColumnElement[bool]]:
         return
     prefix = name[:-1]
     yield vms.c.name >= prefix
-    if (end := _end(prefix)) is not None:
+    if (end := _prefix_end(prefix)) is not None:
         yield vms.c.name < end
 
 
-def _end(prefix: str) -> str | None:
+def _prefix_end(prefix: str) -> str | None:
     """Return the first text beyond all that begin so; None when there is none."""
-    stem = prefix.rstrip(LAST)
+    stem = prefix.rstrip(MAX_CODE_POINT)
     if not stem:
         return None
     following = ord(stem[-1]) + 1
@@ -98,7 +104,7 @@ def _end(prefix: str) -> str | None:
     return stem[:-1] + chr(following)
 
 
-def _of_rest(query: VMQuery) -> Iterator[ColumnElement[bool]]:
+def _other_filters(query: VMQuery) -> Iterator[ColumnElement[bool]]:
     if query.flavor is not None:
         yield vms.c.flavor == query.flavor
     if query.image is not None:

@@ -5,26 +5,26 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from vmapi.domain.event import ENDS, Event, EventKind
+from vmapi.domain.event import EVENT_KIND_BY_STATUS, Event, EventKind
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Failure, Operation, OperationStatus
+from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.store.mappers import vm as vm_rows
-from vmapi.store.types import moment, stamp
+from vmapi.store.types import from_epoch_us, to_epoch_us
 
-NOBODYS = ""
+NO_PROJECT = ""
 
-TIMES = ("created_at", "started_at", "finished_at")
+OPERATION_TIME_FIELDS = ("created_at", "started_at", "finished_at")
 
 
-def of_vm(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
+def vm_event_to_row(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
     """Return the row of what happened to a VM; `shown` is its row in the inventory from then on."""
     document = {**shown["observed"], "status": shown["status"], "task": shown["task"]}
     # one of which it is not known whose it is, is shown to nobody but who has all projects
-    project = shown["project"] or NOBODYS
+    project = shown["project"] or NO_PROJECT
     return {"kind": kind, "project": project, "vm_id": shown["id"], "document": document}
 
 
-def of_operation(operation: Operation) -> dict[str, Any]:
+def operation_event_to_row(operation: Operation) -> dict[str, Any]:
     """Return the row of an operation's end."""
     document: dict[str, Any] = {
         "id": operation.id,
@@ -34,28 +34,28 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "requested_by": operation.requested_by,
         "request_id": operation.request_id,
     }
-    for name in TIMES:
-        document[name] = stamp(getattr(operation, name))
+    for name in OPERATION_TIME_FIELDS:
+        document[name] = to_epoch_us(getattr(operation, name))
     return {
-        "kind": ENDS[operation.status],
+        "kind": EVENT_KIND_BY_STATUS[operation.status],
         "project": operation.project,
         "vm_id": operation.vm_id,
         "document": document,
     }
 
 
-def event(row: Row[Any]) -> Event:
+def from_row(row: Row[Any]) -> Event:
     """Return the event of a row that has a number."""
     happened = Event(row.number, EventKind(row.kind), row.at, row.project, row.vm_id)
-    if happened.kind in ENDS.values():
+    if happened.kind in EVENT_KIND_BY_STATUS.values():
         return replace(happened, operation=_operation(row))
-    return replace(happened, vm=vm_rows.of_document(row.document))
+    return replace(happened, vm=vm_rows.from_document(row.document))
 
 
 def _operation(row: Row[Any]) -> Operation:
     document = dict(row.document)
-    for name in TIMES:
-        document[name] = moment(document[name])
+    for name in OPERATION_TIME_FIELDS:
+        document[name] = from_epoch_us(document[name])
     error = document.pop("error")
     return Operation(
         **{
@@ -63,8 +63,8 @@ def _operation(row: Row[Any]) -> Operation:
             "action": Action(document["action"]),
             "status": OperationStatus(document["status"]),
         },
-        plan=(),
+        steps=(),
         project=row.project,
         vm_id=row.vm_id,
-        error=Failure(**error) if error else None,
+        error=OperationError(**error) if error else None,
     )

@@ -11,24 +11,24 @@ from sqlalchemy import Row, bindparam
 
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import (
-    Failure,
     IdempotencyKey,
     Operation,
+    OperationError,
     OperationStatus,
     Step,
     StepState,
 )
-from vmapi.domain.vm import Changes
+from vmapi.domain.vm import VMPatch
 from vmapi.store.tables import operations
-from vmapi.store.types import moment, stamp
+from vmapi.store.types import from_epoch_us, to_epoch_us
 
-SAVED = (
+SAVED_COLUMNS = (
     *("vm_id", "status", "plan", "idempotency_caller", "idempotency_key", "fingerprint"),
     *("idempotency_project", "error", "started_at", "finished_at", "revision"),
 )
 """What of an operation changes on its way."""
 
-SAVE = operations.update().where(
+UPDATE_OPERATION = operations.update().where(
     operations.c.id == bindparam("of"),
     operations.c.finished_at.is_(None),
     operations.c.revision == bindparam("before"),
@@ -36,19 +36,19 @@ SAVE = operations.update().where(
 """With what `of_saved` returns."""
 
 
-def of_operation(operation: Operation) -> dict[str, Any]:
+def to_row(operation: Operation) -> dict[str, Any]:
     """Return the row of an operation."""
     return {
         "id": operation.id,
         "action": operation.action,
         "vm_id": operation.vm_id,
         "status": operation.status,
-        "claimed_name": operation.claimed_name,
+        "claimed_name": operation.reserved_name,
         "idempotency_caller": operation.key.caller if operation.key else None,
         "idempotency_key": operation.key.value if operation.key else None,
         "fingerprint": operation.key.fingerprint if operation.key else None,
         "idempotency_project": operation.key.project if operation.key else None,
-        "changes": asdict(operation.changes) if operation.changes else None,
+        "changes": asdict(operation.patch) if operation.patch else None,
         "error": asdict(operation.error) if operation.error else None,
         "requested_by": operation.requested_by,
         "project": operation.project,
@@ -60,24 +60,24 @@ def of_operation(operation: Operation) -> dict[str, Any]:
         "revision": operation.revision,
         "vcpus": operation.vcpus,
         "ram_mb": operation.ram_mb,
-        "as_requester": operation.as_requester,
-        "plan": [_of_step(step) for step in operation.plan],
+        "as_requester": operation.is_delegated,
+        "plan": [_step_to_json(step) for step in operation.steps],
     }
 
 
-def of_saved(operation: Operation) -> dict[str, Any]:
+def update_params(operation: Operation) -> dict[str, Any]:
     """Return what `SAVE` takes for an operation that has moved on by one revision."""
-    row = of_operation(operation)
-    saved = {name: row[name] for name in SAVED}
+    row = to_row(operation)
+    saved = {name: row[name] for name in SAVED_COLUMNS}
     return {**saved, "of": operation.id, "before": operation.revision - 1}
 
 
-def operation(row: Row[Any]) -> Operation:
+def from_row(row: Row[Any]) -> Operation:
     """Return the operation of a row."""
     return Operation(
         id=row.id,
         action=Action(row.action),
-        plan=tuple([_step(**step) for step in row.plan]),
+        steps=tuple([_step_from_json(**step) for step in row.plan]),
         created_at=row.created_at,
         requested_by=row.requested_by,
         project=row.project,
@@ -85,33 +85,33 @@ def operation(row: Row[Any]) -> Operation:
         request_id=row.request_id,
         vm_id=row.vm_id,
         status=OperationStatus(row.status),
-        error=Failure(**row.error) if row.error else None,
+        error=OperationError(**row.error) if row.error else None,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        claimed_name=row.claimed_name,
-        key=_key(row),
-        changes=Changes(**row.changes) if row.changes else None,
+        reserved_name=row.claimed_name,
+        key=_key_from_row(row),
+        patch=VMPatch(**row.changes) if row.changes else None,
         revision=row.revision,
         vcpus=row.vcpus,
         ram_mb=row.ram_mb,
-        as_requester=row.as_requester,
+        is_delegated=row.as_requester,
     )
 
 
-def _of_step(step: Step) -> dict[str, Any]:
+def _step_to_json(step: Step) -> dict[str, Any]:
     return {
         "verb": step.verb,
         "state": step.state,
         "request_id": step.request_id,
-        "begun_at": stamp(step.begun_at),
+        "begun_at": to_epoch_us(step.started_at),
     }
 
 
-def _step(*, verb: str, state: str, request_id: str | None, begun_at: int | None) -> Step:
-    return Step(Verb(verb), StepState(state), request_id, moment(begun_at))
+def _step_from_json(*, verb: str, state: str, request_id: str | None, begun_at: int | None) -> Step:
+    return Step(Verb(verb), StepState(state), request_id, from_epoch_us(begun_at))
 
 
-def _key(row: Row[Any]) -> IdempotencyKey | None:
+def _key_from_row(row: Row[Any]) -> IdempotencyKey | None:
     if row.idempotency_key is None:
         return None
     return IdempotencyKey(

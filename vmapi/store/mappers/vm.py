@@ -9,25 +9,25 @@ from sqlalchemy import Row
 
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.vm import VM, Address, Fault
-from vmapi.store.types import moment, stamp
+from vmapi.store.types import from_epoch_us, to_epoch_us
 
-KNOWN = (
+RETAINED_FIELDS = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
     *("security_groups", "locked", "launched", "project", "vcpus", "ram_mb"),
 )
 """What does not change because the cloud cannot tell it."""
 
-TIMES = ("created_at", "updated_at")
+VM_TIME_FIELDS = ("created_at", "updated_at")
 
-MEMBERS = tuple(member.name for member in fields(VM) if member.init)
+VM_FIELDS = tuple(member.name for member in fields(VM) if member.init)
 
 
-def of_vm(vm: VM) -> dict[str, Any]:
+def to_row(vm: VM) -> dict[str, Any]:
     """Return what a row says of a VM as the cloud has it, without what is under way."""
-    document = {name: getattr(vm, name) for name in MEMBERS}
+    document = {name: getattr(vm, name) for name in VM_FIELDS}
     document["fault"] = asdict(vm.fault) if vm.fault else None
-    for name in TIMES:
-        document[name] = stamp(getattr(vm, name))
+    for name in VM_TIME_FIELDS:
+        document[name] = to_epoch_us(getattr(vm, name))
     document["addresses"] = [asdict(address) for address in vm.addresses]
     document["security_groups"] = list(vm.security_groups)
     document["metadata"] = dict(vm.metadata)
@@ -48,7 +48,7 @@ def of_vm(vm: VM) -> dict[str, Any]:
     }
 
 
-def completed(vm: VM, row: Row[Any]) -> VM:
+def fill_unknown(vm: VM, row: Row[Any]) -> VM:
     """Return a VM as the cloud has it by now.
 
     While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
@@ -60,33 +60,33 @@ def completed(vm: VM, row: Row[Any]) -> VM:
     if vm.operation_id is None:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
-        known = observed(row)
-        vm = replace(vm, **{name: getattr(known, name) for name in KNOWN})
+        known = observed_vm(row)
+        vm = replace(vm, **{name: getattr(known, name) for name in RETAINED_FIELDS})
     return vm if vm.project else replace(vm, project=row.project)
 
 
-def observed(row: Row[Any]) -> VM:
+def observed_vm(row: Row[Any]) -> VM:
     """Return the VM of a row as the cloud had it."""
-    return replace(of_document(row.observed), project=row.project)
+    return replace(from_document(row.observed), project=row.project)
 
 
-def of_document(document: Mapping[str, Any]) -> VM:
+def from_document(document: Mapping[str, Any]) -> VM:
     """Return the VM that a document of `of_vm` tells of."""
-    return _made(document, document["status"], document["task"], document.get("project"))
+    return _build(document, document["status"], document["task"], document.get("project"))
 
 
-def vm(row: Row[Any]) -> VM:
+def from_row(row: Row[Any]) -> VM:
     """Return the VM of a row as it is shown."""
-    return _made(row.observed, row.status, row.task, row.project)
+    return _build(row.observed, row.status, row.task, row.project)
 
 
-def _made(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
+def _build(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
     given = dict(document)
     given["status"] = Status(status)
     given["task"] = Task(task) if task else None
     given["project"] = project
-    given["created_at"] = moment(given["created_at"])
-    given["updated_at"] = moment(given["updated_at"])
+    given["created_at"] = from_epoch_us(given["created_at"])
+    given["updated_at"] = from_epoch_us(given["updated_at"])
     given["addresses"] = tuple([Address(**each) for each in given["addresses"]])
     given["security_groups"] = tuple(given["security_groups"])
     if given["fault"]:
@@ -94,6 +94,6 @@ def _made(document: Mapping[str, Any], status: str, task: str | None, project: A
     return VM(**given)
 
 
-def deleted(seen: VM, at: datetime) -> VM:
+def as_deleted(seen: VM, at: datetime) -> VM:
     """Return a VM as it is once the cloud knows it no more."""
     return replace(seen, status=Status.DELETED, task=None, updated_at=max(at, seen.updated_at))

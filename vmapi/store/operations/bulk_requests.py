@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.operation import IdempotencyKey
-from vmapi.store.conflicts import KeyTaken
+from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
-from vmapi.store.operations.transitions import KEY_LIFE
+from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import bulk_requests as requests
 
 
@@ -22,20 +22,20 @@ class BulkRequest:
     vm_ids: tuple[str, ...]
 
 
-class BulkRequests:
+class BulkRequestRepository:
     """What the keys of bulk requests are bound to. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
 
-    def of_key(self, key: IdempotencyKey) -> BulkRequest | None:
+    def find_by_key(self, key: IdempotencyKey) -> BulkRequest | None:
         """Return the request that a caller's key is bound to: for 24 hours.
 
         The fingerprint is not compared.
         """
-        young = requests.c.created_at > self._clock() - KEY_LIFE
-        query = select(requests.c.fingerprint, requests.c.vm_ids).where(young, *_is(key))
+        young = requests.c.created_at > self._clock() - IDEMPOTENCY_KEY_TTL
+        query = select(requests.c.fingerprint, requests.c.vm_ids).where(young, *_key_filters(key))
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return row and BulkRequest(row.fingerprint, tuple(row.vm_ids))
@@ -53,14 +53,14 @@ class BulkRequests:
         }
         try:
             with self._database.write() as connection:
-                old = requests.c.created_at <= now - KEY_LIFE
+                old = requests.c.created_at <= now - IDEMPOTENCY_KEY_TTL
                 connection.execute(requests.delete().where(old))
                 connection.execute(requests.insert(), row)
         except IntegrityError:
-            raise KeyTaken from None
+            raise IdempotencyKeyConflict from None
 
 
-def _is(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
+def _key_filters(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
     return (
         requests.c.project == key.project,
         requests.c.caller == key.caller,

@@ -8,13 +8,13 @@ from sqlalchemy import Connection, bindparam
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
-from vmapi.domain.quota import Quotas
-from vmapi.domain.snapshot import Sighting
+from vmapi.domain.quota import QuotaConfig
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.store import events
 from vmapi.store import quotas as quota
 from vmapi.store.audit import trail as audit
-from vmapi.store.conflicts import under_way
-from vmapi.store.database import lock
+from vmapi.store.conflicts import operation_in_progress
+from vmapi.store.database import advisory_lock
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_rows
 from vmapi.store.mappers import operation as rows
@@ -22,11 +22,13 @@ from vmapi.store.operations import name_claims as names
 from vmapi.store.operations import statements as queries
 from vmapi.store.tables import operations
 
-KEY_LIFE = timedelta(hours=24)
+IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
 """How long a key stays bound to its operation."""
 
-OTHERS = queries.UNFINISHED_OF_VM.where(operations.c.id != bindparam("but")).limit(1)
-FORGET_KEY = (
+SELECT_OTHER_UNFINISHED = queries.SELECT_UNFINISHED_OF_VM.where(
+    operations.c.id != bindparam("but")
+).limit(1)
+RELEASE_EXPIRED_KEY = (
     operations.update()
     .where(
         operations.c.idempotency_project == bindparam("of"),
@@ -40,73 +42,75 @@ FORGET_KEY = (
 )
 
 
-def make(connection: Connection, operation: Operation, quotas: Quotas) -> bool:
+def before_insert(connection: Connection, operation: Operation, quotas: QuotaConfig) -> bool:
     """Let a delete end what is under way.
 
     A key that has lived its time is freed. What else is in the way, unique indexes tell. Return
     whether something was ended. Raises StaleVM.
     """
     ended = False
-    quota.queue(connection, operation, quotas)
+    quota.serialize_creates(connection, operation, quotas)
     if operation.vm_id is not None:
-        lock(connection, operation.vm_id)
+        advisory_lock(connection, operation.vm_id)
         # who asked at the same time has moved it on by now; what observes it is waited for later
-        overlay.check(connection, operation)
+        overlay.check_vm_revision(connection, operation)
         if operation.action is Action.DELETE:
-            ended = _supersede(connection, operation)
-    _forget_key(connection, operation)
+            ended = _supersede_unfinished(connection, operation)
+    _release_expired_key(connection, operation)
     return ended
 
 
-def take(
-    connection: Connection, operation: Operation, quotas: Quotas, *, alone: bool = True
-) -> Sighting | None:
+def after_insert(
+    connection: Connection, operation: Operation, quotas: QuotaConfig, *, alone: bool = True
+) -> VMSnapshot | None:
     """Claim name and share of the quota for an operation that was kept, show it and note it.
 
     It is not `alone` where it has ended another one. Return the VM as it is shown from now on, if
     that is known. Raises QuotaExceeded, TaskInProgress, StaleVM, and IntegrityError where the name
     is claimed.
     """
-    names.claim(connection, operation)
-    quota.check(connection, operation, quotas)
+    names.reserve(connection, operation)
+    quota.check_quota(connection, operation, quotas)
     audit.append(connection, AuditEntry.accepted(operation))
     if not alone:
         # what was ended is not laid over the VM any more
         overlay.refresh(connection, operation.vm_id)
         return None
-    shown = overlay.begun(connection, operation)
+    shown = overlay.on_begun(connection, operation)
     if shown is None and operation.action not in (Action.CREATE, Action.DELETE):
         # no index holds off a delete, nor a create that is not answered yet
-        if is_barred(connection, operation):
-            raise under_way()
+        if has_other_unfinished(connection, operation):
+            raise operation_in_progress()
         overlay.refresh(connection, operation.vm_id)
     return shown
 
 
-def is_barred(connection: Connection, operation: Operation) -> bool:
+def has_other_unfinished(connection: Connection, operation: Operation) -> bool:
     """Tell whether anything else is under way with the VM of an operation."""
-    others = connection.execute(OTHERS, {"vm_id": operation.vm_id, "but": operation.id})
+    others = connection.execute(
+        SELECT_OTHER_UNFINISHED, {"vm_id": operation.vm_id, "but": operation.id}
+    )
     return others.first() is not None
 
 
-def settle(connection: Connection, operation: Operation) -> None:
+def on_finished(connection: Connection, operation: Operation) -> None:
     """Let names, inventory, audit trail and events follow from how an operation ended."""
-    names.settle(connection, operation)
-    overlay.ended(connection, operation)
-    _tell(connection, operation)
+    names.finalize(connection, operation)
+    overlay.on_finished(connection, operation)
+    _record_end(connection, operation)
 
 
-def _tell(connection: Connection, operation: Operation) -> None:
-    audit.append(connection, AuditEntry.ended(operation))
-    events.append(connection, event_rows.of_operation(operation))
+def _record_end(connection: Connection, operation: Operation) -> None:
+    audit.append(connection, AuditEntry.finished(operation))
+    events.append(connection, event_rows.operation_event_to_row(operation))
 
 
-def _supersede(connection: Connection, delete: Operation) -> bool:
-    others = queries.UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
+def _supersede_unfinished(connection: Connection, delete: Operation) -> bool:
+    others = queries.SELECT_UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # nobody may move them on meanwhile
     others = others.with_for_update(of=operations)
-    found = queries.found(connection, others, vm_id=delete.vm_id)
-    overlay.check(connection, delete, hold=True)
+    found = queries.fetch_all(connection, others, vm_id=delete.vm_id)
+    overlay.check_vm_revision(connection, delete, lock_row=True)
     for other in found:
         ended = replace(
             other,
@@ -117,14 +121,14 @@ def _supersede(connection: Connection, delete: Operation) -> bool:
             revision=other.revision + 1,
         )
         same = operations.c.id == other.id
-        connection.execute(operations.update().where(same).values(rows.of_operation(ended)))
+        connection.execute(operations.update().where(same).values(rows.to_row(ended)))
         # the VM is shown anew once the delete is there
-        names.settle(connection, ended)
-        _tell(connection, ended)
+        names.finalize(connection, ended)
+        _record_end(connection, ended)
     return bool(found)
 
 
-def _forget_key(connection: Connection, operation: Operation) -> None:
+def _release_expired_key(connection: Connection, operation: Operation) -> None:
     if operation.key is not None:
-        old = operation.created_at - KEY_LIFE
-        connection.execute(FORGET_KEY, {**queries.naming(operation.key), "old": old})
+        old = operation.created_at - IDEMPOTENCY_KEY_TTL
+        connection.execute(RELEASE_EXPIRED_KEY, {**queries.key_params(operation.key), "old": old})

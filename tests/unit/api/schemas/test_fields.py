@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from vmapi.api.schemas.fields import Count, Flag, Metadata, Text, Timestamp
+from vmapi.api.schemas.fields import (
+    MetadataField,
+    NulFreeString,
+    QueryInteger,
+    RFC3339Field,
+    StrictBoolean,
+)
 from vmapi.api.schemas.vms import CreateVMSchema, UpdateVMSchema
-from vmapi.domain.vm import Changes, CreateRequest
+from vmapi.domain.vm import CreateRequest, VMPatch
 
 NOT_TEXTS: list[Any] = [1, 1.5, True, [], {}, ["a"], None]
 RSA = "ssh-rsa " + "A" * 372
@@ -23,31 +29,31 @@ def refused(schema: Any, body: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("value", ["", "a", "é", "a\nb", "\u2028", "x" * 1_000_000])
 def test_texts(value: str) -> None:
-    assert Text().deserialize(value) == value
+    assert NulFreeString().deserialize(value) == value
 
 
 @pytest.mark.parametrize("value", [*NOT_TEXTS, "a\0b", "\0"])
 def test_what_is_no_text(value: object) -> None:
     with pytest.raises(ValidationError):
-        Text().deserialize(value)
+        NulFreeString().deserialize(value)
 
 
 @pytest.mark.parametrize("value", [True, False])
 def test_flags(value: bool) -> None:
-    assert Flag().deserialize(value) is value
+    assert StrictBoolean().deserialize(value) is value
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", "false", "yes", "", 1.0, [], {}, None])
 def test_what_is_no_flag(value: object) -> None:
     with pytest.raises(ValidationError):
-        Flag().deserialize(value)
+        StrictBoolean().deserialize(value)
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("9" * 18, 10**18 - 1)]
 )
 def test_counts(text: str, number: int) -> None:
-    assert Count().deserialize(text) == number
+    assert QueryInteger().deserialize(text) == number
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_counts(text: str, number: int) -> None:
 )
 def test_what_is_no_count(value: object) -> None:
     with pytest.raises(ValidationError):
-        Count().deserialize(value)
+        QueryInteger().deserialize(value)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_what_is_no_count(value: object) -> None:
     ],
 )
 def test_timestamps(text: str, moment: datetime) -> None:
-    assert Timestamp().deserialize(text) == moment
+    assert RFC3339Field().deserialize(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -92,7 +98,7 @@ def test_timestamps(text: str, moment: datetime) -> None:
 )
 def test_what_is_no_timestamp(value: object) -> None:
     with pytest.raises(ValidationError):
-        Timestamp().deserialize(value)
+        RFC3339Field().deserialize(value)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +112,10 @@ def test_what_is_no_timestamp(value: object) -> None:
     ],
 )
 def test_metadata(value: dict[str, str]) -> None:
-    assert Metadata().deserialize(value) == value
-    assert Metadata(patch=True).deserialize({**value, **dict.fromkeys(value)}) == dict.fromkeys(
-        value
-    )
+    assert MetadataField().deserialize(value) == value
+    assert MetadataField(patch=True).deserialize(
+        {**value, **dict.fromkeys(value)}
+    ) == dict.fromkeys(value)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +129,7 @@ def test_metadata(value: dict[str, str]) -> None:
 )
 def test_bad_metadata(key: str, value: object, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Metadata().deserialize({"good": "x", key: value})
+        MetadataField().deserialize({"good": "x", key: value})
     assert isinstance(caught.value.messages, dict)
     assert list(caught.value.messages) == [key]
     assert caught.value.messages[key][0].startswith(message)
@@ -132,18 +138,18 @@ def test_bad_metadata(key: str, value: object, message: str) -> None:
 @pytest.mark.parametrize("value", [[], "a", 1, True, [["a", "b"]]])
 def test_what_is_no_metadata(value: object) -> None:
     with pytest.raises(ValidationError, match="Must be an object of texts"):
-        Metadata().deserialize(value)
+        MetadataField().deserialize(value)
 
 
 def test_too_much_metadata() -> None:
     with pytest.raises(ValidationError, match="At most 127 pairs are allowed"):
-        Metadata().deserialize({str(n): "" for n in range(128)})
+        MetadataField().deserialize({str(n): "" for n in range(128)})
 
 
 @pytest.mark.parametrize("name", ["abc", "A.b", "0_1", "a-.", "x" * 63])
 def test_names(name: str) -> None:
     assert CreateVMSchema().load({**WANTED, "name": name}).name == name
-    assert UpdateVMSchema().load({"name": name}) == Changes(name=name)
+    assert UpdateVMSchema().load({"name": name}) == VMPatch(name=name)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +233,7 @@ def test_limits(field: str, good: object, bad: object) -> None:
 
 def test_the_least_that_may_be_asked_for() -> None:
     assert CreateVMSchema().load(WANTED) == CreateRequest("web-1", "m1.tiny", "cirros")
-    assert UpdateVMSchema().load({}) == Changes()
+    assert UpdateVMSchema().load({}) == VMPatch()
     for field in WANTED:
         less = {name: value for name, value in WANTED.items() if name != field}
         assert list(refused(CreateVMSchema(), less)) == [field]

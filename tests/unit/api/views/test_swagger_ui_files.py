@@ -2,9 +2,9 @@
 
 import hashlib
 
-from vmapi.api.views.docs import ASSETS, STATIC
+from vmapi.api.views.docs import DOCS_ASSETS, STATIC_FOLDER
 
-VENDORED = STATIC / "swagger-ui"
+VENDORED = STATIC_FOLDER / "swagger-ui"
 OURS = {"README.md", "SHA256SUMS", "LICENSE", "NOTICE", "init.js"}
 
 
@@ -18,9 +18,9 @@ def test_files_are_those_that_were_published() -> None:
 
 
 def test_every_asset_is_there() -> None:
-    assert all((VENDORED / name).is_file() for name in ASSETS)
+    assert all((VENDORED / name).is_file() for name in DOCS_ASSETS)
 
 
 def test_page_names_no_other_server() -> None:
-    for path in (STATIC / "docs.html", VENDORED / "init.js"):
+    for path in (STATIC_FOLDER / "docs.html", VENDORED / "init.js"):
         assert "//" not in path.read_text()

@@ -7,10 +7,10 @@ import pytest
 
 from tests.contract.cloud_under_test import Cloud
 from tests.support.fake_clock import Clock
-from vmapi.backends.base import Outcome
+from vmapi.backends.base import ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Status, Verb
-from vmapi.domain.vm import Changes
+from vmapi.domain.vm import VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState, QuotaExceeded
 
 
@@ -31,7 +31,7 @@ def test_the_next_builds_fail() -> None:
     backend, cloud, _ = make()
     spec = cloud.spec()
     backend.set_faults("no_capacity=1,build_failed=1")
-    seen = [cloud.settle(backend.create(spec, "op").vm_id) for _ in range(3)]
+    seen = [cloud.settle(backend.create_vm(spec, "op").vm_id) for _ in range(3)]
     assert [vm.fault and vm.fault.code for vm in seen] == ["no_capacity", "build_failed", None]
     assert seen[0].fault is not None
     assert seen[0].fault.message == "No valid host was found."
@@ -42,7 +42,7 @@ def test_the_next_builds_fail() -> None:
 def test_a_refused_create_uses_up_no_fault() -> None:
     backend, cloud, _ = make("build_failed=1", "vms=1,ram_mb=512")
     with pytest.raises(QuotaExceeded):
-        cloud.boot(flavor_id=backend.flavors()[1].id)
+        cloud.boot(flavor_id=backend.list_flavors()[1].id)
     assert cloud.boot().status is Status.ERROR
 
 
@@ -52,23 +52,23 @@ def test_unavailable_refuses_everything_and_does_nothing() -> None:
     backend.set_faults("unavailable=100%")
     calls: list[Callable[[], object]] = [
         backend.ping,
-        backend.flavors,
-        backend.images,
-        backend.networks,
-        backend.vms,
-        lambda: backend.get(vm.id),
-        lambda: backend.console(vm.id, None),
-        lambda: backend.create(spec, "op"),
-        lambda: backend.perform(vm.id, Verb.STOP),
-        lambda: backend.update(vm.id, Changes(name="x")),
-        lambda: backend.find_created("op"),
-        lambda: backend.find_performed(vm.id, Verb.STOP, clock()),
+        backend.list_flavors,
+        backend.list_images,
+        backend.list_networks,
+        backend.list_vms,
+        lambda: backend.get_vm(vm.id),
+        lambda: backend.get_console(vm.id, None),
+        lambda: backend.create_vm(spec, "op"),
+        lambda: backend.perform_action(vm.id, Verb.STOP),
+        lambda: backend.update_vm(vm.id, VMPatch(name="x")),
+        lambda: backend.find_created_vm("op"),
+        lambda: backend.find_action(vm.id, Verb.STOP, clock()),
     ]
     for call in calls:
         with pytest.raises(BackendUnavailable):
             call()
     backend.set_faults("")
-    assert list(backend.vms()) == [vm]
+    assert list(backend.list_vms()) == [vm]
 
 
 def test_slow_calls_take_longer() -> None:
@@ -86,9 +86,9 @@ def test_too_slow_is_a_timeout_after_the_change_was_made() -> None:
     backend.set_faults("slow=1:31")
     begun = clock()
     with pytest.raises(BackendTimeout):
-        backend.perform(vm.id, Verb.STOP)
+        backend.perform_action(vm.id, Verb.STOP)
     assert (clock() - begun).total_seconds() == 30
-    assert backend.get(vm.id).status is Status.STOPPED
+    assert backend.get_vm(vm.id).status is Status.STOPPED
 
 
 def test_lost_answers_are_to_changes_that_were_made() -> None:
@@ -96,43 +96,46 @@ def test_lost_answers_are_to_changes_that_were_made() -> None:
     spec = cloud.spec()
     backend.set_faults("lost_answer=3")
     with pytest.raises(BackendTimeout):
-        backend.create(spec, "op")
-    found = backend.find_created("op")
+        backend.create_vm(spec, "op")
+    found = backend.find_created_vm("op")
     assert found is not None
-    vm = backend.get(found.vm_id)
+    vm = backend.get_vm(found.vm_id)
     with pytest.raises(InvalidState):
-        backend.perform(vm.id, Verb.START)
+        backend.perform_action(vm.id, Verb.START)
     with pytest.raises(BackendTimeout):
-        backend.perform(vm.id, Verb.STOP)
-    stopped = backend.find_performed(vm.id, Verb.STOP, clock())
+        backend.perform_action(vm.id, Verb.STOP)
+    stopped = backend.find_action(vm.id, Verb.STOP, clock())
     assert stopped is not None
-    assert backend.outcome(stopped) is Outcome.SUCCEEDED
+    assert backend.get_outcome(stopped) is ActionOutcome.SUCCEEDED
     with pytest.raises(BackendTimeout):
-        backend.update(vm.id, Changes(name="renamed"))
-    assert backend.get(vm.id).name == "renamed"
-    backend.perform(vm.id, Verb.START)
+        backend.update_vm(vm.id, VMPatch(name="renamed"))
+    assert backend.get_vm(vm.id).name == "renamed"
+    backend.perform_action(vm.id, Verb.START)
 
 
 def test_a_failed_action_leaves_the_vm_as_it_was() -> None:
     backend, cloud, _ = make()
     vm = cloud.boot()
     backend.set_faults("action_failed=1")
-    receipt = backend.perform(vm.id, Verb.STOP)
-    assert backend.outcome(receipt) is Outcome.FAILED
-    assert (backend.get(vm.id).status, backend.get(vm.id).fault) == (Status.RUNNING, None)
+    receipt = backend.perform_action(vm.id, Verb.STOP)
+    assert backend.get_outcome(receipt) is ActionOutcome.FAILED
+    assert (backend.get_vm(vm.id).status, backend.get_vm(vm.id).fault) == (Status.RUNNING, None)
 
 
 def test_a_failed_restart_is_an_error_that_a_restart_heals() -> None:
     backend, cloud, _ = make()
     vm = cloud.boot()
     backend.set_faults("action_failed=1")
-    assert backend.outcome(backend.perform(vm.id, Verb.RESTART_SOFT)) is Outcome.FAILED
-    broken = backend.get(vm.id)
+    assert (
+        backend.get_outcome(backend.perform_action(vm.id, Verb.RESTART_SOFT))
+        is ActionOutcome.FAILED
+    )
+    broken = backend.get_vm(vm.id)
     assert (broken.status, broken.launched) == (Status.ERROR, True)
     assert broken.fault is not None
     assert broken.fault.code == "backend_error"
     with pytest.raises(InvalidState):
-        backend.perform(vm.id, Verb.RESTART_SOFT)
+        backend.perform_action(vm.id, Verb.RESTART_SOFT)
     healed = cloud.perform(vm, Verb.RESTART_HARD)
     assert (healed.status, healed.fault) == (Status.RUNNING, None)
 

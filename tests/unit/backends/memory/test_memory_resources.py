@@ -63,25 +63,25 @@ def test_the_console_tells_what_happened_but_not_what_was_secret(make: Make) -> 
     cloud = make()
     data = b"#cloud-config\nssh_authorized_keys:\n- ssh-ed25519 AAAAC3 me\n- ssh-rsa AAAAB3 me\n"
     vm = cloud.boot(user_data=data, key_name="demo")
-    log = cloud.backend.console(vm.id, None)
+    log = cloud.backend.get_console(vm.id, None)
     assert vm.name in log
     assert "3 SSH keys authorized" in log
     assert f"{len(data)} bytes of user data" in log
-    assert cloud.backend.console(vm.id, 0) == ""
+    assert cloud.backend.get_console(vm.id, 0) == ""
     cloud.perform(vm, Verb.STOP)
-    assert "Power-Off" in cloud.backend.console(vm.id, 1)
+    assert "Power-Off" in cloud.backend.get_console(vm.id, 1)
     cloud.perform(vm, Verb.START)
     cloud.perform(vm, Verb.RESTART_SOFT)
-    assert cloud.backend.console(vm.id, None).count(f"Booting {vm.name}") == 3
+    assert cloud.backend.get_console(vm.id, None).count(f"Booting {vm.name}") == 3
     machine = cloud.backend._project.machine(vm.id)  # type: ignore[attr-defined]
-    assert "AAAA" not in cloud.backend.console(vm.id, None) + repr(machine)
+    assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(machine)
 
 
 def test_one_that_failed_to_build_has_no_console(make: Make) -> None:
     cloud = make(faults="no_capacity=1")
     vm = cloud.boot()
     with pytest.raises(InvalidState, match="is not ready"):
-        cloud.backend.console(vm.id, None)
+        cloud.backend.get_console(vm.id, None)
 
 
 def test_threads_do_not_get_in_each_others_way() -> None:
@@ -91,12 +91,12 @@ def test_threads_do_not_get_in_each_others_way() -> None:
 
     def create(number: int) -> bool:
         try:
-            backend.create(spec, str(number))
+            backend.create_vm(spec, str(number))
         except QuotaExceeded:
             return False
         return True
 
     with ThreadPoolExecutor(16) as pool:
         made = list(pool.map(create, range(200)))
-    assert made.count(True) == len(backend.vms()) == 50
-    assert len({vm.ip_address for vm in backend.vms()}) == 50
+    assert made.count(True) == len(backend.list_vms()) == 50
+    assert len({vm.ip_address for vm in backend.list_vms()}) == 50

@@ -4,7 +4,7 @@ import pytest
 
 from vmapi.backends.memory import latency
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.backends.memory.quota import Limits
+from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.lifecycle import Verb
 from vmapi.errors import SettingsError
 from vmapi.settings.settings import Settings
@@ -13,18 +13,18 @@ BAD_NUMBERS = ["nan", "inf", "-1", "+1", "1e3", "1_0", "x", "", "٣", "0x1", "1.
 
 
 def test_one_latency_is_for_all() -> None:
-    assert set(latency.parse("0.5").values()) == {0.5}
-    assert set(latency.parse("").values()) == {0.0}
+    assert set(latency.parse_latency("0.5").values()) == {0.5}
+    assert set(latency.parse_latency("").values()) == {0.0}
 
 
 def test_latencies_by_verb() -> None:
-    seconds = latency.parse("create=2, stop=0.5 ,restart=3,restart_hard=4,*=0.1")
+    seconds = latency.parse_latency("create=2, stop=0.5 ,restart=3,restart_hard=4,*=0.1")
     assert seconds[Verb.CREATE] == 2
     assert seconds[Verb.STOP] == 0.5
     assert seconds[Verb.RESTART_SOFT] == 3
     assert seconds[Verb.RESTART_HARD] == 4
     assert seconds[Verb.PAUSE] == 0.1
-    assert latency.parse("stop=1")[Verb.START] == 0
+    assert latency.parse_latency("stop=1")[Verb.START] == 0
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_bad_faults(text: str) -> None:
 
 
 def test_limits() -> None:
-    assert Limits.parse("") == Limits(100, 200, 409_600)
-    assert Limits.parse("ram_mb=512, vms=0") == Limits(0, 200, 512)
+    assert CloudQuota.parse("") == CloudQuota(100, 200, 409_600)
+    assert CloudQuota.parse("ram_mb=512, vms=0") == CloudQuota(0, 200, 512)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,13 @@ def test_bad_limits(text: str) -> None:
 
 
 def test_the_default_network() -> None:
-    private = next(one for one in MemoryBackend().networks() if one.default)
+    private = next(one for one in MemoryBackend().list_networks() if one.default)
     assert private.name == "private"
-    for chosen in ("public", *(one.id for one in MemoryBackend().networks() if not one.default)):
-        networks = MemoryBackend(default_network=chosen).networks()
+    for chosen in (
+        "public",
+        *(one.id for one in MemoryBackend().list_networks() if not one.default),
+    ):
+        networks = MemoryBackend(default_network=chosen).list_networks()
         assert {one.name: one.default for one in networks} == {"private": False, "public": True}
     with pytest.raises(SettingsError, match="VMAPI_DEFAULT_NETWORK 'dmz': allowed is private"):
         MemoryBackend(default_network="dmz")
@@ -88,5 +91,5 @@ def test_from_settings() -> None:
 
 
 def test_ids_are_the_same_in_every_process() -> None:
-    ids = {flavor.name: flavor.id for flavor in MemoryBackend().flavors()}
+    ids = {flavor.name: flavor.id for flavor in MemoryBackend().list_flavors()}
     assert ids["m1.tiny"] == "48b77bab-8ca6-58d3-ae5e-ccf01853b9a1"

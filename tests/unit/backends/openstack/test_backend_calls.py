@@ -52,9 +52,9 @@ class Bench:
 
     def tick(self) -> None:
         """Do what the engine does once a tick."""
-        mine = self.services.operations.mine()
-        for ready in self.services.operations.ready(mine):
-            self.services.operations.advance(ready.operation, ready.vm)
+        mine = self.services.operations.list_leased()
+        for ready in self.services.operations.list_due(mine):
+            self.services.operations.reconcile(ready.operation, ready.vm)
 
     def sent(self) -> list[str]:
         """Return what was asked since the last time; of a query the names only."""
@@ -107,7 +107,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
-    monkeypatch.setattr("vmapi.services.inventory.sync.TICK", 3600.0)
+    monkeypatch.setattr("vmapi.services.inventory.sync.SCHEDULE_TICK", 3600.0)
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]
@@ -153,7 +153,7 @@ def test_an_action_that_is_waited_for(bench: Bench) -> None:
 
 def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
     still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
-    still.services.chores["sweep"]()
+    still.services.periodic_tasks["sweep"]()
     assert still.sent() == [EVERYTHING]
     answer = still.call("POST", f"/vms/{VM}/start")
     assert (answer.status_code, answer.json["task"]) == (202, "starting")
@@ -184,7 +184,7 @@ def test_a_create(still: Bench) -> None:
 def test_a_create_whose_name_is_known_to_be_free(still: Bench) -> None:
     still.cloud.on("POST", f"{NOVA}/servers", Answer(202, {"server": {"id": VM}}, ACCEPTED.headers))
     for chore in ("sweep", "sync-1"):
-        still.services.chores[chore]()
+        still.services.periodic_tasks[chore]()
     still.sent()
     made = still.call("POST", "/vms", json=WANTED)
     assert (made.status_code, made.json["status"]) == (202, "BUILDING")
@@ -219,6 +219,6 @@ def test_one_poll_serves_all_that_wait(still: Bench) -> None:
 
 def assert_over(bench: Bench) -> None:
     """See that nothing is left to do, and that nothing is asked for nothing."""
-    assert not bench.services.operations.mine()
+    assert not bench.services.operations.list_leased()
     bench.tick()
     assert bench.sent() == []

@@ -15,11 +15,11 @@ import pytest
 
 from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, loopback
 from vmapi import errors
-from vmapi.backends.base import Outcome, Receipt
+from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.openstack import server_body as order
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import Changes, CreateSpec
+from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.services.catalog import Catalog
 from vmapi.settings.settings import Settings
 
@@ -71,7 +71,7 @@ def test_an_admin_is_shown_no_server_of_another_project(
 ) -> None:
     cloud.on("GET", SERVER, server("ACTIVE", tenant_id="another"))
     with pytest.raises(errors.VMNotFound, match="shows vmapi no VM of this id"):
-        backend.get(VM)
+        backend.get_vm(VM)
 
 
 # Verbs
@@ -92,7 +92,7 @@ def test_the_likely_call_is_sent_without_looking(
     cloud: Loopback, backend: OpenStackBackend, verb: Verb, body: Any
 ) -> None:
     cloud.on("POST", f"{SERVER}/action", ACCEPTED)
-    assert backend.perform(VM, verb) == Receipt(VM, REQUEST)
+    assert backend.perform_action(VM, verb) == AcceptedAction(VM, REQUEST)
     assert sent(cloud) == [body]
     assert not cloud.count("GET", SERVER)
 
@@ -110,7 +110,7 @@ def test_the_state_decides_when_the_likely_call_is_refused(
 ) -> None:
     cloud.on("POST", f"{SERVER}/action", WRONG_STATE, ACCEPTED)
     cloud.on("GET", SERVER, server(status))
-    assert backend.perform(VM, verb) == Receipt(VM, REQUEST)
+    assert backend.perform_action(VM, verb) == AcceptedAction(VM, REQUEST)
     assert sent(cloud)[1:] == [body]
 
 
@@ -120,7 +120,7 @@ def test_a_refused_verb_is_not_sent_again(
 ) -> None:
     cloud.on("POST", f"{SERVER}/action", WRONG_STATE)
     with pytest.raises(errors.InvalidState, match="is not ready"):
-        backend.perform(VM, verb)
+        backend.perform_action(VM, verb)
     assert len(sent(cloud)) == 1
 
 
@@ -129,10 +129,10 @@ def test_a_server_that_has_no_host_yet_is_not_lost(
 ) -> None:
     cloud.on("GET", SERVER, server("BUILD"))
     with pytest.raises(errors.InvalidState):
-        backend.perform(VM, Verb.STOP)
+        backend.perform_action(VM, Verb.STOP)
     cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
     with pytest.raises(errors.VMNotFound):
-        backend.perform(VM, Verb.STOP)
+        backend.perform_action(VM, Verb.STOP)
 
 
 def test_a_server_that_nova_has_just_deleted_is_gone(
@@ -142,12 +142,12 @@ def test_a_server_that_nova_has_just_deleted_is_gone(
     cloud.on("POST", f"{SERVER}/action", Answer(409, {"conflictingRequest": {"message": said}}))
     cloud.on("GET", SERVER, server("DELETED"))
     with pytest.raises(errors.VMNotFound):
-        backend.perform(VM, Verb.STOP)
+        backend.perform_action(VM, Verb.STOP)
 
 
 def test_a_delete(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("DELETE", SERVER, Answer(204, None, {"X-Compute-Request-Id": REQUEST}))
-    assert backend.perform(VM, Verb.DELETE) == Receipt(VM, REQUEST)
+    assert backend.perform_action(VM, Verb.DELETE) == AcceptedAction(VM, REQUEST)
 
 
 # Creation
@@ -156,9 +156,9 @@ def test_a_delete(cloud: Loopback, backend: OpenStackBackend) -> None:
 def test_a_create(cloud: Loopback, backend: OpenStackBackend) -> None:
     made = {"server": {"id": VM, "adminPass": "x"}}
     cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body=made))
-    assert backend.create(SPEC, "op-1") == Receipt(VM, REQUEST)
+    assert backend.create_vm(SPEC, "op-1") == AcceptedAction(VM, REQUEST)
     full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "mine", ("web",))
-    backend.create(full, "op-2")
+    backend.create_vm(full, "op-2")
     asked = [each.body for each in cloud.seen if each.path == f"{NOVA}/servers"]
     first, second = (body["server"] for body in asked)
     assert first == {
@@ -179,28 +179,28 @@ def test_a_server_carries_its_project(
     cloud: Loopback, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body={"server": {"id": VM}}))
-    backend.create(replace(SPEC, project="web"), "op-1")
+    backend.create_vm(replace(SPEC, project="web"), "op-1")
     (asked,) = (each.body["server"] for each in cloud.seen if each.path == f"{NOVA}/servers")
     assert asked["metadata"] == {"a": "b", "vmapi.project": "web"}
     cloud.on("GET", SERVER, server("ACTIVE", metadata=asked["metadata"]))
     cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
-    backend.update(VM, Changes(metadata={"a": None, "c": "d"}))
+    backend.update_vm(VM, VMPatch(metadata={"a": None, "c": "d"}))
     (kept,) = (each.body for each in cloud.seen if each.path == f"{SERVER}/metadata")
     assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
-    assert (backend.get(VM).project, backend.get(VM).metadata) == ("web", {"a": "b"})
+    assert (backend.get_vm(VM).project, backend.get_vm(VM).metadata) == ("web", {"a": "b"})
     cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "b"}))
     ours = replace(settings(cloud.url, monkeypatch), default_project="ours")
     another = OpenStackBackend.from_settings(ours)
-    assert (backend.get(VM).project, another.get(VM).project) == ("default", "ours")
+    assert (backend.get_vm(VM).project, another.get_vm(VM).project) == ("default", "ours")
     another.close()
 
 
 def test_user_data_is_packed_when_it_is_long() -> None:
-    assert order.encoded(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
-    packed = order.encoded(b"x" * 65_536)
+    assert order.encode_user_data(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
+    packed = order.encode_user_data(b"x" * 65_536)
     assert gzip.decompress(base64.b64decode(packed)) == b"x" * 65_536
     with pytest.raises(errors.ValidationFailed) as caught:
-        order.encoded(os.urandom(50_000))
+        order.encode_user_data(os.urandom(50_000))
     assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
 
 
@@ -210,15 +210,15 @@ def test_an_unknown_flavor_makes_the_catalog_forget(
     flavor = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
     cloud.on("GET", f"{NOVA}/flavors/detail", Answer(200, {"flavors": [flavor]}))
     for _ in range(2):
-        assert backend.flavors()[0].name == "m1.tiny"
+        assert backend.list_flavors()[0].name == "m1.tiny"
     assert cloud.count("GET", f"{NOVA}/flavors/detail") == 1
     unknown = Answer(400, {"badRequest": {"message": "Flavor 1 could not be found."}})
     cloud.on("POST", f"{NOVA}/servers", unknown)
     with pytest.raises(errors.FlavorNotFound):
-        backend.create(SPEC, "op")
-    backend.flavors()
+        backend.create_vm(SPEC, "op")
+    backend.list_flavors()
     assert cloud.count("GET", f"{NOVA}/flavors/detail") == 2
-    backend.flavors(fresh=True)
+    backend.list_flavors(refresh=True)
     assert cloud.count("GET", f"{NOVA}/flavors/detail") == 3
 
 
@@ -235,7 +235,7 @@ def page(*ids: str, then: str | None = None) -> Answer:
 def test_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
     pages = [page("a", "b", then="b"), page("c", then="c"), page("d")]
     cloud.on("GET", DETAIL, *pages)
-    assert [vm.id for vm in backend.vms()] == ["a", "b", "c", "d"]
+    assert [vm.id for vm in backend.list_vms()] == ["a", "b", "c", "d"]
     assert [seen.path.partition("?")[2] for seen in cloud.seen if DETAIL in seen.path] == [
         "",
         "marker=b",
@@ -246,26 +246,26 @@ def test_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
 def test_pages_that_repeat(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("GET", DETAIL, page("a", then="a"))
     with pytest.raises(errors.BackendError, match="repeat"):
-        backend.vms()
+        backend.list_vms()
 
 
 def test_a_marker_that_was_deleted(cloud: Loopback, backend: OpenStackBackend) -> None:
     first = page("a", then="a")
     gone = Answer(400, {"badRequest": {"message": "marker [a] not found"}})
     cloud.on("GET", DETAIL, first, gone, page("b"))
-    assert [vm.id for vm in backend.vms()] == ["b"]
+    assert [vm.id for vm in backend.list_vms()] == ["b"]
     cloud.on("GET", DETAIL, *[first, gone] * 3, first)
     with pytest.raises(errors.BackendError, match="faster"):
-        backend.vms()
+        backend.list_vms()
 
 
 def test_one_bad_page_fails_the_list(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("GET", DETAIL, page("a", then="a"), Answer(500, "<html>"))
     with pytest.raises(errors.BackendError):
-        backend.vms()
+        backend.list_vms()
     cloud.on("GET", DETAIL, Answer(200, {"servers": [1]}))
     with pytest.raises(errors.BackendError):
-        backend.vms()
+        backend.list_vms()
 
 
 def test_a_name_is_escaped_and_compared(cloud: Loopback, backend: OpenStackBackend) -> None:
@@ -273,7 +273,7 @@ def test_a_name_is_escaped_and_compared(cloud: Loopback, backend: OpenStackBacke
     servers = [{"id": str(n), "name": name, "status": "ACTIVE"} for n, name in enumerate(names)]
     servers.append({"id": "9", "name": "a.b", "status": "SOFT_DELETED"})
     cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
-    assert [vm.id for vm in backend.vms(name="a.b")] == ["0"]
+    assert [vm.id for vm in backend.list_vms(name="a.b")] == ["0"]
     assert any(seen.path == f"{DETAIL}?name=%5Ea%5C.b%24" for seen in cloud.seen)
 
 
@@ -282,7 +282,7 @@ def test_changes_are_asked_for_from_the_beginning_of_a_second(
 ) -> None:
     # what changed at .9 of it Nova has as changed at .0
     cloud.on("GET", DETAIL, page("a"))
-    backend.changed(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
+    backend.list_changed_since(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
     (asked,) = [parse_qs(seen.path.partition("?")[2]) for seen in cloud.seen if DETAIL in seen.path]
     assert asked["changes-since"] == ["2026-02-25T10:30:07+00:00"]
 
@@ -297,7 +297,7 @@ def test_images_of_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None
         Answer(200, {"images": [image(1)], "next": "/v2/images?marker=1"}),
         Answer(200, {"images": [image(2, name="two", min_disk=3, min_ram=4)]}),
     )
-    one, two = backend.images()
+    one, two = backend.list_images()
     assert (one.name, one.min_disk_gb) == ("1", 0)
     assert (two.name, two.min_disk_gb, two.min_ram_mb) == ("two", 3, 4)
 
@@ -331,14 +331,14 @@ def test_the_default_network(
     backend = OpenStackBackend.from_settings(
         replace(settings(cloud.url, monkeypatch), default_network=wanted)
     )
-    assert len(backend.networks()) == len(networks)
+    assert len(backend.list_networks()) == len(networks)
     if default is not None:
-        chosen = Catalog(backend).network(None, "p")
+        chosen = Catalog(backend).find_network(None, "p")
         assert chosen is not None
         assert chosen.name == default
         return
     with pytest.raises(errors.NetworkAmbiguous):
-        Catalog(backend).network(None, "p")
+        Catalog(backend).find_network(None, "p")
 
 
 # Questions
@@ -354,30 +354,30 @@ def event(result: str | None, finish: str | None = ENDED, name: str = "stop") ->
 @pytest.mark.parametrize(
     ("events", "outcome"),
     [
-        ([], Outcome.PENDING),
-        ([event(None, None)], Outcome.PENDING),
-        ([event("Success")], Outcome.SUCCEEDED),
-        ([event("Success"), event(None, None, "spawn")], Outcome.PENDING),
+        ([], ActionOutcome.PENDING),
+        ([event(None, None)], ActionOutcome.PENDING),
+        ([event("Success")], ActionOutcome.SUCCEEDED),
+        ([event("Success"), event(None, None, "spawn")], ActionOutcome.PENDING),
         # seen when a nova-compute was killed and came back: of one name, one is ended
-        ([event(None, None), event("Success")], Outcome.SUCCEEDED),
-        ([event("Success", None)], Outcome.PENDING),
-        ([event("Success"), event("Error")], Outcome.FAILED),
-        ([event("Error"), event(None, None)], Outcome.FAILED),
+        ([event(None, None), event("Success")], ActionOutcome.SUCCEEDED),
+        ([event("Success", None)], ActionOutcome.PENDING),
+        ([event("Success"), event("Error")], ActionOutcome.FAILED),
+        ([event("Error"), event(None, None)], ActionOutcome.FAILED),
     ],
 )
 def test_outcomes(
-    cloud: Loopback, backend: OpenStackBackend, events: list[Any], outcome: Outcome
+    cloud: Loopback, backend: OpenStackBackend, events: list[Any], outcome: ActionOutcome
 ) -> None:
     path = f"{SERVER}/os-instance-actions/{REQUEST}"
     cloud.on("GET", path, Answer(200, {"instanceAction": {"events": events}}))
-    assert backend.outcome(Receipt(VM, REQUEST)) is outcome
+    assert backend.get_outcome(AcceptedAction(VM, REQUEST)) is outcome
 
 
 def test_an_outcome_that_is_not_recorded_yet(cloud: Loopback, backend: OpenStackBackend) -> None:
-    assert backend.outcome(Receipt(VM, REQUEST)) is Outcome.PENDING
+    assert backend.get_outcome(AcceptedAction(VM, REQUEST)) is ActionOutcome.PENDING
     cloud.on("GET", SERVER, server("SOFT_DELETED"))
     with pytest.raises(errors.VMNotFound):
-        backend.outcome(Receipt(VM, REQUEST))
+        backend.get_outcome(AcceptedAction(VM, REQUEST))
 
 
 FORBIDDEN = Answer(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
@@ -387,12 +387,12 @@ def test_a_server_of_another_project_is_none(cloud: Loopback, backend: OpenStack
     cloud.on("GET", SERVER, FORBIDDEN)
     cloud.on("POST", f"{SERVER}/action", FORBIDDEN)
     with pytest.raises(errors.VMNotFound):
-        backend.get(VM)
+        backend.get_vm(VM)
     with pytest.raises(errors.VMNotFound):
-        backend.console(VM, None)
+        backend.get_console(VM, None)
     cloud.on("GET", SERVER, server("ACTIVE"))
     with pytest.raises(errors.Forbidden):
-        backend.console(VM, None)
+        backend.get_console(VM, None)
 
 
 @pytest.mark.parametrize("answer", [Answer(202), Answer(200, "<html>Please log in</html>")])
@@ -400,10 +400,10 @@ def test_what_is_no_answer_of_nova_is_told(
     cloud: Loopback, backend: OpenStackBackend, answer: Answer
 ) -> None:
     calls = {
-        ("POST", f"{SERVER}/action"): lambda: backend.perform(VM, Verb.STOP),
-        ("DELETE", SERVER): lambda: backend.perform(VM, Verb.DELETE),
-        ("PUT", SERVER): lambda: backend.update(VM, Changes(name="web-2")),
-        ("PUT", f"{SERVER}/metadata"): lambda: backend.update(VM, Changes(metadata={"a": "b"})),
+        ("POST", f"{SERVER}/action"): lambda: backend.perform_action(VM, Verb.STOP),
+        ("DELETE", SERVER): lambda: backend.perform_action(VM, Verb.DELETE),
+        ("PUT", SERVER): lambda: backend.update_vm(VM, VMPatch(name="web-2")),
+        ("PUT", f"{SERVER}/metadata"): lambda: backend.update_vm(VM, VMPatch(metadata={"a": "b"})),
     }
     for (method, path), call in calls.items():
         cloud.on(method, path, answer)
@@ -420,41 +420,41 @@ def test_what_was_performed_is_found(cloud: Loopback, backend: OpenStackBackend)
     ]
     cloud.on("GET", f"{SERVER}/os-instance-actions", Answer(200, {"instanceActions": records}))
 
-    def found(verb: Verb, second: int, *known: str) -> Receipt | None:
+    def found(verb: Verb, second: int, *known: str) -> AcceptedAction | None:
         since = datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC)
-        return backend.find_performed(VM, verb, since, known)
+        return backend.find_action(VM, verb, since, known)
 
-    assert found(Verb.STOP, 0) == Receipt(VM, "req-2")
-    assert found(Verb.STOP, 32) == Receipt(VM, "req-2")
+    assert found(Verb.STOP, 0) == AcceptedAction(VM, "req-2")
+    assert found(Verb.STOP, 32) == AcceptedAction(VM, "req-2")
     assert found(Verb.STOP, 33) is None
-    assert found(Verb.STOP, 0, "req-2", "req-3") == Receipt(VM, "req-1")
+    assert found(Verb.STOP, 0, "req-2", "req-3") == AcceptedAction(VM, "req-1")
     assert found(Verb.STOP, 30, "req-2") is None
     assert found(Verb.START, 0) is None
 
 
 def test_what_was_created_is_found_by_its_tag(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
-    assert backend.find_created("op") is None
+    assert backend.find_created_vm("op") is None
     assert any(seen.path == f"{DETAIL}?tags=vmapi.operation.op" for seen in cloud.seen)
     late = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
     servers = [late, {"id": VM, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
     cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
     actions = f"{SERVER}/os-instance-actions"
     cloud.on("GET", actions, Answer(200, {"instanceActions": []}))
-    assert backend.find_created("op") == Receipt(VM, "")
+    assert backend.find_created_vm("op") == AcceptedAction(VM, "")
     record = {"action": "create", "request_id": REQUEST, "start_time": None}
     cloud.on("GET", actions, Answer(200, {"instanceActions": [record]}))
-    assert backend.find_created("op") == Receipt(VM, REQUEST)
+    assert backend.find_created_vm("op") == AcceptedAction(VM, REQUEST)
 
 
 def test_the_console(cloud: Loopback, backend: OpenStackBackend) -> None:
     path = f"{SERVER}/action"
     cloud.on("POST", path, Answer(200, {"output": "login: "}))
-    assert backend.console(VM, None) == backend.console(VM, 3) == "login: "
+    assert backend.get_console(VM, None) == backend.get_console(VM, 3) == "login: "
     asked = [{"os-getConsoleOutput": {}}, {"os-getConsoleOutput": {"length": 3}}]
     assert sent(cloud) == asked
     cloud.on("POST", path, Answer(200, {"output": None}))
-    assert backend.console(VM, 0) == ""
+    assert backend.get_console(VM, 0) == ""
     none = "Guest does not have a console available."
     for answer in (
         WRONG_STATE,
@@ -463,11 +463,11 @@ def test_the_console(cloud: Loopback, backend: OpenStackBackend) -> None:
     ):
         cloud.on("POST", path, answer)
         with pytest.raises(errors.InvalidState):
-            backend.console(VM, None)
+            backend.get_console(VM, None)
     cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
     cloud.on("POST", path, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
     with pytest.raises(errors.VMNotFound):
-        backend.console(VM, None)
+        backend.get_console(VM, None)
 
 
 def test_an_update_replaces_metadata_and_keeps_our_own(
@@ -476,8 +476,8 @@ def test_an_update_replaces_metadata_and_keeps_our_own(
     cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"}))
     cloud.on("PUT", SERVER, server("ACTIVE"))
     cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
-    backend.update(VM, Changes("web-2", {"a": None, "c": "4"}))
-    backend.update(VM, Changes(None, {"a": "1"}))
+    backend.update_vm(VM, VMPatch("web-2", {"a": None, "c": "4"}))
+    backend.update_vm(VM, VMPatch(None, {"a": "1"}))
     assert [(seen.path, seen.body) for seen in cloud.seen if seen.method == "PUT"] == [
         (f"{SERVER}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
         (SERVER, {"server": {"name": "web-2"}}),
@@ -491,9 +491,9 @@ def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
     cloud.on("PUT", SERVER, Answer(503, "busy"))
     cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
     with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
-        backend.update(VM, Changes("web-2", {"a": "1"}))
+        backend.update_vm(VM, VMPatch("web-2", {"a": "1"}))
     with pytest.raises(errors.BackendUnavailable):
-        backend.update(VM, Changes("web-2"))
+        backend.update_vm(VM, VMPatch("web-2"))
 
 
 # Credentials

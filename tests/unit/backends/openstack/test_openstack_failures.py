@@ -82,15 +82,15 @@ def connect(
 
 
 def stop(backend: OpenStackBackend) -> object:
-    return backend.perform(VM, Verb.STOP)
+    return backend.perform_action(VM, Verb.STOP)
 
 
 def create(backend: OpenStackBackend) -> object:
-    return backend.create(SPEC, "op")
+    return backend.create_vm(SPEC, "op")
 
 
 def get(backend: OpenStackBackend) -> object:
-    return backend.get(VM)
+    return backend.get_vm(VM)
 
 
 Call = Callable[[OpenStackBackend], object]
@@ -169,7 +169,7 @@ def test_a_read_is_tried_again_when_it_fails_fast(
 ) -> None:
     cloud.on("GET", SERVER, reaction)
     with pytest.raises(error) as caught:
-        backend.get(VM)
+        backend.get_vm(VM)
     assert caught.type is error
     assert cloud.count("GET", SERVER) == times
 
@@ -179,7 +179,7 @@ def test_a_read_survives_one_failure(
     cloud: Loopback, backend: OpenStackBackend, passing: Reaction
 ) -> None:
     cloud.on("GET", SERVER, passing, Answer(200, {"server": {"id": VM, "status": "ACTIVE"}}))
-    assert backend.get(VM).id == VM
+    assert backend.get_vm(VM).id == VM
 
 
 def test_a_slow_read_takes_one_timeout_and_no_more(
@@ -188,7 +188,7 @@ def test_a_slow_read_takes_one_timeout_and_no_more(
     hasty.ping()
     cloud.on("GET", SERVER, Stall())
     with pytest.raises(errors.BackendTimeout):
-        hasty.get(VM)
+        hasty.get_vm(VM)
     assert cloud.count("GET", SERVER) == 1
 
 
@@ -198,7 +198,7 @@ def test_one_timeout_spans_all_requests_of_a_call(cloud: Loopback, hasty: OpenSt
     hasty.ping()
     begun = time.monotonic()
     with pytest.raises(errors.BackendTimeout):
-        hasty.perform(VM, Verb.START)
+        hasty.perform_action(VM, Verb.START)
     assert time.monotonic() - begun < TIMEOUT * 1.5
 
 
@@ -217,7 +217,7 @@ def test_a_nova_that_went_away(
 ) -> None:
     hasty.ping()
     with loopback() as gone:
-        door = hasty._session._doors["compute"]
+        door = hasty._session._endpoints["compute"]
         object.__setattr__(door, "url", f"{gone.url}/compute/v2.1")
     with pytest.raises(errors.BackendUnavailable):
         call(hasty)
@@ -242,7 +242,7 @@ def test_many_threads_wait_for_a_stalling_keystone_no_longer_than_one(
     cloud.on("POST", "/identity/v3/auth/tokens", Stall())
     begun = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        failed = [each.exception() for each in [pool.submit(hasty.get, VM) for _ in range(16)]]
+        failed = [each.exception() for each in [pool.submit(hasty.get_vm, VM) for _ in range(16)]]
     assert {type(each) for each in failed} == {errors.BackendUnavailable}
     assert time.monotonic() - begun < TIMEOUT * 3
 
@@ -274,7 +274,7 @@ def test_a_nova_that_refuses_every_token(
 def test_a_revoked_token_is_renewed_once_for_all_threads(
     cloud: Loopback, backend: OpenStackBackend
 ) -> None:
-    backend.get(VM)
+    backend.get_vm(VM)
     cloud.on("POST", ACTION, ACCEPTED)
     logins = cloud.count("POST", "/identity/v3/auth/tokens")
     cloud.revoke()
@@ -293,8 +293,8 @@ def test_a_revoked_token_is_renewed_once_for_all_threads(
 def test_a_service_that_is_not_offered(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.services.remove("network")
     with pytest.raises(errors.BackendError, match="no network service"):
-        backend.networks()
-    assert backend.get(VM).id == VM
+        backend.list_networks()
+    assert backend.get_vm(VM).id == VM
 
 
 def test_vms_are_read_while_glance_is_away(cloud: Loopback, backend: OpenStackBackend) -> None:
@@ -302,10 +302,10 @@ def test_vms_are_read_while_glance_is_away(cloud: Loopback, backend: OpenStackBa
     cloud.on("GET", SERVER, Answer(200, {"server": server}))
     cloud.on("GET", "/image/v2/images", Answer(500, "<html>"))
     for _ in range(3):
-        assert backend.get(VM).image == "img"
+        assert backend.get_vm(VM).image == "img"
     assert cloud.count("GET", "/image/v2/images") == 1
     with pytest.raises(errors.BackendError):
-        backend.images()
+        backend.list_images()
 
 
 def test_retry_after(cloud: Loopback, backend: OpenStackBackend) -> None:
@@ -326,7 +326,7 @@ def test_the_microversion_is_pinned(
     cloud: Loopback, backend: OpenStackBackend, offered: str, spoken: str
 ) -> None:
     cloud.microversion = offered
-    backend.get(VM)
+    backend.get_vm(VM)
     assert backend.describe()["microversion"] == spoken
     said = {seen.headers.get("OpenStack-API-Version") for seen in cloud.seen if SERVER in seen.path}
     assert said == {f"compute {spoken}"}
@@ -336,7 +336,7 @@ def test_the_microversion_is_pinned(
 def test_a_nova_that_is_too_old(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.microversion = "2.51"
     with pytest.raises(errors.BackendError, match=r"2\.51 at most; vmapi needs 2\.52"):
-        backend.get(VM)
+        backend.get_vm(VM)
 
 
 def test_a_nova_that_was_away_at_first_is_discovered_later(
@@ -344,9 +344,9 @@ def test_a_nova_that_was_away_at_first_is_discovered_later(
 ) -> None:
     cloud.on("GET", "/compute/v2.1", Answer(503, AWAY))
     with pytest.raises(errors.BackendUnavailable):
-        backend.get(VM)
+        backend.get_vm(VM)
     cloud.answers["GET", "/compute/v2.1"].clear()
-    assert backend.get(VM).id == VM
+    assert backend.get_vm(VM).id == VM
     assert backend.describe()["microversion"] == "2.84"
 
 
@@ -357,6 +357,6 @@ def test_the_request_id_goes_along_if_openstack_takes_it(
     cloud: Loopback, backend: OpenStackBackend, bound: object, sent: str | None
 ) -> None:
     with structlog.contextvars.bound_contextvars(request_id=bound):
-        backend.get(VM)
+        backend.get_vm(VM)
     (seen,) = (seen for seen in cloud.seen if seen.path == SERVER)
     assert seen.headers.get("X-Openstack-Request-Id") == sent

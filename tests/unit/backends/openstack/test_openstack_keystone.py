@@ -13,16 +13,25 @@ from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, Stall, l
 from tests.unit.backends.openstack.test_openstack_driver import SPEC, settings
 from vmapi import errors
 from vmapi.app import create_app
-from vmapi.backends.base import Backend, Receipt
+from vmapi.backends.base import AcceptedAction, Backend
 from vmapi.backends.openstack import delegated_calls as lent
 from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.endpoints import Door
-from vmapi.backends.openstack.projects import FOR_OTHERS, UNSEEN
-from vmapi.backends.openstack.visibility import AGAIN, EVERYWHERE, OWN, REFUSED, Reach
-from vmapi.domain.credential import Credential
+from vmapi.backends.openstack.endpoints import ServiceEndpoint
+from vmapi.backends.openstack.projects import (
+    CREDENTIALS_REQUIRED_DETAIL,
+    PROJECT_NOT_VISIBLE_DETAIL,
+)
+from vmapi.backends.openstack.visibility import (
+    ALL_PROJECTS_VISIBLE,
+    ALL_TENANTS_REFUSED,
+    ALL_TENANTS_RETRY_INTERVAL,
+    OWN_PROJECT_VISIBLE,
+    TenantVisibility,
+)
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import Changes
+from vmapi.domain.vm import VMPatch
 from vmapi.services.catalog import Catalog
 from vmapi.settings.settings import Settings
 
@@ -32,25 +41,28 @@ NOVA, TOKENS = "/compute/v2.1", "/identity/v3/auth/tokens"
 SERVERS = f"{NOVA}/servers"
 SERVER, DETAIL = f"{SERVERS}/{VM}", f"{SERVERS}/detail"
 TOKEN = "gAAAAABalice"
-ALICE = Credential(TOKEN, "hers")
+ALICE = CallerToken(TOKEN, "hers")
 TAKEN = Answer(202, {"server": {"id": VM}, "metadata": {}}, {"X-Openstack-Request-Id": REQUEST})
 POLICY = Answer(403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}})
 HERS = replace(SPEC, project="hers")
 
 Change = Callable[[Backend], object]
 CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
-    "create": (lambda cloud: cloud.create(HERS, "op-1", on_behalf=ALICE), ("POST", SERVERS)),
+    "create": (lambda cloud: cloud.create_vm(HERS, "op-1", caller_token=ALICE), ("POST", SERVERS)),
     "stop": (
-        lambda cloud: cloud.perform(VM, Verb.STOP, on_behalf=ALICE),
+        lambda cloud: cloud.perform_action(VM, Verb.STOP, caller_token=ALICE),
         ("POST", f"{SERVER}/action"),
     ),
-    "delete": (lambda cloud: cloud.perform(VM, Verb.DELETE, on_behalf=ALICE), ("DELETE", SERVER)),
+    "delete": (
+        lambda cloud: cloud.perform_action(VM, Verb.DELETE, caller_token=ALICE),
+        ("DELETE", SERVER),
+    ),
     "rename": (
-        lambda cloud: cloud.update(VM, Changes(name="web-2"), on_behalf=ALICE),
+        lambda cloud: cloud.update_vm(VM, VMPatch(name="web-2"), caller_token=ALICE),
         ("PUT", SERVER),
     ),
     "metadata": (
-        lambda cloud: cloud.update(VM, Changes(metadata={"a": "1"}), on_behalf=ALICE),
+        lambda cloud: cloud.update_vm(VM, VMPatch(metadata={"a": "1"}), caller_token=ALICE),
         ("PUT", f"{SERVER}/metadata"),
     ),
 }
@@ -114,12 +126,12 @@ def test_in_its_other_form_too(cloud: Loopback, backend: OpenStackBackend) -> No
     wrong = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
     cloud.on("POST", f"{SERVER}/action", wrong, TAKEN)
     cloud.on("GET", SERVER, Answer(200, {"server": {"id": VM, "status": "SHELVED"}}))
-    assert backend.perform(VM, Verb.START, on_behalf=ALICE) == Receipt(VM, REQUEST)
+    assert backend.perform_action(VM, Verb.START, caller_token=ALICE) == AcceptedAction(VM, REQUEST)
     assert with_token(cloud) == [("POST", f"{SERVER}/action")] * 2
 
 
 def test_without_one_it_is_vmapis_own(cloud: Loopback, backend: OpenStackBackend) -> None:
-    backend.perform(VM, Verb.STOP)
+    backend.perform_action(VM, Verb.STOP)
     assert with_token(cloud, "token-1")[-1] == ("POST", f"{SERVER}/action")
 
 
@@ -131,7 +143,10 @@ def test_one_that_the_cloud_does_not_take_is_not_tried_again(
     change, called = CHANGES[what]
     with pytest.raises(errors.Unauthenticated) as caught:
         change(backend)
-    assert (caught.value.detail, caught.value.sent) == (lent.REFUSED, True)
+    assert (caught.value.detail, caught.value.credentials_sent) == (
+        lent.CREDENTIALS_REFUSED_DETAIL,
+        True,
+    )
     assert with_token(cloud) == [called]
     assert cloud.count("POST", TOKENS) == 1
 
@@ -157,7 +172,7 @@ def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
     cloud.on("GET", SERVER, Answer(200, {"server": server}))
     with pytest.raises(errors.Forbidden) as caught:
         change(backend)
-    assert caught.value.detail == orders.HIDDEN
+    assert caught.value.detail == orders.HIDDEN_VM_DETAIL
     # of one that is not there for vmapi either, that is told
     cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "no"}}))
     with pytest.raises(errors.VMNotFound):
@@ -173,7 +188,7 @@ def test_nor_is_one_whose_answer_is_lost(cloud: Loopback, asking: Settings) -> N
     backend.ping()
     cloud.on("POST", f"{SERVER}/action", Stall())
     with pytest.raises(errors.BackendTimeout):
-        backend.perform(VM, Verb.STOP, on_behalf=ALICE)
+        backend.perform_action(VM, Verb.STOP, caller_token=ALICE)
     backend.close()
     assert cloud.count("POST", f"{SERVER}/action") == 1
 
@@ -183,9 +198,9 @@ def test_it_is_in_no_log(
 ) -> None:
     cloud.on("POST", f"{SERVER}/action", Answer(500, "no"))
     with caplog.at_level("DEBUG"), capture_logs() as logs:
-        backend.create(HERS, "op-1", on_behalf=ALICE)
+        backend.create_vm(HERS, "op-1", caller_token=ALICE)
         with pytest.raises(errors.BackendError) as caught:
-            backend.perform(VM, Verb.STOP, on_behalf=ALICE)
+            backend.perform_action(VM, Verb.STOP, caller_token=ALICE)
     said = caplog.text + str(logs) + repr(caught.value) + caught.value.detail
     assert TOKEN not in said
     assert "X-Auth-Token" not in caplog.text.split(SERVERS)[-1]
@@ -200,8 +215,8 @@ def test_it_is_in_no_log(
     ],
 )
 def test_a_project_in_the_address_is_the_callers(url: str, theirs: str) -> None:
-    door: Any = Door(None, url, "2.84", "ours")  # type: ignore[arg-type]
-    assert lent.address(door, ALICE) == theirs
+    door: Any = ServiceEndpoint(None, url, "2.84", "ours")  # type: ignore[arg-type]
+    assert lent.url_for_project(door, ALICE) == theirs
 
 
 # Whose servers
@@ -211,36 +226,36 @@ def test_servers_are_keystones_projects(cloud: Loopback, backend: OpenStackBacke
     mark = {"vmapi.project": "web"}
     marked = {"id": VM, "status": "ACTIVE", "tenant_id": "hers", "metadata": mark}
     cloud.on("GET", DETAIL, Answer(200, {"servers": [marked, {**marked, "tenant_id": "p"}]}))
-    assert [vm.project for vm in backend.vms()] == ["hers", "p"]
+    assert [vm.project for vm in backend.list_vms()] == ["hers", "p"]
     cloud.on("GET", DETAIL, Answer(200, {"servers": [{"id": VM, "status": "UNKNOWN"}]}))
-    assert [vm.project for vm in backend.vms()] == [None]
-    assert backend.get(VM).project == "hers"
+    assert [vm.project for vm in backend.list_vms()] == [None]
+    assert backend.get_vm(VM).project == "hers"
 
 
 def test_and_carry_no_mark(cloud: Loopback, backend: OpenStackBackend) -> None:
-    backend.create(HERS, "op-1", on_behalf=ALICE)
+    backend.create_vm(HERS, "op-1", caller_token=ALICE)
     assert cloud.seen[-1].body["server"]["metadata"] == {"a": "b"}
 
 
 def test_all_projects_are_asked_for(cloud: Loopback, backend: OpenStackBackend) -> None:
-    backend.vms()
-    backend.vms(name="web-1")
-    backend.changed(datetime(2026, 1, 1, tzinfo=UTC))
+    backend.list_vms()
+    backend.list_vms(name="web-1")
+    backend.list_changed_since(datetime(2026, 1, 1, tzinfo=UTC))
     cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
-    assert backend.find_created("op-1") is None
+    assert backend.find_created_vm("op-1") is None
     assert [asked.pop("all_tenants") for asked in query(cloud)] == [["1"]] * 4
     backend.ping()
     assert query(cloud, SERVERS) == [{"limit": ["1"], "all_tenants": ["1"]}]
-    assert backend.describe()["sees"] == EVERYWHERE
+    assert backend.describe()["sees"] == ALL_PROJECTS_VISIBLE
 
 
 def test_elsewhere_its_own_are(
     cloud: Loopback, backend: OpenStackBackend, asking: Settings
 ) -> None:
     other = OpenStackBackend.from_settings(replace(asking, auth="token,jwt"))
-    assert [vm.project for vm in other.vms()] == ["web"]
+    assert [vm.project for vm in other.list_vms()] == ["web"]
     assert query(cloud) == [{}]
-    assert other.describe()["sees"] == OWN
+    assert other.describe()["sees"] == OWN_PROJECT_VISIBLE
     other.check_create("any", None)
     other.close()
 
@@ -251,10 +266,10 @@ def test_where_nova_refuses_that_its_own_are_seen(
     assert backend.describe()["sees"] == "not asked yet"
     cloud.on("GET", DETAIL, POLICY, Answer(200, {"servers": []}))
     with capture_logs() as logs:
-        backend.vms()
-        backend.vms()
+        backend.list_vms()
+        backend.list_vms()
     assert [asked.get("all_tenants") for asked in query(cloud)] == [["1"], None, None]
-    assert backend.describe()["sees"] == REFUSED
+    assert backend.describe()["sees"] == ALL_TENANTS_REFUSED
     (line,) = logs
     assert (line["event"], line["log_level"]) == ("VMs of other projects are not seen", "warning")
     assert "Policy doesn't allow it" in line["reason"]
@@ -267,14 +282,14 @@ def test_and_check_says_so(cloud: Loopback, backend: OpenStackBackend, asking: S
         result = app.test_cli_runner().invoke(args=["check"])
     lines = result.output.splitlines()
     assert (result.exit_code, lines[-1]) == (0, "the cloud answers")
-    assert f"{'sees':<24} {REFUSED}" in lines
+    assert f"{'sees':<24} {ALL_TENANTS_REFUSED}" in lines
     assert f"{'microversion':<24} 2.84" in lines
 
 
 def test_a_refusal_of_its_own_is_told(cloud: Loopback, backend: OpenStackBackend) -> None:
     cloud.on("GET", DETAIL, POLICY)
     with pytest.raises(errors.Forbidden):
-        backend.vms()
+        backend.list_vms()
     assert len(query(cloud)) == 2
 
 
@@ -287,17 +302,17 @@ def test_after_a_while_it_is_asked_again() -> None:
         if which and refuses[0]:
             raise errors.Forbidden("no")
 
-    reach = Reach(everywhere=True, monotonic=lambda: now[0])
+    reach = TenantVisibility(all_projects=True, monotonic=lambda: now[0])
     everywhere = {"all_tenants": "1"}
-    reach.over(ask)
-    now[0] = AGAIN - 0.1
-    reach.over(ask)
+    reach.query(ask)
+    now[0] = ALL_TENANTS_RETRY_INTERVAL - 0.1
+    reach.query(ask)
     assert asked == [everywhere, {}, {}]
-    now[0], refuses[0] = AGAIN, False
-    reach.over(ask)
-    reach.over(ask)
+    now[0], refuses[0] = ALL_TENANTS_RETRY_INTERVAL, False
+    reach.query(ask)
+    reach.query(ask)
     assert asked[3:] == [everywhere] * 2
-    assert reach.is_wide(ask)
+    assert reach.sees_all_projects(ask)
     assert len(asked) == 5
 
 
@@ -306,19 +321,19 @@ def test_after_a_while_it_is_asked_again() -> None:
 
 def test_in_its_own_project_by_anybody(cloud: Loopback, backend: OpenStackBackend) -> None:
     backend.check_create("p", None)
-    assert backend.create(replace(SPEC, project="p"), "op-1") == Receipt(VM, REQUEST)
+    assert backend.create_vm(replace(SPEC, project="p"), "op-1") == AcceptedAction(VM, REQUEST)
 
 
 def test_in_another_only_by_who_is_there(cloud: Loopback, backend: OpenStackBackend) -> None:
     backend.check_create("hers", ALICE)
     for refused in (
         lambda: backend.check_create("hers", None),
-        lambda: backend.create(HERS, "op-1"),
-        lambda: backend.create(SPEC, "op-1"),
+        lambda: backend.create_vm(HERS, "op-1"),
+        lambda: backend.create_vm(SPEC, "op-1"),
     ):
         with pytest.raises(errors.Forbidden) as caught:
             refused()
-        assert caught.value.detail == FOR_OTHERS
+        assert caught.value.detail == CREDENTIALS_REQUIRED_DETAIL
     assert cloud.count("POST", SERVERS) == 0
 
 
@@ -326,12 +341,12 @@ def test_and_where_it_is_seen_afterwards(cloud: Loopback, backend: OpenStackBack
     cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
     for refused in (
         lambda: backend.check_create("hers", ALICE),
-        lambda: backend.create(HERS, "op-1", on_behalf=ALICE),
+        lambda: backend.create_vm(HERS, "op-1", caller_token=ALICE),
     ):
         with pytest.raises(errors.Forbidden) as caught:
             refused()
-        assert caught.value.detail == UNSEEN
-    backend.check_create("p", Credential(TOKEN, "p"))
+        assert caught.value.detail == PROJECT_NOT_VISIBLE_DETAIL
+    backend.check_create("p", CallerToken(TOKEN, "p"))
     assert cloud.count("POST", SERVERS) == 0
 
 
@@ -371,18 +386,18 @@ def test_networks_and_images_are_a_projects_own_or_everybodys(
     cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
     cloud.on("GET", "/image/v2/images", Answer(200, {"images": images}))
     catalog = Catalog(backend)
-    assert [each.name for each in catalog.networks("hers")] == ["private", "public"]
-    assert len(catalog.networks(None)) == 3
-    assert [each.name for each in catalog.images("hers")] == [
+    assert [each.name for each in catalog.list_networks("hers")] == ["private", "public"]
+    assert len(catalog.list_networks(None)) == 3
+    assert [each.name for each in catalog.list_images("hers")] == [
         *("community", "debian", "mine", "shared"),
     ]
-    assert catalog.image("mine", "hers").id == "id-mine"
+    assert catalog.find_image("mine", "hers").id == "id-mine"
     for wanted in ("mine", "id-mine"):
         with pytest.raises(errors.ImageNotFound):
-            catalog.image(wanted, "p")
+            catalog.find_image(wanted, "p")
     for wanted in ("private", "id-private"):
         with pytest.raises(errors.NetworkNotFound):
-            catalog.network(wanted, "p")
+            catalog.find_network(wanted, "p")
 
 
 def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBackend) -> None:
@@ -393,10 +408,10 @@ def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBack
     catalog = Catalog(backend)
     for project, id in (("hers", "id-net"), ("p", "id-p")):
         for wanted in (None, "net"):
-            found = catalog.network(wanted, project)
+            found = catalog.find_network(wanted, project)
             assert found is not None
             assert found.id == id
-    assert catalog.network(None, "nobodys") is None
+    assert catalog.find_network(None, "nobodys") is None
 
 
 def test_elsewhere_all_are_everybodys(cloud: Loopback, asking: Settings) -> None:
@@ -404,6 +419,6 @@ def test_elsewhere_all_are_everybodys(cloud: Loopback, asking: Settings) -> None
     networks = Answer(200, {"networks": [network("a", "p"), network("b", "q")]})
     cloud.on("GET", "/network/v2.0/networks", networks)
     cloud.on("GET", "/image/v2/images", Answer(200, {"images": [image("i", "p", "private")]}))
-    assert len(Catalog(backend).networks("web")) == 2
-    assert Catalog(backend).image("i", "web").id == "id-i"
+    assert len(Catalog(backend).list_networks("web")) == 2
+    assert Catalog(backend).find_image("i", "web").id == "id-i"
     backend.close()

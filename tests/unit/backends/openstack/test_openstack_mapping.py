@@ -40,11 +40,11 @@ LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
     server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
-    return translate.vm(server, {}, "default")
+    return translate.vm_from_server(server, {}, "default")
 
 
 def test_a_server() -> None:
-    vm = translate.vm(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
+    vm = translate.vm_from_server(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
     assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
     assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
@@ -71,21 +71,21 @@ def test_a_server() -> None:
 )
 def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
     given = {"id": VM, "status": "ACTIVE", **server}
-    vm = translate.vm(given, {}, "ours")
+    vm = translate.vm_from_server(given, {}, "ours")
     assert vm.project == project
     assert vm.metadata == {}
 
 
 def test_what_a_server_takes() -> None:
-    vm = translate.vm(FULL, {}, "default")
+    vm = translate.vm_from_server(FULL, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (1, 512)
-    vm = translate.vm({"id": VM}, {}, "default")
+    vm = translate.vm_from_server({"id": VM}, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (None, None)
 
 
 def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
-    assert translate.vm(FULL, {}, "default").image == "fd300dd2"
-    assert translate.vm({**FULL, "image": ""}, {}, "default").image is None
+    assert translate.vm_from_server(FULL, {}, "default").image == "fd300dd2"
+    assert translate.vm_from_server({**FULL, "image": ""}, {}, "default").image is None
 
 
 def test_a_server_whose_cell_is_down() -> None:
@@ -94,7 +94,7 @@ def test_a_server_whose_cell_is_down() -> None:
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
     assert [action.value for action in vm.allowed_actions] == ["delete"]
-    assert translate.vm({"id": VM}, {}, "default").backend_status == "UNKNOWN"
+    assert translate.vm_from_server({"id": VM}, {}, "default").backend_status == "UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_statuses(raw: str, status: str, task: str | None) -> None:
 @pytest.mark.parametrize(
     ("raw", "task_state", "task"),
     [
-        *[("BUILD", state, Task.CREATING) for state in translate.SPAWNING],
+        *[("BUILD", state, Task.CREATING) for state in translate.SPAWNING_TASK_STATES],
         ("BUILD", "deleting", Task.DELETING),
         ("ACTIVE", "powering-off", Task.STOPPING),
         ("SHUTOFF", "powering-on", Task.STARTING),
@@ -238,25 +238,25 @@ NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
 
 @pytest.mark.parametrize(("status", "sentence", "error"), NOVA_SAYS)
 def test_sentences(status: int, sentence: str, error: type[errors.VmapiError]) -> None:
-    assert type(sentences.meaning(status, sentence)) is error
+    assert type(sentences.error_for_message(status, sentence)) is error
 
 
 def test_what_nova_quotes_is_not_repeated() -> None:
     said = "Invalid input for field/attribute user_data. Value: c2VjcmV0. 'c2VjcmV0' is too long"
-    error = sentences.meaning(400, said)
+    error = sentences.error_for_message(400, said)
     assert isinstance(error, errors.ValidationFailed)
     assert error.extra["errors"] == [
         {"pointer": "/user_data", "message": "the cloud does not accept it"}
     ]
     assert "c2VjcmV0" not in str(error.extra) + error.detail
-    long = sentences.meaning(409, "x" * 5000)
+    long = sentences.error_for_message(409, "x" * 5000)
     assert long is not None
     assert len(long.detail) < 400
 
 
 def test_what_is_no_refusal() -> None:
-    assert sentences.meaning(404, f"Instance {ID} could not be found.") is None
-    assert sentences.meaning(409, "") is None
+    assert sentences.error_for_message(404, f"Instance {ID} could not be found.") is None
+    assert sentences.error_for_message(409, "") is None
 
 
 @pytest.mark.parametrize(
@@ -273,4 +273,4 @@ def test_what_is_no_refusal() -> None:
     ],
 )
 def test_the_names_of_actions(verb: Verb, names: set[str]) -> None:
-    assert actions.names(verb) == names
+    assert actions.instance_action_names(verb) == names

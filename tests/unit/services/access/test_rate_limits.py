@@ -5,9 +5,15 @@ import pytest
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import RateLimited, SettingsError
-from vmapi.services.access.rate_limits import Rate, Rates, Standing, check, parse
+from vmapi.services.access.rate_limits import (
+    RateLimit,
+    RateLimiter,
+    RateLimitStatus,
+    enforce,
+    parse_rate_limits,
+)
 from vmapi.settings.settings import Settings
-from vmapi.store.rate_counters import InProcess
+from vmapi.store.rate_counters import MemoryCounters
 
 ALLOWED = "allowed is N/second, N/minute or N/hour, several with ; between them, or off"
 BAD = [
@@ -22,17 +28,20 @@ class Bench:
 
     def __init__(self, text: str) -> None:
         self.now = 1_000_000_040.25
-        self.counters = InProcess()
-        limits = {"reads": parse("X", "reads", text), "changes": parse("X", "changes", text)}
-        self.rates = Rates(limits, self.counters, lambda: self.now)
+        self.counters = MemoryCounters()
+        limits = {
+            "reads": parse_rate_limits("X", "reads", text),
+            "changes": parse_rate_limits("X", "changes", text),
+        }
+        self.rates = RateLimiter(limits, self.counters, lambda: self.now)
 
     def left(self, who: str = "a", kind: str = "reads") -> list[tuple[int, int]]:
-        return [(each.left, each.resets) for each in self.rates.spend(kind, who)]
+        return [(each.remaining, each.reset_after) for each in self.rates.hit(kind, who)]
 
 
 def test_what_is_written() -> None:
-    assert parse("X", "reads", "off") == ()
-    second, hour = parse("X", "reads", "100/second; 6000/hour")
+    assert parse_rate_limits("X", "reads", "off") == ()
+    second, hour = parse_rate_limits("X", "reads", "100/second; 6000/hour")
     assert (second.amount, second.window, second.name) == (100, 1, "reads-per-second")
     assert (hour.amount, hour.window, hour.name) == (6000, 3600, "reads-per-hour")
 
@@ -40,7 +49,7 @@ def test_what_is_written() -> None:
 @pytest.mark.parametrize("text", BAD)
 def test_what_cannot_be_meant(text: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        parse("VMAPI_RATE_READS", "reads", text)
+        parse_rate_limits("VMAPI_RATE_READS", "reads", text)
     assert refused.value.detail == f"VMAPI_RATE_READS {text!r}: {ALLOWED}"
 
 
@@ -95,8 +104,8 @@ def test_what_is_over_is_forgotten() -> None:
     ],
 )
 def test_the_longest_wait_is_told(kind: str, said: str) -> None:
-    second, minute = Rate(2, "second", "s"), Rate(9, "minute", "m")
-    check(kind, [Standing(second, 0, 1), Standing(minute, 0, 30)])
+    second, minute = RateLimit(2, "second", "s"), RateLimit(9, "minute", "m")
+    enforce(kind, [RateLimitStatus(second, 0, 1), RateLimitStatus(minute, 0, 30)])
     with pytest.raises(RateLimited) as refused:
-        check(kind, [Standing(second, -1, 1), Standing(minute, -5, 30)])
+        enforce(kind, [RateLimitStatus(second, -1, 1), RateLimitStatus(minute, -5, 30)])
     assert (refused.value.detail, refused.value.retry_after) == (said, 30)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.api_harness import NOBODY
 from tests.support.fake_clock import Clock
-from vmapi.app import wire
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.operation import Caller
 from vmapi.domain.vm import VM, CreateRequest
@@ -18,15 +18,15 @@ from vmapi.settings.settings import Settings
 class Distant(MemoryBackend):
     """A cloud that is asked as little as may be, and counts how often."""
 
-    instant = False
+    completes_immediately = False
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock, sleep=clock.sleep)
         self.asked: list[str] = []
 
-    def get(self, vm_id: str) -> VM:
+    def get_vm(self, vm_id: str) -> VM:
         self.asked.append(vm_id)
-        return super().get(vm_id)
+        return super().get_vm(vm_id)
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def cloud(clock: Clock) -> Distant:
 
 @pytest.fixture
 def services(cloud: Distant, clock: Clock) -> Iterator[Services]:
-    services = wire(Settings(), cloud, clock)
+    services = bootstrap(Settings(), cloud, clock)
     services.engine.stop()
-    services.backend.breaker.stop()
+    services.backend.breaker.stop_probing()
     yield services
     services.store.close()
 
@@ -47,7 +47,7 @@ def services(cloud: Distant, clock: Clock) -> Iterator[Services]:
 def foreign(services: Services, cloud: Distant) -> str:
     """The id of a VM of another project, that is known."""
     wanted = CreateRequest("web-1", "m1.tiny", "cirros", start=True)
-    made = services.vms.create(wanted, Caller("them", "r", project="other")).seen
+    made = services.vms.create(wanted, Caller("them", "r", project="other")).snapshot
     assert made is not None
     assert services.vms.get(made.vm.id, "other").vm.project == "other"
     cloud.asked.clear()
@@ -61,10 +61,10 @@ def test_the_cloud_is_asked_for_a_foreign_vm_as_for_an_unknown_one(
     for vm_id in (foreign, NOBODY):
         for fresh in (False, True):
             with pytest.raises(VMNotFound) as caught:
-                services.vms.get(vm_id, "default", fresh=fresh)
+                services.vms.get(vm_id, "default", refresh=fresh)
             said.append((caught.value.detail, caught.value.extra))
         with pytest.raises(VMNotFound) as caught:
-            services.vms.console(vm_id, "default", None)
+            services.vms.get_console(vm_id, "default", None)
         said.append((caught.value.detail, caught.value.extra))
     assert said == [("There is no VM of this id.", {})] * 6
     assert cloud.asked == [foreign] * 3 + [NOBODY] * 3
@@ -86,7 +86,7 @@ def test_while_the_cloud_is_away_a_foreign_vm_is_as_unknown(
 def test_a_vm_that_is_being_made_is_its_projects(services: Services, cloud: Distant) -> None:
     wanted = CreateRequest("web-1", "m1.tiny", "cirros")
     made = services.vms.create(wanted, Caller("me", "r", project="mine"))
-    assert not made.operation.finished
+    assert not made.operation.is_finished
     known = services.store.inventory.get(made.operation.vm_id or "")
     assert known is not None
     assert (known.vm.project, known.vm.vcpus, known.vm.ram_mb) == ("mine", 1, 512)

@@ -7,10 +7,22 @@ from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import Desk
 from vmapi.errors import BackendUnavailable, Forbidden
-from vmapi.services.inventory.poll_schedule import GRACE, PAUSE, PERIOD, SPAN, SPAN_EVERY
-from vmapi.services.inventory.sync import HORIZON, SELDOM, SHARE, SWEEP, Sync
-from vmapi.store.leader_leases import Duties
-from vmapi.store.tables import syncs
+from vmapi.services.inventory.poll_schedule import (
+    LOOKBACK,
+    LOOKBACK_INTERVAL,
+    POLL_INTERVAL,
+    SYNC_BACKOFF,
+    SYNC_OVERLAP,
+)
+from vmapi.services.inventory.sync import (
+    FULL_SYNC_DUTY_FACTOR,
+    FULL_SYNC_INTERVAL,
+    MAX_FULL_SYNC_INTERVAL,
+    MAX_LOOKBACK,
+    InventorySync,
+)
+from vmapi.store.leader_leases import LeaderLeases
+from vmapi.store.tables import sync_state
 
 
 class Bench:
@@ -23,14 +35,14 @@ class Bench:
         self.asked: list[str | datetime] = []
         self.errors: list[Exception] = []
         looks = self.desk.looks
-        everything, changed = looks.everything, looks.changed
-        looks.everything = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
-        looks.changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
+        everything, changed = looks.full_sync, looks.fetch_changed
+        looks.full_sync = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
+        looks.fetch_changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
         self.tidied = 0
-        self.sync = Sync(
+        self.sync = InventorySync(
             looks,
             self.desk.kept,
-            tidy=self.tidy,
+            on_full_sync=self.tidy,
             clock=self.desk.clock,
             monotonic=lambda: self.now,
         )
@@ -43,25 +55,27 @@ class Bench:
         if self.errors:
             raise self.errors.pop()
 
-    def tick(self, seconds: float = PERIOD) -> list[str | datetime]:
+    def tick(self, seconds: float = POLL_INTERVAL) -> list[str | datetime]:
         """Let time go on, and return what is looked at."""
         self.now += seconds
         self.asked.clear()
-        with self.desk.kept._opened().database.write() as connection:
-            connection.execute(syncs.update().values(begun=syncs.c.begun - int(seconds * 1e6)))
-        for chore in self.sync.chores.values():
+        with self.desk.kept._get_repositories().database.write() as connection:
+            connection.execute(
+                sync_state.update().values(begun=sync_state.c.begun - int(seconds * 1e6))
+            )
+        for chore in self.sync.tasks.values():
             chore()
         return list(self.asked)
 
 
 def test_it_begins_with_everything_and_does_so_each_minute() -> None:
     bench = Bench()
-    since = bench.desk.clock() - GRACE
+    since = bench.desk.clock() - SYNC_OVERLAP
     assert bench.tick() == ["everything"]
-    assert bench.tick() == [since + GRACE - SPAN]
+    assert bench.tick() == [since + SYNC_OVERLAP - LOOKBACK]
     assert bench.tick() == [since]
     assert bench.tidied == 1
-    assert bench.tick(SWEEP - 4) == [since + GRACE - SPAN, since]
+    assert bench.tick(FULL_SYNC_INTERVAL - 4) == [since + SYNC_OVERLAP - LOOKBACK, since]
     assert bench.tick(2) == [since, "everything"]
     assert bench.tick() == [since]
     assert bench.tidied == 2
@@ -70,16 +84,18 @@ def test_it_begins_with_everything_and_does_so_each_minute() -> None:
 def test_an_empty_cloud_is_asked_for_what_is_new() -> None:
     bench = Bench(empty=True)
     assert bench.tick() == ["everything"]
-    assert bench.tick() == [bench.desk.clock() - SPAN]
+    assert bench.tick() == [bench.desk.clock() - LOOKBACK]
 
 
 def test_who_was_away_for_long_looks_at_everything_before_it_says_what_has_changed() -> None:
     bench = Bench()
     bench.tick()
-    assert bench.tick(HORIZON.total_seconds() + 1) == ["everything"]
+    assert bench.tick(MAX_LOOKBACK.total_seconds() + 1) == ["everything"]
 
 
-@pytest.mark.parametrize(("takes", "pause"), [(12, SHARE * 12), (3600, SELDOM)])
+@pytest.mark.parametrize(
+    ("takes", "pause"), [(12, FULL_SYNC_DUTY_FACTOR * 12), (3600, MAX_FULL_SYNC_INTERVAL)]
+)
 def test_looks_at_everything_that_take_long_are_seldom(takes: float, pause: float) -> None:
     bench = Bench()
 
@@ -90,8 +106,8 @@ def test_looks_at_everything_that_take_long_are_seldom(takes: float, pause: floa
 
     bench.ask = slow  # type: ignore[method-assign]
     assert bench.tick() == ["everything"]
-    assert "everything" not in bench.tick(pause - PERIOD)
-    assert "everything" in bench.tick(PERIOD)
+    assert "everything" not in bench.tick(pause - POLL_INTERVAL)
+    assert "everything" in bench.tick(POLL_INTERVAL)
 
 
 def test_it_looks_on_from_the_look_before_and_further_back_now_and_then() -> None:
@@ -99,12 +115,15 @@ def test_it_looks_on_from_the_look_before_and_further_back_now_and_then() -> Non
     bench.tick()
     begun = bench.desk.clock()
     found = []
-    for _ in range(int(SPAN_EVERY) + 1):
+    for _ in range(int(LOOKBACK_INTERVAL) + 1):
         found += bench.tick()
-        bench.desk.clock.sleep(PERIOD)
-    steps = [begun + timedelta(seconds=PERIOD * number) for number in range(int(SPAN_EVERY) + 1)]
-    assert found[:4] == [begun - SPAN, *(step - GRACE for step in steps[:3])]
-    assert found[-2:] == [steps[-2] - SPAN, steps[-2] - GRACE]
+        bench.desk.clock.sleep(POLL_INTERVAL)
+    steps = [
+        begun + timedelta(seconds=POLL_INTERVAL * number)
+        for number in range(int(LOOKBACK_INTERVAL) + 1)
+    ]
+    assert found[:4] == [begun - LOOKBACK, *(step - SYNC_OVERLAP for step in steps[:3])]
+    assert found[-2:] == [steps[-2] - LOOKBACK, steps[-2] - SYNC_OVERLAP]
 
 
 def test_the_first_look_reaches_back_to_the_newest_change_but_not_for_ever() -> None:
@@ -112,44 +131,44 @@ def test_the_first_look_reaches_back_to_the_newest_change_but_not_for_ever() -> 
     seen = bench.desk.clock()
     bench.tick()
     bench.desk.clock.sleep(600)
-    assert bench.tick() == [seen - SPAN]
+    assert bench.tick() == [seen - LOOKBACK]
     other = Bench()
     other.tick()
     other.desk.clock.sleep(36000)
-    assert other.tick() == [other.desk.clock() - HORIZON]
+    assert other.tick() == [other.desk.clock() - MAX_LOOKBACK]
 
 
 def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
     bench = Bench()
     bench.tick()
     bench.desk.clock.now -= timedelta(hours=2)
-    assert bench.tick() == [bench.desk.clock() - SPAN]
+    assert bench.tick() == [bench.desk.clock() - LOOKBACK]
 
 
 def test_it_is_done_by_one_until_another_takes_it_over() -> None:
     bench = Bench()
     bench.tick()
-    database = bench.desk.kept._opened().database
-    bench.desk.kept.duties.close()
-    other = Duties(database)
-    assert other.hold("sync")
-    assert other.hold("sweep")
-    assert [bench.tick(), bench.tick(SWEEP)] == [[], []]
+    database = bench.desk.kept._get_repositories().database
+    bench.desk.kept.leader_leases.close()
+    other = LeaderLeases(database)
+    assert other.acquire("sync")
+    assert other.acquire("sweep")
+    assert [bench.tick(), bench.tick(FULL_SYNC_INTERVAL)] == [[], []]
     other.close()
-    assert bench.tick() == [bench.desk.clock() - SPAN, "everything"]
+    assert bench.tick() == [bench.desk.clock() - LOOKBACK, "everything"]
 
 
 @pytest.mark.parametrize("error", [BackendUnavailable("away"), Forbidden("away")])
 def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> None:
     bench = Bench()
-    since = bench.desk.clock() - GRACE
+    since = bench.desk.clock() - SYNC_OVERLAP
     bench.errors.append(error)
     with capture_logs() as logs:
         assert bench.tick() == ["everything"]
     assert [(line["event"], line["reason"]) for line in logs] == [
         ("the inventory grows old", "away")
     ]
-    assert bench.tick(PAUSE - 0.1) == []
+    assert bench.tick(SYNC_BACKOFF - 0.1) == []
     assert bench.tick(0.1) == ["everything"]
     bench.tick()
     bench.desk.clock.sleep(10)
@@ -157,25 +176,25 @@ def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> Non
     with capture_logs() as logs:
         assert bench.tick() == [since]
     assert [line["reason"] for line in logs] == ["away"]
-    assert bench.tick(PAUSE - 0.1) == []
+    assert bench.tick(SYNC_BACKOFF - 0.1) == []
     # from where the one that failed has begun
-    assert bench.tick(0.1) == [since - GRACE]
+    assert bench.tick(0.1) == [since - SYNC_OVERLAP]
 
 
 def test_a_look_that_takes_long_keeps_the_duty() -> None:
     bench = Bench()
-    duties = bench.desk.kept.duties
-    other = Duties(bench.desk.kept._opened().database)
+    duties = bench.desk.kept.leader_leases
+    other = LeaderLeases(bench.desk.kept._get_repositories().database)
 
     def long(what: str | datetime) -> None:
-        with bench.desk.kept._opened().database.write() as connection:
+        with bench.desk.kept._get_repositories().database.write() as connection:
             connection.exec_driver_sql("UPDATE duties SET until = 0")
         duties.renew()
-        assert not other.hold("sweep")
+        assert not other.acquire("sweep")
 
     bench.ask = long  # type: ignore[method-assign]
     bench.tick()
-    with bench.desk.kept._opened().database.write() as connection:
+    with bench.desk.kept._get_repositories().database.write() as connection:
         connection.exec_driver_sql("UPDATE duties SET until = 0")
     duties.renew()
-    assert other.hold("sweep")
+    assert other.acquire("sweep")

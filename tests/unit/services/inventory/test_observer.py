@@ -9,7 +9,7 @@ import pytest
 from tests.support.blocking_source import SOON, until
 from tests.support.reconciler_harness import Desk
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.pagination import Paging, VMQuery
+from vmapi.domain.pagination import PageRequest, VMQuery
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
 
@@ -17,7 +17,7 @@ AWAY = BackendUnavailable("away")
 
 
 def known(desk: Desk) -> int:
-    return desk.kept.inventory.find(VMQuery(), Paging(), desk.clock()).page.total
+    return desk.kept.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).page.total
 
 
 def listing(desk: Desk, monkeypatch: pytest.MonkeyPatch, *answers: object) -> list[int]:
@@ -32,39 +32,39 @@ def listing(desk: Desk, monkeypatch: pytest.MonkeyPatch, *answers: object) -> li
         assert isinstance(answer, tuple)
         return answer
 
-    monkeypatch.setattr(desk.backend, "vms", vms)
+    monkeypatch.setattr(desk.backend, "list_vms", vms)
     return asked
 
 
 def test_what_a_list_leaves_out_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk.make()
     desk.running()
-    desk.looks.everything()
+    desk.looks.full_sync()
     listing(desk, monkeypatch, ())
-    desk.looks.everything()
+    desk.looks.full_sync()
     assert known(desk) == 1
 
 
 def test_what_is_not_there_any_more_is_gone() -> None:
     desk = Desk.make()
     vm_id = desk.running()
-    desk.looks.everything()
-    desk.backend.perform(vm_id, Verb.DELETE)
+    desk.looks.full_sync()
+    desk.backend.perform_action(vm_id, Verb.DELETE)
     desk.clock.sleep(1)
-    desk.looks.everything()
+    desk.looks.full_sync()
     assert known(desk) == 0
 
 
 def test_a_sweep_that_breaks_off_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk.make()
     desk.running()
-    desk.looks.everything()
+    desk.looks.full_sync()
     listing(desk, monkeypatch, AWAY, ())
     with pytest.raises(BackendUnavailable):
-        desk.looks.everything()
+        desk.looks.full_sync()
     desk.backend.fail("get", AWAY)
     with pytest.raises(BackendUnavailable):
-        desk.looks.everything()
+        desk.looks.full_sync()
     assert known(desk) == 1
 
 
@@ -73,9 +73,12 @@ def test_one_that_cannot_be_read_stops_no_sweep(monkeypatch: pytest.MonkeyPatch)
     desk.running()
     listing(desk, monkeypatch, ())
     desk.backend.fail("get", BackendError("its cell is down"))
-    desk.looks.everything()
+    desk.looks.full_sync()
     assert known(desk) == 1
-    assert desk.kept.inventory.find(VMQuery(), Paging(), desk.clock()).age is not None
+    assert (
+        desk.kept.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).age_seconds
+        is not None
+    )
 
 
 def test_a_look_at_one_that_is_gone() -> None:
@@ -83,7 +86,7 @@ def test_a_look_at_one_that_is_gone() -> None:
     vm_id = desk.running()
     desk.backend.fail("get", VMNotFound("gone"))
     with pytest.raises(VMNotFound):
-        desk.looks.at(vm_id)
+        desk.looks.fetch(vm_id)
     assert known(desk) == 0
 
 
@@ -92,23 +95,23 @@ def test_what_the_cloud_hides_is_not_gone() -> None:
     vm_id = desk.running()
     desk.backend.fail("get", VMNotFound("hidden", hidden=True))
     with pytest.raises(VMNotFound):
-        desk.looks.at(vm_id)
+        desk.looks.fetch(vm_id)
     assert known(desk) == 1
 
 
 def test_what_is_known_better_is_not_handed_on() -> None:
     desk = Desk.make()
     vm_id = desk.running()
-    vm = desk.looks.at(vm_id)
+    vm = desk.looks.fetch(vm_id)
     newer = replace(vm, updated_at=desk.clock.now.replace(year=2999))
-    changed, inventory = desk.backend.changed, desk.kept.inventory
+    changed, inventory = desk.backend.list_changed_since, desk.kept.inventory
 
     def overtaken(since: object) -> object:
-        inventory.observe([newer], inventory.begin() + 1_000_000)
+        inventory.save_observations([newer], inventory.observation_time() + 1_000_000)
         return changed(vm.created_at)
 
-    desk.backend.changed = overtaken  # type: ignore[assignment,method-assign]
-    assert desk.looks.changed(vm.created_at) == []
+    desk.backend.list_changed_since = overtaken  # type: ignore[assignment,method-assign]
+    assert desk.looks.fetch_changed(vm.created_at) == []
 
 
 def test_many_who_ask_at_once_cause_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,14 +123,16 @@ def test_many_who_ask_at_once_cause_two_looks(monkeypatch: pytest.MonkeyPatch) -
         assert go.wait(SOON)
         return ()
 
-    monkeypatch.setattr(desk.backend, "vms", vms)
+    monkeypatch.setattr(desk.backend, "list_vms", vms)
     came: list[int] = []
-    begin = desk.kept.inventory.begin
+    begin = desk.kept.inventory.observation_time
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(desk.looks.everything)
+        first = pool.submit(desk.looks.full_sync)
         until(lambda: asked == [1])
-        monkeypatch.setattr(desk.kept.inventory, "begin", lambda: came.append(1) or begin())
-        rest = [pool.submit(desk.looks.everything) for _ in range(7)]
+        monkeypatch.setattr(
+            desk.kept.inventory, "observation_time", lambda: came.append(1) or begin()
+        )
+        rest = [pool.submit(desk.looks.full_sync) for _ in range(7)]
         until(lambda: len(came) == 7)
         threading.Event().wait(0.01)
         go.set()
@@ -148,16 +153,18 @@ def test_who_waited_for_a_look_that_failed_waits_for_no_other(
         assert go.wait(SOON)
         raise AWAY
 
-    monkeypatch.setattr(desk.backend, "vms", vms)
+    monkeypatch.setattr(desk.backend, "list_vms", vms)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(desk.looks.everything)
+        first = pool.submit(desk.looks.full_sync)
         until(lambda: asked == [1])
         with pytest.raises(BackendTimeout):
-            desk.looks.everything(0.01)
+            desk.looks.full_sync(0.01)
         came: list[int] = []
-        begin = desk.kept.inventory.begin
-        monkeypatch.setattr(desk.kept.inventory, "begin", lambda: came.append(1) or begin())
-        second = pool.submit(desk.looks.everything)
+        begin = desk.kept.inventory.observation_time
+        monkeypatch.setattr(
+            desk.kept.inventory, "observation_time", lambda: came.append(1) or begin()
+        )
+        second = pool.submit(desk.looks.full_sync)
         until(lambda: came == [1])
         threading.Event().wait(0.05)
         go.set()

@@ -10,12 +10,12 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import SOON, until
 from vmapi import errors
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, Step
-from vmapi.services.operations.delegated import PARALLEL, FirstCalls
+from vmapi.services.operations.delegated import DELEGATED_START_THREADS, DelegatedStarter
 
-ALICE = Credential("gAAAAABalice", "p1")
+ALICE = CallerToken("gAAAAABalice", "p1")
 
 
 def operation(id: str) -> Operation:
@@ -26,13 +26,13 @@ def operation(id: str) -> Operation:
 def test_each_is_begun_once_with_its_credential_and_under_its_request() -> None:
     seen: list[Any] = []
 
-    def start(asked: Operation, on_behalf: Credential) -> None:
+    def start(asked: Operation, on_behalf: CallerToken) -> None:
         bound = structlog.contextvars.get_contextvars()
         seen.append((asked.id, on_behalf, bound["request_id"], bound["user"]))
 
-    calls = FirstCalls(start)
+    calls = DelegatedStarter(start)
     for number in range(9):
-        calls.add(operation(str(number)), ALICE)
+        calls.submit(operation(str(number)), ALICE)
     until(lambda: len(seen) == 9)
     calls.stop()
     assert sorted(seen) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
@@ -42,14 +42,14 @@ def test_a_few_at_a_time_and_none_once_stopped() -> None:
     begun: list[str] = []
     go = threading.Event()
 
-    def start(asked: Operation, _: Credential) -> None:
+    def start(asked: Operation, _: CallerToken) -> None:
         begun.append(asked.id)
         assert go.wait(SOON)
 
-    calls = FirstCalls(start)
-    for number in range(PARALLEL + 3):
-        calls.add(operation(str(number)), ALICE)
-    until(lambda: len(begun) == PARALLEL)
+    calls = DelegatedStarter(start)
+    for number in range(DELEGATED_START_THREADS + 3):
+        calls.submit(operation(str(number)), ALICE)
+    until(lambda: len(begun) == DELEGATED_START_THREADS)
     stopping = threading.Thread(target=calls.stop)
     stopping.start()
     until(lambda: calls._pool._shutdown)
@@ -57,8 +57,8 @@ def test_a_few_at_a_time_and_none_once_stopped() -> None:
     stopping.join(SOON)
     assert not stopping.is_alive()
     # it comes while the process drains
-    calls.add(operation("late"), ALICE)
-    assert len(begun) == PARALLEL
+    calls.submit(operation("late"), ALICE)
+    assert len(begun) == DELEGATED_START_THREADS
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_what_goes_wrong_is_logged_and_ends_nothing(
 ) -> None:
     done: list[str] = []
 
-    def start(asked: Operation, _: Credential) -> None:
+    def start(asked: Operation, _: CallerToken) -> None:
         done.append(asked.id)
         if asked.id == "1":
             raise error
 
     with capture_logs() as logs:
-        calls = FirstCalls(start)
+        calls = DelegatedStarter(start)
         for id in ("1", "2"):
-            calls.add(operation(id), ALICE)
+            calls.submit(operation(id), ALICE)
         until(lambda: len(done) == 2)
         calls.stop()
     (line,) = logs

@@ -6,10 +6,10 @@ from tests.support.reconciler_harness import Desk
 from vmapi import errors
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationQuery, OperationStatus
-from vmapi.domain.pagination import Paging
-from vmapi.services.operations.service import Operations
-from vmapi.services.operations.waiting import Waiting
-from vmapi.services.reconciler.poller import Poll
+from vmapi.domain.pagination import PageRequest
+from vmapi.services.operations.service import OperationService
+from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.reconciler.poller import OperationPoller
 
 
 class Bench:
@@ -19,9 +19,9 @@ class Bench:
         self.desk = Desk.make(latency)
         self.woken: list[str] = []
         store, controller = self.desk.store, self.desk.controller
-        self.waiting = Waiting(store.get, 1, 1, lambda: False)
-        poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
-        self.operations = Operations(
+        self.waiting = OperationWaiter(store.get, 1, 1, lambda: False)
+        poll = OperationPoller(self.desk.looks, lambda: self.desk.clock().timestamp())
+        self.operations = OperationService(
             self.desk.kept, controller, self.waiting, poll, self.woken.append
         )
 
@@ -49,7 +49,7 @@ def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
     with pytest.raises(type(error)):
         bench.operations.start(operation)
     assert bench.woken == [operation.id]
-    assert len(bench.operations.mine()) == 1
+    assert len(bench.operations.list_leased()) == 1
 
 
 def test_a_refusal_is_raised_and_wakes_nobody() -> None:
@@ -80,24 +80,24 @@ def test_in_the_background_a_lost_answer_is_no_error() -> None:
     operation = bench.desk.create(Verb.CREATE, Verb.STOP)
     bench.desk.release(operation)
     bench.desk.backend.fail("perform", errors.BackendTimeout("late"), done=True)
-    carried = bench.operations.advance(operation)
+    carried = bench.operations.reconcile(operation)
     assert (carried.status, carried) == (
         OperationStatus.RUNNING,
         bench.operations.get(operation.id, None, "me"),
     )
-    assert bench.operations.advance(carried).status is OperationStatus.SUCCEEDED
+    assert bench.operations.reconcile(carried).status is OperationStatus.SUCCEEDED
 
 
 def test_one_that_is_not_begun_is_not_carried_on() -> None:
     bench = Bench("create=1")
     operation = bench.desk.create()
-    assert bench.operations.advance(operation) == operation
+    assert bench.operations.reconcile(operation) == operation
     assert not bench.desk.backend.sent
     bench.operations.start(operation)
-    assert [found.id for found in bench.operations.mine()] == [operation.id]
+    assert [found.id for found in bench.operations.list_leased()] == [operation.id]
     bench.desk.clock.sleep(1)
     begun = bench.operations.get(operation.id, None, "me")
-    assert bench.operations.advance(begun).status is OperationStatus.SUCCEEDED
+    assert bench.operations.reconcile(begun).status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_one_that_is_not_begun_is_not_carried_on() -> None:
 def test_list(query: OperationQuery, found: int) -> None:
     bench = Bench()
     bench.operations.start(bench.desk.add(Action.STOP, vm_id=bench.desk.running()))
-    assert bench.operations.list(query, Paging(), None).total == found
+    assert bench.operations.list(query, PageRequest(), None).total == found

@@ -9,14 +9,14 @@ import pytest
 from tests.unit.domain.test_domain import OPERATION
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import OperationNotFound
-from vmapi.services.operations.waiting import Waiting
+from vmapi.services.operations.waiting import OperationWaiter
 
 OVER = replace(OPERATION, status=OperationStatus.SUCCEEDED)
 LONG = 60.0
 
 
 def finished(operation: Operation) -> bool:
-    return operation.finished
+    return operation.is_finished
 
 
 class Store:
@@ -33,24 +33,24 @@ class Store:
 
 def test_what_is_enough_is_not_looked_at() -> None:
     store = Store(OVER)
-    assert Waiting(store, 1, 1, lambda: False).until(OVER, finished, LONG) is OVER
+    assert OperationWaiter(store, 1, 1, lambda: False).wait_until(OVER, finished, LONG) is OVER
     assert not store.looked.is_set()
 
 
 def test_it_looks_until_it_is_enough() -> None:
     store = Store(OPERATION, OVER)
-    assert Waiting(store, 1, 1, lambda: False).until(OPERATION, finished, LONG) is OVER
+    assert OperationWaiter(store, 1, 1, lambda: False).wait_until(OPERATION, finished, LONG) is OVER
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
 def test_it_gives_up(seconds: float) -> None:
-    waiting = Waiting(Store(OPERATION), 1, 1, lambda: False)
-    assert waiting.until(OPERATION, finished, seconds) is OPERATION
+    waiting = OperationWaiter(Store(OPERATION), 1, 1, lambda: False)
+    assert waiting.wait_until(OPERATION, finished, seconds) is OPERATION
 
 
 def test_who_finds_no_place_is_not_kept() -> None:
-    waiting = Waiting(Store(OVER), 0, 1, lambda: False)
-    assert waiting.until(OPERATION, finished, LONG) is OPERATION
+    waiting = OperationWaiter(Store(OVER), 0, 1, lambda: False)
+    assert waiting.wait_until(OPERATION, finished, LONG) is OPERATION
 
 
 def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
@@ -58,7 +58,7 @@ def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
     told: list[tuple[str, bool]] = []
 
     def come(caller: str) -> bool:
-        return waiting.until(OPERATION, finished, LONG, caller).finished
+        return waiting.wait_until(OPERATION, finished, LONG, caller).is_finished
 
     def look(_: str) -> Operation:
         # the others come while one waits
@@ -67,7 +67,7 @@ def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
             told.append((caller, come(caller)))
         return OVER
 
-    waiting = Waiting(look, 2, 1, lambda: False)
+    waiting = OperationWaiter(look, 2, 1, lambda: False)
     assert come("a")
     assert told == [("a", False), ("b", False), ("c", False), ("b", True)]
     assert [come(caller) for caller in "abc"] == [True, True, True]
@@ -78,40 +78,40 @@ def test_who_asked_for_an_operation_waits_unless_another_does() -> None:
     met: list[Operation] = []
 
     def look(_: str) -> Operation:
-        met.append(waiting.until(OPERATION, finished, LONG, theirs))
+        met.append(waiting.wait_until(OPERATION, finished, LONG, theirs))
         return OVER
 
-    waiting = Waiting(look, 2, 1, lambda: False)
-    assert waiting.until(OPERATION, finished, LONG) is OVER
+    waiting = OperationWaiter(look, 2, 1, lambda: False)
+    assert waiting.wait_until(OPERATION, finished, LONG) is OVER
     assert met == [OPERATION]
 
 
 def test_nobody_is_kept_by_a_process_that_drains() -> None:
-    waiting = Waiting(Store(OVER), 1, 1, lambda: True)
-    assert waiting.until(OPERATION, finished, LONG) is OPERATION
+    waiting = OperationWaiter(Store(OVER), 1, 1, lambda: True)
+    assert waiting.wait_until(OPERATION, finished, LONG) is OPERATION
 
 
 def test_a_place_is_given_back() -> None:
     def gone(_: str) -> Operation:
         raise OperationNotFound("gone")
 
-    waiting = Waiting(gone, 1, 1, lambda: False)
+    waiting = OperationWaiter(gone, 1, 1, lambda: False)
     for _ in range(3):
         with pytest.raises(OperationNotFound):
-            waiting.until(OPERATION, finished, LONG)
+            waiting.wait_until(OPERATION, finished, LONG)
 
 
 def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmapi.services.operations.waiting.POLL", LONG)
+    monkeypatch.setattr("vmapi.services.operations.waiting.OPERATION_POLL_INTERVAL", LONG)
     store = Store(OVER)
-    waiting = Waiting(store, 1, 1, lambda: False)
+    waiting = OperationWaiter(store, 1, 1, lambda: False)
     found: list[Operation] = []
     waiter = threading.Thread(
-        target=lambda: found.append(waiting.until(OPERATION, finished, LONG)), daemon=True
+        target=lambda: found.append(waiting.wait_until(OPERATION, finished, LONG)), daemon=True
     )
     waiter.start()
     begun = time.monotonic()
     while waiter.is_alive() and time.monotonic() - begun < LONG / 2:
-        waiting.moved()
+        waiting.notify_all()
         waiter.join(0.01)
     assert found == [OVER]

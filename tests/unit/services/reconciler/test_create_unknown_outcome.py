@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.reconciler_harness import Desk
 from vmapi import errors
-from vmapi.backends.base import Receipt
+from vmapi.backends.base import AcceptedAction
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus
 from vmapi.domain.vm import VM
@@ -23,15 +23,15 @@ def answer_late(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], object]
 ) -> None:
     """Have something happen to a new VM after it was made, before its create is answered."""
-    real = desk.backend.create
+    real = desk.backend.create_vm
 
-    def create(*given: Any, **more: Any) -> Receipt:
+    def create(*given: Any, **more: Any) -> AcceptedAction:
         receipt = real(*given, **more)
         desk.clock.sleep(3)
         meanwhile(receipt.vm_id)
         return receipt
 
-    monkeypatch.setattr(desk.backend, "create", create)
+    monkeypatch.setattr(desk.backend, "create_vm", create)
 
 
 def shown(desk: Desk, vm_id: str) -> VM:
@@ -49,10 +49,10 @@ def test_it_is_being_made_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) 
     told: list[VM] = []
 
     def look(vm_id: str) -> None:
-        desk.looks.everything()
+        desk.looks.full_sync()
         told.append(shown(desk, vm_id))
         with pytest.raises(errors.TaskInProgress, match="is busy creating"):
-            guard.plan(told[-1], Action.STOP)
+            guard.plan_steps(told[-1], Action.STOP)
         with pytest.raises(errors.TaskInProgress):
             desk.add(Action.STOP, vm_id=vm_id)
 
@@ -73,7 +73,7 @@ def test_a_delete_before_the_answer_ends_the_create(monkeypatch: pytest.MonkeyPa
     deletes: list[Operation] = []
 
     def delete(vm_id: str) -> None:
-        desk.looks.everything()
+        desk.looks.full_sync()
         deletes.append(desk.add(Action.DELETE, vm_id=vm_id))
 
     answer_late(desk, monkeypatch, delete)
@@ -92,8 +92,8 @@ def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.Mon
 
     def stop(vm_id: str) -> None:
         # nothing tells yet by which create it was made
-        seen = replace(desk.backend.get(vm_id), operation_id=None)
-        desk.kept.inventory.observe([seen], desk.kept.inventory.begin())
+        seen = replace(desk.backend.get_vm(vm_id), operation_id=None)
+        desk.kept.inventory.save_observations([seen], desk.kept.inventory.observation_time())
         stops.append(desk.add(Action.STOP, vm_id=vm_id))
 
     answer_late(desk, monkeypatch, stop)
@@ -101,10 +101,10 @@ def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.Mon
     desk.advance(create)
     assert outcome(desk.now(create)) == (OperationStatus.RUNNING, False)
     desk.advance(create)
-    while not desk.now(stops[0]).finished:
+    while not desk.now(stops[0]).is_finished:
         desk.advance(stops[0])
         desk.clock.sleep(1)
-    while not desk.now(create).finished:
+    while not desk.now(create).is_finished:
         desk.advance(create)
         desk.clock.sleep(1)
     assert desk.now(create).vm_id == stops[0].vm_id
@@ -121,8 +121,8 @@ def test_one_that_shows_after_its_create_has_timed_out_is_kept() -> None:
     ended = desk.advance(create).operation
     assert ended.error is not None
     assert (ended.error.code, ended.vm_id) == ("operation_timeout", None)
-    desk.looks.everything()
-    assert desk.kept.inventory.doubles() == []
-    kept = desk.store.of_key(KEY)
-    (vm,) = desk.backend.vms()
+    desk.looks.full_sync()
+    assert desk.kept.inventory.list_duplicates() == []
+    kept = desk.store.find_by_key(KEY)
+    (vm,) = desk.backend.list_vms()
     assert kept == replace(ended, spec=None, vm_id=vm.id, revision=ended.revision + 1)

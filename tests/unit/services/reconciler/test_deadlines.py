@@ -11,8 +11,8 @@ from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationStatus
 from vmapi.errors import OperationTimeout, SettingsError
 from vmapi.services.reconciler import deadlines
-from vmapi.services.reconciler.reconciler import Controller
-from vmapi.settings.settings import DEADLINES, Settings
+from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.settings.settings import DEFAULT_DEADLINES, Settings
 
 ALLOWED = (
     "allowed is ACTION=SECONDS,… (10 to 86400) with create, start, stop, restart, pause, resume,"
@@ -27,10 +27,12 @@ BAD = [
 
 
 def seconds(text: str) -> dict[Action, float]:
-    return {action: each.total_seconds() for action, each in deadlines.parse(text).items()}
+    return {
+        action: each.total_seconds() for action, each in deadlines.parse_deadlines(text).items()
+    }
 
 
-@pytest.mark.parametrize("text", ["", "  ", DEADLINES])
+@pytest.mark.parametrize("text", ["", "  ", DEFAULT_DEADLINES])
 def test_what_is_not_named_keeps_its_default(text: str) -> None:
     assert seconds(text) == {Action.CREATE: 1800, **dict.fromkeys(REST, 600)}
 
@@ -52,7 +54,7 @@ def test_what_is_named(text: str, changed: dict[Action, int]) -> None:
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_not_allowed_is_named_with_what_is(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        deadlines.parse(text)
+        deadlines.parse_deadlines(text)
     assert str(caught.value) == f"VMAPI_DEADLINES {text!r}: {ALLOWED}"
 
 
@@ -73,19 +75,19 @@ def test_no_app_is_made_with_it() -> None:
 def test_each_ends_at_its_own(action: Action, verb: Verb, limit: int) -> None:
     desk = Desk.make("create=0,*=3600")
     vm_id = desk.running()
-    given = deadlines.parse("stop=60,restart=90,*=120")
-    desk.controller = Controller(
+    given = deadlines.parse_deadlines("stop=60,restart=90,*=120")
+    desk.controller = Reconciler(
         desk.backend,
         desk.looks,
         desk.kept,
         clock=desk.clock,
-        answer_timeout=TIMEOUT,
+        response_timeout=TIMEOUT,
         deadlines=given,
     )
     operation = desk.add(action, verb, vm_id=vm_id)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.clock.sleep(limit)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.clock.now += timedelta(microseconds=1)
     progress = desk.advance(operation)
     assert isinstance(progress.error, OperationTimeout)

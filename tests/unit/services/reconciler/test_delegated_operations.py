@@ -6,14 +6,14 @@ import pytest
 
 from tests.support.reconciler_harness import TIMEOUT, Desk
 from vmapi import errors
-from vmapi.domain.credential import Credential
+from vmapi.domain.credential import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.domain.vm import Changes
-from vmapi.services.reconciler.progress import Progress
-from vmapi.services.reconciler.reconciler import ACTION_SETTLE, SETTLE
+from vmapi.domain.vm import VMPatch
+from vmapi.services.reconciler.progress import ReconcileResult
+from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
 
-ALICE = Credential("gAAAAABalice", "p1")
+ALICE = CallerToken("gAAAAABalice", "p1")
 KEY = IdempotencyKey("alice", "k-1", "f")
 VERBS = (Verb.CREATE, Verb.STOP, Verb.UPDATE, Verb.DELETE)
 LATE = errors.BackendTimeout("late")
@@ -25,7 +25,7 @@ def order(desk: Desk, verb: Verb, **more: Any) -> Operation:
     more = {"as_requester": True, "key": KEY, **more}
     if verb is Verb.CREATE:
         return desk.create(**more)
-    changes = Changes("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
+    changes = VMPatch("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
     return desk.add(Action(verb), vm_id=desk.running(), changes=changes, **more)
 
 
@@ -34,18 +34,18 @@ def method(verb: Verb) -> str:
     return verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
 
 
-def lent(desk: Desk, verb: Verb) -> list[Credential | None]:
+def lent(desk: Desk, verb: Verb) -> list[CallerToken | None]:
     """Return with which credentials a verb was sent; none but the last were for making the VM."""
     return desk.backend.lent[-desk.backend.sent[verb] :] if desk.backend.sent[verb] else []
 
 
-def check_failed(desk: Desk, progress: Progress, code: str, detail: str) -> None:
+def check_failed(desk: Desk, progress: ReconcileResult, code: str, detail: str) -> None:
     """See that an operation has failed so, and that its key is free."""
     operation = desk.now(progress.operation)
     assert operation.status is OperationStatus.FAILED
     assert operation.error is not None
     assert (operation.error.code, operation.error.detail) == (code, detail)
-    assert desk.store.of_key(KEY) is None
+    assert desk.store.find_by_key(KEY) is None
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -86,7 +86,7 @@ def test_nor_is_what_was_about_to_be_sent(verb: Verb) -> None:
     desk = Desk.make()
     operation = order(desk, verb)
     desk.release(operation)
-    desk.store.save(desk.now(operation).sending(desk.clock()))
+    desk.store.save(desk.now(operation).as_dispatching(desk.clock()))
     check_lost(desk, operation, verb)
     assert desk.backend.sent == {}
 
@@ -115,10 +115,13 @@ def test_what_never_arrived_is_not_sent_again(verb: Verb) -> None:
 
 def check_lost(desk: Desk, operation: Operation, verb: Verb) -> None:
     """See that a step of which nothing is found is given up once nothing is on its way."""
-    settle = SETTLE if verb is Verb.CREATE else ACTION_SETTLE
+    settle = CREATE_RECOVERY_WINDOW if verb is Verb.CREATE else ACTION_RECOVERY_WINDOW
     desk.clock.sleep(settle.total_seconds() + TIMEOUT)
     waiting = desk.advance(operation)
-    assert (waiting.waiting, waiting.operation.plan[0].state) == (True, StepState.SENDING)
+    assert (waiting.waiting_on_cloud, waiting.operation.steps[0].state) == (
+        True,
+        StepState.DISPATCHING,
+    )
     desk.clock.sleep(0.001)
     said = f"The {verb} never reached the cloud; nothing was changed."
     if verb is Verb.UPDATE:
@@ -132,9 +135,9 @@ def test_an_update_that_came_through_in_part_is_not_found() -> None:
     desk.backend.fail("update", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation, ALICE)
-    desk.backend.update(operation.vm_id or "", Changes(name="web-2"))
-    assert desk.advance(operation).waiting
-    desk.backend.update(operation.vm_id or "", Changes(metadata={"a": "1"}))
+    desk.backend.update_vm(operation.vm_id or "", VMPatch(name="web-2"))
+    assert desk.advance(operation).waiting_on_cloud
+    desk.backend.update_vm(operation.vm_id or "", VMPatch(metadata={"a": "1"}))
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
 
@@ -142,7 +145,7 @@ def test_an_update_that_came_through_in_part_is_not_found() -> None:
 @pytest.mark.parametrize(
     "refusal",
     [
-        errors.Unauthenticated("The cloud does not take this token.", sent=True),
+        errors.Unauthenticated("The cloud does not take this token.", credentials_sent=True),
         errors.Forbidden("The cloud refuses: Policy doesn't allow it."),
         errors.BackendUnavailable("The cloud is away."),
     ],
@@ -162,7 +165,7 @@ def test_a_lost_step_after_it_is_sent_again() -> None:
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation, ALICE)
-    desk.clock.sleep(ACTION_SETTLE.total_seconds() + TIMEOUT + 0.001)
+    desk.clock.sleep(ACTION_RECOVERY_WINDOW.total_seconds() + TIMEOUT + 0.001)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.lent == [ALICE, None, None]
 
@@ -173,7 +176,7 @@ def test_a_vm_that_is_gone_is_no_refusal_of_a_delete_whose_answer_was_lost() -> 
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation, ALICE)
-    desk.backend._project.machines.clear()
+    desk.backend._cloud.instances.clear()
     desk.backend.fail("find", errors.VMNotFound("gone"))
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.sent == {Verb.DELETE: 1}

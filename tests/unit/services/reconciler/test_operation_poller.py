@@ -12,7 +12,14 @@ from vmapi import errors
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
-from vmapi.services.reconciler.poller import AGAIN, OVERLAP, PAUSE, SKEW, SURE, Poll
+from vmapi.services.reconciler.poller import (
+    MAX_INITIAL_CLOCK_SKEW,
+    MAX_UNCHECKED_SECONDS,
+    OPERATION_POLL_BACKOFF,
+    OPERATION_POLL_OVERLAP,
+    OPERATION_RETRY_INTERVAL,
+    OperationPoller,
+)
 
 
 class Bench:
@@ -21,9 +28,9 @@ class Bench:
     def __init__(self, latency: str = "create=0,*=10") -> None:
         self.desk = Desk.make(latency)
         self.asked: list[datetime] = []
-        self.changed = self.desk.backend.changed
-        self.desk.backend.changed = self.ask  # type: ignore[method-assign]
-        self.poll = Poll(self.desk.looks, lambda: self.desk.clock().timestamp())
+        self.changed = self.desk.backend.list_changed_since
+        self.desk.backend.list_changed_since = self.ask  # type: ignore[method-assign]
+        self.poll = OperationPoller(self.desk.looks, lambda: self.desk.clock().timestamp())
 
     def ask(self, since: datetime) -> Sequence[VM]:
         self.asked.append(since)
@@ -35,7 +42,7 @@ class Bench:
         return self.desk.advance(operation).operation
 
     def ready(self) -> dict[str, VM | None]:
-        found = self.poll.ready(self.desk.store.mine())
+        found = self.poll.list_due(self.desk.store.list_leased())
         return {each.operation.id: each.vm for each in found}
 
 
@@ -56,7 +63,7 @@ def test_what_waits_for_nothing_is_ready_and_asks_nothing() -> None:
     operation = bench.desk.create(Verb.CREATE, Verb.STOP)
     assert bench.ready() == {operation.id: None}
     assert bench.ready() == {}
-    bench.desk.clock.sleep(AGAIN)
+    bench.desk.clock.sleep(OPERATION_RETRY_INTERVAL)
     assert bench.ready() == {operation.id: None}
     assert bench.asked == []
 
@@ -68,21 +75,21 @@ def test_it_asks_from_before_the_oldest_then_by_the_clouds_own_clock() -> None:
     bench.desk.clock.sleep(1)
     bench.stopping()
     bench.ready()
-    assert bench.asked == [begun - SKEW]
+    assert bench.asked == [begun - MAX_INITIAL_CLOCK_SKEW]
     bench.desk.clock.sleep(1)
-    newest = max(vm.updated_at for vm in bench.desk.backend.vms())
+    newest = max(vm.updated_at for vm in bench.desk.backend.list_vms())
     bench.ready()
-    assert bench.asked[1] == newest - OVERLAP
+    assert bench.asked[1] == newest - OPERATION_POLL_OVERLAP
 
 
 def test_it_begins_anew_when_nothing_has_waited() -> None:
     bench = Bench()
     bench.stopping()
     bench.ready()
-    for operation in bench.desk.store.mine():
+    for operation in bench.desk.store.list_leased():
         bench.desk.add(Action.DELETE, vm_id=operation.vm_id)
     bench.desk.clock.sleep(100)
-    for operation in bench.desk.store.mine():
+    for operation in bench.desk.store.list_leased():
         bench.desk.advance(operation)
         bench.desk.clock.sleep(10)
         bench.desk.advance(operation)
@@ -90,20 +97,20 @@ def test_it_begins_anew_when_nothing_has_waited() -> None:
     later = bench.desk.clock()
     bench.stopping()
     bench.ready()
-    assert bench.asked[-1] == later - SKEW
+    assert bench.asked[-1] == later - MAX_INITIAL_CLOCK_SKEW
 
 
 def test_one_that_seems_not_to_move_is_looked_at_all_the_same() -> None:
     bench = Bench()
     operation = bench.stopping()
-    bench.desk.backend.changed = lambda since: ()  # type: ignore[method-assign]
+    bench.desk.backend.list_changed_since = lambda since: ()  # type: ignore[method-assign]
     assert bench.ready() == {}
-    bench.desk.clock.sleep(SURE - 0.001)
+    bench.desk.clock.sleep(MAX_UNCHECKED_SECONDS - 0.001)
     assert bench.ready() == {}
     bench.desk.clock.sleep(0.001)
     assert bench.ready() == {operation.id: None}
     assert bench.ready() == {}
-    bench.desk.clock.sleep(SURE)
+    bench.desk.clock.sleep(MAX_UNCHECKED_SECONDS)
     assert bench.ready() == {operation.id: None}
 
 
@@ -118,7 +125,7 @@ def test_how_a_vm_was_before_it_was_changed_is_forgotten() -> None:
     start = bench.desk.add(Action.START, vm_id=stop.vm_id)
     bench.desk.advance(start)
     # what it has come to since, another look has kept already
-    bench.desk.backend.changed = lambda since: ()  # type: ignore[method-assign]
+    bench.desk.backend.list_changed_since = lambda since: ()  # type: ignore[method-assign]
     assert bench.ready() == {}
 
 
@@ -139,7 +146,7 @@ def test_a_cloud_that_is_away_is_asked_again(error: errors.VmapiError) -> None:
     assert [(line["event"], line["reason"]) for line in logs] == [
         ("the cloud does not answer", error.detail)
     ]
-    bench.desk.clock.sleep(PAUSE - 0.001)
+    bench.desk.clock.sleep(OPERATION_POLL_BACKOFF - 0.001)
     with capture_logs() as logs:
         assert bench.ready() == {}
     assert logs == []
@@ -159,16 +166,16 @@ def test_a_cloud_that_is_away_is_asked_again(error: errors.VmapiError) -> None:
 def test_one_that_is_busy_is_left_alone(seen: dict[str, object]) -> None:
     bench = Bench()
     operation = bench.stopping()
-    vm = bench.desk.backend.get(operation.vm_id or "")
+    vm = bench.desk.backend.get_vm(operation.vm_id or "")
     busy = replace(vm, **{"task": None, **seen})  # type: ignore[arg-type]
-    bench.desk.backend.changed = lambda since: (busy,)  # type: ignore[method-assign]
+    bench.desk.backend.list_changed_since = lambda since: (busy,)  # type: ignore[method-assign]
     assert bench.ready() == {}
 
 
 def test_a_vm_that_was_deleted_is_handed_on() -> None:
     bench = Bench("create=0,delete=1,*=10")
     operation = bench.stopping()
-    bench.desk.backend.perform(operation.vm_id or "", Verb.DELETE)
+    bench.desk.backend.perform_action(operation.vm_id or "", Verb.DELETE)
     bench.desk.clock.sleep(1)
     vm = bench.ready()[operation.id]
     assert vm is not None
@@ -181,10 +188,10 @@ def test_a_vm_that_was_deleted_is_handed_on() -> None:
 def test_an_old_sight_of_a_vm_fails_nothing() -> None:
     bench = Bench("create=0,stop=10")
     operation = bench.stopping()
-    vm = bench.desk.backend.get(operation.vm_id or "")
+    vm = bench.desk.backend.get_vm(operation.vm_id or "")
     before = replace(vm, task=None, updated_at=vm.updated_at - timedelta(seconds=1))
     assert before.status is Status.RUNNING
-    assert bench.desk.carry(operation, before).waiting
+    assert bench.desk.carry(operation, before).waiting_on_cloud
     bench.desk.clock.sleep(10)
     # the cloud says that it is done, what was seen says that it was not
     progress = bench.desk.carry(operation, before)
@@ -199,7 +206,12 @@ def test_what_may_have_been_sent_is_looked_for_now_and_then() -> None:
     bench.desk.backend.fail("create", errors.BackendTimeout("late"))
     with pytest.raises(errors.BackendTimeout):
         bench.desk.advance(operation)
-    for seconds, ready in [(0, True), (0, False), (AGAIN - 0.001, False), (0.001, True)]:
+    for seconds, ready in [
+        (0, True),
+        (0, False),
+        (OPERATION_RETRY_INTERVAL - 0.001, False),
+        (0.001, True),
+    ]:
         bench.desk.clock.sleep(seconds)
         assert set(bench.ready()) == ({operation.id} if ready else set())
     assert bench.asked == []

@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.reconciler_harness import TIMEOUT, Desk
 from vmapi import errors
-from vmapi.backends.base import Outcome
+from vmapi.backends.base import ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.domain.vm import Changes
-from vmapi.services.reconciler.progress import Progress
-from vmapi.services.reconciler.reconciler import ACTION_SETTLE, SETTLE
+from vmapi.domain.vm import VMPatch
+from vmapi.services.reconciler.progress import ReconcileResult
+from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
 
 AWAY = [
     errors.BackendUnavailable("away"),
@@ -22,8 +22,8 @@ AWAY = [
     errors.BackendError("broken"),
 ]
 DEADLINES = {Verb.CREATE: 1800, Verb.STOP: 600, Verb.DELETE: 600}
-LOST = SETTLE.total_seconds() + TIMEOUT
-LOST_ACTION = ACTION_SETTLE.total_seconds() + TIMEOUT
+LOST = CREATE_RECOVERY_WINDOW.total_seconds() + TIMEOUT
+LOST_ACTION = ACTION_RECOVERY_WINDOW.total_seconds() + TIMEOUT
 CREATE_STOPPED = (Verb.CREATE, Verb.STOP)
 
 
@@ -31,11 +31,11 @@ def order(desk: Desk, verb: Verb) -> Operation:
     """Keep an operation of one step of this verb, on a VM on which it makes sense."""
     if verb is Verb.CREATE:
         return desk.create()
-    changes = Changes(name="web-2") if verb is Verb.UPDATE else None
+    changes = VMPatch(name="web-2") if verb is Verb.UPDATE else None
     return desk.add(Action(verb), vm_id=desk.running(), changes=changes)
 
 
-def check_failed(progress: Progress, code: str) -> None:
+def check_failed(progress: ReconcileResult, code: str) -> None:
     operation = progress.operation
     assert operation.status is OperationStatus.FAILED
     assert operation.error is not None
@@ -48,7 +48,7 @@ def test_a_create_that_takes_its_time() -> None:
     operation = desk.create(*CREATE_STOPPED)
     begun = desk.clock()
     first = desk.advance(operation)
-    assert first.waiting
+    assert first.waiting_on_cloud
     assert first.vm is not None
     assert first.vm.status is Status.BUILDING
     assert first.operation.vm_id == first.vm.id
@@ -57,13 +57,13 @@ def test_a_create_that_takes_its_time() -> None:
     desk.clock.sleep(2)
     second = desk.advance(operation)
     assert second.vm is not None
-    assert (second.waiting, second.vm.task) == (True, Task.STOPPING)
+    assert (second.waiting_on_cloud, second.vm.task) == (True, Task.STOPPING)
     desk.clock.sleep(1)
     third = desk.advance(operation)
     assert third.vm is not None
     assert (third.operation.status, third.vm.status) == ("succeeded", Status.STOPPED)
     assert third.operation.finished_at == desk.clock() == begun + timedelta(seconds=3)
-    assert [step.state for step in third.operation.plan] == [StepState.DONE] * 2
+    assert [step.state for step in third.operation.steps] == [StepState.DONE] * 2
     assert desk.backend.sent == {Verb.CREATE: 1, Verb.STOP: 1}
 
 
@@ -78,7 +78,7 @@ def test_what_is_over_is_left_alone() -> None:
     desk = Desk.make()
     operation = desk.create()
     over = desk.advance(operation).operation
-    assert desk.advance(operation) == Progress(over)
+    assert desk.advance(operation) == ReconcileResult(over)
     assert desk.backend.sent == {Verb.CREATE: 1}
 
 
@@ -98,7 +98,7 @@ def test_a_lost_answer_is_found_again(verb: Verb, times: int) -> None:
     assert caught.value.extra == {"operation_id": operation.id}
     step = desk.now(operation).step
     assert step is not None
-    assert step.state is StepState.SENDING
+    assert step.state is StepState.DISPATCHING
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
     # to change or delete twice does no more than once
     assert desk.backend.sent == {verb: times}
@@ -111,7 +111,7 @@ def test_a_create_that_never_arrived_is_given_up_and_not_sent_again() -> None:
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
     desk.clock.sleep(LOST)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.clock.sleep(0.001)
     progress = desk.advance(operation)
     check_failed(progress, "backend_timeout")
@@ -129,7 +129,7 @@ def test_an_action_that_never_arrived_is_sent_again_once_nothing_is_on_its_way()
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
     desk.clock.sleep(LOST_ACTION)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     assert desk.backend.sent == {Verb.STOP: 1}
     desk.clock.sleep(0.001)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
@@ -148,12 +148,14 @@ def test_an_action_that_comes_through_late_is_the_one_that_is_credited() -> None
     def arrives() -> None:
         # after the look, and before it is sent again
         if desk.backend.sent[Verb.STOP] == 2 and not late:
-            late.append(MemoryBackend.perform(desk.backend, operation.vm_id or "", Verb.STOP))
+            late.append(
+                MemoryBackend.perform_action(desk.backend, operation.vm_id or "", Verb.STOP)
+            )
 
     desk.backend.meanwhile = arrives
     progress = desk.advance(operation)
     assert progress.operation.status is OperationStatus.SUCCEEDED
-    assert progress.operation.plan[0].request_id == late[0].request_id
+    assert progress.operation.steps[0].request_id == late[0].request_id
 
 
 @pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.DELETE])
@@ -177,7 +179,7 @@ def test_one_that_may_have_been_sent_is_not_failed_as_never_sent(verb: Verb) -> 
     desk.backend.fail(method, errors.BackendUnavailable("away"))
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
 
@@ -191,7 +193,7 @@ def test_looking_for_a_lost_answer_goes_on_while_the_cloud_is_away(
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
     desk.backend.fail("find", error)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.sent == {Verb.CREATE: 1}
 
@@ -219,7 +221,7 @@ def test_unavailable_at_the_first_step_is_the_end(verb: Verb) -> None:
     progress = desk.advance(operation)
     check_failed(progress, "backend_unavailable")
     assert progress.error is away
-    assert not desk.store.mine()
+    assert not desk.store.list_leased()
 
 
 def test_unavailable_at_a_later_step_is_waited_for() -> None:
@@ -228,7 +230,7 @@ def test_unavailable_at_a_later_step_is_waited_for() -> None:
     desk.backend.fail("perform", *[errors.BackendUnavailable("away")] * 2)
     for _ in range(2):
         progress = desk.advance(operation)
-        assert progress.waiting
+        assert progress.waiting_on_cloud
         assert progress.operation.step is not None
         assert progress.operation.step.state is StepState.PLANNED
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
@@ -241,7 +243,7 @@ def test_looking_on_goes_on_while_the_cloud_is_away(method: str, error: errors.V
     desk = Desk.make()
     operation = order(desk, Verb.STOP)
     desk.backend.fail(method, error)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.sent == {Verb.STOP: 1}
 
@@ -352,7 +354,7 @@ def test_an_action_that_fails(action: Action) -> None:
     desk.backend.set_faults("action_failed=1")
     progress = desk.advance(desk.add(action, vm_id=vm_id))
     check_failed(progress, "backend_error")
-    assert desk.backend.get(vm_id).status is Status.RUNNING
+    assert desk.backend.get_vm(vm_id).status is Status.RUNNING
 
 
 def test_a_step_that_fails_ends_the_plan() -> None:
@@ -372,7 +374,7 @@ def test_a_step_that_fails_ends_the_plan() -> None:
 def test_the_vm_vanishes_on_the_way(verb: Verb, status: str) -> None:
     desk = Desk.make("create=2,stop=2,delete=2")
     operation = order(desk, verb)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.backend.fail("get", errors.VMNotFound("gone"))
     ended = desk.advance(operation).operation
     assert ended.status == status
@@ -385,8 +387,8 @@ def test_the_vm_ends_up_in_another_status() -> None:
     operation = desk.add(Action.STOP, vm_id=vm_id)
     desk.advance(operation)
     desk.clock.sleep(1)
-    desk.backend.get(vm_id)
-    desk.backend.perform(vm_id, Verb.START)
+    desk.backend.get_vm(vm_id)
+    desk.backend.perform_action(vm_id, Verb.START)
     progress = desk.advance(operation)
     check_failed(progress, "backend_error")
     assert progress.operation.error is not None
@@ -405,7 +407,7 @@ def test_a_deadline_ends_the_operation_and_deletes_nothing(verb: Verb) -> None:
     vm_id = desk.advance(operation).operation.vm_id
     assert vm_id is not None
     desk.clock.sleep(DEADLINES[verb])
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.clock.sleep(0.001)
     progress = desk.advance(operation)
     check_failed(progress, "operation_timeout")
@@ -414,14 +416,14 @@ def test_a_deadline_ends_the_operation_and_deletes_nothing(verb: Verb) -> None:
         f"The {verb} did not end within {DEADLINES[verb]} seconds. The VM was left as it is."
     )
     assert desk.backend.sent == {verb: 1}
-    assert desk.backend.get(vm_id).id == vm_id
+    assert desk.backend.get_vm(vm_id).id == vm_id
 
 
 @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP])
 def test_what_was_done_in_time_is_done_however_late_it_is_seen(verb: Verb) -> None:
     desk = Desk.make("stop=1") if verb is Verb.STOP else Desk.make("create=1")
     operation = order(desk, verb)
-    assert desk.advance(operation).waiting
+    assert desk.advance(operation).waiting_on_cloud
     desk.clock.sleep(2 * DEADLINES[verb])
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
@@ -450,8 +452,8 @@ def test_the_vm_of_a_lost_create_is_deleted_before_it_is_found() -> None:
     desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.carry(operation)
-    (vm,) = desk.backend.vms()
-    desk.backend.perform(vm.id, Verb.DELETE)
+    (vm,) = desk.backend.list_vms()
+    desk.backend.perform_action(vm.id, Verb.DELETE)
     desk.clock.sleep(LOST + 1)
     ended = desk.advance(operation)
     check_failed(ended, "backend_lost")
@@ -464,7 +466,7 @@ def test_the_vm_of_a_lost_create_is_deleted_before_it_is_found() -> None:
 
 def test_the_deleted_vm_of_another_create_is_not_taken_for_it() -> None:
     desk = Desk.make()
-    desk.backend.perform(desk.running(), Verb.DELETE)
+    desk.backend.perform_action(desk.running(), Verb.DELETE)
     desk.clock.sleep(10)
     operation = desk.create(claimed_name="web-1")
     desk.backend.fail("create", errors.BackendTimeout("late"))
@@ -482,7 +484,7 @@ def test_what_was_seen_saves_a_look() -> None:
     operation = order(desk, Verb.STOP)
     begun = desk.advance(operation).operation
     desk.clock.sleep(1)
-    seen = desk.backend.get(begun.vm_id or "")
+    seen = desk.backend.get_vm(begun.vm_id or "")
     desk.backend.fail("get", errors.BackendError("asked all the same"))
     progress = desk.carry(begun, seen)
     assert (progress.operation.status, progress.vm) == (OperationStatus.SUCCEEDED, seen)
@@ -493,10 +495,10 @@ def test_what_was_seen_counts_for_one_step_only() -> None:
     operation = desk.create(*CREATE_STOPPED)
     begun = desk.advance(operation).operation
     desk.clock.sleep(1)
-    seen = desk.backend.get(begun.vm_id or "")
+    seen = desk.backend.get_vm(begun.vm_id or "")
     assert (seen.status, seen.task) == (Status.RUNNING, None)
     progress = desk.carry(begun, seen)
-    assert progress.waiting
+    assert progress.waiting_on_cloud
     assert progress.vm is not None
     assert progress.vm.task is Task.STOPPING
 
@@ -510,7 +512,7 @@ def test_only_one_advances_an_operation_at_a_time() -> None:
     desk.release(operation)
     with desk.store.lease(operation.id) as mine:
         assert mine
-        assert desk.advance(operation) == Progress(operation)
+        assert desk.advance(operation) == ReconcileResult(operation)
     assert not desk.backend.sent
 
 
@@ -518,10 +520,10 @@ def test_one_who_has_an_old_copy_learns_the_new_one() -> None:
     desk = Desk.make("create=1")
     old = desk.create()
     newer = desk.advance(old).operation
-    assert desk.carry(old) == Progress(replace(newer, spec=None))
+    assert desk.carry(old) == ReconcileResult(replace(newer, spec=None))
     desk.clock.sleep(1)
     over = desk.advance(old).operation
-    assert desk.carry(newer) == Progress(replace(over, spec=None))
+    assert desk.carry(newer) == ReconcileResult(replace(over, spec=None))
     assert desk.backend.sent == {Verb.CREATE: 1}
 
 
@@ -547,10 +549,10 @@ def test_threads_send_a_create_once() -> None:
     operation = desk.create()
     desk.release(operation)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: desk.controller.advance(operation), range(64)))
+        list(pool.map(lambda _: desk.controller.reconcile(operation), range(64)))
     assert desk.now(operation).status is OperationStatus.SUCCEEDED
     assert desk.backend.sent == {Verb.CREATE: 1}
-    assert len(desk.backend.vms()) == 1
+    assert len(desk.backend.list_vms()) == 1
 
 
 def test_an_action_without_a_vm_is_a_defect() -> None:
@@ -572,12 +574,12 @@ def test_outcomes_that_are_not_known_yet_are_waited_for() -> None:
     vm_id = desk.running()
     operation = desk.add(Action.STOP, vm_id=vm_id)
     progress = desk.advance(operation)
-    assert progress.waiting
+    assert progress.waiting_on_cloud
     assert progress.operation.step is not None
     assert progress.operation.step.request_id is not None
-    receipt = desk.backend.find_performed(vm_id, Verb.STOP, desk.clock())
+    receipt = desk.backend.find_action(vm_id, Verb.STOP, desk.clock())
     assert receipt is not None
-    assert desk.backend.outcome(receipt) is Outcome.PENDING
+    assert desk.backend.get_outcome(receipt) is ActionOutcome.PENDING
     assert progress.operation.step.request_id == receipt.request_id
 
 
@@ -590,7 +592,7 @@ def test_a_lost_restart_is_not_taken_for_the_one_before() -> None:
     desk.backend.fail("perform", errors.BackendTimeout("late"))
     with pytest.raises(errors.BackendTimeout):
         desk.advance(second)
-    assert desk.advance(second).waiting
+    assert desk.advance(second).waiting_on_cloud
     desk.clock.sleep(LOST_ACTION + 1)
     assert desk.advance(second).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.sent[Verb.RESTART_HARD] == 3
@@ -604,7 +606,7 @@ def test_a_deadline_does_not_end_what_may_still_turn_up() -> None:
     with pytest.raises(errors.BackendTimeout):
         desk.carry(replace(operation, created_at=desk.clock()))
     overdue = replace(desk.now(operation), created_at=operation.created_at)
-    assert desk.carry(overdue).waiting
+    assert desk.carry(overdue).waiting_on_cloud
     desk.clock.sleep(LOST + 1)
     desk.backend.fail("find", errors.BackendUnavailable("away"))
     progress = desk.carry(overdue)

@@ -9,9 +9,9 @@ from tests.support.reconciler_harness import Desk, ScriptedBackend
 from vmapi import errors
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
-from vmapi.domain.vm import VM, Changes, CreateSpec, Fault
+from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
 from vmapi.services.reconciler import deadlines
-from vmapi.store.operations.repository import OperationStore
+from vmapi.store.operations.repository import OperationRepository
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
 LATE = errors.BackendTimeout("late")
@@ -22,15 +22,15 @@ HIDDEN = errors.VMNotFound("The cloud shows vmapi no VM of this id.", hidden=Tru
 @pytest.fixture
 def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database be away just once: when it is to keep that the cloud has taken a step on."""
-    save, left = OperationStore.save, [1]
+    save, left = OperationRepository.save, [1]
 
-    def once_away(self: OperationStore, operation: Operation) -> Operation:
-        if left and operation.plan[0].state in (StepState.SENT, StepState.DONE):
+    def once_away(self: OperationRepository, operation: Operation) -> Operation:
+        if left and operation.steps[0].state in (StepState.ACCEPTED, StepState.DONE):
             left.pop()
             raise errors.StoreUnavailable("vmapi's database broke the connection off.")
         return save(self, operation)
 
-    monkeypatch.setattr(OperationStore, "save", once_away)
+    monkeypatch.setattr(OperationRepository, "save", once_away)
 
 
 @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
@@ -39,7 +39,7 @@ def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -
     if verb is Verb.CREATE:
         operation = desk.create(claimed_name="web-1", key=KEY)
     else:
-        vm_id = desk.backend.create(spec(desk, "web-1"), "outside").vm_id
+        vm_id = desk.backend.create_vm(spec(desk, "web-1"), "outside").vm_id
         operation = desk.add(Action(verb), vm_id=vm_id, key=KEY)
         desk.backend.sent.clear()
     with pytest.raises(errors.StoreUnavailable) as caught:
@@ -52,15 +52,15 @@ def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -
     assert desk.now(operation).key == KEY
     finish(desk, operation)
     assert desk.now(operation).status is OperationStatus.SUCCEEDED
-    assert desk.backend.taken_on[verb] + len(desk.backend.vms()) * (verb is Verb.CREATE) == 1
+    assert desk.backend.taken_on[verb] + len(desk.backend.list_vms()) * (verb is Verb.CREATE) == 1
 
 
 def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk.make()
-    operation = desk.add(Action.UPDATE, vm_id=desk.running(), changes=Changes(metadata={"a": "1"}))
-    at, left = desk.looks.at, [1]
+    operation = desk.add(Action.UPDATE, vm_id=desk.running(), changes=VMPatch(metadata={"a": "1"}))
+    at, left = desk.looks.fetch, [1]
 
     def once_away(vm_id: str) -> VM:
         if left:
@@ -68,7 +68,7 @@ def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
             raise errors.StoreUnavailable("vmapi's database does not answer.")
         return at(vm_id)
 
-    monkeypatch.setattr(desk.looks, "at", once_away)
+    monkeypatch.setattr(desk.looks, "fetch", once_away)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
 
@@ -83,8 +83,8 @@ def test_what_cannot_be_read_is_looked_at_until_the_deadline(
     desk.clock.sleep(2)
     desk.backend.fail(method, error, error)
     progress = desk.advance(operation)
-    assert (progress.waiting, progress.operation.status) == (True, OperationStatus.RUNNING)
-    desk.clock.sleep(deadlines.parse("")[Action.STOP].total_seconds())
+    assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
+    desk.clock.sleep(deadlines.parse_deadlines("")[Action.STOP].total_seconds())
     assert desk.advance(operation).operation.error is not None
     assert desk.now(operation).error == errored("operation_timeout", desk.now(operation))
 
@@ -111,7 +111,7 @@ def test_a_vm_that_is_hidden_when_a_later_step_is_sent_is_waited_for() -> None:
     operation = desk.create(Verb.CREATE, Verb.STOP)
     desk.backend.fail("perform", HIDDEN)
     progress = desk.advance(operation)
-    assert (progress.waiting, progress.operation.status) == (True, OperationStatus.RUNNING)
+    assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
 
 
@@ -137,14 +137,14 @@ def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch)
         seen = get(backend, vm_id)
         return replace(seen, status=Status.ERROR, task=None, backend_status="UNKNOWN", fault=fault)
 
-    get = ScriptedBackend.get
+    get = ScriptedBackend.get_vm
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedBackend, "get", unknown)
-        assert desk.advance(operation).waiting
+        patch.setattr(ScriptedBackend, "get_vm", unknown)
+        assert desk.advance(operation).waiting_on_cloud
     finish(desk, operation)
     vm_id = desk.now(operation).vm_id
     assert desk.now(operation).status is OperationStatus.SUCCEEDED
-    assert desk.backend.get(vm_id or "").status is Status.STOPPED
+    assert desk.backend.get_vm(vm_id or "").status is Status.STOPPED
 
 
 def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
@@ -153,8 +153,8 @@ def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
     desk.backend.fail("create", LATE, done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
-    desk.looks.everything()
-    desk.backend.perform(desk.backend.vms()[0].id, Verb.DELETE)
+    desk.looks.full_sync()
+    desk.backend.perform_action(desk.backend.list_vms()[0].id, Verb.DELETE)
     finish(desk, operation)
     assert desk.now(operation).error == errored("backend_lost", desk.now(operation))
     assert desk.now(operation).key == KEY
@@ -163,31 +163,31 @@ def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
 def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_sent() -> None:
     desk = Desk.make()
     vm_id = desk.running()
-    desk.backend.create(spec(desk, "db-1"), "outside")
-    changes = Changes(name="db-1")
+    desk.backend.create_vm(spec(desk, "db-1"), "outside")
+    changes = VMPatch(name="db-1")
     operation = desk.add(Action.UPDATE, vm_id=vm_id, changes=changes, claimed_name="db-1", key=KEY)
     desk.release(operation)
     desk.advance(operation)
     assert desk.now(operation).error == errored("backend_unavailable", desk.now(operation))
     assert desk.now(operation).key is None
-    assert sorted(vm.name for vm in desk.backend.vms()) == ["db-1", "web-1"]
+    assert sorted(vm.name for vm in desk.backend.list_vms()) == ["db-1", "web-1"]
 
 
 def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk.make()
     operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
-    save, kept = OperationStore.save, []
+    save, kept = OperationRepository.save, []
 
-    def slow_save(self: OperationStore, operation: Operation) -> Operation:
-        kept.append(operation.plan[0].state)
+    def slow_save(self: OperationRepository, operation: Operation) -> Operation:
+        kept.append(operation.steps[0].state)
         if len(kept) == 1:
             # others look for it by now
             desk.clock.sleep(11)
         return save(self, operation)
 
-    monkeypatch.setattr(OperationStore, "save", slow_save)
+    monkeypatch.setattr(OperationRepository, "save", slow_save)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
-    begun = [StepState.SENDING, StepState.PLANNED, StepState.SENDING, StepState.SENT]
+    begun = [StepState.DISPATCHING, StepState.PLANNED, StepState.DISPATCHING, StepState.ACCEPTED]
     assert kept[:4] == begun
     assert desk.backend.taken_on == {Verb.RESTART_SOFT: 1}
 
@@ -198,11 +198,9 @@ def test_a_restart_is_found_by_the_clouds_clock(
 ) -> None:
     desk = Desk.make()
     operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
-    monkeypatch.setattr(desk.backend, "now", lambda: desk.clock() + timedelta(seconds=apart))
-    find, asked = desk.backend.find_performed, []
-    monkeypatch.setattr(
-        desk.backend, "find_performed", lambda *of: asked.append(of[2]) or find(*of)
-    )
+    monkeypatch.setattr(desk.backend, "cloud_time", lambda: desk.clock() + timedelta(seconds=apart))
+    find, asked = desk.backend.find_action, []
+    monkeypatch.setattr(desk.backend, "find_action", lambda *of: asked.append(of[2]) or find(*of))
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
@@ -214,18 +212,18 @@ def slow(desk: Desk) -> str:
     """Make a RUNNING VM on a cloud that takes its time; return its id."""
     operation = desk.create()
     finish(desk, operation)
-    desk.looks.everything()
+    desk.looks.full_sync()
     return desk.now(operation).vm_id or ""
 
 
 def spec(desk: Desk, name: str) -> CreateSpec:
-    flavor, image = desk.backend.flavors()[0], desk.backend.images()[0]
+    flavor, image = desk.backend.list_flavors()[0], desk.backend.list_images()[0]
     return CreateSpec(name, flavor.id, image.id, None, {}, None, None, ())
 
 
 def finish(desk: Desk, operation: Operation) -> None:
     """Carry an operation on until it is over."""
-    while not desk.now(operation).finished:
+    while not desk.now(operation).is_finished:
         desk.clock.sleep(3)
         desk.advance(operation)
 

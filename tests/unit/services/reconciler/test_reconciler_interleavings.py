@@ -52,17 +52,17 @@ def play(desk: Desk, operation: Operation, drawn: list[str | float]) -> None:
         elif event == "stale":
             advance(desk, operation)
         elif event == "advance":
-            for found in desk.store.mine():
+            for found in desk.store.list_leased():
                 advance(desk, found)
-        elif vm_id is not None and desk.store.unfinished_of(vm_id):
+        elif vm_id is not None and desk.store.find_unfinished(vm_id):
             desk.add(Action.DELETE, vm_id=vm_id)
 
 
 def finish(desk: Desk) -> None:
     for _ in range(1000):
-        for found in desk.store.mine():
+        for found in desk.store.list_leased():
             advance(desk, found)
-        if not desk.store.mine():
+        if not desk.store.list_leased():
             return
         desk.clock.sleep(5)
     raise AssertionError("it does not end")
@@ -81,7 +81,7 @@ def test_a_create_makes_one_vm_and_ends(
     script(desk, drawn_changes, drawn_looks)
     play(desk, operation, drawn)
     finish(desk)
-    ended, vms = desk.now(operation), desk.backend.vms()
+    ended, vms = desk.now(operation), desk.backend.list_vms()
     assert desk.backend.sent[Verb.CREATE] <= 1
     assert len(vms) <= 1
     assert ended.finished_at is not None
@@ -105,7 +105,7 @@ def test_a_stop_of_a_paused_vm_takes_each_step_once_and_ends(
     script(desk, drawn_changes, drawn_looks)
     play(desk, operation, [event for event in drawn if event != "delete"])
     finish(desk)
-    (vm,) = desk.backend.vms()
+    (vm,) = desk.backend.list_vms()
     # however often it was sent, it was carried out once
     assert desk.backend.taken_on[Verb.RESUME] <= 1
     assert desk.backend.taken_on[Verb.STOP] <= 1
@@ -118,7 +118,7 @@ def test_a_stop_of_a_paused_vm_takes_each_step_once_and_ends(
 def paused(desk: Desk) -> str:
     vm_id = desk.running()
     pause = desk.add(Action.PAUSE, vm_id=vm_id)
-    while not desk.advance(pause).operation.finished:
+    while not desk.advance(pause).operation.is_finished:
         desk.clock.sleep(1)
     desk.backend.sent.clear()
     desk.backend.taken_on.clear()
