@@ -12,7 +12,7 @@ from flask import Flask, Response
 
 pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from tests.support.fake_clock import Clock
 from vmapi.app import bootstrap, create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
@@ -113,8 +113,8 @@ def document(shell: Flask) -> Any:
 
 
 @pytest.fixture
-def world(app: Flask, backend: MemoryBackend, clock: Clock) -> World:
-    return World(app, backend, clock)
+def world(app: Flask, backend: MemoryBackend, clock: Clock) -> ApiHarness:
+    return ApiHarness(app, backend, clock)
 
 
 def _raise(error: Exception) -> Response:

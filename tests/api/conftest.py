@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from tests.support.event_stream import Listen, Stream
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -33,7 +33,7 @@ def served() -> Iterator[Callable[..., Flask]]:
 
 
 @pytest.fixture
-def listen(world: World) -> Iterator[Listen]:
+def listen(world: ApiHarness) -> Iterator[Listen]:
     """Begin to listen; streams that are still open are closed afterwards."""
     begun: list[Stream] = []
 

@@ -16,7 +16,7 @@ from tests.api.views.test_read_freshness import (
     sync,
     the_one,
 )
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.blocking_source import SOON, until
 from tests.support.fake_clock import Clock
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD
@@ -70,21 +70,21 @@ def backend(clock: Clock) -> Iterator[Hanging]:
 
 
 @pytest.fixture
-def far(world: World) -> World:
+def far(world: ApiHarness) -> ApiHarness:
     """A world with one RUNNING VM, web-1, and an inventory that is true."""
-    world.running()
+    world.create_running()
     sync(world)
     return world
 
 
-def leave(world: World) -> None:
+def leave(world: ApiHarness) -> None:
     """Let the cloud be away, and vmapi know it."""
     world.backend.set_faults("unavailable=100%")
     for _ in range(FAILURE_THRESHOLD):
         world.services.backend.breaker.probe()
 
 
-def come_back(world: World) -> None:
+def come_back(world: ApiHarness) -> None:
     world.backend.set_faults("")
     world.services.backend.breaker.probe()
 
@@ -99,7 +99,7 @@ def changes(vm_id: str) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: World) -> None:
+def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiHarness) -> None:
     vm_id = the_one(far)
     leave(far)
     assert isinstance(far.backend, Hanging)
@@ -111,15 +111,15 @@ def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: Worl
         assert (answer.headers["Retry-After"], "operation" in answer.json) == ("2", False)
         assert "Nothing was sent" in answer.json["detail"]
     assert (far.backend.asked, far.backend.sent) == (asked, sent)
-    failed = far.get("/operations?status=failed")["items"]
+    failed = far.get_json("/operations?status=failed")["items"]
     assert {each["error"]["code"] for each in failed} == {"backend_unavailable"}
-    assert far.get("/operations?status=running")["items"] == []
+    assert far.get_json("/operations?status=running")["items"] == []
     come_back(far)
     key = {"Idempotency-Key": "k1"}
     assert far.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
 
 
-def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: World) -> None:
+def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: ApiHarness) -> None:
     vm_id = the_one(far)
     wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
     (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
@@ -129,10 +129,10 @@ def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: World) -> N
     answer = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
     (item,) = answer.json["items"]
     assert (answer.status_code, item["error"]["code"]) == (202, "backend_unavailable")
-    assert far.get("/operations")["total"] == 2
+    assert far.get_json("/operations")["total"] == 2
 
 
-def test_reads_go_on_but_those_that_ask_the_cloud(far: World) -> None:
+def test_reads_go_on_but_those_that_ask_the_cloud(far: ApiHarness) -> None:
     vm_id = the_one(far)
     leave(far)
     grow_old(far, 60)
@@ -144,35 +144,35 @@ def test_reads_go_on_but_those_that_ask_the_cloud(far: World) -> None:
         assert far.call("GET", path).json["code"] == "backend_unavailable"
 
 
-def test_what_was_begun_is_only_delayed(far: World) -> None:
-    answer = far.do(the_one(far), "stop")
+def test_what_was_begun_is_only_delayed(far: ApiHarness) -> None:
+    answer = far.post_action(the_one(far), "stop")
     assert answer.status_code == 202
     leave(far)
-    far.wait(30)
-    assert far.operation(answer)["status"] == "running"
+    far.advance_time(30)
+    assert far.get_operation(answer)["status"] == "running"
     come_back(far)
-    far.settle()
-    assert far.operation(answer)["status"] == "succeeded"
+    far.run_until_settled()
+    assert far.get_operation(answer)["status"] == "succeeded"
 
 
-def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: World) -> None:
+def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: ApiHarness) -> None:
     vm_id = the_one(far)
-    far.do(vm_id, "pause")
-    far.settle()
-    answer = far.do(vm_id, "stop")
+    far.post_action(vm_id, "pause")
+    far.run_until_settled()
+    answer = far.post_action(vm_id, "stop")
     assert isinstance(far.backend, Hanging)
     sent = far.backend.sent
     leave(far)
-    far.wait(30)
+    far.advance_time(30)
     assert far.backend.sent == sent
     come_back(far)
-    far.settle()
-    assert far.operation(answer)["status"] == "succeeded"
+    far.run_until_settled()
+    assert far.get_operation(answer)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("path", ["/vms", "/vms/{}", "/vms/{}/status"])
 def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
-    far: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
+    far: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(view, "READ_REFRESH_TIMEOUT", 0.01)
     vm_id = the_one(far)
@@ -186,7 +186,7 @@ def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
 
 
 def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
-    far: World, backend: Hanging
+    far: ApiHarness, backend: Hanging
 ) -> None:
     backend.hangs = True
     look = threading.Thread(target=far.services.periodic_tasks["sweep"], daemon=True)
@@ -201,7 +201,7 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
 
 
 def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
-    world: World, backend: Hanging, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "HEALTH_CACHE_TTL", 0.0)
     for pulse in world.services.readiness._checks.values():
@@ -219,7 +219,7 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
     until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
 
 
-def test_readiness_is_remembered(world: World, backend: Hanging) -> None:
+def test_readiness_is_remembered(world: ApiHarness, backend: Hanging) -> None:
     now = [0.0]
     services = readiness.ReadinessChecks(
         world.services.backend, world.services.store, lambda: now[0]
@@ -234,7 +234,9 @@ def test_readiness_is_remembered(world: World, backend: Hanging) -> None:
     assert backend.pings == 2
 
 
-def test_without_the_store_nothing_is_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_store_nothing_is_ready(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away() -> None:
         raise readiness.StoreUnavailable("x")
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import create_engine, make_url, text
 
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.blocking_source import until
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
@@ -20,7 +20,7 @@ from vmapi.settings.settings import Settings
 from vmapi.store import connections
 
 
-def check_away(world: World, vm_id: str) -> None:
+def check_away(world: ApiHarness, vm_id: str) -> None:
     """Nothing is changed while the store is away, and each answer says why."""
     before = world.backend.list_vms()
     for method, path in [
@@ -34,14 +34,14 @@ def check_away(world: World, vm_id: str) -> None:
     assert world.backend.list_vms() == before
 
 
-def check_back(world: World, vm_id: str) -> None:
+def check_back(world: ApiHarness, vm_id: str) -> None:
     until(lambda: world.client.get("/readyz").status_code == 200)
-    assert world.do(vm_id, "stop").status_code == 200
+    assert world.post_action(vm_id, "stop").status_code == 200
     assert world.create("web-9")["status"] == "STOPPED"
 
 
-def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
-    vm_id = world.running("web-2")
+def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: ApiHarness) -> None:
+    vm_id = world.create_running("web-2")
     store: Any = world.services.store
     engine = store._opened().database.engine
     url = engine.url
@@ -134,19 +134,19 @@ def door() -> Iterator[tuple[Door, str]]:
 @pytest.fixture
 def postgresql(
     shell: Flask, door: tuple[Door, str], backend: MemoryBackend, clock: Clock
-) -> Iterator[World]:
+) -> Iterator[ApiHarness]:
     """The app on a PostgreSQL behind a door, not yet migrated."""
     services = bootstrap(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
-    yield World(shell, backend, clock)
+    yield ApiHarness(shell, backend, clock)
     services.store.close()
 
 
-def test_postgresql_that_goes_and_comes(postgresql: World, door: tuple[Door, str]) -> None:
+def test_postgresql_that_goes_and_comes(postgresql: ApiHarness, door: tuple[Door, str]) -> None:
     world = postgresql
     world.services.store.upgrade()
-    vm_id = world.running("web-2")
+    vm_id = world.create_running("web-2")
     door[0].shut()
     check_away(world, vm_id)
     answer = world.client.get("/readyz")
@@ -156,7 +156,7 @@ def test_postgresql_that_goes_and_comes(postgresql: World, door: tuple[Door, str
     check_back(world, vm_id)
 
 
-def test_postgresql_that_is_not_migrated_yet(postgresql: World) -> None:
+def test_postgresql_that_is_not_migrated_yet(postgresql: ApiHarness) -> None:
     world = postgresql
     answer = world.call("POST", "/vms", json=WANTED)
     assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
@@ -166,13 +166,13 @@ def test_postgresql_that_is_not_migrated_yet(postgresql: World) -> None:
 
 
 def test_postgresql_that_goes_while_an_operation_is_under_way(
-    postgresql: World, door: tuple[Door, str]
+    postgresql: ApiHarness, door: tuple[Door, str]
 ) -> None:
     world = postgresql
     world.services.store.upgrade()
     world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
-    vm_id = world.running("web-2")
-    answer = world.do(vm_id, "stop")
+    vm_id = world.create_running("web-2")
+    answer = world.post_action(vm_id, "stop")
     (operation,) = world.services.operations.list_leased()
     world.clock.sleep(9)
     door[0].shut()
@@ -180,15 +180,15 @@ def test_postgresql_that_goes_while_an_operation_is_under_way(
         with pytest.raises(Exception, match="vmapi's database does not answer"):
             world.services.operations.reconcile(operation)
     door[0].open()
-    world.settle()
-    assert world.operation(answer)["status"] == "succeeded"
-    assert world.vm(vm_id)["status"] == "STOPPED"
+    world.run_until_settled()
+    assert world.get_operation(answer)["status"] == "succeeded"
+    assert world.get_vm(vm_id)["status"] == "STOPPED"
 
 
-def test_connections_that_are_cut(postgresql: World) -> None:
+def test_connections_that_are_cut(postgresql: ApiHarness) -> None:
     world = postgresql
     world.services.store.upgrade()
-    vm_id = world.running("web-2")
+    vm_id = world.create_running("web-2")
     database: Any = world.services.store
     with database._opened().database.engine.connect() as one:
         others = "FROM pg_stat_activity WHERE datname = current_database()"

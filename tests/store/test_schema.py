@@ -266,7 +266,8 @@ def test_postgresql_is_migrated_by_command_only(database: Database) -> None:
         with pytest.raises(StoreUnavailable) as caught:
             store.list_leased()
         assert caught.value.detail == (
-            f"vmapi's database is empty, {schema.HEAD_REVISION} is needed: flask --app wsgi db upgrade"
+            f"vmapi's database is empty, {schema.HEAD_REVISION} is needed: "
+            "flask --app wsgi db upgrade"
         )
     schema.upgrade(database)
     assert store.list_leased() == []

@@ -17,7 +17,7 @@ WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
 
 
 @dataclass
-class World:
+class ApiHarness:
     """An app on the memory cloud; nothing happens in it but what a test lets happen."""
 
     app: Flask
@@ -39,7 +39,7 @@ class World:
         """Send a request below the base path."""
         return self.client.open(BASE + path, method=method, **given)
 
-    def get(self, path: str, **given: Any) -> Any:
+    def get_json(self, path: str, **given: Any) -> Any:
         """Return the JSON of a GET that succeeds."""
         answer = self.call("GET", path, **given)
         assert answer.status_code == 200, answer.text
@@ -55,37 +55,37 @@ class World:
         assert answer.status_code in (201, 202), answer.text
         return answer.json
 
-    def running(self, name: str = "web-1", **wanted: Any) -> str:
+    def create_running(self, name: str = "web-1", **wanted: Any) -> str:
         """Make a VM, let it come to run, and return its id."""
         vm = self.create(name, start=True, **wanted)
-        self.settle()
+        self.run_until_settled()
         return str(vm["id"])
 
-    def do(self, vm_id: str, action: str) -> TestResponse:
+    def post_action(self, vm_id: str, action: str) -> TestResponse:
         """Send an action."""
         return self.post(f"/vms/{vm_id}/{action}")
 
-    def vm(self, vm_id: str) -> Any:
+    def get_vm(self, vm_id: str) -> Any:
         """Return a VM as it is now."""
-        return self.get(f"/vms/{vm_id}")
+        return self.get_json(f"/vms/{vm_id}")
 
-    def operation(self, answer: TestResponse) -> Any:
+    def get_operation(self, answer: TestResponse) -> Any:
         """Return the operation that an answer names, as it is now."""
         found = self.client.get(answer.headers["Operation-Location"])
         assert found.status_code == 200
         return found.json
 
-    def advance(self) -> None:
+    def reconcile_once(self) -> None:
         """Let the engine look once at everything that is unfinished."""
         for operation in self.services.operations.list_leased():
             self.services.operations.reconcile(operation)
 
-    def wait(self, seconds: float) -> None:
+    def advance_time(self, seconds: float) -> None:
         """Let time go on, then the engine look."""
         self.clock.sleep(seconds)
-        self.advance()
+        self.reconcile_once()
 
-    def settle(self) -> None:
+    def run_until_settled(self) -> None:
         """Let everything come to its end."""
         while self.services.operations.list_leased():
-            self.wait(1)
+            self.advance_time(1)

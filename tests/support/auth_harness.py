@@ -6,7 +6,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from vmapi.auth import factory as configured
 from vmapi.domain.roles import Role
 from vmapi.settings.settings import Settings
@@ -15,7 +15,7 @@ from vmapi.settings.settings import Settings
 class Door:
     """A world whose gate asks for API tokens."""
 
-    def __init__(self, world: World, **settings: Any) -> None:
+    def __init__(self, world: ApiHarness, **settings: Any) -> None:
         self.world = world
         services = world.services
         asking, tokens = Settings(**{"auth": "token", **settings}), services.api_tokens

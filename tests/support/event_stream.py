@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, World
+from tests.support.api_harness import BASE, ApiHarness
 
 LIFE = [
     *("vm.created", "vm.changed", "operation.succeeded"),
@@ -19,7 +19,7 @@ LIFE = [
 class Stream:
     """The blocks of an answer; a test that waits in vain fails at the heartbeat."""
 
-    def __init__(self, world: World, query: str = "", last: str | None = None) -> None:
+    def __init__(self, world: ApiHarness, query: str = "", last: str | None = None) -> None:
         headers = {} if last is None else {"Last-Event-ID": last}
         url = f"{BASE}/events{query}"
         self.answer: TestResponse = world.client.get(url, headers=headers, buffered=False)
@@ -65,18 +65,18 @@ class Stream:
 Listen = Callable[..., Stream]
 
 
-def live(world: World, name: str = "web-1") -> str:
+def live(world: ApiHarness, name: str = "web-1") -> str:
     """Let a VM live and die; return its id."""
-    vm_id = world.running(name)
-    assert world.do(vm_id, "pause").status_code == 200
+    vm_id = world.create_running(name)
+    assert world.post_action(vm_id, "pause").status_code == 200
     assert world.call("DELETE", f"/vms/{vm_id}").status_code == 204
     return vm_id
 
 
-def newest(world: World) -> str:
+def newest(world: ApiHarness) -> str:
     return str(world.services.store.events.assign_sequences())
 
 
-def everything(world: World) -> list[str]:
+def everything(world: ApiHarness) -> list[str]:
     world.services.store.events.assign_sequences()
     return [str(event.sequence) for event in world.services.store.events.read_after(0)]

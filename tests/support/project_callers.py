@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from vmapi.auth.authenticator import Authenticator
 from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Role
 
 
 @contextmanager
-def acting(world: World, project: str) -> Iterator[None]:
+def acting(world: ApiHarness, project: str) -> Iterator[None]:
     """Let requests come from an operator of this project."""
     before = world.services
     who = Identity("anonymous", Role.OPERATOR, project)

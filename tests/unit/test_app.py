@@ -7,7 +7,7 @@ from flask import g
 from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, RequestTimeout
 
-from tests.support.api_harness import BASE, World
+from tests.support.api_harness import BASE, ApiHarness
 from vmapi.api.problems import responses as problems
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -30,7 +30,7 @@ def test_nor_carried_on_by_another_process(engine: str) -> None:
         create_app(Settings(log_level="CRITICAL", engine=engine))
 
 
-def test_nor_where_the_server_has_several_all_the_same(world: World) -> None:
+def test_nor_where_the_server_has_several_all_the_same(world: ApiHarness) -> None:
     answer = world.call("GET", "/vms", environ_overrides={"wsgi.multiprocess": True})
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
 

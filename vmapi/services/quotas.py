@@ -17,7 +17,8 @@ OTHER_PROJECTS = "*"
 
 QUOTAS_FORMAT = KeyValueFormat(
     "VMAPI_QUOTAS",
-    f"PROJECT:vms=N,vcpus=N,ram_mb=N;… with any of the three, {OTHER_PROJECTS} for every other project",
+    "PROJECT:vms=N,vcpus=N,ram_mb=N;… with any of the three, "
+    f"{OTHER_PROJECTS} for every other project",
 )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.api.request.test_request_context import Capture, logged
-from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
 from tests.support.audit_rows import trail
 from tests.support.auth_harness import Door
 from vmapi.api.middleware import authentication as access
@@ -48,7 +48,7 @@ FILLED = {"vm_id": NOBODY, "operation_id": NOBODY, "code": "forbidden", "name": 
 
 
 @pytest.fixture
-def door(world: World) -> Door:
+def door(world: ApiHarness) -> Door:
     return Door(world)
 
 
@@ -237,7 +237,7 @@ def test_a_token_that_is_revoked(door: Door) -> None:
     assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
 
 
-def test_a_stream_ends_with_its_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_ends_with_its_token(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     # nothing is remembered, so that nobody waits here until it is forgotten
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
     door = Door(world)
@@ -251,7 +251,7 @@ def test_a_stream_ends_with_its_token(world: World, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_stream_outlives_a_store_that_is_away(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")

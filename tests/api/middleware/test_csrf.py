@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
 from tests.support.auth_harness import Door
 
 ORIGIN = "https://console.example.org"
@@ -55,12 +55,14 @@ def named(served: Callable[..., Flask]) -> FlaskClient:
         {"Origin": "file://localhost", "Host": "localhost:8000"},
     ],
 )
-def test_a_page_of_another_origin_changes_nothing(world: World, headers: dict[str, str]) -> None:
-    vm_id = world.running()
+def test_a_page_of_another_origin_changes_nothing(
+    world: ApiHarness, headers: dict[str, str]
+) -> None:
+    vm_id = world.create_running()
     for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
         answer = world.call(method, f"/vms{path}", headers=headers)
         assert str(detail(answer)).startswith(PAGE)
-    (seen,) = world.get("/vms")["items"]
+    (seen,) = world.get_json("/vms")["items"]
     assert (seen["status"], seen["task"]) == ("RUNNING", None)
     for path in ("/vms", f"/vms/{vm_id}", "/flavors"):
         assert world.call("GET", path, headers=headers).status_code == 200
@@ -82,7 +84,9 @@ def test_a_page_of_another_origin_changes_nothing(world: World, headers: dict[st
         {"Origin": "http://LOCALHOST:8000", "Host": "localhost:8000"},
     ],
 )
-def test_scripts_and_the_docs_page_change_things(world: World, headers: dict[str, str]) -> None:
+def test_scripts_and_the_docs_page_change_things(
+    world: ApiHarness, headers: dict[str, str]
+) -> None:
     assert world.call("POST", "/vms", json=WANTED, headers=headers).status_code == 201
 
 
@@ -96,7 +100,7 @@ def test_an_origin_that_is_named_changes_things(named: FlaskClient) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/vms"), ("POST", f"/vms/{NOBODY}/stop")])
 def test_a_name_of_others_is_served_nothing(
-    world: World, host: str, method: str, path: str
+    world: ApiHarness, host: str, method: str, path: str
 ) -> None:
     headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
     told = detail(world.call(method, path, headers=headers))
@@ -104,7 +108,7 @@ def test_a_name_of_others_is_served_nothing(
 
 
 @pytest.mark.parametrize("host", ["[::1", "evil.example.", "EVIL.example", "127.1.1"])
-def test_nor_is_what_is_only_like_a_name_of_ours(world: World, host: str) -> None:
+def test_nor_is_what_is_only_like_a_name_of_ours(world: ApiHarness, host: str) -> None:
     assert detail(world.call("GET", "/vms", headers={"Host": host})) is not None
 
 
@@ -112,7 +116,7 @@ OURS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", 
 
 
 @pytest.mark.parametrize("host", OURS)
-def test_addresses_and_names_of_ours_are_served(world: World, host: str) -> None:
+def test_addresses_and_names_of_ours_are_served(world: ApiHarness, host: str) -> None:
     assert world.call("GET", "/vms", headers={"Host": host}).status_code == 200
 
 
@@ -122,13 +126,13 @@ def test_names_in_the_settings_are_served(named: FlaskClient, host: str) -> None
     assert detail(named.get(f"{BASE}/vms", headers={"Host": "evil.example"})) is not None
 
 
-def test_what_is_open_to_all_is_served_by_any_name(world: World) -> None:
+def test_what_is_open_to_all_is_served_by_any_name(world: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/openapi.json", "/docs"):
         answer = world.client.get(path, headers={"Host": "evil.example"}, buffered=True)
         assert answer.status_code == 200
 
 
-def test_who_has_a_token_is_no_page(world: World) -> None:
+def test_who_has_a_token_is_no_page(world: ApiHarness) -> None:
     door = Door(world, auth="none,token")
     headers = {**CROSS, "Host": "vmapi.example"}
     token = door.token("operator")
@@ -152,7 +156,7 @@ TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_
 @given(TEXT, TEXT, TEXT)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_in_these_headers_is_a_crash(
-    world: World, host: str, origin: str, site: str
+    world: ApiHarness, host: str, origin: str, site: str
 ) -> None:
     environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "HTTP_SEC_FETCH_SITE": site}
     answer = world.client.post(f"{BASE}/vms/{NOBODY}/stop", environ_overrides=environ)

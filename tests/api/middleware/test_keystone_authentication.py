@@ -5,7 +5,7 @@ import requests_mock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from tests.support.auth_harness import Door
 
 URL = "https://keystone.example.org/v3"
@@ -13,7 +13,7 @@ GOOD = "gAAAAABgood"
 
 
 @pytest.fixture
-def door(world: World, requests_mock: requests_mock.Mocker) -> Door:
+def door(world: ApiHarness, requests_mock: requests_mock.Mocker) -> Door:
     about = {
         "user": {"id": "u1"},
         "project": {"id": "p1"},

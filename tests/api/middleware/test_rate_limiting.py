@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.auth_harness import Door
 from vmapi.api.middleware import rate_limits as throttle
 from vmapi.domain.api_token import generate_token
 from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
 
-Limited = Callable[..., World]
+Limited = Callable[..., ApiHarness]
 
 
 @pytest.fixture
-def limited(world: World) -> Limited:
+def limited(world: ApiHarness) -> Limited:
     """Let rates be limited: the kinds that are not named are not."""
 
-    def limit(**texts: str) -> World:
+    def limit(**texts: str) -> ApiHarness:
         limits = {
             kind: parse_rate_limits("X", kind, texts.get(kind, "off"))
             for kind in ("reads", "changes", "address")
@@ -86,7 +86,7 @@ def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) 
 def test_what_is_refused_does_nothing(limited: Limited) -> None:
     world = limited(changes="1/hour")
     assert [world.post("/vms", WANTED).status_code for _ in range(2)] == [201, 429]
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/health"])

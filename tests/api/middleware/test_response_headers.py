@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.processes import ROOT
 from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS, SECURITY_HEADERS
 from vmapi.server import worker as serving
@@ -46,7 +46,7 @@ CORS = "Access-Control-"
         ("GET", "/docs/assets/none", 404),
     ],
 )
-def test_every_answer_is_closed(world: World, method: str, path: str, status: int) -> None:
+def test_every_answer_is_closed(world: ApiHarness, method: str, path: str, status: int) -> None:
     answer = world.client.open(path, method=method)
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
@@ -55,7 +55,7 @@ def test_every_answer_is_closed(world: World, method: str, path: str, status: in
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js", "/docs/assets/swagger-ui.css"])
-def test_the_page_may_load_what_is_its_own(world: World, path: str) -> None:
+def test_the_page_may_load_what_is_its_own(world: ApiHarness, path: str) -> None:
     answer = world.client.get(path, buffered=True)
     wanted = SECURITY_HEADERS | DOCS_PAGE_HEADERS
     assert {name: answer.headers[name] for name in wanted} == wanted
@@ -71,7 +71,7 @@ def test_what_the_app_does_not_answer_is_closed_too() -> None:
         assert nginx.count(f" {name} {value} always;") >= 2, name
 
 
-def test_what_may_be_kept(world: World) -> None:
+def test_what_may_be_kept(world: ApiHarness) -> None:
     made = world.post("/vms", WANTED)
     for answer in (made, world.call("GET", "/vms"), world.call("GET", f"/vms/{made.json['id']}")):
         assert answer.headers["Cache-Control"] == "private, no-cache"
@@ -139,7 +139,7 @@ def test_others_are_told_nothing(named: Any, origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, *FOREIGN])
-def test_unless_origins_are_named_there_are_none(world: World, origin: str) -> None:
+def test_unless_origins_are_named_there_are_none(world: ApiHarness, origin: str) -> None:
     for answer in (
         world.call("GET", "/vms", headers={"Origin": origin}),
         preflight(world.client, f"{BASE}/vms", origin),

@@ -10,7 +10,7 @@ from flask import Flask
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -293,7 +293,7 @@ def test_nothing_is_described_that_is_not_used(document: Any) -> None:
     ] == []
 
 
-def test_the_document_is_the_same_each_time(world: World) -> None:
+def test_the_document_is_the_same_each_time(world: ApiHarness) -> None:
     first, second = (world.client.get("/openapi.json") for _ in range(2))
     assert (first.mimetype, first.data) == ("application/json", second.data)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
 from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.problems.types import PROBLEM_TYPES
@@ -16,7 +16,7 @@ from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
 from vmapi.services.operations import submission
 from vmapi.store.rate_counters import MemoryCounters
 
-Ask = Callable[[World, pytest.MonkeyPatch], TestResponse]
+Ask = Callable[[ApiHarness, pytest.MonkeyPatch], TestResponse]
 
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
 """Of operations and faults: test_vms.py has them."""
@@ -50,75 +50,75 @@ STATUSES = {
 }
 
 
-def create(world: World, **wanted: Any) -> TestResponse:
+def create(world: ApiHarness, **wanted: Any) -> TestResponse:
     return world.post("/vms", {**WANTED, **wanted})
 
 
 def refusing(error: errors.VmapiError) -> Ask:
     """Have the cloud refuse an action."""
 
-    def ask(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+    def ask(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def perform(*_: object, **__: object) -> None:
             raise error
 
-        vm_id = world.running()
+        vm_id = world.create_running()
         patch.setattr(world.backend, "perform_action", perform)
-        return world.do(vm_id, "stop")
+        return world.post_action(vm_id, "stop")
 
     return ask
 
 
-def locked(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
-    vm_id, get = world.running(), world.backend.get_vm
+def locked(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    vm_id, get = world.create_running(), world.backend.get_vm
     patch.setattr(world.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
-    return world.do(vm_id, "stop")
+    return world.post_action(vm_id, "stop")
 
 
-def doubled(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def doubled(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
     patch.setattr(world.backend, "list_images", lambda fresh=False: images)
     return create(world)
 
 
-def queued(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def queued(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image("1", "cirros", "queued", 0, 0)]
     patch.setattr(world.backend, "list_images", lambda fresh=False: images)
     return create(world)
 
 
-def many_networks(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def many_networks(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     networks = [Network("2", "b"), Network("1", "")]
     patch.setattr(world.backend, "list_networks", lambda fresh=False: networks)
     return create(world)
 
 
-def under_way(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def under_way(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
-    vm_id = world.running()
-    world.do(vm_id, "stop")
-    return world.do(vm_id, "pause")
+    vm_id = world.create_running()
+    world.post_action(vm_id, "stop")
+    return world.post_action(vm_id, "pause")
 
 
-def quota(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+def quota(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     return create(world, metadata={}, flavor="m1.xlarge")
 
 
-def stale(world: World, _: pytest.MonkeyPatch) -> TestResponse:
-    return world.call("POST", f"/vms/{world.running()}/stop", headers={"If-Match": '"0-0"'})
+def stale(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+    return world.call("POST", f"/vms/{world.create_running()}/stop", headers={"If-Match": '"0-0"'})
 
 
-def taken(world: World, _: pytest.MonkeyPatch) -> TestResponse:
-    world.running()
+def taken(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+    world.create_running()
     return create(world)
 
 
-def reused(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+def reused(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
     world.call("POST", "/vms", json=WANTED, headers=headers)
     return world.call("POST", "/vms", json={**WANTED, "name": "web-2"}, headers=headers)
 
 
-def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def unanswered(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     patch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
@@ -126,14 +126,14 @@ def unanswered(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
     return world.call("POST", "/vms", json=WANTED, headers=headers)
 
 
-def crowded(world: World, _: Any) -> TestResponse:
+def crowded(world: ApiHarness, _: Any) -> TestResponse:
     places = world.services.operations._waiter.slots
     while places.acquire(blocking=False):
         pass
     return world.call("GET", "/events")
 
 
-def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+def storeless(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     def away(*_: object) -> None:
         raise errors.StoreUnavailable("vmapi's database does not answer.")
 
@@ -144,7 +144,7 @@ def storeless(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
 def gated(error: errors.VmapiError) -> Ask:
     """Have the gate refuse whoever comes."""
 
-    def ask(world: World, patch: pytest.MonkeyPatch) -> TestResponse:
+    def ask(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def admit(*_: object) -> None:
             raise error
 
@@ -154,7 +154,7 @@ def gated(error: errors.VmapiError) -> Ask:
     return ask
 
 
-def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
+def hasty(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     limits = {"changes": parse_rate_limits("X", "changes", "1/hour"), "address": ()}
     rates = RateLimiter(limits, MemoryCounters())
     world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
@@ -163,10 +163,10 @@ def hasty(world: World, _: pytest.MonkeyPatch) -> TestResponse:
 
 
 def faulty(faults: str) -> Ask:
-    def ask(world: World, _: pytest.MonkeyPatch) -> TestResponse:
-        vm_id = world.running()
+    def ask(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+        vm_id = world.create_running()
         world.backend.set_faults(faults)
-        return world.do(vm_id, "stop")
+        return world.post_action(vm_id, "stop")
 
     return ask
 
@@ -194,7 +194,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         {"detail": "PUT is not known here; DELETE, GET, HEAD, OPTIONS, PATCH is."},
     ),
     "invalid_state": (
-        lambda w, _: w.do(w.running(), "resume"),
+        lambda w, _: w.post_action(w.create_running(), "resume"),
         {
             "detail": "VM web-1 is RUNNING; resume needs PAUSED.",
             "current_status": "RUNNING",
@@ -298,7 +298,7 @@ def test_every_problem_is_met_and_has_the_status_of_the_contract() -> None:
 
 @pytest.mark.parametrize("limits", ["vcpus=7"])
 @pytest.mark.parametrize("code", TABLE)
-def test_problems(world: World, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_problems(world: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     ask, members = TABLE[code]
     answer = ask(world, monkeypatch)
     assert answer.status_code == PROBLEM_TYPES[code].status
@@ -317,14 +317,14 @@ def test_problems(world: World, monkeypatch: pytest.MonkeyPatch, code: str) -> N
     assert ("Retry-After" in answer.headers) == (code in COME_BACK)
 
 
-def test_405_lists_what_is_allowed(world: World) -> None:
+def test_405_lists_what_is_allowed(world: ApiHarness) -> None:
     answer = world.call("DELETE", "/flavors")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("call", [("POST", "/vms"), ("GET", "/vms"), ("GET", f"/vms/{NOBODY}")])
 def test_503_says_when_to_come_back_and_that_nothing_was_sent(
-    world: World, call: tuple[str, str]
+    world: ApiHarness, call: tuple[str, str]
 ) -> None:
     world.backend.set_faults("unavailable=100%")
     method, path = call
@@ -334,48 +334,48 @@ def test_503_says_when_to_come_back_and_that_nothing_was_sent(
     assert len(world.backend.list_vms()) == 0
 
 
-def test_503_at_an_action_fails_its_operation(world: World, monkeypatch: Any) -> None:
+def test_503_at_an_action_fails_its_operation(world: ApiHarness, monkeypatch: Any) -> None:
     answer = refusing(errors.BackendUnavailable("away", retry_after=7))(world, monkeypatch)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
-    (operation,) = world.get("/operations?action=stop")["items"]
+    (operation,) = world.get_json("/operations?action=stop")["items"]
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
 
 
 @pytest.mark.parametrize(("verb", "path"), [("stop", "/stop"), ("delete", "")])
 def test_504_names_the_operation_whose_outcome_is_learned_later(
-    world: World, verb: str, path: str
+    world: ApiHarness, verb: str, path: str
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
     world.backend.set_faults("lost_answer=1")
     answer = world.call("POST" if path else "DELETE", f"/vms/{vm_id}{path}")
     assert (answer.status_code, answer.json["code"]) == (504, "backend_timeout")
     assert answer.headers["Operation-Location"] == answer.json["operation"]
-    operation = world.operation(answer)
+    operation = world.get_operation(answer)
     assert (operation["action"], operation["status"]) == (verb, "running")
-    world.advance()
-    assert world.operation(answer)["status"] == "succeeded"
+    world.reconcile_once()
+    assert world.get_operation(answer)["status"] == "succeeded"
 
 
-def test_504_of_a_create_makes_one_vm(world: World) -> None:
+def test_504_of_a_create_makes_one_vm(world: ApiHarness) -> None:
     world.backend.set_faults("lost_answer=1")
     answer = create(world)
     assert (answer.status_code, answer.json["code"]) == (504, "backend_timeout")
-    assert world.operation(answer)["vm_id"] is None
-    world.settle()
-    operation = world.operation(answer)
+    assert world.get_operation(answer)["vm_id"] is None
+    world.run_until_settled()
+    operation = world.get_operation(answer)
     assert operation["status"] == "succeeded"
-    vms = world.get("/vms")["items"]
+    vms = world.get_json("/vms")["items"]
     assert [(vm["id"], vm["status"]) for vm in vms] == [(operation["vm_id"], "STOPPED")]
 
 
-def test_what_the_cloud_refuses_says_how_the_vm_is(world: World, monkeypatch: Any) -> None:
+def test_what_the_cloud_refuses_says_how_the_vm_is(world: ApiHarness, monkeypatch: Any) -> None:
     answer = refusing(errors.InvalidState("Cannot 'stop'."))(world, monkeypatch)
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
     assert answer.json["current_status"] == "RUNNING"
     assert answer.json["allowed_actions"] == ["stop", "restart", "pause", "delete"]
 
 
-def test_500_tells_nothing_but_where_to_look(world: World, monkeypatch: Any) -> None:
+def test_500_tells_nothing_but_where_to_look(world: ApiHarness, monkeypatch: Any) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("hunter2")
 
@@ -400,7 +400,7 @@ def test_500_tells_nothing_but_where_to_look(world: World, monkeypatch: Any) -> 
 
 
 @pytest.mark.parametrize("code", PROBLEM_TYPES)
-def test_each_problem_is_explained(world: World, code: str) -> None:
+def test_each_problem_is_explained(world: ApiHarness, code: str) -> None:
     answer = world.client.get(f"/problems/{code}")
     kind = PROBLEM_TYPES[code]
     assert answer.status_code == 200
@@ -412,7 +412,7 @@ def test_each_problem_is_explained(world: World, code: str) -> None:
     }
 
 
-def test_there_is_no_such_problem(world: World) -> None:
+def test_there_is_no_such_problem(world: ApiHarness) -> None:
     answer = world.client.get("/problems/boredom")
     assert answer.status_code == 404
     assert answer.json is not None

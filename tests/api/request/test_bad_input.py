@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, World
+from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
 from vmapi.api.problems.schema import ProblemSchema
 
 JSON = "application/json"
@@ -32,7 +32,9 @@ def check(answer: TestResponse, status: int, code: str) -> Any:
     return answer.json
 
 
-def send(world: World, body: bytes | str, path: str = "/vms", method: str = "POST") -> TestResponse:
+def send(
+    world: ApiHarness, body: bytes | str, path: str = "/vms", method: str = "POST"
+) -> TestResponse:
     return world.call(method, path, data=body, content_type=JSON)
 
 
@@ -41,7 +43,7 @@ def send(world: World, body: bytes | str, path: str = "/vms", method: str = "POS
 
 @pytest.mark.parametrize("value", WRONG_TYPES, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", TEXTS)
-def test_a_text_of_another_type(world: World, field: str, value: Any) -> None:
+def test_a_text_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
     problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
@@ -57,7 +59,7 @@ def test_a_text_of_another_type(world: World, field: str, value: Any) -> None:
     ],
     ids=lambda value: repr(value)[:12],
 )
-def test_another_field_of_another_type(world: World, field: str, value: Any) -> None:
+def test_another_field_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
     problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert all(pointer.startswith(f"/{field}") for pointer in pointers)
@@ -65,7 +67,7 @@ def test_another_field_of_another_type(world: World, field: str, value: Any) -> 
 
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", [HUGE, "a\0b", SCRIPT * 30, SQL * 30])
-def test_a_text_that_is_too_long_or_has_nul(world: World, field: str, value: str) -> None:
+def test_a_text_that_is_too_long_or_has_nul(world: ApiHarness, field: str, value: str) -> None:
     problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
@@ -81,25 +83,25 @@ def test_a_text_that_is_too_long_or_has_nul(world: World, field: str, value: str
         ("key_name", "key_not_found"),
     ],
 )
-def test_a_text_that_is_meant_badly(world: World, field: str, code: str, value: str) -> None:
+def test_a_text_that_is_meant_badly(world: ApiHarness, field: str, code: str, value: str) -> None:
     check(world.post("/vms", {**WANTED, field: value}), 422, code)
 
 
 @pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
-def test_an_unknown_field(world: World, key: str) -> None:
-    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
+def test_an_unknown_field(world: ApiHarness, key: str) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
         body = {**WANTED, key: 1} if method == "POST" else {key: 1}
         check(world.call(method, path, json=body), 422, "validation_error")
         world.backend._cloud.instances.clear()
 
 
-def test_pointers_are_escaped(world: World) -> None:
+def test_pointers_are_escaped(world: ApiHarness) -> None:
     problem = check(world.post("/vms", {**WANTED, "a/b~c": 1}), 422, "validation_error")
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_key_that_is_empty_has_its_pointer(world: World, method: str) -> None:
+def test_a_key_that_is_empty_has_its_pointer(world: ApiHarness, method: str) -> None:
     body, path = ({**WANTED}, "") if method == "POST" else ({}, f"/{NOBODY}")
     for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
         problem = check(
@@ -109,7 +111,7 @@ def test_a_key_that_is_empty_has_its_pointer(world: World, method: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["-abc", ".abc", "_abc", "ünï", "ab", "a" * 64])
-def test_what_is_no_name(world: World, name: str) -> None:
+def test_what_is_no_name(world: ApiHarness, name: str) -> None:
     told = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
     for method, path, body in (
         ("POST", "/vms", {**WANTED, "name": name}),
@@ -119,7 +121,7 @@ def test_what_is_no_name(world: World, name: str) -> None:
         assert problem["errors"] == [{"pointer": "/name", "message": told}]
 
 
-def test_every_place_that_is_wrong_is_named(world: World) -> None:
+def test_every_place_that_is_wrong_is_named(world: ApiHarness) -> None:
     body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
     problem = check(world.post("/vms", body), 422, "validation_error")
     assert {error["pointer"] for error in problem["errors"]} == {
@@ -127,13 +129,13 @@ def test_every_place_that_is_wrong_is_named(world: World) -> None:
     }
 
 
-def test_not_too_many_places_are_named(world: World) -> None:
+def test_not_too_many_places_are_named(world: ApiHarness) -> None:
     body = {**WANTED, **{f"k{n}": 1 for n in range(1000)}}
     problem = check(world.post("/vms", body), 422, "validation_error")
     assert len(problem["errors"]) == 20
 
 
-def test_user_data_that_the_cloud_finds_too_long(world: World) -> None:
+def test_user_data_that_the_cloud_finds_too_long(world: ApiHarness) -> None:
     noise = "".join(Random(1).choices(ascii_letters + digits + "!?", k=65_536))
     assert world.post("/vms", {**WANTED, "user_data": "x" * 65_536}).status_code == 201
     body = {**WANTED, "name": "web-2", "user_data": noise, "ssh_keys": ["ssh-rsa " + "A" * 372]}
@@ -143,7 +145,7 @@ def test_user_data_that_the_cloud_finds_too_long(world: World) -> None:
     assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
 
 
-def test_a_key_pair_that_is_not_there_is_named(world: World) -> None:
+def test_a_key_pair_that_is_not_there_is_named(world: ApiHarness) -> None:
     problem = check(world.post("/vms", {**WANTED, "key_name": "mine"}), 422, "key_not_found")
     assert problem["detail"].endswith("there is no key pair mine.")
 
@@ -163,22 +165,22 @@ def test_a_key_pair_that_is_not_there_is_named(world: World) -> None:
         (1, ""),
     ],
 )
-def test_a_bad_patch(world: World, body: Any, pointer: str) -> None:
-    path = f"/vms/{world.running()}"
+def test_a_bad_patch(world: ApiHarness, body: Any, pointer: str) -> None:
+    path = f"/vms/{world.create_running()}"
     problem = check(send(world, json.dumps(body), path, "PATCH"), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-def test_a_patch_to_too_much_metadata(world: World) -> None:
-    vm_id = world.running(metadata={str(n): "" for n in range(127)})
+def test_a_patch_to_too_much_metadata(world: ApiHarness) -> None:
+    vm_id = world.create_running(metadata={str(n): "" for n in range(127)})
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
     problem = check(answer, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"
 
 
-def test_a_patch_that_removes_much_and_adds_little(world: World) -> None:
+def test_a_patch_that_removes_much_and_adds_little(world: ApiHarness) -> None:
     pairs = {str(n): "" for n in range(127)}
-    vm_id = world.running(metadata=pairs)
+    vm_id = world.create_running(metadata=pairs)
     sent = {**dict.fromkeys(pairs), "not there": None, "new": "x"}
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
     assert (answer.status_code, answer.json["metadata"]) == (200, {"new": "x"})
@@ -191,8 +193,8 @@ def test_a_patch_that_removes_much_and_adds_little(world: World) -> None:
 @pytest.mark.parametrize(
     "body", [{"type": "kick"}, {"type": None}, {"type": 1}, {"kind": "soft"}, []]
 )
-def test_a_bad_restart(world: World, body: Any) -> None:
-    path = f"/vms/{world.running()}/restart"
+def test_a_bad_restart(world: ApiHarness, body: Any) -> None:
+    path = f"/vms/{world.create_running()}/restart"
     check(send(world, json.dumps(body), path), 422, "validation_error")
 
 
@@ -232,7 +234,7 @@ def test_a_bad_restart(world: World, body: Any) -> None:
     ids=lambda body: repr(body[:24]),
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_is_no_json(world: World, method: str, body: bytes) -> None:
+def test_what_is_no_json(world: ApiHarness, method: str, body: bytes) -> None:
     path = "/vms" if method == "POST" else f"/vms/{NOBODY}"
     check(send(world, body, path, method), 400, "malformed_request")
 
@@ -260,18 +262,18 @@ def test_what_is_no_json(world: World, method: str, body: bytes) -> None:
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_what_is_wrong_with_it_is_told(world: World, body: bytes, told: str) -> None:
+def test_what_is_wrong_with_it_is_told(world: ApiHarness, body: bytes, told: str) -> None:
     assert check(send(world, body), 400, "malformed_request")["detail"] == told
 
 
-def test_no_body_where_one_is_needed(world: World) -> None:
-    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.running()}")):
+def test_no_body_where_one_is_needed(world: ApiHarness) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
         problem = check(world.call(method, path), 400, "malformed_request")
         assert problem["detail"] == "The body is empty; a JSON object is wanted."
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"1e999", b"true", b"[{}]"])
-def test_json_that_is_no_object(world: World, body: bytes) -> None:
+def test_json_that_is_no_object(world: ApiHarness, body: bytes) -> None:
     problem = check(send(world, body), 422, "validation_error")
     assert problem["errors"][0]["pointer"] == ""
 
@@ -284,23 +286,23 @@ def test_json_that_is_no_object(world: World, body: bytes) -> None:
         *("application/vnd.api+json", "*/*", "é", "x" * 5000, "application/json-patch+json"),
     ],
 )
-def test_another_media_type(world: World, media_type: str) -> None:
+def test_another_media_type(world: ApiHarness, media_type: str) -> None:
     answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
     check(answer, 415, "unsupported_media_type")
-    restart = f"/vms/{world.running()}/restart"
+    restart = f"/vms/{world.create_running()}/restart"
     answer = world.call("POST", restart, data="{}", content_type=media_type)
     check(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
-def test_another_media_type_of_a_patch(world: World, media_type: str) -> None:
+def test_another_media_type_of_a_patch(world: ApiHarness, media_type: str) -> None:
     answer = world.call("PATCH", f"/vms/{NOBODY}", data="{}", content_type=media_type)
     check(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}")])
-def test_a_body_that_is_encoded(world: World, method: str, path: str, coding: str) -> None:
+def test_a_body_that_is_encoded(world: ApiHarness, method: str, path: str, coding: str) -> None:
     plain = json.dumps(WANTED).encode()
     for body in (plain, gzip.compress(plain)):
         headers = {"Content-Encoding": coding, "Content-Type": JSON}
@@ -308,11 +310,11 @@ def test_a_body_that_is_encoded(world: World, method: str, path: str, coding: st
         problem = check(answer, 415, "unsupported_media_type")
         assert problem["detail"] == f"Send no Content-Encoding; this came as {coding}."
         assert answer.headers["Accept-Encoding"] == "identity"
-    assert world.get("/vms")["total"] == 0
+    assert world.get_json("/vms")["total"] == 0
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_a_body_that_is_as_it_is(world: World, coding: str) -> None:
+def test_a_body_that_is_as_it_is(world: ApiHarness, coding: str) -> None:
     answer = world.call("POST", "/vms", json=WANTED, headers={"Content-Encoding": coding})
     assert answer.status_code == 201
     answer = world.call("POST", "/vms", data="x", content_type="text/plain")
@@ -320,7 +322,7 @@ def test_a_body_that_is_as_it_is(world: World, coding: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
-def test_the_right_media_type(world: World, media_type: str) -> None:
+def test_the_right_media_type(world: ApiHarness, media_type: str) -> None:
     answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
     assert answer.status_code == 201
 
@@ -336,26 +338,26 @@ def test_the_right_media_type(world: World, media_type: str) -> None:
 )
 @pytest.mark.parametrize("action", [*(a for a in ACTIONS if a != "restart"), "delete"])
 def test_a_body_where_none_is_taken(
-    world: World, action: str, body: bytes, media_type: str
+    world: ApiHarness, action: str, body: bytes, media_type: str
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
     method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
     answer = world.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
     problem = check(answer, 422, "validation_error")
     assert problem["errors"] == [{"pointer": "", "message": "This takes no body."}]
-    assert world.vm(vm_id)["status"] == "RUNNING"
+    assert world.get_vm(vm_id)["status"] == "RUNNING"
 
 
-def test_an_empty_object_is_as_good_as_no_body(world: World) -> None:
-    vm_id = world.running()
+def test_an_empty_object_is_as_good_as_no_body(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     assert world.post(f"/vms/{vm_id}/stop", {}).status_code == 200
     assert send(world, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
 
 
 @pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
 @pytest.mark.parametrize("path", ["", "/status", "/console"])
-def test_the_body_of_a_read_is_not_looked_at(world: World, path: str, body: bytes) -> None:
-    url = f"/vms/{world.running()}{path}"
+def test_the_body_of_a_read_is_not_looked_at(world: ApiHarness, path: str, body: bytes) -> None:
+    url = f"/vms/{world.create_running()}{path}"
     for method in ("GET", "HEAD"):
         assert world.call(method, url, data=body, content_type="text/plain").status_code == 200
 
@@ -367,11 +369,11 @@ def test_the_body_of_a_read_is_not_looked_at(world: World, path: str, body: byte
         ("POST", f"/vms/{NOBODY}/stop"),
     ],
 )
-def test_a_body_that_is_too_large(world: World, method: str, path: str) -> None:
+def test_a_body_that_is_too_large(world: ApiHarness, method: str, path: str) -> None:
     check(send(world, b"x" * 1_048_577, path, method), 413, "payload_too_large")
 
 
-def chunked(world: World, body: bytes, method: str, path: str, **headers: str) -> TestResponse:
+def chunked(world: ApiHarness, body: bytes, method: str, path: str, **headers: str) -> TestResponse:
     """Send a body without its length, as it comes in chunks."""
     answer: TestResponse = world.call(
         method,
@@ -383,12 +385,12 @@ def chunked(world: World, body: bytes, method: str, path: str, **headers: str) -
     return answer
 
 
-def test_chunks_that_are_too_much(world: World) -> None:
+def test_chunks_that_are_too_much(world: ApiHarness) -> None:
     wanted, key = json.dumps(WANTED).encode(), {"Idempotency-Key": "k"}
     for more in (1, 2, 1_048_576):
         answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
         check(answer, 413, "payload_too_large")
-    assert world.get("/vms")["total"] == 0
+    assert world.get_json("/vms")["total"] == 0
     full = wanted.ljust(1_048_576)
     assert chunked(world, full, "POST", "/vms", **key).status_code == 201
     again = chunked(world, full, "POST", "/vms", **key)
@@ -397,12 +399,12 @@ def test_chunks_that_are_too_much(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/stop"])
-def test_chunks_that_are_too_much_where_no_body_is_taken(world: World, path: str) -> None:
-    vm_id = world.running()
+def test_chunks_that_are_too_much_where_no_body_is_taken(world: ApiHarness, path: str) -> None:
+    vm_id = world.create_running()
     method = "POST" if path else "DELETE"
     answer = chunked(world, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
     check(answer, 413, "payload_too_large")
-    assert world.vm(vm_id)["status"] == "RUNNING"
+    assert world.get_vm(vm_id)["status"] == "RUNNING"
 
 
 # URLs
@@ -426,7 +428,7 @@ FREE = {"name", "flavor", "image", "vm_id"}
 @pytest.mark.parametrize(
     ("path", "name"), [(p, name) for p, names in FILTERS.items() for name in names]
 )
-def test_strange_filters(world: World, path: str, name: str, value: str) -> None:
+def test_strange_filters(world: ApiHarness, path: str, name: str, value: str) -> None:
     answer = world.call("GET", f"{path}?{name}={value}")
     if name in FREE and value not in ("%00", "x" * 256, ""):
         assert (answer.status_code, answer.json["total"]) == (200, 0)
@@ -446,13 +448,13 @@ def test_strange_filters(world: World, path: str, name: str, value: str) -> None
         *((f"/vms/{NOBODY}/console", "lines", value) for value in ("0", "10001", "-1", "all")),
     ],
 )
-def test_values_that_are_not_known(world: World, path: str, name: str, value: str) -> None:
+def test_values_that_are_not_known(world: ApiHarness, path: str, name: str, value: str) -> None:
     problem = check(world.call("GET", path, query_string={name: value}), 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations"])
-def test_both_ends_of_the_pages(world: World, path: str) -> None:
+def test_both_ends_of_the_pages(world: ApiHarness, path: str) -> None:
     for page, told in (
         (0, "Must be greater than or equal to 1."),
         (201, "page x page_size must be at most 10000; next reaches what is beyond."),
@@ -471,7 +473,7 @@ def test_both_ends_of_the_pages(world: World, path: str) -> None:
         if (p, name) != ("/vms", "status")
     ],
 )
-def test_a_parameter_given_twice(world: World, path: str, name: str) -> None:
+def test_a_parameter_given_twice(world: ApiHarness, path: str, name: str) -> None:
     problem = check(world.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
     assert problem["errors"] == [{"pointer": f"/{name}", "message": "Given more than once."}]
 
@@ -488,13 +490,13 @@ def test_a_parameter_given_twice(world: World, path: str, name: str) -> None:
         *(("POST", f"/vms/{NOBODY}/{action}") for action in ACTIONS),
     ],
 )
-def test_an_unknown_parameter(world: World, method: str, path: str) -> None:
+def test_an_unknown_parameter(world: ApiHarness, method: str, path: str) -> None:
     body = {"json": {**WANTED} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
     problem = check(world.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
 
 
-def test_an_unknown_parameter_of_a_probe(world: World) -> None:
+def test_an_unknown_parameter_of_a_probe(world: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/problems/forbidden"):
         check(world.client.get(path + "?a=1"), 422, "validation_error")
 
@@ -508,7 +510,7 @@ def test_an_unknown_parameter_of_a_probe(world: World) -> None:
     ],
     ids=lambda path: path[:20],
 )
-def test_nothing_at_this_url(world: World, path: str) -> None:
+def test_nothing_at_this_url(world: ApiHarness, path: str) -> None:
     check(world.call("GET", path), 404, "not_found")
 
 
@@ -520,23 +522,23 @@ def test_nothing_at_this_url(world: World, path: str) -> None:
     ],
     ids=lambda vm_id: vm_id[:20],
 )
-def test_strange_ids(world: World, vm_id: str) -> None:
+def test_strange_ids(world: ApiHarness, vm_id: str) -> None:
     code = "not_found" if "%2F" in vm_id else "vm_not_found"
     check(world.call("GET", f"/vms/{vm_id}"), 404, code)
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations", "/flavors", "/images", "/networks"])
-def test_a_slash_at_the_end_does_no_harm(world: World, path: str) -> None:
-    assert world.get(path + "/") == world.get(path)
+def test_a_slash_at_the_end_does_no_harm(world: ApiHarness, path: str) -> None:
+    assert world.get_json(path + "/") == world.get_json(path)
 
 
-def test_a_percent_encoded_letter_is_that_letter(world: World) -> None:
-    assert world.get("/%76ms") == world.get("/vms")
+def test_a_percent_encoded_letter_is_that_letter(world: ApiHarness) -> None:
+    assert world.get_json("/%76ms") == world.get_json("/vms")
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "X" * 1000])
 @pytest.mark.parametrize("path", ["/vms", f"/vms/{NOBODY}", f"/vms/{NOBODY}/start", "/health"])
-def test_odd_methods(world: World, method: str, path: str) -> None:
+def test_odd_methods(world: ApiHarness, method: str, path: str) -> None:
     answer = world.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
     check(answer, 405, "method_not_allowed")
     assert method not in answer.headers["Allow"].split(", ")
@@ -553,7 +555,7 @@ def test_odd_methods(world: World, method: str, path: str) -> None:
         ("POST", f"/vms/{NOBODY}/status"),
     ],
 )
-def test_methods_of_other_urls(world: World, method: str, path: str) -> None:
+def test_methods_of_other_urls(world: ApiHarness, method: str, path: str) -> None:
     check(world.call(method, path), 405, "method_not_allowed")
 
 
@@ -572,7 +574,7 @@ def test_methods_of_other_urls(world: World, method: str, path: str) -> None:
         {"Host": "localhost:99999"},
     ],
 )
-def test_headers_that_mean_nothing_here(world: World, headers: dict[str, str]) -> None:
+def test_headers_that_mean_nothing_here(world: ApiHarness, headers: dict[str, str]) -> None:
     answer = world.call("GET", "/vms", headers=headers)
     assert (answer.status_code, answer.mimetype) == (200, JSON)
     assert "evil" not in answer.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.api.views.test_read_freshness import Remote, sync
-from tests.support.api_harness import NOBODY, World
+from tests.support.api_harness import NOBODY, ApiHarness
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
@@ -35,28 +35,30 @@ near_and_far = pytest.mark.parametrize("backend", ["near", "far"], indirect=True
 
 
 @pytest.fixture
-def one(world: World) -> str:
+def one(world: ApiHarness) -> str:
     """A RUNNING VM, web-1."""
-    vm_id = world.running()
+    vm_id = world.create_running()
     if isinstance(world.backend, Remote):
         sync(world)
     return vm_id
 
 
-def read(world: World, vm_id: str, **headers: str) -> TestResponse:
+def read(world: ApiHarness, vm_id: str, **headers: str) -> TestResponse:
     return world.call("GET", f"/vms/{vm_id}", headers=headers)
 
 
-def tag(world: World, vm_id: str) -> str:
+def tag(world: ApiHarness, vm_id: str) -> str:
     found: str = read(world, vm_id).headers["ETag"]
     return found
 
 
-def known(world: World, vm_id: str, sent: str, path: str = "") -> TestResponse:
+def known(world: ApiHarness, vm_id: str, sent: str, path: str = "") -> TestResponse:
     return world.call("GET", f"/vms/{vm_id}{path}", headers={"If-None-Match": sent})
 
 
-def patch(world: World, vm_id: str, sent: str, value: str = "x", **headers: str) -> TestResponse:
+def patch(
+    world: ApiHarness, vm_id: str, sent: str, value: str = "x", **headers: str
+) -> TestResponse:
     body = {"metadata": {"key": value}}
     headers |= {"If-Match": sent}
     return world.call("PATCH", f"/vms/{vm_id}", json=body, headers=headers)
@@ -72,7 +74,7 @@ def refused(answer: TestResponse) -> str:
 
 @near_and_far
 @pytest.mark.parametrize("path", ["", "/status"])
-def test_who_has_it_as_it_is_gets_304(world: World, one: str, path: str) -> None:
+def test_who_has_it_as_it_is_gets_304(world: ApiHarness, one: str, path: str) -> None:
     first = world.call("GET", f"/vms/{one}{path}")
     etag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
@@ -91,26 +93,28 @@ def test_who_has_it_as_it_is_gets_304(world: World, one: str, path: str) -> None
     assert (head.status_code, head.headers["ETag"]) == (304, etag)
 
 
-def test_tags_are_strong_and_those_of_vm_and_status_are_the_same(world: World, one: str) -> None:
+def test_tags_are_strong_and_those_of_vm_and_status_are_the_same(
+    world: ApiHarness, one: str
+) -> None:
     etag = tag(world, one)
     assert etag.startswith('"')
     assert world.call("GET", f"/vms/{one}/status").headers["ETag"] == etag
-    assert tag(world, world.running("web-2")) != etag
+    assert tag(world, world.create_running("web-2")) != etag
 
 
-def test_several_headers_are_one_list(world: World, one: str) -> None:
+def test_several_headers_are_one_list(world: ApiHarness, one: str) -> None:
     headers = [("If-None-Match", '"a"'), ("If-None-Match", tag(world, one))]
     assert world.call("GET", f"/vms/{one}", headers=headers).status_code == 304
 
 
 @near_and_far
-def test_the_tag_moves_with_each_change(world: World, one: str) -> None:
+def test_the_tag_moves_with_each_change(world: ApiHarness, one: str) -> None:
     tags = [tag(world, one)]
     for action in ("pause", "resume"):
-        answer = world.do(one, action)
+        answer = world.post_action(one, action)
         if answer.status_code == 202:
             tags.append(answer.headers["ETag"])
-            world.settle()
+            world.run_until_settled()
         tags.append(tag(world, one))
         assert tag(world, one) == tags[-1]
     assert len(set(tags)) == len(tags)
@@ -118,10 +122,10 @@ def test_the_tag_moves_with_each_change(world: World, one: str) -> None:
 
 
 @near_and_far
-def test_answers_to_changes_carry_the_tag_of_what_they_show(world: World) -> None:
+def test_answers_to_changes_carry_the_tag_of_what_they_show(world: ApiHarness) -> None:
     def check(answer: TestResponse, status: int) -> None:
         assert answer.status_code == status
-        assert answer.json == world.vm(answer.json["id"])
+        assert answer.json == world.get_vm(answer.json["id"])
         assert answer.headers["ETag"] == tag(world, answer.json["id"])
 
     under_way = None
@@ -130,10 +134,10 @@ def test_answers_to_changes_carry_the_tag_of_what_they_show(world: World) -> Non
         sync(world)
     made = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     check(made, under_way or 201)
-    world.settle()
+    world.run_until_settled()
     vm_id = made.json["id"]
-    check(world.do(vm_id, "start"), under_way or 200)
-    world.settle()
+    check(world.post_action(vm_id, "start"), under_way or 200)
+    world.run_until_settled()
     check(world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "b"}}), 200)
     deleted = world.call("DELETE", f"/vms/{vm_id}")
     assert ("ETag" in deleted.headers) == (deleted.status_code == 202)
@@ -142,37 +146,37 @@ def test_answers_to_changes_carry_the_tag_of_what_they_show(world: World) -> Non
 
 
 @near_and_far
-def test_a_change_is_made_only_to_a_vm_as_it_was_seen(world: World, one: str) -> None:
+def test_a_change_is_made_only_to_a_vm_as_it_was_seen(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     assert patch(world, one, old, "first").status_code == 200
     new = tag(world, one)
-    count = world.get("/operations")["total"]
+    count = world.get_json("/operations")["total"]
     for method, path in [("PATCH", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/restart")]:
         given = {"json": {"metadata": {"key": "second"}}} if method == "PATCH" else {}
         answer = world.call(method, f"/vms/{one}{path}", headers={"If-Match": old}, **given)
         assert refused(answer) == new
-    assert (tag(world, one), world.get("/operations")["total"]) == (new, count)
-    assert world.vm(one)["metadata"] == {"key": "first"}
+    assert (tag(world, one), world.get_json("/operations")["total"]) == (new, count)
+    assert world.get_vm(one)["metadata"] == {"key": "first"}
     answer = world.call("POST", f"/vms/{one}/stop", headers={"If-Match": new})
     assert answer.status_code in (200, 202)
 
 
 @pytest.mark.parametrize("sent", ["{}", "W/{}", '"a", {}', '"a",W/"b" , W/{}', "*", " * "])
-def test_which_tags_match(world: World, one: str, sent: str) -> None:
+def test_which_tags_match(world: ApiHarness, one: str, sent: str) -> None:
     assert patch(world, one, sent.format(tag(world, one))).status_code == 200
 
 
 @far
-def test_what_was_changed_outside_is_seen(world: World, one: str) -> None:
+def test_what_was_changed_outside_is_seen(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     world.backend.perform_action(one, Verb.PAUSE)
     assert tag(world, one) == old
     assert refused(patch(world, one, old)) == tag(world, one) != old
-    assert world.vm(one)["status"] == "PAUSED"
+    assert world.get_vm(one)["status"] == "PAUSED"
 
 
 @far
-def test_without_the_cloud_nothing_matches(world: World, one: str) -> None:
+def test_without_the_cloud_nothing_matches(world: ApiHarness, one: str) -> None:
     etag = tag(world, one)
     world.backend.set_faults("unavailable=99")
     answer = patch(world, one, etag)
@@ -180,22 +184,22 @@ def test_without_the_cloud_nothing_matches(world: World, one: str) -> None:
     assert known(world, one, etag).status_code == 304
 
 
-def test_the_tag_is_compared_before_the_state(world: World, one: str) -> None:
+def test_the_tag_is_compared_before_the_state(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
-    world.do(one, "stop")
+    world.post_action(one, "stop")
     new = refused(world.call("POST", f"/vms/{one}/pause", headers={"If-Match": old}))
     answer = world.call("POST", f"/vms/{one}/pause", headers={"If-Match": new})
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"'])
-def test_a_vm_that_is_not_there(world: World, sent: str) -> None:
+def test_a_vm_that_is_not_there(world: ApiHarness, sent: str) -> None:
     for answer in (patch(world, NOBODY, sent), known(world, NOBODY, sent)):
         assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_malformed_headers(world: World, one: str, sent: str) -> None:
+def test_malformed_headers(world: ApiHarness, one: str, sent: str) -> None:
     for answer, header in [
         (patch(world, one, sent), "If-Match"),
         (known(world, one, sent), "If-None-Match"),
@@ -208,7 +212,7 @@ def test_malformed_headers(world: World, one: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
-def test_a_condition_that_does_not_guard_is_refused(world: World, one: str, sent: str) -> None:
+def test_a_condition_that_does_not_guard_is_refused(world: ApiHarness, one: str, sent: str) -> None:
     bulk = {"action": "stop", "ids": [one]}
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/vms/actions", {"json": bulk}),
@@ -218,7 +222,7 @@ def test_a_condition_that_does_not_guard_is_refused(world: World, one: str, sent
         ("POST", f"/vms/{one}/stop", {}),
         ("POST", f"/vms/{one}/restart", {}),
     ]
-    old, count = tag(world, one), world.get("/operations")["total"]
+    old, count = tag(world, one), world.get_json("/operations")["total"]
     for method, path, sends in changes:
         answer = world.call(method, path, headers={"If-None-Match": sent}, **sends)
         assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
@@ -233,7 +237,7 @@ def test_a_condition_that_does_not_guard_is_refused(world: World, one: str, sent
             "If-Match is for the change of one VM: send the changes one by one, each with the "
             "ETag of its VM, or leave it away."
         )
-    assert (tag(world, one), world.get("/operations")["total"]) == (old, count)
+    assert (tag(world, one), world.get_json("/operations")["total"]) == (old, count)
 
 
 header = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40)
@@ -245,15 +249,15 @@ tags = st.lists(header.map(lambda text: f'"{text}"'), max_size=4).map(", ".join)
 @example(sent="," * 8000)
 @example(sent='"",' * 2600 + "x")
 @given(sent=header | tags)
-def test_any_header_is_answered(world: World, sent: str) -> None:
-    vms = world.get("/vms")["items"]
-    vm_id = str(vms[0]["id"]) if vms else world.running()
+def test_any_header_is_answered(world: ApiHarness, sent: str) -> None:
+    vms = world.get_json("/vms")["items"]
+    vm_id = str(vms[0]["id"]) if vms else world.create_running()
     any_one = sent.strip(" \t") == "*"
     assert known(world, vm_id, sent).status_code in ((304,) if any_one else (200, 400))
     assert patch(world, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
 
 
-def test_a_replay_is_answered_whatever_the_tag_is_by_now(world: World, one: str) -> None:
+def test_a_replay_is_answered_whatever_the_tag_is_by_now(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     key = {"Idempotency-Key": "k"}
     first = patch(world, one, old, **key)
@@ -261,18 +265,18 @@ def test_a_replay_is_answered_whatever_the_tag_is_by_now(world: World, one: str)
     assert (first.status_code, again.status_code, again.json) == (200, 200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["ETag"] == first.headers["ETag"] != old
-    world.do(one, "pause")
+    world.post_action(one, "pause")
     assert patch(world, one, '"other"', **key).json["status"] == "PAUSED"
 
 
-def test_a_refusal_frees_the_key(world: World, one: str) -> None:
+def test_a_refusal_frees_the_key(world: ApiHarness, one: str) -> None:
     key = {"Idempotency-Key": "k"}
     new = refused(patch(world, one, '"0-0"', **key))
     assert patch(world, one, new, **key).status_code == 200
 
 
 def test_a_repeat_that_comes_while_the_first_is_taken_on(
-    world: World, one: str, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, one: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, key = tag(world, one), {"Idempotency-Key": "k"}
     first = patch(world, one, old, **key)
@@ -300,23 +304,23 @@ def at_once(count: int, call: Callable[[int], TestResponse]) -> list[TestRespons
 
 
 @near_and_far
-def test_of_many_who_have_the_same_tag_one_wins(world: World, one: str) -> None:
+def test_of_many_who_have_the_same_tag_one_wins(world: ApiHarness, one: str) -> None:
     for _ in range(5):
-        world.settle()
+        world.run_until_settled()
         etag = tag(world, one)
         answers = at_once(4, lambda at: patch(world, one, etag, f"{at}"))  # noqa: B023
         (won,) = (at for at, answer in enumerate(answers) if answer.status_code == 200)
         for at, answer in enumerate(answers):
             if at != won:
                 assert refused(answer) != etag
-        assert world.vm(one)["metadata"] == {"key": f"{won}"}
+        assert world.get_vm(one)["metadata"] == {"key": f"{won}"}
 
 
 @pytest.mark.parametrize("threads", [16])
 @near_and_far
-def test_of_many_repeats_of_one_request_all_are_answered(world: World, one: str) -> None:
+def test_of_many_repeats_of_one_request_all_are_answered(world: ApiHarness, one: str) -> None:
     for number in range(5):
-        world.settle()
+        world.run_until_settled()
         etag, key = tag(world, one), {"Idempotency-Key": f"k{number}"}
         answers = at_once(4, lambda _: patch(world, one, etag, f"{number}", **key))  # noqa: B023
         assert [answer.status_code for answer in answers] == [200] * 4

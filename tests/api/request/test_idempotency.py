@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
@@ -17,11 +17,11 @@ from vmapi.services.operations import submission
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
-def keyed(world: World, method: str, path: str, key: str = "k", **given: Any) -> TestResponse:
+def keyed(world: ApiHarness, method: str, path: str, key: str = "k", **given: Any) -> TestResponse:
     return world.call(method, path, headers={"Idempotency-Key": key}, **given)
 
 
-def create(world: World, key: str = "k", **wanted: Any) -> TestResponse:
+def create(world: ApiHarness, key: str = "k", **wanted: Any) -> TestResponse:
     return keyed(world, "POST", "/vms", key, json={**WANTED, **wanted})
 
 
@@ -31,38 +31,38 @@ def check_replay(first: TestResponse, again: TestResponse) -> None:
     assert again.headers["Operation-Location"] == first.headers["Operation-Location"]
 
 
-def test_a_create_is_carried_out_once(world: World) -> None:
+def test_a_create_is_carried_out_once(world: ApiHarness) -> None:
     first, again = create(world), create(world)
     check_replay(first, again)
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json == first.json
     assert again.headers["Location"] == first.headers["Location"]
     assert len(world.backend.list_vms()) == 1
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
-def test_a_replay_shows_the_vm_as_it_is_now(world: World) -> None:
+def test_a_replay_shows_the_vm_as_it_is_now(world: ApiHarness) -> None:
     first = create(world)
-    world.do(first.json["id"], "start")
+    world.post_action(first.json["id"], "start")
     again = create(world)
     check_replay(first, again)
     assert (first.json["status"], again.json["status"]) == ("STOPPED", "RUNNING")
 
 
 @slow
-def test_a_replay_of_what_is_under_way_is_202_until_it_is_settled(world: World) -> None:
+def test_a_replay_of_what_is_under_way_is_202_until_it_is_settled(world: ApiHarness) -> None:
     first, again = create(world), create(world)
     check_replay(first, again)
     assert (again.status_code, again.headers["Retry-After"]) == (202, "1")
     assert again.json == first.json
-    world.settle()
+    world.run_until_settled()
     settled = create(world)
     check_replay(first, settled)
     assert (settled.status_code, settled.json["status"]) == (201, "STOPPED")
 
 
-def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: World) -> None:
-    vm_id = world.running()
+def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     for key, method, path, given, status in [
         ("a", "POST", f"/vms/{vm_id}/stop", {}, 200),
         ("b", "PATCH", f"/vms/{vm_id}", {"json": {"name": "web-2"}}, 200),
@@ -73,12 +73,12 @@ def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: World) -> No
         check_replay(first, again)
         assert (first.status_code, again.status_code) == (status, status)
         assert first.data == again.data
-    assert world.get("/operations")["total"] == 4
+    assert world.get_json("/operations")["total"] == 4
 
 
 @slow
-def test_a_delete_that_nobody_has_seen_the_end_of(world: World) -> None:
-    vm_id = world.running()
+def test_a_delete_that_nobody_has_seen_the_end_of(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     first = keyed(world, "DELETE", f"/vms/{vm_id}", "d")
     world.clock.sleep(3)
     again = keyed(world, "DELETE", f"/vms/{vm_id}", "d")
@@ -86,17 +86,17 @@ def test_a_delete_that_nobody_has_seen_the_end_of(world: World) -> None:
     assert (first.status_code, again.status_code) == (202, 204)
 
 
-def test_a_create_whose_vm_is_gone_since(world: World) -> None:
+def test_a_create_whose_vm_is_gone_since(world: ApiHarness) -> None:
     world.call("DELETE", f"/vms/{create(world).json['id']}")
     again = create(world)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert world.operation(again)["status"] == "succeeded"
+    assert world.get_operation(again)["status"] == "succeeded"
     assert len(world.backend.list_vms()) == 0
 
 
 @slow
-def test_what_a_delete_has_ended_says_so(world: World) -> None:
+def test_what_a_delete_has_ended_says_so(world: ApiHarness) -> None:
     vm_id = create(world).json["id"]
     world.call("DELETE", f"/vms/{vm_id}")
     again = create(world)
@@ -104,15 +104,15 @@ def test_what_a_delete_has_ended_says_so(world: World) -> None:
     assert again.json["detail"] == "A delete has ended the create."
     assert (again.json["current_status"], again.json["task"]) == ("BUILDING", "deleting")
     assert again.headers["Idempotent-Replayed"] == "true"
-    world.settle()
+    world.run_until_settled()
     later = create(world)
     assert (later.status_code, later.json["code"]) == (404, "vm_not_found")
     assert later.json["detail"] == "A delete has ended the create."
-    assert world.operation(later)["status"] == "superseded"
+    assert world.get_operation(later)["status"] == "superseded"
 
 
-def test_what_failed_after_it_was_taken_on_stays_failed(world: World) -> None:
-    vm_id = world.running()
+def test_what_failed_after_it_was_taken_on_stays_failed(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
     first = keyed(world, "POST", f"/vms/{vm_id}/stop")
     again = keyed(world, "POST", f"/vms/{vm_id}/stop")
@@ -123,7 +123,7 @@ def test_what_failed_after_it_was_taken_on_stays_failed(world: World) -> None:
     )
 
 
-def test_another_request_under_the_key_is_refused(world: World) -> None:
+def test_another_request_under_the_key_is_refused(world: ApiHarness) -> None:
     vm_id = create(world).json["id"]
     for method, path, given in [
         ("POST", "/vms", {"json": {**WANTED, "name": "web-2"}}),
@@ -136,10 +136,10 @@ def test_another_request_under_the_key_is_refused(world: World) -> None:
         assert answer.status_code == 422
         if "?" not in path:
             assert answer.json["code"] == "idempotency_key_reused"
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
-def test_what_changed_nothing_frees_the_key(world: World) -> None:
+def test_what_changed_nothing_frees_the_key(world: ApiHarness) -> None:
     refusals = [
         create(world, name="x"),
         create(world, flavor="m9"),
@@ -153,19 +153,19 @@ def test_what_changed_nothing_frees_the_key(world: World) -> None:
     assert (made.status_code, "Idempotent-Replayed" in made.headers) == (201, False)
     stop = f"/vms/{made.json['id']}/stop"
     assert keyed(world, "POST", stop, "s").status_code == 409
-    world.do(made.json["id"], "start")
+    world.post_action(made.json["id"], "start")
     assert keyed(world, "POST", stop, "s").status_code == 200
 
 
-def test_a_name_that_is_taken_frees_the_key(world: World) -> None:
-    vm_id = world.running()
+def test_a_name_that_is_taken_frees_the_key(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     assert create(world).json["code"] == "name_taken"
     world.call("DELETE", f"/vms/{vm_id}")
     assert create(world).status_code == 201
 
 
 def test_a_refusal_by_the_cloud_frees_the_key(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:
         raise errors.BackendUnavailable("away")
@@ -175,11 +175,11 @@ def test_a_refusal_by_the_cloud_frees_the_key(
         assert create(world).status_code == 503
     made = create(world)
     assert (made.status_code, "Idempotent-Replayed" in made.headers) == (201, False)
-    first, second = world.get("/operations")["items"]
+    first, second = world.get_json("/operations")["items"]
     assert {first["status"], second["status"]} == {"succeeded", "failed"}
 
 
-def test_a_key_lives_for_a_day(world: World) -> None:
+def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
     create(world)
     world.clock.sleep(24 * 3600 - 1)
     assert create(world).headers["Idempotent-Replayed"] == "true"
@@ -187,21 +187,21 @@ def test_a_key_lives_for_a_day(world: World) -> None:
     assert create(world).json["code"] == "name_taken"
 
 
-def test_one_that_is_not_answered_yet(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_not_answered_yet(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     first, again = create(world), create(world)
     assert (first.status_code, again.status_code) == (504, 409)
     assert (again.json["code"], again.headers["Retry-After"]) == ("idempotency_in_progress", "2")
     assert again.json["operation"] == first.json["operation"]
-    world.settle()
+    world.run_until_settled()
     third = create(world)
     assert (third.status_code, third.headers["Idempotent-Replayed"]) == (201, "true")
     assert len(world.backend.list_vms()) == 1
 
 
 def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vms, looks = world.backend.list_vms, Barrier(2)
 
@@ -231,7 +231,7 @@ def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
 
 @pytest.mark.parametrize("threads", [256])
 @pytest.mark.parametrize("latency", ["0", "create=1"])
-def test_fifty_who_repeat_one_create_at_once(world: World) -> None:
+def test_fifty_who_repeat_one_create_at_once(world: ApiHarness) -> None:
     everybody = Barrier(50)
 
     def ask(_: int) -> tuple[int, str, bool]:
@@ -247,11 +247,11 @@ def test_fifty_who_repeat_one_create_at_once(world: World) -> None:
     assert {vm_id for _, vm_id, _ in answers} == {vm.id}
     assert {status for status, _, _ in answers} <= {201, 202}
     assert Counter(replayed for _, _, replayed in answers) == {True: 49, False: 1}
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\x7f", "\t"])
-def test_keys_that_are_none(world: World, key: str) -> None:
+def test_keys_that_are_none(world: ApiHarness, key: str) -> None:
     answer = world.call(
         "POST", "/vms", json=WANTED, headers=[("Idempotency-Key", key.encode().decode("latin-1"))]
     )
@@ -260,18 +260,18 @@ def test_keys_that_are_none(world: World, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"quoted"', "a b", "~!,;="])
-def test_operations_are_found_by_their_key(world: World, key: str) -> None:
+def test_operations_are_found_by_their_key(world: ApiHarness, key: str) -> None:
     world.create("other")
     made = create(world, key)
     assert made.status_code == 201
-    found = world.get("/operations", query_string={"idempotency_key": key})
+    found = world.get_json("/operations", query_string={"idempotency_key": key})
     assert found["total"] == 1
     assert made.headers["Operation-Location"].endswith(found["items"][0]["id"])
-    assert world.get("/operations?idempotency_key=nobodys")["total"] == 0
+    assert world.get_json("/operations?idempotency_key=nobodys")["total"] == 0
 
 
 def test_a_create_of_unknown_outcome_is_sent_once(
-    world: World, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     sent, make = [], backend.create_vm
@@ -283,6 +283,6 @@ def test_a_create_of_unknown_outcome_is_sent_once(
     monkeypatch.setattr(backend, "create_vm", counted)
     backend.set_faults("lost_answer=1")
     statuses = [create(world).status_code for _ in range(3)]
-    world.settle()
+    world.run_until_settled()
     statuses.append(create(world).status_code)
     assert (statuses, len(sent)) == ([504, 409, 409, 201], 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.api_harness import NOBODY, World
+from tests.support.api_harness import NOBODY, ApiHarness
 
 TOO_DEEP = "The body is nested too deeply: at most 32 levels are taken."
 DEPTHS = (30, 33, 400, *range(900, 1001, 50), 10_000, 100_000)
@@ -17,7 +17,7 @@ BODIES = {
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
-def test_a_nested_body_is_refused(world: World, path: str, depth: int, brackets: str) -> None:
+def test_a_nested_body_is_refused(world: ApiHarness, path: str, depth: int, brackets: str) -> None:
     method, frame = BODIES[path]
     opening, closing = ("[", "]") if brackets == "[]" else ('{"a":', "}")
     body = frame.format(opening * depth + "1" + closing * depth)
@@ -30,7 +30,7 @@ def test_a_nested_body_is_refused(world: World, path: str, depth: int, brackets:
 
 
 @pytest.mark.parametrize("inner", ["[]", "{}", '"' + "[" * 100 + '"', "[1, [2], {}]"])
-def test_so_many_levels_and_no_more(world: World, inner: str) -> None:
+def test_so_many_levels_and_no_more(world: ApiHarness, inner: str) -> None:
     levels = 1 if inner in ("[]", "{}") else 2 if inner[0] == "[" else 0
     for depth, code in ((32, "validation_error"), (33, "malformed_request")):
         around = depth - levels
@@ -40,6 +40,6 @@ def test_so_many_levels_and_no_more(world: World, inner: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["[" * 10_000, '{"a":' * 10_000, "[" * 10_000 + "]" * 10_000])
-def test_ten_thousand_brackets(world: World, body: str) -> None:
+def test_ten_thousand_brackets(world: ApiHarness, body: str) -> None:
     answer = world.call("POST", "/vms", data=body, content_type="application/json")
     assert (answer.status_code, answer.json["detail"]) == (400, TOO_DEEP)

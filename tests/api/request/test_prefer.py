@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, WANTED, World
+from tests.support.api_harness import NOBODY, WANTED, ApiHarness
 from tests.support.auth_harness import Door
 from vmapi.domain.operation import Operation
 from vmapi.services.operations.waiting import OperationWaiter
@@ -13,16 +13,16 @@ from vmapi.services.operations.waiting import OperationWaiter
 pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
-def create(world: World, prefer: str) -> TestResponse:
+def create(world: ApiHarness, prefer: str) -> TestResponse:
     return world.call("POST", "/vms", json=WANTED, headers={"Prefer": prefer})
 
 
-def waiting(world: World) -> OperationWaiter:
+def waiting(world: ApiHarness) -> OperationWaiter:
     return world.services.operations._waiter
 
 
 @pytest.fixture
-def meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+def meanwhile(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What happens as soon as an operation is left to the engine, while the request waits."""
 
     def happens(what: Any) -> None:
@@ -31,8 +31,8 @@ def meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     return happens
 
 
-def test_it_settles_within(world: World, meanwhile: Any) -> None:
-    meanwhile(world.settle)
+def test_it_settles_within(world: ApiHarness, meanwhile: Any) -> None:
+    meanwhile(world.run_until_settled)
     made = create(world, "wait=60")
     assert (made.status_code, made.headers["Preference-Applied"]) == (201, "wait=60")
     assert (made.json["status"], made.json["task"]) == ("STOPPED", None)
@@ -42,36 +42,38 @@ def test_it_settles_within(world: World, meanwhile: Any) -> None:
         assert (answer.status_code, answer.headers["Preference-Applied"]) == (status, "wait=60")
 
 
-def test_an_operation_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_is_waited_for(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     made = world.call("POST", "/vms", json=WANTED)
     path = "/operations/" + made.headers["Operation-Location"].rpartition("/")[2]
     plain = world.call("GET", path)
     assert (plain.json["status"], "Preference-Applied" in plain.headers) == ("running", False)
     get = waiting(world)._get_operation
-    monkeypatch.setattr(waiting(world), "_get_operation", lambda id: (world.settle(), get(id))[1])
+    monkeypatch.setattr(
+        waiting(world), "_get_operation", lambda id: (world.run_until_settled(), get(id))[1]
+    )
     answer = world.call("GET", path, headers={"Prefer": "wait=60"})
     assert answer.json["status"] == "succeeded"
     assert answer.headers["Preference-Applied"] == "wait=60"
 
 
-def test_the_time_runs_out(world: World) -> None:
+def test_the_time_runs_out(world: ApiHarness) -> None:
     answer = create(world, "wait=1")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=1")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_what_fails_while_it_is_waited_for(world: World, meanwhile: Any) -> None:
-    vm_id = world.running()
+def test_what_fails_while_it_is_waited_for(world: ApiHarness, meanwhile: Any) -> None:
+    vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
-    meanwhile(world.settle)
+    meanwhile(world.run_until_settled)
     answer = world.call("POST", f"/vms/{vm_id}/stop", headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
     assert answer.json["vm_id"] == vm_id
-    assert world.operation(answer)["status"] == "failed"
+    assert world.get_operation(answer)["status"] == "failed"
 
 
-def test_what_a_delete_ends_while_it_is_waited_for(world: World, meanwhile: Any) -> None:
-    vm_id = world.running()
+def test_what_a_delete_ends_while_it_is_waited_for(world: ApiHarness, meanwhile: Any) -> None:
+    vm_id = world.create_running()
     left = ["delete"]
 
     def once() -> None:
@@ -84,12 +86,12 @@ def test_what_a_delete_ends_while_it_is_waited_for(world: World, meanwhile: Any)
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
     assert answer.json["detail"] == "A delete has ended the stop."
     assert (answer.json["task"], answer.json["allowed_actions"]) == ("deleting", ["delete"])
-    assert world.operation(answer)["status"] == "superseded"
+    assert world.get_operation(answer)["status"] == "superseded"
 
 
-def test_a_lost_answer_is_waited_for_too(world: World, meanwhile: Any) -> None:
+def test_a_lost_answer_is_waited_for_too(world: ApiHarness, meanwhile: Any) -> None:
     world.backend.set_faults("lost_answer=1")
-    meanwhile(world.settle)
+    meanwhile(world.run_until_settled)
     answer = create(world, "wait=60")
     assert (answer.status_code, answer.json["status"]) == (201, "STOPPED")
 
@@ -98,12 +100,12 @@ def test_a_lost_answer_is_waited_for_too(world: World, meanwhile: Any) -> None:
     ("action", "status"), [("stop", "STOPPED"), ("pause", "PAUSED"), ("restart", "RUNNING")]
 )
 def test_a_cloud_that_goes_as_the_change_is_over(
-    world: World, meanwhile: Any, action: str, status: str
+    world: ApiHarness, meanwhile: Any, action: str, status: str
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
 
     def settle_and_go() -> None:
-        world.settle()
+        world.run_until_settled()
         world.backend.set_faults("unavailable=100%")
 
     meanwhile(settle_and_go)
@@ -113,10 +115,10 @@ def test_a_cloud_that_goes_as_the_change_is_over(
 
 @pytest.mark.parametrize("start", [True, False])
 def test_a_cloud_that_goes_as_a_create_is_over(
-    world: World, meanwhile: Any, *, start: bool
+    world: ApiHarness, meanwhile: Any, *, start: bool
 ) -> None:
     def settle_and_go() -> None:
-        world.settle()
+        world.run_until_settled()
         world.backend.set_faults("unavailable=100%")
 
     meanwhile(settle_and_go)
@@ -141,8 +143,8 @@ def test_a_cloud_that_goes_as_a_create_is_over(
         ("wait=4, wait=8", 4),
     ],
 )
-def test_how_long(world: World, meanwhile: Any, prefer: str, seconds: int) -> None:
-    meanwhile(world.settle)
+def test_how_long(world: ApiHarness, meanwhile: Any, prefer: str, seconds: int) -> None:
+    meanwhile(world.run_until_settled)
     answer = create(world, prefer)
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (201, f"wait={seconds}")
 
@@ -151,7 +153,7 @@ def test_how_long(world: World, meanwhile: Any, prefer: str, seconds: int) -> No
     "prefer",
     ["wait", "wait=", "wait=-1", "wait=soon", "wait=1.5", "wait=0", "await=5", "wait=00"],
 )
-def test_nonsense_is_ignored(world: World, prefer: str) -> None:
+def test_nonsense_is_ignored(world: ApiHarness, prefer: str) -> None:
     answer = create(world, prefer)
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)
 
@@ -160,25 +162,27 @@ def test_nonsense_is_ignored(world: World, prefer: str) -> None:
     ("method", "path"),
     [("GET", "/vms"), ("GET", f"/vms/{NOBODY}"), ("POST", f"/vms/{NOBODY}/stop"), ("POST", "/x")],
 )
-def test_what_waits_for_nothing_says_nothing(world: World, method: str, path: str) -> None:
+def test_what_waits_for_nothing_says_nothing(world: ApiHarness, method: str, path: str) -> None:
     answer = world.call(method, path, headers={"Prefer": "wait=5"})
     assert "Preference-Applied" not in answer.headers
 
 
 @pytest.mark.parametrize("threads", [4])
-def test_at_most_half_the_threads_wait(world: World, meanwhile: Any) -> None:
+def test_at_most_half_the_threads_wait(world: ApiHarness, meanwhile: Any) -> None:
     places = waiting(world).slots
     assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     answer = create(world, "wait=60")
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)
     places.release()
-    meanwhile(world.settle)
+    meanwhile(world.run_until_settled)
     answer = world.call("DELETE", f"/vms/{answer.json['id']}", headers={"Prefer": "wait=60"})
     assert answer.status_code == 204
 
 
 @pytest.mark.parametrize("threads", [8])
-def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_caller_does_not_have_all_places(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     door, told, get = Door(world), [], waiting(world)._get_operation
     ci, cd = (door.token("operator", subject) for subject in ("ci", "cd"))
     coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
@@ -193,7 +197,7 @@ def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.M
         if coming:
             come(*coming.pop(0))
         else:
-            world.settle()
+            world.run_until_settled()
         return get(id)
 
     monkeypatch.setattr(waiting(world), "_get_operation", look)
@@ -202,7 +206,7 @@ def test_one_caller_does_not_have_all_places(world: World, monkeypatch: pytest.M
     assert sorted(told[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]
 
 
-def test_who_drains_keeps_nobody(world: World, meanwhile: Any) -> None:
+def test_who_drains_keeps_nobody(world: ApiHarness, meanwhile: Any) -> None:
     meanwhile(world.services.draining.set)
     answer = create(world, "wait=60")
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)

@@ -10,7 +10,7 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_harness import BASE, World
+from tests.support.api_harness import BASE, ApiHarness
 from tests.support.fake_clock import Clock
 from vmapi.api.schemas.pagination import CURSOR_ALONE_DETAIL
 from vmapi.domain.pagination import KeysetPosition
@@ -28,7 +28,7 @@ EXPIRED = (
 
 
 @pytest.fixture
-def seven(world: World) -> World:
+def seven(world: ApiHarness) -> ApiHarness:
     """VMs web-0 to web-6, made a second apart."""
     for number in range(7):
         world.create(f"web-{number}", metadata={"odd": str(number % 2)})
@@ -36,7 +36,7 @@ def seven(world: World) -> World:
     return world
 
 
-def pages(world: World, path: str) -> Iterator[Any]:
+def pages(world: ApiHarness, path: str) -> Iterator[Any]:
     """Walk a list from a path below the base, by `next`."""
     url = BASE + path
     while url:
@@ -48,12 +48,12 @@ def pages(world: World, path: str) -> Iterator[Any]:
         yield body
 
 
-def cursor(world: World, path: str) -> str:
-    (found,) = parse_qs(urlsplit(world.get(path)["next"]).query)["cursor"]
+def cursor(world: ApiHarness, path: str) -> str:
+    (found,) = parse_qs(urlsplit(world.get_json(path)["next"]).query)["cursor"]
     return found
 
 
-def message(world: World, path: str) -> str:
+def message(world: ApiHarness, path: str) -> str:
     """Return why a cursor is refused."""
     answer = world.call("GET", path)
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
@@ -65,7 +65,7 @@ def message(world: World, path: str) -> str:
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "-updated_at"])
 @pytest.mark.parametrize("size", [1, 3, 6, 7])
-def test_a_walk_shows_each_once_and_in_order(seven: World, sort: str, size: int) -> None:
+def test_a_walk_shows_each_once_and_in_order(seven: ApiHarness, sort: str, size: int) -> None:
     found = list(pages(seven, f"/vms?sort={sort}&page_size={size}"))
     names = [vm["name"] for body in found for vm in body["items"]]
     expected = [f"web-{number}" for number in range(7)]
@@ -75,20 +75,20 @@ def test_a_walk_shows_each_once_and_in_order(seven: World, sort: str, size: int)
     assert all(len(body["items"]) == size for body in found[:-1])
 
 
-def test_next_says_nothing_but_its_cursor(seven: World) -> None:
-    path, query = seven.get("/vms?page_size=3&sort=name")["next"].split("?")
+def test_next_says_nothing_but_its_cursor(seven: ApiHarness) -> None:
+    path, query = seven.get_json("/vms?page_size=3&sort=name")["next"].split("?")
     assert path == f"{BASE}/vms"
     assert list(parse_qs(query)) == ["cursor"]
 
 
-def test_filters_and_order_go_along(seven: World) -> None:
+def test_filters_and_order_go_along(seven: ApiHarness) -> None:
     query = "status=STOPPED&status=ERROR&name=web*&created_before=2026-02-25T10:30:05%2B00:00"
     found = list(pages(seven, f"/vms?{query}&sort=-name&page_size=2"))
     names = [[vm["name"] for vm in body["items"]] for body in found]
     assert names == [["web-4", "web-3"], ["web-2", "web-1"], ["web-0"]]
 
 
-def test_the_total_is_that_of_the_first_page(seven: World) -> None:
+def test_the_total_is_that_of_the_first_page(seven: ApiHarness) -> None:
     totals = []
     for number, body in enumerate(pages(seven, "/vms?page_size=2")):
         totals.append(body["total"])
@@ -96,7 +96,7 @@ def test_the_total_is_that_of_the_first_page(seven: World) -> None:
     assert totals == [7, 7, 7, 7]
 
 
-def test_what_is_made_and_deleted_meanwhile_hides_nobody(seven: World) -> None:
+def test_what_is_made_and_deleted_meanwhile_hides_nobody(seven: ApiHarness) -> None:
     walk = pages(seven, "/vms?page_size=2")
     names = [vm["name"] for vm in next(walk)["items"]]
     for number in (6, 4):
@@ -107,12 +107,12 @@ def test_what_is_made_and_deleted_meanwhile_hides_nobody(seven: World) -> None:
     assert names == ["web-6", "web-5", "web-3", "web-2", "web-1", "web-0"]
 
 
-def vm_id(world: World, name: str) -> str:
-    (vm,) = world.get(f"/vms?name={name}")["items"]
+def vm_id(world: ApiHarness, name: str) -> str:
+    (vm,) = world.get_json(f"/vms?name={name}")["items"]
     return str(vm["id"])
 
 
-def test_a_walk_may_begin_at_any_page(seven: World) -> None:
+def test_a_walk_may_begin_at_any_page(seven: ApiHarness) -> None:
     found = list(pages(seven, "/vms?page=2&page_size=3&sort=name"))
     assert [[vm["name"] for vm in body["items"]] for body in found] == [
         ["web-3", "web-4", "web-5"],
@@ -121,7 +121,7 @@ def test_a_walk_may_begin_at_any_page(seven: World) -> None:
 
 
 def test_next_reaches_beyond_the_deepest_page(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_DEPTH", 2)
     for number in range(3):
@@ -132,8 +132,8 @@ def test_next_reaches_beyond_the_deepest_page(
     assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
 
 
-def test_operations_are_walked_the_same_way(seven: World) -> None:
-    every = [operation["id"] for operation in seven.get("/operations")["items"]]
+def test_operations_are_walked_the_same_way(seven: ApiHarness) -> None:
+    every = [operation["id"] for operation in seven.get_json("/operations")["items"]]
     walk = pages(seven, "/operations?page_size=3&action=create")
     first = next(walk)
     seven.clock.sleep(1)
@@ -143,7 +143,7 @@ def test_operations_are_walked_the_same_way(seven: World) -> None:
     assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
 
 
-def test_a_cursor_goes_alone(seven: World) -> None:
+def test_a_cursor_goes_alone(seven: ApiHarness) -> None:
     good = cursor(seven, "/vms?page_size=3")
     for query in ("page=2", "page_size=3", "sort=name", "status=RUNNING", "nonsense=1"):
         answer = seven.call("GET", f"/vms?cursor={good}&{query}")
@@ -154,7 +154,7 @@ def test_a_cursor_goes_alone(seven: World) -> None:
     assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Given more than once."
 
 
-def test_a_cursor_is_good_for_a_day(seven: World) -> None:
+def test_a_cursor_is_good_for_a_day(seven: ApiHarness) -> None:
     path = f"/vms?cursor={cursor(seven, '/vms?page_size=3')}"
     seven.clock.sleep(24 * 3600 - 1)
     assert seven.call("GET", path).status_code == 200
@@ -163,17 +163,17 @@ def test_a_cursor_is_good_for_a_day(seven: World) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "x", "x.y", ".", "%00", "%ff", "%F0%9F%98%80", "." * 5000])
-def test_what_is_no_cursor(world: World, sent: str) -> None:
+def test_what_is_no_cursor(world: ApiHarness, sent: str) -> None:
     for path in ("/vms", "/operations"):
         assert message(world, f"{path}?cursor={sent}") == NOT_OURS
 
 
-def test_a_cursor_of_another_list(seven: World) -> None:
+def test_a_cursor_of_another_list(seven: ApiHarness) -> None:
     assert message(seven, f"/vms?cursor={cursor(seven, '/operations?page_size=3')}") == NOT_OURS
     assert message(seven, f"/operations?cursor={cursor(seven, '/vms?page_size=3')}") == NOT_OURS
 
 
-def test_a_cursor_of_another_key(seven: World) -> None:
+def test_a_cursor_of_another_key(seven: ApiHarness) -> None:
     foreign = CursorSigner(lambda: "0" * 64, seven.clock)
     made = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
     assert message(seven, f"/vms?cursor={made}") == NOT_OURS
@@ -181,7 +181,7 @@ def test_a_cursor_of_another_key(seven: World) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_an_edited_cursor(seven: World, data: st.DataObject) -> None:
+def test_an_edited_cursor(seven: ApiHarness, data: st.DataObject) -> None:
     cursors = seven.services.cursors
     made = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
     at = data.draw(st.integers(0, len(made)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_harness import BASE, World
+from tests.support.api_harness import BASE, ApiHarness
 from tests.support.audit_rows import trail
 from vmapi.api.views.audit import AuditEntrySchema
 
@@ -13,11 +13,11 @@ LINES = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture
-def told(world: World) -> World:
+def told(world: ApiHarness) -> ApiHarness:
     """A world in which web-1 was made, started and stopped: six entries."""
     vm_id = world.create()["id"]
-    world.do(vm_id, "start")
-    world.do(vm_id, "stop")
+    world.post_action(vm_id, "start")
+    world.post_action(vm_id, "stop")
     assert len(trail(world.app)) == 6
     return world
 
@@ -26,15 +26,15 @@ def story(entries: list[Any]) -> list[tuple[str, str]]:
     return [(each["action"], each["outcome"]) for each in entries]
 
 
-def test_the_newest_come_first(told: World) -> None:
-    found = told.get("/audit")
+def test_the_newest_come_first(told: ApiHarness) -> None:
+    found = told.get_json("/audit")
     assert found["next"] is None
     assert story(found["items"]) == [
         *[("stop", "succeeded"), ("stop", "accepted"), ("start", "succeeded")],
         *[("start", "accepted"), ("create", "succeeded"), ("create", "accepted")],
     ]
     newest = found["items"][0]
-    (operation,) = told.get("/operations?action=stop")["items"]
+    (operation,) = told.get_json("/operations?action=stop")["items"]
     assert AuditEntrySchema().validate(newest) == {}
     assert newest == {
         "id": 6,
@@ -53,7 +53,7 @@ def test_the_newest_come_first(told: World) -> None:
     }
 
 
-def test_a_list_goes_on(told: World) -> None:
+def test_a_list_goes_on(told: ApiHarness) -> None:
     url, seen = f"{BASE}/audit?page_size=4&user=anonymous", []
     answer = told.client.get(url)
     while True:
@@ -67,14 +67,14 @@ def test_a_list_goes_on(told: World) -> None:
         answer = told.client.get(url)
     assert "Link" not in answer.headers
     assert [each["id"] for each in seen] == [6, 5, 4, 3, 2, 1]
-    assert told.get("/audit?page_size=6")["next"] is None
+    assert told.get_json("/audit?page_size=6")["next"] is None
 
 
-def test_a_line_each(told: World) -> None:
+def test_a_line_each(told: ApiHarness) -> None:
     answer = told.call("GET", "/audit?page_size=4", headers=LINES)
     assert answer.mimetype == "application/x-ndjson"
     lines = [json.loads(line) for line in answer.text.splitlines()]
-    assert lines == told.get("/audit?page_size=4")["items"]
+    assert lines == told.get_json("/audit?page_size=4")["items"]
     assert answer.headers["Link"] == f'<{BASE}/audit?page_size=4&cursor=3>; rel="next"'
     assert told.call("GET", "/audit?user=nobody", headers=LINES).text == ""
 
@@ -88,15 +88,15 @@ def test_a_line_each(told: World) -> None:
         ("after=2999-01-01T00:00:00Z&before=2000-01-01T00:00:00Z", 0),
     ],
 )
-def test_filters(told: World, query: str, count: int) -> None:
-    assert len(told.get(f"/audit?{query}")["items"]) == count
+def test_filters(told: ApiHarness, query: str, count: int) -> None:
+    assert len(told.get_json(f"/audit?{query}")["items"]) == count
 
 
-def test_what_was_done_with_a_vm_and_by_a_request(told: World) -> None:
-    (vm,) = told.get("/vms")["items"]
-    assert len(told.get(f"/audit?vm_id={vm['id'].upper()}")["items"]) == 5
-    (operation,) = told.get("/operations?action=start")["items"]
-    found = told.get(f"/audit?request_id={operation['request_id']}")["items"]
+def test_what_was_done_with_a_vm_and_by_a_request(told: ApiHarness) -> None:
+    (vm,) = told.get_json("/vms")["items"]
+    assert len(told.get_json(f"/audit?vm_id={vm['id'].upper()}")["items"]) == 5
+    (operation,) = told.get_json("/operations?action=start")["items"]
+    found = told.get_json(f"/audit?request_id={operation['request_id']}")["items"]
     assert story(found) == [("start", "succeeded"), ("start", "accepted")]
 
 
@@ -110,14 +110,14 @@ def test_what_was_done_with_a_vm_and_by_a_request(told: World) -> None:
         ("user=a&user=b", "/user"),
     ],
 )
-def test_what_cannot_be_meant(told: World, query: str, where: str) -> None:
+def test_what_cannot_be_meant(told: ApiHarness, query: str, where: str) -> None:
     answer = told.call("GET", f"/audit?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [each["pointer"] for each in answer.json["errors"]] == [where]
 
 
 @pytest.mark.parametrize("cursor", ["xxx", "-1", "", "9" * 30])
-def test_what_is_no_cursor(world: World, cursor: str) -> None:
+def test_what_is_no_cursor(world: ApiHarness, cursor: str) -> None:
     answer = world.call("GET", f"/audit?cursor={cursor}")
     (error,) = answer.json["errors"]
     assert error["message"] == (
@@ -128,9 +128,9 @@ def test_what_is_no_cursor(world: World, cursor: str) -> None:
     assert other.json["errors"] == [error]
 
 
-def test_nobody_changes_it(told: World) -> None:
+def test_nobody_changes_it(told: ApiHarness) -> None:
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert told.call(method, "/audit").status_code == 405
     before = trail(told.app)
-    told.get("/audit")
+    told.get_json("/audit")
     assert trail(told.app) == before

@@ -1,16 +1,16 @@
 """The audit trail of what clients do: under which id, and what came of it."""
 
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.audit_rows import trail
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec
 
 
-def told(world: World) -> list[tuple[str, str, str | None, str]]:
+def told(world: ApiHarness) -> list[tuple[str, str, str | None, str]]:
     return [(row.action, row.outcome, row.code, row.request_id) for row in trail(world.app)]
 
 
-def test_a_life(world: World) -> None:
+def test_a_life(world: ApiHarness) -> None:
     vm_id = world.create()["id"]
     for method, path, body in [
         ("POST", "/start", None),
@@ -34,17 +34,17 @@ def test_a_life(world: World) -> None:
     assert {(row.user, row.project, row.address) for row in entries} == {
         ("anonymous", "default", "127.0.0.1")
     }
-    operations = {each["id"] for each in world.get("/operations")["items"]}
+    operations = {each["id"] for each in world.get_json("/operations")["items"]}
     assert {row.operation_id for row in entries} == operations
 
 
-def test_each_of_many(world: World) -> None:
-    ids = [world.running(f"web-{number}") for number in range(2)]
+def test_each_of_many(world: ApiHarness) -> None:
+    ids = [world.create_running(f"web-{number}") for number in range(2)]
     before = len(trail(world.app))
     wanted = {"action": "stop", "ids": [*ids, "00000000-0000-4000-8000-000000000000"]}
     headers = {"X-Request-ID": "many-1"}
     assert world.call("POST", "/vms/actions", json=wanted, headers=headers).status_code == 202
-    world.settle()
+    world.run_until_settled()
     entries = trail(world.app)[before:]
     assert {(row.vm_id, row.outcome) for row in entries} == {
         (vm_id, outcome) for vm_id in ids for outcome in ("accepted", "succeeded")
@@ -53,7 +53,7 @@ def test_each_of_many(world: World) -> None:
     assert {(row.request_id, row.address) for row in entries} == {("many-1", "127.0.0.1")}
 
 
-def test_what_is_refused(world: World) -> None:
+def test_what_is_refused(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     world.backend.create_vm(spec, "somebody else's")
     assert world.post("/vms", WANTED).status_code == 409
@@ -66,22 +66,22 @@ def test_what_is_refused(world: World) -> None:
     ]
 
 
-def test_what_changes_nothing_is_not_in_it(world: World) -> None:
-    vm_id = world.running()
+def test_what_changes_nothing_is_not_in_it(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     before = trail(world.app)
-    world.vm(vm_id)
-    world.get("/vms")
+    world.get_vm(vm_id)
+    world.get_json("/vms")
     for answer, status in [
         (world.post("/vms", WANTED), 409),
-        (world.do(vm_id, "start"), 409),
+        (world.post_action(vm_id, "start"), 409),
         (world.post("/vms", {"name": "?"}), 422),
-        (world.do("00000000-0000-4000-8000-000000000000", "stop"), 404),
+        (world.post_action("00000000-0000-4000-8000-000000000000", "stop"), 404),
     ]:
         assert answer.status_code == status
     assert trail(world.app) == before
 
 
-def test_what_is_repeated_is_in_it_once(world: World) -> None:
+def test_what_is_repeated_is_in_it_once(world: ApiHarness) -> None:
     given = {"json": WANTED, "headers": {"Idempotency-Key": "k-1"}}
     answers = [world.call("POST", "/vms", **given) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]

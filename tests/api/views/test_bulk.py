@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, World
+from tests.support.api_harness import NOBODY, ApiHarness
 from vmapi.api.views.bulk import BulkResponseSchema
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Step
@@ -13,7 +13,7 @@ from vmapi.domain.vm import VM
 from vmapi.services.vms import bulk
 
 
-def act(world: World, key: str | None = None, **body: Any) -> TestResponse:
+def act(world: ApiHarness, key: str | None = None, **body: Any) -> TestResponse:
     headers = {"Idempotency-Key": key} if key else {}
     return world.call("POST", "/vms/actions", json=body, headers=headers)
 
@@ -25,22 +25,22 @@ def items(answer: TestResponse) -> list[Any]:
     return found
 
 
-def test_each_vm_gets_its_operation(world: World) -> None:
-    ids = [world.running(f"web-{n}") for n in range(5)]
+def test_each_vm_gets_its_operation(world: ApiHarness) -> None:
+    ids = [world.create_running(f"web-{n}") for n in range(5)]
     found = items(act(world, action="stop", ids=ids))
     assert [item["vm_id"] for item in found] == ids
     assert {item["operation"]["status"] for item in found} == {"pending"}
     assert [item["operation"]["vm_id"] for item in found] == ids
-    assert {vm["task"] for vm in world.get("/vms")["items"]} == {"stopping"}
-    world.settle()
-    assert {vm["status"] for vm in world.get("/vms")["items"]} == {"STOPPED"}
+    assert {vm["task"] for vm in world.get_json("/vms")["items"]} == {"stopping"}
+    world.run_until_settled()
+    assert {vm["status"] for vm in world.get_json("/vms")["items"]} == {"STOPPED"}
     for item in found:
-        assert world.get(f"/operations/{item['operation']['id']}")["status"] == "succeeded"
+        assert world.get_json(f"/operations/{item['operation']['id']}")["status"] == "succeeded"
 
 
-def test_each_problem_is_the_vms_own(world: World) -> None:
-    running, stopped = world.running("web-1"), world.create("web-2")["id"]
-    world.settle()
+def test_each_problem_is_the_vms_own(world: ApiHarness) -> None:
+    running, stopped = world.create_running("web-1"), world.create("web-2")["id"]
+    world.run_until_settled()
     wanted = [stopped, NOBODY, running, "nonsense"]
     found = items(act(world, action="stop", ids=wanted))
     assert [item["vm_id"] for item in found] == wanted
@@ -49,57 +49,57 @@ def test_each_problem_is_the_vms_own(world: World) -> None:
     refused = found[0]["error"]
     assert (refused["status"], refused["current_status"]) == (409, "STOPPED")
     assert refused["allowed_actions"] == ["start", "delete"]
-    assert world.get("/operations?action=stop")["total"] == 1
+    assert world.get_json("/operations?action=stop")["total"] == 1
 
 
 @pytest.mark.parametrize("action", ["start", "stop", "restart", "pause", "resume", "delete"])
-def test_every_action(world: World, action: str) -> None:
-    vm_id = world.running()
+def test_every_action(world: ApiHarness, action: str) -> None:
+    vm_id = world.create_running()
     before = {"start": "stop", "resume": "pause"}.get(action)
     if before:
-        world.do(vm_id, before)
+        world.post_action(vm_id, before)
     (item,) = items(act(world, action=action, ids=[vm_id]))
     assert item["operation"]["action"] == action
-    world.settle()
-    operation = world.get(f"/operations/{item['operation']['id']}")
+    world.run_until_settled()
+    operation = world.get_json(f"/operations/{item['operation']['id']}")
     assert operation["status"] == "succeeded"
 
 
-def test_those_that_a_filter_fits(world: World) -> None:
-    ids = {world.running(f"web-{n}") for n in range(3)}
-    other = world.running("db-1")
+def test_those_that_a_filter_fits(world: ApiHarness) -> None:
+    ids = {world.create_running(f"web-{n}") for n in range(3)}
+    other = world.create_running("db-1")
     found = items(act(world, action="stop", filter={"name": "web-*", "status": ["RUNNING"]}))
     assert {item["vm_id"] for item in found} == ids
-    world.settle()
-    assert world.vm(other)["status"] == "RUNNING"
+    world.run_until_settled()
+    assert world.get_vm(other)["status"] == "RUNNING"
 
 
-def test_a_filter_that_fits_none(world: World) -> None:
-    world.running()
+def test_a_filter_that_fits_none(world: ApiHarness) -> None:
+    world.create_running()
     assert items(act(world, action="stop", filter={"name": "nothing"})) == []
 
 
-def test_every_vm_is_asked_for_by_name(world: World) -> None:
-    ids = {world.running(f"web-{n}") for n in range(2)}
+def test_every_vm_is_asked_for_by_name(world: ApiHarness) -> None:
+    ids = {world.create_running(f"web-{n}") for n in range(2)}
     found = items(act(world, action="delete", filter={"name": "*"}))
     assert {item["vm_id"] for item in found} == ids
-    world.settle()
-    assert world.get("/vms")["items"] == []
+    world.run_until_settled()
+    assert world.get_json("/vms")["items"] == []
 
 
-def test_a_vm_that_is_named_twice_is_one(world: World) -> None:
-    one, two = world.running("web-1"), world.running("web-2")
+def test_a_vm_that_is_named_twice_is_one(world: ApiHarness) -> None:
+    one, two = world.create_running("web-1"), world.create_running("web-2")
     found = items(act(world, action="stop", ids=[one, two, one, two.upper(), NOBODY, NOBODY]))
     assert [item["vm_id"] for item in found] == [one, two, NOBODY]
     assert [item.get("error", {}).get("code") for item in found] == [None, None, "vm_not_found"]
-    assert world.get("/operations?action=stop")["total"] == 2
+    assert world.get_json("/operations?action=stop")["total"] == 2
 
 
 @pytest.mark.parametrize("action", ["start", "delete"])
-def test_deleted_vms_are_not_there(world: World, action: str) -> None:
-    vm_id = world.running()
+def test_deleted_vms_are_not_there(world: ApiHarness, action: str) -> None:
+    vm_id = world.create_running()
     world.call("DELETE", f"/vms/{vm_id}")
-    world.settle()
+    world.run_until_settled()
     found = items(act(world, action=action, filter={"status": ["DELETED"]}))
     found += items(act(world, action=action, ids=[vm_id]))
     assert [item["vm_id"] for item in found] == [vm_id, vm_id]
@@ -108,9 +108,9 @@ def test_deleted_vms_are_not_there(world: World, action: str) -> None:
 
 
 def test_a_vm_that_others_were_first_to_change(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, plan = world.running(), bulk.guard.plan_steps
+    vm_id, plan = world.create_running(), bulk.guard.plan_steps
 
     def late(vm: VM, action: Action) -> tuple[Step, ...]:
         monkeypatch.undo()
@@ -123,8 +123,12 @@ def test_a_vm_that_others_were_first_to_change(
     assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
 
 
-def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids, asked, vms = [world.running(f"web-{n}") for n in range(20)], [], world.backend.list_vms
+def test_the_cloud_is_asked_once(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, asked, vms = (
+        [world.create_running(f"web-{n}") for n in range(20)],
+        [],
+        world.backend.list_vms,
+    )
     monkeypatch.setattr(world.backend, "list_vms", lambda **_: (asked.append(1), vms())[1])
     monkeypatch.setattr(world.backend, "get_vm", None)
     monkeypatch.setattr(world.backend, "perform_action", None)
@@ -132,11 +136,11 @@ def test_the_cloud_is_asked_once(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert len(asked) == 1
 
 
-def test_a_key_as_long_as_it_may_be(world: World) -> None:
-    vm_id = world.running()
+def test_a_key_as_long_as_it_may_be(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     first = items(act(world, "x" * 255, action="stop", ids=[vm_id]))
     query = {"idempotency_key": f"{'x' * 255} {vm_id}"}
-    (found,) = world.get("/operations", query_string=query)["items"]
+    (found,) = world.get_json("/operations", query_string=query)["items"]
     assert found["id"] == first[0]["operation"]["id"]
     answer = world.call("GET", "/operations", query_string={"idempotency_key": "x" * 301})
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
@@ -162,18 +166,18 @@ def test_a_key_as_long_as_it_may_be(world: World) -> None:
         ({"action": "stop", "ids": ["1"], "hard": True}, "/hard"),
     ],
 )
-def test_what_is_refused(world: World, body: Any, pointer: str) -> None:
+def test_what_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
     answer = act(world, **body)
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
 
 
-def test_a_thousand_ids(world: World) -> None:
+def test_a_thousand_ids(world: ApiHarness) -> None:
     ids = [f"{NOBODY[:-4]}{n:04}" for n in range(1000)]
     assert len(items(act(world, action="stop", ids=ids))) == 1000
 
 
-def test_a_cloud_that_is_away_is_one_problem(world: World) -> None:
+def test_a_cloud_that_is_away_is_one_problem(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=100%")
     answer = act(world, action="stop", ids=[NOBODY])
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
@@ -181,19 +185,19 @@ def test_a_cloud_that_is_away_is_one_problem(world: World) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "PUT"])
 @pytest.mark.parametrize("path", ["/vms/actions", "/vms/actions/"])
-def test_it_is_no_vm(world: World, method: str, path: str) -> None:
+def test_it_is_no_vm(world: ApiHarness, method: str, path: str) -> None:
     answer = world.call(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
     options = world.call("OPTIONS", path)
     assert sorted(options.headers["Allow"].split(", ")) == ["OPTIONS", "POST"]
 
 
-def test_there_is_nothing_below_it(world: World) -> None:
+def test_there_is_nothing_below_it(world: ApiHarness) -> None:
     answer = world.call("POST", "/vms/actions/start")
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("vm_id", ["action", "actions-1", "Actions", "actions%0a"])
-def test_what_is_only_like_it_is_the_id_of_a_vm(world: World, vm_id: str) -> None:
+def test_what_is_only_like_it_is_the_id_of_a_vm(world: ApiHarness, vm_id: str) -> None:
     answer = world.call("GET", f"/vms/{vm_id}")
     assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, World
+from tests.support.api_harness import NOBODY, ApiHarness
 from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
 RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
 
 
-def act(world: World, body: Any, key: str = "k") -> TestResponse:
+def act(world: ApiHarness, body: Any, key: str = "k") -> TestResponse:
     return world.call("POST", "/vms/actions", json=body, headers={"Idempotency-Key": key})
 
 
@@ -32,67 +32,69 @@ def again(found: list[Any]) -> list[Any]:
     return [{**item, "replayed": True} if "operation" in item else item for item in found]
 
 
-def test_it_is_safe_to_repeat(world: World) -> None:
-    ids = [world.running(f"web-{n}") for n in range(3)]
+def test_it_is_safe_to_repeat(world: ApiHarness) -> None:
+    ids = [world.create_running(f"web-{n}") for n in range(3)]
     wanted = {"action": "stop", "ids": ids}
     first = act(world, wanted)
     assert not replayed(first)
     assert not any("replayed" in item for item in items(first))
     second = act(world, wanted)
     assert (items(second), replayed(second)) == (again(items(first)), True)
-    world.settle()
+    world.run_until_settled()
     third = items(act(world, wanted))
     assert [item["operation"]["status"] for item in third] == ["succeeded"] * 3
-    assert world.get("/operations?action=stop")["total"] == 3
+    assert world.get_json("/operations?action=stop")["total"] == 3
 
 
-def test_what_was_refused_is_tried_again(world: World) -> None:
-    wanted = {"action": "stop", "ids": [world.running(), NOBODY]}
+def test_what_was_refused_is_tried_again(world: ApiHarness) -> None:
+    wanted = {"action": "stop", "ids": [world.create_running(), NOBODY]}
     first = act(world, wanted)
     second = act(world, wanted)
     assert (items(second), replayed(second)) == (again(items(first)), False)
 
 
-def test_a_filter_is_for_the_vms_that_it_fitted_at_first(world: World) -> None:
-    ids = {world.running(f"web-{n}") for n in range(2)}
+def test_a_filter_is_for_the_vms_that_it_fitted_at_first(world: ApiHarness) -> None:
+    ids = {world.create_running(f"web-{n}") for n in range(2)}
     first = items(act(world, RUNNING))
-    world.settle()
-    other = world.running("web-3")
+    world.run_until_settled()
+    other = world.create_running("web-3")
     second = act(world, RUNNING)
     assert replayed(second)
     assert {item["vm_id"] for item in items(second)} == ids
     was = [item["operation"]["id"] for item in first]
     assert [item["operation"]["id"] for item in items(second)] == was
     assert {item["operation"]["status"] for item in items(second)} == {"succeeded"}
-    world.settle()
-    assert world.vm(other)["status"] == "RUNNING"
+    world.run_until_settled()
+    assert world.get_vm(other)["status"] == "RUNNING"
 
 
-def test_a_filter_is_answered_when_its_vms_are_gone(world: World) -> None:
-    world.running()
+def test_a_filter_is_answered_when_its_vms_are_gone(world: ApiHarness) -> None:
+    world.create_running()
     wanted = {"action": "delete", "filter": {"name": "web-*"}}
     first = items(act(world, wanted))
-    world.settle()
-    world.running("web-2")
+    world.run_until_settled()
+    world.create_running("web-2")
     second = act(world, wanted)
     (item,) = items(second)
     assert replayed(second)
     assert item["operation"]["id"] == first[0]["operation"]["id"]
     assert item["operation"]["status"] == "succeeded"
-    assert world.get("/vms")["total"] == 1
+    assert world.get_json("/vms")["total"] == 1
 
 
-def test_a_filter_that_fitted_none_is_for_none(world: World) -> None:
+def test_a_filter_that_fitted_none_is_for_none(world: ApiHarness) -> None:
     assert items(act(world, RUNNING)) == []
-    vm_id = world.running()
+    vm_id = world.create_running()
     second = act(world, RUNNING)
     assert (items(second), replayed(second)) == ([], False)
-    assert world.vm(vm_id)["status"] == "RUNNING"
+    assert world.get_vm(vm_id)["status"] == "RUNNING"
     assert len(items(act(world, RUNNING, "other"))) == 1
 
 
-def test_a_repeat_does_what_was_not_come_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = {world.running(f"web-{n}") for n in range(3)}
+def test_a_repeat_does_what_was_not_come_to(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {world.create_running(f"web-{n}") for n in range(3)}
     enqueue, begun = OperationSubmitter.enqueue, []
 
     def dying(submission: OperationSubmitter, *given: Any) -> Any:
@@ -105,16 +107,16 @@ def test_a_repeat_does_what_was_not_come_to(world: World, monkeypatch: pytest.Mo
     with pytest.raises(RuntimeError):
         act(world, RUNNING)
     monkeypatch.undo()
-    world.settle()
-    other = world.running("web-3")
+    world.run_until_settled()
+    other = world.create_running("web-3")
     second = act(world, RUNNING)
     assert {item["vm_id"] for item in items(second)} == ids
     assert not replayed(second)
     earlier = [item["operation"]["id"] for item in items(second) if "replayed" in item]
     assert earlier == [begun[0].id]
-    world.settle()
-    assert {world.vm(vm_id)["status"] for vm_id in ids} == {"STOPPED"}
-    assert world.vm(other)["status"] == "RUNNING"
+    world.run_until_settled()
+    assert {world.get_vm(vm_id)["status"] for vm_id in ids} == {"STOPPED"}
+    assert world.get_vm(other)["status"] == "RUNNING"
     assert replayed(act(world, RUNNING))
 
 
@@ -126,23 +128,23 @@ def test_a_repeat_does_what_was_not_come_to(world: World, monkeypatch: pytest.Mo
         {"action": "stop", "ids": [NOBODY]},
     ],
 )
-def test_another_request_under_its_key(world: World, other: Any) -> None:
-    vm_id = world.running()
+def test_another_request_under_its_key(world: ApiHarness, other: Any) -> None:
+    vm_id = world.create_running()
     by_id = {"action": "stop", "ids": [vm_id]}
     for key, first in (("k", RUNNING), ("l", by_id)):
         items(act(world, first, key))
         answer = act(world, other, key)
         assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
-    world.settle()
-    assert world.get("/operations?action=start")["total"] == 0
-    assert world.get("/operations?action=stop")["total"] == 1
+    world.run_until_settled()
+    assert world.get_json("/operations?action=start")["total"] == 0
+    assert world.get_json("/operations?action=stop")["total"] == 1
 
 
-def test_a_key_lives_for_a_day(world: World) -> None:
-    first = world.running()
+def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
+    first = world.create_running()
     items(act(world, RUNNING))
-    world.settle()
-    second = world.running("web-2")
+    world.run_until_settled()
+    second = world.create_running("web-2")
     world.clock.now += IDEMPOTENCY_KEY_TTL - timedelta(seconds=60)
     assert [item["vm_id"] for item in items(act(world, RUNNING))] == [first]
     world.clock.now += timedelta(seconds=60)
@@ -150,7 +152,7 @@ def test_a_key_lives_for_a_day(world: World) -> None:
     assert ([item["vm_id"] for item in items(found)], replayed(found)) == ([second], False)
 
 
-def test_a_key_as_long_as_it_may_be(world: World) -> None:
-    wanted = {"action": "stop", "ids": [world.running()]}
+def test_a_key_as_long_as_it_may_be(world: ApiHarness) -> None:
+    wanted = {"action": "stop", "ids": [world.create_running()]}
     first = items(act(world, wanted, "x" * 255))
     assert items(act(world, wanted, "x" * 255)) == again(first)

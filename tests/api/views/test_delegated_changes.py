@@ -9,7 +9,7 @@ import requests_mock
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.auth_harness import Door
 from tests.support.blocking_source import until
 from tests.support.fake_clock import Clock
@@ -78,7 +78,7 @@ def keystone(requests_mock: requests_mock.Mocker) -> None:
 
 
 @pytest.fixture
-def door(keystone: None, world: World) -> Door:
+def door(keystone: None, world: ApiHarness) -> Door:
     return Door(world, auth="token,keystone", keystone_url=URL)
 
 
@@ -191,28 +191,28 @@ def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> N
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
-def test_the_engine_has_what_was_begun(door: Door, world: World, backend: Lender) -> None:
+def test_the_engine_has_what_was_begun(door: Door, world: ApiHarness, backend: Lender) -> None:
     items = bulk(door, [running(door, backend)])
     until(lambda: bool(backend.lent))
     until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
-    world.settle()
+    world.run_until_settled()
     assert ended(door, items)[0]["status"] == "succeeded"
     assert backend.lent == [ALICE]
 
 
 def test_the_engine_does_not_begin_them(
-    door: Door, world: World, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    door: Door, world: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
     vm_id = running(door, backend)
     (item,) = bulk(door, [vm_id])
     # whose turn has not come is held: no engine has it
-    world.advance()
+    world.reconcile_once()
     assert ask(door, "GET", f"/operations/{item['operation']['id']}").json["status"] == "pending"
     assert backend.lent == []
     # their process has died
     world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
-    world.advance()
+    world.reconcile_once()
     (operation,) = ended(door, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
     assert operation["error"]["detail"] == "vmapi died before this was sent; send it again."
@@ -221,14 +221,14 @@ def test_the_engine_does_not_begin_them(
 
 
 def test_what_comes_while_the_process_stops_is_left_to_others(
-    door: Door, world: World, backend: Lender
+    door: Door, world: ApiHarness, backend: Lender
 ) -> None:
     ids = [running(door, backend, f"web-{n}") for n in range(2)]
     world.services.operations.stop()
     items = bulk(door, ids)
     for item in items:
         world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
-    world.advance()
+    world.reconcile_once()
     details = {each["error"]["detail"] for each in ended(door, items)}
     assert details == {"vmapi died before this was sent; send it again."}
     assert backend.lent == []

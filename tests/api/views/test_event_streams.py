@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 from tests.support.event_stream import LIFE, Listen, everything, live
 from vmapi.errors import StoreUnavailable
 from vmapi.services.events import buffer as tail
 from vmapi.settings.settings import Settings
 
 
-def test_silence_is_broken_by_a_heartbeat(world: World, listen: Listen) -> None:
+def test_silence_is_broken_by_a_heartbeat(world: ApiHarness, listen: Listen) -> None:
     world.services.events.heartbeat_interval = 0.01
     stream = listen("?kind=operation.failed")
     first = stream.beat()
@@ -23,7 +23,7 @@ def test_silence_is_broken_by_a_heartbeat(world: World, listen: Listen) -> None:
     assert last in everything(world)
 
 
-def test_a_process_that_drains_ends_its_streams(world: World, listen: Listen) -> None:
+def test_a_process_that_drains_ends_its_streams(world: ApiHarness, listen: Listen) -> None:
     streams = [listen(), listen("", "0")]
     streams[0].beat()
     streams[1].event()
@@ -33,7 +33,7 @@ def test_a_process_that_drains_ends_its_streams(world: World, listen: Listen) ->
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_who_is_slow_reads_on(
-    world: World, listen: Listen, monkeypatch: pytest.MonkeyPatch, kept: int
+    world: ApiHarness, listen: Listen, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", kept)
     slow, fast = listen(), listen()
@@ -48,7 +48,7 @@ def test_who_is_slow_reads_on(
 
 
 def test_a_store_that_goes_ends_the_stream(
-    world: World, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(world)
     stream = listen("", everything(world)[0])
@@ -62,7 +62,7 @@ def test_a_store_that_goes_ends_the_stream(
 
 
 def test_a_store_that_is_away_is_told_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away() -> Any:
         raise StoreUnavailable("away")
@@ -80,7 +80,7 @@ def readers() -> int:
     return sum(thread.name == "events" for thread in threading.enumerate())
 
 
-def test_one_reads_for_all_and_nobody_for_none(world: World, listen: Listen) -> None:
+def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: Listen) -> None:
     assert readers() == 0
     streams = [listen() for _ in range(3)]
     assert readers() == 1
@@ -91,7 +91,7 @@ def test_one_reads_for_all_and_nobody_for_none(world: World, listen: Listen) -> 
     assert readers() == 1
 
 
-def test_a_head_holds_no_place(world: World) -> None:
+def test_a_head_holds_no_place(world: ApiHarness) -> None:
     for _ in range(20):
         assert world.call("HEAD", "/events", buffered=True).status_code == 200
     assert readers() == 0
@@ -103,7 +103,7 @@ class TestPlaces:
         given = {"event_streams": 2, "caller_streams": 10, "threads": 8}
         return Settings(log_level="CRITICAL", **(given | getattr(request, "param", {})))
 
-    def refused(self, world: World) -> Any:
+    def refused(self, world: ApiHarness) -> Any:
         answer = world.call("GET", "/events")
         assert (answer.status_code, answer.json["code"]) == (429, "rate_limited")
         assert answer.headers["Retry-After"] == "5"
@@ -124,7 +124,7 @@ class TestPlaces:
         ],
         indirect=["settings"],
     )
-    def test_so_many_and_no_more(self, world: World, listen: Listen, detail: str) -> None:
+    def test_so_many_and_no_more(self, world: ApiHarness, listen: Listen, detail: str) -> None:
         streams = [listen(), listen()]
         assert [self.refused(world) for _ in range(20)] == [detail] * 20
         streams[0].close()
@@ -132,7 +132,7 @@ class TestPlaces:
         assert self.refused(world) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
-    def test_who_waits_holds_places_too(self, world: World, listen: Listen) -> None:
+    def test_who_waits_holds_places_too(self, world: ApiHarness, listen: Listen) -> None:
         places = world.services.operations._waiter.slots
         assert places.acquire(blocking=False)
         listen()

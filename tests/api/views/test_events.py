@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.api_harness import NOBODY, WANTED, World
+from tests.support.api_harness import NOBODY, WANTED, ApiHarness
 from tests.support.event_stream import LIFE, Listen, everything, live, newest
 from vmapi.domain.event import EventQuery
 from vmapi.services.events.feed import EventFeed
 
 
-def test_a_life_is_told_from_its_beginning(world: World, listen: Listen, document: Any) -> None:
+def test_a_life_is_told_from_its_beginning(
+    world: ApiHarness, listen: Listen, document: Any
+) -> None:
     live(world, "before")
     stream = listen()
     assert stream.beat() == newest(world)
@@ -36,13 +38,13 @@ def test_a_life_is_told_from_its_beginning(world: World, listen: Listen, documen
         Draft202012Validator(schema).validate(event)
 
 
-def test_what_is_told_is_what_is_shown(world: World, listen: Listen) -> None:
+def test_what_is_told_is_what_is_shown(world: ApiHarness, listen: Listen) -> None:
     stream = listen()
     stream.beat()
     made = world.post("/vms", {**WANTED, "start": True})
     _, changed, ended = stream.events(3)
-    assert changed["vm"] == world.vm(made.json["id"])
-    assert ended["operation"] == world.operation(made)
+    assert changed["vm"] == world.get_vm(made.json["id"])
+    assert ended["operation"] == world.get_operation(made)
 
 
 def test_the_answer_is_for_nobody_to_keep(listen: Listen) -> None:
@@ -51,19 +53,19 @@ def test_the_answer_is_for_nobody_to_keep(listen: Listen) -> None:
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
 
 
-def test_an_operation_that_fails_says_why(world: World, listen: Listen) -> None:
+def test_an_operation_that_fails_says_why(world: ApiHarness, listen: Listen) -> None:
     stream = listen("?kind=operation.failed")
     stream.beat()
     world.backend.set_faults("no_capacity=1")
     made = world.create()
-    world.settle()
+    world.run_until_settled()
     event = stream.event()
     assert (event["vm_id"], event["vm"]) == (made["id"], None)
     assert event["operation"]["error"]["code"] == "no_capacity"
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_who_comes_back_misses_nothing(world: World, listen: Listen, by: str) -> None:
+def test_who_comes_back_misses_nothing(world: ApiHarness, listen: Listen, by: str) -> None:
     first = listen()
     first.beat()
     live(world)
@@ -79,7 +81,7 @@ def test_who_comes_back_misses_nothing(world: World, listen: Listen, by: str) ->
     assert seen == everything(world)
 
 
-def test_who_was_told_of_nothing_can_come_back_too(world: World, listen: Listen) -> None:
+def test_who_was_told_of_nothing_can_come_back_too(world: ApiHarness, listen: Listen) -> None:
     live(world, "before")
     first = listen(f"?vm_id={NOBODY}")
     last = first.beat()
@@ -91,7 +93,7 @@ def test_who_was_told_of_nothing_can_come_back_too(world: World, listen: Listen)
 
 
 @pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
-def test_nowhere_is_the_oldest_that_is_kept(world: World, listen: Listen, last: str) -> None:
+def test_nowhere_is_the_oldest_that_is_kept(world: ApiHarness, listen: Listen, last: str) -> None:
     live(world)
     stream = listen(f"?kind=vm.deleted&last_event_id={last}")
     assert stream.event() == {
@@ -103,13 +105,13 @@ def test_nowhere_is_the_oldest_that_is_kept(world: World, listen: Listen, last: 
     assert stream.kinds(1) == ["vm.deleted"]
 
 
-def test_an_empty_one_is_none(world: World, listen: Listen) -> None:
+def test_an_empty_one_is_none(world: ApiHarness, listen: Listen) -> None:
     live(world)
     assert listen("?last_event_id=", "").beat() == newest(world)
 
 
-def test_only_what_is_asked_for(world: World, listen: Listen) -> None:
-    one, other = world.running("web-1"), world.running("web-2")
+def test_only_what_is_asked_for(world: ApiHarness, listen: Listen) -> None:
+    one, other = world.create_running("web-1"), world.create_running("web-2")
     last = everything(world)[0]
     queries = [
         f"?vm_id={other.upper()}&vm_id={NOBODY}",
@@ -138,13 +140,13 @@ def test_only_what_is_asked_for(world: World, listen: Listen) -> None:
         ("?last_event_id=1&last_event_id=2", "/last_event_id"),
     ],
 )
-def test_what_cannot_be_asked_for(world: World, query: str, pointer: str) -> None:
+def test_what_cannot_be_asked_for(world: ApiHarness, query: str, pointer: str) -> None:
     answer = world.call("GET", f"/events{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert answer.json["errors"][0]["pointer"] == pointer
 
 
-def test_other_projects_are_not_told_of(world: World) -> None:
+def test_other_projects_are_not_told_of(world: ApiHarness) -> None:
     vm_id = live(world)
     services: EventFeed = world.services.events
     other = EventQuery(project="other", vm_ids=frozenset({vm_id}))

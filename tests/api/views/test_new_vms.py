@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.api.views.test_read_freshness import Remote, asked, grow_old, sync
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec, VMPatch
@@ -26,7 +26,7 @@ def backend(clock: Clock) -> Behind:
     return Behind(clock=clock, sleep=clock.sleep)
 
 
-def test_it_has_its_place_at_once(world: World) -> None:
+def test_it_has_its_place_at_once(world: ApiHarness) -> None:
     sync(world)
     asked(world)
     world.clock.sleep(0.7)
@@ -34,13 +34,13 @@ def test_it_has_its_place_at_once(world: World) -> None:
     assert asked(world) == []
     assert (made["status"], made["task"]) == ("BUILDING", "creating")
     assert made["created_at"] == "2026-02-25T10:29:55Z"
-    assert world.get("/vms")["items"] == [made]
-    world.settle()
-    (settled,) = world.get("/vms")["items"]
+    assert world.get_json("/vms")["items"] == [made]
+    world.run_until_settled()
+    (settled,) = world.get_json("/vms")["items"]
     assert (settled["id"], settled["created_at"]) == (made["id"], made["created_at"])
 
 
-def test_a_name_that_is_known_to_be_taken_outside(world: World) -> None:
+def test_a_name_that_is_known_to_be_taken_outside(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync(world)
     asked(world)
@@ -50,7 +50,7 @@ def test_a_name_that_is_known_to_be_taken_outside(world: World) -> None:
     assert asked(world) == ["vms"]
 
 
-def test_a_name_that_is_free_by_now(world: World) -> None:
+def test_a_name_that_is_free_by_now(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync(world)
     world.backend.update_vm(outside, VMPatch(name="web-2"))
@@ -59,7 +59,7 @@ def test_a_name_that_is_free_by_now(world: World) -> None:
     assert asked(world) == ["vms"]
 
 
-def test_an_old_inventory_is_not_asked_for_a_name(world: World) -> None:
+def test_an_old_inventory_is_not_asked_for_a_name(world: ApiHarness) -> None:
     sync(world)
     grow_old(world, 6)
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id

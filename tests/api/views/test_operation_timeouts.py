@@ -4,7 +4,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.api.views.test_read_freshness import grow_old, sync
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import BackendTimeout, BackendUnavailable
@@ -14,7 +14,7 @@ CREATE = {**WANTED, "start": True}
 
 
 def test_its_answer_names_the_vm_that_shows_later(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = MemoryBackend.create_vm
 
@@ -33,55 +33,55 @@ def test_its_answer_names_the_vm_that_shows_later(
         patched.setattr(MemoryBackend, "create_vm", lost)
         patched.setattr(MemoryBackend, "find_created_vm", away)
         first = create()
-        world.wait(HOUR)
+        world.advance_time(HOUR)
     path = first.json["operation"]
     failed = world.client.get(path).json
     assert (first.status_code, failed["status"], failed["vm_id"]) == (504, "failed", None)
     grow_old(world, 60)
     sync(world)
-    (vm,) = world.get("/vms")["items"]
+    (vm,) = world.get_json("/vms")["items"]
     named = {**failed, "vm_id": vm["id"]}
     assert world.client.get(path).json == named
     again = create()
     assert (again.status_code, again.json["code"]) == (504, "operation_timeout")
     assert (again.json["vm_id"], again.json["operation"]) == (vm["id"], path)
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("latency", ["create=3600"])
-def test_a_create_that_is_not_over_in_time_is_not_a_success(world: World) -> None:
+def test_a_create_that_is_not_over_in_time_is_not_a_success(world: ApiHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     first = world.call("POST", "/vms", headers=headers, json=CREATE)
-    world.wait(1801)
+    world.advance_time(1801)
     again = world.call("POST", "/vms", headers=headers, json=CREATE)
     assert (first.status_code, again.status_code) == (202, 504)
     assert (again.json["code"], again.json["vm_id"]) == ("operation_timeout", first.json["id"])
-    assert world.operation(again)["status"] == "failed"
-    assert world.vm(first.json["id"])["status"] == "BUILDING"
+    assert world.get_operation(again)["status"] == "failed"
+    assert world.get_vm(first.json["id"])["status"] == "BUILDING"
 
 
-def test_a_stop_that_fails_after_the_build_is_not_a_success(world: World) -> None:
+def test_a_stop_that_fails_after_the_build_is_not_a_success(world: ApiHarness) -> None:
     world.backend.set_faults("action_failed=1")
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
-    assert world.operation(answer)["vm_id"] == answer.json["vm_id"]
-    assert world.vm(answer.json["vm_id"])["status"] == "RUNNING"
+    assert world.get_operation(answer)["vm_id"] == answer.json["vm_id"]
+    assert world.get_vm(answer.json["vm_id"])["status"] == "RUNNING"
 
 
 @pytest.mark.parametrize("latency", ["0"])
 @pytest.mark.parametrize("action", ["create", "stop"])
 def test_nothing_was_sent_where_only_a_look_was_not_answered(
-    world: World, monkeypatch: pytest.MonkeyPatch, action: str
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    vm_id = world.running("db-1")
+    vm_id = world.create_running("db-1")
 
     def late(*_: object, **__: object) -> None:
         raise BackendTimeout("The cloud did not answer in time.")
 
     for name in ("vms", "get"):
         monkeypatch.setattr(MemoryBackend, name, late)
-    answer = world.post("/vms", CREATE) if action == "create" else world.do(vm_id, action)
+    answer = world.post("/vms", CREATE) if action == "create" else world.post_action(vm_id, action)
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
     assert answer.json["detail"] == "The cloud did not answer in time. Nothing was sent."
     assert answer.headers["Retry-After"] == "5"

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.fake_clock import Clock
 from tests.support.project_callers import acting
 from vmapi.app import bootstrap
@@ -39,7 +39,7 @@ steps = st.lists(
 class Apart:
     """Two projects in one world: all ids that were ever answered to each, and what it changed."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ApiHarness) -> None:
         self.world = world
         self.made: dict[str, list[str]] = {project: [] for project in PROJECTS}
         self.shown: dict[str, set[str]] = {project: set() for project in PROJECTS}
@@ -47,7 +47,7 @@ class Apart:
             # the same name under the same key
             self.do(project, "create", own=True, number=0, more=1)
             assert len(self.made[project]) == 1
-        world.settle()
+        world.run_until_settled()
 
     def ask(self, project: str, method: str, path: str, **given: Any) -> TestResponse:
         """Send a request of one project, and note what it is told of its own accord."""
@@ -88,7 +88,7 @@ class Apart:
             body = {"action": ACTIONS[more], **which}
             self.ask(project, "POST", "/vms/actions", json=body)
         elif what == "settle":
-            self.world.settle()
+            self.world.run_until_settled()
 
     def read(self) -> None:
         """Let each project read all that it can."""
@@ -112,7 +112,7 @@ def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list
     services = bootstrap(Settings(log_level="CRITICAL", quotas="*:vms=3"), cloud, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
-    apart = Apart(World(shell, cloud, clock))
+    apart = Apart(ApiHarness(shell, cloud, clock))
     try:
         for step in steps:
             apart.do(*step)

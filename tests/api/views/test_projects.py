@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, WANTED, World
+from tests.support.api_harness import NOBODY, WANTED, ApiHarness
 from tests.support.audit_rows import trail
 from tests.support.event_stream import Listen
 from tests.support.project_callers import acting
@@ -31,34 +31,34 @@ on_a_vm = pytest.mark.parametrize(("method", "below", "body"), ON_A_VM)
 
 
 @pytest.fixture(autouse=True)
-def default(world: World) -> Iterator[None]:
+def default(world: ApiHarness) -> Iterator[None]:
     """Let callers be of the project default, where nothing else is said."""
     with acting(world, "default"):
         yield
 
 
 @pytest.fixture
-def world(world: World) -> Iterator[World]:
+def world(world: ApiHarness) -> Iterator[ApiHarness]:
     """A world whose callers are of the default project, unless they act for another."""
     with acting(world, "default"):
         yield world
 
 
 @pytest.fixture
-def foreign(world: World) -> str:
+def foreign(world: ApiHarness) -> str:
     """The id of a VM of another project."""
     with acting(world, "other"):
-        return world.running("web-1", metadata={"whose": "other"})
+        return world.create_running("web-1", metadata={"whose": "other"})
 
 
 @pytest.fixture
-def theirs(world: World, foreign: str) -> Iterator[None]:
+def theirs(world: ApiHarness, foreign: str) -> Iterator[None]:
     """See that the VM of the other project is as it was."""
     with acting(world, "other"):
-        before = (world.vm(foreign), world.get("/operations"))
+        before = (world.get_vm(foreign), world.get_json("/operations"))
     yield
     with acting(world, "other"):
-        assert (world.vm(foreign), world.get("/operations")) == before
+        assert (world.get_vm(foreign), world.get_json("/operations")) == before
 
 
 def said(answer: TestResponse, vm_id: str) -> Any:
@@ -72,7 +72,7 @@ def said(answer: TestResponse, vm_id: str) -> Any:
 @on_a_vm
 @pytest.mark.usefixtures("theirs")
 def test_a_foreign_vm_is_like_none(
-    world: World, foreign: str, method: str, below: str, body: Any
+    world: ApiHarness, foreign: str, method: str, below: str, body: Any
 ) -> None:
     def ask(vm_id: str, **headers: str) -> Any:
         given = {} if body is None else {"json": body}
@@ -92,60 +92,60 @@ def test_a_foreign_vm_is_like_none(
     assert ask(foreign, **tag) == ask(NOBODY, **tag) == answer
 
 
-def test_a_deleted_vm_is_like_one_that_never_was(world: World, foreign: str) -> None:
-    mine = world.running("web-2")
+def test_a_deleted_vm_is_like_one_that_never_was(world: ApiHarness, foreign: str) -> None:
+    mine = world.create_running("web-2")
     world.call("DELETE", f"/vms/{mine}")
     with acting(world, "other"):
         world.call("DELETE", f"/vms/{foreign}")
     answers = [said(world.call("GET", f"/vms/{each}"), each) for each in (mine, foreign, NOBODY)]
     assert answers[0] == answers[1] == answers[2]
-    deleted = world.get("/vms?status=DELETED")
+    deleted = world.get_json("/vms?status=DELETED")
     assert ([vm["id"] for vm in deleted["items"]], deleted["total"]) == ([mine], 1)
 
 
 @pytest.mark.usefixtures("theirs")
-def test_lists_and_totals_are_of_the_project(world: World, foreign: str) -> None:
-    mine = world.running("web-2")
+def test_lists_and_totals_are_of_the_project(world: ApiHarness, foreign: str) -> None:
+    mine = world.create_running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
-        found = world.get(f"/vms{query}")
+        found = world.get_json(f"/vms{query}")
         assert ([vm["id"] for vm in found["items"]], found["total"]) == ([mine], 1)
     for query in ("", "?action=create", "?status=succeeded"):
-        found = world.get(f"/operations{query}")
+        found = world.get_json(f"/operations{query}")
         assert ([each["vm_id"] for each in found["items"]], found["total"]) == ([mine], 1)
-    assert world.get(f"/operations?vm_id={foreign}")["total"] == 0
+    assert world.get_json(f"/operations?vm_id={foreign}")["total"] == 0
 
 
-def test_a_cursor_is_good_in_its_project(world: World, foreign: str) -> None:
+def test_a_cursor_is_good_in_its_project(world: ApiHarness, foreign: str) -> None:
     for number in range(2):
-        world.running(f"web-{number}")
+        world.create_running(f"web-{number}")
     for path in ("/vms", "/operations"):
-        following = world.get(f"{path}?page_size=1")["next"]
+        following = world.get_json(f"{path}?page_size=1")["next"]
         assert world.client.get(following).status_code == 200
         with acting(world, "other"):
             refused = world.client.get(following)
         assert (refused.status_code, refused.json["code"]) == (422, "validation_error")
 
 
-def test_events_are_of_the_project(world: World, foreign: str, listen: Listen) -> None:
-    mine = world.running("web-2")
+def test_events_are_of_the_project(world: ApiHarness, foreign: str, listen: Listen) -> None:
+    mine = world.create_running("web-2")
     stream = listen("?last_event_id=0")
     assert stream.event()["kind"] == "events.reset"
     assert {event["vm_id"] for event in stream.events(3)} == {mine}
     with acting(world, "other"):
         theirs = listen("?last_event_id=0")
-        world.do(foreign, "stop")
-        world.settle()
-    world.do(mine, "stop")
-    world.settle()
+        world.post_action(foreign, "stop")
+        world.run_until_settled()
+    world.post_action(mine, "stop")
+    world.run_until_settled()
     assert {event["vm_id"] for event in stream.events(2)} == {mine}
     assert theirs.event()["kind"] == "events.reset"
     assert {event["vm_id"] for event in theirs.events(5)} == {foreign}
 
 
-def test_a_foreign_operation_is_like_none(world: World, foreign: str) -> None:
+def test_a_foreign_operation_is_like_none(world: ApiHarness, foreign: str) -> None:
     with acting(world, "other"):
-        theirs = world.get("/operations")["items"][0]["id"]
-        assert world.get(f"/operations/{theirs}")["vm_id"] == foreign
+        theirs = world.get_json("/operations")["items"][0]["id"]
+        assert world.get_json(f"/operations/{theirs}")["vm_id"] == foreign
     for headers in ({}, {"Prefer": "wait=60"}):
         answers = [
             said(world.call("GET", f"/operations/{each}", headers=headers), each)
@@ -156,32 +156,32 @@ def test_a_foreign_operation_is_like_none(world: World, foreign: str) -> None:
 
 
 @pytest.mark.usefixtures("theirs")
-def test_bulk_touches_the_project_only(world: World, foreign: str) -> None:
-    mine = world.running("web-2")
+def test_bulk_touches_the_project_only(world: ApiHarness, foreign: str) -> None:
+    mine = world.create_running("web-2")
     items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, NOBODY, mine]}).json
     errors = [item.get("error") for item in items["items"]]
     assert errors[0] == errors[1] is not None
     assert errors[0]["code"] == "vm_not_found"
     assert errors[2] is None
-    world.settle()
+    world.run_until_settled()
     everything = world.post("/vms/actions", {"action": "start", "filter": {"name": "*"}}).json
     assert [item["vm_id"] for item in everything["items"]] == [mine]
 
 
 @pytest.mark.usefixtures("theirs")
-def test_a_name_is_a_projects_own(world: World, foreign: str) -> None:
-    mine = world.running("web-1")
+def test_a_name_is_a_projects_own(world: ApiHarness, foreign: str) -> None:
+    mine = world.create_running("web-1")
     assert mine != foreign
     taken = world.post("/vms", WANTED)
     assert (taken.status_code, taken.json["vm_id"]) == (409, mine)
-    other = world.running("web-2")
+    other = world.create_running("web-2")
     renamed = world.call("PATCH", f"/vms/{other}", json={"name": "web-1"})
     assert (renamed.status_code, renamed.json["vm_id"]) == (409, mine)
 
 
-def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: World) -> None:
+def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: ApiHarness) -> None:
     outside = world.backend.create_vm(SPEC, "somebody else's").vm_id
-    assert world.vm(outside)["name"] == "web-1"
+    assert world.get_vm(outside)["name"] == "web-1"
     with acting(world, "other"):
         assert world.call("GET", f"/vms/{outside}").status_code == 404
         assert world.create("web-1")["id"] != outside
@@ -189,17 +189,17 @@ def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: World) -> No
     assert (taken.status_code, taken.json["vm_id"]) == (409, outside)
 
 
-def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: World) -> None:
-    given = world.running("web-1")
+def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: ApiHarness) -> None:
+    given = world.create_running("web-1")
     world.backend.update_vm(given, VMPatch(metadata={"vmapi.project": "other"}))
-    assert world.get("/vms")["total"] == 0
+    assert world.get_json("/vms")["total"] == 0
     made = world.create("web-1")
     assert made["id"] != given
     with acting(world, "other"):
-        assert world.vm(given)["metadata"] == {}
+        assert world.get_vm(given)["metadata"] == {}
 
 
-def test_a_key_is_bound_in_the_project(world: World) -> None:
+def test_a_key_is_bound_in_the_project(world: ApiHarness) -> None:
     def create() -> TestResponse:
         return world.call("POST", "/vms", json=WANTED, headers=KEY)
 
@@ -213,13 +213,13 @@ def test_a_key_is_bound_in_the_project(world: World) -> None:
             again = create()
             assert again.headers["Idempotent-Replayed"] == "true"
             assert again.json["id"] == first.json["id"]
-            found = world.get("/operations?idempotency_key=k-1")
+            found = world.get_json("/operations?idempotency_key=k-1")
             assert [each["vm_id"] for each in found["items"]] == [first.json["id"]]
 
 
-def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
-    vm_id = world.running("web-1", metadata={"a": "b"})
-    assert world.vm(vm_id)["metadata"] == {"a": "b"}
+def test_clients_neither_see_nor_set_whose_a_vm_is(world: ApiHarness) -> None:
+    vm_id = world.create_running("web-1", metadata={"a": "b"})
+    assert world.get_vm(vm_id)["metadata"] == {"a": "b"}
     for mark in ("other", None):
         changed = {"metadata": {"vmapi.project": mark}}
         assert world.call("PATCH", f"/vms/{vm_id}", json=changed).status_code == 422
@@ -229,8 +229,8 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: World) -> None:
     assert world.backend.get_vm(vm_id).project == "default"
 
 
-def test_the_audit_trail_says_whose_it_was(world: World, foreign: str) -> None:
-    mine = world.running("web-2")
+def test_the_audit_trail_says_whose_it_was(world: ApiHarness, foreign: str) -> None:
+    mine = world.create_running("web-2")
     told = {(entry.vm_id, entry.project) for entry in trail(world.app) if entry.vm_id}
     assert told == {(foreign, "other"), (mine, "default")}
 
@@ -241,7 +241,7 @@ def test_the_audit_trail_says_whose_it_was(world: World, foreign: str) -> None:
 ADMIN = Caller("root", "r", project="admins", all_projects=True)
 
 
-def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign: str) -> None:
+def test_who_has_all_projects_changes_a_vm_for_its_project(world: ApiHarness, foreign: str) -> None:
     vms, operations = world.services.vms, world.services.operations
     assert vms.get(foreign, ADMIN.scope).vm.project == "other"
     key = IdempotencyKey("root", "k", "f" * 64, "admins")
@@ -256,11 +256,11 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: World, foreign
         taken = world.post("/vms", {**WANTED, "name": "web-9"})
         assert (taken.status_code, taken.json["vm_id"]) == (409, foreign)
     with acting(world, "admins"):
-        assert world.get("/vms")["total"] == 0
+        assert world.get_json("/vms")["total"] == 0
         assert world.create("web-9")["id"] != foreign
 
 
-def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: World) -> None:
+def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: ApiHarness) -> None:
     made = world.call("POST", "/vms", json=WANTED, headers=KEY)
     world.backend.update_vm(made.json["id"], VMPatch(metadata={"vmapi.project": "other"}))
     again = world.call("POST", "/vms", json=WANTED, headers=KEY)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.project_callers import acting
 from vmapi.backends.memory.catalog import IMAGES, stable_id
 from vmapi.domain.vm import CreateSpec
@@ -16,7 +16,7 @@ SPEC = CreateSpec("made-outside", LARGE, min(IMAGES), None, {}, None, None, ())
 
 
 @pytest.fixture
-def world(world: World) -> Iterator[World]:
+def world(world: ApiHarness) -> Iterator[ApiHarness]:
     """A world whose callers are of the default project, unless they act for another."""
     with acting(world, "default"):
         yield world
@@ -27,21 +27,21 @@ def settings(settings: Settings) -> Settings:
     return replace(settings, quotas="default:vms=3,vcpus=4,ram_mb=8192; *:vms=1")
 
 
-def test_what_there_is_and_may_be(world: World) -> None:
-    assert world.get("/quota") == {
+def test_what_there_is_and_may_be(world: ApiHarness) -> None:
+    assert world.get_json("/quota") == {
         "vms": {"used": 0, "limit": 3},
         "vcpus": {"used": 0, "limit": 4},
         "ram_mb": {"used": 0, "limit": 8192},
     }
-    world.running("web-1", flavor="m1.medium")
+    world.create_running("web-1", flavor="m1.medium")
     world.create("web-2", flavor="m1.small")
-    assert {kind: share["used"] for kind, share in world.get("/quota").items()} == {
+    assert {kind: share["used"] for kind, share in world.get_json("/quota").items()} == {
         "vms": 2,
         "vcpus": 3,
         "ram_mb": 6144,
     }
     with acting(world, "other"):
-        assert world.get("/quota") == {
+        assert world.get_json("/quota") == {
             "vms": {"used": 0, "limit": 1},
             "vcpus": {"used": 0, "limit": None},
             "ram_mb": {"used": 0, "limit": None},
@@ -50,37 +50,37 @@ def test_what_there_is_and_may_be(world: World) -> None:
     assert answer.headers["Age"] == "0"
 
 
-def test_a_create_that_is_too_much(world: World) -> None:
-    world.running("web-1", flavor="m1.medium")
+def test_a_create_that_is_too_much(world: ApiHarness) -> None:
+    world.create_running("web-1", flavor="m1.medium")
     answer = world.post("/vms", {**WANTED, "name": "web-2", "flavor": "m1.large"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
     assert answer.json["detail"] == (
         "Project default may have 4 vCPUs, 2 are used and 4 asked for; "
         "8192 MB of RAM, 4096 are used and 8192 asked for."
     )
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
     assert len(world.backend.list_vms()) == 1
     with acting(world, "other"):
         world.create("web-2", flavor="m1.large")
 
 
-def test_room_that_is_made_is_there_at_once(world: World) -> None:
+def test_room_that_is_made_is_there_at_once(world: ApiHarness) -> None:
     with acting(world, "other"):
-        first = world.running("web-1")
+        first = world.create_running("web-1")
         refused = world.post("/vms", {**WANTED, "name": "web-2"})
         assert (refused.status_code, refused.json["code"]) == (403, "quota_exceeded")
         assert world.call("DELETE", f"/vms/{first}").status_code == 204
         world.create("web-2")
 
 
-def test_a_key_is_free_after_a_create_that_was_too_much(world: World) -> None:
+def test_a_key_is_free_after_a_create_that_was_too_much(world: ApiHarness) -> None:
     def create() -> tuple[int, bool]:
         body = {**WANTED, "name": "web-2"}
         answer = world.call("POST", "/vms", json=body, headers={"Idempotency-Key": "k"})
         return answer.status_code, "Idempotent-Replayed" in answer.headers
 
     with acting(world, "other"):
-        first = world.running("web-1")
+        first = world.create_running("web-1")
         assert create() == create() == (403, False)
         world.call("DELETE", f"/vms/{first}")
         assert create() == (201, False)
@@ -88,7 +88,7 @@ def test_a_key_is_free_after_a_create_that_was_too_much(world: World) -> None:
         assert create() == (201, True)
 
 
-def test_vms_made_outside_count_before_anybody_has_looked(world: World) -> None:
+def test_vms_made_outside_count_before_anybody_has_looked(world: ApiHarness) -> None:
     for _ in range(3):
         world.backend.create_vm(SPEC, "somebody else's")
     answer = world.post("/vms", WANTED)
@@ -100,7 +100,7 @@ def test_vms_made_outside_count_before_anybody_has_looked(world: World) -> None:
 
 
 @pytest.mark.parametrize("limits", ["vms=1"])
-def test_the_clouds_own_quota_speaks_for_itself(world: World) -> None:
+def test_the_clouds_own_quota_speaks_for_itself(world: ApiHarness) -> None:
     world.create("web-1")
     answer = world.post("/vms", {**WANTED, "name": "web-2"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")

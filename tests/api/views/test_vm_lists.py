@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support.api_harness import World
+from tests.support.api_harness import ApiHarness
 
 NAMES = ["a-web", "web-1", "web-2", "web-10", "Web-3"]
 
 
 @pytest.fixture
-def fleet(world: World) -> World:
+def fleet(world: ApiHarness) -> ApiHarness:
     """Five VMs, made a minute apart: RUNNING, STOPPED, PAUSED, ERROR, RUNNING."""
     ids = []
     for name in NAMES:
@@ -16,15 +16,15 @@ def fleet(world: World) -> World:
             world.backend.set_faults("build_failed=1")
         flavor = "m1.small" if name == "a-web" else "m1.tiny"
         image = "debian-12" if name == "web-2" else "cirros"
-        ids.append(world.running(name, flavor=flavor, image=image))
+        ids.append(world.create_running(name, flavor=flavor, image=image))
         world.clock.sleep(60)
-    world.do(ids[1], "stop")
-    world.do(ids[2], "pause")
+    world.post_action(ids[1], "stop")
+    world.post_action(ids[2], "pause")
     return world
 
 
-def names(world: World, query: str, path: str = "/vms") -> list[str]:
-    found: list[str] = [vm["name"] for vm in world.get(f"{path}?{query}")["items"]]
+def names(world: ApiHarness, query: str, path: str = "/vms") -> list[str]:
+    found: list[str] = [vm["name"] for vm in world.get_json(f"{path}?{query}")["items"]]
     return found
 
 
@@ -66,13 +66,13 @@ def names(world: World, query: str, path: str = "/vms") -> list[str]:
         ("sort=-updated_at&status=RUNNING&status=ERROR", "430"),
     ],
 )
-def test_filters_and_order(fleet: World, query: str, found: str) -> None:
+def test_filters_and_order(fleet: ApiHarness, query: str, found: str) -> None:
     assert names(fleet, query) == [NAMES[int(digit)] for digit in found]
-    assert fleet.get(f"/vms?{query}")["total"] == len(found)
+    assert fleet.get_json(f"/vms?{query}")["total"] == len(found)
 
 
-def test_a_list_says_what_it_is(world: World) -> None:
-    assert world.get("/vms") == {
+def test_a_list_says_what_it_is(world: ApiHarness) -> None:
+    assert world.get_json("/vms") == {
         "items": [],
         "total": 0,
         "page": 1,
@@ -81,8 +81,8 @@ def test_a_list_says_what_it_is(world: World) -> None:
     }
 
 
-def test_a_page_beyond_the_end_is_empty(fleet: World) -> None:
-    body = fleet.get("/vms?page=9&page_size=2")
+def test_a_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
+    body = fleet.get_json("/vms?page=9&page_size=2")
     assert (body["items"], body["total"], body["next"]) == ([], 5, None)
 
 
@@ -99,7 +99,7 @@ def test_a_page_beyond_the_end_is_empty(fleet: World) -> None:
         ("page=one", "/page"),
     ],
 )
-def test_pages_have_limits(world: World, path: str, query: str, pointer: str) -> None:
+def test_pages_have_limits(world: ApiHarness, path: str, query: str, pointer: str) -> None:
     answer = world.call("GET", f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
@@ -108,16 +108,16 @@ def test_pages_have_limits(world: World, path: str, query: str, pointer: str) ->
     assert world.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
 
 
-def test_operations(fleet: World) -> None:
-    every = fleet.get("/operations")
+def test_operations(fleet: ApiHarness) -> None:
+    every = fleet.get_json("/operations")
     assert (every["total"], every["page"], every["page_size"], every["next"]) == (7, 1, 50, None)
     times = [operation["created_at"] for operation in every["items"]]
     assert times == sorted(times, reverse=True)
-    failed = fleet.get("/operations?status=failed")["items"]
+    failed = fleet.get_json("/operations?status=failed")["items"]
     assert [operation["error"]["code"] for operation in failed] == ["build_failed"]
-    (stop,) = fleet.get("/operations?action=stop")["items"]
-    assert fleet.get(f"/operations/{stop['id']}") == stop
-    of_vm = fleet.get(f"/operations?vm_id={stop['vm_id']}")["items"]
+    (stop,) = fleet.get_json("/operations?action=stop")["items"]
+    assert fleet.get_json(f"/operations/{stop['id']}") == stop
+    of_vm = fleet.get_json(f"/operations?vm_id={stop['vm_id']}")["items"]
     assert sorted(operation["action"] for operation in of_vm) == ["create", "stop"]
-    assert fleet.get(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
-    assert fleet.get("/operations?vm_id=nobody&action=stop&status=failed")["total"] == 0
+    assert fleet.get_json(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
+    assert fleet.get_json("/operations?vm_id=nobody&action=stop&status=failed")["total"] == 0

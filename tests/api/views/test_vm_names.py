@@ -6,32 +6,32 @@ from threading import Barrier
 
 import pytest
 
-from tests.support.api_harness import BASE, WANTED, World
+from tests.support.api_harness import BASE, WANTED, ApiHarness
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec
 
 slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 
 
-def test_a_name_is_taken_by_a_vm(world: World) -> None:
-    vm_id = world.running("web-1")
-    operations = world.get("/operations")["total"]
+def test_a_name_is_taken_by_a_vm(world: ApiHarness) -> None:
+    vm_id = world.create_running("web-1")
+    operations = world.get_json("/operations")["total"]
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
     assert answer.json["vm_id"] == vm_id
     assert "operation" not in answer.json
-    assert world.get("/operations")["total"] == operations
+    assert world.get_json("/operations")["total"] == operations
     assert world.create("Web-1")["name"] == "Web-1"
 
 
 @slow
-def test_a_name_is_taken_by_a_vm_that_is_being_made(world: World) -> None:
+def test_a_name_is_taken_by_a_vm_that_is_being_made(world: ApiHarness) -> None:
     vm_id = world.create("web-1")["id"]
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["vm_id"]) == (409, vm_id)
 
 
-def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: World) -> None:
+def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: ApiHarness) -> None:
     world.backend.set_faults("lost_answer=1")
     first = world.post("/vms", WANTED)
     assert first.status_code == 504
@@ -42,15 +42,15 @@ def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: World) -> N
     assert "vm_id" not in second.json
 
 
-def test_a_name_is_taken_by_a_vm_made_outside(world: World) -> None:
+def test_a_name_is_taken_by_a_vm_made_outside(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     outside = world.backend.create_vm(spec, "somebody else's").vm_id
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
 
 
-def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: World) -> None:
-    world.call("DELETE", f"/vms/{world.running('web-1')}")
+def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: ApiHarness) -> None:
+    world.call("DELETE", f"/vms/{world.create_running('web-1')}")
     refused = world.post("/vms", {**WANTED, "key_name": "nobody's"})
     assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
     world.backend.set_faults("unavailable=100%")
@@ -60,32 +60,32 @@ def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: World) -> N
 
 
 def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(world.backend, "list_vms", lambda name: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             world.post("/vms", WANTED)
-    assert world.get("/operations")["total"] == 0
+    assert world.get_json("/operations")["total"] == 0
     assert world.post("/vms", WANTED).status_code == 201
 
 
-def test_rename(world: World) -> None:
-    first, second = world.running("web-1"), world.running("web-2")
+def test_rename(world: ApiHarness) -> None:
+    first, second = world.create_running("web-1"), world.create_running("web-2")
     taken = world.call("PATCH", f"/vms/{second}", json={"name": "web-1"})
     assert (taken.status_code, taken.json["code"], taken.json["vm_id"]) == (
         409,
         "name_taken",
         first,
     )
-    assert world.vm(second)["name"] == "web-2"
+    assert world.get_vm(second)["name"] == "web-2"
     assert world.call("PATCH", f"/vms/{first}", json={"name": "web-3"}).status_code == 200
     assert world.call("PATCH", f"/vms/{second}", json={"name": "web-1"}).status_code == 200
 
 
 @slow
-def test_a_rename_to_a_name_that_is_being_given(world: World) -> None:
-    vm_id = world.running("web-2")
+def test_a_rename_to_a_name_that_is_being_given(world: ApiHarness) -> None:
+    vm_id = world.create_running("web-2")
     other = world.create("web-1")["id"]
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"name": "web-1"})
     assert (answer.status_code, answer.json["code"], answer.json["vm_id"]) == (
@@ -94,7 +94,7 @@ def test_a_rename_to_a_name_that_is_being_given(world: World) -> None:
     )
 
 
-def test_of_fifty_who_want_one_name_one_gets_it(world: World) -> None:
+def test_of_fifty_who_want_one_name_one_gets_it(world: ApiHarness) -> None:
     start = Barrier(50)
 
     def create(_: int) -> int:
@@ -106,14 +106,14 @@ def test_of_fifty_who_want_one_name_one_gets_it(world: World) -> None:
         answers = Counter(pool.map(create, range(50)))
     assert answers == {201: 1, 409: 49}
     assert len(world.backend.list_vms()) == 1
-    assert world.get("/operations")["total"] == 1
+    assert world.get_json("/operations")["total"] == 1
 
 
 def test_an_engine_does_not_send_what_a_request_still_checks(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked_for(*, name: str | None = None) -> list[object]:
-        world.advance()
+        world.reconcile_once()
         return []
 
     with monkeypatch.context() as patched:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.api_harness import WANTED, World
+from tests.support.api_harness import WANTED, ApiHarness
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable
@@ -10,7 +10,7 @@ from vmapi.errors import BackendTimeout, BackendUnavailable
 slow_delete = pytest.mark.parametrize("latency", ["delete=3600"], ids=["slow delete"])
 
 
-def refused(world: World, name: str = "web-1") -> str:
+def refused(world: ApiHarness, name: str = "web-1") -> str:
     """Ask for a name that is taken, and return whose it is said to be."""
     answer = world.post("/vms", {**WANTED, "name": name})
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
@@ -18,35 +18,35 @@ def refused(world: World, name: str = "web-1") -> str:
     return str(answer.json["vm_id"])
 
 
-def rename(world: World, vm_id: str, name: str) -> int:
+def rename(world: ApiHarness, vm_id: str, name: str) -> int:
     return world.call("PATCH", f"/vms/{vm_id}", json={"name": name}).status_code
 
 
-def test_a_vm_that_is_deleted_outside_leaves_its_name(world: World) -> None:
-    gone = world.running()
+def test_a_vm_that_is_deleted_outside_leaves_its_name(world: ApiHarness) -> None:
+    gone = world.create_running()
     world.backend.perform_action(gone, Verb.DELETE)
     made = world.create()["id"]
     assert refused(world) == made != gone
 
 
-def test_a_vm_that_is_renamed_outside_has_its_new_name(world: World) -> None:
-    first = world.running()
+def test_a_vm_that_is_renamed_outside_has_its_new_name(world: ApiHarness) -> None:
+    first = world.create_running()
     world.backend.update_vm(first, VMPatch(name="web-9"))
     assert refused(world, "web-9") == first
     made = world.create()["id"]
     assert refused(world) == made != first
 
 
-def test_a_rename_takes_what_was_left_outside(world: World) -> None:
-    gone, kept = world.running("web-1"), world.running("web-2")
+def test_a_rename_takes_what_was_left_outside(world: ApiHarness) -> None:
+    gone, kept = world.create_running("web-1"), world.create_running("web-2")
     world.backend.perform_action(gone, Verb.DELETE)
     assert rename(world, kept, "web-1") == 200
     assert refused(world) == kept
     assert world.create("web-2")["name"] == "web-2"
 
 
-def test_renamed_outside_it_may_have_its_old_name_again(world: World) -> None:
-    vm_id = world.running()
+def test_renamed_outside_it_may_have_its_old_name_again(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     world.backend.update_vm(vm_id, VMPatch(name="web-9"))
     assert rename(world, vm_id, "web-1") == 200
     assert refused(world) == vm_id
@@ -55,9 +55,9 @@ def test_renamed_outside_it_may_have_its_old_name_again(world: World) -> None:
 
 @pytest.mark.parametrize("error", [BackendUnavailable("away"), BackendTimeout("slow")])
 def test_nothing_is_taken_over_while_the_cloud_does_not_say(
-    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
     world.backend.perform_action(vm_id, Verb.DELETE)
 
     def get(vm_id: str) -> VM:
@@ -69,19 +69,19 @@ def test_nothing_is_taken_over_while_the_cloud_does_not_say(
     assert world.create()["name"] == "web-1"
 
 
-def test_back_and_forth(world: World) -> None:
-    vm_id = world.running("web-1")
+def test_back_and_forth(world: ApiHarness) -> None:
+    vm_id = world.create_running("web-1")
     for name, left in [("web-2", "web-1"), ("web-1", "web-2"), ("web-2", "web-1")]:
         assert rename(world, vm_id, name) == 200
         assert refused(world, name) == vm_id
-        other = world.running(left)
+        other = world.create_running(left)
         assert rename(world, vm_id, left) == 409
         assert world.call("DELETE", f"/vms/{other}").status_code == 204
         assert rename(world, vm_id, name) == 200
 
 
-def test_two_that_change_names_by_a_third(world: World) -> None:
-    first, second = world.running("web-1"), world.running("web-2")
+def test_two_that_change_names_by_a_third(world: ApiHarness) -> None:
+    first, second = world.create_running("web-1"), world.create_running("web-2")
     for vm_id, name in [(first, "web-3"), (second, "web-1"), (first, "web-2")]:
         assert rename(world, vm_id, name) == 200
     assert (refused(world, "web-1"), refused(world, "web-2")) == (second, first)
@@ -89,22 +89,22 @@ def test_two_that_change_names_by_a_third(world: World) -> None:
 
 
 @slow_delete
-def test_a_name_is_taken_while_the_delete_is_under_way(world: World) -> None:
-    vm_id = world.running()
-    other = world.running("web-2")
+def test_a_name_is_taken_while_the_delete_is_under_way(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    other = world.create_running("web-2")
     assert world.call("DELETE", f"/vms/{vm_id}").status_code == 202
     assert refused(world) == vm_id
     assert rename(world, other, "web-1") == 409
-    world.wait(500)
+    world.advance_time(500)
     assert refused(world) == vm_id
 
 
 @slow_delete
-def test_a_name_is_taken_when_the_delete_has_failed_until_the_vm_is_gone(world: World) -> None:
-    vm_id = world.running()
+def test_a_name_is_taken_when_the_delete_has_failed_until_the_vm_is_gone(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     deleting = world.call("DELETE", f"/vms/{vm_id}")
-    world.wait(601)
-    ended = world.operation(deleting)
+    world.advance_time(601)
+    ended = world.get_operation(deleting)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "operation_timeout")
     assert refused(world) == vm_id
     # what the cloud still does is the cloud's own

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_harness import BASE, NOBODY, World
+from tests.support.api_harness import BASE, NOBODY, ApiHarness
 from vmapi.services.operations import preconditions as guard
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
@@ -19,7 +19,7 @@ ACTIONS: list[tuple[list[str], str, str, str]] = [
 ]
 
 
-def test_create_settles_at_once(world: World) -> None:
+def test_create_settles_at_once(world: ApiHarness) -> None:
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.small", "image": "debian-12"})
     assert answer.status_code == 201
     assert answer.content_type == "application/json"
@@ -45,8 +45,8 @@ def test_create_settles_at_once(world: World) -> None:
         "created_at": "2026-02-25T10:30:00Z",
         "updated_at": "2026-02-25T10:30:00Z",
     }
-    assert world.vm(vm["id"]) == vm
-    operation = world.operation(answer)
+    assert world.get_vm(vm["id"]) == vm
+    operation = world.get_operation(answer)
     assert operation == {
         "id": answer.headers["Operation-Location"].removeprefix(f"{BASE}/operations/"),
         "action": "create",
@@ -61,9 +61,9 @@ def test_create_settles_at_once(world: World) -> None:
     }
 
 
-def test_create_with_everything(world: World) -> None:
-    flavor = next(f for f in world.get("/flavors")["items"] if f["name"] == "m1.tiny")
-    network = next(n for n in world.get("/networks")["items"] if n["name"] == "public")
+def test_create_with_everything(world: ApiHarness) -> None:
+    flavor = next(f for f in world.get_json("/flavors")["items"] if f["name"] == "m1.tiny")
+    network = next(n for n in world.get_json("/networks")["items"] if n["name"] == "public")
     vm = world.create(
         flavor=flavor["id"],
         network=network["id"],
@@ -78,11 +78,11 @@ def test_create_with_everything(world: World) -> None:
     assert (vm["metadata"], vm["key_name"]) == ({"env": "prod"}, "demo")
     assert vm["security_groups"] == ["web", "default"]
     assert "hunter2" not in world.call("GET", "/vms").text + world.call("GET", "/operations").text
-    assert "bytes of user data applied" in world.get(f"/vms/{vm['id']}/console")["output"]
+    assert "bytes of user data applied" in world.get_json(f"/vms/{vm['id']}/console")["output"]
 
 
 @slow
-def test_create_under_way(world: World) -> None:
+def test_create_under_way(world: ApiHarness) -> None:
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     assert answer.status_code == 202
     assert answer.headers["Retry-After"] == "1"
@@ -90,61 +90,61 @@ def test_create_under_way(world: World) -> None:
     assert answer.headers["Location"] == f"{BASE}/vms/{vm['id']}"
     assert (vm["status"], vm["task"]) == ("BUILDING", "creating")
     assert (vm["allowed_actions"], vm["ip_address"]) == (["delete"], None)
-    assert world.operation(answer)["status"] == "running"
-    world.wait(2)
+    assert world.get_operation(answer)["status"] == "running"
+    world.advance_time(2)
     # Nova says ACTIVE already, but it is still to be stopped
-    seen = world.vm(vm["id"])
+    seen = world.get_vm(vm["id"])
     assert (seen["status"], seen["task"], seen["backend_status"]) == (
         *("BUILDING", "creating"),
         "ACTIVE",
     )
-    assert world.get(f"/vms/{vm['id']}/status") == {
+    assert world.get_json(f"/vms/{vm['id']}/status") == {
         "vm_id": vm["id"],
         "status": "BUILDING",
         "task": "creating",
         "updated_at": seen["updated_at"],
     }
-    world.wait(1)
-    seen = world.vm(vm["id"])
+    world.advance_time(1)
+    seen = world.get_vm(vm["id"])
     assert (seen["status"], seen["task"]) == ("STOPPED", None)
-    assert world.operation(answer)["finished_at"] == "2026-02-25T10:30:03Z"
+    assert world.get_operation(answer)["finished_at"] == "2026-02-25T10:30:03Z"
 
 
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
 def test_actions_at_once(
-    world: World, before: list[str], action: str, task: str, status: str
+    world: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
     for first in before:
-        world.do(vm_id, first)
-    answer = world.do(vm_id, action)
+        world.post_action(vm_id, first)
+    answer = world.post_action(vm_id, action)
     assert answer.status_code == 200
-    assert answer.json == world.vm(vm_id)
+    assert answer.json == world.get_vm(vm_id)
     assert (answer.json["status"], answer.json["task"]) == (status, None)
     assert "Location" not in answer.headers
     assert "Retry-After" not in answer.headers
-    operation = world.operation(answer)
+    operation = world.get_operation(answer)
     assert (operation["action"], operation["status"]) == (action, "succeeded")
 
 
 @slow
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
 def test_actions_under_way(
-    world: World, before: list[str], action: str, task: str, status: str
+    world: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
-    vm_id = world.running()
+    vm_id = world.create_running()
     for first in before:
-        world.do(vm_id, first)
-        world.settle()
-    answer = world.do(vm_id, action)
+        world.post_action(vm_id, first)
+        world.run_until_settled()
+    answer = world.post_action(vm_id, action)
     assert answer.status_code == 202
     assert answer.headers["Retry-After"] == "1"
     assert (answer.json["task"], answer.json["allowed_actions"]) == (task, ["delete"])
-    assert world.get(f"/vms/{vm_id}/status")["task"] == task
-    world.settle()
-    seen = world.vm(vm_id)
+    assert world.get_json(f"/vms/{vm_id}/status")["task"] == task
+    world.run_until_settled()
+    seen = world.get_vm(vm_id)
     assert (seen["status"], seen["task"]) == (status, None)
-    assert world.operation(answer)["status"] == "succeeded"
+    assert world.get_operation(answer)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_actions_under_way(
     [(None, "REBOOT"), ({"type": "soft"}, "REBOOT"), ({"type": "hard"}, "HARD_REBOOT")],
 )
 @pytest.mark.parametrize("latency", ["restart=1"], ids=["slow"])
-def test_which_restart(world: World, body: Any, word: str) -> None:
-    vm_id = world.running()
+def test_which_restart(world: ApiHarness, body: Any, word: str) -> None:
+    vm_id = world.create_running()
     answer = world.post(f"/vms/{vm_id}/restart", body)
     assert (answer.status_code, answer.json["backend_status"]) == (202, word)
 
 
-def test_a_restart_heals_an_error(world: World) -> None:
-    vm_id = world.running()
+def test_a_restart_heals_an_error(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
-    failed = world.do(vm_id, "restart")
+    failed = world.post_action(vm_id, "restart")
     assert (failed.status_code, failed.json["code"]) == (502, "backend_error")
-    broken = world.vm(vm_id)
+    broken = world.get_vm(vm_id)
     assert (broken["status"], broken["allowed_actions"]) == ("ERROR", ["restart", "delete"])
     assert broken["fault"] == {
         "code": "backend_error",
@@ -172,152 +172,152 @@ def test_a_restart_heals_an_error(world: World) -> None:
     }
     soft = world.post(f"/vms/{vm_id}/restart", {"type": "soft"})
     assert (soft.status_code, soft.json["code"]) == (409, "invalid_state")
-    healed = world.do(vm_id, "restart")
+    healed = world.post_action(vm_id, "restart")
     assert (healed.status_code, healed.json["status"], healed.json["fault"]) == (
         *(200, "RUNNING"),
         None,
     )
 
 
-def test_delete_at_once(world: World) -> None:
-    vm_id = world.running()
+def test_delete_at_once(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     answer = world.call("DELETE", f"/vms/{vm_id}")
     assert (answer.status_code, answer.data) == (204, b"")
     assert "Content-Type" not in answer.headers
-    assert world.operation(answer)["status"] == "succeeded"
+    assert world.get_operation(answer)["status"] == "succeeded"
     for path in ("", "/status", "/console"):
         gone = world.call("GET", f"/vms/{vm_id}{path}")
         assert (gone.status_code, gone.json["code"]) == (404, "vm_not_found")
     again = world.call("DELETE", f"/vms/{vm_id}")
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
-    assert world.get("/vms")["total"] == 0
+    assert world.get_json("/vms")["total"] == 0
 
 
 @slow
-def test_delete_under_way(world: World) -> None:
-    vm_id = world.running()
+def test_delete_under_way(world: ApiHarness) -> None:
+    vm_id = world.create_running()
     answer = world.call("DELETE", f"/vms/{vm_id}")
     assert answer.status_code == 202
     assert (answer.headers["Retry-After"], answer.json["task"]) == ("1", "deleting")
     again = world.call("DELETE", f"/vms/{vm_id}")
     assert again.status_code == 202
-    world.settle()
+    world.run_until_settled()
     assert world.call("GET", f"/vms/{vm_id}").status_code == 404
-    assert [world.operation(a)["status"] for a in (answer, again)] == ["succeeded"] * 2
+    assert [world.get_operation(a)["status"] for a in (answer, again)] == ["succeeded"] * 2
 
 
 @slow
-def test_delete_during_create(world: World) -> None:
+def test_delete_during_create(world: ApiHarness) -> None:
     create = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     vm_id = create.json["id"]
     delete = world.call("DELETE", f"/vms/{vm_id}")
     assert (delete.status_code, delete.json["task"]) == (202, "deleting")
-    ended = world.operation(create)
+    ended = world.get_operation(create)
     assert (ended["status"], ended["error"]) == ("superseded", None)
     assert ended["finished_at"] is not None
-    world.settle()
+    world.run_until_settled()
     assert world.call("GET", f"/vms/{vm_id}").status_code == 404
-    assert world.operation(delete)["status"] == "succeeded"
-    assert world.operation(create) == ended
+    assert world.get_operation(delete)["status"] == "succeeded"
+    assert world.get_operation(create) == ended
     assert world.create()["name"] == "web-1"
 
 
 @slow
-def test_stop_during_start(world: World) -> None:
-    vm_id = world.running()
-    world.do(vm_id, "stop")
-    world.settle()
-    start = world.do(vm_id, "start")
-    stop = world.do(vm_id, "stop")
+def test_stop_during_start(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    world.post_action(vm_id, "stop")
+    world.run_until_settled()
+    start = world.post_action(vm_id, "start")
+    stop = world.post_action(vm_id, "stop")
     assert stop.status_code == 409
     assert stop.json["code"] == "task_in_progress"
     assert (stop.json["current_status"], stop.json["task"]) == ("STOPPED", "starting")
     assert stop.json["allowed_actions"] == ["delete"]
-    world.settle()
-    assert world.operation(start)["status"] == "succeeded"
-    assert world.vm(vm_id)["status"] == "RUNNING"
+    world.run_until_settled()
+    assert world.get_operation(start)["status"] == "succeeded"
+    assert world.get_vm(vm_id)["status"] == "RUNNING"
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
-def test_patch(world: World, media_type: str) -> None:
-    vm_id = world.running(metadata={"env": "prod", "owner": "me"})
+def test_patch(world: ApiHarness, media_type: str) -> None:
+    vm_id = world.create_running(metadata={"env": "prod", "owner": "me"})
     world.clock.sleep(1)
     body = '{"name": "web-2", "metadata": {"env": "test", "owner": null, "gone": null, "new": ""}}'
     answer = world.call("PATCH", f"/vms/{vm_id}", data=body, content_type=media_type)
     assert answer.status_code == 200
-    assert answer.json == world.vm(vm_id)
+    assert answer.json == world.get_vm(vm_id)
     assert (answer.json["name"], answer.json["metadata"]) == ("web-2", {"env": "test", "new": ""})
     assert answer.json["updated_at"] == "2026-02-25T10:30:01Z"
-    operation = world.operation(answer)
+    operation = world.get_operation(answer)
     assert (operation["action"], operation["status"]) == ("update", "succeeded")
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": {}}, {"name": "web-1"}])
-def test_patch_of_nothing_changes_nothing(world: World, body: Any) -> None:
-    vm_id = world.running(metadata={"env": "prod"})
-    before = world.vm(vm_id)
+def test_patch_of_nothing_changes_nothing(world: ApiHarness, body: Any) -> None:
+    vm_id = world.create_running(metadata={"env": "prod"})
+    before = world.get_vm(vm_id)
     answer = world.call("PATCH", f"/vms/{vm_id}", json=body)
     assert (answer.status_code, answer.json) == (200, before)
 
 
-def test_the_console(world: World) -> None:
-    vm_id = world.running()
-    output = world.get(f"/vms/{vm_id}/console")["output"]
+def test_the_console(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    output = world.get_json(f"/vms/{vm_id}/console")["output"]
     assert "Booting web-1 from cirros" in output
-    last = world.get(f"/vms/{vm_id}/console?lines=3")["output"]
+    last = world.get_json(f"/vms/{vm_id}/console?lines=3")["output"]
     assert last == "\n".join(output.split("\n")[-3:])
-    assert world.get(f"/vms/{vm_id}/console?lines=10000")["output"] == output
+    assert world.get_json(f"/vms/{vm_id}/console?lines=10000")["output"] == output
 
 
-def test_ids_are_the_same_in_upper_case(world: World) -> None:
-    vm_id = world.running()
-    assert world.vm(vm_id.upper())["id"] == vm_id
-    assert world.do(vm_id.upper(), "stop").json["id"] == vm_id
+def test_ids_are_the_same_in_upper_case(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    assert world.get_vm(vm_id.upper())["id"] == vm_id
+    assert world.post_action(vm_id.upper(), "stop").json["id"] == vm_id
 
 
 @pytest.mark.parametrize("code", ["no_capacity", "build_failed"])
 @pytest.mark.parametrize(("latency", "status"), [("0", 201), ("create=1", 202)])
-def test_a_build_that_fails(world: World, code: str, status: int) -> None:
+def test_a_build_that_fails(world: ApiHarness, code: str, status: int) -> None:
     world.backend.set_faults(f"{code}=1")
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     assert answer.status_code == status
-    world.settle()
-    vm = world.vm(answer.json["id"])
+    world.run_until_settled()
+    vm = world.get_vm(answer.json["id"])
     assert (vm["status"], vm["task"], vm["allowed_actions"]) == ("ERROR", None, ["delete"])
     assert vm["fault"]["code"] == code
-    operation = world.operation(answer)
+    operation = world.get_operation(answer)
     assert (operation["status"], operation["error"]["code"]) == ("failed", code)
     assert operation["error"]["detail"] == vm["fault"]["message"]
     assert operation["error"]["hint"] == vm["fault"]["hint"]
-    restart = world.do(vm["id"], "restart")
+    restart = world.post_action(vm["id"], "restart")
     assert (restart.status_code, restart.json["code"]) == (409, "invalid_state")
     assert world.call("DELETE", f"/vms/{vm['id']}").status_code == 204
 
 
 @pytest.mark.parametrize("latency", ["stop=3600"])
-def test_a_deadline(world: World) -> None:
-    vm_id = world.running()
-    answer = world.do(vm_id, "stop")
-    world.wait(601)
-    operation = world.operation(answer)
+def test_a_deadline(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    answer = world.post_action(vm_id, "stop")
+    world.advance_time(601)
+    operation = world.get_operation(answer)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "operation_timeout")
     assert operation["error"]["status"] == 504
-    assert world.vm(vm_id)["status"] == "RUNNING"
+    assert world.get_vm(vm_id)["status"] == "RUNNING"
 
 
 @slow
-def test_the_vm_vanishes_on_the_way(world: World) -> None:
-    vm_id = world.running()
-    answer = world.do(vm_id, "stop")
+def test_the_vm_vanishes_on_the_way(world: ApiHarness) -> None:
+    vm_id = world.create_running()
+    answer = world.post_action(vm_id, "stop")
     world.backend._cloud.instances.clear()
-    world.advance()
-    operation = world.operation(answer)
+    world.reconcile_once()
+    operation = world.get_operation(answer)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
 
 
 @pytest.mark.parametrize("path", ["/flavors", "/images", "/networks"])
-def test_the_catalog(world: World, path: str) -> None:
-    body = world.get(path)
+def test_the_catalog(world: ApiHarness, path: str) -> None:
+    body = world.get_json(path)
     assert list(body) == ["items"]
     names = [item["name"] for item in body["items"]]
     assert (
@@ -348,33 +348,35 @@ def test_the_catalog(world: World, path: str) -> None:
         *(("POST", "/" + action) for action in ("start", "stop", "restart", "pause", "resume")),
     ],
 )
-def test_a_vm_that_is_not_there(world: World, vm_id: str, method: str, path: str) -> None:
+def test_a_vm_that_is_not_there(world: ApiHarness, vm_id: str, method: str, path: str) -> None:
     body = {"json": {"name": "web-2"}} if method == "PATCH" else {}
     answer = world.call(method, f"/vms/{vm_id}{path}", **body)
     assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
 
 
 @slow
-def test_two_who_see_the_same_vm_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    vm_id, plan, others = world.running(), guard.plan_steps, ["pause"]
+def test_two_who_see_the_same_vm_at_once(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm_id, plan, others = world.create_running(), guard.plan_steps, ["pause"]
 
     def overtaken(*given: Any, **named: Any) -> Any:
         planned = plan(*given, **named)
         if others:
-            assert world.do(vm_id, others.pop()).status_code == 202
+            assert world.post_action(vm_id, others.pop()).status_code == 202
         return planned
 
     monkeypatch.setattr(guard, "plan_steps", overtaken)
-    answer = world.do(vm_id, "stop")
+    answer = world.post_action(vm_id, "stop")
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
     assert answer.json["detail"] == "Another change of the VM is still under way."
     assert answer.json["current_status"] == "RUNNING"
 
 
 def test_a_vm_that_vanishes_right_after_its_change(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, update = world.running(), world.backend.update_vm
+    vm_id, update = world.create_running(), world.backend.update_vm
 
     def and_gone(*given: Any, **more: Any) -> None:
         update(*given, **more)

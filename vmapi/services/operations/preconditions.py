@@ -56,7 +56,10 @@ def check_if_match(snapshot: VMSnapshot, tags: frozenset[str]) -> None:
 
 def precondition_failed(snapshot: VMSnapshot) -> PreconditionFailed:
     """Return the error for a VM that is not as the client has seen it."""
-    detail = f"VM {snapshot.vm.name} has changed. Look at it, decide anew, and send If-Match: {snapshot.etag}."
+    detail = (
+        f"VM {snapshot.vm.name} has changed. "
+        f"Look at it, decide anew, and send If-Match: {snapshot.etag}."
+    )
     return PreconditionFailed(detail, etag=snapshot.etag)
 
 

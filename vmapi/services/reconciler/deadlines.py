@@ -12,7 +12,8 @@ DEADLINE_WILDCARD = "*"
 
 DEADLINES_FORMAT = KeyValueFormat(
     "VMAPI_DEADLINES",
-    f"ACTION=SECONDS,… ({MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS}) with {', '.join(Action)} and {DEADLINE_WILDCARD} (the rest)",
+    f"ACTION=SECONDS,… ({MIN_DEADLINE_SECONDS} to {MAX_DEADLINE_SECONDS}) "
+    f"with {', '.join(Action)} and {DEADLINE_WILDCARD} (the rest)",
 )
 
 
