@@ -16,8 +16,8 @@ from tests.support.operation_factory import Maker, at_once
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import OperationQuery, OperationStatus
-from vmapi.domain.pagination import KeysetPosition, PageRequest, VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.pagination import KeysetPosition, PageRequest
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.inventory import statements as vm_queries
 from vmapi.store.inventory.repository import InventoryRepository

@@ -9,8 +9,8 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once, tried
 from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Caller
 from vmapi.domain.vm import CreateRequest
 from vmapi.errors import QuotaExceeded
 from vmapi.services.container import Services

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.vm import VM, VMQuery
 
 
 def select(query: VMQuery, vms: Iterable[VM]) -> list[VM]:

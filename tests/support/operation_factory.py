@@ -7,8 +7,9 @@ from threading import Barrier
 from typing import Any
 
 from tests.support.fake_clock import Clock
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery, OperationStatus, Step
+from vmapi.domain.operation import Operation, OperationQuery, OperationStatus, Step
 
 KEY = IdempotencyKey("me", "k-1", "f" * 64)
 ANYTHING = OperationQuery()

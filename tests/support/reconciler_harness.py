@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.fake_clock import Clock
 from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step
 from vmapi.domain.vm import VM, CreateSpec, VMPatch

@@ -18,8 +18,7 @@ from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
 from vmapi.auth.cache import CachedIdentity, cache_expiry
-from vmapi.domain.credential import CallerToken
-from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, Identity
+from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, CallerToken, Identity
 from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 

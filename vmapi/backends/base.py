@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Self
 
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.settings.settings import Settings

@@ -8,7 +8,7 @@ from vmapi.backends import registry
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
 from vmapi.backends.circuit_breaker import CircuitBreaker
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.settings.settings import Settings

@@ -7,7 +7,8 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 
 from vmapi.domain.api_token import ApiToken
-from vmapi.domain.operation import Caller, Operation
+from vmapi.domain.caller import Caller
+from vmapi.domain.operation import Operation
 from vmapi.errors import Forbidden
 
 OUTCOME_ACCEPTED = "accepted"

@@ -2,15 +2,35 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from vmapi.domain.credential import CallerToken
-from vmapi.domain.operation import DEFAULT_PROJECT
-from vmapi.domain.project import Scope
+from vmapi.domain.project import DEFAULT_PROJECT, Scope
 from vmapi.domain.roles import ROLE_PERMISSIONS, Permission, Role
 from vmapi.settings import parsing as notation
 
 SUBJECT_PATTERN = re.compile(r"[ -~]{1,255}")
 PROJECT_PATTERN = re.compile(notation.PROJECT_NAME_PATTERN)
+
+
+class CallerToken:
+    """A token of the cloud's own Keystone, and the id of the project that it is for.
+
+    It lives as long as a first call is to be made with it: nothing shows, compares or keeps it.
+    """
+
+    __slots__ = ("project", "value")
+
+    def __init__(self, token: str, project: str) -> None:
+        self.value = token
+        self.project = project
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return "CallerToken(hidden)"
+
+    def __reduce__(self) -> NoReturn:
+        """Let it not be pickled, nor copied that way."""
+        raise TypeError("a credential is not to be kept")
 
 
 @dataclass(frozen=True, slots=True)

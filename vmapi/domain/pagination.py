@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from vmapi.domain.lifecycle import Status
-
 MAX_PAGE_SIZE = 1000
 MAX_PAGED_ITEMS = 10_000
 """The last item that `page` can reach: `page` x `page_size` may not go beyond."""
@@ -52,17 +50,3 @@ class Page(Generic[T]):
     total: int
     request: PageRequest
     next_position: KeysetPosition | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VMQuery:
-    """Which VMs are asked for, and in which order. A `name` ending in `*` is a prefix."""
-
-    statuses: frozenset[Status] = frozenset()
-    name: str | None = None
-    flavor: str | None = None
-    image: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    updated_after: datetime | None = None
-    sort: str = "-created_at"

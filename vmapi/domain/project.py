@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from vmapi.domain.vm import RESERVED_METADATA_PREFIX, CreateSpec
 from vmapi.settings.parsing import PROJECT_NAME_PATTERN
 
+DEFAULT_PROJECT = "default"
+"""The project of every caller while authentication is off."""
+
 PROJECT_METADATA_KEY = f"{RESERVED_METADATA_PREFIX}project"
 """The metadata key under which a server carries its project."""
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from vmapi.domain.lifecycle import Action, Status, Task, allowed_actions
 
 RESERVED_METADATA_PREFIX = "vmapi."
 """Metadata keys that begin so are vmapi's own: refused from clients, never shown."""
+
+DELETED_VM_RETENTION = timedelta(hours=24)
+"""How long lists show a deleted VM."""
 
 MAX_METADATA_PAIRS = 127
 """Pairs that a client may have on a VM: of the 128 that Nova takes, one is ours."""
@@ -128,3 +131,17 @@ class VMPatch:
         """Return the metadata after the change."""
         merged = {**metadata, **self.metadata}
         return {key: value for key, value in merged.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class VMQuery:
+    """Which VMs are asked for, and in which order. A `name` ending in `*` is a prefix."""
+
+    statuses: frozenset[Status] = frozenset()
+    name: str | None = None
+    flavor: str | None = None
+    image: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    updated_after: datetime | None = None
+    sort: str = "-created_at"

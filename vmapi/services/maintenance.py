@@ -5,12 +5,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from vmapi.domain.vm import DELETED_VM_RETENTION
 from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.housekeeping")
-
-DELETED_VM_RETENTION = timedelta(hours=24)
-"""How long a deleted VM is listed."""
 
 PURGE_INTERVAL = 3600.0
 """Seconds between two looks for what is too old to be kept."""

@@ -17,7 +17,7 @@ from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.catalog import Network
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.services.operations import delegated as first_calls

@@ -12,7 +12,7 @@ from tests.support.audit_rows import trail
 from tests.support.event_stream import Listen
 from tests.support.project_callers import acting
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.domain.operation import Caller, IdempotencyKey
+from vmapi.domain.caller import Caller, IdempotencyKey
 from vmapi.domain.vm import CreateSpec, VMPatch
 
 KEY = {"Idempotency-Key": "k-1"}

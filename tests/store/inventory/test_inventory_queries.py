@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.support.inventory_model import select
 from tests.unit.domain.test_domain import HOUR, MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import PageRequest, VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.tables import vms as table

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.operation_factory import at_once
 from tests.unit.domain.test_domain import MACHINE, MOMENT
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.vm import VMQuery
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
 from vmapi.store.inventory import observations as observation

@@ -10,9 +10,9 @@ from tests.support.operation_factory import Maker, at_once
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, StepState
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.pagination import PageRequest
 from vmapi.domain.snapshot import VMSnapshot
-from vmapi.domain.vm import VM, Address, Fault
+from vmapi.domain.vm import VM, Address, Fault, VMQuery
 from vmapi.errors import InternalError
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository

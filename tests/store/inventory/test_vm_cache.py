@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import event
 
 from tests.unit.domain.test_domain import MACHINE, MOMENT
-from vmapi.domain.pagination import PageRequest, VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.inventory import cache as remembered
 from vmapi.store.inventory.repository import InventoryRepository

@@ -9,9 +9,9 @@ from tests.support.operation_factory import ANYTHING, KEY, Maker
 from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import OperationQuery
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
-from vmapi.domain.vm import VM
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import OperationNotFound
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from vmapi.domain.credential import CallerToken
-from vmapi.domain.identity import Identity
-from vmapi.domain.operation import Caller
+from vmapi.domain.caller import Caller
+from vmapi.domain.identity import CallerToken, Identity
 from vmapi.domain.roles import Role
 
 TOKEN = "gAAAAABalice"

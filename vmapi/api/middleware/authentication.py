@@ -12,8 +12,8 @@ from vmapi.api.openapi.permissions import permissions_by_endpoint
 from vmapi.api.request.caller import client_address, current_identity, current_user, set_identity
 from vmapi.api.request.context import current_request_id, current_services
 from vmapi.domain.audit import AuditEntry
+from vmapi.domain.caller import Caller
 from vmapi.domain.identity import Identity
-from vmapi.domain.operation import Caller
 from vmapi.domain.roles import Permission, lowest_role
 from vmapi.errors import (
     Forbidden,

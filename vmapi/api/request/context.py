@@ -19,8 +19,8 @@ from vmapi.api.request.caller import (
     set_identity,
 )
 from vmapi.api.request.conditional import parse_if_match
+from vmapi.domain.caller import Caller, IdempotencyKey
 from vmapi.domain.identity import UNAUTHENTICATED
-from vmapi.domain.operation import Caller, IdempotencyKey
 from vmapi.errors import MalformedRequest
 from vmapi.services.container import Services
 

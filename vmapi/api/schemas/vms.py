@@ -14,8 +14,8 @@ from vmapi.api.schemas.fields import (
 )
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.pagination import PageRequest, VMQuery
-from vmapi.domain.vm import CreateRequest, VMPatch
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
 VM_NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
 SSH_KEY_PATTERN = (

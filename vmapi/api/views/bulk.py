@@ -17,8 +17,8 @@ from vmapi.api.schemas.fields import NulFreeString
 from vmapi.api.schemas.vms import VMFilterSchema
 from vmapi.api.views.operations import OperationSchema
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.pagination import VMQuery
 from vmapi.domain.roles import Permission
+from vmapi.domain.vm import VMQuery
 from vmapi.services.vms.bulk import BulkResult
 
 blp = Blueprint("bulk", "One action on many VMs")

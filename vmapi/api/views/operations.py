@@ -14,8 +14,9 @@ from vmapi.api.request.caller import current_project, current_scope, current_use
 from vmapi.api.request.context import current_services, preference_applied, preferred_wait
 from vmapi.api.schemas.fields import NulFreeString
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import IdempotencyKey, OperationQuery, OperationStatus
+from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.roles import Permission
 

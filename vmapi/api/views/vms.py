@@ -22,9 +22,9 @@ from vmapi.api.schemas.vms import (
 )
 from vmapi.api.views.vm_id import VMIdConverter
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.pagination import PageRequest
 from vmapi.domain.roles import Permission
-from vmapi.domain.vm import CreateRequest, VMPatch
+from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
 blp = VMBlueprint("vms", "Virtual machines and their life")
 blp.record(lambda state: state.app.url_map.converters.update(vm=VMIdConverter))

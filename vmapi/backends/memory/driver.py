@@ -16,7 +16,7 @@ from vmapi.backends.memory.faults import FaultInjector, FaultKind
 from vmapi.backends.memory.networks import build_subnets
 from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vmapi.backends.openstack.endpoints import ServiceEndpoint
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 
 CREDENTIALS_REFUSED_DETAIL = (
     "The cloud does not take this Keystone token: it has expired, or was revoked."

@@ -21,7 +21,7 @@ from vmapi.backends.openstack.server_changes import ServerCommands
 from vmapi.backends.openstack.servers import ServerQueries
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vmapi.backends.openstack.session import CloudSession
 from vmapi.backends.openstack.visibility import TenantVisibility
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.vm import CreateSpec
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings

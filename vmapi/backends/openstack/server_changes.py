@@ -6,7 +6,7 @@ from vmapi.backends.base import AcceptedAction
 from vmapi.backends.openstack.errors import parsing
 from vmapi.backends.openstack.servers import ServerQueries, server_path
 from vmapi.backends.openstack.session import CloudSession, Json, json_body
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, Forbidden, VMNotFound
 

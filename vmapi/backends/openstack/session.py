@@ -32,7 +32,7 @@ from vmapi.backends.openstack.errors import (
     wrapping_sdk_errors,
 )
 from vmapi.backends.openstack.transport import DeadlineAdapter
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.errors import Unauthenticated
 
 Json = dict[str, Any]

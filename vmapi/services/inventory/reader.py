@@ -8,13 +8,12 @@ from datetime import datetime
 from vmapi.backends.base import Backend
 from vmapi.domain.lifecycle import TARGET_STATUS_BY_VERB, Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.snapshot import VMListing, VMSnapshot
-from vmapi.domain.vm import VM, VMPatch
+from vmapi.domain.vm import DELETED_VM_RETENTION, VM, VMPatch, VMQuery
 from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.services.inventory.observer import CloudObserver
-from vmapi.services.maintenance import DELETED_VM_RETENTION
 from vmapi.services.timeouts import run_with_timeout
 from vmapi.store.store import Store
 

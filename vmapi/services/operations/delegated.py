@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.operation import Operation
 from vmapi.errors import VmapiError
 

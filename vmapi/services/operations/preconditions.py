@@ -1,7 +1,8 @@
 """Whether an action is allowed on a VM as it is, and what it takes."""
 
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
-from vmapi.domain.operation import IdempotencyKey, Step
+from vmapi.domain.operation import Step
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import MAX_METADATA_PAIRS, VM, VMPatch
 from vmapi.errors import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.project import Scope

@@ -8,8 +8,9 @@ from typing import Any
 
 from vmapi import errors
 from vmapi.backends.base import Backend
+from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Caller, Operation, Step
+from vmapi.domain.operation import Operation, Step
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
 from vmapi.services.operations import preconditions as guard

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, Backend
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.operation import Operation, Step, StepState
 from vmapi.services.inventory.observer import CloudObserver

@@ -13,7 +13,7 @@ import structlog
 
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, Step, StepState
 from vmapi.domain.vm import VM

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action, Status
-from vmapi.domain.operation import Caller, Operation
-from vmapi.domain.pagination import VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import VmapiError, VMNotFound
 from vmapi.services.inventory.reader import VM_NOT_FOUND_DETAIL, InventoryReader
 from vmapi.services.operations import preconditions as guard

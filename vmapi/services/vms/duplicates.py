@@ -4,8 +4,8 @@ import uuid
 
 import structlog
 
+from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Caller
 from vmapi.errors import VmapiError
 from vmapi.services.vms.service import VMService
 from vmapi.store.store import Store

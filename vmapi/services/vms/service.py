@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vmapi.backends.base import Backend
+from vmapi.domain.caller import Caller
 from vmapi.domain.catalog import Flavor
 from vmapi.domain.cloud_init import build_user_data
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import Caller, Operation, Step
-from vmapi.domain.pagination import PageRequest, VMQuery
+from vmapi.domain.operation import Operation, Step
+from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.snapshot import VMListing, VMSnapshot
-from vmapi.domain.vm import VM, CreateRequest, CreateSpec, VMPatch
+from vmapi.domain.vm import VM, CreateRequest, CreateSpec, VMPatch, VMQuery
 from vmapi.errors import Conflict, VMNotFound
 from vmapi.services.catalog import Catalog
 from vmapi.services.inventory.reader import VM_NOT_FOUND_DETAIL, InventoryReader

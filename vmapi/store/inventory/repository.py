@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select
 
-from vmapi.domain.pagination import Page, PageRequest, VMQuery
+from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.quota import ResourceUsage
 from vmapi.domain.snapshot import VMListing, VMSnapshot
-from vmapi.domain.vm import VM
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.store import quotas as quota
 from vmapi.store.database import Database, advisory_lock, db_now, db_time
 from vmapi.store.inventory import duplicates as doubles

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
 
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import KeysetPosition, PageRequest, VMQuery
+from vmapi.domain.pagination import KeysetPosition, PageRequest
 from vmapi.domain.project import Scope
+from vmapi.domain.vm import VMQuery
 from vmapi.store.inventory.cache import VERSION_COLUMNS
 from vmapi.store.tables import vms
 

@@ -9,15 +9,9 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam
 
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import (
-    IdempotencyKey,
-    Operation,
-    OperationError,
-    OperationStatus,
-    Step,
-    StepState,
-)
+from vmapi.domain.operation import Operation, OperationError, OperationStatus, Step, StepState
 from vmapi.domain.vm import VMPatch
 from vmapi.store.tables import operations
 from vmapi.store.types import from_epoch_us, to_epoch_us

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
-from vmapi.domain.operation import IdempotencyKey
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery
+from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.errors import OperationNotFound

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, or_, select, tuple_
 
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationQuery
+from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.store.mappers import operation as rows

@@ -29,7 +29,7 @@ from vmapi.backends.openstack.visibility import (
     OWN_PROJECT_VISIBLE,
     TenantVisibility,
 )
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VMPatch
 from vmapi.services.catalog import Catalog

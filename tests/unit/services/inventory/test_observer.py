@@ -9,8 +9,8 @@ import pytest
 from tests.support.blocking_source import SOON, until
 from tests.support.reconciler_harness import Desk
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.pagination import PageRequest, VMQuery
-from vmapi.domain.vm import VM
+from vmapi.domain.pagination import PageRequest
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
 
 AWAY = BackendUnavailable("away")

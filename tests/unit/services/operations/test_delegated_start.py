@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import SOON, until
 from vmapi import errors
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, Step
 from vmapi.services.operations.delegated import DELEGATED_START_THREADS, DelegatedStarter

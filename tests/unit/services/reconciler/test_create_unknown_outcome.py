@@ -10,8 +10,9 @@ import pytest
 from tests.support.reconciler_harness import Desk
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus
+from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.vm import VM
 from vmapi.services.operations import preconditions as guard
 

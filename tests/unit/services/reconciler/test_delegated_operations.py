@@ -6,9 +6,10 @@ import pytest
 
 from tests.support.reconciler_harness import TIMEOUT, Desk
 from vmapi import errors
-from vmapi.domain.credential import CallerToken
+from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VMPatch
 from vmapi.services.reconciler.progress import ReconcileResult
 from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW

@@ -10,8 +10,9 @@ from tests.support.reconciler_harness import TIMEOUT, Desk
 from vmapi import errors
 from vmapi.backends.base import ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VMPatch
 from vmapi.services.reconciler.progress import ReconcileResult
 from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW

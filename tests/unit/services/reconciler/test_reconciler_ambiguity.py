@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.reconciler_harness import Desk, ScriptedBackend
 from vmapi import errors
+from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import IdempotencyKey, Operation, OperationStatus, StepState
+from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
 from vmapi.services.reconciler import deadlines
 from vmapi.store.operations.repository import OperationRepository
