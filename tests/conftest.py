@@ -40,7 +40,7 @@ def _logging() -> Iterator[None]:
 def _breakers() -> Iterator[None]:
     """Let no test leave a cloud behind that is still pinged: what it logs would be another's."""
     yield
-    left = [thread for thread in threading.enumerate() if thread.name == "breaker"]
+    left = [thread for thread in threading.enumerate() if thread.name == "breaker-probe"]
     for thread in left:
         thread.join(PROBE_INTERVAL / 2)
     assert not [thread for thread in left if thread.is_alive()]

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import BackendUnavailable, VmapiError
 
 log = structlog.get_logger("vmapi.backend")
@@ -45,8 +46,9 @@ class CircuitBreaker:
         self._consecutive_failures = 0
         self._opened_at: float | None = None
         self._reason = ""
-        self._probing = False
-        self._probing_stopped = threading.Event()
+        self._probe_loop = ProbeLoop(
+            "breaker-probe", PROBE_INTERVAL, self.probe, lambda: self._consecutive_failures > 0
+        )
 
     @property
     def is_open(self) -> bool:
@@ -64,7 +66,7 @@ class CircuitBreaker:
     def raise_if_open(self) -> None:
         """Raise BackendUnavailable while the cloud is away."""
         if self.is_open:
-            self._start_probing()
+            self._probe_loop.start()
             said = f"{self._reason} Nothing was sent: vmapi waits for the cloud to answer again."
             raise BackendUnavailable(said, retry_after=OPEN_RETRY_AFTER)
 
@@ -82,7 +84,7 @@ class CircuitBreaker:
 
     def stop_probing(self) -> None:
         """Ping the cloud no more by itself."""
-        self._probing_stopped.set()
+        self._probe_loop.stop()
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -120,24 +122,4 @@ class CircuitBreaker:
                 self._opened_at = self._monotonic()
         if opens:
             log.warning("the cloud is away: nothing is sent until it answers", reason=error.detail)
-        self._start_probing()
-
-    def _start_probing(self) -> None:
-        with self._lock:
-            if self._probing or self._probing_stopped.is_set() or not self._consecutive_failures:
-                return
-            # without a thread to be had, the next call tries again
-            with suppress(RuntimeError):
-                threading.Thread(target=self._probe_loop, name="breaker", daemon=True).start()
-                self._probing = True
-
-    def _probe_loop(self) -> None:
-        while not self._probing_stopped.wait(PROBE_INTERVAL):
-            with self._lock:
-                self._probing = self._consecutive_failures > 0
-                if not self._probing:
-                    return
-            try:
-                self.probe()
-            except Exception:
-                log.exception("the cloud cannot be pinged")
+        self._probe_loop.start()

@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import structlog
 
+from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import SettingsError
 
 log = structlog.get_logger("vmapi.rates")
@@ -81,18 +83,20 @@ class RedisCounters:
         self._fallback = MemoryCounters()
         self._lock = threading.Lock()
         self._is_unavailable = False
-        self._closed = threading.Event()
-        self._probe: threading.Thread | None = None
+        self._probe_loop = ProbeLoop(
+            "redis-probe", REDIS_PROBE_INTERVAL, self._ping, lambda: self._is_unavailable
+        )
 
     def increment(self, kind: str, key: str, windows: Sequence[Window]) -> Sequence[int]:
         """Count one more, in one round trip."""
         if self._is_unavailable:
+            self._probe_loop.start()
             return self._fallback.increment(kind, key, windows)
         pipeline = self._client.pipeline(transaction=False)
         for seconds, number in windows:
-            key = f"vmapi:rate:{kind}:{seconds}:{number}:{key}"
-            # kept a little longer: the clocks of processes differ
-            pipeline.incr(key).expire(key, seconds + 60)
+            counter = f"vmapi:rate:{kind}:{seconds}:{number}:{key}"
+            # longer than the window: the clocks of processes differ
+            pipeline.incr(counter).expire(counter, seconds + 60)
         try:
             return [int(count) for count in pipeline.execute()[::2]]
         except self._failures as error:
@@ -101,27 +105,20 @@ class RedisCounters:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._closed.set()
-        if self._probe is not None:
-            # it may be asking just now
-            self._probe.join()
+        # a ping in progress uses the client
+        self._probe_loop.stop(wait=True)
         self._client.close()
 
     def _on_failure(self, error: Exception) -> None:
         with self._lock:
-            if self._is_unavailable or self._closed.is_set():
+            if self._is_unavailable:
                 return
             self._is_unavailable = True
-            self._probe = threading.Thread(target=self._wait_for_redis, name="redis", daemon=True)
-            self._probe.start()
-        log.warning("Redis is away: rates are limited per process", reason=str(error))
+        log.warning("Redis is unavailable: rates are limited per process", reason=str(error))
+        self._probe_loop.start()
 
-    def _wait_for_redis(self) -> None:
-        while not self._closed.wait(REDIS_PROBE_INTERVAL):
-            try:
-                self._client.ping()
-            except self._failures:
-                continue
+    def _ping(self) -> None:
+        with suppress(*self._failures):
+            self._client.ping()
             self._is_unavailable = False
-            log.info("Redis is back: rates are limited for all processes together")
-            return
+            log.info("Redis is available: rates are limited for all processes together")

@@ -185,7 +185,7 @@ def test_it_pings_by_itself_until_there_is_an_answer(monkeypatch: pytest.MonkeyP
     until(lambda: bench.breaker.is_open and bench.pings > FAILURE_THRESHOLD)
     bench.ping = None
     until(lambda: not bench.breaker.is_open)
-    until(lambda: "breaker" not in {thread.name for thread in threading.enumerate()})
+    until(lambda: "breaker-probe" not in {thread.name for thread in threading.enumerate()})
     bench.call(AWAY)
     until(lambda: not bench.breaker.is_suspect)
 
@@ -197,7 +197,7 @@ def test_it_pings_no_more_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) ->
     bench.call(AWAY)
     until(lambda: bench.pings > 0)
     bench.breaker.stop_probing()
-    until(lambda: "breaker" not in {thread.name for thread in threading.enumerate()})
+    until(lambda: "breaker-probe" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_it_closes_though_no_thread_was_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,9 @@ def test_it_is_there_from_the_start_or_it_is_not(connect: Callable[[str], RedisC
     one = connect(f"redis://:{SECRET}@127.0.0.1:1/0")
     with capture_logs() as logs:
         assert [one.increment("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
-    assert [line["event"] for line in logs] == ["Redis is away: rates are limited per process"]
+    assert [line["event"] for line in logs] == [
+        "Redis is unavailable: rates are limited per process"
+    ]
     assert SECRET not in str(logs)
 
 
@@ -91,8 +93,8 @@ def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], RedisCoun
         until(lambda: not one._is_unavailable)
         assert one.increment("reads", "a", NOW) == [1, 1]
     assert [line["event"] for line in logs] == [
-        "Redis is away: rates are limited per process",
-        "Redis is back: rates are limited for all processes together",
+        "Redis is unavailable: rates are limited per process",
+        "Redis is available: rates are limited for all processes together",
     ]
     assert SECRET not in str(logs)
 

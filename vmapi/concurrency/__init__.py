@@ -1,0 +1,1 @@
+"""Threads and their limits, without any knowledge of vmapi."""
