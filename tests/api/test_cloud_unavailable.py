@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.api.views.test_read_freshness import (
-    NO_CACHE,
-    Remote,
-    age,
-    grow_old,
-    paths,
-    sync,
-    the_one,
-)
 from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.blocking_source import SOON, until
 from tests.support.fake_clock import Clock
+from tests.support.remote_cloud import (
+    NO_CACHE,
+    RemoteBackend,
+    age_inventory,
+    only_vm_id,
+    read_paths,
+    response_age,
+    sync_inventory,
+)
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM
@@ -26,7 +26,7 @@ from vmapi.services import health as readiness
 from vmapi.services.inventory import reader as view
 
 
-class Hanging(Remote):
+class Hanging(RemoteBackend):
     """A cloud that takes calls and does not answer until it is let go; `sent` counts changes."""
 
     def __init__(self, **given: Any) -> None:
@@ -73,7 +73,7 @@ def backend(clock: Clock) -> Iterator[Hanging]:
 def far(world: ApiHarness) -> ApiHarness:
     """A world with one RUNNING VM, web-1, and an inventory that is true."""
     world.create_running()
-    sync(world)
+    sync_inventory(world)
     return world
 
 
@@ -100,7 +100,7 @@ def changes(vm_id: str) -> list[tuple[str, str, Any]]:
 
 
 def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiHarness) -> None:
-    vm_id = the_one(far)
+    vm_id = only_vm_id(far)
     leave(far)
     assert isinstance(far.backend, Hanging)
     asked, sent = far.backend.asked[:], far.backend.sent
@@ -120,7 +120,7 @@ def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiH
 
 
 def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: ApiHarness) -> None:
-    vm_id = the_one(far)
+    vm_id = only_vm_id(far)
     wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
     (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
     leave(far)
@@ -133,11 +133,11 @@ def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: ApiHarness)
 
 
 def test_reads_go_on_but_those_that_ask_the_cloud(far: ApiHarness) -> None:
-    vm_id = the_one(far)
+    vm_id = only_vm_id(far)
     leave(far)
-    grow_old(far, 60)
-    for path in paths(vm_id):
-        assert age(far.call("GET", path)) >= 60
+    age_inventory(far, 60)
+    for path in read_paths(vm_id):
+        assert response_age(far.call("GET", path)) >= 60
         answer = far.call("GET", path, headers=NO_CACHE)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     for path in ("/flavors", "/images", "/networks", f"/vms/{vm_id}/console"):
@@ -145,7 +145,7 @@ def test_reads_go_on_but_those_that_ask_the_cloud(far: ApiHarness) -> None:
 
 
 def test_what_was_begun_is_only_delayed(far: ApiHarness) -> None:
-    answer = far.post_action(the_one(far), "stop")
+    answer = far.post_action(only_vm_id(far), "stop")
     assert answer.status_code == 202
     leave(far)
     far.advance_time(30)
@@ -156,7 +156,7 @@ def test_what_was_begun_is_only_delayed(far: ApiHarness) -> None:
 
 
 def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: ApiHarness) -> None:
-    vm_id = the_one(far)
+    vm_id = only_vm_id(far)
     far.post_action(vm_id, "pause")
     far.run_until_settled()
     answer = far.post_action(vm_id, "stop")
@@ -175,13 +175,13 @@ def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
     far: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(view, "READ_REFRESH_TIMEOUT", 0.01)
-    vm_id = the_one(far)
-    grow_old(far, 60)
+    vm_id = only_vm_id(far)
+    age_inventory(far, 60)
     backend.hangs = True
-    assert age(far.call("GET", path.format(vm_id))) >= 60
+    assert response_age(far.call("GET", path.format(vm_id))) >= 60
     # the look goes on by itself, and what comes of it is kept
     backend.go.set()
-    until(lambda: age(far.call("GET", path.format(vm_id))) < 60)
+    until(lambda: response_age(far.call("GET", path.format(vm_id))) < 60)
     assert backend.hung >= 1
 
 
@@ -190,7 +190,7 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
 ) -> None:
     backend.hangs = True
     look = threading.Thread(target=far.services.periodic_tasks["sweep"], daemon=True)
-    grow_old(far, 7200)
+    age_inventory(far, 7200)
     look.start()
     until(lambda: backend.hung == 1)
     backend.hangs = False

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.http_client import Caller
-from tests.support.processes import Gunicorn, Nginx, Server
+from tests.support.processes import Gunicorn, Nginx, Server, needs
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+OFFLINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 HERE = Path(__file__).parent
 
 
@@ -78,3 +83,17 @@ def front(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def call(front: Nginx) -> Caller:
     """A client of vmapi behind nginx."""
     return front.call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Start a Chromium that reaches nothing but loopback."""
+    from playwright.sync_api import sync_playwright
+
+    program = needs("chromium", "chromium")
+    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+    quiet = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=options + quiet)
+        yield chromium
+        chromium.close()

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.test_docs_page import browser as _browser
 from tests.support.http_client import PATIENCE
 from tests.support.processes import Gunicorn, Nginx, Server, free_port
 from vmapi.app import MAX_BODY_BYTES
 
-browser = _browser
 USE = """
 async vms => {
   const headers = {"Content-Type": "application/json", "Authorization": "Bearer x",

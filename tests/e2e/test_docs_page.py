@@ -4,31 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.http_client import PATIENCE
-from tests.support.processes import Gunicorn, Nginx, needs
+from tests.support.processes import Gunicorn, Nginx
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.roles import Role
 from vmapi.settings.settings import Settings
 
-OFFLINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 REPORT = """
 window.violations = [];
 addEventListener("securitypolicyviolation", e => violations.push(e.violatedDirective));
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = needs("chromium", "chromium")
-    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-    quiet = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=options + quiet)
-        yield chromium
-        chromium.close()
 
 
 class Visit:

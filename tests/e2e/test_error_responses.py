@@ -2,11 +2,10 @@
 
 import json
 import re
-import socket
 
 import pytest
 
-from tests.support.http_client import PATIENCE, Caller
+from tests.support.http_client import Caller, send_raw
 from tests.support.processes import ROOT, Gunicorn, Nginx
 from vmapi.api.middleware.security_headers import SECURITY_HEADERS
 from vmapi.api.problems.types import PROBLEM_TYPES
@@ -15,16 +14,6 @@ from vmapi.app import MAX_BODY_BYTES
 VMS = "/api/v1/vms"
 AS_JSON = {"Content-Type": "application/json"}
 TOO_LONG = "a" * 9000
-
-
-def raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes as they are, and return status, headers and body of the answer."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
-        connection.sendall(sent)
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, body = received.split(b"\r\n\r\n", 1)
-    first, *rest = head.decode().split("\r\n")
-    return int(first.split()[1]), dict(line.split(": ", 1) for line in rest), body
 
 
 def test_unknown_url(call: Caller) -> None:
@@ -95,7 +84,7 @@ def test_body_of_another_type(call: Caller) -> None:
     ],
 )
 def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
-    status, headers, body = raw(front.port, sent.encode())
+    status, headers, body = send_raw(front.port, sent.encode())
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert (problem["status"], problem["code"]) == (400, "malformed_request")
@@ -122,7 +111,7 @@ NO_HTTP = "The request is no valid HTTP."
     ],
 )
 def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> None:
-    status, headers, body = raw(cloud.port, sent.encode())
+    status, headers, body = send_raw(cloud.port, sent.encode())
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body) == {
         "type": "/problems/malformed_request",
@@ -140,7 +129,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> N
 def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
     head = f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     sent = f"{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nnonsense\r\n\r\n"
-    status, headers, body = raw(cloud.port, sent.encode())
+    status, headers, body = send_raw(cloud.port, sent.encode())
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body)["code"] == "malformed_request"
 

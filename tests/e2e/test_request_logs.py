@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.test_error_responses import raw
-from tests.support.http_client import PATIENCE, Caller, wait_until
+from tests.support.http_client import PATIENCE, Caller, send_raw, wait_until
 from tests.support.processes import ROOT, Gunicorn, Nginx, environment
 
 VMS = "/api/v1/vms"
@@ -78,10 +77,10 @@ AS_JSON = {"Content-Type": "application/json"}
 def strange(cloud: Gunicorn, end: str) -> None:
     """Send what only gunicorn itself sees."""
     for head in (f"G{end}T / HTTP/1.1", f"GET /{end}{FORGED} HTTP/1.1", f"GET / HTTP/{end}"):
-        raw(cloud.port, f"{head}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        send_raw(cloud.port, f"{head}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     for header in (f"X{end}A: b", f"X-Request-ID: a{end}{FORGED}", f"A: {end}"):
         sent = f"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header}\r\n\r\n"
-        raw(cloud.port, sent.encode())
+        send_raw(cloud.port, sent.encode())
 
 
 def test_no_client_writes_lines_of_its_own(gunicorn: Callable[..., Gunicorn]) -> None:

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_error_responses import raw
-from tests.support.http_client import PATIENCE, Answer, wait_until
+from tests.support.http_client import PATIENCE, Answer, send_raw, wait_until
 from tests.support.processes import ROOT, Gunicorn, Nginx, environment
 from vmapi.settings.settings import Settings
 
@@ -110,7 +109,7 @@ def send_nonsense(port: int) -> Iterator[bytes]:
         f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
         f"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n{CANARY}\r\n\r\n",
     ):
-        status, headers, body = raw(port, sent.encode())
+        status, headers, body = send_raw(port, sent.encode())
         assert status in (400, 404, 417), sent
         yield body + str(headers).encode()
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as broken:

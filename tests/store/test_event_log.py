@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import Maker
-from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.event import Event, EventQuery
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import OperationError, OperationStatus, StepState
@@ -22,14 +22,14 @@ from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
 SEEN = replace(
-    MACHINE,
+    VM_1,
     id=VM_ID,
     metadata={"é\n": "\U0001f600"},
     addresses=(Address("private", "10.0.0.2", 4, "fixed"),),
     security_groups=("default", "web"),
 )
 STOPPED = replace(SEEN, status=Status.STOPPED, backend_status="SHUTOFF")
-GONE = replace(SEEN, status=Status.DELETED, updated_at=MOMENT)
+GONE = replace(SEEN, status=Status.DELETED, updated_at=T0)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_delete_is_told_of_without_what_nobody_could_see(
     inventory.save_observations([SEEN], inventory.observation_time())
     store.add(make("1", Action.STOP, VM_ID))
     store.add(make("2", Action.DELETE, VM_ID))
-    inventory.mark_deleted(VM_ID, MOMENT, inventory.observation_time())
+    inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
     store.save(make.over(store.get("2")))
     assert [(event.kind, event.operation and event.operation.id) for event in told(log)] == [
         ("vm.created", None),

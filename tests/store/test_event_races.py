@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from tests.support.factories import VM_1
 from tests.support.operation_factory import at_once
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.event import Event
 from vmapi.store import events
 from vmapi.store.database import Database
@@ -35,7 +35,7 @@ def write(database: Database, late: Database, writer: int) -> None:
 
 
 def change(connection: object, writer: int, name: str, turn: int) -> None:
-    vm = replace(MACHINE, id=f"{writer}{name}", name=f"{turn}")
+    vm = replace(VM_1, id=f"{writer}{name}", name=f"{turn}")
     observation.apply(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
 
 

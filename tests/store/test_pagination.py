@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Select, insert, select, text
 
+from tests.support.factories import T0, VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker, at_once
-from tests.unit.domain.test_domain import MACHINE, MOMENT
+from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import KeysetPosition, PageRequest
@@ -27,13 +27,13 @@ from vmapi.store.signing_keys import SigningKeys
 from vmapi.store.tables import operations, vms
 
 SECOND = timedelta(seconds=1)
-LONG_AGO = MOMENT - timedelta(days=30)
+LONG_AGO = T0 - timedelta(days=30)
 SIZE = 2000
 
 
 def vm(number: int, **more: Any) -> VM:
-    at = MOMENT + more.pop("at", number) * SECOND
-    return replace(MACHINE, id=f"{number:036}", created_at=at, **more)
+    at = T0 + more.pop("at", number) * SECOND
+    return replace(VM_1, id=f"{number:036}", created_at=at, **more)
 
 
 class Cloud:
@@ -54,10 +54,10 @@ class Cloud:
     def change(self, number: int, at: int) -> None:
         """Let what the cloud says of one change, but for when it was made."""
         if (kept := self._inventory.get(f"{number:036}")) is not None:
-            self._see(replace(kept.vm, updated_at=MOMENT + at * SECOND, name=f"n-{at}"))
+            self._see(replace(kept.vm, updated_at=T0 + at * SECOND, name=f"n-{at}"))
 
     def delete(self, number: int) -> None:
-        self._inventory.mark_deleted(f"{number:036}", MOMENT, self._inventory.observation_time())
+        self._inventory.mark_deleted(f"{number:036}", T0, self._inventory.observation_time())
 
     def walk(self) -> bool:
         """Read the next page; False when there is none."""
@@ -133,26 +133,8 @@ def test_operations_that_are_added_meanwhile_hide_none(
     assert seen == ["4", "3", "2", "1", "0"]
 
 
-def explained(database: Database, query: Select[Any]) -> str:
-    """Return how the database would go about a query."""
-    with database.read() as connection:
-        written = query.compile(connection, compile_kwargs={"literal_binds": True})
-        if connection.dialect.name == "sqlite":
-            lines = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}").all()
-            return "\n".join(line.detail for line in lines)
-        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {written}").scalars())
-
-
 def seconds(at: datetime) -> int:
-    return (at - MOMENT) // SECOND
-
-
-def fill(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Fill a table with rows that are like the first one but for some columns."""
-    with database.write() as connection:
-        like = dict(connection.execute(select(table)).mappings().one())
-        connection.execute(insert(table), [{**like, **row} for row in rows])
-        connection.execute(text(f"ANALYZE {table.name}"))
+    return (at - T0) // SECOND
 
 
 @pytest.mark.parametrize(
@@ -164,14 +146,14 @@ def fill(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None
         (VMQuery(sort="-name"), "ix_vms_name_id"),
         (VMQuery(sort="updated_at"), "ix_vms_updated_at_id"),
         (VMQuery(sort="-updated_at"), "ix_vms_updated_at_id"),
-        (VMQuery(flavor="m1.tiny", created_after=MOMENT), "ix_vms_created_at_id"),
+        (VMQuery(flavor="m1.tiny", created_after=T0), "ix_vms_created_at_id"),
         (VMQuery(statuses=frozenset({Status.RUNNING})), "created_at_id"),
     ],
 )
 def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index: str) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([vm(0, name="web-0")], inventory.observation_time())
-    moments = [MOMENT + number * SECOND for number in range(1, SIZE)]
+    moments = [T0 + number * SECOND for number in range(1, SIZE)]
     rows = [
         {
             "id": f"{seconds(at):06}",
@@ -181,13 +163,13 @@ def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index
         }
         for at in moments
     ]
-    fill(database, vms, rows)
+    copy_rows(database, vms, rows)
     middle = moments[SIZE // 2]
     value = f"web-{seconds(middle):06}" if "name" in query.sort else middle
     places = (None, KeysetPosition(value, f"{seconds(middle):06}", SIZE))
     for place, scope in product(places, (None, "default")):
         wanted = vm_queries.build_filters(query, LONG_AGO, scope)
-        plan = explained(
+        plan = explain(
             database, vm_queries.select_page(query.sort, wanted, PageRequest(1, 50, place))
         )
         # who has one project may go along its own
@@ -209,14 +191,14 @@ def test_a_page_of_operations_is_read_along_an_index(
     rows = [
         {"id": f"{number}", "created_at": clock() + number * SECOND} for number in range(1, SIZE)
     ]
-    fill(database, operations, rows)
+    copy_rows(database, operations, rows)
     place = KeysetPosition(clock() + SIZE // 2 * SECOND, f"{SIZE // 2}", SIZE)
     for after in (None, place):
         ids = queries.select_page_ids([], PageRequest(1, 50, after))
-        check(explained(database, ids), "ix_operations_newest")
+        check(explain(database, ids), "ix_operations_newest")
         clauses = queries.build_filters(OperationQuery(), "default")
         check(
-            explained(database, queries.select_page_ids(clauses, PageRequest(1, 50, after))),
+            explain(database, queries.select_page_ids(clauses, PageRequest(1, 50, after))),
             "ix_operations_",
         )
 

@@ -16,9 +16,9 @@ from sqlalchemy import text
 from tests.support.audit_chain import SECRET
 from tests.support.blocking_source import until
 from tests.support.databases import THREADS, new_postgresql
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.audit import AuditQuery
 from vmapi.domain.lifecycle import Action, Task, Verb
 from vmapi.domain.operation import Step, StepState
@@ -134,7 +134,7 @@ def test_the_inventory_comes_and_goes(database: Database) -> None:
     inventory, make = InventoryRepository(database), Maker(Clock())
     assert inventory.latest_update() is None
     # what was under way before is laid over what is seen after
-    inventory.save_observations([replace(MACHINE, id="vm")], inventory.observation_time())
+    inventory.save_observations([replace(VM_1, id="vm")], inventory.observation_time())
     seen = inventory.get("vm")
     assert seen is not None
     assert seen.vm.task is Task.STOPPING

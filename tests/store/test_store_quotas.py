@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker, at_once, tried
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.domain.quota import QuotaConfig, ResourceLimits, ResourceUsage
@@ -20,7 +20,7 @@ from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
 SMALL = {"vcpus": 1, "ram_mb": 512}
-OURS = replace(MACHINE, project="default", **SMALL)
+OURS = replace(VM_1, project="default", **SMALL)
 FOREIGN = replace(OURS, project="other")
 
 Opened = Callable[..., OperationRepository]

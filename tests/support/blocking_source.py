@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tests.unit.domain.test_domain import OPERATION
+from tests.support.factories import OPERATION_1
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.poller import DueOperation
@@ -26,7 +26,7 @@ class Work:
 
     def mine(self) -> Sequence[Operation]:
         self.rounds += 1
-        return [replace(OPERATION, id=id) for id in list(self.left)]
+        return [replace(OPERATION_1, id=id) for id in list(self.left)]
 
     def ready(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
         return [DueOperation(operation) for operation in mine]

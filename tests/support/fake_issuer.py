@@ -6,7 +6,10 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.json_fetch import FetchError
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role, parse_role_mapping
 
 URL = "https://sso.example.org/realms/cloud"
 AUDIENCE = "https://vmapi.example.org"
@@ -76,3 +79,13 @@ def token(
         del header["kid"]
     named = algorithm or ALGORITHMS[key[:2]]
     return jwt.encode(claims(**other), MADE[key], named, headers=header)
+
+
+ALICE = Identity("jwt:alice", Role.OPERATOR, "web")
+CLAIM_MAPPING = ClaimMapping(
+    subject_claim="sub",
+    role_claim="roles",
+    roles=parse_role_mapping("viewer=viewer,operator=operator,admin=admin"),
+    project_claim="project",
+    default_project="home",
+)

@@ -1,6 +1,7 @@
 """An OpenStack on loopback that answers, refuses, stalls and breaks off as it is told."""
 
 import json
+import os
 import socket
 import struct
 from collections import Counter, defaultdict
@@ -11,6 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from threading import Event, Lock, Thread
 from typing import Any
+
+import pytest
+
+from vmapi.domain.vm import CreateSpec
+from vmapi.settings.settings import Settings
 
 VM = "11111111-2222-4333-8444-555555555555"
 REQUEST = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
@@ -200,3 +206,18 @@ def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTP
             """Keep the tests quiet."""
 
     return Handler
+
+
+NOVA = "/compute/v2.1"
+SERVER = f"{NOVA}/servers/{VM}"
+DETAIL = f"{NOVA}/servers/detail"
+ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
+SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
+
+
+def openstack_settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
+    for name in [name for name in os.environ if name.startswith("OS_")]:
+        monkeypatch.delenv(name)
+    given = {"username": "u", "password": "hunter2", "project": "p", **more}
+    named = {f"openstack_{name}": text for name, text in given.items()}
+    return Settings(openstack_auth_url=f"{url}/identity/v3", **named)

@@ -1,6 +1,7 @@
 """A client that hides nothing: one connection a request, no redirects followed."""
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,3 +98,13 @@ def wait_until(what: str, look: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         time.sleep(0.02)
     return found
+
+
+def send_raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are, and return status, headers and body of the answer."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(sent)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, body = received.split(b"\r\n\r\n", 1)
+    first, *rest = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in rest), body

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.api.request.test_request_context import Capture, logged
 from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
 from tests.support.audit_rows import trail
 from tests.support.auth_harness import Door
+from tests.support.log_capture import Capture, read_logs
 from vmapi.api.middleware import authentication as access
 from vmapi.auth import api_tokens
 from vmapi.domain.api_token import generate_token
@@ -183,7 +183,7 @@ def test_403_stays_one_without_a_trail(
     monkeypatch.setattr(AuditRepository, "add", away)
     configure("ERROR")
     assert door.call("POST", "/vms", token, json=WANTED).status_code == 403
-    assert [line["action"] for line in logged(capsys)] == ["create_vm"]
+    assert [line["action"] for line in read_logs(capsys)] == ["create_vm"]
 
 
 def test_503_without_a_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ def test_who_asked_is_in_the_log_and_its_token_is_not(door: Door, capsys: Captur
     configure("DEBUG")
     door.call("GET", "/vms", token)
     door.call("GET", "/vms", generate_token())
-    lines = logged(capsys)
+    lines = read_logs(capsys)
     assert [(line["status"], line["user"]) for line in lines] == [(200, "ci"), (401, "anonymous")]
     assert "vmapi_" not in str(lines)
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.api.views.test_read_freshness import Remote, sync
 from tests.support.api_harness import NOBODY, ApiHarness
 from tests.support.fake_clock import Clock
+from tests.support.remote_cloud import RemoteBackend, sync_inventory
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
 from vmapi.services.operations.submission import OperationSubmitter
@@ -26,7 +26,7 @@ MALFORMED = [
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, clock: Clock) -> MemoryBackend:
     """A cloud that costs nothing to ask, or one that is far away."""
-    kind = Remote if getattr(request, "param", "") == "far" else MemoryBackend
+    kind = RemoteBackend if getattr(request, "param", "") == "far" else MemoryBackend
     return kind(clock=clock, sleep=clock.sleep)
 
 
@@ -38,8 +38,8 @@ near_and_far = pytest.mark.parametrize("backend", ["near", "far"], indirect=True
 def one(world: ApiHarness) -> str:
     """A RUNNING VM, web-1."""
     vm_id = world.create_running()
-    if isinstance(world.backend, Remote):
-        sync(world)
+    if isinstance(world.backend, RemoteBackend):
+        sync_inventory(world)
     return vm_id
 
 
@@ -129,9 +129,9 @@ def test_answers_to_changes_carry_the_tag_of_what_they_show(world: ApiHarness) -
         assert answer.headers["ETag"] == tag(world, answer.json["id"])
 
     under_way = None
-    if isinstance(world.backend, Remote):
+    if isinstance(world.backend, RemoteBackend):
         under_way = 202
-        sync(world)
+        sync_inventory(world)
     made = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     check(made, under_way or 201)
     world.run_until_settled()

@@ -1,14 +1,13 @@
 """What every request has: an id, a line in the log; and the pages beside the API."""
 
-import json
 import re
-from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
 
 from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
+from tests.support.log_capture import Capture, read_logs
 from vmapi import errors
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
@@ -44,18 +43,10 @@ def test_no_answer_is_sniffed(world: ApiHarness) -> None:
         assert world.client.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
 
 
-Capture = pytest.CaptureFixture[str]
-
-
-def logged(capsys: Capture) -> list[dict[str, Any]]:
-    """Return what has been logged, as a machine reads it."""
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
 def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     world.call("GET", f"/vms/{NOBODY}", headers={"X-Request-ID": "mine"})
-    (line,) = logged(capsys)
+    (line,) = read_logs(capsys)
     assert line.pop("duration_ms") >= 0
     assert line.pop("timestamp")
     assert line == {
@@ -72,7 +63,7 @@ def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
 def test_a_create_is_logged_with_its_vm_and_how_it_went(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     answer = world.post("/vms", {**WANTED, "user_data": "hunter2"})
-    ended, request = logged(capsys)
+    ended, request = read_logs(capsys)
     assert "hunter2" not in str([ended, request])
     assert (ended["message"], request["message"]) == ("vm create succeeded", "request")
     assert ended["vm_id"] == request["vm_id"] == answer.json["id"]
@@ -84,7 +75,7 @@ def test_a_failure_is_logged_with_its_code(world: ApiHarness, capsys: Capture) -
     configure("INFO")
     world.backend.set_faults("no_capacity=1")
     fault = world.create()["fault"]
-    ended, _ = logged(capsys)
+    ended, _ = read_logs(capsys)
     assert ended["message"] == "vm create failed"
     assert (ended["code"], ended["reason"]) == ("no_capacity", fault["message"])
 
@@ -92,7 +83,7 @@ def test_a_failure_is_logged_with_its_code(world: ApiHarness, capsys: Capture) -
 def test_a_request_that_is_about_no_vm(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     world.client.get("/nothing%0Aforged")
-    (line,) = logged(capsys)
+    (line,) = read_logs(capsys)
     assert (line["vm_id"], line["status"]) == (None, 404)
     assert line["endpoint"] == "GET /nothing\nforged"
 

@@ -4,16 +4,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.api.views.test_read_freshness import Remote, asked, grow_old, sync
 from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.fake_clock import Clock
+from tests.support.remote_cloud import RemoteBackend, age_inventory, sync_inventory, take_calls
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec, VMPatch
 
 OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
 
 
-class Behind(Remote):
+class Behind(RemoteBackend):
     """A cloud far away, whose clock is behind ours."""
 
     def cloud_time(self) -> datetime:
@@ -27,11 +27,11 @@ def backend(clock: Clock) -> Behind:
 
 
 def test_it_has_its_place_at_once(world: ApiHarness) -> None:
-    sync(world)
-    asked(world)
+    sync_inventory(world)
+    take_calls(world)
     world.clock.sleep(0.7)
     made = world.create()
-    assert asked(world) == []
+    assert take_calls(world) == []
     assert (made["status"], made["task"]) == ("BUILDING", "creating")
     assert made["created_at"] == "2026-02-25T10:29:55Z"
     assert world.get_json("/vms")["items"] == [made]
@@ -42,28 +42,28 @@ def test_it_has_its_place_at_once(world: ApiHarness) -> None:
 
 def test_a_name_that_is_known_to_be_taken_outside(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    sync(world)
-    asked(world)
+    sync_inventory(world)
+    take_calls(world)
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
     assert answer.json["vm_id"] == outside
-    assert asked(world) == ["vms"]
+    assert take_calls(world) == ["vms"]
 
 
 def test_a_name_that_is_free_by_now(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    sync(world)
+    sync_inventory(world)
     world.backend.update_vm(outside, VMPatch(name="web-2"))
-    asked(world)
+    take_calls(world)
     assert world.create("web-1")["id"] != outside
-    assert asked(world) == ["vms"]
+    assert take_calls(world) == ["vms"]
 
 
 def test_an_old_inventory_is_not_asked_for_a_name(world: ApiHarness) -> None:
-    sync(world)
-    grow_old(world, 6)
+    sync_inventory(world)
+    age_inventory(world, 6)
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    asked(world)
+    take_calls(world)
     answer = world.post("/vms", WANTED)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
-    assert asked(world) == ["vms"]
+    assert take_calls(world) == ["vms"]

@@ -3,8 +3,8 @@
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.api.views.test_read_freshness import grow_old, sync
 from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.remote_cloud import age_inventory, sync_inventory
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import BackendTimeout, BackendUnavailable
@@ -37,8 +37,8 @@ def test_its_answer_names_the_vm_that_shows_later(
     path = first.json["operation"]
     failed = world.client.get(path).json
     assert (first.status_code, failed["status"], failed["vm_id"]) == (504, "failed", None)
-    grow_old(world, 60)
-    sync(world)
+    age_inventory(world, 60)
+    sync_inventory(world)
     (vm,) = world.get_json("/vms")["items"]
     named = {**failed, "vm_id": vm["id"]}
     assert world.client.get(path).json == named

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.store.test_pagination import explained, fill
 from tests.support.audit_chain import entry, write
 from tests.support.fake_clock import Clock
+from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.audit import AuditQuery
 from vmapi.store.audit import statements as trail
 from vmapi.store.audit_tables import audit_entries
@@ -35,7 +35,9 @@ def trails(database: Database, clock: Clock) -> Database:
         row.update(RARE)
     # each of them has every column: they are written in one statement
     common = asdict(entry(clock(), 0))
-    fill(database, audit_entries, [{name: common[name] for name in RARE} | row for row in rows])
+    copy_rows(
+        database, audit_entries, [{name: common[name] for name in RARE} | row for row in rows]
+    )
     return database
 
 
@@ -45,7 +47,7 @@ def test_what_is_rare_is_found_along_its_index(
     trails: Database, name: str, below: int | None
 ) -> None:
     query = AuditQuery(**{name: RARE[name]})
-    plan = explained(trails, trail.select_page(query, 51, below))
+    plan = explain(trails, trail.select_page(query, 51, below))
     assert f"ix_audit_entries_{name}_id" in plan
     # SQLite goes on along the index, PostgreSQL sorts the few
     assert not [slow for slow in SLOW[:3] if slow in plan], plan
@@ -56,13 +58,13 @@ def test_what_is_common_is_not_sorted(trails: Database, below: int | None) -> No
     common = entry(Clock()(), 0)
     for name in ("user", "project", "action", "vm_id", "outcome"):
         query = AuditQuery(**{name: getattr(common, name)})
-        plan = explained(trails, trail.select_page(query, 51, below))
+        plan = explain(trails, trail.select_page(query, 51, below))
         assert not [slow for slow in SLOW if slow in plan], plan
 
 
 def test_all_of_them_are_read_as_they_were_written(trails: Database) -> None:
     for below in (None, SIZE // 2):
-        plan = explained(trails, trail.select_page(AuditQuery(), 51, below))
+        plan = explain(trails, trail.select_page(AuditQuery(), 51, below))
         assert "Sort" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
 
@@ -70,7 +72,7 @@ def test_all_of_them_are_read_as_they_were_written(trails: Database) -> None:
 def test_a_short_time_is_found_along_its_index(trails: Database, clock: Clock) -> None:
     after = clock() + timedelta(seconds=100)
     query = AuditQuery(after=after, before=after + timedelta(seconds=5))
-    assert "ix_audit_entries_at" in explained(trails, trail.select_page(query, 51, None))
+    assert "ix_audit_entries_at" in explain(trails, trail.select_page(query, 51, None))
 
 
 def test_every_filter_is_tried() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM
@@ -20,7 +20,7 @@ from vmapi.store.operations.repository import OperationRepository
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-MADE = replace(MACHINE, operation_id="op", project="web")
+MADE = replace(VM_1, operation_id="op", project="web")
 FOUND = [DuplicateVM("b", "web-b", "op", "web")]
 
 
@@ -49,7 +49,12 @@ def see(
     when = clock() + later
     seen = [
         replace(
-            MACHINE, id=each, name=f"web-{each}", operation_id="op", project="web", created_at=when
+            VM_1,
+            id=each,
+            name=f"web-{each}",
+            operation_id="op",
+            project="web",
+            created_at=when,
         )
         for each in ids
     ]
@@ -93,7 +98,7 @@ def test_what_was_made_later_has_its_mark_from_elsewhere(
 def test_the_mark_of_another_vmapi_is_none_of_ours(
     inventory: InventoryRepository, clock: Clock
 ) -> None:
-    vm = replace(MACHINE, id="b", operation_id="another", created_at=clock())
+    vm = replace(VM_1, id="b", operation_id="another", created_at=clock())
     inventory.save_observations([vm], inventory.observation_time())
     assert inventory.list_duplicates() == []
     assert inventory.find_created_by("op") is None

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import KEY, Maker, at_once, tried
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.errors import NameTaken, TaskInProgress
@@ -16,7 +16,7 @@ from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
-MADE = replace(MACHINE, id="vm", name="web", project="web", operation_id="op")
+MADE = replace(VM_1, id="vm", name="web", project="web", operation_id="op")
 MAKING = (Status.BUILDING, Task.CREATING)
 RUNNING = (Status.RUNNING, None)
 ROUNDS = 20

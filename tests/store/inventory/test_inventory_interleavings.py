@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.domain.test_domain import MACHINE, MOMENT
+from tests.support.factories import T0, VM_1
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
@@ -18,7 +18,7 @@ from vmapi.store.tables import vms as table
 TICK = 0.0015
 """Seconds: SQLite's clock counts milliseconds."""
 LOOKERS = 3
-FIRST = replace(MACHINE, name="0")
+FIRST = replace(VM_1, name="0")
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Play:
     def change(self, skew: int) -> None:
         """Let something change; the cloud's clock is off by so many seconds."""
         number = int(self.now.name) + 1
-        at = MOMENT + timedelta(seconds=number // 2 + skew)
+        at = T0 + timedelta(seconds=number // 2 + skew)
         self.now = replace(self.now, name=str(number), updated_at=at)
 
     def step(self, looker: int) -> None:
@@ -51,7 +51,7 @@ class Play:
 
     def _keep(self, begun: int, seen: VM | None) -> None:
         if seen is None:
-            self.inventory.mark_deleted(MACHINE.id, MOMENT, self.inventory.observation_time())
+            self.inventory.mark_deleted(VM_1.id, T0, self.inventory.observation_time())
             self.ended = self.ended or self.newest >= 0
         else:
             self.inventory.save_observations([seen], begun)
@@ -60,7 +60,7 @@ class Play:
     def kept(self) -> VM | None:
         """Return what is known of the VM."""
         every = VMQuery(statuses=frozenset(Status))
-        found = self.inventory.list_page(every, PageRequest(), MOMENT - timedelta(days=1)).vms
+        found = self.inventory.list_page(every, PageRequest(), T0 - timedelta(days=1)).vms
         return found[0] if found else None
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.factories import HOUR, T0, VM_1
 from tests.support.inventory_model import select
-from tests.unit.domain.test_domain import HOUR, MACHINE, MOMENT
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
@@ -33,12 +33,12 @@ ODD = [
     "\uffff",
     "*",
 ]
-LONG_AGO = MOMENT - timedelta(days=30)
+LONG_AGO = T0 - timedelta(days=30)
 
 names = st.lists(st.sampled_from(ODD), min_size=1, max_size=3).map("".join)
-hours = st.integers(0, 3).map(lambda number: MOMENT + timedelta(hours=number))
+hours = st.integers(0, 3).map(lambda number: T0 + timedelta(hours=number))
 vms = st.builds(
-    lambda **drawn: replace(MACHINE, **drawn),
+    lambda **drawn: replace(VM_1, **drawn),
     name=names,
     flavor=st.sampled_from("ab"),
     image=st.sampled_from(["a", "A", None]),
@@ -81,20 +81,20 @@ def test_it_finds_what_a_plain_filter_finds(
 @pytest.mark.parametrize(("hours", "found"), [(23, 1), (24, 0), (25, 0)])
 def test_the_deleted_ones_of_a_while_are_found(database: Database, hours: int, found: int) -> None:
     inventory = InventoryRepository(database)
-    inventory.save_observations([MACHINE], inventory.observation_time())
-    inventory.mark_deleted(MACHINE.id, MOMENT, inventory.observation_time())
+    inventory.save_observations([VM_1], inventory.observation_time())
+    inventory.mark_deleted(VM_1.id, T0, inventory.observation_time())
     deleted = VMQuery(statuses=frozenset({Status.DELETED}))
-    after = MOMENT + timedelta(hours=hours - 24)
+    after = T0 + timedelta(hours=hours - 24)
     assert inventory.list_page(deleted, PageRequest(), after).page.total == found
     assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 0
 
 
 def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
     inventory = InventoryRepository(database)
-    inventory.save_observations([MACHINE, replace(MACHINE, id="2")], inventory.observation_time())
-    inventory.mark_deleted(MACHINE.id, MOMENT, inventory.observation_time())
-    assert inventory.purge_deleted(MOMENT) == 0
-    assert inventory.purge_deleted(MOMENT + timedelta(seconds=1)) == 1
+    inventory.save_observations([VM_1, replace(VM_1, id="2")], inventory.observation_time())
+    inventory.mark_deleted(VM_1.id, T0, inventory.observation_time())
+    assert inventory.purge_deleted(T0) == 0
+    assert inventory.purge_deleted(T0 + timedelta(seconds=1)) == 1
     assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 1
 
 
@@ -117,18 +117,18 @@ def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
         (VMQuery(flavor="m1"), False),
         (VMQuery(image="cirros"), True),
         (VMQuery(image="debian-12"), False),
-        (VMQuery(created_after=MOMENT - HOUR), True),
-        (VMQuery(created_after=MOMENT), False),
-        (VMQuery(created_before=MOMENT + HOUR), True),
-        (VMQuery(created_before=MOMENT), False),
-        (VMQuery(updated_after=MOMENT - HOUR), True),
-        (VMQuery(updated_after=MOMENT), False),
+        (VMQuery(created_after=T0 - HOUR), True),
+        (VMQuery(created_after=T0), False),
+        (VMQuery(created_before=T0 + HOUR), True),
+        (VMQuery(created_before=T0), False),
+        (VMQuery(updated_after=T0 - HOUR), True),
+        (VMQuery(updated_after=T0), False),
         (VMQuery(name="web-1", flavor="m1.huge"), False),
     ],
 )
 def test_what_a_query_matches(database: Database, query: VMQuery, *, found: bool) -> None:
     inventory = InventoryRepository(database)
-    inventory.save_observations([MACHINE], inventory.observation_time())
+    inventory.save_observations([VM_1], inventory.observation_time())
     assert inventory.list_page(query, PageRequest(), LONG_AGO).page.total == found
 
 
@@ -148,7 +148,11 @@ def test_sorting(database: Database, sort: str, ids: str) -> None:
     rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
     vms = [
         replace(
-            MACHINE, id=id, name=name, created_at=MOMENT + c * HOUR, updated_at=MOMENT + u * HOUR
+            VM_1,
+            id=id,
+            name=name,
+            created_at=T0 + c * HOUR,
+            updated_at=T0 + u * HOUR,
         )
         for id, name, c, u in rows
     ]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import at_once
-from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VMQuery
 from vmapi.store.database import Database
@@ -25,9 +25,7 @@ def inventories(connect: Callable[[], Database]) -> list[InventoryRepository]:
 
 
 def names(inventory: InventoryRepository) -> dict[str, str]:
-    return {
-        vm.id: vm.name for vm in inventory.list_page(VMQuery(), PageRequest(1, 100), MOMENT).vms
-    }
+    return {vm.id: vm.name for vm in inventory.list_page(VMQuery(), PageRequest(1, 100), T0).vms}
 
 
 def told(database: Database) -> list[tuple[str, str | None]]:
@@ -41,7 +39,7 @@ def test_new_vms_that_others_keep_first_one_after_the_other(
     inventories: Sequence[InventoryRepository], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, others = inventories[:2]
-    first = [replace(MACHINE, id=each, name="first") for each in "ba"]
+    first = [replace(VM_1, id=each, name="first") for each in "ba"]
     look = observation.overlay.actions_in_progress
 
     def meanwhile(connection: Any, ids: Any) -> Any:
@@ -51,7 +49,7 @@ def test_new_vms_that_others_keep_first_one_after_the_other(
 
     monkeypatch.setattr(observation.overlay, "actions_in_progress", meanwhile)
     before, begun = others.observation_time(), ours.observation_time() + 60_000_000
-    seen = [replace(MACHINE, id=each, name="later") for each in "abc"]
+    seen = [replace(VM_1, id=each, name="later") for each in "abc"]
     assert ours.save_observations(seen, begun) == set("abc")
     assert names(ours) == dict.fromkeys("abc", "later")
     assert sorted(told(database)) == [
@@ -65,7 +63,7 @@ def test_what_others_know_better_is_not_kept(
     inventories: Sequence[InventoryRepository], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, others = inventories[:2]
-    first = [replace(MACHINE, id="a", name="newer")]
+    first = [replace(VM_1, id="a", name="newer")]
     look = observation.overlay.actions_in_progress
 
     def meanwhile(connection: Any, ids: Any) -> Any:
@@ -75,8 +73,8 @@ def test_what_others_know_better_is_not_kept(
 
     begun = ours.observation_time() - 60_000_000
     monkeypatch.setattr(observation.overlay, "actions_in_progress", meanwhile)
-    assert ours.save_observations([replace(MACHINE, id=each) for each in "ab"], begun) == {"b"}
-    assert names(ours) == {"a": "newer", "b": MACHINE.name}
+    assert ours.save_observations([replace(VM_1, id=each) for each in "ab"], begun) == {"b"}
+    assert names(ours) == {"a": "newer", "b": VM_1.name}
     assert sorted(told(database)) == [("vm.created", "a"), ("vm.created", "b")]
 
 
@@ -89,7 +87,7 @@ def test_new_vms_beside_known_ones_seen_at_once(
 
         def look(number: int, ids: list[str] = ids, known: list[str] = known) -> bool:
             inventory, some = inventories[number], ids[: number + 1]
-            seen = [replace(MACHINE, id=each, name=f"{len(known)}") for each in [*known, *some]]
+            seen = [replace(VM_1, id=each, name=f"{len(known)}") for each in [*known, *some]]
             return inventory.save_observations(seen, inventory.observation_time()) <= {
                 *known,
                 *some,

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import Maker, at_once
-from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, StepState
 from vmapi.domain.pagination import PageRequest
@@ -20,7 +20,7 @@ from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
 SEEN = replace(
-    MACHINE,
+    VM_1,
     id=VM_ID,
     metadata={"é\n": "\U0001f600"},
     addresses=(Address("private", "10.0.0.2", 4, "fixed"),),
@@ -73,7 +73,7 @@ def test_a_look_that_began_later_is_newer_whatever_the_cloud_says(
     inventory: InventoryRepository,
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
-    older = replace(STOPPED, updated_at=MOMENT - 60 * LATER)
+    older = replace(STOPPED, updated_at=T0 - 60 * LATER)
     assert inventory.save_observations([older], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == older
 
@@ -84,7 +84,7 @@ def test_of_two_that_overlap_what_changed_later_is_newer(
 ) -> None:
     begun = inventory.observation_time()
     inventory.save_observations([SEEN], inventory.observation_time() + 1)
-    other = replace(STOPPED, updated_at=MOMENT + change)
+    other = replace(STOPPED, updated_at=T0 + change)
     assert inventory.save_observations([other], begun - 1) == ({VM_ID} if kept else set())
     assert shown(inventory).vm == (other if kept else SEEN)
 
@@ -100,7 +100,7 @@ def test_of_two_that_overlap_within_a_second_the_one_that_rests_is_newer(
         assert inventory.save_observations([second], begun + 1) == kept
         assert shown(inventory).vm == SEEN
         inventory.save_observations(
-            [replace(STOPPED, updated_at=MOMENT - LATER)], inventory.observation_time()
+            [replace(STOPPED, updated_at=T0 - LATER)], inventory.observation_time()
         )
 
 
@@ -113,7 +113,7 @@ def test_a_look_from_before_an_operation_was_over_tells_nothing(
     begun = inventory.observation_time()
     inventory.save_observations([SEEN], inventory.observation_time())
     store.save(make.over(store.get("1")))
-    late = replace(STOPPED, updated_at=MOMENT + LATER)
+    late = replace(STOPPED, updated_at=T0 + LATER)
     assert inventory.save_observations([late], begun) == set()
     assert under(inventory) == (Status.RUNNING, None)
 
@@ -123,8 +123,8 @@ def test_what_was_deleted_does_not_come_back_by_a_look_from_before(
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
     begun = inventory.observation_time() - 1
-    inventory.mark_deleted(VM_ID, MOMENT, inventory.observation_time())
-    assert inventory.save_observations([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
+    inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
+    assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
     assert inventory.get(VM_ID) is None
     # a look that began after that is believed: the cloud can give back what was deleted softly
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
@@ -135,9 +135,9 @@ def test_what_is_gone_is_gone_though_a_look_overlapped(inventory: InventoryRepos
     inventory.save_observations([SEEN], inventory.observation_time())
     told = inventory.observation_time()
     inventory.save_observations([SEEN], told)
-    inventory.mark_deleted(VM_ID, MOMENT, told)
+    inventory.mark_deleted(VM_ID, T0, told)
     assert inventory.get(VM_ID) is None
-    inventory.mark_deleted("nobody", MOMENT, inventory.observation_time())
+    inventory.mark_deleted("nobody", T0, inventory.observation_time())
 
 
 def test_a_list_that_tells_of_one_twice(inventory: InventoryRepository) -> None:
@@ -148,7 +148,7 @@ def test_a_list_that_tells_of_one_twice(inventory: InventoryRepository) -> None:
 def test_what_a_cell_that_is_down_cannot_tell_stays(inventory: InventoryRepository) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
     fault = Fault("backend_error", "The cloud says UNKNOWN of this VM.", "Look again later.")
-    told = VM(VM_ID, VM_ID, "", None, Status.ERROR, MOMENT, MOMENT, "UNKNOWN", fault=fault)
+    told = VM(VM_ID, VM_ID, "", None, Status.ERROR, T0, T0, "UNKNOWN", fault=fault)
     for _ in range(2):
         inventory.save_observations([told], inventory.observation_time())
         expected = replace(SEEN, status=Status.ERROR, backend_status="UNKNOWN", fault=fault)
@@ -205,9 +205,7 @@ def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
     store.add(make("1", Action.START, VM_ID))
     begun = inventory.observation_time() - 1
     store.save(sent(store.get("1")))
-    assert (
-        inventory.save_observations([replace(STOPPED, updated_at=MOMENT + LATER)], begun) == set()
-    )
+    assert inventory.save_observations([replace(STOPPED, updated_at=T0 + LATER)], begun) == set()
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
 
 
@@ -220,7 +218,7 @@ def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
     store.save(sent(store.get("1")))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     building = VMQuery(statuses=frozenset({Status.BUILDING}))
-    assert inventory.list_page(building, PageRequest(), MOMENT).page.total == 1
+    assert inventory.list_page(building, PageRequest(), T0).page.total == 1
 
 
 def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
@@ -230,7 +228,7 @@ def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
     begun = inventory.observation_time()
     store.save(ordered(store.get("1")))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
-    assert inventory.save_observations([replace(SEEN, updated_at=MOMENT + LATER)], begun) == set()
+    assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
     store.save(make.over(store.get("1")))
     assert shown(inventory).vm == SEEN
@@ -242,11 +240,11 @@ def test_a_vm_keeps_the_place_that_it_had_first(
     store.add(make("1", Action.CREATE, None, "web-1"))
     store.save(ordered(store.get("1")))
     inventory.save_observations(
-        [replace(SEEN, created_at=MOMENT - LATER)], inventory.observation_time()
+        [replace(SEEN, created_at=T0 - LATER)], inventory.observation_time()
     )
-    assert shown(inventory).vm.created_at == MOMENT
-    older = VMQuery(created_before=MOMENT)
-    assert inventory.list_page(older, PageRequest(), MOMENT).page.total == 0
+    assert shown(inventory).vm.created_at == T0
+    older = VMQuery(created_before=T0)
+    assert inventory.list_page(older, PageRequest(), T0).page.total == 0
 
 
 def test_a_look_that_is_first_to_see_a_new_vm(
@@ -265,12 +263,12 @@ def test_who_was_not_shown_is_named(inventory: InventoryRepository) -> None:
     )
     begun = inventory.observation_time() + 1
     inventory.save_observations([replace(SEEN, id="b")], begun)
-    inventory.mark_deleted("c", MOMENT, begun)
+    inventory.mark_deleted("c", T0, begun)
     assert inventory.ids_not_observed_since(begun) == ["a"]
 
 
 def test_the_age_is_that_of_the_last_look(inventory: InventoryRepository) -> None:
-    everyone = (VMQuery(), PageRequest(), MOMENT)
+    everyone = (VMQuery(), PageRequest(), T0)
     assert inventory.list_page(*everyone).age_seconds is None
     inventory.save_observations([SEEN], inventory.observation_time() - 100_000_000)
     assert 100 <= shown(inventory).age_seconds < 105
@@ -292,12 +290,12 @@ def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
         for turn in range(5):
             order = ids[:: -1 if number % 2 else 1]
             drawn = [
-                replace(SEEN, id=each, updated_at=MOMENT + turn * LATER, name=f"{turn}")
+                replace(SEEN, id=each, updated_at=T0 + turn * LATER, name=f"{turn}")
                 for each in order[: 10 * (turn + 1)]
             ]
             inventory.save_observations(drawn, inventory.observation_time())
         return True
 
     assert at_once(4, look) == 4
-    listing = inventories[0].list_page(VMQuery(), PageRequest(1, 100), MOMENT)
+    listing = inventories[0].list_page(VMQuery(), PageRequest(1, 100), T0)
     assert {vm.id: vm.name for vm in listing.vms} == dict.fromkeys(ids, "4")

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from tests.unit.domain.test_domain import MACHINE, MOMENT
+from tests.support.factories import T0, VM_1
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.inventory import cache as remembered
 from vmapi.store.inventory.repository import InventoryRepository
 
-A, B = (replace(MACHINE, id=vm_id, name=vm_id) for vm_id in "ab")
+A, B = (replace(VM_1, id=vm_id, name=vm_id) for vm_id in "ab")
 BY_NAME = VMQuery(sort="name")
 
 
@@ -27,7 +27,7 @@ def inventory(database: Database) -> InventoryRepository:
 
 
 def listed(inventory: InventoryRepository) -> list[VM]:
-    return list(inventory.list_page(BY_NAME, PageRequest(), MOMENT).vms)
+    return list(inventory.list_page(BY_NAME, PageRequest(), T0).vms)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def test_one_that_has_changed_is_read_anew(inventory: InventoryRepository) -> No
     found = inventory.get("a")
     assert found is not None
     assert (found.vm, found.revision) == (changed, 2)
-    inventory.mark_deleted("a", MOMENT, inventory.observation_time())
+    inventory.mark_deleted("a", T0, inventory.observation_time())
     assert inventory.get("a") is None
 
 

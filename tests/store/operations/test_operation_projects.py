@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import ANYTHING, KEY, Maker
-from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import OperationQuery
 from vmapi.domain.pagination import PageRequest
@@ -17,10 +17,10 @@ from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
-YESTERDAY: datetime = MOMENT - timedelta(days=1)
-WEB = replace(MACHINE, id="w", project="web", vcpus=2, ram_mb=4096)
-DB = replace(MACHINE, id="d", project="db")
-NOBODYS = replace(MACHINE, id="n", project=None)
+YESTERDAY: datetime = T0 - timedelta(days=1)
+WEB = replace(VM_1, id="w", project="web", vcpus=2, ram_mb=4096)
+DB = replace(VM_1, id="d", project="db")
+NOBODYS = replace(VM_1, id="n", project=None)
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_a_deleted_vm_is_whose_it_was(inventory: InventoryRepository, project: s
 
 
 def test_a_vm_that_the_cloud_knows_no_more_is_whose_it_was(inventory: InventoryRepository) -> None:
-    inventory.mark_deleted("w", MOMENT, inventory.observation_time())
+    inventory.mark_deleted("w", T0, inventory.observation_time())
     assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
 
 
 def test_whose_a_vm_is_stays_known_while_its_cell_is_down(inventory: InventoryRepository) -> None:
-    told = VM("w", "w", "", None, Status.ERROR, MOMENT, MOMENT, "UNKNOWN")
+    told = VM("w", "w", "", None, Status.ERROR, T0, T0, "UNKNOWN")
     inventory.save_observations([told], inventory.observation_time())
     vm = only(inventory, "w")
     assert (vm.project, vm.vcpus, vm.ram_mb) == ("web", 2, 4096)

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import ANYTHING, KEY, Maker
-from tests.unit.domain.test_domain import MACHINE
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
@@ -77,9 +77,9 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
         ("an operation of another version cannot be read and is not carried on here", "b", "error")
     ]
     inventory = InventoryRepository(database)
-    assert inventory.save_observations(
-        [replace(MACHINE, id="b")], inventory.observation_time()
-    ) == {"b"}
+    assert inventory.save_observations([replace(VM_1, id="b")], inventory.observation_time()) == {
+        "b"
+    }
 
 
 @pytest.mark.parametrize(

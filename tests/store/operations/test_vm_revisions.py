@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.audit_chain import told
+from tests.support.factories import T0, VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import ANYTHING, Maker, at_once, tried
-from tests.unit.domain.test_domain import MACHINE, MOMENT
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.snapshot import VMSnapshot
@@ -25,7 +25,7 @@ from vmapi.store.operations import statements as queries
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import operations, vms
 
-SEEN = replace(MACHINE, id="vm")
+SEEN = replace(VM_1, id="vm")
 ROUNDS = 20
 
 
@@ -73,7 +73,7 @@ def test_one_that_is_gone_is_as_nobody_has_seen_it(
     inventory: InventoryRepository, store: OperationRepository, make: Maker
 ) -> None:
     revision = see(inventory).revision
-    inventory.mark_deleted(SEEN.id, MOMENT, inventory.observation_time())
+    inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
     for vm_id in (SEEN.id, "nobody"):
         with pytest.raises(VMRevisionConflict):
             store.add(make("1", vm_id=vm_id, vm_revision=revision))
@@ -170,8 +170,8 @@ def test_what_nobody_is_shown_moves_no_revision(
 
 def test_one_that_was_forgotten_has_another_tag(inventory: InventoryRepository) -> None:
     first = see(inventory)
-    inventory.mark_deleted(SEEN.id, MOMENT, inventory.observation_time())
-    assert inventory.purge_deleted(MOMENT.replace(year=3000)) == 1
+    inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
+    assert inventory.purge_deleted(T0.replace(year=3000)) == 1
     again = see(inventory, replace(SEEN, name="other"))
     assert again.revision == first.revision
     assert again.etag != first.etag

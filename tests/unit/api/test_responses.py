@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from marshmallow import Schema
 
-from tests.unit.domain.test_domain import MACHINE, OPERATION
+from tests.support.factories import OPERATION_1, VM_1
 from vmapi.api import responses as render
 from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
 from vmapi.api.problems.types import PROBLEM_TYPES
@@ -20,7 +20,7 @@ from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM, Address, Fault
 
 FULL = replace(
-    MACHINE,
+    VM_1,
     id=VM_ID,
     task=Task.STOPPING,
     addresses=(
@@ -33,14 +33,14 @@ FULL = replace(
     fault=Fault("no_capacity", "No valid host was found.", "Try later."),
     updated_at=datetime(2026, 2, 25, 10, 35, 0, 12_000, tzinfo=UTC),
 )
-BARE = replace(MACHINE, id=VM_ID, image=None, locked=True)
+BARE = replace(VM_1, id=VM_ID, image=None, locked=True)
 MACHINES = [
     FULL,
     BARE,
     *(replace(FULL, status=status, task=None) for status in Status),
     *(replace(BARE, task=task) for task in Task),
 ]
-WANTED = replace(OPERATION, id=OPERATION_ID, vm_id=None)
+WANTED = replace(OPERATION_1, id=OPERATION_ID, vm_id=None)
 OVER = replace(
     WANTED,
     vm_id=VM_ID,

@@ -14,22 +14,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.fake_issuer import AUDIENCE, MADE, URL, Authority, claims, public, token
-from vmapi.auth.claim_mapping import ClaimMapping
+from tests.support.fake_issuer import (
+    ALICE,
+    AUDIENCE,
+    CLAIM_MAPPING,
+    MADE,
+    URL,
+    Authority,
+    claims,
+    public,
+    token,
+)
 from vmapi.auth.jwt_tokens import JwtValidator
 from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role, parse_role_mapping
 from vmapi.errors import Unauthenticated
-
-ALICE = Identity("jwt:alice", Role.OPERATOR, "web")
-READ = ClaimMapping(
-    subject_claim="sub",
-    role_claim="roles",
-    roles=parse_role_mapping("viewer=viewer,operator=operator,admin=admin"),
-    project_claim="project",
-    default_project="home",
-)
 
 
 def validator(authority: Authority, **other: Any) -> JwtValidator:
@@ -41,7 +40,7 @@ def validator(authority: Authority, **other: Any) -> JwtValidator:
         "leeway": 10,
         **other,
     }
-    return JwtValidator(OIDCIssuer(URL, fetch=authority.fetch), READ, **given)
+    return JwtValidator(OIDCIssuer(URL, fetch=authority.fetch), CLAIM_MAPPING, **given)
 
 
 def raw(head: object, body: object, sign: Callable[[bytes], bytes] = lambda _: b"") -> str:

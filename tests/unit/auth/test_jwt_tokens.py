@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_issuer import AUDIENCE, URL, Authority, token
-from tests.unit.auth.test_jwt_attacks import ALICE, READ
+from tests.support.fake_issuer import ALICE, AUDIENCE, CLAIM_MAPPING, URL, Authority, token
 from vmapi.auth import jwt_tokens
 from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.jwt_tokens import JwtValidator
@@ -25,7 +24,7 @@ class Door:
         authority = Authority()
         self.tokens = JwtValidator(
             OIDCIssuer(URL, fetch=authority.fetch),
-            READ,
+            CLAIM_MAPPING,
             url=URL,
             audience=AUDIENCE,
             algorithms=("RS256",),

@@ -1,29 +1,16 @@
 """The values of the domain and the rules over them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
-from vmapi.domain.vm import VM, Address, CreateRequest, CreateSpec, VMPatch
+from tests.support.factories import OPERATION_1, VM_1
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.operation import OperationStatus, Step, StepState
+from vmapi.domain.vm import Address, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import ValidationFailed
 from vmapi.services.operations import preconditions as guard
 
-MOMENT = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-MACHINE = VM(
-    id="1",
-    name="web-1",
-    flavor="m1.tiny",
-    image="cirros",
-    status=Status.RUNNING,
-    created_at=MOMENT,
-    updated_at=MOMENT,
-    backend_status="ACTIVE",
-    project="default",
-)
 FIXED_4 = Address("private", "10.0.0.2", 4, "fixed")
 LATER_FIXED_4 = Address("other", "10.9.0.2", 4, "fixed")
 FLOATING_4 = Address("private", "203.0.113.9", 4, "floating")
@@ -42,7 +29,7 @@ FIXED_6 = Address("private", "2001:db8::2", 6, "fixed")
     ],
 )
 def test_the_address_to_reach_a_vm_at(addresses: tuple[Address, ...], ip: str | None) -> None:
-    assert replace(MACHINE, addresses=addresses).ip_address == ip
+    assert replace(VM_1, addresses=addresses).ip_address == ip
 
 
 @pytest.mark.parametrize(
@@ -66,7 +53,7 @@ def test_changes_merge_as_rfc_7396_says(
 
 
 def test_too_much_metadata_is_counted_after_the_merge() -> None:
-    full = replace(MACHINE, metadata={str(n): "" for n in range(127)})
+    full = replace(VM_1, metadata={str(n): "" for n in range(127)})
     guard.check_changes(full, VMPatch(metadata={"0": None, "new": ""}))
     with pytest.raises(ValidationFailed) as caught:
         guard.check_changes(full, VMPatch(metadata={"new": ""}))
@@ -77,32 +64,21 @@ def test_too_much_metadata_is_counted_after_the_merge() -> None:
 def test_secrets_are_not_in_reprs() -> None:
     spec = CreateSpec("web-1", "f", "i", None, {}, b"hunter2", None, ())
     request = CreateRequest("web-1", "f", "i", user_data="hunter2")
-    operation = replace(OPERATION, spec=spec, patch=VMPatch(metadata={"k": "hunter2"}))
+    operation = replace(OPERATION_1, spec=spec, patch=VMPatch(metadata={"k": "hunter2"}))
     assert "hunter2" not in repr(spec) + repr(request) + repr(operation)
 
 
-OPERATION = Operation(
-    id="o",
-    action=Action.STOP,
-    steps=(Step(Verb.RESUME), Step(Verb.STOP)),
-    created_at=MOMENT,
-    requested_by="anonymous",
-    request_id="r",
-    vm_id="1",
-)
-
-
 def test_the_present_step_is_the_first_that_is_not_done() -> None:
-    assert OPERATION.step == Step(Verb.RESUME)
-    second = OPERATION.with_step(Step(Verb.RESUME, StepState.DONE))
+    assert OPERATION_1.step == Step(Verb.RESUME)
+    second = OPERATION_1.with_step(Step(Verb.RESUME, StepState.DONE))
     assert second.step == Step(Verb.STOP)
     sent = second.with_step(Step(Verb.STOP, StepState.ACCEPTED))
     assert sent.steps == (Step(Verb.RESUME, StepState.DONE), Step(Verb.STOP, StepState.ACCEPTED))
     assert sent.with_step(Step(Verb.STOP, StepState.DONE)).step is None
-    assert OPERATION.steps == (Step(Verb.RESUME), Step(Verb.STOP))
+    assert OPERATION_1.steps == (Step(Verb.RESUME), Step(Verb.STOP))
 
 
 @pytest.mark.parametrize("status", OperationStatus)
 def test_which_statuses_are_ends(status: OperationStatus) -> None:
     ends = {"succeeded", "failed", "superseded"}
-    assert replace(OPERATION, status=status).is_finished is (status in ends)
+    assert replace(OPERATION_1, status=status).is_finished is (status in ends)

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from tests.unit.domain.test_domain import MACHINE, OPERATION
+from tests.support.factories import OPERATION_1, VM_1
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.engine.thread import EngineThread
@@ -16,7 +16,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.services.periodic import PeriodicTask
 from vmapi.services.reconciler.poller import DueOperation
 
-A, B = replace(OPERATION, id="a"), replace(OPERATION, id="b", request_id="req-b")
+A, B = replace(OPERATION_1, id="a"), replace(OPERATION_1, id="b", request_id="req-b")
 SOON = 10.0
 """Seconds that nothing here takes."""
 
@@ -165,8 +165,8 @@ def test_a_store_that_is_away_does_not_stop_it() -> None:
 
 def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
     work = Work(a=1, b=1)
-    work.seen["a"] = MACHINE
+    work.seen["a"] = VM_1
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     engine.notify()
     assert work.over.wait(SOON)
-    assert work.handed == {"a": MACHINE, "b": None}
+    assert work.handed == {"a": VM_1, "b": None}

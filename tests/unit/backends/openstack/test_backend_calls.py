@@ -9,13 +9,17 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE
-from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, loopback
-from tests.unit.backends.openstack.test_openstack_driver import (
+from tests.support.fake_openstack import (
     ACCEPTED,
     DETAIL,
     NOVA,
+    REQUEST,
     SERVER,
-    settings,
+    VM,
+    Answer,
+    Loopback,
+    loopback,
+    openstack_settings,
 )
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
@@ -103,7 +107,7 @@ def cloud() -> Iterator[Loopback]:
 @pytest.fixture
 def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
     ours = replace(
-        settings(cloud.url, monkeypatch),
+        openstack_settings(cloud.url, monkeypatch),
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )

@@ -13,7 +13,19 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, loopback
+from tests.support.fake_openstack import (
+    ACCEPTED,
+    DETAIL,
+    NOVA,
+    REQUEST,
+    SERVER,
+    SPEC,
+    VM,
+    Answer,
+    Loopback,
+    loopback,
+    openstack_settings,
+)
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.openstack import server_body as order
@@ -25,11 +37,7 @@ from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
-NOVA = "/compute/v2.1"
-SERVER, DETAIL = f"{NOVA}/servers/{VM}", f"{NOVA}/servers/detail"
-ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
 WRONG_STATE = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
-SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
 
 
 @pytest.fixture
@@ -42,17 +50,9 @@ def cloud() -> Iterator[Loopback]:
 
 @pytest.fixture
 def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
-    backend = OpenStackBackend.from_settings(settings(cloud.url, monkeypatch))
+    backend = OpenStackBackend.from_settings(openstack_settings(cloud.url, monkeypatch))
     yield backend
     backend.close()
-
-
-def settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        monkeypatch.delenv(name)
-    given = {"username": "u", "password": "hunter2", "project": "p", **more}
-    named = {f"openstack_{name}": text for name, text in given.items()}
-    return Settings(openstack_auth_url=f"{url}/identity/v3", **named)
 
 
 def server(status: str, **more: Any) -> Answer:
@@ -189,7 +189,7 @@ def test_a_server_carries_its_project(
     assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
     assert (backend.get_vm(VM).project, backend.get_vm(VM).metadata) == ("web", {"a": "b"})
     cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "b"}))
-    ours = replace(settings(cloud.url, monkeypatch), default_project="ours")
+    ours = replace(openstack_settings(cloud.url, monkeypatch), default_project="ours")
     another = OpenStackBackend.from_settings(ours)
     assert (backend.get_vm(VM).project, another.get_vm(VM).project) == ("default", "ours")
     another.close()
@@ -329,7 +329,7 @@ def test_the_default_network(
 ) -> None:
     cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
     backend = OpenStackBackend.from_settings(
-        replace(settings(cloud.url, monkeypatch), default_network=wanted)
+        replace(openstack_settings(cloud.url, monkeypatch), default_network=wanted)
     )
     assert len(backend.list_networks()) == len(networks)
     if default is not None:
@@ -502,7 +502,7 @@ def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
 def test_credentials_come_from_clouds_yaml_then_the_environment_then_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    ours = settings("http://settings.example", monkeypatch)
+    ours = openstack_settings("http://settings.example", monkeypatch)
 
     def auth_url(settings: Settings) -> str:
         return OpenStackBackend.from_settings(settings).describe()["auth_url"]
@@ -532,7 +532,7 @@ def test_credentials_come_from_clouds_yaml_then_the_environment_then_settings(
 
 def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.SettingsError, match="OPENSTACK_PASSWORD"):
-        OpenStackBackend.from_settings(settings("http://x", monkeypatch, password=None))
+        OpenStackBackend.from_settings(openstack_settings("http://x", monkeypatch, password=None))
     with pytest.raises(errors.SettingsError, match="OS_CLOUD"):
         OpenStackBackend.from_settings(Settings())
 

@@ -9,8 +9,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.fake_openstack import REQUEST, VM, Answer, Loopback, Stall, loopback
-from tests.unit.backends.openstack.test_openstack_driver import SPEC, settings
+from tests.support.fake_openstack import (
+    REQUEST,
+    SPEC,
+    VM,
+    Answer,
+    Loopback,
+    Stall,
+    loopback,
+    openstack_settings,
+)
 from vmapi import errors
 from vmapi.app import create_app
 from vmapi.backends.base import AcceptedAction, Backend
@@ -84,7 +92,9 @@ def cloud() -> Iterator[Loopback]:
 
 @pytest.fixture
 def asking(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return replace(settings(cloud.url, monkeypatch), auth="keystone", default_project="web")
+    return replace(
+        openstack_settings(cloud.url, monkeypatch), auth="keystone", default_project="web"
+    )
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.domain.test_domain import OPERATION
+from tests.support.factories import OPERATION_1
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import OperationNotFound
 from vmapi.services.operations.waiting import OperationWaiter
 
-OVER = replace(OPERATION, status=OperationStatus.SUCCEEDED)
+OVER = replace(OPERATION_1, status=OperationStatus.SUCCEEDED)
 LONG = 60.0
 
 
@@ -38,19 +38,21 @@ def test_what_is_enough_is_not_looked_at() -> None:
 
 
 def test_it_looks_until_it_is_enough() -> None:
-    store = Store(OPERATION, OVER)
-    assert OperationWaiter(store, 1, 1, lambda: False).wait_until(OPERATION, finished, LONG) is OVER
+    store = Store(OPERATION_1, OVER)
+    assert (
+        OperationWaiter(store, 1, 1, lambda: False).wait_until(OPERATION_1, finished, LONG) is OVER
+    )
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
 def test_it_gives_up(seconds: float) -> None:
-    waiting = OperationWaiter(Store(OPERATION), 1, 1, lambda: False)
-    assert waiting.wait_until(OPERATION, finished, seconds) is OPERATION
+    waiting = OperationWaiter(Store(OPERATION_1), 1, 1, lambda: False)
+    assert waiting.wait_until(OPERATION_1, finished, seconds) is OPERATION_1
 
 
 def test_who_finds_no_place_is_not_kept() -> None:
     waiting = OperationWaiter(Store(OVER), 0, 1, lambda: False)
-    assert waiting.wait_until(OPERATION, finished, LONG) is OPERATION
+    assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
 
 
 def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
@@ -58,7 +60,7 @@ def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
     told: list[tuple[str, bool]] = []
 
     def come(caller: str) -> bool:
-        return waiting.wait_until(OPERATION, finished, LONG, caller).is_finished
+        return waiting.wait_until(OPERATION_1, finished, LONG, caller).is_finished
 
     def look(_: str) -> Operation:
         # the others come while one waits
@@ -74,21 +76,21 @@ def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
 
 
 def test_who_asked_for_an_operation_waits_unless_another_does() -> None:
-    theirs = OPERATION.requested_by
+    theirs = OPERATION_1.requested_by
     met: list[Operation] = []
 
     def look(_: str) -> Operation:
-        met.append(waiting.wait_until(OPERATION, finished, LONG, theirs))
+        met.append(waiting.wait_until(OPERATION_1, finished, LONG, theirs))
         return OVER
 
     waiting = OperationWaiter(look, 2, 1, lambda: False)
-    assert waiting.wait_until(OPERATION, finished, LONG) is OVER
-    assert met == [OPERATION]
+    assert waiting.wait_until(OPERATION_1, finished, LONG) is OVER
+    assert met == [OPERATION_1]
 
 
 def test_nobody_is_kept_by_a_process_that_drains() -> None:
     waiting = OperationWaiter(Store(OVER), 1, 1, lambda: True)
-    assert waiting.wait_until(OPERATION, finished, LONG) is OPERATION
+    assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
 
 
 def test_a_place_is_given_back() -> None:
@@ -98,7 +100,7 @@ def test_a_place_is_given_back() -> None:
     waiting = OperationWaiter(gone, 1, 1, lambda: False)
     for _ in range(3):
         with pytest.raises(OperationNotFound):
-            waiting.wait_until(OPERATION, finished, LONG)
+            waiting.wait_until(OPERATION_1, finished, LONG)
 
 
 def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +109,8 @@ def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = OperationWaiter(store, 1, 1, lambda: False)
     found: list[Operation] = []
     waiter = threading.Thread(
-        target=lambda: found.append(waiting.wait_until(OPERATION, finished, LONG)), daemon=True
+        target=lambda: found.append(waiting.wait_until(OPERATION_1, finished, LONG)),
+        daemon=True,
     )
     waiter.start()
     begun = time.monotonic()

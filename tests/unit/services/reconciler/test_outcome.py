@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.domain.test_domain import MACHINE
+from tests.support.factories import VM_1
 from vmapi import errors
 from vmapi.backends.base import ActionOutcome
 from vmapi.domain.lifecycle import TARGET_STATUS_BY_VERB, Status, Task, Verb
@@ -13,11 +13,11 @@ from vmapi.services.reconciler.outcome import evaluate_outcome
 
 P, S, F = ActionOutcome.PENDING, ActionOutcome.SUCCEEDED, ActionOutcome.FAILED
 FAULT = Fault("no_capacity", "No valid host was found.", "Try later.")
-BROKEN = replace(MACHINE, status=Status.ERROR, fault=FAULT)
+BROKEN = replace(VM_1, status=Status.ERROR, fault=FAULT)
 
 
 def vm(status: str, task: str | None = None) -> VM:
-    return replace(MACHINE, status=Status(status), task=Task(task) if task else None)
+    return replace(VM_1, status=Status(status), task=Task(task) if task else None)
 
 
 def never() -> ActionOutcome:

@@ -1,0 +1,26 @@
+"""Query plans, and tables that are large enough for a plan to matter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, insert, select, text
+
+from vmapi.store.database import Database
+
+
+def explain(database: Database, query: Select[Any]) -> str:
+    """Return how the database would go about a query."""
+    with database.read() as connection:
+        written = query.compile(connection, compile_kwargs={"literal_binds": True})
+        if connection.dialect.name == "sqlite":
+            lines = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {written}").all()
+            return "\n".join(line.detail for line in lines)
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {written}").scalars())
+
+
+def copy_rows(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Fill a table with rows that are like the first one but for some columns."""
+    with database.write() as connection:
+        like = dict(connection.execute(select(table)).mappings().one())
+        connection.execute(insert(table), [{**like, **row} for row in rows])
+        connection.execute(text(f"ANALYZE {table.name}"))

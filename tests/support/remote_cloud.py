@@ -1,0 +1,77 @@
+"""The memory cloud as a remote one, and the age of what the inventory knows of it."""
+
+import time
+from typing import Any
+
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import ApiHarness
+from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.vm import VM
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.inventory.sync import InventorySync
+from vmapi.services.vms.duplicates import DuplicateCleaner
+
+NO_CACHE = {"Cache-Control": "no-cache"}
+
+
+class RemoteBackend(MemoryBackend):
+    """The memory cloud as if it were far away; `asked` is what it was asked for."""
+
+    completes_immediately = False
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.asked: list[str] = []
+
+    def get_vm(self, vm_id: str) -> VM:
+        self.asked.append("get")
+        return super().get_vm(vm_id)
+
+    def list_vms(self, *, name: str | None = None) -> Any:
+        self.asked.append("vms")
+        return super().list_vms(name=name)
+
+
+def sync_inventory(world: ApiHarness) -> None:
+    """Do what is done within a minute."""
+    store, cloud = world.services.store, world.backend
+    tidy = DuplicateCleaner(store, world.services.vms).delete_duplicates
+    looks = CloudObserver(cloud, store, world.clock)
+    sync = InventorySync(
+        looks, store, on_full_sync=tidy, clock=cloud.cloud_time, monotonic=time.monotonic
+    )
+    sync.full_sync_if_due()
+    sync.poll_changes()
+
+
+def take_calls(world: ApiHarness) -> list[str]:
+    """Return what the cloud was asked for since the last time."""
+    assert isinstance(world.backend, RemoteBackend)
+    found = list(world.backend.asked)
+    world.backend.asked.clear()
+    return found
+
+
+def age_inventory(world: ApiHarness, seconds: int) -> None:
+    """Let all that is known have been seen so long ago."""
+    past = f"begun - {seconds}000000"
+    store: Any = world.services.store
+    with store._opened().database.write() as connection:
+        connection.execute(text(f"UPDATE vms SET begun = {past}"))
+        connection.execute(text(f"UPDATE syncs SET begun = {past}"))
+
+
+def only_vm_id(world: ApiHarness) -> str:
+    (vm,) = world.get_json("/vms")["items"]
+    return str(vm["id"])
+
+
+def read_paths(vm_id: str) -> list[str]:
+    return ["/vms", f"/vms/{vm_id}", f"/vms/{vm_id}/status"]
+
+
+def response_age(answer: TestResponse) -> int:
+    assert answer.status_code == 200, answer.text
+    return int(answer.headers["Age"])
