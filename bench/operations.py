@@ -92,8 +92,8 @@ def open_targets(options: argparse.Namespace) -> Iterator[list[Target]]:
 
 def build_app(backend: OpenStackBackend, url: str) -> Flask:
     """Make an app that keeps its operations at a URL."""
-    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
-    settings = Settings(database_url=url, backend="openstack", auth="none", **rates)
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), ())
+    settings = Settings(database_url=url, backend="openstack", auth=("none",), **rates)
     app = create_app(settings, backend)
     app.extensions["vmapi"].store.upgrade()
     return app

@@ -30,7 +30,8 @@ from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.jwt_tokens import JwtValidator
 from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import anonymous
-from vmapi.domain.roles import Role, parse_role_mapping
+from vmapi.domain.roles import Role
+from vmapi.settings.auth import parse_role_mapping
 from vmapi.settings.settings import Settings
 
 BATCH = 200
@@ -61,8 +62,8 @@ def main(turns: int) -> None:
 
 def build_senders(url: str) -> dict[str, Callable[[], None]]:
     """Return how to send one request to each kind of gate."""
-    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), "off")
-    app = create_app(Settings(auth="token", database_url=url, **rates))
+    rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), ())
+    app = create_app(Settings(auth=("token",), database_url=url, **rates))
     services = app.extensions["vmapi"]
     secret, _ = services.tokens.create("ci", Role.VIEWER, "web", None, "bench")
     gates = {

@@ -14,10 +14,10 @@ pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
 
 from tests.support.api_harness import ApiHarness
 from tests.support.fake_clock import Clock
-from vmapi.app import create_app
+from vmapi.app import bootstrap, create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.bootstrap import bootstrap
+from vmapi.settings.memory import parse_latency, parse_memory_limits
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
 
@@ -58,9 +58,9 @@ def settings(threads: int) -> Settings:
     return Settings(
         log_level="CRITICAL",
         threads=threads,
-        rate_reads="off",
-        rate_changes="off",
-        rate_address="off",
+        rate_reads=(),
+        rate_changes=(),
+        rate_address=(),
     )
 
 
@@ -82,7 +82,12 @@ def limits() -> str:
 
 @pytest.fixture
 def backend(clock: Clock, latency: str, limits: str) -> MemoryBackend:
-    return MemoryBackend(latency=latency, limits=limits, clock=clock, sleep=clock.sleep)
+    return MemoryBackend(
+        latency=parse_latency(latency),
+        limits=parse_memory_limits(limits),
+        clock=clock,
+        sleep=clock.sleep,
+    )
 
 
 @pytest.fixture(scope="session")

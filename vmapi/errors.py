@@ -225,13 +225,13 @@ class IdempotencyInProgress(Conflict):
 
 
 class Unauthenticated(VmapiError):
-    """Who asks has not said who it is, or not proved it; `sent` tells that it has tried."""
+    """The caller has not authenticated; `credentials_sent` says whether it tried to."""
 
     code = "unauthenticated"
 
-    def __init__(self, detail: str, *, sent: bool = False, **extra: object) -> None:
+    def __init__(self, detail: str, *, credentials_sent: bool = False, **extra: object) -> None:
         super().__init__(detail, **extra)
-        self.credentials_sent = sent
+        self.credentials_sent = credentials_sent
 
 
 class PreconditionFailed(VmapiError):

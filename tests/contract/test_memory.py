@@ -11,6 +11,7 @@ from tests.support.fake_clock import Clock
 from vmapi.backends.breaker_backend import CircuitBreakerBackend
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.vm import CreateSpec
+from vmapi.settings.memory import parse_latency
 
 
 class TestMemory(BackendSuite):
@@ -22,7 +23,7 @@ class TestMemory(BackendSuite):
     @pytest.fixture
     def cloud(self) -> Iterator[Cloud]:
         clock, slow = Clock(), self.latency != "0"
-        backend = MemoryBackend(latency=self.latency, clock=clock, sleep=clock.sleep)
+        backend = MemoryBackend(latency=parse_latency(self.latency), clock=clock, sleep=clock.sleep)
 
         def failing(spec: CreateSpec, fault: str) -> CreateSpec:
             backend.set_faults(f"{fault}=1")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import pytest
 
 from tests.support.http_client import PATIENCE, Answer, send_raw, wait_until
 from tests.support.processes import ROOT, Gunicorn, Nginx, environment
-from vmapi.settings.settings import Settings
+from vmapi.settings.settings import DECLARATIONS
 
 VMS = "/api/v1/vms"
 CANARY = "hunter2"
 """Part of everything that is secret."""
 
-SECRETS = {item.metadata["name"] for item in fields(Settings) if item.metadata["secret"]}
+SECRETS = {declared.name for declared in DECLARATIONS.values() if declared.is_secret}
 TOLD = {
     "Authorization": f"Bearer {CANARY}",
     "X-Auth-Token": CANARY,

@@ -27,10 +27,10 @@ def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         backend="openstack",
         os_cloud=name,
         database_url=f"sqlite:///{database}",
-        auth="none",
-        rate_reads="off",
-        rate_changes="off",
-        rate_address="off",
+        auth=("none",),
+        rate_reads=(),
+        rate_changes=(),
+        rate_address=(),
     )
 
 

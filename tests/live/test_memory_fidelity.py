@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.settings.memory import parse_latency
 from vmapi.settings.settings import Settings
 
 WALKS = int(os.environ.get("TEST_FIDELITY_WALKS", "4"))
@@ -196,7 +197,7 @@ class Lifecycles(RuleBasedStateMachine):
 
 def test_the_memory_cloud_is_like_a_real_one(cloud_settings: Settings) -> None:
     real = create_app(cloud_settings)
-    memory = create_app(Settings(), MemoryBackend(latency="0.3"))
+    memory = create_app(Settings(), MemoryBackend(latency=parse_latency("0.3")))
     walk = type("Walk", (Lifecycles,), {"clients": (memory.test_client(), real.test_client())})
     run_state_machine_as_test(
         walk,

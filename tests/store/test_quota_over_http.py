@@ -7,13 +7,14 @@ import pytest
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once, tried
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.bootstrap import bootstrap
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.vm import CreateRequest
 from vmapi.errors import QuotaExceeded
 from vmapi.services.container import Services
+from vmapi.settings.limits import parse_quotas
 from vmapi.settings.settings import Settings
 
 WEB = Caller("me", "r", project="web")
@@ -27,7 +28,7 @@ def cloud(clock: Clock) -> MemoryBackend:
 @pytest.fixture
 def processes(url: str, cloud: MemoryBackend, clock: Clock) -> Iterator[list[Services]]:
     """Two that serve from one database."""
-    settings = Settings(database_url=url, threads=50, quotas="web:vms=10")
+    settings = Settings(database_url=url, threads=50, quotas=parse_quotas("web:vms=10"))
     made = [bootstrap(settings, cloud, clock) for _ in range(2)]
     yield made
     for services in made:

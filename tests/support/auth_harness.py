@@ -18,7 +18,7 @@ class Door:
     def __init__(self, world: ApiHarness, **settings: Any) -> None:
         self.world = world
         services = world.services
-        asking, tokens = Settings(**{"auth": "token", **settings}), services.api_tokens
+        asking, tokens = Settings(**{"auth": ("token",), **settings}), services.api_tokens
         gate = configured.build_authenticator(asking, tokens.find, tokens.record_use, world.clock)
         world.app.extensions["vmapi"] = replace(services, authenticator=gate)
 

@@ -16,9 +16,10 @@ from vmapi.domain.operation import Operation, OperationStatus, Step
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import VmapiError
 from vmapi.services.inventory.observer import CloudObserver
-from vmapi.services.reconciler import deadlines
 from vmapi.services.reconciler.progress import ReconcileResult
 from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.settings.memory import parse_latency
+from vmapi.settings.operations import parse_deadlines
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.store import Store
 
@@ -36,7 +37,9 @@ class ScriptedBackend(MemoryBackend):
     """
 
     def __init__(self, clock: Clock, latency: str = "0") -> None:
-        super().__init__(latency=latency, clock=clock, sleep=clock.sleep, timeout=TIMEOUT)
+        super().__init__(
+            latency=parse_latency(latency), clock=clock, sleep=clock.sleep, timeout=TIMEOUT
+        )
         self.sent: Counter[Verb] = Counter()
         self.lent: list[CallerToken | None] = []
         self.taken_on: Counter[Verb] = Counter()
@@ -130,7 +133,7 @@ class Desk:
             kept,
             clock=clock,
             response_timeout=TIMEOUT,
-            deadlines=deadlines.parse_deadlines(""),
+            deadlines=parse_deadlines(""),
         )
         return cls(clock, backend, kept, kept.operations, looks, controller, count(1))
 

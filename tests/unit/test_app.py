@@ -12,6 +12,7 @@ from vmapi.api.problems import responses as problems
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import SettingsError
+from vmapi.settings.memory import MemoryLimits, parse_latency
 from vmapi.settings.settings import Settings
 
 QUIET = Settings(log_level="CRITICAL")
@@ -47,17 +48,17 @@ def test_a_cloud_for_development_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_settings_say_which_cloud() -> None:
     backend = (
-        create_app(Settings(log_level="CRITICAL", memory_limits="vms=3"))
+        create_app(Settings(log_level="CRITICAL", memory_limits=MemoryLimits(vms=3)))
         .extensions["vmapi"]
         .backend
     )
-    assert backend.describe()["limits"].startswith("3 vms")
+    assert backend.describe()["limits"].startswith("vms=3,")
     with pytest.raises(SettingsError, match="VMAPI_MEMORY_FAULTS"):
-        create_app(Settings(log_level="CRITICAL", memory_faults="boredom=1"))
+        Settings.from_environ({"VMAPI_MEMORY_FAULTS": "boredom=1"})
 
 
 def test_nothing_runs_until_something_is_under_way() -> None:
-    app = create_app(QUIET, MemoryBackend(latency="create=3600"))
+    app = create_app(QUIET, MemoryBackend(latency=parse_latency("create=3600")))
     before = threading.active_count()
     client = app.test_client()
     assert client.get(f"{BASE}/vms").status_code == 200
@@ -70,7 +71,7 @@ def test_nothing_runs_until_something_is_under_way() -> None:
 
 
 def test_the_engine_carries_on_what_nobody_waits_for() -> None:
-    app = create_app(QUIET, MemoryBackend(latency="create=1"))
+    app = create_app(QUIET, MemoryBackend(latency=parse_latency("create=1")))
     client = app.test_client()
     body = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
     answer = client.post(f"{BASE}/vms", json=body)

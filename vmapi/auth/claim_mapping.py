@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, Identity
+from vmapi.domain.identity import SUBJECT_PATTERN, Identity
+from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import Unauthenticated
 
@@ -38,7 +39,7 @@ class ClaimMapping:
         if self.project_claim is None:
             return self.default_project
         project = _resolve_claim(claims, self.project_claim)
-        if isinstance(project, str) and PROJECT_PATTERN.fullmatch(project):
+        if isinstance(project, str) and PROJECT_NAME_PATTERN.fullmatch(project):
             return project
         if project is None and role is Role.ADMIN:
             return self.default_project

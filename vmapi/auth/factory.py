@@ -9,7 +9,6 @@ from vmapi.auth.api_tokens import ApiTokenValidator
 from vmapi.auth.authenticator import Authenticator, TokenValidator
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import anonymous
-from vmapi.domain.roles import parse_role_mapping
 from vmapi.settings.settings import Settings
 
 log = structlog.get_logger("vmapi.security")
@@ -54,7 +53,7 @@ def _build_jwt_validator(settings: Settings) -> TokenValidator:
     claims = ClaimMapping(
         subject_claim=settings.jwt_subject_claim,
         role_claim=settings.jwt_role_claim,
-        roles=parse_role_mapping(settings.jwt_roles),
+        roles=settings.jwt_roles,
         project_claim=settings.jwt_project_claim,
         default_project=settings.default_project,
     )
@@ -63,8 +62,8 @@ def _build_jwt_validator(settings: Settings) -> TokenValidator:
         claims,
         url=url,
         audience=audience,
-        algorithms=settings.jwt_algorithms.split(","),
-        types=settings.jwt_types.split(","),
+        algorithms=settings.jwt_algorithms,
+        types=settings.jwt_types,
         leeway=settings.jwt_leeway,
     )
 
@@ -74,4 +73,4 @@ def _build_keystone_validator(settings: Settings) -> TokenValidator:
     from vmapi.auth.keystone_tokens import KeystoneValidator
 
     url = settings.keystone_url or settings.openstack_auth_url or ""
-    return KeystoneValidator(url, parse_role_mapping(settings.keystone_roles))
+    return KeystoneValidator(url, settings.keystone_roles)

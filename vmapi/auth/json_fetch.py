@@ -6,7 +6,7 @@ import time
 import urllib.request
 from typing import Any
 
-from vmapi.settings.auth import ISSUER_URL
+from vmapi.settings.patterns import ISSUER_URL
 
 DOCUMENT_FETCH_TIMEOUT = 2.0
 """Seconds for a connection, and again for the whole answer."""

@@ -18,7 +18,8 @@ from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
 from vmapi.auth.cache import CachedIdentity, cache_expiry
-from vmapi.domain.identity import PROJECT_PATTERN, SUBJECT_PATTERN, CallerToken, Identity
+from vmapi.domain.identity import SUBJECT_PATTERN, CallerToken, Identity
+from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
@@ -121,7 +122,7 @@ class KeystoneValidator:
 
     def _to_identity(self, token_body: Mapping[str, Any]) -> Identity:
         subject, project = f"keystone:{token_body['user']['id']}", token_body.get("project") or {}
-        if not PROJECT_PATTERN.fullmatch(str(project.get("id", ""))):
+        if not PROJECT_NAME_PATTERN.fullmatch(str(project.get("id", ""))):
             raise Unauthenticated(UNSCOPED_BEARER_DETAIL, credentials_sent=True)
         if not SUBJECT_PATTERN.fullmatch(subject):
             raise ValueError("the user's id is none")

@@ -1,7 +1,6 @@
 """Commands for operators: `flask --app wsgi …`."""
 
 import re
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from vmapi.cli import tokens as cli_access
 from vmapi.domain.audit import AuditQuery, ChainLink
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
-from vmapi.settings.settings import Settings
+from vmapi.settings.settings import DECLARATIONS, Settings
 from vmapi.telemetry import logging
 
 
@@ -44,16 +43,8 @@ def init_app(app: Flask) -> None:
 def check() -> None:
     """Tell what is configured and whether the cloud answers; exit 1 when it does not."""
     settings: Settings = current_app.config["SETTINGS"]
-    for item in fields(settings):
-        value = getattr(settings, item.name)
-        # a default is no secret: the docs have it
-        if item.metadata["secret"] and value != item.default:
-            value = "(set, hidden)"
-        if item.name == "workers" and value is None:
-            value = settings.worker_count
-        if item.name == "auth":
-            value = ",".join(settings.auth_schemes)
-        click.echo(f"{item.metadata['name']:<24} {'-' if value in (None, '') else value}")
+    for name, text in _effective_settings(settings).items():
+        click.echo(f"{name:<24} {text or '-'}")
     backend, wrong = current_services().backend, ""
     try:
         backend.ping()
@@ -66,6 +57,18 @@ def check() -> None:
     if wrong:
         raise click.ClickException(f"the cloud does not answer: {wrong}")
     click.echo("the cloud answers")
+
+
+def _effective_settings(settings: Settings) -> dict[str, str]:
+    """Return each setting as text, with computed defaults and without secrets."""
+    computed = {"workers": settings.worker_count, "auth": settings.auth_schemes}
+    rows = {}
+    for field_name, declared in DECLARATIONS.items():
+        text = declared.render(computed.get(field_name, getattr(settings, field_name)))
+        # a default is public: it is in the documentation
+        is_hidden = declared.is_secret and text not in ("", declared.default)
+        rows[declared.name] = "(set, hidden)" if is_hidden else text
+    return rows
 
 
 @click.command()

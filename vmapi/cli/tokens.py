@@ -14,7 +14,8 @@ from flask import current_app
 from vmapi.api.openapi import permission_table as matrix
 from vmapi.api.request.context import current_services
 from vmapi.domain.api_token import ApiToken
-from vmapi.domain.identity import ANONYMOUS_SUBJECT, PROJECT_PATTERN
+from vmapi.domain.identity import ANONYMOUS_SUBJECT
+from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role
 from vmapi.errors import VmapiError
 
@@ -77,7 +78,7 @@ def token() -> None:
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option(
     "--project",
-    callback=_check_pattern(PROJECT_PATTERN, "1 to 64 of letters, digits and . _ -"),
+    callback=_check_pattern(PROJECT_NAME_PATTERN, "1 to 64 of letters, digits and . _ -"),
     help="whose VMs it sees and makes; unless given that of VMAPI_DEFAULT_PROJECT",
 )
 @click.option(

@@ -6,10 +6,8 @@ from typing import NoReturn
 
 from vmapi.domain.project import DEFAULT_PROJECT, Scope
 from vmapi.domain.roles import ROLE_PERMISSIONS, Permission, Role
-from vmapi.settings import parsing as notation
 
 SUBJECT_PATTERN = re.compile(r"[ -~]{1,255}")
-PROJECT_PATTERN = re.compile(notation.PROJECT_NAME_PATTERN)
 
 
 class CallerToken:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 
 from vmapi.domain.vm import RESERVED_METADATA_PREFIX, CreateSpec
-from vmapi.settings.parsing import PROJECT_NAME_PATTERN
+
+#: Names of projects in vmapi; the ids of Keystone projects match it too.
+PROJECT_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 DEFAULT_PROJECT = "default"
 """The project of every caller while authentication is off."""
@@ -25,4 +27,4 @@ def with_project(spec: CreateSpec) -> dict[str, str]:
 def project_of(metadata: Mapping[str, str], default: str) -> str:
     """Return whose the server with this metadata is; what is no project's name marks none."""
     mark = metadata.get(PROJECT_METADATA_KEY, "")
-    return mark if re.match(PROJECT_NAME_PATTERN, mark) else default
+    return mark if PROJECT_NAME_PATTERN.fullmatch(mark) else default

@@ -45,9 +45,3 @@ def lowest_role(permission: Permission) -> Role:
 def highest_role(roles: set[Role]) -> Role | None:
     """Return the greatest of some roles; None of none."""
     return max(roles, key=list(Role).index, default=None)
-
-
-def parse_role_mapping(text: str) -> dict[str, Role]:
-    """Return which name elsewhere is which role, from `NAME=ROLE,…`."""
-    pairs = (pair.split("=") for pair in text.split(","))
-    return {name: Role(role) for name, role in pairs}

@@ -1,13 +1,17 @@
-"""What the settings must not ask for. Loads nothing: gunicorn looks before it binds."""
+"""Checks of settings that depend on each other.
+
+The app and gunicorn's configuration run them, the latter before it binds a socket: this module
+imports no driver.
+"""
 
 from vmapi.errors import SettingsError
 from vmapi.settings.settings import Settings
 
 
 def validate(settings: Settings, *, single_process: bool) -> None:
-    """Raise SettingsError where the settings would let in whom they should not, or nobody.
+    """Raise SettingsError where authentication would admit everybody by mistake, or nobody.
 
-    The database of a backend of a `single_process` goes with that, unless the settings name one.
+    The default database of a `single_process` backend ends with the process.
     """
     schemes = settings.auth_schemes
     if "none" in schemes and not (settings.is_on_loopback or settings.allow_anonymous):
@@ -18,15 +22,16 @@ def validate(settings: Settings, *, single_process: bool) -> None:
         )
     if "jwt" in schemes and not (settings.jwt_issuer and settings.jwt_audience):
         raise SettingsError(
-            "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and VMAPI_JWT_AUDIENCE, what "
-            "its tokens for vmapi say in aud"
+            "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and VMAPI_JWT_AUDIENCE, the "
+            "value that its tokens for vmapi have in aud"
         )
     if "keystone" in schemes and not (settings.keystone_url or settings.openstack_auth_url):
         raise SettingsError(
-            "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, where its tokens are from"
+            "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, the URL of the Keystone that issues the "
+            "tokens"
         )
     if "token" in schemes and single_process and settings.database_url is None:
         raise SettingsError(
-            "VMAPI_AUTH token: tokens are kept in the database, and here that goes with the "
-            "process; set VMAPI_DATABASE_URL=sqlite:////PATH, or on loopback VMAPI_AUTH=none"
+            "VMAPI_AUTH token: tokens are stored in the database, and here the database ends with "
+            "the process; set VMAPI_DATABASE_URL=sqlite:////PATH, or on loopback VMAPI_AUTH=none"
         )

@@ -1,49 +1,61 @@
-"""The settings of the cloud that is used."""
+"""Settings of the cloud: driver, timeout, network, and the credentials of OpenStack."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from environs import ValidationError, validate
-
-from vmapi.settings.field import setting
-
-
-def _check_timeout_range(value: float) -> None:
-    # put so that nan, which compares to nothing, is refused
-    if not 1 <= value <= 300:
-        raise ValidationError("")
-
-
-def _non_empty(name: str) -> Any:
-    return setting(name, None, "a text that is not empty", check=validate.Length(min=1))
+from vmapi.settings.declaration import setting
+from vmapi.settings.parsing import decimal_seconds, matching, non_empty_text
+from vmapi.settings.patterns import HTTP_URL
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudSettings:
-    """Where the cloud is, as whom it is asked, and how the one in memory behaves."""
+    """The cloud behind the API, and the account that vmapi uses there."""
 
+    backend: str = setting(
+        "VMAPI_BACKEND",
+        matching(
+            r"[a-z][a-z0-9_-]*",
+            "memory, openstack, or the name of an entry point in the group vmapi.backends",
+        ),
+        "memory",
+        "The driver of the cloud. Other packages add drivers as entry points in the group "
+        "`vmapi.backends`.",
+    )
     backend_timeout: float = setting(
-        "VMAPI_BACKEND_TIMEOUT", 30.0, "seconds, 1 to 300", "float", _check_timeout_range
+        "VMAPI_BACKEND_TIMEOUT",
+        decimal_seconds(1, 300),
+        "30",
+        "Longest time for one call to the cloud. Above 60, also raise `proxy_read_timeout` of "
+        "nginx.",
     )
-    default_network: str | None = _non_empty("VMAPI_DEFAULT_NETWORK")
-    memory_latency: str = setting(
-        "VMAPI_MEMORY_LATENCY", "0", "seconds, or ACTION=SECONDS,… (docs/memory.md)"
+    default_network: str | None = setting(
+        "VMAPI_DEFAULT_NETWORK",
+        non_empty_text(),
+        "",
+        "The network, by name or id, of VMs whose request names none.",
+        example="private",
     )
-    memory_faults: str = setting(
-        "VMAPI_MEMORY_FAULTS", "", "FAULT=COUNT or FAULT=SHARE%, … (docs/memory.md)"
+    os_cloud: str | None = setting(
+        "OS_CLOUD",
+        non_empty_text(),
+        "",
+        "For `openstack`: an entry of `clouds.yaml` (`config/clouds.example.yaml`). `OS_AUTH_URL` "
+        "and the other `OS_*` variables of the SDK work too.",
+        example="mycloud",
     )
-    memory_limits: str = setting(
-        "VMAPI_MEMORY_LIMITS", "", "vms=N,vcpus=N,ram_mb=N (docs/memory.md)"
-    )
-    os_cloud: str | None = _non_empty("OS_CLOUD")
     openstack_auth_url: str | None = setting(
         "OPENSTACK_AUTH_URL",
-        None,
-        "an http or https URL",
-        check=validate.URL(schemes={"http", "https"}, require_tld=False),
+        matching(HTTP_URL, "an http or https URL"),
+        "",
+        "For `openstack`, without `OS_*` variables: the URL of Keystone.",
+        example="https://keystone.example.org/v3",
     )
-    openstack_username: str | None = _non_empty("OPENSTACK_USERNAME")
+    openstack_username: str | None = setting(
+        "OPENSTACK_USERNAME", non_empty_text(), "", "The user at that Keystone.", example="vmapi"
+    )
     openstack_password: str | None = setting(
-        "OPENSTACK_PASSWORD", None, "a text that is not empty", secret=True
+        "OPENSTACK_PASSWORD", non_empty_text(), "", "The password of that user.", is_secret=True
     )
-    openstack_project: str | None = _non_empty("OPENSTACK_PROJECT")
+    openstack_project: str | None = setting(
+        "OPENSTACK_PROJECT", non_empty_text(), "", "The project of that user.", example="web"
+    )

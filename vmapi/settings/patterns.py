@@ -1,15 +1,19 @@
-"""How the addresses in settings are written, as regular expressions."""
+"""Regular expressions of the addresses that settings hold."""
 
 from ipaddress import ip_address
 
-# strict enough that no library finds a piece of a password where it looks for something else
+LOOPBACK_URL = r"http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
+ISSUER_URL = rf"(https://[^/?#\s@]+|{LOOPBACK_URL})(/[^?#\s]*)?"
+HTTP_URL = r"https?://([^/?#\s@]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#\s@:\[\]]+)(:\d{1,5})?([/?#]\S*)?"
+# The patterns of URLs with passwords are strict, so that no library takes a piece of a password for
+# another part of the URL.
 POSTGRESQL_URL = (
     r"postgresql\+psycopg://([^:/@]*(:[^@]*)?@)?(\[[^]@]+\]|[^:/?@]*)(:\d{1,5})?"
     r"(/[^?@]*)?(\?.*)?"
 )
 BROKER_URL = r"amqps?://([^/?#\[\]]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/[^@]*)?"
 REDIS_URL = r"(memory|rediss?://([^/?#\[\]@]*@)?(\[[^]@]+\]|[^:/?#@]+)(:\d{1,5})?(/\d{1,4})?)"
-# a browser writes neither a path nor the scheme's own port
+# A browser writes an origin without a path and without the default port of its scheme.
 ORIGIN_PATTERN = (
     r"(?!https://[^,]*:443(,|\Z))(?!http://[^,]*:80(,|\Z))"
     r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?"
@@ -18,7 +22,7 @@ BIND_ADDRESS = r"(unix:/.+|(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5})"
 
 
 def is_loopback(bind: str) -> bool:
-    """Tell whether only this machine reaches what listens at HOST:PORT or unix:/PATH."""
+    """Return whether only this machine can reach a socket bound to HOST:PORT or unix:/PATH."""
     host = bind.rpartition(":")[0].strip("[]")
     if bind.startswith("unix:") or host == "localhost":
         return True

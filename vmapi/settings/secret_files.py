@@ -1,33 +1,33 @@
-"""Secrets from files: NAME_FILE in the place of NAME (Docker, Kubernetes, systemd credentials)."""
+"""Secrets from files: NAME_FILE instead of NAME (Docker, Kubernetes, systemd credentials)."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from vmapi.errors import SettingsError
 
+#: A longer file is not a secret but some other file, named by mistake.
 MAX_SECRET_BYTES = 64 * 1024
-"""Bytes of a file that holds one secret: what is longer is another file."""
 
 
-def read_secret(name: str) -> tuple[str, str]:
-    """Return a secret, "" where it is not set, and which variable to name should it be bad.
+def read_secret(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return a secret, and the variable or file that a message names as its source.
 
-    Line ends at the end of a file do not count. Raises SettingsError, which never shows what
-    is in the file.
+    The secret is empty where neither NAME nor NAME_FILE is set. Line ends at the end of a file
+    are removed. Raises SettingsError, whose text never contains the content of the file.
     """
-    value, path = os.environ.get(name, ""), os.environ.get(f"{name}_FILE", "")
+    value, path = environ.get(name, ""), environ.get(f"{name}_FILE", "")
     if not path:
         return value, name
     if value:
         raise SettingsError(f"{name} and {name}_FILE are both set: keep one of them")
     if not path.startswith("/"):
-        # it may be the secret itself, in the wrong variable
+        # the text may be the secret itself, in the wrong variable, so it is not shown
         raise SettingsError(f"{name}_FILE: allowed is the absolute path of a file")
-    where = f"{name}_FILE {path!r}"
-    text = _read_text(where, Path(path)).rstrip("\r\n")
+    source = f"{name}_FILE {path!r}"
+    text = _read_text(source, Path(path)).rstrip("\r\n")
     if not text:
-        raise SettingsError(f"{where}: the file is empty; write the value into it")
-    return text, where
+        raise SettingsError(f"{source}: the file is empty; write the value into it")
+    return text, source
 
 
 def _read_text(source: str, path: Path) -> str:
@@ -35,7 +35,7 @@ def _read_text(source: str, path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no path of a file"
+        reason = getattr(error, "strerror", None) or "not the path of a file"
         raise SettingsError(
             f"{source}: cannot be read ({reason}); name a file that vmapi's user may read"
         ) from None
@@ -48,5 +48,5 @@ def _read_text(source: str, path: Path) -> str:
     except UnicodeError:
         text = "\0"
     if "\0" in text:
-        raise SettingsError(f"{source}: is no text in UTF-8; write the value into it as text")
+        raise SettingsError(f"{source}: is not text in UTF-8; write the value into it as text")
     return text

@@ -30,7 +30,7 @@ def detail(answer: TestResponse) -> str | None:
 
 @pytest.fixture
 def named(served: Callable[..., Flask]) -> FlaskClient:
-    return served(auth="none", cors_origins=ORIGIN, bind="vmapi.example:8000").test_client()
+    return served(auth=("none",), cors_origins=(ORIGIN,), bind="vmapi.example:8000").test_client()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_is_open_to_all_is_served_by_any_name(world: ApiHarness) -> None:
 
 
 def test_who_has_a_token_is_no_page(world: ApiHarness) -> None:
-    door = Door(world, auth="none,token")
+    door = Door(world, auth=("none", "token"))
     headers = {**CROSS, "Host": "vmapi.example"}
     token = door.token("operator")
     answer = door.call("POST", "/vms", token, json=WANTED, headers=headers)
@@ -144,7 +144,7 @@ def test_who_has_a_token_is_no_page(world: ApiHarness) -> None:
 def test_where_tokens_are_asked_for_any_name_will_do(
     served: Callable[..., Flask], tmp_path: Any
 ) -> None:
-    app = served(auth="token", database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
+    app = served(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     headers = {**CROSS, "Host": "vmapi.example"}
     answer = app.test_client().post(f"{BASE}/vms/{NOBODY}/stop", headers=headers)
     assert answer.status_code == 401

@@ -26,7 +26,7 @@ def door(world: ApiHarness, requests_mock: requests_mock.Mocker) -> Door:
         request_headers={"X-Subject-Token": GOOD},
         json={"token": about},
     )
-    return Door(world, auth="token,keystone", keystone_url=URL)
+    return Door(world, auth=("token", "keystone"), keystone_url=URL)
 
 
 def test_either_header_does(door: Door) -> None:

@@ -11,7 +11,8 @@ from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.auth_harness import Door
 from vmapi.api.middleware import rate_limits as throttle
 from vmapi.domain.api_token import generate_token
-from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
+from vmapi.services.access.rate_limits import RateLimiter
+from vmapi.settings.limits import parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
 
 Limited = Callable[..., ApiHarness]
@@ -23,7 +24,7 @@ def limited(world: ApiHarness) -> Limited:
 
     def limit(**texts: str) -> ApiHarness:
         limits = {
-            kind: parse_rate_limits("X", kind, texts.get(kind, "off"))
+            kind: parse_rate_limits(kind, texts.get(kind, "off"))
             for kind in ("reads", "changes", "address")
         }
         rates = RateLimiter(limits, MemoryCounters(), lambda: world.clock().timestamp())
@@ -177,7 +178,9 @@ def test_of_ipv6_one_client_has_a_whole_network(address: str, whose: str) -> Non
 
 
 def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
-    client = served(cors_origins="https://a.example", rate_address="1/hour").test_client()
+    client = served(
+        cors_origins=("https://a.example",), rate_address=parse_rate_limits("address", "1/hour")
+    ).test_client()
     asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
     for _ in range(3):
         assert client.options(f"{BASE}/vms", headers=asks).status_code == 204

@@ -83,7 +83,7 @@ def test_what_may_be_kept(world: ApiHarness) -> None:
 
 @pytest.fixture
 def named(served: Callable[..., Flask]) -> Any:
-    return served(cors_origins=f"{ORIGIN}, {OTHER}").test_client()
+    return served(cors_origins=(ORIGIN, OTHER)).test_client()
 
 
 def cors(answer: TestResponse) -> dict[str, str]:

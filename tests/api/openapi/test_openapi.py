@@ -221,10 +221,11 @@ def test_every_operation_says_what_lets_one_in(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "ways"), [("token", ["bearer"]), ("token,keystone", ["bearer", "keystone"])]
+    ("auth", "ways"),
+    [(("token",), ["bearer"]), (("token", "keystone"), ["bearer", "keystone"])],
 )
 def test_where_everybody_is_asked_the_document_says_how(
-    tmp_path: Path, auth: str, ways: list[str]
+    tmp_path: Path, auth: tuple[str, ...], ways: list[str]
 ) -> None:
     settings = Settings(
         log_level="CRITICAL",

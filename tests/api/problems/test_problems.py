@@ -12,8 +12,9 @@ from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.domain.catalog import Image, Network
-from vmapi.services.access.rate_limits import RateLimiter, parse_rate_limits
+from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.services.operations import submission
+from vmapi.settings.limits import parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
 
 Ask = Callable[[ApiHarness, pytest.MonkeyPatch], TestResponse]
@@ -155,7 +156,7 @@ def gated(error: errors.VmapiError) -> Ask:
 
 
 def hasty(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
-    limits = {"changes": parse_rate_limits("X", "changes", "1/hour"), "address": ()}
+    limits = {"changes": parse_rate_limits("changes", "1/hour"), "address": ()}
     rates = RateLimiter(limits, MemoryCounters())
     world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
     create(world)

@@ -21,6 +21,7 @@ from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.services.operations import delegated as first_calls
+from vmapi.settings.memory import parse_latency
 
 URL = "https://keystone.example.org/v3"
 ALICE, BOB = "gAAAAABalice-token", "gAAAAABbob-token"
@@ -31,7 +32,7 @@ class Lender(MemoryBackend):
     """Keeps with which tokens it was asked to change something, and refuses what it is told to."""
 
     def __init__(self, clock: Clock, latency: str) -> None:
-        super().__init__(clock=clock, sleep=clock.sleep, latency=latency)
+        super().__init__(clock=clock, sleep=clock.sleep, latency=parse_latency(latency))
         self.lent: list[str | None] = []
         self.refusal: errors.VmapiError | None = None
 
@@ -79,7 +80,7 @@ def keystone(requests_mock: requests_mock.Mocker) -> None:
 
 @pytest.fixture
 def door(keystone: None, world: ApiHarness) -> Door:
-    return Door(world, auth="token,keystone", keystone_url=URL)
+    return Door(world, auth=("token", "keystone"), keystone_url=URL)
 
 
 def ask(door: Door, method: str, path: str, body: Any = None, token: str = ALICE) -> TestResponse:
@@ -267,7 +268,7 @@ def test_it_is_in_no_log_no_answer_and_no_database(
 ) -> None:
     folder = tmp_path / "kept"
     app = served(
-        auth="keystone",
+        auth=("keystone",),
         keystone_url=URL,
         database_url=f"sqlite:///{folder}/vmapi.sqlite3",
         log_level="DEBUG",
@@ -285,11 +286,11 @@ def test_it_is_in_no_log_no_answer_and_no_database(
     send("POST", f"/vms/{vm_id}/start")
     send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
     until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
-    app.extensions["vmapi"].backend._driver.perform_action = None
+    app.extensions["vmapi"].backend._driver.perform = None
     send("DELETE", f"/vms/{vm_id}")
     assert said[-1].status_code == 500
     send("GET", "/operations")
-    app.extensions["vmapi"].periodic_tasks["housekeeping"]()
+    app.extensions["vmapi"].chores["housekeeping"]()
     kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     out = "".join(capfd.readouterr())
     assert vm_id.encode() in kept

@@ -9,6 +9,7 @@ from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.project_callers import acting
 from vmapi.backends.memory.catalog import IMAGES, stable_id
 from vmapi.domain.vm import CreateSpec
+from vmapi.settings.limits import parse_quotas
 from vmapi.settings.settings import Settings
 
 LARGE = stable_id("m1.large")
@@ -24,7 +25,7 @@ def world(world: ApiHarness) -> Iterator[ApiHarness]:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return replace(settings, quotas="default:vms=3,vcpus=4,ram_mb=8192; *:vms=1")
+    return replace(settings, quotas=parse_quotas("default:vms=3,vcpus=4,ram_mb=8192; *:vms=1"))
 
 
 def test_what_there_is_and_may_be(world: ApiHarness) -> None:

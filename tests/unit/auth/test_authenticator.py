@@ -21,10 +21,10 @@ class Letters:
     def __init__(self, letter: str) -> None:
         self.letter = letter
 
-    def recognises(self, token: str) -> bool:
+    def matches(self, token: str) -> bool:
         return token.startswith(self.letter)
 
-    def identify(self, token: str) -> Identity:
+    def authenticate(self, token: str) -> Identity:
         if token != f"{self.letter}-good":
             raise Unauthenticated(f"not {self.letter}", credentials_sent=True)
         return CI

@@ -27,8 +27,8 @@ def test_elsewhere_everybody_is_asked(bind: str) -> None:
 
 
 def test_what_is_said_counts() -> None:
-    assert Settings(auth="token,jwt").auth_schemes == ("token", "jwt")
-    assert Settings(auth="none", backend="openstack").auth_schemes == ("none",)
+    assert Settings(auth=("token", "jwt")).auth_schemes == ("token", "jwt")
+    assert Settings(auth=("none",), backend="openstack").auth_schemes == ("none",)
 
 
 def refused(**settings: Any) -> str:
@@ -38,25 +38,29 @@ def refused(**settings: Any) -> str:
 
 
 @pytest.mark.parametrize("bind", ELSEWHERE)
-@pytest.mark.parametrize("auth", ["none", "token,none"])
-def test_nobody_is_asked_elsewhere_only_where_that_is_meant(bind: str, auth: str) -> None:
+@pytest.mark.parametrize("auth", [("none",), ("token", "none")])
+def test_nobody_is_asked_elsewhere_only_where_that_is_meant(
+    bind: str, auth: tuple[str, ...]
+) -> None:
     told = refused(bind=bind, auth=auth)
     assert told.startswith(f"VMAPI_AUTH none at VMAPI_BIND {bind}: everybody who reaches it")
     assert told.endswith("or VMAPI_ALLOW_ANONYMOUS=true if this is meant")
-    meant = Settings(bind=bind, auth="none", allow_anonymous=True)
+    meant = Settings(bind=bind, auth=("none",), allow_anonymous=True)
     checks.validate(meant, single_process=True)
 
 
 def test_tokens_that_go_with_the_process_are_of_no_use() -> None:
-    for given in ({"auth": "token"}, {"bind": "0.0.0.0:8000"}):
+    for given in ({"auth": ("token",)}, {"bind": "0.0.0.0:8000"}):
         assert refused(**given) == (
-            "VMAPI_AUTH token: tokens are kept in the database, and here that goes with the "
-            "process; set VMAPI_DATABASE_URL=sqlite:////PATH, or on loopback VMAPI_AUTH=none"
+            "VMAPI_AUTH token: tokens are stored in the database, and here the database ends with "
+            "the process; set VMAPI_DATABASE_URL=sqlite:////PATH, or on loopback VMAPI_AUTH=none"
         )
 
 
-@pytest.mark.parametrize(("auth", "warnings"), [("none", 1), ("none,token", 1), ("token", 0)])
-def test_that_nobody_is_asked_is_in_the_log(auth: str, warnings: int) -> None:
+@pytest.mark.parametrize(
+    ("auth", "warnings"), [(("none",), 1), (("none", "token"), 1), (("token",), 0)]
+)
+def test_that_nobody_is_asked_is_in_the_log(auth: tuple[str, ...], warnings: int) -> None:
     with capture_logs() as logs:
         configured.warn_if_anonymous(Settings(auth=auth))
     assert [line["log_level"] for line in logs] == ["warning"] * warnings
@@ -64,21 +68,24 @@ def test_that_nobody_is_asked_is_in_the_log(auth: str, warnings: int) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"jwt_issuer": "https://e.org"}, {"jwt_audience": "us"}])
 def test_an_issuer_and_an_audience_are_both_wanted(given: dict[str, str]) -> None:
-    told = refused(auth="jwt", **given)
+    told = refused(auth=("jwt",), **given)
     assert told.startswith("VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and")
 
 
 def test_a_keystone_is_wanted() -> None:
-    told = "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, where its tokens are from"
-    assert refused(auth="keystone") == told
+    told = (
+        "VMAPI_AUTH keystone: set VMAPI_KEYSTONE_URL, the URL of the Keystone that issues the "
+        "tokens"
+    )
+    assert refused(auth=("keystone",)) == told
     for name in ("keystone_url", "openstack_auth_url"):
         named: Any = {name: "http://k.invalid:5000/v3"}
-        checks.validate(Settings(auth="keystone", **named), single_process=True)
+        checks.validate(Settings(auth=("keystone",), **named), single_process=True)
 
 
 def test_nothing_is_fetched_at_the_start() -> None:
     settings = Settings(
-        log_level="CRITICAL", auth="jwt", jwt_issuer="https://e.invalid", jwt_audience="us"
+        log_level="CRITICAL", auth=("jwt",), jwt_issuer="https://e.invalid", jwt_audience="us"
     )
     app = create_app(settings)
     assert app.test_client().get("/livez").status_code == 200

@@ -11,8 +11,9 @@ from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.jwt_tokens import JwtValidator
 from vmapi.auth.oidc_issuer import OIDCIssuer
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role, parse_role_mapping
+from vmapi.domain.roles import Role
 from vmapi.errors import Unauthenticated
+from vmapi.settings.auth import parse_role_mapping
 
 
 class Door:
@@ -85,16 +86,20 @@ def test_nothing_of_it_is_kept(door: Door) -> None:
 
 
 def mapped(claims: dict[str, Any], **other: Any) -> Identity:
-    given = {"subject": "sub", "role": "roles", "roles": parse_role_mapping("a:w=admin,ro=viewer")}
+    given = {
+        "subject_claim": "sub",
+        "role_claim": "roles",
+        "roles": parse_role_mapping("a:w=admin,ro=viewer"),
+    }
     return ClaimMapping(
-        **{**given, "project": None, "default_project": "home", **other}
+        **{**given, "project_claim": None, "default_project": "home", **other}
     ).to_identity({"sub": "alice", **claims})
 
 
 def test_roles_are_those_that_the_settings_name_the_greatest_first() -> None:
     assert mapped({"roles": ["ro", "a:w", "else"]}).role is Role.ADMIN
     assert mapped({"roles": "openid ro"}).role is Role.VIEWER
-    assert mapped({"scope": "ro openid"}, role="scope").role is Role.VIEWER
+    assert mapped({"scope": "ro openid"}, role_claim="scope").role is Role.VIEWER
     assert mapped({"roles": "a:w=admin"}).role is None
     assert mapped({}).role is None
 
@@ -102,22 +107,22 @@ def test_roles_are_those_that_the_settings_name_the_greatest_first() -> None:
 def test_a_claim_may_be_deep() -> None:
     claims = {"realm_access": {"roles": ["ro"]}, "https://e.org/roles": ["ro"], "a/b": {"~": "ro"}}
     for place in ("/realm_access/roles", "https://e.org/roles", "/a~1b/~0"):
-        assert mapped(claims, role=place).role is Role.VIEWER
+        assert mapped(claims, role_claim=place).role is Role.VIEWER
     for place in ("realm_access", "/realm_access", "/realm_access/roles/0", "/nothing/at/all", "/"):
-        assert mapped(claims, role=place).role is None
+        assert mapped(claims, role_claim=place).role is None
 
 
 def test_the_project() -> None:
     assert mapped({"project": "web"}).project == "home"
-    assert mapped({"p": {"id": "web"}}, project="/p/id").project == "web"
+    assert mapped({"p": {"id": "web"}}, project_claim="/p/id").project == "web"
     # an admin sees all of them anyway
-    assert mapped({"roles": ["a:w"]}, project="p").project == "home"
+    assert mapped({"roles": ["a:w"]}, project_claim="p").project == "home"
     for role in ("ro", "else"):
         with pytest.raises(Unauthenticated, match="names no project"):
-            mapped({"roles": [role]}, project="p")
+            mapped({"roles": [role]}, project_claim="p")
 
 
 def test_what_an_issuer_calls_somebody_is_no_name_of_ours() -> None:
     for name in ("ci", "anonymous", "cli:root"):
         assert mapped({"sub": name}).subject == f"jwt:{name}"
-    assert mapped({"email": "a@b"}, subject="email").subject == "jwt:a@b"
+    assert mapped({"email": "a@b"}, subject_claim="email").subject == "jwt:a@b"

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from vmapi.auth import keystone_tokens as keystone
 from vmapi.auth.keystone_tokens import KeystoneValidator
 from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role, parse_role_mapping
+from vmapi.domain.roles import Role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
+from vmapi.settings.auth import parse_role_mapping
 
 URL = "https://keystone.example.org/identity/v3"
 ASKED = f"{URL}/auth/tokens?nocatalog"

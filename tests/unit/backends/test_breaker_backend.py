@@ -13,6 +13,7 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.errors import BackendUnavailable, Forbidden
+from vmapi.settings.memory import parse_faults
 
 RECEIPT = AcceptedAction("vm-1", "req-1")
 SPEC = CreateSpec("web-1", "f", "i", None, {}, None, None, ())
@@ -37,7 +38,7 @@ REMEMBERED = {"flavors", "images", "networks"}
 
 
 def guarded() -> tuple[CircuitBreakerBackend, MemoryBackend]:
-    driver = MemoryBackend(faults="unavailable=100%")
+    driver = MemoryBackend(faults=parse_faults("unavailable=100%"))
     cloud = CircuitBreakerBackend(driver)
     cloud.breaker.stop_probing()
     return cloud, driver

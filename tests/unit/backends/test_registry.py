@@ -26,7 +26,8 @@ def test_the_sdk_is_not_loaded_for_memory() -> None:
     code = (
         "import sys; from vmapi.backends import registry; "
         "from vmapi.settings.settings import Settings; "
-        "registry.load(Settings()); assert not {'openstack', 'keystoneauth1'} & set(sys.modules)"
+        "registry.create_backend(Settings()); "
+        "assert not {'openstack', 'keystoneauth1'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -50,7 +51,7 @@ def test_an_unknown_name_is_told_what_there_is(monkeypatch: pytest.MonkeyPatch) 
         ("not_installed.driver:Driver", "cannot be loaded: No module named 'not_installed'"),
         ("vmapi.backends.memory.driver:Gone", "cannot be loaded: .*'Gone'"),
         ("vmapi.settings.settings:Settings", "vmapi.settings.settings:Settings is no driver"),
-        ("vmapi.settings.settings:LOG_LEVELS", "vmapi.settings.settings:LOG_LEVELS is no driver"),
+        ("vmapi.settings.server:LOG_LEVELS", "vmapi.settings.server:LOG_LEVELS is no driver"),
     ],
 )
 def test_what_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch, value: str, reason: str) -> None:

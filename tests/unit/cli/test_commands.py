@@ -1,6 +1,5 @@
 """What operators are told: `flask check`, `flask db upgrade`, `flask worker`."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,8 @@ import pytest
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.cli import commands as cli
-from vmapi.settings.settings import Settings
+from vmapi.settings.memory import parse_faults, parse_latency
+from vmapi.settings.settings import DECLARATIONS, Settings
 from vmapi.store.schema import HEAD_REVISION
 
 
@@ -23,9 +23,9 @@ def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, st
 
 def test_check() -> None:
     settings = Settings(log_level="CRITICAL", openstack_password="hunter2", openstack_username="me")
-    code, table, last = check(settings, MemoryBackend(latency="create=2"))
+    code, table, last = check(settings, MemoryBackend(latency=parse_latency("create=2")))
     assert (code, last) == (0, "the cloud answers")
-    assert {item.metadata["name"] for item in fields(Settings)} <= set(table)
+    assert {declared.name for declared in DECLARATIONS.values()} <= set(table)
     assert table["VMAPI_BACKEND"] == "memory"
     assert table["VMAPI_WORKERS"] == "1"
     assert table["VMAPI_AUTH"] == "none"
@@ -41,7 +41,7 @@ def test_a_password_that_is_not_set() -> None:
 
 
 def test_the_cloud_does_not_answer() -> None:
-    backend = MemoryBackend(faults="unavailable=100%")
+    backend = MemoryBackend(faults=parse_faults("unavailable=100%"))
     code, table, last = check(Settings(log_level="CRITICAL"), backend)
     assert code == 1
     assert table["VMAPI_BACKEND"] == "memory"
@@ -109,19 +109,19 @@ def test_a_worker_keeps_what_it_takes_on(
 ) -> None:
     ran = []
     monkeypatch.setattr(
-        cli.engine, "run_worker", lambda operations, chores: ran.append(operations.mine())
+        cli.engine, "run_worker", lambda operations, chores: ran.append(operations.leased())
     )
     monkeypatch.setattr(
         cli.engine,
         "run_celery_worker",
-        lambda operations, chores, url: ran.append(operations.mine()),
+        lambda operations, chores, url: ran.append(operations.leased()),
     )
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     settings = Settings(log_level="CRITICAL", database_url=url, engine=engine)
     app = create_app(settings, Elsewhere())
     store = app.extensions["vmapi"].store
     kept = []
-    monkeypatch.setattr(store.operations, "keep", lambda: kept.append(True))
+    monkeypatch.setattr(store.operations, "renew_across_ticks", lambda: kept.append(True))
     with app.app_context():
         assert app.test_cli_runner().invoke(args=["worker"]).exit_code == 0
     assert (ran, kept) == ([[]], [True])

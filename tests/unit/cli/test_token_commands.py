@@ -62,7 +62,7 @@ def test_create_prints_the_token_and_nothing_else(shell: Shell) -> None:
     out = shell.create("--project", "web", "--expires", "30d")
     assert out.endswith("\n")
     assert is_well_formed(out.strip())
-    (kept,) = shell.kept().all()
+    (kept,) = shell.kept().list_all()
     assert (kept.subject, kept.role, kept.project) == ("ci", "operator", "web")
     assert kept.digest == hash_token(out.strip())
     assert (kept.expires_at - kept.created_at).days == 30
@@ -75,12 +75,12 @@ def test_create_prints_the_token_and_nothing_else(shell: Shell) -> None:
 def test_expires(shell: Shell) -> None:
     for given, hours in (("90m", 1.5), ("12h", 12), ("7d", 168)):
         shell.create("--expires", given)
-        kept = shell.kept().all()[-1]
+        kept = shell.kept().list_all()[-1]
         assert kept.expires_at == kept.created_at + timedelta(hours=hours)
     shell.create("--expires", "never")
-    assert shell.kept().all()[-1].expires_at is None
+    assert shell.kept().list_all()[-1].expires_at is None
     shell.create()
-    kept = shell.kept().all()[-1]
+    kept = shell.kept().list_all()[-1]
     assert (kept.project, (kept.expires_at - kept.created_at).days) == ("default", 90)
 
 
@@ -103,12 +103,12 @@ def test_what_create_refuses(shell: Shell, args: tuple[str, str]) -> None:
     given = ("--subject", "ci", "--role", "viewer", *args)
     result = shell.run("token", "create", *given)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert shell.kept().all() == []
+    assert shell.kept().list_all() == []
 
 
 def test_revoke(shell: Shell) -> None:
     shell.create()
-    (kept,) = shell.kept().all()
+    (kept,) = shell.kept().list_all()
     result = shell.run("token", "revoke", kept.id)
     assert (result.exit_code, result.output) == (0, "")
     assert shell.listed()[0][1] == "revoked"
@@ -120,11 +120,11 @@ def test_revoke(shell: Shell) -> None:
 
 def test_rotate(shell: Shell) -> None:
     first = shell.create("--expires", "30d").strip()
-    (old,) = shell.kept().all()
+    (old,) = shell.kept().list_all()
     second = shell.run("token", "rotate", old.id, "--overlap", "1h").stdout.strip()
     assert is_well_formed(second)
     assert second != first
-    old, new = shell.kept().all()
+    old, new = shell.kept().list_all()
     assert old.revoked_at == new.created_at + timedelta(hours=1)
     assert (new.subject, new.role, new.project) == (old.subject, old.role, old.project)
     assert new.expires_at - new.created_at == old.expires_at - old.created_at
@@ -135,10 +135,10 @@ def test_rotate(shell: Shell) -> None:
 
 def test_each_is_in_the_audit_trail(shell: Shell) -> None:
     shell.create("--project", "web")
-    (old,) = shell.kept().all()
+    (old,) = shell.kept().list_all()
     shell.run("token", "rotate", old.id, "--overlap", "1h")
     shell.run("token", "revoke", old.id)
-    _, new = shell.kept().all()
+    _, new = shell.kept().list_all()
     entries = trail(shell.app())
     assert [(row.action, row.project, row.token_id) for row in entries] == [
         ("token_create", "web", old.id),

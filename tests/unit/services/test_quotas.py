@@ -2,11 +2,9 @@
 
 import pytest
 
-from vmapi.app import create_app
-from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.quota import NO_QUOTAS, NO_RESOURCE_LIMITS, QuotaConfig, ResourceLimits
 from vmapi.errors import SettingsError
-from vmapi.services.quotas import parse_quotas
+from vmapi.settings.limits import parse_quotas
 from vmapi.settings.settings import Settings
 
 
@@ -40,7 +38,7 @@ def test_quotas(text: str, quotas: QuotaConfig) -> None:
 )
 def test_what_is_no_quota_stops_the_start(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^VMAPI_QUOTAS .*: allowed is "):
-        create_app(Settings(log_level="CRITICAL", quotas=text), MemoryBackend())
+        Settings.from_environ({"VMAPI_QUOTAS": text})
 
 
 def test_a_project_that_is_named_has_its_own_limits_only() -> None:

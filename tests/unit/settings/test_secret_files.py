@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterator, MutableMapping
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from vmapi.errors import SettingsError
 from vmapi.settings.secret_files import MAX_SECRET_BYTES
-from vmapi.settings.settings import Settings
+from vmapi.settings.settings import DECLARATIONS, Settings
 
 SECRET = "hunter2"
 GOOD = {
@@ -17,7 +16,7 @@ GOOD = {
     "VMAPI_RATE_STORAGE": f"redis://:{SECRET}@h:6379/0",
     "VMAPI_DATABASE_URL": f"postgresql+psycopg://u:{SECRET}@h/n",
 }
-SECRETS = {item.metadata["name"]: item for item in fields(Settings) if item.metadata["secret"]}
+SECRETS = {item.name: field for field, item in DECLARATIONS.items() if item.is_secret}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,7 @@ def test_every_secret_is_taken_from_its_file(
     value = GOOD.get(name, f" {SECRET}é $x {{{{PATH}}}} " + "k" * 32)
     file.write_bytes(f"{value}{end}".encode())
     environment[f"{name}_FILE"] = str(file)
-    assert getattr(load(), SECRETS[name].name) == value
+    assert getattr(load(), SECRETS[name]) == value
     assert name not in environment
 
 
@@ -87,8 +86,8 @@ def test_both_are_refused(environment: MutableMapping[str, str], file: Path, nam
             SECRET.encode() * (MAX_SECRET_BYTES // 7 + 1),
             "is longer than 65536 bytes; name the file of the secret",
         ),
-        (b"hunter2\xff", "is no text in UTF-8; write the value into it as text"),
-        (b"hunter2\0", "is no text in UTF-8; write the value into it as text"),
+        (b"hunter2\xff", "is not text in UTF-8; write the value into it as text"),
+        (b"hunter2\0", "is not text in UTF-8; write the value into it as text"),
         (b"hunter2", "allowed is a text of 32 characters or more"),
     ],
     ids=["empty", "line ends", "huge", "latin", "nul", "bad"],
@@ -170,4 +169,4 @@ def test_urls_that_a_library_would_take_apart_elsewhere(
 ) -> None:
     """Its message would show a piece of the password."""
     environment[name] = value
-    assert refused() == f"{name}: allowed is {SECRETS[name].metadata['allowed']}"
+    assert refused() == f"{name}: allowed is {DECLARATIONS[SECRETS[name]].format.allowed}"

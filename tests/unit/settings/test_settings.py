@@ -2,16 +2,23 @@
 
 import os
 from collections.abc import Iterator, MutableMapping
-from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.quota import QuotaConfig, ResourceLimits
+from vmapi.domain.rate_limit import RateLimit
+from vmapi.domain.roles import Role
 from vmapi.errors import SettingsError
-from vmapi.settings.settings import ENGINES, LOG_LEVELS, Settings
+from vmapi.settings.memory import FaultKind, FaultRule, MemoryLimits
+from vmapi.settings.operations import ENGINES
+from vmapi.settings.server import LOG_LEVELS
+from vmapi.settings.settings import DECLARATIONS, Settings
 
 SECRET = "hunter2"
-NAMES = {item.metadata["name"]: item for item in fields(Settings)}
+NAMES = {declared.name: field for field, declared in DECLARATIONS.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -78,20 +85,30 @@ GOOD = [
     ("VMAPI_BACKEND_TIMEOUT", "2.5", 2.5),
     ("VMAPI_DEFAULT_NETWORK", "private", "private"),
     *(("VMAPI_DEFAULT_PROJECT", text, text) for text in ("w", "A.b_c-9", "9" * 64)),
-    ("VMAPI_QUOTAS", "*:vms=1", "*:vms=1"),
-    ("VMAPI_MEMORY_LATENCY", "create=2", "create=2"),
-    *(("VMAPI_AUTH", text, text) for text in ("none", "token", "token,jwt,keystone")),
+    ("VMAPI_QUOTAS", "*:vms=1", QuotaConfig({}, ResourceLimits(vms=1))),
+    ("VMAPI_MEMORY_LATENCY", "create=2", {**dict.fromkeys(Verb, 0.0), Verb.CREATE: 2.0}),
+    *(
+        ("VMAPI_AUTH", text, tuple(text.split(",")))
+        for text in ("none", "token", "token,jwt,keystone")
+    ),
     *(("VMAPI_ALLOW_ANONYMOUS", text, text == "true") for text in ("true", "false")),
     *(
         ("VMAPI_JWT_ISSUER", url, url)
         for url in ("https://e.org/realms/a", "http://127.0.0.1:3000", "http://localhost:80/")
     ),
-    ("VMAPI_JWT_ALGORITHMS", "EdDSA,ES512", "EdDSA,ES512"),
-    ("VMAPI_JWT_TYPES", "at+jwt,JWT", "at+jwt,JWT"),
+    ("VMAPI_JWT_ALGORITHMS", "EdDSA,ES512", ("EdDSA", "ES512")),
+    ("VMAPI_JWT_TYPES", "at+jwt,JWT", ("at+jwt", "JWT")),
     ("VMAPI_KEYSTONE_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
-    ("VMAPI_KEYSTONE_ROLES", "cloud-ops=admin", "cloud-ops=admin"),
+    ("VMAPI_KEYSTONE_ROLES", "cloud-ops=admin", {"cloud-ops": Role.ADMIN}),
     ("VMAPI_JWT_LEEWAY", "0", 0),
-    ("VMAPI_JWT_ROLES", "vmapi:ro=viewer,x y=admin", "vmapi:ro=viewer,x y=admin"),
+    ("VMAPI_JWT_ROLES", "vmapi:ro=viewer,x y=admin", {"vmapi:ro": Role.VIEWER, "x y": Role.ADMIN}),
+    ("VMAPI_RETENTION", "2", timedelta(days=2)),
+    ("VMAPI_EVENT_RETENTION", "3", timedelta(hours=3)),
+    ("VMAPI_CORS_ORIGINS", "https://a.example, http://b:81", ("https://a.example", "http://b:81")),
+    ("VMAPI_RATE_READS", "off", ()),
+    ("VMAPI_RATE_CHANGES", "9/hour", (RateLimit(9, "hour", "changes-per-hour"),)),
+    ("VMAPI_MEMORY_FAULTS", "slow=10%:2", {FaultKind.SLOW: FaultRule(0, 0.1, 2.0)}),
+    ("VMAPI_MEMORY_LIMITS", "vms=3", MemoryLimits(vms=3)),
     ("OS_CLOUD", "mine", "mine"),
     ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
@@ -107,7 +124,8 @@ def test_good_values(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str, value: object
 ) -> None:
     environment[name] = text
-    assert getattr(Settings.load(dotenv), NAMES[name].name) == value
+    loaded = Settings.load(dotenv)
+    assert getattr(loaded, NAMES[name]) == value
 
 
 BAD = [
@@ -140,7 +158,7 @@ def test_bad_values_are_named_with_what_is_allowed(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
 ) -> None:
     environment[name] = text
-    allowed = NAMES[name].metadata["allowed"]
+    allowed = DECLARATIONS[NAMES[name]].format.allowed
     assert refused(dotenv) == f"{name} {text!r}: allowed is {allowed}"
 
 
@@ -157,7 +175,7 @@ def test_bad_urls_are_named_but_not_shown(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
 ) -> None:
     environment[name] = text
-    assert refused(dotenv) == f"{name}: allowed is {NAMES[name].metadata['allowed']}"
+    assert refused(dotenv) == f"{name}: allowed is {DECLARATIONS[NAMES[name]].format.allowed}"
 
 
 def test_everything_that_is_bad_is_named_at_once(
@@ -206,3 +224,25 @@ def test_secrets_are_in_no_repr_and_no_message(
 )
 def test_worker_count(settings: Settings, count: int) -> None:
     assert settings.worker_count == count
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            (declared.name, declared.default or declared.example)
+            for declared in DECLARATIONS.values()
+        ),
+        *(
+            ("VMAPI_DEADLINES", text)
+            for text in ("*=60", "create=90,*=60", "create=90,stop=10,*=60")
+        ),
+        ("VMAPI_MEMORY_LATENCY", "create=2"),
+        ("VMAPI_MEMORY_FAULTS", "no_capacity=0,unavailable=12.5%,slow=3:0.5"),
+        ("VMAPI_QUOTAS", "a:vms=1,ram_mb=2;b:;*:vcpus=0"),
+        ("VMAPI_RATE_READS", "off"),
+    ],
+)
+def test_values_are_rendered_as_written(name: str, text: str) -> None:
+    declared = DECLARATIONS[NAMES[name]]
+    assert text == "" or declared.render(declared.format.parse(text)) == text

@@ -28,7 +28,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _check(settings: Settings) -> Callable[[], None]:
-    origins = settings.origins
+    origins = settings.cors_origins
     names = {_hostname(origin) for origin in (*origins, f"//{settings.bind}")}
 
     def check() -> None:

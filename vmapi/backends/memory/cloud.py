@@ -15,7 +15,7 @@ from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.action_log import ActionLog, InstanceAction
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES, check_spec
 from vmapi.backends.memory.console import SerialConsole
-from vmapi.backends.memory.faults import FaultKind, action_fault, build_fault, no_address_fault
+from vmapi.backends.memory.faults import action_fault, build_fault, no_address_fault
 from vmapi.backends.memory.instance import Instance, PendingAction
 from vmapi.backends.memory.networks import Subnet
 from vmapi.backends.memory.quota import CloudQuota
@@ -23,6 +23,7 @@ from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.project import with_project
 from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
 from vmapi.errors import QuotaExceeded, VMNotFound
+from vmapi.settings.memory import FaultKind
 
 DELETED_HISTORY = 1000
 """Deleted machines that are still told of."""

@@ -1,6 +1,6 @@
 """The driver of the in-memory cloud: one lock, a clock, and the failures it was told to show."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from random import Random
@@ -9,10 +9,9 @@ from time import sleep as real_sleep
 from typing import Self
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
-from vmapi.backends.memory import latency as latencies
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.backends.memory.cloud import Cloud
-from vmapi.backends.memory.faults import FaultInjector, FaultKind
+from vmapi.backends.memory.faults import FaultInjector
 from vmapi.backends.memory.networks import build_subnets
 from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.catalog import Flavor, Image, Network
@@ -20,7 +19,21 @@ from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState
+from vmapi.settings.memory import (
+    FaultKind,
+    FaultRule,
+    MemoryLimits,
+    parse_faults,
+    parse_latency,
+    render_faults,
+    render_latency,
+    render_memory_limits,
+)
 from vmapi.settings.settings import Settings
+
+NO_LATENCY = parse_latency("")
+NO_FAULTS = parse_faults("")
+DEFAULT_MEMORY_LIMITS = MemoryLimits()
 
 
 def _utc_now() -> datetime:
@@ -39,9 +52,9 @@ class MemoryBackend(Backend):
     def __init__(
         self,
         *,
-        latency: str = "0",
-        faults: str = "",
-        limits: str = "",
+        latency: Mapping[Verb, float] = NO_LATENCY,
+        faults: Mapping[FaultKind, FaultRule] = NO_FAULTS,
+        limits: MemoryLimits = DEFAULT_MEMORY_LIMITS,
         default_network: str | None = None,
         default_project: str = "default",
         timeout: float = 30.0,
@@ -49,20 +62,15 @@ class MemoryBackend(Backend):
         random: Random | None = None,
         sleep: Callable[[float], None] = real_sleep,
     ) -> None:
-        """Make an empty cloud; texts are written as in the settings, `timeout` is in seconds.
-
-        Raises SettingsError.
-        """
-        self._latency = latencies.parse_latency(latency)
+        """Create an empty cloud; `timeout` is in seconds. Raises SettingsError."""
+        self._latency = latency
         self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
         self._faults = FaultInjector(faults, self._random)
-        self._cloud = Cloud(
-            build_subnets(default_network), CloudQuota.parse(limits), default_project
-        )
+        self._cloud = Cloud(build_subnets(default_network), CloudQuota(limits), default_project)
         self._settings_text = {
-            "limits": str(self._cloud.quota),
-            "latency": latency or "0",
-            "faults": faults or "none",
+            "limits": render_memory_limits(limits),
+            "latency": render_latency(latency),
+            "faults": render_faults(faults) or "none",
         }
         self._timeout = timeout
         self._clock = clock
@@ -82,9 +90,9 @@ class MemoryBackend(Backend):
         )
 
     def set_faults(self, faults: str) -> None:
-        """Show these failures from now on and no others. Raises SettingsError."""
+        """Replace the faults; the text is as in VMAPI_MEMORY_FAULTS. Raises ValueError."""
         with self._lock:
-            self._faults = FaultInjector(faults, self._random)
+            self._faults = FaultInjector(parse_faults(faults), self._random)
             self._settings_text["faults"] = faults or "none"
 
     def describe(self) -> dict[str, str]:

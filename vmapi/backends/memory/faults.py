@@ -1,69 +1,32 @@
 """The failures that this cloud has been told to show."""
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 from random import Random
 
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import Fault
-from vmapi.settings.parsing import MAX_MEMORY_SECONDS, KeyValueFormat, parse_decimal, parse_int
+from vmapi.settings.memory import FaultKind, FaultRule
 
-FAULTS_FORMAT = KeyValueFormat(
-    "VMAPI_MEMORY_FAULTS",
-    "FAULT=COUNT or FAULT=SHARE%, … with no_capacity, build_failed, action_failed, unavailable, "
-    f"lost_answer, and slow=COUNT:SECONDS or slow=SHARE%:SECONDS (up to {MAX_MEMORY_SECONDS} s)",
-)
 BUILD_FAILED_HINT = "Delete the VM and create it again; if that fails too, ask your operator."
-
-
-class FaultKind(StrEnum):
-    """What can go wrong."""
-
-    NO_CAPACITY = "no_capacity"
-    BUILD_FAILED = "build_failed"
-    ACTION_FAILED = "action_failed"
-    UNAVAILABLE = "unavailable"
-    SLOW = "slow"
-    LOST_ANSWER = "lost_answer"
-
-
-@dataclass(slots=True)
-class FaultRule:
-    """How often a fault shows itself: the next `count` times, or with this `chance`."""
-
-    count: int = 0
-    probability: float = 0.0
-    delay_seconds: float = 0.0
-
-    @classmethod
-    def parse(cls, kind: str, text: str) -> "FaultRule":
-        """Read what is written for a fault. Raises ValueError."""
-        often, colon, seconds = text.partition(":")
-        if bool(colon) != (kind == FaultKind.SLOW):
-            raise ValueError(text)
-        extra = parse_decimal(seconds, MAX_MEMORY_SECONDS) if colon else 0.0
-        if often.endswith("%"):
-            return cls(probability=parse_decimal(often[:-1], 100) / 100, delay_seconds=extra)
-        return cls(count=parse_int(often), delay_seconds=extra)
 
 
 class FaultInjector:
     """Decides which call or build fails; the same Random decides the same."""
 
-    def __init__(self, text: str, random: Random) -> None:
-        """Read the faults. Raises SettingsError."""
-        self._rules = FAULTS_FORMAT.parse(text, set(FaultKind), FaultRule.parse)
+    def __init__(self, rules: Mapping[FaultKind, FaultRule], random: Random) -> None:
+        self._rules = rules
+        self._remaining = {kind: rule.count for kind, rule in rules.items()}
         self._random = random
 
     def triggers(self, kind: FaultKind) -> bool:
         """Tell whether this fault shows itself now; that uses it up."""
-        strike = self._rules.get(kind)
-        if strike is None:
+        rule = self._rules.get(kind)
+        if rule is None:
             return False
-        if strike.count:
-            strike.count -= 1
+        if self._remaining[kind]:
+            self._remaining[kind] -= 1
             return True
-        return self._random.random() < strike.probability
+        return self._random.random() < rule.probability
 
     def get_delay(self) -> float:
         """Return the seconds that the present call takes longer."""

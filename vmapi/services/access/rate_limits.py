@@ -1,32 +1,14 @@
 """How many requests are served: for each caller, and for each address."""
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from vmapi.domain.rate_limit import RateLimit
 from vmapi.errors import RateLimited
-from vmapi.settings.parsing import KeyValueFormat
-from vmapi.settings.settings import RATE_SYNTAX, Settings
+from vmapi.settings.settings import Settings
 from vmapi.store.rate_counters import MemoryCounters, RateCounters, RedisCounters
-
-RATE_UNIT_SECONDS: Mapping[str, int] = {"second": 1, "minute": 60, "hour": 3600}
-RATE_LIMIT_OFF = "off"
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most `amount` in each window of so many seconds; `name` stands in headers."""
-
-    amount: int
-    unit: str
-    name: str
-
-    @property
-    def window(self) -> int:
-        """Seconds."""
-        return RATE_UNIT_SECONDS[self.unit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +18,6 @@ class RateLimitStatus:
     limit: RateLimit
     remaining: int
     reset_after: int
-
-
-def parse_rate_limits(variable: str, kind: str, text: str) -> tuple[RateLimit, ...]:
-    """Read the rates of one kind of requests. Raises SettingsError."""
-    if text == RATE_LIMIT_OFF:
-        return ()
-    rates: dict[str, RateLimit] = {}
-    for written in text.split(";"):
-        found = re.fullmatch(r"\s*([1-9][0-9]{0,6})/(second|minute|hour)\s*", written, re.ASCII)
-        if found is None or found[2] in rates:
-            raise KeyValueFormat(variable, RATE_SYNTAX).error(text)
-        rates[found[2]] = RateLimit(int(found[1]), found[2], f"{kind}-per-{found[2]}")
-    return tuple(rates.values())
 
 
 class RateLimiter:
@@ -71,9 +40,9 @@ class RateLimiter:
     def from_settings(cls, settings: Settings) -> Self:
         """Make what the settings say, without asking Redis. Raises SettingsError."""
         limits = {
-            "reads": parse_rate_limits("VMAPI_RATE_READS", "reads", settings.rate_reads),
-            "changes": parse_rate_limits("VMAPI_RATE_CHANGES", "changes", settings.rate_changes),
-            "address": parse_rate_limits("VMAPI_RATE_ADDRESS", "address", settings.rate_address),
+            "reads": settings.rate_reads,
+            "changes": settings.rate_changes,
+            "address": settings.rate_address,
         }
         url = settings.rate_storage
         return cls(

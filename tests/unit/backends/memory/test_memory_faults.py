@@ -12,13 +12,14 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState, QuotaExceeded
+from vmapi.settings.memory import parse_faults, parse_memory_limits
 
 
 def make(faults: str = "", limits: str = "", seed: int = 1) -> tuple[MemoryBackend, Cloud, Clock]:
     clock = Clock()
     backend = MemoryBackend(
-        faults=faults,
-        limits=limits,
+        faults=parse_faults(faults),
+        limits=parse_memory_limits(limits),
         timeout=30,
         clock=clock,
         sleep=clock.sleep,

@@ -12,6 +12,7 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Status, Task, Verb
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import InvalidState, QuotaExceeded, TaskInProgress, VMNotFound
+from vmapi.settings.memory import parse_latency
 
 Make = Callable[..., Cloud]
 
@@ -24,7 +25,9 @@ def clock() -> Clock:
 @pytest.fixture
 def make(clock: Clock) -> Make:
     def made(latency: str = "0", **given: str) -> Cloud:
-        backend = MemoryBackend(latency=latency, clock=clock, sleep=clock.sleep, **given)  # type: ignore[arg-type]
+        backend = MemoryBackend(
+            latency=parse_latency(latency), clock=clock, sleep=clock.sleep, **given
+        )  # type: ignore[arg-type]
         return Cloud(backend, "mem", clock.sleep)
 
     return made

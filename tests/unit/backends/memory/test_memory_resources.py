@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.errors import InvalidState, QuotaExceeded
+from vmapi.settings.memory import MemoryLimits, parse_faults, parse_latency
 
 Make = Callable[..., Cloud]
 
@@ -21,15 +23,17 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make(clock: Clock) -> Make:
-    def made(latency: str = "0", **given: str) -> Cloud:
-        backend = MemoryBackend(latency=latency, clock=clock, sleep=clock.sleep, **given)  # type: ignore[arg-type]
+    def made(latency: str = "0", **given: Any) -> Cloud:
+        backend = MemoryBackend(
+            latency=parse_latency(latency), clock=clock, sleep=clock.sleep, **given
+        )
         return Cloud(backend, "mem", clock.sleep)
 
     return made
 
 
 def test_quota(make: Make) -> None:
-    cloud = make(limits="vms=2,vcpus=3,ram_mb=1024")
+    cloud = make(limits=MemoryLimits(vms=2, vcpus=3, ram_mb=1024))
     first = cloud.boot()
     cloud.backend.set_faults("build_failed=1")  # type: ignore[attr-defined]
     cloud.boot()
@@ -45,7 +49,7 @@ def test_quota(make: Make) -> None:
 
 
 def test_addresses_are_given_back(make: Make) -> None:
-    cloud = make(limits="vms=300,vcpus=300", default_network="public")
+    cloud = make(limits=MemoryLimits(vms=300, vcpus=300), default_network="public")
     vms = [cloud.boot() for _ in range(254)]
     addresses = [vm.ip_address for vm in vms if vm.ip_address]
     assert addresses[0] == "203.0.113.2"
@@ -78,14 +82,14 @@ def test_the_console_tells_what_happened_but_not_what_was_secret(make: Make) -> 
 
 
 def test_one_that_failed_to_build_has_no_console(make: Make) -> None:
-    cloud = make(faults="no_capacity=1")
+    cloud = make(faults=parse_faults("no_capacity=1"))
     vm = cloud.boot()
     with pytest.raises(InvalidState, match="is not ready"):
         cloud.backend.get_console(vm.id, None)
 
 
 def test_threads_do_not_get_in_each_others_way() -> None:
-    backend = MemoryBackend(limits="vms=50,vcpus=1000,ram_mb=999999")
+    backend = MemoryBackend(limits=MemoryLimits(vms=50, vcpus=1000, ram_mb=999_999))
     cloud = Cloud(backend, "mem", lambda _: None)
     spec = cloud.spec()
 

@@ -93,7 +93,7 @@ def cloud() -> Iterator[Loopback]:
 @pytest.fixture
 def asking(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return replace(
-        openstack_settings(cloud.url, monkeypatch), auth="keystone", default_project="web"
+        openstack_settings(cloud.url, monkeypatch), auth=("keystone",), default_project="web"
     )
 
 
@@ -262,7 +262,7 @@ def test_all_projects_are_asked_for(cloud: Loopback, backend: OpenStackBackend) 
 def test_elsewhere_its_own_are(
     cloud: Loopback, backend: OpenStackBackend, asking: Settings
 ) -> None:
-    other = OpenStackBackend.from_settings(replace(asking, auth="token,jwt"))
+    other = OpenStackBackend.from_settings(replace(asking, auth=("token", "jwt")))
     assert [vm.project for vm in other.list_vms()] == ["web"]
     assert query(cloud) == [{}]
     assert other.describe()["sees"] == OWN_PROJECT_VISIBLE
@@ -425,7 +425,7 @@ def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBack
 
 
 def test_elsewhere_all_are_everybodys(cloud: Loopback, asking: Settings) -> None:
-    backend = OpenStackBackend.from_settings(replace(asking, auth="token"))
+    backend = OpenStackBackend.from_settings(replace(asking, auth=("token",)))
     networks = Answer(200, {"networks": [network("a", "p"), network("b", "q")]})
     cloud.on("GET", "/network/v2.0/networks", networks)
     cloud.on("GET", "/image/v2/images", Answer(200, {"images": [image("i", "p", "private")]}))

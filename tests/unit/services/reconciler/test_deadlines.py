@@ -5,14 +5,12 @@ from datetime import timedelta
 import pytest
 
 from tests.support.reconciler_harness import TIMEOUT, Desk
-from vmapi.app import create_app
-from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationStatus
 from vmapi.errors import OperationTimeout, SettingsError
-from vmapi.services.reconciler import deadlines
 from vmapi.services.reconciler.reconciler import Reconciler
-from vmapi.settings.settings import DEFAULT_DEADLINES, Settings
+from vmapi.settings.operations import DEFAULT_DEADLINES, parse_deadlines
+from vmapi.settings.settings import Settings
 
 ALLOWED = (
     "allowed is ACTION=SECONDS,… (10 to 86400) with create, start, stop, restart, pause, resume,"
@@ -27,9 +25,7 @@ BAD = [
 
 
 def seconds(text: str) -> dict[Action, float]:
-    return {
-        action: each.total_seconds() for action, each in deadlines.parse_deadlines(text).items()
-    }
+    return {action: each.total_seconds() for action, each in parse_deadlines(text).items()}
 
 
 @pytest.mark.parametrize("text", ["", "  ", DEFAULT_DEADLINES])
@@ -54,14 +50,13 @@ def test_what_is_named(text: str, changed: dict[Action, int]) -> None:
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_not_allowed_is_named_with_what_is(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        deadlines.parse_deadlines(text)
+        Settings.from_environ({"VMAPI_DEADLINES": text})
     assert str(caught.value) == f"VMAPI_DEADLINES {text!r}: {ALLOWED}"
 
 
 def test_no_app_is_made_with_it() -> None:
-    settings = Settings(log_level="CRITICAL", deadlines="stop=9")
     with pytest.raises(SettingsError, match=r"^VMAPI_DEADLINES 'stop=9': allowed is ACTION="):
-        create_app(settings, MemoryBackend())
+        Settings.from_environ({"VMAPI_DEADLINES": "stop=9"})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +70,7 @@ def test_no_app_is_made_with_it() -> None:
 def test_each_ends_at_its_own(action: Action, verb: Verb, limit: int) -> None:
     desk = Desk.make("create=0,*=3600")
     vm_id = desk.running()
-    given = deadlines.parse_deadlines("stop=60,restart=90,*=120")
+    given = parse_deadlines("stop=60,restart=90,*=120")
     desk.controller = Reconciler(
         desk.backend,
         desk.looks,

@@ -2,29 +2,28 @@
 
 import pytest
 
-from vmapi.backends.memory import latency
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.lifecycle import Verb
 from vmapi.errors import SettingsError
+from vmapi.settings.memory import MemoryLimits, parse_latency, parse_memory_limits
 from vmapi.settings.settings import Settings
 
 BAD_NUMBERS = ["nan", "inf", "-1", "+1", "1e3", "1_0", "x", "", "٣", "0x1", "1.", "1.0.0"]
 
 
 def test_one_latency_is_for_all() -> None:
-    assert set(latency.parse_latency("0.5").values()) == {0.5}
-    assert set(latency.parse_latency("").values()) == {0.0}
+    assert set(parse_latency("0.5").values()) == {0.5}
+    assert set(parse_latency("").values()) == {0.0}
 
 
 def test_latencies_by_verb() -> None:
-    seconds = latency.parse_latency("create=2, stop=0.5 ,restart=3,restart_hard=4,*=0.1")
+    seconds = parse_latency("create=2, stop=0.5 ,restart=3,restart_hard=4,*=0.1")
     assert seconds[Verb.CREATE] == 2
     assert seconds[Verb.STOP] == 0.5
     assert seconds[Verb.RESTART_SOFT] == 3
     assert seconds[Verb.RESTART_HARD] == 4
     assert seconds[Verb.PAUSE] == 0.1
-    assert latency.parse_latency("stop=1")[Verb.START] == 0
+    assert parse_latency("stop=1")[Verb.START] == 0
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ def test_latencies_by_verb() -> None:
 )
 def test_bad_latencies(text: str) -> None:
     with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_LATENCY .*allowed is seconds"):
-        MemoryBackend(latency=text)
+        Settings.from_environ({"VMAPI_MEMORY_LATENCY": text})
 
 
 @pytest.mark.parametrize(
@@ -51,14 +50,14 @@ def test_bad_latencies(text: str) -> None:
 )
 def test_bad_faults(text: str) -> None:
     with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_FAULTS .*allowed is"):
-        MemoryBackend(faults=text)
-    with pytest.raises(SettingsError):
+        Settings.from_environ({"VMAPI_MEMORY_FAULTS": text})
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is the refused text
         MemoryBackend().set_faults(text)
 
 
 def test_limits() -> None:
-    assert CloudQuota.parse("") == CloudQuota(100, 200, 409_600)
-    assert CloudQuota.parse("ram_mb=512, vms=0") == CloudQuota(0, 200, 512)
+    assert parse_memory_limits("") == MemoryLimits(100, 200, 409_600)
+    assert parse_memory_limits("ram_mb=512, vms=0") == MemoryLimits(0, 200, 512)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_limits() -> None:
 )
 def test_bad_limits(text: str) -> None:
     with pytest.raises(SettingsError, match=r"VMAPI_MEMORY_LIMITS .*allowed is"):
-        MemoryBackend(limits=text)
+        Settings.from_environ({"VMAPI_MEMORY_LIMITS": text})
 
 
 def test_the_default_network() -> None:
@@ -83,11 +82,17 @@ def test_the_default_network() -> None:
 
 
 def test_from_settings() -> None:
-    settings = Settings(memory_latency="1", memory_faults="slow=1:2", memory_limits="vms=3")
+    settings = Settings.from_environ(
+        {
+            "VMAPI_MEMORY_LATENCY": "1",
+            "VMAPI_MEMORY_FAULTS": "slow=1:2",
+            "VMAPI_MEMORY_LIMITS": "vms=3",
+        }
+    )
     described = MemoryBackend.from_settings(settings).describe()
     assert described["latency"] == "1"
     assert described["faults"] == "slow=1:2"
-    assert "3 vms" in described["limits"]
+    assert described["limits"] == "vms=3,vcpus=200,ram_mb=409600"
 
 
 def test_ids_are_the_same_in_every_process() -> None:

@@ -11,8 +11,10 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.fake_clock import Clock
 from tests.support.project_callers import acting
+from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.bootstrap import bootstrap
+from vmapi.settings.limits import parse_quotas
+from vmapi.settings.memory import parse_latency
 from vmapi.settings.settings import Settings
 
 PROJECTS = ("red", "blue")
@@ -108,8 +110,10 @@ class Apart:
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list[Any]) -> None:
     clock = Clock()
-    cloud = MemoryBackend(latency="*=0.5", clock=clock, sleep=clock.sleep)
-    services = bootstrap(Settings(log_level="CRITICAL", quotas="*:vms=3"), cloud, clock)
+    cloud = MemoryBackend(latency=parse_latency("*=0.5"), clock=clock, sleep=clock.sleep)
+    services = bootstrap(
+        Settings(log_level="CRITICAL", quotas=parse_quotas("*:vms=3")), cloud, clock
+    )
     services.engine.stop()
     shell.extensions["vmapi"] = services
     apart = Apart(ApiHarness(shell, cloud, clock))
