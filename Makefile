@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
-.PHONY: help run test live torture lint audit format lock clean
+# processes that the tests start load compiled modules
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run test fuzz live torture lint audit format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -11,8 +14,11 @@ help: ## list the targets
 run: .venv/run ## serve on 127.0.0.1:8000: the memory cloud, or what VMAPI_BACKEND names
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
-test: .venv/test ## the whole suite that needs no root and no cloud
-	$(BIN)/pytest --numprocesses 2 -m 'not live'
+test: .venv/test ## the suite that needs no root and no cloud
+	$(BIN)/pytest --numprocesses 2 -m 'not live and not fuzz' --ignore=tests/fuzz --ignore=tests/live -p no:schemathesis
+
+fuzz: .venv/test ## generated requests, headers and interleavings: schemathesis and hypothesis
+	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
 
 live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenStack of its own (root, Debian 12)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run

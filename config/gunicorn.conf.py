@@ -90,7 +90,7 @@ def post_fork(server, worker):  # noqa: ARG001
 def post_worker_init(worker):
     """Tell that requests are served."""
     # what a process that died has left unfinished is carried on by those that live
-    worker.wsgi.extensions["vmapi"].engine.wake()
+    worker.wsgi.extensions["vmapi"].engine.notify()
     gc.freeze()
     gc.enable()
     where = ", ".join(str(listener) for listener in worker.sockets)
@@ -105,5 +105,5 @@ def worker_exit(server, worker):  # noqa: ARG001
         services.operations.stop()
         services.engine.stop()
         services.backend.close()
-        services.rates.close()
+        services.rate_limiter.close()
         services.store.close()

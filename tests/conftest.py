@@ -14,9 +14,10 @@ pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
 
 from tests.support.api_harness import ApiHarness
 from tests.support.fake_clock import Clock
-from vmapi.app import bootstrap, create_app
+from vmapi.app import create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.bootstrap import bootstrap
 from vmapi.settings.memory import parse_latency, parse_memory_limits
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure

@@ -14,8 +14,8 @@ from tests.support.api_harness import WANTED, ApiHarness
 from tests.support.blocking_source import until
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
-from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.bootstrap import bootstrap
 from vmapi.settings.settings import Settings
 from vmapi.store import connections
 

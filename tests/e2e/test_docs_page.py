@@ -104,7 +104,7 @@ def test_page_says_who_it_is_and_forgets_it(
 ) -> None:
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
     app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
-    token, _ = app.extensions["vmapi"].tokens.create("me", Role.VIEWER, "web", None, "cli:me")
+    token, _ = app.extensions["vmapi"].api_tokens.create("me", Role.VIEWER, "web", None, "cli:me")
     server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
     server.start().wait_for("/readyz")
     with browser.new_context() as context:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once, tried
-from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.bootstrap import bootstrap
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.vm import CreateRequest

@@ -1,4 +1,4 @@
-"""What generated requests are about: one VM, in a state that allows what is asked for."""
+"""State for generated requests: one VM, in a status that allows the requested action."""
 
 import logging
 from dataclasses import dataclass
@@ -23,90 +23,91 @@ from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 
-# what a document cannot say: which problems there are to explain (404), and that page times
-# page_size has a limit (422, `explained` looks at it)
-HONEST = ["2xx", "304", "404", "422"]
-KNOWN = {
+# The document cannot say which problem types exist (404), nor that page times page_size has a
+# limit (422, see `check_validation_error`).
+ACCEPTED_STATUSES = ["2xx", "304", "404", "422"]
+EXISTING = {
     "flavor": "m1.tiny",
     "image": "cirros",
     "network": "public",
     "key_name": "demo",
     "security_groups": ["web"],
 }
-BEFORE = {"start": "stop", "resume": "pause"}
-"""What makes a RUNNING VM one that an action is allowed on."""
+PRECEDING_ACTION = {"start": "stop", "resume": "pause"}
+"""The action that brings a RUNNING VM into a status that allows another action."""
 ACTIONS = ("start", "stop", "restart", "pause", "resume")
 
 
 @dataclass
-class Stage:
-    """What there is in the cloud for a request to be about: one VM, and its operations."""
+class SchemathesisState:
+    """The one VM in the cloud, and its operations, that generated requests refer to."""
 
     client: FlaskClient
     vm_id: str = ""
-    ready_for: str | None = None
-    """Which action it was set for; None where something may have changed since."""
+    prepared_action: str | None = None
+    """The action that the VM's status allows. None: a request may have changed the VM."""
 
-    def fit(self, case: Any) -> None:
-        """Let a request that is well-formed be about what there is."""
-        self._set(case.path.rpartition("/")[2])
+    def prepare(self, case: Any) -> None:
+        """Point a well-formed request at the VM, its operation, its ETag and existing names."""
+        self._create_vm(case.path.rpartition("/")[2])
         if is_uuid(case.path_parameters.get("vm_id")):
             case.path_parameters["vm_id"] = self.vm_id
         if is_uuid(case.path_parameters.get("operation_id")):
             newest: Any = self.client.get(f"{BASE}/operations").json
             case.path_parameters["operation_id"] = newest["items"][0]["id"]
-        if not positive(case):
+        if not is_positive(case):
             return
-        # no document says which cursors and tags there are
+        # the document cannot say which cursors and tags exist
         (case.query or {}).pop("cursor", None)
         for header in ("If-Match", "If-None-Match"):
             if header in (case.headers or {}):
                 case.headers[header] = self.client.get(f"{BASE}/vms/{self.vm_id}").headers["ETag"]
         if isinstance(case.body, dict):
-            case.body.update({name: KNOWN[name] for name in KNOWN if name in case.body})
+            case.body.update({name: EXISTING[name] for name in EXISTING if name in case.body})
 
-    def changed(self, case: Any, answer: Any) -> None:
-        """Have it set anew where a request may have changed it."""
-        if case.method.upper() != "GET" and answer.status_code < 400:
-            self.ready_for = None
+    def record(self, case: Any, response: Any) -> None:
+        """Discard the VM after a request that may have changed it."""
+        if case.method.upper() != "GET" and response.status_code < 400:
+            self.prepared_action = None
 
-    def _set(self, last: str) -> None:
-        action = last if last in ACTIONS else ""
-        if self.ready_for == action:
+    def _create_vm(self, path_end: str) -> None:
+        action = path_end if path_end in ACTIONS else ""
+        if self.prepared_action == action:
             return
         for vm in self.client.get(f"{BASE}/vms").json["items"]:  # type: ignore[index]
             self.client.delete(f"{BASE}/vms/{vm['id']}")
         body = {**WANTED, "name": "the-one", "start": True}
-        made: Any = self.client.post(f"{BASE}/vms", json=body).json
-        if action in BEFORE:
-            self.client.post(f"{BASE}/vms/{made['id']}/{BEFORE[action]}")
-        self.vm_id, self.ready_for = str(made["id"]), action
+        created: Any = self.client.post(f"{BASE}/vms", json=body).json
+        if action in PRECEDING_ACTION:
+            self.client.post(f"{BASE}/vms/{created['id']}/{PRECEDING_ACTION[action]}")
+        self.vm_id, self.prepared_action = str(created["id"]), action
 
 
 def is_uuid(value: object) -> bool:
+    """Return whether a value is a UUID in its canonical form."""
     try:
         return str(UUID(str(value))) == value
     except ValueError:
         return False
 
 
-def positive(case: Any) -> bool:
+def is_positive(case: Any) -> bool:
+    """Return whether a request was generated to be valid."""
     return case.meta is None or case.meta.generation.mode is GenerationMode.POSITIVE
 
 
-def reused(answer: Any) -> bool:
-    return bool(answer.json()["code"] == "idempotency_key_reused")
+def check_validation_error(case: Any, response: Any) -> None:
+    """Check that a valid request has a 422 only for a rule that the document cannot express."""
+    if not is_positive(case) or response.status_code != 422:
+        return
+    problem = response.json()
+    if problem["code"] != "idempotency_key_reused":
+        assert [error["pointer"] for error in problem["errors"]] in (["/page"], ["/ids"])
 
 
-def explained(case: Any, answer: Any) -> None:
-    """Refuse a 422 to a request that the document allows, but for what it cannot say."""
-    if positive(case) and answer.status_code == 422 and not reused(answer):
-        pointers = [error["pointer"] for error in answer.json()["errors"]]
-        assert pointers in (["/page"], ["/ids"])
-
-
-def schema_of(app: Flask) -> Any:
-    acceptance = PositiveDataAcceptanceConfig(expected_statuses=HONEST)
+def load_schema(app: Flask) -> Any:
+    """Load the OpenAPI document of an app into Schemathesis."""
+    acceptance = PositiveDataAcceptanceConfig(expected_statuses=ACCEPTED_STATUSES)
     project = ProjectConfig(
         checks=ChecksConfig(positive_data_acceptance=acceptance),
         generation=GenerationConfig(deterministic=True, with_security_parameters=False),
@@ -115,8 +116,8 @@ def schema_of(app: Flask) -> Any:
     return schemathesis.openapi.from_wsgi("/openapi.json", app, config=config)
 
 
-def quiet_app(**settings: Any) -> Flask:
-    """Make an app without changing how the tests log, or leaving them a thread."""
+def build_app(**settings: Any) -> Flask:
+    """Create an app without an engine, and restore the logging of the tests."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), ())

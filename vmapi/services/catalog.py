@@ -75,8 +75,8 @@ class Catalog:
     def find_image(self, id_or_name: str, project: str) -> Image:
         """Find an image to boot from. Raises ImageNotFound, ImageAmbiguous."""
 
-        def every(*, fresh: bool) -> Sequence[Image]:
-            return _visible_to(project, self._backend.list_images(refresh=fresh))
+        def every(*, refresh: bool) -> Sequence[Image]:
+            return _visible_to(project, self._backend.list_images(refresh=refresh))
 
         image = _find_by_id_or_name("image", id_or_name, every, ImageNotFound, ImageAmbiguous)
         if image.status != "active":
@@ -89,8 +89,8 @@ class Catalog:
         None where the project has none to choose from. Raises NetworkNotFound, NetworkAmbiguous.
         """
 
-        def every(*, fresh: bool) -> Sequence[Network]:
-            return _visible_to(project, self._backend.list_networks(refresh=fresh))
+        def every(*, refresh: bool) -> Sequence[Network]:
+            return _visible_to(project, self._backend.list_networks(refresh=refresh))
 
         if id_or_name is not None:
             return _find_by_id_or_name(
@@ -118,7 +118,7 @@ def _find_by_id_or_name(
     ambiguous: type[VmapiError],
 ) -> T:
     for fresh in (False, True):
-        items = list_items(fresh=fresh)
+        items = list_items(refresh=fresh)
         found = [i for i in items if i.id == id_or_name] or [
             i for i in items if i.name == id_or_name
         ]

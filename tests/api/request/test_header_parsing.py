@@ -64,6 +64,7 @@ def check(answer: TestResponse) -> None:
         assert not re.search(r"[\r\n\0]", name + value)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", HEADERS)
 @PATIENT
 @given(data=st.data())

@@ -286,11 +286,11 @@ def test_it_is_in_no_log_no_answer_and_no_database(
     send("POST", f"/vms/{vm_id}/start")
     send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
     until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
-    app.extensions["vmapi"].backend._driver.perform = None
+    app.extensions["vmapi"].backend._driver.perform_action = None
     send("DELETE", f"/vms/{vm_id}")
     assert said[-1].status_code == 500
     send("GET", "/operations")
-    app.extensions["vmapi"].chores["housekeeping"]()
+    app.extensions["vmapi"].periodic_tasks["housekeeping"]()
     kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     out = "".join(capfd.readouterr())
     assert vm_id.encode() in kept

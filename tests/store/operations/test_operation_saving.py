@@ -37,7 +37,7 @@ def test_save_moves_the_revision_and_refuses_old_ones(
 
 
 def test_who_may_send_its_first_step_is_kept(store: OperationRepository, make: Maker) -> None:
-    store.add(make("1", vm_id="a", as_requester=True))
+    store.add(make("1", vm_id="a", is_delegated=True))
     store.add(make("2", vm_id="b"))
     assert [(each.id, each.is_delegated) for each in store.list_leased()] == [
         ("1", True),
@@ -51,7 +51,7 @@ def test_all_that_is_kept_comes_back(store: OperationRepository, make: Maker, cl
     clock.now += timedelta(microseconds=1)
     plan = (Step(Verb.RESUME), Step(Verb.STOP))
     changes = VMPatch(name="b", metadata={"a": None, "ü": "\u2028"})
-    store.add(make("1", plan=plan, changes=changes, key=KEY, name="b"))
+    store.add(make("1", plan=plan, patch=changes, key=KEY, name="b"))
     assert store.get("1").created_at.microsecond == 1
     begun = clock() + timedelta(microseconds=999_998)
     sent = Step(Verb.RESUME, StepState.ACCEPTED, "req-é", begun)
@@ -68,7 +68,7 @@ def test_all_that_is_kept_comes_back(store: OperationRepository, make: Maker, cl
 
 
 def test_changes_that_set_nothing_are_changes(store: OperationRepository, make: Maker) -> None:
-    store.add(make("1", Action.UPDATE, changes=VMPatch()))
+    store.add(make("1", Action.UPDATE, patch=VMPatch()))
     assert store.get("1").patch == VMPatch()
 
 

@@ -92,7 +92,7 @@ class VMService:
             guard.check_changes(vm, changes)
             renamed = changes.name if changes.name != vm.name else None
             return self._submitter.new_vm_operation(
-                vm, Action.UPDATE, plan, caller, changes=changes, claimed_name=renamed
+                vm, Action.UPDATE, plan, caller, patch=changes, reserved_name=renamed
             )
 
         return self._submit_change(vm_id, caller, make)
@@ -107,7 +107,7 @@ class VMService:
             tuple(map(Step, verbs)),
             caller,
             spec=self._build_spec(request, flavor, caller.project),
-            claimed_name=request.name,
+            reserved_name=request.name,
             vcpus=flavor.vcpus,
             ram_mb=flavor.ram_mb,
         )

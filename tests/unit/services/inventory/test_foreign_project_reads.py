@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.api_harness import NOBODY
 from tests.support.fake_clock import Clock
-from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.bootstrap import bootstrap
 from vmapi.domain.caller import Caller
 from vmapi.domain.vm import VM, CreateRequest
 from vmapi.errors import BackendUnavailable, VMNotFound

@@ -78,13 +78,13 @@ def test_a_delete_before_the_answer_ends_the_create(monkeypatch: pytest.MonkeyPa
         deletes.append(desk.add(Action.DELETE, vm_id=vm_id))
 
     answer_late(desk, monkeypatch, delete)
-    progress = desk.advance(desk.create(claimed_name="web-1"))
+    progress = desk.advance(desk.create(reserved_name="web-1"))
     assert outcome(progress.operation) == (OperationStatus.SUPERSEDED, True)
     desk.advance(deletes[0])
     desk.clock.sleep(1)
     desk.advance(deletes[0])
     assert desk.now(deletes[0]).status is OperationStatus.SUCCEEDED
-    desk.create(claimed_name="web-1")
+    desk.create(reserved_name="web-1")
 
 
 def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.Mon
 
 def test_one_that_shows_after_its_create_has_timed_out_is_kept() -> None:
     desk = Desk.make()
-    create = desk.create(claimed_name="web-1", key=KEY)
+    create = desk.create(reserved_name="web-1", key=KEY)
     desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(create)

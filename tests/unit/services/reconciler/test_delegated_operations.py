@@ -23,11 +23,11 @@ DIED = "vmapi died before this was sent; send it again."
 
 def order(desk: Desk, verb: Verb, **more: Any) -> Operation:
     """Keep an operation of one step of this verb, that only who has asked for it may send."""
-    more = {"as_requester": True, "key": KEY, **more}
+    more = {"is_delegated": True, "key": KEY, **more}
     if verb is Verb.CREATE:
         return desk.create(**more)
     changes = VMPatch("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
-    return desk.add(Action(verb), vm_id=desk.running(), changes=changes, **more)
+    return desk.add(Action(verb), vm_id=desk.running(), patch=changes, **more)
 
 
 def method(verb: Verb) -> str:
@@ -60,7 +60,7 @@ def test_it_is_sent_with_the_credential(verb: Verb) -> None:
 @pytest.mark.parametrize("latency", ["0", "create=1"])
 def test_the_steps_after_it_are_vmapis_own(latency: str) -> None:
     desk = Desk.make(latency)
-    operation = desk.create(Verb.CREATE, Verb.STOP, as_requester=True)
+    operation = desk.create(Verb.CREATE, Verb.STOP, is_delegated=True)
     desk.advance(operation, ALICE)
     desk.clock.sleep(1)
     assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
@@ -162,7 +162,7 @@ def test_a_refusal_ends_it(verb: Verb, refusal: errors.VmapiError) -> None:
 
 def test_a_lost_step_after_it_is_sent_again() -> None:
     desk = Desk.make()
-    operation = desk.create(Verb.CREATE, Verb.STOP, as_requester=True)
+    operation = desk.create(Verb.CREATE, Verb.STOP, is_delegated=True)
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation, ALICE)

@@ -33,7 +33,7 @@ def order(desk: Desk, verb: Verb) -> Operation:
     if verb is Verb.CREATE:
         return desk.create()
     changes = VMPatch(name="web-2") if verb is Verb.UPDATE else None
-    return desk.add(Action(verb), vm_id=desk.running(), changes=changes)
+    return desk.add(Action(verb), vm_id=desk.running(), patch=changes)
 
 
 def check_failed(progress: ReconcileResult, code: str) -> None:
@@ -449,7 +449,7 @@ def test_a_cloud_that_is_away_at_the_deadline(error: errors.VmapiError) -> None:
 
 def test_the_vm_of_a_lost_create_is_deleted_before_it_is_found() -> None:
     desk = Desk.make()
-    operation = desk.create(claimed_name="web-1")
+    operation = desk.create(reserved_name="web-1")
     desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.carry(operation)
@@ -469,7 +469,7 @@ def test_the_deleted_vm_of_another_create_is_not_taken_for_it() -> None:
     desk = Desk.make()
     desk.backend.perform_action(desk.running(), Verb.DELETE)
     desk.clock.sleep(10)
-    operation = desk.create(claimed_name="web-1")
+    operation = desk.create(reserved_name="web-1")
     desk.backend.fail("create", errors.BackendTimeout("late"))
     with pytest.raises(errors.BackendTimeout):
         desk.carry(operation)

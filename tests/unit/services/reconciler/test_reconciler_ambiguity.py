@@ -38,7 +38,7 @@ def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -> None:
     desk = Desk.make("delete=1")
     if verb is Verb.CREATE:
-        operation = desk.create(claimed_name="web-1", key=KEY)
+        operation = desk.create(reserved_name="web-1", key=KEY)
     else:
         vm_id = desk.backend.create_vm(spec(desk, "web-1"), "outside").vm_id
         operation = desk.add(Action(verb), vm_id=vm_id, key=KEY)
@@ -60,7 +60,7 @@ def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk.make()
-    operation = desk.add(Action.UPDATE, vm_id=desk.running(), changes=VMPatch(metadata={"a": "1"}))
+    operation = desk.add(Action.UPDATE, vm_id=desk.running(), patch=VMPatch(metadata={"a": "1"}))
     at, left = desk.looks.fetch, [1]
 
     def once_away(vm_id: str) -> VM:
@@ -150,7 +150,7 @@ def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
     desk = Desk.make()
-    operation = desk.create(claimed_name="web-1", key=KEY)
+    operation = desk.create(reserved_name="web-1", key=KEY)
     desk.backend.fail("create", LATE, done=True)
     with pytest.raises(errors.BackendTimeout):
         desk.advance(operation)
@@ -166,7 +166,7 @@ def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_se
     vm_id = desk.running()
     desk.backend.create_vm(spec(desk, "db-1"), "outside")
     changes = VMPatch(name="db-1")
-    operation = desk.add(Action.UPDATE, vm_id=vm_id, changes=changes, claimed_name="db-1", key=KEY)
+    operation = desk.add(Action.UPDATE, vm_id=vm_id, patch=changes, reserved_name="db-1", key=KEY)
     desk.release(operation)
     desk.advance(operation)
     assert desk.now(operation).error == errored("backend_unavailable", desk.now(operation))

@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.fake_clock import Clock
 from tests.support.project_callers import acting
-from vmapi.app import bootstrap
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.bootstrap import bootstrap
 from vmapi.settings.limits import parse_quotas
 from vmapi.settings.memory import parse_latency
 from vmapi.settings.settings import Settings

@@ -1,0 +1,143 @@
+"""The composition root: build the services of one process and connect them.
+
+`create_app` calls `bootstrap` once. Services get their dependencies as constructor arguments; no
+other module builds one.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from vmapi.auth.factory import build_authenticator
+from vmapi.backends.base import Backend
+from vmapi.backends.breaker_backend import CircuitBreakerBackend
+from vmapi.domain.operation import Operation
+from vmapi.engine.external import ExternalEngine
+from vmapi.engine.thread import EngineThread
+from vmapi.services.access.api_tokens import ApiTokenService
+from vmapi.services.access.rate_limits import RateLimiter
+from vmapi.services.catalog import Catalog
+from vmapi.services.container import Engine, Services
+from vmapi.services.cursors import CursorSigner
+from vmapi.services.events.feed import EventFeed
+from vmapi.services.events.slots import StreamSlots
+from vmapi.services.health import ReadinessChecks
+from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.inventory.reader import InventoryReader
+from vmapi.services.inventory.sync import InventorySync
+from vmapi.services.maintenance import Maintenance
+from vmapi.services.operations.service import OperationService
+from vmapi.services.operations.submission import OperationSubmitter
+from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.periodic import PeriodicTask
+from vmapi.services.quotas import QuotaService
+from vmapi.services.reconciler.poller import OperationPoller
+from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.services.vms.bulk import BulkService
+from vmapi.services.vms.duplicates import DuplicateCleaner
+from vmapi.services.vms.service import VMService
+from vmapi.settings.settings import Settings
+from vmapi.store.store import Store
+
+DEFAULT_DATABASE_URL = "sqlite:///instance/vmapi.sqlite3"
+"""The database of a real cloud unless `VMAPI_DATABASE_URL` names another."""
+
+
+def bootstrap(
+    settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> Services:
+    """Put the layers together."""
+    backend = CircuitBreakerBackend(driver)
+    draining = threading.Event()
+    url = settings.database_url or (None if backend.single_process else DEFAULT_DATABASE_URL)
+    engine = _build_engine(settings)
+    rules, keeps = settings.quotas, isinstance(engine, EngineThread)
+    store = Store(url, settings.threads, clock, renews_idle=keeps, quotas=rules)
+    looks = CloudObserver(backend, store, clock)
+    controller = Reconciler(
+        backend,
+        looks,
+        store,
+        clock=clock,
+        response_timeout=settings.backend_timeout,
+        deadlines=settings.deadlines,
+    )
+
+    def look_up(operation_id: str) -> Operation:
+        return store.operations.get(operation_id)
+
+    waiting = OperationWaiter(
+        look_up, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
+    )
+    work = OperationService(
+        store, controller, waiting, OperationPoller(looks, time.monotonic), engine.notify
+    )
+    shelf = Catalog(backend)
+    view = InventoryReader(backend, store, looks, clock)
+    usage = QuotaService(view, store, rules)
+    submission = OperationSubmitter(backend, store, work, view, waiting, clock=clock)
+    use_cases = VMService(backend, shelf, view, submission, usage)
+    chores = {"housekeeping": PeriodicTask(_build_maintenance(settings, store, clock).run)}
+    if not backend.completes_immediately:
+        tidy = DuplicateCleaner(store, use_cases).delete_duplicates
+        sync = InventorySync(
+            looks, store, on_full_sync=tidy, clock=backend.cloud_time, monotonic=time.monotonic
+        )
+        chores |= sync.tasks
+    if isinstance(engine, EngineThread):
+        engine.configure(work, chores)
+    tokens = ApiTokenService(store, clock)
+    return Services(
+        base_path=f"/api/{settings.api_version}",
+        version=settings.api_version,
+        backend=backend,
+        catalog=shelf,
+        vms=use_cases,
+        bulk=BulkService(view, submission, store),
+        operations=work,
+        cursors=CursorSigner(lambda: store.signing_keys.get("cursor"), clock),
+        events=_build_event_feed(settings, store, waiting, draining),
+        periodic_tasks=chores,
+        engine=engine,
+        store=store,
+        authenticator=build_authenticator(settings, tokens.find, tokens.record_use, clock),
+        api_tokens=tokens,
+        rate_limiter=RateLimiter.from_settings(settings),
+        readiness=ReadinessChecks(backend, store, time.monotonic),
+        draining=draining,
+        quotas=usage,
+    )
+
+
+def _build_maintenance(
+    settings: Settings, store: Store, clock: Callable[[], datetime]
+) -> Maintenance:
+    return Maintenance(
+        store,
+        audit_key=settings.audit_key,
+        operation_retention=settings.retention,
+        audit_retention=settings.audit_retention,
+        event_retention=settings.event_retention,
+        clock=clock,
+        monotonic=time.monotonic,
+    )
+
+
+def _build_event_feed(
+    settings: Settings, store: Store, waiting: OperationWaiter, draining: threading.Event
+) -> EventFeed:
+    most = min(settings.event_streams, settings.wait_slots)
+    seats = StreamSlots(waiting.slots, most, settings.caller_streams)
+    return EventFeed(lambda: store.events, seats, draining.is_set)
+
+
+def _build_engine(settings: Settings) -> Engine:
+    if settings.engine == "thread":
+        return EngineThread()
+    if settings.engine == "worker":
+        return ExternalEngine()
+    # Celery is loaded only where it is asked for
+    from vmapi.engine.celery_notifier import CeleryNotifier
+
+    return CeleryNotifier(settings.broker_url)
