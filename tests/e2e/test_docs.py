@@ -1,0 +1,191 @@
+"""The documentation: its code blocks are run in order, its links and paths lead somewhere.
+
+An HTML comment directly above a block says how it is used:
+
+- `<!-- server -->` starts vmapi with the settings in front of `make run`
+- `<!-- file: NAME -->` is a file that the following blocks use
+- `<!-- output -->` is the output of the block before; `…` stands for anything
+- `<!-- fails -->` marks a command that ends with an error
+- `<!-- not run: REASON -->` marks a block that cannot run here
+
+Blocks in `sh`, `bash` and `python` without a comment are run. Blocks in `dotenv` are settings.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.caller import PATIENCE
+from tests.e2e.processes import ROOT, Gunicorn, environment, needs
+from vmapi.settings.settings import Settings
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```\n", re.S)
+LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+RUN = ("sh", "bash", "python")
+NEWER_THAN_CURL_7_81 = re.compile(
+    r"--json|%header\{|%\{header_json|--url-query|--variable|--expand-|--rate |%output\{|%\{certs"
+    r"|--remove-on-error|--no-clobber|--ca-native|%\{exitcode\}.*%header"
+)
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """A fenced block of a page, with the comment above it."""
+
+    mark: str
+    language: str
+    text: str
+
+    @property
+    def is_run(self) -> bool:
+        return self.language in RUN and not self.mark.startswith(("file: ", "not run: "))
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def code_blocks(page: Path) -> list[CodeBlock]:
+    return [CodeBlock(mark or "", *rest) for mark, *rest in BLOCK.findall(page.read_text())]
+
+
+class Reader:
+    """Does what a page says, in a folder, in one shell whose variables last."""
+
+    def __init__(self, folder: Path, gunicorn: Callable[..., Gunicorn]) -> None:
+        self._folder = folder
+        self._gunicorn = gunicorn
+        self._server: Gunicorn | None = None
+        self._output = ""
+        (folder / "bin").mkdir()
+        (folder / ".venv").mkdir()
+        (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+        (folder / "bin/python3").symlink_to(sys.executable)
+
+    def start(self, command: str) -> None:
+        """Start vmapi with the settings that a command sets."""
+        *settings, make, target = shlex.split(command)
+        assert (make, target) == ("make", "run"), command
+        if self._server is not None:
+            self._server.stop()
+        self._server = self._gunicorn(**dict(pair.split("=", 1) for pair in settings))
+        self._server.start().wait_for("/readyz")
+
+    def run(self, script: str, *, fails: bool) -> None:
+        """Run a script after those before it."""
+        state = self._folder / "state"
+        before = f". {state} 2>/dev/null || true\n" if state.exists() else ""
+        after = f"\n{{ export -p; declare -f; }} >{state}"
+        result = subprocess.run(
+            ["bash", "-euac", f"{before}{self._here(script)}{after}"],
+            cwd=self._folder,
+            env={**environment(), "PATH": f"{self._folder}/bin:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (result.returncode != 0) == fails, f"{script}\n{result.stdout}\n{result.stderr}"
+        self._output = result.stdout
+
+    def write(self, file: str, text: str) -> None:
+        (self._folder / file).write_text(self._here(text))
+
+    def compare(self, expected: str) -> None:
+        """Compare the last output; `…` stands for anything."""
+        pattern = ".*".join(map(re.escape, expected.strip().split("…")))
+        assert re.fullmatch(pattern, self._output.strip(), re.S), (expected, self._output)
+
+    def _here(self, text: str) -> str:
+        """Put this test's port and folders in the place of those on the page."""
+        if self._server is not None:
+            text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self._server.port}")
+        return text.replace("/var/lib/vmapi", str(self._folder))
+
+
+@pytest.fixture
+def reader(tmp_path: Path, gunicorn: Callable[..., Gunicorn]) -> Reader:
+    needs("curl", "curl")
+    needs("jq", "jq")
+    return Reader(tmp_path, gunicorn)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.is_run for b in code_blocks(page))], ids=name
+)
+def test_commands_of_a_page_work(page: Path, reader: Reader) -> None:
+    blocks = code_blocks(page)
+    if not any(block.mark == "server" for block in blocks):
+        reader.start("make run")
+    for block in blocks:
+        if block.mark == "server":
+            reader.start(block.text.strip())
+        elif block.mark.startswith("file: "):
+            reader.write(block.mark.removeprefix("file: "), block.text)
+        elif block.mark == "output":
+            reader.compare(block.text)
+        elif block.is_run and block.language == "python":
+            reader.run(f"python3 -c {shlex.quote(block.text)}", fails=block.mark == "fails")
+        elif block.is_run:
+            reader.run(block.text, fails=block.mark == "fails")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_blocks_of_a_page_are_well_formed(page: Path) -> None:
+    for block in code_blocks(page):
+        assert not NEWER_THAN_CURL_7_81.search(block.text), block.text
+        if block.language == "json" and "…" not in block.text:
+            json.loads(block.text)
+        assert re.fullmatch(r"(server|output|fails|file: \S+|not run: \S.+|)", block.mark), block
+        for test in re.findall(r"tests/\S+\.py", block.mark):
+            assert (ROOT / test).exists(), block.mark
+
+
+def settings_blocks() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for block in code_blocks(page):
+            if block.language == "dotenv":
+                yield name(page), block.text
+
+
+@pytest.mark.parametrize(("page", "text"), [*settings_blocks()])
+def test_settings_of_a_page_are_allowed(
+    page: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(text)
+    with monkeypatch.context() as context:
+        # the file is read into the environment
+        context.setattr("os.environ", {})
+        Settings.load(tmp_path / ".env")
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(re.sub(r"```.*?```", "", page.read_text(), flags=re.S)):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_code_that_a_page_names_exists(page: Path) -> None:
+    for path in re.findall(r"`((?:vmapi|tests|config|bench)/[\w./-]+)`", page.read_text()):
+        assert (ROOT / path).exists(), path
