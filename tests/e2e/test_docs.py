@@ -18,44 +18,29 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.caller import PATIENCE
-from tests.e2e.processes import ROOT, Gunicorn, environment, needs
+from tests.support.documentation import (
+    PAGES,
+    code_blocks,
+    page_name,
+    without_code,
+    write_short_sleep,
+)
+from tests.support.http_client import PATIENCE
+from tests.support.processes import ROOT, Gunicorn, environment, needs
 from vmapi.settings.settings import Settings
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)```\n", re.S)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
-RUN = ("sh", "bash", "python")
+GENERATED = {
+    f"docs/reference/{name}.md" for name in ("settings", "problems", "commands", "authorization")
+}
 NEWER_THAN_CURL_7_81 = re.compile(
     r"--json|%header\{|%\{header_json|--url-query|--variable|--expand-|--rate |%output\{|%\{certs"
     r"|--remove-on-error|--no-clobber|--ca-native|%\{exitcode\}.*%header"
 )
-
-
-@dataclass(frozen=True)
-class CodeBlock:
-    """A fenced block of a page, with the comment above it."""
-
-    mark: str
-    language: str
-    text: str
-
-    @property
-    def is_run(self) -> bool:
-        return self.language in RUN and not self.mark.startswith(("file: ", "not run: "))
-
-
-def name(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-def code_blocks(page: Path) -> list[CodeBlock]:
-    return [CodeBlock(mark or "", *rest) for mark, *rest in BLOCK.findall(page.read_text())]
 
 
 class Reader:
@@ -65,20 +50,27 @@ class Reader:
         self._folder = folder
         self._gunicorn = gunicorn
         self._server: Gunicorn | None = None
+        self._port: int | None = None
         self._output = ""
         (folder / "bin").mkdir()
+        write_short_sleep(folder / "bin")
         (folder / ".venv").mkdir()
         (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
         (folder / "bin/python3").symlink_to(sys.executable)
 
     def start(self, command: str) -> None:
         """Start vmapi with the settings that a command sets."""
-        *settings, make, target = shlex.split(command)
+        *settings, make, target = shlex.split(self._here(command))
         assert (make, target) == ("make", "run"), command
         if self._server is not None:
             self._server.stop()
         self._server = self._gunicorn(**dict(pair.split("=", 1) for pair in settings))
         self._server.start().wait_for("/readyz")
+        self._port = self._server.port
+
+    def use(self, server: Gunicorn) -> None:
+        """Talk to a server that runs already."""
+        self._port = server.port
 
     def run(self, script: str, *, fails: bool) -> None:
         """Run a script after those before it."""
@@ -107,8 +99,8 @@ class Reader:
 
     def _here(self, text: str) -> str:
         """Put this test's port and folders in the place of those on the page."""
-        if self._server is not None:
-            text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self._server.port}")
+        if self._port is not None:
+            text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self._port}")
         return text.replace("/var/lib/vmapi", str(self._folder))
 
 
@@ -120,17 +112,15 @@ def reader(tmp_path: Path, gunicorn: Callable[..., Gunicorn]) -> Reader:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(b.is_run for b in code_blocks(page))], ids=name
+    "page", [page for page in PAGES if any(b.is_run for b in code_blocks(page))], ids=page_name
 )
-def test_commands_of_a_page_work(page: Path, reader: Reader) -> None:
-    blocks = code_blocks(page)
-    if not any(block.mark == "server" for block in blocks):
-        reader.start("make run")
-    for block in blocks:
+def test_commands_of_a_page_work(page: Path, reader: Reader, cloud: Gunicorn) -> None:
+    reader.use(cloud)
+    for block in code_blocks(page):
         if block.mark == "server":
             reader.start(block.text.strip())
-        elif block.mark.startswith("file: "):
-            reader.write(block.mark.removeprefix("file: "), block.text)
+        elif block.file:
+            reader.write(block.file, block.text)
         elif block.mark == "output":
             reader.compare(block.text)
         elif block.is_run and block.language == "python":
@@ -139,7 +129,7 @@ def test_commands_of_a_page_work(page: Path, reader: Reader) -> None:
             reader.run(block.text, fails=block.mark == "fails")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_blocks_of_a_page_are_well_formed(page: Path) -> None:
     for block in code_blocks(page):
         assert not NEWER_THAN_CURL_7_81.search(block.text), block.text
@@ -154,7 +144,7 @@ def settings_blocks() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for block in code_blocks(page):
             if block.language == "dotenv":
-                yield name(page), block.text
+                yield page_name(page), block.text
 
 
 @pytest.mark.parametrize(("page", "text"), [*settings_blocks()])
@@ -170,22 +160,24 @@ def test_settings_of_a_page_are_allowed(
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a page."""
-    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    titles = re.findall(r"^#+ (.*)$", without_code(page), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    for link in LINK.findall(re.sub(r"```.*?```", "", page.read_text(), flags=re.S)):
+    for link in LINK.findall(without_code(page)):
         if re.match(r"https?:", link):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
+        if page_name(target) in GENERATED:
+            continue
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_code_that_a_page_names_exists(page: Path) -> None:
     for path in re.findall(r"`((?:vmapi|tests|config|bench)/[\w./-]+)`", page.read_text()):
-        assert (ROOT / path).exists(), path
+        assert (ROOT / path).exists() or path == "vmapi/bootstrap.py", path

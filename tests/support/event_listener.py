@@ -1,4 +1,4 @@
-"""Who listens by the recipe of docs/events.md, dies, and goes on where it was."""
+"""Who listens by the recipe of docs/reference/events.md, dies, and goes on where it was."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.support.http_client import wait_until
 from tests.support.processes import ROOT, environment
 
 EVENTS = "/api/v1/events"
-PAGE = (ROOT / "docs/events.md").read_text()
+PAGE = (ROOT / "docs/reference/events.md").read_text()
 KEEP = """
 import sys
 for event in events(sys.argv[1], sys.argv[2]):

@@ -68,7 +68,7 @@ def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:
 
 
 def test_page_on_security_has_the_limits() -> None:
-    page = (ROOT / "docs/security.md").read_text()
+    page = (ROOT / "docs/explanation/security.md").read_text()
     assert f"{MAX_BODY_BYTES // 2**20} MiB, {MAX_JSON_DEPTH} levels deep" in page
     assert f"more than {MAX_TOKEN_CHARS:,} characters" in page
     settings = Settings()

@@ -1,0 +1,304 @@
+"""The session of the README and the scripts of the how-to guides, when something fails."""
+
+import json
+import os
+import random
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.support.documentation import code_blocks, write_files, write_short_sleep
+from tests.support.http_client import PATIENCE
+from tests.support.processes import ROOT, Gunicorn, Nginx, environment, needs
+
+NEW_VM = '{"name": "web-2", "flavor": "m1.small", "image": "ubuntu-22.04"}'
+SHORT_SLEEP = "import time; sleep = time.sleep; time.sleep = lambda s: sleep(s / 20)\n"
+CREATE_IN_BASH = f". ./vmapi.sh; change POST /vms key-1 '{NEW_VM}' >vm.json; cat vm.json"
+CHANGES_IN_PYTHON = """
+from vmapi_client import Problem, change
+def outcome(number, method, path, body=None):
+    try:
+        return "done", change(method, path, f"key-{number}", body)
+    except Problem as problem:
+        return problem.status, problem.body
+status, body = outcome(0, "POST", "/vms", dict(name="web-3", flavor="m1.small", image="cirros"))
+url = "/vms/" + body["vm_id"]
+calls = ("POST", "/start"), ("POST", "/pause"), ("POST", "/stop"), ("POST", "/stop"), ("DELETE", "")
+print(status, *(outcome(i, m, url + path)[0] for i, (m, path) in enumerate(calls, 1)))
+"""
+SCRIPTS = {"python": ("nightly.py", sys.executable), "bash": ("nightly.sh", "bash")}
+
+
+class TruncatingHandler(BaseHTTPRequestHandler):
+    """Breaks its first response off in the middle of the body."""
+
+    BODY = b'{"name": "web-2"}'
+    truncated_responses = 1
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", str(len(self.BODY)))
+        self.end_headers()
+        self.wfile.write(self.BODY[:5] if self.truncated_responses else self.BODY)
+        type(self).truncated_responses = 0
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+
+@contextmanager
+def http_server(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Serve on a port that is no vmapi."""
+    with HTTPServer(("127.0.0.1", 0), TruncatingHandler) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ports(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The ports of a vmapi, of another web server, and of one with a self-signed certificate."""
+    key = tmp_path_factory.mktemp("tls") / "key.pem"
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key)
+    name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    command = [needs("openssl", "openssl"), "req", "-x509", *curve, *name, "-out", f"{key}.crt"]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{key}.crt", key)
+    with http_server() as other, http_server(context) as secure:
+        yield {"port": cloud.port, "other": other, "secure": secure}
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """A folder with the files of both how-to guides."""
+    needs("curl", "curl")
+    needs("jq", "jq")
+    write_short_sleep(tmp_path)
+    for language in SCRIPTS:
+        write_files(f"docs/how-to/robust-script-{language}.md", tmp_path)
+    return tmp_path
+
+
+def run(
+    folder: Path, *command: str, succeeds: bool | None = True, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that must succeed, or must fail."""
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(PATH=f"{folder}:{os.environ['PATH']}", **settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if succeeds is not None:
+        assert (result.returncode == 0) == succeeds, (result.stdout, result.stderr)
+    return result
+
+
+def run_session(
+    folder: Path, port: int, *, succeeds: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the session of the README in a shell that sleeps less."""
+    needs("curl", "curl")
+    needs("jq", "jq")
+    (session,) = (block for block in code_blocks(ROOT / "README.md") if block.is_run)
+    script = session.text.replace(":8000", f":{port}")
+    write_short_sleep(folder)
+    return run(folder, "bash", "-c", script, succeeds=succeeds)
+
+
+def api_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api/v1"
+
+
+def test_session_of_the_readme_shows_each_status(front: Nginx, tmp_path: Path) -> None:
+    lines = run_session(tmp_path, front.port).stdout.splitlines()
+    assert re.fullmatch(r"web-1 has the address [0-9.]+", lines.pop(1))
+    assert lines == [
+        *("web-1 is RUNNING", "web-1 is PAUSED", "web-1 is RUNNING", "web-1 is RUNNING"),
+        *("stop", "web-1 is STOPPED", "web-1 is deleted"),
+    ]
+
+
+def test_session_stops_when_the_build_fails(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
+    cloud = gunicorn(VMAPI_MEMORY_LATENCY="create=0.2", VMAPI_MEMORY_FAULTS="build_failed=1")
+    cloud.start().wait_for("/readyz")
+    result = run_session(tmp_path, cloud.port, succeeds=False)
+    assert result.stdout == "web-1 is ERROR\n"
+    assert "/pause: VM web-1 is ERROR" in result.stderr
+
+
+def test_session_stops_when_the_name_is_taken(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
+    cloud = gunicorn()
+    cloud.start().wait_for("/readyz")
+    taken = {"name": "web-1", "flavor": "m1.small", "image": "cirros"}
+    assert cloud.call("POST", "/api/v1/vms", taken).status == 201
+    result = run_session(tmp_path, cloud.port, succeeds=False)
+    assert result.stdout == ""
+    assert re.search(r"POST /vms: VM [0-9a-f-]{36} is called web-1", result.stderr)
+    assert cloud.call.get("/api/v1/vms")["total"] == 1
+
+
+def test_session_stops_when_no_server_answers(tmp_path: Path) -> None:
+    result = run_session(tmp_path, 1, succeeds=False)
+    assert result.stdout == ""
+    assert "POST /vms:" in result.stderr
+
+
+def test_bash_create_with_a_lost_response_makes_one_vm(
+    gunicorn: Callable[..., Gunicorn], scripts: Path
+) -> None:
+    cloud = gunicorn(VMAPI_MEMORY_LATENCY="create=1.5", VMAPI_MEMORY_FAULTS="lost_answer=1")
+    # the server does not listen yet, so the first attempt is refused
+    url = api_url(cloud.start().port)
+    result = run(scripts, "bash", "-euc", CREATE_IN_BASH.replace("wait=30", "wait=1"), API=url)
+    vm = json.loads(result.stdout)
+    assert (vm["name"], vm["status"], vm["task"]) == ("web-2", "STOPPED", None)
+    assert "POST /vms: no response" in result.stderr
+    assert cloud.call.get("/api/v1/vms")["total"] == 1
+
+
+def test_bash_change_repeats_after_a_truncated_response(scripts: Path) -> None:
+    TruncatingHandler.truncated_responses = 1
+    with http_server() as port:
+        url = f"http://127.0.0.1:{port}"
+        result = run(scripts, "bash", "-euc", CREATE_IN_BASH, API=url)
+    assert result.stdout.encode() == TruncatingHandler.BODY
+
+
+def test_python_change_repeats_after_a_truncated_response(scripts: Path) -> None:
+    TruncatingHandler.truncated_responses = 1
+    script = (
+        f"{SHORT_SLEEP}from vmapi_client import change; print(change('POST', '/vms', 'k', {{}}))"
+    )
+    with http_server() as port:
+        result = run(scripts, sys.executable, "-c", script, API=f"http://127.0.0.1:{port}")
+    assert result.stdout == "{'name': 'web-2'}\n"
+
+
+def test_python_changes_report_each_outcome(
+    gunicorn: Callable[..., Gunicorn], scripts: Path
+) -> None:
+    cloud = gunicorn(
+        VMAPI_MEMORY_LATENCY="0.1", VMAPI_MEMORY_FAULTS="lost_answer=1,action_failed=2"
+    )
+    url = api_url(cloud.start().port)
+    result = run(scripts, sys.executable, "-c", SHORT_SLEEP + CHANGES_IN_PYTHON, API=url)
+    # the stop of the create fails, and so does the pause
+    assert result.stdout.split() == ["502", "409", "502", "done", "409", "done"]
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_script_that_is_killed_often_makes_one_vm(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
+) -> None:
+    cloud = gunicorn(VMAPI_MEMORY_LATENCY="0.3", VMAPI_MEMORY_FAULTS="lost_answer=2")
+    cloud.start().wait_for("/readyz")
+    file, program = SCRIPTS[language]
+    settings = environment(API=api_url(cloud.port))
+    chance = random.Random(8)
+    for _ in range(6):
+        process = subprocess.Popen(
+            [program, file],
+            cwd=scripts,
+            env=settings,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(chance.uniform(0.1, 1.0))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run(scripts, program, file, API=api_url(cloud.port))
+    operations = cloud.call.get("/api/v1/operations?page_size=100")["items"]
+    actions = [operation["action"] for operation in operations]
+    # a run after the delete and before the end of the job begins no further VM
+    assert actions.count("create") <= 1 + actions.count("delete")
+    assert cloud.call.get("/api/v1/vms")["total"] == 0
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_script_reports_a_failed_build(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
+) -> None:
+    cloud = gunicorn(VMAPI_MEMORY_FAULTS="build_failed=1")
+    cloud.start().wait_for("/readyz")
+    file, program = SCRIPTS[language]
+    result = run(scripts, program, file, succeeds=False, API=api_url(cloud.port))
+    assert "build failed" in result.stderr
+    assert cloud.call.get("/api/v1/vms")["total"] == 0
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:1/api/v1", r"Is the URL right, and does vmapi run\? Set API"),
+        ("nothing:", r"is not a URL: use http://HOST:PORT/api/v1"),
+        ("http://127.0.0.1:{port}/api/v2", r"\(not_found\S*.*\).*; check API=http"),
+        ("http://127.0.0.1:{port}", r"check API=http"),
+        ("http://127.0.0.1:{other}/api/v1", r"not vmapi: check API"),
+        ("https://127.0.0.1:{port}/api/v1", r"no trusted TLS; check the URL"),
+        ("https://127.0.0.1:{secure}/api/v1", r"no trusted TLS; check the URL, or set \w+_CA_"),
+    ],
+)
+def test_script_with_a_wrong_url_says_what_to_do(
+    ports: dict[str, int], scripts: Path, language: str, url: str, advice: str
+) -> None:
+    file, program = SCRIPTS[language]
+    result = run(scripts, program, file, succeeds=False, API=url.format(**ports))
+    assert re.search(advice, result.stderr), result.stderr
+    assert not (scripts / "nightly.job").exists()
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_script_with_a_wrong_token_says_what_to_do(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
+) -> None:
+    database = f"sqlite:///{scripts}/vmapi.sqlite3"
+    cloud = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=database)
+    cloud.start().wait_for("/readyz")
+    file, program = SCRIPTS[language]
+    for settings in ({}, {"TOKEN": "wrong"}):
+        result = run(scripts, program, file, succeeds=False, API=api_url(cloud.port), **settings)
+        assert "set TOKEN to a valid token" in result.stderr
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_script_with_a_wrong_flavor_says_so(cloud: Gunicorn, scripts: Path, language: str) -> None:
+    file, program = SCRIPTS[language]
+    script = scripts / file
+    script.write_text(script.read_text().replace("m1.small", "m1.smal"))
+    result = run(scripts, program, file, succeeds=False, API=api_url(cloud.port))
+    assert "m1.smal" in result.stderr
+    assert "flavor_not_found" in result.stderr
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_script_gives_up_at_its_deadline(scripts: Path, language: str) -> None:
+    in_bash = ". ./vmapi.sh; change POST /vms key-1 '{}'"
+    in_python = "import vmapi_client; vmapi_client.change('POST', '/vms', 'key-1', {})"
+    command = {"bash": ("bash", "-euc", in_bash), "python": (sys.executable, "-c", in_python)}
+    result = run(
+        scripts, *command[language], succeeds=False, API="http://127.0.0.1:1/api/v1", DEADLINE="3"
+    )
+    assert re.search(r"not finished after 3 s", result.stderr)
