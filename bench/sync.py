@@ -79,7 +79,7 @@ def wait_for_all(path: str, number: int) -> None:
         time.sleep(1)
         try:
             with open_database(path) as database:
-                (swept,) = database.execute("SELECT count(*) FROM syncs").fetchone()
+                (swept,) = database.execute("SELECT count(*) FROM sync_state").fetchone()
                 (seen,) = database.execute("SELECT count(*) FROM vms").fetchone()
         except sqlite3.OperationalError:
             continue

@@ -166,7 +166,7 @@ def test_numbers_grow_though_the_clock_goes_back(log: EventLog, database: Databa
     first = log.assign_sequences()
     ahead = first + 10**12
     with database.write() as connection:
-        connection.execute(text("UPDATE events SET number = :ahead"), {"ahead": ahead})
+        connection.execute(text("UPDATE events SET sequence = :ahead"), {"ahead": ahead})
     write(database, "2", "3")
     assert log.assign_sequences() == ahead + 2
     assert [(event.sequence, event.vm_id) for event in told(log)] == [
@@ -209,13 +209,13 @@ def test_what_is_old_is_forgotten_from_the_beginning(log: EventLog, database: Da
     write(database, "1", "2", "3")
     newest = log.assign_sequences()
     with database.write() as connection:
-        move = text("UPDATE events SET number = number - 7200000000 WHERE number < :newest")
+        move = text("UPDATE events SET sequence = sequence - 7200000000 WHERE sequence < :newest")
         connection.execute(move, {"newest": newest})
     assert log.purge(timedelta(hours=3)) == 0
     assert log.purge(timedelta(hours=1)) == 2
     assert [event.vm_id for event in told(log)] == ["3"]
     with database.write() as connection:
-        connection.execute(text("UPDATE events SET number = 1"))
+        connection.execute(text("UPDATE events SET sequence = 1"))
     # who was told of the newest has missed nothing
     assert log.purge(timedelta(hours=1)) == 0
     assert log.contains(1)

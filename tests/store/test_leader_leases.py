@@ -25,7 +25,9 @@ def other(connect: Callable[[], Database]) -> LeaderLeases:
 def let_pass(database: Database, microseconds: int) -> None:
     """Let time go on for whoever has a duty, on the database's clock."""
     with database.write() as connection:
-        connection.execute(text(f"UPDATE duties SET until = until - {microseconds}"))
+        connection.execute(
+            text(f"UPDATE leader_leases SET expires_at = expires_at - {microseconds}")
+        )
 
 
 def test_one_has_it(mine: LeaderLeases, other: LeaderLeases) -> None:

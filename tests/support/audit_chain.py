@@ -7,8 +7,8 @@ from sqlalchemy import select, text
 
 from vmapi.domain.audit import AuditEntry, ChainLink
 from vmapi.store.audit.trail import AuditRepository, append
-from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database
+from vmapi.store.tables import audit_entries as entries
 
 SECRET = "k" * 32
 OTHER = "o" * 32
@@ -55,7 +55,7 @@ def rows(database: Database) -> list[Any]:
 
 def positions(database: Database) -> list[int | None]:
     """Return where the entries stand in the chain."""
-    return [row.position for row in rows(database)]
+    return [row.chain_position for row in rows(database)]
 
 
 def told(database: Database) -> list[tuple[str, str, str, str | None]]:
@@ -78,5 +78,7 @@ def tamper(database: Database, *statements: str, **values: Any) -> None:
 
 def head(database: Database) -> ChainLink:
     """Return the end of the chain."""
-    last = max((row for row in rows(database) if row.position), key=lambda row: row.position)
-    return ChainLink(last.position, last.mac)
+    last = max(
+        (row for row in rows(database) if row.chain_position), key=lambda row: row.chain_position
+    )
+    return ChainLink(last.chain_position, last.mac)

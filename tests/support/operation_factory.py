@@ -33,7 +33,7 @@ class Maker:
         return Operation(
             id=id,
             action=action,
-            steps=more.pop("plan", (Step(Verb(action)),)),
+            steps=more.pop("steps", (Step(Verb(action)),)),
             created_at=self._clock(),
             requested_by=more.pop("requested_by", "anonymous"),
             request_id=more.pop("request_id", "r"),

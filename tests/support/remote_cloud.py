@@ -56,11 +56,13 @@ def take_calls(world: ApiHarness) -> list[str]:
 
 def age_inventory(world: ApiHarness, seconds: int) -> None:
     """Let all that is known have been seen so long ago."""
-    past = f"begun - {seconds}000000"
+    age = f"{seconds}000000"
     store: Any = world.services.store
     with store._opened().database.write() as connection:
-        connection.execute(text(f"UPDATE vms SET begun = {past}"))
-        connection.execute(text(f"UPDATE syncs SET begun = {past}"))
+        connection.execute(
+            text(f"UPDATE vms SET observation_started_at = observation_started_at - {age}")
+        )
+        connection.execute(text(f"UPDATE sync_state SET started_at = started_at - {age}"))
 
 
 def only_vm_id(world: ApiHarness) -> str:

@@ -29,10 +29,9 @@ class StepState(StrEnum):
     """How far one call to the cloud has come."""
 
     PLANNED = "planned"
-    DISPATCHING = "sending"
-    ACCEPTED = "sent"
+    DISPATCHING = "dispatching"
+    ACCEPTED = "accepted"
     DONE = "done"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from sqlalchemy import Row, and_, or_, select
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.roles import Role
-from vmapi.store.access_tables import api_tokens as tokens
 from vmapi.store.audit.trail import append
 from vmapi.store.database import Database
+from vmapi.store.tables import api_tokens as tokens
 
 LAST_USED_WRITE_INTERVAL = timedelta(minutes=1)
 """A token's last use is written no more often than this."""

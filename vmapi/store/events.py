@@ -24,9 +24,9 @@ SEQUENCE_LOCK = "events"
 """Who gives numbers has this lock."""
 
 INSERT_EVENT = events.insert().values(at=db_now())
-IS_UNSEQUENCED = events.c.number.is_(None)
+IS_UNSEQUENCED = events.c.sequence.is_(None)
 SELECT_UNSEQUENCED = (
-    select(events.c.id, func.row_number().over(order_by=events.c.id).label("place"))
+    select(events.c.id, func.row_number().over(order_by=events.c.id).label("rank"))
     .where(IS_UNSEQUENCED)
     .order_by(events.c.id)
     .limit(bindparam("most"))
@@ -35,9 +35,9 @@ SELECT_UNSEQUENCED = (
 ASSIGN_SEQUENCES = (
     events.update()
     .where(events.c.id == SELECT_UNSEQUENCED.c.id)
-    .values(number=bindparam("last") + SELECT_UNSEQUENCED.c.place)
+    .values(sequence=bindparam("last") + SELECT_UNSEQUENCED.c.rank)
 )
-SELECT_NEWEST_SEQUENCE = select(func.coalesce(func.max(events.c.number), 0))
+SELECT_NEWEST_SEQUENCE = select(func.coalesce(func.max(events.c.sequence), 0))
 
 
 def append(connection: Connection, *happened: dict[str, Any]) -> None:
@@ -66,24 +66,26 @@ class EventLog:
 
     def contains(self, sequence: int) -> bool:
         """Tell whether an event of this number is kept."""
-        query = select(events.c.id).where(events.c.number == sequence)
+        query = select(events.c.id).where(events.c.sequence == sequence)
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
     def read_after(self, sequence: int) -> Sequence[Event]:
         """Return the next events after a number, at most `BATCH`."""
-        return self._read(events.c.number > sequence)
+        return self._read(events.c.sequence > sequence)
 
     def read_range(self, after: int, last: int, query: EventQuery) -> Sequence[Event]:
         """Return the next events that are asked for after a number, up to the last."""
-        return self._read(events.c.number > after, events.c.number <= last, *_build_filters(query))
+        return self._read(
+            events.c.sequence > after, events.c.sequence <= last, *_build_filters(query)
+        )
 
     def purge(self, max_age: timedelta) -> int:
         """Forget some events that are older than that, but never the newest; return how many."""
-        old = events.c.number < db_now() - max_age // MICROSECOND
+        old = events.c.sequence < db_now() - max_age // MICROSECOND
         newest = SELECT_NEWEST_SEQUENCE.scalar_subquery()
-        some = select(events.c.id).where(old, events.c.number < newest)
-        some = some.order_by(events.c.number).limit(SEQUENCE_BATCH)
+        some = select(events.c.id).where(old, events.c.sequence < newest)
+        some = some.order_by(events.c.sequence).limit(SEQUENCE_BATCH)
         with self._database.write() as connection:
             return connection.execute(events.delete().where(events.c.id.in_(some))).rowcount
 
@@ -101,7 +103,7 @@ class EventLog:
             return connection.execute(query).first() is not None
 
     def _read(self, *clauses: ColumnElement[bool]) -> Sequence[Event]:
-        query = select(events).where(*clauses).order_by(events.c.number).limit(EVENT_BATCH)
+        query = select(events).where(*clauses).order_by(events.c.sequence).limit(EVENT_BATCH)
         with self._database.read() as connection:
             return [event_rows.from_row(row) for row in connection.execute(query)]
 

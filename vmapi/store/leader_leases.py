@@ -47,7 +47,7 @@ class LeaderLeases:
                 connection.execute(
                     leader_leases.update()
                     .where(mine)
-                    .values(until=db_now() + LEADER_LEASE_DURATION_US)
+                    .values(expires_at=db_now() + LEADER_LEASE_DURATION_US)
                 )
 
     def close(self) -> None:
@@ -55,11 +55,11 @@ class LeaderLeases:
         if self._has_acquired:
             with self._database.write() as connection:
                 mine = leader_leases.c.owner == self._owner
-                connection.execute(leader_leases.update().where(mine).values(until=0))
+                connection.execute(leader_leases.update().where(mine).values(expires_at=0))
 
     def _try_acquire(self, name: str) -> bool:
-        term = {"owner": self._owner, "until": db_now() + LEADER_LEASE_DURATION_US}
-        free = (leader_leases.c.owner == self._owner) | (leader_leases.c.until < db_now())
+        term = {"owner": self._owner, "expires_at": db_now() + LEADER_LEASE_DURATION_US}
+        free = (leader_leases.c.owner == self._owner) | (leader_leases.c.expires_at < db_now())
         try:
             with self._database.write() as connection:
                 taken = (

@@ -1,4 +1,10 @@
-"""Bringing the schema up to date. SQLite's is brought at start, PostgreSQL's by command."""
+"""The schema of the database: created, upgraded and checked before the first transaction.
+
+SQLite is upgraded when a process opens it, PostgreSQL by the command `db upgrade` only. Processes
+may upgrade at the same time: a file lock (SQLite) or an advisory lock (PostgreSQL) lets one work
+while the others wait. A migration is one transaction, so an interrupted one leaves no trace. A
+revision that this version does not know belongs to a newer version and is refused.
+"""
 
 import fcntl
 from pathlib import Path
@@ -6,39 +12,45 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
-from vmapi.store.access_tables import metadata
 from vmapi.store.database import Database, translate_errors
+from vmapi.store.tables import metadata
 
-HEAD_REVISION = "0011"
-"""The newest change in migrations/versions."""
+HEAD_REVISION = "0001_initial"
+"""The revision of the newest file in migrations/versions."""
 
 alembic_version = Table(
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
 )
-"""Where Alembic keeps which change the schema stands at."""
+"""Alembic's table of the current revision."""
 
 MIGRATION_LOCK_ID = 7_611_209
-"""The number under which a PostgreSQL is locked while its schema is changed; any will do."""
+"""The advisory lock of a migration in PostgreSQL: any number that no other program uses."""
 
 DISABLE_TIMEOUTS = "SET LOCAL lock_timeout TO 0; SET LOCAL idle_in_transaction_session_timeout TO 0"
-"""A change may take as long as it takes, and so may one that is waited for."""
+"""A migration may take longer than a request may, and so may the wait for one."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def ensure_current(database: Database) -> None:
-    """Bring SQLite's schema up to date; see that PostgreSQL's is. Raises StoreUnavailable."""
+    """Upgrade SQLite; check PostgreSQL. Raises StoreUnavailable if the schema is not current."""
     if database.engine.dialect.name == "sqlite":
         upgrade(database)
         return
     with translate_errors(), database.engine.connect() as connection:
-        found = current_revision(connection)
-    if found != HEAD_REVISION:
-        at = f"at {found}" if found else "empty"
-        detail = f"vmapi's database is {at}, {HEAD_REVISION} is needed: flask --app wsgi db upgrade"
-        raise StoreUnavailable(detail)
+        revision = current_revision(connection)
+    if revision != HEAD_REVISION:
+        state = f"at {revision}" if revision else "empty"
+        raise StoreUnavailable(
+            f"vmapi's database is {state}, {HEAD_REVISION} is needed: flask --app wsgi db upgrade"
+        )
 
 
 def upgrade(database: Database) -> None:
-    """Bring the schema up to date; several processes may do so at once. Raises StoreUnavailable."""
+    """Upgrade the schema to the newest revision; safe to run concurrently and again.
+
+    Raises StoreUnavailable, also for a database of a newer version.
+    """
     path = database.engine.url.database
     with translate_errors():
         if database.engine.dialect.name == "sqlite" and path:
@@ -50,11 +62,31 @@ def upgrade(database: Database) -> None:
 
 
 def current_revision(connection: Connection) -> str | None:
-    """Return the change that the schema stands at; None for an empty database."""
+    """Return the revision of the schema; None for an empty database."""
     if not inspect(connection).has_table(alembic_version.name):
         return None
-    found: str | None = connection.execute(select(alembic_version.c.version_num)).scalar()
-    return found
+    revision: str | None = connection.execute(select(alembic_version.c.version_num)).scalar()
+    return revision
+
+
+def migrate(connection: Connection) -> None:
+    """Run the missing migrations with Alembic. Raises StoreUnavailable for an unknown revision."""
+    # the import takes a quarter of a second, and a current database does not need it
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    revision = current_revision(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise StoreUnavailable(
+            f"vmapi's database is at {revision}, which this version does not know: it needs "
+            f"{HEAD_REVISION}. Run the version that upgraded the database, or a newer one."
+        )
+    command.upgrade(config, "head")
 
 
 def _upgrade(engine: Engine) -> None:
@@ -64,7 +96,7 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(DISABLE_TIMEOUTS)
-            # who comes second waits, and finds nothing left to do
+            # a process that waited here finds the newest revision, and Alembic does nothing
             connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK_ID)))
         if inspect(connection).get_table_names():
             migrate(connection)
@@ -76,15 +108,3 @@ def _create_all(connection: Connection) -> None:
     metadata.create_all(connection)
     alembic_version.create(connection)
     connection.execute(alembic_version.insert().values(version_num=HEAD_REVISION))
-
-
-def migrate(connection: Connection, to: str = "head") -> None:
-    """Change a schema step by step, by Alembic."""
-    # costs a quarter of a second: only for who needs it
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, to)

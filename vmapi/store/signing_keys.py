@@ -4,8 +4,8 @@ import secrets
 
 from sqlalchemy import Select, select
 
-from vmapi.store.access_tables import signing_keys
 from vmapi.store.database import Database, advisory_lock
+from vmapi.store.tables import signing_keys
 
 SIGNING_KEY_BYTES = 32
 

@@ -1,4 +1,9 @@
-"""The tables. Times are microseconds since 1970 in UTC, the same on every database."""
+"""The tables of the database: one definition for SQLite and PostgreSQL.
+
+The first migration creates the same schema; a test compares the two. Every time is a whole number
+of microseconds since 1970 in UTC. Unique indexes hold the rules that concurrent writers must not
+break: one unfinished operation per VM, one holder per name, one operation per idempotency key.
+"""
 
 from sqlalchemy import (
     JSON,
@@ -10,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TextClause,
     false,
     text,
 )
@@ -24,15 +30,20 @@ metadata = MetaData(
     }
 )
 
-IS_UNFINISHED_TEXT = text("finished_at IS NULL")
-IS_EXCLUSIVE_TEXT = text("finished_at IS NULL AND action <> 'delete'")
-IS_DELETED_TEXT = text("deleted_at IS NOT NULL")
-IS_UNSEQUENCED_TEXT = text("number IS NULL")
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
+ORDERED_NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
+"""Names sort by code point on both databases."""
 
 IDEMPOTENCY_COLUMNS = ("idempotency_project", "idempotency_caller", "idempotency_key")
 SIZE_COLUMNS = ("vcpus", "ram_mb")
 SORT_COLUMNS = ("created_at", "updated_at", "name")
+AUDIT_FILTER_COLUMNS = ("user", "project", "action", "vm_id", "request_id", "outcome")
+"""Columns that the audit API filters by, newest entry first."""
+
+
+def _partial_index(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 operations = Table(
     "operations",
@@ -41,12 +52,12 @@ operations = Table(
     Column("action", String(16), nullable=False),
     Column("vm_id", String(36)),
     Column("status", String(16), nullable=False),
-    Column("claimed_name", String(63)),
+    Column("reserved_name", String(63)),
+    Column("idempotency_project", String(64)),
     Column("idempotency_caller", String(255)),
     Column("idempotency_key", String(300)),
     Column("fingerprint", String(64)),
-    Column("idempotency_project", String(64)),
-    Column("changes", JSON),
+    Column("patch", JSON),
     Column("error", JSON),
     Column("requested_by", String(255), nullable=False),
     Column("project", String(64), nullable=False, server_default="default"),
@@ -57,29 +68,27 @@ operations = Table(
     Column("finished_at", EpochMicros),
     Column("revision", Integer, nullable=False),
     Column("lease_owner", String(36)),
-    Column("lease_until", BigInteger),
+    Column("lease_expires_at", BigInteger),
     *(Column(name, Integer) for name in SIZE_COLUMNS),
-    Column("as_requester", Boolean, nullable=False, server_default=false()),
-    Column("plan", JSON, nullable=False, server_default="[]"),
+    Column("is_delegated", Boolean, nullable=False, server_default=false()),
+    Column("steps", JSON, nullable=False, server_default="[]"),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
     Index("ix_operations_finished_at", "finished_at"),
-    Index(
-        "ix_operations_unfinished",
-        "created_at",
-        sqlite_where=IS_UNFINISHED_TEXT,
-        postgresql_where=IS_UNFINISHED_TEXT,
-    ),
-    Index(
+    _partial_index("ix_operations_unfinished", "created_at", where=text("finished_at IS NULL")),
+    _partial_index(
         "uq_operations_unfinished_vm_id",
         "vm_id",
+        where=text("finished_at IS NULL AND action <> 'delete'"),
         unique=True,
-        sqlite_where=IS_EXCLUSIVE_TEXT,
-        postgresql_where=IS_EXCLUSIVE_TEXT,
     ),
     Index("uq_operations_idempotency_key", *IDEMPOTENCY_COLUMNS, unique=True),
 )
+
+IS_UNFINISHED = operations.c.finished_at.is_(None)
+HAS_NO_VM = operations.c.vm_id.is_(None)
+"""True for a create without a response from the cloud: its VM carries the operation id as a tag."""
 
 bulk_requests = Table(
     "bulk_requests",
@@ -93,26 +102,15 @@ bulk_requests = Table(
 )
 
 name_reservations = Table(
-    "name_claims",
+    "name_reservations",
     metadata,
     Column("project", String(64), primary_key=True),
     Column("name", String(63), primary_key=True),
     Column("operation_id", String(36), nullable=False),
     Column("vm_id", String(36)),
-    Index("ix_name_claims_operation_id", "operation_id"),
-    Index("ix_name_claims_vm_id", "vm_id"),
+    Index("ix_name_reservations_operation_id", "operation_id"),
+    Index("ix_name_reservations_vm_id", "vm_id"),
 )
-
-leader_leases = Table(
-    "duties",
-    metadata,
-    Column("name", String(32), primary_key=True),
-    Column("owner", String(36), nullable=False),
-    Column("until", BigInteger, nullable=False),
-)
-
-ORDERED_NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
-"""Names are ordered by code point on every database."""
 
 vms = Table(
     "vms",
@@ -129,51 +127,102 @@ vms = Table(
     Column("operation_id", String(36)),
     Column("observed", JSON, nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("begun", BigInteger, nullable=False),
-    Column("finished", BigInteger, nullable=False),
-    Column("floor", BigInteger, nullable=False),
+    Column("observation_started_at", BigInteger, nullable=False),
+    Column("observation_finished_at", BigInteger, nullable=False),
+    Column("min_observed_at", BigInteger, nullable=False),
     Column("project", String(64)),
     *(Column(name, Integer) for name in SIZE_COLUMNS),
     *(Index(f"ix_vms_{name}_id", name, "id") for name in SORT_COLUMNS),
     *(Index(f"ix_vms_project_{name}_id", "project", name, "id") for name in SORT_COLUMNS),
     Index("ix_vms_status_created_at_id", "status", "created_at", "id"),
-    # not for those that are not deleted: SQLite would find them by it, and then sort them
-    Index(
-        "ix_vms_deleted_at",
-        "deleted_at",
-        sqlite_where=IS_DELETED_TEXT,
-        postgresql_where=IS_DELETED_TEXT,
-    ),
+    # deleted rows only: with an index on live rows SQLite would search by it and sort the result
+    _partial_index("ix_vms_deleted_at", "deleted_at", where=text("deleted_at IS NOT NULL")),
     Index("ix_vms_operation_id", "operation_id"),
 )
 
 sync_state = Table(
-    "syncs",
+    "sync_state",
     metadata,
     Column("kind", String(16), primary_key=True),
-    Column("begun", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
 )
 
 events = Table(
     "events",
     metadata,
     Column("id", SERIAL, primary_key=True),
-    Column("number", BigInteger),
+    Column("sequence", BigInteger),
     Column("at", EpochMicros, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("project", String(64), nullable=False),
     Column("vm_id", String(36)),
-    Column("document", JSON, nullable=False),
-    Index("uq_events_number", "number", unique=True),
-    Index(
-        "ix_events_new",
-        "id",
-        sqlite_where=IS_UNSEQUENCED_TEXT,
-        postgresql_where=IS_UNSEQUENCED_TEXT,
-    ),
+    Column("payload", JSON, nullable=False),
+    Index("uq_events_sequence", "sequence", unique=True),
+    _partial_index("ix_events_unsequenced", "id", where=text("sequence IS NULL")),
     sqlite_autoincrement=True,
 )
 
-IS_UNFINISHED = operations.c.finished_at.is_(None)
-HAS_NO_VM = operations.c.vm_id.is_(None)
-"""Of a create that is not answered yet, or never was: its VM has its id for a mark."""
+leader_leases = Table(
+    "leader_leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("owner", String(36), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("at", EpochMicros, nullable=False),
+    Column("user", String(255), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("vm_id", String(36)),
+    Column("operation_id", String(36)),
+    Column("request_id", String(255), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", String(64)),
+    Column("chain_position", BigInteger),
+    Column("mac", String(64)),
+    Column("token_id", String(36)),
+    Index("ix_audit_entries_at", "at"),
+    *(Index(f"ix_audit_entries_{name}_id", name, "id") for name in AUDIT_FILTER_COLUMNS),
+    _partial_index(
+        "ix_audit_entries_token_id_id", "token_id", "id", where=text("token_id IS NOT NULL")
+    ),
+    _partial_index("ix_audit_entries_unchained", "id", where=text("chain_position IS NULL")),
+    Index("uq_audit_entries_chain_position", "chain_position", unique=True),
+    sqlite_autoincrement=True,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("chain_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("mac", String(64), nullable=False),
+    Column("signature", String(64), nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("created_at", EpochMicros, nullable=False),
+    Column("expires_at", EpochMicros),
+    Column("revoked_at", EpochMicros),
+    Column("last_used_at", EpochMicros),
+    Index("uq_api_tokens_digest", "digest", unique=True),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("key", String(64), nullable=False),
+)

@@ -71,7 +71,7 @@ def test_equal_entries_have_unequal_macs(database: Database, clock: Clock) -> No
 @pytest.mark.parametrize("position", [0, 1, 2, 3])
 def test_an_anchor_that_holds(database: Database, clock: Clock, position: int) -> None:
     trail = chained(database, clock(), 3)
-    anchors = [ChainLink(), *(ChainLink(row.position, row.mac) for row in rows(database))]
+    anchors = [ChainLink(), *(ChainLink(row.chain_position, row.mac) for row in rows(database))]
     assert trail.verify(SECRET, anchors[position]) == ChainVerification(1, anchors[3], 0)
 
 

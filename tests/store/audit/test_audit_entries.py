@@ -31,7 +31,7 @@ def test_who_where_and_what(
     for row in (first, last):
         assert (row.user, row.project, row.address, row.request_id) == tuple(whose.values())
         assert (row.action, row.operation_id, row.code) == ("create", "1", None)
-        assert (row.position, row.mac) == (None, None)
+        assert (row.chain_position, row.mac) == (None, None)
     assert (first.at, first.outcome, first.vm_id) == (begun, "accepted", None)
     assert (last.at, last.outcome, last.vm_id) == (
         *(begun + timedelta(seconds=1, microseconds=1), "succeeded"),
@@ -142,4 +142,4 @@ def test_nothing_begins_or_ends_without_its_entry(
 
 
 def test_the_entries_are_what_the_tables_say() -> None:
-    assert {*ENTRY_FIELDS, "id", "position", "mac"} == set(audit.entries.c.keys())
+    assert {*ENTRY_FIELDS, "id", "chain_position", "mac"} == set(audit.entries.c.keys())

@@ -10,8 +10,8 @@ from tests.support.fake_clock import Clock
 from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.audit import AuditQuery
 from vmapi.store.audit import statements as trail
-from vmapi.store.audit_tables import audit_entries
 from vmapi.store.database import Database
+from vmapi.store.tables import audit_entries
 
 SIZE = 5000
 RARE = {

@@ -22,7 +22,7 @@ from vmapi.store.audit import trail as audit
 from vmapi.store.audit.trail import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
-UNSEALED = "the checkpoint at position {} is not sealed with this key"
+UNSEALED = "the checkpoint at position {} is not signed with this key"
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_is_sound_before_a_break_goes_and_the_break_stays(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
-    tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE position = 4")
+    tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE chain_position = 4")
     found = trail.verify(SECRET).error
     assert found is not None
     assert [trail.purge(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
@@ -116,7 +116,7 @@ def test_an_anchor_before_and_after_it(
 ) -> None:
     row = rows(database)[position - 1]
     trail.purge(clock() + 3 * DAY, SECRET)
-    assert trail.verify(SECRET, ChainLink(row.position, row.mac)).error is None
+    assert trail.verify(SECRET, ChainLink(row.chain_position, row.mac)).error is None
 
 
 def test_an_anchor_that_is_not_the_checkpoint(trail: AuditRepository, clock: Clock) -> None:
@@ -147,11 +147,11 @@ def test_without_a_key_what_is_chained_stays(
 @pytest.mark.parametrize(
     ("change", "at"),
     [
-        ("SET position = 1", 1),
-        ("SET position = 4", 4),
+        ("SET chain_position = 1", 1),
+        ("SET chain_position = 4", 4),
         ("SET mac = 'f'", 2),
-        ("SET seal = 'f'", 2),
-        ("SET seal = ''", 2),
+        ("SET signature = 'f'", 2),
+        ("SET signature = ''", 2),
     ],
 )
 def test_a_checkpoint_that_is_changed(
@@ -173,7 +173,7 @@ def test_a_checkpoint_that_is_removed(
 def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database) -> None:
     end = rows(database)[2]
     seal = ChainLink(3, end.mac).sign(OTHER)
-    tamper(database, "DELETE FROM audit_entries WHERE position <= 3")
+    tamper(database, "DELETE FROM audit_entries WHERE chain_position <= 3")
     forged = "INSERT INTO audit_checkpoints VALUES (3, :mac, :seal)"
     tamper(database, forged, mac=end.mac, seal=seal)
     assert trail.verify(SECRET).error == UNSEALED.format(3)
@@ -182,10 +182,10 @@ def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database)
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE audit_entries SET at = 0 WHERE position <= 4",
-        "UPDATE audit_entries SET code = NULL WHERE position = 1",
-        "DELETE FROM audit_entries WHERE position = 1",
-        "INSERT INTO audit_checkpoints SELECT position, mac, mac FROM audit_entries WHERE id = 1",
+        "UPDATE audit_entries SET at = 0 WHERE chain_position <= 4",
+        "UPDATE audit_entries SET code = NULL WHERE chain_position = 1",
+        "DELETE FROM audit_entries WHERE chain_position = 1",
+        "INSERT INTO audit_checkpoints SELECT chain_position, mac, mac FROM audit_entries WHERE id = 1",
     ],
 )
 def test_age_does_not_hide_what_was_done(

@@ -20,13 +20,13 @@ from vmapi.domain.audit import ChainLink
 from vmapi.store.audit.trail import AuditRepository
 from vmapi.store.database import Database
 
-UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE position = 3'
+UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE chain_position = 3'
 INSERT = (
     'INSERT INTO audit_entries (at, "user", project, address, action, vm_id, operation_id,'
-    ' request_id, outcome, code, position, mac) SELECT at, "user", project, address, action, vm_id,'
-    " operation_id, request_id, outcome, code, {}, {} FROM audit_entries WHERE position = 2"
+    ' request_id, outcome, code, chain_position, mac) SELECT at, "user", project, address, action, vm_id,'
+    " operation_id, request_id, outcome, code, {}, {} FROM audit_entries WHERE chain_position = 2"
 )
-TOKEN = "UPDATE audit_entries SET token_id = :new WHERE position = 2"
+TOKEN = "UPDATE audit_entries SET token_id = :new WHERE chain_position = 2"
 ENTRY_3 = "entry 3 does not follow from position 2"
 
 
@@ -51,7 +51,13 @@ def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -
         *[("vm_id", None), ("operation_id", "op-2"), ("operation_id", None)],
         *[("request_id", "r-2"), ("outcome", "succeeded"), ("code", None), ("code", "none")],
         ("token_id", "token-1"),
-        *[("mac", ""), ("mac", "0" * 64), ("mac", None), ("position", 6), ("position", None)],
+        *[
+            ("mac", ""),
+            ("mac", "0" * 64),
+            ("mac", None),
+            ("chain_position", 6),
+            ("chain_position", None),
+        ],
     ],
 )
 def test_a_column_that_is_changed(
@@ -60,7 +66,7 @@ def test_a_column_that_is_changed(
     assert getattr(rows(database)[2], column) != new
     tamper(database, UPDATE.format(column), new=new)
     gap = "entry 4 does not follow from position 2"
-    assert wrong(trail, 2) == (gap if column == "position" else ENTRY_3)
+    assert wrong(trail, 2) == (gap if column == "chain_position" else ENTRY_3)
 
 
 @pytest.mark.parametrize("new", [None, "", "token-2"])
@@ -81,13 +87,13 @@ def test_every_column_of_an_entry_is_tried() -> None:
 
 
 def test_a_gap_before_the_end(trail: AuditRepository, database: Database) -> None:
-    tamper(database, "UPDATE audit_entries SET position = 7 WHERE position = 5")
+    tamper(database, "UPDATE audit_entries SET chain_position = 7 WHERE chain_position = 5")
     assert wrong(trail, 4) == "entry 5 does not follow from position 4"
 
 
 @pytest.mark.parametrize("which", [1, 2, 3, 4])
 def test_an_entry_that_is_removed(trail: AuditRepository, database: Database, which: int) -> None:
-    tamper(database, f"DELETE FROM audit_entries WHERE position = {which}")
+    tamper(database, f"DELETE FROM audit_entries WHERE chain_position = {which}")
     assert wrong(trail, which - 1) == (
         f"entry {which + 1} does not follow from position {which - 1}"
     )
@@ -98,9 +104,9 @@ def test_an_entry_that_is_removed_and_the_gap_closed(
 ) -> None:
     tamper(
         database,
-        "DELETE FROM audit_entries WHERE position = 3",
-        "UPDATE audit_entries SET position = 3 WHERE position = 4",
-        "UPDATE audit_entries SET position = 4 WHERE position = 5",
+        "DELETE FROM audit_entries WHERE chain_position = 3",
+        "UPDATE audit_entries SET chain_position = 3 WHERE chain_position = 4",
+        "UPDATE audit_entries SET chain_position = 4 WHERE chain_position = 5",
     )
     assert wrong(trail, 2) == "entry 4 does not follow from position 2"
 
@@ -110,9 +116,9 @@ def test_entries_that_change_places(trail: AuditRepository, database: Database, 
     third, fourth = rows(database)[2:4]
     tamper(
         database,
-        "UPDATE audit_entries SET position = 99 WHERE id = 3",
-        "UPDATE audit_entries SET position = 3 WHERE id = 4",
-        "UPDATE audit_entries SET position = 4 WHERE id = 3",
+        "UPDATE audit_entries SET chain_position = 99 WHERE id = 3",
+        "UPDATE audit_entries SET chain_position = 3 WHERE id = 4",
+        "UPDATE audit_entries SET chain_position = 4 WHERE id = 3",
     )
     if macs:
         tamper(database, "UPDATE audit_entries SET mac = :mac WHERE id = 4", mac=third.mac)
@@ -136,7 +142,7 @@ def test_an_entry_that_is_put_in_between(trail: AuditRepository, database: Datab
     tamper(
         database,
         *(
-            f"UPDATE audit_entries SET position = {at + 1} WHERE position = {at}"
+            f"UPDATE audit_entries SET chain_position = {at + 1} WHERE chain_position = {at}"
             for at in (5, 4, 3)
         ),
         INSERT.format(3, "mac"),
@@ -148,7 +154,7 @@ def test_an_end_that_is_cut_off_is_found_by_an_anchor(
     trail: AuditRepository, database: Database
 ) -> None:
     anchor = head(database)
-    tamper(database, "DELETE FROM audit_entries WHERE position > 3")
+    tamper(database, "DELETE FROM audit_entries WHERE chain_position > 3")
     assert wrong(trail, 3) is None
     assert wrong(trail, 3, anchor) == "the chain does not hold position 5 as noted"
     # nor does it help to let the chain grow again
@@ -169,5 +175,5 @@ def test_an_anchor_that_is_not_the_chains(trail: AuditRepository) -> None:
 def test_another_key(trail: AuditRepository, clock: Clock) -> None:
     assert trail.verify(OTHER).error == "entry 1 does not follow from position 0"
     trail.purge(clock() + 3 * DAY, SECRET)
-    assert trail.verify(OTHER).error == "the checkpoint at position 2 is not sealed with this key"
+    assert trail.verify(OTHER).error == "the checkpoint at position 2 is not signed with this key"
     assert trail.verify(OTHER).head.position == 2

@@ -44,8 +44,8 @@ def change(database: Database, assignment: str, **values: object) -> None:
 def ends(database: Database) -> dict[str, int]:
     """Return until when each operation is leased."""
     with database.read() as connection:
-        found = connection.execute(text("SELECT id, lease_until FROM operations"))
-        return {row.id: row.lease_until for row in found}
+        found = connection.execute(text("SELECT id, lease_expires_at FROM operations"))
+        return {row.id: row.lease_expires_at for row in found}
 
 
 def hearts() -> int:
@@ -59,7 +59,7 @@ def test_who_lives_keeps_what_it_has(
         store.add(make(id, vm_id=id))
     with store.lease("1", lease_held=True):
         pass
-    change(database, "lease_until = 0")
+    change(database, "lease_expires_at = 0")
     until(lambda: min(ends(database).values()) > 0)
     assert other.list_leased() == []
     for id in "12":
@@ -80,8 +80,8 @@ def test_what_is_over_or_anothers_is_let_be(
     store.add(make("2", vm_id="other"))
     store.save(make.over(store.get("2")))
     store.add(make("3", vm_id="third"))
-    change(database, "lease_owner = 'dead', lease_until = 7 WHERE id = '3'")
-    change(database, "lease_until = 7")
+    change(database, "lease_owner = 'dead', lease_expires_at = 7 WHERE id = '3'")
+    change(database, "lease_expires_at = 7")
     until(lambda: ends(database)["1"] > 7)
     assert (ends(database)["2"], ends(database)["3"]) == (7, 7)
     assert [each.id for each in other.list_leased()] == ["3"]
@@ -99,7 +99,7 @@ def test_who_leaves_it_to_others_keeps_only_what_it_holds(
         last = ends(database)["1"]
         until(lambda last=last: ends(database)["1"] > last)
     mine = "(SELECT lease_owner FROM operations WHERE id = '1')"
-    change(database, f"lease_owner = {mine}, lease_until = 7")
+    change(database, f"lease_owner = {mine}, lease_expires_at = 7")
     until(lambda: ends(database)["1"] > 7)
     assert ends(database)["2"] == 7
     assert [each.id for each in other.list_leased()] == ["2"]
@@ -134,7 +134,7 @@ def test_it_goes_on_when_the_database_is_back(
         with monkeypatch.context() as patched:
             patched.setattr(database, "write", write)
             assert tried.wait(SOON)
-        change(database, "lease_until = 7")
+        change(database, "lease_expires_at = 7")
         until(lambda: ends(database)["1"] > 7)
     assert {(each["event"], each["log_level"], each.get("reason")) for each in logs} == {line}
 
@@ -162,7 +162,7 @@ def test_a_lease_that_cannot_be_given_back_is_left_to_run_out(
         ("a lease is left to run out", "away")
     ]
     assert other.list_leased() == []
-    change(database, "lease_until = 0")
+    change(database, "lease_expires_at = 0")
     with other.lease("1") as held:
         assert held
 

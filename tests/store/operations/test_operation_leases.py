@@ -15,7 +15,9 @@ from vmapi.store.operations.repository import OperationRepository
 def expire(database: Database) -> None:
     """Let every lease run out on the database's clock."""
     with database.write() as connection:
-        connection.execute(text("UPDATE operations SET lease_until = lease_until - 10000001"))
+        connection.execute(
+            text("UPDATE operations SET lease_expires_at = lease_expires_at - 10000001")
+        )
 
 
 def test_a_new_one_is_held_by_who_added_it(store: OperationRepository, make: Maker) -> None:

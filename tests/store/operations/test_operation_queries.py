@@ -17,7 +17,7 @@ from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
-NOT_BEGUN = '"request_id": null, "begun_at": null'
+NOT_BEGUN = '"request_id": null, "started_at": null'
 
 
 @pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
@@ -58,10 +58,10 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
     [
         "action = 'resize'",
         "status = 'resting'",
-        f"""plan = '[{{"verb": "resize", "state": "planned", {NOT_BEGUN}}}]'""",
-        f"""plan = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
-        """plan = '[{"verb": "stop", "state": "planned"}]'""",
-        """changes = '{"colour": "blue"}'""",
+        f"""steps = '[{{"verb": "resize", "state": "planned", {NOT_BEGUN}}}]'""",
+        f"""steps = '[{{"verb": "stop", "state": "tried", {NOT_BEGUN}}}]'""",
+        """steps = '[{"verb": "stop", "state": "planned"}]'""",
+        """patch = '{"colour": "blue"}'""",
     ],
 )
 def test_one_that_another_version_has_kept_holds_up_no_other(

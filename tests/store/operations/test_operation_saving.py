@@ -51,7 +51,7 @@ def test_all_that_is_kept_comes_back(store: OperationRepository, make: Maker, cl
     clock.now += timedelta(microseconds=1)
     plan = (Step(Verb.RESUME), Step(Verb.STOP))
     changes = VMPatch(name="b", metadata={"a": None, "ü": "\u2028"})
-    store.add(make("1", plan=plan, patch=changes, key=KEY, name="b"))
+    store.add(make("1", steps=plan, patch=changes, key=KEY, name="b"))
     assert store.get("1").created_at.microsecond == 1
     begun = clock() + timedelta(microseconds=999_998)
     sent = Step(Verb.RESUME, StepState.ACCEPTED, "req-é", begun)

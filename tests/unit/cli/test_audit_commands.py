@@ -73,7 +73,7 @@ def test_an_anchor_that_was_told_of_nothing_is_taken(tmp_path: Path) -> None:
 
 
 def test_what_is_broken(trail: Trail) -> None:
-    tamper(trail.database, "DELETE FROM audit_entries WHERE position = 2")
+    tamper(trail.database, "DELETE FROM audit_entries WHERE chain_position = 2")
     assert trail.verify() == (
         1,
         ["sound from position 1 to 1, 0 open", "Error: entry 3 does not follow from position 1"],
@@ -81,7 +81,7 @@ def test_what_is_broken(trail: Trail) -> None:
 
 
 def test_an_end_that_was_cut_off(trail: Trail) -> None:
-    tamper(trail.database, "DELETE FROM audit_entries WHERE position = 3")
+    tamper(trail.database, "DELETE FROM audit_entries WHERE chain_position = 3")
     assert trail.verify()[0] == 0
     assert trail.verify("--anchor", trail.anchor) == (
         1,

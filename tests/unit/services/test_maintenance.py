@@ -64,7 +64,9 @@ def test_it_stops_when_it_loses_the_duty(house: House, monkeypatch: pytest.Monke
     def slowly(key: str) -> int:
         closed = close(key)
         with house.database.write() as connection:
-            connection.execute(text("UPDATE duties SET owner = 'another' WHERE name = 'audit'"))
+            connection.execute(
+                text("UPDATE leader_leases SET owner = 'another' WHERE name = 'audit'")
+            )
         return closed
 
     monkeypatch.setattr(house.store.audit, "chain_pending", slowly)
@@ -145,7 +147,7 @@ def test_events_are_kept_for_a_day(house: House, monkeypatch: pytest.MonkeyPatch
     log.assign_sequences()
     with house.database.write() as connection:
         day = {"day": DAY // timedelta(microseconds=1)}
-        connection.execute(text("UPDATE events SET number = number - :day WHERE id <= 3"), day)
+        connection.execute(text("UPDATE events SET sequence = sequence - :day WHERE id <= 3"), day)
     # what nobody has listened to is numbered, and kept
     house.over("unheard")
     (line,) = house.tick()

@@ -66,7 +66,7 @@ def test_nothing_is_loaded_or_opened_before_it_is_used_and_nothing_is_left(tmp_p
 
 
 def test_each_part_opens_it(folder: Path) -> None:
-    for part in ("operations", "audit", "duties"):
+    for part in ("operations", "audit", "leader_leases"):
         store = Store(None, 2, Clock())
         assert list(folder.iterdir()) == []
         getattr(store, part)

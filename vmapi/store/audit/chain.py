@@ -1,70 +1,81 @@
-"""The chain of the audit trail: each link covers an entry and the link before it."""
+"""The hash chain of the audit trail: each link authenticates an entry and the link before it.
+
+The audit repository calls these functions inside its transactions, under its lock. Positions count
+from 1 without gaps. A checkpoint replaces entries that the retention period has removed; its
+signature proves that a holder of the key removed them.
+"""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from vmapi.domain.audit import AuditEntry, ChainLink
-from vmapi.store.audit_tables import audit_checkpoints as checkpoints
-from vmapi.store.audit_tables import audit_entries as entries
+from vmapi.store.tables import audit_checkpoints as checkpoints
+from vmapi.store.tables import audit_entries as entries
 
 ENTRY_FIELDS = tuple(field.name for field in fields(AuditEntry))
 
 
 class ChainBroken(Exception):
-    """The chain is not as it was closed; the message says where."""
+    """The chain does not verify; the message names the position."""
 
 
-def extend(connection: Connection, key: str, row: Row[Any], last: ChainLink) -> ChainLink:
-    """Take an open entry into the chain; return its new end."""
-    link = ChainLink(
-        last.position + 1, entry_from_row(row).compute_mac(key, last.position + 1, last.mac)
-    )
-    connection.execute(entries.update().where(entries.c.id == row.id).values(asdict(link)))
+def extend(connection: Connection, key: str, row: Row[Any], head: ChainLink) -> ChainLink:
+    """Append an unchained entry to the chain and return the new head."""
+    position = head.position + 1
+    link = ChainLink(position, entry_from_row(row).compute_mac(key, position, head.mac))
+    update = entries.update().where(entries.c.id == row.id)
+    connection.execute(update.values(chain_position=link.position, mac=link.mac))
     return link
 
 
 def find_head(connection: Connection) -> ChainLink:
-    """Return the end of the chain."""
-    newest = select(entries.c.position, entries.c.mac).where(entries.c.position.is_not(None))
-    found = connection.execute(newest.order_by(entries.c.position.desc()).limit(1)).first()
-    return ChainLink(found.position, found.mac) if found else find_start(connection)
+    """Return the last link of the chain."""
+    query = select(entries.c.chain_position, entries.c.mac)
+    query = query.where(entries.c.chain_position.is_not(None))
+    row = connection.execute(query.order_by(entries.c.chain_position.desc()).limit(1)).first()
+    return ChainLink(row.chain_position, row.mac) if row else find_start(connection)
 
 
 def find_start(connection: Connection) -> ChainLink:
-    """Return what the oldest entry follows from: a checkpoint, or nothing."""
+    """Return the link before the oldest entry: the checkpoint, or position 0 without one."""
     return _read_checkpoint(connection)[0]
 
 
 def iter_verified(connection: Connection, key: str, end: int | None = None) -> Iterator[ChainLink]:
-    """Walk from the beginning to the end, or to what is before a position.
+    """Yield the links in order, the start first, up to but excluding the position `end`.
 
-    Raises Broken where a link does not follow from the one before.
+    Raises ChainBroken at the first link that does not follow from the link before.
     """
-    last, seal = _read_checkpoint(connection)
-    if last.position and seal != last.sign(key):
-        raise ChainBroken(f"the checkpoint at position {last.position} is not sealed with this key")
-    yield last
-    query = select(entries).where(entries.c.position.is_not(None)).order_by(entries.c.position)
+    link, signature = _read_checkpoint(connection)
+    if link.position and signature != link.sign(key):
+        raise ChainBroken(f"the checkpoint at position {link.position} is not signed with this key")
+    yield link
+    query = select(entries).where(entries.c.chain_position.is_not(None))
     if end is not None:
-        query = query.where(entries.c.position < end)
-    with connection.execute(query.execution_options(yield_per=1000)) as found:
-        for row in found:
-            mac = entry_from_row(row).compute_mac(key, last.position + 1, last.mac)
-            if (row.position, row.mac) != (last.position + 1, mac):
-                raise ChainBroken(f"entry {row.id} does not follow from position {last.position}")
-            last = ChainLink(row.position, row.mac)
-            yield last
+        query = query.where(entries.c.chain_position < end)
+    query = query.order_by(entries.c.chain_position).execution_options(yield_per=1000)
+    with connection.execute(query) as rows:
+        for row in rows:
+            mac = entry_from_row(row).compute_mac(key, link.position + 1, link.mac)
+            if (row.chain_position, row.mac) != (link.position + 1, mac):
+                raise ChainBroken(f"entry {row.id} does not follow from position {link.position}")
+            link = ChainLink(row.chain_position, row.mac)
+            yield link
 
 
 def truncate(connection: Connection, link: ChainLink, key: str) -> int:
-    """Remove what is up to a link, and leave a checkpoint in its place; return how many entries."""
+    """Replace the entries up to a link with a checkpoint; return the number of removed entries."""
     connection.execute(checkpoints.delete())
-    connection.execute(checkpoints.insert().values(**asdict(link), seal=link.sign(key)))
-    gone = entries.delete().where(entries.c.position <= link.position)
-    return connection.execute(gone).rowcount
+    connection.execute(
+        checkpoints.insert().values(
+            chain_position=link.position, mac=link.mac, signature=link.sign(key)
+        )
+    )
+    expired = entries.delete().where(entries.c.chain_position <= link.position)
+    return connection.execute(expired).rowcount
 
 
 def entry_from_row(row: Row[Any]) -> AuditEntry:
@@ -73,5 +84,5 @@ def entry_from_row(row: Row[Any]) -> AuditEntry:
 
 
 def _read_checkpoint(connection: Connection) -> tuple[ChainLink, str]:
-    found = connection.execute(select(checkpoints)).first()
-    return (ChainLink(found.position, found.mac), found.seal) if found else (ChainLink(), "")
+    row = connection.execute(select(checkpoints)).first()
+    return (ChainLink(row.chain_position, row.mac), row.signature) if row else (ChainLink(), "")

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, select
 
 from vmapi.domain.audit import AuditQuery, StoredEntry
 from vmapi.store.audit import chain
-from vmapi.store.audit_tables import audit_entries as entries
+from vmapi.store.tables import audit_entries as entries
 
 
 def build_filters(query: AuditQuery) -> list[ColumnElement[bool]]:
@@ -32,4 +32,4 @@ def select_page(query: AuditQuery, limit: int, before_id: int | None) -> Select[
 
 def stored_entry_from_row(row: Row[Any]) -> StoredEntry:
     """Return the entry of a row, and its place."""
-    return StoredEntry(row.id, row.position, chain.entry_from_row(row))
+    return StoredEntry(row.id, row.chain_position, chain.entry_from_row(row))

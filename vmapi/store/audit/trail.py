@@ -14,8 +14,8 @@ from sqlalchemy import Connection, func, select
 from vmapi.domain.audit import AuditEntry, AuditQuery, ChainLink, StoredEntry
 from vmapi.store.audit import chain
 from vmapi.store.audit import statements as trail
-from vmapi.store.audit_tables import audit_entries as entries
 from vmapi.store.database import Database, advisory_lock
+from vmapi.store.tables import audit_entries as entries
 
 log = structlog.get_logger("vmapi.store")
 
@@ -30,7 +30,7 @@ INSERT_ENTRY = entries.insert()
 CHAIN_LOCK = "audit"
 """Who changes the chain has this lock, lest two go on from one end of it."""
 
-IS_UNCHAINED = entries.c.position.is_(None)
+IS_UNCHAINED = entries.c.chain_position.is_(None)
 
 
 def append(connection: Connection, entry: AuditEntry) -> None:
@@ -143,8 +143,8 @@ class AuditRepository:
                 return connection.execute(old).rowcount
             first = chain.find_start(connection)
             stop = first.position + AUDIT_PURGE_BATCH + 1
-            young = select(func.min(entries.c.position)).where(
-                entries.c.at >= until, entries.c.position < stop
+            young = select(func.min(entries.c.chain_position)).where(
+                entries.c.at >= until, entries.c.chain_position < stop
             )
             end = connection.execute(young).scalar()
             try:

@@ -9,7 +9,7 @@ from vmapi.store.database import db_now
 from vmapi.store.mappers import vm as vm_rows
 from vmapi.store.tables import sync_state, vms
 
-SELECT_SYNCED_AT = select(func.max(sync_state.c.begun)).scalar_subquery()
+SELECT_SYNCED_AT = select(func.max(sync_state.c.started_at)).scalar_subquery()
 """The time up to which all changes are known."""
 
 SNAPSHOT_COLUMNS = (*vms.c, db_now().label("present"), SELECT_SYNCED_AT.label("synced"))
@@ -23,7 +23,7 @@ def snapshot_from_row(row: Row[Any]) -> VMSnapshot:
 
 def row_age_seconds(row: Row[Any]) -> float:
     """Return how many seconds ago the VM of a row of `SEEN` was as it is shown."""
-    return to_seconds(row.present - max(row.begun, row.synced or 0))
+    return to_seconds(row.present - max(row.observation_started_at, row.synced or 0))
 
 
 def to_seconds(microseconds: int) -> float:

@@ -27,7 +27,16 @@ from vmapi.store.tables import vms
 
 UPDATED_COLUMNS = (
     *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
-    *("ram_mb", "operation_id", "observed", "status", "task", "revision", "begun", "finished"),
+    *(
+        "ram_mb",
+        "operation_id",
+        "observed",
+        "status",
+        "task",
+        "revision",
+        "observation_started_at",
+        "observation_finished_at",
+    ),
 )
 UPDATE_VM = (
     vms.update()
@@ -75,7 +84,10 @@ def apply(
         kept.add(vm.id)
     late = _write(connection, new, changes, happened)
     if same:
-        seen_again = {"begun": started_at, "finished": db_time(connection)}
+        seen_again = {
+            "observation_started_at": started_at,
+            "observation_finished_at": db_time(connection),
+        }
         connection.execute(vms.update().where(vms.c.id.in_(same)).values(seen_again))
     return kept - late, [vm for vm in seen if vm.id in late]
 
@@ -84,21 +96,21 @@ def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at
     """Keep that the cloud had told by then that it knows a VM no more."""
     for row in _select_for_update(connection, [vm_id]):
         # a look that began later saw it again
-        if row.deleted_at is None and observed_at >= row.begun:
+        if row.deleted_at is None and observed_at >= row.observation_started_at:
             gone = vm_rows.as_deleted(vm_rows.observed_vm(row), at)
             change = _update_values(row, gone, None, observed_at)
             _write(connection, [], [change], _events_for(change, row))
 
 
 def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
-    if started_at < row.floor:
+    if started_at < row.min_observed_at:
         return False
-    if started_at >= row.finished:
+    if started_at >= row.observation_finished_at:
         return True
     # within a second of the cloud's, what is under way comes before what it ends in
     ours = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, started_at)
     rests = row.observed["task"] is None
-    return ours >= (row.deleted_at is not None, row.updated_at, rests, row.begun)
+    return ours >= (row.deleted_at is not None, row.updated_at, rests, row.observation_started_at)
 
 
 def _is_unchanged(row: Row[Any], vm: VM, action: Action | None) -> bool:
@@ -108,7 +120,7 @@ def _is_unchanged(row: Row[Any], vm: VM, action: Action | None) -> bool:
 
 def _insert_values(vm: VM, action: Action | None, started_at: int) -> Values:
     status, task = overlay.overlaid_status(vm, action)
-    moments = {"begun": started_at, "floor": 0}
+    moments = {"observation_started_at": started_at, "min_observed_at": 0}
     return {**vm_rows.to_row(vm), **moments, "status": status, "task": task, "revision": 1}
 
 
@@ -120,7 +132,7 @@ def _update_values(row: Row[Any], vm: VM, action: Action | None, started_at: int
     )
     revision = row.revision + moves
     shown = {"status": status, "task": task, "revision": revision}
-    return {**vm_rows.to_row(vm), **shown, "begun": started_at}
+    return {**vm_rows.to_row(vm), **shown, "observation_started_at": started_at}
 
 
 def _events_for(new: Values, before: Row[Any] | None) -> Sequence[Values]:
@@ -144,7 +156,7 @@ def _write(
     """Write what is new or changed, and what happened; return what is new but there already."""
     if not new and not changes:
         return set()
-    at = {"finished": db_time(connection)}
+    at = {"observation_finished_at": db_time(connection)}
     late = {each["id"] for each in new}
     if new:
         insert = _insert_statement(connection.dialect.name)

@@ -35,8 +35,8 @@ SHOW_TASK = (
     .values(task=NEW_TASK, revision=vms.c.revision + 1)
     .returning(*SNAPSHOT_COLUMNS)
 )
-RAISE_FENCE = UPDATE_LIVE_VM.values(floor=db_now())
-INSERT_EXPECTED_VM = vms.insert().values(floor=db_now())
+RAISE_FENCE = UPDATE_LIVE_VM.values(min_observed_at=db_now())
+INSERT_EXPECTED_VM = vms.insert().values(min_observed_at=db_now())
 HAS_KNOWN_ACTION = operations.c.action.in_(list(Action))
 SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("mark")).order_by(vms.c.id)
 
@@ -142,7 +142,13 @@ def refresh(connection: Connection, vm_id: str | None) -> None:
 
 def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot:
     # any look that begins from now on knows better
-    shown = {"status": vm.status, "task": vm.task, "revision": 1, "begun": 0, "finished": 0}
+    shown = {
+        "status": vm.status,
+        "task": vm.task,
+        "revision": 1,
+        "observation_started_at": 0,
+        "observation_finished_at": 0,
+    }
     new = {**vm_rows.to_row(vm), **shown}
     connection.execute(INSERT_EXPECTED_VM, new)
     _append_event(connection, new, EventKind.VM_CREATED)

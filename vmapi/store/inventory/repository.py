@@ -89,7 +89,9 @@ class InventoryRepository:
 
     def ids_not_observed_since(self, started_at: int) -> list[str]:
         """Return the VMs that no look has shown which began then or later."""
-        query = select(vms.c.id).where(vms.c.deleted_at.is_(None), vms.c.begun < started_at)
+        query = select(vms.c.id).where(
+            vms.c.deleted_at.is_(None), vms.c.observation_started_at < started_at
+        )
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
@@ -168,7 +170,7 @@ class InventoryRepository:
 
     def seconds_since_full_sync(self) -> float | None:
         """Return how many seconds ago the last look at everything began; None before the first."""
-        query = select(db_now() - sync_state.c.begun).where(sync_state.c.kind == "everything")
+        query = select(db_now() - sync_state.c.started_at).where(sync_state.c.kind == "everything")
         with self._database.read() as connection:
             passed = connection.execute(query).scalar()
         return None if passed is None else to_seconds(passed)
@@ -181,12 +183,12 @@ class InventoryRepository:
 
     def _save_sync_mark(self, kind: str, begun: int) -> None:
         with self._database.write() as connection:
-            noted = sync_state.update().where(sync_state.c.kind == kind).values(begun=begun)
+            noted = sync_state.update().where(sync_state.c.kind == kind).values(started_at=begun)
             if not connection.execute(noted).rowcount:
                 advisory_lock(connection, "syncs")
                 known = select(sync_state.c.kind).where(sync_state.c.kind == kind)
                 if connection.execute(known).first() is None:
-                    connection.execute(sync_state.insert().values(kind=kind, begun=begun))
+                    connection.execute(sync_state.insert().values(kind=kind, started_at=begun))
 
     def _save_batch(self, seen: Sequence[VM], begun: int) -> set[str]:
         kept: set[str] = set()

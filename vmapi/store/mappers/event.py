@@ -21,7 +21,7 @@ def vm_event_to_row(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
     document = {**shown["observed"], "status": shown["status"], "task": shown["task"]}
     # one of which it is not known whose it is, is shown to nobody but who has all projects
     project = shown["project"] or NO_PROJECT
-    return {"kind": kind, "project": project, "vm_id": shown["id"], "document": document}
+    return {"kind": kind, "project": project, "vm_id": shown["id"], "payload": document}
 
 
 def operation_event_to_row(operation: Operation) -> dict[str, Any]:
@@ -40,20 +40,20 @@ def operation_event_to_row(operation: Operation) -> dict[str, Any]:
         "kind": EVENT_KIND_BY_STATUS[operation.status],
         "project": operation.project,
         "vm_id": operation.vm_id,
-        "document": document,
+        "payload": document,
     }
 
 
 def from_row(row: Row[Any]) -> Event:
     """Return the event of a row that has a number."""
-    happened = Event(row.number, EventKind(row.kind), row.at, row.project, row.vm_id)
+    happened = Event(row.sequence, EventKind(row.kind), row.at, row.project, row.vm_id)
     if happened.kind in EVENT_KIND_BY_STATUS.values():
         return replace(happened, operation=_operation(row))
-    return replace(happened, vm=vm_rows.from_document(row.document))
+    return replace(happened, vm=vm_rows.from_document(row.payload))
 
 
 def _operation(row: Row[Any]) -> Operation:
-    document = dict(row.document)
+    document = dict(row.payload)
     for name in OPERATION_TIME_FIELDS:
         document[name] = from_epoch_us(document[name])
     error = document.pop("error")

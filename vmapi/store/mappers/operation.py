@@ -17,7 +17,7 @@ from vmapi.store.tables import operations
 from vmapi.store.types import from_epoch_us, to_epoch_us
 
 SAVED_COLUMNS = (
-    *("vm_id", "status", "plan", "idempotency_caller", "idempotency_key", "fingerprint"),
+    *("vm_id", "status", "steps", "idempotency_caller", "idempotency_key", "fingerprint"),
     *("idempotency_project", "error", "started_at", "finished_at", "revision"),
 )
 """What of an operation changes on its way."""
@@ -37,12 +37,12 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "action": operation.action,
         "vm_id": operation.vm_id,
         "status": operation.status,
-        "claimed_name": operation.reserved_name,
+        "reserved_name": operation.reserved_name,
         "idempotency_caller": operation.key.caller if operation.key else None,
         "idempotency_key": operation.key.value if operation.key else None,
         "fingerprint": operation.key.fingerprint if operation.key else None,
         "idempotency_project": operation.key.project if operation.key else None,
-        "changes": asdict(operation.patch) if operation.patch else None,
+        "patch": asdict(operation.patch) if operation.patch else None,
         "error": asdict(operation.error) if operation.error else None,
         "requested_by": operation.requested_by,
         "project": operation.project,
@@ -54,8 +54,8 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "revision": operation.revision,
         "vcpus": operation.vcpus,
         "ram_mb": operation.ram_mb,
-        "as_requester": operation.is_delegated,
-        "plan": [_step_to_json(step) for step in operation.steps],
+        "is_delegated": operation.is_delegated,
+        "steps": [_step_to_json(step) for step in operation.steps],
     }
 
 
@@ -71,7 +71,7 @@ def from_row(row: Row[Any]) -> Operation:
     return Operation(
         id=row.id,
         action=Action(row.action),
-        steps=tuple([_step_from_json(**step) for step in row.plan]),
+        steps=tuple([_step_from_json(**step) for step in row.steps]),
         created_at=row.created_at,
         requested_by=row.requested_by,
         project=row.project,
@@ -82,13 +82,13 @@ def from_row(row: Row[Any]) -> Operation:
         error=OperationError(**row.error) if row.error else None,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        reserved_name=row.claimed_name,
+        reserved_name=row.reserved_name,
         key=_key_from_row(row),
-        patch=VMPatch(**row.changes) if row.changes else None,
+        patch=VMPatch(**row.patch) if row.patch else None,
         revision=row.revision,
         vcpus=row.vcpus,
         ram_mb=row.ram_mb,
-        is_delegated=row.as_requester,
+        is_delegated=row.is_delegated,
     )
 
 
@@ -97,12 +97,14 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         "verb": step.verb,
         "state": step.state,
         "request_id": step.request_id,
-        "begun_at": to_epoch_us(step.started_at),
+        "started_at": to_epoch_us(step.started_at),
     }
 
 
-def _step_from_json(*, verb: str, state: str, request_id: str | None, begun_at: int | None) -> Step:
-    return Step(Verb(verb), StepState(state), request_id, from_epoch_us(begun_at))
+def _step_from_json(
+    *, verb: str, state: str, request_id: str | None, started_at: int | None
+) -> Step:
+    return Step(Verb(verb), StepState(state), request_id, from_epoch_us(started_at))
 
 
 def _key_from_row(row: Row[Any]) -> IdempotencyKey | None:

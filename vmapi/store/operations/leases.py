@@ -22,14 +22,14 @@ HEARTBEAT_INTERVAL = 2.5
 
 
 LEASE_IS_FREE = or_(
-    operations.c.lease_owner == bindparam("owner"), operations.c.lease_until < db_now()
+    operations.c.lease_owner == bindparam("owner"), operations.c.lease_expires_at < db_now()
 )
 """The condition that a process, the `owner`, has or may have an operation's lease."""
 
 RENEW_LEASE = (
     operations.update()
     .where(operations.c.id == bindparam("of"), LEASE_IS_FREE)
-    .values(lease_owner=bindparam("owner"), lease_until=db_now() + LEASE_DURATION_US)
+    .values(lease_owner=bindparam("owner"), lease_expires_at=db_now() + LEASE_DURATION_US)
 )
 
 
@@ -118,7 +118,7 @@ class OperationLeases:
     def _release(self, which: ColumnElement[bool]) -> None:
         mine = which & IS_UNFINISHED & (operations.c.lease_owner == self.owner)
         with self._database.write(hasty=True) as connection:
-            given = operations.update().where(mine).values(lease_owner=None, lease_until=0)
+            given = operations.update().where(mine).values(lease_owner=None, lease_expires_at=0)
             connection.execute(given)
 
     def _try_acquire(self, operation_id: str) -> bool:
@@ -137,7 +137,7 @@ class OperationLeases:
                     longer = (
                         operations.update()
                         .where(mine)
-                        .values(lease_until=db_now() + LEASE_DURATION_US)
+                        .values(lease_expires_at=db_now() + LEASE_DURATION_US)
                     )
                     connection.execute(longer)
             except StoreUnavailable as away:

@@ -69,7 +69,7 @@ class OperationReader:
 
     def request_ids(self, vm_id: str) -> set[str]:
         """Return by which request ids the cloud knows what was done with a VM."""
-        query = select(operations.c.plan).where(operations.c.vm_id == vm_id)
+        query = select(operations.c.steps).where(operations.c.vm_id == vm_id)
         with self._database.read() as connection:
             plans = connection.execute(query).scalars().all()
         return {step["request_id"] for plan in plans for step in plan if step["request_id"]}

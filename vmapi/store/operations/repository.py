@@ -33,7 +33,7 @@ from vmapi.store.tables import operations
 
 log = structlog.get_logger("vmapi.store")
 
-INSERT_OPERATION = operations.insert().values(lease_until=db_now() + LEASE_DURATION_US)
+INSERT_OPERATION = operations.insert().values(lease_expires_at=db_now() + LEASE_DURATION_US)
 SELECT_LEASED = queries.SELECT_UNFINISHED.where(LEASE_IS_FREE)
 
 OPERATION_PURGE_BATCH = 1000

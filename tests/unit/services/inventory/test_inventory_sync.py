@@ -61,7 +61,7 @@ class Bench:
         self.asked.clear()
         with self.desk.kept._get_repositories().database.write() as connection:
             connection.execute(
-                sync_state.update().values(begun=sync_state.c.begun - int(seconds * 1e6))
+                sync_state.update().values(started_at=sync_state.c.started_at - int(seconds * 1e6))
             )
         for chore in self.sync.tasks.values():
             chore()
@@ -188,13 +188,13 @@ def test_a_look_that_takes_long_keeps_the_duty() -> None:
 
     def long(what: str | datetime) -> None:
         with bench.desk.kept._get_repositories().database.write() as connection:
-            connection.exec_driver_sql("UPDATE duties SET until = 0")
+            connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
         duties.renew()
         assert not other.acquire("sweep")
 
     bench.ask = long  # type: ignore[method-assign]
     bench.tick()
     with bench.desk.kept._get_repositories().database.write() as connection:
-        connection.exec_driver_sql("UPDATE duties SET until = 0")
+        connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
     duties.renew()
     assert other.acquire("sweep")
