@@ -43,7 +43,7 @@ def check_back(world: ApiHarness, vm_id: str) -> None:
 def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: ApiHarness) -> None:
     vm_id = world.create_running("web-2")
     store: Any = world.services.store
-    engine = store._opened().database.engine
+    engine = store.database.engine
     url = engine.url
     hog = create_engine(url)
     with hog.connect() as connection:
@@ -190,7 +190,7 @@ def test_connections_that_are_cut(postgresql: ApiHarness) -> None:
     world.services.store.upgrade()
     vm_id = world.create_running("web-2")
     database: Any = world.services.store
-    with database._opened().database.engine.connect() as one:
+    with database.database.engine.connect() as one:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         others += " AND pid <> pg_backend_pid()"
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))

@@ -10,4 +10,4 @@ from tests.support.audit_chain import rows
 def trail(app: Flask) -> list[Any]:
     """Return the entries of an app's trail."""
     store: Any = app.extensions["vmapi"].store
-    return rows(store._opened().database)
+    return rows(store.database)

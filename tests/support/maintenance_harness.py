@@ -38,7 +38,7 @@ class House:
     @property
     def database(self) -> Database:
         """What is kept."""
-        return self.store._get_repositories().database
+        return self.store.database
 
     def tick(self) -> list[Any]:
         """Let the keeper look, and return what it logs."""

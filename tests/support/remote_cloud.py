@@ -57,8 +57,7 @@ def take_calls(world: ApiHarness) -> list[str]:
 def age_inventory(world: ApiHarness, seconds: int) -> None:
     """Let all that is known have been seen so long ago."""
     age = f"{seconds}000000"
-    store: Any = world.services.store
-    with store._opened().database.write() as connection:
+    with world.services.store.database.write() as connection:
         connection.execute(
             text(f"UPDATE vms SET observation_started_at = observation_started_at - {age}")
         )

@@ -70,6 +70,11 @@ class Store:
         self._remove: Callable[[], object] = lambda: None
 
     @property
+    def database(self) -> "Database":
+        """The connections; for commands and tests."""
+        return self._get_repositories().database
+
+    @property
     def operations(self) -> "OperationRepository":
         """Changes, and how far they have come."""
         return self._get_repositories().operations

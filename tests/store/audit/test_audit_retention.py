@@ -185,7 +185,8 @@ def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database)
         "UPDATE audit_entries SET at = 0 WHERE chain_position <= 4",
         "UPDATE audit_entries SET code = NULL WHERE chain_position = 1",
         "DELETE FROM audit_entries WHERE chain_position = 1",
-        "INSERT INTO audit_checkpoints SELECT chain_position, mac, mac FROM audit_entries WHERE id = 1",
+        "INSERT INTO audit_checkpoints"
+        " SELECT chain_position, mac, mac FROM audit_entries WHERE id = 1",
     ],
 )
 def test_age_does_not_hide_what_was_done(

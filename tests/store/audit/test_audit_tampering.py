@@ -23,7 +23,8 @@ from vmapi.store.database import Database
 UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE chain_position = 3'
 INSERT = (
     'INSERT INTO audit_entries (at, "user", project, address, action, vm_id, operation_id,'
-    ' request_id, outcome, code, chain_position, mac) SELECT at, "user", project, address, action, vm_id,'
+    " request_id, outcome, code, chain_position, mac)"
+    ' SELECT at, "user", project, address, action, vm_id,'
     " operation_id, request_id, outcome, code, {}, {} FROM audit_entries WHERE chain_position = 2"
 )
 TOKEN = "UPDATE audit_entries SET token_id = :new WHERE chain_position = 2"

@@ -59,7 +59,7 @@ class Bench:
         """Let time go on, and return what is looked at."""
         self.now += seconds
         self.asked.clear()
-        with self.desk.kept._get_repositories().database.write() as connection:
+        with self.desk.kept.database.write() as connection:
             connection.execute(
                 sync_state.update().values(started_at=sync_state.c.started_at - int(seconds * 1e6))
             )
@@ -148,7 +148,7 @@ def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
 def test_it_is_done_by_one_until_another_takes_it_over() -> None:
     bench = Bench()
     bench.tick()
-    database = bench.desk.kept._get_repositories().database
+    database = bench.desk.kept.database
     bench.desk.kept.leader_leases.close()
     other = LeaderLeases(database)
     assert other.acquire("sync")
@@ -184,17 +184,17 @@ def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> Non
 def test_a_look_that_takes_long_keeps_the_duty() -> None:
     bench = Bench()
     duties = bench.desk.kept.leader_leases
-    other = LeaderLeases(bench.desk.kept._get_repositories().database)
+    other = LeaderLeases(bench.desk.kept.database)
 
     def long(what: str | datetime) -> None:
-        with bench.desk.kept._get_repositories().database.write() as connection:
+        with bench.desk.kept.database.write() as connection:
             connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
         duties.renew()
         assert not other.acquire("sweep")
 
     bench.ask = long  # type: ignore[method-assign]
     bench.tick()
-    with bench.desk.kept._get_repositories().database.write() as connection:
+    with bench.desk.kept.database.write() as connection:
         connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
     duties.renew()
     assert other.acquire("sweep")
