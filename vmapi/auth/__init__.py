@@ -1,1 +1,1 @@
-"""Who is let in: each way of saying who one is, apart from HTTP and from the database."""
+"""Authentication: token validators, independent of HTTP and of the database."""

@@ -1,4 +1,7 @@
-"""The gate: what a caller has sent becomes an identity, or it is refused."""
+"""Authentication: turns the token and the address of a request into an identity, or rejects it.
+
+The HTTP middleware calls the authenticator; each validator knows one type of token.
+"""
 
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -7,25 +10,25 @@ from typing import Protocol
 from vmapi.domain.identity import Identity
 from vmapi.errors import Unauthenticated
 
+#: The longest header that gunicorn and nginx accept.
 MAX_TOKEN_CHARS = 8192
-"""Characters of a token: as much as gunicorn and nginx let through in one header."""
 
 MISSING_BEARER_DETAIL = "Send a token: Authorization: Bearer TOKEN."
 LOOPBACK_ONLY_DETAIL = (
-    "Who does not say who it is must be on this machine. "
+    "Requests without a token are accepted from this machine only. "
     "Set VMAPI_AUTH=token, or VMAPI_ALLOW_ANONYMOUS=true if everybody may do everything."
 )
 
 
 class TokenValidator(Protocol):
-    """One kind of token."""
+    """Validates one type of token."""
 
     def matches(self, token: str) -> bool:
-        """Tell by its form alone whether a token is of this kind."""
+        """Return whether the form of a token is the form of this type."""
         ...
 
     def authenticate(self, token: str) -> Identity:
-        """Return whose it is.
+        """Return the identity of a token.
 
         Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
         """
@@ -33,10 +36,10 @@ class TokenValidator(Protocol):
 
 
 class Authenticator:
-    """Lets callers in by the kinds of tokens that are configured.
+    """Authenticates requests by the types of tokens that the settings enable.
 
-    `anonymous` is who sends none: from this machine, or `from_anywhere`. `keystone` is for tokens
-    of which it is said that they are Keystone's.
+    The first validator that matches a token validates it. Requests without a token get the
+    `anonymous_identity`, if any: from loopback only, unless `allow_remote_anonymous`.
     """
 
     def __init__(
@@ -48,27 +51,26 @@ class Authenticator:
         keystone_validator: TokenValidator | None = None,
     ) -> None:
         self._validators = validators
+        #: Validates tokens that the client declares as Keystone tokens (`X-Auth-Token`).
         self.keystone_validator = keystone_validator
         self._anonymous_identity = anonymous_identity
         self._allow_remote_anonymous = allow_remote_anonymous
 
     def authenticate(self, token: str | None, address: str) -> Identity:
-        """Return who asks, by its token and from where it asks; no address is a unix socket.
+        """Return the identity of a request; an empty address stands for a unix socket.
 
-        Where no kind of token is configured, what is sent is not looked at: a script made for
-        another vmapi works here. Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
+        Without validators a token is ignored, so that a script that sends one works here too.
+        Raises Unauthenticated, IssuerUnavailable, StoreUnavailable.
         """
         if token is None or not self._validators:
             return self._authenticate_anonymous(address)
         for validator in self._validators:
             if validator.matches(token):
                 return _validate_token(validator, token)
-        raise Unauthenticated(
-            "This is no token of a kind that is taken here.", credentials_sent=True
-        )
+        raise Unauthenticated("This token is of no accepted type.", credentials_sent=True)
 
     def authenticate_with_keystone(self, token: str) -> Identity:
-        """Return who asks, by a token of Keystone's. Raises as `admit`."""
+        """Return the identity of a Keystone token. Raises as `authenticate`."""
         assert self.keystone_validator is not None
         return _validate_token(self.keystone_validator, token)
 
@@ -88,9 +90,9 @@ def _validate_token(validator: TokenValidator, token: str) -> Identity:
     return validator.authenticate(token)
 
 
-def _is_loopback_address(address: str) -> bool:
+def _is_loopback_address(text: str) -> bool:
     try:
-        found = ip_address(address)
+        address = ip_address(text)
     except ValueError:
         return False
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

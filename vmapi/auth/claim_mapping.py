@@ -1,4 +1,4 @@
-"""What an issuer says of a caller, in the terms of this API."""
+"""Mapping of an issuer's claims to an identity: subject, role, project."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,24 +12,26 @@ from vmapi.errors import Unauthenticated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimMapping:
-    """Which claims tell what: each by its name, or its place where it begins with /: RFC 6901."""
+    """The claims that hold the members of an identity.
+
+    A claim is a name, or a JSON pointer (RFC 6901) if it begins with `/`.
+    """
 
     subject_claim: str
     role_claim: str
+    #: The role here for each value of the role claim.
     roles: Mapping[str, Role]
+    #: None where every caller belongs to the default project.
     project_claim: str | None
     default_project: str
 
     def to_identity(self, claims: Mapping[str, Any]) -> Identity:
-        """Return whose the claims are. Raises Unauthenticated where they do not say."""
+        """Return the identity that claims describe. Raises Unauthenticated if one is missing."""
         subject = _resolve_claim(claims, self.subject_claim)
-        if (
-            not isinstance(subject, str)
-            or not subject
-            or not SUBJECT_PATTERN.fullmatch(f"jwt:{subject}")
-        ):
+        is_named = isinstance(subject, str) and subject != ""
+        if not is_named or not SUBJECT_PATTERN.fullmatch(f"jwt:{subject}"):
             raise Unauthenticated(
-                f"This token's claim {self.subject_claim} names nobody.", credentials_sent=True
+                f"This token's claim {self.subject_claim} names no user.", credentials_sent=True
             )
         values = _string_values(_resolve_claim(claims, self.role_claim))
         role = highest_role({self.roles[value] for value in values if value in self.roles})
@@ -51,18 +53,15 @@ class ClaimMapping:
 def _resolve_claim(claims: Mapping[str, Any], claim: str) -> Any:
     if not claim.startswith("/"):
         return claims.get(claim)
-    found: Any = claims
-    for step in claim[1:].split("/"):
-        found = (
-            found.get(step.replace("~1", "/").replace("~0", "~"))
-            if isinstance(found, dict)
-            else None
-        )
-    return found
+    value: Any = claims
+    for part in claim[1:].split("/"):
+        key = part.replace("~1", "/").replace("~0", "~")
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _string_values(value: Any) -> list[str]:
     if isinstance(value, str):
-        # RFC 6749, section 3.3: a scope
+        # a scope: RFC 6749, section 3.3
         return value.split(" ")
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""The gate that the settings ask for."""
+"""Builds the authenticator that the settings describe."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,9 +15,9 @@ log = structlog.get_logger("vmapi.security")
 
 
 def warn_if_anonymous(settings: Settings) -> None:
-    """Say in the log where everybody is let in."""
+    """Log a warning where requests need no token."""
     if "none" in settings.auth_schemes:
-        log.warning("VMAPI_AUTH=none: nobody is asked who it is, and everybody may do everything")
+        log.warning("VMAPI_AUTH=none: requests need no token, and everybody may do everything")
 
 
 def build_authenticator(
@@ -26,15 +26,15 @@ def build_authenticator(
     record_use: Callable[[str, datetime], None],
     clock: Callable[[], datetime],
 ) -> Authenticator:
-    """Return the gate; `find` and `used` are about API tokens."""
-    made: dict[str, Callable[[], TokenValidator]] = {
+    """Build the authenticator; `find_token` and `record_use` access API tokens in the database."""
+    builders: dict[str, Callable[[], TokenValidator]] = {
         "token": lambda: ApiTokenValidator(find_token, record_use, clock),
         "jwt": lambda: _build_jwt_validator(settings),
-        # the last: it cannot tell by the form of a token that it is none of its
+        # the last one: it matches tokens of every form
         "keystone": lambda: _build_keystone_validator(settings),
     }
     schemes = settings.auth_schemes
-    validators = {scheme: make() for scheme, make in made.items() if scheme in schemes}
+    validators = {scheme: build() for scheme, build in builders.items() if scheme in schemes}
     return Authenticator(
         list(validators.values()),
         anonymous_identity=anonymous(settings.default_project) if "none" in schemes else None,
@@ -44,13 +44,13 @@ def build_authenticator(
 
 
 def _build_jwt_validator(settings: Settings) -> TokenValidator:
-    # loads cryptography, which nothing else needs
+    # loads cryptography, which no other scheme needs
     from vmapi.auth.claim_mapping import ClaimMapping
     from vmapi.auth.jwt_tokens import JwtValidator
     from vmapi.auth.oidc_issuer import OIDCIssuer
 
     url, audience = settings.jwt_issuer or "", settings.jwt_audience or ""
-    claims = ClaimMapping(
+    claim_mapping = ClaimMapping(
         subject_claim=settings.jwt_subject_claim,
         role_claim=settings.jwt_role_claim,
         roles=settings.jwt_roles,
@@ -59,7 +59,7 @@ def _build_jwt_validator(settings: Settings) -> TokenValidator:
     )
     return JwtValidator(
         OIDCIssuer(url),
-        claims,
+        claim_mapping,
         url=url,
         audience=audience,
         algorithms=settings.jwt_algorithms,

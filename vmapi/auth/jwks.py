@@ -1,4 +1,4 @@
-"""The public keys of an issuer (RFC 7517)."""
+"""Parses the public keys of an issuer: JSON Web Key Sets (RFC 7517)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ ALGORITHMS_BY_CURVE: dict[tuple[Any, Any], tuple[str, ...]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
     ("OKP", "Ed448"): ("EdDSA",),
 }
+#: RFC 7518, section 3.3.
 MIN_RSA_BITS = 2048
-"""Bits: RFC 7518, section 3.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A key, and the algorithms that it may be used with: never those of another kind of key."""
+    """A public key, and the algorithms of its key type that it may verify."""
 
     id: str | None
     algorithms: frozenset[str]
@@ -31,18 +31,18 @@ class VerificationKey:
 
 
 def parse_jwks(document: dict[str, Any]) -> tuple[VerificationKey, ...]:
-    """Return the keys of a JWK set that verify signatures; others are left out."""
-    listed = document.get("keys")
-    made = [_parse_key(each) for each in listed] if isinstance(listed, list) else []
-    return tuple(key for key in made if key is not None)
+    """Return the keys of a key set that verify signatures; skip all others."""
+    jwks = document.get("keys")
+    keys = [_parse_key(jwk) for jwk in jwks] if isinstance(jwks, list) else []
+    return tuple(key for key in keys if key is not None)
 
 
 def select_key(
     keys: Iterable[VerificationKey], key_id: str | None, algorithm: str
 ) -> VerificationKey | None:
-    """Return the key that a token names, or where it names none the only one there is."""
-    fitting = [key for key in keys if algorithm in key.algorithms and key_id in (None, key.id)]
-    return fitting[0] if len(fitting) == 1 else None
+    """Return the key with an id, or the only key of an algorithm if the token names no id."""
+    matching = [key for key in keys if algorithm in key.algorithms and key_id in (None, key.id)]
+    return matching[0] if len(matching) == 1 else None
 
 
 def _parse_key(jwk: Any) -> VerificationKey | None:
@@ -50,15 +50,15 @@ def _parse_key(jwk: Any) -> VerificationKey | None:
         algorithms = _usable_algorithms(jwk)
         if not algorithms:
             return None
-        public = jwt.get_algorithm_by_name(min(algorithms)).from_jwk(jwk)
+        public_key = jwt.PyJWK(jwk, min(algorithms)).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as error:
-        log.warning("a key of the issuer cannot be read", reason=str(error))
+        log.warning("issuer key unreadable, skipped", reason=str(error))
         return None
-    id = jwk.get("kid")
-    if jwk["kty"] == "RSA" and public.key_size < MIN_RSA_BITS:
-        log.warning("a key of the issuer is too short", key_id=str(id))
+    key_id = jwk.get("kid")
+    if jwk["kty"] == "RSA" and public_key.key_size < MIN_RSA_BITS:
+        log.warning("issuer key too short, skipped", key_id=str(key_id))
         return None
-    return VerificationKey(id if isinstance(id, str) else None, algorithms, public)
+    return VerificationKey(key_id if isinstance(key_id, str) else None, algorithms, public_key)
 
 
 def _usable_algorithms(jwk: dict[str, Any]) -> frozenset[str]:
@@ -66,8 +66,7 @@ def _usable_algorithms(jwk: dict[str, Any]) -> frozenset[str]:
         return frozenset()
     if "d" in jwk:
         raise ValueError("it is a private key")
-    kind, named = jwk.get("kty"), jwk.get("alg")
-    of_kind = (
-        RSA_ALGORITHMS if kind == "RSA" else ALGORITHMS_BY_CURVE.get((kind, jwk.get("crv")), ())
-    )
-    return frozenset(name for name in of_kind if named in (None, name))
+    key_type, declared = jwk.get("kty"), jwk.get("alg")
+    by_curve = ALGORITHMS_BY_CURVE.get((key_type, jwk.get("crv")), ())
+    algorithms = RSA_ALGORITHMS if key_type == "RSA" else by_curve
+    return frozenset(name for name in algorithms if declared in (None, name))

@@ -1,11 +1,9 @@
-"""Keystone's tokens: Keystone itself says whose they are (Identity API v3, GET /auth/tokens).
+"""Validation of Keystone tokens by Keystone (Identity API v3, GET /auth/tokens).
 
-A user may ask for its own token, so vmapi needs no account for this. Answers are remembered for a
-short while, also that a token is none.
+A user may validate its own token, so vmapi needs no account for this. Results are cached for a
+short time, also the result that a token is unknown.
 """
 
-import hashlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,11 +11,10 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from cachetools import TLRUCache, TTLCache
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
-from vmapi.auth.cache import CachedIdentity, cache_expiry
+from vmapi.auth.cache import TokenCache, ValidatedToken
 from vmapi.domain.identity import SUBJECT_PATTERN, CallerToken, Identity
 from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role, highest_role
@@ -25,12 +22,11 @@ from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 log = structlog.get_logger("vmapi.security")
 
+#: Seconds.
 KEYSTONE_CACHE_TTL = 30.0
-"""Seconds for which an answer is good, if the token lives so long."""
-KEYSTONE_CACHE_SIZE = 4096
+
+#: Seconds, short: another Keystone of the same cloud may not have a new token at once.
 KEYSTONE_NEGATIVE_CACHE_TTL = 10.0
-"""Seconds: another Keystone of the same cloud may not know a new token at once."""
-KEYSTONE_NEGATIVE_CACHE_SIZE = 1024
 KEYSTONE_VALIDATION_TIMEOUT = 5.0
 
 UNKNOWN_BEARER_DETAIL = "Keystone does not know this token: it is wrong, expired or revoked."
@@ -40,7 +36,7 @@ UNSCOPED_BEARER_DETAIL = (
 
 
 class KeystoneValidator:
-    """Tokens of one Keystone; `roles` says which of its roles is which here."""
+    """Validates the tokens of one Keystone; `roles` maps its roles to vmapi roles."""
 
     def __init__(
         self,
@@ -56,55 +52,42 @@ class KeystoneValidator:
         self._roles = roles
         self._session = session or Session()
         self._now = now
-        self._lock = threading.Lock()
-        self._cache: TLRUCache[str, CachedIdentity] = TLRUCache(
-            KEYSTONE_CACHE_SIZE, cache_expiry, monotonic
-        )
-        self._negative_cache: TTLCache[str, None] = TTLCache(
-            KEYSTONE_NEGATIVE_CACHE_SIZE, KEYSTONE_NEGATIVE_CACHE_TTL, monotonic
+        self._cache: TokenCache[Identity] = TokenCache(
+            negative_ttl_seconds=KEYSTONE_NEGATIVE_CACHE_TTL, monotonic=monotonic
         )
 
     def matches(self, token: str) -> bool:
-        """Tell that it may be one: Keystone's have many forms."""
+        """Return True for any token: Keystone tokens have many forms."""
         return bool(token)
 
     def authenticate(self, token: str) -> Identity:
-        """Return whose it is, with the token as its credential, which is not remembered.
+        """Return the identity of a token, with the token as its caller token, which is not cached.
 
         Raises Unauthenticated, IssuerUnavailable.
         """
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        with self._lock:
-            known = self._cache.get(digest)
-            if known is None and digest in self._negative_cache:
-                raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
-        if known is None:
-            known = self._validate(token, digest)
-            with self._lock:
-                self._cache[digest] = known
-        identity = known.identity
+        identity = self._cache.get_or_validate(token, lambda: self._validate(token))
+        if identity is None:
+            raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
         return replace(identity, caller_token=CallerToken(token, identity.project))
 
-    def _validate(self, token: str, digest: str) -> CachedIdentity:
+    def _validate(self, token: str) -> ValidatedToken[Identity] | None:
         status, body = self._request_validation(token)
         if status in (401, 404):
-            with self._lock:
-                self._negative_cache[digest] = None
-            raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
+            return None
         try:
             if status != 200:
                 raise ValueError(f"it answers with {status}")
-            found = body["token"]
-            ends = datetime.fromisoformat(found["expires_at"]).timestamp()
-            left = max(0.0, min(KEYSTONE_CACHE_TTL, ends - self._now()))
-            return CachedIdentity(self._to_identity(found), left)
+            token_body = body["token"]
+            expires_at = datetime.fromisoformat(token_body["expires_at"]).timestamp()
+            ttl = max(0.0, min(KEYSTONE_CACHE_TTL, expires_at - self._now()))
+            return ValidatedToken(self._to_identity(token_body), ttl)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log.warning("Keystone did not say whose a token is", reason=str(error))
-            raise IssuerUnavailable("Keystone did not say whose this token is.") from None
+            log.warning("Keystone did not validate a token", reason=str(error))
+            raise IssuerUnavailable("Keystone did not validate this token.") from None
 
     def _request_validation(self, token: str) -> tuple[int, Any]:
         try:
-            answer = self._session.get(
+            response = self._session.get(
                 self._url,
                 headers={"X-Auth-Token": token, "X-Subject-Token": token},
                 authenticated=False,
@@ -112,12 +95,12 @@ class KeystoneValidator:
                 redirect=False,
                 connect_retries=0,
                 timeout=KEYSTONE_VALIDATION_TIMEOUT,
-                # not even hashed
+                # keystoneauth would log a hash of the token
                 log=False,
             )
-            return answer.status_code, answer.json() if answer.status_code == 200 else None
+            return response.status_code, response.json() if response.status_code == 200 else None
         except (ClientException, ValueError) as error:
-            log.warning("Keystone does not answer", reason=type(error).__name__)
+            log.warning("Keystone unavailable", reason=type(error).__name__)
             raise IssuerUnavailable("Keystone does not answer.") from None
 
     def _to_identity(self, token_body: Mapping[str, Any]) -> Identity:
@@ -125,7 +108,7 @@ class KeystoneValidator:
         if not PROJECT_NAME_PATTERN.fullmatch(str(project.get("id", ""))):
             raise Unauthenticated(UNSCOPED_BEARER_DETAIL, credentials_sent=True)
         if not SUBJECT_PATTERN.fullmatch(subject):
-            raise ValueError("the user's id is none")
+            raise ValueError("the id of the user is not allowed")
         names = [role["name"] for role in token_body.get("roles") or ()]
         roles = {self._roles[name] for name in names if name in self._roles}
         return Identity(subject, highest_role(roles), str(project["id"]))

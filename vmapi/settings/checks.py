@@ -9,14 +9,14 @@ from vmapi.settings.settings import Settings
 
 
 def validate(settings: Settings, *, single_process: bool) -> None:
-    """Raise SettingsError where authentication would admit everybody by mistake, or nobody.
+    """Raise SettingsError where the settings of authentication contradict others.
 
     The default database of a `single_process` backend ends with the process.
     """
     schemes = settings.auth_schemes
     if "none" in schemes and not (settings.is_on_loopback or settings.allow_anonymous):
         raise SettingsError(
-            f"VMAPI_AUTH none at VMAPI_BIND {settings.bind}: everybody who reaches it may do "
+            f"VMAPI_AUTH none at VMAPI_BIND {settings.bind}: every client that reaches it may do "
             "everything; set VMAPI_AUTH=token, or a VMAPI_BIND on loopback, or "
             "VMAPI_ALLOW_ANONYMOUS=true if this is meant"
         )

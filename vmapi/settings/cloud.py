@@ -32,7 +32,7 @@ class CloudSettings:
         "VMAPI_DEFAULT_NETWORK",
         non_empty_text(),
         "",
-        "The network, by name or id, of VMs whose request names none.",
+        "The network, by name or id, of VMs created without one.",
         example="private",
     )
     os_cloud: str | None = setting(

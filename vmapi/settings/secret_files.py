@@ -13,7 +13,7 @@ def read_secret(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return a secret, and the variable or file that a message names as its source.
 
     The secret is empty where neither NAME nor NAME_FILE is set. Line ends at the end of a file
-    are removed. Raises SettingsError, whose text never contains the content of the file.
+    are removed. Raises SettingsError; its text never contains the content of the file.
     """
     value, path = environ.get(name, ""), environ.get(f"{name}_FILE", "")
     if not path:

@@ -62,7 +62,7 @@ class ServerSettings:
         "VMAPI_CORS_ORIGINS",
         ValueFormat(_ORIGINS.allowed, _parse_origins, ",".join),
         "",
-        "Origins of the web pages whose scripts may use the API from a browser. Unset: none.",
+        "Origins of web pages with scripts that may use the API from a browser. Unset: none.",
         unset=(),
         example="https://console.example.org",
     )

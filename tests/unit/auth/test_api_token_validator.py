@@ -11,8 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.fake_clock import Clock
+from tests.support.reachable_objects import holds_text
 from vmapi.auth import api_tokens
 from vmapi.auth.api_tokens import ApiTokenValidator
+from vmapi.auth.cache import NEGATIVE_TOKEN_CACHE_SIZE
 from vmapi.domain import api_token
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import Identity
@@ -100,7 +102,7 @@ def test_whose_it_is(door: Door) -> None:
 def test_a_typo_is_refused_without_a_look_into_the_database(door: Door) -> None:
     secret = door.made()
     for wrong in (secret[:-1], secret + "0", "vmapi_", secret[:8] + "~" + secret[9:]):
-        assert door.refused(wrong).startswith("This is no API token")
+        assert door.refused(wrong).startswith("This is not an API token")
     assert door.asked == []
 
 
@@ -137,9 +139,9 @@ def test_an_unknown_one_is_remembered_too_but_not_for_ever_nor_many(door: Door) 
     secret, known = api_token.generate_token(), door.made()
     door.tokens.authenticate(known)
     for _ in range(2):
-        assert door.refused(secret) == "This API token is not known here."
+        assert door.refused(secret) == "This API token is unknown."
     assert len(door.asked) == 2
-    for _ in range(api_tokens.UNKNOWN_API_TOKEN_CACHE_SIZE):
+    for _ in range(NEGATIVE_TOKEN_CACHE_SIZE):
         door.refused(api_token.generate_token())
     before = len(door.asked)
     door.tokens.authenticate(known)
@@ -154,7 +156,7 @@ def test_an_unknown_one_is_remembered_too_but_not_for_ever_nor_many(door: Door) 
 def test_what_is_remembered_is_not_the_token(door: Door) -> None:
     secret = door.made()
     door.tokens.authenticate(secret)
-    assert secret not in str(vars(door.tokens))
+    assert not holds_text(door.tokens, secret)
     assert secret not in str(door.asked)
 
 
@@ -175,7 +177,7 @@ def test_what_the_database_takes_for_it_but_is_not(door: Door) -> None:
     secret = door.made()
     digest = api_token.hash_token(secret)
     door.kept[digest] = replace(door.kept[digest], digest=digest.upper())
-    assert door.refused(secret) == "This API token is not known here."
+    assert door.refused(secret) == "This API token is unknown."
 
 
 def test_without_a_database_only_what_is_remembered_is_let_in(door: Door) -> None:

@@ -42,7 +42,7 @@ def test_a_token_is_shown_to_the_one_that_knows_its_kind() -> None:
     )
     assert gate.authenticate("b-good", "192.0.2.1") == CI
     assert refused(gate, "a-bad") == ("not a", True)
-    assert refused(gate, "c") == ("This is no token of a kind that is taken here.", True)
+    assert refused(gate, "c") == ("This token is of no accepted type.", True)
     assert refused(gate, "a" * 8193) == ("A token has at most 8192 characters.", True)
     assert refused(gate, None) == ("Send a token: Authorization: Bearer TOKEN.", False)
 
@@ -59,7 +59,7 @@ def test_who_is_here_needs_none_where_none_is_asked_for(address: str) -> None:
 def test_who_is_not_needs_one_all_the_same(address: str) -> None:
     gate = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
     told, sent = refused(gate, None, address)
-    assert told.startswith("Who does not say who it is must be on this machine.")
+    assert told.startswith("Requests without a token are accepted from this machine only.")
     assert not sent
     assert (
         Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=True).authenticate(

@@ -43,7 +43,7 @@ def test_nobody_is_asked_elsewhere_only_where_that_is_meant(
     bind: str, auth: tuple[str, ...]
 ) -> None:
     told = refused(bind=bind, auth=auth)
-    assert told.startswith(f"VMAPI_AUTH none at VMAPI_BIND {bind}: everybody who reaches it")
+    assert told.startswith(f"VMAPI_AUTH none at VMAPI_BIND {bind}: every client that reaches it")
     assert told.endswith("or VMAPI_ALLOW_ANONYMOUS=true if this is meant")
     meant = Settings(bind=bind, auth=("none",), allow_anonymous=True)
     checks.validate(meant, single_process=True)
