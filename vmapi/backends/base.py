@@ -1,13 +1,20 @@
-"""The contract between vmapi and a cloud.
+"""The driver contract: one interface between the services and a cloud.
 
-A driver turns one verb into one call, the right one for the cloud's raw state, and never repeats a
-change by itself: the service decides whether to look, to wait or to give up. The request id in
-structlog's context (`request_id`) goes along to a cloud that takes one. A change that is made
-`on_behalf` of somebody is sent with that credential and no other, to a cloud that knows such.
+The services call `Backend`; a driver implements `Driver`. Invariants of every driver:
 
-Any method may raise `BackendUnavailable` (nothing was sent), `BackendTimeout` (the outcome is not
-known) and `BackendError` (the cloud answered, but not with an answer). The docstrings
-list the rest.
+- One verb becomes one request, the right one for the VM's state in the cloud.
+- A driver never repeats a change. The reconciler decides whether to check, to wait or to give up.
+- The `request_id` of structlog's context is sent to a cloud that accepts request ids.
+- A change with a `caller_token` is sent with that token and no other credentials.
+- All methods are safe to call from several threads.
+
+Every method that sends a request may raise:
+
+- `BackendUnavailable`: the cloud did not receive the request, or refused to process it.
+- `BackendTimeout`: the cloud may have received the request; the outcome is unknown.
+- `BackendError`: the cloud failed, or sent a response that the driver cannot read.
+
+The docstrings list the other exceptions.
 """
 
 from abc import ABC, abstractmethod
@@ -26,14 +33,15 @@ from vmapi.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class AcceptedAction:
-    """The cloud has taken a change on; by `request_id` its outcome is found."""
+    """A change that the cloud has accepted (HTTP 202)."""
 
     vm_id: str
     request_id: str
+    """The cloud's id of the request, by which `Backend.get_outcome` finds the outcome."""
 
 
 class ActionOutcome(Enum):
-    """What has become of a change that the cloud has taken on."""
+    """The state of a change that the cloud has accepted."""
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -41,135 +49,166 @@ class ActionOutcome(Enum):
 
 
 class Backend(ABC):
-    """One cloud, seen as one project of it. Safe to use from several threads."""
+    """One cloud, accessed as one of its projects."""
 
     single_process: bool = False
-    """Whether what it holds lives in one process's memory."""
+    """Whether the cloud lives in the memory of one process."""
 
     completes_immediately: bool = False
-    """Whether a change may be over as soon as it was taken on: then a look at once is worth it."""
+    """Whether a change may finish before its response, so that a read right after it pays off."""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the cloud may be away: who need not ask it leaves it alone."""
+        """Whether the cloud may be unreachable. Callers then skip optional reads."""
         return False
 
     def check_available(self) -> None:
-        """Raise BackendUnavailable while the cloud is known to be away."""
-
-    @classmethod
-    @abstractmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Make the driver without asking the cloud. Raises SettingsError."""
+        """Raise BackendUnavailable while the cloud is known to be unreachable."""
 
     def close(self) -> None:
-        """Let go of connections. The backend is not used afterwards."""
+        """Close the connections. No other method is called afterwards."""
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Return what an operator should know of it: without asking the cloud, without secrets."""
+        """Return facts for the operator, without secrets, without a request to the cloud."""
 
     @abstractmethod
     def ping(self) -> None:
-        """Return when the cloud answers a cheap, authenticated call.
+        """Send a cheap authenticated request, and return when the cloud responds.
 
-        Raises Forbidden when the credentials are refused.
+        :raises Forbidden: the cloud refuses the credentials of vmapi.
         """
 
     @abstractmethod
     def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
-        """List the flavors; `fresh` passes over what was remembered."""
+        """List the flavors, from a cache unless `refresh` is set."""
 
     @abstractmethod
     def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
-        """List the images; `fresh` passes over what was remembered."""
+        """List the images, from a cache unless `refresh` is set."""
 
     @abstractmethod
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
-        """List the networks; `fresh` passes over what was remembered."""
+        """List the networks, from a cache unless `refresh` is set."""
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:
-        """Raise Forbidden where what would be created is not this project's, or never seen again.
+        """Check that a VM can be created in a project, before its spec is resolved.
 
-        It is asked before anything else of a create is looked up.
+        :param project: the project of the new VM.
+        :param caller_token: the caller's token, or None for the credentials of vmapi.
+        :raises Forbidden: the VM would belong to another project, or vmapi could not see the VM.
         """
 
     @abstractmethod
     def get_vm(self, vm_id: str) -> VM:
-        """Return a VM as it is now. Raises VMNotFound, also for one that has been deleted.
+        """Fetch the current state of a VM.
 
-        Each VM says whose it is: the project that it was created with, which no `update` changes,
-        else the one of the settings; None where the cloud cannot tell.
+        `VM.project` is the project that the VM was created with; no `update_vm` changes it. A VM
+        without a project gets the default project of the settings, and None where the cloud cannot
+        say.
+
+        :raises VMNotFound: there is no such VM, or it has been deleted.
         """
 
     @abstractmethod
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
-        """Return every live VM, or those of exactly one name. Complete, or an error."""
+        """List all live VMs, or those with exactly this name. The list is complete, or an error."""
 
     @abstractmethod
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
-        """Return the VMs whose status, task or name has changed since a time of the cloud's clock.
+        """List the VMs whose status, task or name has changed since a time.
 
-        Those deleted since are among them, DELETED. More may be returned than asked for.
+        :param since: a time on the cloud's clock, see `cloud_time`.
+        :returns: the changed VMs, and possibly more. Deleted VMs have the status DELETED.
         """
 
     @abstractmethod
     def cloud_time(self) -> datetime:
-        """Return the cloud's time as far as its answers have told it: never ahead of that."""
+        """Return the time on the cloud's clock, estimated from responses, never ahead of it."""
 
     @abstractmethod
     def get_console(self, vm_id: str, lines: int | None) -> str:
-        """Return the last lines, or all, of what the VM printed while booting.
+        """Return the serial console output of a VM.
 
-        Raises VMNotFound, InvalidState.
+        :param lines: the number of lines from the end; None for all.
+        :raises VMNotFound: there is no such VM.
+        :raises InvalidState: the VM has no console.
         """
 
     @abstractmethod
     def create_vm(
         self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Have a VM built and started, marked so that `find_created` finds it.
+        """Request a new VM, which the cloud builds and starts.
 
-        Raises FlavorNotFound, ImageNotFound, NetworkNotFound, NetworkAmbiguous, KeyNotFound,
-        SecurityGroupNotFound, QuotaExceeded, Forbidden, ValidationFailed, Unauthenticated.
+        :param operation_id: stored with the VM, so that `find_created_vm` finds it.
+        :raises FlavorNotFound, ImageNotFound, NetworkNotFound, NetworkAmbiguous: see the spec.
+        :raises KeyNotFound, SecurityGroupNotFound, ValidationFailed: see the spec.
+        :raises QuotaExceeded: the cloud's quota does not allow this VM.
+        :raises Forbidden: the cloud's policy or `check_create` does not allow this VM.
+        :raises Unauthenticated: the cloud refuses the caller's token.
         """
 
     @abstractmethod
     def perform_action(
         self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Carry one verb out, other than create and update.
+        """Request an action on a VM.
 
-        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
-        Unauthenticated.
+        :param verb: any verb but CREATE and UPDATE.
+        :raises VMNotFound: there is no such VM.
+        :raises InvalidState, TaskInProgress, VMLocked: the VM does not allow the action now.
+        :raises QuotaExceeded, Forbidden: the cloud does not allow the action.
+        :raises Unauthenticated: the cloud refuses the caller's token.
         """
 
     @abstractmethod
     def update_vm(
         self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
     ) -> None:
-        """Change name and metadata; done when it returns, and may be called again.
+        """Change the name and the metadata of a VM.
 
-        Raises VMNotFound, InvalidState, TaskInProgress, VMLocked, QuotaExceeded, Forbidden,
-        Unauthenticated.
+        The change is complete when the method returns. A repetition with the same patch is safe.
+        Raises the same errors as `perform_action`.
         """
 
     @abstractmethod
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
-        """Tell what has become of a change other than a create.
+        """Return the outcome of an action or a delete.
 
-        A create is judged by the VM's status, task and fault. Raises VMNotFound.
+        The outcome of a create follows from the VM's status, task and fault instead.
+
+        :raises VMNotFound: there is no such VM.
         """
 
     @abstractmethod
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
-        """Find the VM that a create of unknown outcome has made, also one not yet scheduled."""
+        """Find the VM that a create of unknown outcome has made, even before it is scheduled.
+
+        :returns: the create, with an empty `request_id` where the cloud does not say; None where
+            no VM exists.
+        """
 
     @abstractmethod
     def find_action(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
     ) -> AcceptedAction | None:
-        """Find what a `perform` of unknown outcome, begun at `since`, has set going.
+        """Find the action that a `perform_action` of unknown outcome has started.
 
-        The request ids that are `known` belong to others. Raises VMNotFound.
+        :param since: the time on the cloud's clock before the request was sent.
+        :param exclude_request_ids: request ids of other operations.
+        :returns: the newest matching action, or None.
+        :raises VMNotFound: there is no such VM.
+        """
+
+
+class Driver(Backend):
+    """A backend that the registry makes from the settings."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make the driver without a request to the cloud.
+
+        :raises SettingsError: the settings of this driver are incomplete or wrong.
         """

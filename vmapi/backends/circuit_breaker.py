@@ -1,7 +1,13 @@
-"""Telling that a cloud is away, so that nobody waits for it, and that it is back.
+"""A circuit breaker: refuses calls while the cloud is unreachable, and detects its return.
 
-A failure counts when the cloud has answered nobody since that call began: one VM whose host is dead
-is not the cloud. After the first one the cloud is pinged, once a second, until it answers.
+`CircuitBreakerBackend` wraps every call to the cloud in `CircuitBreaker.calling`.
+
+- A call fails if its error has `backend_unresponsive`. Any other error is a response.
+- A failure counts only if no call got a response since the failing call began: one VM with a dead
+  host does not open the breaker.
+- After the first failure a thread probes the cloud with pings until one of them gets a response.
+- While the breaker is open, only probes are sent. A client's call never serves as the probe: that
+  call could be a change.
 """
 
 import threading
@@ -17,27 +23,31 @@ from vmapi.errors import BackendUnavailable, VmapiError
 log = structlog.get_logger("vmapi.backend")
 
 FAILURE_THRESHOLD = 3
-"""Calls in a row without an answer, after which the cloud is away."""
+"""Consecutive failures that open the breaker."""
 
 PROBE_INTERVAL = 1.0
-"""Seconds between two pings of a cloud that did not answer."""
+"""Seconds between two probes."""
 
 OPEN_RETRY_AFTER = 2
-"""Seconds after which a client that was refused may find the cloud back."""
+"""Seconds of `Retry-After` while the breaker is open: the breaker has sent one more probe."""
 
 SLOW_CALL_THRESHOLD = 1.0
-"""Seconds after which a call that has no answer yet is a reason to leave the cloud alone."""
+"""Seconds without a response after which a call in flight makes the cloud suspect."""
 
 
 class CircuitBreaker:
-    """Open while the cloud is away: then calls are refused at once, and none but pings are sent.
-
-    `ping` asks the cloud for something cheap, `monotonic` tells the time in seconds.
-    """
+    """Closed while the cloud responds; open after `FAILURE_THRESHOLD` consecutive failures."""
 
     def __init__(
-        self, ping: Callable[[], None], monotonic: Callable[[], float] = time.monotonic
+        self,
+        ping: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        probe_interval: float = PROBE_INTERVAL,
     ) -> None:
+        """Make a closed breaker.
+
+        `ping` sends a cheap request to the cloud. `monotonic` and `probe_interval` are in seconds.
+        """
         self._ping = ping
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -47,7 +57,7 @@ class CircuitBreaker:
         self._opened_at: float | None = None
         self._reason = ""
         self._probe_loop = ProbeLoop(
-            "breaker-probe", PROBE_INTERVAL, self.probe, lambda: self._consecutive_failures > 0
+            "breaker-probe", probe_interval, self.probe, lambda: self._consecutive_failures > 0
         )
 
     @property
@@ -57,45 +67,50 @@ class CircuitBreaker:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the cloud did not answer the last call, or lets one wait: it may be away."""
-        slow = self._monotonic() - SLOW_CALL_THRESHOLD
+        """Whether the last call failed, or a call in flight is slow."""
+        slow_since = self._monotonic() - SLOW_CALL_THRESHOLD
         return self._consecutive_failures > 0 or any(
-            begun < slow for begun in list(self._in_flight.values())
+            started_at < slow_since for started_at in list(self._in_flight.values())
         )
 
+    @property
+    def calls_in_flight(self) -> int:
+        """The number of calls and probes that wait for a response."""
+        return len(self._in_flight)
+
     def raise_if_open(self) -> None:
-        """Raise BackendUnavailable while the cloud is away."""
+        """Raise BackendUnavailable while the breaker is open."""
         if self.is_open:
             self._probe_loop.start()
-            said = f"{self._reason} Nothing was sent: vmapi waits for the cloud to answer again."
-            raise BackendUnavailable(said, retry_after=OPEN_RETRY_AFTER)
+            detail = f"{self._reason} Nothing was sent: vmapi waits until the cloud responds again."
+            raise BackendUnavailable(detail, retry_after=OPEN_RETRY_AFTER)
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Surround a call to the cloud. Raises BackendUnavailable while the cloud is away."""
+        """Surround a call to the cloud. Raises BackendUnavailable while the breaker is open."""
         self.raise_if_open()
         with self._recording():
             yield
 
     def probe(self) -> None:
-        """Ping the cloud; its answer ends that it is away."""
+        """Ping the cloud. A response closes the breaker."""
         with suppress(VmapiError), self._recording():
             self._ping()
 
     def stop_probing(self) -> None:
-        """Ping the cloud no more by itself."""
+        """Stop the probe thread, for good."""
         self._probe_loop.stop()
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
-        call, before = object(), self._responses
+        call, responses_at_start = object(), self._responses
         self._in_flight[call] = self._monotonic()
         try:
             yield
             self._record_response()
         except VmapiError as error:
             if error.backend_unresponsive:
-                self._record_failure(error, before)
+                self._record_failure(error, responses_at_start)
             else:
                 self._record_response()
             raise
@@ -106,10 +121,10 @@ class CircuitBreaker:
         with self._lock:
             self._responses += 1
             self._consecutive_failures = 0
-            opened, self._opened_at = self._opened_at, None
-        if opened is not None:
-            seconds = round(self._monotonic() - opened, 1)
-            log.info("the cloud answers again", seconds=seconds)
+            opened_at, self._opened_at = self._opened_at, None
+        if opened_at is not None:
+            seconds = round(self._monotonic() - opened_at, 1)
+            log.info("circuit breaker closed", seconds=seconds)
 
     def _record_failure(self, error: VmapiError, responses_at_start: int) -> None:
         with self._lock:
@@ -121,5 +136,5 @@ class CircuitBreaker:
             if opens:
                 self._opened_at = self._monotonic()
         if opens:
-            log.warning("the cloud is away: nothing is sent until it answers", reason=error.detail)
+            log.warning("circuit breaker opened", reason=error.detail)
         self._probe_loop.start()

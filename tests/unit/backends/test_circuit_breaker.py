@@ -1,4 +1,4 @@
-"""The breaker: what counts as a cloud that is away, and what ends it."""
+"""The circuit breaker: which errors open it, and what closes it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import SOON, until
-from vmapi.backends import circuit_breaker as breakers
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD, SLOW_CALL_THRESHOLD, CircuitBreaker
 from vmapi.errors import (
     BackendError,
@@ -21,30 +20,35 @@ from vmapi.errors import (
     VMNotFound,
 )
 
-AWAY = BackendUnavailable("The cloud is gone.")
-LOST = BackendTimeout("The cloud did not answer in time.")
+UNAVAILABLE = BackendUnavailable("The cloud cannot be reached.")
+TIMEOUT = BackendTimeout("The cloud did not respond in time.")
+PROBE_INTERVAL = 0.001
 
 
 @dataclass
-class Bench:
-    """A breaker whose pings and time a test decides, and that pings only when it is told to."""
+class BreakerHarness:
+    """A breaker whose clock and ping outcome a test controls; it starts no probe thread."""
 
-    ping: VmapiError | None = None
+    ping_error: VmapiError | None = None
     now: float = 100.0
     pings: int = 0
     breaker: CircuitBreaker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.breaker = CircuitBreaker(self.pinged, lambda: self.now)
+        self.breaker = CircuitBreaker(self.ping, lambda: self.now)
         self.breaker.stop_probing()
 
-    def pinged(self) -> None:
+    def start_probe_thread(self) -> None:
+        """Replace the breaker by one with a real clock and a fast probe thread."""
+        self.breaker = CircuitBreaker(self.ping, probe_interval=PROBE_INTERVAL)
+
+    def ping(self) -> None:
         self.pings += 1
-        if self.ping is not None:
-            raise self.ping
+        if self.ping_error is not None:
+            raise self.ping_error
 
     def call(self, *outcomes: Exception | None) -> None:
-        """Make calls that end so."""
+        """Make one call for each outcome: an error, or None for a success."""
         for outcome in outcomes:
             try:
                 with self.breaker.calling():
@@ -55,165 +59,168 @@ class Bench:
                     raise
 
 
-@pytest.mark.parametrize("error", [AWAY, LOST], ids=lambda error: str(error.code))
-def test_it_opens_after_some_failures_in_a_row(error: VmapiError) -> None:
-    bench = Bench()
-    bench.call(*[error] * (FAILURE_THRESHOLD - 1), None, *[error] * (FAILURE_THRESHOLD - 1))
-    assert not bench.breaker.is_open
-    bench.call(error)
-    assert bench.breaker.is_open
-    said = f"{error.detail} Nothing was sent: vmapi waits for the cloud to answer again."
-    with pytest.raises(BackendUnavailable) as refused, bench.breaker.call():
-        pytest.fail("sent")
-    assert (refused.value.detail, refused.value.retry_after) == (said, 2)
+def probe_thread_runs() -> bool:
+    return "breaker-probe" in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("error", [UNAVAILABLE, TIMEOUT], ids=lambda error: str(error.code))
+def test_breaker_opens_after_consecutive_failures(error: VmapiError) -> None:
+    harness = BreakerHarness()
+    harness.call(*[error] * (FAILURE_THRESHOLD - 1), None, *[error] * (FAILURE_THRESHOLD - 1))
+    assert not harness.breaker.is_open
+    harness.call(error)
+    assert harness.breaker.is_open
+    detail = f"{error.detail} Nothing was sent: vmapi waits until the cloud responds again."
+    with pytest.raises(BackendUnavailable) as caught, harness.breaker.calling():
+        pytest.fail("the call was made")
+    assert (caught.value.detail, caught.value.retry_after) == (detail, 2)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "error",
     [
         VMNotFound("x"),
         InvalidState("x"),
         QuotaExceeded("x"),
         Forbidden("x"),
-        BackendError("one VM's"),
+        BackendError("about one VM"),
     ],
     ids=lambda error: str(error.code),
 )
-def test_a_refusal_is_an_answer(answer: VmapiError) -> None:
-    bench = Bench()
-    bench.call(*[answer] * FAILURE_THRESHOLD)
-    assert not bench.breaker.is_suspect
-    bench.call(*[AWAY] * (FAILURE_THRESHOLD - 1), answer, AWAY)
-    assert not bench.breaker.is_open
+def test_error_response_counts_as_response(error: VmapiError) -> None:
+    harness = BreakerHarness()
+    harness.call(*[error] * FAILURE_THRESHOLD)
+    assert not harness.breaker.is_suspect
+    harness.call(*[UNAVAILABLE] * (FAILURE_THRESHOLD - 1), error, UNAVAILABLE)
+    assert not harness.breaker.is_open
 
 
-def test_a_defect_of_ours_tells_nothing() -> None:
-    bench = Bench()
-    bench.call(*[AWAY] * (FAILURE_THRESHOLD - 1), TypeError("x"), AWAY)
-    assert bench.breaker.is_open
+def test_programming_error_is_neither_response_nor_failure() -> None:
+    harness = BreakerHarness()
+    harness.call(*[UNAVAILABLE] * (FAILURE_THRESHOLD - 1), TypeError("x"), UNAVAILABLE)
+    assert harness.breaker.is_open
 
 
-def test_one_call_that_is_lost_while_others_are_answered_is_not_the_cloud() -> None:
-    bench = Bench()
+def test_timeout_of_one_call_while_others_get_responses_does_not_count() -> None:
+    harness = BreakerHarness()
 
-    def lost() -> None:
-        with bench.breaker.calling():
-            bench.call(None)
-            raise LOST
+    def time_out_after_another_response() -> None:
+        with harness.breaker.calling():
+            harness.call(None)
+            raise TIMEOUT
 
     for _ in range(FAILURE_THRESHOLD):
         with pytest.raises(BackendTimeout):
-            lost()
-    assert not bench.breaker.is_suspect
+            time_out_after_another_response()
+    assert not harness.breaker.is_suspect
 
 
-def test_it_may_be_away_after_one_failure_until_it_answers() -> None:
-    bench = Bench()
-    bench.call(AWAY)
-    assert (bench.breaker.is_suspect, bench.breaker.is_open) == (True, False)
-    bench.call(None)
-    assert not bench.breaker.is_suspect
+def test_breaker_is_suspect_from_first_failure_to_next_response() -> None:
+    harness = BreakerHarness()
+    harness.call(UNAVAILABLE)
+    assert (harness.breaker.is_suspect, harness.breaker.is_open) == (True, False)
+    harness.call(None)
+    assert not harness.breaker.is_suspect
 
 
-def test_it_may_be_away_while_a_call_hangs() -> None:
-    bench = Bench()
-    with bench.breaker.calling():
-        bench.now += SLOW_CALL_THRESHOLD
-        assert not bench.breaker.is_suspect
-        bench.now += 0.1
-        assert bench.breaker.is_suspect
-    assert not bench.breaker.away
+def test_breaker_is_suspect_while_a_call_is_slow() -> None:
+    harness = BreakerHarness()
+    with harness.breaker.calling():
+        harness.now += SLOW_CALL_THRESHOLD
+        assert not harness.breaker.is_suspect
+        harness.now += 0.1
+        assert harness.breaker.is_suspect
+    assert not harness.breaker.is_suspect
 
 
-def test_a_ping_that_is_answered_closes_it_and_no_other_is_sent() -> None:
-    bench = Bench(ping=LOST)
+def test_successful_probe_closes_breaker() -> None:
+    harness = BreakerHarness(ping_error=TIMEOUT)
     with capture_logs() as logs:
-        bench.call(*[AWAY] * FAILURE_THRESHOLD)
-        bench.breaker.probe()
-        assert bench.breaker.is_open
-        bench.now += 12
-        bench.ping = None
-        bench.breaker.probe()
-    assert not bench.breaker.is_open
-    bench.call(None)
-    assert bench.pings == 2
+        harness.call(*[UNAVAILABLE] * FAILURE_THRESHOLD)
+        harness.breaker.probe()
+        assert harness.breaker.is_open
+        harness.now += 12
+        harness.ping_error = None
+        harness.breaker.probe()
+    assert not harness.breaker.is_open
+    harness.call(None)
+    assert harness.pings == 2
     assert [(line["log_level"], line["event"]) for line in logs] == [
-        ("warning", "the cloud is away: nothing is sent until it answers"),
-        ("info", "the cloud answers again"),
+        ("warning", "circuit breaker opened"),
+        ("info", "circuit breaker closed"),
     ]
-    assert (logs[0]["reason"], logs[1]["seconds"]) == (AWAY.detail, 12)
+    assert (logs[0]["reason"], logs[1]["seconds"]) == (UNAVAILABLE.detail, 12)
 
 
-def test_pings_count_too_so_one_failure_is_enough() -> None:
-    bench = Bench(ping=AWAY)
-    bench.call(AWAY)
+def test_failed_probes_count_as_failures() -> None:
+    harness = BreakerHarness(ping_error=UNAVAILABLE)
+    harness.call(UNAVAILABLE)
     for _ in range(FAILURE_THRESHOLD - 1):
-        bench.breaker.probe()
-    assert bench.breaker.is_open
+        harness.breaker.probe()
+    assert harness.breaker.is_open
 
 
-def test_a_cloud_that_refuses_the_account_is_there() -> None:
-    bench = Bench(ping=Forbidden("wrong password"))
-    bench.call(*[AWAY] * FAILURE_THRESHOLD)
-    bench.breaker.probe()
-    assert not bench.breaker.is_open
+def test_probe_with_refused_credentials_closes_breaker() -> None:
+    harness = BreakerHarness(ping_error=Forbidden("wrong password"))
+    harness.call(*[UNAVAILABLE] * FAILURE_THRESHOLD)
+    harness.breaker.probe()
+    assert not harness.breaker.is_open
 
 
-def test_what_was_sent_before_it_came_back_does_not_open_it_again() -> None:
-    bench, go = Bench(), threading.Event()
+def test_failures_of_calls_begun_before_a_response_do_not_open_breaker() -> None:
+    harness, release = BreakerHarness(), threading.Event()
 
-    def late() -> None:
-        with bench.breaker.calling():
-            assert go.wait(SOON)
-            raise LOST
+    def time_out_when_released() -> None:
+        with harness.breaker.calling():
+            assert release.wait(SOON)
+            raise TIMEOUT
 
     with ThreadPoolExecutor(FAILURE_THRESHOLD) as pool:
-        calls = [pool.submit(late) for _ in range(FAILURE_THRESHOLD)]
-        until(lambda: len(bench.breaker._in_flight) == FAILURE_THRESHOLD)
-        bench.breaker.probe()
-        go.set()
+        calls = [pool.submit(time_out_when_released) for _ in range(FAILURE_THRESHOLD)]
+        until(lambda: harness.breaker.calls_in_flight == FAILURE_THRESHOLD)
+        harness.breaker.probe()
+        release.set()
         for call in calls:
             assert isinstance(call.exception(SOON), BackendTimeout)
-    assert not bench.breaker.is_suspect
+    assert not harness.breaker.is_suspect
 
 
-def test_it_pings_by_itself_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "PROBE_INTERVAL", 0.001)
-    bench = Bench(ping=AWAY)
-    bench.breaker = CircuitBreaker(bench.pinged)
-    bench.call(AWAY)
-    until(lambda: bench.breaker.is_open and bench.pings > FAILURE_THRESHOLD)
-    bench.ping = None
-    until(lambda: not bench.breaker.is_open)
-    until(lambda: "breaker-probe" not in {thread.name for thread in threading.enumerate()})
-    bench.call(AWAY)
-    until(lambda: not bench.breaker.is_suspect)
+def test_probe_thread_runs_until_a_response() -> None:
+    harness = BreakerHarness(ping_error=UNAVAILABLE)
+    harness.start_probe_thread()
+    harness.call(UNAVAILABLE)
+    until(lambda: harness.breaker.is_open and harness.pings > FAILURE_THRESHOLD)
+    harness.ping_error = None
+    until(lambda: not harness.breaker.is_open)
+    until(lambda: not probe_thread_runs())
+    harness.call(UNAVAILABLE)
+    until(lambda: not harness.breaker.is_suspect)
 
 
-def test_it_pings_no_more_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "PROBE_INTERVAL", 0.001)
-    bench = Bench(ping=AWAY)
-    bench.breaker = CircuitBreaker(bench.pinged)
-    bench.call(AWAY)
-    until(lambda: bench.pings > 0)
-    bench.breaker.stop_probing()
-    until(lambda: "breaker-probe" not in {thread.name for thread in threading.enumerate()})
+def test_probe_thread_ends_when_probing_is_stopped() -> None:
+    harness = BreakerHarness(ping_error=UNAVAILABLE)
+    harness.start_probe_thread()
+    harness.call(UNAVAILABLE)
+    until(lambda: harness.pings > 0)
+    harness.breaker.stop_probing()
+    until(lambda: not probe_thread_runs())
 
 
-def test_it_closes_though_no_thread_was_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "PROBE_INTERVAL", 0.001)
-    bench = Bench()
-    bench.breaker = CircuitBreaker(bench.pinged)
+def test_breaker_closes_when_the_probe_thread_could_not_start_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = BreakerHarness()
+    harness.start_probe_thread()
 
-    def none(_: threading.Thread) -> None:
+    def fail_to_start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(breakers.threading.Thread, "start", none)
-        bench.call(*[AWAY] * FAILURE_THRESHOLD)
+        patch.setattr(threading.Thread, "start", fail_to_start)
+        harness.call(*[UNAVAILABLE] * FAILURE_THRESHOLD)
         with pytest.raises(BackendUnavailable):
-            bench.breaker.raise_if_open()
-    assert bench.breaker.is_open
+            harness.breaker.raise_if_open()
+    assert harness.breaker.is_open
     with pytest.raises(BackendUnavailable):
-        bench.breaker.raise_if_open()
-    until(lambda: not bench.breaker.is_open)
+        harness.breaker.raise_if_open()
+    until(lambda: not harness.breaker.is_open)

@@ -8,7 +8,7 @@ from threading import RLock
 from time import sleep as real_sleep
 from typing import Self
 
-from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
+from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.backends.memory.cloud import Cloud
 from vmapi.backends.memory.faults import FaultInjector
@@ -40,7 +40,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class MemoryBackend(Backend):
+class MemoryBackend(Driver):
     """A cloud in this process's memory. docs/memory.md says what it offers.
 
     It starts no threads: what has become due is computed when somebody looks.

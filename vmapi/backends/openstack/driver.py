@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from openstack.config.cloud_region import CloudRegion
 
-from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
+from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import action_bodies as actions
 from vmapi.backends.openstack import config as credentials
 from vmapi.backends.openstack import instance_actions as history
@@ -38,7 +38,7 @@ PING_TIMEOUT = 5.0
 """Seconds after which a cloud that does not answer is away."""
 
 
-class OpenStackBackend(Backend):
+class OpenStackBackend(Driver):
     """The VMs of one region: of one project, or with Keystone's tokens of all its projects."""
 
     def __init__(self, region: CloudRegion, settings: Settings) -> None:

@@ -190,5 +190,5 @@ def test_what_it_remembers_is_bounded(make: Make) -> None:
     for _ in range(1_050):
         vm_id = cloud.create(cloud.spec()).vm_id
         cloud.delete(vm_id)
-    ledger = cloud.backend._project.ledger  # type: ignore[attr-defined]
-    assert len(ledger._actions) == len(ledger._deleted) == 1_000
+    ledger = cloud.backend._cloud.action_log  # type: ignore[attr-defined]
+    assert len(ledger._actions) == len(ledger._deleted_ids) == 1_000

@@ -77,7 +77,7 @@ def test_the_console_tells_what_happened_but_not_what_was_secret(make: Make) -> 
     cloud.perform(vm, Verb.START)
     cloud.perform(vm, Verb.RESTART_SOFT)
     assert cloud.backend.get_console(vm.id, None).count(f"Booting {vm.name}") == 3
-    machine = cloud.backend._project.machine(vm.id)  # type: ignore[attr-defined]
+    machine = cloud.backend._cloud.get_instance(vm.id)  # type: ignore[attr-defined]
     assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(machine)
 
 
