@@ -1,9 +1,9 @@
-# Two commands to know: `make run` and `make test`. `make help` lists the rest.
+# Start with `make run` and `make test`. `make help` lists all targets.
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url
 
-# processes that the tests start load compiled modules
+# compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test fuzz live torture lint audit format lock clean
@@ -11,39 +11,39 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-run: .venv/run ## serve on 127.0.0.1:8000: the memory cloud, or what VMAPI_BACKEND names
+run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACKEND names another
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
-test: .venv/test ## the suite that needs no root and no cloud
+test: .venv/test ## run the tests that need neither root nor a cloud
 	$(BIN)/pytest --numprocesses 2 -m 'not live and not fuzz' --ignore=tests/fuzz --ignore=tests/live -p no:schemathesis
 
-fuzz: .venv/test ## generated requests, headers and interleavings: schemathesis and hypothesis
+fuzz: .venv/test ## run the tests with generated input: schemathesis and hypothesis
 	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
 
-live: .venv/test ## the live suite: on the cloud of OS_CLOUD, else on an OpenStack of its own (root, Debian 12)
+live: .venv/test ## run the live suite on the cloud of OS_CLOUD, else on a new OpenStack (root, Debian 12)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run
 
-torture: .venv/test ## the kill test, on a devcloud that runs; HOW="--creates 200 --engine celery" and so on
+torture: .venv/test ## run the kill test on a running devcloud; options in HOW="--creates 200 --engine celery"
 	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.crash_recovery $(HOW)
 
-lint: .venv/test ## style, types, import rules
+lint: .venv/test ## check style, types and import rules
 	$(BIN)/ruff check --config config/ruff.toml
 	$(BIN)/ruff format --check --config config/ruff.toml
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
 
-audit: .venv/test ## weaknesses in the code and in the locked packages, secrets in the repository
+audit: .venv/test ## search for weaknesses in code and packages, and for secrets
 	.ci/audit
 
-format: .venv/test ## put the code in its form
+format: .venv/test ## format the code
 	$(BIN)/ruff check --fix --config config/ruff.toml
 	$(BIN)/ruff format --config config/ruff.toml
 
-lock: .venv/test ## write the locked requirements anew from setup.cfg
+lock: .venv/test ## update the locked requirements from setup.cfg
 	$(BIN)/python -c "$$READ_SETUP" options install_requires | $(LOCK) --upgrade - -o requirements.txt
 	( cat requirements.txt; $(BIN)/python -c "$$READ_SETUP" options.extras_require dev ) | $(LOCK) --upgrade - -o tests/requirements.txt
 
-clean: ## remove what make has made
+clean: ## remove all generated files
 	rm -rf .venv .coverage* .*_cache .hypothesis
 
 .venv/bin/pip:

@@ -1,4 +1,4 @@
-"""What a WSGI server and the flask command load."""
+"""The WSGI application, for gunicorn and for `flask --app wsgi`."""
 
 import sys
 
@@ -9,5 +9,5 @@ try:
     app = create_app()
 except SettingsError as error:
     print(f"vmapi does not start: {error.detail}", file=sys.stderr)
-    # what tells gunicorn that trying again is of no use
+    # the status that stops gunicorn from restarting the worker
     sys.exit(3)

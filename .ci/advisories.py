@@ -1,6 +1,7 @@
-"""Ask PyPI what is known against the locked packages; say so where it cannot be asked.
+"""Checks the locked packages against the advisories of PyPI, for `.ci/audit`.
 
-pip-audit ends with 0 for packages that it could not find: behind a mirror without PyPI's JSON, all.
+pip-audit exits with 0 for packages that it could not find. Behind a mirror without PyPI's JSON API
+that is every package: then this script says that it checked nothing.
 """
 
 import json
@@ -13,26 +14,27 @@ OPTIONS = ("--no-deps", "--disable-pip", "--progress-spinner=off", "--format=jso
 
 
 def main(files: list[str]) -> str | None:
-    """Return what is wrong, or None."""
-    named = (option for file in files for option in ("--requirement", file))
+    """Return the advisories as text, or None if there are none."""
+    requirements = (option for file in files for option in ("--requirement", file))
     program = str(Path(sys.executable).with_name("pip-audit"))
-    ran = subprocess.run(  # noqa: S603 - our own program, and files that .ci/audit names
-        [program, *OPTIONS, *named], capture_output=True, text=True, check=False
+    # a program of the virtual environment, with files that .ci/audit names
+    result = subprocess.run(  # noqa: S603
+        [program, *OPTIONS, *requirements], capture_output=True, text=True, check=False
     )
-    asked = json.loads(ran.stdout)["dependencies"] if ran.stdout else []
-    skipped = [one["name"] for one in asked if "skip_reason" in one]
-    if len(skipped) == len(asked):
-        print("SKIPPED: PyPI's advisories cannot be reached from here; nothing was audited")
+    packages = json.loads(result.stdout)["dependencies"] if result.stdout else []
+    skipped = [package["name"] for package in packages if "skip_reason" in package]
+    if len(skipped) == len(packages):
+        print("SKIPPED: PyPI's advisories are unreachable; nothing was checked")
         return None
-    known = [_told(one) for one in asked if one.get("vulns")]
+    vulnerable = [_describe(package) for package in packages if package.get("vulns")]
     missing = [f"{name}: PyPI does not know it" for name in skipped]
-    return "\n".join(known + missing) or None
+    return "\n".join(vulnerable + missing) or None
 
 
-def _told(package: dict[str, Any]) -> str:
+def _describe(package: dict[str, Any]) -> str:
     advisories = ", ".join(
-        f"{one['id']} (fixed in {' '.join(one['fix_versions']) or 'no version'})"
-        for one in package["vulns"]
+        f"{advisory['id']} (fixed in {' '.join(advisory['fix_versions']) or 'no version'})"
+        for advisory in package["vulns"]
     )
     return f"{package['name']} {package['version']}: {advisories}"
 

@@ -1,4 +1,8 @@
-"""How gunicorn serves vmapi: `gunicorn -c config/gunicorn.conf.py wsgi:app`."""
+"""Configuration of gunicorn: `gunicorn -c config/gunicorn.conf.py wsgi:app`.
+
+The settings of vmapi (docs/reference/settings.md) supply address, processes and threads. Errors in
+them stop the start before a socket is bound.
+"""
 
 import gc
 import os
@@ -21,17 +25,17 @@ bind = settings.bind
 workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.worker_count)
 threads = settings.threads
 worker_class = "vmapi.server.worker.Worker"
-# a worker is killed only when its main loop hangs: a slow cloud does not count
+# seconds; gunicorn kills a worker only if its main loop hangs, not if the cloud is slow
 timeout = 60
-# longer than a call to the cloud may take, so that a stop lets every answer out
+# longer than a call to the cloud may take, so that a stop waits for every response
 graceful_timeout = int(settings.backend_timeout) + 15
-# longer than nginx keeps its connections to us, so that none is closed under a request
+# longer than keepalive_timeout of the upstream in nginx.conf: nginx closes connections first
 keepalive = 75
-# as long a URL as nginx lets through
+# the longest request line that nginx accepts
 limit_request_line = 8190
 forwarded_allow_ips = "127.0.0.1,::1"
 control_socket_disable = True
-# each request has its line from the app itself
+# the app logs each request
 accesslog = None
 logger_class = "vmapi.server.logger.Logger"
 
@@ -39,7 +43,7 @@ ONE_PROCESS = f"the {settings.backend} cloud lives in the memory of one process"
 
 
 def on_starting(server):
-    """Refuse what cannot work before anything is bound."""
+    """Exit if the settings contradict each other, or if the address is in use."""
     if backend.single_process and server.cfg.workers > 1:
         sys.exit(
             f"vmapi does not start: {server.cfg.workers} workers, but {ONE_PROCESS}; "
@@ -51,7 +55,10 @@ def on_starting(server):
 
 
 def check_free(address):
-    """Exit when another server has the address: gunicorn would take a unix socket from it."""
+    """Exit if another server listens at an address.
+
+    gunicorn would take over a unix socket that is in use.
+    """
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     if isinstance(address, tuple) and ":" in address[0]:
         family = socket.AF_INET6
@@ -63,33 +70,33 @@ def check_free(address):
             elif probe.connect_ex(address) == 0:
                 raise OSError("another server answers there")
         except OSError as error:
-            shown = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+            text = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
             reason = error.strerror or error
-            sys.exit(f"vmapi does not start: cannot serve at {shown} (VMAPI_BIND): {reason}")
+            sys.exit(f"vmapi does not start: cannot serve at {text} (VMAPI_BIND): {reason}")
 
 
 def nworkers_changed(server, new_value, old_value):
-    """Refuse a second process for a cloud that lives in the memory of one (SIGTTIN)."""
+    """Refuse a second process (SIGTTIN) for a cloud in the memory of one process."""
     if old_value is not None and backend.single_process and new_value > 1:
         server.log.error(f"{ONE_PROCESS}: staying with one worker")
         server.num_workers = 1
 
 
 def pre_exec(server):
-    """Refuse a second server beside this one, for the same reason (SIGUSR2)."""
+    """Refuse a second server (SIGUSR2) for a cloud in the memory of one process."""
     if backend.single_process:
-        server.log.error(f"{ONE_PROCESS}: not starting a second server beside this one")
+        server.log.error(f"{ONE_PROCESS}: not starting a second server")
         os._exit(1)
 
 
 def post_fork(server, worker):  # noqa: ARG001
-    """Load the app without collecting what is there to stay."""
+    """Disable garbage collection while the app is loaded; `post_worker_init` enables it."""
     gc.disable()
 
 
 def post_worker_init(worker):
-    """Tell that requests are served."""
-    # what a process that died has left unfinished is carried on by those that live
+    """Start the engine, and log that the worker serves requests."""
+    # the engine takes over the unfinished operations of processes that died
     worker.wsgi.extensions["vmapi"].engine.notify()
     gc.freeze()
     gc.enable()
@@ -98,7 +105,7 @@ def post_worker_init(worker):
 
 
 def worker_exit(server, worker):  # noqa: ARG001
-    """Let the engine finish the step it is at, and close connections."""
+    """Stop the engine after its current step, and close all connections."""
     app = getattr(worker, "wsgi", None)
     if app is not None:
         services = app.extensions["vmapi"]

@@ -61,8 +61,8 @@ def test_gunicorn_dies_and_comes_back(
         "title": "The cloud failed",
         "status": 502,
         "code": "backend_error",
-        "detail": "vmapi does not answer. A change may have been made: look at the VM before you "
-        "send it again.",
+        "detail": "vmapi does not answer. A change may have been made: check the VM before you "
+        "repeat it.",
         "instance": VMS,
         "request_id": "while-away",
     }

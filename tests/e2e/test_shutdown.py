@@ -77,7 +77,7 @@ def test_memory_cloud_stays_one_process(gunicorn: Callable[..., Gunicorn]) -> No
     one = "the memory cloud lives in the memory of one process"
     server.line(level="error", message=f"{one}: staying with one worker")
     os.kill(server.pid, signal.SIGUSR2)
-    server.line(level="error", message=f"{one}: not starting a second server beside this one")
+    server.line(level="error", message=f"{one}: not starting a second server")
     wait_until("one worker", lambda: server.children() == workers)
     assert server.call.get(VMS)["total"] == 0
 
