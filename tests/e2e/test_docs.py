@@ -1,4 +1,4 @@
-"""The documentation: its code blocks are run in order, its links and paths lead somewhere.
+"""Run the code blocks of the documentation, in the order of each page.
 
 An HTML comment directly above a block says how it is used:
 
@@ -11,13 +11,12 @@ An HTML comment directly above a block says how it is used:
 Blocks in `sh`, `bash` and `python` without a comment are run. Blocks in `dotenv` are settings.
 """
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,25 +25,14 @@ from tests.support.documentation import (
     PAGES,
     code_blocks,
     page_name,
-    without_code,
     write_short_sleep,
 )
 from tests.support.http_client import PATIENCE
-from tests.support.processes import ROOT, Gunicorn, environment, needs
-from vmapi.settings.settings import Settings
-
-LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
-GENERATED = {
-    f"docs/reference/{name}.md" for name in ("settings", "problems", "commands", "authorization")
-}
-NEWER_THAN_CURL_7_81 = re.compile(
-    r"--json|%header\{|%\{header_json|--url-query|--variable|--expand-|--rate |%output\{|%\{certs"
-    r"|--remove-on-error|--no-clobber|--ca-native|%\{exitcode\}.*%header"
-)
+from tests.support.processes import Gunicorn, environment, needs
 
 
 class Reader:
-    """Does what a page says, in a folder, in one shell whose variables last."""
+    """Follows a page in a folder; shell variables last from block to block."""
 
     def __init__(self, folder: Path, gunicorn: Callable[..., Gunicorn]) -> None:
         self._folder = folder
@@ -127,57 +115,3 @@ def test_commands_of_a_page_work(page: Path, reader: Reader, cloud: Gunicorn) ->
             reader.run(f"python3 -c {shlex.quote(block.text)}", fails=block.mark == "fails")
         elif block.is_run:
             reader.run(block.text, fails=block.mark == "fails")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_blocks_of_a_page_are_well_formed(page: Path) -> None:
-    for block in code_blocks(page):
-        assert not NEWER_THAN_CURL_7_81.search(block.text), block.text
-        if block.language == "json" and "…" not in block.text:
-            json.loads(block.text)
-        assert re.fullmatch(r"(server|output|fails|file: \S+|not run: \S.+|)", block.mark), block
-        for test in re.findall(r"tests/\S+\.py", block.mark):
-            assert (ROOT / test).exists(), block.mark
-
-
-def settings_blocks() -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        for block in code_blocks(page):
-            if block.language == "dotenv":
-                yield page_name(page), block.text
-
-
-@pytest.mark.parametrize(("page", "text"), [*settings_blocks()])
-def test_settings_of_a_page_are_allowed(
-    page: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".env").write_text(text)
-    with monkeypatch.context() as context:
-        # the file is read into the environment
-        context.setattr("os.environ", {})
-        Settings.load(tmp_path / ".env")
-
-
-def anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub gives to the headings of a page."""
-    titles = re.findall(r"^#+ (.*)$", without_code(page), re.M)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    for link in LINK.findall(without_code(page)):
-        if re.match(r"https?:", link):
-            continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        if page_name(target) in GENERATED:
-            continue
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
-
-
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_code_that_a_page_names_exists(page: Path) -> None:
-    for path in re.findall(r"`((?:vmapi|tests|config|bench)/[\w./-]+)`", page.read_text()):
-        assert (ROOT / path).exists(), path
