@@ -145,7 +145,7 @@ def test_a_wrong_password(
             ("DELETE", nobody, None),
         ):
             problem = script.refused(503, "backend_unavailable", method, path, body)
-            assert problem["detail"] == "The cloud refuses vmapi's own credentials."
+            assert problem["detail"] == "The cloud refuses the credentials of vmapi."
             assert script.seen[-1].headers["Retry-After"] == "60"
         assert script.get("/operations")["items"] == []
         assert script.get("/health")["status"] == "healthy"

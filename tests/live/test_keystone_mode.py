@@ -17,11 +17,11 @@ from tests.support.live.api_response import Answer
 from tests.support.live.api_script import RUN, SOON, Script, until
 from tests.support.live.gunicorn_server import ROOT, Gunicorn, gunicorn
 from tests.support.live.keystone_users import People, Person, people
-from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,
 )
+from vmapi.backends.openstack.server_commands import HIDDEN_VM_DETAIL
 from vmapi.backends.openstack.visibility import ALL_PROJECTS_VISIBLE, ALL_TENANTS_REFUSED
 
 pytestmark = pytest.mark.live
@@ -245,7 +245,7 @@ def test_nor_is_a_chief_of_vmapi_one_of_novas(cloud: Cloud, bob: Script) -> None
     ):
         refusal = dora.refused(403, "forbidden", method, path, body)
         assert "role_needed" not in refusal
-        assert refusal["detail"] == orders.HIDDEN_VM_DETAIL
+        assert refusal["detail"] == HIDDEN_VM_DETAIL
     (item,) = dora.call("POST", "/vms/actions", {"action": "stop", "ids": [vm_id]}).body["items"]
     operation = until(lambda: ended(dora, item["operation"]["id"]))
     assert operation["error"]["code"] == "forbidden"
@@ -306,7 +306,7 @@ def test_what_the_account_would_not_see_is_not_created(cloud: Cloud, tmp_path: P
         refusal = script.refused(403, "forbidden", "POST", "/vms", script.wanted())
         assert refusal["detail"] == PROJECT_NOT_VISIBLE_DETAIL
         assert script.get("/operations")["total"] == script.get("/vms")["total"] == 0
-    assert "VMs of other projects are not seen" in server.log.read_text()
+    assert "VMs of other projects are not visible" in server.log.read_text()
     assert script.name("vm") not in [each["name"] for each in cloud.people.servers()]
 
 

@@ -1,1 +1,15 @@
-"""The driver for OpenStack; nothing outside this package imports the SDK of the cloud."""
+"""The OpenStack driver: Nova, Glance and Neutron through keystoneauth, with raw JSON.
+
+============================  ======================================================
+module                        concern
+============================  ======================================================
+`driver`                      the methods of the driver contract
+`server_queries`              reads of servers
+`server_commands`             create, update and delete of servers
+`server_actions`              the request of each action; records of instance actions
+`mapping`                     a server of Nova as a `VM`
+`error_messages`              a message of Nova as an error of vmapi
+`errors`                      a failed request as an error of vmapi
+`session`                     one connection: requests, retries, re-authentication
+============================  ======================================================
+"""

@@ -1,4 +1,8 @@
-"""What the cloud offers to build from, remembered for a minute."""
+"""The flavors, images and networks of the cloud, cached for a minute.
+
+Nova API "Flavors", Glance API v2 "Images", Neutron API v2.0 "Networks". The driver reads the
+catalog; it invalidates the cache when Nova refuses an id that came from here.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
@@ -15,18 +19,19 @@ from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.errors import BackendUnavailable, VmapiError
 
 CATALOG_CACHE_TTL = 60.0
-"""Seconds for which a list is good."""
+"""Seconds for which a list is cached: operators change flavors and images rarely."""
+
 IMAGE_NAMES_TIMEOUT = 5.0
-"""Seconds that a VM waits for the name of its image."""
+"""Seconds that a read of VMs waits for Glance: a VM is useful without the name of its image."""
 
 PUBLIC_VISIBILITIES = ("public", "community")
-"""Visibilities of the images that everybody may use."""
+"""Glance visibilities of the images that every project can use."""
 
 T = TypeVar("T")
 
 
 class CachedList(Generic[T]):
-    """One list, fetched by one thread at a time."""
+    """A cached list that one thread at a time fetches."""
 
     def __init__(self, fetch: Callable[[], Sequence[T]]) -> None:
         self._fetch = fetch
@@ -35,31 +40,37 @@ class CachedList(Generic[T]):
         self._is_invalidated = False
 
     def get(self, *, refresh: bool) -> Sequence[T]:
-        """Return the list, from the cloud if it is not remembered."""
+        """Return the list, fetched if it is not cached or `refresh` is set.
+
+        Raises BackendUnavailable when the fetch of another thread takes longer than the deadline.
+        """
         try:
             with acquire_in_time(self._lock):
-                items = None if refresh or self._is_invalidated else self._cache.get("items")
+                must_fetch = refresh or self._is_invalidated
+                items = None if must_fetch else self._cache.get("items")
                 if items is None:
                     self._is_invalidated = False
                     items = self._cache["items"] = self._fetch()
                 return items
-        except TimeoutError as late:
-            raise BackendUnavailable("The cloud's lists are slow to come.") from late
+        except TimeoutError as error:
+            raise BackendUnavailable("The cloud responds slowly with its catalog.") from error
 
     def invalidate(self) -> None:
-        """Fetch the list anew next time."""
+        """Fetch the list at the next `get`."""
         self._is_invalidated = True
 
 
 class CloudCatalog:
-    """The flavors, images and networks. `default_network` is a name or an id.
-
-    Where projects are kept `apart` it is told whose alone an image or a network is.
-    """
+    """Lists the flavors, images and networks of the service project."""
 
     def __init__(
         self, session: CloudSession, default_network: str | None, *, multi_project: bool
     ) -> None:
+        """Make an empty cache.
+
+        `default_network` is a name or an id. With `multi_project`, images and networks that
+        belong to one project say so.
+        """
         self._session = session
         self._default_network = default_network
         self._multi_project = multi_project
@@ -70,24 +81,24 @@ class CloudCatalog:
         self._retry_image_names_at = 0.0
 
     def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
-        """Return every flavor of this project."""
+        """List all flavors that the service project can use."""
         return self._flavors.get(refresh=refresh)
 
     def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
-        """Return every image that this project may see."""
+        """List all images that the service project can see."""
         return self._images.get(refresh=refresh)
 
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
-        """Return every network that this project may see."""
+        """List all networks that the service project can see."""
         return self._networks.get(refresh=refresh)
 
     def invalidate(self) -> None:
-        """Ask the cloud again next time: it does not know what was remembered of it."""
-        for shelf in (self._flavors, self._images, self._networks):
-            shelf.invalidate()
+        """Fetch every list again at its next use, because the cloud refused a cached id."""
+        for cached_list in (self._flavors, self._images, self._networks):
+            cached_list.invalidate()
 
     def get_image_names(self) -> Mapping[str, str]:
-        """Return the name of each image by its id; the last known ones while Glance is away."""
+        """Return the names of the images by id; the last known names while Glance fails."""
         if monotonic() >= self._retry_image_names_at:
             try:
                 with self._session.call_timeout(IMAGE_NAMES_TIMEOUT):
@@ -97,44 +108,44 @@ class CloudCatalog:
         return self._image_names
 
     def _fetch_flavors(self) -> Sequence[Flavor]:
-        found = list_all(self._session, "compute", "/flavors/detail", "flavors")
+        flavors = list_all(self._session, "compute", "/flavors/detail", "flavors")
         with parsing("compute"):
             return [
-                Flavor(each["id"], each["name"], each["vcpus"], each["ram"], each["disk"])
-                for each in found
+                Flavor(flavor["id"], flavor["name"], flavor["vcpus"], flavor["ram"], flavor["disk"])
+                for flavor in flavors
             ]
 
     def _fetch_images(self) -> Sequence[Image]:
-        found = list_all(self._session, "image", "/images", "images")
+        images = list_all(self._session, "image", "/images", "images")
         with parsing("image"):
-            return [self._to_image(each) for each in found]
+            return [self._to_image(image) for image in images]
 
     def _fetch_networks(self) -> Sequence[Network]:
-        found = list_all(self._session, "network", "/networks", "networks")
+        networks = list_all(self._session, "network", "/networks", "networks")
         with parsing("network"):
-            return [self._to_network(each) for each in found]
+            return [self._to_network(network) for network in networks]
 
-    def _to_image(self, given: Json) -> Image:
-        name, disk, ram = given.get("name"), given.get("min_disk"), given.get("min_ram")
+    def _to_image(self, image: Json) -> Image:
+        name, disk, ram = image.get("name"), image.get("min_disk"), image.get("min_ram")
+        is_public = image.get("visibility") in PUBLIC_VISIBILITIES
         return Image(
-            given["id"],
-            name or given["id"],
-            given["status"],
+            image["id"],
+            name or image["id"],
+            image["status"],
             disk or 0,
             ram or 0,
-            project=self._project_of(
-                given, "owner", given.get("visibility") in PUBLIC_VISIBILITIES
-            ),
+            project=self._project_of(image, "owner", is_public=is_public),
         )
 
-    def _to_network(self, given: Json) -> Network:
+    def _to_network(self, network: Json) -> Network:
+        is_shared = bool(network.get("shared"))
         return Network(
-            given["id"],
-            given["name"],
-            default=self._default_network in (given["id"], given["name"]),
-            external=bool(given.get("router:external")) and not given.get("shared"),
-            project=self._project_of(given, "project_id", bool(given.get("shared"))),
+            network["id"],
+            network["name"],
+            default=self._default_network in (network["id"], network["name"]),
+            external=bool(network.get("router:external")) and not is_shared,
+            project=self._project_of(network, "project_id", is_public=is_shared),
         )
 
-    def _project_of(self, given: Json, member: str, shared: bool) -> str | None:
-        return str(given[member]) if self._multi_project and not shared else None
+    def _project_of(self, item: Json, member: str, *, is_public: bool) -> str | None:
+        return str(item[member]) if self._multi_project and not is_public else None

@@ -1,31 +1,35 @@
-"""The cloud's clock, by the `Date` of its answers (RFC 9110, section 6.6.1)."""
+"""The cloud's clock, estimated from the `Date` headers of responses (RFC 9110, section 6.6.1).
+
+The session records every response of Nova; the driver reads `now`. Invariant: the estimate is never
+ahead of the cloud's clock, so that a poll of changes since then misses nothing.
+"""
 
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 CLOCK_SAMPLES = 64
-"""Answers that are remembered: of whole seconds, the one that was cut off least tells most."""
+"""Responses that count. `Date` has whole seconds; the sample with the latest date is best."""
 
 MAX_CLOCK_SKEW = timedelta(minutes=1)
-"""By how much our clock may be ahead of the cloud's, as long as the cloud has not told."""
+"""The assumed difference between both clocks before the first response."""
 
 
 class CloudClock:
-    """Ours, set back by as much as the cloud's may be behind."""
+    """The local clock, set back to the cloud's clock. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._offsets: deque[timedelta] = deque(maxlen=CLOCK_SAMPLES)
 
     def record_date(self, date: str | None) -> None:
-        """Hear what time an answer was given that has just come."""
-        present = datetime.now(UTC)
+        """Record the `Date` header of a response that has just arrived; ignore a malformed one."""
+        received_at = datetime.now(UTC)
         try:
-            moment = parsedate_to_datetime(date or "").astimezone(UTC)
+            sent_at = parsedate_to_datetime(date or "").astimezone(UTC)
         except ValueError:
             return
-        self._offsets.append(moment - present)
+        self._offsets.append(sent_at - received_at)
 
     def now(self) -> datetime:
-        """Return the cloud's time; never ahead of it."""
+        """Return the time on the cloud's clock; never ahead of it."""
         return datetime.now(UTC) + max(self._offsets.copy(), default=-MAX_CLOCK_SKEW)

@@ -1,4 +1,9 @@
-"""Which cloud, as whom: OS_CLOUD of clouds.yaml, else OS_* variables, else our own settings."""
+"""The connection parameters of the cloud: URL, credentials, project, region.
+
+The first source that is present wins: `OS_CLOUD` (a name in clouds.yaml), the `OS_*` variables of
+the OpenStack command line client, the `OPENSTACK_*` settings of vmapi. The driver calls
+`load_region` once, at start.
+"""
 
 import os
 from functools import partial
@@ -16,9 +21,9 @@ _new_config = partial(OpenStackConfig, app_name="vmapi", app_version=vmapi.__ver
 
 
 def load_region(settings: Settings) -> CloudRegion:
-    """Return the cloud's configuration, without asking the cloud.
+    """Return the configuration of the cloud, without a request to the cloud.
 
-    Raises SettingsError when no credentials are there, or when they are incomplete.
+    Raises SettingsError when the credentials are missing or incomplete.
     """
     try:
         if settings.os_cloud:
@@ -32,16 +37,16 @@ def load_region(settings: Settings) -> CloudRegion:
 
 
 def _region_from_settings(settings: Settings) -> CloudRegion:
-    given = {
+    credentials = {
         "OPENSTACK_AUTH_URL": settings.openstack_auth_url,
         "OPENSTACK_USERNAME": settings.openstack_username,
         "OPENSTACK_PASSWORD": settings.openstack_password,
         "OPENSTACK_PROJECT": settings.openstack_project,
     }
-    missing = ", ".join(name for name, value in given.items() if not value)
+    missing = ", ".join(name for name, value in credentials.items() if not value)
     if missing:
         raise SettingsError(f"OpenStack needs OS_CLOUD, or OS_AUTH_URL and so on, or {missing}.")
-    url, username, password, project = given.values()
+    url, username, password, project = credentials.values()
     config = _new_config(load_yaml_config=False, load_envvars=False)
     return config.get_one(
         region_name=os.environ.get("OS_REGION_NAME", ""),

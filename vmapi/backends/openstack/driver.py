@@ -1,4 +1,8 @@
-"""OpenStack, through Nova, Glance and Neutron."""
+"""The OpenStack driver: the methods of the driver contract, as requests to Nova.
+
+Services call the driver through the circuit breaker. The driver combines server queries, server
+commands and the catalog. Its only state is the session and the catalog cache.
+"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -9,16 +13,14 @@ from urllib.parse import urlsplit
 from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
-from vmapi.backends.openstack import action_bodies as actions
-from vmapi.backends.openstack import config as credentials
-from vmapi.backends.openstack import instance_actions as history
-from vmapi.backends.openstack import mapping as translate
+from vmapi.backends.openstack import server_actions
 from vmapi.backends.openstack.catalog import CloudCatalog
+from vmapi.backends.openstack.config import load_region
 from vmapi.backends.openstack.errors import CredentialsRefused, parsing
+from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
 from vmapi.backends.openstack.projects import ProjectPolicy
-from vmapi.backends.openstack.server_body import build_server_body
-from vmapi.backends.openstack.server_changes import ServerCommands
-from vmapi.backends.openstack.servers import ServerQueries
+from vmapi.backends.openstack.server_commands import ServerCommands, build_server_body
+from vmapi.backends.openstack.server_queries import ServerQueries
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.identity import CallerToken
@@ -35,31 +37,34 @@ from vmapi.errors import (
 from vmapi.settings.settings import Settings
 
 PING_TIMEOUT = 5.0
-"""Seconds after which a cloud that does not answer is away."""
+"""Seconds after which a ping fails: readiness and the breaker need an answer soon."""
 
 
 class OpenStackBackend(Driver):
-    """The VMs of one region: of one project, or with Keystone's tokens of all its projects."""
+    """The VMs of one region: of one Keystone project, or of all projects."""
 
     def __init__(self, region: CloudRegion, settings: Settings) -> None:
         self._region = region
         self._session = CloudSession(region, settings.backend_timeout, settings.threads)
         self._project_policy = ProjectPolicy(self._session, settings)
-        apart = self._project_policy.uses_keystone_projects
-        self._catalog = CloudCatalog(self._session, settings.default_network, multi_project=apart)
-        self._servers = ServerQueries(self._session, self._project_policy.visibility)
+        self._catalog = CloudCatalog(
+            self._session,
+            settings.default_network,
+            multi_project=self._project_policy.uses_keystone_projects,
+        )
+        self._queries = ServerQueries(self._session, self._project_policy.visibility)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make the driver without asking the cloud. Raises SettingsError."""
-        return cls(credentials.load_region(settings), settings)
+        """Make the driver without a request to the cloud. Raises SettingsError."""
+        return cls(load_region(settings), settings)
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
     def describe(self) -> dict[str, str]:
-        """Return which cloud this is, as whom, and the microversion once it is known."""
+        """Describe the cloud and the account; the microversion after the first request."""
         auth = self._region.config["auth"]
         url = urlsplit(auth.get("auth_url") or "")
         return {
@@ -73,69 +78,69 @@ class OpenStackBackend(Driver):
         }
 
     def ping(self) -> None:
-        """See that Nova answers. Raises Forbidden when the credentials are refused."""
+        """Read one server. Raises Forbidden when the cloud refuses the credentials."""
         try:
             with self._session.call_timeout(PING_TIMEOUT):
                 self._project_policy.ping()
-        except CredentialsRefused as refused:
-            raise Forbidden(refused.detail) from refused
+        except CredentialsRefused as error:
+            raise Forbidden(error.detail) from error
 
     def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
-        """List the flavors, remembered for a minute."""
+        """List the flavors, cached for a minute."""
         return self._catalog.list_flavors(refresh=refresh)
 
     def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
-        """List the images, remembered for a minute."""
+        """List the images, cached for a minute."""
         return self._catalog.list_images(refresh=refresh)
 
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
-        """List the networks, remembered for a minute."""
+        """List the networks, cached for a minute."""
         return self._catalog.list_networks(refresh=refresh)
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:
-        """Raise Forbidden where what is created would not be this project's, or not be seen."""
+        """Raise Forbidden for a project in which vmapi cannot create or see a VM."""
         self._project_policy.check_create(project, caller_token)
 
     def get_vm(self, vm_id: str) -> VM:
-        """Return a VM as it is now. Raises VMNotFound."""
-        return self._to_vms([self._servers.get_server(vm_id)])[0]
+        """Fetch a server. Raises VMNotFound."""
+        return self._to_vms([self._queries.get_server(vm_id)])[0]
 
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
-        """Return every live VM, or those of a name, which to Nova is a regular expression."""
-        found = self._servers.list_servers({} if name is None else {"name": f"^{re.escape(name)}$"})
-        return [vm for vm in self._to_vms(found) if name in (None, vm.name)]
+        """List all live servers, or those of a name. Nova's filter is a regular expression."""
+        filters = {} if name is None else {"name": f"^{re.escape(name)}$"}
+        servers = self._queries.list_servers(filters)
+        return [vm for vm in self._to_vms(servers) if name in (None, vm.name)]
 
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
-        """Return the servers whose row has changed since."""
-        # Nova cuts off at the second when a row changed, and compares that
-        asked = {"changes-since": since.replace(microsecond=0).isoformat()}
-        return self._to_vms(self._servers.list_servers(asked, deleted=True))
+        """List the servers with a row changed since a time, deleted servers too."""
+        # Nova truncates the time of a change to the second, and compares the truncated time
+        filters = {"changes-since": since.replace(microsecond=0).isoformat()}
+        return self._to_vms(self._queries.list_servers(filters, deleted=True))
 
     def cloud_time(self) -> datetime:
-        """Return Nova's time, as its answers have told."""
+        """Return Nova's time, estimated from its responses."""
         return self._session.clock.now()
 
     def get_console(self, vm_id: str, lines: int | None) -> str:
-        """Return what the VM printed. Raises VMNotFound, InvalidState where there is nothing."""
+        """Return the console output. Raises VMNotFound, and InvalidState without a console."""
         with self._session.call_timeout():
             try:
-                return self._servers.get_console_output(vm_id, lines)
+                return self._queries.get_console_output(vm_id, lines)
             except VMNotFound:
-                self._servers.get_server(vm_id)
+                self._queries.get_server(vm_id)
                 raise InvalidState("The cloud has no console of this VM.") from None
             except Forbidden:
-                self._servers.get_server(vm_id)
+                self._queries.get_server(vm_id)
                 raise
 
     def create_vm(
         self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Have a server built, with the operation as its tag. Raises what the contract says."""
-        wanted = build_server_body(
-            self._project_policy.check_and_adapt(spec, caller_token), operation_id
-        )
+        """Request a server with the operation id as a tag. Raises the errors of the contract."""
+        spec = self._project_policy.check_and_adapt(spec, caller_token)
+        commands = ServerCommands(self._session, self._queries, caller_token)
         try:
-            return ServerCommands(self._session, self._servers, caller_token).create(wanted)
+            return commands.create(build_server_body(spec, operation_id))
         except (FlavorNotFound, ImageNotFound, NetworkNotFound):
             self._catalog.invalidate()
             raise
@@ -143,74 +148,69 @@ class OpenStackBackend(Driver):
     def perform_action(
         self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Carry one verb out. Raises what the contract says."""
-        orders = ServerCommands(self._session, self._servers, caller_token)
+        """Request an action or a delete. Raises the errors of the contract.
+
+        The default body goes first, without a read of the status. Nova refuses that body in a
+        status that needs another one; only then the driver reads the status.
+        """
+        commands = ServerCommands(self._session, self._queries, caller_token)
         with self._session.call_timeout():
             if verb is Verb.DELETE:
-                return orders.delete(vm_id)
+                return commands.delete(vm_id)
             try:
-                return orders.run_action(vm_id, actions.default_body(verb))
+                return commands.run_action(vm_id, server_actions.default_body(verb))
             except VMNotFound:
-                self._servers.get_server(vm_id)
-                raise InvalidState("The cloud is still looking for a host.") from None
+                self._queries.get_server(vm_id)
+                raise InvalidState("The cloud has not chosen a host for the VM yet.") from None
             except InvalidState:
-                if not actions.has_body_for_status(verb):
+                if not server_actions.has_body_for_status(verb):
                     raise
-                body = actions.body_for_status(verb, self._servers.get_server(vm_id).get("status"))
+                status = self._queries.get_server(vm_id).get("status")
+                body = server_actions.body_for_status(verb, status)
                 if body is None:
                     raise
-                return orders.run_action(vm_id, body)
+                return commands.run_action(vm_id, body)
 
     def update_vm(
         self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
     ) -> None:
-        """Change name and metadata, keeping what is vmapi's own. Raises what the contract says."""
+        """Change name and metadata, and keep the metadata of vmapi itself."""
+        commands = ServerCommands(self._session, self._queries, caller_token)
         with self._session.call_timeout():
-            present = (
-                self._servers.get_server(vm_id).get("metadata") or {} if changes.metadata else {}
-            )
-            ServerCommands(self._session, self._servers, caller_token).update(
-                vm_id, present, changes
-            )
+            server = self._queries.get_server(vm_id) if changes.metadata else {}
+            commands.update(vm_id, server.get("metadata") or {}, changes)
 
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
-        """Judge a change by Nova's record of it. Raises VMNotFound."""
+        """Return the outcome by Nova's instance action; PENDING until Nova has recorded it."""
         try:
-            record = self._servers.get_instance_action(action.vm_id, action.request_id)
+            record = self._queries.get_instance_action(action.vm_id, action.request_id)
         except VMNotFound:
-            self._servers.get_server(action.vm_id)
+            self._queries.get_server(action.vm_id)
             return ActionOutcome.PENDING
         with parsing("compute"):
-            return history.outcome_of(record)
+            return server_actions.outcome_of(record)
 
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
-        """Find the server that has the operation as its tag; of several, the oldest."""
-        found = self._servers.list_servers(
-            {"tags": f"{translate.OPERATION_TAG_PREFIX}{operation_id}"}
-        )
-        if not found:
+        """Find the server with the operation id as a tag; the oldest of several."""
+        servers = self._queries.list_servers({"tags": f"{OPERATION_TAG_PREFIX}{operation_id}"})
+        if not servers:
             return None
         with parsing("compute"):
-            vm_id: str = min(found, key=lambda server: str(server["created"]))["id"]
-        return self.find_action(vm_id, Verb.CREATE, translate.UNIX_EPOCH) or AcceptedAction(
-            vm_id, ""
-        )
+            vm_id: str = min(servers, key=lambda server: str(server["created"]))["id"]
+        return self.find_action(vm_id, Verb.CREATE, UNIX_EPOCH) or AcceptedAction(vm_id, "")
 
     def find_action(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
     ) -> AcceptedAction | None:
-        """Find the newest action of this verb in Nova's record. Raises VMNotFound."""
-        records = self._servers.list_instance_actions(vm_id)
+        """Find the newest instance action of this verb. Raises VMNotFound."""
+        records = self._queries.list_instance_actions(vm_id)
+        names = server_actions.instance_action_names(verb)
         with parsing("compute"):
-            request_id = history.find_newest(
-                records, actions.instance_action_names(verb), since, exclude_request_ids
-            )
+            request_id = server_actions.find_newest(records, names, since, exclude_request_ids)
         return AcceptedAction(vm_id, request_id) if request_id else None
 
     def _to_vms(self, servers: Sequence[Json]) -> list[VM]:
-        names = self._catalog.get_image_names()
+        image_names = self._catalog.get_image_names()
+        default_project = self._project_policy.default_project
         with parsing("compute"):
-            return [
-                translate.vm_from_server(server, names, self._project_policy.default_project)
-                for server in servers
-            ]
+            return [vm_from_server(server, image_names, default_project) for server in servers]

@@ -1,51 +1,84 @@
-"""Where a service is, and how it is spoken to."""
+"""The endpoints of the cloud's services: discovery, microversion, and use with a caller's token.
+
+Keystone API v3 "Service catalog", and the version documents of each service (Nova API
+"API versions"). The session discovers each service once.
+"""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from openstack.connection import Connection
 from openstack.exceptions import ServiceDiscoveryException
 from openstack.proxy import Proxy
 
+from vmapi.domain.identity import CallerToken
 from vmapi.errors import BackendError
 
 ServiceType = Literal["compute", "image", "network"]
 
 MAX_MICROVERSION = (2, 84)
-"""The compute microversion we are written for: 2.84 shows why an action failed."""
+"""The compute microversion that the driver is written for: 2.84 shows why an action failed."""
+
 MIN_MICROVERSION = (2, 52)
-"""From here on a server can be created with tags, by which a lost create is found."""
+"""The oldest usable microversion: servers with tags, by which a lost create is found."""
+
+CREDENTIALS_REFUSED_DETAIL = (
+    "The cloud refuses this Keystone token: it has expired, or was revoked."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceEndpoint:
-    """A service as it was discovered: where it is, and which microversion is spoken to it.
-
-    `project` is the id of the one that it was discovered for.
-    """
+    """A discovered service."""
 
     proxy: Proxy
     url: str
     microversion: str | None
+    """The microversion of every request; None for a service without microversions."""
     project_id: str | None
+    """The project that the endpoint was discovered for."""
+
+    def url_for_project(self, project_id: str) -> str:
+        """Return the URL for another project: in some clouds the path has the project id."""
+        parts = urlsplit(self.url)
+        path = [project_id if part == self.project_id else part for part in parts.path.split("/")]
+        return parts._replace(path="/".join(path)).geturl()
 
 
 def discover_endpoint(connection: Connection, service: ServiceType) -> ServiceEndpoint:
-    """Ask for a service where it is, and which microversions it speaks. Raises BackendError."""
+    """Discover the URL and the microversion of a service.
+
+    Raises BackendError when Nova is too old, and SDK errors when the discovery fails.
+    """
     proxy = getattr(connection, service)
-    found = proxy.get_endpoint_data()
-    if found is None or found.api_version is None:
+    endpoint = proxy.get_endpoint_data()
+    if endpoint is None or endpoint.api_version is None:
         raise ServiceDiscoveryException(f"no version of {service} was found")
-    microversion = _negotiate_microversion(found.max_microversion) if service == "compute" else None
-    return ServiceEndpoint(proxy, found.url.rstrip("/"), microversion, proxy.get_project_id())
+    microversion = (
+        _negotiate_microversion(endpoint.max_microversion) if service == "compute" else None
+    )
+    return ServiceEndpoint(proxy, endpoint.url.rstrip("/"), microversion, proxy.get_project_id())
+
+
+def delegated_request_options(caller_token: CallerToken) -> dict[str, Any]:
+    """Return the keystoneauth options of a request with a caller's token.
+
+    keystoneauth then neither logs in nor writes the token to its log.
+    """
+    return {
+        "headers": {"X-Auth-Token": caller_token.value},
+        "authenticated": False,
+        "log": False,
+    }
 
 
 def _negotiate_microversion(max_offered: tuple[int, ...] | None) -> str:
     if not max_offered:
-        raise ServiceDiscoveryException("the compute service did not tell its microversions")
+        raise ServiceDiscoveryException("the compute service did not list its microversions")
     if tuple(max_offered) < MIN_MICROVERSION:
-        spoken, needed = (
+        offered, needed = (
             ".".join(map(str, version)) for version in (max_offered, MIN_MICROVERSION)
         )
-        raise BackendError(f"The cloud's Nova speaks {spoken} at most; vmapi needs {needed}.")
+        raise BackendError(f"The cloud's Nova speaks {offered} at most; vmapi needs {needed}.")
     return ".".join(map(str, min(tuple(max_offered), MAX_MICROVERSION)))

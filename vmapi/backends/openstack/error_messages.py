@@ -1,19 +1,24 @@
-"""What Nova means: its status numbers say little, its English says which case it is.
+"""Error messages of Nova, Glance and Neutron as errors of vmapi.
 
-Seen on Nova 26 (Zed). Each pattern is tried from the start of the sentence, so that what a client
-has written, which Nova quotes further on, decides nothing.
+Nova answers different problems with the same HTTP status: 409 is a wrong state, a lock, or several
+networks; 403 is a policy or a quota. Only the English message distinguishes them. The messages here
+were recorded from Nova 26 (Zed).
+
+Invariant: a pattern matches at the start of a message only. Further on, Nova quotes values that a
+client has written.
 """
 
 import re
+from collections.abc import Mapping
 
 from vmapi import errors
 
 MESSAGE_PATTERNS: tuple[tuple[re.Pattern[str], type[errors.VmapiError]], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), meaning)
-    for pattern, meaning in (
+    (re.compile(pattern, re.IGNORECASE), error_class)
+    for pattern, error_class in (
         (r"Instance \S+ is locked", errors.VMLocked),
         (r"Cannot '[^']*' instance \S+ while it is in task_state", errors.TaskInProgress),
-        # for a moment after it has deleted one, before it knows it no more
+        # Nova sends this for about 0.1 s after a delete, and 404 after that
         (r"Cannot '[^']*' instance \S+ while it is in vm_state deleted", errors.VMNotFound),
         (r"Multiple possible networks", errors.NetworkAmbiguous),
         (r"Quota exceeded|Maximum number of|The number of defined ports", errors.QuotaExceeded),
@@ -33,30 +38,37 @@ ERRORS_BY_FIELD = {
     "key_name": errors.KeyNotFound,
     "security_groups": errors.SecurityGroupNotFound,
 }
-"""What a value that is not even well-formed names: nothing that exists."""
+"""The error for a malformed value of a request field: a malformed id is an unknown id."""
 
-ERRORS_BY_STATUS = {400: errors.ValidationFailed, 403: errors.Forbidden, 409: errors.InvalidState}
+ERRORS_BY_STATUS: Mapping[int, type[errors.VmapiError]] = {
+    400: errors.ValidationFailed,
+    403: errors.Forbidden,
+    409: errors.InvalidState,
+}
+"""The error of a message that matches no pattern."""
 
 INVALID_FIELD_PATTERN = re.compile(r"Invalid input for field/attribute (\S+)\. ")
 MAX_MESSAGE_CHARS = 300
 
 
 def error_for_message(status: int, message: str) -> errors.VmapiError | None:
-    """Return the error that a refusal stands for; None where it says nothing that is known.
+    """Return the error for a status and a message; None if both are unknown or empty.
 
-    What Nova says of an invalid value is not repeated: it quotes the value, user data as well.
+    A message about an invalid value is not repeated: it quotes the value, user data too.
     """
     if invalid := INVALID_FIELD_PATTERN.match(message):
         field = invalid[1]
         detail = f"The cloud does not accept this value of {field}."
-        if missing := ERRORS_BY_FIELD.get(field):
-            return missing(detail)
+        if not_found := ERRORS_BY_FIELD.get(field):
+            return not_found(detail)
         return errors.ValidationFailed(detail, (f"/{field}", "the cloud does not accept it"))
-    cases = (error for pattern, error in MESSAGE_PATTERNS if pattern.match(message))
-    error = next(cases, None) or ERRORS_BY_STATUS.get(status)
-    return error(f"The cloud refuses: {_shorten(message)}") if error and message else None
+    matches = (error_class for pattern, error_class in MESSAGE_PATTERNS if pattern.match(message))
+    error_class = next(matches, None) or ERRORS_BY_STATUS.get(status)
+    if error_class is None or not message:
+        return None
+    return error_class(f"The cloud refuses: {_shorten(message)}")
 
 
 def _shorten(message: str) -> str:
-    words = " ".join(message.split())
-    return words if len(words) <= MAX_MESSAGE_CHARS else f"{words[:MAX_MESSAGE_CHARS]}…"
+    text = " ".join(message.split())
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:MAX_MESSAGE_CHARS]}…"

@@ -1,7 +1,9 @@
-"""From what goes wrong between us and the cloud to `vmapi.errors`: here, and nowhere else.
+"""Failed requests to the cloud as errors of `vmapi.errors`; no other module translates them.
 
-Inside the driver three things fly: `Refusal`, `Unsent`, `Unanswered`. `translated` turns them into
-the domain's errors: a change whose answer was lost is told from one that was never sent.
+Inside the session a request fails in one of three ways: `RequestNotSent`, `NoResponse`, or an
+`ErrorResponse`. `translate_errors` turns each into an error of the domain. Invariant: a change
+with a lost response becomes BackendTimeout (unknown outcome); a change that was never sent becomes
+BackendUnavailable.
 """
 
 import ssl
@@ -18,10 +20,10 @@ from keystoneauth1.exceptions import ClientException, EndpointNotFound, Unauthor
 from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
-from vmapi.backends.openstack import error_messages as sentences
+from vmapi.backends.openstack.error_messages import error_for_message
 
 SDK_ERRORS = (ClientException, SDKException, requests.RequestException, TimeoutError)
-"""What the SDK raises when there is no answer."""
+"""Exceptions of the SDK and of requests without a response."""
 
 NOT_SENT_ERRORS = (
     requests.ConnectTimeout,
@@ -40,14 +42,17 @@ NOT_RETRIED_ERRORS = (
     requests.ConnectTimeout,
     requests.exceptions.SSLError,
 )
-"""What a second try would only wait for, or meet again."""
+"""Errors that a retry would repeat, or would meet after the same wait."""
 
 MAX_RETRIED_ELAPSED = timedelta(seconds=1)
+"""A slower error response is not retried: the service is overloaded."""
+
 MAX_RETRY_AFTER = 300
+"""Seconds; longer demands of the cloud are cut."""
 
 
 class ErrorResponse(Exception):
-    """An answer that is no success."""
+    """A response with a status of 300 or more."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__(f"HTTP {response.status_code}")
@@ -55,87 +60,90 @@ class ErrorResponse(Exception):
 
 
 class RequestNotSent(Exception):
-    """The login or the discovery before a call failed: its cause says how."""
+    """The login or the discovery before a request failed, for the reason in `__cause__`."""
 
 
 class NoResponse(Exception):
-    """A call has got no answer: its cause says why."""
+    """A request got no complete response, for the reason in `__cause__`."""
 
 
 class CredentialsRefused(errors.BackendUnavailable):
-    """The cloud does not let vmapi in: for a client, one more way of being unavailable."""
+    """The cloud refuses the credentials of vmapi. Clients see the code `backend_unavailable`."""
 
     backend_unresponsive = False
 
 
 @contextmanager
 def translate_errors(service: str, *, is_change: bool) -> Iterator[None]:
-    """Raise errors of the domain for what goes wrong inside; `changing` if a change is sent."""
+    """Raise an error of the domain for a request that fails in the `with` block."""
     try:
         yield
-    except ErrorResponse as refusal:
-        raise error_for_response(refusal.response, service, is_change=is_change) from refusal
-    except RequestNotSent as unsent:
-        raise _error_for_not_sent(unsent.__cause__, service) from unsent.__cause__
-    except NoResponse as lost:
+    except ErrorResponse as error:
+        raise error_for_response(error.response, service, is_change=is_change) from error
+    except RequestNotSent as error:
+        raise _error_for_not_sent(error.__cause__, service) from error.__cause__
+    except NoResponse as error:
         raise _error_for_no_response(
-            lost.__cause__, service, is_change=is_change
-        ) from lost.__cause__
+            error.__cause__, service, is_change=is_change
+        ) from error.__cause__
 
 
 @contextmanager
 def wrapping_sdk_errors(error_class: type[RequestNotSent | NoResponse]) -> Iterator[None]:
-    """Catch what the SDK raises before anything raises it again, and so changes its context."""
+    """Raise `error_class` from an SDK error, at once: a second `raise` changes its context."""
     try:
         yield
-    except SDK_ERRORS as failure:
-        raise error_class from failure
+    except SDK_ERRORS as error:
+        raise error_class from error
 
 
 @contextmanager
 def parsing(service: str) -> Iterator[None]:
-    """Tell an answer of a wrong shape from a defect of ours. Raises BackendError."""
+    """Raise BackendError for a response with JSON of an unexpected shape."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
-        detail = f"The cloud's {service} service answered in a form that vmapi cannot read."
-        raise errors.BackendError(detail) from wrong
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"The cloud's {service} service sent a response that vmapi cannot read."
+        raise errors.BackendError(detail) from error
 
 
-def is_transient(failure: Exception) -> bool:
-    """Tell whether a read may be tried again at once: it failed fast, and not for good."""
-    if isinstance(failure, ErrorResponse):
-        answer = failure.response
-        again = answer.status_code in (502, 503) and "Retry-After" not in answer.headers
-        return again and answer.elapsed < MAX_RETRIED_ELAPSED
-    causes = list(_causes(failure.__cause__))
-    lasting = any(isinstance(cause, NOT_RETRIED_ERRORS) for cause in causes)
-    return not lasting and any(isinstance(cause, requests.ConnectionError) for cause in causes)
+def is_transient(error: Exception) -> bool:
+    """Return whether a read may be retried at once: a fast failure that may not repeat."""
+    if isinstance(error, ErrorResponse):
+        response = error.response
+        is_retried = response.status_code in (502, 503) and "Retry-After" not in response.headers
+        return is_retried and response.elapsed < MAX_RETRIED_ELAPSED
+    causes = list(_causes(error.__cause__))
+    is_lasting = any(isinstance(cause, NOT_RETRIED_ERRORS) for cause in causes)
+    return not is_lasting and any(isinstance(cause, requests.ConnectionError) for cause in causes)
 
 
 def error_for_response(
     response: requests.Response, service: str, *, is_change: bool
 ) -> errors.VmapiError:
-    """Return the error that an HTTP answer of 300 and more stands for."""
-    status, the_service = response.status_code, f"The cloud's {service} service"
+    """Return the error for a response with a status of 300 or more."""
+    status, subject = response.status_code, f"The cloud's {service} service"
     if status == 401:
         return _credentials_refused()
     if status in (429, 503):
-        said = f"{the_service} takes no calls at the moment (HTTP {status})."
-        return errors.BackendUnavailable(said, retry_after=parse_retry_after(response))
+        detail = f"{subject} does not accept requests at present (HTTP {status})."
+        return errors.BackendUnavailable(detail, retry_after=parse_retry_after(response))
     if status in (502, 504) and is_change:
-        return errors.BackendTimeout(f"{the_service} lost the answer (HTTP {status}).")
+        return errors.BackendTimeout(f"{subject} lost the response (HTTP {status}).")
     if status == 501:
-        return errors.InvalidState("This cloud cannot do that.")
-    if status < 500 and (known := sentences.error_for_message(status, _fault_message(response))):
-        return known
+        return errors.InvalidState("This cloud does not support the action.")
+    if status < 500 and (error := error_for_message(status, _fault_message(response))):
+        return error
     if status == 404 and "/servers/" in (response.url or ""):
         return errors.VMNotFound("The cloud has no VM of this id.")
-    return errors.BackendError(f"{the_service} failed (HTTP {status}).")
+    return errors.BackendError(f"{subject} failed (HTTP {status}).")
 
 
 def parse_retry_after(response: requests.Response) -> int:
-    """Return the seconds that an answer asks to wait, between 1 and 300; 5 if it does not say."""
+    """Return the seconds of `Retry-After` (RFC 9110, section 10.2.3), from 1 to 300.
+
+    The default for a response without the header is 5.
+    """
     text = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(text) if text.isdecimal() else _seconds_until(text)
@@ -153,36 +161,36 @@ def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.Vma
         return _credentials_refused()
     if isinstance(cause, EndpointNotFound | ServiceDisabledException):
         return errors.BackendError(f"The cloud offers no {service} service to this project.")
-    answer = getattr(cause, "response", None)
-    wait = parse_retry_after(answer) if isinstance(answer, requests.Response) else 5
-    said = f"The cloud's identity service or its {service} service cannot be reached."
-    return errors.BackendUnavailable(said, retry_after=wait)
+    response = getattr(cause, "response", None)
+    wait = parse_retry_after(response) if isinstance(response, requests.Response) else 5
+    detail = f"The cloud's identity service or its {service} service cannot be reached."
+    return errors.BackendUnavailable(detail, retry_after=wait)
 
 
 def _error_for_no_response(
     failure: BaseException | None, service: str, *, is_change: bool
 ) -> errors.VmapiError:
-    causes, the_service = list(_causes(failure)), f"The cloud's {service} service"
+    causes, subject = list(_causes(failure)), f"The cloud's {service} service"
     if any(isinstance(cause, NOT_SENT_ERRORS) for cause in causes):
-        return errors.BackendUnavailable(f"{the_service} cannot be reached.")
+        return errors.BackendUnavailable(f"{subject} cannot be reached.")
     if any(isinstance(cause, TIMEOUT_ERRORS) for cause in causes):
-        return errors.BackendTimeout(f"{the_service} did not answer in time.")
+        return errors.BackendTimeout(f"{subject} did not respond in time.")
     if is_change:
-        return errors.BackendTimeout(f"{the_service} broke the connection off.")
+        return errors.BackendTimeout(f"{subject} closed the connection before its response.")
     if any(isinstance(cause, TRUNCATED_RESPONSE_ERRORS) for cause in causes):
-        return errors.BackendError(f"{the_service} broke off in the middle of its answer.")
-    return errors.BackendUnavailable(f"{the_service} broke the connection off.")
+        return errors.BackendError(f"{subject} closed the connection during its response.")
+    return errors.BackendUnavailable(f"{subject} closed the connection before its response.")
 
 
 def _credentials_refused() -> CredentialsRefused:
-    return CredentialsRefused("The cloud refuses vmapi's own credentials.", retry_after=60)
+    return CredentialsRefused("The cloud refuses the credentials of vmapi.", retry_after=60)
 
 
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Walk from a failure to those it wraps.
+    """Iterate over a failure and the failures that it wraps.
 
-    The context is followed from keystoneauth's errors only, which wrap nothing: further on it may
-    lead to an older failure, which somebody was handling when he called us.
+    Only keystoneauth's errors keep the wrapped failure in `__context__`. Elsewhere the context may
+    be an older failure that the caller was handling.
     """
     if failure is None:
         return
@@ -194,7 +202,7 @@ def _causes(failure: BaseException | None) -> Iterator[BaseException]:
 
 
 def _fault_message(response: requests.Response) -> str:
-    """Return what Nova, Glance or Neutron says is wrong; empty where it says nothing."""
+    """Return the error message in a response's JSON; empty without one."""
     try:
         body: Any = orjson.loads(response.content)
         (fault,) = body.values()

@@ -1,4 +1,9 @@
-"""From Nova's server to the VM that the API shows."""
+"""The mapping of a server of Nova to a `VM`.
+
+Nova API "Show Server Details", and the status, vm_state and task_state tables of Nova's
+documentation. The driver calls `vm_from_server` for every server that it reads. Invariant: a server
+of a cell that is down, of which Nova returns few members (microversion 2.69), maps to a VM too.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -35,7 +40,7 @@ STATUS_BY_NOVA_STATUS: Mapping[str, Status] = MappingProxyType(
         "ERROR": Status.ERROR,
     }
 )
-"""Any other status, UNKNOWN among them, is an ERROR with a fault that says so."""
+"""Any other status, UNKNOWN too, becomes ERROR with a fault that names the status."""
 
 TASK_BY_TASK_STATE: Mapping[str, Task] = MappingProxyType(
     {
@@ -61,7 +66,7 @@ TASK_BY_STATUS: Mapping[str, Task] = MappingProxyType(
         **dict.fromkeys(("REVERT_RESIZE", "MIGRATING", "PASSWORD"), Task.OTHER),
     }
 )
-"""What a status alone says to be under way."""
+"""The task of a server without a task_state, by its Nova status."""
 
 FAULT_PATTERNS = (
     (
@@ -80,21 +85,23 @@ FAULT_PATTERNS = (
         "Delete the VM and create it again; if that fails too, ask the cloud's operator.",
     ),
 )
-LAUNCHED_HINT = "Try a restart with type hard; if the VM stays in ERROR, ask the cloud's operator."
+LAUNCHED_HINT = "Try a restart of type hard; if the VM stays in ERROR, ask the cloud's operator."
 NEVER_LAUNCHED_HINT = "The VM never ran: delete it and create it again."
-UNKNOWN_STATUS_HINT = "Look again later; only the cloud's operator can see more."
+UNKNOWN_STATUS_HINT = "Read the VM again later; only the cloud's operator can find the reason."
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPERATION_TAG_PREFIX = "vmapi.operation."
-"""Begins the tag that names the create which made a server; a deleted one has it no more."""
+"""The prefix of the tag that holds the operation id of a create. Nova deletes the tags of a
+deleted server."""
 
 
 def vm_from_server(server: Json, image_names: Mapping[str, str], default_project: str | None) -> VM:
-    """Return the VM that a server of Nova is; an image without a name is shown by its id.
+    """Return the VM for the JSON of a server.
 
-    It is the default project's if it carries no project; without one it is Keystone's.
-
-    Only the id is taken for granted: of a server whose cell is down, Nova shows little more.
+    :param image_names: names by image id; the id stands for a missing name.
+    :param default_project: the project of a server without project metadata; None if the project
+        is the Keystone project of the server.
+    :raises KeyError, TypeError, ValueError: the JSON has an unexpected shape.
     """
     created = parse_time(server.get("created")) or UNIX_EPOCH
     flavor = server.get("flavor") or {}
@@ -130,7 +137,7 @@ def _operation_id(server: Json) -> str | None:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read one of Nova's times, which are in UTC whether they say so or not."""
+    """Parse a time of Nova, which is in UTC with or without an offset."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
 
 
@@ -161,18 +168,18 @@ def _task(status: str, task_state: str | None) -> Task | None:
 
 def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
     for network, addresses in networks.items():
-        for each in addresses:
-            kind = each.get("OS-EXT-IPS:type") or "fixed"
-            yield Address(network, each["addr"], int(each["version"]), kind)
+        for address in addresses:
+            kind = address.get("OS-EXT-IPS:type") or "fixed"
+            yield Address(network, address["addr"], int(address["version"]), kind)
 
 
 def _project_of(server: Json, default: str | None) -> str | None:
     if default is None:
         return server.get("tenant_id")
-    known = project_of(server.get("metadata") or {}, "")
-    # a server that is deleted, or whose cell is down, may have lost its mark
-    lost = "metadata" not in server or STATUS_BY_NOVA_STATUS.get(_status(server)) is Status.DELETED
-    return known or (None if lost else default)
+    project = project_of(server.get("metadata") or {}, "")
+    # Nova may return no metadata of a deleted server, or of a server in a cell that is down
+    is_deleted = STATUS_BY_NOVA_STATUS.get(_status(server)) is Status.DELETED
+    return project or (None if is_deleted or "metadata" not in server else default)
 
 
 def _client_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -186,7 +193,9 @@ def _fault(server: Json) -> Fault | None:
     if STATUS_BY_NOVA_STATUS.get(status, Status.ERROR) is not Status.ERROR:
         return None
     if status != "ERROR":
-        return Fault("backend_error", f"The cloud says {status} of this VM.", UNKNOWN_STATUS_HINT)
+        return Fault(
+            "backend_error", f"The cloud reports the status {status}.", UNKNOWN_STATUS_HINT
+        )
     message = str((server.get("fault") or {}).get("message") or "").strip()
     for pattern, code, hint in FAULT_PATTERNS:
         if re.match(pattern, message):

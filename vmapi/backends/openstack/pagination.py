@@ -1,4 +1,8 @@
-"""Whole lists, whatever the size of a cloud's pages."""
+"""Complete lists from services that return pages.
+
+Nova API "Paginated collections", and the `marker` of Glance and Neutron. The catalog and the server
+queries call `list_all`. Invariant: the result is the whole list, or an error.
+"""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -8,7 +12,8 @@ from vmapi.backends.openstack.errors import parsing
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.errors import BackendError, ValidationFailed
 
-MAX_LIST_RESTARTS = 3
+MAX_LIST_READS = 3
+"""Reads of one list: each deleted marker costs one."""
 
 
 def list_all(
@@ -16,30 +21,32 @@ def list_all(
     service: ServiceType,
     path: str,
     key: str,
-    params: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
 ) -> list[Json]:
-    """Return every item of a list, or raise: never a part.
+    """Return all items of a list.
 
-    A page that begins after an item which has been deleted since is refused: the sweep starts over.
+    When the last item of a page is deleted before the next page is read, the service refuses that
+    marker and the read starts again. Raises BackendError when this happens too often.
     """
-    for _ in range(MAX_LIST_RESTARTS):
-        items = _read_pages(session, service, path, key, params or {})
+    for _ in range(MAX_LIST_READS):
+        items = _read_pages(session, service, path, key, query or {})
         if items is not None:
             return items
     raise BackendError(f"The cloud's list of {key} changes faster than it can be read.")
 
 
 def _read_pages(
-    session: CloudSession, service: ServiceType, path: str, key: str, params: Mapping[str, str]
+    session: CloudSession, service: ServiceType, path: str, key: str, query: Mapping[str, str]
 ) -> list[Json] | None:
+    """Return the items of all pages; None if a marker has been deleted."""
     items: list[Json] = []
-    seen: list[str] = []
+    markers: list[str] = []
     while True:
-        at = {"marker": seen[-1]} if seen else {}
+        position = {"marker": markers[-1]} if markers else {}
         try:
-            page = session.read(service, path, {**params, **at})
+            page = session.read(service, path, {**query, **position})
         except ValidationFailed:
-            if seen:
+            if markers:
                 return None
             raise
         with parsing(service):
@@ -47,15 +54,15 @@ def _read_pages(
             marker = _next_marker(page, key)
         if marker is None:
             return items
-        if marker in seen:
+        if marker in markers:
             raise BackendError(f"The cloud's list of {key} does not end: its pages repeat.")
-        seen.append(marker)
+        markers.append(marker)
 
 
 def _next_marker(page: Json, key: str) -> str | None:
     """Return the marker of the next page.
 
-    Only the marker: behind a proxy, the link's host and scheme are often wrong.
+    The rest of the link is ignored: behind a proxy its host and scheme are often wrong.
     """
     links = [link["href"] for link in page.get(f"{key}_links") or () if link["rel"] == "next"]
     link = links[0] if links else page.get("next")

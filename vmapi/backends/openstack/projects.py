@@ -1,4 +1,9 @@
-"""Whose servers are: of projects that vmapi divides its own into, or of Keystone's."""
+"""The project policy of the driver: in which projects VMs are created, and which are listed.
+
+With the authentication scheme `keystone`, the project of a VM is the Keystone project of its
+server. Otherwise all servers belong to one Keystone project, and the metadata of a server names the
+vmapi project.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,20 +16,17 @@ from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
 
 CREDENTIALS_REQUIRED_DETAIL = (
-    "Who has no Keystone token has VMs created by vmapi's own account, which creates them in its "
-    "own project only. Send a Keystone token of the project that the VM is to be in."
+    "Without a Keystone token, vmapi creates VMs with its own account, and in the project of that "
+    "account only. Send a Keystone token of the project in which the VM is to be created."
 )
 PROJECT_NOT_VISIBLE_DETAIL = (
-    "The cloud shows vmapi's account no VMs of this project, so it creates none there. The "
-    "operator can let the account see all projects."
+    "The account of vmapi cannot list the VMs of this project, so vmapi creates none there. The "
+    "operator can allow the account to list all projects."
 )
 
 
 class ProjectPolicy:
-    """Keystone's where callers may come with its tokens; else servers carry whose they are.
-
-    Those that carry none are of the `default` one.
-    """
+    """Decides on projects, by the authentication schemes of the settings."""
 
     def __init__(self, session: CloudSession, settings: Settings) -> None:
         self.uses_keystone_projects = "keystone" in settings.auth_schemes
@@ -33,11 +35,15 @@ class ProjectPolicy:
         self._session = session
 
     def ping(self) -> None:
-        """Return when Nova answers."""
+        """Read one server of the visible projects."""
         self.visibility.query(self._read_one_server)
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:
-        """Raise Forbidden for another project than ours, unless its user asks and it is seen."""
+        """Check that vmapi can create a VM in a project and see it afterwards.
+
+        Raises Forbidden for another project than that of the service account, unless the caller
+        sends a token and the servers of all projects are visible.
+        """
         if not self.uses_keystone_projects or project == self._session.project_id:
             return
         if caller_token is None:
@@ -46,12 +52,12 @@ class ProjectPolicy:
             raise Forbidden(PROJECT_NOT_VISIBLE_DETAIL)
 
     def check_and_adapt(self, spec: CreateSpec, caller_token: CallerToken | None) -> CreateSpec:
-        """Return what to have built. Raises Forbidden as `check_create`."""
+        """Return the spec to send. Raises Forbidden as `check_create` does."""
         if not self.uses_keystone_projects:
             return spec
-        # whose it is, says who has it built
+        # the token decides on the project, so the metadata need not
         self.check_create(spec.project or "", caller_token)
         return replace(spec, project=None)
 
-    def _read_one_server(self, which: Mapping[str, str]) -> None:
-        self._session.read("compute", "/servers", {"limit": "1", **which})
+    def _read_one_server(self, scope: Mapping[str, str]) -> None:
+        self._session.read("compute", "/servers", {"limit": "1", **scope})

@@ -1,7 +1,12 @@
-"""Talking to the cloud: one connection, made on first use, and raw JSON over it.
+"""The HTTP session with the cloud: one connection, raw JSON, and the rules of repetition.
 
-Reads are tried again when they fail fast. Changes are sent once: only a 401, which did nothing, is
-repeated after a new login. What is sent on somebody's behalf is sent with that token only.
+Keystone API v3 "Authentication and token management"; requests to Nova, Glance and Neutron. The
+other modules of this package send all requests through `CloudSession`. Invariants:
+
+- A read is retried when it fails fast. A change is sent once.
+- A request that gets a 401 did nothing: it is repeated once, after a new login.
+- A request with a caller's token is sent with that token only, and never repeated.
+- The SDK's own retries, timeouts and re-authentication are off.
 """
 
 import re
@@ -19,9 +24,14 @@ from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
 
 from vmapi.backends.openstack import deadline
-from vmapi.backends.openstack import delegated_calls as lent
 from vmapi.backends.openstack.clock import CloudClock
-from vmapi.backends.openstack.endpoints import ServiceEndpoint, ServiceType, discover_endpoint
+from vmapi.backends.openstack.endpoints import (
+    CREDENTIALS_REFUSED_DETAIL,
+    ServiceEndpoint,
+    ServiceType,
+    delegated_request_options,
+    discover_endpoint,
+)
 from vmapi.backends.openstack.errors import (
     ErrorResponse,
     NoResponse,
@@ -31,21 +41,27 @@ from vmapi.backends.openstack.errors import (
     translate_errors,
     wrapping_sdk_errors,
 )
-from vmapi.backends.openstack.transport import DeadlineAdapter
 from vmapi.domain.identity import CallerToken
 from vmapi.errors import Unauthenticated
 
 Json = dict[str, Any]
 
 NOVA_REQUEST_ID_PATTERN = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+
 BACKGROUND_CONNECTIONS = 8
-"""Connections beyond those of the request threads, for the engine and the sync."""
+"""Pooled connections beyond one per request thread, for the engine and the inventory sync."""
+
+READ_ATTEMPTS = 3
 
 
 class CloudSession:
-    """The cloud of one region, as one project. `timeout` is in seconds for one call."""
+    """A session in one region of a cloud, as one project. Safe to use from several threads."""
 
     def __init__(self, region: CloudRegion, timeout: float, threads: int) -> None:
+        """Make a session without a connection.
+
+        `timeout` is in seconds, for one driver call; `threads` counts the request threads.
+        """
         self._region = region
         self._timeout = timeout
         self._pool_size = threads + BACKGROUND_CONNECTIONS
@@ -62,53 +78,53 @@ class CloudSession:
 
     @property
     def microversion(self) -> str | None:
-        """The compute microversion that is used; None until the cloud was asked."""
-        door = self._endpoints.get("compute")
-        return door.microversion if door else None
+        """The compute microversion in use; None before the discovery."""
+        endpoint = self._endpoints.get("compute")
+        return endpoint.microversion if endpoint else None
 
     @property
     def project_id(self) -> str | None:
-        """The id of the project that the login is for; None where it is for none."""
+        """The id of the project that the login is scoped to; None for an unscoped login."""
         with (
             self.call_timeout(),
             translate_errors("compute", is_change=False),
             wrapping_sdk_errors(RequestNotSent),
         ):
-            found: str | None = self._get_connection().session.get_project_id()
-        return found
+            project_id: str | None = self._get_connection().session.get_project_id()
+        return project_id
 
     def call_timeout(self, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Bound all that is sent in a `with` block, by the timeout if nothing else is said."""
+        """Limit all requests in a `with` block to this time together; default is the timeout."""
         return deadline.timeout(seconds or self._timeout)
 
-    def read(
-        self, service: ServiceType, path: str, params: Mapping[str, Any] | None = None
-    ) -> Json:
-        """Return the JSON object behind a path. Raises what `errors.translated` raises."""
-        tries = partial(stamina.retry_context, on=is_transient, attempts=3, wait_jitter=0.1)
+    def read(self, service: ServiceType, path: str, query: Mapping[str, Any] | None = None) -> Json:
+        """Return the JSON object at a path. Raises the errors of `translate_errors`."""
+        attempts = partial(
+            stamina.retry_context, on=is_transient, attempts=READ_ATTEMPTS, wait_jitter=0.1
+        )
         with self.call_timeout(), translate_errors(service, is_change=False):
-            for attempt in tries(wait_initial=0.1, wait_max=1, timeout=deadline.remaining()):
+            for attempt in attempts(wait_initial=0.1, wait_max=1, timeout=deadline.remaining()):
                 with attempt:
-                    answer = self._send(service, "GET", path, params=params)
-        return json_body(answer, service)
+                    response = self._send(service, "GET", path, params=query)
+        return json_body(response, service)
 
     def send_change(
         self, method: str, path: str, body: Json | None, caller_token: CallerToken | None = None
     ) -> requests.Response:
-        """Send a change to the compute service, once, and return its answer.
+        """Send a change to Nova, once, and return the response.
 
-        Raises Unauthenticated where that does not take the credential.
+        Raises the errors of `translate_errors`, and Unauthenticated when Nova refuses the token.
         """
         with self.call_timeout(), translate_errors("compute", is_change=True):
             if caller_token is not None:
-                return self._send_delegated(caller_token, method, path, json=body, redirect=False)
+                return self._send_delegated(caller_token, method, path, body)
             return self._send("compute", method, path, json=body, redirect=False)
 
     def read_by_post(self, path: str, body: Json) -> Json:
-        """Ask the compute service for something that is read by POST."""
+        """Return the JSON object of a POST to Nova that changes nothing."""
         with self.call_timeout(), translate_errors("compute", is_change=False):
-            answer = self._send("compute", "POST", path, json=body, redirect=False)
-        return json_body(answer, "compute")
+            response = self._send("compute", "POST", path, json=body, redirect=False)
+        return json_body(response, "compute")
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -116,76 +132,75 @@ class CloudSession:
             self._connection.close()
 
     def _send(
-        self, service: ServiceType, method: str, path: str, **kwargs: Any
+        self, service: ServiceType, method: str, path: str, **options: Any
     ) -> requests.Response:
-        answer = self._send_once(service, method, path, **kwargs)
-        if answer.status_code == 401:
-            self._reauthenticate(answer.request.headers.get("X-Auth-Token"))
-            answer = self._send_once(service, method, path, **kwargs)
-        return _raise_for_status(answer)
+        for is_repeated in (False, True):
+            with wrapping_sdk_errors(RequestNotSent):
+                endpoint = self._get_endpoint(service)
+                self._get_connection().session.get_auth_headers()
+            response = self._request(service, method, endpoint.url + path, **options)
+            if response.status_code != 401 or is_repeated:
+                break
+            self._reauthenticate(response.request.headers.get("X-Auth-Token"))
+        return _raise_for_status(response)
 
     def _send_delegated(
-        self, caller_token: CallerToken, method: str, path: str, **kwargs: Any
+        self, caller_token: CallerToken, method: str, path: str, body: Json | None
     ) -> requests.Response:
         with wrapping_sdk_errors(RequestNotSent):
-            door = self._get_endpoint("compute")
-        url = lent.url_for_project(door, caller_token) + path
-        answer = self._request(
-            "compute", method, url, **lent.request_options(caller_token), **kwargs
-        )
-        if answer.status_code == 401:
-            raise Unauthenticated(lent.CREDENTIALS_REFUSED_DETAIL, credentials_sent=True)
-        return _raise_for_status(answer)
-
-    def _send_once(
-        self, service: ServiceType, method: str, path: str, **kwargs: Any
-    ) -> requests.Response:
-        with wrapping_sdk_errors(RequestNotSent):
-            door = self._get_endpoint(service)
-            self._get_connection().session.get_auth_headers()
-        return self._request(service, method, door.url + path, **kwargs)
+            endpoint = self._get_endpoint("compute")
+        url = endpoint.url_for_project(caller_token.project) + path
+        options = delegated_request_options(caller_token)
+        response = self._request("compute", method, url, json=body, redirect=False, **options)
+        if response.status_code == 401:
+            raise Unauthenticated(CREDENTIALS_REFUSED_DETAIL, credentials_sent=True)
+        return _raise_for_status(response)
 
     def _request(
-        self, service: ServiceType, method: str, url: str, **kwargs: Any
+        self, service: ServiceType, method: str, url: str, **options: Any
     ) -> requests.Response:
-        door = self._endpoints[service]
+        """Send one HTTP request to a discovered service."""
+        endpoint = self._endpoints[service]
         with wrapping_sdk_errors(NoResponse):
-            answer: requests.Response = door.proxy.request(
+            response: requests.Response = endpoint.proxy.request(
                 url,
                 method,
-                microversion=door.microversion,
+                microversion=endpoint.microversion,
                 global_request_id=_bound_request_id(),
                 raise_exc=False,
                 allow_reauth=False,
                 connect_retries=0,
                 status_code_retries=0,
                 skip_cache=True,
-                **kwargs,
+                **options,
             )
         if service == "compute":
-            self.clock.record_date(answer.headers.get("Date"))
-        return answer
+            self.clock.record_date(response.headers.get("Date"))
+        return response
 
     def _reauthenticate(self, refused_token: Any) -> None:
-        """Log in again, unless another thread has done so since that token was sent."""
+        """Log in again, unless another thread has replaced the refused token."""
         with wrapping_sdk_errors(RequestNotSent), deadline.acquire_in_time(self._login_lock):
             session = self._get_connection().session
             if (session.get_auth_headers() or {}).get("X-Auth-Token") == refused_token:
                 session.invalidate()
 
     def _get_connection(self) -> Connection:
+        """Return the connection, made at first use: after gunicorn has forked."""
         with self._connection_lock:
             if self._connection is None:
                 connection = Connection(config=self._region)
                 for scheme in ("http://", "https://"):
-                    connection.session.session.mount(
-                        scheme, DeadlineAdapter(pool_maxsize=self._pool_size)
-                    )
+                    adapter = deadline.DeadlineAdapter(pool_maxsize=self._pool_size)
+                    connection.session.session.mount(scheme, adapter)
                 self._connection = connection
             return self._connection
 
     def _get_endpoint(self, service: ServiceType) -> ServiceEndpoint:
-        """Return the service, discovered once; one that is away does not hold up the others."""
+        """Return the endpoint of a service, discovered once.
+
+        There is one lock per service, so that an unreachable service does not block the others.
+        """
         if service not in self._endpoints:
             with deadline.acquire_in_time(self._discovery_locks[service]):
                 if service not in self._endpoints:
@@ -194,7 +209,7 @@ class CloudSession:
 
 
 def json_body(response: requests.Response, service: str) -> Json:
-    """Return the JSON object that an answer holds. Raises BackendError when it holds none."""
+    """Return the JSON object of a response. Raises BackendError for any other body."""
     with parsing(service):
         body = orjson.loads(response.content)
         if not isinstance(body, dict):
@@ -209,5 +224,7 @@ def _raise_for_status(response: requests.Response) -> requests.Response:
 
 
 def _bound_request_id() -> str | None:
+    """Return the request id of structlog's context if OpenStack accepts its form."""
     bound = structlog.contextvars.get_contextvars().get("request_id")
-    return bound if isinstance(bound, str) and NOVA_REQUEST_ID_PATTERN.fullmatch(bound) else None
+    is_accepted = isinstance(bound, str) and NOVA_REQUEST_ID_PATTERN.fullmatch(bound)
+    return bound if is_accepted else None

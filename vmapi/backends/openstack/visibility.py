@@ -1,4 +1,9 @@
-"""Whose servers vmapi's account is shown."""
+"""The visibility of servers: those of the service project, or those of all projects.
+
+Nova API "List Servers", parameter `all_tenants`: the policy of Nova allows it to admins unless the
+operator has configured it otherwise. The server queries and the project policy send their queries
+through `TenantVisibility.query`.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,20 +17,18 @@ from vmapi.errors import Forbidden
 log = structlog.get_logger("vmapi.backend")
 
 ALL_TENANTS_RETRY_INTERVAL = 600.0
-"""Seconds after which a cloud that refuses the servers of all projects is asked for them again."""
+"""Seconds after a refusal of `all_tenants` in which it is not requested: policies rarely change."""
 
 ALL_PROJECTS_VISIBLE = "every project"
 OWN_PROJECT_VISIBLE = "its own project only"
 ALL_TENANTS_REFUSED = "its own project only: Nova refuses all_tenants to this account"
+VISIBILITY_UNKNOWN = "not asked yet"
 
 T = TypeVar("T")
 
 
 class TenantVisibility:
-    """Those of its own project, or `everywhere` of all projects, where Nova's policy lets it.
-
-    `monotonic` is in seconds.
-    """
+    """Requests the servers of all projects if configured so and Nova allows it."""
 
     def __init__(
         self, *, all_projects: bool, monotonic: Callable[[], float] = time.monotonic
@@ -36,37 +39,36 @@ class TenantVisibility:
         self._is_known = False
 
     def query(self, send: Callable[[Mapping[str, str]], T]) -> T:
-        """Return what is answered when it is asked for all that may be seen.
+        """Call `send` with the query parameters of the widest scope that Nova allows.
 
-        `ask` is given the filters of a list of servers.
+        Raises Forbidden when Nova refuses the scope of the service project too.
         """
-        if self._asks_all_tenants:
+        if self._requests_all_tenants:
             try:
-                answer = send({"all_tenants": "1"})
-            except Forbidden as refusal:
+                result = send({"all_tenants": "1"})
+            except Forbidden as error:
                 self._refused_at, self._is_known = self._monotonic(), True
-                log.warning("VMs of other projects are not seen", reason=refusal.detail)
+                log.warning("VMs of other projects are not visible", reason=error.detail)
             else:
                 self._refused_at, self._is_known = -inf, True
-                return answer
+                return result
         return send({})
 
     def sees_all_projects(self, send: Callable[[Mapping[str, str]], object]) -> bool:
-        """Tell whether other projects' servers are seen; where that is not known, `ask`."""
+        """Return whether the servers of other projects are visible; call `send` to find out."""
         if self.all_projects and not self._is_known:
             self.query(send)
-        return self._asks_all_tenants
+        return self._requests_all_tenants
 
     def __str__(self) -> str:
-        """Say whose are seen."""
+        """Describe the visible projects for the operator."""
         if not self.all_projects:
             return OWN_PROJECT_VISIBLE
         if not self._is_known:
-            return "not asked yet"
-        return ALL_PROJECTS_VISIBLE if self._asks_all_tenants else ALL_TENANTS_REFUSED
+            return VISIBILITY_UNKNOWN
+        return ALL_PROJECTS_VISIBLE if self._requests_all_tenants else ALL_TENANTS_REFUSED
 
     @property
-    def _asks_all_tenants(self) -> bool:
-        return (
-            self.all_projects and self._monotonic() - self._refused_at >= ALL_TENANTS_RETRY_INTERVAL
-        )
+    def _requests_all_tenants(self) -> bool:
+        waited = self._monotonic() - self._refused_at >= ALL_TENANTS_RETRY_INTERVAL
+        return self.all_projects and waited

@@ -28,8 +28,8 @@ from tests.support.fake_openstack import (
 )
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, ActionOutcome
-from vmapi.backends.openstack import server_body as order
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.backends.openstack.server_commands import encode_user_data
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.services.catalog import Catalog
@@ -196,11 +196,11 @@ def test_a_server_carries_its_project(
 
 
 def test_user_data_is_packed_when_it_is_long() -> None:
-    assert order.encode_user_data(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
-    packed = order.encode_user_data(b"x" * 65_536)
+    assert encode_user_data(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
+    packed = encode_user_data(b"x" * 65_536)
     assert gzip.decompress(base64.b64decode(packed)) == b"x" * 65_536
     with pytest.raises(errors.ValidationFailed) as caught:
-        order.encode_user_data(os.urandom(50_000))
+        encode_user_data(os.urandom(50_000))
     assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
 
 

@@ -22,14 +22,13 @@ from tests.support.fake_openstack import (
 from vmapi import errors
 from vmapi.app import create_app
 from vmapi.backends.base import AcceptedAction, Backend
-from vmapi.backends.openstack import delegated_calls as lent
-from vmapi.backends.openstack import server_changes as orders
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.endpoints import ServiceEndpoint
+from vmapi.backends.openstack.endpoints import CREDENTIALS_REFUSED_DETAIL, ServiceEndpoint
 from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,
 )
+from vmapi.backends.openstack.server_commands import HIDDEN_VM_DETAIL
 from vmapi.backends.openstack.visibility import (
     ALL_PROJECTS_VISIBLE,
     ALL_TENANTS_REFUSED,
@@ -154,7 +153,7 @@ def test_one_that_the_cloud_does_not_take_is_not_tried_again(
     with pytest.raises(errors.Unauthenticated) as caught:
         change(backend)
     assert (caught.value.detail, caught.value.credentials_sent) == (
-        lent.CREDENTIALS_REFUSED_DETAIL,
+        CREDENTIALS_REFUSED_DETAIL,
         True,
     )
     assert with_token(cloud) == [called]
@@ -182,7 +181,7 @@ def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
     cloud.on("GET", SERVER, Answer(200, {"server": server}))
     with pytest.raises(errors.Forbidden) as caught:
         change(backend)
-    assert caught.value.detail == orders.HIDDEN_VM_DETAIL
+    assert caught.value.detail == HIDDEN_VM_DETAIL
     # of one that is not there for vmapi either, that is told
     cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "no"}}))
     with pytest.raises(errors.VMNotFound):
@@ -226,7 +225,7 @@ def test_it_is_in_no_log(
 )
 def test_a_project_in_the_address_is_the_callers(url: str, theirs: str) -> None:
     door: Any = ServiceEndpoint(None, url, "2.84", "ours")  # type: ignore[arg-type]
-    assert lent.url_for_project(door, ALICE) == theirs
+    assert door.url_for_project(ALICE.project) == theirs
 
 
 # Whose servers
@@ -281,7 +280,10 @@ def test_where_nova_refuses_that_its_own_are_seen(
     assert [asked.get("all_tenants") for asked in query(cloud)] == [["1"], None, None]
     assert backend.describe()["sees"] == ALL_TENANTS_REFUSED
     (line,) = logs
-    assert (line["event"], line["log_level"]) == ("VMs of other projects are not seen", "warning")
+    assert (line["event"], line["log_level"]) == (
+        "VMs of other projects are not visible",
+        "warning",
+    )
     assert "Policy doesn't allow it" in line["reason"]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.fake_openstack import VM
 from vmapi import errors
-from vmapi.backends.openstack import action_bodies as actions
-from vmapi.backends.openstack import error_messages as sentences
-from vmapi.backends.openstack import mapping as translate
+from vmapi.backends.openstack.error_messages import error_for_message
+from vmapi.backends.openstack.mapping import SPAWNING_TASK_STATES, vm_from_server
+from vmapi.backends.openstack.server_actions import instance_action_names
 from vmapi.domain.lifecycle import Status, Task, Verb
 from vmapi.domain.vm import Address, Fault
 
@@ -40,11 +40,11 @@ LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
     server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
-    return translate.vm_from_server(server, {}, "default")
+    return vm_from_server(server, {}, "default")
 
 
 def test_a_server() -> None:
-    vm = translate.vm_from_server(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
+    vm = vm_from_server(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
     assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
     assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
@@ -71,21 +71,21 @@ def test_a_server() -> None:
 )
 def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
     given = {"id": VM, "status": "ACTIVE", **server}
-    vm = translate.vm_from_server(given, {}, "ours")
+    vm = vm_from_server(given, {}, "ours")
     assert vm.project == project
     assert vm.metadata == {}
 
 
 def test_what_a_server_takes() -> None:
-    vm = translate.vm_from_server(FULL, {}, "default")
+    vm = vm_from_server(FULL, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (1, 512)
-    vm = translate.vm_from_server({"id": VM}, {}, "default")
+    vm = vm_from_server({"id": VM}, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (None, None)
 
 
 def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
-    assert translate.vm_from_server(FULL, {}, "default").image == "fd300dd2"
-    assert translate.vm_from_server({**FULL, "image": ""}, {}, "default").image is None
+    assert vm_from_server(FULL, {}, "default").image == "fd300dd2"
+    assert vm_from_server({**FULL, "image": ""}, {}, "default").image is None
 
 
 def test_a_server_whose_cell_is_down() -> None:
@@ -94,7 +94,7 @@ def test_a_server_whose_cell_is_down() -> None:
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
     assert [action.value for action in vm.allowed_actions] == ["delete"]
-    assert translate.vm_from_server({"id": VM}, {}, "default").backend_status == "UNKNOWN"
+    assert vm_from_server({"id": VM}, {}, "default").backend_status == "UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_statuses(raw: str, status: str, task: str | None) -> None:
 @pytest.mark.parametrize(
     ("raw", "task_state", "task"),
     [
-        *[("BUILD", state, Task.CREATING) for state in translate.SPAWNING_TASK_STATES],
+        *[("BUILD", state, Task.CREATING) for state in SPAWNING_TASK_STATES],
         ("BUILD", "deleting", Task.DELETING),
         ("ACTIVE", "powering-off", Task.STOPPING),
         ("SHUTOFF", "powering-on", Task.STARTING),
@@ -238,25 +238,25 @@ NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
 
 @pytest.mark.parametrize(("status", "sentence", "error"), NOVA_SAYS)
 def test_sentences(status: int, sentence: str, error: type[errors.VmapiError]) -> None:
-    assert type(sentences.error_for_message(status, sentence)) is error
+    assert type(error_for_message(status, sentence)) is error
 
 
 def test_what_nova_quotes_is_not_repeated() -> None:
     said = "Invalid input for field/attribute user_data. Value: c2VjcmV0. 'c2VjcmV0' is too long"
-    error = sentences.error_for_message(400, said)
+    error = error_for_message(400, said)
     assert isinstance(error, errors.ValidationFailed)
     assert error.extra["errors"] == [
         {"pointer": "/user_data", "message": "the cloud does not accept it"}
     ]
     assert "c2VjcmV0" not in str(error.extra) + error.detail
-    long = sentences.error_for_message(409, "x" * 5000)
+    long = error_for_message(409, "x" * 5000)
     assert long is not None
     assert len(long.detail) < 400
 
 
 def test_what_is_no_refusal() -> None:
-    assert sentences.error_for_message(404, f"Instance {ID} could not be found.") is None
-    assert sentences.error_for_message(409, "") is None
+    assert error_for_message(404, f"Instance {ID} could not be found.") is None
+    assert error_for_message(409, "") is None
 
 
 @pytest.mark.parametrize(
@@ -273,4 +273,4 @@ def test_what_is_no_refusal() -> None:
     ],
 )
 def test_the_names_of_actions(verb: Verb, names: set[str]) -> None:
-    assert actions.instance_action_names(verb) == names
+    assert instance_action_names(verb) == names
