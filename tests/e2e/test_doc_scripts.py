@@ -270,6 +270,25 @@ def test_script_with_a_wrong_url_says_what_to_do(
     assert not (scripts / "nightly.job").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("nothing:", "is not a URL of vmapi"),
+        ("http://127.0.0.1:{port}/api/v1/nothing", "answered 404: .*not_found"),
+        ("http://127.0.0.1:{other}/api/v1/events", "answered 404: "),
+        ("https://127.0.0.1:{secure}/api/v1/events", "the certificate is not trusted"),
+    ],
+)
+def test_listener_with_a_wrong_url_says_so(
+    ports: dict[str, int], tmp_path: Path, url: str, advice: str
+) -> None:
+    write_files("docs/reference/events.md", tmp_path)
+    script = "import sys, listen; next(listen.events(sys.argv[1]))"
+    command = (sys.executable, "-c", script, url.format(**ports))
+    result = run(tmp_path, *command, succeeds=False)
+    assert re.search(advice, result.stderr, re.S), result.stderr
+
+
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_script_with_a_wrong_token_says_what_to_do(
     gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
