@@ -103,9 +103,9 @@ class AppTarget:
 
     def settle(self) -> None:
         """Do what the engine does in a tick, until nothing is left."""
-        while mine := self._operations.mine():
-            for ready in self._operations.ready(mine):
-                self._operations.advance(ready.operation, ready.vm)
+        while mine := self._operations.list_leased():
+            for ready in self._operations.list_due(mine):
+                self._operations.reconcile(ready.operation, ready.vm)
 
     def _builder(self, change: str, headers: list[tuple[str, str]]) -> EnvironBuilder:
         if change == "create":

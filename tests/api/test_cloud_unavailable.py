@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_harness import WANTED, ApiHarness
-from tests.support.blocking_source import SOON, until
+from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import (
     NO_CACHE,
@@ -38,7 +38,7 @@ class Hanging(RemoteBackend):
     def hang(self) -> None:
         if self.hangs:
             self.hung += 1
-            assert self.go.wait(SOON)
+            assert self.go.wait(GUARD_TIMEOUT)
 
     def ping(self) -> None:
         self.pings += 1
@@ -181,7 +181,7 @@ def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
     assert response_age(far.call("GET", path.format(vm_id))) >= 60
     # the look goes on by itself, and what comes of it is kept
     backend.go.set()
-    until(lambda: response_age(far.call("GET", path.format(vm_id))) < 60)
+    wait_until(lambda: response_age(far.call("GET", path.format(vm_id))) < 60)
     assert backend.hung >= 1
 
 
@@ -192,12 +192,12 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
     look = threading.Thread(target=far.services.periodic_tasks["sweep"], daemon=True)
     age_inventory(far, 7200)
     look.start()
-    until(lambda: backend.hung == 1)
+    wait_until(lambda: backend.hung == 1)
     backend.hangs = False
     leave(far)
     assert far.call("GET", "/vms", headers=NO_CACHE).status_code == 503
     backend.go.set()
-    look.join(SOON)
+    look.join(GUARD_TIMEOUT)
 
 
 def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
@@ -205,7 +205,7 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
 ) -> None:
     monkeypatch.setattr(readiness, "HEALTH_CACHE_TTL", 0.0)
     for pulse in world.services.readiness._checks.values():
-        pulse._timeout = 0.05 if pulse._timeout_code == "backend_timeout" else SOON
+        pulse._timeout = 0.05 if pulse._timeout_code == "backend_timeout" else GUARD_TIMEOUT
     backend.hangs = True
     for _ in range(3):
         answer = world.client.get("/readyz")
@@ -216,7 +216,7 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
     # of those that ask meanwhile none sends a ping of its own
     assert backend.pings == 1
     backend.go.set()
-    until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
+    wait_until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
 
 
 def test_readiness_is_remembered(world: ApiHarness, backend: Hanging) -> None:

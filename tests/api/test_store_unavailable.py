@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import create_engine, make_url, text
 
 from tests.support.api_harness import WANTED, ApiHarness
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
@@ -35,7 +35,7 @@ def check_away(world: ApiHarness, vm_id: str) -> None:
 
 
 def check_back(world: ApiHarness, vm_id: str) -> None:
-    until(lambda: world.client.get("/readyz").status_code == 200)
+    wait_until(lambda: world.client.get("/readyz").status_code == 200)
     assert world.post_action(vm_id, "stop").status_code == 200
     assert world.create("web-9")["status"] == "STOPPED"
 

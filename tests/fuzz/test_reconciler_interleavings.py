@@ -5,7 +5,7 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.reconciler_harness import Desk
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus
@@ -27,7 +27,7 @@ events = st.lists(
 
 
 def script(
-    desk: Desk,
+    desk: ReconcilerHarness,
     drawn_changes: list[tuple[errors.VmapiError | None, bool]],
     drawn_looks: list[errors.VmapiError | None],
 ) -> None:
@@ -39,30 +39,30 @@ def script(
             desk.backend.fail(method, error)
 
 
-def advance(desk: Desk, operation: Operation) -> None:
+def advance(desk: ReconcilerHarness, operation: Operation) -> None:
     with suppress(errors.BackendTimeout):
-        desk.carry(operation)
+        desk.reconcile_copy(operation)
 
 
-def play(desk: Desk, operation: Operation, drawn: list[str | float]) -> None:
+def play(desk: ReconcilerHarness, operation: Operation, drawn: list[str | float]) -> None:
     for event in drawn:
-        vm_id = desk.now(operation).vm_id
+        vm_id = desk.reload(operation).vm_id
         if isinstance(event, float):
             desk.clock.sleep(event)
         elif event == "stale":
             advance(desk, operation)
         elif event == "advance":
-            for found in desk.store.list_leased():
+            for found in desk.operations.list_leased():
                 advance(desk, found)
-        elif vm_id is not None and desk.store.find_unfinished(vm_id):
-            desk.add(Action.DELETE, vm_id=vm_id)
+        elif vm_id is not None and desk.operations.find_unfinished(vm_id):
+            desk.add_operation(Action.DELETE, vm_id=vm_id)
 
 
-def finish(desk: Desk) -> None:
+def finish(desk: ReconcilerHarness) -> None:
     for _ in range(1000):
-        for found in desk.store.list_leased():
+        for found in desk.operations.list_leased():
             advance(desk, found)
-        if not desk.store.list_leased():
+        if not desk.operations.list_leased():
             return
         desk.clock.sleep(5)
     raise AssertionError("it does not end")
@@ -76,13 +76,13 @@ def test_a_create_makes_one_vm_and_ends(
     drawn: list[str | float],
     latency: str,
 ) -> None:
-    desk = Desk.make(latency)
-    operation = desk.create(Verb.CREATE, Verb.STOP)
+    desk = ReconcilerHarness.build(latency)
+    operation = desk.add_create(Verb.CREATE, Verb.STOP)
     script(desk, drawn_changes, drawn_looks)
     play(desk, operation, drawn)
     finish(desk)
-    ended, vms = desk.now(operation), desk.backend.list_vms()
-    assert desk.backend.sent[Verb.CREATE] <= 1
+    ended, vms = desk.reload(operation), desk.backend.list_vms()
+    assert desk.backend.dispatched[Verb.CREATE] <= 1
     assert len(vms) <= 1
     assert ended.finished_at is not None
     if ended.status is OperationStatus.SUCCEEDED and "delete" not in drawn:
@@ -99,27 +99,27 @@ def test_a_stop_of_a_paused_vm_takes_each_step_once_and_ends(
     drawn: list[str | float],
     latency: str,
 ) -> None:
-    desk = Desk.make(latency)
+    desk = ReconcilerHarness.build(latency)
     vm_id = paused(desk)
-    operation = desk.add(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)
+    operation = desk.add_operation(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)
     script(desk, drawn_changes, drawn_looks)
     play(desk, operation, [event for event in drawn if event != "delete"])
     finish(desk)
     (vm,) = desk.backend.list_vms()
     # however often it was sent, it was carried out once
-    assert desk.backend.taken_on[Verb.RESUME] <= 1
-    assert desk.backend.taken_on[Verb.STOP] <= 1
-    if desk.now(operation).status is OperationStatus.SUCCEEDED:
+    assert desk.backend.accepted[Verb.RESUME] <= 1
+    assert desk.backend.accepted[Verb.STOP] <= 1
+    if desk.reload(operation).status is OperationStatus.SUCCEEDED:
         assert vm.status is Status.STOPPED
-    if desk.backend.sent[Verb.STOP]:
+    if desk.backend.dispatched[Verb.STOP]:
         assert vm.status in (Status.STOPPED, Status.RUNNING)
 
 
-def paused(desk: Desk) -> str:
-    vm_id = desk.running()
-    pause = desk.add(Action.PAUSE, vm_id=vm_id)
-    while not desk.advance(pause).operation.is_finished:
+def paused(desk: ReconcilerHarness) -> str:
+    vm_id = desk.running_vm()
+    pause = desk.add_operation(Action.PAUSE, vm_id=vm_id)
+    while not desk.reconcile(pause).operation.is_finished:
         desk.clock.sleep(1)
-    desk.backend.sent.clear()
-    desk.backend.taken_on.clear()
+    desk.backend.dispatched.clear()
+    desk.backend.accepted.clear()
     return vm_id

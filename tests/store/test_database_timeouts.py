@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, make_url, text
 
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.databases import THREADS
 from tests.support.operation_factory import Maker
 from vmapi.domain.lifecycle import Action
@@ -99,7 +99,7 @@ def test_a_change_of_the_schema_is_waited_for(
             connection.execute(text(f"SELECT pg_advisory_xact_lock({schema.MIGRATION_LOCK_ID})"))
             second = pool.submit(schema.upgrade, connect())
             with database.read() as onlooker:
-                until(lambda: onlooker.execute(WAITING).scalar() == 1)
+                wait_until(lambda: onlooker.execute(WAITING).scalar() == 1)
                 onlooker.execute(text("SELECT pg_sleep(0.2)"))
         second.result()
     assert done == ["done"]

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event, text
 
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.databases import THREADS, new_postgresql
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker
@@ -235,7 +235,7 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
             other.execute(text("SELECT 1"))
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
         # it is told to end, and takes a moment
-        until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
+        wait_until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
     assert store.get("1").id == "1"
     store.close()
 

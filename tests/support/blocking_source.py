@@ -10,43 +10,43 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.poller import DueOperation
 
-SOON = 10.0
+GUARD_TIMEOUT = 10.0
 """Seconds that nothing here takes."""
 
 
-class Work:
+class BlockingSource:
     """Operations of which some hang until they are let go; what is not, is over after one look."""
 
     def __init__(self, *ids: str) -> None:
-        self.left = list(ids)
-        self.hanging: set[str] = set()
-        self.go = threading.Event()
-        self.begun: list[str] = []
-        self.rounds = 0
+        self.pending_ids = list(ids)
+        self.blocked_ids: set[str] = set()
+        self.released = threading.Event()
+        self.started_ids: list[str] = []
+        self.scans = 0
 
-    def mine(self) -> Sequence[Operation]:
-        self.rounds += 1
-        return [replace(OPERATION_1, id=id) for id in list(self.left)]
+    def list_leased(self) -> Sequence[Operation]:
+        self.scans += 1
+        return [replace(OPERATION_1, id=id) for id in list(self.pending_ids)]
 
-    def ready(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
-        return [DueOperation(operation) for operation in mine]
+    def list_due(self, operations: Sequence[Operation]) -> Sequence[DueOperation]:
+        return [DueOperation(operation) for operation in operations]
 
-    def advance(self, operation: Operation, seen: VM | None) -> Operation:
-        self.begun.append(operation.id)
-        if operation.id in self.hanging:
-            assert self.go.wait(SOON)
-        self.left.remove(operation.id)
+    def reconcile(self, operation: Operation, snapshot: VM | None) -> Operation:
+        self.started_ids.append(operation.id)
+        if operation.id in self.blocked_ids:
+            assert self.released.wait(GUARD_TIMEOUT)
+        self.pending_ids.remove(operation.id)
         return operation
 
 
-def until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for something."""
-    end = time.monotonic() + SOON
-    while not true():
+    end = time.monotonic() + GUARD_TIMEOUT
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
 
 
-def alive() -> set[str]:
+def live_thread_names() -> set[str]:
     names = {thread.name for thread in threading.enumerate()}
     return {name for name in names if name.startswith(("engine", "housekeeping", "sync"))}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
-PLAIN = struct.pack(">I5sI5s", 5, b"PLAIN", 5, b"en_US")
-ANSWERS = {
+CONNECTION_START = struct.pack(">I5sI5s", 5, b"PLAIN", 5, b"en_US")
+REPLIES = {
     # connection: tune, open, close; channel: open, close; confirm: select; exchange: declare
     (10, 11): (10, 30, struct.pack(">HIH", 2047, 131072, 0)),
     (10, 40): (10, 41, b"\0"),
@@ -24,7 +24,7 @@ ANSWERS = {
 DECLARE, PUBLISH = (50, 10), (60, 40)
 
 
-class Broker:
+class FakeBroker:
     """Speaks as much AMQP 0-9-1 as it takes to publish.
 
     While it is `mute` it confirms nothing. With `nacks` it takes no message, with a `refusal` no
@@ -33,9 +33,9 @@ class Broker:
 
     def __init__(self, listening: socket.socket) -> None:
         self.url = f"amqp://guest:hunter2@127.0.0.1:{listening.getsockname()[1]}//"
-        self.mute = self.nacks = False
-        self.refusal: tuple[int, bytes] | None = None
-        self.met = self.seen = self.taken = 0
+        self.is_silent = self.rejects = False
+        self.declare_error: tuple[int, bytes] | None = None
+        self.connection_count = self.request_count = self.confirmed_count = 0
         self._listening = listening
 
     def serve(self) -> None:
@@ -45,13 +45,13 @@ class Broker:
                 line = self._listening.accept()[0]
             except OSError:
                 return
-            self.met += 1
-            Thread(target=self._talk, args=(line,), daemon=True).start()
+            self.connection_count += 1
+            Thread(target=self._handle, args=(line,), daemon=True).start()
 
-    def _talk(self, line: socket.socket) -> None:
+    def _handle(self, line: socket.socket) -> None:
         with line, line.makefile("rb") as read, suppress(OSError, struct.error):
             read.read(8)
-            _say(line, 0, 10, 10, b"\0\x09" + struct.pack(">I", 0) + PLAIN)
+            _send_frame(line, 0, 10, 10, b"\0\x09" + struct.pack(">I", 0) + CONNECTION_START)
             tag = 0
             while True:
                 kind, channel, size = struct.unpack(">BHI", read.read(7))
@@ -63,31 +63,31 @@ class Broker:
                 if method == PUBLISH:
                     tag += 1
                     self._confirm(line, channel, tag)
-                elif method == DECLARE and self.refusal is not None:
-                    self.seen += 1
-                    code, text = self.refusal
+                elif method == DECLARE and self.declare_error is not None:
+                    self.request_count += 1
+                    code, text = self.declare_error
                     said = struct.pack(">HB", code, len(text)) + text
-                    _say(line, channel, 20, 40, said + struct.pack(">HH", *DECLARE))
-                elif method in ANSWERS:
-                    _say(line, channel, *ANSWERS[method])
+                    _send_frame(line, channel, 20, 40, said + struct.pack(">HH", *DECLARE))
+                elif method in REPLIES:
+                    _send_frame(line, channel, *REPLIES[method])
 
     def _confirm(self, line: socket.socket, channel: int, tag: int) -> None:
-        self.seen += 1
-        if not self.mute:
-            self.taken += not self.nacks
-            _say(line, channel, 60, 120 if self.nacks else 80, struct.pack(">QB", tag, 0))
+        self.request_count += 1
+        if not self.is_silent:
+            self.confirmed_count += not self.rejects
+            _send_frame(line, channel, 60, 120 if self.rejects else 80, struct.pack(">QB", tag, 0))
 
 
-def _say(line: socket.socket, channel: int, of: int, method: int, arguments: bytes) -> None:
+def _send_frame(line: socket.socket, channel: int, of: int, method: int, arguments: bytes) -> None:
     payload = struct.pack(">HH", of, method) + arguments
     line.sendall(struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce")
 
 
 @contextmanager
-def broker() -> Iterator[Broker]:
+def run_fake_broker() -> Iterator[FakeBroker]:
     """Serve on a free port while the block lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        one = Broker(listening)
+        one = FakeBroker(listening)
         serving = Thread(target=one.serve, daemon=True)
         serving.start()
         try:

@@ -80,7 +80,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
     over = threading.Event()
     until = threading.Timer(10, over.set)
     until.start()
-    while services.operations.mine() and not over.wait(0.02):
+    while services.operations.list_leased() and not over.wait(0.02):
         pass
     until.cancel()
     services.engine.stop()

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE, WANTED, ApiHarness
 from tests.support.auth_harness import Door
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.fake_clock import Clock
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
@@ -178,7 +178,7 @@ def ended(door: Door, items: list[Any]) -> list[Any]:
     def operations() -> list[Any]:
         return [ask(door, "GET", f"/operations/{each}").json for each in ids]
 
-    until(lambda: all(each["finished_at"] for each in operations()))
+    wait_until(lambda: all(each["finished_at"] for each in operations()))
     return operations()
 
 
@@ -194,8 +194,8 @@ def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> N
 @pytest.mark.parametrize("latency", ["stop=5"])
 def test_the_engine_has_what_was_begun(door: Door, world: ApiHarness, backend: Lender) -> None:
     items = bulk(door, [running(door, backend)])
-    until(lambda: bool(backend.lent))
-    until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
+    wait_until(lambda: bool(backend.lent))
+    wait_until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
     world.run_until_settled()
     assert ended(door, items)[0]["status"] == "succeeded"
     assert backend.lent == [ALICE]
@@ -285,7 +285,7 @@ def test_it_is_in_no_log_no_answer_and_no_database(
     headers.pop("Idempotency-Key")
     send("POST", f"/vms/{vm_id}/start")
     send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
-    until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
+    wait_until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
     app.extensions["vmapi"].backend._driver.perform_action = None
     send("DELETE", f"/vms/{vm_id}")
     assert said[-1].status_code == 500

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import Maker
 from vmapi.errors import StoreUnavailable
@@ -60,13 +60,13 @@ def test_who_lives_keeps_what_it_has(
     with store.lease("1", lease_held=True):
         pass
     change(database, "lease_expires_at = 0")
-    until(lambda: min(ends(database).values()) > 0)
+    wait_until(lambda: min(ends(database).values()) > 0)
     assert other.list_leased() == []
     for id in "12":
         with other.lease(id) as held:
             assert not held
     begun = ends(database)
-    until(lambda: all(end > begun[id] for id, end in ends(database).items()))
+    wait_until(lambda: all(end > begun[id] for id, end in ends(database).items()))
     now = time.time() * 1_000_000
     assert all(
         abs(end - now - LEASE_DURATION_US) < 1_000_000 * SOON for end in ends(database).values()
@@ -82,7 +82,7 @@ def test_what_is_over_or_anothers_is_let_be(
     store.add(make("3", vm_id="third"))
     change(database, "lease_owner = 'dead', lease_expires_at = 7 WHERE id = '3'")
     change(database, "lease_expires_at = 7")
-    until(lambda: ends(database)["1"] > 7)
+    wait_until(lambda: ends(database)["1"] > 7)
     assert (ends(database)["2"], ends(database)["3"]) == (7, 7)
     assert [each.id for each in other.list_leased()] == ["3"]
 
@@ -97,14 +97,14 @@ def test_who_leaves_it_to_others_keeps_only_what_it_holds(
     # a beat that has begun may still be about both
     for _ in range(2):
         last = ends(database)["1"]
-        until(lambda last=last: ends(database)["1"] > last)
+        wait_until(lambda last=last: ends(database)["1"] > last)
     mine = "(SELECT lease_owner FROM operations WHERE id = '1')"
     change(database, f"lease_owner = {mine}, lease_expires_at = 7")
-    until(lambda: ends(database)["1"] > 7)
+    wait_until(lambda: ends(database)["1"] > 7)
     assert ends(database)["2"] == 7
     assert [each.id for each in other.list_leased()] == ["2"]
     leaver.renew_across_ticks()
-    until(lambda: ends(database)["2"] > 7)
+    wait_until(lambda: ends(database)["2"] > 7)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_it_goes_on_when_the_database_is_back(
             patched.setattr(database, "write", write)
             assert tried.wait(SOON)
         change(database, "lease_expires_at = 7")
-        until(lambda: ends(database)["1"] > 7)
+        wait_until(lambda: ends(database)["1"] > 7)
     assert {(each["event"], each["log_level"], each.get("reason")) for each in logs} == {line}
 
 

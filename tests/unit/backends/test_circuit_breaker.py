@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import SOON, until
+from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD, SLOW_CALL_THRESHOLD, CircuitBreaker
 from vmapi.errors import (
     BackendError,
@@ -172,16 +172,16 @@ def test_failures_of_calls_begun_before_a_response_do_not_open_breaker() -> None
 
     def time_out_when_released() -> None:
         with harness.breaker.calling():
-            assert release.wait(SOON)
+            assert release.wait(GUARD_TIMEOUT)
             raise TIMEOUT
 
     with ThreadPoolExecutor(FAILURE_THRESHOLD) as pool:
         calls = [pool.submit(time_out_when_released) for _ in range(FAILURE_THRESHOLD)]
-        until(lambda: harness.breaker.calls_in_flight == FAILURE_THRESHOLD)
+        wait_until(lambda: harness.breaker.calls_in_flight == FAILURE_THRESHOLD)
         harness.breaker.probe()
         release.set()
         for call in calls:
-            assert isinstance(call.exception(SOON), BackendTimeout)
+            assert isinstance(call.exception(GUARD_TIMEOUT), BackendTimeout)
     assert not harness.breaker.is_suspect
 
 
@@ -189,21 +189,21 @@ def test_probe_thread_runs_until_a_response() -> None:
     harness = BreakerHarness(ping_error=UNAVAILABLE)
     harness.start_probe_thread()
     harness.call(UNAVAILABLE)
-    until(lambda: harness.breaker.is_open and harness.pings > FAILURE_THRESHOLD)
+    wait_until(lambda: harness.breaker.is_open and harness.pings > FAILURE_THRESHOLD)
     harness.ping_error = None
-    until(lambda: not harness.breaker.is_open)
-    until(lambda: not probe_thread_runs())
+    wait_until(lambda: not harness.breaker.is_open)
+    wait_until(lambda: not probe_thread_runs())
     harness.call(UNAVAILABLE)
-    until(lambda: not harness.breaker.is_suspect)
+    wait_until(lambda: not harness.breaker.is_suspect)
 
 
 def test_probe_thread_ends_when_probing_is_stopped() -> None:
     harness = BreakerHarness(ping_error=UNAVAILABLE)
     harness.start_probe_thread()
     harness.call(UNAVAILABLE)
-    until(lambda: harness.pings > 0)
+    wait_until(lambda: harness.pings > 0)
     harness.breaker.stop_probing()
-    until(lambda: not probe_thread_runs())
+    wait_until(lambda: not probe_thread_runs())
 
 
 def test_breaker_closes_when_the_probe_thread_could_not_start_at_first(
@@ -223,4 +223,4 @@ def test_breaker_closes_when_the_probe_thread_could_not_start_at_first(
     assert harness.breaker.is_open
     with pytest.raises(BackendUnavailable):
         harness.breaker.raise_if_open()
-    until(lambda: not harness.breaker.is_open)
+    wait_until(lambda: not harness.breaker.is_open)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from vmapi.concurrency.probe_loop import ProbeLoop
 
 NAME = "test-probe"
@@ -38,16 +38,16 @@ def running() -> list[threading.Thread]:
 
 def test_loop_probes_until_the_service_responds(service: Service) -> None:
     service.loop.start()
-    until(lambda: not running())
+    wait_until(lambda: not running())
     assert (service.failures, service.probes) == (0, 3)
 
 
 def test_loop_starts_again_after_the_next_failure(service: Service) -> None:
     service.loop.start()
-    until(lambda: not running())
+    wait_until(lambda: not running())
     service.failures = 1
     service.loop.start()
-    until(lambda: not running())
+    wait_until(lambda: not running())
     assert (service.failures, service.probes) == (0, 4)
 
 
@@ -78,7 +78,7 @@ def test_unexpected_error_is_logged_and_does_not_end_the_loop(service: Service) 
     service.loop = ProbeLoop(NAME, 0.001, probe, lambda: service.failures > 0)
     with capture_logs() as logs:
         service.loop.start()
-        until(lambda: not running())
+        wait_until(lambda: not running())
     assert service.failures == 0
     assert [(line["event"], line["probe"]) for line in logs] == [("probe failed", NAME)] * 3
 
@@ -93,4 +93,4 @@ def test_loop_without_a_free_thread_starts_at_the_next_failure(
         patch.setattr(threading.Thread, "start", fail)
         service.loop.start()
     service.loop.start()
-    until(lambda: service.failures == 0)
+    wait_until(lambda: service.failures == 0)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import SOON, until
-from tests.support.fake_rabbitmq import Broker, broker
+from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
+from tests.support.fake_rabbitmq import FakeBroker, run_fake_broker
 from vmapi.engine import celery_notifier as messages
 from vmapi.engine.celery_notifier import NOTIFY_QUEUE_SIZE, NOTIFY_TASK_NAME, CeleryNotifier
 from vmapi.engine.external import ExternalEngine
@@ -26,15 +26,15 @@ def nobody() -> Iterator[str]:
 
 
 @pytest.fixture
-def rabbit() -> Iterator[Broker]:
-    with broker() as one:
+def rabbit() -> Iterator[FakeBroker]:
+    with run_fake_broker() as one:
         yield one
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bell that gives no broker up which is only slow."""
-    monkeypatch.setattr(messages, "BROKER_TIMEOUT", SOON)
+    monkeypatch.setattr(messages, "BROKER_TIMEOUT", GUARD_TIMEOUT)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def bells() -> int:
     return sum(thread.name == "bell" for thread in threading.enumerate())
 
 
-def test_a_message_is_sent_for_each_operation(rabbit: Broker) -> None:
+def test_a_message_is_sent_for_each_operation(rabbit: FakeBroker) -> None:
     bell = CeleryNotifier(rabbit.url)
     bell.notify()
     assert bells() == 0
@@ -56,7 +56,7 @@ def test_a_message_is_sent_for_each_operation(rabbit: Broker) -> None:
             bell.notify(str(number))
         # what waits is sent before
         bell.stop()
-    assert (rabbit.taken, rabbit.met, bells(), logs) == (5, 1, 0, [])
+    assert (rabbit.confirmed_count, rabbit.connection_count, bells(), logs) == (5, 1, 0, [])
 
 
 def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
@@ -72,9 +72,9 @@ def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
+def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: FakeBroker) -> None:
     bell = CeleryNotifier(rabbit.url)
-    rabbit.mute = True
+    rabbit.is_silent = True
 
     def ask() -> None:
         for number in range(3 * NOTIFY_QUEUE_SIZE):
@@ -83,36 +83,36 @@ def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: Broker) -> None:
     with capture_logs() as logs:
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
-        asking.join(SOON)
+        asking.join(GUARD_TIMEOUT)
         assert not asking.is_alive()
-        until(lambda: rabbit.seen > 2)
+        wait_until(lambda: rabbit.request_count > 2)
         assert [(line["event"], line["reason"]) for line in logs] == [(AWAY, "TimeoutError")]
-        rabbit.mute = False
-        until(lambda: rabbit.taken > 0)
-        until(bell._queue.empty)
+        rabbit.is_silent = False
+        wait_until(lambda: rabbit.confirmed_count > 0)
+        wait_until(bell._queue.empty)
         bell.stop()
     assert [line["event"] for line in logs] == [AWAY, BACK]
     # the rest was dropped
-    assert rabbit.taken <= NOTIFY_QUEUE_SIZE
-    until(lambda: bells() == 0)
+    assert rabbit.confirmed_count <= NOTIFY_QUEUE_SIZE
+    wait_until(lambda: bells() == 0)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
-    rabbit: Broker, monkeypatch: pytest.MonkeyPatch
+    rabbit: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bell = CeleryNotifier(rabbit.url)
     sending, go = threading.Event(), threading.Event()
-    monkeypatch.setattr(bell, "_send", lambda *_: (sending.set(), go.wait(SOON)))
+    monkeypatch.setattr(bell, "_send", lambda *_: (sending.set(), go.wait(GUARD_TIMEOUT)))
     bell.notify("1")
-    assert sending.wait(SOON)
+    assert sending.wait(GUARD_TIMEOUT)
     stopping = threading.Thread(target=bell.stop, daemon=True)
     stopping.start()
-    stopping.join(SOON / 2)
+    stopping.join(GUARD_TIMEOUT / 2)
     stopped = not stopping.is_alive()
     go.set()
     assert stopped
-    until(lambda: bells() == 0)
+    wait_until(lambda: bells() == 0)
     bell.notify("2")
     assert bells() == 0
 
@@ -120,14 +120,17 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [
-        ({"refusal": (406, b"PRECONDITION_FAILED")}, "PreconditionFailed: Queue.declare: (406)"),
-        ({"refusal": (403, b"ACCESS_REFUSED")}, "AccessRefused: Queue.declare: (403)"),
-        ({"nacks": True}, "MessageNacked"),
+        (
+            {"declare_error": (406, b"PRECONDITION_FAILED")},
+            "PreconditionFailed: Queue.declare: (406)",
+        ),
+        ({"declare_error": (403, b"ACCESS_REFUSED")}, "AccessRefused: Queue.declare: (403)"),
+        ({"rejects": True}, "MessageNacked"),
     ],
     ids=["another queue", "no rights", "full"],
 )
 def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
-    rabbit: Broker, trouble: dict[str, object], reason: str
+    rabbit: FakeBroker, trouble: dict[str, object], reason: str
 ) -> None:
     bell = CeleryNotifier(rabbit.url)
     for name, value in trouble.items():
@@ -135,17 +138,17 @@ def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
     with capture_logs() as logs:
         for number in range(3):
             bell.notify(str(number))
-        until(lambda: rabbit.seen == 3)
-        until(bell._queue.empty)
-        rabbit.refusal, rabbit.nacks = None, False
-        until(lambda: bool(bell.notify("later") or rabbit.taken))
+        wait_until(lambda: rabbit.request_count == 3)
+        wait_until(bell._queue.empty)
+        rabbit.declare_error, rabbit.rejects = None, False
+        wait_until(lambda: bool(bell.notify("later") or rabbit.confirmed_count))
         bell.stop()
     assert [line["event"] for line in logs] == [AWAY, BACK]
     assert logs[0]["reason"].startswith(reason)
 
 
 def test_without_a_thread_to_be_had_it_is_tried_again(
-    rabbit: Broker, monkeypatch: pytest.MonkeyPatch
+    rabbit: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bell = CeleryNotifier(rabbit.url)
 
@@ -157,7 +160,7 @@ def test_without_a_thread_to_be_had_it_is_tried_again(
         bell.notify("1")
     bell.notify("2")
     bell.stop()
-    assert rabbit.taken == 1
+    assert rabbit.confirmed_count == 1
 
 
 def test_a_message_names_the_operation_and_grows_stale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.blocking_source import SOON, Work, alive, until
+from tests.support.blocking_source import (
+    GUARD_TIMEOUT,
+    BlockingSource,
+    live_thread_names,
+    wait_until,
+)
 from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 
 
@@ -18,50 +23,50 @@ def engine() -> Iterator[EngineThread]:
 
 
 def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineThread) -> None:
-    work = Work("a", "b", "c")
-    work.hanging = {"a"}
+    work = BlockingSource("a", "b", "c")
+    work.blocked_ids = {"a"}
     engine.configure(work, {})
     engine.notify()
-    until(lambda: work.left == ["a"])
-    work.left.append("d")
-    until(lambda: work.left == ["a"])
-    begun = work.rounds
-    until(lambda: work.rounds > begun + 5)
-    assert sorted(work.begun) == ["a", "b", "c", "d"]
-    work.go.set()
-    until(lambda: work.left == [])
-    assert work.begun.count("a") == 1
+    wait_until(lambda: work.pending_ids == ["a"])
+    work.pending_ids.append("d")
+    wait_until(lambda: work.pending_ids == ["a"])
+    begun = work.scans
+    wait_until(lambda: work.scans > begun + 5)
+    assert sorted(work.started_ids) == ["a", "b", "c", "d"]
+    work.released.set()
+    wait_until(lambda: work.pending_ids == [])
+    assert work.started_ids.count("a") == 1
 
 
 def test_one_that_is_not_over_yet_is_begun_again(engine: EngineThread) -> None:
-    work = Work(*"aaa")
+    work = BlockingSource(*"aaa")
     engine.configure(work, {})
     engine.notify()
-    until(lambda: work.left == [])
-    assert work.begun == ["a"] * 3
+    wait_until(lambda: work.pending_ids == [])
+    assert work.started_ids == ["a"] * 3
 
 
 def test_so_many_are_begun_at_a_time(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
-    work = Work(*ids)
-    work.hanging = set(ids)
+    work = BlockingSource(*ids)
+    work.blocked_ids = set(ids)
     engine.configure(work, {})
     engine.notify()
-    until(lambda: len(work.begun) == ENGINE_THREADS)
-    rounds = work.rounds
-    until(lambda: work.rounds > rounds + 5)
-    assert len(work.begun) == ENGINE_THREADS
-    work.go.set()
-    until(lambda: work.left == [])
-    assert sorted(work.begun) == ids
+    wait_until(lambda: len(work.started_ids) == ENGINE_THREADS)
+    rounds = work.scans
+    wait_until(lambda: work.scans > rounds + 5)
+    assert len(work.started_ids) == ENGINE_THREADS
+    work.released.set()
+    wait_until(lambda: work.pending_ids == [])
+    assert sorted(work.started_ids) == ids
 
 
 def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
     engine: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
-    work, struck = Work(*ids), threading.Event()
-    work.hanging = set(ids)
+    work, struck = BlockingSource(*ids), threading.Event()
+    work.blocked_ids = set(ids)
     shutdown = ThreadPoolExecutor.shutdown
 
     def tell(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -72,21 +77,25 @@ def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", tell)
     engine.configure(work, {})
     engine.notify()
-    until(lambda: len(work.begun) == ENGINE_THREADS)
+    wait_until(lambda: len(work.started_ids) == ENGINE_THREADS)
     stopping = threading.Thread(target=engine.stop)
     stopping.start()
-    assert struck.wait(SOON)
+    assert struck.wait(GUARD_TIMEOUT)
     assert stopping.is_alive()
-    work.go.set()
-    stopping.join(SOON)
+    work.released.set()
+    stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
-    assert (len(work.begun), len(work.left), alive()) == (ENGINE_THREADS, 2, set())
+    assert (len(work.started_ids), len(work.pending_ids), live_thread_names()) == (
+        ENGINE_THREADS,
+        2,
+        set(),
+    )
 
 
 def test_woken_and_stopped_at_once_it_ends() -> None:
     for _ in range(50):
         engine, start = EngineThread(tick_seconds=0.001), threading.Barrier(2)
-        engine.configure(Work("a"), {})
+        engine.configure(BlockingSource("a"), {})
 
         def wake(engine: EngineThread = engine, start: threading.Barrier = start) -> None:
             start.wait()
@@ -96,6 +105,6 @@ def test_woken_and_stopped_at_once_it_ends() -> None:
         waking.start()
         start.wait()
         engine.stop()
-        waking.join(SOON)
+        waking.join(GUARD_TIMEOUT)
         engine.stop()
-        assert alive() == set()
+        assert live_thread_names() == set()

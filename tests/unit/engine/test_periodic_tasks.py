@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import SOON, Work, until
+from tests.support.blocking_source import GUARD_TIMEOUT, BlockingSource, wait_until
 from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 from vmapi.errors import StoreUnavailable
 from vmapi.services.periodic import PeriodicTask
@@ -29,10 +29,10 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread)
         if errors:
             raise errors.pop(0)
 
-    engine.configure(Work(), {"housekeeping": PeriodicTask(chores, 0.001)})
+    engine.configure(BlockingSource(), {"housekeeping": PeriodicTask(chores, 0.001)})
     with capture_logs() as logs:
         engine.notify()
-        until(lambda: len(kept) >= 4)
+        wait_until(lambda: len(kept) >= 4)
         engine.stop()
     assert set(kept) == {"housekeeping"}
     assert [(line["event"], line["log_level"], line.get("reason")) for line in logs] == [
@@ -46,17 +46,17 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread)
 
 def test_house_is_kept_while_everything_else_hangs(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS)]
-    work, kept = Work(*ids), threading.Event()
-    work.hanging = set(ids)
+    work, kept = BlockingSource(*ids), threading.Event()
+    work.blocked_ids = set(ids)
 
     def chores() -> None:
-        if len(work.begun) == ENGINE_THREADS:
+        if len(work.started_ids) == ENGINE_THREADS:
             kept.set()
 
     engine.configure(work, {"housekeeping": PeriodicTask(chores, 0.001)})
     engine.notify()
-    assert kept.wait(SOON)
-    work.go.set()
+    assert kept.wait(GUARD_TIMEOUT)
+    work.released.set()
 
 
 def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +71,11 @@ def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.M
 
     monkeypatch.setattr(engine._stopping, "wait", quickly)
     kept: list[int] = []
-    engine.configure(Work(), {"housekeeping": PeriodicTask(lambda: kept.append(len(waited)))})
+    engine.configure(
+        BlockingSource(), {"housekeeping": PeriodicTask(lambda: kept.append(len(waited)))}
+    )
     engine.notify()
-    until(lambda: len(kept) >= 3)
+    wait_until(lambda: len(kept) >= 3)
     engine.stop()
     # one wait of a second before each time, the first one as well
     assert kept == list(range(1, len(kept) + 1))

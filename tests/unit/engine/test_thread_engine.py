@@ -21,7 +21,7 @@ SOON = 10.0
 """Seconds that nothing here takes."""
 
 
-class Work:
+class FakeSource:
     """Operations that are over after so many looks."""
 
     def __init__(self, **looks: int) -> None:
@@ -36,14 +36,14 @@ class Work:
         self.handed: dict[str, VM | None] = {}
         self.contexts: list[dict[str, object]] = []
 
-    def ready(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
+    def list_due(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
         if self.away:
             self.away -= 1
             self.gone.set()
             raise StoreUnavailable("away")
         return [DueOperation(operation, self.seen.get(operation.id)) for operation in mine]
 
-    def mine(self) -> Sequence[Operation]:
+    def list_leased(self) -> Sequence[Operation]:
         left = [op for op in (A, B) if self.looks.get(op.id)]
         if not left:
             self.over.set()
@@ -52,7 +52,7 @@ class Work:
     def keep_house(self) -> None:
         self.kept_house.set()
 
-    def advance(self, operation: Operation, seen: VM | None) -> Operation:
+    def reconcile(self, operation: Operation, seen: VM | None) -> Operation:
         self.handed[operation.id] = seen
         self.contexts.append(structlog.contextvars.get_contextvars())
         self.looks[operation.id] -= 1
@@ -73,13 +73,13 @@ def threads() -> list[str]:
 
 
 def test_nothing_runs_before_it_is_woken(engine: EngineThread) -> None:
-    work = Work(a=1)
+    work = FakeSource(a=1)
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     assert threads() == []
 
 
 def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineThread) -> None:
-    work = Work(a=3, b=1)
+    work = FakeSource(a=3, b=1)
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     engine.notify()
     assert work.over.wait(SOON)
@@ -102,7 +102,7 @@ def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineTh
 def test_an_operation_that_fails_to_advance_does_not_stop_it(
     engine: EngineThread, error: Exception, said: str, level: str
 ) -> None:
-    work = Work(a=2, b=2)
+    work = FakeSource(a=2, b=2)
     work.broken, work.error = "a", error
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     with capture_logs() as logs:
@@ -114,7 +114,7 @@ def test_an_operation_that_fails_to_advance_does_not_stop_it(
 
 
 def test_its_log_lines_carry_the_request_that_began_the_operation(engine: EngineThread) -> None:
-    work = Work(b=1)
+    work = FakeSource(b=1)
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     engine.notify()
     assert work.over.wait(SOON)
@@ -122,7 +122,7 @@ def test_its_log_lines_carry_the_request_that_began_the_operation(engine: Engine
 
 
 def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
-    work = Work(a=1_000_000)
+    work = FakeSource(a=1_000_000)
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     engine.notify()
     engine.stop()
@@ -146,7 +146,7 @@ def test_it_may_be_woken_with_nothing_to_serve() -> None:
 
 
 def test_a_store_that_is_away_does_not_stop_it() -> None:
-    work = Work(a=1)
+    work = FakeSource(a=1)
     engine = EngineThread(tick_seconds=0.001)
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     work.away = 1
@@ -164,7 +164,7 @@ def test_a_store_that_is_away_does_not_stop_it() -> None:
 
 
 def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
-    work = Work(a=1, b=1)
+    work = FakeSource(a=1, b=1)
     work.seen["a"] = VM_1
     engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
     engine.notify()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import until
+from tests.support.blocking_source import wait_until
 from tests.support.processes import Server, needs
 from vmapi.store import rate_counters as counters
 from vmapi.store.rate_counters import RedisCounters
@@ -29,7 +29,7 @@ class Redis(Server):
     def start(self) -> None:
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
         self.run(self.program, *options, "--requirepass", SECRET)
-        until(lambda: "Ready to accept connections" in self.text())
+        wait_until(lambda: "Ready to accept connections" in self.text())
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], RedisCoun
         assert [one.increment("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
         redis.log.write_text("")
         redis.start()
-        until(lambda: not one._is_unavailable)
+        wait_until(lambda: not one._is_unavailable)
         assert one.increment("reads", "a", NOW) == [1, 1]
     assert [line["event"] for line in logs] == [
         "Redis is unavailable: rates are limited per process",
@@ -122,7 +122,7 @@ def test_one_that_hangs_is_waited_for_once(
     assert [one.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
     assert asked == ["pipeline"]
     os.kill(redis.pid, signal.SIGCONT)
-    until(lambda: not one._is_unavailable)
+    wait_until(lambda: not one._is_unavailable)
     assert one.increment("reads", "a", NOW)[0] >= 2
 
 

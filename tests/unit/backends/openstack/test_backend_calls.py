@@ -44,7 +44,7 @@ WANTED = {"name": "web-1", "flavor": "tiny", "image": "cirros"}
 
 
 @dataclass
-class Bench:
+class CallCountHarness:
     """An app on a cloud that counts what it is asked; its engine works when a test says so."""
 
     cloud: Loopback
@@ -60,7 +60,7 @@ class Bench:
         for ready in self.services.operations.list_due(mine):
             self.services.operations.reconcile(ready.operation, ready.vm)
 
-    def sent(self) -> list[str]:
+    def take_calls(self) -> list[str]:
         """Return what was asked since the last time; of a query the names only."""
         asked = [f"{seen.method} {_short(seen.path)}" for seen in self.cloud.seen]
         self.cloud.seen.clear()
@@ -105,7 +105,9 @@ def cloud() -> Iterator[Loopback]:
 
 
 @pytest.fixture
-def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
+def bench(
+    cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[CallCountHarness]:
     ours = replace(
         openstack_settings(cloud.url, monkeypatch),
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
@@ -115,7 +117,7 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     backend = OpenStackBackend.from_settings(ours)
     app = create_app(ours, backend)
     services = app.extensions["vmapi"]
-    bench = Bench(cloud, services, app.test_client())
+    bench = CallCountHarness(cloud, services, app.test_client())
     for path in ("/flavors", "/images", "/networks"):
         assert bench.call("GET", path).status_code == 200
     cloud.seen.clear()
@@ -126,103 +128,103 @@ def bench(cloud: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
 
 
 @pytest.fixture
-def still(bench: Bench) -> Bench:
+def still(bench: CallCountHarness) -> CallCountHarness:
     """A bench whose engine is moved by hand."""
     bench.services.engine.stop()
     return bench
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_action(still: Bench, action: str) -> None:
+def test_an_action(still: CallCountHarness, action: str) -> None:
     before, task, after = ACTIONS[action]
     still.cloud.on("GET", SERVER, one(before))
     still.cloud.on("GET", DETAIL, NO_PAGE, many(server(before, task)), many(server(after)))
     assert still.call("POST", f"/vms/{VM}/{action}").status_code == 202
-    assert still.sent() == [LOOK, ACT]
+    assert still.take_calls() == [LOOK, ACT]
     still.tick()
     still.tick()
-    assert still.sent() == [POLL, POLL]
+    assert still.take_calls() == [POLL, POLL]
     still.tick()
-    assert still.sent() == [POLL, JUDGE]
+    assert still.take_calls() == [POLL, JUDGE]
     assert_over(still)
 
 
-def test_an_action_that_is_waited_for(bench: Bench) -> None:
+def test_an_action_that_is_waited_for(bench: CallCountHarness) -> None:
     bench.cloud.on("GET", SERVER, one("SHUTOFF"), one("ACTIVE"))
     bench.cloud.on("GET", DETAIL, many(server("ACTIVE")))
     answer = bench.call("POST", f"/vms/{VM}/start", headers={"Prefer": "wait=30"})
     assert (answer.status_code, answer.json["status"]) == (200, "RUNNING")
-    assert bench.sent() == [LOOK, ACT, POLL, JUDGE]
+    assert bench.take_calls() == [LOOK, ACT, POLL, JUDGE]
 
 
-def test_an_action_on_a_vm_that_is_known(still: Bench) -> None:
+def test_an_action_on_a_vm_that_is_known(still: CallCountHarness) -> None:
     still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
     still.services.periodic_tasks["sweep"]()
-    assert still.sent() == [EVERYTHING]
+    assert still.take_calls() == [EVERYTHING]
     answer = still.call("POST", f"/vms/{VM}/start")
     assert (answer.status_code, answer.json["task"]) == (202, "starting")
-    assert still.sent() == [ACT]
+    assert still.take_calls() == [ACT]
     still.tick()
-    assert still.sent() == [POLL, JUDGE]
+    assert still.take_calls() == [POLL, JUDGE]
     found = still.call("GET", f"/vms/{VM}").json
     assert (found["status"], found["task"]) == ("RUNNING", None)
     assert_over(still)
 
 
-def test_a_create(still: Bench) -> None:
+def test_a_create(still: CallCountHarness) -> None:
     made = Answer(202, {"server": {"id": VM}}, ACCEPTED.headers)
     still.cloud.on("POST", f"{NOVA}/servers", made)
     still.cloud.on("GET", SERVER, one("BUILD"))
     still.cloud.on("GET", DETAIL, NO_PAGE, NO_PAGE, many(server("ACTIVE")), many(server("SHUTOFF")))
     assert still.call("POST", "/vms", json=WANTED).status_code == 202
-    assert still.sent() == ["GET servers/detail?name", "POST servers"]
+    assert still.take_calls() == ["GET servers/detail?name", "POST servers"]
     still.tick()
-    assert still.sent() == [POLL]
+    assert still.take_calls() == [POLL]
     still.tick()
-    assert still.sent() == [POLL, ACT]
+    assert still.take_calls() == [POLL, ACT]
     still.tick()
-    assert still.sent() == [POLL, JUDGE]
+    assert still.take_calls() == [POLL, JUDGE]
     assert_over(still)
 
 
-def test_a_create_whose_name_is_known_to_be_free(still: Bench) -> None:
+def test_a_create_whose_name_is_known_to_be_free(still: CallCountHarness) -> None:
     still.cloud.on("POST", f"{NOVA}/servers", Answer(202, {"server": {"id": VM}}, ACCEPTED.headers))
     for chore in ("sweep", "sync-1"):
         still.services.periodic_tasks[chore]()
-    still.sent()
+    still.take_calls()
     made = still.call("POST", "/vms", json=WANTED)
     assert (made.status_code, made.json["status"]) == (202, "BUILDING")
-    assert still.sent() == ["POST servers"]
+    assert still.take_calls() == ["POST servers"]
     assert still.call("GET", f"/vms/{VM}").json == made.json
-    assert still.sent() == []
+    assert still.take_calls() == []
 
 
-def test_a_delete(still: Bench) -> None:
+def test_a_delete(still: CallCountHarness) -> None:
     still.cloud.on("GET", SERVER, one("ACTIVE"))
     still.cloud.on("GET", DETAIL, NO_PAGE, many(server("DELETED")))
     still.cloud.on("DELETE", SERVER, replace(ACCEPTED, status=204))
     assert still.call("DELETE", f"/vms/{VM}").status_code == 202
-    assert still.sent() == [LOOK, "DELETE servers/VM"]
+    assert still.take_calls() == [LOOK, "DELETE servers/VM"]
     still.tick()
-    assert still.sent() == [POLL]
+    assert still.take_calls() == [POLL]
     still.tick()
-    assert still.sent() == [POLL]
+    assert still.take_calls() == [POLL]
     assert_over(still)
 
 
-def test_one_poll_serves_all_that_wait(still: Bench) -> None:
+def test_one_poll_serves_all_that_wait(still: CallCountHarness) -> None:
     second = f"{NOVA}/servers/{SECOND}"
     still.cloud.on("POST", f"{second}/action", ACCEPTED)
     for vm_id, path in ((VM, SERVER), (SECOND, second)):
         still.cloud.on("GET", path, one("SHUTOFF", None, vm_id))
         assert still.call("POST", f"/vms/{vm_id}/start").status_code == 202
-    still.sent()
+    still.take_calls()
     still.tick()
-    assert still.sent() == [POLL]
+    assert still.take_calls() == [POLL]
 
 
-def assert_over(bench: Bench) -> None:
+def assert_over(bench: CallCountHarness) -> None:
     """See that nothing is left to do, and that nothing is asked for nothing."""
     assert not bench.services.operations.list_leased()
     bench.tick()
-    assert bench.sent() == []
+    assert bench.take_calls() == []

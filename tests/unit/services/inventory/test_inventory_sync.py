@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.reconciler_harness import Desk
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.services.inventory.poll_schedule import (
     LOOKBACK,
@@ -29,19 +29,19 @@ class Bench:
     """A sync whose looks are written down."""
 
     def __init__(self, *, empty: bool = False) -> None:
-        self.desk = Desk.make()
-        self.vm_id = "" if empty else self.desk.running()
+        self.desk = ReconcilerHarness.build()
+        self.vm_id = "" if empty else self.desk.running_vm()
         self.now = 1000.0
         self.asked: list[str | datetime] = []
         self.errors: list[Exception] = []
-        looks = self.desk.looks
+        looks = self.desk.observer
         everything, changed = looks.full_sync, looks.fetch_changed
         looks.full_sync = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
         looks.fetch_changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
         self.tidied = 0
         self.sync = InventorySync(
             looks,
-            self.desk.kept,
+            self.desk.store,
             on_full_sync=self.tidy,
             clock=self.desk.clock,
             monotonic=lambda: self.now,
@@ -59,7 +59,7 @@ class Bench:
         """Let time go on, and return what is looked at."""
         self.now += seconds
         self.asked.clear()
-        with self.desk.kept.database.write() as connection:
+        with self.desk.store.database.write() as connection:
             connection.execute(
                 sync_state.update().values(started_at=sync_state.c.started_at - int(seconds * 1e6))
             )
@@ -148,8 +148,8 @@ def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
 def test_it_is_done_by_one_until_another_takes_it_over() -> None:
     bench = Bench()
     bench.tick()
-    database = bench.desk.kept.database
-    bench.desk.kept.leader_leases.close()
+    database = bench.desk.store.database
+    bench.desk.store.leader_leases.close()
     other = LeaderLeases(database)
     assert other.acquire("sync")
     assert other.acquire("sweep")
@@ -183,18 +183,18 @@ def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> Non
 
 def test_a_look_that_takes_long_keeps_the_duty() -> None:
     bench = Bench()
-    duties = bench.desk.kept.leader_leases
-    other = LeaderLeases(bench.desk.kept.database)
+    duties = bench.desk.store.leader_leases
+    other = LeaderLeases(bench.desk.store.database)
 
     def long(what: str | datetime) -> None:
-        with bench.desk.kept.database.write() as connection:
+        with bench.desk.store.database.write() as connection:
             connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
         duties.renew()
         assert not other.acquire("sweep")
 
     bench.ask = long  # type: ignore[method-assign]
     bench.tick()
-    with bench.desk.kept.database.write() as connection:
+    with bench.desk.store.database.write() as connection:
         connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
     duties.renew()
     assert other.acquire("sweep")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.blocking_source import SOON, until
-from tests.support.reconciler_harness import Desk
+from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
@@ -16,11 +16,13 @@ from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNot
 AWAY = BackendUnavailable("away")
 
 
-def known(desk: Desk) -> int:
-    return desk.kept.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).page.total
+def known(desk: ReconcilerHarness) -> int:
+    return desk.store.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).page.total
 
 
-def listing(desk: Desk, monkeypatch: pytest.MonkeyPatch, *answers: object) -> list[int]:
+def listing(
+    desk: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch, *answers: object
+) -> list[int]:
     """Let lists be answered so; return who asks."""
     told, asked = list(answers), [0]
 
@@ -37,107 +39,107 @@ def listing(desk: Desk, monkeypatch: pytest.MonkeyPatch, *answers: object) -> li
 
 
 def test_what_a_list_leaves_out_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make()
-    desk.running()
-    desk.looks.full_sync()
+    desk = ReconcilerHarness.build()
+    desk.running_vm()
+    desk.observer.full_sync()
     listing(desk, monkeypatch, ())
-    desk.looks.full_sync()
+    desk.observer.full_sync()
     assert known(desk) == 1
 
 
 def test_what_is_not_there_any_more_is_gone() -> None:
-    desk = Desk.make()
-    vm_id = desk.running()
-    desk.looks.full_sync()
+    desk = ReconcilerHarness.build()
+    vm_id = desk.running_vm()
+    desk.observer.full_sync()
     desk.backend.perform_action(vm_id, Verb.DELETE)
     desk.clock.sleep(1)
-    desk.looks.full_sync()
+    desk.observer.full_sync()
     assert known(desk) == 0
 
 
 def test_a_sweep_that_breaks_off_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make()
-    desk.running()
-    desk.looks.full_sync()
+    desk = ReconcilerHarness.build()
+    desk.running_vm()
+    desk.observer.full_sync()
     listing(desk, monkeypatch, AWAY, ())
     with pytest.raises(BackendUnavailable):
-        desk.looks.full_sync()
+        desk.observer.full_sync()
     desk.backend.fail("get", AWAY)
     with pytest.raises(BackendUnavailable):
-        desk.looks.full_sync()
+        desk.observer.full_sync()
     assert known(desk) == 1
 
 
 def test_one_that_cannot_be_read_stops_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make()
-    desk.running()
+    desk = ReconcilerHarness.build()
+    desk.running_vm()
     listing(desk, monkeypatch, ())
     desk.backend.fail("get", BackendError("its cell is down"))
-    desk.looks.full_sync()
+    desk.observer.full_sync()
     assert known(desk) == 1
     assert (
-        desk.kept.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).age_seconds
+        desk.store.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).age_seconds
         is not None
     )
 
 
 def test_a_look_at_one_that_is_gone() -> None:
-    desk = Desk.make()
-    vm_id = desk.running()
+    desk = ReconcilerHarness.build()
+    vm_id = desk.running_vm()
     desk.backend.fail("get", VMNotFound("gone"))
     with pytest.raises(VMNotFound):
-        desk.looks.fetch(vm_id)
+        desk.observer.fetch(vm_id)
     assert known(desk) == 0
 
 
 def test_what_the_cloud_hides_is_not_gone() -> None:
-    desk = Desk.make()
-    vm_id = desk.running()
+    desk = ReconcilerHarness.build()
+    vm_id = desk.running_vm()
     desk.backend.fail("get", VMNotFound("hidden", hidden=True))
     with pytest.raises(VMNotFound):
-        desk.looks.fetch(vm_id)
+        desk.observer.fetch(vm_id)
     assert known(desk) == 1
 
 
 def test_what_is_known_better_is_not_handed_on() -> None:
-    desk = Desk.make()
-    vm_id = desk.running()
-    vm = desk.looks.fetch(vm_id)
+    desk = ReconcilerHarness.build()
+    vm_id = desk.running_vm()
+    vm = desk.observer.fetch(vm_id)
     newer = replace(vm, updated_at=desk.clock.now.replace(year=2999))
-    changed, inventory = desk.backend.list_changed_since, desk.kept.inventory
+    changed, inventory = desk.backend.list_changed_since, desk.store.inventory
 
     def overtaken(since: object) -> object:
         inventory.save_observations([newer], inventory.observation_time() + 1_000_000)
         return changed(vm.created_at)
 
     desk.backend.list_changed_since = overtaken  # type: ignore[assignment,method-assign]
-    assert desk.looks.fetch_changed(vm.created_at) == []
+    assert desk.observer.fetch_changed(vm.created_at) == []
 
 
 def test_many_who_ask_at_once_cause_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make()
+    desk = ReconcilerHarness.build()
     asked, go = [0], threading.Event()
 
     def vms(*, name: str | None = None) -> tuple[VM, ...]:
         asked[0] += 1
-        assert go.wait(SOON)
+        assert go.wait(GUARD_TIMEOUT)
         return ()
 
     monkeypatch.setattr(desk.backend, "list_vms", vms)
     came: list[int] = []
-    begin = desk.kept.inventory.observation_time
+    begin = desk.store.inventory.observation_time
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(desk.looks.full_sync)
-        until(lambda: asked == [1])
+        first = pool.submit(desk.observer.full_sync)
+        wait_until(lambda: asked == [1])
         monkeypatch.setattr(
-            desk.kept.inventory, "observation_time", lambda: came.append(1) or begin()
+            desk.store.inventory, "observation_time", lambda: came.append(1) or begin()
         )
-        rest = [pool.submit(desk.looks.full_sync) for _ in range(7)]
-        until(lambda: len(came) == 7)
+        rest = [pool.submit(desk.observer.full_sync) for _ in range(7)]
+        wait_until(lambda: len(came) == 7)
         threading.Event().wait(0.01)
         go.set()
         for each in (first, *rest):
-            each.result(SOON)
+            each.result(GUARD_TIMEOUT)
     # the first began before the others asked: one more is for all of them
     assert asked == [2]
 
@@ -145,30 +147,30 @@ def test_many_who_ask_at_once_cause_two_looks(monkeypatch: pytest.MonkeyPatch) -
 def test_who_waited_for_a_look_that_failed_waits_for_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk.make()
+    desk = ReconcilerHarness.build()
     asked, go = [0], threading.Event()
 
     def vms(*, name: str | None = None) -> tuple[VM, ...]:
         asked[0] += 1
-        assert go.wait(SOON)
+        assert go.wait(GUARD_TIMEOUT)
         raise AWAY
 
     monkeypatch.setattr(desk.backend, "list_vms", vms)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(desk.looks.full_sync)
-        until(lambda: asked == [1])
+        first = pool.submit(desk.observer.full_sync)
+        wait_until(lambda: asked == [1])
         with pytest.raises(BackendTimeout):
-            desk.looks.full_sync(0.01)
+            desk.observer.full_sync(0.01)
         came: list[int] = []
-        begin = desk.kept.inventory.observation_time
+        begin = desk.store.inventory.observation_time
         monkeypatch.setattr(
-            desk.kept.inventory, "observation_time", lambda: came.append(1) or begin()
+            desk.store.inventory, "observation_time", lambda: came.append(1) or begin()
         )
-        second = pool.submit(desk.looks.full_sync)
-        until(lambda: came == [1])
+        second = pool.submit(desk.observer.full_sync)
+        wait_until(lambda: came == [1])
         threading.Event().wait(0.05)
         go.set()
         for each in (first, second):
             with pytest.raises(BackendUnavailable):
-                each.result(SOON)
+                each.result(GUARD_TIMEOUT)
     assert asked == [1]

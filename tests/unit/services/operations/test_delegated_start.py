@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from tests.support.blocking_source import SOON, until
+from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from vmapi import errors
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
@@ -33,7 +33,7 @@ def test_each_is_begun_once_with_its_credential_and_under_its_request() -> None:
     calls = DelegatedStarter(start)
     for number in range(9):
         calls.submit(operation(str(number)), ALICE)
-    until(lambda: len(seen) == 9)
+    wait_until(lambda: len(seen) == 9)
     calls.stop()
     assert sorted(seen) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
 
@@ -44,17 +44,17 @@ def test_a_few_at_a_time_and_none_once_stopped() -> None:
 
     def start(asked: Operation, _: CallerToken) -> None:
         begun.append(asked.id)
-        assert go.wait(SOON)
+        assert go.wait(GUARD_TIMEOUT)
 
     calls = DelegatedStarter(start)
     for number in range(DELEGATED_START_THREADS + 3):
         calls.submit(operation(str(number)), ALICE)
-    until(lambda: len(begun) == DELEGATED_START_THREADS)
+    wait_until(lambda: len(begun) == DELEGATED_START_THREADS)
     stopping = threading.Thread(target=calls.stop)
     stopping.start()
-    until(lambda: calls._pool._shutdown)
+    wait_until(lambda: calls._pool._shutdown)
     go.set()
-    stopping.join(SOON)
+    stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
     # it comes while the process drains
     calls.submit(operation("late"), ALICE)
@@ -82,7 +82,7 @@ def test_what_goes_wrong_is_logged_and_ends_nothing(
         calls = DelegatedStarter(start)
         for id in ("1", "2"):
             calls.submit(operation(id), ALICE)
-        until(lambda: len(done) == 2)
+        wait_until(lambda: len(done) == 2)
         calls.stop()
     (line,) = logs
     assert (line["event"], line["log_level"], line["operation_id"]) == (said, level, "1")

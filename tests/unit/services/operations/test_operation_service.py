@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.reconciler_harness import Desk
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationQuery, OperationStatus
@@ -12,74 +12,77 @@ from vmapi.services.operations.waiting import OperationWaiter
 from vmapi.services.reconciler.poller import OperationPoller
 
 
-class Bench:
+class OperationServiceHarness:
     """Operations on a desk, that count how often the engine was woken."""
 
     def __init__(self, latency: str = "0") -> None:
-        self.desk = Desk.make(latency)
-        self.woken: list[str] = []
-        store, controller = self.desk.store, self.desk.controller
-        self.waiting = OperationWaiter(store.get, 1, 1, lambda: False)
-        poll = OperationPoller(self.desk.looks, lambda: self.desk.clock().timestamp())
+        self.harness = ReconcilerHarness.build(latency)
+        self.notified_ids: list[str] = []
+        store, controller = self.harness.operations, self.harness.reconciler
+        self.waiter = OperationWaiter(store.get, 1, 1, lambda: False)
+        poll = OperationPoller(self.harness.observer, lambda: self.harness.clock().timestamp())
         self.operations = OperationService(
-            self.desk.kept, controller, self.waiting, poll, self.woken.append
+            self.harness.store, controller, self.waiter, poll, self.notified_ids.append
         )
 
 
 def test_what_is_settled_at_once_wakes_nobody() -> None:
-    bench = Bench()
-    progress = bench.operations.start(bench.desk.create())
-    assert (progress.operation.status, bench.woken) == (OperationStatus.SUCCEEDED, [])
+    bench = OperationServiceHarness()
+    progress = bench.operations.start(bench.harness.add_create())
+    assert (progress.operation.status, bench.notified_ids) == (OperationStatus.SUCCEEDED, [])
 
 
 def test_what_is_under_way_wakes_the_engine() -> None:
-    bench = Bench("create=1")
-    operation = bench.desk.create()
+    bench = OperationServiceHarness("create=1")
+    operation = bench.harness.add_create()
     progress = bench.operations.start(operation)
-    assert (progress.operation.status, bench.woken) == (OperationStatus.RUNNING, [operation.id])
+    assert (progress.operation.status, bench.notified_ids) == (
+        OperationStatus.RUNNING,
+        [operation.id],
+    )
 
 
 @pytest.mark.parametrize(
     "error", [errors.BackendTimeout("late"), RuntimeError("a defect")], ids=repr
 )
 def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
-    bench = Bench()
-    bench.desk.backend.fail("create", error)  # type: ignore[arg-type]
-    operation = bench.desk.create()
+    bench = OperationServiceHarness()
+    bench.harness.backend.fail("create", error)  # type: ignore[arg-type]
+    operation = bench.harness.add_create()
     with pytest.raises(type(error)):
         bench.operations.start(operation)
-    assert bench.woken == [operation.id]
+    assert bench.notified_ids == [operation.id]
     assert len(bench.operations.list_leased()) == 1
 
 
 def test_a_refusal_is_raised_and_wakes_nobody() -> None:
-    bench = Bench()
-    bench.desk.backend.fail("create", errors.QuotaExceeded("too much"))
+    bench = OperationServiceHarness()
+    bench.harness.backend.fail("create", errors.QuotaExceeded("too much"))
     with pytest.raises(errors.QuotaExceeded):
-        bench.operations.start(bench.desk.create())
-    assert bench.woken == []
+        bench.operations.start(bench.harness.add_create())
+    assert bench.notified_ids == []
 
 
 def test_a_build_that_failed_is_not_raised_for_there_is_a_vm() -> None:
-    bench = Bench()
-    bench.desk.backend.set_faults("no_capacity=1")
-    progress = bench.operations.start(bench.desk.create())
+    bench = OperationServiceHarness()
+    bench.harness.backend.set_faults("no_capacity=1")
+    progress = bench.operations.start(bench.harness.add_create())
     assert type(progress.error) is errors.NoCapacity
 
 
 def test_an_action_that_failed_is_raised() -> None:
-    bench = Bench()
-    vm_id = bench.desk.running()
-    bench.desk.backend.set_faults("action_failed=1")
+    bench = OperationServiceHarness()
+    vm_id = bench.harness.running_vm()
+    bench.harness.backend.set_faults("action_failed=1")
     with pytest.raises(errors.BackendError):
-        bench.operations.start(bench.desk.add(Action.STOP, vm_id=vm_id))
+        bench.operations.start(bench.harness.add_operation(Action.STOP, vm_id=vm_id))
 
 
 def test_in_the_background_a_lost_answer_is_no_error() -> None:
-    bench = Bench()
-    operation = bench.desk.create(Verb.CREATE, Verb.STOP)
-    bench.desk.release(operation)
-    bench.desk.backend.fail("perform", errors.BackendTimeout("late"), done=True)
+    bench = OperationServiceHarness()
+    operation = bench.harness.add_create(Verb.CREATE, Verb.STOP)
+    bench.harness.release(operation)
+    bench.harness.backend.fail("perform", errors.BackendTimeout("late"), done=True)
     carried = bench.operations.reconcile(operation)
     assert (carried.status, carried) == (
         OperationStatus.RUNNING,
@@ -89,13 +92,13 @@ def test_in_the_background_a_lost_answer_is_no_error() -> None:
 
 
 def test_one_that_is_not_begun_is_not_carried_on() -> None:
-    bench = Bench("create=1")
-    operation = bench.desk.create()
+    bench = OperationServiceHarness("create=1")
+    operation = bench.harness.add_create()
     assert bench.operations.reconcile(operation) == operation
-    assert not bench.desk.backend.sent
+    assert not bench.harness.backend.dispatched
     bench.operations.start(operation)
     assert [found.id for found in bench.operations.list_leased()] == [operation.id]
-    bench.desk.clock.sleep(1)
+    bench.harness.clock.sleep(1)
     begun = bench.operations.get(operation.id, None, "me")
     assert bench.operations.reconcile(begun).status is OperationStatus.SUCCEEDED
 
@@ -112,6 +115,8 @@ def test_one_that_is_not_begun_is_not_carried_on() -> None:
     ],
 )
 def test_list(query: OperationQuery, found: int) -> None:
-    bench = Bench()
-    bench.operations.start(bench.desk.add(Action.STOP, vm_id=bench.desk.running()))
+    bench = OperationServiceHarness()
+    bench.operations.start(
+        bench.harness.add_operation(Action.STOP, vm_id=bench.harness.running_vm())
+    )
     assert bench.operations.list(query, PageRequest(), None).total == found

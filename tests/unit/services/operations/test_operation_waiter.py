@@ -19,26 +19,26 @@ def finished(operation: Operation) -> bool:
     return operation.is_finished
 
 
-class Store:
+class ScriptedLookup:
     """Returns these, one a look, the last one over and over."""
 
     def __init__(self, *operations: Operation) -> None:
-        self.left = list(operations)
-        self.looked = threading.Event()
+        self.states = list(operations)
+        self.called = threading.Event()
 
     def __call__(self, operation_id: str) -> Operation:
-        self.looked.set()
-        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        self.called.set()
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
 def test_what_is_enough_is_not_looked_at() -> None:
-    store = Store(OVER)
+    store = ScriptedLookup(OVER)
     assert OperationWaiter(store, 1, 1, lambda: False).wait_until(OVER, finished, LONG) is OVER
-    assert not store.looked.is_set()
+    assert not store.called.is_set()
 
 
 def test_it_looks_until_it_is_enough() -> None:
-    store = Store(OPERATION_1, OVER)
+    store = ScriptedLookup(OPERATION_1, OVER)
     assert (
         OperationWaiter(store, 1, 1, lambda: False).wait_until(OPERATION_1, finished, LONG) is OVER
     )
@@ -46,12 +46,12 @@ def test_it_looks_until_it_is_enough() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
 def test_it_gives_up(seconds: float) -> None:
-    waiting = OperationWaiter(Store(OPERATION_1), 1, 1, lambda: False)
+    waiting = OperationWaiter(ScriptedLookup(OPERATION_1), 1, 1, lambda: False)
     assert waiting.wait_until(OPERATION_1, finished, seconds) is OPERATION_1
 
 
 def test_who_finds_no_place_is_not_kept() -> None:
-    waiting = OperationWaiter(Store(OVER), 0, 1, lambda: False)
+    waiting = OperationWaiter(ScriptedLookup(OVER), 0, 1, lambda: False)
     assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
 
 
@@ -89,7 +89,7 @@ def test_who_asked_for_an_operation_waits_unless_another_does() -> None:
 
 
 def test_nobody_is_kept_by_a_process_that_drains() -> None:
-    waiting = OperationWaiter(Store(OVER), 1, 1, lambda: True)
+    waiting = OperationWaiter(ScriptedLookup(OVER), 1, 1, lambda: True)
     assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
 
 
@@ -105,7 +105,7 @@ def test_a_place_is_given_back() -> None:
 
 def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmapi.services.operations.waiting.OPERATION_POLL_INTERVAL", LONG)
-    store = Store(OVER)
+    store = ScriptedLookup(OVER)
     waiting = OperationWaiter(store, 1, 1, lambda: False)
     found: list[Operation] = []
     waiter = threading.Thread(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.reconciler_harness import Desk
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.domain.caller import IdempotencyKey
@@ -21,7 +21,7 @@ DEADLINE = timedelta(seconds=1800)
 
 
 def answer_late(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], object]
+    desk: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], object]
 ) -> None:
     """Have something happen to a new VM after it was made, before its create is answered."""
     real = desk.backend.create_vm
@@ -35,8 +35,8 @@ def answer_late(
     monkeypatch.setattr(desk.backend, "create_vm", create)
 
 
-def shown(desk: Desk, vm_id: str) -> VM:
-    found = desk.kept.inventory.get(vm_id)
+def shown(desk: ReconcilerHarness, vm_id: str) -> VM:
+    found = desk.store.inventory.get(vm_id)
     assert found is not None
     return found.vm
 
@@ -46,84 +46,84 @@ def outcome(operation: Operation) -> tuple[OperationStatus, bool]:
 
 
 def test_it_is_being_made_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make("1")
+    desk = ReconcilerHarness.build("1")
     told: list[VM] = []
 
     def look(vm_id: str) -> None:
-        desk.looks.full_sync()
+        desk.observer.full_sync()
         told.append(shown(desk, vm_id))
         with pytest.raises(errors.TaskInProgress, match="is busy creating"):
             guard.plan_steps(told[-1], Action.STOP)
         with pytest.raises(errors.TaskInProgress):
-            desk.add(Action.STOP, vm_id=vm_id)
+            desk.add_operation(Action.STOP, vm_id=vm_id)
 
     answer_late(desk, monkeypatch, look)
-    create = desk.create()
-    desk.advance(create)
+    create = desk.add_create()
+    desk.reconcile(create)
     assert [(vm.status, vm.task, vm.allowed_actions) for vm in told] == [
         (Status.BUILDING, Task.CREATING, (Action.DELETE,))
     ]
     desk.clock.sleep(1)
-    desk.advance(create)
-    assert outcome(desk.now(create)) == (OperationStatus.SUCCEEDED, True)
+    desk.reconcile(create)
+    assert outcome(desk.reload(create)) == (OperationStatus.SUCCEEDED, True)
     assert shown(desk, told[0].id).status is Status.RUNNING
 
 
 def test_a_delete_before_the_answer_ends_the_create(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make("1")
+    desk = ReconcilerHarness.build("1")
     deletes: list[Operation] = []
 
     def delete(vm_id: str) -> None:
-        desk.looks.full_sync()
-        deletes.append(desk.add(Action.DELETE, vm_id=vm_id))
+        desk.observer.full_sync()
+        deletes.append(desk.add_operation(Action.DELETE, vm_id=vm_id))
 
     answer_late(desk, monkeypatch, delete)
-    progress = desk.advance(desk.create(reserved_name="web-1"))
+    progress = desk.reconcile(desk.add_create(reserved_name="web-1"))
     assert outcome(progress.operation) == (OperationStatus.SUPERSEDED, True)
-    desk.advance(deletes[0])
+    desk.reconcile(deletes[0])
     desk.clock.sleep(1)
-    desk.advance(deletes[0])
-    assert desk.now(deletes[0]).status is OperationStatus.SUCCEEDED
-    desk.create(reserved_name="web-1")
+    desk.reconcile(deletes[0])
+    assert desk.reload(deletes[0]).status is OperationStatus.SUCCEEDED
+    desk.add_create(reserved_name="web-1")
 
 
 def test_one_that_something_has_begun_with_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make("1")
+    desk = ReconcilerHarness.build("1")
     stops: list[Operation] = []
 
     def stop(vm_id: str) -> None:
         # nothing tells yet by which create it was made
         seen = replace(desk.backend.get_vm(vm_id), operation_id=None)
-        desk.kept.inventory.save_observations([seen], desk.kept.inventory.observation_time())
-        stops.append(desk.add(Action.STOP, vm_id=vm_id))
+        desk.store.inventory.save_observations([seen], desk.store.inventory.observation_time())
+        stops.append(desk.add_operation(Action.STOP, vm_id=vm_id))
 
     answer_late(desk, monkeypatch, stop)
-    create = desk.create()
-    desk.advance(create)
-    assert outcome(desk.now(create)) == (OperationStatus.RUNNING, False)
-    desk.advance(create)
-    while not desk.now(stops[0]).is_finished:
-        desk.advance(stops[0])
+    create = desk.add_create()
+    desk.reconcile(create)
+    assert outcome(desk.reload(create)) == (OperationStatus.RUNNING, False)
+    desk.reconcile(create)
+    while not desk.reload(stops[0]).is_finished:
+        desk.reconcile(stops[0])
         desk.clock.sleep(1)
-    while not desk.now(create).is_finished:
-        desk.advance(create)
+    while not desk.reload(create).is_finished:
+        desk.reconcile(create)
         desk.clock.sleep(1)
-    assert desk.now(create).vm_id == stops[0].vm_id
+    assert desk.reload(create).vm_id == stops[0].vm_id
 
 
 def test_one_that_shows_after_its_create_has_timed_out_is_kept() -> None:
-    desk = Desk.make()
-    create = desk.create(reserved_name="web-1", key=KEY)
+    desk = ReconcilerHarness.build()
+    create = desk.add_create(reserved_name="web-1", key=KEY)
     desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.advance(create)
+        desk.reconcile(create)
     desk.clock.sleep(DEADLINE.total_seconds() + 1)
     desk.backend.fail("find", errors.BackendUnavailable("away"))
-    ended = desk.advance(create).operation
+    ended = desk.reconcile(create).operation
     assert ended.error is not None
     assert (ended.error.code, ended.vm_id) == ("operation_timeout", None)
-    desk.looks.full_sync()
-    assert desk.kept.inventory.list_duplicates() == []
-    kept = desk.store.find_by_key(KEY)
+    desk.observer.full_sync()
+    assert desk.store.inventory.list_duplicates() == []
+    kept = desk.operations.find_by_key(KEY)
     (vm,) = desk.backend.list_vms()
     assert kept == replace(ended, spec=None, vm_id=vm.id, revision=ended.revision + 1)

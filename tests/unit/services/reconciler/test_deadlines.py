@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.reconciler_harness import TIMEOUT, Desk
+from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationStatus
 from vmapi.errors import OperationTimeout, SettingsError
@@ -68,25 +68,25 @@ def test_no_app_is_made_with_it() -> None:
     ],
 )
 def test_each_ends_at_its_own(action: Action, verb: Verb, limit: int) -> None:
-    desk = Desk.make("create=0,*=3600")
-    vm_id = desk.running()
+    desk = ReconcilerHarness.build("create=0,*=3600")
+    vm_id = desk.running_vm()
     given = parse_deadlines("stop=60,restart=90,*=120")
-    desk.controller = Reconciler(
+    desk.reconciler = Reconciler(
         desk.backend,
-        desk.looks,
-        desk.kept,
+        desk.observer,
+        desk.store,
         clock=desk.clock,
-        response_timeout=TIMEOUT,
+        response_timeout=RESPONSE_TIMEOUT,
         deadlines=given,
     )
-    operation = desk.add(action, verb, vm_id=vm_id)
-    assert desk.advance(operation).waiting_on_cloud
+    operation = desk.add_operation(action, verb, vm_id=vm_id)
+    assert desk.reconcile(operation).waiting_on_cloud
     desk.clock.sleep(limit)
-    assert desk.advance(operation).waiting_on_cloud
+    assert desk.reconcile(operation).waiting_on_cloud
     desk.clock.now += timedelta(microseconds=1)
-    progress = desk.advance(operation)
+    progress = desk.reconcile(operation)
     assert isinstance(progress.error, OperationTimeout)
-    ended = desk.now(operation)
+    ended = desk.reload(operation)
     assert (ended.status, ended.finished_at) == (OperationStatus.FAILED, desk.clock())
     assert ended.error is not None
     assert (ended.error.code, ended.error.detail) == (

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.reconciler_harness import Desk, ScriptedBackend
+from tests.support.reconciler_harness import ReconcilerHarness, ScriptedBackend
 from vmapi import errors
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Verb
@@ -36,32 +36,34 @@ def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
 def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -> None:
-    desk = Desk.make("delete=1")
+    desk = ReconcilerHarness.build("delete=1")
     if verb is Verb.CREATE:
-        operation = desk.create(reserved_name="web-1", key=KEY)
+        operation = desk.add_create(reserved_name="web-1", key=KEY)
     else:
         vm_id = desk.backend.create_vm(spec(desk, "web-1"), "outside").vm_id
-        operation = desk.add(Action(verb), vm_id=vm_id, key=KEY)
-        desk.backend.sent.clear()
+        operation = desk.add_operation(Action(verb), vm_id=vm_id, key=KEY)
+        desk.backend.dispatched.clear()
     with pytest.raises(errors.StoreUnavailable) as caught:
-        desk.advance(operation)
+        desk.reconcile(operation)
     assert caught.value.detail == (
         "vmapi's database broke the connection off. "
         f"The {operation.action} was sent to the cloud, and goes on."
     )
     assert caught.value.extra == {"operation_id": operation.id}
-    assert desk.now(operation).key == KEY
+    assert desk.reload(operation).key == KEY
     finish(desk, operation)
-    assert desk.now(operation).status is OperationStatus.SUCCEEDED
-    assert desk.backend.taken_on[verb] + len(desk.backend.list_vms()) * (verb is Verb.CREATE) == 1
+    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
+    assert desk.backend.accepted[verb] + len(desk.backend.list_vms()) * (verb is Verb.CREATE) == 1
 
 
 def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk.make()
-    operation = desk.add(Action.UPDATE, vm_id=desk.running(), patch=VMPatch(metadata={"a": "1"}))
-    at, left = desk.looks.fetch, [1]
+    desk = ReconcilerHarness.build()
+    operation = desk.add_operation(
+        Action.UPDATE, vm_id=desk.running_vm(), patch=VMPatch(metadata={"a": "1"})
+    )
+    at, left = desk.observer.fetch, [1]
 
     def once_away(vm_id: str) -> VM:
         if left:
@@ -69,8 +71,8 @@ def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
             raise errors.StoreUnavailable("vmapi's database does not answer.")
         return at(vm_id)
 
-    monkeypatch.setattr(desk.looks, "fetch", once_away)
-    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    monkeypatch.setattr(desk.observer, "fetch", once_away)
+    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.ValidationFailed("no"), ValueError("x")])
@@ -78,60 +80,60 @@ def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
 def test_what_cannot_be_read_is_looked_at_until_the_deadline(
     method: str, error: errors.VmapiError
 ) -> None:
-    desk = Desk.make("1")
-    operation = desk.add(Action.STOP, vm_id=slow(desk))
-    desk.advance(operation)
+    desk = ReconcilerHarness.build("1")
+    operation = desk.add_operation(Action.STOP, vm_id=slow(desk))
+    desk.reconcile(operation)
     desk.clock.sleep(2)
     desk.backend.fail(method, error, error)
-    progress = desk.advance(operation)
+    progress = desk.reconcile(operation)
     assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
     desk.clock.sleep(parse_deadlines("")[Action.STOP].total_seconds())
-    assert desk.advance(operation).operation.error is not None
-    assert desk.now(operation).error == errored("operation_timeout", desk.now(operation))
+    assert desk.reconcile(operation).operation.error is not None
+    assert desk.reload(operation).error == errored("operation_timeout", desk.reload(operation))
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
 def test_a_vm_that_is_hidden_is_not_gone(action: Action) -> None:
-    desk = Desk.make("delete=5")
+    desk = ReconcilerHarness.build("delete=5")
     vm_id = slow(desk)
-    operation = desk.add(action, vm_id=vm_id)
+    operation = desk.add_operation(action, vm_id=vm_id)
     desk.backend.fail("perform", LATE, done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.advance(operation)
+        desk.reconcile(operation)
     desk.backend.fail("get", HIDDEN, HIDDEN)
-    desk.advance(operation)
-    seen = desk.kept.inventory.get(vm_id)
+    desk.reconcile(operation)
+    seen = desk.store.inventory.get(vm_id)
     assert seen is not None
     assert seen.vm.status is not Status.DELETED
     finish(desk, operation)
-    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
 
 
 def test_a_vm_that_is_hidden_when_a_later_step_is_sent_is_waited_for() -> None:
-    desk = Desk.make()
-    operation = desk.create(Verb.CREATE, Verb.STOP)
+    desk = ReconcilerHarness.build()
+    operation = desk.add_create(Verb.CREATE, Verb.STOP)
     desk.backend.fail("perform", HIDDEN)
-    progress = desk.advance(operation)
+    progress = desk.reconcile(operation)
     assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
-    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.StoreUnavailable("away")])
 def test_a_broken_answer_of_which_the_record_is_closed_is_unknown(error: errors.VmapiError) -> None:
-    desk = Desk.make()
-    operation = desk.add(Action.STOP, vm_id=desk.running(), key=KEY)
+    desk = ReconcilerHarness.build()
+    operation = desk.add_operation(Action.STOP, vm_id=desk.running_vm(), key=KEY)
     desk.backend.fail("perform", errors.BackendError("broken"), done=True)
     desk.backend.fail("find", error)
     with pytest.raises(errors.BackendTimeout) as caught:
-        desk.advance(operation)
+        desk.reconcile(operation)
     assert caught.value.extra == {"operation_id": operation.id}
-    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
 def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make("5")
-    operation = desk.create(Verb.CREATE, Verb.STOP)
-    desk.advance(operation)
+    desk = ReconcilerHarness.build("5")
+    operation = desk.add_create(Verb.CREATE, Verb.STOP)
+    desk.reconcile(operation)
 
     def unknown(backend: ScriptedBackend, vm_id: str) -> VM:
         fault = Fault("backend_error", "Of this VM the cloud says UNKNOWN.", "Look again later.")
@@ -141,42 +143,44 @@ def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch)
     get = ScriptedBackend.get_vm
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedBackend, "get_vm", unknown)
-        assert desk.advance(operation).waiting_on_cloud
+        assert desk.reconcile(operation).waiting_on_cloud
     finish(desk, operation)
-    vm_id = desk.now(operation).vm_id
-    assert desk.now(operation).status is OperationStatus.SUCCEEDED
+    vm_id = desk.reload(operation).vm_id
+    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
     assert desk.backend.get_vm(vm_id or "").status is Status.STOPPED
 
 
 def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
-    desk = Desk.make()
-    operation = desk.create(reserved_name="web-1", key=KEY)
+    desk = ReconcilerHarness.build()
+    operation = desk.add_create(reserved_name="web-1", key=KEY)
     desk.backend.fail("create", LATE, done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.advance(operation)
-    desk.looks.full_sync()
+        desk.reconcile(operation)
+    desk.observer.full_sync()
     desk.backend.perform_action(desk.backend.list_vms()[0].id, Verb.DELETE)
     finish(desk, operation)
-    assert desk.now(operation).error == errored("backend_lost", desk.now(operation))
-    assert desk.now(operation).key == KEY
+    assert desk.reload(operation).error == errored("backend_lost", desk.reload(operation))
+    assert desk.reload(operation).key == KEY
 
 
 def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_sent() -> None:
-    desk = Desk.make()
-    vm_id = desk.running()
+    desk = ReconcilerHarness.build()
+    vm_id = desk.running_vm()
     desk.backend.create_vm(spec(desk, "db-1"), "outside")
     changes = VMPatch(name="db-1")
-    operation = desk.add(Action.UPDATE, vm_id=vm_id, patch=changes, reserved_name="db-1", key=KEY)
+    operation = desk.add_operation(
+        Action.UPDATE, vm_id=vm_id, patch=changes, reserved_name="db-1", key=KEY
+    )
     desk.release(operation)
-    desk.advance(operation)
-    assert desk.now(operation).error == errored("backend_unavailable", desk.now(operation))
-    assert desk.now(operation).key is None
+    desk.reconcile(operation)
+    assert desk.reload(operation).error == errored("backend_unavailable", desk.reload(operation))
+    assert desk.reload(operation).key is None
     assert sorted(vm.name for vm in desk.backend.list_vms()) == ["db-1", "web-1"]
 
 
 def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk.make()
-    operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
+    desk = ReconcilerHarness.build()
+    operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
     save, kept = OperationRepository.save, []
 
     def slow_save(self: OperationRepository, operation: Operation) -> Operation:
@@ -187,46 +191,46 @@ def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPat
         return save(self, operation)
 
     monkeypatch.setattr(OperationRepository, "save", slow_save)
-    assert desk.advance(operation).operation.status is OperationStatus.SUCCEEDED
+    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
     begun = [StepState.DISPATCHING, StepState.PLANNED, StepState.DISPATCHING, StepState.ACCEPTED]
     assert kept[:4] == begun
-    assert desk.backend.taken_on == {Verb.RESTART_SOFT: 1}
+    assert desk.backend.accepted == {Verb.RESTART_SOFT: 1}
 
 
 @pytest.mark.parametrize("apart", [-50, 50])
 def test_a_restart_is_found_by_the_clouds_clock(
     apart: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk.make()
-    operation = desk.add(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running())
+    desk = ReconcilerHarness.build()
+    operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
     monkeypatch.setattr(desk.backend, "cloud_time", lambda: desk.clock() + timedelta(seconds=apart))
     find, asked = desk.backend.find_action, []
     monkeypatch.setattr(desk.backend, "find_action", lambda *of: asked.append(of[2]) or find(*of))
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
-        desk.advance(operation)
-    desk.advance(operation)
+        desk.reconcile(operation)
+    desk.reconcile(operation)
     assert asked == [operation.created_at + timedelta(seconds=apart)]
 
 
-def slow(desk: Desk) -> str:
+def slow(desk: ReconcilerHarness) -> str:
     """Make a RUNNING VM on a cloud that takes its time; return its id."""
-    operation = desk.create()
+    operation = desk.add_create()
     finish(desk, operation)
-    desk.looks.full_sync()
-    return desk.now(operation).vm_id or ""
+    desk.observer.full_sync()
+    return desk.reload(operation).vm_id or ""
 
 
-def spec(desk: Desk, name: str) -> CreateSpec:
+def spec(desk: ReconcilerHarness, name: str) -> CreateSpec:
     flavor, image = desk.backend.list_flavors()[0], desk.backend.list_images()[0]
     return CreateSpec(name, flavor.id, image.id, None, {}, None, None, ())
 
 
-def finish(desk: Desk, operation: Operation) -> None:
+def finish(desk: ReconcilerHarness, operation: Operation) -> None:
     """Carry an operation on until it is over."""
-    while not desk.now(operation).is_finished:
+    while not desk.reload(operation).is_finished:
         desk.clock.sleep(3)
-        desk.advance(operation)
+        desk.reconcile(operation)
 
 
 def errored(code: str, operation: Operation) -> object:
