@@ -1,4 +1,4 @@
-"""An issuer of a test's own: keys, tokens, and what it says of itself."""
+"""A fake OpenID Connect issuer: keys, metadata, tokens."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ from vmapi.settings.auth import parse_role_mapping
 
 URL = "https://sso.example.org/realms/cloud"
 AUDIENCE = "https://vmapi.example.org"
-MADE = {
+PRIVATE_KEYS = {
     "RS": rsa.generate_private_key(65537, 2048),
     "RS-2": rsa.generate_private_key(65537, 2048),
     "RS-other": rsa.generate_private_key(65537, 2048),
@@ -24,35 +24,35 @@ MADE = {
 ALGORITHMS = {"RS": "RS256", "ES": "ES256", "ED": "EdDSA"}
 
 
-def public(name: str, **more: Any) -> dict[str, Any]:
-    """Return the public half of a key as the issuer shows it."""
+def public(name: str, **members: Any) -> dict[str, Any]:
+    """Return the public half of a key as the issuer publishes it."""
     algorithm = jwt.get_algorithm_by_name(ALGORITHMS[name[:2]])
-    shown: dict[str, Any] = algorithm.to_jwk(MADE[name].public_key(), as_dict=True)
-    shown.pop("key_ops", None)
-    return {**shown, "kid": name, "use": "sig", **more}
+    jwk: dict[str, Any] = algorithm.to_jwk(PRIVATE_KEYS[name].public_key(), as_dict=True)
+    jwk.pop("key_ops", None)
+    return {**jwk, "kid": name, "use": "sig", **members}
 
 
-class Authority:
-    """What is asked for, and the keys that it shows by now."""
+class FakeIssuer:
+    """Serves metadata and keys, and collects the requested URLs."""
 
     def __init__(self, *keys: str) -> None:
         self.keys = [public(name) for name in keys or ("RS", "ES")]
-        self.asked: list[str] = []
-        self.away = False
-        self.about: dict[str, Any] = {"issuer": URL, "jwks_uri": f"{URL}/certs"}
+        self.requests: list[str] = []
+        self.is_unavailable = False
+        self.metadata: dict[str, Any] = {"issuer": URL, "jwks_uri": f"{URL}/certs"}
 
     def fetch(self, url: str) -> dict[str, Any]:
-        """Answer a request."""
-        self.asked.append(url)
-        if self.away:
-            raise FetchError("away")
-        return self.about if url.endswith("openid-configuration") else {"keys": self.keys}
+        """Return the document at a URL."""
+        self.requests.append(url)
+        if self.is_unavailable:
+            raise FetchError("unavailable")
+        return self.metadata if url.endswith("openid-configuration") else {"keys": self.keys}
 
 
 def claims(**other: Any) -> dict[str, Any]:
-    """Return the claims of a good token; None leaves one out."""
+    """Return the claims of a valid token; None omits a claim."""
     now = int(time.time())
-    good = {
+    valid = {
         "iss": URL,
         "aud": AUDIENCE,
         "sub": "alice",
@@ -64,7 +64,7 @@ def claims(**other: Any) -> dict[str, Any]:
         "project": "web",
         **other,
     }
-    return {name: value for name, value in good.items() if value is not None}
+    return {name: value for name, value in valid.items() if value is not None}
 
 
 def token(
@@ -74,12 +74,12 @@ def token(
     head: dict[str, Any] | None = None,
     **other: Any,
 ) -> str:
-    """Return a token, good unless something else is given."""
+    """Return a signed token, valid unless a claim or a header is replaced."""
     header = {"typ": "at+jwt", "kid": key, **(head or {})}
     if header["kid"] is None:
         del header["kid"]
-    named = algorithm or ALGORITHMS[key[:2]]
-    return jwt.encode(claims(**other), MADE[key], named, headers=header)
+    signature_algorithm = algorithm or ALGORITHMS[key[:2]]
+    return jwt.encode(claims(**other), PRIVATE_KEYS[key], signature_algorithm, headers=header)
 
 
 ALICE = Identity("jwt:alice", Role.OPERATOR, "web")

@@ -1,4 +1,4 @@
-"""API tokens at the gate: what is remembered of them, how long, and how they are compared."""
+"""Validation of API tokens: cache, comparison of hashes, time of last use."""
 
 import hmac
 from collections.abc import Callable
@@ -24,47 +24,47 @@ from vmapi.errors import StoreUnavailable, Unauthenticated
 CI = Identity("ci", Role.OPERATOR, "web")
 
 
-class Aside(Executor):
-    """Does what it is given when a test says so."""
+class DeferredExecutor(Executor):
+    """Collects the submitted calls, for the test to run."""
 
     def __init__(self) -> None:
-        self.given: list[Callable[[], object]] = []
+        self.calls: list[Callable[[], object]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.given.append(lambda: fn(*args, **kwargs))
+        self.calls.append(lambda: fn(*args, **kwargs))
         return Future()
 
 
-class Door:
-    """A validator, the database behind it, and the time."""
+class ApiTokenHarness:
+    """A validator, a stub of the database, and a clock."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.kept: dict[str, ApiToken] = {}
-        self.asked: list[str] = []
-        self.noted: list[tuple[str, datetime]] = []
-        self.aside = Aside()
-        self.away = False
-        self.tokens = ApiTokenValidator(
+        self.stored: dict[str, ApiToken] = {}
+        self.lookups: list[str] = []
+        self.recorded: list[tuple[str, datetime]] = []
+        self.executor = DeferredExecutor()
+        self.is_unavailable = False
+        self.validator = ApiTokenValidator(
             self.find,
-            self.used,
+            self.record_use,
             self.clock,
             monotonic=lambda: self.clock().timestamp(),
-            executor=self.aside,
+            executor=self.executor,
         )
 
     def find(self, digest: str) -> ApiToken | None:
-        self.asked.append(digest)
-        if self.away:
-            raise StoreUnavailable("away")
-        return self.kept.get(digest)
+        self.lookups.append(digest)
+        if self.is_unavailable:
+            raise StoreUnavailable("unavailable")
+        return self.stored.get(digest)
 
-    def used(self, id: str, at: datetime) -> None:
-        if self.away:
-            raise StoreUnavailable("away")
-        self.noted.append((id, at))
+    def record_use(self, token_id: str, used_at: datetime) -> None:
+        if self.is_unavailable:
+            raise StoreUnavailable("unavailable")
+        self.recorded.append((token_id, used_at))
 
-    def made(self, **more: Any) -> str:
+    def create(self, **fields: Any) -> str:
         secret = api_token.generate_token()
         token = ApiToken(
             *(
@@ -75,149 +75,151 @@ class Door:
                 CI.project,
                 self.clock(),
             ),
-            **more,
+            **fields,
         )
-        self.kept[token.digest] = token
+        self.stored[token.digest] = token
         return secret
 
-    def refused(self, token: str) -> str:
+    def rejection(self, token: str) -> str:
         with pytest.raises(Unauthenticated) as caught:
-            self.tokens.authenticate(token)
+            self.validator.authenticate(token)
         assert caught.value.credentials_sent
         assert token not in caught.value.detail
         return caught.value.detail
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def harness() -> ApiTokenHarness:
+    return ApiTokenHarness()
 
 
-def test_whose_it_is(door: Door) -> None:
-    assert door.tokens.authenticate(door.made()) == CI
-    assert door.tokens.matches("vmapi_")
-    assert not door.tokens.matches("eyJ")
+def test_valid_token_has_the_stored_identity(harness: ApiTokenHarness) -> None:
+    assert harness.validator.authenticate(harness.create()) == CI
+    assert harness.validator.matches("vmapi_")
+    assert not harness.validator.matches("eyJ")
 
 
-def test_a_typo_is_refused_without_a_look_into_the_database(door: Door) -> None:
-    secret = door.made()
-    for wrong in (secret[:-1], secret + "0", "vmapi_", secret[:8] + "~" + secret[9:]):
-        assert door.refused(wrong).startswith("This is not an API token")
-    assert door.asked == []
+def test_malformed_token_is_rejected_without_a_database_lookup(harness: ApiTokenHarness) -> None:
+    secret = harness.create()
+    for malformed in (secret[:-1], secret + "0", "vmapi_", secret[:8] + "~" + secret[9:]):
+        assert harness.rejection(malformed).startswith("This is not an API token")
+    assert harness.lookups == []
 
 
-def test_it_is_remembered_for_a_while(door: Door) -> None:
-    secret = door.made()
+def test_valid_token_is_looked_up_once_per_ttl(harness: ApiTokenHarness) -> None:
+    secret = harness.create()
     for _ in range(3):
-        door.tokens.authenticate(secret)
-        door.clock.sleep(1)
-    assert len(door.asked) == 1
-    door.clock.sleep(1)
-    door.tokens.authenticate(secret)
-    assert len(door.asked) == 2
+        harness.validator.authenticate(secret)
+        harness.clock.sleep(1)
+    assert len(harness.lookups) == 1
+    harness.clock.sleep(1)
+    harness.validator.authenticate(secret)
+    assert len(harness.lookups) == 2
 
 
-def test_a_revocation_is_heeded_within_five_seconds(door: Door) -> None:
+def test_revoked_token_is_rejected_within_five_seconds(harness: ApiTokenHarness) -> None:
     assert api_tokens.API_TOKEN_CACHE_TTL < 5
-    secret = door.made()
-    door.tokens.authenticate(secret)
+    secret = harness.create()
+    harness.validator.authenticate(secret)
     digest = api_token.hash_token(secret)
-    door.kept[digest] = replace(door.kept[digest], revoked_at=door.clock())
-    door.clock.sleep(5)
-    assert door.refused(secret) == "This API token is revoked."
+    harness.stored[digest] = replace(harness.stored[digest], revoked_at=harness.clock())
+    harness.clock.sleep(5)
+    assert harness.rejection(secret) == "This API token is revoked."
 
 
-def test_an_end_is_heeded_at_once(door: Door) -> None:
-    secret = door.made(expires_at=door.clock() + timedelta(seconds=2))
-    door.tokens.authenticate(secret)
-    door.clock.sleep(2)
-    assert door.refused(secret) == "This API token is expired."
-    assert len(door.asked) == 1
+def test_cached_token_is_rejected_when_it_expires(harness: ApiTokenHarness) -> None:
+    secret = harness.create(expires_at=harness.clock() + timedelta(seconds=2))
+    harness.validator.authenticate(secret)
+    harness.clock.sleep(2)
+    assert harness.rejection(secret) == "This API token is expired."
+    assert len(harness.lookups) == 1
 
 
-def test_an_unknown_one_is_remembered_too_but_not_for_ever_nor_many(door: Door) -> None:
-    secret, known = api_token.generate_token(), door.made()
-    door.tokens.authenticate(known)
+def test_unknown_token_is_cached_for_a_bounded_time_and_number(harness: ApiTokenHarness) -> None:
+    unknown, valid = api_token.generate_token(), harness.create()
+    harness.validator.authenticate(valid)
     for _ in range(2):
-        assert door.refused(secret) == "This API token is unknown."
-    assert len(door.asked) == 2
+        assert harness.rejection(unknown) == "This API token is unknown."
+    assert len(harness.lookups) == 2
     for _ in range(NEGATIVE_TOKEN_CACHE_SIZE):
-        door.refused(api_token.generate_token())
-    before = len(door.asked)
-    door.tokens.authenticate(known)
-    assert len(door.asked) == before
-    door.refused(secret)
-    assert len(door.asked) == before + 1
-    door.clock.sleep(5)
-    door.refused(secret)
-    assert len(door.asked) == before + 2
+        harness.rejection(api_token.generate_token())
+    before = len(harness.lookups)
+    harness.validator.authenticate(valid)
+    assert len(harness.lookups) == before
+    harness.rejection(unknown)
+    assert len(harness.lookups) == before + 1
+    harness.clock.sleep(5)
+    harness.rejection(unknown)
+    assert len(harness.lookups) == before + 2
 
 
-def test_what_is_remembered_is_not_the_token(door: Door) -> None:
-    secret = door.made()
-    door.tokens.authenticate(secret)
-    assert not holds_text(door.tokens, secret)
-    assert secret not in str(door.asked)
+def test_validator_holds_no_token(harness: ApiTokenHarness) -> None:
+    secret = harness.create()
+    harness.validator.authenticate(secret)
+    assert not holds_text(harness.validator, secret)
+    assert secret not in str(harness.lookups)
 
 
-def test_hashes_are_compared_in_constant_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret, compared = door.made(), []
+def test_hashes_are_compared_in_constant_time(
+    harness: ApiTokenHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, comparisons = harness.create(), []
 
-    def compare(one: str, other: str) -> bool:
-        compared.append((one, other))
-        return one == other
+    def compare(left: str, right: str) -> bool:
+        comparisons.append((left, right))
+        return left == right
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    door.tokens.authenticate(secret)
+    harness.validator.authenticate(secret)
     digest = api_token.hash_token(secret)
-    assert compared == [(digest, digest)]
+    assert comparisons == [(digest, digest)]
 
 
-def test_what_the_database_takes_for_it_but_is_not(door: Door) -> None:
-    secret = door.made()
+def test_token_with_another_hash_is_unknown(harness: ApiTokenHarness) -> None:
+    secret = harness.create()
     digest = api_token.hash_token(secret)
-    door.kept[digest] = replace(door.kept[digest], digest=digest.upper())
-    assert door.refused(secret) == "This API token is unknown."
+    harness.stored[digest] = replace(harness.stored[digest], digest=digest.upper())
+    assert harness.rejection(secret) == "This API token is unknown."
 
 
-def test_without_a_database_only_what_is_remembered_is_let_in(door: Door) -> None:
-    known, other = door.made(), door.made()
-    door.tokens.authenticate(known)
-    door.away = True
-    assert door.tokens.authenticate(known) == CI
+def test_unavailable_database_admits_cached_tokens_only(harness: ApiTokenHarness) -> None:
+    known, other = harness.create(), harness.create()
+    harness.validator.authenticate(known)
+    harness.is_unavailable = True
+    assert harness.validator.authenticate(known) == CI
     with pytest.raises(StoreUnavailable):
-        door.tokens.authenticate(other)
-    door.clock.sleep(5)
+        harness.validator.authenticate(other)
+    harness.clock.sleep(5)
     with pytest.raises(StoreUnavailable):
-        door.tokens.authenticate(known)
+        harness.validator.authenticate(known)
 
 
-def test_the_use_is_noted_aside_and_seldom(door: Door) -> None:
-    secret = door.made()
-    door.tokens.authenticate(secret)
-    assert door.noted == []
-    (write,) = door.aside.given
+def test_last_use_is_recorded_in_the_background_once_a_minute(harness: ApiTokenHarness) -> None:
+    secret = harness.create()
+    harness.validator.authenticate(secret)
+    assert harness.recorded == []
+    (write,) = harness.executor.calls
     write()
-    assert door.noted == [("1", door.clock())]
+    assert harness.recorded == [("1", harness.clock())]
     digest = api_token.hash_token(secret)
-    door.kept[digest] = replace(door.kept[digest], last_used_at=door.clock())
+    harness.stored[digest] = replace(harness.stored[digest], last_used_at=harness.clock())
     for _ in range(9):
-        door.clock.sleep(6)
-        door.tokens.authenticate(secret)
-    assert len(door.aside.given) == 1
-    door.clock.sleep(6)
-    door.tokens.authenticate(secret)
-    assert len(door.aside.given) == 2
+        harness.clock.sleep(6)
+        harness.validator.authenticate(secret)
+    assert len(harness.executor.calls) == 1
+    harness.clock.sleep(6)
+    harness.validator.authenticate(secret)
+    assert len(harness.executor.calls) == 2
 
 
-def test_a_use_that_cannot_be_noted_is_in_the_log(door: Door) -> None:
-    door.tokens.authenticate(door.made())
-    door.away = True
+def test_failure_to_record_the_last_use_is_logged(harness: ApiTokenHarness) -> None:
+    harness.validator.authenticate(harness.create())
+    harness.is_unavailable = True
     with capture_logs() as logs:
-        door.aside.given[0]()
+        harness.executor.calls[0]()
     assert [(line["log_level"], line["token_id"]) for line in logs] == [("warning", "1")]
 
 
-def test_one_that_is_over_was_not_used(door: Door) -> None:
-    door.refused(door.made(revoked_at=door.clock()))
-    assert door.aside.given == []
+def test_revoked_token_records_no_use(harness: ApiTokenHarness) -> None:
+    harness.rejection(harness.create(revoked_at=harness.clock()))
+    assert harness.executor.calls == []

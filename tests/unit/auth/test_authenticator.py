@@ -1,4 +1,4 @@
-"""The gate: which tokens it takes, and from where one may come without."""
+"""The authenticator: selection of the validator, requests without a token."""
 
 import pytest
 
@@ -9,14 +9,12 @@ from vmapi.errors import Unauthenticated
 
 ANONYMOUS = anonymous("home")
 CI = Identity("ci", Role.VIEWER, "web")
-HERE = ["", "127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"]
-ELSEWHERE = ["192.0.2.1", "2001:db8::7", "::ffff:192.0.2.1", "x" * 64, "localhost"]
-
-ANYBODY = anonymous("default")
+LOOPBACK_ADDRESSES = ["", "127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"]
+REMOTE_ADDRESSES = ["192.0.2.1", "2001:db8::7", "::ffff:192.0.2.1", "x" * 64, "localhost"]
 
 
-class Letters:
-    """Takes tokens that begin with a letter of its own."""
+class PrefixValidator:
+    """Accepts the token `LETTER-good` of those that begin with its letter."""
 
     def __init__(self, letter: str) -> None:
         self.letter = letter
@@ -30,37 +28,43 @@ class Letters:
         return CI
 
 
-def refused(gate: Authenticator, token: str | None, address: str = "127.0.0.1") -> tuple[str, bool]:
+def rejection(
+    authenticator: Authenticator, token: str | None, address: str = "127.0.0.1"
+) -> tuple[str, bool]:
     with pytest.raises(Unauthenticated) as caught:
-        gate.authenticate(token, address)
+        authenticator.authenticate(token, address)
     return caught.value.detail, caught.value.credentials_sent
 
 
-def test_a_token_is_shown_to_the_one_that_knows_its_kind() -> None:
-    gate = Authenticator(
-        [Letters("a"), Letters("b")], anonymous_identity=None, allow_remote_anonymous=False
+def test_token_goes_to_the_validator_that_matches_it() -> None:
+    authenticator = Authenticator(
+        [PrefixValidator("a"), PrefixValidator("b")],
+        anonymous_identity=None,
+        allow_remote_anonymous=False,
     )
-    assert gate.authenticate("b-good", "192.0.2.1") == CI
-    assert refused(gate, "a-bad") == ("not a", True)
-    assert refused(gate, "c") == ("This token is of no accepted type.", True)
-    assert refused(gate, "a" * 8193) == ("A token has at most 8192 characters.", True)
-    assert refused(gate, None) == ("Send a token: Authorization: Bearer TOKEN.", False)
+    assert authenticator.authenticate("b-good", "192.0.2.1") == CI
+    assert rejection(authenticator, "a-bad") == ("not a", True)
+    assert rejection(authenticator, "c") == ("This token is of no accepted type.", True)
+    assert rejection(authenticator, "a" * 8193) == ("A token has at most 8192 characters.", True)
+    assert rejection(authenticator, None) == ("Send a token: Authorization: Bearer TOKEN.", False)
 
 
-@pytest.mark.parametrize("address", HERE)
-def test_who_is_here_needs_none_where_none_is_asked_for(address: str) -> None:
-    gate = Authenticator([Letters("a")], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
-    assert gate.authenticate(None, address) == ANONYMOUS
-    # but a wrong one is wrong
-    assert refused(gate, "a-bad", address) == ("not a", True)
+@pytest.mark.parametrize("address", LOOPBACK_ADDRESSES)
+def test_loopback_request_without_a_token_is_anonymous(address: str) -> None:
+    authenticator = Authenticator(
+        [PrefixValidator("a")], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False
+    )
+    assert authenticator.authenticate(None, address) == ANONYMOUS
+    # a token that is sent must be valid all the same
+    assert rejection(authenticator, "a-bad", address) == ("not a", True)
 
 
-@pytest.mark.parametrize("address", ELSEWHERE)
-def test_who_is_not_needs_one_all_the_same(address: str) -> None:
-    gate = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
-    told, sent = refused(gate, None, address)
-    assert told.startswith("Requests without a token are accepted from this machine only.")
-    assert not sent
+@pytest.mark.parametrize("address", REMOTE_ADDRESSES)
+def test_remote_request_without_a_token_is_rejected_unless_allowed(address: str) -> None:
+    authenticator = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
+    detail, credentials_sent = rejection(authenticator, None, address)
+    assert detail.startswith("Requests without a token are accepted from this machine only.")
+    assert not credentials_sent
     assert (
         Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=True).authenticate(
             None, address
@@ -69,11 +73,11 @@ def test_who_is_not_needs_one_all_the_same(address: str) -> None:
     )
 
 
-def test_who_is_not_named_is_an_admin_at_home() -> None:
+def test_anonymous_identity_is_an_admin_of_the_default_project() -> None:
     assert (ANONYMOUS.subject, ANONYMOUS.role, ANONYMOUS.project) == ("anonymous", "admin", "home")
     assert ANONYMOUS.scope is None
 
 
-def test_where_no_kind_is_configured_what_is_sent_is_not_looked_at() -> None:
-    gate = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
-    assert gate.authenticate("anything", "127.0.0.1") == ANONYMOUS
+def test_token_is_ignored_without_validators() -> None:
+    authenticator = Authenticator([], anonymous_identity=ANONYMOUS, allow_remote_anonymous=False)
+    assert authenticator.authenticate("anything", "127.0.0.1") == ANONYMOUS

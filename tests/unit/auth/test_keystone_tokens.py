@@ -1,4 +1,4 @@
-"""Keystone's tokens: asked of Keystone, remembered for a while, and in our terms."""
+"""Validation of Keystone tokens: request, mapping, cache, failures."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,78 +9,84 @@ import requests_mock
 from structlog.testing import capture_logs
 
 from tests.support.reachable_objects import holds_text
-from vmapi.auth import keystone_tokens as keystone
 from vmapi.auth.cache import NEGATIVE_TOKEN_CACHE_SIZE
-from vmapi.auth.keystone_tokens import KeystoneValidator
+from vmapi.auth.keystone_tokens import (
+    KEYSTONE_NEGATIVE_CACHE_TTL,
+    UNKNOWN_BEARER_DETAIL,
+    UNSCOPED_BEARER_DETAIL,
+    KeystoneValidator,
+)
 from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 from vmapi.settings.auth import parse_role_mapping
 
 URL = "https://keystone.example.org/identity/v3"
-ASKED = f"{URL}/auth/tokens?nocatalog"
+VALIDATION_URL = f"{URL}/auth/tokens?nocatalog"
 TOKEN = "gAAAAABtoken-of-alice"
 USER, PROJECT = "9fd0e7c6", "a1b2c3d4"
 
 
-class Cloud:
-    """A Keystone, a validator in front of it, and the time."""
+class KeystoneHarness:
+    """A fake Keystone, a validator, and a clock of the test."""
 
     def __init__(self, mock: requests_mock.Mocker, url: str = URL) -> None:
         self.mock = mock
-        self.began = datetime(2026, 2, 25, tzinfo=UTC)
-        self.later = 0.0
-        self.tokens = KeystoneValidator(
+        self.started_at = datetime(2026, 2, 25, tzinfo=UTC)
+        self.elapsed = 0.0
+        self.validator = KeystoneValidator(
             url,
             parse_role_mapping("reader=viewer,member=operator,admin=admin"),
-            monotonic=lambda: self.later,
-            now=lambda: self.began.timestamp() + self.later,
+            monotonic=lambda: self.elapsed,
+            now=lambda: self.started_at.timestamp() + self.elapsed,
         )
 
-    def says(self, status: int = 200, *, roles: tuple[str, ...] = ("member",), **more: Any) -> None:
-        ends = (self.began + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        about = {
+    def respond(
+        self, status: int = 200, *, roles: tuple[str, ...] = ("member",), **members: Any
+    ) -> None:
+        expires_at = (self.started_at + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        token = {
             "user": {"id": USER, "name": "alice"},
             "project": {"id": PROJECT, "name": "web"},
             "roles": [{"id": name, "name": name} for name in roles],
-            "expires_at": ends,
-            **more,
+            "expires_at": expires_at,
+            **members,
         }
-        body = {name: value for name, value in about.items() if value is not None}
-        self.mock.get(ASKED, status_code=status, json={"token": body})
+        body = {name: value for name, value in token.items() if value is not None}
+        self.mock.get(VALIDATION_URL, status_code=status, json={"token": body})
 
-    def refused(self) -> str:
+    def rejection(self) -> str:
         with pytest.raises(Unauthenticated) as caught:
-            self.tokens.authenticate(TOKEN)
+            self.validator.authenticate(TOKEN)
         assert caught.value.credentials_sent
         return caught.value.detail
 
     @property
-    def asked(self) -> int:
+    def requests(self) -> int:
         return int(self.mock.call_count)
 
 
 @pytest.fixture
-def cloud(requests_mock: requests_mock.Mocker) -> Cloud:
-    cloud = Cloud(requests_mock)
-    cloud.says()
-    return cloud
+def keystone(requests_mock: requests_mock.Mocker) -> KeystoneHarness:
+    keystone = KeystoneHarness(requests_mock)
+    keystone.respond()
+    return keystone
 
 
-def test_it_is_asked_with_the_token_itself(cloud: Cloud) -> None:
-    found = cloud.tokens.authenticate(TOKEN)
-    assert found == Identity(f"keystone:{USER}", Role.OPERATOR, PROJECT)
-    assert found.caller_token is not None
-    assert (found.caller_token.value, found.caller_token.project) == (TOKEN, PROJECT)
-    sent = cloud.mock.request_history[0].headers
-    assert (sent["X-Auth-Token"], sent["X-Subject-Token"]) == (TOKEN, TOKEN)
+def test_token_validates_itself(keystone: KeystoneHarness) -> None:
+    identity = keystone.validator.authenticate(TOKEN)
+    assert identity == Identity(f"keystone:{USER}", Role.OPERATOR, PROJECT)
+    assert identity.caller_token is not None
+    assert (identity.caller_token.value, identity.caller_token.project) == (TOKEN, PROJECT)
+    headers = keystone.mock.request_history[0].headers
+    assert (headers["X-Auth-Token"], headers["X-Subject-Token"]) == (TOKEN, TOKEN)
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/", URL.removesuffix("/v3")])
-def test_its_url_may_have_a_version(requests_mock: requests_mock.Mocker, url: str) -> None:
-    cloud = Cloud(requests_mock, url)
-    cloud.says()
-    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
+def test_url_with_and_without_version(requests_mock: requests_mock.Mocker, url: str) -> None:
+    keystone = KeystoneHarness(requests_mock, url)
+    keystone.respond()
+    assert keystone.validator.authenticate(TOKEN).project == PROJECT
 
 
 @pytest.mark.parametrize(
@@ -93,50 +99,54 @@ def test_its_url_may_have_a_version(requests_mock: requests_mock.Mocker, url: st
         ((), None),
     ],
 )
-def test_roles(cloud: Cloud, roles: tuple[str, ...], role: Role | None) -> None:
-    cloud.says(roles=roles)
-    assert cloud.tokens.authenticate(TOKEN).role == role
+def test_highest_keystone_role_applies(
+    keystone: KeystoneHarness, roles: tuple[str, ...], role: Role | None
+) -> None:
+    keystone.respond(roles=roles)
+    assert keystone.validator.authenticate(TOKEN).role == role
 
 
-def test_an_answer_is_remembered_for_half_a_minute(cloud: Cloud) -> None:
-    for after, asked in ((0, 1), (29, 1), (2, 2)):
-        cloud.later += after
-        cloud.tokens.authenticate(TOKEN)
-        assert cloud.asked == asked
+def test_valid_token_is_validated_once_in_30_seconds(keystone: KeystoneHarness) -> None:
+    for seconds, count in ((0, 1), (29, 1), (2, 2)):
+        keystone.elapsed += seconds
+        keystone.validator.authenticate(TOKEN)
+        assert keystone.requests == count
 
 
-def test_but_not_beyond_the_end_of_the_token(cloud: Cloud) -> None:
-    cloud.says(expires_at="2026-02-25T00:00:05.000000Z")
-    cloud.tokens.authenticate(TOKEN)
-    cloud.later += 6
-    cloud.says(404)
-    assert cloud.refused() == keystone.UNKNOWN_BEARER_DETAIL
+def test_token_is_validated_again_after_it_expires(keystone: KeystoneHarness) -> None:
+    keystone.respond(expires_at="2026-02-25T00:00:05.000000Z")
+    keystone.validator.authenticate(TOKEN)
+    keystone.elapsed += 6
+    keystone.respond(404)
+    assert keystone.rejection() == UNKNOWN_BEARER_DETAIL
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_that_it_is_none_is_remembered_too(cloud: Cloud, status: int) -> None:
-    cloud.says(status)
+def test_unknown_token_is_validated_once_per_negative_ttl(
+    keystone: KeystoneHarness, status: int
+) -> None:
+    keystone.respond(status)
     for _ in range(3):
-        assert cloud.refused() == keystone.UNKNOWN_BEARER_DETAIL
-    assert cloud.asked == 1
-    cloud.later += keystone.KEYSTONE_NEGATIVE_CACHE_TTL + 1
-    cloud.says()
-    assert cloud.tokens.authenticate(TOKEN).role is Role.OPERATOR
+        assert keystone.rejection() == UNKNOWN_BEARER_DETAIL
+    assert keystone.requests == 1
+    keystone.elapsed += KEYSTONE_NEGATIVE_CACHE_TTL + 1
+    keystone.respond()
+    assert keystone.validator.authenticate(TOKEN).role is Role.OPERATOR
 
 
-def test_wrong_ones_do_not_drive_out_good_ones(cloud: Cloud) -> None:
-    cloud.tokens.authenticate(TOKEN)
-    cloud.says(404)
+def test_unknown_tokens_evict_no_valid_token(keystone: KeystoneHarness) -> None:
+    keystone.validator.authenticate(TOKEN)
+    keystone.respond(404)
     for number in range(NEGATIVE_TOKEN_CACHE_SIZE + 1):
         with pytest.raises(Unauthenticated):
-            cloud.tokens.authenticate(f"made-up-{number}")
-    before = cloud.asked
-    cloud.tokens.authenticate(TOKEN)
-    assert cloud.asked == before
+            keystone.validator.authenticate(f"invented-{number}")
+    before = keystone.requests
+    keystone.validator.authenticate(TOKEN)
+    assert keystone.requests == before
 
 
 @pytest.mark.parametrize(
-    "other",
+    "members",
     [
         {"project": None},
         {"project": {}},
@@ -145,13 +155,15 @@ def test_wrong_ones_do_not_drive_out_good_ones(cloud: Cloud) -> None:
         {"project": {"id": "a b"}},
     ],
 )
-def test_it_has_to_be_for_a_project(cloud: Cloud, other: dict[str, Any]) -> None:
-    cloud.says(**other)
-    assert cloud.refused() == keystone.UNSCOPED_BEARER_DETAIL
+def test_token_without_a_project_is_rejected(
+    keystone: KeystoneHarness, members: dict[str, Any]
+) -> None:
+    keystone.respond(**members)
+    assert keystone.rejection() == UNSCOPED_BEARER_DETAIL
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"status_code": 500},
         {"status_code": 503},
@@ -165,29 +177,31 @@ def test_it_has_to_be_for_a_project(cloud: Cloud, other: dict[str, Any]) -> None
         {"exc": requests.Timeout},
     ],
 )
-def test_one_that_does_not_say_is_unavailable(cloud: Cloud, answer: dict[str, Any]) -> None:
-    cloud.mock.get(ASKED, **answer)
+def test_unusable_response_is_unavailable_and_not_cached(
+    keystone: KeystoneHarness, response: dict[str, Any]
+) -> None:
+    keystone.mock.get(VALIDATION_URL, **response)
     with capture_logs() as logs, pytest.raises(IssuerUnavailable) as caught:
-        cloud.tokens.authenticate(TOKEN)
+        keystone.validator.authenticate(TOKEN)
     assert caught.value.retry_after == 5
     assert TOKEN not in str(logs) + caught.value.detail
-    assert cloud.asked == 1
-    # it is asked again
-    cloud.says()
-    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
+    assert keystone.requests == 1
+    # the failure is not cached
+    keystone.respond()
+    assert keystone.validator.authenticate(TOKEN).project == PROJECT
 
 
-def test_while_it_is_away_who_is_remembered_gets_in(cloud: Cloud) -> None:
-    cloud.tokens.authenticate(TOKEN)
-    cloud.mock.get(ASKED, exc=requests.ConnectionError)
-    assert cloud.tokens.authenticate(TOKEN).project == PROJECT
+def test_cached_token_is_valid_while_keystone_is_unavailable(keystone: KeystoneHarness) -> None:
+    keystone.validator.authenticate(TOKEN)
+    keystone.mock.get(VALIDATION_URL, exc=requests.ConnectionError)
+    assert keystone.validator.authenticate(TOKEN).project == PROJECT
 
 
-def test_nothing_of_a_token_is_kept_or_logged(
-    cloud: Cloud, caplog: pytest.LogCaptureFixture
+def test_token_is_neither_held_nor_logged(
+    keystone: KeystoneHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"):
-        found = cloud.tokens.authenticate(TOKEN)
-    assert TOKEN not in caplog.text + repr(found)
-    assert not holds_text(cloud.tokens, TOKEN)
-    assert holds_text(cloud.tokens, found.subject)
+        identity = keystone.validator.authenticate(TOKEN)
+    assert TOKEN not in caplog.text + repr(identity)
+    assert not holds_text(keystone.validator, TOKEN)
+    assert holds_text(keystone.validator, identity.subject)

@@ -1,4 +1,4 @@
-"""An issuer's keys: found, turned over, withdrawn, and kept while it is away."""
+"""Keys of an OpenID Connect issuer: discovery, rotation, withdrawal, failures."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -8,146 +8,145 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.fake_issuer import URL, Authority, public
-from vmapi.auth import jwks as keys
-from vmapi.auth import oidc_issuer as issuers
-from vmapi.auth.oidc_issuer import OIDCIssuer
+from tests.support.fake_issuer import URL, FakeIssuer, public
+from vmapi.auth.jwks import parse_jwks, select_key
+from vmapi.auth.oidc_issuer import JWKS_TTL, REFETCH_COOLDOWN, OIDCIssuer
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
-BOTH = [f"{URL}/.well-known/openid-configuration", f"{URL}/certs"]
+DISCOVERY_AND_KEYS = [f"{URL}/.well-known/openid-configuration", f"{URL}/certs"]
 
 
-class Aside(Executor):
-    """Does what it is given when a test says so."""
+class DeferredExecutor(Executor):
+    """Collects the submitted calls until the test runs them."""
 
     def __init__(self) -> None:
-        self.given: list[Callable[[], object]] = []
+        self.calls: list[Callable[[], object]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.given.append(lambda: fn(*args, **kwargs))
+        self.calls.append(lambda: fn(*args, **kwargs))
         return Future()
 
     def run(self) -> None:
-        while self.given:
-            self.given.pop()()
+        while self.calls:
+            self.calls.pop()()
 
 
-class Scene:
-    """An issuer, what it shows, and the time."""
+class IssuerHarness:
+    """An issuer, the fake server behind it, and a clock of the test."""
 
-    def __init__(self, *shown: str) -> None:
-        self.authority = Authority(*shown)
+    def __init__(self, *key_ids: str) -> None:
+        self.server = FakeIssuer(*key_ids)
         self.now = 1000.0
-        self.aside = Aside()
+        self.executor = DeferredExecutor()
         self.issuer = OIDCIssuer(
-            URL, fetch=self.authority.fetch, monotonic=lambda: self.now, executor=self.aside
+            URL, fetch=self.server.fetch, monotonic=lambda: self.now, executor=self.executor
         )
 
-    def knows(self, name: str | None, algorithm: str = "RS256") -> bool:
+    def has_key(self, key_id: str | None, algorithm: str = "RS256") -> bool:
         try:
-            self.issuer.find_key(name, algorithm)
+            self.issuer.find_key(key_id, algorithm)
         except Unauthenticated:
             return False
         return True
 
     @property
     def fetches(self) -> int:
-        return len(self.authority.asked) // 2
+        return len(self.server.requests) // 2
 
 
-def test_keys_are_fetched_when_the_first_is_needed() -> None:
-    scene = Scene("RS", "ES")
-    assert scene.authority.asked == []
-    assert scene.knows("RS")
-    assert scene.knows("ES", "ES256")
-    assert not scene.knows("ES", "RS256")
-    assert scene.authority.asked == BOTH
+def test_first_use_fetches_the_keys() -> None:
+    harness = IssuerHarness("RS", "ES")
+    assert harness.server.requests == []
+    assert harness.has_key("RS")
+    assert harness.has_key("ES", "ES256")
+    assert not harness.has_key("ES", "RS256")
+    assert harness.server.requests == DISCOVERY_AND_KEYS
 
 
-def test_a_token_that_names_no_key_is_the_only_one_s() -> None:
-    assert Scene("RS", "ES").knows(None)
-    assert not Scene("RS", "RS-2").knows(None)
+def test_token_without_key_id_gets_the_only_matching_key() -> None:
+    assert IssuerHarness("RS", "ES").has_key(None)
+    assert not IssuerHarness("RS", "RS-2").has_key(None)
 
 
-def test_a_new_key_is_found() -> None:
-    scene = Scene("RS")
-    assert scene.knows("RS")
-    scene.authority.keys = [public("RS-2"), public("RS")]
-    scene.now += issuers.REFETCH_COOLDOWN
-    assert scene.knows("RS-2")
-    assert scene.knows("RS")
-    assert scene.fetches == 2
+def test_new_key_is_fetched() -> None:
+    harness = IssuerHarness("RS")
+    assert harness.has_key("RS")
+    harness.server.keys = [public("RS-2"), public("RS")]
+    harness.now += REFETCH_COOLDOWN
+    assert harness.has_key("RS-2")
+    assert harness.has_key("RS")
+    assert harness.fetches == 2
 
 
-def test_made_up_key_ids_have_nothing_fetched_beyond_one_a_while() -> None:
-    scene = Scene("RS")
+def test_invented_key_ids_cause_one_fetch_per_cooldown() -> None:
+    harness = IssuerHarness("RS")
     for number in range(100):
-        assert not scene.knows(f"made-up-{number}")
-    assert scene.fetches == 1
-    scene.now += issuers.REFETCH_COOLDOWN
+        assert not harness.has_key(f"invented-{number}")
+    assert harness.fetches == 1
+    harness.now += REFETCH_COOLDOWN
     for number in range(100):
-        assert not scene.knows(f"made-up-{number}")
-    assert scene.fetches == 2
+        assert not harness.has_key(f"invented-{number}")
+    assert harness.fetches == 2
 
 
-def test_many_who_need_a_new_key_at_once_share_one_fetch() -> None:
-    scene, start, found = Scene("RS"), Barrier(8), []
+def test_concurrent_requests_share_one_fetch() -> None:
+    harness, start, results = IssuerHarness("RS"), Barrier(8), []
 
-    def ask() -> None:
+    def find() -> None:
         start.wait()
-        found.append(scene.knows("RS"))
+        results.append(harness.has_key("RS"))
 
-    threads = [Thread(target=ask) for _ in range(8)]
+    threads = [Thread(target=find) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [True] * 8
-    assert scene.fetches == 1
+    assert results == [True] * 8
+    assert harness.fetches == 1
 
 
-def test_a_key_that_is_withdrawn_goes_and_nobody_waits_for_it() -> None:
-    scene = Scene("RS", "RS-2")
-    assert scene.knows("RS")
-    scene.authority.keys = [public("RS-2")]
-    scene.now += issuers.JWKS_TTL
-    assert scene.knows("RS")
-    assert scene.fetches == 1
-    scene.aside.run()
-    assert scene.fetches == 2
-    assert not scene.knows("RS")
-    assert scene.knows("RS-2")
+def test_withdrawn_key_is_dropped_by_a_background_fetch() -> None:
+    harness = IssuerHarness("RS", "RS-2")
+    assert harness.has_key("RS")
+    harness.server.keys = [public("RS-2")]
+    harness.now += JWKS_TTL
+    assert harness.has_key("RS")
+    assert harness.fetches == 1
+    harness.executor.run()
+    assert harness.fetches == 2
+    assert not harness.has_key("RS")
+    assert harness.has_key("RS-2")
 
 
-def test_an_issuer_that_is_away_keeps_its_keys_and_is_not_asked_all_the_time() -> None:
-    scene = Scene("RS")
-    assert scene.knows("RS")
-    scene.authority.away = True
-    scene.now += 100 * issuers.JWKS_TTL
+def test_keys_stay_valid_while_the_issuer_is_unavailable() -> None:
+    harness = IssuerHarness("RS")
+    assert harness.has_key("RS")
+    harness.server.is_unavailable = True
+    harness.now += 100 * JWKS_TTL
     with capture_logs() as logs:
         for _ in range(50):
-            assert scene.knows("RS")
-            scene.aside.run()
-    assert len(scene.authority.asked) == 3
-    assert [line["reason"] for line in logs] == ["away"]
-    assert not scene.knows("RS-2")
+            assert harness.has_key("RS")
+            harness.executor.run()
+    assert len(harness.server.requests) == 3
+    assert [line["reason"] for line in logs] == ["unavailable"]
+    assert not harness.has_key("RS-2")
 
 
-def test_one_that_was_never_there_is_unavailable() -> None:
-    scene = Scene("RS")
-    scene.authority.away = True
+def test_issuer_without_any_successful_fetch_is_unavailable() -> None:
+    harness = IssuerHarness("RS")
+    harness.server.is_unavailable = True
     for _ in range(2):
         with pytest.raises(IssuerUnavailable) as caught:
-            scene.issuer.find_key("RS", "RS256")
+            harness.issuer.find_key("RS", "RS256")
         assert caught.value.retry_after == 5
-    assert len(scene.authority.asked) == 1
-    scene.authority.away = False
-    scene.now += issuers.REFETCH_COOLDOWN
-    assert scene.knows("RS")
+    assert len(harness.server.requests) == 1
+    harness.server.is_unavailable = False
+    harness.now += REFETCH_COOLDOWN
+    assert harness.has_key("RS")
 
 
 @pytest.mark.parametrize(
-    "about",
+    "metadata",
     [
         {"issuer": "https://evil.example"},
         {"issuer": f"{URL}/"},
@@ -155,21 +154,21 @@ def test_one_that_was_never_there_is_unavailable() -> None:
         {"issuer": [URL]},
     ],
 )
-def test_one_that_speaks_for_another_is_not_believed(about: dict[str, Any]) -> None:
-    scene = Scene("RS")
-    scene.authority.about |= about
+def test_metadata_of_another_issuer_is_refused(metadata: dict[str, Any]) -> None:
+    harness = IssuerHarness("RS")
+    harness.server.metadata |= metadata
     with pytest.raises(IssuerUnavailable):
-        scene.issuer.find_key("RS", "RS256")
+        harness.issuer.find_key("RS", "RS256")
 
 
-def test_one_without_keys_that_are_of_use() -> None:
-    scene = Scene("RS")
-    scene.authority.keys = [public("RS", use="enc")]
+def test_issuer_without_usable_keys_is_unavailable() -> None:
+    harness = IssuerHarness("RS")
+    harness.server.keys = [public("RS", use="enc")]
     with pytest.raises(IssuerUnavailable):
-        scene.issuer.find_key("RS", "RS256")
+        harness.issuer.find_key("RS", "RS256")
 
 
-ODD: list[Any] = [
+UNUSABLE_KEYS: list[Any] = [
     *(None, 7, "key", [], {}, {"kty": "RSA"}, {"kty": ["RSA"]}, {"kty": "EC", "crv": ["P-256"]}),
     {"kty": "oct", "k": "c2VjcmV0", "kid": "RS", "alg": "HS256"},
     public("RS", use="enc"),
@@ -185,19 +184,19 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_keys_that_are_of_no_use_are_left_out(odd: Any) -> None:
-    (found,) = keys.parse_jwks({"keys": [odd, public("RS-2")]})
-    assert found.id == "RS-2"
+@pytest.mark.parametrize("unusable", UNUSABLE_KEYS)
+def test_unusable_keys_are_skipped(unusable: Any) -> None:
+    (key,) = parse_jwks({"keys": [unusable, public("RS-2")]})
+    assert key.id == "RS-2"
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": None}, {"keys": {}}, {"keys": []}])
-def test_no_keys(document: dict[str, Any]) -> None:
-    assert keys.parse_jwks(document) == ()
+def test_document_without_keys_has_no_keys(document: dict[str, Any]) -> None:
+    assert parse_jwks(document) == ()
 
 
 @pytest.mark.parametrize(
-    ("shown", "algorithms"),
+    ("jwk", "algorithms"),
     [
         (public("RS"), {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
         (public("RS", alg="PS256"), {"PS256"}),
@@ -205,16 +204,16 @@ def test_no_keys(document: dict[str, Any]) -> None:
         (public("ED"), {"EdDSA"}),
     ],
 )
-def test_a_key_is_used_with_its_own_algorithms_only(
-    shown: dict[str, Any], algorithms: set[str]
+def test_key_verifies_algorithms_of_its_type_only(
+    jwk: dict[str, Any], algorithms: set[str]
 ) -> None:
-    (found,) = keys.parse_jwks({"keys": [shown]})
-    assert found.algorithms == algorithms
+    (key,) = parse_jwks({"keys": [jwk]})
+    assert key.algorithms == algorithms
 
 
-def test_a_key_without_an_id_is_for_tokens_that_name_none() -> None:
-    shown = public("RS")
-    del shown["kid"]
-    found = keys.parse_jwks({"keys": [shown]})
-    assert keys.select_key(found, None, "RS256") == found[0]
-    assert keys.select_key(found, "RS", "RS256") is None
+def test_key_without_id_is_for_tokens_without_key_id() -> None:
+    jwk = public("RS")
+    del jwk["kid"]
+    keys = parse_jwks({"keys": [jwk]})
+    assert select_key(keys, None, "RS256") == keys[0]
+    assert select_key(keys, "RS", "RS256") is None

@@ -1,4 +1,4 @@
-"""A caller's own token: where it goes, and that it is seen nowhere."""
+"""The token of a caller: never shown, never stored."""
 
 import pickle
 from dataclasses import replace
@@ -16,18 +16,18 @@ CALLER = Caller("keystone:alice", "r", "p1", caller_token=ALICE)
 
 
 @pytest.mark.parametrize("holder", [ALICE, IDENTITY, CALLER, [ALICE], {"a": CALLER}], ids=type)
-def test_it_is_not_shown(holder: object) -> None:
-    for shown in (repr(holder), str(holder), f"{holder}", f"{holder!r:>80}"):
-        assert TOKEN not in shown
+def test_token_is_not_in_the_text_of_its_holder(holder: object) -> None:
+    for text in (repr(holder), str(holder), f"{holder}", f"{holder!r:>80}"):
+        assert TOKEN not in text
 
 
 @pytest.mark.parametrize("holder", [ALICE, IDENTITY, CALLER], ids=type)
-def test_it_is_not_kept(holder: object) -> None:
+def test_holder_cannot_be_pickled(holder: object) -> None:
     with pytest.raises(TypeError, match="a credential is not to be kept"):
         pickle.dumps(holder)
 
 
-def test_who_somebody_is_does_not_depend_on_it() -> None:
+def test_token_is_not_part_of_equality_and_hash() -> None:
     assert replace(IDENTITY, caller_token=None) == IDENTITY
     assert replace(CALLER, caller_token=None) == CALLER
     assert hash(replace(CALLER, caller_token=None)) == hash(CALLER)
