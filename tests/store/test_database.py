@@ -41,7 +41,7 @@ def test_a_server_that_only_reads(
     with database.engine.begin() as connection:
         connection.execute(text(SESSION + "READ ONLY"))
     try:
-        with pytest.raises(StoreUnavailable, match="vmapi's database takes no changes now"):
+        with pytest.raises(StoreUnavailable, match="vmapi's database is read-only now"):
             store.add(make("2", vm_id="other"))
         assert store.get("1").id == "1"
     finally:
@@ -60,11 +60,11 @@ def test_a_server_that_only_reads(
 def test_only_who_is_in_haste_does_not_wait_for_the_disk(
     database: Database, asked: str, waits: object, hastens: object
 ) -> None:
-    def found(*, hasty: bool) -> object:
-        with database.write(hasty=hasty) as connection:
+    def found(*, durable: bool) -> object:
+        with database.write(durable=durable) as connection:
             return connection.execute(text(asked)).scalar()
 
     # more often than a statement has to be sent to be prepared by the server
-    assert {found(hasty=True) for _ in range(12)} == {hastens}
-    assert found(hasty=False) == waits
-    assert found(hasty=True) == hastens
+    assert {found(durable=False) for _ in range(12)} == {hastens}
+    assert found(durable=True) == waits
+    assert found(durable=False) == hastens

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select, text
 
 from vmapi.domain.audit import AuditEntry, ChainLink
-from vmapi.store.audit.trail import AuditRepository, append
+from vmapi.store.audit.repository import AuditRepository, append
 from vmapi.store.database import Database
 from vmapi.store.tables import audit_entries as entries
 

@@ -43,7 +43,6 @@ class Maintenance:
 
     def run(self) -> None:
         """Do what is due; the engine calls it at least once a second. Raises StoreUnavailable."""
-        self._store.leader_leases.renew()
         if self._audit_key is not None and self._store.audit.has_pending():
             self._chain_pending(self._audit_key)
         if self._monotonic() >= self._next_purge_at:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, or_, select
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.roles import Role
-from vmapi.store.audit.trail import append
+from vmapi.store.audit.repository import append
 from vmapi.store.database import Database
 from vmapi.store.tables import api_tokens as tokens
 

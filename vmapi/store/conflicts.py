@@ -1,4 +1,4 @@
-"""What there may be just one of, and somebody else has it."""
+"""Conflicts between concurrent writers: rules of which only one writer can be first."""
 
 from vmapi.errors import NameTaken, TaskInProgress
 
@@ -8,21 +8,21 @@ class IdempotencyKeyConflict(Exception):
 
 
 class OperationRevisionConflict(Exception):
-    """Somebody else has moved this operation on since it was read."""
+    """Another worker has saved this operation since it was read."""
 
 
 class VMRevisionConflict(Exception):
-    """The VM is not as it was when an operation on it was asked for."""
+    """The VM has changed since the client read it."""
 
 
 def operation_in_progress() -> TaskInProgress:
-    """Return the error for a VM with which something is under way."""
-    return TaskInProgress("Another change of the VM is still under way.")
+    """Return the error for a VM that has an unfinished operation."""
+    return TaskInProgress("Another change of the VM is still in progress.")
 
 
-def name_taken(name: str, *, operation_id: str, vm_id: str | None, given: bool) -> NameTaken:
-    """Return the error for a claimed name; `given` says that its VM has it by now."""
+def name_taken(name: str, *, operation_id: str, vm_id: str | None, is_assigned: bool) -> NameTaken:
+    """Return the error for a reserved name; `is_assigned`: the VM has the name already."""
     holder = {"vm_id": vm_id} if vm_id else {"operation_id": operation_id}
-    if given:
-        return NameTaken(f"VM {vm_id} is called {name} already.", **holder)
-    return NameTaken(f"The name {name} is being given to another VM.", **holder)
+    if is_assigned:
+        return NameTaken(f"VM {vm_id} has the name {name} already.", **holder)
+    return NameTaken(f"The name {name} is reserved for another VM.", **holder)

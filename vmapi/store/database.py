@@ -1,4 +1,9 @@
-"""The database: SQLite in WAL mode or PostgreSQL, one code path."""
+"""The database behind the repositories: SQLite in WAL mode or PostgreSQL, one code path.
+
+Repositories open transactions here and nowhere else. Every failure of the database surfaces as
+StoreUnavailable. The database's clock is the one clock that all processes share: leases, event
+sequences and observation times use it.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,26 +30,26 @@ from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
 
 READ_ONLY_SQLSTATE = "25006"
-"""PostgreSQL's code for a change that a standby is asked for."""
+"""PostgreSQL's error code for a write on a standby."""
 
 BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "sqlite": {
         "snapshot": ("BEGIN",),
-        # a writer that first reads and then writes would be refused when another one came between
-        "write": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
-        "hasty": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+        # SQLite refuses a transaction that reads first and writes after another writer committed
+        "durable": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
+        "not durable": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
     },
     "postgresql": {
         "snapshot": ("BEGIN ISOLATION LEVEL REPEATABLE READ",),
-        "write": ("BEGIN",),
-        "hasty": ("BEGIN; SET LOCAL synchronous_commit TO off",),
+        "durable": ("BEGIN",),
+        "not durable": ("BEGIN; SET LOCAL synchronous_commit TO off",),
     },
 }
-"""How a transaction begins. Where one only reads, each statement is one by itself."""
+"""The statements that begin a transaction, by kind. A plain read has none: it autocommits."""
 
 
 class db_now(FunctionElement[int]):
-    """The database's clock, in microseconds since 1970: the one clock that all processes share."""
+    """The database's clock in SQL, in microseconds since 1970."""
 
     type = BigInteger()
     inherit_cache = True
@@ -61,9 +66,10 @@ def _db_now_postgresql(*_: Any, **__: Any) -> str:
 
 
 class Database:
-    """One database, connected to on first use; `threads` sizes the pool.
+    """One database; connects on first use.
 
-    `prepare` is called before the first transaction, and again until it has returned once.
+    `threads` sizes the connection pool. `prepare` runs before the first transaction, and again
+    until one call succeeds.
     """
 
     def __init__(self, url: str, threads: int, prepare: Callable[["Database"], None]) -> None:
@@ -79,35 +85,48 @@ class Database:
         )
         event.listen(self.engine, "begin", _begin_transaction)
         connections.install_hooks(self.engine)
-        self._hasty = self.engine.execution_options(begins="hasty")
+        self._non_durable = self.engine.execution_options(begins="not durable")
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
 
     @contextmanager
-    def write(self, *, hasty: bool = False) -> Iterator[Connection]:
-        """Open a transaction that changes something. Raises StoreUnavailable.
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """Open a transaction that writes. Raises StoreUnavailable.
 
-        Once it has ended, it is on the disk. One that is `hasty` does not wait for that, and may be
-        lost when the database's machine dies soon after: what it says can be found again in the
-        cloud, or is of no use then.
+        A durable commit is on the disk when the block ends. With `durable=False` the commit is
+        asynchronous: a power failure of the database's machine can lose it, the death of a process
+        cannot. Use it for leases and for state that can be recovered from the cloud.
         """
         self._ensure_prepared()
-        with translate_errors(), (self._hasty if hasty else self.engine).begin() as connection:
+        engine = self.engine if durable else self._non_durable
+        with translate_errors(), engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lend a connection for looking, each statement by itself. Raises StoreUnavailable."""
+        """Open a connection for reads; each statement sees its own state of the database.
+
+        Raises StoreUnavailable.
+        """
         self._ensure_prepared()
         with translate_errors(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Lend a connection for looks that all show one moment. Raises StoreUnavailable."""
+        """Open a connection whose reads all see one state. Raises StoreUnavailable."""
         self._ensure_prepared()
         with translate_errors(), self._snapshots.connect() as connection:
             yield connection
+
+    def ping(self) -> None:
+        """Run a query. Raises StoreUnavailable."""
+        with self.read() as connection:
+            connection.execute(select(1))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
 
     def _ensure_prepared(self) -> None:
         if not self._prepared:
@@ -116,25 +135,16 @@ class Database:
                     self._prepare(self)
                     self._prepared = True
 
-    def ping(self) -> None:
-        """Return when the database answers. Raises StoreUnavailable."""
-        with self.read() as connection:
-            connection.execute(select(1))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.engine.dispose()
-
 
 def db_time(connection: Connection) -> int:
-    """Return what time it is on the database's clock, in microseconds since 1970."""
+    """Return the time of the database's clock, in microseconds since 1970."""
     return int(connection.execute(select(db_now())).scalar_one())
 
 
 def advisory_lock(connection: Connection, key: str) -> None:
-    """Let nobody else have the lock of this key until the transaction ends.
+    """Hold the lock of a key until the transaction ends.
 
-    SQLite has one writer at a time anyway.
+    SQLite needs none: it has one writer at a time.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
@@ -142,20 +152,20 @@ def advisory_lock(connection: Connection, key: str) -> None:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise StoreUnavailable for a database that is away, locked, full or a standby."""
+    """Raise StoreUnavailable for a database that is unreachable, locked, full or a standby."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as away:
-        raise StoreUnavailable("vmapi's database does not answer.") from away
-    except DBAPIError as lost:
-        if lost.connection_invalidated:
-            raise StoreUnavailable("vmapi's database broke the connection off.") from lost
-        if getattr(lost.orig, "sqlstate", None) == READ_ONLY_SQLSTATE:
-            raise StoreUnavailable("vmapi's database takes no changes now.") from lost
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise StoreUnavailable("vmapi's database does not answer.") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnavailable("vmapi's database closed the connection.") from error
+        if getattr(error.orig, "sqlstate", None) == READ_ONLY_SQLSTATE:
+            raise StoreUnavailable("vmapi's database is read-only now.") from error
         raise
 
 
 def _begin_transaction(connection: Connection) -> None:
-    kind = connection.get_execution_options().get("begins", "write")
+    kind = connection.get_execution_options().get("begins", "durable")
     for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
         connection.exec_driver_sql(statement)

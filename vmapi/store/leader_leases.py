@@ -1,4 +1,13 @@
-"""Duties: what one process does for all, until it has not been heard of for a while."""
+"""Leader leases: jobs that exactly one process runs, such as the inventory sync.
+
+A process acquires a lease before each run of the job. The heartbeat renews it during a long run.
+A lease expires when its owner dies, and another process takes the job over.
+
+Leases are written with `durable=False`. A power failure can lose the last ones: then two processes
+run a job at once for one lease duration, until the former owner fails to acquire the lease again.
+No job depends on being alone for correctness: each takes a lock or compares revisions where
+concurrent runs could conflict.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -7,71 +16,73 @@ from contextlib import contextmanager
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.store.database import Database, db_now
+from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import leader_leases
 
 LEADER_LEASE_DURATION_US = 5_000_000
-"""Microseconds after which a holder that was not heard of has lost a duty."""
+"""Microseconds until a lease expires that its owner does not renew."""
 
 
 class LeaderLeases:
-    """The duties of this process."""
+    """The leader leases of this process. Any method may raise StoreUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heartbeat: LeaseHeartbeat | None = None) -> None:
         self._database = database
         self._owner = str(uuid.uuid4())
         self._has_acquired = False
-        # of several threads: once for each; adding to a list and removing from it is atomic
+        # a name is listed once per thread; append and remove are atomic
         self._renewed_names: list[str] = []
+        self._heartbeat = heartbeat or LeaseHeartbeat()
+        self._heartbeat.register(self.renew)
 
     def acquire(self, name: str) -> bool:
-        """Take a duty, or keep it; False while another process has it. Raises StoreUnavailable."""
-        held = self._try_acquire(name)
-        if held:
+        """Acquire or renew a lease; return False while another process holds it."""
+        acquired = self._try_acquire(name)
+        if acquired:
             self._has_acquired = True
-        return held
+        return acquired
 
     @contextmanager
     def renewing(self, name: str) -> Iterator[None]:
-        """Keep a duty that is held, for as long as this lasts and somebody calls `renew`."""
+        """Have the heartbeat renew an acquired lease until the block ends."""
         self._renewed_names.append(name)
+        self._heartbeat.start()
         try:
             yield
         finally:
             self._renewed_names.remove(name)
 
     def renew(self) -> None:
-        """Say that what is kept is still being done; called about once a second."""
-        if kept := set(self._renewed_names):
-            with self._database.write() as connection:
-                mine = (leader_leases.c.owner == self._owner) & leader_leases.c.name.in_(kept)
+        """Renew the leases of the running jobs; the heartbeat calls this."""
+        if names := set(self._renewed_names):
+            is_renewed = (leader_leases.c.owner == self._owner) & leader_leases.c.name.in_(names)
+            expires_at = db_now() + LEADER_LEASE_DURATION_US
+            with self._database.write(durable=False) as connection:
                 connection.execute(
-                    leader_leases.update()
-                    .where(mine)
-                    .values(expires_at=db_now() + LEADER_LEASE_DURATION_US)
+                    leader_leases.update().where(is_renewed).values(expires_at=expires_at)
                 )
 
     def close(self) -> None:
-        """Leave every duty to others."""
+        """Stop the heartbeat and release every lease of this process."""
+        self._heartbeat.close()
         if self._has_acquired:
-            with self._database.write() as connection:
-                mine = leader_leases.c.owner == self._owner
-                connection.execute(leader_leases.update().where(mine).values(expires_at=0))
+            with self._database.write(durable=False) as connection:
+                is_owned = leader_leases.c.owner == self._owner
+                connection.execute(leader_leases.update().where(is_owned).values(expires_at=0))
 
     def _try_acquire(self, name: str) -> bool:
-        term = {"owner": self._owner, "expires_at": db_now() + LEADER_LEASE_DURATION_US}
-        free = (leader_leases.c.owner == self._owner) | (leader_leases.c.expires_at < db_now())
+        lease = {"owner": self._owner, "expires_at": db_now() + LEADER_LEASE_DURATION_US}
+        is_named = leader_leases.c.name == name
+        is_free = (leader_leases.c.owner == self._owner) | (leader_leases.c.expires_at < db_now())
         try:
-            with self._database.write() as connection:
-                taken = (
-                    leader_leases.update().where(leader_leases.c.name == name, free).values(term)
-                )
-                if connection.execute(taken).rowcount:
+            with self._database.write(durable=False) as connection:
+                update = leader_leases.update().where(is_named, is_free).values(lease)
+                if connection.execute(update).rowcount:
                     return True
-                known = leader_leases.select().where(leader_leases.c.name == name)
-                if connection.execute(known).first() is None:
-                    connection.execute(leader_leases.insert().values(name=name, **term))
+                if connection.execute(leader_leases.select().where(is_named)).first() is None:
+                    connection.execute(leader_leases.insert().values(name=name, **lease))
                     return True
         except IntegrityError:
-            # another process was first
+            # another process inserted the row first
             pass
         return False

@@ -1,4 +1,8 @@
-"""Everything that is kept, in one database."""
+"""The store: all repositories of one database, opened on first use.
+
+`bootstrap` creates the store, and services read the repositories from its properties. Opening waits
+for the first use because the import of SQLAlchemy takes a third of the time of a start.
+"""
 
 import threading
 import weakref
@@ -16,7 +20,7 @@ from vmapi.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from vmapi.store.api_tokens import ApiTokenRepository
-    from vmapi.store.audit.trail import AuditRepository
+    from vmapi.store.audit.repository import AuditRepository
     from vmapi.store.database import Database
     from vmapi.store.events import EventLog
     from vmapi.store.inventory.repository import InventoryRepository
@@ -30,7 +34,7 @@ log = structlog.get_logger("vmapi.store")
 
 @dataclass(frozen=True, slots=True)
 class Repositories:
-    """What is kept, by kind."""
+    """The database and its repositories, by concern."""
 
     database: "Database"
     operations: "OperationRepository"
@@ -44,11 +48,10 @@ class Repositories:
 
 
 class Store:
-    """Opens its database on first use: SQLAlchemy takes a third of the time of a start.
+    """Opens its database on first use. Any method of a repository may raise StoreUnavailable.
 
-    Without a URL it is a file that is gone with the process. `threads` sizes the pool, `keeps`
-    says whether this process carries on what it has taken on. Any method may raise
-    StoreUnavailable.
+    Without a `url` the database is a temporary SQLite file that the process removes. `threads`
+    sizes the connection pool. `renews_idle`: see OperationLeases.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Store:
         self._quotas = quotas
         self._lock = threading.Lock()
         self._repositories: Repositories | None = None
-        self._remove: Callable[[], object] = lambda: None
+        self._remove_file: Callable[[], object] = lambda: None
 
     @property
     def database(self) -> "Database":
@@ -76,68 +79,68 @@ class Store:
 
     @property
     def operations(self) -> "OperationRepository":
-        """Changes, and how far they have come."""
+        """Operations and their progress."""
         return self._get_repositories().operations
 
     @property
     def bulk_requests(self) -> "BulkRequestRepository":
-        """Which VMs bulk requests were for."""
+        """Idempotency keys of bulk requests."""
         return self._get_repositories().bulk_requests
 
     @property
     def inventory(self) -> "InventoryRepository":
-        """The VMs as they were seen last."""
+        """The VMs as last observed."""
         return self._get_repositories().inventory
 
     @property
     def audit(self) -> "AuditRepository":
-        """Who has changed what."""
+        """The audit trail."""
         return self._get_repositories().audit
 
     @property
     def events(self) -> "EventLog":
-        """What has happened."""
+        """The event log."""
         return self._get_repositories().events
 
     @property
     def leader_leases(self) -> "LeaderLeases":
-        """What one process does for all."""
+        """Leases of jobs that one process runs."""
         return self._get_repositories().leader_leases
 
     @property
     def signing_keys(self) -> "SigningKeys":
-        """What all processes sign with."""
+        """Signing keys that all processes share."""
         return self._get_repositories().signing_keys
 
     @property
     def api_tokens(self) -> "ApiTokenRepository":
-        """API tokens, by their hashes."""
+        """API tokens, by their digests."""
         return self._get_repositories().api_tokens
 
     def upgrade(self) -> str:
-        """Bring the schema up to date with this version; return what it is at."""
+        """Upgrade the schema and return its revision. Raises StoreUnavailable."""
         from vmapi.store import schema
 
-        schema.upgrade(self._get_repositories().database)
+        schema.upgrade(self.database)
         return schema.HEAD_REVISION
 
     def ping(self) -> None:
-        """Return when the database answers."""
-        self._get_repositories().database.ping()
+        """Run a query. Raises StoreUnavailable."""
+        self.database.ping()
 
     def close(self) -> None:
-        """Leave what is unfinished to others, and close the connections; not used afterwards."""
-        parts, self._repositories = self._repositories, None
-        if parts is None:
+        """Release the leases and close the connections; the store is not used afterwards."""
+        repositories, self._repositories = self._repositories, None
+        if repositories is None:
             return
         try:
-            parts.operations.close()
-            parts.leader_leases.close()
-        except StoreUnavailable as away:
-            log.warning("leases and duties are left to run out", reason=away.detail)
+            repositories.operations.close()
+            repositories.leader_leases.close()
+        except StoreUnavailable as error:
+            log.warning("leases not released, will expire", reason=error.detail)
         finally:
-            parts.database.close()
-            self._remove()
+            repositories.database.close()
+            self._remove_file()
 
     def _get_repositories(self) -> Repositories:
         if self._repositories is None:
@@ -148,32 +151,39 @@ class Store:
     def _open(self) -> Repositories:
         from vmapi.store import schema
         from vmapi.store.api_tokens import ApiTokenRepository
-        from vmapi.store.audit.trail import AuditRepository
+        from vmapi.store.audit.repository import AuditRepository
         from vmapi.store.database import Database
         from vmapi.store.events import EventLog
         from vmapi.store.inventory.repository import InventoryRepository
         from vmapi.store.leader_leases import LeaderLeases
+        from vmapi.store.lease_heartbeat import LeaseHeartbeat
         from vmapi.store.operations.bulk_requests import BulkRequestRepository
         from vmapi.store.operations.repository import OperationRepository
         from vmapi.store.signing_keys import SigningKeys
 
-        url = self._url
-        if url is None:
-            folder = mkdtemp(prefix="vmapi-")
-            self._remove = weakref.finalize(self, rmtree, folder, ignore_errors=True)
-            url = f"sqlite:///{folder}/vmapi.sqlite3"
-        database = Database(url, self._threads, schema.ensure_current)
-        operations = OperationRepository(
-            database, self._clock, renews_idle=self._renews_idle, quotas=self._quotas
+        database = Database(
+            self._url or self._temporary_url(), self._threads, schema.ensure_current
         )
+        heartbeat = LeaseHeartbeat()
         return Repositories(
             database,
-            operations,
+            OperationRepository(
+                database,
+                self._clock,
+                renews_idle=self._renews_idle,
+                quotas=self._quotas,
+                heartbeat=heartbeat,
+            ),
             BulkRequestRepository(database, self._clock),
             InventoryRepository(database),
             AuditRepository(database),
             EventLog(database),
-            LeaderLeases(database),
+            LeaderLeases(database, heartbeat),
             SigningKeys(database),
             ApiTokenRepository(database),
         )
+
+    def _temporary_url(self) -> str:
+        folder = mkdtemp(prefix="vmapi-")
+        self._remove_file = weakref.finalize(self, rmtree, folder, ignore_errors=True)
+        return f"sqlite:///{folder}/vmapi.sqlite3"

@@ -18,7 +18,7 @@ from vmapi.auth import api_tokens
 from vmapi.domain.api_token import generate_token
 from vmapi.errors import StoreUnavailable
 from vmapi.store.api_tokens import ApiTokenRepository
-from vmapi.store.audit.trail import AuditRepository
+from vmapi.store.audit.repository import AuditRepository
 from vmapi.telemetry.logging import configure
 
 OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]

@@ -14,7 +14,7 @@ def refused(world: ApiHarness, name: str = "web-1") -> str:
     """Ask for a name that is taken, and return whose it is said to be."""
     answer = world.post("/vms", {**WANTED, "name": name})
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
-    assert answer.json["detail"] == f"VM {answer.json['vm_id']} is called {name} already."
+    assert answer.json["detail"] == f"VM {answer.json['vm_id']} has the name {name} already."
     return str(answer.json["vm_id"])
 
 

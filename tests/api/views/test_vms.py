@@ -369,7 +369,7 @@ def test_two_who_see_the_same_vm_at_once(
     monkeypatch.setattr(guard, "plan_steps", overtaken)
     answer = world.post_action(vm_id, "stop")
     assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
-    assert answer.json["detail"] == "Another change of the VM is still under way."
+    assert answer.json["detail"] == "Another change of the VM is still in progress."
     assert answer.json["current_status"] == "RUNNING"
 
 

@@ -5,8 +5,8 @@ import pytest
 from tests.support.audit_chain import SECRET, chained, entry, head, positions, rows, write
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
-from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditRepository, ChainVerification
+from vmapi.store.audit import repository as audit
+from vmapi.store.audit.repository import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 

@@ -12,7 +12,7 @@ from vmapi.domain.audit import AuditEntry
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationStatus
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
-from vmapi.store.audit import trail as audit
+from vmapi.store.audit import repository as audit
 from vmapi.store.audit.chain import ENTRY_FIELDS
 from vmapi.store.conflicts import IdempotencyKeyConflict, OperationRevisionConflict
 from vmapi.store.database import Database

@@ -7,8 +7,8 @@ import pytest
 from tests.support.audit_chain import SECRET, chained, entry, write
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import AuditQuery, StoredEntry
-from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditRepository
+from vmapi.store.audit import repository as audit
+from vmapi.store.audit.repository import AuditRepository
 from vmapi.store.database import Database
 
 EVERY = AuditQuery()

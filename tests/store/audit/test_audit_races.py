@@ -15,8 +15,8 @@ from tests.support.audit_chain import SECRET, chained, entry, head, positions, w
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import at_once
 from vmapi.store import schema
-from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditRepository, ChainVerification
+from vmapi.store.audit import repository as audit
+from vmapi.store.audit.repository import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 EACH = 40

@@ -18,8 +18,8 @@ from tests.support.audit_chain import (
 )
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
-from vmapi.store.audit import trail as audit
-from vmapi.store.audit.trail import AuditRepository, ChainVerification
+from vmapi.store.audit import repository as audit
+from vmapi.store.audit.repository import AuditRepository, ChainVerification
 from vmapi.store.database import Database
 
 UNSEALED = "the checkpoint at position {} is not signed with this key"

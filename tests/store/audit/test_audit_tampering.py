@@ -17,7 +17,7 @@ from tests.support.audit_chain import (
 )
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
-from vmapi.store.audit.trail import AuditRepository
+from vmapi.store.audit.repository import AuditRepository
 from vmapi.store.database import Database
 
 UPDATE = 'UPDATE audit_entries SET "{}" = :new WHERE chain_position = 3'

@@ -85,7 +85,7 @@ def test_nothing_else_begins_with_it(
     action: Action,
 ) -> None:
     see(inventory)
-    with pytest.raises(TaskInProgress, match="Another change of the VM is still under way"):
+    with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("1", action))
     assert under(inventory) == MAKING
     saved = store.save(answered(create))

@@ -33,7 +33,7 @@ def ended(store: OperationRepository, make: Maker, operation: Operation, **more:
 
 def test_a_name_is_claimed_while_it_is_given(store: OperationRepository, make: Maker) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
-    with pytest.raises(NameTaken, match=r"^The name web is being given to another VM\.$"):
+    with pytest.raises(NameTaken, match=r"^The name web is reserved for another VM\.$"):
         store.add(make("2", Action.CREATE, None, "web"))
     assert holder(store, make, "web") == {"operation_id": "1"}
     store.add(make("3", Action.CREATE, None, "Web"))
@@ -48,7 +48,7 @@ def test_a_name_is_its_vms_until_the_delete_has_succeeded(
     store: OperationRepository, make: Maker
 ) -> None:
     made(store, make, "web", "vm-1")
-    with pytest.raises(NameTaken, match=r"^VM vm-1 is called web already\.$"):
+    with pytest.raises(NameTaken, match=r"^VM vm-1 has the name web already\.$"):
         store.add(make("2", Action.CREATE, None, "web"))
     failed = {"status": OperationStatus.FAILED}
     ended(store, make, make("3", Action.DELETE, "vm-1"), **failed)

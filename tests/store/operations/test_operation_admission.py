@@ -17,7 +17,7 @@ from vmapi.store.operations.repository import OperationRepository
 
 def test_one_unfinished_operation_a_vm(store: OperationRepository, make: Maker) -> None:
     store.add(make("1"))
-    with pytest.raises(TaskInProgress, match="Another change of the VM is still under way"):
+    with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("2"))
     store.add(make("3", vm_id="other"))
     store.add(make("4", Action.CREATE, vm_id=None))
@@ -54,7 +54,7 @@ def test_a_delete_ends_what_is_under_way(
     clock.sleep(1)
     store.add(make("3", Action.DELETE))
     assert [found.id for found in store.list_leased()] == ["2", "3"]
-    with pytest.raises(TaskInProgress, match="Another change of the VM is still under way"):
+    with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("4"))
     store.add(make("5", vm_id="other"))
 

@@ -74,7 +74,7 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
     with capture_logs() as logs:
         assert [[found.id for found in store.list_leased()] for _ in range(2)] == [["a", "c"]] * 2
     assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
-        ("an operation of another version cannot be read and is not carried on here", "b", "error")
+        ("operation of another version cannot be read, not reconciled here", "b", "error")
     ]
     inventory = InventoryRepository(database)
     assert inventory.save_observations([replace(VM_1, id="b")], inventory.observation_time()) == {

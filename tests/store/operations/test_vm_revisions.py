@@ -20,7 +20,7 @@ from vmapi.errors import TaskInProgress
 from vmapi.store.conflicts import OperationRevisionConflict, VMRevisionConflict
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
-from vmapi.store.operations import name_claims as names
+from vmapi.store.operations import name_reservations as names
 from vmapi.store.operations import statements as queries
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import operations, vms
@@ -120,7 +120,7 @@ def test_of_many_who_have_seen_the_same_one_wins(
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     "case",
-    [(Action.UPDATE, names, "claim"), (Action.DELETE, queries, "found")],
+    [(Action.UPDATE, names, "reserve"), (Action.DELETE, queries, "fetch_all")],
 )
 def test_what_is_seen_while_it_is_being_added(
     inventory: InventoryRepository,

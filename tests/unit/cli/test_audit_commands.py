@@ -14,7 +14,7 @@ from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
 from vmapi.store import schema
-from vmapi.store.audit.trail import AuditRepository
+from vmapi.store.audit.repository import AuditRepository
 from vmapi.store.database import Database
 
 

@@ -12,7 +12,7 @@ from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
 from vmapi.services.maintenance import PURGE_INTERVAL
 from vmapi.store import events
-from vmapi.store.audit import trail as audit
+from vmapi.store.audit import repository as audit
 from vmapi.store.leader_leases import LeaderLeases
 from vmapi.store.operations import repository as operations
 
@@ -105,7 +105,7 @@ def test_a_name_is_its_vms_however_old_the_create_is(house: House) -> None:
     house.clock.now += 31 * DAY
     house.tick()
     assert house.kept() == set()
-    with pytest.raises(Exception, match=r"^VM vm-1 is called web already\.$"):
+    with pytest.raises(Exception, match=r"^VM vm-1 has the name web already\.$"):
         house.store.operations.add(house.make("new", Action.CREATE, None, "web"))
 
 

@@ -123,7 +123,7 @@ def test_what_cannot_be_given_back_is_left_to_run_out(
     with capture_logs() as logs:
         store.close()
     assert [(line["event"], line["reason"]) for line in logs] == [
-        ("leases and duties are left to run out", "away")
+        ("leases not released, will expire", "away")
     ]
     assert list(folder.iterdir()) == []
 

@@ -48,7 +48,7 @@ class NameReservations:
             others = self._backend.list_vms(name=operation.reserved_name)
             holder = next((vm for vm in others if vm.project == operation.project), None)
             if holder is not None:
-                detail = f"VM {holder.id} is called {holder.name} already."
+                detail = f"VM {holder.id} has the name {holder.name} already."
                 raise errors.NameTaken(detail, vm_id=holder.id)
         except Exception as error:
             reason = error if isinstance(error, errors.VmapiError) else errors.InternalError("")

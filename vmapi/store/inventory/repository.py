@@ -182,7 +182,7 @@ class InventoryRepository:
             return connection.execute(old).rowcount
 
     def _save_sync_mark(self, kind: str, begun: int) -> None:
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             noted = sync_state.update().where(sync_state.c.kind == kind).values(started_at=begun)
             if not connection.execute(noted).rowcount:
                 advisory_lock(connection, "syncs")

@@ -1,4 +1,4 @@
-"""Bulk requests: which VMs each was for when it first came under its key."""
+"""Idempotency keys of bulk requests: a repeated request acts on the VMs of the first one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,37 +11,40 @@ from vmapi.domain.caller import IdempotencyKey
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
-from vmapi.store.tables import bulk_requests as requests
+from vmapi.store.tables import bulk_requests
 
 
 @dataclass(frozen=True, slots=True)
 class BulkRequest:
-    """A request's fingerprint, and the VMs that it was for."""
+    """The fingerprint and the VMs of a bulk request."""
 
     fingerprint: str
     vm_ids: tuple[str, ...]
 
 
 class BulkRequestRepository:
-    """What the keys of bulk requests are bound to. Any method may raise StoreUnavailable."""
+    """The bulk requests of one database. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
 
     def find_by_key(self, key: IdempotencyKey) -> BulkRequest | None:
-        """Return the request that a caller's key is bound to: for 24 hours.
+        """Return the request of an idempotency key that has not expired; None without one.
 
         The fingerprint is not compared.
         """
-        young = requests.c.created_at > self._clock() - IDEMPOTENCY_KEY_TTL
-        query = select(requests.c.fingerprint, requests.c.vm_ids).where(young, *_key_filters(key))
+        is_valid = bulk_requests.c.created_at > self._clock() - IDEMPOTENCY_KEY_TTL
+        query = select(bulk_requests.c.fingerprint, bulk_requests.c.vm_ids)
         with self._database.read() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(query.where(is_valid, *_key_filters(key))).first()
         return row and BulkRequest(row.fingerprint, tuple(row.vm_ids))
 
     def add(self, key: IdempotencyKey, vm_ids: Sequence[str]) -> None:
-        """Bind a key to its request, and forget what is too old. Raises KeyTaken."""
+        """Bind a key to the VMs of its request; purge expired keys.
+
+        Raises IdempotencyKeyConflict if the key is bound.
+        """
         now = self._clock()
         row = {
             "project": key.project,
@@ -53,16 +56,16 @@ class BulkRequestRepository:
         }
         try:
             with self._database.write() as connection:
-                old = requests.c.created_at <= now - IDEMPOTENCY_KEY_TTL
-                connection.execute(requests.delete().where(old))
-                connection.execute(requests.insert(), row)
+                is_expired = bulk_requests.c.created_at <= now - IDEMPOTENCY_KEY_TTL
+                connection.execute(bulk_requests.delete().where(is_expired))
+                connection.execute(bulk_requests.insert(), row)
         except IntegrityError:
             raise IdempotencyKeyConflict from None
 
 
 def _key_filters(key: IdempotencyKey) -> tuple[ColumnElement[bool], ...]:
     return (
-        requests.c.project == key.project,
-        requests.c.caller == key.caller,
-        requests.c.key == key.value,
+        bulk_requests.c.project == key.project,
+        bulk_requests.c.caller == key.caller,
+        bulk_requests.c.key == key.value,
     )

@@ -1,4 +1,31 @@
-"""Operations in a database: shared by all processes, and still there after any death."""
+"""Operations in the database: shared by all processes, and safe across the death of any of them.
+
+Services insert, save and list operations here; the inventory, name reservations, quota and audit
+trail change in the same transactions.
+
+Admission of an operation
+=========================
+
+`add` admits a new operation or raises the error of the rule that it breaks. In one transaction:
+
+1. Before the insert: the creates of a project with a quota are serialized by an advisory lock. The
+   VM is locked too, and its revision compared with `If-Match`. A delete supersedes the unfinished
+   operations of its VM. An expired idempotency key is released.
+2. The insert. Unique indexes refuse a second unfinished operation of a VM (deletes excepted) and a
+   second operation of an idempotency key, whichever process writes first.
+3. After the insert: the name is reserved (a primary key refuses a second holder), the quota is
+   checked with this operation counted, the audit entry is written, and the overlay shows the task
+   of the operation on the VM. Where the VM shows no task yet but has another unfinished operation
+   that no index covers (an unfinished delete, or a create without a response), TaskInProgress.
+
+Any error rolls everything back. An IntegrityError does not say which rule it was: `_conflict` looks
+the holder up afterwards. A holder that has finished in the meantime leaves no conflict, and the
+insert is attempted again.
+
+Invariants: a VM has at most one unfinished operation besides deletes; a name has one holder per
+project; a key has one operation; usage never exceeds the quota; the audit trail has one `accepted`
+entry per admitted operation, and one entry for its end.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -7,14 +34,17 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.operation import Operation
+from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.operation import Operation, OperationQuery
+from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
+from vmapi.domain.project import Scope
 from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
-from vmapi.errors import NameTaken, TaskInProgress, VmapiError
-from vmapi.store.audit import trail as audit
+from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
+from vmapi.store.audit import repository as audit
 from vmapi.store.conflicts import (
     IdempotencyKeyConflict,
     OperationRevisionConflict,
@@ -23,32 +53,30 @@ from vmapi.store.conflicts import (
 )
 from vmapi.store.database import Database, db_now
 from vmapi.store.inventory import overlay
-from vmapi.store.mappers import operation as rows
-from vmapi.store.operations import name_claims as names
-from vmapi.store.operations import statements as queries
-from vmapi.store.operations import transitions as room
+from vmapi.store.lease_heartbeat import LeaseHeartbeat
+from vmapi.store.mappers import operation as mapper
+from vmapi.store.operations import name_reservations, statements, transitions
 from vmapi.store.operations.leases import LEASE_DURATION_US, LEASE_IS_FREE, OperationLeases
-from vmapi.store.operations.reader import OperationReader
+from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import operations
 
 log = structlog.get_logger("vmapi.store")
 
 INSERT_OPERATION = operations.insert().values(lease_expires_at=db_now() + LEASE_DURATION_US)
-SELECT_LEASED = queries.SELECT_UNFINISHED.where(LEASE_IS_FREE)
+SELECT_LEASED = statements.SELECT_UNFINISHED.where(LEASE_IS_FREE)
 
 OPERATION_PURGE_BATCH = 1000
-"""Operations that are forgotten in one transaction."""
+"""Operations that one transaction deletes: other writers wait for it."""
 
 MAX_INSERT_ATTEMPTS = 3
-"""How often an operation is tried whose way is barred by what is gone when it is looked at."""
+"""Inserts to attempt while every conflict is gone before its holder can be named."""
 
 
-class OperationRepository(OperationReader):
-    """Keeps operations, and what there may be just one of: the unfinished one of a VM, a name.
+class OperationRepository:
+    """The operations of one database.
 
-    Unique indexes hold that, whoever writes. Each operation's beginning and end is written to the
-    audit trail in the same transaction. Safe to use from several threads; any method may raise
-    StoreUnavailable.
+    Safe to use from several threads. Any method may raise StoreUnavailable. `renews_idle`: see
+    OperationLeases.
     """
 
     def __init__(
@@ -58,18 +86,70 @@ class OperationRepository(OperationReader):
         *,
         renews_idle: bool = True,
         quotas: QuotaConfig = NO_QUOTAS,
+        heartbeat: LeaseHeartbeat | None = None,
     ) -> None:
-        super().__init__(database, clock)
+        self._database = database
+        self._clock = clock
         self._quotas = quotas
-        self._leases = OperationLeases(database, renews_idle=renews_idle)
-        self._unreadable: set[str] = set()
+        self._leases = OperationLeases(database, renews_idle=renews_idle, heartbeat=heartbeat)
+        self._unreadable_ids: set[str] = set()
+
+    def find_by_key(self, key: IdempotencyKey) -> Operation | None:
+        """Return the operation of an idempotency key that has not expired; None without one.
+
+        The fingerprint is not compared.
+        """
+        with self._database.read() as connection:
+            params = statements.key_params(key)
+            rows = statements.fetch_all(connection, statements.SELECT_BY_KEY, **params)
+        return (
+            rows[0] if rows and self._clock() - rows[0].created_at < IDEMPOTENCY_KEY_TTL else None
+        )
+
+    def get(self, operation_id: str, scope: Scope = None) -> Operation:
+        """Return an operation of a project. Raises OperationNotFound."""
+        rows = []
+        # PostgreSQL refuses a NUL in a text
+        if "\0" not in operation_id:
+            with self._database.read() as connection:
+                rows = statements.fetch_all(connection, statements.SELECT_BY_ID, id=operation_id)
+        if not rows or scope not in (None, rows[0].project):
+            raise OperationNotFound(f"There is no operation {operation_id}.")
+        return rows[0]
+
+    def list_page(
+        self, query: OperationQuery, request: PageRequest, scope: Scope = None
+    ) -> Page[Operation]:
+        """Return a page of the matching operations, newest first."""
+        filters = statements.build_filters(query, scope)
+        with self._database.snapshot() as connection:
+            count = select(func.count()).select_from(operations).where(*filters)
+            total = request.after.total if request.after else connection.execute(count).scalar_one()
+            rows = statements.fetch_all(connection, statements.select_page(filters, request))
+        items = rows[: request.page_size]
+        has_more = len(rows) > len(items)
+        position = KeysetPosition(items[-1].created_at, items[-1].id, total) if has_more else None
+        return Page(items, total, request, position)
+
+    def find_unfinished(self, vm_id: str) -> Operation | None:
+        """Return the newest unfinished operation of a VM: a delete rather than an older change."""
+        with self._database.read() as connection:
+            query = statements.SELECT_UNFINISHED_OF_VM
+            rows = statements.fetch_all(connection, query, vm_id=vm_id)
+        return rows[-1] if rows else None
+
+    def request_ids(self, vm_id: str) -> set[str]:
+        """Return the cloud's request ids of all steps that were dispatched to a VM."""
+        query = select(operations.c.steps).where(operations.c.vm_id == vm_id)
+        with self._database.read() as connection:
+            plans = connection.execute(query).scalars().all()
+        return {step["request_id"] for plan in plans for step in plan if step["request_id"]}
 
     def add(self, operation: Operation) -> Operation:
-        """Keep a new operation, held by this thread; a delete ends what is under way with its VM.
+        """Admit a new operation; this thread holds its lease afterwards.
 
-        Raises KeyTaken when its idempotency key is bound, TaskInProgress when the VM has an
-        unfinished one, NameTaken when its name is claimed, StaleVM when the VM has changed.
-        Raises QuotaExceeded.
+        Returns the operation with the snapshot of its VM, where the overlay changed it. Raises
+        IdempotencyKeyConflict, TaskInProgress, NameTaken, VMRevisionConflict and QuotaExceeded.
         """
         for _ in range(MAX_INSERT_ATTEMPTS):
             try:
@@ -80,129 +160,136 @@ class OperationRepository(OperationReader):
         raise operation_in_progress()
 
     def discard(self, operation: Operation, reason: VmapiError) -> None:
-        """Forget an operation of which nothing was sent to the cloud."""
+        """Delete an operation of which the cloud has received nothing, and audit the refusal."""
         entry = AuditEntry.refused(operation, self._clock(), reason.code)
         try:
             with self._database.write() as connection:
-                forget = operations.delete().where(operations.c.id == operation.id)
-                if connection.execute(forget).rowcount:
-                    names.release(connection, operation)
+                delete = operations.delete().where(operations.c.id == operation.id)
+                if connection.execute(delete).rowcount:
+                    name_reservations.release(connection, operation)
                     overlay.refresh(connection, operation.vm_id)
                     audit.append(connection, entry)
         finally:
             self._leases.local_locks.release(operation.id)
 
     def release_stale_name(self, project: str, name: str, vm_id: str) -> None:
-        """Give up a claim of which the cloud says that its VM has another name, or is gone."""
+        """Release a name whose VM is deleted or has another name in the cloud."""
         with self._database.write() as connection:
-            names.release_stale(connection, project, name, vm_id)
+            name_reservations.release_stale(connection, project, name, vm_id)
 
     def save(self, operation: Operation) -> Operation:
-        """Keep the operation's new state and return it with its new revision.
+        """Save the new state of an operation and return it with its new revision.
 
-        Raises StaleOperation when it has been moved on, or superseded, since it was read, and
-        while something else is under way with its VM.
+        Raises OperationRevisionConflict if another worker has saved or superseded the operation
+        since it was read, or if its VM has another unfinished operation.
         """
         saved = replace(operation, revision=operation.revision + 1)
-        for seen in (False, True):
+        for vm_observed in (False, True):
             try:
-                return self._save(saved, vm_observed=seen)
+                return self._save(saved, vm_observed=vm_observed)
             except IntegrityError:
-                # a look was first to see its new VM, or something else is under way with that
+                # an observation inserted the new VM first, or the VM has another operation
                 self._check_no_other(saved)
         return self._save(saved, vm_observed=True)
 
     def list_leased(self) -> Sequence[Operation]:
-        """Return the operations that this process is to carry on, the oldest first.
+        """Return the unfinished operations that this process may lease, oldest first.
 
-        They are its own, and those whose process has not been heard of for a while. What another
-        version has kept, and this one cannot read, is left to that.
+        They are its own and those with an expired lease. An operation of another version that this
+        version cannot read is left to that version.
         """
         with self._database.read() as connection:
-            found = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
-        return [operation for row in found if (operation := self._decode(row)) is not None]
+            rows = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
+        return [operation for row in rows if (operation := self._decode(row)) is not None]
 
     def lease(self, operation_id: str, *, lease_held: bool = False) -> AbstractContextManager[bool]:
-        """Hold the right to advance an operation; False when somebody else holds it.
+        """Hold the lease of an operation; the block gets False while another worker has it.
 
-        Who has just added an operation holds it already, and says `fresh`.
+        `lease_held`: this thread has just added the operation.
         """
         return self._leases.acquire(operation_id, lease_held=lease_held)
 
     def renew_across_ticks(self) -> None:
-        """Carry on here what is taken on here: a lease is kept from one look to the next."""
+        """Keep leases between two passes of the reconciler: this process runs an engine."""
         self._leases.renews_idle = True
 
     def purge(self, until: datetime) -> int:
-        """Forget some operations that were over before then; return how many."""
-        old = (
+        """Delete a batch of the operations that finished before a time; return the number."""
+        batch = (
             select(operations.c.id)
             .where(operations.c.finished_at < until)
             .limit(OPERATION_PURGE_BATCH)
         )
         with self._database.write() as connection:
-            return connection.execute(operations.delete().where(operations.c.id.in_(old))).rowcount
+            delete = operations.delete().where(operations.c.id.in_(batch))
+            return connection.execute(delete).rowcount
 
     def close(self) -> None:
-        """Leave what is unfinished to others."""
+        """Stop the heartbeat and release the leases."""
         self._leases.close()
 
     def _decode(self, row: Row[Any]) -> Operation | None:
         try:
-            return rows.from_row(row)
-        except (TypeError, ValueError) as unknown:
-            # once: it is looked at each tick
-            if row.id not in self._unreadable:
-                self._unreadable.add(row.id)
+            return mapper.from_row(row)
+        except (TypeError, ValueError) as error:
+            # logged once per operation: every tick reads the row
+            if row.id not in self._unreadable_ids:
+                self._unreadable_ids.add(row.id)
                 log.error(
-                    "an operation of another version cannot be read and is not carried on here",
+                    "operation of another version cannot be read, not reconciled here",
                     operation_id=row.id,
-                    reason=str(unknown),
+                    reason=str(error),
                 )
             return None
 
     def _add(self, operation: Operation) -> Operation:
-        row = {**rows.to_row(operation), "lease_owner": self._leases.owner_id()}
-        # before others can see it: the engine of this process does not know what it is to make
+        row = {**mapper.to_row(operation), "lease_owner": self._leases.owner_id()}
+        # before the row is visible: the engine of this process lacks the spec of a create
         self._leases.local_locks.acquire(operation.id)
         try:
             with self._database.write() as connection:
-                ended = room.before_insert(connection, operation, self._quotas)
+                superseded = transitions.before_insert(connection, operation, self._quotas)
                 connection.execute(INSERT_OPERATION, row)
-                shown = room.after_insert(connection, operation, self._quotas, alone=not ended)
+                snapshot = transitions.after_insert(
+                    connection, operation, self._quotas, superseded=superseded
+                )
         except BaseException:
             self._leases.local_locks.release(operation.id)
             raise
-        return replace(operation, snapshot=shown)
+        return replace(operation, snapshot=snapshot)
 
     def _save(self, saved: Operation, *, vm_observed: bool = False) -> Operation:
-        # what was just sent is found again in the cloud by who finds that it was about to be sent
-        with self._database.write(
-            hasty=saved.is_awaiting_outcome and not saved.is_finished
-        ) as connection:
-            if connection.execute(rows.UPDATE_OPERATION, rows.update_params(saved)).rowcount == 0:
+        # a lost `accepted` leaves `dispatching`, and recovery finds the request in the cloud
+        durable = saved.is_finished or not saved.is_awaiting_outcome
+        with self._database.write(durable=durable) as connection:
+            if (
+                connection.execute(mapper.UPDATE_OPERATION, mapper.update_params(saved)).rowcount
+                == 0
+            ):
                 raise OperationRevisionConflict(saved.id)
             if saved.is_finished:
-                room.on_finished(connection, saved)
+                transitions.on_finished(connection, saved)
             elif saved.is_awaiting_outcome:
-                shown = overlay.on_accepted(connection, saved, vm_observed=vm_observed)
-                return replace(saved, snapshot=shown or saved.snapshot)
+                snapshot = overlay.on_accepted(connection, saved, vm_observed=vm_observed)
+                return replace(saved, snapshot=snapshot or saved.snapshot)
         return saved
 
     def _check_no_other(self, operation: Operation) -> None:
         with self._database.read() as connection:
-            if room.has_other_unfinished(connection, operation):
+            if transitions.has_other_unfinished(connection, operation):
                 raise OperationRevisionConflict(operation.id)
 
     def _conflict(
         self, operation: Operation
     ) -> TaskInProgress | NameTaken | IdempotencyKeyConflict | None:
-        # None when what was in the way has gone meanwhile
+        """Return the error of a refused insert; None if its holder has gone in the meantime."""
         if operation.key is not None and self.find_by_key(operation.key) is not None:
             return IdempotencyKeyConflict()
         if operation.reserved_name is not None:
             with self._database.read() as connection:
-                holder = names.find_holder(connection, operation.project, operation.reserved_name)
+                holder = name_reservations.find_holder(
+                    connection, operation.project, operation.reserved_name
+                )
             if holder is not None:
                 return name_taken(operation.reserved_name, **holder._asdict())
         if operation.vm_id is not None and self.find_unfinished(operation.vm_id):

@@ -1,4 +1,4 @@
-"""Reading operations. What is asked often is built once."""
+"""SELECT statements of operations. Frequent ones are built once, at import."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,28 +9,29 @@ from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
-from vmapi.store.mappers import operation as rows
+from vmapi.store.mappers import operation as mapper
 from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, vms
 
 IS_VM = vms.c.id == bindparam("vm_id")
 IS_TAGGED = HAS_NO_VM & (
     operations.c.id == select(vms.c.operation_id).where(IS_VM).scalar_subquery()
 )
-# a mark may be copied by hand
+# users can copy a tag to another VM: the project must match too
 IS_CREATED_BY_TAG = IS_TAGGED & (
     operations.c.project == select(vms.c.project).where(IS_VM).scalar_subquery()
 )
+HAS_KEY = (
+    operations.c.idempotency_project == bindparam("key_project"),
+    operations.c.idempotency_caller == bindparam("key_caller"),
+    operations.c.idempotency_key == bindparam("key_value"),
+)
 
-SELECT_OPERATIONS = select(operations)
 OLDEST_FIRST = (operations.c.created_at, operations.c.id)
 NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc())
 
+SELECT_OPERATIONS = select(operations)
 SELECT_BY_ID = SELECT_OPERATIONS.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
-SELECT_BY_KEY = SELECT_OPERATIONS.where(
-    operations.c.idempotency_project == bindparam("of"),
-    operations.c.idempotency_caller == bindparam("caller"),
-    operations.c.idempotency_key == bindparam("key"),
-).order_by(*OLDEST_FIRST)
+SELECT_BY_KEY = SELECT_OPERATIONS.where(*HAS_KEY).order_by(*OLDEST_FIRST)
 SELECT_UNFINISHED = SELECT_OPERATIONS.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
 SELECT_UNFINISHED_OF_VM = SELECT_UNFINISHED.where(
     or_(operations.c.vm_id == bindparam("vm_id"), IS_CREATED_BY_TAG)
@@ -38,37 +39,43 @@ SELECT_UNFINISHED_OF_VM = SELECT_UNFINISHED.where(
 
 
 def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[bool]]:
-    """Return the conditions that an operation of this project is asked for."""
-    asked = {"vm_id": query.vm_id, "action": query.action, "status": query.status, "project": scope}
+    """Return the WHERE conditions of a query within a project."""
+    values = {
+        "vm_id": query.vm_id,
+        "action": query.action,
+        "status": query.status,
+        "project": scope,
+    }
     if query.key is not None:
-        asked |= {
+        values |= {
             "idempotency_project": query.key.project,
             "idempotency_caller": query.key.caller,
             "idempotency_key": query.key.value,
         }
-    return [operations.c[name] == value for name, value in asked.items() if value is not None]
+    return [operations.c[name] == value for name, value in values.items() if value is not None]
 
 
 def key_params(key: IdempotencyKey) -> dict[str, str]:
-    """Return what a statement about a key is given."""
-    return {"of": key.project, "caller": key.caller, "key": key.value}
+    """Return the parameters of `HAS_KEY`."""
+    return {"key_project": key.project, "key_caller": key.caller, "key_value": key.value}
 
 
-def fetch_all(connection: Connection, query: Select[Any], **given: Any) -> list[Operation]:
-    """Return the operations that a query over `EVERY` finds, in its order."""
-    return [rows.from_row(row) for row in connection.execute(query, given)]
+def fetch_all(connection: Connection, query: Select[Any], **params: Any) -> list[Operation]:
+    """Return the operations of a query over `SELECT_OPERATIONS`, in its order."""
+    return [mapper.from_row(row) for row in connection.execute(query, params)]
 
 
-def select_page(clauses: Sequence[ColumnElement[bool]], request: PageRequest) -> Select[Any]:
-    """Return the query for a page of the operations for which all conditions hold, and one more."""
-    ids = select_page_ids(clauses, request)
+def select_page(filters: Sequence[ColumnElement[bool]], request: PageRequest) -> Select[Any]:
+    """Return the query of a page, and one operation more: it shows whether a next page exists."""
+    ids = select_page_ids(filters, request)
     return SELECT_OPERATIONS.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)
 
 
-def select_page_ids(clauses: Sequence[ColumnElement[bool]], request: PageRequest) -> Select[Any]:
-    """Return the query for their ids alone."""
-    ids = select(operations.c.id).where(*clauses).order_by(*NEWEST_FIRST)
+def select_page_ids(filters: Sequence[ColumnElement[bool]], request: PageRequest) -> Select[Any]:
+    """Return the query of the ids of `select_page`: an index alone answers it."""
+    ids = select(operations.c.id).where(*filters).order_by(*NEWEST_FIRST)
     if request.after is not None:
-        there = literal(request.after.value, operations.c.created_at.type), request.after.id
-        ids = ids.where(tuple_(operations.c.created_at, operations.c.id) < tuple_(*there))
+        created_at = literal(request.after.value, operations.c.created_at.type)
+        position = tuple_(created_at, request.after.id)
+        ids = ids.where(tuple_(operations.c.created_at, operations.c.id) < position)
     return ids.limit(request.page_size + 1).offset(request.offset)

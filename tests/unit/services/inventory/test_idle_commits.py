@@ -1,0 +1,51 @@
+"""An idle process writes leases and sync marks without a wait for the disk."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import event
+
+from tests.support.reconciler_harness import Desk
+from vmapi.services.inventory.sync import InventorySync
+from vmapi.services.maintenance import Maintenance
+
+DURABLE = "PRAGMA synchronous=FULL"
+NOT_DURABLE = "PRAGMA synchronous=NORMAL"
+
+
+def test_idle_process_commits_no_durable_transaction() -> None:
+    harness = Desk.make()
+    now = time.monotonic()
+    store, day = harness.kept, timedelta(days=1)
+    maintenance = Maintenance(
+        store,
+        audit_key="k" * 32,
+        operation_retention=day,
+        audit_retention=day,
+        event_retention=day,
+        clock=harness.clock,
+        monotonic=lambda: now,
+    )
+    sync = InventorySync(
+        harness.looks,
+        store,
+        on_full_sync=lambda: None,
+        clock=harness.clock,
+        monotonic=lambda: now,
+    )
+    tasks = [maintenance.run, *sync.tasks.values()]
+    for task in tasks:
+        task()
+    statements: list[str] = []
+
+    def record(_: Any, __: Any, statement: str, *___: Any) -> None:
+        statements.append(statement)
+
+    event.listen(store.database.engine, "before_cursor_execute", record)
+    for _ in range(5):
+        now += 1.0
+        for task in tasks:
+            task()
+    assert statements.count(NOT_DURABLE) >= 5
+    assert DURABLE not in statements

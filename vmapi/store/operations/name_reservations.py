@@ -1,0 +1,90 @@
+"""Name reservations in SQL: a VM name has one holder per project.
+
+An operation that gives a name reserves it when it is inserted. When it succeeds, the reservation
+passes to the VM, and ends with a successful delete. The primary key of the table (project, name)
+keeps concurrent operations apart.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import Operation, OperationStatus
+from vmapi.store.tables import IS_UNFINISHED, name_reservations, operations
+
+
+def reserve(connection: Connection, operation: Operation) -> None:
+    """Reserve the name that a new operation gives, if any. Raises IntegrityError."""
+    if operation.reserved_name is not None:
+        connection.execute(
+            name_reservations.insert().values(
+                project=operation.project,
+                name=operation.reserved_name,
+                operation_id=operation.id,
+                vm_id=operation.vm_id,
+            )
+        )
+
+
+def finalize(connection: Connection, operation: Operation) -> None:
+    """Pass the name of a finished operation to its VM, or release it."""
+    is_own = name_reservations.c.operation_id == operation.id
+    is_of_vm = name_reservations.c.vm_id == operation.vm_id
+    succeeded = operation.status is OperationStatus.SUCCEEDED
+    if operation.action is Action.DELETE:
+        if succeeded:
+            connection.execute(name_reservations.delete().where(is_of_vm))
+    elif operation.reserved_name is not None:
+        # a VM in ERROR has its name; a rename that a delete superseded may have happened
+        may_have_name = (
+            succeeded
+            or operation.status is OperationStatus.SUPERSEDED
+            or operation.action is Action.CREATE
+        )
+        if operation.vm_id is None or not may_have_name:
+            release(connection, operation)
+            return
+        update = name_reservations.update().where(is_own).values(vm_id=operation.vm_id)
+        connection.execute(update)
+        if succeeded:
+            connection.execute(name_reservations.delete().where(is_of_vm, ~is_own))
+
+
+def release(connection: Connection, operation: Operation) -> None:
+    """Release the name that an operation has reserved."""
+    is_own = name_reservations.c.operation_id == operation.id
+    connection.execute(name_reservations.delete().where(is_own))
+
+
+def release_stale(connection: Connection, project: str, name: str, vm_id: str) -> None:
+    """Release a name that its VM has lost, unless an unfinished operation gives it."""
+    unfinished = select(operations.c.id).where(
+        IS_UNFINISHED, operations.c.id == name_reservations.c.operation_id
+    )
+    is_stale = (
+        _name_filter(project, name) & (name_reservations.c.vm_id == vm_id) & ~unfinished.exists()
+    )
+    connection.execute(name_reservations.delete().where(is_stale))
+
+
+def find_holder(connection: Connection, project: str, name: str) -> Row[Any] | None:
+    """Return `operation_id`, `vm_id` and `is_assigned` of the holder; None for a free name.
+
+    `is_assigned`: the VM has the name; no unfinished operation is giving it.
+    """
+    is_giving = IS_UNFINISHED & (operations.c.id == name_reservations.c.operation_id)
+    query = (
+        select(
+            name_reservations.c.operation_id,
+            func.coalesce(operations.c.vm_id, name_reservations.c.vm_id).label("vm_id"),
+            operations.c.id.is_(None).label("is_assigned"),
+        )
+        .outerjoin(operations, is_giving)
+        .where(_name_filter(project, name))
+    )
+    return connection.execute(query).first()
+
+
+def _name_filter(project: str, name: str) -> ColumnElement[bool]:
+    return (name_reservations.c.project == project) & (name_reservations.c.name == name)
