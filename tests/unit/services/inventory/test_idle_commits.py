@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from tests.support.reconciler_harness import Desk
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.services.inventory.sync import InventorySync
 from vmapi.services.maintenance import Maintenance
 
@@ -15,9 +15,9 @@ NOT_DURABLE = "PRAGMA synchronous=NORMAL"
 
 
 def test_idle_process_commits_no_durable_transaction() -> None:
-    harness = Desk.make()
+    harness = ReconcilerHarness.build()
     now = time.monotonic()
-    store, day = harness.kept, timedelta(days=1)
+    store, day = harness.store, timedelta(days=1)
     maintenance = Maintenance(
         store,
         audit_key="k" * 32,
@@ -28,7 +28,7 @@ def test_idle_process_commits_no_durable_transaction() -> None:
         monotonic=lambda: now,
     )
     sync = InventorySync(
-        harness.looks,
+        harness.observer,
         store,
         on_full_sync=lambda: None,
         clock=harness.clock,
