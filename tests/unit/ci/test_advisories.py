@@ -1,4 +1,4 @@
-"""What CI makes of pip-audit: nothing known, something known, or nobody asked."""
+"""The check of advisories: clean packages, vulnerable packages, PyPI unreachable."""
 
 import json
 import runpy
@@ -10,8 +10,8 @@ import pytest
 from tests.support.processes import ROOT
 
 CLEAN = {"name": "flask", "version": "3.1.3", "vulns": []}
-LOST = {"name": "ours", "skip_reason": "Dependency not found on PyPI"}
-WEAK = {
+UNKNOWN = {"name": "private-package", "skip_reason": "Dependency not found on PyPI"}
+VULNERABLE = {
     "name": "jinja2",
     "version": "2.4.1",
     "vulns": [
@@ -22,29 +22,29 @@ WEAK = {
 
 
 @pytest.mark.parametrize(
-    ("found", "told", "skips"),
+    ("packages", "report", "is_skipped"),
     [
         ([CLEAN], None, False),
-        ([CLEAN, LOST], "ours: PyPI does not know it", False),
+        ([CLEAN, UNKNOWN], "private-package: PyPI does not know it", False),
         (
-            [CLEAN, WEAK],
+            [CLEAN, VULNERABLE],
             "jinja2 2.4.1: PYSEC-2014-8 (fixed in 2.7.2), PYSEC-2026-1 (fixed in no version)",
             False,
         ),
-        ([LOST, LOST], None, True),
+        ([UNKNOWN, UNKNOWN], None, True),
         (None, None, True),
     ],
 )
-def test_what_is_made_of_the_answer(
+def test_report_lists_advisories_and_unknown_packages(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    found: list[Any] | None,
-    told: str | None,
-    skips: bool,
+    packages: list[Any] | None,
+    report: str | None,
+    is_skipped: bool,
 ) -> None:
-    shown = "" if found is None else json.dumps({"dependencies": found, "fixes": []})
-    ran = subprocess.CompletedProcess([], 1, shown, "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ran)
+    output = "" if packages is None else json.dumps({"dependencies": packages, "fixes": []})
+    result = subprocess.CompletedProcess([], 1, output, "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
     main = runpy.run_path(str(ROOT / ".ci/advisories.py"))["main"]
-    assert main(["requirements.txt"]) == told
-    assert capsys.readouterr().out.startswith("SKIPPED: PyPI's advisories") == skips
+    assert main(["requirements.txt"]) == report
+    assert capsys.readouterr().out.startswith("SKIPPED: PyPI's advisories") == is_skipped

@@ -1,4 +1,4 @@
-"""What is written for operators agrees with what is so."""
+"""Files for operators agree with the code: references, examples, nginx, security page."""
 
 import re
 
@@ -13,12 +13,12 @@ from vmapi.services.events.feed import STREAM_HEARTBEAT_INTERVAL
 from vmapi.settings.reference import env_example, settings_reference
 from vmapi.settings.settings import DECLARATIONS, Settings
 
-NAMES = [declared.name for declared in DECLARATIONS.values()]
+SETTING_NAMES = [declared.name for declared in DECLARATIONS.values()]
 NGINX = (ROOT / "config/nginx.conf").read_text()
 
 
-def seconds(directive: str, text: str = NGINX) -> list[int]:
-    return [int(found) for found in re.findall(rf"\b{directive}\s+(\d+)s;", text)]
+def read_seconds(directive: str, text: str = NGINX) -> list[int]:
+    return [int(number) for number in re.findall(rf"\b{directive}\s+(\d+)s;", text)]
 
 
 def test_settings_reference_is_current() -> None:
@@ -31,8 +31,8 @@ def test_env_example_is_current() -> None:
 
 def test_reference_and_example_have_every_setting() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \|", settings_reference(), re.M)
-    assert sorted(rows) == sorted(NAMES)
-    assert sorted(re.findall(r"^#?([A-Z_]+)=", env_example(), re.M)) == sorted(NAMES)
+    assert sorted(rows) == sorted(SETTING_NAMES)
+    assert sorted(re.findall(r"^#?([A-Z_]+)=", env_example(), re.M)) == sorted(SETTING_NAMES)
 
 
 def test_env_example_has_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,32 +42,32 @@ def test_env_example_has_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Settings.load(ROOT / "config/.env.example") == Settings()
 
 
-def test_example_of_clouds_is_yaml() -> None:
+def test_clouds_example_is_valid() -> None:
     clouds = yaml.safe_load((ROOT / "config/clouds.example.yaml").read_text())["clouds"]
     assert list(clouds) == ["mycloud", "with-password"]
     assert all("auth_url" in cloud["auth"] for cloud in clouds.values())
 
 
-def test_nginx_waits_longer_than_vmapi_takes() -> None:
+def test_nginx_read_timeout_exceeds_the_longest_request() -> None:
     longest_wait = 60
-    (read_timeout,) = seconds("proxy_read_timeout")
+    (read_timeout,) = read_seconds("proxy_read_timeout")
     assert read_timeout > Settings().backend_timeout + longest_wait
 
 
-def test_nginx_waits_longer_than_an_event_stream_is_silent() -> None:
-    (read_timeout,) = seconds("proxy_read_timeout")
+def test_nginx_read_timeout_exceeds_the_stream_heartbeat() -> None:
+    (read_timeout,) = read_seconds("proxy_read_timeout")
     assert read_timeout > 2 * STREAM_HEARTBEAT_INTERVAL
 
 
-def test_nginx_lets_go_of_connections_before_gunicorn_does() -> None:
+def test_nginx_closes_idle_connections_before_gunicorn() -> None:
     gunicorn = (ROOT / "config/gunicorn.conf.py").read_text()
-    kept = int(re.findall(r"^keepalive = (\d+)$", gunicorn, re.M)[0])
+    keepalive = int(re.findall(r"^keepalive = (\d+)$", gunicorn, re.M)[0])
     upstream = NGINX[NGINX.index("upstream vmapi") :].split("}")[0]
-    assert seconds("keepalive_timeout", upstream) == [60]
-    assert kept > 60
+    assert read_seconds("keepalive_timeout", upstream) == [60]
+    assert keepalive > 60
 
 
-def test_page_on_security_has_the_limits() -> None:
+def test_security_page_has_the_limits() -> None:
     page = (ROOT / "docs/explanation/security.md").read_text()
     assert f"{MAX_BODY_BYTES // 2**20} MiB, {MAX_JSON_DEPTH} levels deep" in page
     assert f"more than {MAX_TOKEN_CHARS:,} characters" in page
@@ -78,6 +78,6 @@ def test_page_on_security_has_the_limits() -> None:
     assert settings.wait_slots_per_caller == settings.wait_slots // 2
 
 
-def test_nginx_takes_what_vmapi_takes() -> None:
+def test_nginx_body_limit_exceeds_that_of_vmapi() -> None:
     (kilobytes,) = re.findall(r"client_max_body_size\s+(\d+)k;", NGINX)
     assert MAX_BODY_BYTES < int(kilobytes) * 1024 < 2 * MAX_BODY_BYTES

@@ -1,4 +1,4 @@
-"""Secrets from files: what is in them is taken as it is, and never shown."""
+"""Secrets from files: read unchanged, never shown in messages."""
 
 import os
 from collections.abc import Iterator, MutableMapping
@@ -11,7 +11,7 @@ from vmapi.settings.secret_files import MAX_SECRET_BYTES
 from vmapi.settings.settings import DECLARATIONS, Settings
 
 SECRET = "hunter2"
-GOOD = {
+VALID_URLS = {
     "VMAPI_BROKER_URL": f"amqp://u:{SECRET}@h:5672//",
     "VMAPI_RATE_STORAGE": f"redis://:{SECRET}@h:6379/0",
     "VMAPI_DATABASE_URL": f"postgresql+psycopg://u:{SECRET}@h/n",
@@ -21,13 +21,13 @@ SECRETS = {item.name: field for field, item in DECLARATIONS.items() if item.is_s
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[MutableMapping[str, str]]:
-    before = dict(os.environ)
-    for name in before:
+    original = dict(os.environ)
+    for name in original:
         if name in SECRETS or name.startswith("VMAPI_"):
             del os.environ[name]
     yield os.environ
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(original)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def load() -> Settings:
     return Settings.load(Path("/nonexistent/.env"))
 
 
-def refused() -> str:
+def load_error() -> str:
     with pytest.raises(SettingsError) as caught:
         load()
     assert SECRET not in caught.value.detail
@@ -49,36 +49,38 @@ def refused() -> str:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
 @pytest.mark.parametrize("name", SECRETS)
-def test_every_secret_is_taken_from_its_file(
+def test_every_secret_is_read_from_its_file(
     environment: MutableMapping[str, str], file: Path, name: str, end: str
 ) -> None:
-    value = GOOD.get(name, f" {SECRET}é $x {{{{PATH}}}} " + "k" * 32)
+    value = VALID_URLS.get(name, f" {SECRET}é $x {{{{PATH}}}} " + "k" * 32)
     file.write_bytes(f"{value}{end}".encode())
     environment[f"{name}_FILE"] = str(file)
     assert getattr(load(), SECRETS[name]) == value
     assert name not in environment
 
 
-def test_dotenv_may_name_the_file(file: Path, tmp_path: Path) -> None:
+def test_file_may_be_named_in_dotenv(file: Path, tmp_path: Path) -> None:
     file.write_text(SECRET)
     (tmp_path / ".env").write_text(f"OPENSTACK_PASSWORD_FILE={file}\n")
     assert Settings.load(tmp_path / ".env").openstack_password == SECRET
 
 
-def test_an_empty_name_counts_as_unset(environment: MutableMapping[str, str]) -> None:
+def test_empty_file_name_counts_as_unset(environment: MutableMapping[str, str]) -> None:
     environment |= {"OPENSTACK_PASSWORD_FILE": "", "OPENSTACK_PASSWORD": SECRET}
     assert load().openstack_password == SECRET
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_both_are_refused(environment: MutableMapping[str, str], file: Path, name: str) -> None:
+def test_value_and_file_together_are_refused(
+    environment: MutableMapping[str, str], file: Path, name: str
+) -> None:
     file.write_text(SECRET)
     environment |= {name: SECRET, f"{name}_FILE": str(file)}
-    assert refused() == f"{name} and {name}_FILE are both set: keep one of them"
+    assert load_error() == f"{name} and {name}_FILE are both set: keep one of them"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "problem"),
     [
         (b"", "the file is empty; write the value into it"),
         (b"\r\n\n", "the file is empty; write the value into it"),
@@ -92,30 +94,28 @@ def test_both_are_refused(environment: MutableMapping[str, str], file: Path, nam
     ],
     ids=["empty", "line ends", "huge", "latin", "nul", "bad"],
 )
-def test_a_bad_file_is_named_and_not_shown(
-    environment: MutableMapping[str, str], file: Path, content: bytes, told: str
+def test_unusable_file_is_reported_without_its_content(
+    environment: MutableMapping[str, str], file: Path, content: bytes, problem: str
 ) -> None:
     file.write_bytes(content)
     environment["VMAPI_AUDIT_KEY_FILE"] = str(file)
-    assert refused() == f"VMAPI_AUDIT_KEY_FILE '{file}': {told}"
+    assert load_error() == f"VMAPI_AUDIT_KEY_FILE '{file}': {problem}"
 
 
-def test_a_file_that_is_not_there_is_named(
-    environment: MutableMapping[str, str], file: Path
-) -> None:
+def test_missing_file_is_reported(environment: MutableMapping[str, str], file: Path) -> None:
     environment["OPENSTACK_PASSWORD_FILE"] = str(file)
-    assert refused() == (
+    assert load_error() == (
         f"OPENSTACK_PASSWORD_FILE '{file}': cannot be read (No such file or directory); "
         "name a file that vmapi's user may read"
     )
 
 
-def test_a_directory_is_no_file(environment: MutableMapping[str, str], tmp_path: Path) -> None:
+def test_directory_is_refused(environment: MutableMapping[str, str], tmp_path: Path) -> None:
     environment["OPENSTACK_PASSWORD_FILE"] = str(tmp_path)
-    assert "cannot be read (Is a directory); name a file" in refused()
+    assert "cannot be read (Is a directory); name a file" in load_error()
 
 
-def test_a_file_that_may_not_be_read_is_named(
+def test_unreadable_file_is_reported(
     environment: MutableMapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -123,32 +123,32 @@ def test_a_file_that_may_not_be_read_is_named(
 
     monkeypatch.setattr(Path, "open", refuse)
     environment["OPENSTACK_PASSWORD_FILE"] = "/run/secrets/password"
-    assert "/run/secrets/password': cannot be read (Permission denied); name" in refused()
+    assert "/run/secrets/password': cannot be read (Permission denied); name" in load_error()
 
 
-def test_an_endless_file_is_not_read_to_its_end(environment: MutableMapping[str, str]) -> None:
+def test_endless_file_is_read_up_to_the_limit(environment: MutableMapping[str, str]) -> None:
     environment["OPENSTACK_PASSWORD_FILE"] = "/dev/zero"
-    assert "is longer than 65536 bytes" in refused()
+    assert "is longer than 65536 bytes" in load_error()
 
 
-def test_the_secret_itself_in_the_place_of_a_path_is_not_shown(
+def test_secret_in_place_of_a_path_is_not_shown(
     environment: MutableMapping[str, str],
 ) -> None:
     environment["OPENSTACK_PASSWORD_FILE"] = SECRET
-    assert refused() == "OPENSTACK_PASSWORD_FILE: allowed is the absolute path of a file"
+    assert load_error() == "OPENSTACK_PASSWORD_FILE: allowed is the absolute path of a file"
 
 
-def test_all_that_is_bad_is_told_at_once(environment: MutableMapping[str, str]) -> None:
+def test_each_problem_is_reported_once(environment: MutableMapping[str, str]) -> None:
     environment |= {"VMAPI_AUDIT_KEY_FILE": "x", "OPENSTACK_PASSWORD_FILE": "y"}
     environment["VMAPI_THREADS"] = "0"
-    told = refused()
+    message = load_error()
     for name in ("VMAPI_THREADS", "VMAPI_AUDIT_KEY_FILE", "OPENSTACK_PASSWORD_FILE"):
-        assert told.count(name) == 1
+        assert message.count(name) == 1
 
 
-def test_what_is_no_secret_has_no_file(environment: MutableMapping[str, str]) -> None:
+def test_setting_that_is_not_secret_has_no_file(environment: MutableMapping[str, str]) -> None:
     environment["VMAPI_THREADS_FILE"] = "/etc/threads"
-    assert refused().startswith("VMAPI_THREADS_FILE: no such setting; ")
+    assert load_error().startswith("VMAPI_THREADS_FILE: no such setting; ")
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_what_is_no_secret_has_no_file(environment: MutableMapping[str, str]) ->
         ("VMAPI_BROKER_URL", "amqp://u:hunter2[@h//"),
     ],
 )
-def test_urls_that_a_library_would_take_apart_elsewhere(
+def test_ambiguous_url_is_refused_without_its_password(
     environment: MutableMapping[str, str], name: str, value: str
 ) -> None:
-    """Its message would show a piece of the password."""
+    """A library that splits it elsewhere would show a piece of the password."""
     environment[name] = value
-    assert refused() == f"{name}: allowed is {DECLARATIONS[SECRETS[name]].format.allowed}"
+    assert load_error() == f"{name}: allowed is {DECLARATIONS[SECRETS[name]].format.allowed}"

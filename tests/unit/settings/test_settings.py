@@ -1,4 +1,4 @@
-"""The environment first, then .env, then the defaults; what is bad is named, secrets are not."""
+"""Loading of settings: precedence, allowed values, error messages, secrets."""
 
 import os
 from collections.abc import Iterator, MutableMapping
@@ -23,14 +23,14 @@ NAMES = {declared.name: field for field, declared in DECLARATIONS.items()}
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[MutableMapping[str, str]]:
-    """Begin with none of our settings, and leave none behind that .env has brought."""
-    before = dict(os.environ)
-    for name in before:
+    """Remove all settings from the environment, and restore it afterwards."""
+    original = dict(os.environ)
+    for name in original:
         if name in NAMES or name.startswith(("VMAPI_", "OS_")):
             del os.environ[name]
     yield os.environ
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(original)
 
 
 @pytest.fixture
@@ -38,19 +38,19 @@ def dotenv(tmp_path: Path) -> Path:
     return tmp_path / ".env"
 
 
-def refused(dotenv: Path) -> str:
+def load_error(dotenv: Path) -> str:
     with pytest.raises(SettingsError) as caught:
         Settings.load(dotenv)
     return caught.value.detail
 
 
-def test_defaults(dotenv: Path) -> None:
+def test_empty_environment_loads_the_defaults(dotenv: Path) -> None:
     loaded = Settings.load(dotenv)
     assert loaded == Settings()
     assert (loaded.backend, loaded.bind, loaded.api_version) == ("memory", "127.0.0.1:8000", "v1")
 
 
-def test_the_environment_comes_before_dotenv_and_dotenv_before_the_defaults(
+def test_environment_precedes_dotenv_precedes_defaults(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
     dotenv.write_text("API_VERSION=v2\nLOG_LEVEL=DEBUG\nVMAPI_THREADS=4\n")
@@ -60,7 +60,7 @@ def test_the_environment_comes_before_dotenv_and_dotenv_before_the_defaults(
     assert loaded.bind == Settings().bind
 
 
-def test_dotenv_goes_to_the_environment_for_the_sdk(
+def test_dotenv_is_copied_into_the_environment(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
     dotenv.write_text("OS_CLIENT_CONFIG_FILE=/etc/clouds.yaml\n")
@@ -68,12 +68,12 @@ def test_dotenv_goes_to_the_environment_for_the_sdk(
     assert environment["OS_CLIENT_CONFIG_FILE"] == "/etc/clouds.yaml"
 
 
-def test_empty_counts_as_unset(environment: MutableMapping[str, str], dotenv: Path) -> None:
+def test_empty_value_counts_as_unset(environment: MutableMapping[str, str], dotenv: Path) -> None:
     environment.update(dict.fromkeys(NAMES, ""))
     assert Settings.load(dotenv) == Settings()
 
 
-GOOD = [
+ALLOWED_VALUES = [
     ("VMAPI_BACKEND", "openstack", "openstack"),
     ("VMAPI_BIND", "[::1]:80", "[::1]:80"),
     ("VMAPI_BIND", "unix:/run/vmapi.sock", "unix:/run/vmapi.sock"),
@@ -109,7 +109,7 @@ GOOD = [
     ("VMAPI_RATE_CHANGES", "9/hour", (RateLimit(9, "hour", "changes-per-hour"),)),
     ("VMAPI_MEMORY_FAULTS", "slow=10%:2", {FaultKind.SLOW: FaultRule(0, 0.1, 2.0)}),
     ("VMAPI_MEMORY_LIMITS", "vms=3", MemoryLimits(vms=3)),
-    ("OS_CLOUD", "mine", "mine"),
+    ("OS_CLOUD", "mycloud", "mycloud"),
     ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
     *(("VMAPI_ENGINE", engine, engine) for engine in ENGINES),
@@ -119,8 +119,8 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "value"), GOOD)
-def test_good_values(
+@pytest.mark.parametrize(("name", "text", "value"), ALLOWED_VALUES)
+def test_allowed_value_is_parsed(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str, value: object
 ) -> None:
     environment[name] = text
@@ -128,7 +128,7 @@ def test_good_values(
     assert getattr(loaded, NAMES[name]) == value
 
 
-BAD = [
+REFUSED_VALUES = [
     *(("VMAPI_BACKEND", text) for text in ("Memory", "a b", "-x", "memory\n")),
     *(("VMAPI_BIND", text) for text in ("localhost", ":80", "unix:", "a b:80", "h:123456", "h:")),
     *(("VMAPI_WORKERS", text) for text in ("0", "65", "two", "1.5", "-1")),
@@ -153,13 +153,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), BAD)
-def test_bad_values_are_named_with_what_is_allowed(
+@pytest.mark.parametrize(("name", "text"), REFUSED_VALUES)
+def test_refused_value_is_reported_with_the_allowed_values(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
 ) -> None:
     environment[name] = text
     allowed = DECLARATIONS[NAMES[name]].format.allowed
-    assert refused(dotenv) == f"{name} {text!r}: allowed is {allowed}"
+    assert load_error(dotenv) == f"{name} {text!r}: allowed is {allowed}"
 
 
 @pytest.mark.parametrize(
@@ -171,39 +171,37 @@ def test_bad_values_are_named_with_what_is_allowed(
         ("VMAPI_DATABASE_URL", f"postgresql://u:{SECRET}@h/n"),
     ],
 )
-def test_bad_urls_are_named_but_not_shown(
+def test_refused_secret_is_reported_without_its_value(
     environment: MutableMapping[str, str], dotenv: Path, name: str, text: str
 ) -> None:
     environment[name] = text
-    assert refused(dotenv) == f"{name}: allowed is {DECLARATIONS[NAMES[name]].format.allowed}"
+    assert load_error(dotenv) == f"{name}: allowed is {DECLARATIONS[NAMES[name]].format.allowed}"
 
 
-def test_everything_that_is_bad_is_named_at_once(
+def test_all_problems_are_reported_in_one_message(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
     dotenv.write_text("LOG_LEVEL=LOUD\n")
     environment.update(VMAPI_THREADS="0", VMAPI_TREADS="8", OPENSTACK_PASSWORD=SECRET)
-    message = refused(dotenv)
+    message = load_error(dotenv)
     assert message.startswith("VMAPI_TREADS: no such setting; ")
     assert "; VMAPI_THREADS '0': allowed is " in message
     assert "; LOG_LEVEL 'LOUD': allowed is " in message
     assert SECRET not in message
 
 
-def test_an_unknown_setting_is_told_which_there_are(
+def test_unknown_setting_is_reported_with_the_known_names(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
     environment["VMAPI_TREADS"] = SECRET
-    message = refused(dotenv)
-    ours = sorted(name for name in NAMES if name.startswith("VMAPI_"))
+    message = load_error(dotenv)
+    known = sorted(name for name in NAMES if name.startswith("VMAPI_"))
     assert message == (
-        "VMAPI_TREADS: no such setting; those that begin with VMAPI_ are " + ", ".join(ours)
+        "VMAPI_TREADS: no such setting; those that begin with VMAPI_ are " + ", ".join(known)
     )
 
 
-def test_secrets_are_in_no_repr_and_no_message(
-    environment: MutableMapping[str, str], dotenv: Path
-) -> None:
+def test_secrets_are_not_in_the_repr(environment: MutableMapping[str, str], dotenv: Path) -> None:
     environment.update(OPENSTACK_PASSWORD=SECRET, OPENSTACK_USERNAME="me")
     environment["VMAPI_DATABASE_URL"] = f"postgresql+psycopg://u:{SECRET}@h/n"
     environment["VMAPI_BROKER_URL"] = f"amqp://u:{SECRET}@h//"
@@ -222,7 +220,7 @@ def test_secrets_are_in_no_repr_and_no_message(
         (Settings(workers=3), 3),
     ],
 )
-def test_worker_count(settings: Settings, count: int) -> None:
+def test_worker_count_depends_on_the_backend(settings: Settings, count: int) -> None:
     assert settings.worker_count == count
 
 
@@ -243,6 +241,6 @@ def test_worker_count(settings: Settings, count: int) -> None:
         ("VMAPI_RATE_READS", "off"),
     ],
 )
-def test_values_are_rendered_as_written(name: str, text: str) -> None:
+def test_rendered_value_is_the_parsed_text(name: str, text: str) -> None:
     declared = DECLARATIONS[NAMES[name]]
     assert text == "" or declared.render(declared.format.parse(text)) == text

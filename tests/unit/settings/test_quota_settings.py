@@ -1,4 +1,4 @@
-"""VMAPI_QUOTAS, and the project of who is asked."""
+"""VMAPI_QUOTAS: syntax, refused values, the default of other projects."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from vmapi.settings.settings import Settings
         (f"{'a' * 64}:ram_mb=1", QuotaConfig({"a" * 64: ResourceLimits(ram_mb=1)})),
     ],
 )
-def test_quotas(text: str, quotas: QuotaConfig) -> None:
+def test_quotas_are_parsed_by_project(text: str, quotas: QuotaConfig) -> None:
     assert parse_quotas(text) == quotas
 
 
@@ -36,12 +36,12 @@ def test_quotas(text: str, quotas: QuotaConfig) -> None:
         *("web:vms=1000000000", "web:vms=one", "web:vms=1:vcpus=1"),
     ],
 )
-def test_what_is_no_quota_stops_the_start(text: str) -> None:
+def test_malformed_quotas_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^VMAPI_QUOTAS .*: allowed is "):
         Settings.from_environ({"VMAPI_QUOTAS": text})
 
 
-def test_a_project_that_is_named_has_its_own_limits_only() -> None:
+def test_named_project_has_its_own_limits_only() -> None:
     quotas = parse_quotas("web:vms=1;db:;*:vcpus=2")
-    found = [quotas.limits_for(project) for project in ("web", "db", "mail")]
-    assert found == [ResourceLimits(vms=1), NO_RESOURCE_LIMITS, ResourceLimits(vcpus=2)]
+    limits = [quotas.limits_for(project) for project in ("web", "db", "mail")]
+    assert limits == [ResourceLimits(vms=1), NO_RESOURCE_LIMITS, ResourceLimits(vcpus=2)]
