@@ -8,6 +8,15 @@ from tests.support.processes import ROOT, environment
 
 SERVE = """
 import runpy, sys
+
+class WithoutRich:
+    # a dependency of the test tools only; structlog imports it where it is installed
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "rich":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, WithoutRich)
 runpy.run_path("config/gunicorn.conf.py")
 import vmapi.server.logger, vmapi.server.worker, wsgi
 print(*(name for name in sys.argv[1:] if name in sys.modules))

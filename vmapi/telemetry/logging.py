@@ -1,10 +1,9 @@
-"""Logs: one JSON object a line on stdout, or coloured lines on a terminal.
+"""Configure logging: one JSON object a line on stdout, or coloured lines on a terminal.
 
-Under a command only errors are told, on stderr: what it prints may be a token, and nothing else
-may be there.
+A command logs errors only, to stderr: its stdout may be a token, and nothing else may be mixed in.
 
-Whatever is logged through the standard library (gunicorn, the SDK) comes out in the same form.
-Nothing a client sends can begin a line of its own or colour one.
+Logs of the standard library (gunicorn, the SDK) take the same form. No text of a client can begin
+a line or colour one, and no traceback shows the values of variables: they may be secrets.
 """
 
 import json
@@ -19,20 +18,15 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 SENSITIVE_LOGGERS = (
-    "keystoneauth",
-    "openstack",
-    "urllib3",
-    "stevedore",
-    "os_client_config",
-    "dogpile",
+    *("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config", "dogpile"),
 )
-"""Loggers that would tell tokens, passwords and user data below WARNING."""
+"""Loggers that write tokens, passwords and user data below WARNING."""
 
 
 def configure(level: str, *, serves: bool | None = None) -> None:
-    """Send every log of this process to stdout, from `level` on; errors to stderr under a command.
+    """Send all logs of this process to stdout, from `level` on; of a command errors to stderr.
 
-    A process `serves` unless Flask says that it was started for a command.
+    `serves` says that the process is a server or worker. The default asks the environment of Flask.
     """
     if serves is None:
         serves = os.environ.get("FLASK_RUN_FROM_CLI") != "true"
@@ -55,14 +49,16 @@ def configure(level: str, *, serves: bool | None = None) -> None:
 
 
 def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
-    """Return the standard library's side, in the form of `logging.config.dictConfig`."""
+    """Return the configuration of the standard library, for `logging.config.dictConfig`."""
+    is_terminal = getattr(sys, stream).isatty()
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": shared,
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            # renders the traceback as plain text, whether rich is installed or not
             structlog.processors.format_exc_info,
-            *(_console_renderer() if getattr(sys, stream).isatty() else _json_renderer()),
+            *(_console_renderer() if is_terminal else _json_renderer()),
         ],
     }
     return {
@@ -86,10 +82,13 @@ def _json_renderer() -> list[Processor]:
 
 
 def _console_renderer() -> list[Processor]:
-    plain = structlog.dev.plain_traceback
     return [
         _escape_event,
-        structlog.dev.ConsoleRenderer(event_key="message", exception_formatter=plain),
+        structlog.dev.ConsoleRenderer(
+            event_key="message",
+            # the default, where rich is installed, prints the values of local variables
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
     ]
 
 
@@ -98,18 +97,18 @@ def _dump_json(event: EventDict, **_: Any) -> str:
         line = orjson.dumps(event, default=repr).decode()
     except orjson.JSONEncodeError:
         line = ""
-    # beyond ASCII there are other line ends; half a surrogate pair is beyond orjson
+    # json escapes the line separators beyond ASCII, and lone surrogates, which orjson refuses
     return (
         line if line and line.isascii() and line.isprintable() else json.dumps(event, default=repr)
     )
 
 
 def _escape_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    shown = {key: _escape(value) for key, value in event.items()}
-    if isinstance(trace := event.get("exception"), str):
-        # no line of it begins as a line of the log does
-        shown["exception"] = "\n".join(f"  {_escape(line)}" for line in trace.split("\n"))
-    return shown
+    escaped = {key: _escape(value) for key, value in event.items()}
+    if isinstance(traceback := event.get("exception"), str):
+        # indented: no line of a traceback looks like a log line
+        escaped["exception"] = "\n".join(f"  {_escape(line)}" for line in traceback.split("\n"))
+    return escaped
 
 
 def _escape(value: Any) -> Any:

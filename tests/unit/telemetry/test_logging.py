@@ -1,4 +1,4 @@
-"""How a line of the log comes out: for machines, and for people at a terminal."""
+"""The form of log lines: JSON for machines, coloured text on a terminal."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from vmapi.telemetry.logging import configure
 
 
 class Output(io.StringIO):
-    """A stdout that may be a terminal."""
+    """A stdout, optionally of a terminal."""
 
     def __init__(self, terminal: bool) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Output(io.StringIO):
 
 @pytest.fixture
 def terminal() -> bool:
-    """A test that wants one parametrizes this."""
+    """Whether stdout is a terminal; a test overrides it by a parameter."""
     return False
 
 
@@ -55,21 +55,21 @@ def fail(password: str) -> None:
 at_a_terminal = pytest.mark.parametrize("terminal", [True])
 
 
-def test_members_of_a_line(output: Output) -> None:
+def test_line_has_level_time_message_and_fields(output: Output) -> None:
     structlog.get_logger("test").info("said", vm_id="x", count=2)
     line = json.loads(output.getvalue())
     assert line.pop("timestamp").endswith("Z")
     assert line == {"level": "info", "message": "said", "vm_id": "x", "count": 2}
 
 
-def test_standard_library_comes_out_the_same(output: Output) -> None:
+def test_standard_library_logs_have_the_same_form(output: Output) -> None:
     logging.getLogger("gunicorn.error").warning("%s left", "one", extra={"pid": 7})
     line = json.loads(output.getvalue())
     assert (line["level"], line["message"], line["pid"]) == ("warning", "one left", 7)
 
 
-def test_level(output: Output) -> None:
-    structlog.get_logger("test").debug("not told")
+def test_lines_below_the_level_are_left_out(output: Output) -> None:
+    structlog.get_logger("test").debug("left out")
     logging.getLogger("keystoneauth.session").info("a token")
     assert output.getvalue() == ""
 
@@ -77,40 +77,42 @@ def test_level(output: Output) -> None:
 @pytest.mark.parametrize(
     "text", ["a\nb\r\x0b\x0c\x1c\x85\u2028\u2029", "\x1b[31m\x7f", "\ud800", "ü"]
 )
-def test_line_is_plain_ascii_whatever_is_in_it(output: Output, text: str) -> None:
+def test_line_is_printable_ascii_for_any_text(output: Output, text: str) -> None:
     structlog.get_logger("test").info(text, path=text, nested={"list": [text]}, thing=OSError(text))
     line = output.getvalue().removesuffix("\n")
     assert line.isascii()
     assert line.isprintable()
-    told = json.loads(line)
-    assert (told["message"], told["path"], told["nested"]) == (text, text, {"list": [text]})
-    assert told["thing"] == repr(OSError(text))
+    fields = json.loads(line)
+    assert (fields["message"], fields["path"], fields["nested"]) == (text, text, {"list": [text]})
+    assert fields["thing"] == repr(OSError(text))
 
 
-def test_traceback_is_one_member_of_the_line(output: Output) -> None:
+def test_traceback_is_one_field_of_the_line(output: Output) -> None:
     fail("hunter2")
-    told = json.loads(output.getvalue())
-    assert told["message"] == "failed"
-    assert told["exception"].startswith("Traceback (most recent call last):\n")
+    fields = json.loads(output.getvalue())
+    assert fields["message"] == "failed"
+    assert fields["exception"].startswith("Traceback (most recent call last):\n")
     assert "hunter2" not in output.getvalue()
 
 
 @at_a_terminal
-def test_terminal_gets_colours(output: Output) -> None:
+def test_terminal_shows_colours(output: Output) -> None:
     structlog.get_logger("test").info("said", vm_id="x")
     assert "\x1b[36mvm_id\x1b[0m=\x1b[35mx\x1b[0m" in output.getvalue()
 
 
 @at_a_terminal
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\nb", "a\u2028b", "\u202egnp", "\x9b31m"])
-def test_terminal_obeys_nobody_else(output: Output, text: str) -> None:
+def test_terminal_shows_control_characters_escaped(output: Output, text: str) -> None:
     structlog.get_logger("test").info(text, path=text, nested={"list": [text]}, thing=OSError(text))
     assert text not in output.getvalue()
     assert output.getvalue().splitlines() == [output.getvalue().removesuffix("\n")]
 
 
 @at_a_terminal
-def test_terminal_gets_tracebacks_without_the_values_of_variables(output: Output) -> None:
+def test_terminal_traceback_shows_no_values_of_variables(output: Output) -> None:
+    # the test tools bring rich, so that structlog would print the values by default
+    assert structlog.dev.default_exception_formatter is not structlog.dev.plain_traceback
     fail("hunter2")
     first, *rest = output.getvalue().splitlines()
     assert "failed" in first
@@ -120,16 +122,16 @@ def test_terminal_gets_tracebacks_without_the_values_of_variables(output: Output
     assert rest[-2:] == ["  ValueError: no", "  such \\x1b[31mthing\\u2028"]
 
 
-def test_under_a_command_stdout_is_left_alone(
+def test_command_logs_errors_only_and_to_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
     configure("INFO")
     structlog.get_logger("vmapi").warning("quiet")
     structlog.get_logger("vmapi").error("loud")
-    told = capsys.readouterr()
-    assert (told.out, json.loads(told.err)["message"]) == ("", "loud")
+    captured = capsys.readouterr()
+    assert (captured.out, json.loads(captured.err)["message"]) == ("", "loud")
     configure("INFO", serves=True)
     structlog.get_logger("vmapi").info("served")
-    told = capsys.readouterr()
-    assert (json.loads(told.out)["message"], told.err) == ("served", "")
+    captured = capsys.readouterr()
+    assert (json.loads(captured.out)["message"], captured.err) == ("served", "")
