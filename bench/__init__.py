@@ -1,1 +1,1 @@
-"""Benchmarks: each prints what it measured, on which machine and when."""
+"""Benchmarks. Each program prints its results with the machine and the date."""

@@ -1,4 +1,4 @@
-"""The time that a call takes."""
+"""Measure the duration of a call."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Duration:
-    """Milliseconds: on the wall, and of this process's own CPU."""
+    """A duration in milliseconds: wall time, and CPU time of this process."""
 
     wall: float
     cpu: float
@@ -20,7 +20,7 @@ class Duration:
 
 
 def measure(call: Callable[[], object]) -> Duration:
-    """Return what one call takes."""
+    """Return the duration of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Duration((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000)

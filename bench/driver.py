@@ -1,8 +1,8 @@
-"""What a driver call adds to Nova's own answer: `OS_CLOUD=… .venv/bin/python -m bench.driver [N]`.
+"""Measure the overhead of the driver: `OS_CLOUD=… .venv/bin/python -m bench.driver [TURNS]`.
 
-The peer is the same request sent with `requests` on a connection that is kept alive. The two take
-turns, so that a slow moment of the cloud meets both; what is printed is the median of each, and the
-median of the differences within a turn. CPU is this process's own.
+The baseline is the same request, sent with `requests` on a keep-alive connection. Both take turns,
+so that a slow phase of the cloud affects both. The output is the median of each, and the median of
+the differences within a turn. CPU is that of this process.
 """
 
 import statistics
@@ -23,7 +23,7 @@ NAME = "bench-driver"
 
 
 def main(turns: int) -> None:
-    """Print the medians for one server and for the list."""
+    """Print the medians for one server and for the list of servers."""
     backend = OpenStackBackend.from_settings(Settings.load())
     vm_id = create_server(backend)
     try:
@@ -42,24 +42,24 @@ def main(turns: int) -> None:
 
 
 class RawNova:
-    """Nova without a driver: one connection, one token, raw bytes."""
+    """A Nova client without the driver: one connection, one token, no parsing."""
 
     def __init__(self, backend: OpenStackBackend) -> None:
-        door = backend._session._get_endpoint("compute")
-        self.url = door.url
+        endpoint = backend._session._get_endpoint("compute")
+        self.url = endpoint.url
         self.http = requests.Session()
-        self.http.headers["X-Auth-Token"] = door.proxy.session.get_token()
-        self.http.headers["OpenStack-API-Version"] = f"compute {door.microversion}"
+        self.http.headers["X-Auth-Token"] = endpoint.proxy.session.get_token()
+        self.http.headers["OpenStack-API-Version"] = f"compute {endpoint.microversion}"
 
     def get(self, path: str) -> bytes:
-        """Return the bytes behind a path."""
+        """Return the body of a GET response."""
         answer = self.http.get(self.url + path, timeout=30)
         answer.raise_for_status()
         return answer.content
 
 
 def create_server(backend: OpenStackBackend) -> str:
-    """Have a server to read, and wait until it is settled."""
+    """Create a server, and wait until it is settled; return its id."""
     spec = CreateSpec(
         name=NAME,
         flavor_id=min(backend.list_flavors(), key=lambda flavor: flavor.ram_mb).id,
@@ -76,18 +76,18 @@ def create_server(backend: OpenStackBackend) -> str:
     return vm_id
 
 
-def compare(what: str, turns: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
-    """Print what each takes, in milliseconds."""
+def compare(label: str, turns: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
+    """Print the durations of both, in milliseconds."""
     pairs = [(measure(peer), measure(ours)) for _ in range(turns + 3)][3:]
-    found = {
+    durations = {
         "Nova alone": [nova for nova, _ in pairs],
         "through the driver": [whole for _, whole in pairs],
         "added": [whole - nova for nova, whole in pairs],
     }
-    for name, times in found.items():
-        wall = statistics.median(each.wall for each in times)
-        cpu = statistics.median(each.cpu for each in times)
-        print(f"{what:<12} {name:<20} {wall:8.2f} ms wall {cpu:8.2f} ms CPU")
+    for name, times in durations.items():
+        wall = statistics.median(duration.wall for duration in times)
+        cpu = statistics.median(duration.cpu for duration in times)
+        print(f"{label:<12} {name:<20} {wall:8.2f} ms wall {cpu:8.2f} ms CPU")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""On what, and when, a number was measured."""
+"""Describe the machine of a measurement."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 
 def describe_machine() -> str:
-    """Return a line to print above numbers."""
+    """Return a line with the date, the machine and the versions."""
     today = datetime.now(UTC).date().isoformat()
     stack = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "openstacksdk"))
     return (

@@ -1,4 +1,4 @@
-"""A Nova that holds servers in memory. What is under way is over when a poll has asked for it."""
+"""Simulate a Nova in memory. The next poll for changes completes all actions."""
 
 import uuid
 from typing import Any
@@ -10,7 +10,7 @@ ACTION_STATES = {
     "os-start": ("powering-on", "ACTIVE"),
     "os-stop": ("powering-off", "SHUTOFF"),
 }
-"""What each action shows while it is under way, and what it ends in."""
+"""The task state of each action, and the status after it."""
 
 TIMESTAMP = "2026-11-22T15:55:50Z"
 ACTION_RECORD = {"events": [{"event": "compute", "result": "Success", "finish_time": TIMESTAMP}]}
@@ -24,14 +24,14 @@ IMAGE = {
 
 
 class SimulatedNova:
-    """The servers, and what Nova answers of them: a status and a body."""
+    """The servers of the simulated Nova."""
 
     def __init__(self) -> None:
         self._servers: dict[str, Json] = {}
         self._final_statuses: dict[str, str] = {}
 
     def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
-        """Answer a request; `path` is what follows the version, query included."""
+        """Return the status and the body of a response. `path` follows the version in the URL."""
         url = urlsplit(path)
         parts = url.path.strip("/").split("/")
         match method, *parts:
@@ -79,7 +79,7 @@ class SimulatedNova:
 
 
 def build_server(vm_id: str, name: str) -> Json:
-    """Return a new server, with about as much as Nova shows of one."""
+    """Return a new server with about as many fields as Nova sends."""
     address = {"addr": "192.168.1.100", "version": 4, "OS-EXT-IPS:type": "fixed"}
     links = [{"rel": rel, "href": f"http://127.0.0.1/servers/{vm_id}"} for rel in ("self", "also")]
     empty = ("accessIPv4", "accessIPv6", "config_drive", "key_name", "description", "locked_reason")

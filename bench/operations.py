@@ -1,14 +1,13 @@
-"""What an operation adds to a change over Nova's own call: `.venv/bin/python -m bench.operations`.
+"""Measure the overhead of an operation over a call to Nova: `… -m bench.operations [TURNS]`.
 
-The peer is the driver sending Nova the change, and nothing else. The whole request takes turns
-with it, with its operation kept in a SQLite file and in PostgreSQL; what is printed are percentiles
-of the differences within a turn. Nova is `bench.standin`, a process of its own, so that Nova's own
-scatter hides nothing. The request goes from its WSGI environment to the last byte of the answer, in
-this process: the server in front is not in it, the log lines are, into nowhere. CPU is this
-process's own.
+The baseline is the driver that sends Nova the change, and nothing else. The whole request takes
+turns with it: once with SQLite, once with PostgreSQL. The output is percentiles of the differences
+within a turn. Nova is `bench.standin` in another process, so that the variance of a real Nova hides
+nothing. A request runs from its WSGI environment to the last byte of the response, in this process:
+without gunicorn, and with log lines to /dev/null. CPU is that of this process.
 
-PostgreSQL is measured where TEST_POSTGRESQL_URL names an empty one. An honest one writes what it
-is told to its disk: `TEST_POSTGRESQL_OPTIONS= tests/with-postgresql .venv/bin/python -m …`.
+PostgreSQL is measured if TEST_POSTGRESQL_URL names an empty database. For one that waits for the
+disk: `TEST_POSTGRESQL_OPTIONS= tests/with-postgresql .venv/bin/python -m bench.operations`.
 """
 
 import argparse
@@ -40,31 +39,34 @@ Durations = defaultdict[tuple[str, str], list[Duration]]
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print what is added, what is sent to the database, and where the time goes."""
-    with open_targets(options) as (bare, *others):
+    """Print the overhead, the SQL statements and a profile."""
+    with open_targets(options) as (baseline, *others):
         print(describe_machine())
         if POSTGRESQL:
             print(durability(POSTGRESQL))
-        run_lifecycle([bare, *others], defaultdict(list), defaultdict(list))
+        run_lifecycle([baseline, *others], defaultdict(list), defaultdict(list))
         gc.collect()
         gc.freeze()
-        asked: Durations = defaultdict(list)
+        responded: Durations = defaultdict(list)
         settled: Durations = defaultdict(list)
         for _ in range(options.turns):
-            run_lifecycle([bare, *others], asked, settled)
+            run_lifecycle([baseline, *others], responded, settled)
         load, keys = os.getloadavg()[0], "with keys" if options.keys else "without keys"
         print(f"{options.turns} turns {keys}, Nova's latency {options.latency} s, load {load:.1f}")
-        for what, times in (("until it is answered", asked), ("until it is settled", settled)):
-            print(f"\n{what:<42}    p50    p90 ms wall    p50    p90 ms CPU")
-            table(times, bare, others)
-        for side in others:
-            show_statements(side)
-            profile(side, options.profile)
+        for label, times in (
+            ("until the response", responded),
+            ("until the VM is settled", settled),
+        ):
+            print(f"\n{label:<42}    p50    p90 ms wall    p50    p90 ms CPU")
+            print_overheads(times, baseline, others)
+        for target in others:
+            print_statements(target)
+            profile(target, options.profile)
 
 
 @contextmanager
 def open_targets(options: argparse.Namespace) -> Iterator[list[Target]]:
-    """Set everything up, and take it down again."""
+    """Build the targets, and close them afterwards."""
     for name in [name for name in os.environ if name.startswith("OS_")]:
         del os.environ[name]
     with (
@@ -72,26 +74,26 @@ def open_targets(options: argparse.Namespace) -> Iterator[list[Target]]:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Path(os.devnull).open("w") as log,
     ):
-        ours = Settings(
+        settings = Settings(
             openstack_auth_url=f"{url}/identity/v3",
             openstack_username="bench",
             openstack_password="bench",
             openstack_project="bench",
         )
-        backend = OpenStackBackend.from_settings(ours)
-        found: list[Target] = [DriverTarget(backend)]
+        backend = OpenStackBackend.from_settings(settings)
+        targets: list[Target] = [DriverTarget(backend)]
         urls = {"SQLite": f"sqlite:///{folder}/vmapi.sqlite3", "PostgreSQL": POSTGRESQL}
         with redirect_stdout(log):
             apps = {name: build_app(backend, url) for name, url in urls.items() if url}
-        found += [AppTarget(name, app, keyed=options.keys) for name, app in apps.items()]
-        yield found
+        targets += [AppTarget(name, app, keyed=options.keys) for name, app in apps.items()]
+        yield targets
         for app in apps.values():
             app.extensions["vmapi"].store.close()
         backend.close()
 
 
 def build_app(backend: OpenStackBackend, url: str) -> Flask:
-    """Make an app that keeps its operations at a URL."""
+    """Build an app with a database."""
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), ())
     settings = Settings(database_url=url, backend="openstack", auth=("none",), **rates)
     app = create_app(settings, backend)
@@ -100,71 +102,74 @@ def build_app(backend: OpenStackBackend, url: str) -> Flask:
 
 
 def durability(url: str) -> str:
-    """Tell which PostgreSQL this is, and whether it waits for its disk."""
+    """Return the version of PostgreSQL, and whether it waits for the disk."""
     names = ("server_version", "fsync", "synchronous_commit")
-    asked = ", ".join(f"current_setting('{name}')" for name in names)
+    columns = ", ".join(f"current_setting('{name}')" for name in names)
     engine = create_engine(url)
     with engine.connect() as connection:
-        found = connection.execute(text(f"SELECT {asked}")).one()
+        values = connection.execute(text(f"SELECT {columns}")).one()
     engine.dispose()
-    return "PostgreSQL: " + ", ".join(map(" ".join, zip(names, found, strict=True)))
+    return "PostgreSQL: " + ", ".join(map(" ".join, zip(names, values, strict=True)))
 
 
-def run_lifecycle(sides: list[Target], asked: Durations, settled: Durations) -> None:
-    """Lead one VM of each side through its life, the sides taking turns."""
+def run_lifecycle(targets: list[Target], responded: Durations, settled: Durations) -> None:
+    """Run the life of one VM on each target, change by change in turns."""
     for change in CHANGES:
-        for side in sides:
-            answer = measure(side.prepare(change))
-            whole = answer + measure(side.settle)
-            asked[side.name, change].append(answer)
-            settled[side.name, change].append(whole)
+        for target in targets:
+            response = measure(target.prepare(change))
+            total = response + measure(target.settle)
+            responded[target.name, change].append(response)
+            settled[target.name, change].append(total)
 
 
-def table(times: Durations, bare: Target, others: list[Target]) -> None:
-    """Print what the peer takes, and what each other side takes more."""
+def print_overheads(times: Durations, baseline: Target, others: list[Target]) -> None:
+    """Print the durations of the baseline, and the overhead of each other target."""
     for change in CHANGES:
-        peer = times[bare.name, change]
-        line(f"{change:<7} {bare.name}", peer)
-        for side in others:
-            pairs = zip(times[side.name, change], peer, strict=True)
-            line(f"{'':<7} added by {side.name}", [ours - bare for ours, bare in pairs])
+        base = times[baseline.name, change]
+        print_percentiles(f"{change:<7} {baseline.name}", base)
+        for target in others:
+            pairs = zip(times[target.name, change], base, strict=True)
+            overheads = [total - alone for total, alone in pairs]
+            print_percentiles(f"{'':<7} added by {target.name}", overheads)
 
 
-def line(what: str, times: list[Duration]) -> None:
-    """Print the percentiles of some times."""
-    wall, cpu = ([getattr(each, kind) for each in times] for kind in ("wall", "cpu"))
-    tenths = [statistics.quantiles(each, n=10) for each in (wall, cpu)]
-    middle, ninth = ([each[at] for each in tenths] for at in (4, 8))
-    wall_text, cpu_text = (f"{a:6.2f} {b:6.2f}" for a, b in zip(middle, ninth, strict=True))
-    print(f"{what:<42} {wall_text}         {cpu_text}")
+def print_percentiles(label: str, durations: list[Duration]) -> None:
+    """Print p50 and p90 of the wall time and of the CPU time."""
+    columns = []
+    for kind in ("wall", "cpu"):
+        deciles = statistics.quantiles((getattr(item, kind) for item in durations), n=10)
+        columns.append(f"{deciles[4]:6.2f} {deciles[8]:6.2f}")
+    print(f"{label:<42} {columns[0]}         {columns[1]}")
 
 
-def show_statements(side: Target) -> None:
-    """Print what a change sends to its database."""
+def print_statements(target: Target) -> None:
+    """Print the SQL statements of each change."""
     for change in CHANGES:
-        for what, call in (("answered", side.prepare(change)), ("settled", side.settle)):
-            with recording() as found:
+        for label, call in (("response", target.prepare(change)), ("VM is settled", target.settle)):
+            with recording() as statements:
                 call()
-            print(f"\n{change}, until it is {what}: {found}", found.in_short(), sep="\n")
+            print(f"\n{change}, until the {label}: {statements}", statements.in_short(), sep="\n")
 
 
-def profile(side: Target, lives: int) -> None:
-    """Print where the time of the requests goes, under a profiler that slows them down."""
+def profile(target: Target, lives: int) -> None:
+    """Print a profile of the requests. The profiler slows them down."""
     profiler = cProfile.Profile()
     for _ in range(lives):
         for change in CHANGES:
-            profiler.runcall(side.prepare(change))
-            side.settle()
+            profiler.runcall(target.prepare(change))
+            target.settle()
     if lives:
-        found = pstats.Stats(profiler)
-        found.sort_stats("tottime").print_stats(25)
-        found.sort_stats("cumulative").print_stats("vmapi/|sqlalchemy/engine/base", 45)
+        stats = pstats.Stats(profiler)
+        stats.sort_stats("tottime").print_stats(25)
+        stats.sort_stats("cumulative").print_stats("vmapi/|sqlalchemy/engine/base", 45)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="bench.operations")
     parser.add_argument("turns", type=int, nargs="?", default=200)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds that Nova takes")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="seconds of each response of Nova"
+    )
     parser.add_argument("--keys", action="store_true", help="send an Idempotency-Key")
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="profile N lives")
     main(parser.parse_args())

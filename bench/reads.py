@@ -1,9 +1,8 @@
-"""A read through vmapi against the same read straight from Nova: `.venv/bin/python -m bench.reads`.
+"""Compare a read through vmapi with the same read from Nova: `.venv/bin/python -m bench.reads`.
 
-Nova is the cloud that OS_CLOUD names, as it is; without one, a simulated one with `--servers` that
-takes as long as a Nova was measured to. vmapi is gunicorn as it is served. The two take turns, each
-on a connection that is kept alive, Nova with one read and vmapi with ten; what is printed are
-medians.
+Nova is the cloud of OS_CLOUD, unchanged. Without OS_CLOUD, a simulated one has `--servers` and the
+response times of a real Nova. vmapi runs in gunicorn with its configuration. The two take turns on
+keep-alive connections: one read from Nova, ten through vmapi. The output is medians.
 """
 
 import argparse
@@ -31,14 +30,14 @@ from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
 TURNS = {1: 40, 100: 10, 1000: 5}
-"""How often each is read of Nova, by how many VMs it shows."""
+"""The number of turns, by the number of VMs in a response."""
 
 READS = 10
-"""How often vmapi is asked in a turn: it is as quick as who asks again at once finds it."""
+"""The number of reads through vmapi in a turn."""
 
 
 def main(servers: int) -> None:
-    """Print what one VM and what lists take."""
+    """Print the durations of reading one VM and lists."""
     with ExitStack() as stack:
         if not os.environ.get("OS_CLOUD"):
             os.environ |= cloud_environment(
@@ -49,57 +48,61 @@ def main(servers: int) -> None:
         url = stack.enter_context(gunicorn())
         ids = [vm.id for vm in backend.list_vms()]
         wait_for(url, len(ids))
-        nova, ours = RawNova(backend), VmapiClient(url)
+        nova, vmapi = RawNova(backend), VmapiClient(url)
         print(describe_machine(), f"{len(ids)} servers, load {os.getloadavg()[0]:.1f}", sep=", ")
-        compare("one VM", 1, lambda: nova.get(f"/servers/{ids[0]}"), lambda: ours.vm(ids[0]))
+        compare("one VM", 1, lambda: nova.get(f"/servers/{ids[0]}"), lambda: vmapi.get_vm(ids[0]))
         for size in (100, 1000):
             if len(ids) >= size:
                 path = f"/servers/detail?limit={size}"
-                compare(f"a list of {size}", size, bind(nova.get, path), bind(ours.list, size))
+                compare(f"a list of {size}", size, bind(nova.get, path), bind(vmapi.list_vms, size))
 
 
 def bind(call: Callable[[Any], object], argument: object) -> Callable[[], object]:
-    """Return the call with its argument."""
+    """Return a function that makes the call."""
     return lambda: call(argument)
 
 
 class VmapiClient:
-    """vmapi over HTTP, by a client that adds little of its own."""
+    """A minimal HTTP client of vmapi."""
 
     def __init__(self, url: str) -> None:
         self._http = HTTPConnection(url.removeprefix("http://"), timeout=60)
 
-    def vm(self, vm_id: str) -> bytes:
+    def get_vm(self, vm_id: str) -> bytes:
         """Read one VM."""
         return self._get(f"/api/v1/vms/{vm_id}")
 
-    def list(self, size: int) -> bytes:
+    def list_vms(self, size: int) -> bytes:
         """Read a list."""
         return self._get(f"/api/v1/vms?page_size={size}")
 
     def _get(self, path: str) -> bytes:
         self._http.request("GET", path)
-        answer = self._http.getresponse()
-        content = answer.read()
-        if answer.status != 200:
+        response = self._http.getresponse()
+        content = response.read()
+        if response.status != 200:
             raise RuntimeError(content)
         return content
 
 
-def compare(what: str, size: int, peer: Callable[[], object], ours: Callable[[], object]) -> None:
-    """Print the medians of both, in milliseconds, and how they compare."""
-    ours()
-    theirs: list[float] = []
-    times: list[float] = []
+def compare(
+    label: str, size: int, read_nova: Callable[[], object], read_vmapi: Callable[[], object]
+) -> None:
+    """Print the medians of both in milliseconds, and their ratio."""
+    read_vmapi()
+    nova_times: list[float] = []
+    vmapi_times: list[float] = []
     for _ in range(TURNS[size]):
-        theirs.append(measure(peer).wall)
-        times += [measure(ours).wall for _ in range(READS)]
-    nova, vmapi = statistics.median(theirs), statistics.median(times)
-    print(f"{what:<15} Nova {nova:8.1f} ms, vmapi {vmapi:6.2f} ms: {nova / vmapi:.0f} times faster")
+        nova_times.append(measure(read_nova).wall)
+        vmapi_times += [measure(read_vmapi).wall for _ in range(READS)]
+    nova, vmapi = statistics.median(nova_times), statistics.median(vmapi_times)
+    print(
+        f"{label:<15} Nova {nova:8.1f} ms, vmapi {vmapi:6.2f} ms: {nova / vmapi:.0f} times faster"
+    )
 
 
 def cloud_environment(url: str) -> dict[str, str]:
-    """Return the settings of a cloud that lets anybody in."""
+    """Return the settings for the simulated cloud, which accepts any password."""
     return {
         "OPENSTACK_AUTH_URL": f"{url}/identity/v3",
         "OPENSTACK_USERNAME": "bench",
@@ -110,7 +113,7 @@ def cloud_environment(url: str) -> dict[str, str]:
 
 @contextmanager
 def gunicorn() -> Iterator[str]:
-    """Serve while the block lasts, and give the URL."""
+    """Run gunicorn during the block; yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = (sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app")
@@ -134,14 +137,14 @@ def gunicorn() -> Iterator[str]:
 
 
 def wait_for(url: str, number: int) -> None:
-    """Wait until vmapi serves and knows so many VMs."""
+    """Wait until vmapi serves and lists this number of VMs."""
     while True:
         time.sleep(0.5)
         try:
-            answer = requests.get(f"{url}/api/v1/vms?page_size=1", timeout=60)
+            response = requests.get(f"{url}/api/v1/vms?page_size=1", timeout=60)
         except requests.ConnectionError:
             continue
-        if answer.ok and json.loads(answer.content)["total"] >= number:
+        if response.ok and json.loads(response.content)["total"] >= number:
             return
 
 

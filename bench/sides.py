@@ -1,4 +1,4 @@
-"""Two ways to change a VM: through the driver alone, and through the whole app."""
+"""The two targets of a measurement: the driver alone, and the whole app."""
 
 import json
 import uuid
@@ -14,20 +14,20 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
 
 CHANGES = ("create", "stop", "start", "delete")
-"""The life of one VM, in the order in which it is measured."""
+"""The changes in the life of one VM, in order."""
 
 
 class Target(Protocol):
-    """One way to change a VM, which is made by the first change and gone with the last."""
+    """A way to change a VM. The first change creates the VM, the last one deletes it."""
 
     name: str
 
     def prepare(self, change: str) -> Callable[[], object]:
-        """Return the call that asks for a change and gets the answer."""
+        """Return a function that requests a change and gets the response."""
         ...
 
     def settle(self) -> None:
-        """Find out that the change has been made."""
+        """Run until the change is complete."""
         ...
 
 
@@ -52,12 +52,12 @@ class DriverTarget:
         self._change = ""
 
     def prepare(self, change: str) -> Callable[[], object]:
-        """Have it done, without looking whether it may be."""
+        """Return a function that sends the change, without checks."""
         self._change = change
         return self._create if change == "create" else self._perform
 
     def settle(self) -> None:
-        """Poll once, and read the record of an action."""
+        """Poll once, and read the outcome of an action."""
         self._backend.list_changed_since(datetime.now(UTC))
         if self._change in ("start", "stop"):
             self._backend.get_outcome(self._accepted)
@@ -71,10 +71,9 @@ class DriverTarget:
 
 
 class AppTarget:
-    """A request to the app, from its WSGI environment to the last byte of the answer.
+    """The app, from the WSGI environment of a request to the last byte of the response.
 
-    Its engine is stopped: its ticks are made by `settle`, and the sync's before a request, in this
-    thread.
+    The engine is stopped. `settle` runs its scans, and `prepare` runs the sync, in this thread.
     """
 
     def __init__(self, name: str, app: Flask, *, keyed: bool) -> None:
@@ -82,15 +81,15 @@ class AppTarget:
         self._app = app
         self._keyed = keyed
         self._operations = app.extensions["vmapi"].operations
-        self._tasks = app.extensions["vmapi"].chores
+        self._tasks = app.extensions["vmapi"].periodic_tasks
         self._vm_id = ""
         self._response: tuple[Iterable[bytes], str, Any] = ((), "", None)
         app.extensions["vmapi"].engine.stop()
 
     def prepare(self, change: str) -> Callable[[], object]:
-        """Make the request; calling what is returned sends it."""
-        for chore in ("sweep", "sync-1"):
-            self._tasks[chore]()
+        """Build the request; return a function that sends it."""
+        for task in ("full-sync", "incremental-sync"):
+            self._tasks[task]()
         headers = [("Idempotency-Key", str(uuid.uuid4()))] if self._keyed else []
         environ = self._builder(change, headers).get_environ()
 
@@ -102,22 +101,22 @@ class AppTarget:
         return send
 
     def settle(self) -> None:
-        """Do what the engine does in a tick, until nothing is left."""
-        while mine := self._operations.list_leased():
-            for ready in self._operations.list_due(mine):
-                self._operations.reconcile(ready.operation, ready.vm)
+        """Run scans of the engine until all operations are finished."""
+        while leased := self._operations.list_leased():
+            for due in self._operations.list_due(leased):
+                self._operations.reconcile(due.operation, due.vm)
 
     def _builder(self, change: str, headers: list[tuple[str, str]]) -> EnvironBuilder:
         if change == "create":
-            body = {
+            request = {
                 "name": f"bench-{self.name}",
                 "flavor": "m1.tiny",
                 "image": "cirros",
                 "start": True,
             }
-            return EnvironBuilder("/api/v1/vms", method="POST", json=body, headers=headers)
-        if answered := b"".join(self._response[0]):
-            self._vm_id = json.loads(answered)["id"]
+            return EnvironBuilder("/api/v1/vms", method="POST", json=request, headers=headers)
+        if body := b"".join(self._response[0]):
+            self._vm_id = json.loads(body)["id"]
         path = f"/api/v1/vms/{self._vm_id}"
         if change == "delete":
             return EnvironBuilder(path, method="DELETE", headers=headers)

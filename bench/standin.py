@@ -1,7 +1,8 @@
-"""An OpenStack on loopback: `-m bench.standin`. It prints its URL.
+"""Run a fake OpenStack on loopback: `python -m bench.standin`. The program prints its URL.
 
-Its answers cost next to nothing, and each of Nova is held back for `--latency` seconds; or it has
-so many `--servers` that others see and change, and takes as long as a Nova was measured to.
+By default responses cost next to nothing, except for a delay of `--latency` seconds in Nova. With
+`--servers`, Nova has many servers, changes `--churn` of them a second, and has the response times
+of a real Nova.
 """
 
 import argparse
@@ -24,7 +25,7 @@ FOREVER = "2999-01-01T00:00:00.000000Z"
 
 @contextmanager
 def fake_openstack(*options: str) -> Iterator[str]:
-    """Run one in a process of its own while the block lasts, and give its URL."""
+    """Run the fake OpenStack in another process during the block; yield the URL."""
     command = (sys.executable, "-m", "bench.standin", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -35,27 +36,27 @@ def fake_openstack(*options: str) -> Iterator[str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one connection; `nova`, `url` and `latency` are set in a subclass."""
+    """The handler of one connection; a subclass sets `nova`, `url` and `latency`."""
 
     nova: SimulatedNova | LargeNova
     url: str
     latency: float
     protocol_version = "HTTP/1.1"
-    # else an answer in two pieces waits for the client's acknowledgement of the first
+    # otherwise the body waits until the client acknowledges the headers
     disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(text) if text else None
         _, service, _version, *rest = self.path.split("/", 3)
         if service == "compute" and rest:
             time.sleep(self.latency)
-            status, answer = self.nova.handle(self.command, rest[0], body)
+            status, content = self.nova.handle(self.command, rest[0], body)
         else:
-            status, answer = other_service(self.url, self.path.partition("?")[0])
+            status, content = other_service(self.url, self.path.partition("?")[0])
         self.send_response(status)
-        data = b"" if answer is None else json.dumps(answer).encode()
+        data = b"" if content is None else json.dumps(content).encode()
         self.send_header("X-Openstack-Request-Id", f"req-{uuid.uuid4()}")
         self.send_header("X-Subject-Token", "token")
         self.send_header("Content-Type", "application/json")
@@ -66,11 +67,11 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = handle_any
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def other_service(url: str, path: str) -> tuple[int, Json]:
-    """Return what the services beside Nova answer, and where each is found."""
+    """Return the response of Keystone, Glance or Neutron, or a version page."""
     match path.strip("/").split("/"):
         case "identity", "v3", *tokens:
             return (201, {"token": token(url)}) if tokens else (200, version(url, path, "v3.14"))
@@ -84,13 +85,13 @@ def other_service(url: str, path: str) -> tuple[int, Json]:
 
 
 def version(url: str, path: str, number: str, newest: str = "") -> Json:
-    """Return what a service says of itself."""
+    """Return the version document of a service."""
     about = {"id": number, "status": "CURRENT", "version": newest, "min_version": newest and "2.1"}
     return {"version": {**about, "links": [{"rel": "self", "href": f"{url}{path.rstrip('/')}/"}]}}
 
 
 def token(url: str) -> Json:
-    """Return a token that is good for ever."""
+    """Return a token that does not expire."""
     paths = {"compute": "compute/v2.1", "image": "image/v2", "network": "network"}
     domain = {"id": "default", "name": "Default"}
     endpoint = {"interface": "public", "region": "R"}
@@ -108,7 +109,7 @@ def token(url: str) -> Json:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     nova = LargeNova(options.servers, options.churn) if options.servers else SimulatedNova()
     url = f"http://127.0.0.1:{httpd.server_port}"

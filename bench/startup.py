@@ -1,8 +1,8 @@
-"""How soon gunicorn serves, and what a worker weighs: `.venv/bin/python -m bench.startup [RUNS]`.
+"""Measure the start of gunicorn and the memory of a worker: `… -m bench.startup [RUNS]`.
 
-On the memory cloud, with config/gunicorn.conf.py. Seconds are from the exec of gunicorn to the
-first GET /livez that is answered, CPU is that of master and worker until then. Memory is the
-worker's after that: RSS, and PSS, in which pages shared with the master count half.
+On the memory cloud, with config/gunicorn.conf.py. The start takes from the exec of gunicorn to the
+first response of GET /livez; CPU is that of master and worker until then. Memory is that of the
+worker afterwards: RSS, and PSS, which counts half of the pages shared with the master.
 """
 
 import http.client
@@ -24,7 +24,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Run:
-    """What one start took."""
+    """The results of one start: seconds and megabytes."""
 
     ready: float
     cpu: float
@@ -33,29 +33,29 @@ class Run:
 
 
 def main(runs: int) -> None:
-    """Print the median, least and most of some starts; the first, from cold files, is left out."""
+    """Print median, minimum and maximum of several starts, without the first (cold cache)."""
     start()
     measured = [start() for _ in range(runs)]
     load = os.getloadavg()[0]
     print(describe_machine(), f"{runs} starts, load {load:.1f}", sep="\n")
     for name, unit in (("ready", "s"), ("cpu", "s"), ("rss", "MB"), ("pss", "MB")):
-        found = sorted(getattr(run, name) for run in measured)
-        middle = statistics.median(found)
-        print(f"{name:<6} {middle:6.2f} {unit:<2} ({found[0]:.2f} to {found[-1]:.2f})")
+        values = sorted(getattr(run, name) for run in measured)
+        middle = statistics.median(values)
+        print(f"{name:<6} {middle:6.2f} {unit:<2} ({values[0]:.2f} to {values[-1]:.2f})")
 
 
 def start() -> Run:
-    """Start a server, look at it, and stop it."""
+    """Start a server, measure it, and stop it."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = (sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app")
     env = os.environ | {"VMAPI_BACKEND": "memory", "VMAPI_BIND": f"127.0.0.1:{port}"}
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     try:
         while not serves(port):
             time.sleep(0.002)
-        ready = time.perf_counter() - begun
+        ready = time.perf_counter() - started_at
         (worker,) = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         rss, pss = memory(worker)
         return Run(ready, cpu(str(server.pid)) + cpu(worker), rss, pss)
@@ -65,7 +65,7 @@ def start() -> Run:
 
 
 def serves(port: int) -> bool:
-    """Tell whether GET /livez is answered."""
+    """Return True if GET /livez gets a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", "/livez")
@@ -77,7 +77,7 @@ def serves(port: int) -> bool:
 
 
 def cpu(pid: str) -> float:
-    """Return the seconds of CPU that a process has used."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) * TICK
 

@@ -1,8 +1,8 @@
-"""How far the inventory is behind a large cloud that changes: `.venv/bin/python -m bench.sync`.
+"""Measure the lag of the inventory behind a large, busy cloud: `.venv/bin/python -m bench.sync`.
 
-A worker process syncs with a simulated Nova that takes as long as one was measured to; others
-change its servers all the while. How old a change is when it is in the inventory, the worker's
-CPU and its memory are printed.
+A worker process syncs with a simulated Nova. It has the response times of a real one, and its
+servers change all the time. The output is the lag of the changes in the inventory, and the CPU and
+memory of the worker.
 """
 
 import argparse
@@ -22,25 +22,25 @@ from bench.machine import describe_machine
 from bench.standin import fake_openstack
 
 SAMPLE_INTERVAL = 0.05
-"""Seconds between two looks at the database."""
+"""Seconds between two queries of the database."""
 RECENT_US = 30_000_000
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print how late changes are, and what that takes."""
+    """Print the lag of the changes, and the cost."""
     print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ")
     churn = options.servers * options.percent / 100
-    given = ("--servers", str(options.servers), "--churn", str(churn))
-    with fake_openstack(*given) as url, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    arguments = ("--servers", str(options.servers), "--churn", str(churn))
+    with fake_openstack(*arguments) as url, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = f"{folder}/vmapi.sqlite3"
         with worker(url, path, options.log) as pid:
             wait_for_all(path, options.servers)
-            # what was changed during the first look at everything is let in first
+            # the changes during the first full sync count as warm-up
             time.sleep(options.warm)
-            begun, memory, used = time.monotonic(), rss(pid), cpu(pid)
+            started_at, memory, used = time.monotonic(), rss(pid), cpu(pid)
             late = lags(path, options.seconds)
-            share = (cpu(pid) - used) / (time.monotonic() - begun)
+            share = (cpu(pid) - used) / (time.monotonic() - started_at)
             print(
                 f"{options.servers} servers, {churn:.0f} changes a second for {options.seconds} s: "
                 f"{len(late)} seen, p50 {percentile(late, 50):.2f} s, "
@@ -51,7 +51,7 @@ def main(options: argparse.Namespace) -> None:
 
 @contextmanager
 def worker(url: str, path: str, log: str) -> Iterator[int]:
-    """Run a worker on the cloud at a URL."""
+    """Run a worker on the cloud of a URL; yield its process id."""
     environ = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
     environ |= {
         "VMAPI_BACKEND": "openstack",
@@ -74,32 +74,32 @@ def worker(url: str, path: str, log: str) -> Iterator[int]:
 
 
 def wait_for_all(path: str, number: int) -> None:
-    """Wait until everything was looked at once."""
+    """Wait for the first full sync."""
     while True:
         time.sleep(1)
         try:
             with open_database(path) as database:
-                (swept,) = database.execute("SELECT count(*) FROM sync_state").fetchone()
-                (seen,) = database.execute("SELECT count(*) FROM vms").fetchone()
+                (synced,) = database.execute("SELECT count(*) FROM sync_state").fetchone()
+                (count,) = database.execute("SELECT count(*) FROM vms").fetchone()
         except sqlite3.OperationalError:
             continue
-        if swept and seen >= number:
+        if synced and count >= number:
             return
 
 
 def lags(path: str, seconds: float) -> list[float]:
-    """Return how many seconds late each change was that came in during so long."""
+    """Return the lag in seconds of each change that arrives during the time."""
     known: set[str] = set()
     late: list[float] = []
     query = "SELECT name FROM vms WHERE updated_at > ?"
-    begun = time.time()
+    started_at = time.time()
     with open_database(path) as database:
-        while (now := time.time()) < begun + seconds:
+        while (now := time.time()) < started_at + seconds:
             names = {name for (name,) in database.execute(query, (now * 1e6 - RECENT_US,))}
             now = time.time()
             for name in names - known:
                 at = float(name.removeprefix("vm-"))
-                if at >= begun:
+                if at >= started_at:
                     late.append(now - at)
             known = names
             time.sleep(SAMPLE_INTERVAL)
@@ -108,7 +108,7 @@ def lags(path: str, seconds: float) -> list[float]:
 
 @contextmanager
 def open_database(path: str) -> Iterator[sqlite3.Connection]:
-    """Open the database to read."""
+    """Open the database read-only."""
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         yield database
@@ -117,12 +117,12 @@ def open_database(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """Return a percentile."""
+    """Return a percentile of the values."""
     return statistics.quantiles(values, n=100)[percent - 1]
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has used."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

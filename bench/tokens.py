@@ -1,9 +1,9 @@
-"""What a token adds to a request once it is verified: `.venv/bin/python -m bench.tokens`.
+"""Measure the cost of a validated token in a request: `.venv/bin/python -m bench.tokens [TURNS]`.
 
-The same request (the flavors) goes to one app by three gates: one asks nobody, one for an API
-token, one for a token of an issuer. They take turns of many requests each. What is printed is this
-process's own CPU per request, and the differences within a turn. The log lines are in it, into
-nowhere; the server in front is not.
+The same request (the flavors) goes to one app with three kinds of authentication: anonymous, with
+an API token, with the JWT of an issuer. They take turns of many requests each. The output is the
+CPU time of this process per request, and the differences within a turn. Log lines go to /dev/null;
+gunicorn is not part of the measurement.
 """
 
 import argparse
@@ -40,7 +40,7 @@ KEY = rsa.generate_private_key(65537, 2048)
 
 
 def main(turns: int) -> None:
-    """Print what each kind of token adds."""
+    """Print the cost of each kind of token."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         Path(os.devnull).open("w") as log,
@@ -56,25 +56,25 @@ def main(turns: int) -> None:
     print(f"{turns} turns of {BATCH} requests, load {os.getloadavg()[0]:.1f}; µs of CPU a request")
     for name in sides:
         print(f"{name:<18} {summary(turn[name] for turn in times)}")
-        if name != "nobody":
-            print(f"{'  adds':<18} {summary(turn[name] - turn['nobody'] for turn in times)}")
+        if name != "anonymous":
+            print(f"{'  adds':<18} {summary(turn[name] - turn['anonymous'] for turn in times)}")
 
 
 def build_senders(url: str) -> dict[str, Callable[[], None]]:
-    """Return how to send one request to each kind of gate."""
+    """Return a function for each kind of authentication, which sends one request."""
     rates = dict.fromkeys(("rate_reads", "rate_changes", "rate_address"), ())
     app = create_app(Settings(auth=("token",), database_url=url, **rates))
     services = app.extensions["vmapi"]
-    secret, _ = services.tokens.create("ci", Role.VIEWER, "web", None, "bench")
-    gates = {
-        "nobody": (
+    secret, _ = services.api_tokens.create("ci", Role.VIEWER, "web", None, "bench")
+    authenticators = {
+        "anonymous": (
             Authenticator(
                 [], anonymous_identity=anonymous("default"), allow_remote_anonymous=False
             ),
             None,
         ),
-        "an API token": (services.gate, secret),
-        "an issuer's": (
+        "an API token": (services.authenticator, secret),
+        "a JWT": (
             Authenticator(
                 [build_jwt_validator()], anonymous_identity=None, allow_remote_anonymous=False
             ),
@@ -82,18 +82,18 @@ def build_senders(url: str) -> dict[str, Callable[[], None]]:
         ),
     }
     return {
-        name: build_sender(app, replace(services, gate=gate), sent)
-        for name, (gate, sent) in gates.items()
+        name: build_sender(app, replace(services, authenticator=authenticator), token)
+        for name, (authenticator, token) in authenticators.items()
     }
 
 
 def build_jwt_validator() -> JwtValidator:
-    """Return a validator whose issuer is not fetched."""
-    shown = jwt.get_algorithm_by_name("RS256").to_jwk(KEY.public_key(), as_dict=True)
-    found: dict[str, Any] = {
+    """Return a validator of JWTs that fetches nothing."""
+    jwk = jwt.get_algorithm_by_name("RS256").to_jwk(KEY.public_key(), as_dict=True)
+    document: dict[str, Any] = {
         "issuer": URL,
         "jwks_uri": URL,
-        "keys": [{**shown, "key_ops": ["verify"]}],
+        "keys": [{**jwk, "key_ops": ["verify"]}],
     }
     roles = parse_role_mapping("viewer=viewer")
     claims = ClaimMapping(
@@ -104,7 +104,7 @@ def build_jwt_validator() -> JwtValidator:
         default_project="default",
     )
     return JwtValidator(
-        OIDCIssuer(URL, fetch=lambda _: found),
+        OIDCIssuer(URL, fetch=lambda _: document),
         claims,
         url=URL,
         audience="vmapi",
@@ -115,7 +115,7 @@ def build_jwt_validator() -> JwtValidator:
 
 
 def sign_token() -> str:
-    """Return a token as an issuer makes them, in its usual length."""
+    """Return a JWT of the usual length."""
     now = int(time.time())
     claims = {
         "iss": URL,
@@ -131,9 +131,9 @@ def sign_token() -> str:
     return jwt.encode(claims, KEY, "RS256", headers={"typ": "at+jwt"})
 
 
-def build_sender(app: Flask, services: Any, sent: str | None) -> Callable[[], None]:
-    """Return what sends one request to the app with these services."""
-    headers = {} if sent is None else {"Authorization": f"Bearer {sent}"}
+def build_sender(app: Flask, services: Any, token: str | None) -> Callable[[], None]:
+    """Return a function that sends one request to the app with these services."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     environ = EnvironBuilder("/api/v1/flavors", headers=headers).get_environ()
     environ["REMOTE_ADDR"] = "127.0.0.1"
     statuses: list[str] = []
@@ -143,16 +143,16 @@ def build_sender(app: Flask, services: Any, sent: str | None) -> Callable[[], No
 
     def run() -> None:
         app.extensions["vmapi"] = services
-        answer = app.wsgi_app(dict(environ), start)
-        b"".join(answer)
-        answer.close()  # type: ignore[attr-defined]
+        response = app.wsgi_app(dict(environ), start)
+        b"".join(response)
+        response.close()  # type: ignore[attr-defined]
         assert statuses.pop() == "200 OK"
 
     return run
 
 
 def measure_batch(run: Callable[[], None]) -> float:
-    """Return the CPU of one request, in microseconds, over many."""
+    """Return the mean CPU time of a request in microseconds."""
     before = time.process_time()
     for _ in range(BATCH):
         run()
@@ -160,7 +160,7 @@ def measure_batch(run: Callable[[], None]) -> float:
 
 
 def summary(times: Iterable[float]) -> str:
-    """Return the median, and between what the middle half is."""
+    """Return the median and the quartiles as text."""
     low, middle, high = statistics.quantiles(times, n=4)
     return f"{middle:7.1f}  ({low:.1f} to {high:.1f})"
 
