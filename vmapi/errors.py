@@ -1,4 +1,4 @@
-"""Every error of the domain, each with a stable code that is never renamed or reused.
+"""The errors of vmapi. Each has a stable code, which is never renamed or reused.
 
 ::
 
@@ -7,11 +7,11 @@
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
     │   ├── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
     │   └── RateLimited
-    ├── Missing
+    ├── ResourceNotFound
     │   ├── VMNotFound, OperationNotFound
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
     │   └── KeyNotFound, SecurityGroupNotFound
-    ├── Ambiguous
+    ├── AmbiguousName
     │   └── ImageAmbiguous, NetworkAmbiguous
     ├── Conflict
     │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
@@ -27,24 +27,39 @@
     ├── InternalError
     └── SettingsError
 
-HTTP numbers, titles and explanations are in `vmapi.api.problems`.
+HTTP statuses and titles are in `vmapi.api.problems.types`. A class that is raised has a code; a
+class without one only groups others.
 """
 
 from typing import ClassVar
 
 
 class VmapiError(Exception):
-    """The root. `detail` is for the client; `extra` holds members that its problem also shows.
+    """The root of all errors. A subclass names its `code` (and `pointer`) as class keywords.
 
-    `away` tells that the cloud has not answered; `pointer` names the place in the request's body
-    that such an error is about (RFC 6901); `replayed` tells that it is the outcome of the same
-    request, which was made before.
+    `detail` is a sentence for the client. `extra` holds further members of the problem document.
     """
 
     code: ClassVar[str]
-    backend_unresponsive: ClassVar[bool] = False
+
+    #: The JSON pointer (RFC 6901) of the member of the request body that the error is about.
     pointer: ClassVar[str | None] = None
-    replayed = False
+
+    #: True if the cloud did not respond: the circuit breaker counts the call as a failure.
+    backend_unresponsive: ClassVar[bool] = False
+
+    #: Seconds after which a retry makes sense (the Retry-After header); None for no such hint.
+    retry_after: int | None = None
+
+    #: True if this is the recorded outcome of an earlier request with the same idempotency key.
+    replayed: bool = False
+
+    def __init_subclass__(cls, *, code: str | None = None, pointer: str | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+        if pointer is not None:
+            cls.pointer = pointer
 
     def __init__(self, detail: str, **extra: object) -> None:
         super().__init__(detail)
@@ -53,63 +68,50 @@ class VmapiError(Exception):
 
 
 class RequestError(VmapiError):
-    """The request itself is at fault."""
+    """The request is invalid, whatever the state of the cloud."""
 
 
-class MalformedRequest(RequestError):
-    """A body that does not parse, or a header that is malformed."""
-
-    code = "malformed_request"
+class MalformedRequest(RequestError, code="malformed_request"):
+    """The body does not parse, or a header is malformed."""
 
 
-class ValidationFailed(RequestError):
-    """Well-formed, but not what the contract allows; `errors` names each place (RFC 6901)."""
+class ValidationFailed(RequestError, code="validation_error"):
+    """The request is well-formed but breaks the contract.
 
-    code = "validation_error"
+    `errors` are pairs of a JSON pointer (RFC 6901) and a message.
+    """
 
     def __init__(self, detail: str, *errors: tuple[str, str], **extra: object) -> None:
         listed = [{"pointer": pointer, "message": message} for pointer, message in errors]
         super().__init__(detail, **{"errors": listed, **extra})
 
 
-class NotFound(RequestError):
-    """No such URL."""
-
-    code = "not_found"
+class NotFound(RequestError, code="not_found"):
+    """No route matches the URL."""
 
 
-class MethodNotAllowed(RequestError):
-    """The URL exists, the method does not."""
-
-    code = "method_not_allowed"
+class MethodNotAllowed(RequestError, code="method_not_allowed"):
+    """The URL exists, but not with this method."""
 
 
-class PayloadTooLarge(RequestError):
-    """A body over the limit."""
-
-    code = "payload_too_large"
+class PayloadTooLarge(RequestError, code="payload_too_large"):
+    """The body exceeds the size limit."""
 
 
-class UnsupportedMediaType(RequestError):
-    """A body of another type than the endpoint takes, or one that is `compressed`."""
-
-    code = "unsupported_media_type"
+class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
+    """The endpoint does not accept the media type of the body, or its compression."""
 
     def __init__(self, detail: str, *, compressed: bool = False, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.compressed = compressed
 
 
-class IdempotencyKeyReused(RequestError):
-    """The key came with another request before."""
-
-    code = "idempotency_key_reused"
+class IdempotencyKeyReused(RequestError, code="idempotency_key_reused"):
+    """The caller has used the idempotency key for a different request."""
 
 
-class RateLimited(RequestError):
-    """More requests than are served; `retry_after` is in seconds."""
-
-    code = "rate_limited"
+class RateLimited(RequestError, code="rate_limited"):
+    """The caller exceeds a rate limit or a limit on concurrent streams."""
 
     def __init__(self, detail: str, *, retry_after: int = 1, **extra: object) -> None:
         super().__init__(detail, **extra)
@@ -117,155 +119,112 @@ class RateLimited(RequestError):
 
 
 class ResourceNotFound(VmapiError):
-    """Something that the request names does not exist."""
+    """A resource that the request names does not exist."""
 
 
-class VMNotFound(ResourceNotFound):
-    """There is no such VM; one that is `hidden` may be there, and is not shown to vmapi."""
-
-    code = "vm_not_found"
+class VMNotFound(ResourceNotFound, code="vm_not_found"):
+    """No VM has this id. A `hidden` VM may exist where vmapi's credentials cannot see it."""
 
     def __init__(self, detail: str, *, hidden: bool = False, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.hidden = hidden
 
 
-class OperationNotFound(ResourceNotFound):
+class OperationNotFound(ResourceNotFound, code="operation_not_found"):
     """No operation has this id."""
 
-    code = "operation_not_found"
 
-
-class FlavorNotFound(ResourceNotFound):
+class FlavorNotFound(ResourceNotFound, code="flavor_not_found", pointer="/flavor"):
     """The cloud has no such flavor."""
 
-    code = "flavor_not_found"
-    pointer = "/flavor"
+
+class ImageNotFound(ResourceNotFound, code="image_not_found", pointer="/image"):
+    """The cloud has no such image, or the image is not active."""
 
 
-class ImageNotFound(ResourceNotFound):
-    """The cloud has no such image, or it is not active."""
-
-    code = "image_not_found"
-    pointer = "/image"
-
-
-class NetworkNotFound(ResourceNotFound):
+class NetworkNotFound(ResourceNotFound, code="network_not_found", pointer="/network"):
     """The cloud has no such network."""
 
-    code = "network_not_found"
-    pointer = "/network"
 
-
-class KeyNotFound(ResourceNotFound):
+class KeyNotFound(ResourceNotFound, code="key_not_found", pointer="/key_name"):
     """The cloud has no such key pair."""
 
-    code = "key_not_found"
-    pointer = "/key_name"
 
-
-class SecurityGroupNotFound(ResourceNotFound):
+class SecurityGroupNotFound(
+    ResourceNotFound, code="security_group_not_found", pointer="/security_groups"
+):
     """The cloud has no such security group."""
-
-    code = "security_group_not_found"
-    pointer = "/security_groups"
 
 
 class AmbiguousName(VmapiError):
-    """A name that fits several things: the id is wanted."""
+    """Several resources have the name: the request needs an id."""
 
 
-class ImageAmbiguous(AmbiguousName):
+class ImageAmbiguous(AmbiguousName, code="image_ambiguous", pointer="/image"):
     """Several images have this name."""
 
-    code = "image_ambiguous"
-    pointer = "/image"
 
-
-class NetworkAmbiguous(AmbiguousName):
-    """Several networks have this name, or none was named and there are several."""
-
-    code = "network_ambiguous"
-    pointer = "/network"
+class NetworkAmbiguous(AmbiguousName, code="network_ambiguous", pointer="/network"):
+    """Several networks have this name, or the request names none and there are several."""
 
 
 class Conflict(VmapiError):
-    """What is asked for does not go with how things stand."""
+    """The request conflicts with the current state of a resource."""
 
 
-class InvalidState(Conflict):
-    """The VM's state does not allow this."""
-
-    code = "invalid_state"
+class InvalidState(Conflict, code="invalid_state"):
+    """The state of the VM does not allow the action."""
 
 
-class TaskInProgress(Conflict):
-    """Something else is under way with the VM."""
-
-    code = "task_in_progress"
+class TaskInProgress(Conflict, code="task_in_progress"):
+    """Another operation on the VM is in progress."""
 
 
-class VMLocked(Conflict):
+class VMLocked(Conflict, code="vm_locked"):
     """The VM is locked in the cloud."""
 
-    code = "vm_locked"
 
-
-class NameTaken(Conflict):
+class NameTaken(Conflict, code="name_taken"):
     """Another live VM has this name."""
 
-    code = "name_taken"
 
+class IdempotencyInProgress(Conflict, code="idempotency_in_progress"):
+    """The first request with this idempotency key has no response yet."""
 
-class IdempotencyInProgress(Conflict):
-    """The first request with this key is still being answered; `retry_after` is in seconds."""
-
-    code = "idempotency_in_progress"
     retry_after = 2
 
 
-class Unauthenticated(VmapiError):
-    """The caller has not authenticated; `credentials_sent` says whether it tried to."""
-
-    code = "unauthenticated"
+class Unauthenticated(VmapiError, code="unauthenticated"):
+    """The request has no credentials, or credentials that are not valid."""
 
     def __init__(self, detail: str, *, credentials_sent: bool = False, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.credentials_sent = credentials_sent
 
 
-class PreconditionFailed(VmapiError):
-    """The VM is not one that the client has seen; `etag` is the tag that it has now."""
-
-    code = "precondition_failed"
+class PreconditionFailed(VmapiError, code="precondition_failed"):
+    """The VM has changed since the client read it; the extra member `etag` is its current tag."""
 
 
-class Forbidden(VmapiError):
-    """The caller's role does not reach, or the cloud's policy does not permit this."""
-
-    code = "forbidden"
+class Forbidden(VmapiError, code="forbidden"):
+    """The caller's role or the policy of the cloud does not permit the request."""
 
 
-class QuotaExceeded(Forbidden):
-    """The project's quota, or the cloud's, is used up."""
-
-    code = "quota_exceeded"
+class QuotaExceeded(Forbidden, code="quota_exceeded"):
+    """The quota of the project, in vmapi or in the cloud, is used up."""
 
 
 class BackendFailure(VmapiError):
-    """The cloud failed, at once or later."""
+    """The cloud failed, at the call or later."""
 
 
-class BackendError(BackendFailure):
-    """The cloud answered with an error of its own, or with something that is no answer."""
-
-    code = "backend_error"
+class BackendError(BackendFailure, code="backend_error"):
+    """The cloud responded with an error, or with a response that makes no sense."""
 
 
-class BackendUnavailable(BackendFailure):
-    """The cloud cannot be reached. Nothing was sent; `retry_after` is in seconds."""
+class BackendUnavailable(BackendFailure, code="backend_unavailable"):
+    """The cloud cannot be reached. Nothing was sent."""
 
-    code = "backend_unavailable"
     backend_unresponsive = True
 
     def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
@@ -273,68 +232,53 @@ class BackendUnavailable(BackendFailure):
         self.retry_after = retry_after
 
 
-class BackendTimeout(BackendFailure):
-    """The cloud did not answer in time: whether it did what it was asked is not known."""
+class BackendTimeout(BackendFailure, code="backend_timeout"):
+    """The cloud did not respond in time: the outcome of the call is unknown."""
 
-    code = "backend_timeout"
     backend_unresponsive = True
 
 
-class NoCapacity(BackendFailure):
-    """No host had room for the VM."""
-
-    code = "no_capacity"
+class NoCapacity(BackendFailure, code="no_capacity"):
+    """No host has room for the VM."""
 
 
-class BuildFailed(BackendFailure):
-    """A host took the VM and could not build it."""
-
-    code = "build_failed"
+class BuildFailed(BackendFailure, code="build_failed"):
+    """A host accepted the VM and could not build it."""
 
 
-class OperationTimeout(BackendFailure):
-    """The operation did not end before its deadline."""
-
-    code = "operation_timeout"
+class OperationTimeout(BackendFailure, code="operation_timeout"):
+    """The operation did not finish before its deadline."""
 
 
-class BackendLost(BackendFailure):
-    """The VM vanished while an operation was under way."""
-
-    code = "backend_lost"
+class BackendLost(BackendFailure, code="backend_lost"):
+    """The VM disappeared during the operation."""
 
 
-class StoreUnavailable(VmapiError):
-    """vmapi's own database does not answer; `retry_after` is in seconds."""
+class StoreUnavailable(VmapiError, code="store_unavailable"):
+    """The database of vmapi does not respond."""
 
-    code = "store_unavailable"
     retry_after = 5
 
 
-class IssuerUnavailable(VmapiError):
-    """What vouches for tokens does not answer; `retry_after` is in seconds."""
+class IssuerUnavailable(VmapiError, code="issuer_unavailable"):
+    """The token issuer (OIDC provider or Keystone) does not respond."""
 
-    code = "issuer_unavailable"
     retry_after = 5
 
 
-class InternalError(VmapiError):
+class InternalError(VmapiError, code="internal_error"):
     """A defect of vmapi."""
 
-    code = "internal_error"
 
-
-class SettingsError(VmapiError):
-    """A setting that is unknown or has a bad value: the app does not start."""
-
-    code = "settings_error"
+class SettingsError(VmapiError, code="settings_error"):
+    """A setting is unknown or its value is invalid: the app does not start."""
 
 
 def error_class(code: str) -> type[VmapiError]:
-    """Return the error that has a code; BackendError for one that nothing here has."""
-    found: list[type[VmapiError]] = [VmapiError]
-    for cls in found:
+    """Return the error class of a code; BackendError if no class has it."""
+    classes: list[type[VmapiError]] = [VmapiError]
+    for cls in classes:
         if getattr(cls, "code", None) == code:
             return cls
-        found.extend(cls.__subclasses__())
+        classes.extend(cls.__subclasses__())
     return BackendError

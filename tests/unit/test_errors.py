@@ -1,4 +1,4 @@
-"""Every error has a code of its own, a place in the drawn tree, and a problem if HTTP shows it."""
+"""The errors: unique codes, the tree in the docstring, and a problem type for each code."""
 
 import re
 
@@ -6,16 +6,18 @@ from vmapi import errors
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.errors import BackendUnavailable, ValidationFailed, VmapiError
 
-NEVER_SHOWN = {"settings_error"}
-"""Raised before anything is served."""
+NOT_IN_HTTP = {"settings_error"}
+"""Codes that no response has: the app does not start."""
 
 
-def below(cls: type[VmapiError]) -> list[type[VmapiError]]:
-    return [found for sub in cls.__subclasses__() for found in (sub, *below(sub))]
+def subclasses(cls: type[VmapiError]) -> list[type[VmapiError]]:
+    return [
+        descendant for child in cls.__subclasses__() for descendant in (child, *subclasses(child))
+    ]
 
 
-EVERY = [cls for cls in below(VmapiError) if cls.__module__ == errors.__name__]
-WITH_CODE = [cls for cls in EVERY if "code" in vars(cls)]
+ALL_ERRORS = [cls for cls in subclasses(VmapiError) if cls.__module__ == errors.__name__]
+WITH_CODE = [cls for cls in ALL_ERRORS if "code" in vars(cls)]
 
 
 def test_codes_are_unique_and_snake_case() -> None:
@@ -24,21 +26,21 @@ def test_codes_are_unique_and_snake_case() -> None:
     assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
-def test_every_error_that_is_raised_has_a_code() -> None:
-    bases = {cls for cls in EVERY if cls.__subclasses__()}
-    assert {cls for cls in EVERY if cls not in WITH_CODE} == bases - set(WITH_CODE)
+def test_every_leaf_of_the_tree_has_a_code() -> None:
+    bases = {cls for cls in ALL_ERRORS if cls.__subclasses__()}
+    assert {cls for cls in ALL_ERRORS if cls not in WITH_CODE} == bases - set(WITH_CODE)
 
 
-def test_every_code_is_a_problem_or_known_not_to_be() -> None:
-    assert {cls.code for cls in WITH_CODE} == set(PROBLEM_TYPES) | NEVER_SHOWN
+def test_every_code_has_a_problem_type() -> None:
+    assert {cls.code for cls in WITH_CODE} == set(PROBLEM_TYPES) | NOT_IN_HTTP
 
 
-def test_the_tree_in_the_docstring_is_complete() -> None:
+def test_tree_in_the_docstring_is_complete() -> None:
     drawn = re.findall(r"\b[A-Z]\w+\b", (errors.__doc__ or "").split("::")[1].split("HTTP")[0])
-    assert sorted(drawn) == sorted(cls.__name__ for cls in [VmapiError, *EVERY])
+    assert sorted(drawn) == sorted(cls.__name__ for cls in [VmapiError, *ALL_ERRORS])
 
 
-def test_the_tree_in_the_docstring_is_right() -> None:
+def test_tree_in_the_docstring_shows_the_parents() -> None:
     tree = (errors.__doc__ or "").split("::")[1].split("HTTP")[0]
     parent = "VmapiError"
     for line in tree.splitlines():
@@ -54,14 +56,14 @@ def test_the_tree_in_the_docstring_is_right() -> None:
             assert expected in {base.__name__ for base in cls.__mro__[1:]}, name
 
 
-def test_by_code() -> None:
+def test_error_class_returns_the_class_of_a_code() -> None:
     assert {cls.code: errors.error_class(cls.code) for cls in WITH_CODE} == {
         cls.code: cls for cls in WITH_CODE
     }
     assert errors.error_class("no_such_code") is errors.BackendError
 
 
-def test_validation_errors_are_listed() -> None:
+def test_validation_errors_are_listed_with_their_pointers() -> None:
     error = ValidationFailed("Bad.", ("/a", "first"), ("/b", "second"), hint="x")
     assert error.extra == {
         "errors": [
@@ -72,14 +74,14 @@ def test_validation_errors_are_listed() -> None:
     }
 
 
-def test_what_an_operation_keeps_of_an_error_makes_it_again() -> None:
+def test_error_can_be_rebuilt_from_code_detail_and_extra() -> None:
     for cls in WITH_CODE:
         extra = {"hint": "x", "vm_id": "1", "errors": []}
-        error = cls("why", **extra)
-        again = errors.error_class(error.code)(error.detail, **error.extra)
-        assert (type(again), again.detail, again.extra) == (cls, "why", error.extra)
+        error = cls("reason", **extra)
+        rebuilt = errors.error_class(error.code)(error.detail, **error.extra)
+        assert (type(rebuilt), rebuilt.detail, rebuilt.extra) == (cls, "reason", error.extra)
 
 
-def test_unavailable_says_when_to_come_back() -> None:
-    assert BackendUnavailable("away").retry_after == 5
-    assert BackendUnavailable("away", retry_after=9).retry_after == 9
+def test_unavailable_has_a_retry_after() -> None:
+    assert BackendUnavailable("no response").retry_after == 5
+    assert BackendUnavailable("no response", retry_after=9).retry_after == 9
