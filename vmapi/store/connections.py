@@ -72,6 +72,11 @@ def _set_sqlite_pragmas(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    connection.create_function("epoch_us", 0, _epoch_us)
+
+
+def _epoch_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _ping_on_checkout(engine: Engine) -> Callable[..., None]:

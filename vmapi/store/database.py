@@ -57,7 +57,8 @@ class db_now(FunctionElement[int]):
 
 @compiles(db_now, "sqlite")
 def _db_now_sqlite(*_: Any, **__: Any) -> str:
-    return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+    # a function of the connection: SQLite's own time has a resolution of 1 ms
+    return "epoch_us()"
 
 
 @compiles(db_now, "postgresql")
