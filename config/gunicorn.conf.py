@@ -24,7 +24,7 @@ except SettingsError as error:
 bind = settings.bind
 workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.worker_count)
 threads = settings.threads
-worker_class = "vmapi.server.worker.Worker"
+worker_class = "vmapi.server.worker.GunicornWorker"
 # seconds; gunicorn kills a worker only if its main loop hangs, not if the cloud is slow
 timeout = 60
 # longer than a call to the cloud may take, so that a stop waits for every response
@@ -37,7 +37,7 @@ forwarded_allow_ips = "127.0.0.1,::1"
 control_socket_disable = True
 # the app logs each request
 accesslog = None
-logger_class = "vmapi.server.logger.Logger"
+logger_class = "vmapi.server.logger.GunicornLogger"
 
 ONE_PROCESS = f"the {settings.backend} cloud lives in the memory of one process"
 

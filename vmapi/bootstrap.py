@@ -75,10 +75,10 @@ def bootstrap(
     )
     shelf = Catalog(backend)
     view = InventoryReader(backend, store, looks, clock)
-    usage = QuotaService(view, store, rules)
+    usage = QuotaService(view, lambda: store.inventory, rules)
     submission = OperationSubmitter(backend, store, work, view, waiting, clock=clock)
     use_cases = VMService(backend, shelf, view, submission, usage)
-    chores = {"housekeeping": PeriodicTask(_build_maintenance(settings, store, clock).run)}
+    chores = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
     if not backend.completes_immediately:
         tidy = DuplicateCleaner(store, use_cases).delete_duplicates
         sync = InventorySync(
@@ -87,7 +87,7 @@ def bootstrap(
         chores |= sync.tasks
     if isinstance(engine, EngineThread):
         engine.configure(work, chores)
-    tokens = ApiTokenService(store, clock)
+    tokens = ApiTokenService(lambda: store.api_tokens, clock)
     return Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
@@ -101,10 +101,12 @@ def bootstrap(
         periodic_tasks=chores,
         engine=engine,
         store=store,
-        authenticator=build_authenticator(settings, tokens.find, tokens.record_use, clock),
+        authenticator=build_authenticator(
+            settings, tokens.find_by_digest, tokens.record_use, clock
+        ),
         api_tokens=tokens,
         rate_limiter=RateLimiter.from_settings(settings),
-        readiness=ReadinessChecks(backend, store, time.monotonic),
+        readiness=ReadinessChecks(backend.ping, store.ping, time.monotonic),
         draining=draining,
         quotas=usage,
     )

@@ -189,7 +189,7 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
     far: ApiHarness, backend: Hanging
 ) -> None:
     backend.hangs = True
-    look = threading.Thread(target=far.services.periodic_tasks["sweep"], daemon=True)
+    look = threading.Thread(target=far.services.periodic_tasks["full-sync"], daemon=True)
     age_inventory(far, 7200)
     look.start()
     wait_until(lambda: backend.hung == 1)
@@ -222,7 +222,7 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
 def test_readiness_is_remembered(world: ApiHarness, backend: Hanging) -> None:
     now = [0.0]
     services = readiness.ReadinessChecks(
-        world.services.backend, world.services.store, lambda: now[0]
+        world.services.backend.ping, world.services.store.ping, lambda: now[0]
     )
     for _ in range(5):
         assert set(services.statuses().values()) == {"ok"}

@@ -184,7 +184,7 @@ def test_a_thousand_where_fifty_may(gunicorn: Callable[..., Gunicorn]) -> None:
             problem = answer.problem(429, "rate_limited")
             assert answer.headers["Retry-After"] == "5"
         assert problem["detail"] == (
-            "All places are taken; at most 50 event streams are open here."
+            "All slots are in use: at most 50 event streams are open here."
         )
         # the others are served, and told
         vm_id = live(server.call, "crowded")

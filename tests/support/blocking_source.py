@@ -49,4 +49,5 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def live_thread_names() -> set[str]:
     names = {thread.name for thread in threading.enumerate()}
-    return {name for name in names if name.startswith(("engine", "housekeeping", "sync"))}
+    prefixes = ("engine", "housekeeping", "maintenance", "incremental-sync", "full-sync")
+    return {name for name in names if name.startswith(prefixes)}

@@ -1,4 +1,4 @@
-"""A store, and who keeps it in order."""
+"""A store with its maintenance, on fake clocks."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,15 +17,15 @@ from vmapi.store.store import Store
 DAY = timedelta(days=1)
 
 
-class House:
-    """A store, and who keeps it in order."""
+class MaintenanceHarness:
+    """A store with its maintenance, on fake clocks."""
 
     def __init__(self, key: str | None = SECRET) -> None:
         self.clock = Clock()
         self.monotonic = 1000.0
         self.store = Store(None, 4, self.clock)
-        self.make = Maker(self.clock)
-        self.keeper = Maintenance(
+        self.new_operation = Maker(self.clock)
+        self.maintenance = Maintenance(
             self.store,
             audit_key=key,
             operation_retention=30 * DAY,
@@ -37,28 +37,28 @@ class House:
 
     @property
     def database(self) -> Database:
-        """What is kept."""
+        """The database of the store."""
         return self.store.database
 
-    def tick(self) -> list[Any]:
-        """Let the keeper look, and return what it logs."""
+    def run(self) -> list[Any]:
+        """Run the maintenance once, and return its log lines."""
         with capture_logs() as logs:
-            self.keeper.run()
+            self.maintenance.run()
         return logs
 
-    def other(self, duty: str) -> LeaderLeases:
-        """Let another process have a duty."""
-        duties = LeaderLeases(self.database)
-        assert duties.acquire(duty)
-        return duties
+    def acquire_elsewhere(self, name: str) -> LeaderLeases:
+        """Acquire a leader lease for another process."""
+        leases = LeaderLeases(self.database)
+        assert leases.acquire(name)
+        return leases
 
-    def over(self, id: str) -> None:
-        """Have an operation begun and ended."""
-        self.store.operations.add(self.make(id, vm_id=id))
-        self.store.operations.save(self.make.over(self.store.operations.get(id)))
+    def add_finished(self, id: str) -> None:
+        """Add an operation that is finished."""
+        self.store.operations.add(self.new_operation(id, vm_id=id))
+        operation = self.store.operations.get(id)
+        self.store.operations.save(self.new_operation.over(operation))
 
-    def kept(self) -> set[str]:
-        """Return the operations that are kept."""
-        return {
-            each.id for each in self.store.operations.list_page(ANYTHING, PageRequest(1, 200)).items
-        }
+    def operation_ids(self) -> set[str]:
+        """Return the ids of the operations in the store."""
+        page = self.store.operations.list_page(ANYTHING, PageRequest(1, 200))
+        return {operation.id for operation in page.items}

@@ -131,10 +131,25 @@ class EngineThread:
                 log.exception("an operation could not be advanced", operation_id=operation.id)
 
     def _run_task(self, name: str, task: PeriodicTask) -> None:
-        while not self._stopping.wait(task.interval):
-            try:
-                task()
-            except StoreUnavailable as away:
-                log.warning(f"{name} has to wait", reason=away.detail)
-            except Exception:
-                log.exception(f"{name} stumbled")
+        if task.max_concurrent == 1:
+            self._repeat(name, task, task.interval)
+            return
+        with ThreadPoolExecutor(task.max_concurrent, thread_name_prefix=name) as pool:
+
+            def start_if_due() -> None:
+                if task.is_due():
+                    pool.submit(self._call, name, task.func)
+
+            self._repeat(name, start_if_due, task.interval)
+
+    def _repeat(self, name: str, func: Callable[[], object], interval: float) -> None:
+        while not self._stopping.wait(interval):
+            self._call(name, func)
+
+    def _call(self, name: str, func: Callable[[], object]) -> None:
+        try:
+            func()
+        except StoreUnavailable as error:
+            log.warning("periodic task deferred", task=name, reason=error.detail)
+        except Exception:
+            log.exception("periodic task failed", task=name)

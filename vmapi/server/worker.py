@@ -1,4 +1,14 @@
-"""The worker process of gunicorn: its threaded one, with better manners at the door."""
+"""The gunicorn worker: the threaded one, with a clean stop and problem documents.
+
+`config/gunicorn.conf.py` names the class. Each method overrides one of gunicorn's `ThreadWorker`:
+
+- `handle_exit` and `handle_quit` set the draining flag: /readyz responds 503 and streams end.
+- `set_accept_enabled` closes the listening sockets at the beginning of a stop. gunicorn closes them
+  at the end and so accepts connections that it then resets.
+- `_keepalive_after` drains a request body that the app has not read, before gunicorn closes the
+  connection. Otherwise the client gets a reset while it sends, and not the response (a 413).
+- `handle_error` responds to a request that is not valid HTTP with a problem document.
+"""
 
 import time
 import uuid
@@ -18,28 +28,33 @@ RESPONSE_HEAD = (
     "Cache-Control: no-store\r\n" + SECURITY_HEADER_BLOCK + "X-Request-ID: {request_id}\r\n"
     "Content-Length: {length}\r\n\r\n"
 )
+
 MAX_DRAINED_BYTES = 4 * 1024 * 1024
-"""Bytes of a body that the app did not want which are read all the same."""
+"""How much of an unread request body is drained."""
 
 DRAIN_TIMEOUT = 5.0
-"""Seconds after which they are not."""
+"""Seconds after which the drain stops."""
 
 RESPONSE_ERRORS = (
     errors.InvalidResponseHeader,  # type: ignore[attr-defined]
     errors.InvalidResponseHeaderName,  # type: ignore[attr-defined]
 )
+"""Parse errors of gunicorn that are about a response: a defect of vmapi, not of the client."""
 
 
-class Worker(ThreadWorker):
-    """Says that it drains, shuts its door at once, and answers what is no HTTP with a problem."""
+class GunicornWorker(ThreadWorker):
+    """A threaded gunicorn worker that drains before it stops."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Let /readyz say that this process drains, from SIGTERM on."""
+        """Mark the process as draining, and stop gracefully (SIGTERM)."""
         self._mark_draining()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """Stop at once. The pool is left alone: what was interrupted may hold its lock."""
+        """Stop at once (SIGQUIT, SIGINT).
+
+        Skips the shutdown of the thread pool: the interrupted main thread may hold the pool's lock.
+        """
         self._mark_draining()
         super(ThreadWorker, self).handle_quit(sig, frame)
 
@@ -49,10 +64,7 @@ class Worker(ThreadWorker):
             app.extensions["vmapi"].draining.set()
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Once stopping, serve who is waiting already, and refuse all others.
-
-        They would wait for the slowest answer of the others, and then be cut off.
-        """
+        """Accept the connections that wait, then close the listening sockets, once stopping."""
         if self.alive:
             super().set_accept_enabled(enabled)
             return
@@ -63,33 +75,31 @@ class Worker(ThreadWorker):
             listener.close()
 
     def _accept_waiting(self, listener: Any) -> None:
-        before = -1
-        while before != self.nr_conns:
-            before = self.nr_conns
+        previous_count = -1
+        while previous_count != self.nr_conns:
+            previous_count = self.nr_conns
             self.accept(listener)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        # who is cut off while sending does not get to see the answer; gunicorn reads 64 KiB on
         deadline = time.monotonic() + DRAIN_TIMEOUT
         return bool(conn.parser.finish_body(deadline, MAX_DRAINED_BYTES)) and keepalive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
-        """Answer a request that never reached the app."""
-        told = {"request_id": f"req-{uuid.uuid4()}"}
+        """Respond to a request that failed before it reached the app."""
+        context = {"request_id": f"req-{uuid.uuid4()}"}
         if isinstance(exc, errors.ParseException) and not isinstance(exc, RESPONSE_ERRORS):
-            # its text would quote the request: a token in the URL, a header
+            # without its text, which quotes the request: a token in the URL, a header
             reason = type(exc).__name__
-            self.log.warning("a request could not be read: %s", reason, extra=told)
-            answer = _problem_response("malformed_request", self._describe(exc), **told)
+            self.log.warning("request could not be parsed: %s", reason, extra=context)
+            response = _problem_response("malformed_request", self._describe(exc), **context)
         else:
-            self.log.error("a request failed outside the app", exc_info=exc, extra=told)
-            answer = _problem_response(
-                "internal_error", "Something went wrong inside vmapi.", **told
-            )
+            self.log.error("request failed outside the app", exc_info=exc, extra=context)
+            detail = "Something went wrong inside vmapi."
+            response = _problem_response("internal_error", detail, **context)
         try:
-            util.write_nonblock(client, answer)
+            util.write_nonblock(client, response)
         except OSError:
-            self.log.debug("the client is gone", extra=told)
+            self.log.debug("client has disconnected", extra=context)
 
     def _describe(self, exc: errors.ParseException) -> str:
         cfg = self.cfg
@@ -100,15 +110,15 @@ class Worker(ThreadWorker):
                 f"A header has at most {cfg.limit_request_field_size} bytes, a request "
                 f"{cfg.limit_request_fields} headers."
             )
-        return "The request is no valid HTTP."
+        return "The request is not valid HTTP."
 
 
 def _problem_response(code: str, detail: str, request_id: str) -> bytes:
-    kind = PROBLEM_TYPES[code]
-    members = {"type": f"/problems/{code}", "title": kind.title, "status": kind.status}
+    problem = PROBLEM_TYPES[code]
+    members = {"type": f"/problems/{code}", "title": problem.title, "status": problem.status}
     body = orjson.dumps({**members, "code": code, "detail": detail, "request_id": request_id})
-    reason = {400: "Bad Request", 500: "Internal Server Error"}[kind.status]
+    reason = {400: "Bad Request", 500: "Internal Server Error"}[problem.status]
     head = RESPONSE_HEAD.format(
-        status=kind.status, reason=reason, request_id=request_id, length=len(body)
+        status=problem.status, reason=reason, request_id=request_id, length=len(body)
     )
     return head.encode() + body

@@ -1,6 +1,6 @@
-"""Finding a flavor, an image or a network by what a client calls it: its id, or its name.
+"""Find flavors, images and networks by id or name, as the clients of a project see them.
 
-Images and networks that are one project's alone are not there for any other.
+An image or network that belongs to one project is invisible to all others.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,112 +20,113 @@ from vmapi.errors import (
 
 
 class NamedResource(Protocol):
-    """Anything with an id and a name."""
+    """A resource with an id and a name."""
 
     @property
     def id(self) -> str:
-        """Unique."""
+        """The id, which is unique."""
         ...
 
     @property
     def name(self) -> str:
-        """Perhaps not unique."""
+        """The name, which several resources may share."""
         ...
 
 
 class ProjectResource(Protocol):
-    """Anything that may be one project's alone."""
+    """A resource that may belong to one project."""
 
     @property
     def project(self) -> str | None:
-        """Whose; None for everybody's."""
+        """The owning project; None for a public resource."""
         ...
 
 
-T = TypeVar("T", bound=NamedResource)
-Part = TypeVar("Part", bound=ProjectResource)
+Named = TypeVar("Named", bound=NamedResource)
+Owned = TypeVar("Owned", bound=ProjectResource)
 
 
 class Catalog:
-    """What a cloud offers. A name that is not remembered is looked for once more in the cloud."""
+    """The catalog of the cloud. A name that the cached lists do not have refreshes them once."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def list_flavors(self) -> Sequence[Flavor]:
         """List the flavors, the smallest first."""
-        return sorted(self._backend.list_flavors(), key=lambda f: (f.vcpus, f.ram_mb, f.name))
+        flavors = self._backend.list_flavors()
+        return sorted(flavors, key=lambda flavor: (flavor.vcpus, flavor.ram_mb, flavor.name))
 
     def list_images(self, scope: Scope) -> Sequence[Image]:
-        """List the images by name that a project may use."""
-        return sorted(_visible_to(scope, self._backend.list_images()), key=lambda i: (i.name, i.id))
+        """List the images of a project by name."""
+        images = _visible_to(scope, self._backend.list_images())
+        return sorted(images, key=lambda image: (image.name, image.id))
 
     def list_networks(self, scope: Scope) -> Sequence[Network]:
-        """List the networks by name that a project may use."""
-        return sorted(
-            _visible_to(scope, self._backend.list_networks()), key=lambda n: (n.name, n.id)
-        )
+        """List the networks of a project by name."""
+        networks = _visible_to(scope, self._backend.list_networks())
+        return sorted(networks, key=lambda network: (network.name, network.id))
 
     def find_flavor(self, id_or_name: str) -> Flavor:
         """Find a flavor. Raises FlavorNotFound."""
+        list_flavors = self._backend.list_flavors
         return _find_by_id_or_name(
-            "flavor", id_or_name, self._backend.list_flavors, FlavorNotFound, FlavorNotFound
+            "flavor", id_or_name, list_flavors, FlavorNotFound, FlavorNotFound
         )
 
     def find_image(self, id_or_name: str, project: str) -> Image:
         """Find an image to boot from. Raises ImageNotFound, ImageAmbiguous."""
 
-        def every(*, refresh: bool) -> Sequence[Image]:
+        def list_images(*, refresh: bool) -> Sequence[Image]:
             return _visible_to(project, self._backend.list_images(refresh=refresh))
 
-        image = _find_by_id_or_name("image", id_or_name, every, ImageNotFound, ImageAmbiguous)
+        image = _find_by_id_or_name("image", id_or_name, list_images, ImageNotFound, ImageAmbiguous)
         if image.status != "active":
             raise ImageNotFound(f"Image {id_or_name} is {image.status}, not active.")
         return image
 
     def find_network(self, id_or_name: str | None, project: str) -> Network | None:
-        """Find a network; where none is named the default one, or the only one there is.
+        """Find a network; without a name the default network, or the only one.
 
-        None where the project has none to choose from. Raises NetworkNotFound, NetworkAmbiguous.
+        Return None if the project has no network. Raises NetworkNotFound, NetworkAmbiguous.
         """
 
-        def every(*, refresh: bool) -> Sequence[Network]:
+        def list_networks(*, refresh: bool) -> Sequence[Network]:
             return _visible_to(project, self._backend.list_networks(refresh=refresh))
 
         if id_or_name is not None:
             return _find_by_id_or_name(
-                "network", id_or_name, every, NetworkNotFound, NetworkAmbiguous
+                "network", id_or_name, list_networks, NetworkNotFound, NetworkAmbiguous
             )
         networks = self.list_networks(project)
-        chosen = [network for network in networks if network.default]
-        chosen = chosen or [network for network in networks if not network.external]
-        if networks and len(chosen) != 1:
+        candidates = [network for network in networks if network.default]
+        candidates = candidates or [network for network in networks if not network.external]
+        if networks and len(candidates) != 1:
             names = ", ".join(network.name or network.id for network in networks)
             detail = f"There are several networks; name one of: {names}."
             raise NetworkAmbiguous(detail)
-        return next(iter(chosen), None)
+        return next(iter(candidates), None)
 
 
-def _visible_to(scope: Scope, items: Sequence[Part]) -> Sequence[Part]:
-    return [item for item in items if scope is None or item.project in (None, scope)]
+def _visible_to(scope: Scope, resources: Sequence[Owned]) -> Sequence[Owned]:
+    return [item for item in resources if scope is None or item.project in (None, scope)]
 
 
 def _find_by_id_or_name(
     kind: str,
     id_or_name: str,
-    list_items: Callable[..., Sequence[T]],
+    list_items: Callable[..., Sequence[Named]],
     not_found: type[VmapiError],
     ambiguous: type[VmapiError],
-) -> T:
-    for fresh in (False, True):
-        items = list_items(refresh=fresh)
-        found = [i for i in items if i.id == id_or_name] or [
-            i for i in items if i.name == id_or_name
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(sorted(item.id for item in found))
+) -> Named:
+    for refresh in (False, True):
+        items = list_items(refresh=refresh)
+        matches = [item for item in items if item.id == id_or_name]
+        matches = matches or [item for item in items if item.name == id_or_name]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            ids = ", ".join(sorted(item.id for item in matches))
             detail = f"Several {kind}s are called {id_or_name}; give an id instead: {ids}."
             raise ambiguous(detail)
-    raise not_found(f"There is no {kind} {id_or_name}; GET /{kind}s lists what there is.")
+    raise not_found(f"There is no {kind} {id_or_name}; GET /{kind}s lists all.")

@@ -1,30 +1,31 @@
-"""Whether what requests need is there, told at once whatever hangs, and however many ask."""
+"""Readiness checks of the cloud and the database, bounded in time and cached.
+
+`GET /readyz` calls them. A dependency that hangs, or many requests at a time, cause one ping at a
+time and no waiting beyond the timeouts.
+"""
 
 import threading
 from collections.abc import Callable, Mapping
 
-from vmapi.backends.base import Backend
 from vmapi.errors import BackendTimeout, StoreUnavailable, VmapiError
 from vmapi.services.timeouts import run_with_timeout
-from vmapi.store.store import Store
 
 HEALTH_CACHE_TTL = 2.0
-"""Seconds for which an answer is good."""
+"""Seconds for which the status of a dependency is cached."""
 
 BACKEND_CHECK_TIMEOUT = 1.0
-"""Seconds that the cloud's answer is waited for."""
 
 STORE_CHECK_TIMEOUT = 3.0
-"""The same for the store, without which nothing can be served; it is opened when first used."""
+"""Longer than for the cloud: the first check opens the database."""
 
 OK = "ok"
 
 
 class HealthCheck:
-    """One thing that is needed: one ping at a time, and its answer remembered.
+    """The cached check of one dependency.
 
-    `late` is the code of one that has not answered after `patience` seconds, `monotonic` tells the
-    time in seconds.
+    `timeout_code` is the status of a dependency that does not respond within `timeout` seconds.
+    `monotonic` returns seconds.
     """
 
     def __init__(
@@ -39,19 +40,21 @@ class HealthCheck:
         self._timeout = timeout
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._pinging = threading.Lock()
+        self._ping_lock = threading.Lock()
         self._status: str | None = None
         self._checked_at = 0.0
 
     def status(self) -> str:
-        """Return `ok`, or the code of what is wrong."""
+        """Return `ok` or the code of the error."""
         with self._lock:
-            if self._status is None or self._monotonic() - self._checked_at >= HEALTH_CACHE_TTL:
+            age = self._monotonic() - self._checked_at
+            if self._status is None or age >= HEALTH_CACHE_TTL:
                 self._status, self._checked_at = self._check(), self._monotonic()
             return self._status
 
     def _check(self) -> str:
-        if self._pinging.locked():
+        if self._ping_lock.locked():
+            # an earlier ping still hangs
             return self._timeout_code
         try:
             run_with_timeout(self._timeout, self._ping_exclusive)
@@ -62,21 +65,27 @@ class HealthCheck:
         return OK
 
     def _ping_exclusive(self) -> None:
-        with self._pinging:
+        with self._ping_lock:
             self._ping()
 
 
 class ReadinessChecks:
-    """The cloud and the store."""
+    """The health checks of the cloud and the database."""
 
-    def __init__(self, backend: Backend, store: Store, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ping_backend: Callable[[], None],
+        ping_store: Callable[[], None],
+        monotonic: Callable[[], float],
+        *,
+        backend_timeout: float = BACKEND_CHECK_TIMEOUT,
+        store_timeout: float = STORE_CHECK_TIMEOUT,
+    ) -> None:
         self._checks = {
-            "backend": HealthCheck(
-                backend.ping, BackendTimeout.code, BACKEND_CHECK_TIMEOUT, monotonic
-            ),
-            "store": HealthCheck(store.ping, StoreUnavailable.code, STORE_CHECK_TIMEOUT, monotonic),
+            "backend": HealthCheck(ping_backend, BackendTimeout.code, backend_timeout, monotonic),
+            "store": HealthCheck(ping_store, StoreUnavailable.code, store_timeout, monotonic),
         }
 
     def statuses(self) -> Mapping[str, str]:
-        """Return for each dependency `ok`, or the code of what is wrong."""
-        return {name: pulse.status() for name, pulse in self._checks.items()}
+        """Return the status of each dependency: `ok` or the code of the error."""
+        return {name: check.status() for name, check in self._checks.items()}

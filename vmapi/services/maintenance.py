@@ -1,29 +1,68 @@
-"""What has to be done from time to time, by one process for all."""
+"""Maintain the database: chain the audit trail, and purge expired rows.
+
+The engine runs this as a periodic task in every process. A leader lease ("audit", "retention")
+makes sure that one process does each part for all.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from vmapi.domain.vm import DELETED_VM_RETENTION
-from vmapi.store.store import Store
 
-log = structlog.get_logger("vmapi.housekeeping")
+if TYPE_CHECKING:
+    from vmapi.store.audit.repository import AuditRepository
+    from vmapi.store.events import EventLog
+    from vmapi.store.inventory.repository import InventoryRepository
+    from vmapi.store.leader_leases import LeaderLeases
+    from vmapi.store.operations.repository import OperationRepository
+
+log = structlog.get_logger("vmapi.maintenance")
 
 PURGE_INTERVAL = 3600.0
-"""Seconds between two looks for what is too old to be kept."""
+"""Seconds between two purges."""
+
+
+class MaintainedStore(Protocol):
+    """The repositories that maintenance uses. A property opens the database on first use."""
+
+    @property
+    def leader_leases(self) -> "LeaderLeases":
+        """The leader leases of this process."""
+        ...
+
+    @property
+    def audit(self) -> "AuditRepository":
+        """The audit trail."""
+        ...
+
+    @property
+    def operations(self) -> "OperationRepository":
+        """The operations."""
+        ...
+
+    @property
+    def inventory(self) -> "InventoryRepository":
+        """The VMs."""
+        ...
+
+    @property
+    def events(self) -> "EventLog":
+        """The event log."""
+        ...
 
 
 class Maintenance:
-    """Closes the audit trail's chain, renews duties, forgets what has been kept for long enough.
+    """The maintenance of the database. `clock` returns UTC, `monotonic` seconds.
 
-    Without a key the trail is kept, but not chained. `clock` tells the time in UTC, `monotonic` in
-    seconds.
+    Without an `audit_key` the audit trail has no hash chain.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: MaintainedStore,
         *,
         audit_key: str | None,
         operation_retention: timedelta,
@@ -42,7 +81,10 @@ class Maintenance:
         self._next_purge_at = monotonic()
 
     def run(self) -> None:
-        """Do what is due; the engine calls it at least once a second. Raises StoreUnavailable."""
+        """Run the tasks that are due. The engine calls this once a second.
+
+        Raises StoreUnavailable.
+        """
         if self._audit_key is not None and self._store.audit.has_pending():
             self._chain_pending(self._audit_key)
         if self._monotonic() >= self._next_purge_at:
@@ -51,24 +93,24 @@ class Maintenance:
                 self._purge()
 
     def _chain_pending(self, key: str) -> None:
-        # held anew for each batch: many may take longer than a duty is held
+        # many batches may take longer than a lease lasts: renew it for each
         while self._store.leader_leases.acquire("audit") and self._store.audit.chain_pending(key):
             pass
 
     def _purge(self) -> None:
         now = self._clock()
         operations = 0
-        while forgotten := self._store.operations.purge(now - self._operation_retention):
-            operations += forgotten
+        while purged := self._store.operations.purge(now - self._operation_retention):
+            operations += purged
         entries = self._store.audit.purge(now - self._audit_retention, self._audit_key)
         if entries:
-            # the rest with the next tick: on SQLite nobody else writes meanwhile
+            # the next batch waits for the next run: a purge blocks other writers on SQLite
             self._next_purge_at = self._monotonic()
         vms = self._store.inventory.purge_deleted(now - DELETED_VM_RETENTION)
         events = self._purge_events()
         if operations or entries or vms or events:
             log.info(
-                "forgot what was too old",
+                "purged expired rows",
                 operations=operations,
                 audit_entries=entries,
                 vms=vms,
@@ -76,9 +118,9 @@ class Maintenance:
             )
 
     def _purge_events(self) -> int:
-        # where nobody listens they have no numbers yet
+        # events have no sequence number, and so no age, before a stream reads them
         self._store.events.assign_sequences()
         events = 0
-        while forgotten := self._store.events.purge(self._event_retention):
-            events += forgotten
+        while purged := self._store.events.purge(self._event_retention):
+            events += purged
         return events

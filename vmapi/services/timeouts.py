@@ -1,4 +1,4 @@
-"""Waiting for a look, but not for long."""
+"""Bound the time that a caller waits for a function."""
 
 import contextvars
 import threading
@@ -9,24 +9,25 @@ from vmapi.errors import BackendTimeout
 
 
 def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
-    """Have a look taken, in a thread that goes on with it when the time is up.
+    """Run a function in a thread and wait for it. After the timeout the thread runs on.
 
-    Raises BackendTimeout then, and before that what the look raises.
+    Raises BackendTimeout after the timeout, and before that the exceptions of the function.
     """
-    over: Future[None] = Future()
+    # not with an executor of concurrent.futures: that joins its threads when the process exits
+    future: Future[None] = Future()
     context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(_run, func, over), daemon=True)
+    thread = threading.Thread(target=context.run, args=(_run, func, future), daemon=True)
     thread.start()
     try:
-        over.result(seconds)
+        future.result(seconds)
     except TimeoutError:
-        raise BackendTimeout("There is no answer yet.") from None
+        raise BackendTimeout("There is no response yet.") from None
 
 
-def _run(look: Callable[[], object], over: "Future[None]") -> None:
+def _run(func: Callable[[], object], future: "Future[None]") -> None:
     try:
-        look()
+        func()
     except Exception as error:
-        over.set_exception(error)
+        future.set_exception(error)
     else:
-        over.set_result(None)
+        future.set_result(None)

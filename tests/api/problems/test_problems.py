@@ -241,11 +241,11 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "flavor_not_found": (
         lambda w, _: create(w, flavor="m9"),
         {
-            "detail": "There is no flavor m9; GET /flavors lists what there is.",
+            "detail": "There is no flavor m9; GET /flavors lists all.",
             "errors": [
                 {
                     "pointer": "/flavor",
-                    "message": "There is no flavor m9; GET /flavors lists what there is.",
+                    "message": "There is no flavor m9; GET /flavors lists all.",
                 }
             ],
         },
@@ -263,7 +263,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "network_not_found": (
         lambda w, _: create(w, network="dmz"),
-        {"detail": "There is no network dmz; GET /networks lists what there is."},
+        {"detail": "There is no network dmz; GET /networks lists all."},
     ),
     "network_ambiguous": (
         many_networks,

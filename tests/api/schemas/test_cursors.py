@@ -18,12 +18,14 @@ from vmapi.errors import ValidationFailed
 from vmapi.services.cursors import Cursor, CursorSigner
 
 NOT_OURS = (
-    "It is none that vmapi has made for this list. Begin again with the first page, "
-    "and follow next as it is."
+    "The cursor is not one that vmapi has issued for this list. "
+    "Start again with the first page, "
+    "and follow next without changes."
 )
 EXPIRED = (
-    "It has expired: a cursor is good for 24 hours. Begin again with the first page, "
-    "and follow next as it is."
+    "The cursor has expired: a cursor is valid for 24 hours. "
+    "Start again with the first page, "
+    "and follow next without changes."
 )
 
 
@@ -189,10 +191,10 @@ def test_an_edited_cursor(seven: ApiHarness, data: st.DataObject) -> None:
     put = data.draw(st.text(st.characters(codec="utf-8"), max_size=2))
     edited = made[:at] + put + made[at + cut :]
     if edited != made:
-        with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
+        with pytest.raises(ValidationFailed, match="The cursor is not one that vmapi has"):
             cursors.decode("a", edited)
     for scope in ("", "b", "a "):
-        with pytest.raises(ValidationFailed, match="It is none that vmapi has made"):
+        with pytest.raises(ValidationFailed, match="The cursor is not one that vmapi has"):
             cursors.decode(scope, made)
 
 

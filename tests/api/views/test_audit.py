@@ -121,8 +121,8 @@ def test_what_is_no_cursor(world: ApiHarness, cursor: str) -> None:
     answer = world.call("GET", f"/audit?cursor={cursor}")
     (error,) = answer.json["errors"]
     assert error["message"] == (
-        "It is none that vmapi has made for this list. Begin again with the first page, and "
-        "follow next as it is."
+        "The cursor is not one that vmapi has issued for this list. "
+        "Start again with the first page, and follow next without changes."
     )
     other = world.call("GET", "/vms?cursor=xxx")
     assert other.json["errors"] == [error]

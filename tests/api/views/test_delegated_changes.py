@@ -290,7 +290,7 @@ def test_it_is_in_no_log_no_answer_and_no_database(
     send("DELETE", f"/vms/{vm_id}")
     assert said[-1].status_code == 500
     send("GET", "/operations")
-    app.extensions["vmapi"].periodic_tasks["housekeeping"]()
+    app.extensions["vmapi"].periodic_tasks["maintenance"]()
     kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     out = "".join(capfd.readouterr())
     assert vm_id.encode() in kept

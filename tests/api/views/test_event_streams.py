@@ -67,7 +67,7 @@ def test_a_store_that_is_away_is_told_at_once(
     def away() -> Any:
         raise StoreUnavailable("away")
 
-    for name in ("number", "has"):
+    for name in ("assign_sequences", "contains"):
         with monkeypatch.context() as context:
             context.setattr(world.services.store.events, name, lambda *_: away())
             for _ in range(9):
@@ -77,7 +77,7 @@ def test_a_store_that_is_away_is_told_at_once(
 
 
 def readers() -> int:
-    return sum(thread.name == "events" for thread in threading.enumerate())
+    return sum(thread.name == "event-reader" for thread in threading.enumerate())
 
 
 def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: Listen) -> None:
@@ -112,14 +112,14 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("settings", "detail"),
         [
-            ({}, "All places are taken; at most 2 event streams are open here."),
+            ({}, "All slots are in use: at most 2 event streams are open here."),
             (
                 {"event_streams": 50, "threads": 4},
-                "All places are taken; at most 2 event streams are open here.",
+                "All slots are in use: at most 2 event streams are open here.",
             ),
             (
                 {"event_streams": 50, "caller_streams": 2},
-                "You have 2 event streams open, the most you may.",
+                "You have 2 open event streams, the maximum.",
             ),
         ],
         indirect=["settings"],

@@ -33,7 +33,7 @@ def test_no_secret_of_a_session_is_in_the_database(
     ]:
         answer = client.post(f"{BASE}/vms", json=body, headers=headers | TOKENS)
         assert answer.status_code == status, answer.text
-    app.extensions["vmapi"].periodic_tasks["housekeeping"]()
+    app.extensions["vmapi"].periodic_tasks["maintenance"]()
     for each in client.get(f"{BASE}/vms").json["items"]:
         assert client.delete(f"{BASE}/vms/{each['id']}").status_code == 204
     check_files(folder)

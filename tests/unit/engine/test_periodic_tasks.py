@@ -36,8 +36,8 @@ def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread)
         engine.stop()
     assert set(kept) == {"housekeeping"}
     assert [(line["event"], line["log_level"], line.get("reason")) for line in logs] == [
-        ("housekeeping has to wait", "warning", "away"),
-        ("housekeeping stumbled", "error", None),
+        ("periodic task deferred", "warning", "away"),
+        ("periodic task failed", "error", None),
     ]
     before = len(kept)
     time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The worker process of gunicorn, where a server that runs cannot show it."""
+"""The gunicorn worker: the cases that an e2e test cannot cover."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from vmapi.server.worker import Worker
+from vmapi.server.worker import GunicornWorker
 
 
-def test_quit_waits_for_no_lock_that_it_may_have_interrupted(
+def test_quit_does_not_wait_for_the_lock_of_the_thread_pool(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
-    worker: Any = Worker.__new__(Worker)
+    worker: Any = GunicornWorker.__new__(GunicornWorker)
     worker.cfg = SimpleNamespace(worker_int=lambda _: None)
     worker.tpool = ThreadPoolExecutor(1)
-    # held as the main thread holds it while it hands a request on
+    # the main thread holds this lock while it submits a request
     with ThreadPoolExecutor(1) as signalled, worker.tpool._shutdown_lock:
         handled = signalled.submit(worker.handle_quit, signal.SIGQUIT, None)
         with pytest.raises(SystemExit):

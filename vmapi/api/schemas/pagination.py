@@ -48,7 +48,7 @@ class PageQuerySchema(Schema):
         """Take the paging out of what was loaded. Raises marshmallow's ValidationError."""
         page, page_size = data.pop("page"), data.pop("page_size")
         if cursor := data.pop("cursor", None):
-            return PageRequest(1, page_size, cursor.place, cursor.query)
+            return PageRequest(1, page_size, cursor.position, cursor.query_params)
         if page * page_size > MAX_PAGED_ITEMS:
             raise ValidationError(OFFSET_TOO_LARGE_DETAIL, "page")
         asked = {name: values for name, values in request.args.lists() if name != "page"}

@@ -26,14 +26,11 @@ from vmapi.domain.audit import (
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.pagination import MAX_PAGE_SIZE
 from vmapi.domain.roles import Permission
+from vmapi.services.cursors import INVALID_CURSOR_DETAIL
 
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
 AUDIT_OUTCOMES = (OUTCOME_ACCEPTED, OUTCOME_REFUSED, "succeeded", "failed", "superseded")
 TOKEN_ACTIONS = ("token_create", "token_revoke", "token_rotate")
-INVALID_AUDIT_CURSOR_DETAIL = (
-    "It is none that vmapi has made for this list. Begin again with the first page, and follow "
-    "next as it is."
-)
 
 blp = Blueprint("audit", "Who has changed what")
 
@@ -83,7 +80,7 @@ class AuditQuerySchema(Schema):
     before = RFC3339Field()
     page_size = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
     cursor = QueryInteger(
-        error_messages={"invalid": INVALID_AUDIT_CURSOR_DETAIL},
+        error_messages={"invalid": INVALID_CURSOR_DETAIL},
         metadata={"description": "where a list goes on: take it from `next`"},
     )
 

@@ -1,72 +1,78 @@
-"""API tokens, as operators handle them."""
+"""Manage API tokens: create, list, revoke and rotate them, each with its audit entries."""
 
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from vmapi.domain import api_token
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.roles import Role
-from vmapi.store.store import Store
+
+if TYPE_CHECKING:
+    from vmapi.store.api_tokens import ApiTokenRepository
 
 
 class ApiTokenService:
-    """Makes tokens and takes them back; `user` is who does. Any method may raise StoreUnavailable.
+    """Creates and revokes API tokens. Any method may raise StoreUnavailable.
 
-    A token itself is returned once, and kept nowhere. What one call does has one request id in the
-    audit trail.
+    The token itself is returned once; the database has its hash only. `user` is the operator for
+    the audit trail. The audit entries of one call share a request id. `repository` opens the
+    database on first use.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(
+        self, repository: "Callable[[], ApiTokenRepository]", clock: Callable[[], datetime]
+    ) -> None:
+        self._repository = repository
         self._clock = clock
 
     def create(
         self, subject: str, role: Role, project: str, lifetime: timedelta | None, user: str
     ) -> tuple[str, ApiToken]:
-        """Make a token; without a lifetime it has no end."""
+        """Create a token; without a lifetime it does not expire."""
         secret, token = self._build_token(subject, role, project, lifetime)
-        act = _audit_entry_factory(token.created_at, user)
-        self._store.api_tokens.add(token, act(token, "token_create"))
+        new_entry = _audit_entry_factory(token.created_at, user)
+        self._repository().add(token, new_entry(token, "token_create"))
         return secret, token
 
     def list_tokens(self) -> list[tuple[ApiToken, str]]:
-        """Return every token with its state, the oldest first."""
+        """Return all tokens with their states, the oldest first."""
         now = self._clock()
-        return [(token, token.state(now)) for token in self._store.api_tokens.list_all()]
+        return [(token, token.state(now)) for token in self._repository().list_all()]
 
-    def find(self, digest: str) -> ApiToken | None:
-        """Return the token that has this hash, ended or not."""
-        return self._store.api_tokens.find_by_digest(digest)
+    def find_by_digest(self, digest: str) -> ApiToken | None:
+        """Return the token with this hash, whatever its state."""
+        return self._repository().find_by_digest(digest)
 
     def record_use(self, id: str, at: datetime) -> None:
-        """Note that a token was used."""
-        self._store.api_tokens.record_use(id, at)
+        """Save the time of the last use of a token."""
+        self._repository().record_use(id, at)
 
     def revoke(self, id: str, user: str) -> bool:
-        """Take a token back; False where none that is active has this id."""
-        token, now = self._store.api_tokens.get(id), self._clock()
+        """Revoke a token. Return False if no active token has this id."""
+        token, now = self._repository().get(id), self._clock()
         if token is None:
             return False
-        return self._store.api_tokens.revoke(
-            id, now, _audit_entry_factory(now, user)(token, "token_revoke")
-        )
+        entry = _audit_entry_factory(now, user)(token, "token_revoke")
+        return self._repository().revoke(id, now, entry)
 
     def rotate(self, id: str, overlap: timedelta, user: str) -> tuple[str, ApiToken] | None:
-        """Make a token as an old one is, for as long again; the old one goes on for the overlap.
+        """Replace a token by a new one with the same rights and lifetime.
 
-        None where none that is active, and not rotated before, has this id.
+        The old token stays valid for the overlap. Return None if no active token has this id, or if
+        the token has been rotated before.
         """
-        old, now = self._store.api_tokens.get(id), self._clock()
+        old, now = self._repository().get(id), self._clock()
         if old is None:
             return None
         lifetime = None if old.expires_at is None else old.expires_at - old.created_at
         secret, new = self._build_token(old.subject, old.role, old.project, lifetime)
-        act = _audit_entry_factory(now, user)
-        entries = act(old, "token_rotate"), act(new, "token_create")
-        made = self._store.api_tokens.replace(id, new, new.created_at + overlap, *entries)
-        return (secret, new) if made else None
+        new_entry = _audit_entry_factory(now, user)
+        entries = new_entry(old, "token_rotate"), new_entry(new, "token_create")
+        replaced = self._repository().replace(id, new, new.created_at + overlap, *entries)
+        return (secret, new) if replaced else None
 
     def _build_token(
         self, subject: str, role: Role, project: str, lifetime: timedelta | None

@@ -1,4 +1,11 @@
-"""How many requests are served: for each caller, and for each address."""
+"""Limit the rate of requests, per caller and per client address.
+
+The middleware hits a counter for each request and enforces the result.
+
+Windows are fixed: a limit per minute counts from each full minute. So a client that uses a whole
+limit just before a full minute, and another just after it, gets twice the rate for a short time. In
+return, a hit costs one increment of one counter, in this process or in Redis.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +20,21 @@ from vmapi.store.rate_counters import MemoryCounters, RateCounters, RedisCounter
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """How somebody stands with a rate: how much is left, for how many seconds from now."""
+    """The state of one limit for one client, after a hit."""
 
     limit: RateLimit
+
+    #: Requests that remain in the window; negative when the limit is exceeded.
     remaining: int
+
+    #: Seconds until the window ends.
     reset_after: int
 
 
 class RateLimiter:
-    """Counts requests, and refuses what is too much; what is refused counts too.
+    """Counts requests against the limits of their kind. A refused request counts too.
 
-    `limits` are the rates by kind of request; `clock` tells the seconds since 1970.
+    `limits` are the limits by kind; `clock` returns seconds since 1970.
     """
 
     def __init__(
@@ -38,40 +49,41 @@ class RateLimiter:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make what the settings say, without asking Redis. Raises SettingsError."""
+        """Build a limiter from the settings, without connecting to Redis.
+
+        Raises SettingsError.
+        """
         limits = {
             "reads": settings.rate_reads,
             "changes": settings.rate_changes,
             "address": settings.rate_address,
         }
         url = settings.rate_storage
-        return cls(
-            limits, MemoryCounters() if url is None or url == "memory" else RedisCounters(url)
-        )
+        return cls(limits, MemoryCounters() if url in (None, "memory") else RedisCounters(url))
 
     def hit(self, kind: str, key: str) -> Sequence[RateLimitStatus]:
-        """Count a request of somebody; return how he stands with each rate of that kind."""
-        rates = self._limits[kind]
-        if not rates:
+        """Count a request of one kind; return the state of each limit. `key` is the client."""
+        limits = self._limits[kind]
+        if not limits:
             return ()
         now = int(self._clock())
-        windows = [(rate.window, now // rate.window) for rate in rates]
+        windows = [(limit.window, now // limit.window) for limit in limits]
         counts = self._counters.increment(kind, key, windows)
         return [
-            RateLimitStatus(rate, rate.amount - count, rate.window - now % rate.window)
-            for rate, count in zip(rates, counts, strict=True)
+            RateLimitStatus(limit, limit.amount - count, limit.window - now % limit.window)
+            for limit, count in zip(limits, counts, strict=True)
         ]
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._counters.close()
 
 
 def enforce(kind: str, statuses: Sequence[RateLimitStatus]) -> None:
-    """Raise RateLimited where somebody has spent more than he may."""
-    over = [standing for standing in statuses if standing.remaining < 0]
-    if over:
-        worst = max(over, key=lambda standing: standing.reset_after)
-        whose = "requests from one address" if kind == "address" else f"{kind} of one caller"
-        said = f"At most {worst.limit.amount} {whose} are served per {worst.limit.unit}."
-        raise RateLimited(said, retry_after=worst.reset_after)
+    """Raise RateLimited if a limit is exceeded, with the longest wait of all exceeded limits."""
+    exceeded = [status for status in statuses if status.remaining < 0]
+    if exceeded:
+        worst = max(exceeded, key=lambda status: status.reset_after)
+        subject = "requests from one address" if kind == "address" else f"{kind} of one caller"
+        detail = f"At most {worst.limit.amount} {subject} are served per {worst.limit.unit}."
+        raise RateLimited(detail, retry_after=worst.reset_after)

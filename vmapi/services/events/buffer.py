@@ -1,4 +1,4 @@
-"""The newest events, read once for all who listen in this process."""
+"""Buffer the newest events in memory: one thread reads them for all streams of the process."""
 
 import threading
 from collections import deque
@@ -17,32 +17,46 @@ if TYPE_CHECKING:
 log = structlog.get_logger("vmapi.events")
 
 EVENT_POLL_INTERVAL = 0.2
-"""Seconds between two looks for new events."""
+"""Seconds between two queries for new events."""
 
 EVENT_READ_BACKOFF = 2.0
-"""Seconds for which a database that does not answer is left alone."""
+"""Seconds without a query after a failure."""
 
 EVENT_BUFFER_SIZE = 1000
-"""Events that are kept in memory: who is further behind reads them from the database."""
+"""Events in memory. A stream that is further behind reads from the database."""
 
 
 class EventBuffer:
-    """Reads new events for as long as somebody listens. `events` is where they are kept."""
+    """A ring buffer of events. Its thread runs while there are subscribers.
 
-    def __init__(self, event_log: "Callable[[], EventLog]") -> None:
+    `event_log` opens the event log on first use.
+    """
+
+    def __init__(
+        self,
+        event_log: "Callable[[], EventLog]",
+        *,
+        size: int = EVENT_BUFFER_SIZE,
+        poll_interval: float = EVENT_POLL_INTERVAL,
+        backoff: float = EVENT_READ_BACKOFF,
+    ) -> None:
         self._event_log = event_log
+        self._size = size
+        self._poll_interval = poll_interval
+        self._backoff = backoff
         self._updated = threading.Condition()
         self._subscribers = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._recent: deque[Event] = deque()
+        #: The buffer has all events after this sequence number.
         self._evicted_until = 0
         self._newest = 0
 
     def subscribe(self) -> int:
-        """Begin to listen; return the number of the newest event. Raises StoreUnavailable."""
-        events = self._event_log()
-        newest = events.assign_sequences()
+        """Add a subscriber; return the newest sequence number. Raises StoreUnavailable."""
+        event_log = self._event_log()
+        newest = event_log.assign_sequences()
         with self._updated:
             self._subscribers += 1
             if self._thread is None:
@@ -50,13 +64,13 @@ class EventBuffer:
                 self._evicted_until = self._newest = newest
                 self._stop = threading.Event()
                 self._thread = threading.Thread(
-                    target=self._run, args=(events, self._stop), name="events", daemon=True
+                    target=self._run, args=(event_log, self._stop), name="event-reader", daemon=True
                 )
                 self._thread.start()
         return newest
 
     def unsubscribe(self) -> None:
-        """Listen no longer."""
+        """Remove a subscriber; the last one stops the thread."""
         with self._updated:
             self._subscribers -= 1
             if self._subscribers:
@@ -67,42 +81,41 @@ class EventBuffer:
             thread.join()
 
     def newest_if_behind(self, sequence: int) -> int | None:
-        """Return the newest number where not all events after this one are in memory, else None."""
+        """Return the newest sequence number if events after `sequence` are missing, else None."""
         with self._updated:
             return self._newest if sequence < self._evicted_until else None
 
     def read_after(self, sequence: int, timeout: float) -> Sequence[Event]:
-        """Return the events in memory after a number, once there are some or the time is up."""
+        """Return the buffered events after `sequence`; wait up to `timeout` seconds for one."""
         with self._updated:
             self._updated.wait_for(lambda: self._newest > sequence, timeout)
             if sequence < self._evicted_until:
                 return []
-            later = takewhile(lambda event: event.sequence > sequence, reversed(self._recent))
-            return list(later)[::-1]
+            newer = takewhile(lambda event: event.sequence > sequence, reversed(self._recent))
+            return list(newer)[::-1]
 
     def _run(self, event_log: "EventLog", stop: threading.Event) -> None:
         pause = 0.0
         while not stop.wait(pause):
             try:
-                pause = (
-                    0.0 if self._read_new(event_log, stop) == EVENT_BATCH else EVENT_POLL_INTERVAL
-                )
-            except StoreUnavailable as away:
-                log.warning("events have to wait", reason=away.detail)
-                pause = EVENT_READ_BACKOFF
+                is_full_batch = self._read_new(event_log, stop) == EVENT_BATCH
+                pause = 0.0 if is_full_batch else self._poll_interval
+            except StoreUnavailable as error:
+                log.warning("event reader paused", reason=error.detail)
+                pause = self._backoff
             except Exception:
-                log.exception("events stumbled")
-                pause = EVENT_READ_BACKOFF
+                log.exception("event reader failed")
+                pause = self._backoff
 
     def _read_new(self, event_log: "EventLog", stop: threading.Event) -> int:
         if event_log.assign_sequences() <= self._newest:
             return 0
-        found = event_log.read_after(self._newest)
+        events = event_log.read_after(self._newest)
         with self._updated:
-            if found and not stop.is_set():
-                self._recent.extend(found)
-                while len(self._recent) > EVENT_BUFFER_SIZE:
+            if events and not stop.is_set():
+                self._recent.extend(events)
+                while len(self._recent) > self._size:
                     self._evicted_until = self._recent.popleft().sequence
-                self._newest = found[-1].sequence
+                self._newest = events[-1].sequence
                 self._updated.notify_all()
-        return len(found)
+        return len(events)

@@ -1,4 +1,9 @@
-"""Listening to what happens: from now on, or from where somebody was told of last."""
+"""Stream events to clients: from now on, or after the last event that a client has.
+
+The SSE view subscribes for each stream. The database holds the events for the retention time, the
+buffer the newest ones. A stream yields each event once and in order of the sequence number. A
+client that reconnects with a sequence number that is purged gets a `StreamReset` first.
+"""
 
 import re
 import time
@@ -15,30 +20,31 @@ if TYPE_CHECKING:
     from vmapi.store.events import EventLog
 
 STREAM_HEARTBEAT_INTERVAL = 15.0
-"""Seconds after which who was told of nothing is told that."""
+"""Seconds of silence after which a stream sends a heartbeat."""
 
 LIVENESS_INTERVAL = 0.25
-"""Seconds after which it is found that a listener has gone, or is to go."""
+"""Seconds between two checks that the client is connected and the process is not draining."""
 
 SEQUENCE_PATTERN = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """There is nothing to tell now; `number` is where to go on from later."""
+    """No event, and the sequence number to resume after."""
 
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """What was missed is not known: everything that is kept follows."""
+    """A gap: the events after the client's last one are purged. All that remain follow."""
 
 
 class EventFeed:
-    """What happens, for those who listen. `log` is where it is kept.
+    """The source of event streams.
 
-    `draining` says that the process stops, `heartbeat` is in seconds.
+    `event_log` opens the event log on first use. `is_draining` returns True once the process
+    stops.
     """
 
     def __init__(
@@ -57,43 +63,43 @@ class EventFeed:
     def subscribe(
         self, query: EventQuery, caller: str, last_event_id: str | None
     ) -> "Subscription":
-        """Listen from now on, or from after the event that was told last.
+        """Subscribe a caller from now on, or from after `last_event_id`.
 
-        Raises RateLimited, StoreUnavailable.
+        Raises RateLimited if all slots are in use, StoreUnavailable.
         """
         with ExitStack() as stack:
             self._slots.acquire(caller)
             stack.callback(self._slots.release, caller)
             newest = self._buffer.subscribe()
             stack.callback(self._buffer.unsubscribe)
-            number = self._resume_after(last_event_id) if last_event_id else newest
-            held = stack.pop_all()
-        return Subscription(self, query, number, held)
+            sequence = self._resume_after(last_event_id) if last_event_id else newest
+            resources = stack.pop_all()
+        return Subscription(self, query, sequence, resources)
 
     def read_after(
         self, sequence: int, query: EventQuery, timeout: float
     ) -> tuple[Sequence[Event], int]:
-        """Return what is asked for after a number, and up to which number that is all.
+        """Return the matching events after a sequence number, and the number that was read up to.
 
-        Waits for so many seconds where there is nothing new. Raises StoreUnavailable.
+        Waits up to `timeout` seconds for a new event. Raises StoreUnavailable.
         """
         newest = self._buffer.newest_if_behind(sequence)
         if newest is None:
             recent = self._buffer.read_after(sequence, timeout)
             sequence = recent[-1].sequence if recent else sequence
             return [event for event in recent if query.matches(event)], sequence
-        found = self._event_log().read_range(sequence, newest, query)
-        return found, found[-1].sequence if len(found) == EVENT_BATCH else newest
+        events = self._event_log().read_range(sequence, newest, query)
+        return events, events[-1].sequence if len(events) == EVENT_BATCH else newest
 
     def _resume_after(self, last_event_id: str) -> int | None:
-        number = int(last_event_id) if SEQUENCE_PATTERN.fullmatch(last_event_id) else 0
-        return number if self._event_log().contains(number) else None
+        sequence = int(last_event_id) if SEQUENCE_PATTERN.fullmatch(last_event_id) else 0
+        return sequence if self._event_log().contains(sequence) else None
 
 
 class Subscription:
-    """One who listens; to be closed, whether it was told of anything or not.
+    """The stream of one client. The caller closes it, even if it never reads from the stream.
 
-    `number` is where it goes on from; None where that is not known.
+    `sequence` is the number to resume after; None if the client's last event is purged.
     """
 
     def __init__(
@@ -105,18 +111,18 @@ class Subscription:
         self.close = resources.close
 
     def stream(self, is_connected: Callable[[], bool]) -> Iterator[Event | Heartbeat | StreamReset]:
-        """Return what happens, for as long as the listener is there and the process serves.
+        """Yield events until the client disconnects or the process drains.
 
         Raises StoreUnavailable.
         """
-        number = self._sequence or 0
-        yield StreamReset() if self._sequence is None else Heartbeat(number)
-        told = time.monotonic()
+        sequence = self._sequence or 0
+        yield StreamReset() if self._sequence is None else Heartbeat(sequence)
+        last_sent_at = time.monotonic()
         while not self._feed.is_draining() and is_connected():
-            found, number = self._feed.read_after(number, self._query, LIVENESS_INTERVAL)
-            yield from found
-            if found:
-                told = time.monotonic()
-            elif time.monotonic() - told >= self._feed.heartbeat_interval:
-                yield Heartbeat(number)
-                told = time.monotonic()
+            events, sequence = self._feed.read_after(sequence, self._query, LIVENESS_INTERVAL)
+            yield from events
+            if events:
+                last_sent_at = time.monotonic()
+            elif time.monotonic() - last_sent_at >= self._feed.heartbeat_interval:
+                yield Heartbeat(sequence)
+                last_sent_at = time.monotonic()

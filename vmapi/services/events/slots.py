@@ -1,4 +1,4 @@
-"""Who may listen to events: each listener holds a thread of the process."""
+"""Limit the number of event streams: each one occupies a thread of the process."""
 
 import threading
 from collections import Counter
@@ -6,13 +6,13 @@ from collections import Counter
 from vmapi.errors import RateLimited
 
 STREAM_RETRY_AFTER = 5
-"""Seconds after which it is worth while to ask again."""
+"""Seconds after which a refused client may try again."""
 
 
 class StreamSlots:
-    """At most `most` listeners in this process, and `each` of one caller.
+    """At most `total` streams in this process, and `per_caller` of one caller.
 
-    `places` are those who wait for operations have too: together they leave threads for the others.
+    `slots` is the semaphore that waiting requests share: some threads stay free for the others.
     """
 
     def __init__(self, slots: threading.Semaphore, total: int, per_caller: int) -> None:
@@ -23,20 +23,21 @@ class StreamSlots:
         self._used: Counter[str] = Counter()
 
     def acquire(self, caller: str) -> None:
-        """Give a caller a seat. Raises RateLimited."""
+        """Acquire a slot for a caller. Raises RateLimited if none is free."""
         with self._lock:
             if self._used[caller] >= self._per_caller:
-                detail = f"You have {self._per_caller} event streams open, the most you may."
+                detail = f"You have {self._per_caller} open event streams, the maximum."
                 raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER)
-            full = self._used.total() >= self._total
-            if full or not self._slots.acquire(blocking=False):
-                detail = f"All places are taken; at most {self._total} event streams are open here."
+            is_full = self._used.total() >= self._total
+            if is_full or not self._slots.acquire(blocking=False):
+                detail = f"All slots are in use: at most {self._total} event streams are open here."
                 raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER)
             self._used[caller] += 1
 
     def release(self, caller: str) -> None:
-        """Take a seat back."""
+        """Release a slot of a caller."""
         with self._lock:
             self._used[caller] -= 1
+            # drops the callers without a slot
             self._used += Counter()
         self._slots.release()

@@ -1,4 +1,9 @@
-"""Looking at the cloud: whatever is seen is kept in the inventory."""
+"""Fetch VMs from the cloud and save them in the inventory as observations.
+
+Readers, the sync and the reconciler share one `CloudObserver`. Invariant: an observation is saved
+with a start time that the database's clock showed before the cloud was called. The store uses it
+to decide which of two observations is newer: see `vmapi.store.inventory.observations`.
+"""
 
 import threading
 import time
@@ -14,14 +19,14 @@ from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VMNotFound
 from vmapi.store.store import Store
 
-log = structlog.get_logger("vmapi.looks")
+log = structlog.get_logger("vmapi.inventory")
 
 MAX_FETCH_ATTEMPTS = 3
-"""How often a VM is looked at while others that look at it say that they were later."""
+"""How often a VM is fetched while newer observations of others overtake each result."""
 
 
 class CloudObserver:
-    """The one way to read VMs from the cloud. `clock` tells the time in UTC."""
+    """Fetches VMs from the cloud and saves them in the inventory. `clock` returns UTC."""
 
     def __init__(self, backend: Backend, store: Store, clock: Callable[[], datetime]) -> None:
         self._backend = backend
@@ -33,49 +38,54 @@ class CloudObserver:
         self._last_failure_at = -inf
 
     def fetch(self, vm_id: str) -> VM:
-        """Return a VM as the cloud has it now. Raises VMNotFound."""
+        """Fetch one VM from the cloud and save it.
+
+        Raises VMNotFound and marks the VM as deleted, unless the cloud may only hide it.
+        """
         for _ in range(MAX_FETCH_ATTEMPTS):
-            begun = self._store.inventory.observation_time()
+            started_at = self._store.inventory.observation_time()
             try:
-                seen = self._backend.get_vm(vm_id)
-            except VMNotFound as unknown:
-                if not unknown.hidden:
+                vm = self._backend.get_vm(vm_id)
+            except VMNotFound as error:
+                if not error.hidden:
                     self.mark_gone(vm_id)
                 raise
-            if self._store.inventory.save_observations([seen], begun):
+            if self._store.inventory.save_observations([vm], started_at):
                 break
-        return seen
+        return vm
 
     def mark_gone(self, vm_id: str) -> None:
-        """Keep that the cloud has just said it knows a VM no more."""
-        self._store.inventory.mark_deleted(
-            vm_id, self._clock(), self._store.inventory.observation_time()
-        )
+        """Save that the cloud has responded just now that a VM does not exist."""
+        inventory = self._store.inventory
+        inventory.mark_deleted(vm_id, self._clock(), inventory.observation_time())
 
-    def fetch_changed(self, since: datetime) -> Sequence[VM]:
-        """Return the VMs that have changed since a time of the cloud's clock.
+    def fetch_changed(self, since: datetime, started_at: int | None = None) -> Sequence[VM]:
+        """Fetch the VMs that changed since a time of the cloud's clock, and save them.
 
-        Those of which something later is known already are left out.
+        Return only those for which no newer observation is known. `started_at` is the start of the
+        poll on the database's clock, where the caller has read it.
         """
-        begun = self._store.inventory.observation_time()
-        seen = self._backend.list_changed_since(since)
-        kept = self._store.inventory.save_observations(seen, begun)
-        return [vm for vm in seen if vm.id in kept]
+        if started_at is None:
+            started_at = self._store.inventory.observation_time()
+        vms = self._backend.list_changed_since(since)
+        saved_ids = self._store.inventory.save_observations(vms, started_at)
+        return [vm for vm in vms if vm.id in saved_ids]
 
     def full_sync(self, timeout: float = -1) -> None:
-        """Look at every VM, or let another thread's look do that began after this was asked.
+        """List all VMs and save them, or wait for a full sync that began after this call.
 
-        Raises BackendTimeout when for so many seconds it was another one's turn.
+        Raises BackendFailure; BackendTimeout after `timeout` seconds of waiting for another
+        thread's full sync (-1: no limit).
         """
         self._backend.check_available()
-        asked, came = self._store.inventory.observation_time(), time.monotonic()
+        requested_at, waiting_since = self._store.inventory.observation_time(), time.monotonic()
         if not self._full_sync_lock.acquire(timeout=timeout):
-            raise BackendTimeout("Another look at the cloud has no answer yet.")
+            raise BackendTimeout("Another full sync with the cloud is still in progress.")
         try:
-            if self._last_failure is not None and self._last_failure_at > came:
-                # who waited for it need not wait for the same once more
+            if self._last_failure is not None and self._last_failure_at > waiting_since:
+                # a thread that has waited for a failure does not wait for the next one
                 raise copy(self._last_failure)
-            if self._last_full_sync <= asked:
+            if self._last_full_sync <= requested_at:
                 self._last_full_sync = self._list_all()
         except BackendFailure as error:
             self._last_failure, self._last_failure_at = error, time.monotonic()
@@ -84,23 +94,26 @@ class CloudObserver:
             self._full_sync_lock.release()
 
     def _list_all(self) -> int:
-        """Look at every VM; one that is not shown is looked at by itself before it counts as gone.
+        """List all VMs; fetch each missing one before it counts as deleted. Return the start time.
 
-        So a list that the cloud gives in part, because a cell is down, deletes nothing.
+        So an incomplete list, for example while a Nova cell is down, deletes nothing.
         """
-        begun = self._store.inventory.observation_time()
-        seen = self._backend.list_vms()
-        self._store.inventory.save_observations(seen, begun)
-        shown = {vm.id for vm in seen}
-        for vm_id in self._store.inventory.ids_not_observed_since(begun):
-            if vm_id in shown:
-                continue
-            try:
-                self.fetch(vm_id)
-            except VMNotFound:
-                continue
-            except BackendError as error:
-                # of one whose cell is down the cloud can tell nothing: it stays as it was
-                log.warning("a VM cannot be read", vm_id=vm_id, reason=error.detail)
-        self._store.inventory.mark_full_sync(begun)
-        return begun
+        inventory = self._store.inventory
+        started_at = inventory.observation_time()
+        vms = self._backend.list_vms()
+        inventory.save_observations(vms, started_at)
+        listed_ids = {vm.id for vm in vms}
+        for vm_id in inventory.ids_not_observed_since(started_at):
+            if vm_id not in listed_ids:
+                self._fetch_unlisted(vm_id)
+        inventory.mark_full_sync(started_at)
+        return started_at
+
+    def _fetch_unlisted(self, vm_id: str) -> None:
+        try:
+            self.fetch(vm_id)
+        except VMNotFound:
+            pass
+        except BackendError as error:
+            # the cell of the VM may be down: the VM stays as last observed
+            log.warning("VM cannot be read", vm_id=vm_id, reason=error.detail)

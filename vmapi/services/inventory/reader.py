@@ -1,4 +1,10 @@
-"""VMs as the API shows them: from the inventory, or as the cloud has them now."""
+"""Read VMs: from the inventory where it is current, from the cloud where it is not.
+
+The services and views read VMs through `InventoryReader`. It asks the cloud where the client
+wants that (`Cache-Control: no-cache`), where the inventory is older than `MAX_INVENTORY_AGE`, and
+where a call costs nothing (the memory cloud). While the cloud is unavailable, readers get the last
+known state with its age.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,20 +28,21 @@ ALL_VMS = PageRequest(1, 2**31 - 1)
 VM_NOT_FOUND_DETAIL = "There is no VM of this id."
 
 MAX_INVENTORY_AGE = 10.0
-"""Seconds: what is older than that nobody keeps true, and the cloud is asked."""
+"""Seconds. An older inventory means that no process syncs it, and readers ask the cloud."""
 
 READ_REFRESH_TIMEOUT = 1.0
-"""Seconds that a reader waits for a look where there is something older to show."""
+"""Seconds that a reader waits for the cloud where the inventory has older data to show."""
 
 
 class InventoryReader:
-    """Asks the cloud where a client wants that, where nobody else does, or where it costs nothing.
-
-    While the cloud is away, what is known of it is shown all the same.
-    """
+    """Reads VMs from the inventory and refreshes it from the cloud where needed."""
 
     def __init__(
-        self, backend: Backend, store: Store, observer: CloudObserver, clock: Callable[[], datetime]
+        self,
+        backend: Backend,
+        store: Store,
+        observer: CloudObserver,
+        clock: Callable[[], datetime],
     ) -> None:
         self._backend = backend
         self._completes_immediately = backend.completes_immediately
@@ -44,15 +51,14 @@ class InventoryReader:
         self._clock = clock
 
     def get(self, vm_id: str, scope: Scope, *, refresh: bool = False) -> VMSnapshot:
-        """Return a VM of a project, `fresh` as it is in the cloud now. Raises VMNotFound.
+        """Return a VM of a project; `refresh` asks the cloud first. Raises VMNotFound.
 
-        For a VM of another project the cloud is asked as for one that nobody knows, and the answer
-        is the same.
+        A VM of another project costs the same calls as an unknown one and gets the same error.
         """
-        known = self._store.inventory.get(vm_id, scope)
-        refresh = refresh or self._completes_immediately or known is None
-        if not refresh and known is not None and not self._is_stale(known.age_seconds):
-            return known
+        snapshot = self._store.inventory.get(vm_id, scope)
+        refresh = refresh or self._completes_immediately or snapshot is None
+        if not refresh and snapshot is not None and not self._is_stale(snapshot.age_seconds):
+            return snapshot
         with suppress(VMNotFound):
             try:
                 if refresh:
@@ -60,29 +66,29 @@ class InventoryReader:
                 else:
                     run_with_timeout(READ_REFRESH_TIMEOUT, lambda: self._observer.fetch(vm_id))
             except BackendFailure:
-                if refresh or known is None:
+                if refresh or snapshot is None:
                     raise
-                return known
-            if known := self._store.inventory.get(vm_id, scope):
-                return known
+                return snapshot
+            if snapshot := self._store.inventory.get(vm_id, scope):
+                return snapshot
         raise VMNotFound(VM_NOT_FOUND_DETAIL)
 
     def list_page(
-        self, query: VMQuery, paging: PageRequest, scope: Scope, *, refresh: bool = False
+        self, query: VMQuery, request: PageRequest, scope: Scope, *, refresh: bool = False
     ) -> VMListing:
-        """Return a page of the VMs of a project that are asked for."""
-        since = self._clock() - DELETED_VM_RETENTION
-        found = self._store.inventory.list_page(query, paging, since, scope)
-        if not self.refresh_if_stale(
-            found.age_seconds, refresh=refresh or self._completes_immediately
-        ):
-            return found
-        return self._store.inventory.list_page(query, paging, since, scope)
+        """Return a page of the VMs of a project that match a query."""
+        deleted_after = self._clock() - DELETED_VM_RETENTION
+        listing = self._store.inventory.list_page(query, request, deleted_after, scope)
+        refresh = refresh or self._completes_immediately
+        if not self.refresh_if_stale(listing.age_seconds, refresh=refresh):
+            return listing
+        return self._store.inventory.list_page(query, request, deleted_after, scope)
 
     def refresh_if_stale(self, age: float | None, *, refresh: bool = False) -> bool:
-        """Look at everything if that is wanted, or was never done, or not for long.
+        """Run a full sync if `refresh` is set or the inventory is stale; return True if it ran.
 
-        Return whether it was. Raises BackendFailure where what is known will not do.
+        `age` is in seconds, None before the first full sync. Raises BackendFailure if the cloud
+        fails and the inventory cannot be used instead.
         """
         refresh = refresh or age is None
         if not refresh and not self._is_stale(age or 0.0):
@@ -101,13 +107,14 @@ class InventoryReader:
         return True
 
     def list_all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
-        """Return all VMs of a project that are asked for."""
+        """Return all VMs of a project that match a query."""
         return self.list_page(query, ALL_VMS, scope).vms
 
     def snapshot_after(self, operation: Operation, previous_vm: VM) -> VMSnapshot:
-        """Return a VM after an operation has begun, or ended, without a needless look.
+        """Return a VM after an operation on it has begun or finished, with few cloud calls.
 
-        `before` is what it was. Raises BackendFailure when it can neither be read nor inferred.
+        `previous_vm` is the VM before the operation. Raises BackendFailure if the VM can neither be
+        read nor inferred.
         """
         if not operation.is_finished and not self._completes_immediately:
             return (
@@ -116,9 +123,9 @@ class InventoryReader:
                 or _unversioned(_expected_during(operation, previous_vm))
             )
         try:
-            # how a change of name or metadata has ended is seen only by who looks
-            fresh = operation.action is Action.UPDATE
-            return self.get(previous_vm.id, previous_vm.project, refresh=fresh)
+            # only the cloud shows the result of an update of name or metadata
+            refresh = operation.action is Action.UPDATE
+            return self.get(previous_vm.id, previous_vm.project, refresh=refresh)
         except (VMNotFound, BackendFailure):
             if not operation.is_finished:
                 return _unversioned(_expected_during(operation, previous_vm))
@@ -127,7 +134,7 @@ class InventoryReader:
             return _unversioned(_expected_after(operation, previous_vm))
 
     def latest_or(self, previous_vm: VM) -> VM:
-        """Return a VM as it is now, or as it was before while it cannot be read."""
+        """Return the current state of a VM, or `previous_vm` if it cannot be read."""
         try:
             return self.get(previous_vm.id, previous_vm.project, refresh=True).vm
         except (VMNotFound, BackendFailure):
@@ -137,7 +144,7 @@ class InventoryReader:
         try:
             return self._store.inventory.get(vm_id)
         except StoreUnavailable:
-            # the change was taken on, and its answer can do without
+            # the change is accepted already: its response does without
             return None
 
     def _is_stale(self, age: float) -> bool:
@@ -149,16 +156,17 @@ def _unversioned(vm: VM) -> VMSnapshot:
 
 
 def _expected_during(operation: Operation, previous_vm: VM) -> VM:
-    building = operation.action is Action.CREATE
-    status = Status.BUILDING if building else previous_vm.status
+    is_create = operation.action is Action.CREATE
+    status = Status.BUILDING if is_create else previous_vm.status
     return replace(previous_vm, status=status, task=operation.action.task)
 
 
 def _expected_after(operation: Operation, previous_vm: VM) -> VM:
-    status = TARGET_STATUS_BY_VERB.get(operation.steps[-1].verb, previous_vm.status)
-    if operation.steps[-1].verb is Verb.CREATE:
+    last_verb = operation.steps[-1].verb
+    status = TARGET_STATUS_BY_VERB.get(last_verb, previous_vm.status)
+    if last_verb is Verb.CREATE:
         status = Status.RUNNING
-    changes = operation.patch or VMPatch()
-    metadata = changes.applied_to(previous_vm.metadata)
-    name = changes.name or previous_vm.name
+    patch = operation.patch or VMPatch()
+    metadata = patch.applied_to(previous_vm.metadata)
+    name = patch.name or previous_vm.name
     return replace(previous_vm, status=status, task=None, name=name, metadata=metadata)

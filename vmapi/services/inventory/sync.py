@@ -1,4 +1,15 @@
-"""Keeping the inventory true: what has changed, each second; everything, each minute."""
+"""Poll the cloud: for changes every second, for all VMs every minute.
+
+Two periodic tasks of the engine keep the inventory current:
+
+- `poll_changes`, the incremental sync: changes-since polls on the schedule of `poll_schedule`.
+- `full_sync_if_due`, the full sync: lists all VMs every `FULL_SYNC_INTERVAL`. It finds the changes
+  that the incremental sync misses: those that do not move a server's `updated` time.
+  On a large cloud it runs less often: see `FULL_SYNC_PAUSE_FACTOR`.
+
+One process runs each task for all processes, while it holds the leader lease. The incremental sync
+starts after a first full sync, and again after a pause longer than `MAX_LOOKBACK`.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -20,26 +31,26 @@ from vmapi.store.store import Store
 log = structlog.get_logger("vmapi.sync")
 
 MAX_LOOKBACK = timedelta(hours=1)
-"""How far a look reaches back at most: what changed before, a look at everything has shown."""
+"""How far a poll for changes reaches back at most: a full sync covers older changes."""
 
 FULL_SYNC_INTERVAL = 60.0
-"""Seconds between two looks at everything: what does not move a server's own time shows then."""
+"""Seconds between two full syncs."""
 
-FULL_SYNC_DUTY_FACTOR = 10
-"""A look at everything that takes long is not taken again for so many times as long."""
+FULL_SYNC_PAUSE_FACTOR = 10
+"""The interval between full syncs is at least so many times the duration of one."""
 
 MAX_FULL_SYNC_INTERVAL = MAX_LOOKBACK.total_seconds() / 2
-"""Seconds between two looks at everything at most, however long they take."""
-
+"""The longest interval between full syncs, in seconds, whatever the duration of one."""
 
 SCHEDULE_TICK = 0.1
-"""Seconds between two times that it is asked whether a look at what has changed is due."""
+"""Seconds between two checks whether a poll for changes is due."""
 
 
 class InventorySync:
-    """One process does this for all. `clock` tells the cloud's time, `monotonic` seconds.
+    """Runs the incremental sync and the full sync.
 
-    `tidy` is called when everything was looked at.
+    `clock` is the cloud's, `monotonic` returns seconds. `on_full_sync` is called after each full
+    sync.
     """
 
     def __init__(
@@ -62,60 +73,62 @@ class InventorySync:
 
     @property
     def tasks(self) -> Mapping[str, PeriodicTask]:
-        """What is to be called, each by itself: a look may take long."""
-        follow = {
-            f"sync-{number}": PeriodicTask(self.poll_changes, SCHEDULE_TICK)
-            for number in range(1, MAX_CONCURRENT_POLLS + 1)
+        """The periodic tasks, by name."""
+        return {
+            "incremental-sync": PeriodicTask(
+                self.poll_changes,
+                SCHEDULE_TICK,
+                is_due=self._schedule.is_due,
+                max_concurrent=MAX_CONCURRENT_POLLS,
+            ),
+            "full-sync": PeriodicTask(self.full_sync_if_due),
         }
-        return {**follow, "sweep": PeriodicTask(self.full_sync_if_due)}
 
     def poll_changes(self) -> None:
-        """Look at what has changed, if that is due. Raises StoreUnavailable."""
-        if not self._schedule.is_due() or not self._store.leader_leases.acquire("sync"):
+        """Poll the cloud for changes if this process is the leader. Raises StoreUnavailable."""
+        if not self._store.leader_leases.acquire("sync"):
             return
-        swept = self._store.inventory.seconds_since_full_sync()
-        if swept is not None and swept < MAX_LOOKBACK.total_seconds():
-            # else everything is to be looked at first
+        age = self._store.inventory.seconds_since_full_sync()
+        if age is not None and age < MAX_LOOKBACK.total_seconds():
             with self._store.leader_leases.renewing("sync"):
                 self._poll_changes()
 
     def full_sync_if_due(self) -> None:
-        """Look at everything, if that is due. Raises StoreUnavailable."""
+        """Run a full sync if one is due and this process is the leader. Raises StoreUnavailable."""
         if self._monotonic() < self._next_full_sync_check_at:
             return
         self._next_full_sync_check_at = self._monotonic() + POLL_INTERVAL
-        swept = self._store.inventory.seconds_since_full_sync()
-        due = swept is None or swept >= self._full_sync_interval
-        if due and self._store.leader_leases.acquire("sweep"):
-            with self._store.leader_leases.renewing("sweep"):
+        age = self._store.inventory.seconds_since_full_sync()
+        is_due = age is None or age >= self._full_sync_interval
+        if is_due and self._store.leader_leases.acquire("full-sync"):
+            with self._store.leader_leases.renewing("full-sync"):
                 self._full_sync()
 
     def _poll_changes(self) -> None:
-        begun, present = self._store.inventory.observation_time(), self._clock()
-        known = min(self._store.inventory.latest_update() or present, present)
-        look = self._schedule.begin(known, present, begun)
+        started_at, cloud_time = self._store.inventory.observation_time(), self._clock()
+        known_until = min(self._store.inventory.latest_update() or cloud_time, cloud_time)
+        window = self._schedule.begin(known_until, cloud_time, started_at)
         try:
-            self._observer.fetch_changed(max(look.since, present - MAX_LOOKBACK))
+            self._observer.fetch_changed(max(window.since, cloud_time - MAX_LOOKBACK), started_at)
         except (BackendFailure, Forbidden) as error:
-            log.warning("the inventory grows old", reason=error.detail)
-            self._schedule.fail(look)
+            log.warning("inventory sync failed; serving cached data", reason=error.detail)
+            self._schedule.fail(window)
         except BaseException:
-            self._schedule.fail(look)
+            self._schedule.fail(window)
             raise
         else:
-            if (all_until := self._schedule.end(look)) is not None:
-                self._store.inventory.mark_changes_synced(all_until)
+            if (sync_mark := self._schedule.end(window)) is not None:
+                self._store.inventory.mark_changes_synced(sync_mark)
 
     def _full_sync(self) -> None:
-        begun = self._monotonic()
+        started_at = self._monotonic()
         try:
             self._observer.full_sync()
         except (BackendFailure, Forbidden) as error:
-            log.warning("the inventory grows old", reason=error.detail)
+            log.warning("inventory sync failed; serving cached data", reason=error.detail)
             self._next_full_sync_check_at = self._monotonic() + SYNC_BACKOFF
             return
-        self._full_sync_interval = min(
-            max(FULL_SYNC_INTERVAL, FULL_SYNC_DUTY_FACTOR * (self._monotonic() - begun)),
-            MAX_FULL_SYNC_INTERVAL,
-        )
+        duration = self._monotonic() - started_at
+        interval = max(FULL_SYNC_INTERVAL, FULL_SYNC_PAUSE_FACTOR * duration)
+        self._full_sync_interval = min(interval, MAX_FULL_SYNC_INTERVAL)
         self._on_full_sync()

@@ -159,7 +159,7 @@ def test_an_action_that_is_waited_for(bench: CallCountHarness) -> None:
 
 def test_an_action_on_a_vm_that_is_known(still: CallCountHarness) -> None:
     still.cloud.on("GET", DETAIL, many(server("SHUTOFF")), many(server("ACTIVE")))
-    still.services.periodic_tasks["sweep"]()
+    still.services.periodic_tasks["full-sync"]()
     assert still.take_calls() == [EVERYTHING]
     answer = still.call("POST", f"/vms/{VM}/start")
     assert (answer.status_code, answer.json["task"]) == (202, "starting")
@@ -189,7 +189,7 @@ def test_a_create(still: CallCountHarness) -> None:
 
 def test_a_create_whose_name_is_known_to_be_free(still: CallCountHarness) -> None:
     still.cloud.on("POST", f"{NOVA}/servers", Answer(202, {"server": {"id": VM}}, ACCEPTED.headers))
-    for chore in ("sweep", "sync-1"):
+    for chore in ("full-sync", "incremental-sync"):
         still.services.periodic_tasks[chore]()
     still.take_calls()
     made = still.call("POST", "/vms", json=WANTED)

@@ -1,4 +1,4 @@
-"""How many requests are served: what is written for it, and how it is counted."""
+"""The rate limits: their syntax in the settings, and the count of requests."""
 
 import re
 
@@ -25,8 +25,8 @@ BAD = [
 ]
 
 
-class Bench:
-    """Rates at a time that a test decides."""
+class RateLimiterHarness:
+    """A rate limiter with a fake clock, 20.25 seconds after a full minute."""
 
     def __init__(self, text: str) -> None:
         self.now = 1_000_000_040.25
@@ -35,13 +35,14 @@ class Bench:
             "reads": parse_rate_limits("reads", text),
             "changes": parse_rate_limits("changes", text),
         }
-        self.rates = RateLimiter(limits, self.counters, lambda: self.now)
+        self.limiter = RateLimiter(limits, self.counters, lambda: self.now)
 
-    def left(self, who: str = "a", kind: str = "reads") -> list[tuple[int, int]]:
-        return [(each.remaining, each.reset_after) for each in self.rates.hit(kind, who)]
+    def hit(self, key: str = "a", kind: str = "reads") -> list[tuple[int, int]]:
+        """Count a request; return what remains of each limit, and the seconds to its reset."""
+        return [(status.remaining, status.reset_after) for status in self.limiter.hit(kind, key)]
 
 
-def test_what_is_written() -> None:
+def test_parse_returns_each_limit_with_its_window() -> None:
     assert parse_rate_limits("reads", "off") == ()
     second, hour = parse_rate_limits("reads", "100/second; 6000/hour")
     assert (second.amount, second.window, second.name) == (100, 1, "reads-per-second")
@@ -49,13 +50,13 @@ def test_what_is_written() -> None:
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_cannot_be_meant(text: str) -> None:
+def test_parse_refuses_invalid_syntax(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         parse_rate_limits("reads", text)
 
 
 @pytest.mark.parametrize("name", ["reads", "changes", "address"])
-def test_the_app_does_not_start_with_it(name: str) -> None:
+def test_app_does_not_start_with_an_invalid_limit(name: str) -> None:
     variable = f"VMAPI_RATE_{name.upper()}"
     with pytest.raises(SettingsError) as refused:
         Settings.from_environ({variable: "10"})
@@ -63,51 +64,50 @@ def test_the_app_does_not_start_with_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://h:hunter2", "rediss://u:p@h:99999999/0"])
-def test_nor_with_a_redis_of_nowhere(url: str) -> None:
+def test_app_does_not_start_with_an_invalid_redis_url(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         create_app(Settings(log_level="CRITICAL", rate_storage=url), MemoryBackend())
     assert refused.value.detail == "VMAPI_RATE_STORAGE: this is no URL of a Redis"
 
 
-def test_each_has_so_many_in_each_window() -> None:
-    bench = Bench("2/second;3/minute")
-    # 20.25 seconds of the minute are over
-    assert bench.left() == [(1, 1), (2, 40)]
-    assert bench.left() == [(0, 1), (1, 40)]
-    assert bench.left() == [(-1, 1), (0, 40)]
-    assert bench.left("b") == [(1, 1), (2, 40)]
-    assert bench.left(kind="changes") == [(1, 1), (2, 40)]
-    bench.now += 1
-    assert bench.left() == [(1, 1), (-1, 39)]
-    bench.now += 39
-    assert bench.left() == [(1, 1), (2, 60)]
+def test_hit_counts_each_key_kind_and_window_apart() -> None:
+    harness = RateLimiterHarness("2/second;3/minute")
+    assert harness.hit() == [(1, 1), (2, 40)]
+    assert harness.hit() == [(0, 1), (1, 40)]
+    assert harness.hit() == [(-1, 1), (0, 40)]
+    assert harness.hit("b") == [(1, 1), (2, 40)]
+    assert harness.hit(kind="changes") == [(1, 1), (2, 40)]
+    harness.now += 1
+    assert harness.hit() == [(1, 1), (-1, 39)]
+    harness.now += 39
+    assert harness.hit() == [(1, 1), (2, 60)]
 
 
-def test_off_counts_nothing() -> None:
-    bench = Bench("off")
-    assert bench.left() == []
-    assert bench.counters._counts == {}
+def test_limit_that_is_off_counts_nothing() -> None:
+    harness = RateLimiterHarness("off")
+    assert harness.hit() == []
+    assert harness.counters._counts == {}
 
 
-def test_what_is_over_is_forgotten() -> None:
-    bench = Bench("1/second")
+def test_counts_of_a_past_window_are_evicted() -> None:
+    harness = RateLimiterHarness("1/second")
     for number in range(100):
-        bench.left(str(number))
-    bench.now += 1
-    bench.left("one")
-    assert [set(counts) for _, counts in bench.counters._counts.values()] == [{"one"}]
+        harness.hit(str(number))
+    harness.now += 1
+    harness.hit("one")
+    assert [set(counts) for _, counts in harness.counters._counts.values()] == [{"one"}]
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "detail"),
     [
         ("reads", "At most 9 reads of one caller are served per minute."),
         ("address", "At most 9 requests from one address are served per minute."),
     ],
 )
-def test_the_longest_wait_is_told(kind: str, said: str) -> None:
+def test_enforce_raises_with_the_longest_wait(kind: str, detail: str) -> None:
     second, minute = RateLimit(2, "second", "s"), RateLimit(9, "minute", "m")
     enforce(kind, [RateLimitStatus(second, 0, 1), RateLimitStatus(minute, 0, 30)])
     with pytest.raises(RateLimited) as refused:
         enforce(kind, [RateLimitStatus(second, -1, 1), RateLimitStatus(minute, -5, 30)])
-    assert (refused.value.detail, refused.value.retry_after) == (said, 30)
+    assert (refused.value.detail, refused.value.retry_after) == (detail, 30)

@@ -1,95 +1,103 @@
-"""The newest events are read on, whatever becomes of a look."""
+"""The event buffer: it reads on after errors, and holds the newest events only."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from vmapi.domain.event import Event, EventKind
 from vmapi.errors import StoreUnavailable
-from vmapi.services.events import buffer as tail
 from vmapi.services.events.buffer import EventBuffer
 
-LONG = 30.0
+TIMEOUT = 30.0
 AT = datetime(2026, 2, 25, tzinfo=UTC)
 
 
-def event(number: int) -> Event:
-    return Event(number, EventKind.VM_CHANGED, AT, "default", "vm")
+def event(sequence: int) -> Event:
+    return Event(sequence, EventKind.VM_CHANGED, AT, "default", "vm")
 
 
-class Log:
-    """Holds the numbers up to `newest`; fails as often as it is told to."""
+class FakeEventLog:
+    """An event log with the events up to `newest`. Each failure is raised once."""
 
     def __init__(self) -> None:
         self.newest = 0
         self.failures: list[Exception] = []
 
-    def number(self) -> int:
+    def assign_sequences(self) -> int:
         if self.failures:
             raise self.failures.pop()
         return self.newest
 
-    def after(self, number: int) -> list[Event]:
-        return [event(each) for each in range(number + 1, self.newest + 1)]
+    def read_after(self, sequence: int) -> list[Event]:
+        return [event(number) for number in range(sequence + 1, self.newest + 1)]
+
+
+def build(event_log: FakeEventLog, size: int = 1000) -> EventBuffer:
+    return EventBuffer(
+        lambda: event_log,  # type: ignore[arg-type,return-value]
+        size=size,
+        poll_interval=0.001,
+        backoff=0.001,
+    )
 
 
 @pytest.fixture
-def log() -> Log:
-    return Log()
+def event_log() -> FakeEventLog:
+    return FakeEventLog()
 
 
 @pytest.fixture
-def joined(log: Log, monkeypatch: pytest.MonkeyPatch) -> Iterator[EventBuffer]:
-    """A tail that somebody listens to, and that is never tired."""
-    for name in ("POLL", "PAUSE"):
-        monkeypatch.setattr(tail, name, 0.001)
-    made: Any = EventBuffer(lambda: log)  # type: ignore[arg-type,return-value]
-    made.join()
-    yield made
-    made.leave()
+def size() -> int:
+    """The size of the buffer; a test overrides it by a parameter."""
+    return 1000
 
 
-def numbers(joined: EventBuffer, after: int) -> list[int]:
-    return [each.sequence for each in joined.read_after(after, LONG)]
+@pytest.fixture
+def buffer(event_log: FakeEventLog, size: int) -> Iterator[EventBuffer]:
+    """A buffer with one subscriber."""
+    buffer = build(event_log, size)
+    buffer.subscribe()
+    yield buffer
+    buffer.unsubscribe()
 
 
-def test_it_goes_on_after_a_look_that_failed(joined: EventBuffer, log: Log) -> None:
-    with capture_logs() as lines:
-        log.failures = [StoreUnavailable("away"), KeyError("odd")]
-        log.newest = 2
-        assert numbers(joined, 0) == [1, 2]
-    told = [(line["log_level"], line["event"], line.get("reason")) for line in lines]
-    assert told == [
-        ("error", "events stumbled", None),
-        ("warning", "events have to wait", "away"),
+def sequences(buffer: EventBuffer, after: int) -> list[int]:
+    return [event.sequence for event in buffer.read_after(after, TIMEOUT)]
+
+
+def test_reader_continues_after_errors(buffer: EventBuffer, event_log: FakeEventLog) -> None:
+    with capture_logs() as logs:
+        event_log.failures = [StoreUnavailable("no response"), KeyError("defect")]
+        event_log.newest = 2
+        assert sequences(buffer, 0) == [1, 2]
+    assert [(line["log_level"], line["event"], line.get("reason")) for line in logs] == [
+        ("error", "event reader failed", None),
+        ("warning", "event reader paused", "no response"),
     ]
 
 
-def test_it_keeps_the_newest(
-    joined: EventBuffer, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", 3)
-    log.newest = 5
-    assert numbers(joined, 4) == [5]
-    assert [joined.newest_if_behind(number) for number in (1, 2)] == [5, None]
-    assert numbers(joined, 1) == []
-    assert numbers(joined, 2) == [3, 4, 5]
+@pytest.mark.parametrize("size", [3])
+def test_buffer_evicts_the_oldest_events(buffer: EventBuffer, event_log: FakeEventLog) -> None:
+    event_log.newest = 5
+    assert sequences(buffer, 4) == [5]
+    assert [buffer.newest_if_behind(sequence) for sequence in (1, 2)] == [5, None]
+    assert sequences(buffer, 1) == []
+    assert sequences(buffer, 2) == [3, 4, 5]
 
 
-def test_who_is_ahead_of_it_waits(joined: EventBuffer, log: Log) -> None:
-    assert joined.read_after(0, 0.01) == []
-    log.newest = 3
-    assert numbers(joined, 2) == [3]
+def test_read_waits_for_a_newer_event(buffer: EventBuffer, event_log: FakeEventLog) -> None:
+    assert buffer.read_after(0, 0.01) == []
+    event_log.newest = 3
+    assert sequences(buffer, 2) == [3]
 
 
-def test_it_begins_anew_after_nobody_was_there(log: Log) -> None:
-    one: Any = EventBuffer(lambda: log)  # type: ignore[arg-type,return-value]
+def test_buffer_starts_empty_after_the_last_subscriber_has_left(event_log: FakeEventLog) -> None:
+    buffer = build(event_log)
     for newest in (3, 7):
-        log.newest = newest
-        assert one.join() == newest
-        assert one.behind(newest - 1) == newest
-        assert one.after(newest, 0.01) == []
-        one.leave()
+        event_log.newest = newest
+        assert buffer.subscribe() == newest
+        assert buffer.newest_if_behind(newest - 1) == newest
+        assert buffer.read_after(newest, 0.01) == []
+        buffer.unsubscribe()

@@ -1,4 +1,4 @@
-"""Who may listen."""
+"""The slots of event streams: a limit for the process, and one for each caller."""
 
 from threading import Semaphore
 
@@ -7,33 +7,33 @@ import pytest
 from vmapi.errors import RateLimited
 from vmapi.services.events.slots import StreamSlots
 
-FULL = "All places are taken; at most 3 event streams are open here."
-ENOUGH = "You have 2 event streams open, the most you may."
+FULL = "All slots are in use: at most 3 event streams are open here."
+CALLER_LIMIT = "You have 2 open event streams, the maximum."
 
 
-def refused(seats: StreamSlots, caller: str) -> str:
+def refusal(slots: StreamSlots, caller: str) -> str:
     with pytest.raises(RateLimited) as caught:
-        seats.acquire(caller)
+        slots.acquire(caller)
     return caught.value.detail
 
 
-def test_so_many_of_one_and_of_all() -> None:
-    seats = StreamSlots(Semaphore(9), 3, 2)
+def test_slots_limit_each_caller_and_the_process() -> None:
+    slots = StreamSlots(Semaphore(9), 3, 2)
     for caller in ("a", "a", "b"):
-        seats.acquire(caller)
-    assert [refused(seats, caller) for caller in "abc"] == [ENOUGH, FULL, FULL]
-    seats.release("a")
-    seats.acquire("c")
-    assert refused(seats, "a") == FULL
-    seats.release("b")
-    seats.acquire("a")
+        slots.acquire(caller)
+    assert [refusal(slots, caller) for caller in "abc"] == [CALLER_LIMIT, FULL, FULL]
+    slots.release("a")
+    slots.acquire("c")
+    assert refusal(slots, "a") == FULL
+    slots.release("b")
+    slots.acquire("a")
 
 
-def test_who_is_refused_holds_nothing() -> None:
-    places = Semaphore(1)
-    seats = StreamSlots(places, 3, 2)
-    seats.acquire("a")
-    assert [refused(seats, "b") for _ in range(5)] == [FULL] * 5
-    seats.release("a")
-    seats.acquire("b")
-    assert not places.acquire(blocking=False)
+def test_refused_caller_holds_no_slot() -> None:
+    shared = Semaphore(1)
+    slots = StreamSlots(shared, 3, 2)
+    slots.acquire("a")
+    assert [refusal(slots, "b") for _ in range(5)] == [FULL] * 5
+    slots.release("a")
+    slots.acquire("b")
+    assert not shared.acquire(blocking=False)

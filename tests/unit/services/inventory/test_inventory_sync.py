@@ -1,4 +1,4 @@
-"""One process keeps the inventory true: what changes, each second; everything, each minute."""
+"""The inventory sync: changes every second, a full sync every minute, by one process."""
 
 from datetime import datetime, timedelta
 
@@ -10,13 +10,14 @@ from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.services.inventory.poll_schedule import (
     LOOKBACK,
     LOOKBACK_INTERVAL,
+    MAX_CONCURRENT_POLLS,
     POLL_INTERVAL,
     SYNC_BACKOFF,
     SYNC_OVERLAP,
 )
 from vmapi.services.inventory.sync import (
-    FULL_SYNC_DUTY_FACTOR,
     FULL_SYNC_INTERVAL,
+    FULL_SYNC_PAUSE_FACTOR,
     MAX_FULL_SYNC_INTERVAL,
     MAX_LOOKBACK,
     InventorySync,
@@ -24,177 +25,195 @@ from vmapi.services.inventory.sync import (
 from vmapi.store.leader_leases import LeaderLeases
 from vmapi.store.tables import sync_state
 
+FULL_SYNC = "full sync"
 
-class Bench:
-    """A sync whose looks are written down."""
+Call = str | datetime
+"""A call to the cloud: `FULL_SYNC`, or the start of the window of a poll for changes."""
+
+
+class SyncHarness:
+    """An inventory sync with a fake clock that records its calls to the cloud."""
 
     def __init__(self, *, empty: bool = False) -> None:
-        self.desk = ReconcilerHarness.build()
-        self.vm_id = "" if empty else self.desk.running_vm()
+        self.base = ReconcilerHarness.build()
+        self.vm_id = "" if empty else self.base.running_vm()
         self.now = 1000.0
-        self.asked: list[str | datetime] = []
+        self.calls: list[Call] = []
         self.errors: list[Exception] = []
-        looks = self.desk.observer
-        everything, changed = looks.full_sync, looks.fetch_changed
-        looks.full_sync = lambda patience=-1: self.ask("everything") or everything()  # type: ignore[method-assign,misc]
-        looks.fetch_changed = lambda since: self.ask(since) or changed(since)  # type: ignore[method-assign,misc]
-        self.tidied = 0
+        observer = self.base.observer
+        full_sync, fetch_changed = observer.full_sync, observer.fetch_changed
+
+        def record_full_sync(timeout: float = -1) -> None:
+            self.record(FULL_SYNC)
+            full_sync(timeout)
+
+        def record_fetch_changed(since: datetime, started_at: int | None = None) -> object:
+            self.record(since)
+            return fetch_changed(since, started_at)
+
+        observer.full_sync = record_full_sync  # type: ignore[method-assign]
+        observer.fetch_changed = record_fetch_changed  # type: ignore[method-assign,assignment]
+        self.full_syncs = 0
         self.sync = InventorySync(
-            looks,
-            self.desk.store,
-            on_full_sync=self.tidy,
-            clock=self.desk.clock,
+            observer,
+            self.base.store,
+            on_full_sync=self.count_full_sync,
+            clock=self.base.clock,
             monotonic=lambda: self.now,
         )
 
-    def tidy(self) -> None:
-        self.tidied += 1
+    def count_full_sync(self) -> None:
+        self.full_syncs += 1
 
-    def ask(self, what: str | datetime) -> None:
-        self.asked.append(what)
+    def record(self, call: Call) -> None:
+        self.calls.append(call)
         if self.errors:
             raise self.errors.pop()
 
-    def tick(self, seconds: float = POLL_INTERVAL) -> list[str | datetime]:
-        """Let time go on, and return what is looked at."""
+    def run_after(self, seconds: float = POLL_INTERVAL) -> list[Call]:
+        """Advance the time, run the tasks that are due, and return the calls."""
         self.now += seconds
-        self.asked.clear()
-        with self.desk.store.database.write() as connection:
+        self.calls.clear()
+        column = sync_state.c.started_at
+        with self.base.store.database.write() as connection:
             connection.execute(
-                sync_state.update().values(started_at=sync_state.c.started_at - int(seconds * 1e6))
+                sync_state.update().values(started_at=column - int(seconds * 1_000_000))
             )
-        for chore in self.sync.tasks.values():
-            chore()
-        return list(self.asked)
+        tasks = self.sync.tasks
+        for _ in range(MAX_CONCURRENT_POLLS):
+            tasks["incremental-sync"]()
+        tasks["full-sync"]()
+        return list(self.calls)
 
 
-def test_it_begins_with_everything_and_does_so_each_minute() -> None:
-    bench = Bench()
-    since = bench.desk.clock() - SYNC_OVERLAP
-    assert bench.tick() == ["everything"]
-    assert bench.tick() == [since + SYNC_OVERLAP - LOOKBACK]
-    assert bench.tick() == [since]
-    assert bench.tidied == 1
-    assert bench.tick(FULL_SYNC_INTERVAL - 4) == [since + SYNC_OVERLAP - LOOKBACK, since]
-    assert bench.tick(2) == [since, "everything"]
-    assert bench.tick() == [since]
-    assert bench.tidied == 2
+def test_sync_starts_with_a_full_sync_and_repeats_it_every_minute() -> None:
+    harness = SyncHarness()
+    since = harness.base.clock() - SYNC_OVERLAP
+    assert harness.run_after() == [FULL_SYNC]
+    assert harness.run_after() == [since + SYNC_OVERLAP - LOOKBACK]
+    assert harness.run_after() == [since]
+    assert harness.full_syncs == 1
+    assert harness.run_after(FULL_SYNC_INTERVAL - 4) == [since + SYNC_OVERLAP - LOOKBACK, since]
+    assert harness.run_after(2) == [since, FULL_SYNC]
+    assert harness.run_after() == [since]
+    assert harness.full_syncs == 2
 
 
-def test_an_empty_cloud_is_asked_for_what_is_new() -> None:
-    bench = Bench(empty=True)
-    assert bench.tick() == ["everything"]
-    assert bench.tick() == [bench.desk.clock() - LOOKBACK]
+def test_sync_of_an_empty_cloud_polls_for_changes() -> None:
+    harness = SyncHarness(empty=True)
+    assert harness.run_after() == [FULL_SYNC]
+    assert harness.run_after() == [harness.base.clock() - LOOKBACK]
 
 
-def test_who_was_away_for_long_looks_at_everything_before_it_says_what_has_changed() -> None:
-    bench = Bench()
-    bench.tick()
-    assert bench.tick(MAX_LOOKBACK.total_seconds() + 1) == ["everything"]
+def test_poll_is_skipped_until_full_sync_when_last_full_sync_is_too_old() -> None:
+    harness = SyncHarness()
+    harness.run_after()
+    assert harness.run_after(MAX_LOOKBACK.total_seconds() + 1) == [FULL_SYNC]
 
 
 @pytest.mark.parametrize(
-    ("takes", "pause"), [(12, FULL_SYNC_DUTY_FACTOR * 12), (3600, MAX_FULL_SYNC_INTERVAL)]
+    ("duration", "pause"), [(12, FULL_SYNC_PAUSE_FACTOR * 12), (3600, MAX_FULL_SYNC_INTERVAL)]
 )
-def test_looks_at_everything_that_take_long_are_seldom(takes: float, pause: float) -> None:
-    bench = Bench()
+def test_long_full_sync_is_repeated_after_a_long_pause(duration: float, pause: float) -> None:
+    harness = SyncHarness()
 
-    def slow(what: str | datetime) -> None:
-        bench.asked.append(what)
-        if what == "everything":
-            bench.now += takes
+    def record(call: Call) -> None:
+        harness.calls.append(call)
+        if call == FULL_SYNC:
+            harness.now += duration
 
-    bench.ask = slow  # type: ignore[method-assign]
-    assert bench.tick() == ["everything"]
-    assert "everything" not in bench.tick(pause - POLL_INTERVAL)
-    assert "everything" in bench.tick(POLL_INTERVAL)
+    harness.record = record  # type: ignore[method-assign]
+    assert harness.run_after() == [FULL_SYNC]
+    assert FULL_SYNC not in harness.run_after(pause - POLL_INTERVAL)
+    assert FULL_SYNC in harness.run_after(POLL_INTERVAL)
 
 
-def test_it_looks_on_from_the_look_before_and_further_back_now_and_then() -> None:
-    bench = Bench()
-    bench.tick()
-    begun = bench.desk.clock()
-    found = []
+def test_poll_starts_at_the_previous_poll_and_reaches_further_back_at_intervals() -> None:
+    harness = SyncHarness()
+    harness.run_after()
+    start = harness.base.clock()
+    calls = []
     for _ in range(int(LOOKBACK_INTERVAL) + 1):
-        found += bench.tick()
-        bench.desk.clock.sleep(POLL_INTERVAL)
-    steps = [
-        begun + timedelta(seconds=POLL_INTERVAL * number)
+        calls += harness.run_after()
+        harness.base.clock.sleep(POLL_INTERVAL)
+    times = [
+        start + timedelta(seconds=POLL_INTERVAL * number)
         for number in range(int(LOOKBACK_INTERVAL) + 1)
     ]
-    assert found[:4] == [begun - LOOKBACK, *(step - SYNC_OVERLAP for step in steps[:3])]
-    assert found[-2:] == [steps[-2] - LOOKBACK, steps[-2] - SYNC_OVERLAP]
+    assert calls[:4] == [start - LOOKBACK, *(time - SYNC_OVERLAP for time in times[:3])]
+    assert calls[-2:] == [times[-2] - LOOKBACK, times[-2] - SYNC_OVERLAP]
 
 
-def test_the_first_look_reaches_back_to_the_newest_change_but_not_for_ever() -> None:
-    bench = Bench()
-    seen = bench.desk.clock()
-    bench.tick()
-    bench.desk.clock.sleep(600)
-    assert bench.tick() == [seen - LOOKBACK]
-    other = Bench()
-    other.tick()
-    other.desk.clock.sleep(36000)
-    assert other.tick() == [other.desk.clock() - MAX_LOOKBACK]
+def test_first_poll_reaches_back_to_the_latest_update_within_a_limit() -> None:
+    harness = SyncHarness()
+    updated_at = harness.base.clock()
+    harness.run_after()
+    harness.base.clock.sleep(600)
+    assert harness.run_after() == [updated_at - LOOKBACK]
+    other = SyncHarness()
+    other.run_after()
+    other.base.clock.sleep(36000)
+    assert other.run_after() == [other.base.clock() - MAX_LOOKBACK]
 
 
-def test_a_host_whose_clock_is_ahead_hides_nothing() -> None:
-    bench = Bench()
-    bench.tick()
-    bench.desk.clock.now -= timedelta(hours=2)
-    assert bench.tick() == [bench.desk.clock() - LOOKBACK]
+def test_update_time_in_the_future_hides_no_change() -> None:
+    harness = SyncHarness()
+    harness.run_after()
+    harness.base.clock.now -= timedelta(hours=2)
+    assert harness.run_after() == [harness.base.clock() - LOOKBACK]
 
 
-def test_it_is_done_by_one_until_another_takes_it_over() -> None:
-    bench = Bench()
-    bench.tick()
-    database = bench.desk.store.database
-    bench.desk.store.leader_leases.close()
-    other = LeaderLeases(database)
+def test_other_process_syncs_while_it_holds_the_leader_leases() -> None:
+    harness = SyncHarness()
+    harness.run_after()
+    harness.base.store.leader_leases.close()
+    other = LeaderLeases(harness.base.store.database)
     assert other.acquire("sync")
-    assert other.acquire("sweep")
-    assert [bench.tick(), bench.tick(FULL_SYNC_INTERVAL)] == [[], []]
+    assert other.acquire("full-sync")
+    assert [harness.run_after(), harness.run_after(FULL_SYNC_INTERVAL)] == [[], []]
     other.close()
-    assert bench.tick() == [bench.desk.clock() - LOOKBACK, "everything"]
+    assert harness.run_after() == [harness.base.clock() - LOOKBACK, FULL_SYNC]
 
 
-@pytest.mark.parametrize("error", [BackendUnavailable("away"), Forbidden("away")])
-def test_a_cloud_that_is_away_is_left_alone_for_a_while(error: Exception) -> None:
-    bench = Bench()
-    since = bench.desk.clock() - SYNC_OVERLAP
-    bench.errors.append(error)
+@pytest.mark.parametrize("error", [BackendUnavailable("no response"), Forbidden("no response")])
+def test_failure_is_logged_and_retried_after_a_pause(error: Exception) -> None:
+    harness = SyncHarness()
+    since = harness.base.clock() - SYNC_OVERLAP
+    harness.errors.append(error)
     with capture_logs() as logs:
-        assert bench.tick() == ["everything"]
+        assert harness.run_after() == [FULL_SYNC]
     assert [(line["event"], line["reason"]) for line in logs] == [
-        ("the inventory grows old", "away")
+        ("inventory sync failed; serving cached data", "no response")
     ]
-    assert bench.tick(SYNC_BACKOFF - 0.1) == []
-    assert bench.tick(0.1) == ["everything"]
-    bench.tick()
-    bench.desk.clock.sleep(10)
-    bench.errors.append(error)
+    assert harness.run_after(SYNC_BACKOFF - 0.1) == []
+    assert harness.run_after(0.1) == [FULL_SYNC]
+    harness.run_after()
+    harness.base.clock.sleep(10)
+    harness.errors.append(error)
     with capture_logs() as logs:
-        assert bench.tick() == [since]
-    assert [line["reason"] for line in logs] == ["away"]
-    assert bench.tick(SYNC_BACKOFF - 0.1) == []
-    # from where the one that failed has begun
-    assert bench.tick(0.1) == [since - SYNC_OVERLAP]
+        assert harness.run_after() == [since]
+    assert [line["reason"] for line in logs] == ["no response"]
+    assert harness.run_after(SYNC_BACKOFF - 0.1) == []
+    # the retry covers the window of the failed poll
+    assert harness.run_after(0.1) == [since - SYNC_OVERLAP]
 
 
-def test_a_look_that_takes_long_keeps_the_duty() -> None:
-    bench = Bench()
-    duties = bench.desk.store.leader_leases
-    other = LeaderLeases(bench.desk.store.database)
+def test_long_sync_renews_its_leader_lease() -> None:
+    harness = SyncHarness()
+    leases = harness.base.store.leader_leases
+    other = LeaderLeases(harness.base.store.database)
 
-    def long(what: str | datetime) -> None:
-        with bench.desk.store.database.write() as connection:
+    def expire_leases() -> None:
+        with harness.base.store.database.write() as connection:
             connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
-        duties.renew()
-        assert not other.acquire("sweep")
 
-    bench.ask = long  # type: ignore[method-assign]
-    bench.tick()
-    with bench.desk.store.database.write() as connection:
-        connection.exec_driver_sql("UPDATE leader_leases SET expires_at = 0")
-    duties.renew()
-    assert other.acquire("sweep")
+    def record(call: Call) -> None:
+        expire_leases()
+        leases.renew()
+        assert not other.acquire("full-sync")
+
+    harness.record = record  # type: ignore[method-assign]
+    harness.run_after()
+    expire_leases()
+    leases.renew()
+    assert other.acquire("full-sync")

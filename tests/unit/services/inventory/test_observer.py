@@ -1,4 +1,4 @@
-"""Looking at the cloud: what is seen is kept, together, and not for longer than needed."""
+"""The observer: it saves each observation, and shares full syncs between threads."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,164 +13,170 @@ from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
 
-AWAY = BackendUnavailable("away")
+UNAVAILABLE = BackendUnavailable("The cloud is unavailable.")
 
 
-def known(desk: ReconcilerHarness) -> int:
-    return desk.store.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).page.total
+def count_vms(harness: ReconcilerHarness) -> int:
+    return harness.store.inventory.list_page(VMQuery(), PageRequest(), harness.clock()).page.total
 
 
-def listing(
-    desk: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch, *answers: object
-) -> list[int]:
-    """Let lists be answered so; return who asks."""
-    told, asked = list(answers), [0]
+def script_lists(
+    harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch, *results: object
+) -> None:
+    """Let the next lists of the backend return or raise these results."""
+    remaining = list(results)
 
-    def vms(*, name: str | None = None) -> tuple[VM, ...]:
-        asked[0] += 1
-        answer = told.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        assert isinstance(answer, tuple)
-        return answer
+    def list_vms(*, name: str | None = None) -> tuple[VM, ...]:
+        result = remaining.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        assert isinstance(result, tuple)
+        return result
 
-    monkeypatch.setattr(desk.backend, "list_vms", vms)
-    return asked
+    monkeypatch.setattr(harness.backend, "list_vms", list_vms)
 
 
-def test_what_a_list_leaves_out_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build()
-    desk.running_vm()
-    desk.observer.full_sync()
-    listing(desk, monkeypatch, ())
-    desk.observer.full_sync()
-    assert known(desk) == 1
+def block_lists(
+    harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None
+) -> tuple[list[int], threading.Event]:
+    """Let lists of the backend block until the event; return their count and the event."""
+    calls, unblock = [0], threading.Event()
+
+    def list_vms(*, name: str | None = None) -> tuple[VM, ...]:
+        calls[0] += 1
+        assert unblock.wait(GUARD_TIMEOUT)
+        if error is not None:
+            raise error
+        return ()
+
+    monkeypatch.setattr(harness.backend, "list_vms", list_vms)
+    return calls, unblock
 
 
-def test_what_is_not_there_any_more_is_gone() -> None:
-    desk = ReconcilerHarness.build()
-    vm_id = desk.running_vm()
-    desk.observer.full_sync()
-    desk.backend.perform_action(vm_id, Verb.DELETE)
-    desk.clock.sleep(1)
-    desk.observer.full_sync()
-    assert known(desk) == 0
+def count_requests(harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with each full sync that is requested from now on."""
+    requests: list[int] = []
+    observation_time = harness.store.inventory.observation_time
+    monkeypatch.setattr(
+        harness.store.inventory,
+        "observation_time",
+        lambda: requests.append(1) or observation_time(),
+    )
+    return requests
 
 
-def test_a_sweep_that_breaks_off_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build()
-    desk.running_vm()
-    desk.observer.full_sync()
-    listing(desk, monkeypatch, AWAY, ())
+def test_full_sync_fetches_a_vm_that_the_list_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = ReconcilerHarness.build()
+    harness.running_vm()
+    harness.observer.full_sync()
+    script_lists(harness, monkeypatch, ())
+    harness.observer.full_sync()
+    assert count_vms(harness) == 1
+
+
+def test_full_sync_marks_a_deleted_vm() -> None:
+    harness = ReconcilerHarness.build()
+    vm_id = harness.running_vm()
+    harness.observer.full_sync()
+    harness.backend.perform_action(vm_id, Verb.DELETE)
+    harness.clock.sleep(1)
+    harness.observer.full_sync()
+    assert count_vms(harness) == 0
+
+
+def test_failed_full_sync_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = ReconcilerHarness.build()
+    harness.running_vm()
+    harness.observer.full_sync()
+    script_lists(harness, monkeypatch, UNAVAILABLE, ())
     with pytest.raises(BackendUnavailable):
-        desk.observer.full_sync()
-    desk.backend.fail("get", AWAY)
+        harness.observer.full_sync()
+    harness.backend.fail("get", UNAVAILABLE)
     with pytest.raises(BackendUnavailable):
-        desk.observer.full_sync()
-    assert known(desk) == 1
+        harness.observer.full_sync()
+    assert count_vms(harness) == 1
 
 
-def test_one_that_cannot_be_read_stops_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build()
-    desk.running_vm()
-    listing(desk, monkeypatch, ())
-    desk.backend.fail("get", BackendError("its cell is down"))
-    desk.observer.full_sync()
-    assert known(desk) == 1
+def test_vm_that_cannot_be_read_does_not_fail_the_full_sync(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = ReconcilerHarness.build()
+    harness.running_vm()
+    script_lists(harness, monkeypatch, ())
+    harness.backend.fail("get", BackendError("The cell is down."))
+    harness.observer.full_sync()
+    assert count_vms(harness) == 1
     assert (
-        desk.store.inventory.list_page(VMQuery(), PageRequest(), desk.clock()).age_seconds
+        harness.store.inventory.list_page(VMQuery(), PageRequest(), harness.clock()).age_seconds
         is not None
     )
 
 
-def test_a_look_at_one_that_is_gone() -> None:
-    desk = ReconcilerHarness.build()
-    vm_id = desk.running_vm()
-    desk.backend.fail("get", VMNotFound("gone"))
+def test_fetch_of_a_deleted_vm_marks_it() -> None:
+    harness = ReconcilerHarness.build()
+    vm_id = harness.running_vm()
+    harness.backend.fail("get", VMNotFound("gone"))
     with pytest.raises(VMNotFound):
-        desk.observer.fetch(vm_id)
-    assert known(desk) == 0
+        harness.observer.fetch(vm_id)
+    assert count_vms(harness) == 0
 
 
-def test_what_the_cloud_hides_is_not_gone() -> None:
-    desk = ReconcilerHarness.build()
-    vm_id = desk.running_vm()
-    desk.backend.fail("get", VMNotFound("hidden", hidden=True))
+def test_fetch_of_a_hidden_vm_keeps_it() -> None:
+    harness = ReconcilerHarness.build()
+    vm_id = harness.running_vm()
+    harness.backend.fail("get", VMNotFound("hidden", hidden=True))
     with pytest.raises(VMNotFound):
-        desk.observer.fetch(vm_id)
-    assert known(desk) == 1
+        harness.observer.fetch(vm_id)
+    assert count_vms(harness) == 1
 
 
-def test_what_is_known_better_is_not_handed_on() -> None:
-    desk = ReconcilerHarness.build()
-    vm_id = desk.running_vm()
-    vm = desk.observer.fetch(vm_id)
-    newer = replace(vm, updated_at=desk.clock.now.replace(year=2999))
-    changed, inventory = desk.backend.list_changed_since, desk.store.inventory
+def test_fetch_changed_leaves_out_vms_with_a_newer_observation() -> None:
+    harness = ReconcilerHarness.build()
+    vm = harness.observer.fetch(harness.running_vm())
+    newer = replace(vm, updated_at=harness.clock.now.replace(year=2999))
+    list_changed_since, inventory = harness.backend.list_changed_since, harness.store.inventory
 
     def overtaken(since: object) -> object:
         inventory.save_observations([newer], inventory.observation_time() + 1_000_000)
-        return changed(vm.created_at)
+        return list_changed_since(vm.created_at)
 
-    desk.backend.list_changed_since = overtaken  # type: ignore[assignment,method-assign]
-    assert desk.observer.fetch_changed(vm.created_at) == []
+    harness.backend.list_changed_since = overtaken  # type: ignore[assignment,method-assign]
+    assert harness.observer.fetch_changed(vm.created_at) == []
 
 
-def test_many_who_ask_at_once_cause_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build()
-    asked, go = [0], threading.Event()
-
-    def vms(*, name: str | None = None) -> tuple[VM, ...]:
-        asked[0] += 1
-        assert go.wait(GUARD_TIMEOUT)
-        return ()
-
-    monkeypatch.setattr(desk.backend, "list_vms", vms)
-    came: list[int] = []
-    begin = desk.store.inventory.observation_time
+def test_concurrent_full_syncs_list_the_cloud_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = ReconcilerHarness.build()
+    lists, unblock = block_lists(harness, monkeypatch)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(desk.observer.full_sync)
-        wait_until(lambda: asked == [1])
-        monkeypatch.setattr(
-            desk.store.inventory, "observation_time", lambda: came.append(1) or begin()
-        )
-        rest = [pool.submit(desk.observer.full_sync) for _ in range(7)]
-        wait_until(lambda: len(came) == 7)
+        first = pool.submit(harness.observer.full_sync)
+        wait_until(lambda: lists == [1])
+        requests = count_requests(harness, monkeypatch)
+        others = [pool.submit(harness.observer.full_sync) for _ in range(7)]
+        wait_until(lambda: len(requests) == 7)
         threading.Event().wait(0.01)
-        go.set()
-        for each in (first, *rest):
-            each.result(GUARD_TIMEOUT)
-    # the first began before the others asked: one more is for all of them
-    assert asked == [2]
+        unblock.set()
+        for future in (first, *others):
+            future.result(GUARD_TIMEOUT)
+    # the first began before the others were requested: one more serves all of them
+    assert lists == [2]
 
 
-def test_who_waited_for_a_look_that_failed_waits_for_no_other(
+def test_threads_that_wait_for_a_failing_full_sync_share_its_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = ReconcilerHarness.build()
-    asked, go = [0], threading.Event()
-
-    def vms(*, name: str | None = None) -> tuple[VM, ...]:
-        asked[0] += 1
-        assert go.wait(GUARD_TIMEOUT)
-        raise AWAY
-
-    monkeypatch.setattr(desk.backend, "list_vms", vms)
+    harness = ReconcilerHarness.build()
+    lists, unblock = block_lists(harness, monkeypatch, UNAVAILABLE)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(desk.observer.full_sync)
-        wait_until(lambda: asked == [1])
+        first = pool.submit(harness.observer.full_sync)
+        wait_until(lambda: lists == [1])
         with pytest.raises(BackendTimeout):
-            desk.observer.full_sync(0.01)
-        came: list[int] = []
-        begin = desk.store.inventory.observation_time
-        monkeypatch.setattr(
-            desk.store.inventory, "observation_time", lambda: came.append(1) or begin()
-        )
-        second = pool.submit(desk.observer.full_sync)
-        wait_until(lambda: came == [1])
+            harness.observer.full_sync(0.01)
+        requests = count_requests(harness, monkeypatch)
+        second = pool.submit(harness.observer.full_sync)
+        wait_until(lambda: requests == [1])
         threading.Event().wait(0.05)
-        go.set()
-        for each in (first, second):
+        unblock.set()
+        for future in (first, second):
             with pytest.raises(BackendUnavailable):
-                each.result(GUARD_TIMEOUT)
-    assert asked == [1]
+                future.result(GUARD_TIMEOUT)
+    assert lists == [1]

@@ -1,4 +1,4 @@
-"""Looks that overlap: when each is begun, and what is known once one is over."""
+"""The schedule of polls: when each one starts, how far it reaches back, and the sync mark."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,97 +17,101 @@ from vmapi.services.inventory.poll_schedule import (
 NOON = datetime(2026, 2, 25, 12, tzinfo=UTC)
 
 
-class Watch:
-    """A course and its time."""
+class ScheduleHarness:
+    """A schedule with a fake clock. The cloud's clock shows noon at the start.
+
+    Polls start at 1, 2, 3, … on the database's clock.
+    """
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.course = PollSchedule(lambda: self.now)
-        self.begun = 0
+        self.schedule = PollSchedule(lambda: self.now)
+        self.started = 0
 
-    def after(self, seconds: float) -> bool:
+    def is_due_after(self, seconds: float) -> bool:
         self.now += seconds
-        return self.course.is_due()
+        return self.schedule.is_due()
 
     def begin(self) -> PollWindow:
-        self.begun += 1
-        present = NOON + timedelta(seconds=self.now - 1000)
-        return self.course.begin(NOON, present, self.begun)
+        self.started += 1
+        cloud_time = NOON + timedelta(seconds=self.now - 1000)
+        return self.schedule.begin(NOON, cloud_time, self.started)
 
 
-def test_one_after_the_other_while_the_cloud_is_quick() -> None:
-    watch = Watch()
-    assert watch.after(0)
-    first = watch.begin()
+def test_polls_of_a_fast_cloud_start_one_interval_apart() -> None:
+    harness = ScheduleHarness()
+    assert harness.is_due_after(0)
+    first = harness.begin()
     assert first.since == NOON - LOOKBACK
-    assert watch.course.end(first) == 1
-    assert not watch.after(POLL_INTERVAL - 0.1)
-    assert watch.after(0.1)
-    second = watch.begin()
+    assert harness.schedule.end(first) == 1
+    assert not harness.is_due_after(POLL_INTERVAL - 0.1)
+    assert harness.is_due_after(0.1)
+    second = harness.begin()
     assert second.since == NOON - SYNC_OVERLAP
-    assert watch.course.end(second) == 2
+    assert harness.schedule.end(second) == 2
 
 
-def test_beside_each_other_while_it_is_slow_and_not_too_many() -> None:
-    watch = Watch()
-    watch.after(0)
-    looks = [watch.begin()]
-    assert watch.after(POLL_INTERVAL)
-    while len(looks) < MAX_CONCURRENT_POLLS:
-        looks.append(watch.begin())
-        assert not watch.after(OVERLAPPED_POLL_INTERVAL - 0.1)
-        assert watch.after(0.1) == (len(looks) < MAX_CONCURRENT_POLLS)
-    assert not watch.after(10)
-    # what came of a later one says nothing as long as an older one has no end
-    assert watch.course.end(looks[1]) is None
-    # but there is room for another
-    assert watch.after(0)
-    looks.append(watch.begin())
-    assert [watch.course.end(looks[place]) for place in (0, 2, 3)] == [2, 3, 4]
+def test_polls_of_a_slow_cloud_overlap_up_to_a_limit() -> None:
+    harness = ScheduleHarness()
+    harness.is_due_after(0)
+    windows = [harness.begin()]
+    assert harness.is_due_after(POLL_INTERVAL)
+    while len(windows) < MAX_CONCURRENT_POLLS:
+        windows.append(harness.begin())
+        assert not harness.is_due_after(OVERLAPPED_POLL_INTERVAL - 0.1)
+        assert harness.is_due_after(0.1) == (len(windows) < MAX_CONCURRENT_POLLS)
+    assert not harness.is_due_after(10)
+    # the sync mark does not pass an earlier poll that is in progress
+    assert harness.schedule.end(windows[1]) is None
+    # but the poll has freed its place
+    assert harness.is_due_after(0)
+    windows.append(harness.begin())
+    assert [harness.schedule.end(windows[index]) for index in (0, 2, 3)] == [2, 3, 4]
 
 
-def test_one_that_reaches_further_back_holds_up_nothing() -> None:
-    watch = Watch()
-    watch.after(0)
-    watch.course.end(watch.begin())
-    assert watch.after(LOOKBACK_INTERVAL)
-    extra = watch.begin()
-    assert extra.since == NOON - LOOKBACK
-    assert watch.after(0)
-    look = watch.begin()
-    # as if the other one had not been
-    assert look.since == NOON - SYNC_OVERLAP
-    assert watch.course.end(look) == 3
-    assert watch.course.end(extra) is None
+def test_lookback_poll_delays_no_other_poll() -> None:
+    harness = ScheduleHarness()
+    harness.is_due_after(0)
+    harness.schedule.end(harness.begin())
+    assert harness.is_due_after(LOOKBACK_INTERVAL)
+    lookback = harness.begin()
+    assert lookback.since == NOON - LOOKBACK
+    assert harness.is_due_after(0)
+    window = harness.begin()
+    # the window of the next poll is the same as without the lookback poll
+    assert window.since == NOON - SYNC_OVERLAP
+    assert harness.schedule.end(window) == 3
+    assert harness.schedule.end(lookback) is None
 
 
-def test_after_a_failure_it_goes_on_from_there() -> None:
-    watch = Watch()
-    watch.after(0)
-    assert watch.course.end(watch.begin()) == 1
-    watch.after(POLL_INTERVAL)
-    failed, later = watch.begin(), watch.begin()
-    watch.course.fail(failed)
-    # what it has seen is not all there was
-    assert watch.course.end(later) is None
-    assert not watch.after(SYNC_BACKOFF - 0.1)
-    assert watch.after(0.1)
-    again = watch.begin()
-    assert again.since == failed.since - SYNC_OVERLAP
-    assert watch.course.end(again) == 4
-    watch.after(LOOKBACK_INTERVAL)
-    extra, since = watch.begin(), NOON + timedelta(seconds=watch.now - 1000 - LOOKBACK_INTERVAL)
-    watch.course.fail(extra)
-    assert watch.after(SYNC_BACKOFF)
-    assert watch.begin().since == since - SYNC_OVERLAP
+def test_poll_after_a_failure_covers_the_failed_window() -> None:
+    harness = ScheduleHarness()
+    harness.is_due_after(0)
+    assert harness.schedule.end(harness.begin()) == 1
+    harness.is_due_after(POLL_INTERVAL)
+    failed, later = harness.begin(), harness.begin()
+    harness.schedule.fail(failed)
+    # the later poll does not cover the window of the failed one
+    assert harness.schedule.end(later) is None
+    assert not harness.is_due_after(SYNC_BACKOFF - 0.1)
+    assert harness.is_due_after(0.1)
+    retry = harness.begin()
+    assert retry.since == failed.since - SYNC_OVERLAP
+    assert harness.schedule.end(retry) == 4
+    harness.is_due_after(LOOKBACK_INTERVAL)
+    lookback = harness.begin()
+    since = NOON + timedelta(seconds=harness.now - 1000 - LOOKBACK_INTERVAL)
+    harness.schedule.fail(lookback)
+    assert harness.is_due_after(SYNC_BACKOFF)
+    assert harness.begin().since == since - SYNC_OVERLAP
 
 
-def test_a_cloud_that_is_slow_is_not_asked_for_more() -> None:
-    watch = Watch()
-    watch.after(0)
-    watch.course.end(watch.begin())
-    watch.after(LOOKBACK_INTERVAL - POLL_INTERVAL)
-    slow = watch.begin()
-    assert watch.after(POLL_INTERVAL)
-    assert not watch.begin().is_lookback
-    watch.course.end(slow)
+def test_slow_cloud_gets_no_lookback_poll() -> None:
+    harness = ScheduleHarness()
+    harness.is_due_after(0)
+    harness.schedule.end(harness.begin())
+    harness.is_due_after(LOOKBACK_INTERVAL - POLL_INTERVAL)
+    slow = harness.begin()
+    assert harness.is_due_after(POLL_INTERVAL)
+    assert not harness.begin().is_lookback
+    harness.schedule.end(slow)
