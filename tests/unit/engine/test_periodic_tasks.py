@@ -1,4 +1,4 @@
-"""House is kept once a second, whatever else happens."""
+"""The periodic tasks of the engine: each one repeats, whatever the others do."""
 
 import threading
 import time
@@ -12,6 +12,8 @@ from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 from vmapi.errors import StoreUnavailable
 from vmapi.services.periodic import PeriodicTask
 
+NAME = "test-task"
+
 
 @pytest.fixture
 def engine() -> Iterator[EngineThread]:
@@ -20,63 +22,112 @@ def engine() -> Iterator[EngineThread]:
     engine.stop()
 
 
-def test_house_is_kept_again_and_again_whatever_goes_wrong(engine: EngineThread) -> None:
-    errors = [StoreUnavailable("away"), ZeroDivisionError("a defect")]
-    kept = []
+def test_task_repeats_after_errors_until_the_engine_stops(engine: EngineThread) -> None:
+    errors = [StoreUnavailable("no response"), ZeroDivisionError("defect")]
+    calls = []
 
-    def chores() -> None:
-        kept.append(threading.current_thread().name)
+    def task() -> None:
+        calls.append(threading.current_thread().name)
         if errors:
             raise errors.pop(0)
 
-    engine.configure(BlockingSource(), {"housekeeping": PeriodicTask(chores, 0.001)})
+    engine.configure(BlockingSource(), {NAME: PeriodicTask(task, 0.001)})
     with capture_logs() as logs:
         engine.notify()
-        wait_until(lambda: len(kept) >= 4)
+        wait_until(lambda: len(calls) >= 4)
         engine.stop()
-    assert set(kept) == {"housekeeping"}
-    assert [(line["event"], line["log_level"], line.get("reason")) for line in logs] == [
-        ("periodic task deferred", "warning", "away"),
-        ("periodic task failed", "error", None),
+    assert set(calls) == {NAME}
+    lines = [(line["event"], line["log_level"], line["task"], line.get("reason")) for line in logs]
+    assert lines == [
+        ("periodic task deferred", "warning", NAME, "no response"),
+        ("periodic task failed", "error", NAME, None),
     ]
-    before = len(kept)
+    count = len(calls)
     time.sleep(0.01)
-    assert len(kept) == before
+    assert len(calls) == count
 
 
-def test_house_is_kept_while_everything_else_hangs(engine: EngineThread) -> None:
+def test_task_runs_while_all_operations_block(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS)]
-    work, kept = BlockingSource(*ids), threading.Event()
-    work.blocked_ids = set(ids)
+    source, called = BlockingSource(*ids), threading.Event()
+    source.blocked_ids = set(ids)
 
-    def chores() -> None:
-        if len(work.started_ids) == ENGINE_THREADS:
-            kept.set()
+    def task() -> None:
+        if len(source.started_ids) == ENGINE_THREADS:
+            called.set()
 
-    engine.configure(work, {"housekeeping": PeriodicTask(chores, 0.001)})
+    engine.configure(source, {NAME: PeriodicTask(task, 0.001)})
     engine.notify()
-    assert kept.wait(GUARD_TIMEOUT)
-    work.released.set()
+    assert called.wait(GUARD_TIMEOUT)
+    source.released.set()
 
 
-def test_house_is_kept_once_a_second(engine: EngineThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float | None] = []
+def test_task_waits_a_second_before_each_call(
+    engine: EngineThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts: list[float | None] = []
     wait = engine._stopping.wait
 
-    def quickly(timeout: float | None = None) -> bool:
-        if threading.current_thread().name == "housekeeping":
-            waited.append(timeout)
+    def wait_briefly(timeout: float | None = None) -> bool:
+        if threading.current_thread().name == NAME:
+            timeouts.append(timeout)
             return wait(0.001)
         return wait(timeout)
 
-    monkeypatch.setattr(engine._stopping, "wait", quickly)
-    kept: list[int] = []
-    engine.configure(
-        BlockingSource(), {"housekeeping": PeriodicTask(lambda: kept.append(len(waited)))}
-    )
+    monkeypatch.setattr(engine._stopping, "wait", wait_briefly)
+    waits_at_call: list[int] = []
+    task = PeriodicTask(lambda: waits_at_call.append(len(timeouts)))
+    engine.configure(BlockingSource(), {NAME: task})
     engine.notify()
-    wait_until(lambda: len(kept) >= 3)
+    wait_until(lambda: len(waits_at_call) >= 3)
     engine.stop()
-    # one wait of a second before each time, the first one as well
-    assert kept == list(range(1, len(kept) + 1))
-    assert set(waited) == {1.0}
+    # one wait before each call, before the first one too
+    assert waits_at_call == list(range(1, len(waits_at_call) + 1))
+    assert set(timeouts) == {1.0}
+
+
+def test_task_that_is_not_due_is_not_called(engine: EngineThread) -> None:
+    checks: list[int] = []
+    calls: list[int] = []
+
+    def is_due() -> bool:
+        checks.append(1)
+        return len(checks) == 3
+
+    task = PeriodicTask(lambda: calls.append(len(checks)), 0.001, is_due=is_due)
+    engine.configure(BlockingSource(), {NAME: task})
+    engine.notify()
+    wait_until(lambda: len(checks) >= 5)
+    engine.stop()
+    assert calls == [3]
+
+
+def test_calls_of_a_concurrent_task_overlap_and_finish_before_a_stop(engine: EngineThread) -> None:
+    started: list[str] = []
+    finished: list[str] = []
+    unblock = threading.Event()
+    remaining = [1, 1]
+
+    def task() -> None:
+        started.append(threading.current_thread().name)
+        assert unblock.wait(GUARD_TIMEOUT)
+        finished.append(threading.current_thread().name)
+        raise StoreUnavailable("no response")
+
+    def is_due() -> bool:
+        return bool(remaining) and remaining.pop() == 1
+
+    concurrent_task = PeriodicTask(task, 0.001, is_due=is_due, max_concurrent=2)
+    engine.configure(BlockingSource(), {NAME: concurrent_task})
+    with capture_logs() as logs:
+        engine.notify()
+        wait_until(lambda: len(started) == 2)
+        stopping = threading.Thread(target=engine.stop)
+        stopping.start()
+        assert finished == []
+        unblock.set()
+        stopping.join(GUARD_TIMEOUT)
+    assert sorted(finished) == sorted(started)
+    assert len(set(started)) == 2
+    assert all(name.startswith(NAME) for name in started)
+    assert {line["event"] for line in logs} == {"periodic task deferred"}
