@@ -94,7 +94,7 @@ def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
 
 URL_TOO_LONG = "The first line of a request has at most 8190 bytes."
 HEADERS_TOO_LONG = "A header has at most 8190 bytes, a request 100 headers."
-NO_HTTP = "The request is no valid HTTP."
+NO_HTTP = "The request is not valid HTTP."
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> N
     }
     assert SECURITY_HEADERS.items() <= headers.items()
     line = cloud.line(request_id=headers["X-Request-ID"])
-    assert (line["level"], line["message"][:28]) == ("warning", "a request could not be read:")
+    assert (line["level"], line["message"][:28]) == ("warning", "request could not be parsed:")
 
 
 def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
