@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from tests.support.api_harness import ApiHarness
-from tests.support.event_stream import Listen, Stream
+from tests.support.event_stream import EventStream, OpenStream
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
@@ -33,12 +33,12 @@ def served() -> Iterator[Callable[..., Flask]]:
 
 
 @pytest.fixture
-def listen(world: ApiHarness) -> Iterator[Listen]:
+def listen(world: ApiHarness) -> Iterator[OpenStream]:
     """Begin to listen; streams that are still open are closed afterwards."""
-    begun: list[Stream] = []
+    begun: list[EventStream] = []
 
-    def begin(query: str = "", last: str | None = None) -> Stream:
-        begun.append(Stream(world, query, last))
+    def begin(query: str = "", last: str | None = None) -> EventStream:
+        begun.append(EventStream(world, query, last))
         return begun[-1]
 
     yield begin

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import (
@@ -91,7 +91,7 @@ def come_back(world: ApiHarness) -> None:
 
 def changes(vm_id: str) -> list[tuple[str, str, Any]]:
     return [
-        ("POST", "/vms", {**WANTED, "name": "web-2"}),
+        ("POST", "/vms", {**CREATE_BODY, "name": "web-2"}),
         ("POST", f"/vms/{vm_id}/stop", None),
         ("PATCH", f"/vms/{vm_id}", {"name": "web-3"}),
         ("PATCH", f"/vms/{vm_id}", {"metadata": {"a": "b"}}),
@@ -103,14 +103,14 @@ def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiH
     vm_id = only_vm_id(far)
     leave(far)
     assert isinstance(far.backend, Hanging)
-    asked, sent = far.backend.asked[:], far.backend.sent
+    asked, sent = far.backend.calls[:], far.backend.sent
     for number, (method, path, body) in enumerate(changes(vm_id)):
         given = {} if body is None else {"json": body}
         answer = far.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **given)
         assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
         assert (answer.headers["Retry-After"], "operation" in answer.json) == ("2", False)
         assert "Nothing was sent" in answer.json["detail"]
-    assert (far.backend.asked, far.backend.sent) == (asked, sent)
+    assert (far.backend.calls, far.backend.sent) == (asked, sent)
     failed = far.get_json("/operations?status=failed")["items"]
     assert {each["error"]["code"] for each in failed} == {"backend_unavailable"}
     assert far.get_json("/operations?status=running")["items"] == []

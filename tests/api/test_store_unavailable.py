@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import create_engine, make_url, text
 
-from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.blocking_source import wait_until
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
@@ -28,7 +28,7 @@ def check_away(world: ApiHarness, vm_id: str) -> None:
         ("POST", f"/vms/{vm_id}/stop"),
         ("DELETE", f"/vms/{vm_id}"),
     ]:
-        answer = world.call(method, path, **({"json": WANTED} if path == "/vms" else {}))
+        answer = world.call(method, path, **({"json": CREATE_BODY} if path == "/vms" else {}))
         assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
         assert answer.headers["Retry-After"] == "5"
     assert world.backend.list_vms() == before
@@ -158,7 +158,7 @@ def test_postgresql_that_goes_and_comes(postgresql: ApiHarness, door: tuple[Door
 
 def test_postgresql_that_is_not_migrated_yet(postgresql: ApiHarness) -> None:
     world = postgresql
-    answer = world.call("POST", "/vms", json=WANTED)
+    answer = world.call("POST", "/vms", json=CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
     assert answer.json["detail"].endswith("is needed: flask --app wsgi db upgrade")
     world.services.store.upgrade()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.http_client import Caller
-from tests.support.processes import Gunicorn, Nginx, Server, needs
+from tests.support.http_client import HttpClient
+from tests.support.processes import Gunicorn, Nginx, ServerProcess, require_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,16 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def servers() -> Iterator[list[Server]]:
+def servers() -> Iterator[list[ServerProcess]]:
     """Servers that are to be stopped when the test is over, the last one first."""
-    begun: list[Server] = []
+    begun: list[ServerProcess] = []
     yield begun
     for server in reversed(begun):
         server.stop()
 
 
 @pytest.fixture
-def gunicorn(tmp_path: Path, servers: list[Server]) -> Callable[..., Gunicorn]:
+def gunicorn(tmp_path: Path, servers: list[ServerProcess]) -> Callable[..., Gunicorn]:
     """Make a gunicorn of a test's own: `gunicorn(VMAPI_…=…)` is not started yet."""
 
     def make(**settings: str) -> Gunicorn:
@@ -45,7 +45,7 @@ def gunicorn(tmp_path: Path, servers: list[Server]) -> Callable[..., Gunicorn]:
 
 
 @pytest.fixture
-def nginx(tmp_path: Path, servers: list[Server]) -> Callable[[int], Nginx]:
+def nginx(tmp_path: Path, servers: list[ServerProcess]) -> Callable[[int], Nginx]:
     """Start an nginx of a test's own, in front of a port."""
 
     def start(upstream: int) -> Nginx:
@@ -80,7 +80,7 @@ def front(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def call(front: Nginx) -> Caller:
+def call(front: Nginx) -> HttpClient:
     """A client of vmapi behind nginx."""
     return front.call
 
@@ -90,7 +90,7 @@ def browser() -> Iterator["Browser"]:
     """Start a Chromium that reaches nothing but loopback."""
     from playwright.sync_api import sync_playwright
 
-    program = needs("chromium", "chromium")
+    program = require_program("chromium", "chromium")
     options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     quiet = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]
     with sync_playwright() as playwright:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.http_client import PATIENCE
-from tests.support.processes import Gunicorn, Nginx, Server, free_port
+from tests.support.http_client import WAIT_SECONDS
+from tests.support.processes import Gunicorn, Nginx, ServerProcess, free_port
 from vmapi.app import MAX_BODY_BYTES
 
 USE = """
@@ -51,7 +51,7 @@ def origin() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join(PATIENCE)
+        thread.join(WAIT_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_page_of_another_origin(
         page.goto(origin)
         vms = f"http://127.0.0.1:{server.port}/api/v1/vms"
         assert page.evaluate(f"vms => ({USE})(vms).catch(() => null)", vms) == seen
-    assert server.call.get("/api/v1/operations")["total"] == (2 if seen else 0)
+    assert server.call.get_json("/api/v1/operations")["total"] == (2 if seen else 0)
 
 
 def test_a_page_of_another_origin_stops_nothing(
@@ -87,8 +87,8 @@ def test_a_page_of_another_origin_stops_nothing(
         page = context.new_page()
         page.goto(origin)
         page.evaluate(STOP, f"http://127.0.0.1:{server.port}/api/v1/vms/{vm['id']}/stop")
-    assert server.line(endpoint=f"POST /api/v1/vms/{vm['id']}/stop")["status"] == 403
-    assert server.call.get(f"/api/v1/vms/{vm['id']}")["status"] == "RUNNING"
+    assert server.wait_for_line(endpoint=f"POST /api/v1/vms/{vm['id']}/stop")["status"] == 403
+    assert server.call.get_json(f"/api/v1/vms/{vm['id']}")["status"] == "RUNNING"
 
 
 NAMED = "https://console.example.org"
@@ -96,7 +96,7 @@ NAMED = "https://console.example.org"
 
 @pytest.mark.parametrize(("origin", "shown"), [(NAMED, NAMED), ("https://evil.example", None)])
 def test_what_nginx_refuses_is_shown_to_named_origins(
-    tmp_path: Path, servers: list[Server], origin: str, shown: str | None
+    tmp_path: Path, servers: list[ServerProcess], origin: str, shown: str | None
 ) -> None:
     front = Nginx(tmp_path, free_port())
     servers.append(front)

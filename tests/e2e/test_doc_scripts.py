@@ -18,8 +18,8 @@ from threading import Thread
 import pytest
 
 from tests.support.documentation import code_blocks, write_files, write_short_sleep
-from tests.support.http_client import PATIENCE
-from tests.support.processes import ROOT, Gunicorn, Nginx, environment, needs
+from tests.support.http_client import WAIT_SECONDS
+from tests.support.processes import ROOT, Gunicorn, Nginx, build_environment, require_program
 
 NEW_VM = '{"name": "web-2", "flavor": "m1.small", "image": "ubuntu-22.04"}'
 SHORT_SLEEP = "import time; sleep = time.sleep; time.sleep = lambda s: sleep(s / 20)\n"
@@ -74,8 +74,16 @@ def ports(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     key = tmp_path_factory.mktemp("tls") / "key.pem"
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key)
     name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
-    command = [needs("openssl", "openssl"), "req", "-x509", *curve, *name, "-out", f"{key}.crt"]
-    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    command = [
+        require_program("openssl", "openssl"),
+        "req",
+        "-x509",
+        *curve,
+        *name,
+        "-out",
+        f"{key}.crt",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{key}.crt", key)
     with http_server() as other, http_server(context) as secure:
@@ -85,8 +93,8 @@ def ports(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
     """A folder with the files of both how-to guides."""
-    needs("curl", "curl")
-    needs("jq", "jq")
+    require_program("curl", "curl")
+    require_program("jq", "jq")
     write_short_sleep(tmp_path)
     for language in SCRIPTS:
         write_files(f"docs/how-to/robust-script-{language}.md", tmp_path)
@@ -100,10 +108,10 @@ def run(
     result = subprocess.run(
         command,
         cwd=folder,
-        env=environment(PATH=f"{folder}:{os.environ['PATH']}", **settings),
+        env=build_environment(PATH=f"{folder}:{os.environ['PATH']}", **settings),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     if succeeds is not None:
@@ -115,8 +123,8 @@ def run_session(
     folder: Path, port: int, *, succeeds: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run the session of the README in a shell that sleeps less."""
-    needs("curl", "curl")
-    needs("jq", "jq")
+    require_program("curl", "curl")
+    require_program("jq", "jq")
     (session,) = (block for block in code_blocks(ROOT / "README.md") if block.is_run)
     script = session.text.replace(":8000", f":{port}")
     write_short_sleep(folder)
@@ -156,7 +164,7 @@ def test_session_stops_when_the_name_is_taken(
     result = run_session(tmp_path, cloud.port, succeeds=False)
     assert result.stdout == ""
     assert re.search(r"POST /vms: VM [0-9a-f-]{36} is called web-1", result.stderr)
-    assert cloud.call.get("/api/v1/vms")["total"] == 1
+    assert cloud.call.get_json("/api/v1/vms")["total"] == 1
 
 
 def test_session_stops_when_no_server_answers(tmp_path: Path) -> None:
@@ -175,7 +183,7 @@ def test_bash_create_with_a_lost_response_makes_one_vm(
     vm = json.loads(result.stdout)
     assert (vm["name"], vm["status"], vm["task"]) == ("web-2", "STOPPED", None)
     assert "POST /vms: no response" in result.stderr
-    assert cloud.call.get("/api/v1/vms")["total"] == 1
+    assert cloud.call.get_json("/api/v1/vms")["total"] == 1
 
 
 def test_bash_change_repeats_after_a_truncated_response(scripts: Path) -> None:
@@ -215,7 +223,7 @@ def test_script_that_is_killed_often_makes_one_vm(
     cloud = gunicorn(VMAPI_MEMORY_LATENCY="0.3", VMAPI_MEMORY_FAULTS="lost_answer=2")
     cloud.start().wait_for("/readyz")
     file, program = SCRIPTS[language]
-    settings = environment(API=api_url(cloud.port))
+    settings = build_environment(API=api_url(cloud.port))
     chance = random.Random(8)
     for _ in range(4):
         process = subprocess.Popen(
@@ -229,11 +237,11 @@ def test_script_that_is_killed_often_makes_one_vm(
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     run(scripts, program, file, API=api_url(cloud.port))
-    operations = cloud.call.get("/api/v1/operations?page_size=100")["items"]
+    operations = cloud.call.get_json("/api/v1/operations?page_size=100")["items"]
     actions = [operation["action"] for operation in operations]
     # a run after the delete and before the end of the job begins no further VM
     assert actions.count("create") <= 1 + actions.count("delete")
-    assert cloud.call.get("/api/v1/vms")["total"] == 0
+    assert cloud.call.get_json("/api/v1/vms")["total"] == 0
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
@@ -245,7 +253,7 @@ def test_script_reports_a_failed_build(
     file, program = SCRIPTS[language]
     result = run(scripts, program, file, succeeds=False, API=api_url(cloud.port))
     assert "build failed" in result.stderr
-    assert cloud.call.get("/api/v1/vms")["total"] == 0
+    assert cloud.call.get_json("/api/v1/vms")["total"] == 0
 
 
 @pytest.mark.parametrize("language", SCRIPTS)

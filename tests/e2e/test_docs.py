@@ -27,8 +27,8 @@ from tests.support.documentation import (
     page_name,
     write_short_sleep,
 )
-from tests.support.http_client import PATIENCE
-from tests.support.processes import Gunicorn, environment, needs
+from tests.support.http_client import WAIT_SECONDS
+from tests.support.processes import Gunicorn, build_environment, require_program
 
 
 class Reader:
@@ -68,10 +68,10 @@ class Reader:
         result = subprocess.run(
             ["bash", "-euac", f"{before}{self._here(script)}{after}"],
             cwd=self._folder,
-            env={**environment(), "PATH": f"{self._folder}/bin:{os.environ['PATH']}"},
+            env={**build_environment(), "PATH": f"{self._folder}/bin:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
             check=False,
         )
         assert (result.returncode != 0) == fails, f"{script}\n{result.stdout}\n{result.stderr}"
@@ -94,8 +94,8 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path, gunicorn: Callable[..., Gunicorn]) -> Reader:
-    needs("curl", "curl")
-    needs("jq", "jq")
+    require_program("curl", "curl")
+    require_program("jq", "jq")
     return Reader(tmp_path, gunicorn)
 
 

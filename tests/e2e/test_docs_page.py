@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.http_client import PATIENCE
+from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn, Nginx
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -28,7 +28,7 @@ class Visit:
         self.asked: list[str] = []
         self.complaints: list[str] = []
         page.add_init_script(REPORT)
-        page.set_default_timeout(PATIENCE * 1000)
+        page.set_default_timeout(WAIT_SECONDS * 1000)
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("requestfailed", lambda request: self.complaints.append(request.url))
         page.on("console", lambda told: self.complaints.append(f"{told.type}: {told.text}"))
@@ -69,7 +69,7 @@ def visit(browser: Browser, front: Nginx) -> Iterator[Visit]:
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
 def test_page_shows_every_operation(visit: Visit, front: Nginx, path: str) -> None:
-    document = front.call.get("/openapi.json")
+    document = front.call.get_json("/openapi.json")
     wanted = {
         operation["operationId"]
         for item in document["paths"].values()
@@ -133,7 +133,7 @@ def test_page_refuses_in_the_words_of_the_problem(visit: Visit) -> None:
 
 def test_assets_are_kept_for_a_while_and_the_page_is_not_framed(front: Nginx) -> None:
     page = front.call("GET", "/docs")
-    assert (page.status, page.type) == (200, "text/html; charset=utf-8")
+    assert (page.status, page.content_type) == (200, "text/html; charset=utf-8")
     policy = page.headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
@@ -141,5 +141,5 @@ def test_assets_are_kept_for_a_while_and_the_page_is_not_framed(front: Nginx) ->
     assert script.headers["Cache-Control"] == "public, max-age=3600"
     again = {"If-None-Match": script.headers["ETag"]}
     assert front.call("GET", "/docs/assets/swagger-ui-bundle.js", headers=again).status == 304
-    front.call("GET", "/docs/assets/README.md").problem(404, "not_found")
-    front.call("GET", "/docs/assets/..%2f..%2fdocs.py").problem(404, "not_found")
+    front.call("GET", "/docs/assets/README.md").check_problem(404, "not_found")
+    front.call("GET", "/docs/assets/..%2f..%2fdocs.py").check_problem(404, "not_found")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.support.http_client import Caller, send_raw
+from tests.support.http_client import HttpClient, send_raw
 from tests.support.processes import ROOT, Gunicorn, Nginx
 from vmapi.api.middleware.security_headers import SECURITY_HEADERS
 from vmapi.api.problems.types import PROBLEM_TYPES
@@ -16,29 +16,29 @@ AS_JSON = {"Content-Type": "application/json"}
 TOO_LONG = "a" * 9000
 
 
-def test_unknown_url(call: Caller) -> None:
-    problem = call("GET", "/api/v1/nothing").problem(404, "not_found")
+def test_unknown_url(call: HttpClient) -> None:
+    problem = call("GET", "/api/v1/nothing").check_problem(404, "not_found")
     assert problem["instance"] == "/api/v1/nothing"
 
 
-def test_unknown_method_lists_those_that_are_known(call: Caller) -> None:
+def test_unknown_method_lists_those_that_are_known(call: HttpClient) -> None:
     answer = call("PUT", VMS)
-    answer.problem(405, "method_not_allowed")
+    answer.check_problem(405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def test_method_that_nginx_refuses(call: Caller) -> None:
+def test_method_that_nginx_refuses(call: HttpClient) -> None:
     answer = call("TRACE", VMS)
-    assert answer.problem(405, "method_not_allowed")["instance"] == VMS
+    assert answer.check_problem(405, "method_not_allowed")["instance"] == VMS
     assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES])
-def test_body_that_is_too_large(call: Caller, size: int) -> None:
+def test_body_that_is_too_large(call: HttpClient, size: int) -> None:
     """The first is refused by vmapi, the second by nginx; nobody sees which."""
     answer = call("POST", VMS, body=b" " * size, headers=AS_JSON)
-    problem = answer.problem(413, "payload_too_large")
+    problem = answer.check_problem(413, "payload_too_large")
     assert problem["detail"] == f"At most {MAX_BODY_BYTES} bytes are taken."
     assert (problem["title"], problem["instance"]) == (
         PROBLEM_TYPES["payload_too_large"].title,
@@ -56,19 +56,19 @@ def test_body_that_nobody_reads_does_not_hide_the_answer(
         assert {answer.status for answer in answers} == {status}
 
 
-def test_largest_body_is_read(call: Caller) -> None:
+def test_largest_body_is_read(call: HttpClient) -> None:
     body = b"{" + b" " * (MAX_BODY_BYTES - 2) + b"}"
-    call("POST", VMS, body=body, headers=AS_JSON).problem(422, "validation_error")
+    call("POST", VMS, body=body, headers=AS_JSON).check_problem(422, "validation_error")
 
 
-def test_body_that_is_no_json(call: Caller) -> None:
+def test_body_that_is_no_json(call: HttpClient) -> None:
     answer = call("POST", VMS, body=b'{"name": ', headers=AS_JSON)
-    answer.problem(400, "malformed_request")
+    answer.check_problem(400, "malformed_request")
 
 
-def test_body_of_another_type(call: Caller) -> None:
+def test_body_of_another_type(call: HttpClient) -> None:
     answer = call("POST", VMS, body=b"name=web-1", headers={"Content-Type": "text/plain"})
-    answer.problem(415, "unsupported_media_type")
+    answer.check_problem(415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> N
         "request_id": headers["X-Request-ID"],
     }
     assert SECURITY_HEADERS.items() <= headers.items()
-    line = cloud.line(request_id=headers["X-Request-ID"])
+    line = cloud.wait_for_line(request_id=headers["X-Request-ID"])
     assert (line["level"], line["message"][:28]) == ("warning", "request could not be parsed:")
 
 
@@ -142,8 +142,8 @@ def test_no_version_is_told(front: Nginx, cloud: Gunicorn) -> None:
             assert "X-Powered-By" not in answer.headers
 
 
-def test_nobody_asks_for_nginx_own_pages(call: Caller) -> None:
-    call("GET", "/_problem/backend_error").problem(404, "not_found")
+def test_nobody_asks_for_nginx_own_pages(call: HttpClient) -> None:
+    call("GET", "/_problem/backend_error").check_problem(404, "not_found")
 
 
 def test_problems_of_nginx_are_those_of_vmapi() -> None:

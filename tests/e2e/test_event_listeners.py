@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.support.databases import THREADS, new_postgresql
-from tests.support.event_listener import EVENTS, Listener, recipe
-from tests.support.http_client import PATIENCE, Caller, wait_until
-from tests.support.processes import Gunicorn, Nginx, environment, needs
+from tests.support.event_listener import EVENTS_PATH, ListenerScript, read_example
+from tests.support.http_client import WAIT_SECONDS, HttpClient, wait_until
+from tests.support.processes import Gunicorn, Nginx, build_environment, require_program
 from vmapi.store import schema
 from vmapi.store.database import Database
 
@@ -28,8 +28,8 @@ SHORTEST = ["vm.created", "vm.changed", "operation.succeeded", "vm.changed", "vm
 
 
 @pytest.fixture
-def listener(tmp_path: Path) -> Iterator[Listener]:
-    listener = Listener(tmp_path / "told")
+def listener(tmp_path: Path) -> Iterator[ListenerScript]:
+    listener = ListenerScript(tmp_path / "told")
     yield listener
     listener.kill()
 
@@ -43,7 +43,7 @@ def postgresql() -> Iterator[str]:
         yield url
 
 
-def live(call: Caller, name: str) -> str:
+def live(call: HttpClient, name: str) -> str:
     """Have a VM made and deleted; return its id."""
     wait = {"Prefer": "wait=30"}
     made = call("POST", VMS, {"name": name, **WANTED}, headers=wait)
@@ -56,8 +56,10 @@ class Stream:
     """A stream of events on a connection of its own."""
 
     def __init__(self, stack: ExitStack, port: int, query: str = "") -> None:
-        self.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-        request = f"GET {EVENTS}{query} HTTP/1.1\r\nHost: a\r\n\r\n"
+        self.socket = stack.enter_context(
+            socket.create_connection(("127.0.0.1", port), WAIT_SECONDS)
+        )
+        request = f"GET {EVENTS_PATH}{query} HTTP/1.1\r\nHost: a\r\n\r\n"
         self.socket.sendall(request.encode())
         self._file = stack.enter_context(self.socket.makefile("rb"))
         self.status = int(self._file.readline().split()[1])
@@ -93,7 +95,7 @@ def everything(port: int, count: int) -> list[Any]:
     return [json.loads(line[6:]) for line in lines][1:]
 
 
-def survive(listener: Listener, callers: list[Caller]) -> None:
+def survive(listener: ListenerScript, callers: list[HttpClient]) -> None:
     """Have a listener die while VMs come and go by way of several servers."""
     lived: list[str] = []
 
@@ -106,7 +108,7 @@ def survive(listener: Listener, callers: list[Caller]) -> None:
     try:
         for death in range(DEATHS):
             listener.start(callers[death % len(callers)].port)
-            listener.wait_for(len(listener.told()) + 5)
+            listener.wait_for(len(listener.received_events()) + 5)
             listener.kill()
     finally:
         for thread in working:
@@ -116,17 +118,17 @@ def survive(listener: Listener, callers: list[Caller]) -> None:
     ended = 2 * len(lived)
 
     def over() -> bool:
-        kinds = [event["kind"] for event in listener.told()]
+        kinds = [event["kind"] for event in listener.received_events()]
         return kinds.count("operation.succeeded") >= ended
 
     wait_until("the end", over)
-    told = listener.told()
+    told = listener.received_events()
     kept = sum(bool(event["id"]) for event in told)
     check(told, everything(callers[-1].port, kept), lived)
 
 
 def test_a_listener_that_dies_sees_everything_once(
-    gunicorn: Callable[..., Gunicorn], listener: Listener
+    gunicorn: Callable[..., Gunicorn], listener: ListenerScript
 ) -> None:
     server = gunicorn(VMAPI_MEMORY_LATENCY="0.05")
     server.start().wait_for("/readyz")
@@ -134,7 +136,7 @@ def test_a_listener_that_dies_sees_everything_once(
 
 
 def test_it_goes_on_at_another_server_while_both_write(
-    tmp_path: Path, servers: list[Any], postgresql: str, listener: Listener
+    tmp_path: Path, servers: list[Any], postgresql: str, listener: ListenerScript
 ) -> None:
     callers = []
     for name in ("one", "other"):
@@ -148,11 +150,11 @@ def test_it_goes_on_at_another_server_while_both_write(
 
 
 def test_curl_is_told_at_once_through_nginx(front: Nginx) -> None:
-    needs("curl", "curl")
-    script = f"exec {recipe('sh')}".replace("127.0.0.1:8000", f"127.0.0.1:{front.port}")
+    require_program("curl", "curl")
+    script = f"exec {read_example('sh')}".replace("127.0.0.1:8000", f"127.0.0.1:{front.port}")
     command = ("bash", "-euc", script)
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=build_environment()
     ) as curl:
         assert curl.stdout is not None
         try:
@@ -180,8 +182,8 @@ def test_a_thousand_where_fifty_may(gunicorn: Callable[..., Gunicorn]) -> None:
         for stream in streams:
             stream.read_to(b"id: ")
         for _ in range(950):
-            answer = server.call("GET", EVENTS)
-            problem = answer.problem(429, "rate_limited")
+            answer = server.call("GET", EVENTS_PATH)
+            problem = answer.check_problem(429, "rate_limited")
             assert answer.headers["Retry-After"] == "5"
         assert problem["detail"] == (
             "All slots are in use: at most 50 event streams are open here."
@@ -213,5 +215,5 @@ def test_who_stops_lets_its_listeners_go(
         for stream in streams:
             # the last chunk: it has ended, and was not cut off
             assert stream.rest().endswith(b"0\r\n\r\n")
-        assert server.ended() == 0
-    assert [line["level"] for line in server.lines() if line["level"] == "error"] == []
+        assert server.wait_for_exit() == 0
+    assert [line["level"] for line in server.log_lines() if line["level"] == "error"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_client import PATIENCE, ask
+from tests.support.http_client import WAIT_SECONDS, send_request
 from tests.support.processes import Gunicorn, Nginx
 
 CLIENT = "127.0.0.9"
@@ -29,10 +29,10 @@ LIES = [
 def told(port: int, folder: Path) -> set[str]:
     """Return from where each of these lies came, by the audit trail."""
     for number, headers in enumerate(LIES):
-        connection = HTTPConnection("127.0.0.1", port, PATIENCE, source_address=(CLIENT, 0))
+        connection = HTTPConnection("127.0.0.1", port, WAIT_SECONDS, source_address=(CLIENT, 0))
         body = b'{"name": "web-%d", "flavor": "m1.tiny", "image": "cirros"}' % number
         sent = {"Content-Type": "application/json", **headers}
-        assert ask(connection, "POST", "/api/v1/vms", body, sent).status == 201
+        assert send_request(connection, "POST", "/api/v1/vms", body, sent).status == 201
         connection.close()
     with sqlite3.connect(folder / "vmapi.sqlite3") as database:
         found = database.execute("SELECT address FROM audit_entries").fetchall()
@@ -68,8 +68,8 @@ def test_a_page_of_the_same_origin_may_change_things(
         headers = {"Origin": f"http://localhost:{port}", "Host": f"localhost:{front.port}"}
         body = b'{"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}'
         headers["Content-Type"] = "application/json"
-        connection = HTTPConnection("127.0.0.1", front.port, PATIENCE)
-        assert ask(connection, "POST", "/api/v1/vms", body, headers).status == status
+        connection = HTTPConnection("127.0.0.1", front.port, WAIT_SECONDS)
+        assert send_request(connection, "POST", "/api/v1/vms", body, headers).status == status
         connection.close()
 
 

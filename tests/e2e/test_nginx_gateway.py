@@ -7,7 +7,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from tests.support.http_client import PATIENCE
+from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn, Nginx
 
 VMS = "/api/v1/vms"
@@ -44,7 +44,7 @@ def quitter() -> Iterator[Quitter]:
         thread.start()
         yield upstream
         upstream.shutdown()
-        thread.join(PATIENCE)
+        thread.join(WAIT_SECONDS)
 
 
 def test_gunicorn_dies_and_comes_back(
@@ -56,7 +56,7 @@ def test_gunicorn_dies_and_comes_back(
     front.wait_for("/readyz")
     server.kill()
     answer = front.call("GET", f"{VMS}?name=web-1", headers={"X-Request-ID": "while-away"})
-    assert answer.problem(502, "backend_error") == {
+    assert answer.check_problem(502, "backend_error") == {
         "type": "/problems/backend_error",
         "title": "The cloud failed",
         "status": 502,
@@ -68,7 +68,7 @@ def test_gunicorn_dies_and_comes_back(
     }
     server.start()
     front.wait_for("/readyz")
-    assert front.call.get(VMS)["total"] == 0
+    assert front.call.get_json(VMS)["total"] == 0
     logged = (front.directory / "access.log").read_text().splitlines()
     away = next(line for line in map(json.loads, logged) if line["request_id"] == "while-away")
     assert (away["endpoint"], away["status"]) == (f"GET {VMS}", 502)
@@ -90,4 +90,4 @@ def test_only_what_may_be_repeated_is(
     if method == "GET":
         assert answer.status == 200
     else:
-        answer.problem(502, "backend_error")
+        answer.check_problem(502, "backend_error")

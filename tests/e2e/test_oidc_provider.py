@@ -8,29 +8,29 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from tests.support.http_client import Answer, wait_until
-from tests.support.oidc_provider import AUDIENCE, Authority, installed, new_key
-from tests.support.processes import Gunicorn, Server
+from tests.support.http_client import HttpResponse, wait_until
+from tests.support.oidc_provider import AUDIENCE, OidcProvider, generate_key, install_provider
+from tests.support.processes import Gunicorn, ServerProcess
 
 WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
-FIRST, SECOND = new_key("first"), new_key("second")
+FIRST, SECOND = generate_key("first"), generate_key("second")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("issuer"))
+    return install_provider(tmp_path_factory.mktemp("issuer"))
 
 
 @pytest.fixture
-def authority(folder: Path) -> Iterator[Authority]:
-    made = Authority(folder)
+def authority(folder: Path) -> Iterator[OidcProvider]:
+    made = OidcProvider(folder)
     made.start(FIRST)
     yield made
     made.stop()
 
 
 @pytest.fixture
-def server(gunicorn: Callable[..., Gunicorn], authority: Server) -> Gunicorn:
+def server(gunicorn: Callable[..., Gunicorn], authority: ServerProcess) -> Gunicorn:
     made = gunicorn(
         VMAPI_AUTH="jwt",
         VMAPI_JWT_ISSUER=f"http://127.0.0.1:{authority.port}",
@@ -47,19 +47,24 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_its_tokens_open_the_door(server: Gunicorn, authority: Authority) -> None:
-    tokens = {role: authority.token(role) for role in ("viewer", "operator", "stranger")}
+def test_its_tokens_open_the_door(server: Gunicorn, authority: OidcProvider) -> None:
+    tokens = {role: authority.fetch_token(role) for role in ("viewer", "operator", "stranger")}
     assert jwt.get_unverified_header(tokens["viewer"])["typ"] == "at+jwt"
     ask = server.call
     assert ask("GET", "/api/v1/vms", headers=bearer(tokens["viewer"])).status == 200
-    ask("POST", "/api/v1/vms", WANTED, headers=bearer(tokens["viewer"])).problem(403, "forbidden")
+    ask("POST", "/api/v1/vms", WANTED, headers=bearer(tokens["viewer"])).check_problem(
+        403, "forbidden"
+    )
     made = ask("POST", "/api/v1/vms", WANTED, headers=bearer(tokens["operator"]))
     assert made.status in (201, 202)
-    ask("GET", "/api/v1/vms", headers=bearer(tokens["stranger"])).problem(403, "forbidden")
-    elsewhere = authority.token("operator", "https://else.example.org")
-    ask("GET", "/api/v1/vms", headers=bearer(elsewhere)).problem(401, "unauthenticated")
-    assert server.line(endpoint="POST /api/v1/vms", status=made.status)["user"] == "jwt:operator"
-    assert not any(token in server.text() for token in tokens.values())
+    ask("GET", "/api/v1/vms", headers=bearer(tokens["stranger"])).check_problem(403, "forbidden")
+    elsewhere = authority.fetch_token("operator", "https://else.example.org")
+    ask("GET", "/api/v1/vms", headers=bearer(elsewhere)).check_problem(401, "unauthenticated")
+    assert (
+        server.wait_for_line(endpoint="POST /api/v1/vms", status=made.status)["user"]
+        == "jwt:operator"
+    )
+    assert not any(token in server.read_log() for token in tokens.values())
 
 
 class Load:
@@ -69,7 +74,7 @@ class Load:
         self.server = server
         self.claims = jwt.decode(like, options={"verify_signature": False})
         self.key = jwt.PyJWK(FIRST)
-        self.answers: list[Answer] = []
+        self.answers: list[HttpResponse] = []
         self.over = threading.Event()
         self.threads = [threading.Thread(target=self._ask) for _ in range(3)]
 
@@ -98,13 +103,13 @@ class Load:
             thread.join()
 
 
-def test_keys_are_turned_over_under_load(server: Gunicorn, authority: Authority) -> None:
-    with Load(server, authority.token("viewer")) as load:
+def test_keys_are_turned_over_under_load(server: Gunicorn, authority: OidcProvider) -> None:
+    with Load(server, authority.fetch_token("viewer")) as load:
         load.goes_on()
         authority.stop()
         load.goes_on()
         authority.start(SECOND, FIRST)
-        fresh = authority.token("viewer")
+        fresh = authority.fetch_token("viewer")
         assert jwt.get_unverified_header(fresh)["kid"] == "second"
 
         def opens() -> bool:

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.http_client import PATIENCE, Caller, send_raw, wait_until
-from tests.support.processes import ROOT, Gunicorn, Nginx, environment
+from tests.support.http_client import WAIT_SECONDS, HttpClient, send_raw, wait_until
+from tests.support.processes import ROOT, Gunicorn, Nginx, build_environment
 
 VMS = "/api/v1/vms"
 WANTED = {"name": "log-1", "flavor": "m1.tiny", "image": "cirros"}
@@ -29,7 +29,7 @@ MEMBERS = {
 def test_request_has_its_line(front: Nginx, cloud: Gunicorn) -> None:
     answer = front.call("GET", f"{VMS}?name=a*", headers={"X-Request-ID": "my-own.id:1"})
     assert answer.headers["X-Request-ID"] == "my-own.id:1"
-    line = cloud.line(request_id="my-own.id:1")
+    line = cloud.wait_for_line(request_id="my-own.id:1")
     assert set(line) == MEMBERS
     assert (line["level"], line["message"]) == ("info", "request")
     assert (line["user"], line["vm_id"]) == ("anonymous", None)
@@ -47,19 +47,21 @@ def test_request_id_that_is_not_sane_is_replaced(front: Nginx, cloud: Gunicorn, 
         made = answer.headers["X-Request-ID"]
         form = r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
         assert re.fullmatch(form, made)
-        assert cloud.line(request_id=made)
+        assert cloud.wait_for_line(request_id=made)
 
 
-def test_work_in_the_background_is_told_under_the_request(call: Caller, cloud: Gunicorn) -> None:
+def test_work_in_the_background_is_told_under_the_request(
+    call: HttpClient, cloud: Gunicorn
+) -> None:
     answer = call("POST", VMS, WANTED)
     vm_id, made = answer.json["id"], answer.headers["X-Request-ID"]
-    assert cloud.line(request_id=made, message="request")["vm_id"] == vm_id
-    done = cloud.line(request_id=made, message="vm create succeeded")
+    assert cloud.wait_for_line(request_id=made, message="request")["vm_id"] == vm_id
+    done = cloud.wait_for_line(request_id=made, message="vm create succeeded")
     assert (done["vm_id"], done["user"], done["level"]) == (vm_id, "anonymous", "info")
     assert answer.headers["Operation-Location"].endswith(done["operation_id"])
 
 
-def attack(call: Caller, end: str) -> None:
+def attack(call: HttpClient, end: str) -> None:
     """Send a line's end and a forged line wherever something can be sent."""
     bad = f"a{end}{FORGED}"
     for path in (f"/{quote(bad)}", f"{VMS}/{quote(bad)}/start", f"/problems/{quote(bad)}"):
@@ -90,12 +92,12 @@ def test_no_client_writes_lines_of_its_own(gunicorn: Callable[..., Gunicorn]) ->
         attack(server.call, end)
         strange(server, end)
     server.call("GET", "/livez", headers={"X-Request-ID": "the-last"})
-    server.line(request_id="the-last")
-    text = server.text()
+    server.wait_for_line(request_id="the-last")
+    text = server.read_log()
     assert text.isascii()
     assert all(line.isprintable() for line in text.split("\n"))
-    assert [line for line in server.lines() if line["message"] == "forged"] == []
-    requests = [line for line in server.lines() if line["message"] == "request"]
+    assert [line for line in server.log_lines() if line["message"] == "forged"] == []
+    requests = [line for line in server.log_lines() if line["message"] == "request"]
     assert all(set(line) == MEMBERS for line in requests)
     assert len(requests) > 8 * len(ENDS)
 
@@ -108,7 +110,7 @@ def test_secrets_are_told_to_nobody(gunicorn: Callable[..., Gunicorn]) -> None:
     made = server.call("POST", VMS, secret)
     assert made.status == 202
     where, vm = made.headers["Operation-Location"], made.headers["Location"]
-    wait_until("a VM", lambda: server.call.get(where)["finished_at"])
+    wait_until("a VM", lambda: server.call.get_json(where)["finished_at"])
     answers = [
         made,
         *(server.call("GET", path) for path in (vm, VMS, where, f"{vm}/console")),
@@ -118,14 +120,14 @@ def test_secrets_are_told_to_nobody(gunicorn: Callable[..., Gunicorn]) -> None:
         server.call("POST", VMS, body=json.dumps(secret).encode()[:-1], headers=AS_JSON),
     ]
     assert [answer.status for answer in answers] == [202, 200, 200, 200, 200, 409, 422, 422, 400]
-    shown = server.text() + "".join(answer.body.decode() for answer in answers)
+    shown = server.read_log() + "".join(answer.body.decode() for answer in answers)
     assert re.findall("hunter.", shown, re.IGNORECASE) == []
 
 
 def test_terminal_shows_colours_and_none_of_a_client() -> None:
     ours, theirs = pty.openpty()
-    server = Caller(0)
-    env = environment(VMAPI_BIND="127.0.0.1:0", TERM="xterm")
+    server = HttpClient(0)
+    env = build_environment(VMAPI_BIND="127.0.0.1:0", TERM="xterm")
     command = (
         sys.executable,
         "-m",
@@ -146,8 +148,8 @@ def test_terminal_shows_colours_and_none_of_a_client() -> None:
         wait_until("the line", lambda: b"forged" in shown)
     finally:
         process.terminate()
-        process.wait(PATIENCE)
-        reader.join(PATIENCE)
+        process.wait(WAIT_SECONDS)
+        reader.join(WAIT_SECONDS)
         os.close(ours)
     line = next(line for line in shown.split(b"\r\n") if b"forged" in line)
     assert line.startswith(b"\x1b[")

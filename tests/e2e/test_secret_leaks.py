@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.http_client import PATIENCE, Answer, send_raw, wait_until
-from tests.support.processes import ROOT, Gunicorn, Nginx, environment
+from tests.support.http_client import WAIT_SECONDS, HttpResponse, send_raw, wait_until
+from tests.support.processes import ROOT, Gunicorn, Nginx, build_environment
 from vmapi.settings.settings import DECLARATIONS
 
 VMS = "/api/v1/vms"
@@ -62,16 +62,16 @@ def shows(seen: bytes) -> list[bytes]:
 
 def processes(server: Gunicorn) -> Iterator[bytes]:
     """Return what everybody on the machine sees of the processes."""
-    for pid in (server.pid, *server.children()):
+    for pid in (server.pid, *server.child_pids()):
         for name in ("cmdline", "comm", "status"):
             yield Path(f"/proc/{pid}/{name}").read_bytes()
 
 
-def visible(answer: Answer) -> bytes:
+def visible(answer: HttpResponse) -> bytes:
     return answer.body + str(answer.headers).encode()
 
 
-def ask_everything(call: Callable[..., Answer]) -> Iterator[Answer]:
+def ask_everything(call: Callable[..., HttpResponse]) -> Iterator[HttpResponse]:
     """Send secrets along with what is right, wrong and beyond reading."""
     keyed = {**TOLD, "Idempotency-Key": "k-1"}
     made = call("POST", VMS, WANTED, headers=keyed)
@@ -111,7 +111,7 @@ def send_nonsense(port: int) -> Iterator[bytes]:
         status, headers, body = send_raw(port, sent.encode())
         assert status in (400, 404, 417), sent
         yield body + str(headers).encode()
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as broken:
+    with socket.create_connection(("127.0.0.1", port), WAIT_SECONDS) as broken:
         broken.sendall(f"GET / HTTP/1.1\r\nAuthorization: Bearer {CANARY}\r\n".encode())
 
 
@@ -141,15 +141,17 @@ def test_what_serves_shows_nothing(
     assert {answer.status for answer in answers} >= {200, 201, 204, 400, 404, 405, 409, 415, 422}
     crashes = [server.call("POST", CRASHES, WANTED, headers=TOLD) for _ in "12"]
     for crash in crashes:
-        crash.problem(500, "internal_error")
+        crash.check_problem(500, "internal_error")
     seen = [visible(answer) for answer in (*answers, *crashes)] + [*send_nonsense(server.port)]
     seen += processes(server)
-    server.line(level="debug", message="Ignored premature client disconnection. NoMoreData")
-    lost = server.line(request_id=crashes[0].headers["X-Request-ID"], level="error")
+    server.wait_for_line(
+        level="debug", message="Ignored premature client disconnection. NoMoreData"
+    )
+    lost = server.wait_for_line(request_id=crashes[0].headers["X-Request-ID"], level="error")
     assert "RuntimeError: a defect" in lost["exception"]
     assert "LookupError" in lost["exception"]
     server.kill()
-    front.call("GET", f"{VMS}?token={CANARY}", headers=TOLD).problem(502, "backend_error")
+    front.call("GET", f"{VMS}?token={CANARY}", headers=TOLD).check_problem(502, "backend_error")
     seen += [server.log.read_bytes(), front.log.read_bytes()]
     seen += [(front.directory / "access.log").read_bytes()]
     kept = b"".join(path.read_bytes() for path in folder.iterdir())
@@ -166,7 +168,7 @@ def test_an_access_log_of_gunicorn_shows_paths_alone(gunicorn: Callable[..., Gun
     for headers in (TOLD, basic):
         server.call("GET", f"/livez?token={CANARY}", headers=headers)
     line = wait_until(
-        "a line", lambda: re.search(r'127\.0\.0\.1 - GET /livez [^"]*', server.text())
+        "a line", lambda: re.search(r'127\.0\.0\.1 - GET /livez [^"]*', server.read_log())
     )
     assert line[0] == "127.0.0.1 - GET /livez HTTP/1.1  - - - -"
     assert shows(server.log.read_bytes()) == []
@@ -193,14 +195,14 @@ def flask(*arguments: str, **settings: str) -> tuple[int, bytes]:
     command = (sys.executable, "-m", "flask", "--app", "wsgi", *arguments)
     process = subprocess.Popen(
         command,
-        env=environment(**settings),
+        env=build_environment(**settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=ROOT,
     )
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     try:
-        shown, _ = process.communicate(timeout=8 if "worker" in arguments else PATIENCE)
+        shown, _ = process.communicate(timeout=8 if "worker" in arguments else WAIT_SECONDS)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         shown, _ = process.communicate()

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from tests.support.http_client import ask, read, wait_until
+from tests.support.http_client import read_response, send_request, wait_until
 from tests.support.processes import Gunicorn
 
 VMS = "/api/v1/vms"
@@ -19,36 +19,36 @@ def test_stop_lets_the_answer_out(gunicorn: Callable[..., Gunicorn]) -> None:
         kept, slow = server.call.connect(), server.call.connect()
         stack.callback(kept.close)
         stack.callback(slow.close)
-        assert ask(kept, "GET", "/livez").status == 200
+        assert send_request(kept, "GET", "/livez").status == 200
         slow.request("GET", VMS)
         os.kill(server.pid, signal.SIGTERM)
         wait_until("a closed door", lambda: not _listens(server))
-        draining = ask(kept, "GET", "/readyz")
+        draining = send_request(kept, "GET", "/readyz")
         assert (draining.status, draining.json["status"]) == (503, "draining")
         assert draining.headers["Connection"] == "close"
-        answer = read(slow)
+        answer = read_response(slow)
         assert (answer.status, answer.json["total"]) == (200, 0)
-    assert server.ended() == 0
-    assert server.line(endpoint=f"GET {VMS}")["duration_ms"] >= 800
+    assert server.wait_for_exit() == 0
+    assert server.wait_for_line(endpoint=f"GET {VMS}")["duration_ms"] >= 800
 
 
 def test_stop_does_not_wait_for_those_who_ask_nothing(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn()
     server.start().wait_for("/livez")
     os.kill(server.pid, signal.SIGTERM)
-    assert server.ended() == 0
-    assert [line["level"] for line in server.lines() if line["level"] == "error"] == []
+    assert server.wait_for_exit() == 0
+    assert [line["level"] for line in server.log_lines() if line["level"] == "error"] == []
 
 
 def test_reload_serves_on(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn()
     server.start().wait_for("/livez")
-    (before,) = server.children()
+    (before,) = server.child_pids()
     os.kill(server.pid, signal.SIGHUP)
 
     def reloaded() -> bool:
         assert server.call("GET", "/livez").status == 200
-        return len(now := server.children()) == 1 and now != [before]
+        return len(now := server.child_pids()) == 1 and now != [before]
 
     wait_until("another worker", reloaded)
 
@@ -58,28 +58,28 @@ def test_restart_goes_unnoticed_where_systemd_holds_the_port(
 ) -> None:
     server = gunicorn()
     with socket.create_server(("127.0.0.1", server.port)) as door, ExitStack() as stack:
-        server.start(door=door.fileno()).wait_for("/livez")
+        server.start(listener_fd=door.fileno()).wait_for("/livez")
         os.kill(server.pid, signal.SIGTERM)
-        assert server.ended() == 0
+        assert server.wait_for_exit() == 0
         asked = [server.call.connect() for _ in range(5)]
         for connection in asked:
             stack.callback(connection.close)
             connection.request("GET", "/livez")
-        server.start(door=door.fileno())
-        assert [read(connection).status for connection in asked] == [200] * 5
+        server.start(listener_fd=door.fileno())
+        assert [read_response(connection).status for connection in asked] == [200] * 5
 
 
 def test_memory_cloud_stays_one_process(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn()
     server.start().wait_for("/readyz")
-    workers = server.children()
+    workers = server.child_pids()
     os.kill(server.pid, signal.SIGTTIN)
     one = "the memory cloud lives in the memory of one process"
-    server.line(level="error", message=f"{one}: staying with one worker")
+    server.wait_for_line(level="error", message=f"{one}: staying with one worker")
     os.kill(server.pid, signal.SIGUSR2)
-    server.line(level="error", message=f"{one}: not starting a second server")
-    wait_until("one worker", lambda: server.children() == workers)
-    assert server.call.get(VMS)["total"] == 0
+    server.wait_for_line(level="error", message=f"{one}: not starting a second server")
+    wait_until("one worker", lambda: server.child_pids() == workers)
+    assert server.call.get_json(VMS)["total"] == 0
 
 
 def _listens(server: Gunicorn) -> bool:

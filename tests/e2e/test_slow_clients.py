@@ -8,7 +8,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from tests.support.http_client import PATIENCE, wait_until
+from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.processes import Gunicorn, Nginx
 
 VMS = "/api/v1/vms"
@@ -36,7 +36,7 @@ def clients(front: Nginx, sent: bytes, count: int = CLIENTS) -> Iterator[list[so
     with ExitStack() as stack:
         connected = []
         for _ in range(count):
-            one = socket.create_connection(("127.0.0.1", front.port), PATIENCE)
+            one = socket.create_connection(("127.0.0.1", front.port), WAIT_SECONDS)
             one.sendall(sent)
             connected.append(stack.enter_context(one))
         yield connected
@@ -44,13 +44,13 @@ def clients(front: Nginx, sent: bytes, count: int = CLIENTS) -> Iterator[list[so
 
 def check_others_are_served(front: Nginx) -> None:
     for _ in range(CLIENTS):
-        assert front.call.get(VMS)["total"] == 0
+        assert front.call.get_json(VMS)["total"] == 0
 
 
 def check_goes_on(front: Nginx, one: socket.socket, rest: bytes) -> None:
     one.sendall(rest)
     assert one.recv(65536).startswith(b"HTTP/1.1 201 ")
-    assert [vm["name"] for vm in front.call.get(VMS)["items"]] == ["slow-1"]
+    assert [vm["name"] for vm in front.call.get_json(VMS)["items"]] == ["slow-1"]
 
 
 def test_headers_that_come_slowly(
@@ -98,7 +98,7 @@ def generous() -> Iterator[Generous]:
         thread.start()
         yield upstream
         upstream.shutdown()
-        thread.join(PATIENCE)
+        thread.join(WAIT_SECONDS)
 
 
 def test_an_answer_that_is_read_slowly(generous: Generous, nginx: Callable[[int], Nginx]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_client import PATIENCE, wait_until
-from tests.support.processes import Gunicorn, environment
+from tests.support.http_client import WAIT_SECONDS, wait_until
+from tests.support.processes import Gunicorn, build_environment
 
 ONE = "the memory cloud lives in the memory of one process"
 HOW = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
@@ -16,9 +16,9 @@ HOW = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=opens
 
 def refusal(server: Gunicorn) -> str:
     """Return the last line of a server that does not start, without what each begins with."""
-    assert server.ended() == 1
-    assert "Traceback" not in server.text()
-    last = server.text().splitlines()[-1]
+    assert server.wait_for_exit() == 1
+    assert "Traceback" not in server.read_log()
+    last = server.read_log().splitlines()[-1]
     begin = "vmapi does not start: "
     assert last.startswith(begin)
     return last.removeprefix(begin)
@@ -76,7 +76,7 @@ def test_second_server_on_the_port(gunicorn: Callable[..., Gunicorn], tmp_path: 
 def test_second_server_on_the_socket(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
     path = f"{tmp_path}/vmapi.sock"
     first = gunicorn(VMAPI_BIND=f"unix:{path}").start()
-    first.line(message=f"ready at unix:{path}, the docs page is at /docs")
+    first.wait_for_line(message=f"ready at unix:{path}, the docs page is at /docs")
     (tmp_path / "second").mkdir()
     second = Gunicorn(tmp_path / "second", VMAPI_BIND=f"unix:{path}").start()
     assert refusal(second) == (f"cannot serve at {path} (VMAPI_BIND): another server answers there")
@@ -86,37 +86,37 @@ def test_socket_that_a_dead_server_left(gunicorn: Callable[..., Gunicorn], tmp_p
     path = f"{tmp_path}/vmapi.sock"
     server = gunicorn(VMAPI_BIND=f"unix:{path}")
     ready = {"message": f"ready at unix:{path}, the docs page is at /docs"}
-    server.start().line(**ready)
+    server.start().wait_for_line(**ready)
     server.kill()
     server.log.unlink()
-    server.start().line(**ready)
+    server.start().wait_for_line(**ready)
 
 
 def test_several_processes_without_our_config(gunicorn: Callable[..., Gunicorn]) -> None:
     """Such a server tells its processes' number with each request only."""
     server = gunicorn()
     server.start("-w", "2", "-b", f"127.0.0.1:{server.port}", config=False)
-    wait_until("two workers", lambda: server.text().count("the memory cloud is for dev") == 2)
+    wait_until("two workers", lambda: server.read_log().count("the memory cloud is for dev") == 2)
     answers = [server.call("GET", path) for path in ("/livez", "/api/v1/vms", "/readyz") * 3]
     refused = (
         "The memory cloud lives in the memory of one process, but several serve. "
         "Serve with one, or set VMAPI_BACKEND=openstack."
     )
     for answer in answers:
-        assert answer.problem(503, "backend_unavailable")["detail"] == refused
+        assert answer.check_problem(503, "backend_unavailable")["detail"] == refused
     told = [line for line in _json_lines(server) if refused in line]
     assert 1 <= len(told) <= 2
 
 
 def _json_lines(server: Gunicorn) -> list[str]:
-    return [line for line in server.text().splitlines() if '"level":"error"' in line]
+    return [line for line in server.read_log().splitlines() if '"level":"error"' in line]
 
 
 def flask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "flask", "--app", "wsgi", *arguments)
-    env = environment(**settings)
+    env = build_environment(**settings)
     return subprocess.run(
-        command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+        command, env=env, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS
     )
 
 
@@ -144,6 +144,6 @@ def test_check_tells_what_is_not_allowed() -> None:
 def test_gunicorn_does_not_try_again(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn(VMAPI_THREADS="0")
     server.start("-b", f"127.0.0.1:{server.port}", config=False)
-    assert server.ended() == 3
+    assert server.wait_for_exit() == 3
     told = "vmapi does not start: VMAPI_THREADS '0': allowed is a whole number from 2 to 256"
-    assert server.text().splitlines().count(told) == 1
+    assert server.read_log().splitlines().count(told) == 1

@@ -7,17 +7,17 @@ from http.client import HTTPSConnection
 
 import pytest
 
-from tests.support.http_client import PATIENCE, Answer, Caller, ask
+from tests.support.http_client import WAIT_SECONDS, HttpClient, HttpResponse, send_request
 from tests.support.processes import Gunicorn
-from tests.support.tls_nginx import SecureNginx
+from tests.support.tls_nginx import TlsNginx
 
 VMS = "/api/v1/vms"
 HSTS = "Strict-Transport-Security"
 
 
 @pytest.fixture(scope="module")
-def secure(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureNginx]:
-    server = SecureNginx(tmp_path_factory.mktemp("secure"), cloud.port)
+def secure(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsNginx]:
+    server = TlsNginx(tmp_path_factory.mktemp("secure"), cloud.port)
     try:
         server.start()
         yield server
@@ -25,71 +25,71 @@ def secure(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         server.stop()
 
 
-def get(server: SecureNginx, path: str, context: ssl.SSLContext) -> Answer:
-    connection = HTTPSConnection("127.0.0.1", server.port, timeout=PATIENCE, context=context)
+def get(server: TlsNginx, path: str, context: ssl.SSLContext) -> HttpResponse:
+    connection = HTTPSConnection("127.0.0.1", server.port, timeout=WAIT_SECONDS, context=context)
     try:
-        return ask(connection, "GET", path)
+        return send_request(connection, "GET", path)
     finally:
         connection.close()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_these_are_spoken(secure: SecureNginx, version: ssl.TLSVersion) -> None:
-    answer = get(secure, VMS, secure.client(version))
+def test_these_are_spoken(secure: TlsNginx, version: ssl.TLSVersion) -> None:
+    answer = get(secure, VMS, secure.ssl_context(version))
     assert answer.status == 200
     assert answer.headers[HSTS] == "max-age=31536000"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_these_are_refused_by_the_server(secure: SecureNginx, version: ssl.TLSVersion) -> None:
+def test_these_are_refused_by_the_server(secure: TlsNginx, version: ssl.TLSVersion) -> None:
     with pytest.raises(ssl.SSLError) as caught:
-        get(secure, VMS, secure.client(version))
+        get(secure, VMS, secure.ssl_context(version))
     assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
 @pytest.mark.parametrize(
     "cipher", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"]
 )
-def test_ciphers_of_yesterday_are_refused(secure: SecureNginx, cipher: str) -> None:
-    context = secure.client(ssl.TLSVersion.TLSv1_2)
+def test_ciphers_of_yesterday_are_refused(secure: TlsNginx, cipher: str) -> None:
+    context = secure.ssl_context(ssl.TLSVersion.TLSv1_2)
     context.set_ciphers(f"{cipher}:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError) as caught:
         get(secure, VMS, context)
     assert caught.value.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
 
 
-def test_http_2_is_spoken(secure: SecureNginx) -> None:
-    context = secure.client()
+def test_http_2_is_spoken(secure: TlsNginx) -> None:
+    context = secure.ssl_context()
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", secure.port), PATIENCE) as plain,
+        socket.create_connection(("127.0.0.1", secure.port), WAIT_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         assert connection.selected_alpn_protocol() == "h2"
 
 
 @pytest.mark.parametrize("path", [VMS, "/", "/docs/", f"{VMS}?token=hunter2"])
-def test_plain_http_is_refused(secure: SecureNginx, path: str) -> None:
-    answer = Caller(secure.plain)("GET", path, headers={"Authorization": "Bearer hunter2"})
-    problem = answer.problem(400, "malformed_request")
+def test_plain_http_is_refused(secure: TlsNginx, path: str) -> None:
+    answer = HttpClient(secure.http_port)("GET", path, headers={"Authorization": "Bearer hunter2"})
+    problem = answer.check_problem(400, "malformed_request")
     assert problem["detail"].startswith("Only HTTPS is served.")
     assert "hunter2" not in str(problem) + str(answer.headers)
 
 
-def test_a_person_is_redirected(secure: SecureNginx) -> None:
-    answer = Caller(secure.plain)("GET", "/docs")
+def test_a_person_is_redirected(secure: TlsNginx) -> None:
+    answer = HttpClient(secure.http_port)("GET", "/docs")
     assert (answer.status, answer.headers["Location"]) == (308, "https://127.0.0.1/docs")
 
 
-def test_plain_http_at_the_port_for_tls(secure: SecureNginx) -> None:
+def test_plain_http_at_the_port_for_tls(secure: TlsNginx) -> None:
     answer = secure.call("GET", VMS)
-    assert "only HTTPS is served" in answer.problem(400, "malformed_request")["detail"]
+    assert "only HTTPS is served" in answer.check_problem(400, "malformed_request")["detail"]
 
 
-def test_what_nginx_says_itself_is_said_as_securely(secure: SecureNginx) -> None:
-    answer = get(secure, "/_problem/not_found", secure.client())
-    own = get(secure, f"/{'x' * 9000}", secure.client())
-    answer.problem(404, "not_found")
-    own.problem(400, "malformed_request")
+def test_what_nginx_says_itself_is_said_as_securely(secure: TlsNginx) -> None:
+    answer = get(secure, "/_problem/not_found", secure.ssl_context())
+    own = get(secure, f"/{'x' * 9000}", secure.ssl_context())
+    answer.check_problem(404, "not_found")
+    own.check_problem(400, "malformed_request")
     assert answer.headers[HSTS] == own.headers[HSTS] == "max-age=31536000"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_client import PATIENCE, wait_until
-from tests.support.processes import ROOT, Gunicorn, environment
+from tests.support.http_client import WAIT_SECONDS, wait_until
+from tests.support.processes import ROOT, Gunicorn, build_environment
 from vmapi.domain.api_token import is_well_formed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,12 +26,12 @@ def command(url: str) -> Command:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "wsgi", "token", *args],
-            env=environment(VMAPI_DATABASE_URL=url),
+            env=build_environment(VMAPI_DATABASE_URL=url),
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
         )
 
     return run
@@ -52,7 +52,7 @@ def test_a_token_from_its_making_to_its_revocation(
         return server.call("GET", "/api/v1/vms", headers=bearer).status
 
     assert asked() == 200
-    server.call("POST", "/api/v1/vms", headers=bearer).problem(403, "forbidden")
+    server.call("POST", "/api/v1/vms", headers=bearer).check_problem(403, "forbidden")
 
     def used() -> bool:
         line = command("list").stdout.splitlines()[1]
@@ -62,5 +62,5 @@ def test_a_token_from_its_making_to_its_revocation(
     id = command("list").stdout.splitlines()[1].split()[0]
     assert command("revoke", id).stdout == ""
     wait_until("it is revoked", lambda: asked() == 401)
-    assert token not in server.text()
-    assert server.line(status=403)["user"] == "ci"
+    assert token not in server.read_log()
+    assert server.wait_for_line(status=403)["user"] == "ci"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.http_client import Answer, Caller, wait_until
+from tests.support.http_client import HttpClient, HttpResponse, wait_until
 
 VMS = "/api/v1/vms"
 WANTED = {"flavor": "m1.tiny", "image": "cirros", "metadata": {"note": "x" * 255}}
@@ -10,19 +10,19 @@ LARGE = {**WANTED, "metadata": {f"note-{number}": "x" * 255 for number in range(
 
 
 @pytest.fixture
-def vm(call: Caller) -> str:
+def vm(call: HttpClient) -> str:
     """The path of a VM that nginx compresses."""
     made = call("POST", VMS, {**LARGE, "name": "large-1"})
     where: str = made.headers["Location"]
-    wait_until("the VM", lambda: call.get(where)["task"] is None)
+    wait_until("the VM", lambda: call.get_json(where)["task"] is None)
     return where
 
 
-def read(call: Caller, path: str, **headers: str) -> Answer:
+def read(call: HttpClient, path: str, **headers: str) -> HttpResponse:
     return call("GET", path, headers={"Accept-Encoding": "gzip", **headers})
 
 
-def test_a_weakened_tag_is_good_for_both(call: Caller, vm: str) -> None:
+def test_a_weakened_tag_is_good_for_both(call: HttpClient, vm: str) -> None:
     plain = call("GET", vm).headers["ETag"]
     zipped = read(call, vm)
     assert zipped.headers["Content-Encoding"] == "gzip"
@@ -36,21 +36,21 @@ def test_a_weakened_tag_is_good_for_both(call: Caller, vm: str) -> None:
     change = {"metadata": {"note-0": "changed"}}
     changed = call("PATCH", vm, change, headers={"If-Match": weak})
     assert changed.status in (200, 202)
-    wait_until("the change", lambda: call.get(vm)["task"] is None)
+    wait_until("the change", lambda: call.get_json(vm)["task"] is None)
     late = call("PATCH", vm, change, headers={"If-Match": weak})
-    problem = late.problem(412, "precondition_failed")
+    problem = late.check_problem(412, "precondition_failed")
     assert problem["etag"] == late.headers["ETag"] == call("GET", vm).headers["ETag"]
     fresh = read(call, vm, **{"If-None-Match": weak})
     assert (fresh.status, fresh.headers["Content-Encoding"]) == (200, "gzip")
     call("DELETE", vm)
 
 
-def test_a_walk_by_next(call: Caller) -> None:
+def test_a_walk_by_next(call: HttpClient) -> None:
     made = [call("POST", VMS, {**WANTED, "name": f"walked-{number}"}) for number in range(3)]
     url: str | None = f"{VMS}?name=walked*&page_size=1&created_after=2000-01-01T00:00:00Z"
     names = []
     while url:
-        page = call.get(url)
+        page = call.get_json(url)
         names += [vm["name"] for vm in page["items"]]
         url = page["next"]
     assert names == ["walked-2", "walked-1", "walked-0"]

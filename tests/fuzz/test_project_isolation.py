@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.fake_clock import Clock
-from tests.support.project_callers import acting
+from tests.support.project_callers import as_project
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
 from vmapi.settings.limits import parse_quotas
@@ -53,7 +53,7 @@ class Apart:
 
     def ask(self, project: str, method: str, path: str, **given: Any) -> TestResponse:
         """Send a request of one project, and note what it is told of its own accord."""
-        with acting(self.world, project):
+        with as_project(self.world, project):
             answer = self.world.call(method, path, **given)
         told = answer.text + str(answer.headers)
         asked = path + str(given)
@@ -72,7 +72,12 @@ class Apart:
         vm = f"/vms/{self.target(project, own=own, number=number)}"
         metadata = {"whose": f"secret-of-{project}"}
         if what == "create":
-            body = {**WANTED, "name": f"name-{number}", "metadata": metadata, "start": bool(more)}
+            body = {
+                **CREATE_BODY,
+                "name": f"name-{number}",
+                "metadata": metadata,
+                "start": bool(more),
+            }
             key = {"Idempotency-Key": f"k-{more}"}
             answer = self.ask(project, "POST", "/vms", json=body, headers=key)
             if answer.status_code in (201, 202):

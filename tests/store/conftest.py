@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from tests.support.databases import THREADS, new_postgresql
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.store import schema
 from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
@@ -64,8 +64,8 @@ def database(connect: Callable[[], Database]) -> Database:
 
 
 @pytest.fixture
-def make(clock: Clock) -> Maker:
-    return Maker(clock)
+def make(clock: Clock) -> OperationFactory:
+    return OperationFactory(clock)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.support.audit_chain import rows
+from tests.support.audit_chain import list_rows
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import at_once
+from tests.support.operation_factory import run_concurrently
 from vmapi.domain import api_token
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
@@ -50,7 +50,7 @@ class Shelf:
 
     @property
     def told(self) -> list[tuple[str, str]]:
-        return [(row.action, row.token_id) for row in rows(self.database)]
+        return [(row.action, row.token_id) for row in list_rows(self.database)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_what_is_kept_is_found(shelf: Shelf) -> None:
     assert shelf.store.get(made.digest) is None
     other = shelf.add("2")
     assert shelf.store.list_all() == [made, other]
-    (entry, _) = rows(shelf.database)
+    (entry, _) = list_rows(shelf.database)
     assert (entry.user, entry.project, entry.outcome) == ("cli:me", "web", "succeeded")
     assert (entry.request_id, entry.vm_id) == ("req-1", None)
     assert shelf.told == [("token_create", "1"), ("token_create", "2")]
@@ -104,7 +104,7 @@ def test_a_new_one_for_an_old_one(shelf: Shelf) -> None:
 def test_of_two_who_rotate_at_once_one_does(shelf: Shelf) -> None:
     shelf.add("1")
     now = shelf.clock()
-    assert at_once(3, lambda number: shelf.replace("1", f"new-{number}", now)) == 1
+    assert run_concurrently(3, lambda number: shelf.replace("1", f"new-{number}", now)) == 1
     assert len(shelf.store.list_all()) == 2
 
 
@@ -126,4 +126,4 @@ def test_no_token_is_in_the_database(shelf: Shelf) -> None:
     with shelf.database.read() as connection:
         kept = connection.execute(text("SELECT * FROM api_tokens")).all()
     assert made.digest in str(kept)
-    assert secret not in str(kept) + str(rows(shelf.database))
+    assert secret not in str(kept) + str(list_rows(shelf.database))

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
@@ -13,7 +13,7 @@ SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION "
 
 
 def test_what_looks_twice_sees_the_same(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     with database.snapshot() as connection:
         assert connection.execute(COUNT).scalar() == 0
@@ -24,7 +24,7 @@ def test_what_looks_twice_sees_the_same(
 
 
 def test_what_writes_sees_what_others_have_written(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     with database.snapshot() as connection:
         connection.execute(COUNT)
@@ -35,7 +35,7 @@ def test_what_writes_sees_what_others_have_written(
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_server_that_only_reads(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
     with database.engine.begin() as connection:

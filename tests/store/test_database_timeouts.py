@@ -10,7 +10,7 @@ from sqlalchemy import Connection, make_url, text
 
 from tests.support.blocking_source import wait_until
 from tests.support.databases import THREADS
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections, schema
@@ -42,7 +42,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_another_process_holds(
     database: Database,
     other: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     hold: Callable[[Connection], None],
 ) -> None:
     other.add(make("1"))

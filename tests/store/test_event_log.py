@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.factories import T0, VM_1
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.domain.event import Event, EventQuery
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import OperationError, OperationStatus, StepState
@@ -73,12 +73,15 @@ def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: InventoryRepos
 
 
 def test_what_is_told_is_what_the_inventory_shows(
-    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
+    log: EventLog,
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: OperationFactory,
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
     inventory.save_observations([SEEN], inventory.observation_time())
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     found = inventory.get(VM_ID)
     assert found is not None
     assert (told(log)[-2].vm, found.revision) == (found.vm, 4)
@@ -90,10 +93,12 @@ def test_what_is_told_is_what_the_inventory_shows(
     ]
 
 
-def test_how_an_operation_ended(log: EventLog, store: OperationRepository, make: Maker) -> None:
+def test_how_an_operation_ended(
+    log: EventLog, store: OperationRepository, make: OperationFactory
+) -> None:
     failure = OperationError("no_capacity", "No host.", {"hint": "later"})
     store.add(make("1", Action.CREATE, None, "web", request_id="r-1", requested_by="me"))
-    ended = make.over(store.get("1"), status=OperationStatus.FAILED, error=failure)
+    ended = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
     store.save(replace(ended, started_at=ended.created_at))
     (event,) = told(log)
     assert (event.kind, event.vm_id, event.vm) == ("operation.failed", None, None)
@@ -102,13 +107,16 @@ def test_how_an_operation_ended(log: EventLog, store: OperationRepository, make:
 
 
 def test_a_delete_is_told_of_without_what_nobody_could_see(
-    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
+    log: EventLog,
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: OperationFactory,
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
     store.add(make("1", Action.STOP, VM_ID))
     store.add(make("2", Action.DELETE, VM_ID))
     inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
-    store.save(make.over(store.get("2")))
+    store.save(make.finished(store.get("2")))
     assert [(event.kind, event.operation and event.operation.id) for event in told(log)] == [
         ("vm.created", None),
         ("vm.changed", None),
@@ -121,7 +129,10 @@ def test_a_delete_is_told_of_without_what_nobody_could_see(
 
 
 def test_a_create_that_a_delete_ends(
-    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
+    log: EventLog,
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: OperationFactory,
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     began = store.get("1")
@@ -138,7 +149,10 @@ def test_a_create_that_a_delete_ends(
 
 
 def test_what_was_refused_has_no_result(
-    log: EventLog, inventory: InventoryRepository, store: OperationRepository, make: Maker
+    log: EventLog,
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: OperationFactory,
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.factories import VM_1
-from tests.support.operation_factory import at_once
+from tests.support.operation_factory import run_concurrently
 from vmapi.domain.event import Event
 from vmapi.store import events
 from vmapi.store.database import Database
@@ -70,7 +70,7 @@ def test_whoever_reads_on_skips_none(
             seen[number - WRITERS] = read(logs[number - WRITERS], lambda: len(written) == WRITERS)
         return True
 
-    assert at_once(WRITERS + 2, work) == WRITERS + 2
+    assert run_concurrently(WRITERS + 2, work) == WRITERS + 2
     for found in seen:
         assert len(found) == WRITERS * EACH
         assert all(one.sequence < other.sequence for one, other in pairwise(found))

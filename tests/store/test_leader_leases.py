@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from tests.support.operation_factory import at_once
+from tests.support.operation_factory import run_concurrently
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
 from vmapi.store.database import Database
@@ -104,6 +104,6 @@ def test_of_many_who_want_it_one_gets_it(
 ) -> None:
     wanting = [LeaderLeases(connect()) for _ in range(6)]
     for _ in range(3):
-        assert at_once(6, lambda number: wanting[number].acquire("audit")) == 1
+        assert run_concurrently(6, lambda number: wanting[number].acquire("audit")) == 1
         # then it is not new any more, but free
         let_pass(database, 2 * LEADER_LEASE_DURATION_US)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.factories import T0, VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker, at_once
+from tests.support.operation_factory import OperationFactory, run_concurrently
 from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import OperationQuery, OperationStatus
@@ -114,7 +114,7 @@ def test_who_was_there_throughout_is_shown_once(
 
 
 def test_operations_that_are_added_meanwhile_hide_none(
-    store: OperationRepository, make: Maker, clock: Clock
+    store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     for number in range(5):
         # two of the same moment
@@ -185,7 +185,7 @@ def check(plan: str, index: str) -> None:
 
 
 def test_a_page_of_operations_is_read_along_an_index(
-    database: Database, store: OperationRepository, make: Maker, clock: Clock
+    database: Database, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("0", vm_id=None))
     rows = [
@@ -207,7 +207,7 @@ def test_one_key_for_all(connect: Callable[[], Database]) -> None:
     connect().ping()
     found = [SigningKeys(connect()) for _ in range(4)]
     made: list[str] = []
-    at_once(4, lambda at: bool(made.append(found[at].get("cursor"))))
+    run_concurrently(4, lambda at: bool(made.append(found[at].get("cursor"))))
     assert len(set(made)) == 1
     assert len(bytes.fromhex(made[0])) == 32
     assert found[0].get("other") != made[0]

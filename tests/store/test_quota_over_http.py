@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import at_once, tried
+from tests.support.operation_factory import run_concurrently, succeeds
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
 from vmapi.domain.caller import Caller
@@ -42,9 +42,9 @@ def test_of_fifty_creates_at_once_ten_make_a_vm(
     def create(number: int) -> bool:
         wanted = CreateRequest(f"web-{number}", "m1.tiny", "cirros", start=True)
         vms = processes[number % 2].vms
-        return tried(lambda: vms.create(wanted, WEB), QuotaExceeded)
+        return succeeds(lambda: vms.create(wanted, WEB), QuotaExceeded)
 
-    assert at_once(50, create) == 10
+    assert run_concurrently(50, create) == 10
     assert len(cloud.list_vms()) == 10
     quota, _ = processes[0].quotas.get("web")
     assert quota.used.vms == 10

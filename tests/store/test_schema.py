@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from tests.support.blocking_source import wait_until
 from tests.support.databases import THREADS, new_postgresql
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections, schema
 from vmapi.store.database import Database
@@ -117,7 +117,7 @@ def test_head_revision_is_the_newest_migration() -> None:
 def test_repeated_upgrade_keeps_the_rows(database: Database) -> None:
     schema.upgrade(database)
     store = OperationRepository(database, Clock())
-    store.add(Maker(Clock())("1"))
+    store.add(OperationFactory(Clock())("1"))
     schema.upgrade(database)
     assert store.get("1").id == "1"
     store.close()
@@ -205,7 +205,7 @@ def test_sqlite_that_is_locked_for_too_long(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
     database, clock = Database(url, THREADS, schema.ensure_current), Clock()
-    store, make = OperationRepository(database, clock), Maker(clock)
+    store, make = OperationRepository(database, clock), OperationFactory(clock)
     store.add(make("1"))
     with store.lease("1", lease_held=True):
         pass
@@ -227,7 +227,7 @@ def test_sqlite_that_is_locked_for_too_long(
 def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
     schema.upgrade(database)
     store = OperationRepository(database, Clock())
-    store.add(Maker(Clock())("1"))
+    store.add(OperationFactory(Clock())("1"))
     with database.read() as one:
         others = "FROM pg_stat_activity"
         others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -9,7 +9,12 @@ import pytest
 
 from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.support.operation_factory import (
+    IDEMPOTENCY_KEY,
+    OperationFactory,
+    run_concurrently,
+    succeeds,
+)
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.domain.quota import QuotaConfig, ResourceLimits, ResourceUsage
@@ -49,7 +54,7 @@ def inventory(database: Database) -> InventoryRepository:
     return InventoryRepository(database)
 
 
-def create(make: Maker, id: str, **more: Any) -> Operation:
+def create(make: OperationFactory, id: str, **more: Any) -> Operation:
     return make(id, Action.CREATE, None, f"web-{id}", **{**SMALL, **more})
 
 
@@ -61,18 +66,20 @@ def refusal(store: OperationRepository, operation: Operation) -> str:
     return caught.value.detail
 
 
-def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: Maker) -> None:
+def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: OperationFactory) -> None:
     stores = [limited(vms=10), limited(vms=10)]
 
     def add(number: int) -> bool:
         operation = create(make, str(number))
-        return tried(lambda: stores[number % 2].add(operation), QuotaExceeded)
+        return succeeds(lambda: stores[number % 2].add(operation), QuotaExceeded)
 
-    assert at_once(50, add) == 10
+    assert run_concurrently(50, add) == 10
     assert len(stores[0].list_leased()) + len(stores[1].list_leased()) == 10
 
 
-def test_what_is_limited_used_and_asked_for_is_told(limited: Opened, make: Maker) -> None:
+def test_what_is_limited_used_and_asked_for_is_told(
+    limited: Opened, make: OperationFactory
+) -> None:
     store = limited(vms=3, vcpus=4, ram_mb=4096)
     store.add(create(make, "1", vcpus=2, ram_mb=1024))
     assert refusal(store, create(make, "2", vcpus=3)) == (
@@ -91,7 +98,7 @@ def test_what_is_limited_used_and_asked_for_is_told(limited: Opened, make: Maker
 
 
 def test_a_vm_is_counted_once_from_its_order_to_its_end(
-    limited: Opened, inventory: InventoryRepository, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store, one = limited(vms=100), ResourceUsage(1, **SMALL)
     made = replace(OURS, id="vm", operation_id="1")
@@ -102,7 +109,7 @@ def test_a_vm_is_counted_once_from_its_order_to_its_end(
     assert inventory.get_usage("default") == one
     store.save(replace(store.get("1"), vm_id="vm"))
     assert inventory.get_usage("default") == one
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     assert inventory.get_usage("default") == one
     store.add(make("2", Action.DELETE, "vm"))
     assert inventory.get_usage("default") == one
@@ -111,7 +118,7 @@ def test_a_vm_is_counted_once_from_its_order_to_its_end(
 
 
 def test_a_vm_that_is_expected_is_counted_once(
-    limited: Opened, inventory: InventoryRepository, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=100)
     store.add(create(make, "1"))
@@ -122,12 +129,12 @@ def test_a_vm_that_is_expected_is_counted_once(
 
 
 def test_what_a_create_took_is_free_when_it_made_nothing(
-    limited: Opened, inventory: InventoryRepository, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=1)
     store.add(create(make, "1"))
     refusal(store, create(make, "2"))
-    store.save(make.over(store.get("1"), status=OperationStatus.FAILED))
+    store.save(make.finished(store.get("1"), status=OperationStatus.FAILED))
     store.add(create(make, "2"))
     store.discard(store.get("2"), NameTaken("taken"))
     assert inventory.get_usage("default") == ResourceUsage()
@@ -135,7 +142,7 @@ def test_what_a_create_took_is_free_when_it_made_nothing(
 
 
 def test_vms_of_others_of_the_past_and_of_unknown_size(
-    limited: Opened, inventory: InventoryRepository, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=2, vcpus=1)
     inventory.save_observations(
@@ -154,7 +161,7 @@ def test_vms_of_others_of_the_past_and_of_unknown_size(
 
 
 def test_a_vm_made_outside_uses_the_quota(
-    limited: Opened, inventory: InventoryRepository, make: Maker
+    limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=1)
     inventory.save_observations(
@@ -169,22 +176,23 @@ def test_a_vm_made_outside_uses_the_quota(
 
 
 def test_who_has_asked_before_or_asks_for_what_is_taken_is_told_so(
-    limited: Opened, make: Maker
+    limited: Opened, make: OperationFactory
 ) -> None:
     store = limited(vms=1)
-    store.add(create(make, "1", key=KEY))
+    store.add(create(make, "1", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(replace(create(make, "2", key=KEY), reserved_name="web-1"))
+        store.add(replace(create(make, "2", key=IDEMPOTENCY_KEY), reserved_name="web-1"))
     with pytest.raises(NameTaken):
         store.add(replace(create(make, "3"), reserved_name="web-1"))
 
 
-def test_one_of_a_key_gets_in_however_full_it_is(limited: Opened, make: Maker) -> None:
+def test_one_of_a_key_gets_in_however_full_it_is(limited: Opened, make: OperationFactory) -> None:
     store, numbers = limited(vms=1), count()
 
     def add(_: int) -> bool:
-        return tried(
-            lambda: store.add(create(make, f"{next(numbers)}", key=KEY)), IdempotencyKeyConflict
+        return succeeds(
+            lambda: store.add(create(make, f"{next(numbers)}", key=IDEMPOTENCY_KEY)),
+            IdempotencyKeyConflict,
         )
 
-    assert at_once(20, add) == 1
+    assert run_concurrently(20, add) == 1

@@ -12,8 +12,8 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.services.container import Services
 
 BASE = "/api/v1"
-NOBODY = "00000000-0000-4000-8000-000000000000"
-WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+CREATE_BODY = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
 
 
 @dataclass
@@ -51,7 +51,7 @@ class ApiHarness:
 
     def create(self, name: str = "web-1", **wanted: Any) -> Any:
         """Return a new VM, as it is answered with, settled or not."""
-        answer = self.post("/vms", {**WANTED, "name": name, **wanted})
+        answer = self.post("/vms", {**CREATE_BODY, "name": name, **wanted})
         assert answer.status_code in (201, 202), answer.text
         return answer.json
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask import Flask
 
-from tests.support.audit_chain import rows
+from tests.support.audit_chain import list_rows
 
 
-def trail(app: Flask) -> list[Any]:
+def audit_rows(app: Flask) -> list[Any]:
     """Return the entries of an app's trail."""
     store: Any = app.extensions["vmapi"].store
-    return rows(store.database)
+    return list_rows(store.database)

@@ -12,7 +12,7 @@ from vmapi.domain.roles import Role
 from vmapi.settings.settings import Settings
 
 
-class Door:
+class AuthHarness:
     """A world whose gate asks for API tokens."""
 
     def __init__(self, world: ApiHarness, **settings: Any) -> None:
@@ -26,7 +26,7 @@ class Door:
     def client(self) -> FlaskClient:
         return self.world.client
 
-    def token(self, role: str, subject: str = "ci", project: str = "web") -> str:
+    def create_token(self, role: str, subject: str = "ci", project: str = "web") -> str:
         """Make a token."""
         made, _ = self.world.services.api_tokens.create(
             subject, Role(role), project, None, "cli:me"

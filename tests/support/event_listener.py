@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.http_client import wait_until
-from tests.support.processes import ROOT, environment
+from tests.support.processes import ROOT, build_environment
 
-EVENTS = "/api/v1/events"
+EVENTS_PATH = "/api/v1/events"
 PAGE = (ROOT / "docs/reference/events.md").read_text()
 KEEP = """
 import sys
@@ -19,14 +19,14 @@ for event in events(sys.argv[1], sys.argv[2]):
 """
 
 
-def recipe(language: str) -> str:
+def read_example(language: str) -> str:
     """Return the example in a language."""
     found = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
     assert found is not None
     return found[1]
 
 
-class Listener:
+class ListenerScript:
     """A script that writes what it is told to a file, which is still there after it."""
 
     def __init__(self, file: Path) -> None:
@@ -36,11 +36,17 @@ class Listener:
 
     def start(self, port: int) -> None:
         """Listen from where the file ends."""
-        ids = [event["id"] for event in self.told() if event["id"]]
-        url = f"http://127.0.0.1:{port}{EVENTS}"
-        command = (sys.executable, "-c", recipe("python") + KEEP, url, ids[-1] if ids else "0")
+        ids = [event["id"] for event in self.received_events() if event["id"]]
+        url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
+        command = (
+            sys.executable,
+            "-c",
+            read_example("python") + KEEP,
+            url,
+            ids[-1] if ids else "0",
+        )
         with self._file.open("ab") as file:
-            self._process = subprocess.Popen(command, stdout=file, env=environment())
+            self._process = subprocess.Popen(command, stdout=file, env=build_environment())
 
     def kill(self) -> None:
         """End it without a chance to say so."""
@@ -49,9 +55,9 @@ class Listener:
             self._process.wait()
             self._process = None
 
-    def told(self) -> list[Any]:
+    def received_events(self) -> list[Any]:
         return [json.loads(line) for line in self._file.read_text().splitlines()]
 
     def wait_for(self, count: int) -> None:
         """Wait until so much was told."""
-        wait_until(f"{count} events", lambda: len(self.told()) >= count)
+        wait_until(f"{count} events", lambda: len(self.received_events()) >= count)

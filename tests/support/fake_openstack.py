@@ -18,12 +18,12 @@ import pytest
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
 
-VM = "11111111-2222-4333-8444-555555555555"
-REQUEST = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+SERVER_ID = "11111111-2222-4333-8444-555555555555"
+REQUEST_ID = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What to send back: JSON, or text as it is; `half` breaks off in the middle of it."""
 
     status: int = 200
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Reset:
+class ResetConnection:
     """Break the connection off after the request was read."""
 
 
@@ -45,7 +45,7 @@ class Stall:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request as it came in."""
 
     method: str
@@ -54,63 +54,63 @@ class Seen:
     body: Any
 
 
-Reaction = Answer | Reset | Stall
+Reaction = Reply | ResetConnection | Stall
 
 
-class Loopback:
+class FakeOpenStack:
     """Answers come in the order given; the last one repeats. A token is good while it is valid."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.answers: dict[tuple[str, str], list[Reaction]] = defaultdict(list)
-        self.seen: list[Seen] = []
+        self.replies: dict[tuple[str, str], list[Reaction]] = defaultdict(list)
+        self.requests: list[ReceivedRequest] = []
         self.closing = Event()
         self.microversion = "2.93"
         self.services = ["compute", "image", "network"]
-        self.valid: set[str] = set()
+        self.valid_tokens: set[str] = set()
         self._tokens = count(1)
         self._lock = Lock()
-        self.on("GET", "/identity/v3", Answer(200, self._identity()))
-        self.on("GET", "/image/v2", Answer(200, self._version("image/v2", "v2.9")))
-        self.on("GET", "/network/v2.0", Answer(200, self._version("network/v2.0", "v2.0")))
+        self.reply_to("GET", "/identity/v3", Reply(200, self._identity()))
+        self.reply_to("GET", "/image/v2", Reply(200, self._version("image/v2", "v2.9")))
+        self.reply_to("GET", "/network/v2.0", Reply(200, self._version("network/v2.0", "v2.0")))
 
-    def on(self, method: str, path: str, *answers: Reaction) -> None:
+    def reply_to(self, method: str, path: str, *answers: Reaction) -> None:
         """Say what to answer; the path comes without its query."""
-        self.answers[method, path] = list(answers)
+        self.replies[method, path] = list(answers)
 
-    def count(self, method: str, path: str) -> int:
+    def count_requests(self, method: str, path: str) -> int:
         """Count the requests to a path."""
-        return Counter((seen.method, seen.path.partition("?")[0]) for seen in self.seen)[
+        return Counter((seen.method, seen.path.partition("?")[0]) for seen in self.requests)[
             method, path
         ]
 
-    def revoke(self) -> None:
+    def revoke_tokens(self) -> None:
         """Make every token useless."""
-        self.valid.clear()
+        self.valid_tokens.clear()
 
-    def react(self, seen: Seen) -> Reaction:
+    def react(self, seen: ReceivedRequest) -> Reaction:
         """Choose what to answer."""
         path = seen.path.partition("?")[0]
         with self._lock:
-            self.seen.append(seen)
-            queue = self.answers[seen.method, path]
+            self.requests.append(seen)
+            queue = self.replies[seen.method, path]
             if queue:
                 answer = queue.pop(0) if len(queue) > 1 else queue[0]
             elif path == "/identity/v3/auth/tokens":
                 return self._token()
             elif path == "/compute/v2.1":
-                return Answer(200, self._version("compute/v2.1", "v2.1", self.microversion))
+                return Reply(200, self._version("compute/v2.1", "v2.1", self.microversion))
             else:
-                answer = Answer(404, {"itemNotFound": {"message": "Instance could not be found."}})
+                answer = Reply(404, {"itemNotFound": {"message": "Instance could not be found."}})
             if path.startswith("/compute/v2.1/") and (
-                seen.headers.get("X-Auth-Token") not in self.valid
+                seen.headers.get("X-Auth-Token") not in self.valid_tokens
             ):
-                return Answer(401, {"error": {"message": "Unauthorized", "code": 401}})
+                return Reply(401, {"error": {"message": "Unauthorized", "code": 401}})
             return answer
 
-    def _token(self) -> Answer:
+    def _token(self) -> Reply:
         token = f"token-{next(self._tokens)}"
-        self.valid.add(token)
+        self.valid_tokens.add(token)
         endpoints = {
             "compute": f"{self.url}/compute/v2.1",
             "image": f"{self.url}/image/v2",
@@ -134,7 +134,7 @@ class Loopback:
                 "catalog": catalog,
             }
         }
-        return Answer(201, body, {"X-Subject-Token": token})
+        return Reply(201, body, {"X-Subject-Token": token})
 
     def _identity(self) -> Any:
         links = [{"rel": "self", "href": f"{self.url}/identity/v3/"}]
@@ -152,10 +152,10 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def loopback() -> Iterator[Loopback]:
+def serve_openstack() -> Iterator[FakeOpenStack]:
     """Serve on a free port while the block lasts."""
     server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    cloud = Loopback(f"http://127.0.0.1:{server.server_port}")
+    cloud = FakeOpenStack(f"http://127.0.0.1:{server.server_port}")
     server.RequestHandlerClass = _handler(cloud.react, cloud.closing)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -168,7 +168,9 @@ def loopback() -> Iterator[Loopback]:
         thread.join()
 
 
-def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    react: Callable[[ReceivedRequest], Reaction], closing: Event
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -176,11 +178,11 @@ def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTP
             length = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(length)
             body = json.loads(text) if text else None
-            reaction = react(Seen(self.command, self.path, dict(self.headers), body))
+            reaction = react(ReceivedRequest(self.command, self.path, dict(self.headers), body))
             if isinstance(reaction, Stall):
                 closing.wait(reaction.seconds)
-                reaction = Reset()
-            if isinstance(reaction, Reset):
+                reaction = ResetConnection()
+            if isinstance(reaction, ResetConnection):
                 self._reset()
             else:
                 self._answer(reaction)
@@ -192,7 +194,7 @@ def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTP
             self.connection.close()
             self.close_connection = True
 
-        def _answer(self, answer: Answer) -> None:
+        def _answer(self, answer: Reply) -> None:
             body = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
             data = b"" if answer.body is None else body.encode()
             self.send_response(answer.status)
@@ -208,10 +210,10 @@ def _handler(react: Callable[[Seen], Reaction], closing: Event) -> type[BaseHTTP
     return Handler
 
 
-NOVA = "/compute/v2.1"
-SERVER = f"{NOVA}/servers/{VM}"
-DETAIL = f"{NOVA}/servers/detail"
-ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
+NOVA_PATH = "/compute/v2.1"
+SERVER_PATH = f"{NOVA_PATH}/servers/{SERVER_ID}"
+DETAIL_PATH = f"{NOVA_PATH}/servers/detail"
+ACCEPTED = Reply(202, None, {"X-Openstack-Request-Id": REQUEST_ID})
 SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 
-PATIENCE = 45.0
+WAIT_SECONDS = 45.0
 """Seconds after which what was waited for counts as lost: far more than it ever takes."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What came back."""
 
     status: int
@@ -25,26 +25,26 @@ class Answer:
         return json.loads(self.body)
 
     @property
-    def type(self) -> str:
+    def content_type(self) -> str:
         return self.headers["Content-Type"]
 
-    def problem(self, status: int, code: str) -> Any:
+    def check_problem(self, status: int, code: str) -> Any:
         """Return the problem that this is, and nothing else than this one."""
-        assert (self.status, self.type) == (status, "application/problem+json"), self
+        assert (self.status, self.content_type) == (status, "application/problem+json"), self
         assert (self.json["status"], self.json["code"]) == (status, code)
         assert self.json["type"] == f"/problems/{code}"
         assert self.json["request_id"] == self.headers["X-Request-ID"]
         return self.json
 
 
-class Caller:
+class HttpClient:
     """Sends requests to one server."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
 
     def __call__(
         self,
@@ -54,7 +54,7 @@ class Caller:
         *,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Send a request, with a JSON body if one is given."""
         headers = dict(headers or {})
         if sent is not None:
@@ -62,47 +62,47 @@ class Caller:
             headers.setdefault("Content-Type", "application/json")
         connection = self.connect()
         try:
-            return ask(connection, method, path, body, headers)
+            return send_request(connection, method, path, body, headers)
         finally:
             connection.close()
 
-    def get(self, path: str) -> Any:
+    def get_json(self, path: str) -> Any:
         """Return the JSON of a GET that succeeds."""
         answer = self("GET", path)
         assert answer.status == 200, answer
         return answer.json
 
 
-def ask(
+def send_request(
     connection: HTTPConnection,
     method: str,
     path: str,
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
-) -> Answer:
+) -> HttpResponse:
     """Send a request on a connection that may be used again."""
     connection.request(method, path, body, headers or {})
-    return read(connection)
+    return read_response(connection)
 
 
-def read(connection: HTTPConnection) -> Answer:
+def read_response(connection: HTTPConnection) -> HttpResponse:
     """Read the answer to what was sent."""
     response = connection.getresponse()
-    return Answer(response.status, response.headers, response.read())
+    return HttpResponse(response.status, response.headers, response.read())
 
 
 def wait_until(what: str, look: Callable[[], Any]) -> Any:
     """Return what a look returns, as soon as that is something."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WAIT_SECONDS
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s: {what}"
         time.sleep(0.02)
     return found
 
 
 def send_raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send bytes as they are, and return status, headers and body of the answer."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", port), WAIT_SECONDS) as connection:
         connection.sendall(sent)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, body = received.split(b"\r\n\r\n", 1)

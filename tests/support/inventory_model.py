@@ -6,7 +6,7 @@ from vmapi.domain.lifecycle import Status
 from vmapi.domain.vm import VM, VMQuery
 
 
-def select(query: VMQuery, vms: Iterable[VM]) -> list[VM]:
+def filter_and_sort(query: VMQuery, vms: Iterable[VM]) -> list[VM]:
     """Return the VMs that are asked for, in order; equal ones are ordered by their id."""
     descending, key = query.sort.startswith("-"), query.sort.removeprefix("-")
     found = [vm for vm in vms if matches(query, vm)]

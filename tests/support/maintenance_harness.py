@@ -5,9 +5,9 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from tests.support.audit_chain import SECRET
+from tests.support.audit_chain import AUDIT_KEY
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import ANYTHING, Maker
+from tests.support.operation_factory import ALL_OPERATIONS, OperationFactory
 from vmapi.domain.pagination import PageRequest
 from vmapi.services.maintenance import Maintenance
 from vmapi.store.database import Database
@@ -20,11 +20,11 @@ DAY = timedelta(days=1)
 class MaintenanceHarness:
     """A store with its maintenance, on fake clocks."""
 
-    def __init__(self, key: str | None = SECRET) -> None:
+    def __init__(self, key: str | None = AUDIT_KEY) -> None:
         self.clock = Clock()
         self.monotonic = 1000.0
         self.store = Store(None, 4, self.clock)
-        self.new_operation = Maker(self.clock)
+        self.new_operation = OperationFactory(self.clock)
         self.maintenance = Maintenance(
             self.store,
             audit_key=key,
@@ -56,9 +56,9 @@ class MaintenanceHarness:
         """Add an operation that is finished."""
         self.store.operations.add(self.new_operation(id, vm_id=id))
         operation = self.store.operations.get(id)
-        self.store.operations.save(self.new_operation.over(operation))
+        self.store.operations.save(self.new_operation.finished(operation))
 
     def operation_ids(self) -> set[str]:
         """Return the ids of the operations in the store."""
-        page = self.store.operations.list_page(ANYTHING, PageRequest(1, 200))
+        page = self.store.operations.list_page(ALL_OPERATIONS, PageRequest(1, 200))
         return {operation.id for operation in page.items}

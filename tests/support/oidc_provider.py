@@ -12,17 +12,17 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.support.http_client import PATIENCE
-from tests.support.processes import Server, environment, needs
+from tests.support.http_client import WAIT_SECONDS
+from tests.support.processes import ServerProcess, build_environment, require_program
 
 HERE = Path(__file__).parents[1] / "e2e" / "issuer"
 AUDIENCE = "https://vmapi.example.org"
 
 
-def installed(folder: Path) -> Path:
+def install_provider(folder: Path) -> Path:
     """Install the issuer, as its lock file has it; skip where that cannot be had."""
-    needs("node", "node")
-    npm = needs("npm", "node")
+    require_program("node", "node")
+    npm = require_program("npm", "node")
     shutil.copytree(HERE, folder, dirs_exist_ok=True)
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(
@@ -34,7 +34,7 @@ def installed(folder: Path) -> Path:
     return folder
 
 
-def new_key(id: str) -> dict[str, Any]:
+def generate_key(id: str) -> dict[str, Any]:
     """Make a private key."""
     made = rsa.generate_private_key(65537, 2048)
     shown: dict[str, Any] = jwt.get_algorithm_by_name("RS256").to_jwk(made, as_dict=True)
@@ -42,7 +42,7 @@ def new_key(id: str) -> dict[str, Any]:
     return {**shown, "kid": id, "use": "sig", "alg": "RS256"}
 
 
-class Authority(Server):
+class OidcProvider(ServerProcess):
     """The issuer; it signs with the first of its keys."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,17 +52,17 @@ class Authority(Server):
     def start(self, *keys: dict[str, Any]) -> None:
         """Start it, again if it runs, and wait until it serves."""
         self.stop()
-        env = environment(PORT=str(self.port), AUDIENCE=AUDIENCE, KEYS=json.dumps(keys))
-        self.run("node", "server.js", env=env)
+        env = build_environment(PORT=str(self.port), AUDIENCE=AUDIENCE, KEYS=json.dumps(keys))
+        self.spawn("node", "server.js", env=env)
         self.wait_for("/.well-known/openid-configuration")
 
-    def token(self, client: str, resource: str = AUDIENCE) -> str:
+    def fetch_token(self, client: str, resource: str = AUDIENCE) -> str:
         """Return a token for a client, which is named as the role that it has."""
         answer = requests.post(
             f"{self.url}/token",
             data={"grant_type": "client_credentials", "resource": resource},
             auth=(client, f"{client}-secret"),
-            timeout=PATIENCE,
+            timeout=WAIT_SECONDS,
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])

@@ -11,11 +11,11 @@ from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationQuery, OperationStatus, Step
 
-KEY = IdempotencyKey("me", "k-1", "f" * 64)
-ANYTHING = OperationQuery()
+IDEMPOTENCY_KEY = IdempotencyKey("me", "k-1", "f" * 64)
+ALL_OPERATIONS = OperationQuery()
 
 
-class Maker:
+class OperationFactory:
     """Makes operations, and ends them."""
 
     def __init__(self, clock: Clock) -> None:
@@ -42,13 +42,13 @@ class Maker:
             **more,
         )
 
-    def over(self, operation: Operation, **more: Any) -> Operation:
+    def finished(self, operation: Operation, **more: Any) -> Operation:
         """Return an operation as it is at its end."""
         ended = {"status": OperationStatus.SUCCEEDED, "finished_at": self._clock(), **more}
         return replace(operation, **ended)
 
 
-def tried(call: Callable[[], object], *refusals: type[Exception]) -> bool:
+def succeeds(call: Callable[[], object], *refusals: type[Exception]) -> bool:
     """Return whether a call succeeds; what it may be refused with is named."""
     try:
         call()
@@ -57,7 +57,7 @@ def tried(call: Callable[[], object], *refusals: type[Exception]) -> bool:
     return True
 
 
-def at_once(threads: int, call: Callable[[int], bool]) -> int:
+def run_concurrently(threads: int, call: Callable[[int], bool]) -> int:
     """Have so many threads do something at the same time; return how many succeed."""
     start = Barrier(threads)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.http_client import PATIENCE, Caller, wait_until
+from tests.support.http_client import WAIT_SECONDS, HttpClient, wait_until
 
 ROOT = Path(__file__).parents[2]
 OURS = re.compile(
@@ -28,7 +28,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def environment(**settings: str) -> dict[str, str]:
+def build_environment(**settings: str) -> dict[str, str]:
     """Return this process's environment with these settings and no others."""
     kept = {name: value for name, value in os.environ.items() if not OURS.match(name)}
     return {**kept, "PYTHONPATH": str(ROOT), **settings}
@@ -47,7 +47,7 @@ def free_port() -> int:
             return port
 
 
-def needs(program: str, name: str) -> str:
+def require_program(program: str, name: str) -> str:
     """Return where a program is; skip without it, or fail where TEST_REQUIRE names it."""
     found = shutil.which(program)
     if found is None:
@@ -56,14 +56,14 @@ def needs(program: str, name: str) -> str:
     return str(found)
 
 
-class Server:
+class ServerProcess:
     """A process that listens on a port and writes a log."""
 
     def __init__(self, directory: Path, name: str, port: int | None = None) -> None:
         self.directory = directory
         self.log = directory / f"{name}.log"
         self.port = port or free_port()
-        self.call = Caller(self.port)
+        self.call = HttpClient(self.port)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -71,13 +71,13 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    def run(self, *command: str, env: dict[str, str] | None = None, **options: Any) -> None:
+    def spawn(self, *command: str, env: dict[str, str] | None = None, **options: Any) -> None:
         """Start the process; its log is added to."""
-        options |= {"cwd": self.directory, "env": env or environment()}
+        options |= {"cwd": self.directory, "env": env or build_environment()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
 
-    def text(self) -> str:
+    def read_log(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
     def wait_for(self, path: str) -> None:
@@ -85,21 +85,23 @@ class Server:
         try:
             wait_until(path, lambda: self._serves(path))
         except (AssertionError, TimeoutError) as late:
-            pytest.fail(f"{self.log.name}: {late}\n{self.text()[-3000:]}")
+            pytest.fail(f"{self.log.name}: {late}\n{self.read_log()[-3000:]}")
 
     def _serves(self, path: str) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            pytest.fail(f"{self.log.name}: gone, {self.process.returncode}\n{self.text()[-3000:]}")
+            pytest.fail(
+                f"{self.log.name}: gone, {self.process.returncode}\n{self.read_log()[-3000:]}"
+            )
         try:
             return self.call("GET", path).status == 200
         except OSError:
             return False
 
-    def ended(self) -> int:
+    def wait_for_exit(self) -> int:
         """Wait for the process to end, and return its exit code."""
         assert self.process is not None
-        return self.process.wait(PATIENCE)
+        return self.process.wait(WAIT_SECONDS)
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
@@ -113,16 +115,16 @@ class Server:
 
     def kill(self) -> None:
         """Let it die with all its children, as when the machine goes down."""
-        for pid in (self.pid, *self.children()):
+        for pid in (self.pid, *self.child_pids()):
             os.kill(pid, 9)
-        self.ended()
+        self.wait_for_exit()
 
-    def children(self) -> list[int]:
+    def child_pids(self) -> list[int]:
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in listed.split()]
 
 
-class Gunicorn(Server):
+class Gunicorn(ServerProcess):
     """gunicorn with our config, on a memory cloud."""
 
     def __init__(self, directory: Path, port: int | None = None, **settings: str) -> None:
@@ -133,35 +135,35 @@ class Gunicorn(Server):
         self,
         *arguments: str,
         config: bool = True,
-        door: int | None = None,
+        listener_fd: int | None = None,
         app: str = "wsgi:app",
     ) -> "Gunicorn":
         """Start it without waiting for it; `door` is a socket, handed on as systemd does."""
         configured = ("-c", str(ROOT / "config/gunicorn.conf.py")) if config else ()
         command = [sys.executable, "-m", "gunicorn", *configured, *arguments, app]
-        handed = () if door is None else (door,)
-        if door is not None:
-            command = [sys.executable, "-c", HAND_ON, str(door), *command]
-        self.run(*command, env=environment(**self.settings), pass_fds=handed)
+        handed = () if listener_fd is None else (listener_fd,)
+        if listener_fd is not None:
+            command = [sys.executable, "-c", HAND_ON, str(listener_fd), *command]
+        self.spawn(*command, env=build_environment(**self.settings), pass_fds=handed)
         return self
 
-    def lines(self) -> list[dict[str, Any]]:
+    def log_lines(self) -> list[dict[str, Any]]:
         """Return what it logged: every line of it has to be one JSON object."""
-        lines = [json.loads(line) for line in self.text().split("\n")[:-1]]
+        lines = [json.loads(line) for line in self.read_log().split("\n")[:-1]]
         assert all(isinstance(line, dict) for line in lines)
         return lines
 
-    def line(self, **members: object) -> dict[str, Any]:
+    def wait_for_line(self, **members: object) -> dict[str, Any]:
         """Wait for a line that has these members."""
 
         def look() -> dict[str, Any] | None:
-            fits = (one for one in self.lines() if members.items() <= one.items())
+            fits = (one for one in self.log_lines() if members.items() <= one.items())
             return next(fits, None)
 
         return dict(wait_until(f"a line in the log with {members}", look))
 
 
-class Nginx(Server):
+class Nginx(ServerProcess):
     """nginx with our config, but for the two addresses."""
 
     def __init__(self, directory: Path, upstream: int) -> None:
@@ -183,17 +185,17 @@ class Nginx(Server):
 
     def start(self) -> "Nginx":
         """Start it and wait until it listens."""
-        program = needs("nginx", "nginx")
+        program = require_program("nginx", "nginx")
         # root may read the test's directory, the user that root would change to may not
         user = "user root; " if os.geteuid() == 0 else ""
         options = ("-p", str(self.directory), "-e", "stderr", "-c", str(self.config))
-        self.run(program, *options, "-g", f"{user}daemon off;")
+        self.spawn(program, *options, "-g", f"{user}daemon off;")
         wait_until("nginx", self._listens)
         return self
 
     def _listens(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            pytest.fail(f"nginx: gone, {self.process.returncode}\n{self.text()[-3000:]}")
+            pytest.fail(f"nginx: gone, {self.process.returncode}\n{self.read_log()[-3000:]}")
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0

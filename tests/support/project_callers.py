@@ -11,7 +11,7 @@ from vmapi.domain.roles import Role
 
 
 @contextmanager
-def acting(world: ApiHarness, project: str) -> Iterator[None]:
+def as_project(world: ApiHarness, project: str) -> Iterator[None]:
     """Let requests come from an operator of this project."""
     before = world.services
     who = Identity("anonymous", Role.OPERATOR, project)

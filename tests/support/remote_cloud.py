@@ -23,14 +23,14 @@ class RemoteBackend(MemoryBackend):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def get_vm(self, vm_id: str) -> VM:
-        self.asked.append("get")
+        self.calls.append("get")
         return super().get_vm(vm_id)
 
     def list_vms(self, *, name: str | None = None) -> Any:
-        self.asked.append("vms")
+        self.calls.append("vms")
         return super().list_vms(name=name)
 
 
@@ -49,8 +49,8 @@ def sync_inventory(world: ApiHarness) -> None:
 def take_calls(world: ApiHarness) -> list[str]:
     """Return what the cloud was asked for since the last time."""
     assert isinstance(world.backend, RemoteBackend)
-    found = list(world.backend.asked)
-    world.backend.asked.clear()
+    found = list(world.backend.calls)
+    world.backend.calls.clear()
     return found
 
 

@@ -18,7 +18,7 @@ from schemathesis.config import (
     SchemathesisConfig,
 )
 
-from tests.support.api_harness import BASE, WANTED
+from tests.support.api_harness import BASE, CREATE_BODY
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
@@ -76,7 +76,7 @@ class SchemathesisState:
             return
         for vm in self.client.get(f"{BASE}/vms").json["items"]:  # type: ignore[index]
             self.client.delete(f"{BASE}/vms/{vm['id']}")
-        body = {**WANTED, "name": "the-one", "start": True}
+        body = {**CREATE_BODY, "name": "the-one", "start": True}
         created: Any = self.client.post(f"{BASE}/vms", json=body).json
         if action in PRECEDING_ACTION:
             self.client.post(f"{BASE}/vms/{created['id']}/{PRECEDING_ACTION[action]}")

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from tests.support.http_client import PATIENCE
-from tests.support.processes import ROOT, environment
+from tests.support.http_client import WAIT_SECONDS
+from tests.support.processes import ROOT, build_environment
 
 SERVE = """
 import runpy, sys
@@ -30,11 +30,11 @@ UNUSED = (
 def test_serving_loads_nothing_in_vain() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SERVE, *UNUSED],
-        env=environment(),
+        env=build_environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=WAIT_SECONDS,
     )
     assert ran.stdout.splitlines()[-1] == ""

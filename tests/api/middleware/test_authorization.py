@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
-from tests.support.audit_rows import trail
-from tests.support.auth_harness import Door
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.audit_rows import audit_rows
+from tests.support.auth_harness import AuthHarness
 from tests.support.log_capture import Capture, read_logs
 from vmapi.api.middleware import authentication as access
 from vmapi.auth import api_tokens
@@ -44,12 +44,12 @@ ON_A_VM = [
     ),
     *((method, "/vms/{}") for method in ("PATCH", "DELETE")),
 ]
-FILLED = {"vm_id": NOBODY, "operation_id": NOBODY, "code": "forbidden", "name": "init.js"}
+FILLED = {"vm_id": UNKNOWN_ID, "operation_id": UNKNOWN_ID, "code": "forbidden", "name": "init.js"}
 
 
 @pytest.fixture
-def door(world: ApiHarness) -> Door:
-    return Door(world)
+def door(world: ApiHarness) -> AuthHarness:
+    return AuthHarness(world)
 
 
 def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
@@ -67,8 +67,8 @@ def refusal(answer: TestResponse) -> Any:
 
 
 @pytest.mark.parametrize("role", MAY)
-def test_every_endpoint_for_every_role(door: Door, role: str | None) -> None:
-    token = None if role is None else door.token(role)
+def test_every_endpoint_for_every_role(door: AuthHarness, role: str | None) -> None:
+    token = None if role is None else door.create_token(role)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
     found = endpoints(door.world.app)
@@ -109,28 +109,30 @@ INVALID = f'{CHALLENGE}, error="invalid_token"'
         ({"Cookie": "token=x"}, CHALLENGE),
     ],
 )
-def test_401_says_how_to_say_who_one_is(door: Door, sent: dict[str, str], challenge: str) -> None:
+def test_401_says_how_to_say_who_one_is(
+    door: AuthHarness, sent: dict[str, str], challenge: str
+) -> None:
     answer = door.world.call("GET", "/vms", headers=sent)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
     assert answer.json["code"] == "unauthenticated"
 
 
-def test_the_scheme_is_told_in_any_case(door: Door) -> None:
-    token = door.token("viewer")
+def test_the_scheme_is_told_in_any_case(door: AuthHarness) -> None:
+    token = door.create_token("viewer")
     for scheme in ("Bearer", "bearer", "BEARER"):
         headers = {"Authorization": f"{scheme} {token}"}
         assert door.world.call("GET", "/vms", headers=headers).status_code == 200
 
 
-def test_several_spaces_may_stand_before_a_token(door: Door) -> None:
-    token = door.token("viewer")
+def test_several_spaces_may_stand_before_a_token(door: AuthHarness) -> None:
+    token = door.create_token("viewer")
     for sent, status in ((f"Bearer   {token} ", 200), (f"Bearer\t{token}", 401)):
         answer = door.world.call("GET", "/vms", headers={"Authorization": sent})
         assert answer.status_code == status
 
 
-def test_a_url_never_carries_a_token(door: Door) -> None:
-    token = door.token("admin")
+def test_a_url_never_carries_a_token(door: AuthHarness) -> None:
+    token = door.create_token("admin")
     for name in ("access_token", "token", "api_key"):
         answer = door.call("GET", f"/vms?{name}={token}")
         assert answer.status_code == 401
@@ -139,58 +141,58 @@ def test_a_url_never_carries_a_token(door: Door) -> None:
     assert door.call("POST", "/vms", data=form).status_code == 401
 
 
-def test_nothing_of_a_request_is_read_before(door: Door) -> None:
+def test_nothing_of_a_request_is_read_before(door: AuthHarness) -> None:
     for body in ({"data": "{"}, {"data": b"x" * 2_000_000}, {"json": {"a": 1}}):
         assert door.call("POST", "/vms", **body).status_code == 401
-        assert door.call("POST", "/vms", door.token("viewer"), **body).status_code == 403
+        assert door.call("POST", "/vms", door.create_token("viewer"), **body).status_code == 403
 
 
-def test_what_is_not_there_is_not_there_for_anybody(door: Door) -> None:
+def test_what_is_not_there_is_not_there_for_anybody(door: AuthHarness) -> None:
     assert door.call("GET", "/nothing").status_code == 404
     assert door.call("DELETE", "/flavors").status_code == 405
     assert door.call("OPTIONS", "/vms").status_code == 200
 
 
-def test_403_names_the_role(door: Door) -> None:
-    answer = door.call("POST", "/vms", door.token("viewer"), json=WANTED)
+def test_403_names_the_role(door: AuthHarness) -> None:
+    answer = door.call("POST", "/vms", door.create_token("viewer"), json=CREATE_BODY)
     assert answer.status_code == 403
     assert answer.json["detail"] == "This needs the role operator; ci has viewer."
     assert answer.json["role_needed"] == "operator"
     assert "WWW-Authenticate" not in answer.headers
 
 
-def test_403_is_in_the_trail_and_401_is_not(door: Door) -> None:
-    token = door.token("viewer")
-    before = len(trail(door.world.app))
-    door.call("POST", "/vms", json=WANTED)
+def test_403_is_in_the_trail_and_401_is_not(door: AuthHarness) -> None:
+    token = door.create_token("viewer")
+    before = len(audit_rows(door.world.app))
+    door.call("POST", "/vms", json=CREATE_BODY)
     door.call("GET", "/vms", generate_token())
-    assert len(trail(door.world.app)) == before
+    assert len(audit_rows(door.world.app)) == before
     headers = {"X-Request-ID": "mine", "Idempotency-Key": "\x7f"}
-    door.call("POST", f"/vms/{NOBODY}/stop", token, headers=headers)
-    (entry,) = trail(door.world.app)[before:]
+    door.call("POST", f"/vms/{UNKNOWN_ID}/stop", token, headers=headers)
+    (entry,) = audit_rows(door.world.app)[before:]
     assert (entry.user, entry.project, entry.address) == ("ci", "web", "127.0.0.1")
-    assert (entry.action, entry.vm_id, entry.operation_id) == ("stop_vm", NOBODY, None)
+    assert (entry.action, entry.vm_id, entry.operation_id) == ("stop_vm", UNKNOWN_ID, None)
     assert (entry.request_id, entry.outcome, entry.code) == ("mine", "refused", "forbidden")
 
 
 def test_403_stays_one_without_a_trail(
-    door: Door, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    door: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    token = door.token("viewer")
+    token = door.create_token("viewer")
     monkeypatch.setattr(AuditRepository, "add", away)
     configure("ERROR")
-    assert door.call("POST", "/vms", token, json=WANTED).status_code == 403
+    assert door.call("POST", "/vms", token, json=CREATE_BODY).status_code == 403
     assert [line["action"] for line in read_logs(capsys)] == ["create_vm"]
 
 
-def test_503_without_a_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_503_without_a_store(door: AuthHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    token = door.token("viewer")
+    token = door.create_token("viewer")
     assert door.call("GET", "/flavors", token).status_code == 200
     monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
     assert door.call("GET", "/flavors", token).status_code == 200
@@ -200,17 +202,17 @@ def test_503_without_a_store(door: Door, monkeypatch: pytest.MonkeyPatch) -> Non
     assert door.client.get("/livez").status_code == 200
 
 
-def test_who_asked_is_on_record(door: Door) -> None:
-    made = door.call("POST", "/vms", door.token("operator"), json=WANTED)
+def test_who_asked_is_on_record(door: AuthHarness) -> None:
+    made = door.call("POST", "/vms", door.create_token("operator"), json=CREATE_BODY)
     assert made.status_code == 201, made.text
-    operation = door.call("GET", "/operations", door.token("viewer")).json["items"][0]
+    operation = door.call("GET", "/operations", door.create_token("viewer")).json["items"][0]
     assert operation["requested_by"] == "ci"
-    entries = trail(door.world.app)
+    entries = audit_rows(door.world.app)
     assert {(row.user, row.project) for row in entries if row.action == "create"} == {("ci", "web")}
 
 
-def test_who_asked_is_in_the_log_and_its_token_is_not(door: Door, capsys: Capture) -> None:
-    token = door.token("viewer")
+def test_who_asked_is_in_the_log_and_its_token_is_not(door: AuthHarness, capsys: Capture) -> None:
+    token = door.create_token("viewer")
     configure("DEBUG")
     door.call("GET", "/vms", token)
     door.call("GET", "/vms", generate_token())
@@ -219,20 +221,20 @@ def test_who_asked_is_in_the_log_and_its_token_is_not(door: Door, capsys: Captur
     assert "vmapi_" not in str(lines)
 
 
-def test_keys_are_each_callers_own(door: Door) -> None:
+def test_keys_are_each_callers_own(door: AuthHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     for subject, status in (("ci", 201), ("cd", 201)):
-        token = door.token("operator", subject)
-        body = {**WANTED, "name": f"of-{subject}"}
+        token = door.create_token("operator", subject)
+        body = {**CREATE_BODY, "name": f"of-{subject}"}
         assert door.call("POST", "/vms", token, json=body, headers=headers).status_code == status
 
 
-def test_a_token_that_is_revoked(door: Door) -> None:
-    token = door.token("viewer")
+def test_a_token_that_is_revoked(door: AuthHarness) -> None:
+    token = door.create_token("viewer")
     assert door.call("GET", "/vms", token).status_code == 200
     ((made, _),) = door.world.services.api_tokens.list_tokens()
     assert door.world.services.api_tokens.revoke(made.id, "cli:me")
-    fresh = Door(door.world)
+    fresh = AuthHarness(door.world)
     answer = fresh.call("GET", "/vms", token)
     assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
 
@@ -240,8 +242,8 @@ def test_a_token_that_is_revoked(door: Door) -> None:
 def test_a_stream_ends_with_its_token(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     # nothing is remembered, so that nobody waits here until it is forgotten
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    door = Door(world)
-    answer = door.call("GET", "/events", door.token("viewer"))
+    door = AuthHarness(world)
+    answer = door.call("GET", "/events", door.create_token("viewer"))
     blocks = iter(answer.response)
     assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
     ((made, _),) = world.services.api_tokens.list_tokens()
@@ -257,9 +259,9 @@ def test_a_stream_outlives_a_store_that_is_away(
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    door = Door(world)
+    door = AuthHarness(world)
     world.services.events.heartbeat_interval = 0.01
-    answer = door.call("GET", "/events", door.token("viewer"))
+    answer = door.call("GET", "/events", door.create_token("viewer"))
     blocks = iter(answer.response)
     monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
     assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
@@ -271,11 +273,11 @@ SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admi
 
 @pytest.mark.parametrize(("role", "project", "seen"), SEEN)
 def test_each_sees_its_own_project_and_an_admin_all(
-    door: Door, role: str, project: str, seen: int
+    door: AuthHarness, role: str, project: str, seen: int
 ) -> None:
-    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED)
+    made = door.call("POST", "/vms", door.create_token("operator", project="web"), json=CREATE_BODY)
     assert made.status_code == 201, made.text
-    token = door.token(role, project=project)
+    token = door.create_token(role, project=project)
     assert door.call("GET", "/vms", token).json["total"] == seen
     assert door.call("GET", "/operations", token).json["total"] == seen
     answer = door.call("GET", f"/vms/{made.json['id']}", token)
@@ -283,15 +285,19 @@ def test_each_sees_its_own_project_and_an_admin_all(
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(ON_A_VM))
-def test_what_is_foreign_is_not_there_for_any_role(door: Door, method: str, path: str) -> None:
-    made = door.call("POST", "/vms", door.token("operator", project="web"), json=WANTED).json
+def test_what_is_foreign_is_not_there_for_any_role(
+    door: AuthHarness, method: str, path: str
+) -> None:
+    made = door.call(
+        "POST", "/vms", door.create_token("operator", project="web"), json=CREATE_BODY
+    ).json
     for role in ("viewer", "operator"):
-        token = door.token(role, project="db")
+        token = door.create_token(role, project="db")
         answers = [
             door.call(
                 method, path.format(vm_id), token, **({"json": {}} if method == "PATCH" else {})
             )
-            for vm_id in (made["id"], NOBODY)
+            for vm_id in (made["id"], UNKNOWN_ID)
         ]
         told = [(answer.status_code, refusal(answer)) for answer in answers]
         assert told[0] == told[1]
@@ -303,7 +309,7 @@ HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), ma
 
 @given(HEADER, st.sampled_from(["", "Bearer ", "Bearer vmapi_", "Bearer eyJ", "Basic "]))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_in_the_header_is_a_crash(door: Door, text: str, before: str) -> None:
+def test_nothing_in_the_header_is_a_crash(door: AuthHarness, text: str, before: str) -> None:
     environ = {"HTTP_AUTHORIZATION": before + text}
     answer = door.client.get(f"{BASE}/flavors", environ_overrides=environ)
     assert answer.status_code == 401

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
-from tests.support.auth_harness import Door
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.auth_harness import AuthHarness
 
 ORIGIN = "https://console.example.org"
 THEIRS = "https://evil.example"
@@ -87,18 +87,18 @@ def test_a_page_of_another_origin_changes_nothing(
 def test_scripts_and_the_docs_page_change_things(
     world: ApiHarness, headers: dict[str, str]
 ) -> None:
-    assert world.call("POST", "/vms", json=WANTED, headers=headers).status_code == 201
+    assert world.call("POST", "/vms", json=CREATE_BODY, headers=headers).status_code == 201
 
 
 def test_an_origin_that_is_named_changes_things(named: FlaskClient) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}
-    assert named.post(f"{BASE}/vms", json=WANTED, headers=headers).status_code == 201
-    answer = named.post(f"{BASE}/vms", json=WANTED, headers=CROSS)
+    assert named.post(f"{BASE}/vms", json=CREATE_BODY, headers=headers).status_code == 201
+    answer = named.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
     assert detail(answer) == f"{PAGE} Name {THEIRS} in VMAPI_CORS_ORIGINS if it may."
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
-@pytest.mark.parametrize(("method", "path"), [("GET", "/vms"), ("POST", f"/vms/{NOBODY}/stop")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/vms"), ("POST", f"/vms/{UNKNOWN_ID}/stop")])
 def test_a_name_of_others_is_served_nothing(
     world: ApiHarness, host: str, method: str, path: str
 ) -> None:
@@ -133,12 +133,12 @@ def test_what_is_open_to_all_is_served_by_any_name(world: ApiHarness) -> None:
 
 
 def test_who_has_a_token_is_no_page(world: ApiHarness) -> None:
-    door = Door(world, auth=("none", "token"))
+    door = AuthHarness(world, auth=("none", "token"))
     headers = {**CROSS, "Host": "vmapi.example"}
-    token = door.token("operator")
-    answer = door.call("POST", "/vms", token, json=WANTED, headers=headers)
+    token = door.create_token("operator")
+    answer = door.call("POST", "/vms", token, json=CREATE_BODY, headers=headers)
     assert answer.status_code == 201
-    assert detail(door.call("POST", "/vms", json=WANTED, headers=headers)) is not None
+    assert detail(door.call("POST", "/vms", json=CREATE_BODY, headers=headers)) is not None
 
 
 def test_where_tokens_are_asked_for_any_name_will_do(
@@ -146,7 +146,7 @@ def test_where_tokens_are_asked_for_any_name_will_do(
 ) -> None:
     app = served(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     headers = {**CROSS, "Host": "vmapi.example"}
-    answer = app.test_client().post(f"{BASE}/vms/{NOBODY}/stop", headers=headers)
+    answer = app.test_client().post(f"{BASE}/vms/{UNKNOWN_ID}/stop", headers=headers)
     assert answer.status_code == 401
 
 
@@ -159,5 +159,5 @@ def test_nothing_in_these_headers_is_a_crash(
     world: ApiHarness, host: str, origin: str, site: str
 ) -> None:
     environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "HTTP_SEC_FETCH_SITE": site}
-    answer = world.client.post(f"{BASE}/vms/{NOBODY}/stop", environ_overrides=environ)
+    answer = world.client.post(f"{BASE}/vms/{UNKNOWN_ID}/stop", environ_overrides=environ)
     assert answer.status_code in (400, 403, 404)

@@ -6,14 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.api_harness import ApiHarness
-from tests.support.auth_harness import Door
+from tests.support.auth_harness import AuthHarness
 
 URL = "https://keystone.example.org/v3"
 GOOD = "gAAAAABgood"
 
 
 @pytest.fixture
-def door(world: ApiHarness, requests_mock: requests_mock.Mocker) -> Door:
+def door(world: ApiHarness, requests_mock: requests_mock.Mocker) -> AuthHarness:
     about = {
         "user": {"id": "u1"},
         "project": {"id": "p1"},
@@ -26,10 +26,10 @@ def door(world: ApiHarness, requests_mock: requests_mock.Mocker) -> Door:
         request_headers={"X-Subject-Token": GOOD},
         json={"token": about},
     )
-    return Door(world, auth=("token", "keystone"), keystone_url=URL)
+    return AuthHarness(world, auth=("token", "keystone"), keystone_url=URL)
 
 
-def test_either_header_does(door: Door) -> None:
+def test_either_header_does(door: AuthHarness) -> None:
     for headers in ({"X-Auth-Token": GOOD}, {"Authorization": f"Bearer {GOOD}"}):
         assert door.call("GET", "/vms", headers=headers).status_code == 200
         answer = door.call("POST", "/vms", headers=headers, json={})
@@ -37,22 +37,22 @@ def test_either_header_does(door: Door) -> None:
         assert answer.json["detail"] == "This needs the role operator; keystone:u1 has viewer."
 
 
-def test_but_not_both(door: Door) -> None:
+def test_but_not_both(door: AuthHarness) -> None:
     headers = {"X-Auth-Token": GOOD}
-    answer = door.call("GET", "/vms", door.token("admin"), headers=headers)
+    answer = door.call("GET", "/vms", door.create_token("admin"), headers=headers)
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
 
 
 def test_an_api_token_goes_on_being_one_and_is_not_shown_to_keystone(
-    door: Door, requests_mock: requests_mock.Mocker
+    door: AuthHarness, requests_mock: requests_mock.Mocker
 ) -> None:
-    assert door.call("GET", "/vms", door.token("viewer")).status_code == 200
+    assert door.call("GET", "/vms", door.create_token("viewer")).status_code == 200
     assert door.call("GET", "/vms", "vmapi_wrong").status_code == 401
     assert requests_mock.call_count == 0
 
 
 @pytest.mark.parametrize("sent", ["wrong", "", "two words", "é", "x" * 9000])
-def test_401(door: Door, sent: str) -> None:
+def test_401(door: AuthHarness, sent: str) -> None:
     answer = door.call("GET", "/vms", headers={"X-Auth-Token": sent})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
@@ -60,6 +60,6 @@ def test_401(door: Door, sent: str) -> None:
 
 @given(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_in_the_header_is_a_crash(door: Door, text: str) -> None:
+def test_nothing_in_the_header_is_a_crash(door: AuthHarness, text: str) -> None:
     environ = {"HTTP_X_AUTH_TOKEN": text}
     assert door.call("GET", "/flavors", environ_overrides=environ).status_code == 401

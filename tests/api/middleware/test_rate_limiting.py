@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
-from tests.support.auth_harness import Door
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
+from tests.support.auth_harness import AuthHarness
 from vmapi.api.middleware import rate_limits as throttle
 from vmapi.domain.api_token import generate_token
 from vmapi.services.access.rate_limits import RateLimiter
@@ -72,7 +72,7 @@ def test_too_many(limited: Limited) -> None:
 
 def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) -> None:
     world = limited(changes="2/hour", reads="3/hour")
-    given = {"json": WANTED, "headers": {"Idempotency-Key": "k"}}
+    given = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k"}}
     first, repeat, refused = (world.call("POST", "/vms", **given) for _ in range(3))
     assert (first.status_code, repeat.status_code, refused.status_code) == (201, 201, 429)
     assert refused.json["detail"] == "At most 2 changes of one caller are served per hour."
@@ -86,7 +86,7 @@ def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) 
 
 def test_what_is_refused_does_nothing(limited: Limited) -> None:
     world = limited(changes="1/hour")
-    assert [world.post("/vms", WANTED).status_code for _ in range(2)] == [201, 429]
+    assert [world.post("/vms", CREATE_BODY).status_code for _ in range(2)] == [201, 429]
     assert world.get_json("/operations")["total"] == 1
 
 
@@ -142,7 +142,7 @@ def test_an_address_is_limited_whoever_it_says_it_is(
 
 
 def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
-    door = Door(limited(address="2/hour"))
+    door = AuthHarness(limited(address="2/hour"))
     assert [door.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
         401,
         401,
@@ -151,18 +151,20 @@ def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
 
 
 def test_who_may_not_is_limited_as_any_caller(limited: Limited) -> None:
-    door = Door(limited(changes="2/hour"))
-    token = door.token("viewer")
-    told = [door.call("POST", "/vms", token, json=WANTED).status_code for _ in range(3)]
+    door = AuthHarness(limited(changes="2/hour"))
+    token = door.create_token("viewer")
+    told = [door.call("POST", "/vms", token, json=CREATE_BODY).status_code for _ in range(3)]
     assert told == [403, 403, 429]
 
 
 def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> None:
     world = limited(changes="1/hour")
     theirs = {"Sec-Fetch-Site": "cross-site"}
-    told = [world.call("POST", "/vms", json=WANTED, headers=theirs).status_code for _ in range(3)]
+    told = [
+        world.call("POST", "/vms", json=CREATE_BODY, headers=theirs).status_code for _ in range(3)
+    ]
     assert told == [403, 403, 403]
-    assert world.post("/vms", WANTED).status_code == 201
+    assert world.post("/vms", CREATE_BODY).status_code == 201
 
 
 @pytest.mark.parametrize(

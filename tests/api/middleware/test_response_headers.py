@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.processes import ROOT
 from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS, SECURITY_HEADERS
 from vmapi.server import worker as serving
@@ -72,10 +72,10 @@ def test_what_the_app_does_not_answer_is_closed_too() -> None:
 
 
 def test_what_may_be_kept(world: ApiHarness) -> None:
-    made = world.post("/vms", WANTED)
+    made = world.post("/vms", CREATE_BODY)
     for answer in (made, world.call("GET", "/vms"), world.call("GET", f"/vms/{made.json['id']}")):
         assert answer.headers["Cache-Control"] == "private, no-cache"
-    for answer in (world.post("/vms", WANTED), world.call("GET", "/vms/x")):
+    for answer in (world.post("/vms", CREATE_BODY), world.call("GET", "/vms/x")):
         assert answer.headers["Cache-Control"] == "no-store"
     asset = world.client.get("/docs/assets/init.js", buffered=True)
     assert asset.headers["Cache-Control"] == "public, max-age=3600"

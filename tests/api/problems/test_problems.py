@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.problems.types import PROBLEM_TYPES
@@ -52,7 +52,7 @@ STATUSES = {
 
 
 def create(world: ApiHarness, **wanted: Any) -> TestResponse:
-    return world.post("/vms", {**WANTED, **wanted})
+    return world.post("/vms", {**CREATE_BODY, **wanted})
 
 
 def refusing(error: errors.VmapiError) -> Ask:
@@ -115,16 +115,16 @@ def taken(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
 
 def reused(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
-    world.call("POST", "/vms", json=WANTED, headers=headers)
-    return world.call("POST", "/vms", json={**WANTED, "name": "web-2"}, headers=headers)
+    world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
+    return world.call("POST", "/vms", json={**CREATE_BODY, "name": "web-2"}, headers=headers)
 
 
 def unanswered(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     patch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
-    world.call("POST", "/vms", json=WANTED, headers=headers)
-    return world.call("POST", "/vms", json=WANTED, headers=headers)
+    world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
+    return world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
 
 
 def crowded(world: ApiHarness, _: Any) -> TestResponse:
@@ -181,7 +181,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "issuer_unavailable": (gated(errors.IssuerUnavailable("Away.")), {"detail": "Away."}),
     "forbidden": (refusing(errors.Forbidden("Policy says no.")), {"detail": "Policy says no."}),
     "quota_exceeded": (quota, {}),
-    "vm_not_found": (lambda w, _: w.call("GET", f"/vms/{NOBODY}"), {}),
+    "vm_not_found": (lambda w, _: w.call("GET", f"/vms/{UNKNOWN_ID}"), {}),
     "operation_not_found": (
         lambda w, _: w.call("GET", "/operations/x"),
         {"detail": "There is no operation x."},
@@ -191,7 +191,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         {"detail": f"There is nothing at {BASE}/nothing."},
     ),
     "method_not_allowed": (
-        lambda w, _: w.call("PUT", f"/vms/{NOBODY}"),
+        lambda w, _: w.call("PUT", f"/vms/{UNKNOWN_ID}"),
         {"detail": "PUT is not known here; DELETE, GET, HEAD, OPTIONS, PATCH is."},
     ),
     "invalid_state": (
@@ -323,13 +323,13 @@ def test_405_lists_what_is_allowed(world: ApiHarness) -> None:
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-@pytest.mark.parametrize("call", [("POST", "/vms"), ("GET", "/vms"), ("GET", f"/vms/{NOBODY}")])
+@pytest.mark.parametrize("call", [("POST", "/vms"), ("GET", "/vms"), ("GET", f"/vms/{UNKNOWN_ID}")])
 def test_503_says_when_to_come_back_and_that_nothing_was_sent(
     world: ApiHarness, call: tuple[str, str]
 ) -> None:
     world.backend.set_faults("unavailable=100%")
     method, path = call
-    answer = world.call(method, path, **({"json": WANTED} if method == "POST" else {}))
+    answer = world.call(method, path, **({"json": CREATE_BODY} if method == "POST" else {}))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     world.backend.set_faults("")
     assert len(world.backend.list_vms()) == 0
@@ -387,7 +387,7 @@ def test_500_tells_nothing_but_where_to_look(world: ApiHarness, monkeypatch: Any
 
     monkeypatch.setitem(handlers, Exception, problems.internal_error_response)
     monkeypatch.setattr(world.backend, "get_vm", broken)
-    answer = world.call("GET", f"/vms/{NOBODY}", headers={"X-Request-ID": "mine"})
+    answer = world.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
     assert answer.json == {
         "type": "/problems/internal_error",
@@ -395,7 +395,7 @@ def test_500_tells_nothing_but_where_to_look(world: ApiHarness, monkeypatch: Any
         "status": 500,
         "code": "internal_error",
         "detail": "Something went wrong inside vmapi.",
-        "instance": f"{BASE}/vms/{NOBODY}",
+        "instance": f"{BASE}/vms/{UNKNOWN_ID}",
         "request_id": "mine",
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from vmapi.api.problems.schema import ProblemSchema
 
 JSON = "application/json"
@@ -44,7 +44,7 @@ def send(
 @pytest.mark.parametrize("value", WRONG_TYPES, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", TEXTS)
 def test_a_text_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
-    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -60,7 +60,7 @@ def test_a_text_of_another_type(world: ApiHarness, field: str, value: Any) -> No
     ids=lambda value: repr(value)[:12],
 )
 def test_another_field_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
-    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert all(pointer.startswith(f"/{field}") for pointer in pointers)
 
@@ -68,7 +68,7 @@ def test_another_field_of_another_type(world: ApiHarness, field: str, value: Any
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", [HUGE, "a\0b", SCRIPT * 30, SQL * 30])
 def test_a_text_that_is_too_long_or_has_nul(world: ApiHarness, field: str, value: str) -> None:
-    problem = check(world.post("/vms", {**WANTED, field: value}), 422, "validation_error")
+    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -84,25 +84,25 @@ def test_a_text_that_is_too_long_or_has_nul(world: ApiHarness, field: str, value
     ],
 )
 def test_a_text_that_is_meant_badly(world: ApiHarness, field: str, code: str, value: str) -> None:
-    check(world.post("/vms", {**WANTED, field: value}), 422, code)
+    check(world.post("/vms", {**CREATE_BODY, field: value}), 422, code)
 
 
 @pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
 def test_an_unknown_field(world: ApiHarness, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
-        body = {**WANTED, key: 1} if method == "POST" else {key: 1}
+        body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
         check(world.call(method, path, json=body), 422, "validation_error")
         world.backend._cloud.instances.clear()
 
 
 def test_pointers_are_escaped(world: ApiHarness) -> None:
-    problem = check(world.post("/vms", {**WANTED, "a/b~c": 1}), 422, "validation_error")
+    problem = check(world.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error")
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_a_key_that_is_empty_has_its_pointer(world: ApiHarness, method: str) -> None:
-    body, path = ({**WANTED}, "") if method == "POST" else ({}, f"/{NOBODY}")
+    body, path = ({**CREATE_BODY}, "") if method == "POST" else ({}, f"/{UNKNOWN_ID}")
     for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
         problem = check(
             world.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
@@ -114,8 +114,8 @@ def test_a_key_that_is_empty_has_its_pointer(world: ApiHarness, method: str) -> 
 def test_what_is_no_name(world: ApiHarness, name: str) -> None:
     told = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
     for method, path, body in (
-        ("POST", "/vms", {**WANTED, "name": name}),
-        ("PATCH", f"/vms/{NOBODY}", {"name": name}),
+        ("POST", "/vms", {**CREATE_BODY, "name": name}),
+        ("PATCH", f"/vms/{UNKNOWN_ID}", {"name": name}),
     ):
         problem = check(world.call(method, path, json=body), 422, "validation_error")
         assert problem["errors"] == [{"pointer": "/name", "message": told}]
@@ -130,15 +130,20 @@ def test_every_place_that_is_wrong_is_named(world: ApiHarness) -> None:
 
 
 def test_not_too_many_places_are_named(world: ApiHarness) -> None:
-    body = {**WANTED, **{f"k{n}": 1 for n in range(1000)}}
+    body = {**CREATE_BODY, **{f"k{n}": 1 for n in range(1000)}}
     problem = check(world.post("/vms", body), 422, "validation_error")
     assert len(problem["errors"]) == 20
 
 
 def test_user_data_that_the_cloud_finds_too_long(world: ApiHarness) -> None:
     noise = "".join(Random(1).choices(ascii_letters + digits + "!?", k=65_536))
-    assert world.post("/vms", {**WANTED, "user_data": "x" * 65_536}).status_code == 201
-    body = {**WANTED, "name": "web-2", "user_data": noise, "ssh_keys": ["ssh-rsa " + "A" * 372]}
+    assert world.post("/vms", {**CREATE_BODY, "user_data": "x" * 65_536}).status_code == 201
+    body = {
+        **CREATE_BODY,
+        "name": "web-2",
+        "user_data": noise,
+        "ssh_keys": ["ssh-rsa " + "A" * 372],
+    }
     problem = check(world.post("/vms", body), 422, "validation_error")
     (error,) = problem["errors"]
     assert error["pointer"] == "/user_data"
@@ -146,7 +151,7 @@ def test_user_data_that_the_cloud_finds_too_long(world: ApiHarness) -> None:
 
 
 def test_a_key_pair_that_is_not_there_is_named(world: ApiHarness) -> None:
-    problem = check(world.post("/vms", {**WANTED, "key_name": "mine"}), 422, "key_not_found")
+    problem = check(world.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found")
     assert problem["detail"].endswith("there is no key pair mine.")
 
 
@@ -235,7 +240,7 @@ def test_a_bad_restart(world: ApiHarness, body: Any) -> None:
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_what_is_no_json(world: ApiHarness, method: str, body: bytes) -> None:
-    path = "/vms" if method == "POST" else f"/vms/{NOBODY}"
+    path = "/vms" if method == "POST" else f"/vms/{UNKNOWN_ID}"
     check(send(world, body, path, method), 400, "malformed_request")
 
 
@@ -287,7 +292,7 @@ def test_json_that_is_no_object(world: ApiHarness, body: bytes) -> None:
     ],
 )
 def test_another_media_type(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
+    answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
     check(answer, 415, "unsupported_media_type")
     restart = f"/vms/{world.create_running()}/restart"
     answer = world.call("POST", restart, data="{}", content_type=media_type)
@@ -296,14 +301,14 @@ def test_another_media_type(world: ApiHarness, media_type: str) -> None:
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
 def test_another_media_type_of_a_patch(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("PATCH", f"/vms/{NOBODY}", data="{}", content_type=media_type)
+    answer = world.call("PATCH", f"/vms/{UNKNOWN_ID}", data="{}", content_type=media_type)
     check(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}")])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{UNKNOWN_ID}")])
 def test_a_body_that_is_encoded(world: ApiHarness, method: str, path: str, coding: str) -> None:
-    plain = json.dumps(WANTED).encode()
+    plain = json.dumps(CREATE_BODY).encode()
     for body in (plain, gzip.compress(plain)):
         headers = {"Content-Encoding": coding, "Content-Type": JSON}
         answer = world.call(method, path, data=body, headers=headers)
@@ -315,7 +320,7 @@ def test_a_body_that_is_encoded(world: ApiHarness, method: str, path: str, codin
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
 def test_a_body_that_is_as_it_is(world: ApiHarness, coding: str) -> None:
-    answer = world.call("POST", "/vms", json=WANTED, headers={"Content-Encoding": coding})
+    answer = world.call("POST", "/vms", json=CREATE_BODY, headers={"Content-Encoding": coding})
     assert answer.status_code == 201
     answer = world.call("POST", "/vms", data="x", content_type="text/plain")
     assert "Accept-Encoding" not in answer.headers
@@ -323,7 +328,7 @@ def test_a_body_that_is_as_it_is(world: ApiHarness, coding: str) -> None:
 
 @pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
 def test_the_right_media_type(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("POST", "/vms", data=json.dumps(WANTED), content_type=media_type)
+    answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
     assert answer.status_code == 201
 
 
@@ -365,8 +370,8 @@ def test_the_body_of_a_read_is_not_looked_at(world: ApiHarness, path: str, body:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        *(("POST", "/vms"), ("PATCH", f"/vms/{NOBODY}"), ("DELETE", f"/vms/{NOBODY}")),
-        ("POST", f"/vms/{NOBODY}/stop"),
+        *(("POST", "/vms"), ("PATCH", f"/vms/{UNKNOWN_ID}"), ("DELETE", f"/vms/{UNKNOWN_ID}")),
+        ("POST", f"/vms/{UNKNOWN_ID}/stop"),
     ],
 )
 def test_a_body_that_is_too_large(world: ApiHarness, method: str, path: str) -> None:
@@ -386,7 +391,7 @@ def chunked(world: ApiHarness, body: bytes, method: str, path: str, **headers: s
 
 
 def test_chunks_that_are_too_much(world: ApiHarness) -> None:
-    wanted, key = json.dumps(WANTED).encode(), {"Idempotency-Key": "k"}
+    wanted, key = json.dumps(CREATE_BODY).encode(), {"Idempotency-Key": "k"}
     for more in (1, 2, 1_048_576):
         answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
         check(answer, 413, "payload_too_large")
@@ -416,7 +421,7 @@ FILTERS = {
         *("sort", "page", "page_size"),
     ),
     "/operations": ("vm_id", "action", "status", "page", "page_size"),
-    f"/vms/{NOBODY}/console": ("lines",),
+    f"/vms/{UNKNOWN_ID}/console": ("lines",),
 }
 FREE = {"name", "flavor", "image", "vm_id"}
 """Filters that take any text, so that a strange one just finds nothing."""
@@ -445,7 +450,7 @@ def test_strange_filters(world: ApiHarness, path: str, name: str, value: str) ->
         *(("/vms", "page", value) for value in ("-1", "1.0", "1e1", "٣", "9" * 30, "0x1", "+1")),
         *(("/operations", "action", value) for value in ("START", "boot", "__class__")),
         *(("/operations", "status", value) for value in ("RUNNING", "done")),
-        *((f"/vms/{NOBODY}/console", "lines", value) for value in ("0", "10001", "-1", "all")),
+        *((f"/vms/{UNKNOWN_ID}/console", "lines", value) for value in ("0", "10001", "-1", "all")),
     ],
 )
 def test_values_that_are_not_known(world: ApiHarness, path: str, name: str, value: str) -> None:
@@ -482,16 +487,18 @@ def test_a_parameter_given_twice(world: ApiHarness, path: str, name: str) -> Non
     ("method", "path"),
     [
         *(("GET", path) for path in (*FILTERS, "/flavors", "/images", "/networks", "/health")),
-        *(("GET", f"/vms/{NOBODY}{path}") for path in ("", "/status")),
+        *(("GET", f"/vms/{UNKNOWN_ID}{path}") for path in ("", "/status")),
         ("GET", "/operations/x"),
         ("POST", "/vms"),
-        ("PATCH", f"/vms/{NOBODY}"),
-        ("DELETE", f"/vms/{NOBODY}"),
-        *(("POST", f"/vms/{NOBODY}/{action}") for action in ACTIONS),
+        ("PATCH", f"/vms/{UNKNOWN_ID}"),
+        ("DELETE", f"/vms/{UNKNOWN_ID}"),
+        *(("POST", f"/vms/{UNKNOWN_ID}/{action}") for action in ACTIONS),
     ],
 )
 def test_an_unknown_parameter(world: ApiHarness, method: str, path: str) -> None:
-    body = {"json": {**WANTED} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
+    body = (
+        {"json": {**CREATE_BODY} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
+    )
     problem = check(world.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
 
@@ -504,8 +511,15 @@ def test_an_unknown_parameter_of_a_probe(world: ApiHarness) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "/vm", "/vms/a/b/c", f"/vms/{NOBODY}/reboot", f"/vms/{NOBODY}/%2e%2e/health"),
-        *("//vms", f"//vms/{NOBODY}", f"/vms//{NOBODY}", "/vms%2Fx%2Fy", "/VMS", "/vms;a=b"),
+        *("", "/vm", "/vms/a/b/c", f"/vms/{UNKNOWN_ID}/reboot", f"/vms/{UNKNOWN_ID}/%2e%2e/health"),
+        *(
+            "//vms",
+            f"//vms/{UNKNOWN_ID}",
+            f"/vms//{UNKNOWN_ID}",
+            "/vms%2Fx%2Fy",
+            "/VMS",
+            "/vms;a=b",
+        ),
         *("/" + "x" * 10_000, "/%00", "/%ff", "/\u202e", "/vms.json", "/../../etc/passwd"),
     ],
     ids=lambda path: path[:20],
@@ -517,8 +531,14 @@ def test_nothing_at_this_url(world: ApiHarness, path: str) -> None:
 @pytest.mark.parametrize(
     "vm_id",
     [
-        *("%2F", f"{NOBODY}%2Fx", "%00", "%ff", "%0a", SCRIPT.replace("/", ""), SQL, "é"),
-        *("x" * 10_000, "{" + NOBODY[1:-1] + "}", "urn:uuid:" + NOBODY[9:], "-" * 36, "_" * 36),
+        *("%2F", f"{UNKNOWN_ID}%2Fx", "%00", "%ff", "%0a", SCRIPT.replace("/", ""), SQL, "é"),
+        *(
+            "x" * 10_000,
+            "{" + UNKNOWN_ID[1:-1] + "}",
+            "urn:uuid:" + UNKNOWN_ID[9:],
+            "-" * 36,
+            "_" * 36,
+        ),
     ],
     ids=lambda vm_id: vm_id[:20],
 )
@@ -537,7 +557,9 @@ def test_a_percent_encoded_letter_is_that_letter(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "X" * 1000])
-@pytest.mark.parametrize("path", ["/vms", f"/vms/{NOBODY}", f"/vms/{NOBODY}/start", "/health"])
+@pytest.mark.parametrize(
+    "path", ["/vms", f"/vms/{UNKNOWN_ID}", f"/vms/{UNKNOWN_ID}/start", "/health"]
+)
 def test_odd_methods(world: ApiHarness, method: str, path: str) -> None:
     answer = world.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
     check(answer, 405, "method_not_allowed")
@@ -549,10 +571,10 @@ def test_odd_methods(world: ApiHarness, method: str, path: str) -> None:
     [
         ("DELETE", "/vms"),
         ("PATCH", "/vms"),
-        ("POST", f"/vms/{NOBODY}"),
-        ("GET", f"/vms/{NOBODY}/start"),
+        ("POST", f"/vms/{UNKNOWN_ID}"),
+        ("GET", f"/vms/{UNKNOWN_ID}/start"),
         ("POST", "/flavors"),
-        ("POST", f"/vms/{NOBODY}/status"),
+        ("POST", f"/vms/{UNKNOWN_ID}/status"),
     ],
 )
 def test_methods_of_other_urls(world: ApiHarness, method: str, path: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from flask import Flask, request
 
-from tests.support.api_harness import BASE, WANTED
-from tests.support.audit_rows import trail
+from tests.support.api_harness import BASE, CREATE_BODY
+from tests.support.audit_rows import audit_rows
 
 PEER = "192.0.2.1"
 CLIENT = "198.51.100.7"
@@ -17,12 +17,12 @@ def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
     """Return from where a create comes, by the trail."""
     answer = app.test_client().post(
         f"{BASE}/vms",
-        json=WANTED,
+        json=CREATE_BODY,
         headers={name.replace("_", "-"): value for name, value in headers.items()},
         environ_overrides={"REMOTE_ADDR": peer},
     )
     assert answer.status_code == 201, answer.text
-    return {row.address for row in trail(app)}
+    return {row.address for row in audit_rows(app)}
 
 
 @pytest.mark.parametrize(

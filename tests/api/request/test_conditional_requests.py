@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, ApiHarness
+from tests.support.api_harness import UNKNOWN_ID, ApiHarness
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import RemoteBackend, sync_inventory
 from vmapi.backends.memory.driver import MemoryBackend
@@ -194,7 +194,7 @@ def test_the_tag_is_compared_before_the_state(world: ApiHarness, one: str) -> No
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"'])
 def test_a_vm_that_is_not_there(world: ApiHarness, sent: str) -> None:
-    for answer in (patch(world, NOBODY, sent), known(world, NOBODY, sent)):
+    for answer in (patch(world, UNKNOWN_ID, sent), known(world, UNKNOWN_ID, sent)):
         assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from vmapi.api.request.context import REQUEST_ID_PATTERN
 
 # RFC 9110, section 5.5, and what servers let through all the same: all but CR, LF and NUL
@@ -30,9 +30,9 @@ HEADERS = (
 REQUESTS: tuple[tuple[str, str, Any], ...] = (
     ("GET", f"{BASE}/vms", None),
     ("GET", "/docs/assets/init.js", None),
-    ("POST", f"{BASE}/vms", {**WANTED, "image": "none"}),
-    ("PATCH", f"{BASE}/vms/{NOBODY}", {}),
-    ("DELETE", f"{BASE}/vms/{NOBODY}", None),
+    ("POST", f"{BASE}/vms", {**CREATE_BODY, "image": "none"}),
+    ("PATCH", f"{BASE}/vms/{UNKNOWN_ID}", {}),
+    ("DELETE", f"{BASE}/vms/{UNKNOWN_ID}", None),
     ("OPTIONS", f"{BASE}/vms", None),
     ("GET", "/nothing", None),
 )
@@ -107,7 +107,7 @@ def test_a_key_is_taken_as_it_is_or_refused(world: ApiHarness, sent: str) -> Non
 @PATIENT
 @given(sent=VALUES)
 def test_what_is_no_preference_is_none(world: ApiHarness, sent: str) -> None:
-    answer = send(world, ("POST", f"{BASE}/vms", WANTED), [("Prefer", sent)])
+    answer = send(world, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
     assert answer.status_code in (201, 409)
     applied = answer.headers.get("Preference-Applied", "wait=1")
     assert 1 <= int(applied.removeprefix("wait=")) <= 60

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
@@ -22,7 +22,7 @@ def keyed(world: ApiHarness, method: str, path: str, key: str = "k", **given: An
 
 
 def create(world: ApiHarness, key: str = "k", **wanted: Any) -> TestResponse:
-    return keyed(world, "POST", "/vms", key, json={**WANTED, **wanted})
+    return keyed(world, "POST", "/vms", key, json={**CREATE_BODY, **wanted})
 
 
 def check_replay(first: TestResponse, again: TestResponse) -> None:
@@ -126,8 +126,8 @@ def test_what_failed_after_it_was_taken_on_stays_failed(world: ApiHarness) -> No
 def test_another_request_under_the_key_is_refused(world: ApiHarness) -> None:
     vm_id = create(world).json["id"]
     for method, path, given in [
-        ("POST", "/vms", {"json": {**WANTED, "name": "web-2"}}),
-        ("POST", "/vms?x=1", {"json": WANTED}),
+        ("POST", "/vms", {"json": {**CREATE_BODY, "name": "web-2"}}),
+        ("POST", "/vms?x=1", {"json": CREATE_BODY}),
         ("POST", f"/vms/{vm_id}/start", {}),
         ("DELETE", f"/vms/{vm_id}", {}),
         ("PATCH", f"/vms/{vm_id}", {"json": {"name": "web-2"}}),
@@ -237,7 +237,7 @@ def test_fifty_who_repeat_one_create_at_once(world: ApiHarness) -> None:
     def ask(_: int) -> tuple[int, str, bool]:
         client = world.client
         everybody.wait()
-        answer = client.post(f"{BASE}/vms", json=WANTED, headers={"Idempotency-Key": "k"})
+        answer = client.post(f"{BASE}/vms", json=CREATE_BODY, headers={"Idempotency-Key": "k"})
         assert answer.json is not None
         return answer.status_code, answer.json["id"], "Idempotent-Replayed" in answer.headers
 
@@ -253,7 +253,10 @@ def test_fifty_who_repeat_one_create_at_once(world: ApiHarness) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\x7f", "\t"])
 def test_keys_that_are_none(world: ApiHarness, key: str) -> None:
     answer = world.call(
-        "POST", "/vms", json=WANTED, headers=[("Idempotency-Key", key.encode().decode("latin-1"))]
+        "POST",
+        "/vms",
+        json=CREATE_BODY,
+        headers=[("Idempotency-Key", key.encode().decode("latin-1"))],
     )
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
     assert len(world.backend.list_vms()) == 0

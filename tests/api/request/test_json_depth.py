@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.support.api_harness import NOBODY, ApiHarness
+from tests.support.api_harness import UNKNOWN_ID, ApiHarness
 
 TOO_DEEP = "The body is nested too deeply: at most 32 levels are taken."
 DEPTHS = (30, 33, 400, *range(900, 1001, 50), 10_000, 100_000)
 BODIES = {
     "/vms": ("POST", '{{"metadata": {}}}'),
-    f"/vms/{NOBODY}": ("PATCH", '{{"metadata": {{"a": {}}}}}'),
-    f"/vms/{NOBODY}/restart": ("POST", '{{"type": {}}}'),
+    f"/vms/{UNKNOWN_ID}": ("PATCH", '{{"metadata": {{"a": {}}}}}'),
+    f"/vms/{UNKNOWN_ID}/restart": ("POST", '{{"type": {}}}'),
     "/vms/actions": ("POST", '{{"ids": {}}}'),
 }
 

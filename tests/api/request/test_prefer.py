@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, WANTED, ApiHarness
-from tests.support.auth_harness import Door
+from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.auth_harness import AuthHarness
 from vmapi.domain.operation import Operation
 from vmapi.services.operations.waiting import OperationWaiter
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1
 
 
 def create(world: ApiHarness, prefer: str) -> TestResponse:
-    return world.call("POST", "/vms", json=WANTED, headers={"Prefer": prefer})
+    return world.call("POST", "/vms", json=CREATE_BODY, headers={"Prefer": prefer})
 
 
 def waiting(world: ApiHarness) -> OperationWaiter:
@@ -43,7 +43,7 @@ def test_it_settles_within(world: ApiHarness, meanwhile: Any) -> None:
 
 
 def test_an_operation_is_waited_for(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = world.call("POST", "/vms", json=WANTED)
+    made = world.call("POST", "/vms", json=CREATE_BODY)
     path = "/operations/" + made.headers["Operation-Location"].rpartition("/")[2]
     plain = world.call("GET", path)
     assert (plain.json["status"], "Preference-Applied" in plain.headers) == ("running", False)
@@ -122,7 +122,7 @@ def test_a_cloud_that_goes_as_a_create_is_over(
         world.backend.set_faults("unavailable=100%")
 
     meanwhile(settle_and_go)
-    asked = {**WANTED, "start": start}
+    asked = {**CREATE_BODY, "start": start}
     answer = world.call("POST", "/vms", json=asked, headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json["task"]) == (201, None)
     assert answer.json["status"] == ("RUNNING" if start else "STOPPED")
@@ -160,7 +160,12 @@ def test_nonsense_is_ignored(world: ApiHarness, prefer: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/vms"), ("GET", f"/vms/{NOBODY}"), ("POST", f"/vms/{NOBODY}/stop"), ("POST", "/x")],
+    [
+        ("GET", "/vms"),
+        ("GET", f"/vms/{UNKNOWN_ID}"),
+        ("POST", f"/vms/{UNKNOWN_ID}/stop"),
+        ("POST", "/x"),
+    ],
 )
 def test_what_waits_for_nothing_says_nothing(world: ApiHarness, method: str, path: str) -> None:
     answer = world.call(method, path, headers={"Prefer": "wait=5"})
@@ -183,12 +188,12 @@ def test_at_most_half_the_threads_wait(world: ApiHarness, meanwhile: Any) -> Non
 def test_one_caller_does_not_have_all_places(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door, told, get = Door(world), [], waiting(world)._get_operation
-    ci, cd = (door.token("operator", subject) for subject in ("ci", "cd"))
+    door, told, get = AuthHarness(world), [], waiting(world)._get_operation
+    ci, cd = (door.create_token("operator", subject) for subject in ("ci", "cd"))
     coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
 
     def come(token: str, name: str) -> None:
-        given: Any = {"json": {**WANTED, "name": name}, "headers": {"Prefer": "wait=60"}}
+        given: Any = {"json": {**CREATE_BODY, "name": name}, "headers": {"Prefer": "wait=60"}}
         answer = door.call("POST", "/vms", token, **given)
         told.append((name, answer.status_code, answer.headers.get("Preference-Applied")))
 

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 import pytest
 from flask import Flask
 
-from tests.support.api_harness import BASE, NOBODY, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.log_capture import Capture, read_logs
 from vmapi import errors
 from vmapi.settings.settings import Settings
@@ -45,7 +45,7 @@ def test_no_answer_is_sniffed(world: ApiHarness) -> None:
 
 def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    world.call("GET", f"/vms/{NOBODY}", headers={"X-Request-ID": "mine"})
+    world.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
     (line,) = read_logs(capsys)
     assert line.pop("duration_ms") >= 0
     assert line.pop("timestamp")
@@ -54,15 +54,15 @@ def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
         "level": "info",
         "request_id": "mine",
         "user": "anonymous",
-        "endpoint": f"GET {BASE}/vms/{NOBODY}",
-        "vm_id": NOBODY,
+        "endpoint": f"GET {BASE}/vms/{UNKNOWN_ID}",
+        "vm_id": UNKNOWN_ID,
         "status": 404,
     }
 
 
 def test_a_create_is_logged_with_its_vm_and_how_it_went(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    answer = world.post("/vms", {**WANTED, "user_data": "hunter2"})
+    answer = world.post("/vms", {**CREATE_BODY, "user_data": "hunter2"})
     ended, request = read_logs(capsys)
     assert "hunter2" not in str([ended, request])
     assert (ended["message"], request["message"]) == ("vm create succeeded", "request")
@@ -167,6 +167,6 @@ def test_another_version_has_another_path(world: ApiHarness) -> None:
     health = client.get("/api/v2/health").json
     assert health is not None
     assert health["version"] == "v2"
-    made = client.post("/api/v2/vms", json=WANTED)
+    made = client.post("/api/v2/vms", json=CREATE_BODY)
     assert made.headers["Location"].startswith("/api/v2/vms/")
     assert made.headers["Operation-Location"].startswith("/api/v2/operations/")

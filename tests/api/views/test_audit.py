@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_harness import BASE, ApiHarness
-from tests.support.audit_rows import trail
+from tests.support.audit_rows import audit_rows
 from vmapi.api.views.audit import AuditEntrySchema
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -18,7 +18,7 @@ def told(world: ApiHarness) -> ApiHarness:
     vm_id = world.create()["id"]
     world.post_action(vm_id, "start")
     world.post_action(vm_id, "stop")
-    assert len(trail(world.app)) == 6
+    assert len(audit_rows(world.app)) == 6
     return world
 
 
@@ -131,6 +131,6 @@ def test_what_is_no_cursor(world: ApiHarness, cursor: str) -> None:
 def test_nobody_changes_it(told: ApiHarness) -> None:
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert told.call(method, "/audit").status_code == 405
-    before = trail(told.app)
+    before = audit_rows(told.app)
     told.get_json("/audit")
-    assert trail(told.app) == before
+    assert audit_rows(told.app) == before

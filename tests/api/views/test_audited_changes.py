@@ -1,13 +1,13 @@
 """The audit trail of what clients do: under which id, and what came of it."""
 
-from tests.support.api_harness import WANTED, ApiHarness
-from tests.support.audit_rows import trail
+from tests.support.api_harness import CREATE_BODY, ApiHarness
+from tests.support.audit_rows import audit_rows
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec
 
 
 def told(world: ApiHarness) -> list[tuple[str, str, str | None, str]]:
-    return [(row.action, row.outcome, row.code, row.request_id) for row in trail(world.app)]
+    return [(row.action, row.outcome, row.code, row.request_id) for row in audit_rows(world.app)]
 
 
 def test_a_life(world: ApiHarness) -> None:
@@ -29,7 +29,7 @@ def test_a_life(world: ApiHarness) -> None:
         ("delete", "accepted", None, "DELETE-1"),
         ("delete", "succeeded", None, "DELETE-1"),
     ]
-    entries = trail(world.app)
+    entries = audit_rows(world.app)
     assert [row.vm_id for row in entries] == [None, *[vm_id] * 7]
     assert {(row.user, row.project, row.address) for row in entries} == {
         ("anonymous", "default", "127.0.0.1")
@@ -40,12 +40,12 @@ def test_a_life(world: ApiHarness) -> None:
 
 def test_each_of_many(world: ApiHarness) -> None:
     ids = [world.create_running(f"web-{number}") for number in range(2)]
-    before = len(trail(world.app))
+    before = len(audit_rows(world.app))
     wanted = {"action": "stop", "ids": [*ids, "00000000-0000-4000-8000-000000000000"]}
     headers = {"X-Request-ID": "many-1"}
     assert world.call("POST", "/vms/actions", json=wanted, headers=headers).status_code == 202
     world.run_until_settled()
-    entries = trail(world.app)[before:]
+    entries = audit_rows(world.app)[before:]
     assert {(row.vm_id, row.outcome) for row in entries} == {
         (vm_id, outcome) for vm_id in ids for outcome in ("accepted", "succeeded")
     }
@@ -56,8 +56,8 @@ def test_each_of_many(world: ApiHarness) -> None:
 def test_what_is_refused(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     world.backend.create_vm(spec, "somebody else's")
-    assert world.post("/vms", WANTED).status_code == 409
-    assert world.post("/vms", {**WANTED, "name": "web-2", "key_name": "no"}).status_code == 422
+    assert world.post("/vms", CREATE_BODY).status_code == 409
+    assert world.post("/vms", {**CREATE_BODY, "name": "web-2", "key_name": "no"}).status_code == 422
     assert [line[:3] for line in told(world)] == [
         ("create", "accepted", None),
         ("create", "refused", "name_taken"),
@@ -68,21 +68,21 @@ def test_what_is_refused(world: ApiHarness) -> None:
 
 def test_what_changes_nothing_is_not_in_it(world: ApiHarness) -> None:
     vm_id = world.create_running()
-    before = trail(world.app)
+    before = audit_rows(world.app)
     world.get_vm(vm_id)
     world.get_json("/vms")
     for answer, status in [
-        (world.post("/vms", WANTED), 409),
+        (world.post("/vms", CREATE_BODY), 409),
         (world.post_action(vm_id, "start"), 409),
         (world.post("/vms", {"name": "?"}), 422),
         (world.post_action("00000000-0000-4000-8000-000000000000", "stop"), 404),
     ]:
         assert answer.status_code == status
-    assert trail(world.app) == before
+    assert audit_rows(world.app) == before
 
 
 def test_what_is_repeated_is_in_it_once(world: ApiHarness) -> None:
-    given = {"json": WANTED, "headers": {"Idempotency-Key": "k-1"}}
+    given = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k-1"}}
     answers = [world.call("POST", "/vms", **given) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert [line[:2] for line in told(world)] == [("create", "accepted"), ("create", "succeeded")]

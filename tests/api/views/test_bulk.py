@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, ApiHarness
+from tests.support.api_harness import UNKNOWN_ID, ApiHarness
 from vmapi.api.views.bulk import BulkResponseSchema
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Step
@@ -41,7 +41,7 @@ def test_each_vm_gets_its_operation(world: ApiHarness) -> None:
 def test_each_problem_is_the_vms_own(world: ApiHarness) -> None:
     running, stopped = world.create_running("web-1"), world.create("web-2")["id"]
     world.run_until_settled()
-    wanted = [stopped, NOBODY, running, "nonsense"]
+    wanted = [stopped, UNKNOWN_ID, running, "nonsense"]
     found = items(act(world, action="stop", ids=wanted))
     assert [item["vm_id"] for item in found] == wanted
     codes = [item["error"]["code"] if "error" in item else None for item in found]
@@ -89,8 +89,10 @@ def test_every_vm_is_asked_for_by_name(world: ApiHarness) -> None:
 
 def test_a_vm_that_is_named_twice_is_one(world: ApiHarness) -> None:
     one, two = world.create_running("web-1"), world.create_running("web-2")
-    found = items(act(world, action="stop", ids=[one, two, one, two.upper(), NOBODY, NOBODY]))
-    assert [item["vm_id"] for item in found] == [one, two, NOBODY]
+    found = items(
+        act(world, action="stop", ids=[one, two, one, two.upper(), UNKNOWN_ID, UNKNOWN_ID])
+    )
+    assert [item["vm_id"] for item in found] == [one, two, UNKNOWN_ID]
     assert [item.get("error", {}).get("code") for item in found] == [None, None, "vm_not_found"]
     assert world.get_json("/operations?action=stop")["total"] == 2
 
@@ -173,13 +175,13 @@ def test_what_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
 
 
 def test_a_thousand_ids(world: ApiHarness) -> None:
-    ids = [f"{NOBODY[:-4]}{n:04}" for n in range(1000)]
+    ids = [f"{UNKNOWN_ID[:-4]}{n:04}" for n in range(1000)]
     assert len(items(act(world, action="stop", ids=ids))) == 1000
 
 
 def test_a_cloud_that_is_away_is_one_problem(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=100%")
-    answer = act(world, action="stop", ids=[NOBODY])
+    answer = act(world, action="stop", ids=[UNKNOWN_ID])
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
 
 

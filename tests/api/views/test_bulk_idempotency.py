@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, ApiHarness
+from tests.support.api_harness import UNKNOWN_ID, ApiHarness
 from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
@@ -47,7 +47,7 @@ def test_it_is_safe_to_repeat(world: ApiHarness) -> None:
 
 
 def test_what_was_refused_is_tried_again(world: ApiHarness) -> None:
-    wanted = {"action": "stop", "ids": [world.create_running(), NOBODY]}
+    wanted = {"action": "stop", "ids": [world.create_running(), UNKNOWN_ID]}
     first = act(world, wanted)
     second = act(world, wanted)
     assert (items(second), replayed(second)) == (again(items(first)), False)
@@ -125,7 +125,7 @@ def test_a_repeat_does_what_was_not_come_to(
     [
         {"action": "start", "filter": {"status": ["RUNNING"]}},
         {"action": "stop", "filter": {"status": ["STOPPED"]}},
-        {"action": "stop", "ids": [NOBODY]},
+        {"action": "stop", "ids": [UNKNOWN_ID]},
     ],
 )
 def test_another_request_under_its_key(world: ApiHarness, other: Any) -> None:

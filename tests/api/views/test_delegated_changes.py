@@ -9,8 +9,8 @@ import requests_mock
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
-from tests.support.auth_harness import Door
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
+from tests.support.auth_harness import AuthHarness
 from tests.support.blocking_source import wait_until
 from tests.support.fake_clock import Clock
 from vmapi import errors
@@ -79,23 +79,25 @@ def keystone(requests_mock: requests_mock.Mocker) -> None:
 
 
 @pytest.fixture
-def door(keystone: None, world: ApiHarness) -> Door:
-    return Door(world, auth=("token", "keystone"), keystone_url=URL)
+def door(keystone: None, world: ApiHarness) -> AuthHarness:
+    return AuthHarness(world, auth=("token", "keystone"), keystone_url=URL)
 
 
-def ask(door: Door, method: str, path: str, body: Any = None, token: str = ALICE) -> TestResponse:
+def ask(
+    door: AuthHarness, method: str, path: str, body: Any = None, token: str = ALICE
+) -> TestResponse:
     given = {} if body is None else {"json": body}
     return door.call(method, path, headers={"X-Auth-Token": token}, **given)
 
 
-def running(door: Door, backend: Lender, name: str = "web-1", token: str = ALICE) -> str:
-    answer = ask(door, "POST", "/vms", {**WANTED, "name": name, "start": True}, token)
+def running(door: AuthHarness, backend: Lender, name: str = "web-1", token: str = ALICE) -> str:
+    answer = ask(door, "POST", "/vms", {**CREATE_BODY, "name": name, "start": True}, token)
     assert answer.status_code == 201
     backend.lent.clear()
     return str(answer.json["id"])
 
 
-def test_each_change_is_begun_with_the_callers_token(door: Door, backend: Lender) -> None:
+def test_each_change_is_begun_with_the_callers_token(door: AuthHarness, backend: Lender) -> None:
     vm_id = running(door, backend)
     for method, path, body in (
         ("POST", f"/vms/{vm_id}/restart", None),
@@ -107,8 +109,8 @@ def test_each_change_is_begun_with_the_callers_token(door: Door, backend: Lender
     assert backend.lent == [ALICE] * 4
 
 
-def test_what_comes_after_the_first_call_is_vmapis(door: Door, backend: Lender) -> None:
-    assert ask(door, "POST", "/vms", WANTED).json["status"] == "STOPPED"
+def test_what_comes_after_the_first_call_is_vmapis(door: AuthHarness, backend: Lender) -> None:
+    assert ask(door, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
     assert backend.lent == [ALICE, None]
     vm_id = running(door, backend, "web-2")
     ask(door, "POST", f"/vms/{vm_id}/pause")
@@ -116,14 +118,14 @@ def test_what_comes_after_the_first_call_is_vmapis(door: Door, backend: Lender) 
     assert backend.lent == [ALICE, ALICE, None]
 
 
-def test_a_bearer_token_of_keystones_is_one_too(door: Door, backend: Lender) -> None:
-    assert door.call("POST", "/vms", ALICE, json={**WANTED, "start": True}).status_code == 201
+def test_a_bearer_token_of_keystones_is_one_too(door: AuthHarness, backend: Lender) -> None:
+    assert door.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code == 201
     assert backend.lent == [ALICE]
 
 
-def test_who_came_otherwise_lends_nothing(door: Door, backend: Lender) -> None:
-    token = door.token("operator", project="p-a")
-    answer = door.call("POST", "/vms", token, json={**WANTED, "start": True})
+def test_who_came_otherwise_lends_nothing(door: AuthHarness, backend: Lender) -> None:
+    token = door.create_token("operator", project="p-a")
+    answer = door.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
     assert answer.status_code == 201
     assert door.call("POST", f"/vms/{answer.json['id']}/stop", token).status_code == 200
     assert backend.lent == [None, None]
@@ -140,11 +142,11 @@ def test_who_came_otherwise_lends_nothing(door: Door, backend: Lender) -> None:
 )
 @pytest.mark.parametrize("action", ["create", "stop"])
 def test_what_the_cloud_refuses_the_caller(
-    door: Door, backend: Lender, refusal: errors.VmapiError, status: int, action: str
+    door: AuthHarness, backend: Lender, refusal: errors.VmapiError, status: int, action: str
 ) -> None:
     vm_id = running(door, backend)
     backend.refusal = refusal
-    path, body = ("/vms", {**WANTED, "name": "web-2"})
+    path, body = ("/vms", {**CREATE_BODY, "name": "web-2"})
     if action == "stop":
         path, body = (f"/vms/{vm_id}/stop", None)
     answer = ask(door, "POST", path, body)
@@ -164,13 +166,13 @@ def test_what_the_cloud_refuses_the_caller(
 # Many at once
 
 
-def bulk(door: Door, ids: list[str]) -> list[Any]:
+def bulk(door: AuthHarness, ids: list[str]) -> list[Any]:
     answer = ask(door, "POST", "/vms/actions", {"action": "stop", "ids": ids})
     assert answer.status_code == 202
     return list(answer.json["items"])
 
 
-def ended(door: Door, items: list[Any]) -> list[Any]:
+def ended(door: AuthHarness, items: list[Any]) -> list[Any]:
     """Return the operations of a bulk request once all are over."""
 
     ids = [item["operation"]["id"] for item in items]
@@ -182,7 +184,7 @@ def ended(door: Door, items: list[Any]) -> list[Any]:
     return operations()
 
 
-def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> None:
+def test_many_are_begun_with_the_callers_token(door: AuthHarness, backend: Lender) -> None:
     ids = [running(door, backend, f"web-{n}") for n in range(12)]
     theirs = running(door, backend, "theirs", BOB)
     items = bulk(door, [*ids, theirs])
@@ -192,7 +194,9 @@ def test_many_are_begun_with_the_callers_token(door: Door, backend: Lender) -> N
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
-def test_the_engine_has_what_was_begun(door: Door, world: ApiHarness, backend: Lender) -> None:
+def test_the_engine_has_what_was_begun(
+    door: AuthHarness, world: ApiHarness, backend: Lender
+) -> None:
     items = bulk(door, [running(door, backend)])
     wait_until(lambda: bool(backend.lent))
     wait_until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
@@ -202,7 +206,7 @@ def test_the_engine_has_what_was_begun(door: Door, world: ApiHarness, backend: L
 
 
 def test_the_engine_does_not_begin_them(
-    door: Door, world: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    door: AuthHarness, world: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
     vm_id = running(door, backend)
@@ -222,7 +226,7 @@ def test_the_engine_does_not_begin_them(
 
 
 def test_what_comes_while_the_process_stops_is_left_to_others(
-    door: Door, world: ApiHarness, backend: Lender
+    door: AuthHarness, world: ApiHarness, backend: Lender
 ) -> None:
     ids = [running(door, backend, f"web-{n}") for n in range(2)]
     world.services.operations.stop()
@@ -235,7 +239,7 @@ def test_what_comes_while_the_process_stops_is_left_to_others(
     assert backend.lent == []
 
 
-def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Lender) -> None:
+def test_what_is_refused_later_is_told_by_the_operation(door: AuthHarness, backend: Lender) -> None:
     items = [running(door, backend)]
     backend.refusal = errors.Unauthenticated("not taken", credentials_sent=True)
     (operation,) = ended(door, bulk(door, items))
@@ -246,7 +250,7 @@ def test_what_is_refused_later_is_told_by_the_operation(door: Door, backend: Len
 
 
 def test_networks_of_others_are_not_there(
-    door: Door, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    door: AuthHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
     theirs = Network("n-b", "theirs", project="p-b")
@@ -255,7 +259,7 @@ def test_networks_of_others_are_not_there(
         {n["name"] for n in ask(door, "GET", "/networks", token=t).json["items"]} for t in PROJECTS
     ]
     assert names == [{"private", "public"}, {"private", "public", "theirs"}]
-    answer = ask(door, "POST", "/vms", {**WANTED, "network": "theirs"})
+    answer = ask(door, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
     assert (answer.status_code, answer.json["code"]) == (422, "network_not_found")
     assert backend.lent == []
 
@@ -281,7 +285,7 @@ def test_it_is_in_no_log_no_answer_and_no_database(
         said.append(client.open(BASE + path, method=method, headers=headers, **more))
         return said[-1].json
 
-    vm_id = send("POST", "/vms", json=WANTED)["id"]
+    vm_id = send("POST", "/vms", json=CREATE_BODY)["id"]
     headers.pop("Idempotency-Key")
     send("POST", f"/vms/{vm_id}/start")
     send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})

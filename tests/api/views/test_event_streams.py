@@ -6,59 +6,59 @@ from typing import Any
 import pytest
 
 from tests.support.api_harness import ApiHarness
-from tests.support.event_stream import LIFE, Listen, everything, live
+from tests.support.event_stream import LIFECYCLE_EVENTS, OpenStream, list_sequences, run_lifecycle
 from vmapi.errors import StoreUnavailable
 from vmapi.services.events import buffer as tail
 from vmapi.settings.settings import Settings
 
 
-def test_silence_is_broken_by_a_heartbeat(world: ApiHarness, listen: Listen) -> None:
+def test_silence_is_broken_by_a_heartbeat(world: ApiHarness, listen: OpenStream) -> None:
     world.services.events.heartbeat_interval = 0.01
     stream = listen("?kind=operation.failed")
-    first = stream.beat()
-    live(world)
+    first = stream.read_heartbeat()
+    run_lifecycle(world)
     # and it takes those along who asked for nothing of what happened
-    while (last := stream.beat()) == first:
+    while (last := stream.read_heartbeat()) == first:
         pass
-    assert last in everything(world)
+    assert last in list_sequences(world)
 
 
-def test_a_process_that_drains_ends_its_streams(world: ApiHarness, listen: Listen) -> None:
+def test_a_process_that_drains_ends_its_streams(world: ApiHarness, listen: OpenStream) -> None:
     streams = [listen(), listen("", "0")]
-    streams[0].beat()
-    streams[1].event()
+    streams[0].read_heartbeat()
+    streams[1].read_event()
     world.services.draining.set()
-    assert [list(stream.rest()) for stream in streams] == [[], []]
+    assert [list(stream.remaining_blocks()) for stream in streams] == [[], []]
 
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_who_is_slow_reads_on(
-    world: ApiHarness, listen: Listen, monkeypatch: pytest.MonkeyPatch, kept: int
+    world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", kept)
     slow, fast = listen(), listen()
-    first = slow.beat()
-    fast.beat()
+    first = slow.read_heartbeat()
+    fast.read_heartbeat()
     seen = []
     for name in ("web-1", "web-2", "web-3"):
-        live(world, name)
-        seen += [event["id"] for event in fast.events(len(LIFE))]
-    assert [event["id"] for event in slow.events(3 * len(LIFE))] == seen
-    assert (seen, first) == (everything(world), "0")
+        run_lifecycle(world, name)
+        seen += [event["id"] for event in fast.read_events(len(LIFECYCLE_EVENTS))]
+    assert [event["id"] for event in slow.read_events(3 * len(LIFECYCLE_EVENTS))] == seen
+    assert (seen, first) == (list_sequences(world), "0")
 
 
 def test_a_store_that_goes_ends_the_stream(
-    world: ApiHarness, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live(world)
-    stream = listen("", everything(world)[0])
-    stream.beat()
+    run_lifecycle(world)
+    stream = listen("", list_sequences(world)[0])
+    stream.read_heartbeat()
 
     def away(*_: object) -> Any:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(world.services.store.events, "read_range", away)
-    assert list(stream.rest()) == []
+    assert list(stream.remaining_blocks()) == []
 
 
 def test_a_store_that_is_away_is_told_at_once(
@@ -80,14 +80,14 @@ def readers() -> int:
     return sum(thread.name == "event-reader" for thread in threading.enumerate())
 
 
-def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: Listen) -> None:
+def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: OpenStream) -> None:
     assert readers() == 0
     streams = [listen() for _ in range(3)]
     assert readers() == 1
     for stream in streams:
         stream.close()
     assert readers() == 0
-    listen().beat()
+    listen().read_heartbeat()
     assert readers() == 1
 
 
@@ -124,7 +124,7 @@ class TestPlaces:
         ],
         indirect=["settings"],
     )
-    def test_so_many_and_no_more(self, world: ApiHarness, listen: Listen, detail: str) -> None:
+    def test_so_many_and_no_more(self, world: ApiHarness, listen: OpenStream, detail: str) -> None:
         streams = [listen(), listen()]
         assert [self.refused(world) for _ in range(20)] == [detail] * 20
         streams[0].close()
@@ -132,7 +132,7 @@ class TestPlaces:
         assert self.refused(world) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
-    def test_who_waits_holds_places_too(self, world: ApiHarness, listen: Listen) -> None:
+    def test_who_waits_holds_places_too(self, world: ApiHarness, listen: OpenStream) -> None:
         places = world.services.operations._waiter.slots
         assert places.acquire(blocking=False)
         listen()

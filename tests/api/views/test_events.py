@@ -5,21 +5,27 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.api_harness import NOBODY, WANTED, ApiHarness
-from tests.support.event_stream import LIFE, Listen, everything, live, newest
+from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.event_stream import (
+    LIFECYCLE_EVENTS,
+    OpenStream,
+    list_sequences,
+    newest_sequence,
+    run_lifecycle,
+)
 from vmapi.domain.event import EventQuery
 from vmapi.services.events.feed import EventFeed
 
 
 def test_a_life_is_told_from_its_beginning(
-    world: ApiHarness, listen: Listen, document: Any
+    world: ApiHarness, listen: OpenStream, document: Any
 ) -> None:
-    live(world, "before")
+    run_lifecycle(world, "before")
     stream = listen()
-    assert stream.beat() == newest(world)
-    vm_id = live(world)
-    events = stream.events(len(LIFE))
-    assert [event["kind"] for event in events] == LIFE
+    assert stream.read_heartbeat() == newest_sequence(world)
+    vm_id = run_lifecycle(world)
+    events = stream.read_events(len(LIFECYCLE_EVENTS))
+    assert [event["kind"] for event in events] == LIFECYCLE_EVENTS
     assert {event["vm_id"] for event in events} == {vm_id}
     numbers = [int(event["id"]) for event in events]
     assert numbers == sorted(set(numbers))
@@ -38,96 +44,98 @@ def test_a_life_is_told_from_its_beginning(
         Draft202012Validator(schema).validate(event)
 
 
-def test_what_is_told_is_what_is_shown(world: ApiHarness, listen: Listen) -> None:
+def test_what_is_told_is_what_is_shown(world: ApiHarness, listen: OpenStream) -> None:
     stream = listen()
-    stream.beat()
-    made = world.post("/vms", {**WANTED, "start": True})
-    _, changed, ended = stream.events(3)
+    stream.read_heartbeat()
+    made = world.post("/vms", {**CREATE_BODY, "start": True})
+    _, changed, ended = stream.read_events(3)
     assert changed["vm"] == world.get_vm(made.json["id"])
     assert ended["operation"] == world.get_operation(made)
 
 
-def test_the_answer_is_for_nobody_to_keep(listen: Listen) -> None:
-    headers = listen().answer.headers
+def test_the_answer_is_for_nobody_to_keep(listen: OpenStream) -> None:
+    headers = listen().response.headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
 
 
-def test_an_operation_that_fails_says_why(world: ApiHarness, listen: Listen) -> None:
+def test_an_operation_that_fails_says_why(world: ApiHarness, listen: OpenStream) -> None:
     stream = listen("?kind=operation.failed")
-    stream.beat()
+    stream.read_heartbeat()
     world.backend.set_faults("no_capacity=1")
     made = world.create()
     world.run_until_settled()
-    event = stream.event()
+    event = stream.read_event()
     assert (event["vm_id"], event["vm"]) == (made["id"], None)
     assert event["operation"]["error"]["code"] == "no_capacity"
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_who_comes_back_misses_nothing(world: ApiHarness, listen: Listen, by: str) -> None:
+def test_who_comes_back_misses_nothing(world: ApiHarness, listen: OpenStream, by: str) -> None:
     first = listen()
-    first.beat()
-    live(world)
-    seen = [event["id"] for event in first.events(3)]
+    first.read_heartbeat()
+    run_lifecycle(world)
+    seen = [event["id"] for event in first.read_events(3)]
     first.close()
-    live(world, "web-2")
+    run_lifecycle(world, "web-2")
     query = "" if by == "header" else f"?last_event_id={seen[-1] if by == 'query' else 'x'}"
     second = listen(query, None if by == "query" else seen[-1])
-    assert second.beat() == seen[-1]
-    seen += [event["id"] for event in second.events(2 * len(LIFE) - 3)]
-    live(world, "web-3")
-    seen += [event["id"] for event in second.events(len(LIFE))]
-    assert seen == everything(world)
+    assert second.read_heartbeat() == seen[-1]
+    seen += [event["id"] for event in second.read_events(2 * len(LIFECYCLE_EVENTS) - 3)]
+    run_lifecycle(world, "web-3")
+    seen += [event["id"] for event in second.read_events(len(LIFECYCLE_EVENTS))]
+    assert seen == list_sequences(world)
 
 
-def test_who_was_told_of_nothing_can_come_back_too(world: ApiHarness, listen: Listen) -> None:
-    live(world, "before")
-    first = listen(f"?vm_id={NOBODY}")
-    last = first.beat()
+def test_who_was_told_of_nothing_can_come_back_too(world: ApiHarness, listen: OpenStream) -> None:
+    run_lifecycle(world, "before")
+    first = listen(f"?vm_id={UNKNOWN_ID}")
+    last = first.read_heartbeat()
     first.close()
-    live(world)
+    run_lifecycle(world)
     second = listen("", last)
-    assert second.beat() == last
-    assert second.kinds(len(LIFE)) == LIFE
+    assert second.read_heartbeat() == last
+    assert second.read_kinds(len(LIFECYCLE_EVENTS)) == LIFECYCLE_EVENTS
 
 
 @pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
-def test_nowhere_is_the_oldest_that_is_kept(world: ApiHarness, listen: Listen, last: str) -> None:
-    live(world)
+def test_nowhere_is_the_oldest_that_is_kept(
+    world: ApiHarness, listen: OpenStream, last: str
+) -> None:
+    run_lifecycle(world)
     stream = listen(f"?kind=vm.deleted&last_event_id={last}")
-    assert stream.event() == {
+    assert stream.read_event() == {
         **dict.fromkeys(("id", "at", "vm_id", "vm", "operation")),
         "kind": "events.reset",
     }
-    assert stream.kinds(1) == ["vm.deleted"]
-    live(world, "web-2")
-    assert stream.kinds(1) == ["vm.deleted"]
+    assert stream.read_kinds(1) == ["vm.deleted"]
+    run_lifecycle(world, "web-2")
+    assert stream.read_kinds(1) == ["vm.deleted"]
 
 
-def test_an_empty_one_is_none(world: ApiHarness, listen: Listen) -> None:
-    live(world)
-    assert listen("?last_event_id=", "").beat() == newest(world)
+def test_an_empty_one_is_none(world: ApiHarness, listen: OpenStream) -> None:
+    run_lifecycle(world)
+    assert listen("?last_event_id=", "").read_heartbeat() == newest_sequence(world)
 
 
-def test_only_what_is_asked_for(world: ApiHarness, listen: Listen) -> None:
+def test_only_what_is_asked_for(world: ApiHarness, listen: OpenStream) -> None:
     one, other = world.create_running("web-1"), world.create_running("web-2")
-    last = everything(world)[0]
+    last = list_sequences(world)[0]
     queries = [
-        f"?vm_id={other.upper()}&vm_id={NOBODY}",
+        f"?vm_id={other.upper()}&vm_id={UNKNOWN_ID}",
         "?kind=vm.deleted&kind=operation.succeeded",
         f"?vm_id={one}&kind=vm.deleted",
     ]
     streams = [listen(query, last) for query in queries]
     for stream in streams:
-        stream.beat()
+        stream.read_heartbeat()
     for vm_id in (one, other):
         world.call("DELETE", f"/vms/{vm_id}")
     gone = ["vm.changed", "vm.deleted", "operation.succeeded"]
-    assert streams[0].kinds(6) == ["vm.created", "vm.changed", "operation.succeeded", *gone]
+    assert streams[0].read_kinds(6) == ["vm.created", "vm.changed", "operation.succeeded", *gone]
     ended, deleted = "operation.succeeded", "vm.deleted"
-    assert streams[1].kinds(6) == [ended, ended, deleted, ended, deleted, ended]
-    assert streams[2].event()["vm_id"] == one
+    assert streams[1].read_kinds(6) == [ended, ended, deleted, ended, deleted, ended]
+    assert streams[2].read_event()["vm_id"] == one
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,7 @@ def test_what_cannot_be_asked_for(world: ApiHarness, query: str, pointer: str) -
 
 
 def test_other_projects_are_not_told_of(world: ApiHarness) -> None:
-    vm_id = live(world)
+    vm_id = run_lifecycle(world)
     services: EventFeed = world.services.events
     other = EventQuery(project="other", vm_ids=frozenset({vm_id}))
     found, number = services.read_after(0, other, 0)
@@ -156,6 +164,6 @@ def test_other_projects_are_not_told_of(world: ApiHarness) -> None:
     told = listener.stream(lambda: True)
     next(told)
     services.heartbeat_interval = 0.0
-    assert str(next(told).sequence) == newest(world)  # type: ignore[union-attr]
+    assert str(next(told).sequence) == newest_sequence(world)  # type: ignore[union-attr]
     told.close()  # type: ignore[attr-defined]
     listener.close()

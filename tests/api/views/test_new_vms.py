@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import RemoteBackend, age_inventory, sync_inventory, take_calls
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
@@ -44,7 +44,7 @@ def test_a_name_that_is_known_to_be_taken_outside(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync_inventory(world)
     take_calls(world)
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
     assert answer.json["vm_id"] == outside
     assert take_calls(world) == ["vms"]
@@ -64,6 +64,6 @@ def test_an_old_inventory_is_not_asked_for_a_name(world: ApiHarness) -> None:
     age_inventory(world, 6)
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     take_calls(world)
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
     assert take_calls(world) == ["vms"]

@@ -3,14 +3,14 @@
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.remote_cloud import age_inventory, sync_inventory
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import BackendTimeout, BackendUnavailable
 
 HOUR = 3600
-CREATE = {**WANTED, "start": True}
+CREATE = {**CREATE_BODY, "start": True}
 
 
 def test_its_answer_names_the_vm_that_shows_later(
@@ -63,7 +63,7 @@ def test_a_create_that_is_not_over_in_time_is_not_a_success(world: ApiHarness) -
 
 def test_a_stop_that_fails_after_the_build_is_not_a_success(world: ApiHarness) -> None:
     world.backend.set_faults("action_failed=1")
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
     assert world.get_operation(answer)["vm_id"] == answer.json["vm_id"]
     assert world.get_vm(answer.json["vm_id"])["status"] == "RUNNING"

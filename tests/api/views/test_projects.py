@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import NOBODY, WANTED, ApiHarness
-from tests.support.audit_rows import trail
-from tests.support.event_stream import Listen
-from tests.support.project_callers import acting
+from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.audit_rows import audit_rows
+from tests.support.event_stream import OpenStream
+from tests.support.project_callers import as_project
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.caller import Caller, IdempotencyKey
 from vmapi.domain.vm import CreateSpec, VMPatch
@@ -33,31 +33,31 @@ on_a_vm = pytest.mark.parametrize(("method", "below", "body"), ON_A_VM)
 @pytest.fixture(autouse=True)
 def default(world: ApiHarness) -> Iterator[None]:
     """Let callers be of the project default, where nothing else is said."""
-    with acting(world, "default"):
+    with as_project(world, "default"):
         yield
 
 
 @pytest.fixture
 def world(world: ApiHarness) -> Iterator[ApiHarness]:
     """A world whose callers are of the default project, unless they act for another."""
-    with acting(world, "default"):
+    with as_project(world, "default"):
         yield world
 
 
 @pytest.fixture
 def foreign(world: ApiHarness) -> str:
     """The id of a VM of another project."""
-    with acting(world, "other"):
+    with as_project(world, "other"):
         return world.create_running("web-1", metadata={"whose": "other"})
 
 
 @pytest.fixture
 def theirs(world: ApiHarness, foreign: str) -> Iterator[None]:
     """See that the VM of the other project is as it was."""
-    with acting(world, "other"):
+    with as_project(world, "other"):
         before = (world.get_vm(foreign), world.get_json("/operations"))
     yield
-    with acting(world, "other"):
+    with as_project(world, "other"):
         assert (world.get_vm(foreign), world.get_json("/operations")) == before
 
 
@@ -79,25 +79,27 @@ def test_a_foreign_vm_is_like_none(
         return said(world.call(method, f"/vms/{vm_id}{below}", headers=headers, **given), vm_id)
 
     answer = ask(foreign)
-    assert answer == ask(NOBODY)
+    assert answer == ask(UNKNOWN_ID)
     assert answer[0] == 404
     assert '"detail":"There is no VM of this id."' in answer[2]
     if method == "GET":
         fresh = {"Cache-Control": "no-cache"}
-        assert ask(foreign, **fresh) == ask(NOBODY, **fresh) == answer
+        assert ask(foreign, **fresh) == ask(UNKNOWN_ID, **fresh) == answer
         tag = {"If-None-Match": "*"}
     else:
-        assert ask(foreign, **KEY) == ask(NOBODY, **KEY) == answer
+        assert ask(foreign, **KEY) == ask(UNKNOWN_ID, **KEY) == answer
         tag = {"If-Match": '"1"'}
-    assert ask(foreign, **tag) == ask(NOBODY, **tag) == answer
+    assert ask(foreign, **tag) == ask(UNKNOWN_ID, **tag) == answer
 
 
 def test_a_deleted_vm_is_like_one_that_never_was(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
     world.call("DELETE", f"/vms/{mine}")
-    with acting(world, "other"):
+    with as_project(world, "other"):
         world.call("DELETE", f"/vms/{foreign}")
-    answers = [said(world.call("GET", f"/vms/{each}"), each) for each in (mine, foreign, NOBODY)]
+    answers = [
+        said(world.call("GET", f"/vms/{each}"), each) for each in (mine, foreign, UNKNOWN_ID)
+    ]
     assert answers[0] == answers[1] == answers[2]
     deleted = world.get_json("/vms?status=DELETED")
     assert ([vm["id"] for vm in deleted["items"]], deleted["total"]) == ([mine], 1)
@@ -121,35 +123,35 @@ def test_a_cursor_is_good_in_its_project(world: ApiHarness, foreign: str) -> Non
     for path in ("/vms", "/operations"):
         following = world.get_json(f"{path}?page_size=1")["next"]
         assert world.client.get(following).status_code == 200
-        with acting(world, "other"):
+        with as_project(world, "other"):
             refused = world.client.get(following)
         assert (refused.status_code, refused.json["code"]) == (422, "validation_error")
 
 
-def test_events_are_of_the_project(world: ApiHarness, foreign: str, listen: Listen) -> None:
+def test_events_are_of_the_project(world: ApiHarness, foreign: str, listen: OpenStream) -> None:
     mine = world.create_running("web-2")
     stream = listen("?last_event_id=0")
-    assert stream.event()["kind"] == "events.reset"
-    assert {event["vm_id"] for event in stream.events(3)} == {mine}
-    with acting(world, "other"):
+    assert stream.read_event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in stream.read_events(3)} == {mine}
+    with as_project(world, "other"):
         theirs = listen("?last_event_id=0")
         world.post_action(foreign, "stop")
         world.run_until_settled()
     world.post_action(mine, "stop")
     world.run_until_settled()
-    assert {event["vm_id"] for event in stream.events(2)} == {mine}
-    assert theirs.event()["kind"] == "events.reset"
-    assert {event["vm_id"] for event in theirs.events(5)} == {foreign}
+    assert {event["vm_id"] for event in stream.read_events(2)} == {mine}
+    assert theirs.read_event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in theirs.read_events(5)} == {foreign}
 
 
 def test_a_foreign_operation_is_like_none(world: ApiHarness, foreign: str) -> None:
-    with acting(world, "other"):
+    with as_project(world, "other"):
         theirs = world.get_json("/operations")["items"][0]["id"]
         assert world.get_json(f"/operations/{theirs}")["vm_id"] == foreign
     for headers in ({}, {"Prefer": "wait=60"}):
         answers = [
             said(world.call("GET", f"/operations/{each}", headers=headers), each)
-            for each in (theirs, NOBODY)
+            for each in (theirs, UNKNOWN_ID)
         ]
         assert answers[0] == answers[1]
         assert answers[0][0] == 404
@@ -158,7 +160,7 @@ def test_a_foreign_operation_is_like_none(world: ApiHarness, foreign: str) -> No
 @pytest.mark.usefixtures("theirs")
 def test_bulk_touches_the_project_only(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
-    items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, NOBODY, mine]}).json
+    items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, UNKNOWN_ID, mine]}).json
     errors = [item.get("error") for item in items["items"]]
     assert errors[0] == errors[1] is not None
     assert errors[0]["code"] == "vm_not_found"
@@ -172,7 +174,7 @@ def test_bulk_touches_the_project_only(world: ApiHarness, foreign: str) -> None:
 def test_a_name_is_a_projects_own(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-1")
     assert mine != foreign
-    taken = world.post("/vms", WANTED)
+    taken = world.post("/vms", CREATE_BODY)
     assert (taken.status_code, taken.json["vm_id"]) == (409, mine)
     other = world.create_running("web-2")
     renamed = world.call("PATCH", f"/vms/{other}", json={"name": "web-1"})
@@ -182,10 +184,10 @@ def test_a_name_is_a_projects_own(world: ApiHarness, foreign: str) -> None:
 def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: ApiHarness) -> None:
     outside = world.backend.create_vm(SPEC, "somebody else's").vm_id
     assert world.get_vm(outside)["name"] == "web-1"
-    with acting(world, "other"):
+    with as_project(world, "other"):
         assert world.call("GET", f"/vms/{outside}").status_code == 404
         assert world.create("web-1")["id"] != outside
-    taken = world.post("/vms", WANTED)
+    taken = world.post("/vms", CREATE_BODY)
     assert (taken.status_code, taken.json["vm_id"]) == (409, outside)
 
 
@@ -195,21 +197,21 @@ def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: ApiHarness
     assert world.get_json("/vms")["total"] == 0
     made = world.create("web-1")
     assert made["id"] != given
-    with acting(world, "other"):
+    with as_project(world, "other"):
         assert world.get_vm(given)["metadata"] == {}
 
 
 def test_a_key_is_bound_in_the_project(world: ApiHarness) -> None:
     def create() -> TestResponse:
-        return world.call("POST", "/vms", json=WANTED, headers=KEY)
+        return world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
 
-    with acting(world, "other"):
+    with as_project(world, "other"):
         theirs = create()
     mine = create()
     assert "Idempotent-Replayed" not in mine.headers
     assert mine.json["id"] != theirs.json["id"]
     for project, first in (("default", mine), ("other", theirs)):
-        with acting(world, project):
+        with as_project(world, project):
             again = create()
             assert again.headers["Idempotent-Replayed"] == "true"
             assert again.json["id"] == first.json["id"]
@@ -223,7 +225,7 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: ApiHarness) -> None:
     for mark in ("other", None):
         changed = {"metadata": {"vmapi.project": mark}}
         assert world.call("PATCH", f"/vms/{vm_id}", json=changed).status_code == 422
-    made = world.post("/vms", {**WANTED, "name": "web-2", "metadata": {"vmapi.project": "o"}})
+    made = world.post("/vms", {**CREATE_BODY, "name": "web-2", "metadata": {"vmapi.project": "o"}})
     assert made.status_code == 422
     assert world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": None}}).status_code == 200
     assert world.backend.get_vm(vm_id).project == "default"
@@ -231,7 +233,7 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: ApiHarness) -> None:
 
 def test_the_audit_trail_says_whose_it_was(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
-    told = {(entry.vm_id, entry.project) for entry in trail(world.app) if entry.vm_id}
+    told = {(entry.vm_id, entry.project) for entry in audit_rows(world.app) if entry.vm_id}
     assert told == {(foreign, "other"), (mine, "default")}
 
 
@@ -252,16 +254,16 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: ApiHarness, fo
     again = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
     # the name is claimed where the VM is
-    with acting(world, "other"):
-        taken = world.post("/vms", {**WANTED, "name": "web-9"})
+    with as_project(world, "other"):
+        taken = world.post("/vms", {**CREATE_BODY, "name": "web-9"})
         assert (taken.status_code, taken.json["vm_id"]) == (409, foreign)
-    with acting(world, "admins"):
+    with as_project(world, "admins"):
         assert world.get_json("/vms")["total"] == 0
         assert world.create("web-9")["id"] != foreign
 
 
 def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: ApiHarness) -> None:
-    made = world.call("POST", "/vms", json=WANTED, headers=KEY)
+    made = world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
     world.backend.update_vm(made.json["id"], VMPatch(metadata={"vmapi.project": "other"}))
-    again = world.call("POST", "/vms", json=WANTED, headers=KEY)
+    again = world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")

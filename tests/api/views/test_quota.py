@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.api_harness import WANTED, ApiHarness
-from tests.support.project_callers import acting
+from tests.support.api_harness import CREATE_BODY, ApiHarness
+from tests.support.project_callers import as_project
 from vmapi.backends.memory.catalog import IMAGES, stable_id
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.limits import parse_quotas
@@ -19,7 +19,7 @@ SPEC = CreateSpec("made-outside", LARGE, min(IMAGES), None, {}, None, None, ())
 @pytest.fixture
 def world(world: ApiHarness) -> Iterator[ApiHarness]:
     """A world whose callers are of the default project, unless they act for another."""
-    with acting(world, "default"):
+    with as_project(world, "default"):
         yield world
 
 
@@ -41,7 +41,7 @@ def test_what_there_is_and_may_be(world: ApiHarness) -> None:
         "vcpus": 3,
         "ram_mb": 6144,
     }
-    with acting(world, "other"):
+    with as_project(world, "other"):
         assert world.get_json("/quota") == {
             "vms": {"used": 0, "limit": 1},
             "vcpus": {"used": 0, "limit": None},
@@ -53,7 +53,7 @@ def test_what_there_is_and_may_be(world: ApiHarness) -> None:
 
 def test_a_create_that_is_too_much(world: ApiHarness) -> None:
     world.create_running("web-1", flavor="m1.medium")
-    answer = world.post("/vms", {**WANTED, "name": "web-2", "flavor": "m1.large"})
+    answer = world.post("/vms", {**CREATE_BODY, "name": "web-2", "flavor": "m1.large"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
     assert answer.json["detail"] == (
         "Project default may have 4 vCPUs, 2 are used and 4 asked for; "
@@ -61,14 +61,14 @@ def test_a_create_that_is_too_much(world: ApiHarness) -> None:
     )
     assert world.get_json("/operations")["total"] == 1
     assert len(world.backend.list_vms()) == 1
-    with acting(world, "other"):
+    with as_project(world, "other"):
         world.create("web-2", flavor="m1.large")
 
 
 def test_room_that_is_made_is_there_at_once(world: ApiHarness) -> None:
-    with acting(world, "other"):
+    with as_project(world, "other"):
         first = world.create_running("web-1")
-        refused = world.post("/vms", {**WANTED, "name": "web-2"})
+        refused = world.post("/vms", {**CREATE_BODY, "name": "web-2"})
         assert (refused.status_code, refused.json["code"]) == (403, "quota_exceeded")
         assert world.call("DELETE", f"/vms/{first}").status_code == 204
         world.create("web-2")
@@ -76,11 +76,11 @@ def test_room_that_is_made_is_there_at_once(world: ApiHarness) -> None:
 
 def test_a_key_is_free_after_a_create_that_was_too_much(world: ApiHarness) -> None:
     def create() -> tuple[int, bool]:
-        body = {**WANTED, "name": "web-2"}
+        body = {**CREATE_BODY, "name": "web-2"}
         answer = world.call("POST", "/vms", json=body, headers={"Idempotency-Key": "k"})
         return answer.status_code, "Idempotent-Replayed" in answer.headers
 
-    with acting(world, "other"):
+    with as_project(world, "other"):
         first = world.create_running("web-1")
         assert create() == create() == (403, False)
         world.call("DELETE", f"/vms/{first}")
@@ -92,7 +92,7 @@ def test_a_key_is_free_after_a_create_that_was_too_much(world: ApiHarness) -> No
 def test_vms_made_outside_count_before_anybody_has_looked(world: ApiHarness) -> None:
     for _ in range(3):
         world.backend.create_vm(SPEC, "somebody else's")
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
     assert answer.json["detail"] == (
         "Project default may have 3 VMs, 3 are used and 1 asked for; "
@@ -103,6 +103,6 @@ def test_vms_made_outside_count_before_anybody_has_looked(world: ApiHarness) -> 
 @pytest.mark.parametrize("limits", ["vms=1"])
 def test_the_clouds_own_quota_speaks_for_itself(world: ApiHarness) -> None:
     world.create("web-1")
-    answer = world.post("/vms", {**WANTED, "name": "web-2"})
+    answer = world.post("/vms", {**CREATE_BODY, "name": "web-2"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
     assert answer.json["detail"].startswith("Quota exceeded for instances")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_harness import BASE, NOBODY, ApiHarness
-from tests.support.audit_rows import trail
+from tests.support.api_harness import BASE, UNKNOWN_ID, ApiHarness
+from tests.support.audit_rows import audit_rows
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import (
     NO_CACHE,
@@ -85,7 +85,7 @@ def test_the_first_list_is_complete(world: ApiHarness) -> None:
 
 def test_the_first_list_of_a_cloud_that_is_away_is_an_error(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=99")
-    for path in ("/vms", f"/vms/{NOBODY}"):
+    for path in ("/vms", f"/vms/{UNKNOWN_ID}"):
         answer = world.call("GET", path)
         assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
 
@@ -179,7 +179,7 @@ def test_a_second_vm_of_one_create_is_deleted_and_put_on_record(far: ApiHarness)
     assert (delete["action"], delete["status"], delete["requested_by"]) == (
         *("delete", "succeeded", "vmapi"),
     )
-    recorded = [entry for entry in trail(far.app) if entry.vm_id == double]
+    recorded = [entry for entry in audit_rows(far.app) if entry.vm_id == double]
     assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
         ("vmapi", "delete", "accepted"),
         ("vmapi", "delete", "succeeded"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from tests.support.api_harness import BASE, WANTED
+from tests.support.api_harness import BASE, CREATE_BODY
 
 SECRET = "hunter2-in-user-data"
 TOKENS = {"Authorization": f"Bearer {SECRET}", "X-Auth-Token": SECRET, "Cookie": f"a={SECRET}"}
@@ -21,7 +21,7 @@ def test_no_secret_of_a_session_is_in_the_database(
     app = served(database_url=url, audit_key="k" * 32)
     client = app.test_client()
     secret = {"user_data": f"#cloud-config\npassword: {SECRET}\n", "ssh_keys": [SSH_KEY]}
-    wanted = {**WANTED, "metadata": {"team": "metadata-is-no-secret"}, **secret}
+    wanted = {**CREATE_BODY, "metadata": {"team": "metadata-is-no-secret"}, **secret}
     key = {"Idempotency-Key": "k-1"}
     for body, headers, status in [
         (wanted, key, 201),

@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from tests.support.api_harness import BASE, WANTED, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.domain.vm import CreateSpec
 
@@ -16,7 +16,7 @@ slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 def test_a_name_is_taken_by_a_vm(world: ApiHarness) -> None:
     vm_id = world.create_running("web-1")
     operations = world.get_json("/operations")["total"]
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
     assert answer.json["vm_id"] == vm_id
     assert "operation" not in answer.json
@@ -27,15 +27,15 @@ def test_a_name_is_taken_by_a_vm(world: ApiHarness) -> None:
 @slow
 def test_a_name_is_taken_by_a_vm_that_is_being_made(world: ApiHarness) -> None:
     vm_id = world.create("web-1")["id"]
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["vm_id"]) == (409, vm_id)
 
 
 def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: ApiHarness) -> None:
     world.backend.set_faults("lost_answer=1")
-    first = world.post("/vms", WANTED)
+    first = world.post("/vms", CREATE_BODY)
     assert first.status_code == 504
-    second = world.post("/vms", WANTED)
+    second = world.post("/vms", CREATE_BODY)
     assert (second.status_code, second.json["code"]) == (409, "name_taken")
     assert second.json["operation"] == first.json["operation"]
     assert second.headers["Operation-Location"] == first.json["operation"]
@@ -45,18 +45,18 @@ def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: ApiHarness)
 def test_a_name_is_taken_by_a_vm_made_outside(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     outside = world.backend.create_vm(spec, "somebody else's").vm_id
-    answer = world.post("/vms", WANTED)
+    answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
 
 
 def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: ApiHarness) -> None:
     world.call("DELETE", f"/vms/{world.create_running('web-1')}")
-    refused = world.post("/vms", {**WANTED, "key_name": "nobody's"})
+    refused = world.post("/vms", {**CREATE_BODY, "key_name": "nobody's"})
     assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
     world.backend.set_faults("unavailable=100%")
-    assert world.post("/vms", WANTED).status_code == 503
+    assert world.post("/vms", CREATE_BODY).status_code == 503
     world.backend.set_faults("")
-    assert world.post("/vms", WANTED).status_code == 201
+    assert world.post("/vms", CREATE_BODY).status_code == 201
 
 
 def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
@@ -65,9 +65,9 @@ def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
     with monkeypatch.context() as patched:
         patched.setattr(world.backend, "list_vms", lambda name: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            world.post("/vms", WANTED)
+            world.post("/vms", CREATE_BODY)
     assert world.get_json("/operations")["total"] == 0
-    assert world.post("/vms", WANTED).status_code == 201
+    assert world.post("/vms", CREATE_BODY).status_code == 201
 
 
 def test_rename(world: ApiHarness) -> None:
@@ -100,7 +100,7 @@ def test_of_fifty_who_want_one_name_one_gets_it(world: ApiHarness) -> None:
     def create(_: int) -> int:
         client = world.client
         start.wait()
-        return client.post(f"{BASE}/vms", json=WANTED).status_code
+        return client.post(f"{BASE}/vms", json=CREATE_BODY).status_code
 
     with ThreadPoolExecutor(50) as pool:
         answers = Counter(pool.map(create, range(50)))
@@ -118,5 +118,5 @@ def test_an_engine_does_not_send_what_a_request_still_checks(
 
     with monkeypatch.context() as patched:
         patched.setattr(world.backend, "list_vms", looked_for)
-        assert world.post("/vms", WANTED).status_code == 201
+        assert world.post("/vms", CREATE_BODY).status_code == 201
     assert len(world.backend.list_vms()) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.api_harness import WANTED, ApiHarness
+from tests.support.api_harness import CREATE_BODY, ApiHarness
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable
@@ -12,7 +12,7 @@ slow_delete = pytest.mark.parametrize("latency", ["delete=3600"], ids=["slow del
 
 def refused(world: ApiHarness, name: str = "web-1") -> str:
     """Ask for a name that is taken, and return whose it is said to be."""
-    answer = world.post("/vms", {**WANTED, "name": name})
+    answer = world.post("/vms", {**CREATE_BODY, "name": name})
     assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
     assert answer.json["detail"] == f"VM {answer.json['vm_id']} has the name {name} already."
     return str(answer.json["vm_id"])

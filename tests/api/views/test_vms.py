@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_harness import BASE, NOBODY, ApiHarness
+from tests.support.api_harness import BASE, UNKNOWN_ID, ApiHarness
 from vmapi.services.operations import preconditions as guard
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
@@ -338,7 +338,9 @@ def test_the_catalog(world: ApiHarness, path: str) -> None:
     )
 
 
-@pytest.mark.parametrize("vm_id", [NOBODY, "1", "nope", NOBODY[:-1], NOBODY + "0", "%20", "..."])
+@pytest.mark.parametrize(
+    "vm_id", [UNKNOWN_ID, "1", "nope", UNKNOWN_ID[:-1], UNKNOWN_ID + "0", "%20", "..."]
+)
 @pytest.mark.parametrize(
     ("method", "path"),
     [

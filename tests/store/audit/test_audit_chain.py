@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.support.audit_chain import SECRET, chained, entry, head, positions, rows, write
+from tests.support.audit_chain import (
+    AUDIT_KEY,
+    append_entries,
+    build_chain,
+    build_entry,
+    chain_head,
+    chain_positions,
+    list_rows,
+)
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
 from vmapi.store.audit import repository as audit
@@ -17,70 +25,75 @@ def trail(database: Database) -> AuditRepository:
 
 def test_an_empty_trail_is_sound(trail: AuditRepository) -> None:
     assert not trail.has_pending()
-    assert trail.chain_pending(SECRET) == 0
-    assert trail.verify(SECRET) == ChainVerification(1, ChainLink(), 0)
-    assert trail.verify(SECRET, ChainLink()) == ChainVerification(1, ChainLink(), 0)
+    assert trail.chain_pending(AUDIT_KEY) == 0
+    assert trail.verify(AUDIT_KEY) == ChainVerification(1, ChainLink(), 0)
+    assert trail.verify(AUDIT_KEY, ChainLink()) == ChainVerification(1, ChainLink(), 0)
 
 
 def test_entries_are_open_until_they_are_closed(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    write(database, entry(clock(), 1), entry(clock(), 2))
+    append_entries(database, build_entry(clock(), 1), build_entry(clock(), 2))
     assert trail.has_pending()
-    assert trail.verify(SECRET) == ChainVerification(1, ChainLink(), 2)
-    assert trail.chain_pending(SECRET) == 2
+    assert trail.verify(AUDIT_KEY) == ChainVerification(1, ChainLink(), 2)
+    assert trail.chain_pending(AUDIT_KEY) == 2
     assert not trail.has_pending()
-    assert positions(database) == [1, 2]
-    assert trail.verify(SECRET) == ChainVerification(1, head(database), 0)
-    assert trail.chain_pending(SECRET) == 0
+    assert chain_positions(database) == [1, 2]
+    assert trail.verify(AUDIT_KEY) == ChainVerification(1, chain_head(database), 0)
+    assert trail.chain_pending(AUDIT_KEY) == 0
 
 
 def test_the_chain_goes_on_where_it_ended(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    chained(database, clock(), 2)
-    before = rows(database)
-    write(database, entry(clock(), 3))
-    assert trail.chain_pending(SECRET) == 1
-    assert rows(database)[:2] == before
-    assert positions(database) == [1, 2, 3]
-    assert trail.verify(SECRET).error is None
+    build_chain(database, clock(), 2)
+    before = list_rows(database)
+    append_entries(database, build_entry(clock(), 3))
+    assert trail.chain_pending(AUDIT_KEY) == 1
+    assert list_rows(database)[:2] == before
+    assert chain_positions(database) == [1, 2, 3]
+    assert trail.verify(AUDIT_KEY).error is None
 
 
 def test_it_is_closed_by_and_by_the_oldest_first(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 2)
-    write(database, *(entry(clock(), number) for number in range(5)))
+    append_entries(database, *(build_entry(clock(), number) for number in range(5)))
     for closed, there in [
         (2, [1, 2, None, None, None]),
         (2, [1, 2, 3, 4, None]),
         (1, [1, 2, 3, 4, 5]),
     ]:
-        assert trail.chain_pending(SECRET) == closed
-        assert positions(database) == there
-    assert trail.verify(SECRET) == ChainVerification(1, head(database), 0)
+        assert trail.chain_pending(AUDIT_KEY) == closed
+        assert chain_positions(database) == there
+    assert trail.verify(AUDIT_KEY) == ChainVerification(1, chain_head(database), 0)
 
 
 def test_equal_entries_have_unequal_macs(database: Database, clock: Clock) -> None:
-    write(database, entry(clock(), 1), entry(clock(), 1))
-    AuditRepository(database).chain_pending(SECRET)
-    assert len({row.mac for row in rows(database)}) == 2
+    append_entries(database, build_entry(clock(), 1), build_entry(clock(), 1))
+    AuditRepository(database).chain_pending(AUDIT_KEY)
+    assert len({row.mac for row in list_rows(database)}) == 2
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3])
 def test_an_anchor_that_holds(database: Database, clock: Clock, position: int) -> None:
-    trail = chained(database, clock(), 3)
-    anchors = [ChainLink(), *(ChainLink(row.chain_position, row.mac) for row in rows(database))]
-    assert trail.verify(SECRET, anchors[position]) == ChainVerification(1, anchors[3], 0)
+    trail = build_chain(database, clock(), 3)
+    anchors = [
+        ChainLink(),
+        *(ChainLink(row.chain_position, row.mac) for row in list_rows(database)),
+    ]
+    assert trail.verify(AUDIT_KEY, anchors[position]) == ChainVerification(1, anchors[3], 0)
 
 
 def test_what_is_empty_is_not_what_is_missing(database: Database, clock: Clock) -> None:
-    write(
+    append_entries(
         database,
-        entry(clock(), 1, vm_id=None, operation_id=None, code=None, address="", user="\u2028 'é"),
-        entry(clock(), 2, vm_id="None", operation_id="", code="null"),
+        build_entry(
+            clock(), 1, vm_id=None, operation_id=None, code=None, address="", user="\u2028 'é"
+        ),
+        build_entry(clock(), 2, vm_id="None", operation_id="", code="null"),
     )
     trail = AuditRepository(database)
-    trail.chain_pending(SECRET)
-    assert trail.verify(SECRET).error is None
+    trail.chain_pending(AUDIT_KEY)
+    assert trail.verify(AUDIT_KEY).error is None

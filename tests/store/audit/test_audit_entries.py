@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.audit_chain import rows, told
+from tests.support.audit_chain import list_outcomes, list_rows
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker
+from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationStatus
@@ -20,14 +20,14 @@ from vmapi.store.operations.repository import OperationRepository
 
 
 def test_who_where_and_what(
-    store: OperationRepository, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
     whose = {"requested_by": "alice", "project": "p-1", "address": "192.0.2.7", "request_id": "r-9"}
     begun = clock()
     store.add(make("1", Action.CREATE, None, **whose))
     clock.sleep(1.000_001)
-    store.save(make.over(replace(store.get("1"), vm_id="vm-1")))
-    first, last = rows(database)
+    store.save(make.finished(replace(store.get("1"), vm_id="vm-1")))
+    first, last = list_rows(database)
     for row in (first, last):
         assert (row.user, row.project, row.address, row.request_id) == tuple(whose.values())
         assert (row.action, row.operation_id, row.code) == ("create", "1", None)
@@ -41,79 +41,79 @@ def test_who_where_and_what(
 
 
 def test_what_is_on_its_way_writes_nothing(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
     store.save(replace(store.get("1"), status=OperationStatus.RUNNING))
-    assert told(database) == [("1", "stop", "accepted", None)]
+    assert list_outcomes(database) == [("1", "stop", "accepted", None)]
 
 
 def test_a_failure_is_told_with_its_code(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
     failure = OperationError("operation_timeout", "Too late.", {})
-    store.save(make.over(store.get("1"), status=OperationStatus.FAILED, error=failure))
-    assert told(database)[1:] == [("1", "stop", "failed", "operation_timeout")]
+    store.save(make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure))
+    assert list_outcomes(database)[1:] == [("1", "stop", "failed", "operation_timeout")]
 
 
 def test_what_a_delete_ends_is_superseded(
-    store: OperationRepository, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
     store.add(make("1", requested_by="alice", request_id="r-1"))
     clock.sleep(1)
     store.add(make("2", Action.DELETE, requested_by="bob", request_id="r-2"))
-    assert told(database) == [
+    assert list_outcomes(database) == [
         ("1", "stop", "accepted", None),
         ("1", "stop", "superseded", None),
         ("2", "delete", "accepted", None),
     ]
-    ended = rows(database)[1]
+    ended = list_rows(database)[1]
     assert (ended.user, ended.request_id, ended.at, ended.vm_id) == ("alice", "r-1", clock(), "vm")
 
 
 def test_what_was_not_sent_after_all_is_refused(
-    store: OperationRepository, make: Maker, clock: Clock, database: Database
+    store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
     operation = make("1", Action.CREATE, None, "web")
     store.add(operation)
     clock.sleep(1)
     for _ in range(2):
         store.discard(operation, NameTaken("taken"))
-    assert told(database) == [
+    assert list_outcomes(database) == [
         ("1", "create", "accepted", None),
         ("1", "create", "refused", "name_taken"),
     ]
-    assert rows(database)[1].at == clock()
+    assert list_rows(database)[1].at == clock()
 
 
 def test_what_is_not_taken_on_is_not_told(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
-    store.add(make("1", Action.CREATE, None, "web", key=KEY))
+    store.add(make("1", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
     store.add(make("2"))
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("3", vm_id="other", key=KEY))
+        store.add(make("3", vm_id="other", key=IDEMPOTENCY_KEY))
     with pytest.raises(NameTaken):
         store.add(make("4", Action.CREATE, None, "web"))
     with pytest.raises(TaskInProgress):
         store.add(make("5"))
     with pytest.raises(IdempotencyKeyConflict):
         # that what it would have ended is not over is not told either
-        store.add(make("6", Action.DELETE, key=KEY))
-    assert [line[0] for line in told(database)] == ["1", "2"]
+        store.add(make("6", Action.DELETE, key=IDEMPOTENCY_KEY))
+    assert [line[0] for line in list_outcomes(database)] == ["1", "2"]
     assert not store.get("2").is_finished
 
 
 def test_what_is_stale_is_not_told(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
     old = store.get("1")
-    store.save(make.over(old))
+    store.save(make.finished(old))
     with pytest.raises(OperationRevisionConflict):
-        store.save(make.over(old, status=OperationStatus.FAILED))
-    assert [line[2] for line in told(database)] == ["accepted", "succeeded"]
+        store.save(make.finished(old, status=OperationStatus.FAILED))
+    assert [line[2] for line in list_outcomes(database)] == ["accepted", "succeeded"]
 
 
 def fail(connection: object, entry: AuditEntry) -> None:
@@ -121,7 +121,10 @@ def fail(connection: object, entry: AuditEntry) -> None:
 
 
 def test_nothing_begins_or_ends_without_its_entry(
-    store: OperationRepository, make: Maker, database: Database, monkeypatch: pytest.MonkeyPatch
+    store: OperationRepository,
+    make: OperationFactory,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store.add(make("1"))
     with monkeypatch.context() as patched:
@@ -131,14 +134,14 @@ def test_nothing_begins_or_ends_without_its_entry(
         with pytest.raises(ZeroDivisionError):
             store.add(make("3", Action.DELETE))
         with pytest.raises(ZeroDivisionError):
-            store.save(make.over(store.get("1")))
+            store.save(make.finished(store.get("1")))
         with pytest.raises(ZeroDivisionError):
             store.discard(store.get("1"), NameTaken("taken"))
     assert (store.get("1").status, store.get("1").revision) == (OperationStatus.PENDING, 0)
     for id in "23":
         with pytest.raises(OperationNotFound):
             store.get(id)
-    assert told(database) == [("1", "stop", "accepted", None)]
+    assert list_outcomes(database) == [("1", "stop", "accepted", None)]
 
 
 def test_the_entries_are_what_the_tables_say() -> None:

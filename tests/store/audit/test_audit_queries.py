@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.audit_chain import SECRET, chained, entry, write
+from tests.support.audit_chain import AUDIT_KEY, append_entries, build_chain, build_entry
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import AuditQuery, StoredEntry
 from vmapi.store.audit import repository as audit
@@ -24,11 +24,13 @@ def trail(database: Database, clock: Clock) -> AuditRepository:
     at = clock()
     for number in range(1, 8):
         user = "alice" if number % 3 == 0 else "bob"
-        write(database, entry(at + timedelta(seconds=number), number, user=user))
+        append_entries(database, build_entry(at + timedelta(seconds=number), number, user=user))
     others = {"project": "p-2", "action": "start", "vm_id": "vm-2", "outcome": "accepted"}
     others |= {"token_id": "token-1"}
-    write(database, entry(at + timedelta(seconds=8), 8, **others, code=None))
-    write(database, entry(at + timedelta(seconds=9), 9, vm_id=None, operation_id=None))
+    append_entries(database, build_entry(at + timedelta(seconds=8), 8, **others, code=None))
+    append_entries(
+        database, build_entry(at + timedelta(seconds=9), 9, vm_id=None, operation_id=None)
+    )
     return AuditRepository(database)
 
 
@@ -44,7 +46,7 @@ def test_what_is_written_meanwhile_moves_nothing(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     first = trail.list_newest(EVERY, 4)
-    write(database, entry(clock(), 10))
+    append_entries(database, build_entry(clock(), 10))
     assert numbers(trail.list_newest(EVERY, 2, before_id=first[-1].id)) == ["op-5", "op-4"]
 
 
@@ -81,11 +83,11 @@ def test_when(trail: AuditRepository, clock: Clock) -> None:
 
 def test_an_entry_is_whole(database: Database, clock: Clock) -> None:
     at = clock()
-    trail = chained(database, at, 1)
-    write(database, entry(at, 2))
-    older = entry(at + timedelta(days=1), 1)
+    trail = build_chain(database, at, 1)
+    append_entries(database, build_entry(at, 2))
+    older = build_entry(at + timedelta(days=1), 1)
     assert trail.list_newest(EVERY, 9) == [
-        StoredEntry(2, None, entry(at, 2)),
+        StoredEntry(2, None, build_entry(at, 2)),
         StoredEntry(1, 1, older),
     ]
 
@@ -97,6 +99,6 @@ def test_all_of_them_are_gone_through_in_batches(
     walk = trail.iterate(EVERY)
     assert numbers([next(walk) for _ in range(3)]) == ["op-1", "op-2", "op-3"]
     # what is closed, forgotten or written meanwhile is no matter
-    trail.chain_pending(SECRET)
-    write(database, entry(clock(), 10))
+    trail.chain_pending(AUDIT_KEY)
+    append_entries(database, build_entry(clock(), 10))
     assert numbers(walk) == ["op-4", "op-5", "op-6", "op-7", "op-8", None, "op-10"]

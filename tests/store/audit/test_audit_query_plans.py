@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.audit_chain import entry, write
+from tests.support.audit_chain import append_entries, build_entry
 from tests.support.fake_clock import Clock
 from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.audit import AuditQuery
@@ -29,12 +29,12 @@ SLOW = ("Seq Scan", "TEMP B-TREE", "SCAN audit_entries", "Sort")
 @pytest.fixture
 def trails(database: Database, clock: Clock) -> Database:
     """A long trail in which little is about what is looked for."""
-    write(database, entry(clock(), 0))
+    append_entries(database, build_entry(clock(), 0))
     rows = [{"id": number, "at": clock() + timedelta(seconds=number)} for number in range(2, SIZE)]
     for row in rows[:: SIZE // 5]:
         row.update(RARE)
     # each of them has every column: they are written in one statement
-    common = asdict(entry(clock(), 0))
+    common = asdict(build_entry(clock(), 0))
     copy_rows(
         database, audit_entries, [{name: common[name] for name in RARE} | row for row in rows]
     )
@@ -55,7 +55,7 @@ def test_what_is_rare_is_found_along_its_index(
 
 @pytest.mark.parametrize("below", [None, SIZE // 2])
 def test_what_is_common_is_not_sorted(trails: Database, below: int | None) -> None:
-    common = entry(Clock()(), 0)
+    common = build_entry(Clock()(), 0)
     for name in ("user", "project", "action", "vm_id", "outcome"):
         query = AuditQuery(**{name: getattr(common, name)})
         plan = explain(trails, trail.select_page(query, 51, below))

@@ -11,9 +11,16 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.support.audit_chain import SECRET, chained, entry, head, positions, write
+from tests.support.audit_chain import (
+    AUDIT_KEY,
+    append_entries,
+    build_chain,
+    build_entry,
+    chain_head,
+    chain_positions,
+)
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import at_once
+from tests.support.operation_factory import run_concurrently
 from vmapi.store import schema
 from vmapi.store.audit import repository as audit
 from vmapi.store.audit.repository import AuditRepository, ChainVerification
@@ -36,43 +43,43 @@ def test_processes_that_close_it_at_once(
     def work(number: int) -> bool:
         if number % 2:
             for i in range(EACH):
-                write(database, entry(clock(), 100 * number + i))
+                append_entries(database, build_entry(clock(), 100 * number + i))
         while trails[number].has_pending():
-            trails[number].chain_pending(SECRET)
+            trails[number].chain_pending(AUDIT_KEY)
         return True
 
-    assert at_once(4, work) == 4
-    while trails[0].chain_pending(SECRET):
+    assert run_concurrently(4, work) == 4
+    while trails[0].chain_pending(AUDIT_KEY):
         pass
-    assert sorted(filter(None, positions(database))) == list(range(1, 2 * EACH + 1))
-    assert trails[1].verify(SECRET) == ChainVerification(1, head(database), 0)
+    assert sorted(filter(None, chain_positions(database))) == list(range(1, 2 * EACH + 1))
+    assert trails[1].verify(AUDIT_KEY) == ChainVerification(1, chain_head(database), 0)
 
 
 def test_who_looks_while_it_is_closed_and_cut(
     trails: list[AuditRepository], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
-    chained(database, clock(), 3)
+    build_chain(database, clock(), 3)
     over, wrong = Event(), []
 
     def look() -> None:
         while not over.is_set():
-            wrong.append(trails[3].verify(SECRET).error)
+            wrong.append(trails[3].verify(AUDIT_KEY).error)
 
     def work(number: int) -> bool:
         for i in range(EACH):
             if number == 0:
-                write(database, entry(clock() + timedelta(hours=i), i))
+                append_entries(database, build_entry(clock() + timedelta(hours=i), i))
             elif number == 1:
-                trails[1].chain_pending(SECRET)
+                trails[1].chain_pending(AUDIT_KEY)
             else:
-                trails[2].purge(clock() + timedelta(hours=i), SECRET)
+                trails[2].purge(clock() + timedelta(hours=i), AUDIT_KEY)
         return True
 
     looking = Thread(target=look)
     looking.start()
     try:
-        assert at_once(3, work) == 3
+        assert run_concurrently(3, work) == 3
     finally:
         over.set()
         looking.join()
@@ -106,13 +113,13 @@ def test_whatever_happens_it_is_sound(folder: Path, done: list[tuple[str, int]])
     written = gone = 0
     for what, days in done:
         if what == "write":
-            write(database, entry(begun + timedelta(days=days), written))
+            append_entries(database, build_entry(begun + timedelta(days=days), written))
             written += 1
         elif what == "close":
-            trail.chain_pending(SECRET)
+            trail.chain_pending(AUDIT_KEY)
         else:
-            gone += trail.purge(begun + timedelta(days=days), SECRET)
-        verdict = trail.verify(SECRET)
+            gone += trail.purge(begun + timedelta(days=days), AUDIT_KEY)
+        verdict = trail.verify(AUDIT_KEY)
         assert verdict.error is None
         assert verdict.first_position == gone + 1
         assert verdict.head.position + verdict.pending == written

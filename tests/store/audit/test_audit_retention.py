@@ -4,17 +4,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.audit_chain import (
+    AUDIT_KEY,
     DAY,
-    OTHER,
-    SECRET,
-    chained,
-    checkpoints,
-    entry,
-    head,
-    positions,
-    rows,
+    OTHER_AUDIT_KEY,
+    append_entries,
+    build_chain,
+    build_entry,
+    chain_head,
+    chain_positions,
+    count_checkpoints,
+    list_rows,
     tamper,
-    write,
 )
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
@@ -28,40 +28,40 @@ UNSEALED = "the checkpoint at position {} is not signed with this key"
 @pytest.fixture
 def trail(database: Database, clock: Clock) -> AuditRepository:
     """A trail of five entries, the first of which is one day younger than the clock says."""
-    return chained(database, clock(), 5)
+    return build_chain(database, clock(), 5)
 
 
 def test_the_chain_goes_on_from_a_checkpoint(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    end = head(database)
-    assert trail.purge(clock() + 3 * DAY, SECRET) == 2
-    assert positions(database) == [3, 4, 5]
-    assert trail.verify(SECRET) == ChainVerification(3, end, 0)
-    write(database, entry(clock(), 6))
-    trail.chain_pending(SECRET)
-    assert positions(database) == [3, 4, 5, 6]
-    assert trail.verify(SECRET) == ChainVerification(3, head(database), 0)
+    end = chain_head(database)
+    assert trail.purge(clock() + 3 * DAY, AUDIT_KEY) == 2
+    assert chain_positions(database) == [3, 4, 5]
+    assert trail.verify(AUDIT_KEY) == ChainVerification(3, end, 0)
+    append_entries(database, build_entry(clock(), 6))
+    trail.chain_pending(AUDIT_KEY)
+    assert chain_positions(database) == [3, 4, 5, 6]
+    assert trail.verify(AUDIT_KEY) == ChainVerification(3, chain_head(database), 0)
 
 
 def test_again_and_again(trail: AuditRepository, database: Database, clock: Clock) -> None:
     for days, gone in [(2, 1), (2, 0), (4, 2), (4, 0), (1, 0)]:
-        assert trail.purge(clock() + days * DAY, SECRET) == gone
-        assert checkpoints(database) == 1
-    assert trail.verify(SECRET) == ChainVerification(4, head(database), 0)
+        assert trail.purge(clock() + days * DAY, AUDIT_KEY) == gone
+        assert count_checkpoints(database) == 1
+    assert trail.verify(AUDIT_KEY) == ChainVerification(4, chain_head(database), 0)
 
 
 def test_a_part_at_a_time(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
-    end = head(database)
+    end = chain_head(database)
     for first, gone in [(3, 2), (4, 1), (4, 0)]:
-        assert trail.purge(clock() + 4 * DAY, SECRET) == gone
-        assert trail.verify(SECRET) == ChainVerification(first, end, 0)
-    assert [trail.purge(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
-    assert trail.verify(SECRET) == ChainVerification(6, end, 0)
-    write(database, *(entry(clock(), number) for number in range(3)))
+        assert trail.purge(clock() + 4 * DAY, AUDIT_KEY) == gone
+        assert trail.verify(AUDIT_KEY) == ChainVerification(first, end, 0)
+    assert [trail.purge(clock() + 9 * DAY, AUDIT_KEY) for _ in range(2)] == [2, 0]
+    assert trail.verify(AUDIT_KEY) == ChainVerification(6, end, 0)
+    append_entries(database, *(build_entry(clock(), number) for number in range(3)))
     assert [trail.purge(clock() + DAY, None) for _ in range(3)] == [2, 1, 0]
 
 
@@ -70,78 +70,78 @@ def test_what_is_sound_before_a_break_goes_and_the_break_stays(
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE chain_position = 4")
-    found = trail.verify(SECRET).error
+    found = trail.verify(AUDIT_KEY).error
     assert found is not None
-    assert [trail.purge(clock() + 9 * DAY, SECRET) for _ in range(2)] == [2, 0]
-    assert positions(database) == [3, 4, 5]
-    assert trail.verify(SECRET).error == found
+    assert [trail.purge(clock() + 9 * DAY, AUDIT_KEY) for _ in range(2)] == [2, 0]
+    assert chain_positions(database) == [3, 4, 5]
+    assert trail.verify(AUDIT_KEY).error == found
 
 
 def test_nothing_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
-    assert trail.purge(clock() + DAY, SECRET) == 0
-    assert (len(rows(database)), checkpoints(database)) == (5, 0)
-    assert trail.verify(SECRET).first_position == 1
+    assert trail.purge(clock() + DAY, AUDIT_KEY) == 0
+    assert (len(list_rows(database)), count_checkpoints(database)) == (5, 0)
+    assert trail.verify(AUDIT_KEY).first_position == 1
 
 
 def test_everything_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
-    end = head(database)
+    end = chain_head(database)
     for gone in (5, 0):
-        assert trail.purge(clock() + 9 * DAY, SECRET) == gone
-        assert (rows(database), checkpoints(database)) == ([], 1)
-        assert trail.verify(SECRET) == ChainVerification(6, end, 0)
-    write(database, entry(clock(), 6))
-    trail.chain_pending(SECRET)
-    assert positions(database) == [6]
-    assert trail.verify(SECRET) == ChainVerification(6, head(database), 0)
+        assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == gone
+        assert (list_rows(database), count_checkpoints(database)) == ([], 1)
+        assert trail.verify(AUDIT_KEY) == ChainVerification(6, end, 0)
+    append_entries(database, build_entry(clock(), 6))
+    trail.chain_pending(AUDIT_KEY)
+    assert chain_positions(database) == [6]
+    assert trail.verify(AUDIT_KEY) == ChainVerification(6, chain_head(database), 0)
 
 
 def test_there_is_nothing(database: Database, clock: Clock) -> None:
-    for key in (SECRET, None):
+    for key in (AUDIT_KEY, None):
         assert AuditRepository(database).purge(clock(), key) == 0
-    assert checkpoints(database) == 0
+    assert count_checkpoints(database) == 0
 
 
 def test_what_came_late_keeps_what_is_after_it(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    write(database, entry(clock(), 6), entry(clock() + 9 * DAY, 7))
-    trail.chain_pending(SECRET)
-    assert trail.purge(clock() + 3 * DAY, SECRET) == 2
-    assert positions(database) == [3, 4, 5, 6, 7]
+    append_entries(database, build_entry(clock(), 6), build_entry(clock() + 9 * DAY, 7))
+    trail.chain_pending(AUDIT_KEY)
+    assert trail.purge(clock() + 3 * DAY, AUDIT_KEY) == 2
+    assert chain_positions(database) == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 5])
 def test_an_anchor_before_and_after_it(
     trail: AuditRepository, database: Database, clock: Clock, position: int
 ) -> None:
-    row = rows(database)[position - 1]
-    trail.purge(clock() + 3 * DAY, SECRET)
-    assert trail.verify(SECRET, ChainLink(row.chain_position, row.mac)).error is None
+    row = list_rows(database)[position - 1]
+    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert trail.verify(AUDIT_KEY, ChainLink(row.chain_position, row.mac)).error is None
 
 
 def test_an_anchor_that_is_not_the_checkpoint(trail: AuditRepository, clock: Clock) -> None:
-    trail.purge(clock() + 3 * DAY, SECRET)
-    assert trail.verify(SECRET, ChainLink(2, "0" * 64)).error == (
+    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert trail.verify(AUDIT_KEY, ChainLink(2, "0" * 64)).error == (
         "the chain does not hold position 2 as noted"
     )
 
 
 def test_what_is_open_is_not_lost(trail: AuditRepository, database: Database, clock: Clock) -> None:
-    write(database, entry(clock(), 6))
-    assert trail.purge(clock() + 9 * DAY, SECRET) == 5
-    assert positions(database) == [None]
-    assert trail.chain_pending(SECRET) == 1
-    assert trail.verify(SECRET) == ChainVerification(6, head(database), 0)
+    append_entries(database, build_entry(clock(), 6))
+    assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == 5
+    assert chain_positions(database) == [None]
+    assert trail.chain_pending(AUDIT_KEY) == 1
+    assert trail.verify(AUDIT_KEY) == ChainVerification(6, chain_head(database), 0)
 
 
 def test_without_a_key_what_is_chained_stays(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    write(database, *(entry(clock() + days * DAY, days) for days in (1, 2, 3)))
+    append_entries(database, *(build_entry(clock() + days * DAY, days) for days in (1, 2, 3)))
     assert trail.purge(clock() + 3 * DAY, None) == 2
-    assert positions(database) == [1, 2, 3, 4, 5, None]
-    assert rows(database)[-1].at == clock() + 3 * DAY
-    assert (trail.verify(SECRET).error, checkpoints(database)) == (None, 0)
+    assert chain_positions(database) == [1, 2, 3, 4, 5, None]
+    assert list_rows(database)[-1].at == clock() + 3 * DAY
+    assert (trail.verify(AUDIT_KEY).error, count_checkpoints(database)) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -157,26 +157,26 @@ def test_without_a_key_what_is_chained_stays(
 def test_a_checkpoint_that_is_changed(
     trail: AuditRepository, database: Database, clock: Clock, change: str, at: int
 ) -> None:
-    trail.purge(clock() + 3 * DAY, SECRET)
+    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
     tamper(database, f"UPDATE audit_checkpoints {change}")
-    assert trail.verify(SECRET).error == UNSEALED.format(at)
+    assert trail.verify(AUDIT_KEY).error == UNSEALED.format(at)
 
 
 def test_a_checkpoint_that_is_removed(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    trail.purge(clock() + 3 * DAY, SECRET)
+    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
     tamper(database, "DELETE FROM audit_checkpoints")
-    assert trail.verify(SECRET).error == "entry 3 does not follow from position 0"
+    assert trail.verify(AUDIT_KEY).error == "entry 3 does not follow from position 0"
 
 
 def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database) -> None:
-    end = rows(database)[2]
-    seal = ChainLink(3, end.mac).sign(OTHER)
+    end = list_rows(database)[2]
+    seal = ChainLink(3, end.mac).sign(OTHER_AUDIT_KEY)
     tamper(database, "DELETE FROM audit_entries WHERE chain_position <= 3")
     forged = "INSERT INTO audit_checkpoints VALUES (3, :mac, :seal)"
     tamper(database, forged, mac=end.mac, seal=seal)
-    assert trail.verify(SECRET).error == UNSEALED.format(3)
+    assert trail.verify(AUDIT_KEY).error == UNSEALED.format(3)
 
 
 @pytest.mark.parametrize(
@@ -193,11 +193,11 @@ def test_age_does_not_hide_what_was_done(
     trail: AuditRepository, database: Database, clock: Clock, change: str
 ) -> None:
     tamper(database, change)
-    before, found = rows(database), trail.verify(SECRET).error
+    before, found = list_rows(database), trail.verify(AUDIT_KEY).error
     assert found is not None
     with capture_logs() as logs:
-        gone = trail.purge(clock() + 3 * DAY, SECRET)
-    assert (gone, rows(database), trail.verify(SECRET).error) == (0, before, found)
+        gone = trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert (gone, list_rows(database), trail.verify(AUDIT_KEY).error) == (0, before, found)
     assert [(line["event"], line["reason"], line["log_level"]) for line in logs] == [
         ("the audit trail is broken: nothing is removed", found, "error")
     ]

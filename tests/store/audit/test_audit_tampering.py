@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from tests.support.audit_chain import (
+    AUDIT_KEY,
     DAY,
-    OTHER,
-    SECRET,
-    chained,
-    entry,
-    head,
-    rows,
+    OTHER_AUDIT_KEY,
+    append_entries,
+    build_chain,
+    build_entry,
+    chain_head,
+    list_rows,
     tamper,
-    write,
 )
 from tests.support.fake_clock import Clock
 from vmapi.domain.audit import ChainLink
@@ -34,12 +34,12 @@ ENTRY_3 = "entry 3 does not follow from position 2"
 @pytest.fixture
 def trail(database: Database, clock: Clock) -> AuditRepository:
     """A trail of five entries."""
-    return chained(database, clock(), 5)
+    return build_chain(database, clock(), 5)
 
 
 def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -> str | None:
     """Return what is found wrong, and see that the chain is said to be sound as far as it is."""
-    verdict = trail.verify(SECRET, anchor)
+    verdict = trail.verify(AUDIT_KEY, anchor)
     assert verdict.head.position == sound
     return verdict.error
 
@@ -64,7 +64,7 @@ def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -
 def test_a_column_that_is_changed(
     trail: AuditRepository, database: Database, column: str, new: Any
 ) -> None:
-    assert getattr(rows(database)[2], column) != new
+    assert getattr(list_rows(database)[2], column) != new
     tamper(database, UPDATE.format(column), new=new)
     gap = "entry 4 does not follow from position 2"
     assert wrong(trail, 2) == (gap if column == "chain_position" else ENTRY_3)
@@ -72,11 +72,11 @@ def test_a_column_that_is_changed(
 
 @pytest.mark.parametrize("new", [None, "", "token-2"])
 def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | None) -> None:
-    acts = [entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
-    write(database, *acts)
+    acts = [build_entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
+    append_entries(database, *acts)
     trail = AuditRepository(database)
-    trail.chain_pending(SECRET)
-    assert trail.verify(SECRET).error is None
+    trail.chain_pending(AUDIT_KEY)
+    assert trail.verify(AUDIT_KEY).error is None
     tamper(database, TOKEN, new=new)
     assert wrong(trail, 1) == "entry 2 does not follow from position 1"
 
@@ -84,7 +84,7 @@ def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | No
 def test_every_column_of_an_entry_is_tried() -> None:
     (mark,) = test_a_column_that_is_changed.pytestmark
     tried = {column for column, _ in mark.args[1]}
-    assert tried == set(rows.__globals__["entries"].c.keys()) - {"id"}
+    assert tried == set(list_rows.__globals__["entries"].c.keys()) - {"id"}
 
 
 def test_a_gap_before_the_end(trail: AuditRepository, database: Database) -> None:
@@ -114,7 +114,7 @@ def test_an_entry_that_is_removed_and_the_gap_closed(
 
 @pytest.mark.parametrize("macs", [True, False])
 def test_entries_that_change_places(trail: AuditRepository, database: Database, macs: bool) -> None:
-    third, fourth = rows(database)[2:4]
+    third, fourth = list_rows(database)[2:4]
     tamper(
         database,
         "UPDATE audit_entries SET chain_position = 99 WHERE id = 3",
@@ -135,7 +135,7 @@ def test_an_entry_that_is_put_at_the_end(
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
     # what comes after it does not heal it
     tamper(database, INSERT.format("NULL", "NULL"))
-    trail.chain_pending(SECRET)
+    trail.chain_pending(AUDIT_KEY)
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
 
 
@@ -154,13 +154,13 @@ def test_an_entry_that_is_put_in_between(trail: AuditRepository, database: Datab
 def test_an_end_that_is_cut_off_is_found_by_an_anchor(
     trail: AuditRepository, database: Database
 ) -> None:
-    anchor = head(database)
+    anchor = chain_head(database)
     tamper(database, "DELETE FROM audit_entries WHERE chain_position > 3")
     assert wrong(trail, 3) is None
     assert wrong(trail, 3, anchor) == "the chain does not hold position 5 as noted"
     # nor does it help to let the chain grow again
     tamper(database, *[INSERT.format("NULL", "NULL")] * 2)
-    trail.chain_pending(SECRET)
+    trail.chain_pending(AUDIT_KEY)
     assert wrong(trail, 5, anchor) == "the chain does not hold position 5 as noted"
     tamper(database, "DELETE FROM audit_entries")
     assert wrong(trail, 0, anchor) == "the chain does not hold position 5 as noted"
@@ -174,7 +174,10 @@ def test_an_anchor_that_is_not_the_chains(trail: AuditRepository) -> None:
 
 
 def test_another_key(trail: AuditRepository, clock: Clock) -> None:
-    assert trail.verify(OTHER).error == "entry 1 does not follow from position 0"
-    trail.purge(clock() + 3 * DAY, SECRET)
-    assert trail.verify(OTHER).error == "the checkpoint at position 2 is not signed with this key"
-    assert trail.verify(OTHER).head.position == 2
+    assert trail.verify(OTHER_AUDIT_KEY).error == "entry 1 does not follow from position 0"
+    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert (
+        trail.verify(OTHER_AUDIT_KEY).error
+        == "the checkpoint at position 2 is not signed with this key"
+    )
+    assert trail.verify(OTHER_AUDIT_KEY).head.position == 2

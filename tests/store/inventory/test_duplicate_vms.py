@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker
+from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM
@@ -30,17 +30,17 @@ def inventory(database: Database) -> InventoryRepository:
 
 
 @pytest.fixture
-def created(store: OperationRepository, make: Maker) -> Operation:
+def created(store: OperationRepository, make: OperationFactory) -> Operation:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
-    return store.save(make.over(store.get("op"), vm_id="a"))
+    return store.save(make.finished(store.get("op"), vm_id="a"))
 
 
 @pytest.fixture
-def timed_out(store: OperationRepository, make: Maker) -> Operation:
+def timed_out(store: OperationRepository, make: OperationFactory) -> Operation:
     """A create of which it could not be found out in time what came of it."""
-    store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
+    store.add(make("op", Action.CREATE, None, "web", project="web", key=IDEMPOTENCY_KEY))
     failure = OperationError(OperationTimeout.code, "It did not end.", {})
-    return store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
+    return store.save(make.finished(store.get("op"), status=OperationStatus.FAILED, error=failure))
 
 
 def see(
@@ -75,14 +75,14 @@ def test_a_second_vm_of_one_create(
 
 
 def test_one_that_came_through_after_its_create_had_failed(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
     see(inventory, clock, "b")
     # while it is not known what became of it, it may be the one
     assert inventory.list_duplicates() == []
     failure = OperationError(BackendTimeout.code, "It never reached the cloud.", {})
-    store.save(make.over(store.get("op"), status=OperationStatus.FAILED, error=failure))
+    store.save(make.finished(store.get("op"), status=OperationStatus.FAILED, error=failure))
     assert inventory.list_duplicates() == FOUND
 
 
@@ -105,16 +105,16 @@ def test_the_mark_of_another_vmapi_is_none_of_ours(
 
 
 def test_a_delete_that_did_nothing_is_tried_again_later(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker, clock: Clock
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     clock.now = datetime.now(UTC) - 2 * HOUR
     store.add(make("op", Action.CREATE, None, "web", project="web"))
-    store.save(make.over(store.get("op"), vm_id="a"))
+    store.save(make.finished(store.get("op"), vm_id="a"))
     see(inventory, clock, "b")
     for begun, found in ((clock(), FOUND), (clock() + 2 * HOUR, [])):
         clock.now = begun
         store.add(make(str(begun), Action.DELETE, "b"))
-        store.save(make.over(store.get(str(begun)), status=OperationStatus.FAILED))
+        store.save(make.finished(store.get(str(begun)), status=OperationStatus.FAILED))
         assert inventory.list_duplicates() == found
 
 
@@ -137,7 +137,7 @@ def test_a_create_that_timed_out_has_the_vm_that_shows_with_its_mark(
     see(inventory, clock, "a")
     assert inventory.list_duplicates() == []
     adopted = replace(timed_out, vm_id="a", revision=timed_out.revision + 1)
-    assert store.find_by_key(KEY) == store.get("op") == adopted
+    assert store.find_by_key(IDEMPOTENCY_KEY) == store.get("op") == adopted
     assert inventory.list_duplicates() == []
     assert store.get("op") == adopted
 

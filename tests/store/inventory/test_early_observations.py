@@ -7,7 +7,12 @@ import pytest
 
 from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.support.operation_factory import (
+    IDEMPOTENCY_KEY,
+    OperationFactory,
+    run_concurrently,
+    succeeds,
+)
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.errors import NameTaken, TaskInProgress
@@ -28,9 +33,9 @@ def inventory(database: Database) -> InventoryRepository:
 
 
 @pytest.fixture
-def create(store: OperationRepository, make: Maker) -> Operation:
+def create(store: OperationRepository, make: OperationFactory) -> Operation:
     """A create that was sent, and is not answered."""
-    store.add(make("op", Action.CREATE, None, "web", project="web", key=KEY))
+    store.add(make("op", Action.CREATE, None, "web", project="web", key=IDEMPOTENCY_KEY))
     return store.save(store.get("op").as_dispatching(make("2").created_at))
 
 
@@ -68,7 +73,7 @@ def test_it_is_being_made(inventory: InventoryRepository) -> None:
 def test_a_mark_of_another_project_tells_nothing(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     told: dict[str, str | None],
 ) -> None:
     assert see(inventory, **told) == RUNNING
@@ -80,7 +85,7 @@ def test_a_mark_of_another_project_tells_nothing(
 def test_nothing_else_begins_with_it(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     create: Operation,
     action: Action,
 ) -> None:
@@ -91,24 +96,27 @@ def test_nothing_else_begins_with_it(
     saved = store.save(answered(create))
     with pytest.raises(TaskInProgress):
         store.add(make("1", action))
-    store.save(make.over(saved))
+    store.save(make.finished(saved))
     store.add(make("1", action))
     assert under(inventory) == (Status.RUNNING, action.task)
 
 
 def test_it_is_shown_as_it_is_once_its_create_has_failed(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker, create: Operation
+    inventory: InventoryRepository,
+    store: OperationRepository,
+    make: OperationFactory,
+    create: Operation,
 ) -> None:
     see(inventory)
     see(inventory, "second")
-    store.save(make.over(create, status=OperationStatus.FAILED))
+    store.save(make.finished(create, status=OperationStatus.FAILED))
     assert under(inventory) == under(inventory, "second") == RUNNING
 
 
 def test_a_delete_ends_its_create(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     create: Operation,
     clock: Clock,
 ) -> None:
@@ -120,7 +128,7 @@ def test_a_delete_ends_its_create(
     assert under(inventory) == (Status.RUNNING, Task.DELETING)
     ended = store.get("op")
     assert (ended.status, ended.vm_id) == (OperationStatus.SUPERSEDED, "vm")
-    assert (ended.key, ended.finished_at) == (KEY, clock())
+    assert (ended.key, ended.finished_at) == (IDEMPOTENCY_KEY, clock())
     assert {each.id for each in store.list_leased()} == {"other", "1"}
     # the answer comes now
     with pytest.raises(OperationRevisionConflict):
@@ -129,14 +137,14 @@ def test_a_delete_ends_its_create(
     with pytest.raises(NameTaken) as caught:
         store.add(again)
     assert caught.value.extra == {"vm_id": "vm"}
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     store.add(again)
 
 
 def test_an_answer_waits_for_what_has_begun_with_its_vm(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     create: Operation,
     clock: Clock,
 ) -> None:
@@ -147,14 +155,14 @@ def test_an_answer_waits_for_what_has_begun_with_its_vm(
     with pytest.raises(OperationRevisionConflict):
         store.save(answered(create))
     assert store.get("op") == create
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     assert store.save(answered(create)).vm_id == "vm"
     assert under(inventory) == MAKING
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
 def test_an_answer_at_the_moment_that_something_is_asked_for(
-    connect: Callable[[], Database], clock: Clock, make: Maker, action: Action
+    connect: Callable[[], Database], clock: Clock, make: OperationFactory, action: Action
 ) -> None:
     databases = [connect() for _ in range(3)]
     first, second = (OperationRepository(database, clock) for database in databases[:2])
@@ -169,8 +177,9 @@ def test_an_answer_at_the_moment_that_something_is_asked_for(
             lambda round=round, vm_id=vm_id: second.add(make(f"{round}", action, vm_id)),
             lambda mark=mark, vm_id=vm_id: see(inventory, vm_id, operation_id=mark),
         ]
-        at_once(
-            3, lambda at, calls=calls: tried(calls[at], OperationRevisionConflict, TaskInProgress)
+        run_concurrently(
+            3,
+            lambda at, calls=calls: succeeds(calls[at], OperationRevisionConflict, TaskInProgress),
         )
         if action is Action.DELETE:
             assert first.get(mark).status is OperationStatus.SUPERSEDED

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import HOUR, T0, VM_1
-from tests.support.inventory_model import select
+from tests.support.inventory_model import filter_and_sort
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
@@ -71,7 +71,7 @@ def test_it_finds_what_a_plain_filter_finds(
     every = [replace(vm, id=f"{number:036}") for number, vm in enumerate(drawn)]
     inventory.save_observations(every, inventory.observation_time())
     for query in asked:
-        expected = select(query, every)
+        expected = filter_and_sort(query, every)
         listing = inventory.list_page(query, PageRequest(1, 100), LONG_AGO)
         assert (list(listing.vms), listing.page.total) == (expected, len(expected))
         second = inventory.list_page(query, PageRequest(2, 3), LONG_AGO)

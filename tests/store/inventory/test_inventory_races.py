@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.factories import T0, VM_1
-from tests.support.operation_factory import at_once
+from tests.support.operation_factory import run_concurrently
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VMQuery
 from vmapi.store.database import Database
@@ -93,7 +93,7 @@ def test_new_vms_beside_known_ones_seen_at_once(
                 *some,
             }
 
-        assert at_once(4, look) == 4
+        assert run_concurrently(4, look) == 4
         assert set(names(inventories[0])) >= set(ids)
     created = [vm_id for kind, vm_id in told(database) if kind == "vm.created"]
     assert len(created) == len(set(created)) == 4 * ROUNDS

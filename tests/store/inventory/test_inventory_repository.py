@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.factories import T0, VM_1
-from tests.support.operation_factory import Maker, at_once
+from tests.support.operation_factory import OperationFactory, run_concurrently
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, StepState
 from vmapi.domain.pagination import PageRequest
@@ -105,14 +105,14 @@ def test_of_two_that_overlap_within_a_second_the_one_that_rests_is_newer(
 
 
 def test_a_look_from_before_an_operation_was_over_tells_nothing(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
     store.save(sent(store.get("1")))
     begun = inventory.observation_time()
     inventory.save_observations([SEEN], inventory.observation_time())
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     late = replace(STOPPED, updated_at=T0 + LATER)
     assert inventory.save_observations([late], begun) == set()
     assert under(inventory) == (Status.RUNNING, None)
@@ -158,7 +158,7 @@ def test_what_a_cell_that_is_down_cannot_tell_stays(inventory: InventoryReposito
 
 
 def test_the_revision_moves_when_what_is_shown_does(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     revisions = []
     for vm in (SEEN, SEEN, STOPPED, STOPPED):
@@ -167,14 +167,14 @@ def test_the_revision_moves_when_what_is_shown_does(
     store.add(make("1", Action.START, VM_ID))
     revisions.append(shown(inventory).revision)
     inventory.save_observations([STOPPED], inventory.observation_time())
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     inventory.save_observations([STOPPED], inventory.observation_time())
     revisions.append(shown(inventory).revision)
     assert revisions == [1, 1, 2, 2, 3, 4]
 
 
 def test_what_is_under_way_is_laid_over_what_is_seen(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
@@ -183,12 +183,12 @@ def test_what_is_under_way_is_laid_over_what_is_seen(
     assert under(inventory) == (Status.RUNNING, Task.STARTING)
     store.add(make("2", Action.DELETE, VM_ID))
     assert under(inventory) == (Status.RUNNING, Task.DELETING)
-    store.save(make.over(store.get("2")))
+    store.save(make.finished(store.get("2")))
     assert under(inventory) == (Status.RUNNING, None)
 
 
 def test_what_was_refused_shows_no_task(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")
@@ -199,7 +199,7 @@ def test_what_was_refused_shows_no_task(
 
 
 def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
@@ -210,7 +210,7 @@ def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
 
 
 def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     inventory.save_observations([SEEN], inventory.observation_time())
@@ -222,7 +222,7 @@ def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
 
 
 def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     begun = inventory.observation_time()
@@ -230,12 +230,12 @@ def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     assert shown(inventory).vm == SEEN
 
 
 def test_a_vm_keeps_the_place_that_it_had_first(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     store.save(ordered(store.get("1")))
@@ -248,7 +248,7 @@ def test_a_vm_keeps_the_place_that_it_had_first(
 
 
 def test_a_look_that_is_first_to_see_a_new_vm(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     inventory.save_observations([SEEN], inventory.observation_time())
@@ -296,6 +296,6 @@ def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
             inventory.save_observations(drawn, inventory.observation_time())
         return True
 
-    assert at_once(4, look) == 4
+    assert run_concurrently(4, look) == 4
     listing = inventories[0].list_page(VMQuery(), PageRequest(1, 100), T0)
     assert {vm.id: vm.name for vm in listing.vms} == dict.fromkeys(ids, "4")

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY
+from tests.support.operation_factory import IDEMPOTENCY_KEY
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
 from vmapi.store.operations.bulk_requests import BulkRequest, BulkRequestRepository
@@ -21,40 +21,40 @@ def requests(database: Database, clock: Clock) -> BulkRequestRepository:
 
 
 def test_a_key_is_bound_to_its_first_request(requests: BulkRequestRepository) -> None:
-    assert requests.find_by_key(KEY) is None
-    requests.add(KEY, ["b", "a"])
-    other = replace(KEY, fingerprint="0" * 64)
-    for key in (KEY, other):
+    assert requests.find_by_key(IDEMPOTENCY_KEY) is None
+    requests.add(IDEMPOTENCY_KEY, ["b", "a"])
+    other = replace(IDEMPOTENCY_KEY, fingerprint="0" * 64)
+    for key in (IDEMPOTENCY_KEY, other):
         with pytest.raises(IdempotencyKeyConflict):
             requests.add(key, ["c"])
-    assert requests.find_by_key(other) == BulkRequest(KEY.fingerprint, ("b", "a"))
+    assert requests.find_by_key(other) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("b", "a"))
 
 
 def test_it_may_be_for_no_vm(requests: BulkRequestRepository) -> None:
-    requests.add(KEY, [])
-    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ())
+    requests.add(IDEMPOTENCY_KEY, [])
+    assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ())
 
 
 @pytest.mark.parametrize("other", [{"caller": "you"}, {"project": "other"}, {"value": "K-1"}])
 def test_a_key_is_its_callers_own(requests: BulkRequestRepository, other: dict[str, str]) -> None:
-    requests.add(KEY, ["a"])
-    assert requests.find_by_key(replace(KEY, **other)) is None
-    requests.add(replace(KEY, **other), ["b"])
-    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ("a",))
+    requests.add(IDEMPOTENCY_KEY, ["a"])
+    assert requests.find_by_key(replace(IDEMPOTENCY_KEY, **other)) is None
+    requests.add(replace(IDEMPOTENCY_KEY, **other), ["b"])
+    assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("a",))
 
 
 def test_a_key_lives_for_a_day(
     requests: BulkRequestRepository, database: Database, clock: Clock
 ) -> None:
-    requests.add(KEY, ["a"])
-    requests.add(replace(KEY, caller="you"), ["a"])
+    requests.add(IDEMPOTENCY_KEY, ["a"])
+    requests.add(replace(IDEMPOTENCY_KEY, caller="you"), ["a"])
     clock.now += IDEMPOTENCY_KEY_TTL - timedelta(microseconds=1)
     with pytest.raises(IdempotencyKeyConflict):
-        requests.add(KEY, ["b"])
+        requests.add(IDEMPOTENCY_KEY, ["b"])
     clock.now += timedelta(microseconds=1)
-    assert requests.find_by_key(KEY) is None
-    requests.add(KEY, ["b"])
-    assert requests.find_by_key(KEY) == BulkRequest(KEY.fingerprint, ("b",))
+    assert requests.find_by_key(IDEMPOTENCY_KEY) is None
+    requests.add(IDEMPOTENCY_KEY, ["b"])
+    assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("b",))
     with database.read() as connection:
         kept = connection.execute(select(func.count()).select_from(bulk_requests)).scalar()
     assert kept == 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker
+from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.store.conflicts import IdempotencyKeyConflict
@@ -15,57 +15,65 @@ from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
 
 def test_a_key_is_bound_while_its_operation_is_kept(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
-    assert store.find_by_key(KEY) is None
-    store.add(make("1", key=KEY))
+    assert store.find_by_key(IDEMPOTENCY_KEY) is None
+    store.add(make("1", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("2", vm_id="other", key=KEY))
+        store.add(make("2", vm_id="other", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("3", vm_id="other", key=replace(KEY, fingerprint="0" * 64)))
+        store.add(make("3", vm_id="other", key=replace(IDEMPOTENCY_KEY, fingerprint="0" * 64)))
     # whose key it is comes before what its VM is busy with
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("4", key=KEY))
-    store.save(make.over(store.get("1")))
-    bound = store.find_by_key(replace(KEY, fingerprint="0" * 64))
+        store.add(make("4", key=IDEMPOTENCY_KEY))
+    store.save(make.finished(store.get("1")))
+    bound = store.find_by_key(replace(IDEMPOTENCY_KEY, fingerprint="0" * 64))
     assert bound is not None
-    assert (bound.id, bound.key) == ("1", KEY)
+    assert (bound.id, bound.key) == ("1", IDEMPOTENCY_KEY)
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("5", key=KEY))
+        store.add(make("5", key=IDEMPOTENCY_KEY))
 
 
-def test_a_key_is_its_callers_own(store: OperationRepository, make: Maker) -> None:
-    other = replace(KEY, caller="you")
-    store.add(make("1", key=KEY))
+def test_a_key_is_its_callers_own(store: OperationRepository, make: OperationFactory) -> None:
+    other = replace(IDEMPOTENCY_KEY, caller="you")
+    store.add(make("1", key=IDEMPOTENCY_KEY))
     store.add(make("2", vm_id="other", key=other))
-    store.add(make("3", vm_id="third", key=replace(KEY, value="K-1")))
-    assert [each and each.id for each in map(store.find_by_key, (KEY, other))] == ["1", "2"]
+    store.add(make("3", vm_id="third", key=replace(IDEMPOTENCY_KEY, value="K-1")))
+    assert [each and each.id for each in map(store.find_by_key, (IDEMPOTENCY_KEY, other))] == [
+        "1",
+        "2",
+    ]
 
 
-def test_a_key_that_is_freed_may_be_bound_again(store: OperationRepository, make: Maker) -> None:
-    store.add(make("1", key=KEY))
-    store.save(make.over(store.get("1"), status=OperationStatus.FAILED, key=None))
-    assert store.find_by_key(KEY) is None
-    store.add(make("2", key=KEY))
-    bound = store.find_by_key(KEY)
+def test_a_key_that_is_freed_may_be_bound_again(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    store.add(make("1", key=IDEMPOTENCY_KEY))
+    store.save(make.finished(store.get("1"), status=OperationStatus.FAILED, key=None))
+    assert store.find_by_key(IDEMPOTENCY_KEY) is None
+    store.add(make("2", key=IDEMPOTENCY_KEY))
+    bound = store.find_by_key(IDEMPOTENCY_KEY)
     assert bound is not None
     assert bound.id == "2"
 
 
-def test_a_key_lives_for_a_day(store: OperationRepository, make: Maker, clock: Clock) -> None:
-    store.add(make("1", key=KEY))
-    store.save(make.over(store.get("1")))
+def test_a_key_lives_for_a_day(
+    store: OperationRepository, make: OperationFactory, clock: Clock
+) -> None:
+    store.add(make("1", key=IDEMPOTENCY_KEY))
+    store.save(make.finished(store.get("1")))
     clock.now += IDEMPOTENCY_KEY_TTL - timedelta(microseconds=1)
-    assert store.find_by_key(KEY) is not None
+    assert store.find_by_key(IDEMPOTENCY_KEY) is not None
     with pytest.raises(IdempotencyKeyConflict):
-        store.add(make("2", key=KEY))
+        store.add(make("2", key=IDEMPOTENCY_KEY))
     clock.now += timedelta(microseconds=1)
-    assert store.find_by_key(KEY) is None
-    store.add(make("3", key=KEY))
-    bound = store.find_by_key(KEY)
+    assert store.find_by_key(IDEMPOTENCY_KEY) is None
+    store.add(make("3", key=IDEMPOTENCY_KEY))
+    bound = store.find_by_key(IDEMPOTENCY_KEY)
     assert bound is not None
     assert bound.id == "3"
     assert store.get("1").status is OperationStatus.SUCCEEDED
     assert [
-        found.id for found in store.list_page(OperationQuery(key=KEY), PageRequest()).items
+        found.id
+        for found in store.list_page(OperationQuery(key=IDEMPOTENCY_KEY), PageRequest()).items
     ] == ["3"]

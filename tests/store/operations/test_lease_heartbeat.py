@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import wait_until
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
 from vmapi.store.database import Database
 from vmapi.store.leader_leases import LeaderLeases
@@ -67,7 +67,10 @@ def heartbeat_threads() -> int:
 
 
 def test_heartbeat_renews_the_leases_of_a_live_process(
-    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
+    store: OperationRepository,
+    other: OperationRepository,
+    make: OperationFactory,
+    database: Database,
 ) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
@@ -87,11 +90,14 @@ def test_heartbeat_renews_the_leases_of_a_live_process(
 
 
 def test_heartbeat_skips_finished_operations_and_those_of_other_processes(
-    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
+    store: OperationRepository,
+    other: OperationRepository,
+    make: OperationFactory,
+    database: Database,
 ) -> None:
     store.add(make("1"))
     store.add(make("2", vm_id="other"))
-    store.save(make.over(store.get("2")))
+    store.save(make.finished(store.get("2")))
     store.add(make("3", vm_id="third"))
     update_leases(database, "lease_owner = 'dead', lease_expires_at = 7 WHERE id = '3'")
     update_leases(database, "lease_expires_at = 7")
@@ -103,7 +109,7 @@ def test_heartbeat_skips_finished_operations_and_those_of_other_processes(
 def test_process_without_an_engine_renews_only_leases_in_use(
     releasing_store: OperationRepository,
     other: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     database: Database,
 ) -> None:
     for id in "12":
@@ -132,7 +138,7 @@ def test_process_without_an_engine_renews_only_leases_in_use(
 )
 def test_heartbeat_continues_after_a_failed_renewal(
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -171,7 +177,7 @@ def test_failed_renewal_does_not_hinder_the_other_renewals() -> None:
 
 def test_lease_that_cannot_be_released_expires(
     other: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     database: Database,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -201,7 +207,7 @@ def test_lease_that_cannot_be_released_expires(
 
 
 def test_heartbeat_runs_from_the_first_operation_to_close(
-    connect: Callable[[], Database], clock: Clock, make: Maker
+    connect: Callable[[], Database], clock: Clock, make: OperationFactory
 ) -> None:
     store = OperationRepository(connect(), clock)
     before = heartbeat_threads()
@@ -217,7 +223,7 @@ def test_heartbeat_runs_from_the_first_operation_to_close(
 
 
 def test_operation_leases_and_leader_leases_share_one_thread(
-    database: Database, clock: Clock, make: Maker
+    database: Database, clock: Clock, make: OperationFactory
 ) -> None:
     heartbeat = LeaseHeartbeat(FAST)
     store = OperationRepository(database, clock, heartbeat=heartbeat)

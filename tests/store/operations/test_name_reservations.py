@@ -5,33 +5,37 @@ from typing import Any
 
 import pytest
 
-from tests.support.operation_factory import Maker
+from tests.support.operation_factory import OperationFactory
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import NameTaken
 from vmapi.store.operations.repository import OperationRepository
 
 
-def holder(store: OperationRepository, make: Maker, name: str) -> dict[str, object]:
+def holder(store: OperationRepository, make: OperationFactory, name: str) -> dict[str, object]:
     """Return who has a name, as the error says."""
     with pytest.raises(NameTaken) as caught:
         store.add(make("late", Action.CREATE, None, name))
     return dict(caught.value.extra)
 
 
-def made(store: OperationRepository, make: Maker, name: str, vm_id: str) -> Operation:
+def made(store: OperationRepository, make: OperationFactory, name: str, vm_id: str) -> Operation:
     """Have a VM made."""
     store.add(make(f"create-{vm_id}", Action.CREATE, None, name))
-    return store.save(make.over(replace(store.get(f"create-{vm_id}"), vm_id=vm_id)))
+    return store.save(make.finished(replace(store.get(f"create-{vm_id}"), vm_id=vm_id)))
 
 
-def ended(store: OperationRepository, make: Maker, operation: Operation, **more: Any) -> Operation:
+def ended(
+    store: OperationRepository, make: OperationFactory, operation: Operation, **more: Any
+) -> Operation:
     """Have an operation begun and ended."""
     store.add(operation)
-    return store.save(make.over(store.get(operation.id), **more))
+    return store.save(make.finished(store.get(operation.id), **more))
 
 
-def test_a_name_is_claimed_while_it_is_given(store: OperationRepository, make: Maker) -> None:
+def test_a_name_is_claimed_while_it_is_given(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     with pytest.raises(NameTaken, match=r"^The name web is reserved for another VM\.$"):
         store.add(make("2", Action.CREATE, None, "web"))
@@ -45,7 +49,7 @@ def test_a_name_is_claimed_while_it_is_given(store: OperationRepository, make: M
 
 
 def test_a_name_is_its_vms_until_the_delete_has_succeeded(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
     made(store, make, "web", "vm-1")
     with pytest.raises(NameTaken, match=r"^VM vm-1 has the name web already\.$"):
@@ -61,7 +65,7 @@ def test_a_name_is_its_vms_until_the_delete_has_succeeded(
 
 @pytest.mark.parametrize("vm_id", [None, "vm-1"])
 def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
-    store: OperationRepository, make: Maker, vm_id: str | None
+    store: OperationRepository, make: OperationFactory, vm_id: str | None
 ) -> None:
     failed = {"status": OperationStatus.FAILED, "vm_id": vm_id}
     ended(store, make, make("1", Action.CREATE, None, "web"), **failed)
@@ -72,19 +76,19 @@ def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
 
 
 def test_a_vm_that_is_renamed_gives_its_old_name_up(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
     made(store, make, "web", "vm-1")
     ended(store, make, make("2", Action.UPDATE, "vm-1", "db"), status=OperationStatus.FAILED)
     store.add(make("3", Action.UPDATE, "vm-1", "db"))
     assert holder(store, make, "db") == holder(store, make, "web")
-    store.save(make.over(store.get("3")))
+    store.save(make.finished(store.get("3")))
     assert holder(store, make, "db") == {"vm_id": "vm-1"}
     store.add(make("4", Action.CREATE, None, "web"))
 
 
 def test_a_name_that_is_the_vms_no_more_may_be_freed(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
     made(store, make, "web", "vm-1")
     store.release_stale_name("default", "web", "vm-2")
@@ -96,12 +100,12 @@ def test_a_name_that_is_the_vms_no_more_may_be_freed(
 
 
 def test_what_a_delete_ends_keeps_its_name_until_the_vm_is_gone(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     store.save(replace(store.get("1"), vm_id="vm"))
     store.add(make("2", Action.DELETE))
     assert store.get("1").status is OperationStatus.SUPERSEDED
     assert holder(store, make, "web") == {"vm_id": "vm"}
-    store.save(make.over(store.get("2")))
+    store.save(make.finished(store.get("2")))
     store.add(make("3", Action.CREATE, None, "web"))

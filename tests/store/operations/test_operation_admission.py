@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.support.operation_factory import (
+    IDEMPOTENCY_KEY,
+    OperationFactory,
+    run_concurrently,
+    succeeds,
+)
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationStatus
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress
@@ -15,31 +20,31 @@ from vmapi.store.conflicts import IdempotencyKeyConflict, OperationRevisionConfl
 from vmapi.store.operations.repository import OperationRepository
 
 
-def test_one_unfinished_operation_a_vm(store: OperationRepository, make: Maker) -> None:
+def test_one_unfinished_operation_a_vm(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1"))
     with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("2"))
     store.add(make("3", vm_id="other"))
     store.add(make("4", Action.CREATE, vm_id=None))
     store.add(make("5", Action.CREATE, vm_id=None))
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     store.add(make("6"))
     assert {found.id for found in store.list_leased()} == {"3", "4", "5", "6"}
 
 
-def test_what_is_refused_is_not_kept(store: OperationRepository, make: Maker) -> None:
+def test_what_is_refused_is_not_kept(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     with pytest.raises(NameTaken):
-        store.add(make("2", Action.CREATE, None, "web", key=KEY))
+        store.add(make("2", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
     with pytest.raises(OperationNotFound):
         store.get("2")
-    assert store.find_by_key(KEY) is None
+    assert store.find_by_key(IDEMPOTENCY_KEY) is None
     with store.lease("2") as held:
         assert not held or "2" not in {found.id for found in store.list_leased()}
 
 
 def test_a_delete_ends_what_is_under_way(
-    store: OperationRepository, make: Maker, clock: Clock
+    store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("1"))
     clock.sleep(1)
@@ -48,9 +53,9 @@ def test_a_delete_ends_what_is_under_way(
     assert (ended.status, ended.finished_at) == (OperationStatus.SUPERSEDED, clock())
     assert ended.revision == 1
     with pytest.raises(OperationRevisionConflict):
-        store.save(make.over(make("1")))
+        store.save(make.finished(make("1")))
     with pytest.raises(OperationRevisionConflict):
-        store.save(make.over(ended))
+        store.save(make.finished(ended))
     clock.sleep(1)
     store.add(make("3", Action.DELETE))
     assert [found.id for found in store.list_leased()] == ["2", "3"]
@@ -59,18 +64,18 @@ def test_a_delete_ends_what_is_under_way(
     store.add(make("5", vm_id="other"))
 
 
-def test_a_delete_ends_nothing_else(store: OperationRepository, make: Maker) -> None:
+def test_a_delete_ends_nothing_else(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="other"))
     store.add(make("2", Action.CREATE, vm_id=None))
     store.add(make("3"))
-    store.save(make.over(store.get("3")))
+    store.save(make.finished(store.get("3")))
     store.add(make("4", Action.DELETE))
     assert {found.id for found in store.list_leased()} == {"1", "2", "4"}
     assert store.get("3").status is OperationStatus.SUCCEEDED
 
 
 def test_the_newest_is_what_is_under_way(
-    store: OperationRepository, make: Maker, clock: Clock
+    store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     assert store.find_unfinished("vm") is None
     store.add(make("2", Action.DELETE))
@@ -83,25 +88,32 @@ def test_the_newest_is_what_is_under_way(
     assert [each and each.id for each in found] == ["1", "3", None]
 
 
-def test_of_many_who_want_one_thing_one_gets_it(store: OperationRepository, make: Maker) -> None:
+def test_of_many_who_want_one_thing_one_gets_it(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     numbers = count()
 
     def add(**wanted: Any) -> Callable[[int], bool]:
         refusals = (NameTaken, TaskInProgress, IdempotencyKeyConflict)
-        return lambda _: tried(lambda: store.add(make(f"{next(numbers)}", **wanted)), *refusals)
+        return lambda _: succeeds(lambda: store.add(make(f"{next(numbers)}", **wanted)), *refusals)
 
-    assert at_once(20, add(action=Action.CREATE, vm_id=None, name="web")) == 1
-    assert at_once(20, add(action=Action.CREATE, vm_id=None, key=KEY)) == 1
-    assert at_once(20, add()) == 1
+    assert run_concurrently(20, add(action=Action.CREATE, vm_id=None, name="web")) == 1
+    assert run_concurrently(20, add(action=Action.CREATE, vm_id=None, key=IDEMPOTENCY_KEY)) == 1
+    assert run_concurrently(20, add()) == 1
     stop = store.find_unfinished("vm")
     assert stop is not None
-    assert at_once(20, lambda _: tried(lambda: store.save(stop), OperationRevisionConflict)) == 1
-    assert at_once(20, add(action=Action.DELETE)) == 20
+    assert (
+        run_concurrently(
+            20, lambda _: succeeds(lambda: store.save(stop), OperationRevisionConflict)
+        )
+        == 1
+    )
+    assert run_concurrently(20, add(action=Action.DELETE)) == 20
     assert store.get(stop.id).status is OperationStatus.SUPERSEDED
 
 
 def test_what_another_process_has_ended_is_not_to_be_saved(
-    store: OperationRepository, other: OperationRepository, make: Maker
+    store: OperationRepository, other: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
     other.add(make("2", Action.DELETE))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker, at_once
+from tests.support.operation_factory import OperationFactory, run_concurrently
 from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
 
@@ -20,7 +20,9 @@ def expire(database: Database) -> None:
         )
 
 
-def test_a_new_one_is_held_by_who_added_it(store: OperationRepository, make: Maker) -> None:
+def test_a_new_one_is_held_by_who_added_it(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1"))
     with store.lease("1") as held:
         assert not held
@@ -30,7 +32,7 @@ def test_a_new_one_is_held_by_who_added_it(store: OperationRepository, make: Mak
         assert held
 
 
-def test_one_at_a_time_holds_it(store: OperationRepository, make: Maker) -> None:
+def test_one_at_a_time_holds_it(store: OperationRepository, make: OperationFactory) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
         with store.lease(id, lease_held=True):
@@ -41,7 +43,9 @@ def test_one_at_a_time_holds_it(store: OperationRepository, make: Maker) -> None
         assert again
 
 
-def test_it_is_given_back_when_its_holder_fails(store: OperationRepository, make: Maker) -> None:
+def test_it_is_given_back_when_its_holder_fails(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1"))
     for fresh in (True, False):
         with pytest.raises(ZeroDivisionError), store.lease("1", lease_held=fresh):
@@ -50,7 +54,7 @@ def test_it_is_given_back_when_its_holder_fails(store: OperationRepository, make
         assert again
 
 
-def test_who_is_to_carry_it_on_may(store: OperationRepository, make: Maker) -> None:
+def test_who_is_to_carry_it_on_may(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1"))
     for fresh in (True, False, False):
         assert [found.id for found in store.list_leased()] == ["1"]
@@ -58,7 +62,9 @@ def test_who_is_to_carry_it_on_may(store: OperationRepository, make: Maker) -> N
             assert held
 
 
-def test_of_many_who_would_carry_it_on_one_does(store: OperationRepository, make: Maker) -> None:
+def test_of_many_who_would_carry_it_on_one_does(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1"))
     with store.lease("1", lease_held=True):
         pass
@@ -69,11 +75,14 @@ def test_of_many_who_would_carry_it_on_one_does(store: OperationRepository, make
             everybody.wait()
             return held
 
-    assert at_once(20, hold) == 1
+    assert run_concurrently(20, hold) == 1
 
 
 def test_a_lease_is_its_process_own_until_it_has_run_out(
-    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
+    store: OperationRepository,
+    other: OperationRepository,
+    make: OperationFactory,
+    database: Database,
 ) -> None:
     store.add(make("1"))
     with store.lease("1", lease_held=True):
@@ -93,7 +102,10 @@ def test_a_lease_is_its_process_own_until_it_has_run_out(
 
 
 def test_each_use_renews_a_lease(
-    store: OperationRepository, other: OperationRepository, make: Maker, database: Database
+    store: OperationRepository,
+    other: OperationRepository,
+    make: OperationFactory,
+    database: Database,
 ) -> None:
     store.add(make("1"))
     with store.lease("1", lease_held=True):
@@ -105,7 +117,10 @@ def test_each_use_renews_a_lease(
 
 
 def test_who_closes_leaves_what_is_unfinished_to_others(
-    connect: Callable[[], Database], clock: Clock, other: OperationRepository, make: Maker
+    connect: Callable[[], Database],
+    clock: Clock,
+    other: OperationRepository,
+    make: OperationFactory,
 ) -> None:
     store = OperationRepository(connect(), clock)
     store.add(make("1"))
@@ -118,7 +133,7 @@ def test_who_closes_leaves_what_is_unfinished_to_others(
 
 
 def test_who_leaves_it_to_others_gives_each_lease_back(
-    database: Database, clock: Clock, other: OperationRepository, make: Maker
+    database: Database, clock: Clock, other: OperationRepository, make: OperationFactory
 ) -> None:
     store = OperationRepository(database, clock, renews_idle=False)
     store.add(make("1"))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.support.factories import T0, VM_1
-from tests.support.operation_factory import ANYTHING, KEY, Maker
+from tests.support.operation_factory import ALL_OPERATIONS, IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import OperationQuery
 from vmapi.domain.pagination import PageRequest
@@ -78,7 +78,7 @@ def test_whose_a_vm_is_stays_known_while_its_cell_is_down(inventory: InventoryRe
     assert found(inventory, "web") == ({"w"}, 1)
 
 
-def test_an_operation_is_its_projects(store: OperationRepository, make: Maker) -> None:
+def test_an_operation_is_its_projects(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="w", project="web"))
     store.add(make("2", vm_id="d", project="db"))
     assert store.get("1", "web") == store.get("1", None) == store.get("1")
@@ -90,27 +90,32 @@ def test_an_operation_is_its_projects(store: OperationRepository, make: Maker) -
         page = store.list_page(query, PageRequest(), scope)
         return sorted(each.id for each in page.items), page.total
 
-    assert ids(ANYTHING, "web") == (["1"], 1)
-    assert ids(ANYTHING, None) == (["1", "2"], 2)
+    assert ids(ALL_OPERATIONS, "web") == (["1"], 1)
+    assert ids(ALL_OPERATIONS, None) == (["1", "2"], 2)
     assert ids(OperationQuery(vm_id="d"), "web") == ([], 0)
 
 
-def test_a_key_is_another_in_another_project(store: OperationRepository, make: Maker) -> None:
-    other = replace(KEY, project="db")
-    store.add(make("1", Action.CREATE, None, "web-1", project="default", key=KEY))
+def test_a_key_is_another_in_another_project(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    other = replace(IDEMPOTENCY_KEY, project="db")
+    store.add(make("1", Action.CREATE, None, "web-1", project="default", key=IDEMPOTENCY_KEY))
     assert store.find_by_key(other) is None
     store.add(make("2", Action.CREATE, None, "web-1", project="db", key=other))
-    bound = [store.find_by_key(key) for key in (KEY, other)]
-    assert [each and (each.id, each.key) for each in bound] == [("1", KEY), ("2", other)]
-    for key, id in ((KEY, "1"), (other, "2")):
+    bound = [store.find_by_key(key) for key in (IDEMPOTENCY_KEY, other)]
+    assert [each and (each.id, each.key) for each in bound] == [
+        ("1", IDEMPOTENCY_KEY),
+        ("2", other),
+    ]
+    for key, id in ((IDEMPOTENCY_KEY, "1"), (other, "2")):
         page = store.list_page(OperationQuery(key=key), PageRequest(), key.project)
         assert [each.id for each in page.items] == [id]
 
 
 def test_the_key_is_the_callers_and_the_operation_the_vms(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
-    store.add(make("1", vm_id="d", project="db", key=KEY))
-    bound = store.find_by_key(KEY)
+    store.add(make("1", vm_id="d", project="db", key=IDEMPOTENCY_KEY))
+    bound = store.find_by_key(IDEMPOTENCY_KEY)
     assert bound is not None
-    assert (bound.project, bound.key) == ("db", KEY)
+    assert (bound.project, bound.key) == ("db", IDEMPOTENCY_KEY)

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import ANYTHING, KEY, Maker
+from tests.support.operation_factory import ALL_OPERATIONS, IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
@@ -27,16 +27,16 @@ def test_unknown(store: OperationRepository, id: str) -> None:
 
 
 def test_they_are_found_the_newest_first(
-    store: OperationRepository, make: Maker, clock: Clock
+    store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("b", vm_id="1"))
     store.add(make("a", vm_id="2"))
     clock.sleep(0.000_001)
     store.add(make("c", vm_id="3"))
-    store.save(make.over(store.get("c")))
+    store.save(make.finished(store.get("c")))
     clock.now -= timedelta(seconds=9)
     store.add(make("d", vm_id="4"))
-    assert [found.id for found in store.list_page(ANYTHING, PageRequest()).items] == [
+    assert [found.id for found in store.list_page(ALL_OPERATIONS, PageRequest()).items] == [
         "c",
         "b",
         "a",
@@ -45,7 +45,7 @@ def test_they_are_found_the_newest_first(
 
 
 def test_what_is_to_be_carried_on_comes_oldest_first(
-    store: OperationRepository, make: Maker, clock: Clock
+    store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     for id in "cab":
         store.add(make(id, vm_id=id))
@@ -65,7 +65,7 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
     ],
 )
 def test_one_that_another_version_has_kept_holds_up_no_other(
-    store: OperationRepository, make: Maker, database: Database, change: str
+    store: OperationRepository, make: OperationFactory, database: Database, change: str
 ) -> None:
     for id in "abc":
         store.add(make(id, vm_id=id))
@@ -92,19 +92,23 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
         (OperationQuery(status=OperationStatus.SUCCEEDED), "1"),
         (OperationQuery(status=OperationStatus.SUPERSEDED), ""),
         (OperationQuery(vm_id="vm", action=Action.STOP), "1"),
-        (OperationQuery(key=KEY), "2"),
-        (OperationQuery(key=replace(KEY, fingerprint="")), "2"),
-        (OperationQuery(key=replace(KEY, caller="you")), ""),
-        (OperationQuery(key=KEY, action=Action.STOP), ""),
+        (OperationQuery(key=IDEMPOTENCY_KEY), "2"),
+        (OperationQuery(key=replace(IDEMPOTENCY_KEY, fingerprint="")), "2"),
+        (OperationQuery(key=replace(IDEMPOTENCY_KEY, caller="you")), ""),
+        (OperationQuery(key=IDEMPOTENCY_KEY, action=Action.STOP), ""),
     ],
 )
 def test_filters(
-    store: OperationRepository, make: Maker, clock: Clock, query: OperationQuery, ids: str
+    store: OperationRepository,
+    make: OperationFactory,
+    clock: Clock,
+    query: OperationQuery,
+    ids: str,
 ) -> None:
     store.add(make("1"))
-    store.save(make.over(store.get("1")))
+    store.save(make.finished(store.get("1")))
     clock.sleep(1)
-    store.add(make("2", Action.CREATE, None, key=KEY))
+    store.add(make("2", Action.CREATE, None, key=IDEMPOTENCY_KEY))
     clock.sleep(1)
     store.add(make("3", Action.START))
     clock.sleep(1)
@@ -113,14 +117,14 @@ def test_filters(
     assert ("".join(found.id for found in page.items), page.total) == (ids, len(ids))
 
 
-def test_pages(store: OperationRepository, make: Maker, clock: Clock) -> None:
+def test_pages(store: OperationRepository, make: OperationFactory, clock: Clock) -> None:
     for number in range(7):
         store.add(make(str(number), vm_id=str(number % 2 or number)))
-        store.save(make.over(store.get(str(number))))
+        store.save(make.finished(store.get(str(number))))
         clock.sleep(1)
     walked = []
     for number in (1, 2, 3, 4):
-        page = store.list_page(ANYTHING, PageRequest(number, 3))
+        page = store.list_page(ALL_OPERATIONS, PageRequest(number, 3))
         walked.append("".join(found.id for found in page.items))
         assert (page.total, page.next_position is not None) == (7, number < 3)
     assert walked == ["654", "321", "0", ""]

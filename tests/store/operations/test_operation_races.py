@@ -6,9 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.audit_chain import told
+from tests.support.audit_chain import list_outcomes
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import KEY, Maker, at_once, tried
+from tests.support.operation_factory import (
+    IDEMPOTENCY_KEY,
+    OperationFactory,
+    run_concurrently,
+    succeeds,
+)
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
@@ -31,15 +36,18 @@ def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[Opera
 
 @pytest.mark.parametrize("others", [(Action.STOP,), (Action.STOP, Action.DELETE, Action.PAUSE)])
 def test_nothing_begins_beside_a_delete(
-    stores: list[OperationRepository], make: Maker, others: tuple[Action, ...], database: Database
+    stores: list[OperationRepository],
+    make: OperationFactory,
+    others: tuple[Action, ...],
+    database: Database,
 ) -> None:
     actions = (Action.DELETE, *others)
     for round in range(ROUNDS):
         vm_id = f"vm-{round}"
         wanted = [make(f"{round}-{at}", action, vm_id) for at, action in enumerate(actions)]
-        added = at_once(
+        added = run_concurrently(
             len(wanted),
-            lambda at, wanted=wanted: tried(lambda: stores[at].add(wanted[at]), TaskInProgress),
+            lambda at, wanted=wanted: succeeds(lambda: stores[at].add(wanted[at]), TaskInProgress),
         )
         kept = stores[0].list_page(OperationQuery(vm_id=vm_id), PageRequest()).items
         assert len(kept) == added
@@ -47,13 +55,13 @@ def test_nothing_begins_beside_a_delete(
         assert left == {Action.DELETE}
         ended = {each.status for each in kept if each.action is not Action.DELETE}
         assert ended <= {OperationStatus.SUPERSEDED}
-        entries = [line[2] for line in told(database) if line[0].startswith(f"{round}-")]
+        entries = [line[2] for line in list_outcomes(database) if line[0].startswith(f"{round}-")]
         assert entries.count("accepted") == added
         assert entries.count("superseded") == added - actions.count(Action.DELETE)
 
 
 def test_of_two_creates_of_one_name_one_is_taken_on(
-    stores: list[OperationRepository], make: Maker, clock: Clock
+    stores: list[OperationRepository], make: OperationFactory, clock: Clock
 ) -> None:
     for round in range(ROUNDS):
         clock.sleep(1)
@@ -67,14 +75,14 @@ def test_of_two_creates_of_one_name_one_is_taken_on(
                 return False
             return True
 
-        assert at_once(2, add) == 1
+        assert run_concurrently(2, add) == 1
         (winner,) = stores[2].list_page(OperationQuery(), PageRequest(1, 1)).items
         assert refused[0].extra == {"operation_id": winner.id}
-        stores[2].save(make.over(winner, status=OperationStatus.FAILED))
+        stores[2].save(make.finished(winner, status=OperationStatus.FAILED))
 
 
 def test_what_is_saved_while_a_delete_comes_has_one_end(
-    stores: list[OperationRepository], make: Maker, database: Database
+    stores: list[OperationRepository], make: OperationFactory, database: Database
 ) -> None:
     for round in range(ROUNDS):
         vm_id, stop = f"vm-{round}", f"stop-{round}"
@@ -86,15 +94,17 @@ def test_what_is_saved_while_a_delete_comes_has_one_end(
             at: int, round: int = round, begun: object = begun, running: object = running
         ) -> bool:
             if at == 0:
-                return tried(lambda: stores[0].save(make.over(begun)), OperationRevisionConflict)
+                return succeeds(
+                    lambda: stores[0].save(make.finished(begun)), OperationRevisionConflict
+                )
             if at == 1:
-                return tried(lambda: stores[1].save(running), OperationRevisionConflict)
+                return succeeds(lambda: stores[1].save(running), OperationRevisionConflict)
             stores[2].add(make(f"delete-{round}", Action.DELETE, f"vm-{round}"))
             return True
 
-        assert at_once(3, change) in (1, 2)
+        assert run_concurrently(3, change) in (1, 2)
         ended = stores[3].get(stop)
-        entries = [line[2] for line in told(database) if line[0] == stop]
+        entries = [line[2] for line in list_outcomes(database) if line[0] == stop]
         assert entries == ["accepted", ended.status]
         assert ended.status in (OperationStatus.SUCCEEDED, OperationStatus.SUPERSEDED)
         assert not stores[3].get(f"delete-{round}").is_finished
@@ -122,7 +132,7 @@ def meanwhile(
 def test_a_name_that_is_given_back_while_it_is_asked_for(
     store: OperationRepository,
     other: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:
     first = make("1", Action.CREATE, None, "web")
@@ -137,12 +147,12 @@ def test_a_name_that_is_given_back_while_it_is_asked_for(
 def test_a_vm_that_is_free_again_while_it_is_asked_for(
     store: OperationRepository,
     other: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     meanwhile: Callable[[Callable[[], object]], None],
 ) -> None:
-    other.add(make("1", key=KEY))
-    meanwhile(lambda: other.save(make.over(other.get("1"), key=None)))
-    store.add(make("2", key=KEY))
-    assert store.get("2").key == KEY
+    other.add(make("1", key=IDEMPOTENCY_KEY))
+    meanwhile(lambda: other.save(make.finished(other.get("1"), key=None)))
+    store.add(make("2", key=IDEMPOTENCY_KEY))
+    assert store.get("2").key == IDEMPOTENCY_KEY
     with store.lease("2") as held:
         assert not held

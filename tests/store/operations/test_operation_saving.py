@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import ANYTHING, KEY, Maker
+from tests.support.operation_factory import ALL_OPERATIONS, IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationError, OperationStatus, Step, StepState
 from vmapi.domain.pagination import PageRequest
@@ -20,7 +20,7 @@ from vmapi.store.operations.repository import OperationRepository
 
 
 def test_save_moves_the_revision_and_refuses_old_ones(
-    store: OperationRepository, make: Maker
+    store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
     first = store.get("1")
@@ -28,7 +28,7 @@ def test_save_moves_the_revision_and_refuses_old_ones(
     assert saved == replace(first, vm_id="a", revision=1) == store.get("1")
     with pytest.raises(OperationRevisionConflict):
         store.save(replace(first, vm_id="b"))
-    over = store.save(make.over(saved))
+    over = store.save(make.finished(saved))
     assert store.get("1") == over
     with pytest.raises(OperationRevisionConflict):
         store.save(over)
@@ -36,7 +36,9 @@ def test_save_moves_the_revision_and_refuses_old_ones(
         store.save(make("never added"))
 
 
-def test_who_may_send_its_first_step_is_kept(store: OperationRepository, make: Maker) -> None:
+def test_who_may_send_its_first_step_is_kept(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1", vm_id="a", is_delegated=True))
     store.add(make("2", vm_id="b"))
     assert [(each.id, each.is_delegated) for each in store.list_leased()] == [
@@ -47,11 +49,13 @@ def test_who_may_send_its_first_step_is_kept(store: OperationRepository, make: M
     assert store.get("1").is_delegated is True
 
 
-def test_all_that_is_kept_comes_back(store: OperationRepository, make: Maker, clock: Clock) -> None:
+def test_all_that_is_kept_comes_back(
+    store: OperationRepository, make: OperationFactory, clock: Clock
+) -> None:
     clock.now += timedelta(microseconds=1)
     plan = (Step(Verb.RESUME), Step(Verb.STOP))
     changes = VMPatch(name="b", metadata={"a": None, "ü": "\u2028"})
-    store.add(make("1", steps=plan, patch=changes, key=KEY, name="b"))
+    store.add(make("1", steps=plan, patch=changes, key=IDEMPOTENCY_KEY, name="b"))
     assert store.get("1").created_at.microsecond == 1
     begun = clock() + timedelta(microseconds=999_998)
     sent = Step(Verb.RESUME, StepState.ACCEPTED, "req-é", begun)
@@ -61,37 +65,41 @@ def test_all_that_is_kept_comes_back(store: OperationRepository, make: Maker, cl
     assert store.get("1") != store.save(running) == store.get("1")
     assert store.get("1").steps == (sent, Step(Verb.STOP))
     failure = OperationError("no_capacity", "Full.", {"hint": "Wait.", "vm_id": None})
-    failed = make.over(store.get("1"), status=OperationStatus.FAILED, error=failure)
+    failed = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
     store.save(failed)
     assert store.get("1") == replace(failed, revision=2)
     assert store.get("1").created_at.tzinfo is not None
 
 
-def test_changes_that_set_nothing_are_changes(store: OperationRepository, make: Maker) -> None:
+def test_changes_that_set_nothing_are_changes(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1", Action.UPDATE, patch=VMPatch()))
     assert store.get("1").patch == VMPatch()
 
 
 def test_another_process_sees_what_is_kept(
-    store: OperationRepository, other: OperationRepository, make: Maker
+    store: OperationRepository, other: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
-    saved = store.save(make.over(store.get("1")))
+    saved = store.save(make.finished(store.get("1")))
     assert other.get("1") == saved
 
 
-def test_a_discarded_one_was_never_there(store: OperationRepository, make: Maker) -> None:
-    operation = make("1", Action.CREATE, None, "web", key=KEY)
+def test_a_discarded_one_was_never_there(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    operation = make("1", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY)
     store.add(operation)
     store.discard(operation, NameTaken("taken"))
     store.discard(operation, NameTaken("taken"))
-    assert (store.list_page(ANYTHING, PageRequest()).items, store.list_leased()) == ([], [])
-    assert store.find_by_key(KEY) is None
-    store.add(make("2", Action.CREATE, None, "web", key=KEY))
+    assert (store.list_page(ALL_OPERATIONS, PageRequest()).items, store.list_leased()) == ([], [])
+    assert store.find_by_key(IDEMPOTENCY_KEY) is None
+    store.add(make("2", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
 
 
 def test_what_a_create_is_to_make_is_not_kept(
-    store: OperationRepository, make: Maker, database: Database
+    store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {}, b"hunter2", None, ())
     store.add(make("1", Action.CREATE, None, "web", spec=spec))
@@ -103,7 +111,9 @@ def test_what_a_create_is_to_make_is_not_kept(
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_user_data_is_in_no_file(store: OperationRepository, make: Maker, tmp_path: Path) -> None:
+def test_user_data_is_in_no_file(
+    store: OperationRepository, make: OperationFactory, tmp_path: Path
+) -> None:
     spec = CreateSpec("web", "f", "i", None, {"k": "hunter2"}, b"hunter2", None, ())
     store.add(make("1", Action.CREATE, None, "web-of-files", spec=spec))
     files = [path.read_bytes() for path in (tmp_path / "new").iterdir()]

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.audit_chain import told
+from tests.support.audit_chain import list_outcomes
 from tests.support.factories import T0, VM_1
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import ANYTHING, Maker, at_once, tried
+from tests.support.operation_factory import (
+    ALL_OPERATIONS,
+    OperationFactory,
+    run_concurrently,
+    succeeds,
+)
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.snapshot import VMSnapshot
@@ -54,7 +59,7 @@ def see(inventory: InventoryRepository, vm: VM = SEEN) -> VMSnapshot:
 def test_it_is_for_a_vm_as_it_was_seen(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     database: Database,
     action: Action,
 ) -> None:
@@ -63,14 +68,14 @@ def test_it_is_for_a_vm_as_it_was_seen(
     name = "web" if action is Action.UPDATE else None
     with pytest.raises(VMRevisionConflict):
         store.add(make("1", action, name=name, vm_revision=old))
-    assert store.list_page(ANYTHING, PageRequest()).total == 0
-    assert told(database) == []
+    assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
+    assert list_outcomes(database) == []
     store.add(make("2", action, name=name, vm_revision=new))
     assert [found.id for found in store.list_leased()] == ["2"]
 
 
 def test_one_that_is_gone_is_as_nobody_has_seen_it(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     revision = see(inventory).revision
     inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
@@ -80,7 +85,7 @@ def test_one_that_is_gone_is_as_nobody_has_seen_it(
 
 
 def test_a_delete_for_a_vm_that_is_being_changed(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     see(inventory)
     store.add(make("1"))
@@ -102,7 +107,7 @@ def test_a_delete_for_a_vm_that_is_being_changed(
 def test_of_many_who_have_seen_the_same_one_wins(
     inventory: InventoryRepository,
     stores: list[OperationRepository],
-    make: Maker,
+    make: OperationFactory,
     actions: tuple[Action, ...],
 ) -> None:
     for round in range(ROUNDS):
@@ -112,9 +117,9 @@ def test_of_many_who_have_seen_the_same_one_wins(
         def add(at: int, round: int = round, revision: int | None = revision) -> bool:
             name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
             wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name, vm_revision=revision)
-            return tried(lambda: stores[at].add(wanted), VMRevisionConflict)
+            return succeeds(lambda: stores[at].add(wanted), VMRevisionConflict)
 
-        assert at_once(4, add) == 1
+        assert run_concurrently(4, add) == 1
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -125,7 +130,7 @@ def test_of_many_who_have_seen_the_same_one_wins(
 def test_what_is_seen_while_it_is_being_added(
     inventory: InventoryRepository,
     store: OperationRepository,
-    make: Maker,
+    make: OperationFactory,
     monkeypatch: pytest.MonkeyPatch,
     case: tuple[Action, Any, str],
 ) -> None:
@@ -143,11 +148,11 @@ def test_what_is_seen_while_it_is_being_added(
     with pytest.raises(VMRevisionConflict):
         store.add(make("1", action, vm_revision=revision))
     monkeypatch.undo()
-    assert store.list_page(ANYTHING, PageRequest()).total == 0
+    assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
 
 
 def test_what_nobody_is_shown_moves_no_revision(
-    inventory: InventoryRepository, store: OperationRepository, make: Maker
+    inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     see(inventory)
     store.add(make("1"))
@@ -200,7 +205,7 @@ def test_the_tag_moves_when_and_only_when_what_is_shown_does(
     inventory, store, make = (
         InventoryRepository(database),
         OperationRepository(database, clock),
-        Maker(clock),
+        OperationFactory(clock),
     )
     before = see(inventory)
     for number, event in enumerate(drawn):
@@ -208,10 +213,10 @@ def test_the_tag_moves_when_and_only_when_what_is_shown_does(
         if isinstance(event, VM):
             inventory.save_observations([event], inventory.observation_time())
         elif isinstance(event, Action):
-            tried(lambda: store.add(make(f"{number}", event)), TaskInProgress)  # noqa: B023
+            succeeds(lambda: store.add(make(f"{number}", event)), TaskInProgress)  # noqa: B023
         else:
             for operation in store.list_leased():
-                tried(lambda: store.save(make.over(operation)), OperationRevisionConflict)  # noqa: B023
+                succeeds(lambda: store.save(make.finished(operation)), OperationRevisionConflict)  # noqa: B023
         after = inventory.get(SEEN.id)
         assert after is not None
         same = after.vm.public_fields == before.vm.public_fields

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskCliRunner
 
-from tests.support.audit_chain import OTHER, SECRET, chained, entry, head, tamper, write
+from tests.support.audit_chain import (
+    AUDIT_KEY,
+    OTHER_AUDIT_KEY,
+    append_entries,
+    build_chain,
+    build_entry,
+    chain_head,
+    tamper,
+)
 from tests.support.fake_clock import Clock
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -25,23 +33,23 @@ class Trail:
         self.url = url
         self.database = Database(url, 2, schema.ensure_current)
         self.begun = Clock()()
-        chained(self.database, self.begun, 3)
-        self.head = head(self.database)
+        build_chain(self.database, self.begun, 3)
+        self.head = chain_head(self.database)
         self.anchor = f"{self.head.position}:{self.head.mac}"
 
-    def verify(self, *args: str, key: str | None = SECRET) -> tuple[int, list[str]]:
+    def verify(self, *args: str, key: str | None = AUDIT_KEY) -> tuple[int, list[str]]:
         """Return how the command ends, and the lines that it says."""
         return verify(self.url, *args, key=key)
 
 
-def verify(url: str, *args: str, key: str | None = SECRET) -> tuple[int, list[str]]:
+def verify(url: str, *args: str, key: str | None = AUDIT_KEY) -> tuple[int, list[str]]:
     settings = Settings(log_level="CRITICAL", database_url=url, audit_key=key)
     app = create_app(settings, MemoryBackend())
     runner = FlaskCliRunner(app)
     with app.app_context():
         result = runner.invoke(args=["audit", "verify", *args])
     app.extensions["vmapi"].store.close()
-    assert SECRET not in result.output
+    assert AUDIT_KEY not in result.output
     return result.exit_code, result.output.splitlines()
 
 
@@ -56,9 +64,9 @@ def test_what_is_sound(trail: Trail) -> None:
     said = (0, ["sound from position 1 to 3, 0 open", f"anchor {trail.anchor}"])
     assert trail.verify() == said
     assert trail.verify("--anchor", trail.anchor) == said
-    write(trail.database, entry(trail.begun, 4))
+    append_entries(trail.database, build_entry(trail.begun, 4))
     assert trail.verify() == (0, ["sound from position 1 to 3, 1 open", f"anchor {trail.anchor}"])
-    AuditRepository(trail.database).purge(trail.begun + timedelta(days=3), SECRET)
+    AuditRepository(trail.database).purge(trail.begun + timedelta(days=3), AUDIT_KEY)
     assert trail.verify("--anchor", trail.anchor)[1][0] == "sound from position 3 to 3, 1 open"
 
 
@@ -93,7 +101,7 @@ def test_an_end_that_was_cut_off(trail: Trail) -> None:
 
 
 def test_another_key(trail: Trail) -> None:
-    assert trail.verify(key=OTHER) == (
+    assert trail.verify(key=OTHER_AUDIT_KEY) == (
         1,
         ["sound from position 1 to 0, 0 open", "Error: entry 1 does not follow from position 0"],
     )
@@ -135,7 +143,7 @@ def export(url: str, *args: str) -> tuple[int, str]:
 
 
 def test_export_writes_one_entry_a_line(trail: Trail) -> None:
-    write(trail.database, entry(trail.begun, 4, user='a"b\n', vm_id=None, code=None))
+    append_entries(trail.database, build_entry(trail.begun, 4, user='a"b\n', vm_id=None, code=None))
     code, said = export(trail.url)
     lines = [json.loads(line) for line in said.splitlines()]
     assert (code, [line["operation_id"] for line in lines]) == (0, ["op-1", "op-2", "op-3", "op-4"])

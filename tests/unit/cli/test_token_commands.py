@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from tests.support.audit_rows import trail
+from tests.support.audit_rows import audit_rows
 from tests.support.processes import ROOT
 from vmapi.api.openapi import permission_table as matrix
 from vmapi.app import create_app
@@ -139,7 +139,7 @@ def test_each_is_in_the_audit_trail(shell: Shell) -> None:
     shell.run("token", "rotate", old.id, "--overlap", "1h")
     shell.run("token", "revoke", old.id)
     _, new = shell.kept().list_all()
-    entries = trail(shell.app())
+    entries = audit_rows(shell.app())
     assert [(row.action, row.project, row.token_id) for row in entries] == [
         ("token_create", "web", old.id),
         ("token_rotate", "web", old.id),

@@ -6,7 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from tests.support.audit_chain import SECRET, entry, positions, rows, write
+from tests.support.audit_chain import (
+    AUDIT_KEY,
+    append_entries,
+    build_entry,
+    chain_positions,
+    list_rows,
+)
 from tests.support.maintenance_harness import DAY, MaintenanceHarness
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import StoreUnavailable
@@ -35,12 +41,12 @@ def test_run_chains_the_pending_entries(
     harness: MaintenanceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 2)
-    write(harness.database, *(entry(harness.clock(), number) for number in range(5)))
+    append_entries(harness.database, *(build_entry(harness.clock(), number) for number in range(5)))
     assert harness.run() == []
-    assert positions(harness.database) == [1, 2, 3, 4, 5]
-    write(harness.database, entry(harness.clock(), 6))
+    assert chain_positions(harness.database) == [1, 2, 3, 4, 5]
+    append_entries(harness.database, build_entry(harness.clock(), 6))
     harness.run()
-    assert harness.store.audit.verify(SECRET).head.position == 6
+    assert harness.store.audit.verify(AUDIT_KEY).head.position == 6
 
 
 def test_run_without_pending_entries_acquires_no_lease(harness: MaintenanceHarness) -> None:
@@ -52,19 +58,19 @@ def test_run_chains_nothing_while_another_process_holds_the_lease(
     harness: MaintenanceHarness,
 ) -> None:
     other = harness.acquire_elsewhere("audit")
-    write(harness.database, entry(harness.clock(), 1))
+    append_entries(harness.database, build_entry(harness.clock(), 1))
     harness.run()
-    assert positions(harness.database) == [None]
+    assert chain_positions(harness.database) == [None]
     other.close()
     harness.run()
-    assert positions(harness.database) == [1]
+    assert chain_positions(harness.database) == [1]
 
 
 def test_run_stops_chaining_when_the_lease_is_lost(
     harness: MaintenanceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 1)
-    write(harness.database, *(entry(harness.clock(), number) for number in range(3)))
+    append_entries(harness.database, *(build_entry(harness.clock(), number) for number in range(3)))
     chain_pending = harness.store.audit.chain_pending
 
     def lose_lease(key: str) -> int:
@@ -77,13 +83,13 @@ def test_run_stops_chaining_when_the_lease_is_lost(
 
     monkeypatch.setattr(harness.store.audit, "chain_pending", lose_lease)
     harness.run()
-    assert positions(harness.database) == [1, None, None]
+    assert chain_positions(harness.database) == [1, None, None]
 
 
 def test_run_without_a_key_chains_nothing(keyless: MaintenanceHarness) -> None:
-    write(keyless.database, entry(keyless.clock(), 1))
+    append_entries(keyless.database, build_entry(keyless.clock(), 1))
     keyless.run()
-    assert positions(keyless.database) == [None]
+    assert chain_positions(keyless.database) == [None]
     assert LeaderLeases(keyless.database).acquire("audit")
 
 
@@ -107,7 +113,7 @@ def test_purge_removes_finished_operations_after_the_retention(
 def test_purge_of_a_create_keeps_the_reservation_of_the_name(harness: MaintenanceHarness) -> None:
     harness.store.operations.add(harness.new_operation("old", Action.CREATE, None, "web"))
     create = harness.store.operations.get("old")
-    harness.store.operations.save(harness.new_operation.over(create, vm_id="vm-1"))
+    harness.store.operations.save(harness.new_operation.finished(create, vm_id="vm-1"))
     harness.clock.now += 31 * DAY
     harness.run()
     assert harness.operation_ids() == set()
@@ -119,12 +125,12 @@ def test_purge_of_a_large_audit_trail_takes_one_batch_a_run(
     harness: MaintenanceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
-    write(harness.database, *(entry(harness.clock(), number) for number in range(5)))
+    append_entries(harness.database, *(build_entry(harness.clock(), number) for number in range(5)))
     harness.clock.now += 366 * DAY
     logs = [harness.run() for _ in range(4)]
     assert [[line["audit_entries"] for line in lines] for lines in logs] == [[2], [2], [1], []]
     # the next purge is due after the interval
-    write(harness.database, entry(harness.clock() - 366 * DAY, 6))
+    append_entries(harness.database, build_entry(harness.clock() - 366 * DAY, 6))
     assert harness.run() == []
 
 
@@ -182,13 +188,13 @@ def test_purge_keeps_audit_entries_for_their_own_retention(harness: MaintenanceH
     harness.add_finished("1")
     harness.clock.now += 365 * DAY
     harness.run()
-    assert positions(harness.database) == [1, 2]
+    assert chain_positions(harness.database) == [1, 2]
     harness.clock.sleep(0.000_001)
     harness.monotonic += PURGE_INTERVAL
     (line,) = harness.run()
     assert (line["operations"], line["audit_entries"], line["log_level"]) == (0, 2, "info")
-    verification = harness.store.audit.verify(SECRET)
-    assert (rows(harness.database), verification.first_position, verification.error) == (
+    verification = harness.store.audit.verify(AUDIT_KEY)
+    assert (list_rows(harness.database), verification.first_position, verification.error) == (
         [],
         3,
         None,
@@ -196,11 +202,13 @@ def test_purge_keeps_audit_entries_for_their_own_retention(harness: MaintenanceH
 
 
 def test_purge_without_a_key_keeps_audit_entries_as_long(keyless: MaintenanceHarness) -> None:
-    write(keyless.database, entry(keyless.clock(), 1), entry(keyless.clock() + DAY, 2))
+    append_entries(
+        keyless.database, build_entry(keyless.clock(), 1), build_entry(keyless.clock() + DAY, 2)
+    )
     keyless.clock.now += 366 * DAY - timedelta(microseconds=1)
     (line,) = keyless.run()
     assert (line["operations"], line["audit_entries"]) == (0, 1)
-    assert [row.operation_id for row in rows(keyless.database)] == ["op-2"]
+    assert [row.operation_id for row in list_rows(keyless.database)] == ["op-2"]
 
 
 def test_run_raises_when_the_store_is_unavailable(

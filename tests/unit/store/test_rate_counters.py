@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import wait_until
-from tests.support.processes import Server, needs
+from tests.support.processes import ServerProcess, require_program
 from vmapi.store import rate_counters as counters
 from vmapi.store.rate_counters import RedisCounters
 
@@ -18,18 +18,18 @@ SECRET = "hunter2"
 NOW = [(1, 5), (60, 7)]
 
 
-class Redis(Server):
+class Redis(ServerProcess):
     """A Redis of a test's own, on loopback, that keeps nothing."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "redis")
-        self.program = needs("redis-server", "redis")
+        self.program = require_program("redis-server", "redis")
         self.url = f"redis://:{SECRET}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
-        self.run(self.program, *options, "--requirepass", SECRET)
-        wait_until(lambda: "Ready to accept connections" in self.text())
+        self.spawn(self.program, *options, "--requirepass", SECRET)
+        wait_until(lambda: "Ready to accept connections" in self.read_log())
 
 
 @pytest.fixture

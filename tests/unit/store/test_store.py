@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.fake_clock import Clock
-from tests.support.operation_factory import Maker, at_once
+from tests.support.operation_factory import OperationFactory, run_concurrently
 from vmapi.domain.operation import Operation
 from vmapi.errors import OperationNotFound, StoreUnavailable
 from vmapi.store import store as stores
@@ -49,7 +49,7 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 def operation(id: str) -> Operation:
-    return Maker(Clock())(id, vm_id=id)
+    return OperationFactory(Clock())(id, vm_id=id)
 
 
 def test_nothing_is_loaded_or_opened_before_it_is_used_and_nothing_is_left(tmp_path: Path) -> None:
@@ -76,7 +76,10 @@ def test_each_part_opens_it(folder: Path) -> None:
 
 
 def test_many_who_use_it_first_open_one(store: Store, folder: Path) -> None:
-    assert at_once(16, lambda at: store.operations.add(operation(str(at))).id == str(at)) == 16
+    assert (
+        run_concurrently(16, lambda at: store.operations.add(operation(str(at))).id == str(at))
+        == 16
+    )
     assert len(store.operations.list_leased()) == 16
     assert len(list(folder.iterdir())) == 1
 

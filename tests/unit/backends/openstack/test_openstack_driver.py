@@ -15,16 +15,16 @@ import pytest
 
 from tests.support.fake_openstack import (
     ACCEPTED,
-    DETAIL,
-    NOVA,
-    REQUEST,
-    SERVER,
+    DETAIL_PATH,
+    NOVA_PATH,
+    REQUEST_ID,
+    SERVER_ID,
+    SERVER_PATH,
     SPEC,
-    VM,
-    Answer,
-    Loopback,
-    loopback,
+    FakeOpenStack,
+    Reply,
     openstack_settings,
+    serve_openstack,
 )
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, ActionOutcome
@@ -37,41 +37,41 @@ from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
-WRONG_STATE = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
+WRONG_STATE = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}})
 
 
 @pytest.fixture
-def cloud() -> Iterator[Loopback]:
-    with loopback() as cloud:
-        cloud.on("GET", SERVER, server("ACTIVE"))
-        cloud.on("GET", "/image/v2/images", Answer(200, {"images": []}))
+def cloud() -> Iterator[FakeOpenStack]:
+    with serve_openstack() as cloud:
+        cloud.reply_to("GET", SERVER_PATH, server("ACTIVE"))
+        cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": []}))
         yield cloud
 
 
 @pytest.fixture
-def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+def backend(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
     backend = OpenStackBackend.from_settings(openstack_settings(cloud.url, monkeypatch))
     yield backend
     backend.close()
 
 
-def server(status: str, **more: Any) -> Answer:
-    return Answer(200, {"server": {"id": VM, "status": status, **more}})
+def server(status: str, **more: Any) -> Reply:
+    return Reply(200, {"server": {"id": SERVER_ID, "status": status, **more}})
 
 
-def sent(cloud: Loopback) -> list[Any]:
-    return [seen.body for seen in cloud.seen if seen.path.endswith("/action")]
+def sent(cloud: FakeOpenStack) -> list[Any]:
+    return [seen.body for seen in cloud.requests if seen.path.endswith("/action")]
 
 
 # Whose it is
 
 
 def test_an_admin_is_shown_no_server_of_another_project(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.on("GET", SERVER, server("ACTIVE", tenant_id="another"))
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", tenant_id="another"))
     with pytest.raises(errors.VMNotFound, match="shows vmapi no VM of this id"):
-        backend.get_vm(VM)
+        backend.get_vm(SERVER_ID)
 
 
 # Verbs
@@ -89,12 +89,12 @@ def test_an_admin_is_shown_no_server_of_another_project(
     ],
 )
 def test_the_likely_call_is_sent_without_looking(
-    cloud: Loopback, backend: OpenStackBackend, verb: Verb, body: Any
+    cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb, body: Any
 ) -> None:
-    cloud.on("POST", f"{SERVER}/action", ACCEPTED)
-    assert backend.perform_action(VM, verb) == AcceptedAction(VM, REQUEST)
+    cloud.reply_to("POST", f"{SERVER_PATH}/action", ACCEPTED)
+    assert backend.perform_action(SERVER_ID, verb) == AcceptedAction(SERVER_ID, REQUEST_ID)
     assert sent(cloud) == [body]
-    assert not cloud.count("GET", SERVER)
+    assert not cloud.count_requests("GET", SERVER_PATH)
 
 
 @pytest.mark.parametrize(
@@ -106,60 +106,62 @@ def test_the_likely_call_is_sent_without_looking(
     ],
 )
 def test_the_state_decides_when_the_likely_call_is_refused(
-    cloud: Loopback, backend: OpenStackBackend, verb: Verb, status: str, body: Any
+    cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb, status: str, body: Any
 ) -> None:
-    cloud.on("POST", f"{SERVER}/action", WRONG_STATE, ACCEPTED)
-    cloud.on("GET", SERVER, server(status))
-    assert backend.perform_action(VM, verb) == AcceptedAction(VM, REQUEST)
+    cloud.reply_to("POST", f"{SERVER_PATH}/action", WRONG_STATE, ACCEPTED)
+    cloud.reply_to("GET", SERVER_PATH, server(status))
+    assert backend.perform_action(SERVER_ID, verb) == AcceptedAction(SERVER_ID, REQUEST_ID)
     assert sent(cloud)[1:] == [body]
 
 
 @pytest.mark.parametrize("verb", [Verb.START, Verb.RESUME, Verb.STOP])
 def test_a_refused_verb_is_not_sent_again(
-    cloud: Loopback, backend: OpenStackBackend, verb: Verb
+    cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb
 ) -> None:
-    cloud.on("POST", f"{SERVER}/action", WRONG_STATE)
+    cloud.reply_to("POST", f"{SERVER_PATH}/action", WRONG_STATE)
     with pytest.raises(errors.InvalidState, match="is not ready"):
-        backend.perform_action(VM, verb)
+        backend.perform_action(SERVER_ID, verb)
     assert len(sent(cloud)) == 1
 
 
 def test_a_server_that_has_no_host_yet_is_not_lost(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.on("GET", SERVER, server("BUILD"))
+    cloud.reply_to("GET", SERVER_PATH, server("BUILD"))
     with pytest.raises(errors.InvalidState):
-        backend.perform_action(VM, Verb.STOP)
-    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
+        backend.perform_action(SERVER_ID, Verb.STOP)
+    cloud.reply_to("GET", SERVER_PATH, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
     with pytest.raises(errors.VMNotFound):
-        backend.perform_action(VM, Verb.STOP)
+        backend.perform_action(SERVER_ID, Verb.STOP)
 
 
 def test_a_server_that_nova_has_just_deleted_is_gone(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    said = f"Cannot 'stop' instance {VM} while it is in vm_state deleted"
-    cloud.on("POST", f"{SERVER}/action", Answer(409, {"conflictingRequest": {"message": said}}))
-    cloud.on("GET", SERVER, server("DELETED"))
+    said = f"Cannot 'stop' instance {SERVER_ID} while it is in vm_state deleted"
+    cloud.reply_to(
+        "POST", f"{SERVER_PATH}/action", Reply(409, {"conflictingRequest": {"message": said}})
+    )
+    cloud.reply_to("GET", SERVER_PATH, server("DELETED"))
     with pytest.raises(errors.VMNotFound):
-        backend.perform_action(VM, Verb.STOP)
+        backend.perform_action(SERVER_ID, Verb.STOP)
 
 
-def test_a_delete(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("DELETE", SERVER, Answer(204, None, {"X-Compute-Request-Id": REQUEST}))
-    assert backend.perform_action(VM, Verb.DELETE) == AcceptedAction(VM, REQUEST)
+def test_a_delete(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("DELETE", SERVER_PATH, Reply(204, None, {"X-Compute-Request-Id": REQUEST_ID}))
+    assert backend.perform_action(SERVER_ID, Verb.DELETE) == AcceptedAction(SERVER_ID, REQUEST_ID)
 
 
 # Creation
 
 
-def test_a_create(cloud: Loopback, backend: OpenStackBackend) -> None:
-    made = {"server": {"id": VM, "adminPass": "x"}}
-    cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body=made))
-    assert backend.create_vm(SPEC, "op-1") == AcceptedAction(VM, REQUEST)
+def test_a_create(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    made = {"server": {"id": SERVER_ID, "adminPass": "x"}}
+    cloud.reply_to("POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body=made))
+    assert backend.create_vm(SPEC, "op-1") == AcceptedAction(SERVER_ID, REQUEST_ID)
     full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "mine", ("web",))
     backend.create_vm(full, "op-2")
-    asked = [each.body for each in cloud.seen if each.path == f"{NOVA}/servers"]
+    asked = [each.body for each in cloud.requests if each.path == f"{NOVA_PATH}/servers"]
     first, second = (body["server"] for body in asked)
     assert first == {
         "name": "web-1",
@@ -176,22 +178,32 @@ def test_a_create(cloud: Loopback, backend: OpenStackBackend) -> None:
 
 
 def test_a_server_carries_its_project(
-    cloud: Loopback, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
+    cloud: FakeOpenStack, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud.on("POST", f"{NOVA}/servers", replace(ACCEPTED, body={"server": {"id": VM}}))
+    cloud.reply_to(
+        "POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body={"server": {"id": SERVER_ID}})
+    )
     backend.create_vm(replace(SPEC, project="web"), "op-1")
-    (asked,) = (each.body["server"] for each in cloud.seen if each.path == f"{NOVA}/servers")
+    (asked,) = (
+        each.body["server"] for each in cloud.requests if each.path == f"{NOVA_PATH}/servers"
+    )
     assert asked["metadata"] == {"a": "b", "vmapi.project": "web"}
-    cloud.on("GET", SERVER, server("ACTIVE", metadata=asked["metadata"]))
-    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
-    backend.update_vm(VM, VMPatch(metadata={"a": None, "c": "d"}))
-    (kept,) = (each.body for each in cloud.seen if each.path == f"{SERVER}/metadata")
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata=asked["metadata"]))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
+    backend.update_vm(SERVER_ID, VMPatch(metadata={"a": None, "c": "d"}))
+    (kept,) = (each.body for each in cloud.requests if each.path == f"{SERVER_PATH}/metadata")
     assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
-    assert (backend.get_vm(VM).project, backend.get_vm(VM).metadata) == ("web", {"a": "b"})
-    cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "b"}))
+    assert (backend.get_vm(SERVER_ID).project, backend.get_vm(SERVER_ID).metadata) == (
+        "web",
+        {"a": "b"},
+    )
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata={"a": "b"}))
     ours = replace(openstack_settings(cloud.url, monkeypatch), default_project="ours")
     another = OpenStackBackend.from_settings(ours)
-    assert (backend.get_vm(VM).project, another.get_vm(VM).project) == ("default", "ours")
+    assert (backend.get_vm(SERVER_ID).project, another.get_vm(SERVER_ID).project) == (
+        "default",
+        "ours",
+    )
     another.close()
 
 
@@ -205,97 +217,99 @@ def test_user_data_is_packed_when_it_is_long() -> None:
 
 
 def test_an_unknown_flavor_makes_the_catalog_forget(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     flavor = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
-    cloud.on("GET", f"{NOVA}/flavors/detail", Answer(200, {"flavors": [flavor]}))
+    cloud.reply_to("GET", f"{NOVA_PATH}/flavors/detail", Reply(200, {"flavors": [flavor]}))
     for _ in range(2):
         assert backend.list_flavors()[0].name == "m1.tiny"
-    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 1
-    unknown = Answer(400, {"badRequest": {"message": "Flavor 1 could not be found."}})
-    cloud.on("POST", f"{NOVA}/servers", unknown)
+    assert cloud.count_requests("GET", f"{NOVA_PATH}/flavors/detail") == 1
+    unknown = Reply(400, {"badRequest": {"message": "Flavor 1 could not be found."}})
+    cloud.reply_to("POST", f"{NOVA_PATH}/servers", unknown)
     with pytest.raises(errors.FlavorNotFound):
         backend.create_vm(SPEC, "op")
     backend.list_flavors()
-    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 2
+    assert cloud.count_requests("GET", f"{NOVA_PATH}/flavors/detail") == 2
     backend.list_flavors(refresh=True)
-    assert cloud.count("GET", f"{NOVA}/flavors/detail") == 3
+    assert cloud.count_requests("GET", f"{NOVA_PATH}/flavors/detail") == 3
 
 
 # Lists
 
 
-def page(*ids: str, then: str | None = None) -> Answer:
+def page(*ids: str, then: str | None = None) -> Reply:
     servers = [{"id": each, "name": each, "status": "ACTIVE"} for each in ids]
     wrong = "http://internal.example:8774/v2.1/servers/detail?marker="
     links = [{"rel": "next", "href": wrong + then}] if then else []
-    return Answer(200, {"servers": servers, "servers_links": links})
+    return Reply(200, {"servers": servers, "servers_links": links})
 
 
-def test_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     pages = [page("a", "b", then="b"), page("c", then="c"), page("d")]
-    cloud.on("GET", DETAIL, *pages)
+    cloud.reply_to("GET", DETAIL_PATH, *pages)
     assert [vm.id for vm in backend.list_vms()] == ["a", "b", "c", "d"]
-    assert [seen.path.partition("?")[2] for seen in cloud.seen if DETAIL in seen.path] == [
+    assert [seen.path.partition("?")[2] for seen in cloud.requests if DETAIL_PATH in seen.path] == [
         "",
         "marker=b",
         "marker=c",
     ]
 
 
-def test_pages_that_repeat(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", DETAIL, page("a", then="a"))
+def test_pages_that_repeat(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", DETAIL_PATH, page("a", then="a"))
     with pytest.raises(errors.BackendError, match="repeat"):
         backend.list_vms()
 
 
-def test_a_marker_that_was_deleted(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_a_marker_that_was_deleted(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     first = page("a", then="a")
-    gone = Answer(400, {"badRequest": {"message": "marker [a] not found"}})
-    cloud.on("GET", DETAIL, first, gone, page("b"))
+    gone = Reply(400, {"badRequest": {"message": "marker [a] not found"}})
+    cloud.reply_to("GET", DETAIL_PATH, first, gone, page("b"))
     assert [vm.id for vm in backend.list_vms()] == ["b"]
-    cloud.on("GET", DETAIL, *[first, gone] * 3, first)
+    cloud.reply_to("GET", DETAIL_PATH, *[first, gone] * 3, first)
     with pytest.raises(errors.BackendError, match="faster"):
         backend.list_vms()
 
 
-def test_one_bad_page_fails_the_list(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", DETAIL, page("a", then="a"), Answer(500, "<html>"))
+def test_one_bad_page_fails_the_list(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", DETAIL_PATH, page("a", then="a"), Reply(500, "<html>"))
     with pytest.raises(errors.BackendError):
         backend.list_vms()
-    cloud.on("GET", DETAIL, Answer(200, {"servers": [1]}))
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": [1]}))
     with pytest.raises(errors.BackendError):
         backend.list_vms()
 
 
-def test_a_name_is_escaped_and_compared(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_a_name_is_escaped_and_compared(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     names = ("a.b", "A.B", "a.b\n")
     servers = [{"id": str(n), "name": name, "status": "ACTIVE"} for n, name in enumerate(names)]
     servers.append({"id": "9", "name": "a.b", "status": "SOFT_DELETED"})
-    cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": servers}))
     assert [vm.id for vm in backend.list_vms(name="a.b")] == ["0"]
-    assert any(seen.path == f"{DETAIL}?name=%5Ea%5C.b%24" for seen in cloud.seen)
+    assert any(seen.path == f"{DETAIL_PATH}?name=%5Ea%5C.b%24" for seen in cloud.requests)
 
 
 def test_changes_are_asked_for_from_the_beginning_of_a_second(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     # what changed at .9 of it Nova has as changed at .0
-    cloud.on("GET", DETAIL, page("a"))
+    cloud.reply_to("GET", DETAIL_PATH, page("a"))
     backend.list_changed_since(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
-    (asked,) = [parse_qs(seen.path.partition("?")[2]) for seen in cloud.seen if DETAIL in seen.path]
+    (asked,) = [
+        parse_qs(seen.path.partition("?")[2]) for seen in cloud.requests if DETAIL_PATH in seen.path
+    ]
     assert asked["changes-since"] == ["2026-02-25T10:30:07+00:00"]
 
 
-def test_images_of_all_pages(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_images_of_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     def image(number: int, **more: Any) -> dict[str, Any]:
         return {"id": str(number), "name": None, "status": "active", **more}
 
-    cloud.on(
+    cloud.reply_to(
         "GET",
         "/image/v2/images",
-        Answer(200, {"images": [image(1)], "next": "/v2/images?marker=1"}),
-        Answer(200, {"images": [image(2, name="two", min_disk=3, min_ram=4)]}),
+        Reply(200, {"images": [image(1)], "next": "/v2/images?marker=1"}),
+        Reply(200, {"images": [image(2, name="two", min_disk=3, min_ram=4)]}),
     )
     one, two = backend.list_images()
     assert (one.name, one.min_disk_gb) == ("1", 0)
@@ -321,13 +335,13 @@ def network(name: str, *, external: bool = False, shared: bool = False) -> dict[
     ],
 )
 def test_the_default_network(
-    cloud: Loopback,
+    cloud: FakeOpenStack,
     monkeypatch: pytest.MonkeyPatch,
     networks: list[dict[str, Any]],
     wanted: str | None,
     default: str | None,
 ) -> None:
-    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
+    cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
     backend = OpenStackBackend.from_settings(
         replace(openstack_settings(cloud.url, monkeypatch), default_network=wanted)
     )
@@ -366,134 +380,146 @@ def event(result: str | None, finish: str | None = ENDED, name: str = "stop") ->
     ],
 )
 def test_outcomes(
-    cloud: Loopback, backend: OpenStackBackend, events: list[Any], outcome: ActionOutcome
+    cloud: FakeOpenStack, backend: OpenStackBackend, events: list[Any], outcome: ActionOutcome
 ) -> None:
-    path = f"{SERVER}/os-instance-actions/{REQUEST}"
-    cloud.on("GET", path, Answer(200, {"instanceAction": {"events": events}}))
-    assert backend.get_outcome(AcceptedAction(VM, REQUEST)) is outcome
+    path = f"{SERVER_PATH}/os-instance-actions/{REQUEST_ID}"
+    cloud.reply_to("GET", path, Reply(200, {"instanceAction": {"events": events}}))
+    assert backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID)) is outcome
 
 
-def test_an_outcome_that_is_not_recorded_yet(cloud: Loopback, backend: OpenStackBackend) -> None:
-    assert backend.get_outcome(AcceptedAction(VM, REQUEST)) is ActionOutcome.PENDING
-    cloud.on("GET", SERVER, server("SOFT_DELETED"))
+def test_an_outcome_that_is_not_recorded_yet(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    assert backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID)) is ActionOutcome.PENDING
+    cloud.reply_to("GET", SERVER_PATH, server("SOFT_DELETED"))
     with pytest.raises(errors.VMNotFound):
-        backend.get_outcome(AcceptedAction(VM, REQUEST))
+        backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID))
 
 
-FORBIDDEN = Answer(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
+FORBIDDEN = Reply(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
 
 
-def test_a_server_of_another_project_is_none(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", SERVER, FORBIDDEN)
-    cloud.on("POST", f"{SERVER}/action", FORBIDDEN)
+def test_a_server_of_another_project_is_none(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to("GET", SERVER_PATH, FORBIDDEN)
+    cloud.reply_to("POST", f"{SERVER_PATH}/action", FORBIDDEN)
     with pytest.raises(errors.VMNotFound):
-        backend.get_vm(VM)
+        backend.get_vm(SERVER_ID)
     with pytest.raises(errors.VMNotFound):
-        backend.get_console(VM, None)
-    cloud.on("GET", SERVER, server("ACTIVE"))
+        backend.get_console(SERVER_ID, None)
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE"))
     with pytest.raises(errors.Forbidden):
-        backend.get_console(VM, None)
+        backend.get_console(SERVER_ID, None)
 
 
-@pytest.mark.parametrize("answer", [Answer(202), Answer(200, "<html>Please log in</html>")])
+@pytest.mark.parametrize("answer", [Reply(202), Reply(200, "<html>Please log in</html>")])
 def test_what_is_no_answer_of_nova_is_told(
-    cloud: Loopback, backend: OpenStackBackend, answer: Answer
+    cloud: FakeOpenStack, backend: OpenStackBackend, answer: Reply
 ) -> None:
     calls = {
-        ("POST", f"{SERVER}/action"): lambda: backend.perform_action(VM, Verb.STOP),
-        ("DELETE", SERVER): lambda: backend.perform_action(VM, Verb.DELETE),
-        ("PUT", SERVER): lambda: backend.update_vm(VM, VMPatch(name="web-2")),
-        ("PUT", f"{SERVER}/metadata"): lambda: backend.update_vm(VM, VMPatch(metadata={"a": "b"})),
+        ("POST", f"{SERVER_PATH}/action"): lambda: backend.perform_action(SERVER_ID, Verb.STOP),
+        ("DELETE", SERVER_PATH): lambda: backend.perform_action(SERVER_ID, Verb.DELETE),
+        ("PUT", SERVER_PATH): lambda: backend.update_vm(SERVER_ID, VMPatch(name="web-2")),
+        ("PUT", f"{SERVER_PATH}/metadata"): lambda: backend.update_vm(
+            SERVER_ID, VMPatch(metadata={"a": "b"})
+        ),
     }
     for (method, path), call in calls.items():
-        cloud.on(method, path, answer)
+        cloud.reply_to(method, path, answer)
         with pytest.raises(errors.BackendError):
             call()
-        assert cloud.count(method, path) == 1
+        assert cloud.count_requests(method, path) == 1
 
 
-def test_what_was_performed_is_found(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_what_was_performed_is_found(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     records = [
         {"action": "stop", "request_id": "req-2", "start_time": "2026-11-22T15:00:30.000000"},
         {"action": "pause", "request_id": "req-3", "start_time": "2026-11-22T15:00:40.000000"},
         {"action": "stop", "request_id": "req-1", "start_time": "2026-11-22T15:00:10.000000"},
     ]
-    cloud.on("GET", f"{SERVER}/os-instance-actions", Answer(200, {"instanceActions": records}))
+    cloud.reply_to(
+        "GET", f"{SERVER_PATH}/os-instance-actions", Reply(200, {"instanceActions": records})
+    )
 
     def found(verb: Verb, second: int, *known: str) -> AcceptedAction | None:
         since = datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC)
-        return backend.find_action(VM, verb, since, known)
+        return backend.find_action(SERVER_ID, verb, since, known)
 
-    assert found(Verb.STOP, 0) == AcceptedAction(VM, "req-2")
-    assert found(Verb.STOP, 32) == AcceptedAction(VM, "req-2")
+    assert found(Verb.STOP, 0) == AcceptedAction(SERVER_ID, "req-2")
+    assert found(Verb.STOP, 32) == AcceptedAction(SERVER_ID, "req-2")
     assert found(Verb.STOP, 33) is None
-    assert found(Verb.STOP, 0, "req-2", "req-3") == AcceptedAction(VM, "req-1")
+    assert found(Verb.STOP, 0, "req-2", "req-3") == AcceptedAction(SERVER_ID, "req-1")
     assert found(Verb.STOP, 30, "req-2") is None
     assert found(Verb.START, 0) is None
 
 
-def test_what_was_created_is_found_by_its_tag(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
+def test_what_was_created_is_found_by_its_tag(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": []}))
     assert backend.find_created_vm("op") is None
-    assert any(seen.path == f"{DETAIL}?tags=vmapi.operation.op" for seen in cloud.seen)
+    assert any(seen.path == f"{DETAIL_PATH}?tags=vmapi.operation.op" for seen in cloud.requests)
     late = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
-    servers = [late, {"id": VM, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
-    cloud.on("GET", DETAIL, Answer(200, {"servers": servers}))
-    actions = f"{SERVER}/os-instance-actions"
-    cloud.on("GET", actions, Answer(200, {"instanceActions": []}))
-    assert backend.find_created_vm("op") == AcceptedAction(VM, "")
-    record = {"action": "create", "request_id": REQUEST, "start_time": None}
-    cloud.on("GET", actions, Answer(200, {"instanceActions": [record]}))
-    assert backend.find_created_vm("op") == AcceptedAction(VM, REQUEST)
+    servers = [late, {"id": SERVER_ID, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": servers}))
+    actions = f"{SERVER_PATH}/os-instance-actions"
+    cloud.reply_to("GET", actions, Reply(200, {"instanceActions": []}))
+    assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, "")
+    record = {"action": "create", "request_id": REQUEST_ID, "start_time": None}
+    cloud.reply_to("GET", actions, Reply(200, {"instanceActions": [record]}))
+    assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, REQUEST_ID)
 
 
-def test_the_console(cloud: Loopback, backend: OpenStackBackend) -> None:
-    path = f"{SERVER}/action"
-    cloud.on("POST", path, Answer(200, {"output": "login: "}))
-    assert backend.get_console(VM, None) == backend.get_console(VM, 3) == "login: "
+def test_the_console(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    path = f"{SERVER_PATH}/action"
+    cloud.reply_to("POST", path, Reply(200, {"output": "login: "}))
+    assert backend.get_console(SERVER_ID, None) == backend.get_console(SERVER_ID, 3) == "login: "
     asked = [{"os-getConsoleOutput": {}}, {"os-getConsoleOutput": {"length": 3}}]
     assert sent(cloud) == asked
-    cloud.on("POST", path, Answer(200, {"output": None}))
-    assert backend.get_console(VM, 0) == ""
+    cloud.reply_to("POST", path, Reply(200, {"output": None}))
+    assert backend.get_console(SERVER_ID, 0) == ""
     none = "Guest does not have a console available."
     for answer in (
         WRONG_STATE,
-        Answer(404, {"itemNotFound": {"message": none}}),
-        Answer(501, {"notImplemented": {"message": "Unable to get console log, …"}}),
+        Reply(404, {"itemNotFound": {"message": none}}),
+        Reply(501, {"notImplemented": {"message": "Unable to get console log, …"}}),
     ):
-        cloud.on("POST", path, answer)
+        cloud.reply_to("POST", path, answer)
         with pytest.raises(errors.InvalidState):
-            backend.get_console(VM, None)
-    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
-    cloud.on("POST", path, Answer(404, {"itemNotFound": {"message": "Instance x"}}))
+            backend.get_console(SERVER_ID, None)
+    cloud.reply_to("GET", SERVER_PATH, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
+    cloud.reply_to("POST", path, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
     with pytest.raises(errors.VMNotFound):
-        backend.get_console(VM, None)
+        backend.get_console(SERVER_ID, None)
 
 
 def test_an_update_replaces_metadata_and_keeps_our_own(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.on("GET", SERVER, server("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"}))
-    cloud.on("PUT", SERVER, server("ACTIVE"))
-    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
-    backend.update_vm(VM, VMPatch("web-2", {"a": None, "c": "4"}))
-    backend.update_vm(VM, VMPatch(None, {"a": "1"}))
-    assert [(seen.path, seen.body) for seen in cloud.seen if seen.method == "PUT"] == [
-        (f"{SERVER}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
-        (SERVER, {"server": {"name": "web-2"}}),
+    cloud.reply_to(
+        "GET", SERVER_PATH, server("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"})
+    )
+    cloud.reply_to("PUT", SERVER_PATH, server("ACTIVE"))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
+    backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": None, "c": "4"}))
+    backend.update_vm(SERVER_ID, VMPatch(None, {"a": "1"}))
+    assert [(seen.path, seen.body) for seen in cloud.requests if seen.method == "PUT"] == [
+        (f"{SERVER_PATH}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
+        (SERVER_PATH, {"server": {"name": "web-2"}}),
     ]
 
 
 def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.on("GET", SERVER, server("ACTIVE", metadata={}))
-    cloud.on("PUT", SERVER, Answer(503, "busy"))
-    cloud.on("PUT", f"{SERVER}/metadata", Answer(200, {"metadata": {}}))
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata={}))
+    cloud.reply_to("PUT", SERVER_PATH, Reply(503, "busy"))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
     with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
-        backend.update_vm(VM, VMPatch("web-2", {"a": "1"}))
+        backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": "1"}))
     with pytest.raises(errors.BackendUnavailable):
-        backend.update_vm(VM, VMPatch("web-2"))
+        backend.update_vm(SERVER_ID, VMPatch("web-2"))
 
 
 # Credentials

@@ -11,14 +11,14 @@ import pytest
 import structlog
 
 from tests.support.fake_openstack import (
-    REQUEST,
-    VM,
-    Answer,
-    Loopback,
+    REQUEST_ID,
+    SERVER_ID,
+    FakeOpenStack,
     Reaction,
-    Reset,
+    Reply,
+    ResetConnection,
     Stall,
-    loopback,
+    serve_openstack,
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
@@ -28,28 +28,28 @@ from vmapi.settings.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
-SERVER = f"/compute/v2.1/servers/{VM}"
+SERVER = f"/compute/v2.1/servers/{SERVER_ID}"
 ACTION = f"{SERVER}/action"
 SERVERS = "/compute/v2.1/servers"
 TIMEOUT = 1.0
 PATIENCE = 30.0
-ACCEPTED = Answer(202, None, {"X-Openstack-Request-Id": REQUEST})
-SPEC = CreateSpec("web-1", "1", VM, VM, {}, b"secret-data", None, ())
-HTML = Answer(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+ACCEPTED = Reply(202, None, {"X-Openstack-Request-Id": REQUEST_ID})
+SPEC = CreateSpec("web-1", "1", SERVER_ID, SERVER_ID, {}, b"secret-data", None, ())
+HTML = Reply(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
 AWAY = "<html><head><title>503 Service Unavailable</title></head></html>"
 
 
 @pytest.fixture
-def cloud() -> Iterator[Loopback]:
-    with loopback() as cloud:
-        cloud.on("GET", SERVER, Answer(200, {"server": {"id": VM, "status": "ACTIVE"}}))
-        cloud.on("GET", "/image/v2/images", Answer(200, {"images": []}))
-        cloud.on("GET", SERVERS, Answer(200, {"servers": []}))
+def cloud() -> Iterator[FakeOpenStack]:
+    with serve_openstack() as cloud:
+        cloud.reply_to("GET", SERVER, Reply(200, {"server": {"id": SERVER_ID, "status": "ACTIVE"}}))
+        cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": []}))
+        cloud.reply_to("GET", SERVERS, Reply(200, {"servers": []}))
         yield cloud
 
 
 @pytest.fixture
-def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+def backend(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
     """Waits longer than anything takes here."""
     backend = connect(cloud.url, monkeypatch, PATIENCE)
     yield backend
@@ -57,7 +57,7 @@ def backend(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenSt
 
 
 @pytest.fixture
-def hasty(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
+def hasty(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
     """Does not wait for long."""
     backend = connect(cloud.url, monkeypatch)
     yield backend
@@ -82,7 +82,7 @@ def connect(
 
 
 def stop(backend: OpenStackBackend) -> object:
-    return backend.perform_action(VM, Verb.STOP)
+    return backend.perform_action(SERVER_ID, Verb.STOP)
 
 
 def create(backend: OpenStackBackend) -> object:
@@ -90,28 +90,28 @@ def create(backend: OpenStackBackend) -> object:
 
 
 def get(backend: OpenStackBackend) -> object:
-    return backend.get_vm(VM)
+    return backend.get_vm(SERVER_ID)
 
 
 Call = Callable[[OpenStackBackend], object]
 
 CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
-    (Reset(), errors.BackendTimeout),
+    (ResetConnection(), errors.BackendTimeout),
     (Stall(), errors.BackendTimeout),
-    (Answer(502, AWAY), errors.BackendTimeout),
-    (Answer(504, AWAY), errors.BackendTimeout),
-    (Answer(202, {"server": {"id": VM}}, half=True), errors.BackendTimeout),
-    (Answer(503, AWAY), errors.BackendUnavailable),
-    (Answer(429, {"overLimit": {"message": "slowly"}}), errors.BackendUnavailable),
-    (Answer(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError),
-    (Answer(302, None, {"Location": "/elsewhere"}), errors.BackendError),
+    (Reply(502, AWAY), errors.BackendTimeout),
+    (Reply(504, AWAY), errors.BackendTimeout),
+    (Reply(202, {"server": {"id": SERVER_ID}}, half=True), errors.BackendTimeout),
+    (Reply(503, AWAY), errors.BackendUnavailable),
+    (Reply(429, {"overLimit": {"message": "slowly"}}), errors.BackendUnavailable),
+    (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError),
+    (Reply(302, None, {"Location": "/elsewhere"}), errors.BackendError),
 ]
 
 
 @pytest.mark.parametrize("call", [stop, create])
 @pytest.mark.parametrize(("reaction", "error"), CHANGES)
 def test_a_change_is_sent_once(
-    cloud: Loopback,
+    cloud: FakeOpenStack,
     hasty: OpenStackBackend,
     call: Call,
     reaction: Reaction,
@@ -119,92 +119,96 @@ def test_a_change_is_sent_once(
 ) -> None:
     hasty.ping()
     path = ACTION if call is stop else SERVERS
-    cloud.on("POST", path, reaction)
+    cloud.reply_to("POST", path, reaction)
     with pytest.raises(error) as caught:
         call(hasty)
     assert caught.type is error
-    assert cloud.count("POST", path) == 1
+    assert cloud.count_requests("POST", path) == 1
     assert "hunter2" not in caught.value.detail
     assert "127.0.0.1" not in caught.value.detail
 
 
-@pytest.mark.parametrize("shape", [HTML, Answer(202, "{"), Answer(202, []), Answer(202, {})])
+@pytest.mark.parametrize("shape", [HTML, Reply(202, "{"), Reply(202, []), Reply(202, {})])
 def test_a_create_that_is_answered_with_something_else(
-    cloud: Loopback, hasty: OpenStackBackend, shape: Answer
+    cloud: FakeOpenStack, hasty: OpenStackBackend, shape: Reply
 ) -> None:
-    cloud.on("POST", SERVERS, shape)
+    cloud.reply_to("POST", SERVERS, shape)
     with pytest.raises(errors.BackendError):
         create(hasty)
-    assert cloud.count("POST", SERVERS) == 1
+    assert cloud.count_requests("POST", SERVERS) == 1
 
 
 READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
-    (Reset(), errors.BackendUnavailable, 3),
-    (Answer(503, AWAY), errors.BackendUnavailable, 3),
-    (Answer(503, AWAY, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
-    (Answer(429, AWAY), errors.BackendUnavailable, 1),
-    (Answer(502, AWAY), errors.BackendError, 3),
-    (Answer(504, AWAY), errors.BackendError, 1),
-    (Answer(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError, 1),
+    (ResetConnection(), errors.BackendUnavailable, 3),
+    (Reply(503, AWAY), errors.BackendUnavailable, 3),
+    (Reply(503, AWAY, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
+    (Reply(429, AWAY), errors.BackendUnavailable, 1),
+    (Reply(502, AWAY), errors.BackendError, 3),
+    (Reply(504, AWAY), errors.BackendError, 1),
+    (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError, 1),
     (HTML, errors.BackendError, 1),
-    (Answer(200, '{"server": {"id"'), errors.BackendError, 1),
-    (Answer(200, {"server": {"id": VM}}, half=True), errors.BackendError, 1),
-    (Answer(200, {"servers": []}), errors.BackendError, 1),
-    (Answer(200, {"server": []}), errors.BackendError, 1),
-    (Answer(200, {"server": {"status": "ACTIVE"}}), errors.BackendError, 1),
-    (Answer(200, {"server": {"id": VM, "created": "yesterday"}}), errors.BackendError, 1),
-    (Answer(200, []), errors.BackendError, 1),
-    (Answer(404, {"itemNotFound": {"message": "Instance x"}}), errors.VMNotFound, 1),
-    (Answer(200, {"server": {"id": VM, "status": "DELETED"}}), errors.VMNotFound, 1),
+    (Reply(200, '{"server": {"id"'), errors.BackendError, 1),
+    (Reply(200, {"server": {"id": SERVER_ID}}, half=True), errors.BackendError, 1),
+    (Reply(200, {"servers": []}), errors.BackendError, 1),
+    (Reply(200, {"server": []}), errors.BackendError, 1),
+    (Reply(200, {"server": {"status": "ACTIVE"}}), errors.BackendError, 1),
+    (Reply(200, {"server": {"id": SERVER_ID, "created": "yesterday"}}), errors.BackendError, 1),
+    (Reply(200, []), errors.BackendError, 1),
+    (Reply(404, {"itemNotFound": {"message": "Instance x"}}), errors.VMNotFound, 1),
+    (Reply(200, {"server": {"id": SERVER_ID, "status": "DELETED"}}), errors.VMNotFound, 1),
 ]
 
 
 @pytest.mark.parametrize(("reaction", "error", "times"), READS)
 def test_a_read_is_tried_again_when_it_fails_fast(
-    cloud: Loopback,
+    cloud: FakeOpenStack,
     backend: OpenStackBackend,
     reaction: Reaction,
     error: type[errors.VmapiError],
     times: int,
 ) -> None:
-    cloud.on("GET", SERVER, reaction)
+    cloud.reply_to("GET", SERVER, reaction)
     with pytest.raises(error) as caught:
-        backend.get_vm(VM)
+        backend.get_vm(SERVER_ID)
     assert caught.type is error
-    assert cloud.count("GET", SERVER) == times
+    assert cloud.count_requests("GET", SERVER) == times
 
 
-@pytest.mark.parametrize("passing", [Reset(), Answer(503, AWAY), Answer(502, AWAY)])
+@pytest.mark.parametrize("passing", [ResetConnection(), Reply(503, AWAY), Reply(502, AWAY)])
 def test_a_read_survives_one_failure(
-    cloud: Loopback, backend: OpenStackBackend, passing: Reaction
+    cloud: FakeOpenStack, backend: OpenStackBackend, passing: Reaction
 ) -> None:
-    cloud.on("GET", SERVER, passing, Answer(200, {"server": {"id": VM, "status": "ACTIVE"}}))
-    assert backend.get_vm(VM).id == VM
+    cloud.reply_to(
+        "GET", SERVER, passing, Reply(200, {"server": {"id": SERVER_ID, "status": "ACTIVE"}})
+    )
+    assert backend.get_vm(SERVER_ID).id == SERVER_ID
 
 
 def test_a_slow_read_takes_one_timeout_and_no_more(
-    cloud: Loopback, hasty: OpenStackBackend
+    cloud: FakeOpenStack, hasty: OpenStackBackend
 ) -> None:
     hasty.ping()
-    cloud.on("GET", SERVER, Stall())
+    cloud.reply_to("GET", SERVER, Stall())
     with pytest.raises(errors.BackendTimeout):
-        hasty.get_vm(VM)
-    assert cloud.count("GET", SERVER) == 1
+        hasty.get_vm(SERVER_ID)
+    assert cloud.count_requests("GET", SERVER) == 1
 
 
-def test_one_timeout_spans_all_requests_of_a_call(cloud: Loopback, hasty: OpenStackBackend) -> None:
-    cloud.on("POST", ACTION, Answer(409, {"conflictingRequest": {"message": "not ready"}}))
-    cloud.on("GET", SERVER, Stall())
+def test_one_timeout_spans_all_requests_of_a_call(
+    cloud: FakeOpenStack, hasty: OpenStackBackend
+) -> None:
+    cloud.reply_to("POST", ACTION, Reply(409, {"conflictingRequest": {"message": "not ready"}}))
+    cloud.reply_to("GET", SERVER, Stall())
     hasty.ping()
     begun = time.monotonic()
     with pytest.raises(errors.BackendTimeout):
-        hasty.perform_action(VM, Verb.START)
+        hasty.perform_action(SERVER_ID, Verb.START)
     assert time.monotonic() - begun < TIMEOUT * 1.5
 
 
 @pytest.mark.parametrize("call", [get, stop, create, OpenStackBackend.ping])
 def test_a_cloud_that_is_not_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    with loopback() as gone:
+    with serve_openstack() as gone:
         url = gone.url
     hasty = connect(url, monkeypatch)
     with pytest.raises(errors.BackendUnavailable):
@@ -213,10 +217,10 @@ def test_a_cloud_that_is_not_there(call: Call, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("call", [get, stop])
 def test_a_nova_that_went_away(
-    cloud: Loopback, hasty: OpenStackBackend, call: Call, monkeypatch: pytest.MonkeyPatch
+    cloud: FakeOpenStack, hasty: OpenStackBackend, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasty.ping()
-    with loopback() as gone:
+    with serve_openstack() as gone:
         door = hasty._session._endpoints["compute"]
         object.__setattr__(door, "url", f"{gone.url}/compute/v2.1")
     with pytest.raises(errors.BackendUnavailable):
@@ -224,34 +228,38 @@ def test_a_nova_that_went_away(
 
 
 @pytest.mark.parametrize("call", [get, stop])
-@pytest.mark.parametrize("reaction", [Stall(), Reset(), Answer(503, AWAY), Answer(500, AWAY), HTML])
+@pytest.mark.parametrize(
+    "reaction", [Stall(), ResetConnection(), Reply(503, AWAY), Reply(500, AWAY), HTML]
+)
 def test_a_keystone_that_fails_means_nothing_was_sent(
-    cloud: Loopback, hasty: OpenStackBackend, call: Call, reaction: Reaction
+    cloud: FakeOpenStack, hasty: OpenStackBackend, call: Call, reaction: Reaction
 ) -> None:
-    cloud.on("POST", "/identity/v3/auth/tokens", reaction)
+    cloud.reply_to("POST", "/identity/v3/auth/tokens", reaction)
     begun = time.monotonic()
     with pytest.raises(errors.BackendUnavailable):
         call(hasty)
     assert time.monotonic() - begun < TIMEOUT * 1.5
-    assert not cloud.count("POST", ACTION)
+    assert not cloud.count_requests("POST", ACTION)
 
 
 def test_many_threads_wait_for_a_stalling_keystone_no_longer_than_one(
-    cloud: Loopback, hasty: OpenStackBackend
+    cloud: FakeOpenStack, hasty: OpenStackBackend
 ) -> None:
-    cloud.on("POST", "/identity/v3/auth/tokens", Stall())
+    cloud.reply_to("POST", "/identity/v3/auth/tokens", Stall())
     begun = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        failed = [each.exception() for each in [pool.submit(hasty.get_vm, VM) for _ in range(16)]]
+        failed = [
+            each.exception() for each in [pool.submit(hasty.get_vm, SERVER_ID) for _ in range(16)]
+        ]
     assert {type(each) for each in failed} == {errors.BackendUnavailable}
     assert time.monotonic() - begun < TIMEOUT * 3
 
 
 def test_refused_credentials_are_the_clouds_absence_and_pings_news(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    refused = Answer(401, {"error": {"message": "The request you have made …", "code": 401}})
-    cloud.on("POST", "/identity/v3/auth/tokens", refused)
+    refused = Reply(401, {"error": {"message": "The request you have made …", "code": 401}})
+    cloud.reply_to("POST", "/identity/v3/auth/tokens", refused)
     for call in (get, stop):
         with pytest.raises(errors.BackendUnavailable, match="credentials"):
             call(backend)
@@ -261,23 +269,23 @@ def test_refused_credentials_are_the_clouds_absence_and_pings_news(
 
 @pytest.mark.parametrize("call", [get, stop])
 def test_a_nova_that_refuses_every_token(
-    cloud: Loopback, backend: OpenStackBackend, call: Call
+    cloud: FakeOpenStack, backend: OpenStackBackend, call: Call
 ) -> None:
     backend.ping()
-    cloud.on("POST", ACTION, Answer(401, {"error": {"message": "no", "code": 401}}))
-    cloud.on("GET", SERVER, Answer(401, {"error": {"message": "no", "code": 401}}))
+    cloud.reply_to("POST", ACTION, Reply(401, {"error": {"message": "no", "code": 401}}))
+    cloud.reply_to("GET", SERVER, Reply(401, {"error": {"message": "no", "code": 401}}))
     with pytest.raises(errors.BackendUnavailable, match="credentials"):
         call(backend)
-    assert cloud.count("POST", ACTION) + cloud.count("GET", SERVER) == 2
+    assert cloud.count_requests("POST", ACTION) + cloud.count_requests("GET", SERVER) == 2
 
 
 def test_a_revoked_token_is_renewed_once_for_all_threads(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    backend.get_vm(VM)
-    cloud.on("POST", ACTION, ACCEPTED)
-    logins = cloud.count("POST", "/identity/v3/auth/tokens")
-    cloud.revoke()
+    backend.get_vm(SERVER_ID)
+    cloud.reply_to("POST", ACTION, ACCEPTED)
+    logins = cloud.count_requests("POST", "/identity/v3/auth/tokens")
+    cloud.revoke_tokens()
     barrier = Barrier(16)
 
     def at_once(number: int) -> object:
@@ -286,36 +294,36 @@ def test_a_revoked_token_is_renewed_once_for_all_threads(
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(at_once, range(16)))
-    assert cloud.count("POST", "/identity/v3/auth/tokens") == logins + 1
-    assert cloud.count("POST", ACTION) <= 16
+    assert cloud.count_requests("POST", "/identity/v3/auth/tokens") == logins + 1
+    assert cloud.count_requests("POST", ACTION) <= 16
 
 
-def test_a_service_that_is_not_offered(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_a_service_that_is_not_offered(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.services.remove("network")
     with pytest.raises(errors.BackendError, match="no network service"):
         backend.list_networks()
-    assert backend.get_vm(VM).id == VM
+    assert backend.get_vm(SERVER_ID).id == SERVER_ID
 
 
-def test_vms_are_read_while_glance_is_away(cloud: Loopback, backend: OpenStackBackend) -> None:
-    server = {"id": VM, "status": "ACTIVE", "image": {"id": "img"}}
-    cloud.on("GET", SERVER, Answer(200, {"server": server}))
-    cloud.on("GET", "/image/v2/images", Answer(500, "<html>"))
+def test_vms_are_read_while_glance_is_away(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    server = {"id": SERVER_ID, "status": "ACTIVE", "image": {"id": "img"}}
+    cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
+    cloud.reply_to("GET", "/image/v2/images", Reply(500, "<html>"))
     for _ in range(3):
-        assert backend.get_vm(VM).image == "img"
-    assert cloud.count("GET", "/image/v2/images") == 1
+        assert backend.get_vm(SERVER_ID).image == "img"
+    assert cloud.count_requests("GET", "/image/v2/images") == 1
     with pytest.raises(errors.BackendError):
         backend.list_images()
 
 
-def test_retry_after(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_retry_after(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.ping()
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=42), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
     said = {"17": 17, soon: 42, past: 1, "0": 1, "86400": 300, "soon": 5, "-1": 5, "9" * 400: 300}
     for text, seconds in said.items():
         for status in (429, 503):
-            cloud.on("POST", ACTION, Answer(status, AWAY, {"Retry-After": text}))
+            cloud.reply_to("POST", ACTION, Reply(status, AWAY, {"Retry-After": text}))
             with pytest.raises(errors.BackendUnavailable) as caught:
                 stop(backend)
             assert abs(caught.value.retry_after - seconds) <= 1, text
@@ -323,40 +331,42 @@ def test_retry_after(cloud: Loopback, backend: OpenStackBackend) -> None:
 
 @pytest.mark.parametrize(("offered", "spoken"), [("2.60", "2.60"), ("2.93", "2.84")])
 def test_the_microversion_is_pinned(
-    cloud: Loopback, backend: OpenStackBackend, offered: str, spoken: str
+    cloud: FakeOpenStack, backend: OpenStackBackend, offered: str, spoken: str
 ) -> None:
     cloud.microversion = offered
-    backend.get_vm(VM)
+    backend.get_vm(SERVER_ID)
     assert backend.describe()["microversion"] == spoken
-    said = {seen.headers.get("OpenStack-API-Version") for seen in cloud.seen if SERVER in seen.path}
+    said = {
+        seen.headers.get("OpenStack-API-Version") for seen in cloud.requests if SERVER in seen.path
+    }
     assert said == {f"compute {spoken}"}
-    assert cloud.count("GET", "/compute/v2.1") == 1
+    assert cloud.count_requests("GET", "/compute/v2.1") == 1
 
 
-def test_a_nova_that_is_too_old(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_a_nova_that_is_too_old(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.microversion = "2.51"
     with pytest.raises(errors.BackendError, match=r"2\.51 at most; vmapi needs 2\.52"):
-        backend.get_vm(VM)
+        backend.get_vm(SERVER_ID)
 
 
 def test_a_nova_that_was_away_at_first_is_discovered_later(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.on("GET", "/compute/v2.1", Answer(503, AWAY))
+    cloud.reply_to("GET", "/compute/v2.1", Reply(503, AWAY))
     with pytest.raises(errors.BackendUnavailable):
-        backend.get_vm(VM)
-    cloud.answers["GET", "/compute/v2.1"].clear()
-    assert backend.get_vm(VM).id == VM
+        backend.get_vm(SERVER_ID)
+    cloud.replies["GET", "/compute/v2.1"].clear()
+    assert backend.get_vm(SERVER_ID).id == SERVER_ID
     assert backend.describe()["microversion"] == "2.84"
 
 
 @pytest.mark.parametrize(
-    ("bound", "sent"), [(REQUEST, REQUEST), ("my-own-id", None), ("req-é", None), (7, None)]
+    ("bound", "sent"), [(REQUEST_ID, REQUEST_ID), ("my-own-id", None), ("req-é", None), (7, None)]
 )
 def test_the_request_id_goes_along_if_openstack_takes_it(
-    cloud: Loopback, backend: OpenStackBackend, bound: object, sent: str | None
+    cloud: FakeOpenStack, backend: OpenStackBackend, bound: object, sent: str | None
 ) -> None:
     with structlog.contextvars.bound_contextvars(request_id=bound):
-        backend.get_vm(VM)
-    (seen,) = (seen for seen in cloud.seen if seen.path == SERVER)
+        backend.get_vm(SERVER_ID)
+    (seen,) = (seen for seen in cloud.requests if seen.path == SERVER)
     assert seen.headers.get("X-Openstack-Request-Id") == sent

@@ -10,14 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.fake_openstack import (
-    REQUEST,
+    REQUEST_ID,
+    SERVER_ID,
     SPEC,
-    VM,
-    Answer,
-    Loopback,
+    FakeOpenStack,
+    Reply,
     Stall,
-    loopback,
     openstack_settings,
+    serve_openstack,
 )
 from vmapi import errors
 from vmapi.app import create_app
@@ -46,51 +46,53 @@ pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 NOVA, TOKENS = "/compute/v2.1", "/identity/v3/auth/tokens"
 SERVERS = f"{NOVA}/servers"
-SERVER, DETAIL = f"{SERVERS}/{VM}", f"{SERVERS}/detail"
+SERVER, DETAIL = f"{SERVERS}/{SERVER_ID}", f"{SERVERS}/detail"
 TOKEN = "gAAAAABalice"
 ALICE = CallerToken(TOKEN, "hers")
-TAKEN = Answer(202, {"server": {"id": VM}, "metadata": {}}, {"X-Openstack-Request-Id": REQUEST})
-POLICY = Answer(403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}})
+TAKEN = Reply(
+    202, {"server": {"id": SERVER_ID}, "metadata": {}}, {"X-Openstack-Request-Id": REQUEST_ID}
+)
+POLICY = Reply(403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}})
 HERS = replace(SPEC, project="hers")
 
 Change = Callable[[Backend], object]
 CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
     "create": (lambda cloud: cloud.create_vm(HERS, "op-1", caller_token=ALICE), ("POST", SERVERS)),
     "stop": (
-        lambda cloud: cloud.perform_action(VM, Verb.STOP, caller_token=ALICE),
+        lambda cloud: cloud.perform_action(SERVER_ID, Verb.STOP, caller_token=ALICE),
         ("POST", f"{SERVER}/action"),
     ),
     "delete": (
-        lambda cloud: cloud.perform_action(VM, Verb.DELETE, caller_token=ALICE),
+        lambda cloud: cloud.perform_action(SERVER_ID, Verb.DELETE, caller_token=ALICE),
         ("DELETE", SERVER),
     ),
     "rename": (
-        lambda cloud: cloud.update_vm(VM, VMPatch(name="web-2"), caller_token=ALICE),
+        lambda cloud: cloud.update_vm(SERVER_ID, VMPatch(name="web-2"), caller_token=ALICE),
         ("PUT", SERVER),
     ),
     "metadata": (
-        lambda cloud: cloud.update_vm(VM, VMPatch(metadata={"a": "1"}), caller_token=ALICE),
+        lambda cloud: cloud.update_vm(SERVER_ID, VMPatch(metadata={"a": "1"}), caller_token=ALICE),
         ("PUT", f"{SERVER}/metadata"),
     ),
 }
 
 
 @pytest.fixture
-def cloud() -> Iterator[Loopback]:
-    with loopback() as cloud:
-        server = {"id": VM, "status": "ACTIVE", "tenant_id": "hers", "metadata": {}}
-        cloud.on("GET", SERVER, Answer(200, {"server": server}))
-        cloud.on("GET", SERVERS, Answer(200, {"servers": []}))
-        cloud.on("GET", DETAIL, Answer(200, {"servers": [server]}))
-        cloud.on("GET", "/image/v2/images", Answer(200, {"images": []}))
+def cloud() -> Iterator[FakeOpenStack]:
+    with serve_openstack() as cloud:
+        server = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "hers", "metadata": {}}
+        cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
+        cloud.reply_to("GET", SERVERS, Reply(200, {"servers": []}))
+        cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [server]}))
+        cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": []}))
         for _, called in CHANGES.values():
-            cloud.on(*called, TAKEN)
-        cloud.valid.add(TOKEN)
+            cloud.reply_to(*called, TAKEN)
+        cloud.valid_tokens.add(TOKEN)
         yield cloud
 
 
 @pytest.fixture
-def asking(cloud: Loopback, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def asking(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return replace(
         openstack_settings(cloud.url, monkeypatch), auth=("keystone",), default_project="web"
     )
@@ -103,15 +105,15 @@ def backend(asking: Settings) -> Iterator[OpenStackBackend]:
     backend.close()
 
 
-def with_token(cloud: Loopback, token: str = TOKEN) -> list[tuple[str, str]]:
+def with_token(cloud: FakeOpenStack, token: str = TOKEN) -> list[tuple[str, str]]:
     """Return what was asked with a token."""
-    asked = (each for each in cloud.seen if each.headers.get("X-Auth-Token") == token)
+    asked = (each for each in cloud.requests if each.headers.get("X-Auth-Token") == token)
     return [(each.method, each.path) for each in asked]
 
 
-def query(cloud: Loopback, path: str = DETAIL) -> list[dict[str, list[str]]]:
+def query(cloud: FakeOpenStack, path: str = DETAIL) -> list[dict[str, list[str]]]:
     """Return what a list was asked for, each time."""
-    urls = (urlsplit(each.path) for each in cloud.seen)
+    urls = (urlsplit(each.path) for each in cloud.requests)
     return [parse_qs(url.query) for url in urls if url.path == path]
 
 
@@ -120,35 +122,37 @@ def query(cloud: Loopback, path: str = DETAIL) -> list[dict[str, list[str]]]:
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_is_sent_with_the_callers_token_and_that_alone(
-    cloud: Loopback, backend: OpenStackBackend, what: str
+    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
 ) -> None:
     backend.ping()
-    logins = cloud.count("POST", TOKENS)
+    logins = cloud.count_requests("POST", TOKENS)
     change, called = CHANGES[what]
     change(backend)
     assert with_token(cloud) == [called]
-    assert cloud.count("POST", TOKENS) == logins
-    assert cloud.count("GET", TOKENS) == 0
+    assert cloud.count_requests("POST", TOKENS) == logins
+    assert cloud.count_requests("GET", TOKENS) == 0
 
 
-def test_in_its_other_form_too(cloud: Loopback, backend: OpenStackBackend) -> None:
-    wrong = Answer(409, {"conflictingRequest": {"message": f"Instance {VM} is not ready"}})
-    cloud.on("POST", f"{SERVER}/action", wrong, TAKEN)
-    cloud.on("GET", SERVER, Answer(200, {"server": {"id": VM, "status": "SHELVED"}}))
-    assert backend.perform_action(VM, Verb.START, caller_token=ALICE) == AcceptedAction(VM, REQUEST)
+def test_in_its_other_form_too(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    wrong = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}})
+    cloud.reply_to("POST", f"{SERVER}/action", wrong, TAKEN)
+    cloud.reply_to("GET", SERVER, Reply(200, {"server": {"id": SERVER_ID, "status": "SHELVED"}}))
+    assert backend.perform_action(SERVER_ID, Verb.START, caller_token=ALICE) == AcceptedAction(
+        SERVER_ID, REQUEST_ID
+    )
     assert with_token(cloud) == [("POST", f"{SERVER}/action")] * 2
 
 
-def test_without_one_it_is_vmapis_own(cloud: Loopback, backend: OpenStackBackend) -> None:
-    backend.perform_action(VM, Verb.STOP)
+def test_without_one_it_is_vmapis_own(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    backend.perform_action(SERVER_ID, Verb.STOP)
     assert with_token(cloud, "token-1")[-1] == ("POST", f"{SERVER}/action")
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_one_that_the_cloud_does_not_take_is_not_tried_again(
-    cloud: Loopback, backend: OpenStackBackend, what: str
+    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
 ) -> None:
-    cloud.valid.discard(TOKEN)
+    cloud.valid_tokens.discard(TOKEN)
     change, called = CHANGES[what]
     with pytest.raises(errors.Unauthenticated) as caught:
         change(backend)
@@ -157,59 +161,61 @@ def test_one_that_the_cloud_does_not_take_is_not_tried_again(
         True,
     )
     assert with_token(cloud) == [called]
-    assert cloud.count("POST", TOKENS) == 1
+    assert cloud.count_requests("POST", TOKENS) == 1
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_the_policy_refuses_is_not_done_by_vmapi_instead(
-    cloud: Loopback, backend: OpenStackBackend, what: str
+    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
 ) -> None:
     change, called = CHANGES[what]
-    cloud.on(*called, POLICY)
+    cloud.reply_to(*called, POLICY)
     with pytest.raises(errors.Forbidden, match="Policy doesn't allow it"):
         change(backend)
-    assert cloud.count(*called) == 1
+    assert cloud.count_requests(*called) == 1
 
 
 @pytest.mark.parametrize("what", ["stop", "delete", "rename", "metadata"])
 def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
-    cloud: Loopback, backend: OpenStackBackend, what: str
+    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
 ) -> None:
     change, called = CHANGES[what]
-    cloud.on(*called, Answer(404, {"itemNotFound": {"message": f"Instance {VM} not found"}}))
-    server = {"id": VM, "status": "BUILD", "tenant_id": "another", "metadata": {}}
-    cloud.on("GET", SERVER, Answer(200, {"server": server}))
+    cloud.reply_to(
+        *called, Reply(404, {"itemNotFound": {"message": f"Instance {SERVER_ID} not found"}})
+    )
+    server = {"id": SERVER_ID, "status": "BUILD", "tenant_id": "another", "metadata": {}}
+    cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
     with pytest.raises(errors.Forbidden) as caught:
         change(backend)
     assert caught.value.detail == HIDDEN_VM_DETAIL
     # of one that is not there for vmapi either, that is told
-    cloud.on("GET", SERVER, Answer(404, {"itemNotFound": {"message": "no"}}))
+    cloud.reply_to("GET", SERVER, Reply(404, {"itemNotFound": {"message": "no"}}))
     with pytest.raises(errors.VMNotFound):
         change(backend)
     # and what its own project has, it may lose at any time
-    cloud.on("GET", SERVER, Answer(200, {"server": {**server, "tenant_id": "hers"}}))
+    cloud.reply_to("GET", SERVER, Reply(200, {"server": {**server, "tenant_id": "hers"}}))
     with pytest.raises(errors.InvalidState if what == "stop" else errors.VMNotFound):
         change(backend)
 
 
-def test_nor_is_one_whose_answer_is_lost(cloud: Loopback, asking: Settings) -> None:
+def test_nor_is_one_whose_answer_is_lost(cloud: FakeOpenStack, asking: Settings) -> None:
     backend = OpenStackBackend.from_settings(replace(asking, backend_timeout=1.0))
     backend.ping()
-    cloud.on("POST", f"{SERVER}/action", Stall())
+    cloud.reply_to("POST", f"{SERVER}/action", Stall())
     with pytest.raises(errors.BackendTimeout):
-        backend.perform_action(VM, Verb.STOP, caller_token=ALICE)
+        backend.perform_action(SERVER_ID, Verb.STOP, caller_token=ALICE)
     backend.close()
-    assert cloud.count("POST", f"{SERVER}/action") == 1
+    assert cloud.count_requests("POST", f"{SERVER}/action") == 1
 
 
 def test_it_is_in_no_log(
-    cloud: Loopback, backend: OpenStackBackend, caplog: pytest.LogCaptureFixture
+    cloud: FakeOpenStack, backend: OpenStackBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cloud.on("POST", f"{SERVER}/action", Answer(500, "no"))
+    cloud.reply_to("POST", f"{SERVER}/action", Reply(500, "no"))
     with caplog.at_level("DEBUG"), capture_logs() as logs:
         backend.create_vm(HERS, "op-1", caller_token=ALICE)
         with pytest.raises(errors.BackendError) as caught:
-            backend.perform_action(VM, Verb.STOP, caller_token=ALICE)
+            backend.perform_action(SERVER_ID, Verb.STOP, caller_token=ALICE)
     said = caplog.text + str(logs) + repr(caught.value) + caught.value.detail
     assert TOKEN not in said
     assert "X-Auth-Token" not in caplog.text.split(SERVERS)[-1]
@@ -231,26 +237,26 @@ def test_a_project_in_the_address_is_the_callers(url: str, theirs: str) -> None:
 # Whose servers
 
 
-def test_servers_are_keystones_projects(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_servers_are_keystones_projects(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     mark = {"vmapi.project": "web"}
-    marked = {"id": VM, "status": "ACTIVE", "tenant_id": "hers", "metadata": mark}
-    cloud.on("GET", DETAIL, Answer(200, {"servers": [marked, {**marked, "tenant_id": "p"}]}))
+    marked = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "hers", "metadata": mark}
+    cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [marked, {**marked, "tenant_id": "p"}]}))
     assert [vm.project for vm in backend.list_vms()] == ["hers", "p"]
-    cloud.on("GET", DETAIL, Answer(200, {"servers": [{"id": VM, "status": "UNKNOWN"}]}))
+    cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [{"id": SERVER_ID, "status": "UNKNOWN"}]}))
     assert [vm.project for vm in backend.list_vms()] == [None]
-    assert backend.get_vm(VM).project == "hers"
+    assert backend.get_vm(SERVER_ID).project == "hers"
 
 
-def test_and_carry_no_mark(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_and_carry_no_mark(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.create_vm(HERS, "op-1", caller_token=ALICE)
-    assert cloud.seen[-1].body["server"]["metadata"] == {"a": "b"}
+    assert cloud.requests[-1].body["server"]["metadata"] == {"a": "b"}
 
 
-def test_all_projects_are_asked_for(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_all_projects_are_asked_for(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.list_vms()
     backend.list_vms(name="web-1")
     backend.list_changed_since(datetime(2026, 1, 1, tzinfo=UTC))
-    cloud.on("GET", DETAIL, Answer(200, {"servers": []}))
+    cloud.reply_to("GET", DETAIL, Reply(200, {"servers": []}))
     assert backend.find_created_vm("op-1") is None
     assert [asked.pop("all_tenants") for asked in query(cloud)] == [["1"]] * 4
     backend.ping()
@@ -259,7 +265,7 @@ def test_all_projects_are_asked_for(cloud: Loopback, backend: OpenStackBackend) 
 
 
 def test_elsewhere_its_own_are(
-    cloud: Loopback, backend: OpenStackBackend, asking: Settings
+    cloud: FakeOpenStack, backend: OpenStackBackend, asking: Settings
 ) -> None:
     other = OpenStackBackend.from_settings(replace(asking, auth=("token", "jwt")))
     assert [vm.project for vm in other.list_vms()] == ["web"]
@@ -270,10 +276,10 @@ def test_elsewhere_its_own_are(
 
 
 def test_where_nova_refuses_that_its_own_are_seen(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     assert backend.describe()["sees"] == "not asked yet"
-    cloud.on("GET", DETAIL, POLICY, Answer(200, {"servers": []}))
+    cloud.reply_to("GET", DETAIL, POLICY, Reply(200, {"servers": []}))
     with capture_logs() as logs:
         backend.list_vms()
         backend.list_vms()
@@ -287,8 +293,10 @@ def test_where_nova_refuses_that_its_own_are_seen(
     assert "Policy doesn't allow it" in line["reason"]
 
 
-def test_and_check_says_so(cloud: Loopback, backend: OpenStackBackend, asking: Settings) -> None:
-    cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
+def test_and_check_says_so(
+    cloud: FakeOpenStack, backend: OpenStackBackend, asking: Settings
+) -> None:
+    cloud.reply_to("GET", SERVERS, POLICY, Reply(200, {"servers": []}))
     app = create_app(replace(asking, log_level="CRITICAL"), backend)
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["check"])
@@ -298,8 +306,8 @@ def test_and_check_says_so(cloud: Loopback, backend: OpenStackBackend, asking: S
     assert f"{'microversion':<24} 2.84" in lines
 
 
-def test_a_refusal_of_its_own_is_told(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", DETAIL, POLICY)
+def test_a_refusal_of_its_own_is_told(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", DETAIL, POLICY)
     with pytest.raises(errors.Forbidden):
         backend.list_vms()
     assert len(query(cloud)) == 2
@@ -331,12 +339,14 @@ def test_after_a_while_it_is_asked_again() -> None:
 # Where VMs may be created
 
 
-def test_in_its_own_project_by_anybody(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_in_its_own_project_by_anybody(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.check_create("p", None)
-    assert backend.create_vm(replace(SPEC, project="p"), "op-1") == AcceptedAction(VM, REQUEST)
+    assert backend.create_vm(replace(SPEC, project="p"), "op-1") == AcceptedAction(
+        SERVER_ID, REQUEST_ID
+    )
 
 
-def test_in_another_only_by_who_is_there(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_in_another_only_by_who_is_there(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.check_create("hers", ALICE)
     for refused in (
         lambda: backend.check_create("hers", None),
@@ -346,11 +356,11 @@ def test_in_another_only_by_who_is_there(cloud: Loopback, backend: OpenStackBack
         with pytest.raises(errors.Forbidden) as caught:
             refused()
         assert caught.value.detail == CREDENTIALS_REQUIRED_DETAIL
-    assert cloud.count("POST", SERVERS) == 0
+    assert cloud.count_requests("POST", SERVERS) == 0
 
 
-def test_and_where_it_is_seen_afterwards(cloud: Loopback, backend: OpenStackBackend) -> None:
-    cloud.on("GET", SERVERS, POLICY, Answer(200, {"servers": []}))
+def test_and_where_it_is_seen_afterwards(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", SERVERS, POLICY, Reply(200, {"servers": []}))
     for refused in (
         lambda: backend.check_create("hers", ALICE),
         lambda: backend.create_vm(HERS, "op-1", caller_token=ALICE),
@@ -359,7 +369,7 @@ def test_and_where_it_is_seen_afterwards(cloud: Loopback, backend: OpenStackBack
             refused()
         assert caught.value.detail == PROJECT_NOT_VISIBLE_DETAIL
     backend.check_create("p", CallerToken(TOKEN, "p"))
-    assert cloud.count("POST", SERVERS) == 0
+    assert cloud.count_requests("POST", SERVERS) == 0
 
 
 # What a project may use
@@ -380,7 +390,7 @@ def image(name: str, owner: str, visibility: str) -> dict[str, Any]:
 
 
 def test_networks_and_images_are_a_projects_own_or_everybodys(
-    cloud: Loopback, backend: OpenStackBackend
+    cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     networks = [
         network("private", "hers"),
@@ -395,8 +405,8 @@ def test_networks_and_images_are_a_projects_own_or_everybodys(
         image("theirs", "p", "private"),
         image("theirs-too", "p", "shared"),
     ]
-    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
-    cloud.on("GET", "/image/v2/images", Answer(200, {"images": images}))
+    cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
+    cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": images}))
     catalog = Catalog(backend)
     assert [each.name for each in catalog.list_networks("hers")] == ["private", "public"]
     assert len(catalog.list_networks(None)) == 3
@@ -412,11 +422,11 @@ def test_networks_and_images_are_a_projects_own_or_everybodys(
             catalog.find_network(wanted, "p")
 
 
-def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBackend) -> None:
+def test_the_one_network_is_the_projects(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     outside = network("outside", "admin", **{"router:external": True})
     networks = [network("net", "hers"), network("net", "p"), outside]
     networks[1]["id"] = "id-p"
-    cloud.on("GET", "/network/v2.0/networks", Answer(200, {"networks": networks}))
+    cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
     catalog = Catalog(backend)
     for project, id in (("hers", "id-net"), ("p", "id-p")):
         for wanted in (None, "net"):
@@ -426,11 +436,11 @@ def test_the_one_network_is_the_projects(cloud: Loopback, backend: OpenStackBack
     assert catalog.find_network(None, "nobodys") is None
 
 
-def test_elsewhere_all_are_everybodys(cloud: Loopback, asking: Settings) -> None:
+def test_elsewhere_all_are_everybodys(cloud: FakeOpenStack, asking: Settings) -> None:
     backend = OpenStackBackend.from_settings(replace(asking, auth=("token",)))
-    networks = Answer(200, {"networks": [network("a", "p"), network("b", "q")]})
-    cloud.on("GET", "/network/v2.0/networks", networks)
-    cloud.on("GET", "/image/v2/images", Answer(200, {"images": [image("i", "p", "private")]}))
+    networks = Reply(200, {"networks": [network("a", "p"), network("b", "q")]})
+    cloud.reply_to("GET", "/network/v2.0/networks", networks)
+    cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": [image("i", "p", "private")]}))
     assert len(Catalog(backend).list_networks("web")) == 2
     assert Catalog(backend).find_image("i", "web").id == "id-i"
     backend.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_openstack import VM
+from tests.support.fake_openstack import SERVER_ID
 from vmapi import errors
 from vmapi.backends.openstack.error_messages import error_for_message
 from vmapi.backends.openstack.mapping import SPAWNING_TASK_STATES, vm_from_server
@@ -14,7 +14,7 @@ from vmapi.domain.lifecycle import Status, Task, Verb
 from vmapi.domain.vm import Address, Fault
 
 FULL = {
-    "id": VM,
+    "id": SERVER_ID,
     "name": "web-1",
     "status": "ACTIVE",
     "metadata": {"a": "b", "vmapi.own": "1"},
@@ -39,13 +39,13 @@ LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 
 def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
-    server = {"id": VM, "status": status, "OS-EXT-STS:task_state": task_state, **more}
+    server = {"id": SERVER_ID, "status": status, "OS-EXT-STS:task_state": task_state, **more}
     return vm_from_server(server, {}, "default")
 
 
 def test_a_server() -> None:
     vm = vm_from_server(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
-    assert (vm.id, vm.name, vm.flavor, vm.image) == (VM, "web-1", "m1.tiny", "ubuntu-22.04")
+    assert (vm.id, vm.name, vm.flavor, vm.image) == (SERVER_ID, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
     assert vm.created_at == datetime(2026, 11, 22, 15, 55, 50, tzinfo=UTC)
     assert vm.updated_at == datetime(2026, 11, 22, 15, 55, 52, tzinfo=UTC)
@@ -70,7 +70,7 @@ def test_a_server() -> None:
     ],
 )
 def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
-    given = {"id": VM, "status": "ACTIVE", **server}
+    given = {"id": SERVER_ID, "status": "ACTIVE", **server}
     vm = vm_from_server(given, {}, "ours")
     assert vm.project == project
     assert vm.metadata == {}
@@ -79,7 +79,7 @@ def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
 def test_what_a_server_takes() -> None:
     vm = vm_from_server(FULL, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (1, 512)
-    vm = vm_from_server({"id": VM}, {}, "default")
+    vm = vm_from_server({"id": SERVER_ID}, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (None, None)
 
 
@@ -90,11 +90,11 @@ def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
 
 def test_a_server_whose_cell_is_down() -> None:
     vm = shown("UNKNOWN", created="2026-11-22T15:55:50Z")
-    assert (vm.name, vm.status, vm.backend_status) == (VM, Status.ERROR, "UNKNOWN")
+    assert (vm.name, vm.status, vm.backend_status) == (SERVER_ID, Status.ERROR, "UNKNOWN")
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
     assert [action.value for action in vm.allowed_actions] == ["delete"]
-    assert vm_from_server({"id": VM}, {}, "default").backend_status == "UNKNOWN"
+    assert vm_from_server({"id": SERVER_ID}, {}, "default").backend_status == "UNKNOWN"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_harness import NOBODY
+from tests.support.api_harness import UNKNOWN_ID
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
@@ -58,7 +58,7 @@ def test_the_cloud_is_asked_for_a_foreign_vm_as_for_an_unknown_one(
     services: Services, cloud: Distant, foreign: str
 ) -> None:
     said = []
-    for vm_id in (foreign, NOBODY):
+    for vm_id in (foreign, UNKNOWN_ID):
         for fresh in (False, True):
             with pytest.raises(VMNotFound) as caught:
                 services.vms.get(vm_id, "default", refresh=fresh)
@@ -67,7 +67,7 @@ def test_the_cloud_is_asked_for_a_foreign_vm_as_for_an_unknown_one(
             services.vms.get_console(vm_id, "default", None)
         said.append((caught.value.detail, caught.value.extra))
     assert said == [("There is no VM of this id.", {})] * 6
-    assert cloud.asked == [foreign] * 3 + [NOBODY] * 3
+    assert cloud.asked == [foreign] * 3 + [UNKNOWN_ID] * 3
 
 
 def test_while_the_cloud_is_away_a_foreign_vm_is_as_unknown(
@@ -76,7 +76,7 @@ def test_while_the_cloud_is_away_a_foreign_vm_is_as_unknown(
     cloud.set_faults("unavailable=100%")
     assert services.vms.get(foreign, "other").vm.name == "web-1"
     said = []
-    for vm_id in (foreign, NOBODY):
+    for vm_id in (foreign, UNKNOWN_ID):
         with pytest.raises(BackendUnavailable) as caught:
             services.vms.get(vm_id, "default")
         said.append(caught.value.detail)
