@@ -131,7 +131,7 @@ def test_check_tells_what_is_configured() -> None:
 
 def test_check_tells_that_the_cloud_is_away() -> None:
     ran = flask("check", VMAPI_MEMORY_FAULTS="unavailable=1")
-    told = "The in-memory cloud was told to be unavailable."
+    told = "The in-memory cloud is unavailable: an injected fault."
     assert (ran.returncode, ran.stderr) == (1, f"Error: the cloud does not answer: {told}\n")
 
 

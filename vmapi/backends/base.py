@@ -116,7 +116,7 @@ class Backend(ABC):
 
     @abstractmethod
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
-        """List the VMs whose status, task or name has changed since a time.
+        """List the VMs with a status, task or name changed since a time.
 
         :param since: a time on the cloud's clock, see `cloud_time`.
         :returns: the changed VMs, and possibly more. Deleted VMs have the status DELETED.

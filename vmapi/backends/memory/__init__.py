@@ -1,1 +1,1 @@
-"""The in-memory cloud: behaves as Nova does, needs nothing, forgets everything."""
+"""The in-memory cloud: behaves as Nova does, without a network, and loses its VMs at the end."""

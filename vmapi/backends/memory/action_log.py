@@ -1,4 +1,8 @@
-"""What has been asked of machines and how it went: Nova's instance actions."""
+"""The log of the actions on each instance, as Nova's os-instance-actions.
+
+The cloud records an action when it starts and sets its outcome when it ends. Invariant: the size of
+the log is bounded, per instance and by the number of deleted instances.
+"""
 
 from collections import deque
 from collections.abc import Collection
@@ -11,14 +15,14 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.errors import VMNotFound
 
 MAX_LOGGED_ACTIONS = 100
-"""How many actions are remembered of one machine."""
+"""Actions that are logged per instance."""
 MAX_DELETED_LOGS = 1000
-"""Of how many deleted machines the actions are remembered."""
+"""Deleted instances with a log."""
 
 
 @dataclass(slots=True)
 class InstanceAction:
-    """One call that was accepted, by its request id."""
+    """An accepted action."""
 
     verb: Verb
     started_at: datetime
@@ -27,31 +31,31 @@ class InstanceAction:
 
 
 class ActionLog:
-    """The actions of every machine. As in Nova they outlive it for a while."""
+    """The actions of every instance. As in Nova, they outlive the instance for a while."""
 
     def __init__(self) -> None:
         self._actions: dict[str, deque[InstanceAction]] = {}
         self._deleted_ids: deque[str] = deque()
 
     def record(self, vm_id: str, action: InstanceAction) -> None:
-        """Remember an action."""
+        """Append an action to the log of an instance."""
         self._actions.setdefault(vm_id, deque(maxlen=MAX_LOGGED_ACTIONS)).append(action)
 
     def mark_deleted(self, vm_id: str) -> None:
-        """Note that a machine is gone, and forget those that have been gone for long."""
+        """Record the deletion of an instance, and drop the log of the oldest deleted one."""
         self._deleted_ids.append(vm_id)
         if len(self._deleted_ids) > MAX_DELETED_LOGS:
             del self._actions[self._deleted_ids.popleft()]
 
     def get_outcome(self, vm_id: str, request_id: str) -> ActionOutcome:
-        """Tell how a request went; one not heard of may still come. Raises VMNotFound."""
+        """Return the outcome of a request; PENDING for an unknown one. Raises VMNotFound."""
         found = (act.outcome for act in self._actions_of(vm_id) if act.request_id == request_id)
         return next(found, ActionOutcome.PENDING)
 
     def find_latest(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str]
     ) -> InstanceAction | None:
-        """Return the last action of a verb begun at or after a time, but for those that are known.
+        """Return the newest action of a verb that started at or after a time, or None.
 
         Raises VMNotFound.
         """

@@ -1,4 +1,7 @@
-"""What this cloud offers; the ids are the same in every process."""
+"""The flavors, images and keys of the in-memory cloud, and the check of a create against them.
+
+Invariant: the ids are the same in every process, so that scripts can hold them.
+"""
 
 from base64 import b64encode
 from collections.abc import Container, Mapping
@@ -18,11 +21,11 @@ from vmapi.errors import (
 )
 
 MAX_BASE64_USER_DATA_CHARS = 65_535
-"""In characters of base64, as Nova counts: 49,149 bytes. cloud-init unpacks what is compressed."""
+"""Nova's limit for user data: 49,149 bytes, more if gzip makes them short enough."""
 
 
 def stable_id(name: str) -> str:
-    """Return the id of what has this name."""
+    """Return the id of the item with this name."""
     return str(uuid5(NAMESPACE_URL, f"vmapi:memory:{name}"))
 
 
@@ -46,7 +49,7 @@ SECURITY_GROUPS = frozenset({"default", "web"})
 
 
 def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
-    """Refuse, in Nova's words, what names something that is not here.
+    """Check that the cloud has everything that a spec names; errors have Nova's messages.
 
     Raises FlavorNotFound, ImageNotFound, NetworkNotFound, KeyNotFound, SecurityGroupNotFound,
     ValidationFailed.
@@ -55,8 +58,8 @@ def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     if (
         packed := min(len(b64encode(data)), len(b64encode(compress(data))))
     ) > MAX_BASE64_USER_DATA_CHARS:
-        said = f"takes {packed} characters, packed; the cloud takes {MAX_BASE64_USER_DATA_CHARS}"
-        raise ValidationFailed(f"The user data {said}.", ("/user_data", said))
+        message = f"takes {packed} characters, packed; the cloud takes {MAX_BASE64_USER_DATA_CHARS}"
+        raise ValidationFailed(f"The user data {message}.", ("/user_data", message))
     if spec.image_id not in IMAGES:
         raise ImageNotFound("Can not find requested image")
     if spec.flavor_id not in FLAVORS:

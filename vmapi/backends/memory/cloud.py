@@ -1,6 +1,7 @@
-"""The one project of this cloud: its machines, and what is due to happen to them.
+"""The state of the in-memory cloud: one project with instances, networks and a quota.
 
-Nothing here locks, waits or reads a clock: the driver does, and says what time it is.
+The driver calls the methods, holds its lock and passes the time. Invariant: no method locks, waits
+or reads a clock.
 """
 
 from collections import deque
@@ -26,13 +27,13 @@ from vmapi.errors import QuotaExceeded, VMNotFound
 from vmapi.settings.memory import FaultKind
 
 DELETED_HISTORY = 1000
-"""Deleted machines that are still told of."""
+"""Deleted instances that a list of changes still has."""
 MAX_METADATA_ITEMS = 128
-"""Pairs of metadata that a machine may have, as with Nova."""
+"""Nova's default limit of metadata items per server."""
 
 
 class Cloud:
-    """Machines and their changes; each change comes to its end when its time is due."""
+    """The instances of the one project, and their pending actions in the order of completion."""
 
     def __init__(self, subnets: dict[str, Subnet], quota: CloudQuota, default_project: str) -> None:
         self.subnets = subnets
@@ -45,22 +46,23 @@ class Cloud:
         self._sequence = count()
 
     def run_due(self, now: datetime) -> None:
-        """Let everything happen that is due by now, in order."""
+        """Complete all actions that are due by now, in order."""
         while self._pending_actions and self._pending_actions[0][0] <= now:
-            at, _, machine, change = heappop(self._pending_actions)
-            if machine.pending is change:
-                self._complete(machine, change, at)
+            due_at, _, instance, pending = heappop(self._pending_actions)
+            # a delete replaces the pending action of an instance
+            if instance.pending is pending:
+                self._complete(instance, pending, due_at)
 
     def get_instance(self, vm_id: str) -> Instance:
-        """Return a machine. Raises VMNotFound."""
+        """Return an instance. Raises VMNotFound."""
         if vm_id not in self.instances:
             raise VMNotFound(f"Instance {vm_id} could not be found.")
         return self.instances[vm_id]
 
     def check_create(self, spec: CreateSpec) -> None:
-        """Refuse what cannot be built. Raises what `Backend.create` does."""
+        """Check that a spec can be built. Raises the errors of `Backend.create_vm`."""
         check_spec(spec, self.subnets)
-        used = [machine.flavor for machine in self.instances.values()]
+        used = [instance.flavor for instance in self.instances.values()]
         self.quota.check(used, FLAVORS[spec.flavor_id])
         _check_metadata_count(with_project(spec))
 
@@ -72,14 +74,14 @@ class Cloud:
         now: datetime,
         duration_seconds: float,
     ) -> AcceptedAction:
-        """Begin to build a machine of a spec that was checked; `takes` is in seconds."""
+        """Start the build of a checked spec; with a `fault` the build will fail."""
         vm_id, image = str(uuid4()), IMAGES[spec.image_id].name
         subnet = self._get_subnet(spec.network_id)
-        cause = build_fault(fault, vm_id)
-        address = None if cause else subnet.allocate()
-        if not address and not cause:
-            cause = no_address_fault(vm_id, subnet.network.id)
-        machine = Instance(
+        instance_fault = build_fault(fault, vm_id)
+        address = None if instance_fault else subnet.allocate()
+        if not address and not instance_fault:
+            instance_fault = no_address_fault(vm_id, subnet.network.id)
+        instance = Instance(
             id=vm_id,
             name=spec.name,
             flavor=FLAVORS[spec.flavor_id],
@@ -95,38 +97,40 @@ class Cloud:
             created_at=now,
             updated_at=now,
         )
-        self.instances[vm_id] = machine
-        machine.create_action = self._start(machine, Verb.CREATE, cause, now, duration_seconds)
-        return machine.create_action
+        self.instances[vm_id] = instance
+        instance.create_action = self._start(
+            instance, Verb.CREATE, instance_fault, now, duration_seconds
+        )
+        return instance.create_action
 
     def start_action(
         self, vm_id: str, verb: Verb, fails: bool, now: datetime, duration_seconds: float
     ) -> AcceptedAction:
-        """Begin to carry out a verb that was checked; `takes` is in seconds."""
-        machine = self.get_instance(vm_id)
+        """Start a checked action. A delete cancels the action in progress."""
+        instance = self.get_instance(vm_id)
         if verb is not Verb.DELETE:
             return self._start(
-                machine, verb, action_fault(verb) if fails else None, now, duration_seconds
+                instance, verb, action_fault(verb) if fails else None, now, duration_seconds
             )
-        if machine.pending and machine.pending.verb is Verb.DELETE:
-            return self._log_action(machine, machine.pending, now)
-        if machine.pending:
-            machine.pending.set_outcome(ActionOutcome.FAILED)
-        return self._start(machine, verb, None, now, duration_seconds)
+        if instance.pending and instance.pending.verb is Verb.DELETE:
+            return self._log_action(instance, instance.pending, now)
+        if instance.pending:
+            instance.pending.set_outcome(ActionOutcome.FAILED)
+        return self._start(instance, verb, None, now, duration_seconds)
 
     def update_instance(self, vm_id: str, changes: VMPatch, now: datetime) -> None:
         """Change name and metadata. Raises VMNotFound, InvalidState, TaskInProgress, QuotaExceeded.
 
-        As in Nova a rename is always allowed; to leave the metadata as it is is no change.
+        As in Nova, a rename is always allowed, and equal metadata are no change.
         """
-        machine = self.get_instance(vm_id)
-        metadata = changes.applied_to(machine.metadata)
-        if metadata != machine.metadata:
-            machine.check_action(Verb.UPDATE)
+        instance = self.get_instance(vm_id)
+        metadata = changes.applied_to(instance.metadata)
+        if metadata != instance.metadata:
+            instance.check_action(Verb.UPDATE)
             _check_metadata_count(metadata)
-            machine.metadata, machine.updated_at = metadata, now
+            instance.metadata, instance.updated_at = metadata, now
         if changes.name is not None:
-            machine.name, machine.updated_at = changes.name, now
+            instance.name, instance.updated_at = changes.name, now
 
     def _get_subnet(self, network_id: str | None) -> Subnet:
         return next(
@@ -143,11 +147,11 @@ class Cloud:
         now: datetime,
         duration_seconds: float,
     ) -> AcceptedAction:
-        change = instance.pending = PendingAction(verb, fault)
+        pending = instance.pending = PendingAction(verb, fault)
         instance.updated_at = now
-        due = now + timedelta(seconds=duration_seconds)
-        heappush(self._pending_actions, (due, next(self._sequence), instance, change))
-        return self._log_action(instance, change, now)
+        due_at = now + timedelta(seconds=duration_seconds)
+        heappush(self._pending_actions, (due_at, next(self._sequence), instance, pending))
+        return self._log_action(instance, pending, now)
 
     def _log_action(
         self, instance: Instance, pending: PendingAction, now: datetime
@@ -163,8 +167,8 @@ class Cloud:
             instance.complete(pending, at)
             return
         del self.instances[instance.id]
-        gone = replace(instance.to_vm(), status=Status.DELETED, task=None, updated_at=at)
-        self.deleted_vms.append(gone)
+        deleted = replace(instance.to_vm(), status=Status.DELETED, task=None, updated_at=at)
+        self.deleted_vms.append(deleted)
         self.action_log.mark_deleted(instance.id)
         if instance.address:
             instance.subnet.release(instance.address)

@@ -1,4 +1,4 @@
-"""What a machine prints on its serial console."""
+"""The serial console of an instance, with the output of a booting Linux."""
 
 import re
 from collections import deque
@@ -18,7 +18,10 @@ SHUTDOWN_LINES = {
 
 
 class SerialConsole:
-    """The log of one machine. Of user data it holds the size and the number of keys only."""
+    """The console output of one instance.
+
+    Of the user data it has the size and the number of SSH keys, nothing else: user data are secret.
+    """
 
     def __init__(self, spec: CreateSpec, image: str) -> None:
         self._name = spec.name
@@ -32,12 +35,12 @@ class SerialConsole:
         )
 
     def get_output(self, lines: int | None) -> str:
-        """Return the last lines, or all."""
-        kept = list(self._lines)
-        return "\n".join(kept if lines is None else kept[max(len(kept) - lines, 0) :])
+        """Return the last lines of the output, or all."""
+        output = list(self._lines)
+        return "\n".join(output if lines is None else output[max(len(output) - lines, 0) :])
 
     def print_action(self, verb: Verb) -> None:
-        """Print what one sees when a verb has been carried out."""
+        """Print the output of an action that has succeeded."""
         if verb in SHUTDOWN_LINES:
             self._lines.append(SHUTDOWN_LINES[verb])
         if verb is Verb.CREATE:

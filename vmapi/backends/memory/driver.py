@@ -1,4 +1,8 @@
-"""The driver of the in-memory cloud: one lock, a clock, and the failures it was told to show."""
+"""The driver of the in-memory cloud: a lock, a clock and fault injection around `Cloud`.
+
+It serves development and tests: without an OpenStack, with Nova's states and error messages.
+Invariant: no threads. Every call completes the actions that are due by its time.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,10 +45,7 @@ def _utc_now() -> datetime:
 
 
 class MemoryBackend(Driver):
-    """A cloud in this process's memory. docs/memory.md says what it offers.
-
-    It starts no threads: what has become due is computed when somebody looks.
-    """
+    """A cloud in the memory of this process; its VMs end with the process."""
 
     single_process = True
     completes_immediately = True
@@ -62,11 +63,15 @@ class MemoryBackend(Driver):
         random: Random | None = None,
         sleep: Callable[[float], None] = real_sleep,
     ) -> None:
-        """Create an empty cloud; `timeout` is in seconds. Raises SettingsError."""
+        """Make an empty cloud.
+
+        `latency` and `timeout` are in seconds; a call that takes longer than `timeout` raises
+        BackendTimeout. Raises SettingsError for an unknown `default_network`.
+        """
         self._latency = latency
         self._random = random or Random()  # noqa: S311 - faults, no secrets  # nosec B311
         self._faults = FaultInjector(faults, self._random)
-        self._cloud = Cloud(build_subnets(default_network), CloudQuota(limits), default_project)
+        self.cloud = Cloud(build_subnets(default_network), CloudQuota(limits), default_project)
         self._settings_text = {
             "limits": render_memory_limits(limits),
             "latency": render_latency(latency),
@@ -79,7 +84,7 @@ class MemoryBackend(Driver):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make the cloud that the VMAPI_MEMORY_… settings describe. Raises SettingsError."""
+        """Make an empty cloud from the VMAPI_MEMORY_* settings. Raises SettingsError."""
         return cls(
             latency=settings.memory_latency,
             faults=settings.memory_faults,
@@ -96,11 +101,11 @@ class MemoryBackend(Driver):
             self._settings_text["faults"] = faults or "none"
 
     def describe(self) -> dict[str, str]:
-        """Return its settings."""
+        """Return the latency, the faults and the quota."""
         return {"cloud": "in memory, forgotten when the process ends", **self._settings_text}
 
     def ping(self) -> None:
-        """Answer, unless told not to."""
+        """Return, unless a fault triggers."""
         with self._api_call():
             pass
 
@@ -120,38 +125,41 @@ class MemoryBackend(Driver):
             return tuple(subnet.network for subnet in cloud.subnets.values())
 
     def get_vm(self, vm_id: str) -> VM:
-        """Return a copy of a VM as it is now. Raises VMNotFound."""
+        """Return a copy of an instance. Raises VMNotFound."""
         with self._api_call() as (cloud, _):
             return cloud.get_instance(vm_id).to_vm()
 
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
-        """Return copies of the live VMs, or of those of one name."""
+        """Return copies of the live instances, or of those with a name."""
         with self._api_call() as (cloud, _):
-            machines = cloud.instances.values()
-            return tuple(one.to_vm() for one in machines if name is None or one.name == name)
+            return tuple(
+                instance.to_vm()
+                for instance in cloud.instances.values()
+                if name in (None, instance.name)
+            )
 
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
-        """Return copies of the VMs that have changed since, those deleted not long ago included."""
+        """Return copies of the instances changed since a time, recently deleted ones too."""
         with self._api_call() as (cloud, _):
-            live = (machine.to_vm() for machine in cloud.instances.values())
+            live = (instance.to_vm() for instance in cloud.instances.values())
             return tuple(vm for vm in (*live, *cloud.deleted_vms) if vm.updated_at >= since)
 
     def cloud_time(self) -> datetime:
-        """Return what time it is."""
+        """Return the time of the clock."""
         return self._clock()
 
     def get_console(self, vm_id: str, lines: int | None) -> str:
-        """Return what a VM printed. Raises VMNotFound, and InvalidState where it has no host."""
+        """Return the console output. Raises VMNotFound; InvalidState if the build failed."""
         with self._api_call() as (cloud, _):
-            machine = cloud.get_instance(vm_id)
-            if machine.fault and not machine.launched:
+            instance = cloud.get_instance(vm_id)
+            if instance.fault and not instance.launched:
                 raise InvalidState(f"Instance {vm_id} is not ready")
-            return machine.console.get_output(lines)
+            return instance.console.get_output(lines)
 
     def create_vm(
         self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Begin to build a VM; asked twice, it makes two, as Nova does."""
+        """Start a build. A repetition makes a second instance, as in Nova."""
         with self._api_call(is_change=True) as (cloud, now):
             cloud.check_create(spec)
             kinds = (FaultKind.NO_CAPACITY, FaultKind.BUILD_FAILED)
@@ -161,7 +169,7 @@ class MemoryBackend(Driver):
     def perform_action(
         self, vm_id: str, verb: Verb, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Begin to carry a verb out, or refuse it as Nova does."""
+        """Start an action, or refuse it as Nova does."""
         with self._api_call(is_change=True) as (cloud, now):
             cloud.get_instance(vm_id).check_action(verb)
             fails = verb is not Verb.DELETE and self._faults.triggers(FaultKind.ACTION_FAILED)
@@ -170,7 +178,7 @@ class MemoryBackend(Driver):
     def update_vm(
         self, vm_id: str, changes: VMPatch, *, caller_token: CallerToken | None = None
     ) -> None:
-        """Change name and metadata; the call lasts as long as `update` takes."""
+        """Change name and metadata; the call takes the latency of `update`."""
         with self._api_call(is_change=True, duration_seconds=self._latency[Verb.UPDATE]) as (
             cloud,
             now,
@@ -178,22 +186,26 @@ class MemoryBackend(Driver):
             cloud.update_instance(vm_id, changes, now)
 
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
-        """Tell what has become of a change, also on a VM deleted not long ago."""
+        """Return the outcome of an action, of a recently deleted instance too."""
         with self._api_call() as (cloud, _):
             return cloud.action_log.get_outcome(action.vm_id, action.request_id)
 
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
-        """Find the VM that a create has made, as long as it is there."""
+        """Find the live instance with the operation id."""
         with self._api_call() as (cloud, _):
-            machines = cloud.instances.values()
             return next(
-                (one.create_action for one in machines if one.operation_id == operation_id), None
+                (
+                    instance.create_action
+                    for instance in cloud.instances.values()
+                    if instance.operation_id == operation_id
+                ),
+                None,
             )
 
     def find_action(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
     ) -> AcceptedAction | None:
-        """Find the latest such action, also on a VM deleted not long ago."""
+        """Find the newest action of this verb, of a recently deleted instance too."""
         with self._api_call() as (cloud, _):
             action = cloud.action_log.find_latest(vm_id, verb, since, exclude_request_ids)
             return AcceptedAction(vm_id, action.request_id) if action else None
@@ -202,16 +214,16 @@ class MemoryBackend(Driver):
     def _api_call(
         self, *, is_change: bool = False, duration_seconds: float = 0.0
     ) -> Iterator[tuple[Cloud, datetime]]:
-        """Surround one call with what it was told: to be refused, slow, or left unanswered."""
+        """Surround one call with the faults: unavailable, slow, lost response."""
         with self._lock:
             if self._faults.triggers(FaultKind.UNAVAILABLE):
-                raise BackendUnavailable("The in-memory cloud was told to be unavailable.")
+                raise BackendUnavailable("The in-memory cloud is unavailable: an injected fault.")
             duration_seconds += self._faults.get_delay()
             now = self._clock()
-            self._cloud.run_due(now)
-            yield self._cloud, now
-            lost = is_change and self._faults.triggers(FaultKind.LOST_ANSWER)
+            self.cloud.run_due(now)
+            yield self.cloud, now
+            is_response_lost = is_change and self._faults.triggers(FaultKind.LOST_ANSWER)
         if duration_seconds:
             self._sleep(min(duration_seconds, self._timeout))
-        if lost or duration_seconds > self._timeout:
-            raise BackendTimeout("The in-memory cloud did not answer in time, as it was told.")
+        if is_response_lost or duration_seconds > self._timeout:
+            raise BackendTimeout("The in-memory cloud did not respond in time: an injected fault.")

@@ -1,4 +1,4 @@
-"""The failures that this cloud has been told to show."""
+"""Fault injection: the faults of VMAPI_MEMORY_FAULTS, and their messages, which are Nova's."""
 
 from collections.abc import Mapping
 from random import Random
@@ -11,7 +11,7 @@ BUILD_FAILED_HINT = "Delete the VM and create it again; if that fails too, ask y
 
 
 class FaultInjector:
-    """Decides which call or build fails; the same Random decides the same."""
+    """Decides which call or build fails. The same seed makes the same decisions."""
 
     def __init__(self, rules: Mapping[FaultKind, FaultRule], random: Random) -> None:
         self._rules = rules
@@ -19,7 +19,7 @@ class FaultInjector:
         self._random = random
 
     def triggers(self, kind: FaultKind) -> bool:
-        """Tell whether this fault shows itself now; that uses it up."""
+        """Return whether a fault triggers now, and count it."""
         rule = self._rules.get(kind)
         if rule is None:
             return False
@@ -29,12 +29,12 @@ class FaultInjector:
         return self._random.random() < rule.probability
 
     def get_delay(self) -> float:
-        """Return the seconds that the present call takes longer."""
+        """Return the additional seconds of the current call."""
         return self._rules[FaultKind.SLOW].delay_seconds if self.triggers(FaultKind.SLOW) else 0.0
 
 
 def build_fault(kind: FaultKind | None, vm_id: str) -> Fault | None:
-    """Say, in Nova's words, why a build fails; None is for one that does not."""
+    """Return the fault of a failed build; None for a build that succeeds."""
     if kind is FaultKind.NO_CAPACITY:
         return Fault(kind.value, "No valid host was found.", "Try a smaller flavor, or later.")
     if kind is FaultKind.BUILD_FAILED:
@@ -47,7 +47,7 @@ def build_fault(kind: FaultKind | None, vm_id: str) -> Fault | None:
 
 
 def no_address_fault(vm_id: str, network_id: str) -> Fault:
-    """Say, in Nova's words, that a network has no address left for a build."""
+    """Return the fault of a build in a network without a free address."""
     message = (
         f"Build of instance {vm_id} aborted: Failed to allocate the network(s) with error "
         f"No fixed IP addresses available for network: {network_id}, not rescheduling."
@@ -58,7 +58,7 @@ def no_address_fault(vm_id: str, network_id: str) -> Fault:
 
 
 def action_fault(verb: Verb) -> Fault:
-    """Say why an action fails."""
+    """Return the fault of a failed action."""
     return Fault(
         "backend_error", f"The action {verb} failed on the host.", "Restart it, or delete it."
     )

@@ -1,4 +1,4 @@
-"""One virtual machine of this cloud."""
+"""One instance of the in-memory cloud, and the checks and results of its actions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,21 +28,23 @@ from vmapi.errors import InvalidState, TaskInProgress
 
 @dataclass(slots=True)
 class PendingAction:
-    """What is under way with a machine; with a `fault` it will fail."""
+    """The action in progress on an instance."""
 
     verb: Verb
     fault: Fault | None
+    """The fault with which the action will fail; None if it will succeed."""
     actions: list[InstanceAction] = field(default_factory=list)
+    """The log entries of the requests: several for a repeated delete."""
 
     def set_outcome(self, outcome: ActionOutcome) -> None:
-        """Tell all who asked for it how it went."""
+        """Set the outcome of all requests for this action."""
         for action in self.actions:
             action.outcome = outcome
 
 
 @dataclass(slots=True, kw_only=True)
 class Instance:
-    """A machine as it is; what leaves it is a copy."""
+    """The current state of an instance. `to_vm` returns a copy."""
 
     id: str
     name: str
@@ -65,22 +67,22 @@ class Instance:
     create_action: AcceptedAction | None = None
 
     def check_action(self, verb: Verb) -> None:
-        """Refuse a verb as Nova does: by state, then by task, then because it never ran.
+        """Check an action in Nova's order: state, then task, then whether the instance ever ran.
 
         Raises InvalidState, TaskInProgress.
         """
         if verb is Verb.DELETE:
             return
-        refused = f"Cannot '{verb}' instance {self.id} while it is in"
+        reason = f"Cannot '{verb}' instance {self.id} while it is in"
         if self.state not in ALLOWED_STATES[verb]:
-            raise InvalidState(f"{refused} vm_state {NOVA_VM_STATES[self.state]}")
+            raise InvalidState(f"{reason} vm_state {NOVA_VM_STATES[self.state]}")
         if self.pending:
-            raise TaskInProgress(f"{refused} task_state {NOVA_TASK_STATES[self.pending.verb]}")
+            raise TaskInProgress(f"{reason} task_state {NOVA_TASK_STATES[self.pending.verb]}")
         if not self.launched:
             raise InvalidState(f"Instance {self.id} is not ready")
 
     def complete(self, pending: PendingAction, at: datetime) -> None:
-        """Let the change that is under way come to its end."""
+        """Apply the result of the pending action."""
         self.pending = None
         self.updated_at = at
         if pending.fault is None:
@@ -90,9 +92,9 @@ class Instance:
             self.state, self.fault = InstanceState.ERROR, pending.fault
 
     def to_vm(self) -> VM:
-        """Return what a client sees."""
+        """Return the instance as a VM."""
         verb = self.pending and self.pending.verb
-        rebooting = verb in REBOOT_STATUSES and self.state is InstanceState.ACTIVE
+        is_rebooting = verb in REBOOT_STATUSES and self.state is InstanceState.ACTIVE
         return VM(
             id=self.id,
             name=self.name,
@@ -101,11 +103,13 @@ class Instance:
             status=STATUS_BY_STATE[self.state],
             created_at=self.created_at,
             updated_at=self.updated_at,
-            backend_status=REBOOT_STATUSES[verb] if verb and rebooting else self.state.value,
+            backend_status=REBOOT_STATUSES[verb] if verb and is_rebooting else self.state.value,
             task=TASK_BY_VERB[verb] if verb else None,
             addresses=(self.address,) if self.address and self.launched else (),
             metadata={
-                k: v for k, v in self.metadata.items() if not k.startswith(RESERVED_METADATA_PREFIX)
+                key: value
+                for key, value in self.metadata.items()
+                if not key.startswith(RESERVED_METADATA_PREFIX)
             },
             key_name=self.key_name,
             security_groups=self.security_groups,

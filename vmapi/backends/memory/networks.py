@@ -1,4 +1,4 @@
-"""The networks of this cloud and the addresses that they give."""
+"""The networks of the in-memory cloud and their address pools."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ NETWORK_RANGES: Mapping[str, IPv4Network] = MappingProxyType(
 
 
 class Subnet:
-    """A network with the addresses that are still free; the first one is the gateway's."""
+    """A network and its free addresses; the first address belongs to the gateway."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self._unused = NETWORK_RANGES[network.name].hosts()
-        self._gateway = next(self._unused)
+        self._never_used = NETWORK_RANGES[network.name].hosts()
+        next(self._never_used)
         self._released: deque[IPv4Address] = deque()
 
     def allocate(self) -> Address | None:
-        """Give an address, one never used before if there is any; None when all are taken."""
-        ip = next(self._unused, None) or (self._released.popleft() if self._released else None)
+        """Allocate an address, preferably one without an earlier use; None if none is free."""
+        ip = next(self._never_used, None) or (self._released.popleft() if self._released else None)
         return Address(self.network.name, str(ip), 4, "fixed") if ip else None
 
     def release(self, address: Address) -> None:
-        """Take an address back."""
+        """Return an address to the pool."""
         self._released.append(IPv4Address(address.ip))
 
 

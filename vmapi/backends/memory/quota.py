@@ -1,4 +1,4 @@
-"""The quota of this cloud's one project."""
+"""The quota of the in-memory cloud."""
 
 from collections.abc import Iterable
 
@@ -16,20 +16,23 @@ class CloudQuota:
         self._limits = limits
 
     def check(self, used: Iterable[Flavor], requested: Flavor) -> None:
-        """Raise QuotaExceeded, in Nova's words, if another VM of this flavor is too much."""
-        taken = list(used)
+        """Check one more VM of the requested flavor.
+
+        Raises QuotaExceeded, with Nova's message, when it would exceed a limit.
+        """
+        flavors = list(used)
         rows = zip(
             NOVA_RESOURCE_NAMES,
             (1, requested.vcpus, requested.ram_mb),
-            (len(taken), sum(f.vcpus for f in taken), sum(f.ram_mb for f in taken)),
+            (len(flavors), sum(f.vcpus for f in flavors), sum(f.ram_mb for f in flavors)),
             (self._limits.vms, self._limits.vcpus, self._limits.ram_mb),
             strict=True,
         )
-        over = [row for row in rows if row[1] + row[2] > row[3]]
-        if over:
-            columns = zip(*over, strict=True)
-            words, asked, have, limits = (", ".join(map(str, column)) for column in columns)
+        exceeded = [row for row in rows if row[1] + row[2] > row[3]]
+        if exceeded:
+            columns = zip(*exceeded, strict=True)
+            names, amounts, usage, limits = (", ".join(map(str, column)) for column in columns)
             raise QuotaExceeded(
-                f"Quota exceeded for {words}: Requested {asked}, "
-                f"but already used {have} of {limits} {words}"
+                f"Quota exceeded for {names}: Requested {amounts}, "
+                f"but already used {usage} of {limits} {names}"
             )

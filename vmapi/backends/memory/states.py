@@ -1,4 +1,4 @@
-"""What Nova allows in which state, and where it leads: data, as measured on a real one."""
+"""The state machine of an instance, as measured on Nova 26 (Zed)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from vmapi.domain.lifecycle import Action, Status, Task, Verb
 
 
 class InstanceState(StrEnum):
-    """The raw state of a machine, by the status that Nova shows for it."""
+    """The state of an instance, as Nova's `status`."""
 
     BUILD = "BUILD"
     ACTIVE = "ACTIVE"
@@ -36,7 +36,7 @@ NOVA_VM_STATES: Mapping[InstanceState, str] = MappingProxyType(
         InstanceState.ERROR: "error",
     }
 )
-"""Nova's word for a state in its error messages."""
+"""The vm_state of a state in Nova's error messages."""
 
 NOVA_TASK_STATES: Mapping[Verb, str] = MappingProxyType(
     {
@@ -50,7 +50,7 @@ NOVA_TASK_STATES: Mapping[Verb, str] = MappingProxyType(
         Verb.DELETE: "deleting",
     }
 )
-"""Nova's word for what is under way."""
+"""The task_state of an action in progress in Nova's error messages."""
 
 TASK_BY_VERB: Mapping[Verb, Task] = MappingProxyType(
     {verb: Action(verb.partition("_")[0]).task for verb in Verb}
@@ -59,7 +59,7 @@ TASK_BY_VERB: Mapping[Verb, Task] = MappingProxyType(
 REBOOT_STATUSES: Mapping[Verb, str] = MappingProxyType(
     {Verb.RESTART_SOFT: "REBOOT", Verb.RESTART_HARD: "HARD_REBOOT"}
 )
-"""The status that Nova shows while an ACTIVE server is being rebooted."""
+"""Nova's status of an ACTIVE server during a reboot."""
 
 ALLOWED_STATES: Mapping[Verb, frozenset[InstanceState]] = MappingProxyType(
     {
@@ -74,7 +74,10 @@ ALLOWED_STATES: Mapping[Verb, frozenset[InstanceState]] = MappingProxyType(
         Verb.UPDATE: frozenset({InstanceState.ACTIVE, InstanceState.SHUTOFF, InstanceState.PAUSED}),
     }
 )
-"""ERROR is for a machine that ever ran; UPDATE is of metadata. A delete is always allowed."""
+"""The states that allow a verb. A delete is always allowed.
+
+ERROR counts for an instance that ever ran. UPDATE is a change of metadata.
+"""
 
 STATE_AFTER: Mapping[Verb, InstanceState] = MappingProxyType(
     {
@@ -89,4 +92,4 @@ STATE_AFTER: Mapping[Verb, InstanceState] = MappingProxyType(
 )
 
 VERBS_ENDING_IN_ERROR = frozenset({Verb.CREATE, Verb.RESTART_SOFT, Verb.RESTART_HARD})
-"""What leaves a machine in ERROR when it fails; after the rest it stays as it was."""
+"""Verbs that leave an instance in ERROR when they fail; other verbs leave the state unchanged."""
