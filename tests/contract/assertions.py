@@ -1,4 +1,4 @@
-"""What is looked at again and again, and what Nova allows and refuses."""
+"""Assertions of the driver contract, and the actions that Nova allows and refuses."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,26 +7,31 @@ from functools import partial
 
 import pytest
 
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.cloud_under_test import CloudUnderTest
 from vmapi.backends.base import AcceptedAction
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import InvalidState, VMNotFound
 
 HARD, PAUSE, SOFT = Verb.RESTART_HARD, Verb.PAUSE, Verb.RESTART_SOFT
-PERFORMED = (Verb.START, Verb.STOP, SOFT, HARD, Verb.PAUSE, Verb.RESUME)
-WALK = (SOFT, HARD, PAUSE, HARD, PAUSE, Verb.RESUME, Verb.STOP, HARD, Verb.STOP, Verb.START)
-"""Every verb out of every status that allows it; begins and ends in RUNNING."""
-REFUSED = {
+ACTION_VERBS = (Verb.START, Verb.STOP, SOFT, HARD, Verb.PAUSE, Verb.RESUME)
+ACTION_SEQUENCE = (
+    *(SOFT, HARD, PAUSE, HARD, PAUSE, Verb.RESUME),
+    *(Verb.STOP, HARD, Verb.STOP, Verb.START),
+)
+"""Every verb from every status that allows it; begins and ends in RUNNING."""
+
+REFUSED_VERBS = {
     Status.RUNNING: (Verb.START, Verb.RESUME),
     Status.STOPPED: (Verb.STOP, Verb.PAUSE, Verb.RESUME, SOFT),
     Status.PAUSED: (Verb.START, Verb.STOP, Verb.PAUSE, SOFT),
-    Status.ERROR: PERFORMED,
+    Status.ERROR: ACTION_VERBS,
 }
-"""What Nova refuses; in ERROR: when the VM never ran."""
-WORDS = {Status.RUNNING: "ACTIVE", Status.STOPPED: "SHUTOFF", Status.PAUSED: "PAUSED"}
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-STRANGE_IDS = {
+"""The verbs that Nova refuses in a status; in ERROR, for a VM that never ran."""
+
+NOVA_STATUSES = {Status.RUNNING: "ACTIVE", Status.STOPPED: "SHUTOFF", Status.PAUSED: "PAUSED"}
+LONG_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
+MALFORMED_IDS = {
     "word": "nope",
     "number": "1",
     "parent": "..",
@@ -37,37 +42,37 @@ STRANGE_IDS = {
 }
 
 
-def identity(vm: VM) -> VM:
-    """Strip a VM of what an action may change."""
+def constant_fields(vm: VM) -> VM:
+    """Return a VM with placeholders in the fields that an action may change."""
     return replace(
         vm, status=Status.RUNNING, backend_status="", updated_at=vm.created_at, fault=None
     )
 
 
-def until_settled(cloud: Cloud, vm_id: str) -> list[VM]:
-    """Return the VM as it was seen until nothing was under way with it."""
-    seen = []
-    for vm in cloud.watch(vm_id):
-        seen.append(vm)
+def observe_until_settled(cloud: CloudUnderTest, vm_id: str) -> list[VM]:
+    """Return the observations of a VM until no task is in progress."""
+    observations = []
+    for vm in cloud.poll_vm(vm_id):
+        observations.append(vm)
         if vm.task is None:
             break
-    return seen
+    return observations
 
 
-def check_refusals(cloud: Cloud, vm: VM, status: Status) -> None:
-    """See that a VM is in a status, and that what Nova does not allow there changes nothing."""
+def assert_actions_refused(cloud: CloudUnderTest, vm: VM, status: Status) -> None:
+    """Assert that a VM has a status, and that the actions refused there change nothing."""
     assert vm.status is status
-    for verb in REFUSED[status]:
+    for verb in REFUSED_VERBS[status]:
         with pytest.raises(InvalidState) as caught:
             cloud.backend.perform_action(vm.id, verb)
         assert caught.type is InvalidState
-    now = cloud.backend.get_vm(vm.id)
-    assert (now.status, now.task) == (status, None)
+    current = cloud.backend.get_vm(vm.id)
+    assert (current.status, current.task) == (status, None)
 
 
-def check_broken(cloud: Cloud, vm: VM, code: str) -> None:
-    """See that a VM that never ran can only be looked at, renamed and deleted."""
-    check_refusals(cloud, vm, Status.ERROR)
+def assert_failed_build(cloud: CloudUnderTest, vm: VM, code: str) -> None:
+    """Assert that a VM with a failed build allows only reads, a rename and a delete."""
+    assert_actions_refused(cloud, vm, Status.ERROR)
     assert vm.backend_status == "ERROR"
     assert not vm.launched
     assert vm.fault is not None
@@ -77,29 +82,29 @@ def check_broken(cloud: Cloud, vm: VM, code: str) -> None:
         cloud.backend.get_console(vm.id, None)
     with pytest.raises(InvalidState):
         cloud.backend.update_vm(vm.id, VMPatch(metadata={"env": "test"}))
-    cloud.backend.update_vm(vm.id, VMPatch(name=cloud.name("broken")))
-    assert cloud.backend.get_vm(vm.id).name == cloud.name("broken")
-    cloud.delete(vm.id)
+    cloud.backend.update_vm(vm.id, VMPatch(name=cloud.vm_name("broken")))
+    assert cloud.backend.get_vm(vm.id).name == cloud.vm_name("broken")
+    cloud.delete_vm(vm.id)
 
 
-def check_unknown(cloud: Cloud, vm_id: str) -> None:
-    """See that there never was such a VM: of a deleted one the actions may still be known."""
+def assert_vm_unknown(cloud: CloudUnderTest, vm_id: str) -> None:
+    """Assert that a VM never existed: the actions of a deleted VM may still be known."""
     with pytest.raises(VMNotFound):
-        cloud.backend.find_action(vm_id, Verb.STOP, LONG_AGO)
+        cloud.backend.find_action(vm_id, Verb.STOP, LONG_BEFORE)
     with pytest.raises(VMNotFound):
         cloud.backend.get_outcome(AcceptedAction(vm_id, f"req-{cloud.unknown_id()}"))
-    check_gone(cloud, vm_id)
+    assert_vm_deleted(cloud, vm_id)
 
 
-def check_gone(cloud: Cloud, vm_id: str) -> None:
-    """See that nothing can be done with a VM."""
+def assert_vm_deleted(cloud: CloudUnderTest, vm_id: str) -> None:
+    """Assert that every request for a VM raises VMNotFound."""
     backend = cloud.backend
     calls: list[Callable[[], object]] = [
         lambda: backend.get_vm(vm_id),
         lambda: backend.get_console(vm_id, None),
-        lambda: backend.update_vm(vm_id, VMPatch(name=cloud.name("x"))),
+        lambda: backend.update_vm(vm_id, VMPatch(name=cloud.vm_name("x"))),
         lambda: backend.update_vm(vm_id, VMPatch(metadata={"env": None})),
-        *(partial(backend.perform_action, vm_id, verb) for verb in (*PERFORMED, Verb.DELETE)),
+        *(partial(backend.perform_action, vm_id, verb) for verb in (*ACTION_VERBS, Verb.DELETE)),
     ]
     for call in calls:
         with pytest.raises(VMNotFound) as caught:

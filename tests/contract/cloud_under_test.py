@@ -1,4 +1,4 @@
-"""The cloud under test: a driver, what to build from, waiting, and cleaning up."""
+"""The cloud under test: a driver, small specs, waiting and cleaning up."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,33 +11,35 @@ from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.vm import VM, CreateSpec
 from vmapi.errors import VMNotFound
 
-Spec = Callable[[CreateSpec], CreateSpec]
+SpecHook = Callable[[CreateSpec], CreateSpec]
 
 
 @dataclass
-class Cloud:
-    """One driver and its surroundings, for one test.
+class CloudUnderTest:
+    """One driver and its environment, for one test.
 
-    `label` makes every name and id of the test: the same label sends the same requests, so that
-    recorded answers fit; on a cloud that others use too, put a token of the run into it. Waiting
-    counts polls and not seconds: with recorded answers, `sleep` may do nothing.
-
-    What a cloud can be made to do is told by hooks, None where it cannot: each takes a spec and
-    returns the one whose build is slow (so that a task can be caught under way), fails on its host,
-    or finds no host.
+    The waiting methods count polls, not seconds, so that `sleep` may do nothing with recorded
+    responses. A hook turns a spec into one with a special build; without a hook the cloud cannot
+    do that.
     """
 
     backend: Backend
     label: str
+    """The prefix of all names and the seed of all ids. The same label sends the same requests, so
+    that recorded responses fit; on a shared cloud it needs a token of the run."""
     sleep: Callable[[float], None]
-    interval: float = 0.1
-    polls: int = 600
-    slow_build: Spec | None = None
-    failing_build: Spec | None = None
-    homeless_build: Spec | None = None
+    poll_interval: float = 0.1
+    """In seconds."""
+    max_polls: int = 600
+    slow_build: SpecHook | None = None
+    """A build that lasts long enough to observe its task."""
+    failing_build: SpecHook | None = None
+    """A build that fails on its host."""
+    no_host_build: SpecHook | None = None
+    """A build for which the cloud finds no host."""
     slow_actions: bool = False
-    """Whether an action takes so long that a read sees its task for certain."""
-    made: list[str] = field(default_factory=list)
+    """Whether an action certainly lasts longer than a read."""
+    created_vm_ids: list[str] = field(default_factory=list)
 
     @property
     def flavor(self) -> Flavor:
@@ -46,31 +48,33 @@ class Cloud:
 
     @property
     def image(self) -> Image:
-        """The first image that can be used, by name."""
+        """The first usable image by name."""
         usable = (image for image in self.backend.list_images() if image.status == "active")
         return min(usable, key=lambda image: image.name)
 
     @property
     def network(self) -> Network:
-        """The network that is the default, or else the first by name."""
+        """The default network, or else the first by name."""
         return min(
             self.backend.list_networks(), key=lambda network: (not network.default, network.name)
         )
 
-    def name(self, what: str) -> str:
-        """Name a VM of this test."""
-        return f"{self.label}-{what}"
+    def vm_name(self, suffix: str) -> str:
+        """Return a VM name of this test."""
+        return f"{self.label}-{suffix}"
 
-    def unknown_id(self, what: str = "nobody") -> str:
-        """Make a UUID that the cloud has not given to anything."""
-        return str(uuid5(NAMESPACE_URL, f"vmapi:{self.label}:{what}"))
+    def unknown_id(self, seed: str = "unknown") -> str:
+        """Return a UUID that no object of the cloud has."""
+        return str(uuid5(NAMESPACE_URL, f"vmapi:{self.label}:{seed}"))
 
-    operation_id = unknown_id
+    def operation_id(self, seed: str) -> str:
+        """Return the operation id for a seed."""
+        return self.unknown_id(seed)
 
-    def spec(self, what: str = "vm", **changed: object) -> CreateSpec:
-        """Specify a small VM; `changed` overrides any member of the spec."""
+    def build_spec(self, suffix: str = "vm", **changed: object) -> CreateSpec:
+        """Build the spec of a small VM; `changed` overrides members of the spec."""
         members: dict[str, object] = {
-            "name": self.name(what),
+            "name": self.vm_name(suffix),
             "flavor_id": self.flavor.id,
             "image_id": self.image.id,
             "network_id": self.network.id,
@@ -81,66 +85,67 @@ class Cloud:
         }
         return CreateSpec(**{**members, **changed})  # type: ignore[arg-type]
 
-    def create(self, spec: CreateSpec, what: str = "operation") -> AcceptedAction:
-        """Order a VM, to be deleted with the test."""
-        receipt = self.backend.create_vm(spec, self.operation_id(what))
-        self.made.append(receipt.vm_id)
-        return receipt
+    def create_vm(self, spec: CreateSpec, operation_seed: str = "operation") -> AcceptedAction:
+        """Request a VM that is deleted after the test."""
+        action = self.backend.create_vm(spec, self.operation_id(operation_seed))
+        self.created_vm_ids.append(action.vm_id)
+        return action
 
-    def boot(self, what: str = "vm", **changed: object) -> VM:
-        """Order a VM and wait for it to be built."""
-        return self.settle(self.create(self.spec(what, **changed), what).vm_id)
+    def boot_vm(self, suffix: str = "vm", **changed: object) -> VM:
+        """Request a VM and wait for the end of its build."""
+        action = self.create_vm(self.build_spec(suffix, **changed), suffix)
+        return self.wait_until_settled(action.vm_id)
 
-    def perform(self, vm: VM, verb: Verb) -> VM:
-        """Carry a verb out, see that it succeeded, and return the VM as it is then."""
-        receipt = self.backend.perform_action(vm.id, verb)
-        assert receipt.vm_id == vm.id
-        assert self.ended(receipt) is ActionOutcome.SUCCEEDED
-        return self.settle(vm.id)
+    def perform_action(self, vm: VM, verb: Verb) -> VM:
+        """Perform an action, assert its success, and return the VM afterwards."""
+        action = self.backend.perform_action(vm.id, verb)
+        assert action.vm_id == vm.id
+        assert self.wait_for_outcome(action) is ActionOutcome.SUCCEEDED
+        return self.wait_until_settled(vm.id)
 
-    def delete(self, vm_id: str) -> None:
-        """Delete a VM and wait until it is gone."""
+    def delete_vm(self, vm_id: str) -> None:
+        """Delete a VM and wait for the end of the deletion."""
         self.backend.perform_action(vm_id, Verb.DELETE)
-        self.gone(vm_id)
+        self.wait_until_deleted(vm_id)
 
-    def watch(self, vm_id: str) -> Iterator[VM]:
-        """Show a VM again and again, as long as the polls last."""
-        for _ in range(self.polls):
+    def poll_vm(self, vm_id: str) -> Iterator[VM]:
+        """Fetch a VM repeatedly. Raises AssertionError after `max_polls`."""
+        for _ in range(self.max_polls):
             yield self.backend.get_vm(vm_id)
-            self.sleep(self.interval)
-        raise AssertionError(f"VM {vm_id} does not come to an end")
+            self.sleep(self.poll_interval)
+        raise AssertionError(f"VM {vm_id} has not reached the expected state")
 
-    def settle(self, vm_id: str) -> VM:
-        """Wait until nothing is under way with the VM."""
+    def wait_until_settled(self, vm_id: str) -> VM:
+        """Wait until no task is in progress, and return the VM."""
         return next(
-            vm for vm in self.watch(vm_id) if vm.task is None and vm.status is not Status.BUILDING
+            vm for vm in self.poll_vm(vm_id) if vm.task is None and vm.status is not Status.BUILDING
         )
 
-    def gone(self, vm_id: str) -> None:
-        """Wait until the VM is no more."""
+    def wait_until_deleted(self, vm_id: str) -> None:
+        """Wait until the VM is not found."""
         try:
-            for _ in self.watch(vm_id):
+            for _ in self.poll_vm(vm_id):
                 pass
         except VMNotFound:
             return
 
-    def ended(self, receipt: AcceptedAction) -> ActionOutcome:
-        """Wait until the outcome of an action is known."""
-        for _ in range(self.polls):
-            outcome = self.backend.get_outcome(receipt)
+    def wait_for_outcome(self, action: AcceptedAction) -> ActionOutcome:
+        """Wait until an action has an outcome, and return it."""
+        for _ in range(self.max_polls):
+            outcome = self.backend.get_outcome(action)
             if outcome is not ActionOutcome.PENDING:
                 return outcome
-            self.sleep(self.interval)
-        raise AssertionError(f"{receipt} stays pending")
+            self.sleep(self.poll_interval)
+        raise AssertionError(f"{action} stays pending")
 
     @contextmanager
-    def cleaned(self) -> Iterator["Cloud"]:
-        """Delete what the test has made, however it ends."""
+    def deleting_created_vms(self) -> Iterator[None]:
+        """Delete the VMs of the test after a `with` block, with or without an error."""
         try:
-            yield self
+            yield
         finally:
-            for vm_id in self.made:
+            for vm_id in self.created_vm_ids:
                 try:
-                    self.delete(vm_id)
+                    self.delete_vm(vm_id)
                 except VMNotFound:
                     continue

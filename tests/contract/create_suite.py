@@ -1,4 +1,4 @@
-"""What every driver must do when a VM is created."""
+"""The driver contract for the creation of a VM."""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.assertions import PERFORMED, check_broken
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.assertions import ACTION_VERBS, assert_failed_build
+from tests.contract.cloud_under_test import CloudUnderTest
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import (
@@ -22,17 +22,17 @@ from vmapi.errors import (
 )
 
 
-class CreationSuite:
-    """What is made, what is refused, and what fails."""
+class CreateSuite:
+    """Tests of successful, refused and failed creates."""
 
-    def test_what_is_created(self, cloud: Cloud) -> None:
-        spec = cloud.spec(
+    def test_created_vm_has_the_requested_properties(self, cloud: CloudUnderTest) -> None:
+        spec = cloud.build_spec(
             metadata={"env": "test", "vmapi.own": "hidden"}, user_data=b"#cloud-config\n{}\n"
         )
-        receipt = cloud.create(spec)
-        assert receipt.request_id
-        for vm in (cloud.backend.get_vm(receipt.vm_id), cloud.settle(receipt.vm_id)):
-            assert (vm.id, vm.name) == (receipt.vm_id, spec.name)
+        action = cloud.create_vm(spec)
+        assert action.request_id
+        for vm in (cloud.backend.get_vm(action.vm_id), cloud.wait_until_settled(action.vm_id)):
+            assert (vm.id, vm.name) == (action.vm_id, spec.name)
             assert (vm.flavor, vm.image) == (cloud.flavor.name, cloud.image.name)
             assert (vm.vcpus, vm.ram_mb) == (cloud.flavor.vcpus, cloud.flavor.ram_mb)
             assert vm.project == "default"
@@ -51,21 +51,21 @@ class CreationSuite:
         assert vm in cloud.backend.list_vms()
         assert list(cloud.backend.list_vms(name=vm.name)) == [vm]
 
-    def test_a_created_one_is_found_by_its_operation(self, cloud: Cloud) -> None:
-        operation = cloud.operation_id("operation")
-        assert cloud.backend.find_created_vm(operation) is None
-        receipt = cloud.create(cloud.spec(network_id=None))
-        found = cloud.backend.find_created_vm(operation)
-        assert found is not None
-        assert found.vm_id == receipt.vm_id
-        vm = cloud.settle(receipt.vm_id)
+    def test_created_vm_is_found_by_operation_id(self, cloud: CloudUnderTest) -> None:
+        operation_id = cloud.operation_id("operation")
+        assert cloud.backend.find_created_vm(operation_id) is None
+        action = cloud.create_vm(cloud.build_spec(network_id=None))
+        found_action = cloud.backend.find_created_vm(operation_id)
+        assert found_action is not None
+        assert found_action.vm_id == action.vm_id
+        vm = cloud.wait_until_settled(action.vm_id)
         assert vm.status is Status.RUNNING
-        found = cloud.backend.find_created_vm(operation)
-        assert found is not None
-        assert found.vm_id == vm.id
+        found_action = cloud.backend.find_created_vm(operation_id)
+        assert found_action is not None
+        assert found_action.vm_id == vm.id
         assert cloud.backend.find_created_vm(cloud.operation_id("another")) is None
-        cloud.delete(vm.id)
-        assert cloud.backend.find_created_vm(operation) is None
+        cloud.delete_vm(vm.id)
+        assert cloud.backend.find_created_vm(operation_id) is None
 
     @pytest.mark.parametrize(
         ("member", "error"),
@@ -77,44 +77,50 @@ class CreationSuite:
             ("security_groups", SecurityGroupNotFound),
         ],
     )
-    def test_nothing_is_made_from_what_is_unknown(
-        self, cloud: Cloud, member: str, error: type[Exception]
+    def test_create_with_unknown_resource_is_refused(
+        self, cloud: CloudUnderTest, member: str, error: type[Exception]
     ) -> None:
         unknown = cloud.unknown_id()
-        wrong: dict[str, Any] = {member: (unknown,) if member == "security_groups" else unknown}
-        spec = cloud.spec(**wrong)
+        invalid_member: dict[str, Any] = {
+            member: (unknown,) if member == "security_groups" else unknown
+        }
+        spec = cloud.build_spec(**invalid_member)
         with pytest.raises(error) as caught:
-            cloud.create(spec)
+            cloud.create_vm(spec)
         assert caught.type is error
         assert not cloud.backend.list_vms(name=spec.name)
 
-    def test_user_data_that_is_too_long_is_refused(self, cloud: Cloud) -> None:
+    def test_too_long_user_data_is_refused(self, cloud: CloudUnderTest) -> None:
         incompressible = Random(0).randbytes(49_150)
         with pytest.raises(ValidationFailed):
-            cloud.create(cloud.spec(user_data=incompressible))
+            cloud.create_vm(cloud.build_spec(user_data=incompressible))
 
-    def test_one_being_built_can_only_be_deleted(self, cloud: Cloud) -> None:
+    def test_vm_in_build_allows_only_delete(self, cloud: CloudUnderTest) -> None:
         if cloud.slow_build is None:
-            pytest.skip("a build may be over before it is looked at")
-        receipt = cloud.create(cloud.slow_build(cloud.spec()))
-        vm = cloud.backend.get_vm(receipt.vm_id)
+            pytest.skip("a build may finish before a read")
+        action = cloud.create_vm(cloud.slow_build(cloud.build_spec()))
+        vm = cloud.backend.get_vm(action.vm_id)
         assert (vm.status, vm.task, vm.backend_status) == (Status.BUILDING, Task.CREATING, "BUILD")
-        for verb in PERFORMED:
+        for verb in ACTION_VERBS:
             with pytest.raises(InvalidState):
                 cloud.backend.perform_action(vm.id, verb)
         with pytest.raises(InvalidState):
             cloud.backend.update_vm(vm.id, VMPatch(metadata={"env": "test"}))
         assert vm.id in {other.id for other in cloud.backend.list_vms(name=vm.name)}
-        cloud.delete(vm.id)
+        cloud.delete_vm(vm.id)
 
-    def test_a_build_that_fails_says_why(self, cloud: Cloud) -> None:
+    def test_failed_build_has_a_fault(self, cloud: CloudUnderTest) -> None:
         if cloud.failing_build is None:
-            pytest.skip("this cloud cannot be told to fail")
-        vm = cloud.settle(cloud.create(cloud.failing_build(cloud.spec())).vm_id)
-        check_broken(cloud, vm, "build_failed")
+            pytest.skip("this cloud has no failing build")
+        vm = cloud.wait_until_settled(
+            cloud.create_vm(cloud.failing_build(cloud.build_spec())).vm_id
+        )
+        assert_failed_build(cloud, vm, "build_failed")
 
-    def test_a_build_that_finds_no_host_says_so(self, cloud: Cloud) -> None:
-        if cloud.homeless_build is None:
-            pytest.skip("this cloud cannot be told to be full")
-        vm = cloud.settle(cloud.create(cloud.homeless_build(cloud.spec())).vm_id)
-        check_broken(cloud, vm, "no_capacity")
+    def test_build_without_host_has_a_fault(self, cloud: CloudUnderTest) -> None:
+        if cloud.no_host_build is None:
+            pytest.skip("this cloud has no build without a host")
+        vm = cloud.wait_until_settled(
+            cloud.create_vm(cloud.no_host_build(cloud.build_spec())).vm_id
+        )
+        assert_failed_build(cloud, vm, "no_capacity")

@@ -1,19 +1,19 @@
-"""An OpenStack for the suite, and what a devcloud can be made to do."""
+"""The cloud under test for the OpenStack driver, with the hooks of a devcloud."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.cloud_under_test import CloudUnderTest
 from vmapi.backends.base import Backend
 from vmapi.domain.vm import CreateSpec
 
 
-def real_cloud(
-    backend: Backend, label: str, sleep: Callable[[float], None], *, devcloud: bool
-) -> Cloud:
-    """Give the suite its cloud; a devcloud takes orders from the metadata of a server."""
-    cloud = Cloud(backend, label, sleep, interval=0.3)
-    if devcloud:
+def openstack_cloud(
+    backend: Backend, label: str, sleep: Callable[[float], None], *, is_devcloud: bool
+) -> CloudUnderTest:
+    """Return a cloud for the suite. A devcloud obeys instructions in the metadata of a server."""
+    cloud = CloudUnderTest(backend, label, sleep, poll_interval=0.3)
+    if is_devcloud:
         cloud.slow_build = _with_metadata("devcloud_delay", "6")
         cloud.failing_build = _with_metadata("devcloud_fail", "spawn")
     return cloud

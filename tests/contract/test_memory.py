@@ -1,11 +1,11 @@
-"""The in-memory cloud keeps the contract: at once, and when it takes its time."""
+"""The driver contract on the in-memory cloud: immediate, slow, and behind a circuit breaker."""
 
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.cloud_under_test import CloudUnderTest
 from tests.contract.suite import BackendSuite
 from tests.support.fake_clock import Clock
 from vmapi.backends.breaker_backend import CircuitBreakerBackend
@@ -15,40 +15,40 @@ from vmapi.settings.memory import parse_latency
 
 
 class TestMemory(BackendSuite):
-    """Everything is done as soon as it is asked for."""
+    """Every action completes before its response."""
 
     latency = "0"
-    guarded = False
+    has_breaker = False
 
     @pytest.fixture
-    def cloud(self) -> Iterator[Cloud]:
-        clock, slow = Clock(), self.latency != "0"
+    def cloud(self) -> Iterator[CloudUnderTest]:
+        clock, is_slow = Clock(), self.latency != "0"
         backend = MemoryBackend(latency=parse_latency(self.latency), clock=clock, sleep=clock.sleep)
 
-        def failing(spec: CreateSpec, fault: str) -> CreateSpec:
+        def inject_fault(spec: CreateSpec, fault: str) -> CreateSpec:
             backend.set_faults(f"{fault}=1")
             return spec
 
-        cloud = Cloud(
-            CircuitBreakerBackend(backend) if self.guarded else backend,
+        cloud = CloudUnderTest(
+            CircuitBreakerBackend(backend) if self.has_breaker else backend,
             "mem",
             clock.sleep,
-            slow_actions=slow,
-            slow_build=(lambda spec: spec) if slow else None,
-            failing_build=partial(failing, fault="build_failed"),
-            homeless_build=partial(failing, fault="no_capacity"),
+            slow_actions=is_slow,
+            slow_build=(lambda spec: spec) if is_slow else None,
+            failing_build=partial(inject_fault, fault="build_failed"),
+            no_host_build=partial(inject_fault, fault="no_capacity"),
         )
-        with cloud.cleaned():
+        with cloud.deleting_created_vms():
             yield cloud
 
 
 class TestSlowMemory(TestMemory):
-    """Everything takes its time, so that it can be seen under way."""
+    """Every action takes time, so that a read sees its task."""
 
     latency = "create=2,update=0,*=0.5"
 
 
-class TestGuardedMemory(TestMemory):
-    """A breaker in between changes nothing while the cloud answers."""
+class TestMemoryBehindBreaker(TestMemory):
+    """The breaker changes nothing while the cloud responds."""
 
-    guarded = True
+    has_breaker = True

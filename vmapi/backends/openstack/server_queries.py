@@ -37,8 +37,10 @@ class ServerQueries:
         except Forbidden as error:
             # Nova sends 403 for a server of another project, unless the account is an admin's
             raise _hidden_server() from error
-        projects = (None, self._session.project_id)
-        if not self._visibility.all_projects and server.get("tenant_id") not in projects:
+        is_visible = self._visibility.all_projects or (
+            server.get("tenant_id") in (None, self._session.project_id)
+        )
+        if not is_visible:
             raise _hidden_server()
         if server.get("status") in DELETED_STATUSES:
             raise VMNotFound("The VM has been deleted.")

@@ -1,11 +1,11 @@
-"""The in-memory cloud fails when it is told to, and as it is told to."""
+"""Fault injection of the in-memory cloud."""
 
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.cloud_under_test import CloudUnderTest
 from tests.support.fake_clock import Clock
 from vmapi.backends.base import ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
@@ -15,7 +15,9 @@ from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState, Quota
 from vmapi.settings.memory import parse_faults, parse_memory_limits
 
 
-def make(faults: str = "", limits: str = "", seed: int = 1) -> tuple[MemoryBackend, Cloud, Clock]:
+def make_cloud(
+    faults: str = "", limits: str = "", seed: int = 1
+) -> tuple[MemoryBackend, CloudUnderTest, Clock]:
     clock = Clock()
     backend = MemoryBackend(
         faults=parse_faults(faults),
@@ -25,31 +27,31 @@ def make(faults: str = "", limits: str = "", seed: int = 1) -> tuple[MemoryBacke
         sleep=clock.sleep,
         random=Random(seed),
     )
-    return backend, Cloud(backend, "mem", clock.sleep), clock
+    return backend, CloudUnderTest(backend, "mem", clock.sleep), clock
 
 
-def test_the_next_builds_fail() -> None:
-    backend, cloud, _ = make()
-    spec = cloud.spec()
+def test_count_fault_fails_the_next_builds() -> None:
+    backend, cloud, _ = make_cloud()
+    spec = cloud.build_spec()
     backend.set_faults("no_capacity=1,build_failed=1")
-    seen = [cloud.settle(backend.create_vm(spec, "op").vm_id) for _ in range(3)]
-    assert [vm.fault and vm.fault.code for vm in seen] == ["no_capacity", "build_failed", None]
-    assert seen[0].fault is not None
-    assert seen[0].fault.message == "No valid host was found."
-    assert seen[0].addresses == ()
-    assert [vm.status for vm in seen] == [Status.ERROR, Status.ERROR, Status.RUNNING]
+    vms = [cloud.wait_until_settled(backend.create_vm(spec, "op").vm_id) for _ in range(3)]
+    assert [vm.fault and vm.fault.code for vm in vms] == ["no_capacity", "build_failed", None]
+    assert vms[0].fault is not None
+    assert vms[0].fault.message == "No valid host was found."
+    assert vms[0].addresses == ()
+    assert [vm.status for vm in vms] == [Status.ERROR, Status.ERROR, Status.RUNNING]
 
 
-def test_a_refused_create_uses_up_no_fault() -> None:
-    backend, cloud, _ = make("build_failed=1", "vms=1,ram_mb=512")
+def test_refused_create_does_not_count_a_fault() -> None:
+    backend, cloud, _ = make_cloud("build_failed=1", "vms=1,ram_mb=512")
     with pytest.raises(QuotaExceeded):
-        cloud.boot(flavor_id=backend.list_flavors()[1].id)
-    assert cloud.boot().status is Status.ERROR
+        cloud.boot_vm(flavor_id=backend.list_flavors()[1].id)
+    assert cloud.boot_vm().status is Status.ERROR
 
 
-def test_unavailable_refuses_everything_and_does_nothing() -> None:
-    backend, cloud, clock = make()
-    vm, spec = cloud.boot(), cloud.spec()
+def test_unavailable_fault_refuses_every_call_without_effect() -> None:
+    backend, cloud, clock = make_cloud()
+    vm, spec = cloud.boot_vm(), cloud.build_spec()
     backend.set_faults("unavailable=100%")
     calls: list[Callable[[], object]] = [
         backend.ping,
@@ -72,35 +74,35 @@ def test_unavailable_refuses_everything_and_does_nothing() -> None:
     assert list(backend.list_vms()) == [vm]
 
 
-def test_slow_calls_take_longer() -> None:
-    backend, _, clock = make("slow=1:2")
-    begun = clock()
+def test_slow_fault_delays_a_call() -> None:
+    backend, _, clock = make_cloud("slow=1:2")
+    started_at = clock()
     backend.ping()
-    assert (clock() - begun).total_seconds() == 2
+    assert (clock() - started_at).total_seconds() == 2
     backend.ping()
-    assert (clock() - begun).total_seconds() == 2
+    assert (clock() - started_at).total_seconds() == 2
 
 
-def test_too_slow_is_a_timeout_after_the_change_was_made() -> None:
-    backend, cloud, clock = make()
-    vm = cloud.boot()
+def test_delay_beyond_timeout_raises_timeout_after_the_change() -> None:
+    backend, cloud, clock = make_cloud()
+    vm = cloud.boot_vm()
     backend.set_faults("slow=1:31")
-    begun = clock()
+    started_at = clock()
     with pytest.raises(BackendTimeout):
         backend.perform_action(vm.id, Verb.STOP)
-    assert (clock() - begun).total_seconds() == 30
+    assert (clock() - started_at).total_seconds() == 30
     assert backend.get_vm(vm.id).status is Status.STOPPED
 
 
-def test_lost_answers_are_to_changes_that_were_made() -> None:
-    backend, cloud, clock = make()
-    spec = cloud.spec()
+def test_lost_answer_fault_raises_timeout_after_the_change() -> None:
+    backend, cloud, clock = make_cloud()
+    spec = cloud.build_spec()
     backend.set_faults("lost_answer=3")
     with pytest.raises(BackendTimeout):
         backend.create_vm(spec, "op")
-    found = backend.find_created_vm("op")
-    assert found is not None
-    vm = backend.get_vm(found.vm_id)
+    created = backend.find_created_vm("op")
+    assert created is not None
+    vm = backend.get_vm(created.vm_id)
     with pytest.raises(InvalidState):
         backend.perform_action(vm.id, Verb.START)
     with pytest.raises(BackendTimeout):
@@ -114,18 +116,18 @@ def test_lost_answers_are_to_changes_that_were_made() -> None:
     backend.perform_action(vm.id, Verb.START)
 
 
-def test_a_failed_action_leaves_the_vm_as_it_was() -> None:
-    backend, cloud, _ = make()
-    vm = cloud.boot()
+def test_failed_action_leaves_the_status_unchanged() -> None:
+    backend, cloud, _ = make_cloud()
+    vm = cloud.boot_vm()
     backend.set_faults("action_failed=1")
-    receipt = backend.perform_action(vm.id, Verb.STOP)
-    assert backend.get_outcome(receipt) is ActionOutcome.FAILED
+    action = backend.perform_action(vm.id, Verb.STOP)
+    assert backend.get_outcome(action) is ActionOutcome.FAILED
     assert (backend.get_vm(vm.id).status, backend.get_vm(vm.id).fault) == (Status.RUNNING, None)
 
 
-def test_a_failed_restart_is_an_error_that_a_restart_heals() -> None:
-    backend, cloud, _ = make()
-    vm = cloud.boot()
+def test_failed_restart_leaves_an_error_that_a_hard_restart_clears() -> None:
+    backend, cloud, _ = make_cloud()
+    vm = cloud.boot_vm()
     backend.set_faults("action_failed=1")
     assert (
         backend.get_outcome(backend.perform_action(vm.id, Verb.RESTART_SOFT))
@@ -137,21 +139,21 @@ def test_a_failed_restart_is_an_error_that_a_restart_heals() -> None:
     assert broken.fault.code == "backend_error"
     with pytest.raises(InvalidState):
         backend.perform_action(vm.id, Verb.RESTART_SOFT)
-    healed = cloud.perform(vm, Verb.RESTART_HARD)
-    assert (healed.status, healed.fault) == (Status.RUNNING, None)
+    recovered = cloud.perform_action(vm, Verb.RESTART_HARD)
+    assert (recovered.status, recovered.fault) == (Status.RUNNING, None)
 
 
-def test_shares_are_decided_by_the_random_numbers_given() -> None:
+def test_probability_fault_depends_on_the_seed() -> None:
     def pings(seed: int) -> list[bool]:
-        backend, _, _ = make("unavailable=30%", seed=seed)
-        answers = []
+        backend, _, _ = make_cloud("unavailable=30%", seed=seed)
+        responses = []
         for _ in range(200):
             try:
                 backend.ping()
-                answers.append(True)
+                responses.append(True)
             except BackendUnavailable:
-                answers.append(False)
-        return answers
+                responses.append(False)
+        return responses
 
     assert pings(1) == pings(1) != pings(2)
     assert 30 <= pings(1).count(False) <= 90

@@ -1,56 +1,38 @@
-"""What happens to machines of the in-memory cloud, and when."""
+"""The life cycle of an instance of the in-memory cloud."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from tests.contract.cloud_under_test import Cloud
+from tests.contract.assertions import LONG_BEFORE
 from tests.support.fake_clock import Clock
+from tests.support.memory_cloud import MemoryCloudFactory
 from vmapi.backends.base import ActionOutcome
-from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.backends.memory.action_log import MAX_DELETED_LOGS
+from vmapi.backends.memory.cloud import DELETED_HISTORY
 from vmapi.domain.lifecycle import Status, Task, Verb
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import InvalidState, QuotaExceeded, TaskInProgress, VMNotFound
-from vmapi.settings.memory import parse_latency
-
-Make = Callable[..., Cloud]
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def make(clock: Clock) -> Make:
-    def made(latency: str = "0", **given: str) -> Cloud:
-        backend = MemoryBackend(
-            latency=parse_latency(latency), clock=clock, sleep=clock.sleep, **given
-        )  # type: ignore[arg-type]
-        return Cloud(backend, "mem", clock.sleep)
-
-    return made
-
-
-def test_a_build_takes_its_time(make: Make, clock: Clock) -> None:
-    cloud = make("create=2")
-    receipt = cloud.create(cloud.spec())
-    assert cloud.backend.find_created_vm(cloud.operation_id("operation")) == receipt
+def test_build_takes_the_latency_of_create(make_cloud: MemoryCloudFactory, clock: Clock) -> None:
+    cloud = make_cloud("create=2")
+    action = cloud.create_vm(cloud.build_spec())
+    assert cloud.backend.find_created_vm(cloud.operation_id("operation")) == action
     clock.sleep(1.9)
-    building = cloud.backend.get_vm(receipt.vm_id)
+    building = cloud.backend.get_vm(action.vm_id)
     assert (building.status, building.task) == (Status.BUILDING, Task.CREATING)
     assert (building.backend_status, building.addresses) == ("BUILD", ())
     assert not building.launched
     clock.sleep(60)
-    vm = cloud.backend.get_vm(receipt.vm_id)
+    vm = cloud.backend.get_vm(action.vm_id)
     assert (vm.status, vm.backend_status, vm.task) == (Status.RUNNING, "ACTIVE", None)
     assert (vm.updated_at - vm.created_at).total_seconds() == 2
     assert vm.ip_address == "10.0.0.2"
 
 
 @pytest.mark.parametrize(
-    ("verb", "word", "task"),
+    ("verb", "nova_status", "task"),
     [
         (Verb.RESTART_SOFT, "REBOOT", Task.RESTARTING),
         (Verb.RESTART_HARD, "HARD_REBOOT", Task.RESTARTING),
@@ -59,22 +41,22 @@ def test_a_build_takes_its_time(make: Make, clock: Clock) -> None:
         (Verb.DELETE, "ACTIVE", Task.DELETING),
     ],
 )
-def test_what_is_seen_under_way(
-    make: Make, clock: Clock, verb: Verb, word: str, task: Task
+def test_action_in_progress_shows_task_and_nova_status(
+    make_cloud: MemoryCloudFactory, clock: Clock, verb: Verb, nova_status: str, task: Task
 ) -> None:
-    cloud = make("create=0,*=1")
-    vm = cloud.boot()
+    cloud = make_cloud("create=0,*=1")
+    vm = cloud.boot_vm()
     clock.sleep(1)
-    receipt = cloud.backend.perform_action(vm.id, verb)
-    seen = cloud.backend.get_vm(vm.id)
-    assert (seen.status, seen.backend_status, seen.task) == (Status.RUNNING, word, task)
-    assert seen.updated_at == clock()
-    assert cloud.backend.get_outcome(receipt) is ActionOutcome.PENDING
+    action = cloud.backend.perform_action(vm.id, verb)
+    vm = cloud.backend.get_vm(vm.id)
+    assert (vm.status, vm.backend_status, vm.task) == (Status.RUNNING, nova_status, task)
+    assert vm.updated_at == clock()
+    assert cloud.backend.get_outcome(action) is ActionOutcome.PENDING
 
 
-def test_nova_looks_at_the_state_before_the_task(make: Make) -> None:
-    cloud = make("create=0,*=1")
-    vm = cloud.boot()
+def test_state_is_checked_before_task(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud("create=0,*=1")
+    vm = cloud.boot_vm()
     cloud.backend.perform_action(vm.id, Verb.STOP)
     with pytest.raises(TaskInProgress, match="while it is in task_state powering-off"):
         cloud.backend.perform_action(vm.id, Verb.PAUSE)
@@ -82,9 +64,11 @@ def test_nova_looks_at_the_state_before_the_task(make: Make) -> None:
         cloud.backend.perform_action(vm.id, Verb.START)
 
 
-def test_a_delete_overtakes_what_is_under_way(make: Make, clock: Clock) -> None:
-    cloud = make("create=0,stop=5,delete=1")
-    vm = cloud.boot()
+def test_delete_cancels_the_action_in_progress(
+    make_cloud: MemoryCloudFactory, clock: Clock
+) -> None:
+    cloud = make_cloud("create=0,stop=5,delete=1")
+    vm = cloud.boot_vm()
     stop = cloud.backend.perform_action(vm.id, Verb.STOP)
     first = cloud.backend.perform_action(vm.id, Verb.DELETE)
     clock.sleep(0.5)
@@ -103,17 +87,17 @@ def test_a_delete_overtakes_what_is_under_way(make: Make, clock: Clock) -> None:
     assert not cloud.backend.list_vms()
 
 
-def test_the_same_operation_twice_makes_two(make: Make) -> None:
-    cloud = make()
-    first, second = cloud.create(cloud.spec()), cloud.create(cloud.spec())
-    operation = cloud.operation_id("operation")
-    assert cloud.backend.find_created_vm(operation) == first
-    cloud.delete(first.vm_id)
-    assert cloud.backend.find_created_vm(operation) == second
+def test_repeated_create_makes_a_second_vm(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud()
+    first, second = cloud.create_vm(cloud.build_spec()), cloud.create_vm(cloud.build_spec())
+    operation_id = cloud.operation_id("operation")
+    assert cloud.backend.find_created_vm(operation_id) == first
+    cloud.delete_vm(first.vm_id)
+    assert cloud.backend.find_created_vm(operation_id) == second
 
 
 @pytest.mark.parametrize(
-    ("changes", "moves"),
+    ("patch", "is_changed"),
     [
         (VMPatch(), False),
         (VMPatch(metadata={"a": "1", "absent": None}), False),
@@ -122,73 +106,79 @@ def test_the_same_operation_twice_makes_two(make: Make) -> None:
         (VMPatch(name="mem-vm"), True),
     ],
 )
-def test_updated_at_moves_as_in_nova(
-    make: Make, clock: Clock, changes: VMPatch, moves: bool
+def test_updated_at_changes_as_in_nova(
+    make_cloud: MemoryCloudFactory, clock: Clock, patch: VMPatch, is_changed: bool
 ) -> None:
-    cloud = make()
-    vm = cloud.boot(metadata={"a": "1"})
+    cloud = make_cloud()
+    vm = cloud.boot_vm(metadata={"a": "1"})
     clock.sleep(1)
-    cloud.backend.update_vm(vm.id, changes)
-    assert (cloud.backend.get_vm(vm.id).updated_at == clock()) is moves
+    cloud.backend.update_vm(vm.id, patch)
+    assert (cloud.backend.get_vm(vm.id).updated_at == clock()) is is_changed
 
 
-def test_a_machine_carries_its_project(make: Make) -> None:
-    cloud = make(default_project="ours")
-    assert cloud.boot().project == "ours"
-    receipt = cloud.create(replace(cloud.spec(metadata={"a": "b"}), project="web"))
-    cloud.backend.update_vm(receipt.vm_id, VMPatch(metadata={"a": None, "c": "d"}))
-    vm = cloud.settle(receipt.vm_id)
+def test_instance_keeps_its_project(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud(default_project="ours")
+    assert cloud.boot_vm().project == "ours"
+    action = cloud.create_vm(replace(cloud.build_spec(metadata={"a": "b"}), project="web"))
+    cloud.backend.update_vm(action.vm_id, VMPatch(metadata={"a": None, "c": "d"}))
+    vm = cloud.wait_until_settled(action.vm_id)
     assert (vm.project, dict(vm.metadata)) == ("web", {"c": "d"})
     cloud.backend.perform_action(vm.id, Verb.DELETE)
-    (gone,) = (
+    (deleted,) = (
         vm for vm in cloud.backend.list_changed_since(vm.created_at) if vm.status is Status.DELETED
     )
-    assert (gone.id, gone.project) == (vm.id, "web")
+    assert (deleted.id, deleted.project) == (vm.id, "web")
 
 
-def test_the_mark_counts_as_one_of_novas_pairs(make: Make) -> None:
-    cloud = make()
-    full = replace(cloud.spec(metadata={str(n): "" for n in range(127)}), project="web")
-    vm_id = cloud.create(full).vm_id
+def test_project_counts_as_a_metadata_item(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud()
+    full = replace(cloud.build_spec(metadata={str(n): "" for n in range(127)}), project="web")
+    vm_id = cloud.create_vm(full).vm_id
     with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
         cloud.backend.update_vm(vm_id, VMPatch(metadata={"one more": ""}))
     with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
-        cloud.create(replace(full, metadata={**full.metadata, "one more": ""}))
+        cloud.create_vm(replace(full, metadata={**full.metadata, "one more": ""}))
 
 
-def test_a_refused_update_changes_nothing(make: Make) -> None:
-    cloud = make()
-    vm = cloud.boot()
+def test_refused_update_changes_nothing(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud()
+    vm = cloud.boot_vm()
     cloud.backend.update_vm(vm.id, VMPatch(metadata={str(n): "" for n in range(128)}))
     with pytest.raises(QuotaExceeded, match="metadata items exceeds 128"):
         cloud.backend.update_vm(vm.id, VMPatch(name="b", metadata={"one more": ""}))
     assert cloud.backend.get_vm(vm.id).name == vm.name
     assert len(cloud.backend.get_vm(vm.id).metadata) == 128
     with pytest.raises(QuotaExceeded):
-        cloud.create(cloud.spec(metadata={str(n): "" for n in range(129)}))
+        cloud.create_vm(cloud.build_spec(metadata={str(n): "" for n in range(129)}))
 
 
-def test_an_update_lasts_as_long_as_the_call(make: Make, clock: Clock) -> None:
-    cloud = make("update=2")
-    vm = cloud.boot()
-    begun = clock()
+def test_update_takes_the_latency_of_update(make_cloud: MemoryCloudFactory, clock: Clock) -> None:
+    cloud = make_cloud("update=2")
+    vm = cloud.boot_vm()
+    started_at = clock()
     cloud.backend.update_vm(vm.id, VMPatch(name="b"))
-    assert (clock() - begun).total_seconds() == 2
+    assert (clock() - started_at).total_seconds() == 2
 
 
-def test_copies_are_handed_out(make: Make) -> None:
-    cloud = make()
-    given = {"a": "1"}
-    vm = cloud.boot(metadata=given)
-    given["a"] = "2"
+def test_vms_are_copies(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud()
+    metadata = {"a": "1"}
+    vm = cloud.boot_vm(metadata=metadata)
+    metadata["a"] = "2"
     vm.metadata["a"] = "3"  # type: ignore[index]
     assert dict(cloud.backend.get_vm(vm.id).metadata) == {"a": "1"}
 
 
-def test_what_it_remembers_is_bounded(make: Make) -> None:
-    cloud = make()
-    for _ in range(1_050):
-        vm_id = cloud.create(cloud.spec()).vm_id
-        cloud.delete(vm_id)
-    ledger = cloud.backend._cloud.action_log  # type: ignore[attr-defined]
-    assert len(ledger._actions) == len(ledger._deleted_ids) == 1_000
+def test_history_of_deleted_instances_is_bounded(make_cloud: MemoryCloudFactory) -> None:
+    cloud, excess = make_cloud(), 50
+    assert DELETED_HISTORY == MAX_DELETED_LOGS
+    actions = []
+    for _ in range(DELETED_HISTORY + excess):
+        actions.append(cloud.create_vm(cloud.build_spec()))
+        cloud.delete_vm(actions[-1].vm_id)
+    assert len(cloud.backend.list_changed_since(LONG_BEFORE)) == DELETED_HISTORY
+    for action in actions[:excess]:
+        with pytest.raises(VMNotFound):
+            cloud.backend.get_outcome(action)
+    for action in actions[excess:]:
+        assert cloud.backend.get_outcome(action) is ActionOutcome.SUCCEEDED

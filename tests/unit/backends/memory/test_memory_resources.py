@@ -1,56 +1,36 @@
-"""What the machines of the in-memory cloud have: quota, addresses, a console."""
+"""Quota, addresses and console of the in-memory cloud."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from tests.contract.cloud_under_test import Cloud
-from tests.support.fake_clock import Clock
+from tests.contract.cloud_under_test import CloudUnderTest
+from tests.support.memory_cloud import MemoryCloudFactory
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.errors import InvalidState, QuotaExceeded
-from vmapi.settings.memory import MemoryLimits, parse_faults, parse_latency
-
-Make = Callable[..., Cloud]
+from vmapi.settings.memory import MemoryLimits, parse_faults
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def make(clock: Clock) -> Make:
-    def made(latency: str = "0", **given: Any) -> Cloud:
-        backend = MemoryBackend(
-            latency=parse_latency(latency), clock=clock, sleep=clock.sleep, **given
-        )
-        return Cloud(backend, "mem", clock.sleep)
-
-    return made
-
-
-def test_quota(make: Make) -> None:
-    cloud = make(limits=MemoryLimits(vms=2, vcpus=3, ram_mb=1024))
-    first = cloud.boot()
+def test_create_beyond_quota_is_refused(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud(limits=MemoryLimits(vms=2, vcpus=3, ram_mb=1024))
+    first = cloud.boot_vm()
     cloud.backend.set_faults("build_failed=1")  # type: ignore[attr-defined]
-    cloud.boot()
+    cloud.boot_vm()
     message = (
         "Quota exceeded for instances, ram: Requested 1, 512, "
         "but already used 2, 1024 of 2, 1024 instances, ram"
     )
     with pytest.raises(QuotaExceeded) as caught:
-        cloud.boot()
+        cloud.boot_vm()
     assert caught.value.detail == message
-    cloud.delete(first.id)
-    cloud.boot()
+    cloud.delete_vm(first.id)
+    cloud.boot_vm()
 
 
-def test_addresses_are_given_back(make: Make) -> None:
-    cloud = make(limits=MemoryLimits(vms=300, vcpus=300), default_network="public")
-    vms = [cloud.boot() for _ in range(254)]
+def test_addresses_are_released_with_their_vm(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud(limits=MemoryLimits(vms=300, vcpus=300), default_network="public")
+    vms = [cloud.boot_vm() for _ in range(254)]
     addresses = [vm.ip_address for vm in vms if vm.ip_address]
     assert addresses[0] == "203.0.113.2"
     assert addresses[-1] == "203.0.113.254"
@@ -59,39 +39,39 @@ def test_addresses_are_given_back(make: Make) -> None:
     assert vms[-1].fault is not None
     assert vms[-1].fault.code == "build_failed"
     assert "No fixed IP addresses available" in vms[-1].fault.message
-    cloud.delete(vms[7].id)
-    assert cloud.boot().ip_address == addresses[7]
+    cloud.delete_vm(vms[7].id)
+    assert cloud.boot_vm().ip_address == addresses[7]
 
 
-def test_the_console_tells_what_happened_but_not_what_was_secret(make: Make) -> None:
-    cloud = make()
+def test_console_shows_actions_but_no_user_data(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud()
     data = b"#cloud-config\nssh_authorized_keys:\n- ssh-ed25519 AAAAC3 me\n- ssh-rsa AAAAB3 me\n"
-    vm = cloud.boot(user_data=data, key_name="demo")
-    log = cloud.backend.get_console(vm.id, None)
-    assert vm.name in log
-    assert "3 SSH keys authorized" in log
-    assert f"{len(data)} bytes of user data" in log
+    vm = cloud.boot_vm(user_data=data, key_name="demo")
+    output = cloud.backend.get_console(vm.id, None)
+    assert vm.name in output
+    assert "3 SSH keys authorized" in output
+    assert f"{len(data)} bytes of user data" in output
     assert cloud.backend.get_console(vm.id, 0) == ""
-    cloud.perform(vm, Verb.STOP)
+    cloud.perform_action(vm, Verb.STOP)
     assert "Power-Off" in cloud.backend.get_console(vm.id, 1)
-    cloud.perform(vm, Verb.START)
-    cloud.perform(vm, Verb.RESTART_SOFT)
+    cloud.perform_action(vm, Verb.START)
+    cloud.perform_action(vm, Verb.RESTART_SOFT)
     assert cloud.backend.get_console(vm.id, None).count(f"Booting {vm.name}") == 3
-    machine = cloud.backend._cloud.get_instance(vm.id)  # type: ignore[attr-defined]
-    assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(machine)
+    instance = cloud.backend.cloud.get_instance(vm.id)  # type: ignore[attr-defined]
+    assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(instance)
 
 
-def test_one_that_failed_to_build_has_no_console(make: Make) -> None:
-    cloud = make(faults=parse_faults("no_capacity=1"))
-    vm = cloud.boot()
+def test_failed_build_has_no_console(make_cloud: MemoryCloudFactory) -> None:
+    cloud = make_cloud(faults=parse_faults("no_capacity=1"))
+    vm = cloud.boot_vm()
     with pytest.raises(InvalidState, match="is not ready"):
         cloud.backend.get_console(vm.id, None)
 
 
-def test_threads_do_not_get_in_each_others_way() -> None:
+def test_concurrent_creates_respect_the_quota() -> None:
     backend = MemoryBackend(limits=MemoryLimits(vms=50, vcpus=1000, ram_mb=999_999))
-    cloud = Cloud(backend, "mem", lambda _: None)
-    spec = cloud.spec()
+    cloud = CloudUnderTest(backend, "mem", lambda _: None)
+    spec = cloud.build_spec()
 
     def create(number: int) -> bool:
         try:
@@ -101,6 +81,6 @@ def test_threads_do_not_get_in_each_others_way() -> None:
         return True
 
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(create, range(200)))
-    assert made.count(True) == len(backend.list_vms()) == 50
+        accepted = list(pool.map(create, range(200)))
+    assert accepted.count(True) == len(backend.list_vms()) == 50
     assert len({vm.ip_address for vm in backend.list_vms()}) == 50
