@@ -203,7 +203,7 @@ def test_a_new_database_does_not_give_old_numbers_again(log: EventLog, database:
 def test_many_are_numbered_and_read_in_parts(
     log: EventLog, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "BATCH", 3)
+    monkeypatch.setattr(events, "EVENT_BATCH", 3)
     monkeypatch.setattr(events, "SEQUENCE_BATCH", 4)
     ids = [f"{number}" for number in range(10)]
     write(database, *ids)
@@ -239,7 +239,7 @@ def row(vm_id: str) -> dict[str, object]:
     operation = {"id": "o", "action": "stop", "status": "failed", "error": None}
     operation |= {"requested_by": "me", "request_id": "r", "created_at": 1}
     document = {**operation, "started_at": None, "finished_at": None}
-    kept = {"kind": "operation.failed", "project": "default", "document": document}
+    kept = {"kind": "operation.failed", "project": "default", "payload": document}
     return {**kept, "vm_id": vm_id}
 
 

@@ -54,7 +54,7 @@ def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
 def test_whoever_reads_on_skips_none(
     connect: Callable[[], Database], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "BATCH", 7)
+    monkeypatch.setattr(events, "EVENT_BATCH", 7)
     several = not url.startswith("sqlite")
     writing = [connect() for _ in range(WRITERS)]
     lates = [connect() for _ in writing] if several else writing

@@ -14,6 +14,7 @@ from vmapi.api.problems import responses as problems
 from vmapi.api.request.conditional import if_none_match_matches
 from vmapi.api.request.context import operation_url, preference_applied, set_logged_vm, vm_url
 from vmapi.api.schemas.pagination import page_metadata
+from vmapi.domain.object_cache import ObjectCache
 from vmapi.domain.operation import Operation
 from vmapi.domain.pagination import Page
 from vmapi.domain.snapshot import VMSnapshot
@@ -55,11 +56,12 @@ def vm_document(shown: VM) -> dict[str, Any]:
     }
 
 
+_VM_JSON: ObjectCache[VM, bytes] = ObjectCache(lambda vm: orjson.dumps(vm_document(vm)))
+
+
 def vm_json(shown: VM) -> orjson.Fragment:
-    """Return the JSON of a VM, made once for each VM that is kept in memory."""
-    if "json" not in shown.forms:
-        shown.forms["json"] = orjson.dumps(vm_document(shown))
-    return orjson.Fragment(shown.forms["json"])
+    """Return the JSON of a VM; an object of the inventory's cache is rendered once."""
+    return orjson.Fragment(_VM_JSON.get(shown))
 
 
 def vm_status_document(shown: VM) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Fault:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class VM:
     """One virtual machine as it was seen at one moment.
 
@@ -65,8 +65,6 @@ class VM:
     vcpus: int | None = None
     ram_mb: int | None = None
     operation_id: str | None = None
-
-    forms: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:

@@ -107,3 +107,23 @@ def test_more_than_is_remembered(database: Database, monkeypatch: pytest.MonkeyP
     inventory = InventoryRepository(database)
     inventory.save_observations([A, B], inventory.observation_time())
     assert [listed(inventory) for _ in range(2)] == [[A, B]] * 2
+
+
+def test_get_many_returns_the_live_vms_of_a_project_by_id(inventory: InventoryRepository) -> None:
+    ours, foreign, deleted = (replace(A, id=vm_id, project="ours") for vm_id in "cde")
+    foreign = replace(foreign, project="theirs")
+    inventory.save_observations([ours, foreign, deleted], inventory.observation_time())
+    inventory.mark_deleted("e", T0, inventory.observation_time())
+    ids = ["c", "d", "e", "unknown", "c"]
+    assert inventory.get_many(ids, "ours") == {"c": ours}
+    assert inventory.get_many(ids) == {"c": ours, "d": foreign}
+    assert inventory.get_many([]) == {}
+
+
+def test_get_many_reads_only_the_named_vms(
+    inventory: InventoryRepository, database: Database
+) -> None:
+    with whole_reads(database) as reads:
+        first = inventory.get_many(["a"])
+        assert inventory.get_many(["a"])["a"] is first["a"]
+    assert len(reads) == 1

@@ -1,1 +1,1 @@
-"""Inventory rows: observations, the overlay of operations, lists."""
+"""Inventory rows: observations, the overlay of operations, and lists."""

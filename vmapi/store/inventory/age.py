@@ -1,4 +1,4 @@
-"""How old it is what is known of the VMs."""
+"""Age of inventory rows."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ from sqlalchemy import Row, func, select
 
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.store.database import db_now
-from vmapi.store.mappers import vm as vm_rows
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import sync_state, vms
 
 SELECT_SYNCED_AT = select(func.max(sync_state.c.started_at)).scalar_subquery()
-"""The time up to which all changes are known."""
+"""The time up to which all changes are known; NULL before the first sync."""
 
-SNAPSHOT_COLUMNS = (*vms.c, db_now().label("present"), SELECT_SYNCED_AT.label("synced"))
-"""What `sighting` is made of."""
+SNAPSHOT_COLUMNS = (*vms.c, db_now().label("now"), SELECT_SYNCED_AT.label("synced_at"))
+"""The columns that `snapshot_from_row` reads."""
 
 
 def snapshot_from_row(row: Row[Any]) -> VMSnapshot:
-    """Return the VM of a row of `SEEN` as it is shown."""
-    return VMSnapshot(vm_rows.from_row(row), row.revision, row_age_seconds(row))
+    """Return the snapshot of a row of `SNAPSHOT_COLUMNS`."""
+    return VMSnapshot(vm_mapper.from_row(row), row.revision, row_age_seconds(row))
 
 
 def row_age_seconds(row: Row[Any]) -> float:
-    """Return how many seconds ago the VM of a row of `SEEN` was as it is shown."""
-    return to_seconds(row.present - max(row.observation_started_at, row.synced or 0))
+    """Return the age of a row of `SNAPSHOT_COLUMNS`: since its observation or the last sync."""
+    return to_seconds(row.now - max(row.observation_started_at, row.synced_at or 0))
 
 
 def to_seconds(microseconds: int) -> float:
-    """Return an age, which is never below zero."""
+    """Return a duration in seconds, never below zero."""
     return max(microseconds, 0) / 1_000_000

@@ -1,4 +1,8 @@
-"""VMs that nobody asked for: made by a create that was sent twice, or came through too late."""
+"""Duplicate VMs: created by a create that was sent twice, or arrived after it had timed out.
+
+A create tags its VM with the id of its operation. A tagged VM is a duplicate if the operation has
+another VM, or has failed without one. The full sync deletes duplicates.
+"""
 
 from dataclasses import dataclass
 
@@ -10,15 +14,15 @@ from vmapi.store.database import db_now
 from vmapi.store.tables import operations, vms
 
 MAX_TAG_AGE_US = 3_600_000_000
-"""Microseconds: what was made later has the mark of a create because somebody has copied it."""
+"""Microseconds after the create: a VM that is younger has a tag that a user has copied."""
 
 DELETE_RETRY_INTERVAL_US = 3_600_000_000
-"""Microseconds before a delete is tried again that did not do."""
+"""Microseconds before a failed delete of a duplicate is attempted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateVM:
-    """A VM, the create that it has the mark of, and whose that was."""
+    """A duplicate, with the create whose tag it has and the project of the create."""
 
     vm_id: str
     name: str
@@ -27,11 +31,17 @@ class DuplicateVM:
 
 
 OPERATION_CREATED_US = type_coerce(operations.c.created_at, BigInteger)
-DELETE_ATTEMPTS = operations.alias("tried")
+VM_CREATED_US = type_coerce(vms.c.created_at, BigInteger)
+DELETE_ATTEMPTS = operations.alias("delete_attempts")
 CREATED_ANOTHER_VM = operations.c.vm_id != vms.c.id
 FINISHED_WITHOUT_VM = operations.c.vm_id.is_(None) & operations.c.finished_at.is_not(None)
 TIMED_OUT_WITHOUT_VM = FINISHED_WITHOUT_VM & (
     operations.c.error["code"].as_string() == OperationTimeout.code
+)
+WAS_DELETED_RECENTLY = exists().where(
+    DELETE_ATTEMPTS.c.vm_id == vms.c.id,
+    DELETE_ATTEMPTS.c.action == Action.DELETE,
+    type_coerce(DELETE_ATTEMPTS.c.created_at, BigInteger) > db_now() - DELETE_RETRY_INTERVAL_US,
 )
 SELECT_TAGGED_VMS = (
     select(vms.c.id, vms.c.name, operations.c.id.label("operation_id"), operations.c.project)
@@ -39,16 +49,11 @@ SELECT_TAGGED_VMS = (
     .where(
         vms.c.deleted_at.is_(None),
         vms.c.project == operations.c.project,
-        type_coerce(vms.c.created_at, BigInteger) < OPERATION_CREATED_US + MAX_TAG_AGE_US,
+        VM_CREATED_US < OPERATION_CREATED_US + MAX_TAG_AGE_US,
     )
 )
 SELECT_DUPLICATES = SELECT_TAGGED_VMS.where(
-    or_(CREATED_ANOTHER_VM, FINISHED_WITHOUT_VM),
-    ~exists().where(
-        DELETE_ATTEMPTS.c.vm_id == vms.c.id,
-        DELETE_ATTEMPTS.c.action == Action.DELETE,
-        type_coerce(DELETE_ATTEMPTS.c.created_at, BigInteger) > db_now() - DELETE_RETRY_INTERVAL_US,
-    ),
+    or_(CREATED_ANOTHER_VM, FINISHED_WITHOUT_VM), ~WAS_DELETED_RECENTLY
 )
 SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
     vms.c.created_at, vms.c.id
@@ -56,21 +61,21 @@ SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
 ADOPT_VM = (
     operations.update()
     .where(operations.c.id == bindparam("of"), operations.c.vm_id.is_(None))
-    .values(vm_id=bindparam("made"), revision=operations.c.revision + 1)
+    .values(vm_id=bindparam("created_vm_id"), revision=operations.c.revision + 1)
 )
 
 
 def adopt(connection: Connection) -> None:
-    """Give each create that timed out without an answer the VM that it has made: the first one.
+    """Give each create that timed out without a response the first VM that it has created.
 
-    Its key is still bound to it: who repeats it is told of that VM from now on.
+    The idempotency key stays bound: a client that repeats the create gets this VM.
     """
     for row in connection.execute(SELECT_LOST_CREATES).all():
-        # a later one of the same create finds that it has one
-        connection.execute(ADOPT_VM, {"of": row.operation_id, "made": row.id})
+        # a later VM of the same create changes nothing: the operation has one by then
+        connection.execute(ADOPT_VM, {"of": row.operation_id, "created_vm_id": row.id})
 
 
 def find_duplicates(connection: Connection) -> list[DuplicateVM]:
-    """Return what is to be deleted."""
+    """Return the VMs to delete."""
     rows = connection.execute(SELECT_DUPLICATES)
     return [DuplicateVM(row.id, row.name, row.operation_id, row.project) for row in rows]

@@ -1,13 +1,38 @@
-"""One observation of VMs: whether it is newer than what is kept, and keeping it.
+"""Observations of VMs: decide which one is newer, and write it.
 
-One that began after another had been kept is newer, whatever the cloud's clocks say. Of two that
-overlap, the one that says DELETED, for nothing comes back from that; else the one of which the
-cloud says that it was changed later; within one second of its, the one that shows nothing under
-way.
+Protocol "order of observations"
+================================
+
+Every process polls the cloud, so observations of one VM arrive in any order. An observation is a
+set of VMs with the time `started_at` of the database's clock, read before the request to the cloud.
+The time after the write is `finished_at`. A row keeps both of its last observation, and a fence:
+
+* `observation_started_at` .. `observation_finished_at`: the window in which the cloud was asked.
+* `min_observed_at` (the fence): observations that started earlier are ignored. An accepted step and
+  a finished operation raise the fence to the current time, since an older observation may predate
+  the change.
+
+A row is in one of three states:
+
+* expected: inserted by an accepted create, window 0..0, fence at the insert. Any observation that
+  starts later replaces it.
+* observed: window and fence of the last observation.
+* deleted: `deleted_at` is set. The cloud does not revive a VM: a deletion wins over any overlapping
+  observation, and the deletion is announced once.
+
+An observation replaces a row if it started at or after both the fence and the row's `finished_at`.
+If the two windows overlap, the order of the requests is unknown, and the content decides, in this
+order: a deletion wins; then the later `updated_at` of the cloud; within the same second of it, the
+observation without a task, since a task comes before its result; then the later start.
+
+Invariants: the rows of one batch are locked in the order of their ids, so that two batches cannot
+deadlock. A row that another transaction inserts first is applied again in a new transaction, since
+locking it late would break that order. A new revision and its event are written together. A
+revision moves only if a public field has changed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -21,22 +46,14 @@ from vmapi.domain.vm import VM
 from vmapi.store import events
 from vmapi.store.database import db_time
 from vmapi.store.inventory import overlay
-from vmapi.store.mappers import event as event_rows
-from vmapi.store.mappers import vm as vm_rows
+from vmapi.store.mappers import event as event_mapper
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import vms
 
 UPDATED_COLUMNS = (
     *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
-    *(
-        "ram_mb",
-        "operation_id",
-        "observed",
-        "status",
-        "task",
-        "revision",
-        "observation_started_at",
-        "observation_finished_at",
-    ),
+    *("ram_mb", "operation_id", "observed", "status", "task", "revision"),
+    *("observation_started_at", "observation_finished_at"),
 )
 UPDATE_VM = (
     vms.update()
@@ -53,53 +70,70 @@ SELECT_VMS_FOR_UPDATE = (
 Values = dict[str, Any]
 
 
-def apply(
-    connection: Connection, seen: Sequence[VM], started_at: int
-) -> tuple[set[str], Sequence[VM]]:
-    """Keep what a look saw that began then, in the order of the ids.
+@dataclass(slots=True)
+class _Batch:
+    """The writes of one batch of observations."""
 
-    Return the ids of those that are kept so now, and the VMs that somebody else was just first to
-    see: what is known of them is to be looked at in a transaction that begins later, for rows that
-    are locked after others were written are locked out of order.
+    inserts: list[Values] = field(default_factory=list)
+    updates: list[Values] = field(default_factory=list)
+    events: list[Values] = field(default_factory=list)
+    unchanged_ids: list[str] = field(default_factory=list)
+
+    def insert(self, values: Values) -> None:
+        self.inserts.append(values)
+        self.events += _events_for(values, None)
+
+    def update(self, values: Values, row: Row[Any]) -> None:
+        self.updates.append(values)
+        self.events += _events_for(values, row)
+
+
+def apply(
+    connection: Connection, observed: Sequence[VM], started_at: int
+) -> tuple[set[str], Sequence[VM]]:
+    """Apply an observation that started at a time; `observed` is in the order of the ids.
+
+    Returns the ids whose rows agree with the observation afterwards, and the VMs that another
+    transaction has inserted first: apply these again in a new transaction.
     """
-    known = {row.id: row for row in _select_for_update(connection, [vm.id for vm in seen])}
-    whole = [vm_rows.fill_unknown(vm, known[vm.id]) if vm.id in known else vm for vm in seen]
-    actions = overlay.actions_in_progress(connection, whole)
-    same, kept = [], set()
-    new: list[Values] = []
-    changes: list[Values] = []
-    happened: list[Values] = []
-    for vm in seen:
-        row, action = known.get(vm.id), actions.get(vm.id)
+    rows = {row.id: row for row in _select_for_update(connection, [vm.id for vm in observed])}
+    completed = [
+        vm_mapper.fill_unknown(vm, rows[vm.id]) if vm.id in rows else vm for vm in observed
+    ]
+    actions = overlay.actions_in_progress(connection, completed)
+    batch, applied = _Batch(), set()
+    for vm in observed:
+        row, action = rows.get(vm.id), actions.get(vm.id)
         if row is None:
-            new.append(_insert_values(vm, action, started_at))
-            happened += _events_for(new[-1], None)
+            batch.insert(_insert_values(vm, action, started_at))
         elif not _is_newer(row, vm, started_at):
             continue
         elif _is_unchanged(row, vm, action):
-            same.append(vm.id)
+            batch.unchanged_ids.append(vm.id)
         else:
-            changes.append(_update_values(row, vm, action, started_at))
-            happened += _events_for(changes[-1], row)
-        kept.add(vm.id)
-    late = _write(connection, new, changes, happened)
-    if same:
-        seen_again = {
+            batch.update(_update_values(row, vm, action, started_at), row)
+        applied.add(vm.id)
+    late_ids = _write(connection, batch)
+    if batch.unchanged_ids:
+        window = {
             "observation_started_at": started_at,
             "observation_finished_at": db_time(connection),
         }
-        connection.execute(vms.update().where(vms.c.id.in_(same)).values(seen_again))
-    return kept - late, [vm for vm in seen if vm.id in late]
+        connection.execute(vms.update().where(vms.c.id.in_(batch.unchanged_ids)).values(window))
+    return applied - late_ids, [vm for vm in observed if vm.id in late_ids]
 
 
 def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at: int) -> None:
-    """Keep that the cloud had told by then that it knows a VM no more."""
+    """Mark a VM deleted, unless an observation that started after `observed_at` shows it.
+
+    `at` is the cloud's time of the deletion, `observed_at` the database's time of the 404.
+    """
     for row in _select_for_update(connection, [vm_id]):
-        # a look that began later saw it again
         if row.deleted_at is None and observed_at >= row.observation_started_at:
-            gone = vm_rows.as_deleted(vm_rows.observed_vm(row), at)
-            change = _update_values(row, gone, None, observed_at)
-            _write(connection, [], [change], _events_for(change, row))
+            deleted = vm_mapper.as_deleted(vm_mapper.observed_vm(row), at)
+            batch = _Batch()
+            batch.update(_update_values(row, deleted, None, observed_at), row)
+            _write(connection, batch)
 
 
 def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
@@ -107,72 +141,86 @@ def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
         return False
     if started_at >= row.observation_finished_at:
         return True
-    # within a second of the cloud's, what is under way comes before what it ends in
-    ours = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, started_at)
-    rests = row.observed["task"] is None
-    return ours >= (row.deleted_at is not None, row.updated_at, rests, row.observation_started_at)
+    rank = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, started_at)
+    has_no_task = row.observed["task"] is None
+    return rank >= (
+        row.deleted_at is not None,
+        row.updated_at,
+        has_no_task,
+        row.observation_started_at,
+    )
 
 
 def _is_unchanged(row: Row[Any], vm: VM, action: Action | None) -> bool:
-    shown = (row.status, row.task) == overlay.overlaid_status(vm, action)
-    return shown and vm_rows.to_row(vm_rows.fill_unknown(vm, row))["observed"] == row.observed
+    if (row.status, row.task) != overlay.overlaid_status(vm, action):
+        return False
+    completed = vm_mapper.fill_unknown(vm, row)
+    return bool(vm_mapper.to_row(completed)["observed"] == row.observed)
 
 
 def _insert_values(vm: VM, action: Action | None, started_at: int) -> Values:
     status, task = overlay.overlaid_status(vm, action)
-    moments = {"observation_started_at": started_at, "min_observed_at": 0}
-    return {**vm_rows.to_row(vm), **moments, "status": status, "task": task, "revision": 1}
+    return {
+        **vm_mapper.to_row(vm),
+        "observation_started_at": started_at,
+        "min_observed_at": 0,
+        "status": status,
+        "task": task,
+        "revision": 1,
+    }
 
 
 def _update_values(row: Row[Any], vm: VM, action: Action | None, started_at: int) -> Values:
     status, task = overlay.overlaid_status(vm, action)
-    vm = vm_rows.fill_unknown(vm, row)
-    moves = (
-        replace(vm, status=status, task=task).public_fields != vm_rows.from_row(row).public_fields
-    )
-    revision = row.revision + moves
-    shown = {"status": status, "task": task, "revision": revision}
-    return {**vm_rows.to_row(vm), **shown, "observation_started_at": started_at}
+    vm = vm_mapper.fill_unknown(vm, row)
+    shown = replace(vm, status=status, task=task)
+    has_changed = shown.public_fields != vm_mapper.from_row(row).public_fields
+    return {
+        **vm_mapper.to_row(vm),
+        "status": status,
+        "task": task,
+        "revision": row.revision + has_changed,
+        "observation_started_at": started_at,
+    }
 
 
-def _events_for(new: Values, before: Row[Any] | None) -> Sequence[Values]:
-    if before is not None and before.revision == new["revision"]:
+def _events_for(values: Values, previous: Row[Any] | None) -> Sequence[Values]:
+    if previous is not None and previous.revision == values["revision"]:
         return []
-    gone = new["deleted_at"] is not None
-    was_there = before is not None and before.deleted_at is None
-    if gone and before is not None and not was_there:
-        # it is deleted once, whatever else is learnt of it
+    is_deleted = values["deleted_at"] is not None
+    was_live = previous is not None and previous.deleted_at is None
+    if is_deleted and previous is not None and not was_live:
+        # a deletion is announced once, whatever else the cloud reports later
         return []
-    kind = EventKind.VM_CHANGED if was_there else EventKind.VM_CREATED
-    return [event_rows.vm_event_to_row(EventKind.VM_DELETED if gone else kind, new)]
+    kind = EventKind.VM_CHANGED if was_live else EventKind.VM_CREATED
+    return [event_mapper.vm_event_to_row(EventKind.VM_DELETED if is_deleted else kind, values)]
 
 
-def _write(
-    connection: Connection,
-    new: Sequence[Values],
-    changes: Sequence[Values],
-    happened: Sequence[Values],
-) -> set[str]:
-    """Write what is new or changed, and what happened; return what is new but there already."""
-    if not new and not changes:
+def _write(connection: Connection, batch: _Batch) -> set[str]:
+    """Write a batch; return the ids that another transaction has inserted first."""
+    if not batch.inserts and not batch.updates:
         return set()
-    at = {"observation_finished_at": db_time(connection)}
-    late = {each["id"] for each in new}
-    if new:
+    finished = {"observation_finished_at": db_time(connection)}
+    late_ids = {values["id"] for values in batch.inserts}
+    if batch.inserts:
+        rows = [{**values, **finished} for values in batch.inserts]
         insert = _insert_statement(connection.dialect.name)
-        late -= set(connection.execute(insert, [{**each, **at} for each in new]).scalars())
-    if changes:
-        connection.execute(UPDATE_VM, [{**each, **at, "of": each["id"]} for each in changes])
-    events.append(connection, *(each for each in happened if each["vm_id"] not in late))
-    return late
+        late_ids -= set(connection.execute(insert, rows).scalars())
+    if batch.updates:
+        rows = [{**values, **finished, "of": values["id"]} for values in batch.updates]
+        connection.execute(UPDATE_VM, rows)
+    events.append(connection, *(event for event in batch.events if event["vm_id"] not in late_ids))
+    return late_ids
 
 
 @cache
 def _insert_statement(dialect: str) -> Executable:
-    # of the dialects only the one in use is loaded
+    # import the dialect in use only
     insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
-    made: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(vms.c.id)
-    return made
+    statement: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(
+        vms.c.id
+    )
+    return statement
 
 
 def _select_for_update(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:

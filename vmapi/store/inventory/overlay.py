@@ -1,4 +1,10 @@
-"""What is under way, laid over what the cloud says of a VM: what the inventory shows."""
+"""The overlay: the task of an unfinished operation, shown on top of the observed state of its VM.
+
+Observations and operations both change what the inventory shows. The row keeps the observed state
+as a document; `status` and `task` are the observed ones with the overlay applied. Callers run these
+functions in the transaction that changes the operation or the observation, so that no reader sees
+one without the other. Each visible change moves the revision and appends an event.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,22 +21,21 @@ from vmapi.store import events
 from vmapi.store.conflicts import VMRevisionConflict
 from vmapi.store.database import db_now
 from vmapi.store.inventory.age import SNAPSHOT_COLUMNS, snapshot_from_row
-from vmapi.store.mappers import event as event_rows
-from vmapi.store.mappers import vm as vm_rows
+from vmapi.store.mappers import event as event_mapper
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, vms
 
 SELECT_VM_FOR_UPDATE = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
 UPDATE_LIVE_VM = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
-NEW_TASK = bindparam("to", type_=vms.c.task.type)
+NEW_TASK = bindparam("new_task", type_=vms.c.task.type)
 SHOW_TASK = (
     UPDATE_LIVE_VM.where(
-        vms.c.task.is_distinct_from(NEW_TASK), vms.c.task.is_distinct_from(Action.DELETE.task)
-    )
-    .where(
+        vms.c.task.is_distinct_from(NEW_TASK),
+        vms.c.task.is_distinct_from(Action.DELETE.task),
         or_(
             NEW_TASK.is_not_distinct_from(Action.DELETE.task),
             vms.c.task.is_distinct_from(Action.CREATE.task),
-        )
+        ),
     )
     .values(task=NEW_TASK, revision=vms.c.revision + 1)
     .returning(*SNAPSHOT_COLUMNS)
@@ -38,31 +43,32 @@ SHOW_TASK = (
 RAISE_FENCE = UPDATE_LIVE_VM.values(min_observed_at=db_now())
 INSERT_EXPECTED_VM = vms.insert().values(min_observed_at=db_now())
 HAS_KNOWN_ACTION = operations.c.action.in_(list(Action))
-SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("mark")).order_by(vms.c.id)
+SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("tag")).order_by(vms.c.id)
 
 
-def actions_in_progress(connection: Connection, vms: Sequence[VM]) -> dict[str, Action]:
-    """Return what is under way with these VMs: the newest, so a delete before what it ended.
+def actions_in_progress(connection: Connection, observed: Sequence[VM]) -> dict[str, Action]:
+    """Return the action of the newest unfinished operation of each VM that has one.
 
-    A create that is not answered yet is under way with what has its mark in its project.
+    A create without a response applies to the VMs of its project that carry its tag.
     """
-    marked: defaultdict[tuple[str | None, str | None], list[str]] = defaultdict(list)
-    for vm in vms:
-        marked[vm.operation_id, vm.project].append(vm.id)
-    known = operations.c.vm_id.in_([vm.id for vm in vms])
-    made = HAS_NO_VM & operations.c.id.in_([mark for mark, _ in marked if mark])
-    asked = (operations.c[name] for name in ("id", "project", "vm_id", "action"))
-    # one of a newer version is nothing that this one could show
-    query = select(*asked).where(IS_UNFINISHED, or_(known, made), HAS_KNOWN_ACTION)
-    found: dict[str, Action] = {}
+    ids_by_tag: defaultdict[tuple[str | None, str | None], list[str]] = defaultdict(list)
+    for vm in observed:
+        ids_by_tag[vm.operation_id, vm.project].append(vm.id)
+    is_of_vm = operations.c.vm_id.in_([vm.id for vm in observed])
+    is_tagged = HAS_NO_VM & operations.c.id.in_([tag for tag, _ in ids_by_tag if tag])
+    columns = (operations.c[name] for name in ("id", "project", "vm_id", "action"))
+    # this version cannot show an action of a newer one
+    query = select(*columns).where(IS_UNFINISHED, or_(is_of_vm, is_tagged), HAS_KNOWN_ACTION)
+    actions: dict[str, Action] = {}
+    # oldest first: a delete overwrites the operation that it superseded
     for row in connection.execute(query.order_by(operations.c.created_at, operations.c.id)):
-        vm_ids = [row.vm_id] if row.vm_id else marked[row.id, row.project]
-        found |= dict.fromkeys(vm_ids, Action(row.action))
-    return found
+        vm_ids = [row.vm_id] if row.vm_id else ids_by_tag[row.id, row.project]
+        actions |= dict.fromkeys(vm_ids, Action(row.action))
+    return actions
 
 
 def overlaid_status(vm: VM, action: Action | None) -> tuple[Status, Task | None]:
-    """Return status and task of a VM as they are shown while an action is under way."""
+    """Return the status and task to show for an observed VM with an action in progress."""
     if action is None or vm.status is Status.DELETED:
         return vm.status, vm.task
     return Status.BUILDING if action is Action.CREATE else vm.status, action.task
@@ -71,9 +77,9 @@ def overlaid_status(vm: VM, action: Action | None) -> tuple[Status, Task | None]
 def check_vm_revision(
     connection: Connection, operation: Operation, *, lock_row: bool = False
 ) -> None:
-    """Raise StaleVM unless the VM is shown as it was when an operation on it was asked for.
+    """Raise VMRevisionConflict unless the VM has the revision that the operation requires.
 
-    `hold` keeps it so until the transaction ends.
+    `lock_row`: keep the revision until the transaction ends.
     """
     if operation.vm_revision is None:
         return
@@ -85,15 +91,15 @@ def check_vm_revision(
 
 
 def on_begun(connection: Connection, operation: Operation) -> VMSnapshot | None:
-    """Show that an operation has begun; return its VM. Raises StaleVM.
+    """Show the task of a new operation and return the VM. Raises VMRevisionConflict.
 
-    Return None for a VM that was shown so already, or that is shown as being made or deleted: a
-    delete comes after all but another one.
+    Returns None if the VM shows the task already, is unknown, or shows a task with precedence: a
+    delete precedes any other, and a create any but a delete.
     """
     check_vm_revision(connection, operation, lock_row=True)
     if operation.vm_id is not None:
-        of = {"of": operation.vm_id, "to": operation.action.task}
-        if row := connection.execute(SHOW_TASK, of).first():
+        params = {"of": operation.vm_id, "new_task": operation.action.task}
+        if row := connection.execute(SHOW_TASK, params).first():
             _append_event(connection, row._asdict())
             return snapshot_from_row(row)
     return None
@@ -102,60 +108,60 @@ def on_begun(connection: Connection, operation: Operation) -> VMSnapshot | None:
 def on_accepted(
     connection: Connection, operation: Operation, *, vm_observed: bool
 ) -> VMSnapshot | None:
-    """Let no look that began before now tell of a VM: it may not show what was just sent.
+    """Ignore observations that started before now: they may predate the accepted step.
 
-    Return a VM that was just made. Raises IntegrityError for one that is known by now, if that was
-    not said: it was `seen`.
+    Inserts and returns the expected VM of a create. Raises IntegrityError if an observation has
+    inserted it first; the caller repeats the call with `vm_observed`.
     """
     if operation.action is Action.CREATE:
         expected = operation.expected_vm
         if expected is not None and expected.id and not vm_observed:
             return _insert_expected(connection, expected)
-        # it may not have been known yet whose it is
+        # the observation may have come before the operation was known to have this VM
         refresh(connection, operation.vm_id)
     connection.execute(RAISE_FENCE, {"of": operation.vm_id})
     return None
 
 
 def on_finished(connection: Connection, operation: Operation) -> None:
-    """Show that an operation is over; no look that began before may show what was before."""
+    """Remove the task of a finished operation; ignore observations that started before now."""
     vm_ids: Sequence[str] = [operation.vm_id] if operation.vm_id else []
     if operation.vm_id is None:
-        vm_ids = connection.execute(SELECT_TAGGED, {"mark": operation.id}).scalars().all()
+        vm_ids = connection.execute(SELECT_TAGGED, {"tag": operation.id}).scalars().all()
     for vm_id in vm_ids:
         refresh(connection, vm_id)
         connection.execute(RAISE_FENCE, {"of": vm_id})
 
 
 def refresh(connection: Connection, vm_id: str | None) -> None:
-    """Show what is under way with a VM by now, if it is known."""
+    """Apply the overlay to a VM again, if the inventory has it."""
     row = connection.execute(SELECT_VM_FOR_UPDATE, {"vm_id": vm_id}).first()
     if row is None:
         return
-    seen = vm_rows.observed_vm(row)
-    status, task = overlaid_status(seen, actions_in_progress(connection, [seen]).get(row.id))
+    vm = vm_mapper.observed_vm(row)
+    status, task = overlaid_status(vm, actions_in_progress(connection, [vm]).get(row.id))
     if (status, task) != (row.status, row.task):
-        new = {"status": status, "task": task, "revision": row.revision + 1}
-        connection.execute(vms.update().where(vms.c.id == vm_id).values(new))
-        _append_event(connection, {**row._asdict(), **new})
+        values = {"status": status, "task": task, "revision": row.revision + 1}
+        connection.execute(vms.update().where(vms.c.id == vm_id).values(values))
+        _append_event(connection, {**row._asdict(), **values})
 
 
 def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot:
-    # any look that begins from now on knows better
-    shown = {
+    values = {
+        **vm_mapper.to_row(vm),
         "status": vm.status,
         "task": vm.task,
         "revision": 1,
+        # an empty window: any observation that starts later is newer
         "observation_started_at": 0,
         "observation_finished_at": 0,
     }
-    new = {**vm_rows.to_row(vm), **shown}
-    connection.execute(INSERT_EXPECTED_VM, new)
-    _append_event(connection, new, EventKind.VM_CREATED)
+    connection.execute(INSERT_EXPECTED_VM, values)
+    _append_event(connection, values, EventKind.VM_CREATED)
     return VMSnapshot(vm, 1, 0.0)
 
 
 def _append_event(
-    connection: Connection, shown: dict[str, Any], kind: EventKind = EventKind.VM_CHANGED
+    connection: Connection, values: dict[str, Any], kind: EventKind = EventKind.VM_CHANGED
 ) -> None:
-    events.append(connection, event_rows.vm_event_to_row(kind, shown))
+    events.append(connection, event_mapper.vm_event_to_row(kind, values))

@@ -1,6 +1,7 @@
-"""The inventory: every VM as it was seen last, with what is under way laid over it.
+"""The inventory: every VM as last observed, with the overlay of unfinished operations applied.
 
-Observations come from any process, in any order; `observation` tells which is the newest.
+The observer writes observations here, in any order and from any process: `observations` decides
+which one is newer. Readers get VMs with an age, which grows while no process syncs.
 """
 
 import time
@@ -15,11 +16,9 @@ from vmapi.domain.project import Scope
 from vmapi.domain.quota import ResourceUsage
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
-from vmapi.store import quotas as quota
+from vmapi.store import quotas as quota_usage
 from vmapi.store.database import Database, advisory_lock, db_now, db_time
-from vmapi.store.inventory import duplicates as doubles
-from vmapi.store.inventory import observations as observation
-from vmapi.store.inventory import statements as vm_queries
+from vmapi.store.inventory import duplicates, observations, statements
 from vmapi.store.inventory.age import (
     SELECT_SYNCED_AT,
     SNAPSHOT_COLUMNS,
@@ -32,63 +31,69 @@ from vmapi.store.tables import sync_state, vms
 
 SELECT_VM: Select[Any] = select(*SNAPSHOT_COLUMNS, *VERSION_COLUMNS[2:])
 SELECT_LIVE_VM = SELECT_VM.where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
+SELECT_LIVE_VERSIONS = select(*VERSION_COLUMNS).where(
+    vms.c.id.in_(bindparam("ids", expanding=True)), vms.c.deleted_at.is_(None)
+)
 SELECT_ID_BY_NAME = (
     select(vms.c.id)
     .where(
-        vms.c.project == bindparam("of"),
-        vms.c.name == bindparam("called"),
+        vms.c.project == bindparam("of_project"),
+        vms.c.name == bindparam("of_name"),
         vms.c.deleted_at.is_(None),
     )
     .limit(1)
 )
 SELECT_NAME_HOLDER = select(
-    db_now().label("present"),
-    SELECT_SYNCED_AT.label("synced"),
+    db_now().label("now"),
+    SELECT_SYNCED_AT.label("synced_at"),
     SELECT_ID_BY_NAME.scalar_subquery().label("holder"),
 )
+SELECT_CLOCKS = select(db_now().label("now"), SELECT_SYNCED_AT.label("synced_at"))
+
+CHANGES = "changes"
+EVERYTHING = "everything"
 
 OBSERVATION_BATCH = 200
-"""VMs that are kept in one transaction."""
+"""VMs that one transaction writes."""
 
 BATCH_PAUSE = 0.02
-"""Seconds between two of those: SQLite lets others write only while nobody does."""
+"""Seconds between two batches: SQLite serves other writers only while no transaction is open."""
 
 
 class InventoryRepository:
-    """What is known of the VMs. Any method may raise StoreUnavailable."""
+    """The VMs of one database. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cache = VMCache()
 
     def observation_time(self) -> int:
-        """Return the time on the clock that all share; taken before the cloud is asked."""
+        """Return the database's time in microseconds; read it before a request to the cloud."""
         with self._database.read() as connection:
             return db_time(connection)
 
     def save_observations(self, vms: Sequence[VM], started_at: int) -> set[str]:
-        """Keep what was seen by a look at the cloud that began then.
+        """Save VMs as observed by a request to the cloud that started at a time.
 
-        Return the ids of those that are kept so now: the others were known better.
+        Returns the ids whose rows agree with the observation; the other rows are newer.
         """
-        # in one order for all, so that no two wait for each other; a list may tell of one twice
-        found = {vm.id: vm for vm in vms}
-        ordered = [found[vm_id] for vm_id in sorted(found)]
-        kept: set[str] = set()
+        # one order for all writers, so that no two wait for each other; a list may repeat a VM
+        by_id = {vm.id: vm for vm in vms}
+        ordered = [by_id[vm_id] for vm_id in sorted(by_id)]
+        applied: set[str] = set()
         for start in range(0, len(ordered), OBSERVATION_BATCH):
-            chunk = ordered[start : start + OBSERVATION_BATCH]
             if start:
                 time.sleep(BATCH_PAUSE)
-            kept |= self._save_batch(chunk, started_at)
-        return kept
+            applied |= self._save_batch(ordered[start : start + OBSERVATION_BATCH], started_at)
+        return applied
 
     def mark_deleted(self, vm_id: str, at: datetime, observed_at: int) -> None:
-        """Keep that the cloud knows a VM no more, as it had told by then."""
+        """Save that the cloud does not know a VM; see `observations.apply_deletion`."""
         with self._database.write() as connection:
-            observation.apply_deletion(connection, vm_id, at, observed_at)
+            observations.apply_deletion(connection, vm_id, at, observed_at)
 
     def ids_not_observed_since(self, started_at: int) -> list[str]:
-        """Return the VMs that no look has shown which began then or later."""
+        """Return the ids of live VMs without an observation that started at a time or later."""
         query = select(vms.c.id).where(
             vms.c.deleted_at.is_(None), vms.c.observation_started_at < started_at
         )
@@ -96,104 +101,118 @@ class InventoryRepository:
             return list(connection.execute(query).scalars())
 
     def get(self, vm_id: str, scope: Scope = None) -> VMSnapshot | None:
-        """Return a VM that is not deleted, if it is known to be of this project."""
+        """Return a live VM of a project; None if the inventory has none."""
         with self._database.read() as connection:
             row = connection.execute(SELECT_LIVE_VM, {"id": vm_id}).first()
         if row is None or scope not in (None, row.project):
             return None
         return VMSnapshot(self._cache.get(row), row.revision, row_age_seconds(row))
 
+    def get_many(self, vm_ids: Sequence[str], scope: Scope = None) -> dict[str, VM]:
+        """Return the live VMs of a project among these ids, by id."""
+        query = SELECT_LIVE_VERSIONS.where(*statements.scope_filters(scope))
+        with self._database.snapshot() as connection:
+            rows = connection.execute(query, {"ids": list(vm_ids)}).all()
+            return {vm.id: vm for vm in self._cache.read(connection, rows)}
+
     def list_page(
         self, query: VMQuery, request: PageRequest, deleted_after: datetime, scope: Scope = None
     ) -> VMListing:
-        """Return a page of a project's VMs that are asked for; of the deleted ones the later."""
-        wanted = vm_queries.build_filters(query, deleted_after, scope)
+        """Return a page of the matching VMs of a project.
+
+        Deleted VMs are in it only if the query names their status and they were deleted after
+        `deleted_after`.
+        """
+        filters = statements.build_filters(query, deleted_after, scope)
         with self._database.snapshot() as connection:
-            count = select(func.count()).select_from(vms).where(*wanted)
+            count = select(func.count()).select_from(vms).where(*filters)
             total = request.after.total if request.after else connection.execute(count).scalar_one()
-            rows = connection.execute(vm_queries.select_page(query.sort, wanted, request)).all()
-            clock, synced = connection.execute(select(db_now(), SELECT_SYNCED_AT)).one()
+            page = statements.select_page(query.sort, filters, request)
+            rows = connection.execute(page).all()
+            clocks = connection.execute(SELECT_CLOCKS).one()
             shown = rows[: request.page_size]
-            found = self._cache.read(connection, shown)
-        age = to_seconds(clock - synced) if synced else None
-        end = (
-            vm_queries.position_of(query.sort, shown[-1], total) if len(rows) > len(shown) else None
-        )
-        return VMListing(Page(found, total, request, end), age)
+            items = self._cache.read(connection, shown)
+        has_more = len(rows) > len(shown)
+        position = statements.position_of(query.sort, shown[-1], total) if has_more else None
+        return VMListing(Page(items, total, request, position), _sync_age(clocks))
 
     def find_by_name(self, project: str, name: str) -> tuple[str | None, float | None]:
-        """Return which live VM of a project has a name, and the `age` of that."""
+        """Return the id of the live VM with a name, if any, and the age of the inventory."""
+        params = {"of_project": project, "of_name": name}
         with self._database.read() as connection:
-            row = connection.execute(SELECT_NAME_HOLDER, {"of": project, "called": name}).one()
-        return row.holder, to_seconds(row.present - row.synced) if row.synced else None
+            row = connection.execute(SELECT_NAME_HOLDER, params).one()
+        return row.holder, _sync_age(row)
 
     def get_usage(self, project: str) -> ResourceUsage:
-        """Return how much a project has of what quotas limit."""
+        """Return the resources that a project uses, as quotas count them."""
         with self._database.read() as connection:
-            return quota.get_usage(connection, project)
+            return quota_usage.get_usage(connection, project)
 
     def age_seconds(self) -> float | None:
-        """Return how many seconds ago all changes were known; None where nobody ever looked."""
+        """Return the seconds since all changes were known; None before the first sync."""
         with self._database.read() as connection:
-            clock, synced = connection.execute(select(db_now(), SELECT_SYNCED_AT)).one()
-        return to_seconds(clock - synced) if synced else None
+            return _sync_age(connection.execute(SELECT_CLOCKS).one())
 
     def list_duplicates(self) -> list[DuplicateVM]:
-        """Return the VMs that were made beside the one of their create, or after it had failed.
-
-        What a create has made that timed out meanwhile is that create's from now on.
-        """
+        """Return the duplicate VMs, after creates that timed out have adopted theirs."""
         with self._database.write() as connection:
-            doubles.adopt(connection)
-            return doubles.find_duplicates(connection)
+            duplicates.adopt(connection)
+            return duplicates.find_duplicates(connection)
 
     def find_created_by(self, operation_id: str) -> str | None:
-        """Return a VM that a create has made, deleted or not, if one was seen."""
+        """Return the id of a VM with the tag of a create, live or deleted; None without one."""
         query = select(vms.c.id).where(vms.c.operation_id == operation_id).limit(1)
         with self._database.read() as connection:
-            found: str | None = connection.execute(query).scalar()
-        return found
+            vm_id: str | None = connection.execute(query).scalar()
+        return vm_id
 
     def latest_update(self) -> datetime | None:
-        """Return when a VM was changed last, on the cloud's clock; None for no VM."""
+        """Return the newest `updated_at` of any VM, on the cloud's clock; None without VMs."""
+        query = select(func.max(vms.c.updated_at))
         with self._database.read() as connection:
-            found: datetime | None = connection.execute(select(func.max(vms.c.updated_at))).scalar()
-        return found
+            updated_at: datetime | None = connection.execute(query).scalar()
+        return updated_at
 
     def mark_changes_synced(self, started_at: int) -> None:
-        """Keep that all changes up to then are known."""
-        self._save_sync_mark("changes", started_at)
+        """Save that all changes up to a time are known."""
+        self._save_sync_mark(CHANGES, started_at)
 
     def mark_full_sync(self, started_at: int) -> None:
-        """Keep that everything is known as it was then."""
-        self._save_sync_mark("everything", started_at)
+        """Save that a full sync started at a time."""
+        self._save_sync_mark(EVERYTHING, started_at)
 
     def seconds_since_full_sync(self) -> float | None:
-        """Return how many seconds ago the last look at everything began; None before the first."""
-        query = select(db_now() - sync_state.c.started_at).where(sync_state.c.kind == "everything")
+        """Return the seconds since the start of the last full sync; None before the first."""
+        query = select(db_now() - sync_state.c.started_at).where(sync_state.c.kind == EVERYTHING)
         with self._database.read() as connection:
-            passed = connection.execute(query).scalar()
-        return None if passed is None else to_seconds(passed)
+            microseconds = connection.execute(query).scalar()
+        return None if microseconds is None else to_seconds(microseconds)
 
     def purge_deleted(self, until: datetime) -> int:
-        """Forget VMs that were deleted before then; return how many."""
-        old = vms.delete().where(vms.c.deleted_at < until)
+        """Delete the rows of VMs that were deleted before a time; return the number."""
         with self._database.write() as connection:
-            return connection.execute(old).rowcount
+            return connection.execute(vms.delete().where(vms.c.deleted_at < until)).rowcount
 
-    def _save_sync_mark(self, kind: str, begun: int) -> None:
+    def _save_sync_mark(self, kind: str, started_at: int) -> None:
+        # not durable: after a power failure the older mark makes the next sync reach further back,
+        # and readers see a higher age; commits stay in order, so no mark outlives its observations
         with self._database.write(durable=False) as connection:
-            noted = sync_state.update().where(sync_state.c.kind == kind).values(started_at=begun)
-            if not connection.execute(noted).rowcount:
-                advisory_lock(connection, "syncs")
-                known = select(sync_state.c.kind).where(sync_state.c.kind == kind)
-                if connection.execute(known).first() is None:
-                    connection.execute(sync_state.insert().values(kind=kind, started_at=begun))
+            is_kind = sync_state.c.kind == kind
+            update = sync_state.update().where(is_kind).values(started_at=started_at)
+            if not connection.execute(update).rowcount:
+                advisory_lock(connection, "sync_state")
+                if connection.execute(select(sync_state.c.kind).where(is_kind)).first() is None:
+                    insert = sync_state.insert().values(kind=kind, started_at=started_at)
+                    connection.execute(insert)
 
-    def _save_batch(self, seen: Sequence[VM], begun: int) -> set[str]:
-        kept: set[str] = set()
-        while seen:
+    def _save_batch(self, batch: Sequence[VM], started_at: int) -> set[str]:
+        applied: set[str] = set()
+        while batch:
             with self._database.write() as connection:
-                found, seen = observation.apply(connection, seen, begun)
-            kept |= found
-        return kept
+                applied_ids, batch = observations.apply(connection, batch, started_at)
+            applied |= applied_ids
+        return applied
+
+
+def _sync_age(row: Any) -> float | None:
+    return to_seconds(row.now - row.synced_at) if row.synced_at else None

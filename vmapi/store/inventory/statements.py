@@ -1,4 +1,4 @@
-"""Which rows of the inventory a list asks for, and in which order."""
+"""SELECT statements of VM lists: filters, order and keyset positions."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -20,55 +20,57 @@ SURROGATES = range(0xD800, 0xE000)
 def build_filters(
     query: VMQuery, deleted_after: datetime, scope: Scope
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions that a VM of this project is asked for.
-
-    Deleted ones are only where they are named, and of those the ones deleted after a time.
-    """
-    of_status, of_name = _status_filters(query.statuses, deleted_after), _name_filters(query.name)
-    return [*scope_filters(scope), *of_status, *of_name, *_other_filters(query)]
+    """Return the WHERE conditions of a query within a project."""
+    return [
+        *scope_filters(scope),
+        *_status_filters(query.statuses, deleted_after),
+        *_name_filters(query.name),
+        *_other_filters(query),
+    ]
 
 
 def scope_filters(scope: Scope) -> list[ColumnElement[bool]]:
-    """Return the condition that a VM is of a project; none for every project."""
+    """Return the condition of a project; none for all projects."""
     return [] if scope is None else [vms.c.project == scope]
 
 
 def select_page(
     sort: str, filters: Sequence[ColumnElement[bool]], request: PageRequest
 ) -> Select[Any]:
-    """Return the query for a page of the VMs for which all conditions hold, and one VM more.
+    """Return the query of a page, and one VM more: it shows whether a next page exists.
 
-    It tells of each what it is sorted by, and whether it is as it was.
+    The rows have `VERSION_COLUMNS` and the sort column.
     """
-    lines = select(*VERSION_COLUMNS, vms.c[sort.removeprefix("-")])
-    lines = lines.where(*filters, *_position_filters(sort, request.after)).order_by(
-        *_order_by(sort)
-    )
-    return lines.limit(request.page_size + 1).offset(request.offset)
+    rows = select(*VERSION_COLUMNS, _sort_column(sort))
+    rows = rows.where(*filters, *_position_filters(sort, request.after))
+    return rows.order_by(*_order_by(sort)).limit(request.page_size + 1).offset(request.offset)
+
+
+def position_of(sort: str, row: Row[Any], total: int) -> KeysetPosition:
+    """Return the position of a row of `select_page`."""
+    return KeysetPosition(getattr(row, sort.removeprefix("-")), row.id, total)
+
+
+def _sort_column(sort: str) -> ColumnElement[Any]:
+    return vms.c[sort.removeprefix("-")]
 
 
 def _order_by(sort: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Return the order of a list; equal ones are ordered by their id."""
-    columns = (vms.c[sort.removeprefix("-")], vms.c.id)
+    # the id makes the order total
+    columns = (_sort_column(sort), vms.c.id)
     if sort.startswith("-"):
         return columns[0].desc(), columns[1].desc()
     return columns
 
 
-def _position_filters(sort: str, place: KeysetPosition | None) -> list[ColumnElement[bool]]:
-    """Return the condition that a VM comes after a place in a list; none for no place."""
-    if place is None:
+def _position_filters(sort: str, position: KeysetPosition | None) -> list[ColumnElement[bool]]:
+    if position is None:
         return []
-    column = vms.c[sort.removeprefix("-")]
-    # compared as a pair, so that an index leads there
-    here = tuple_(column, vms.c.id)
-    there = tuple_(literal(place.value, column.type), place.id)
-    return [here < there if sort.startswith("-") else here > there]
-
-
-def position_of(sort: str, last: Row[Any], total: int) -> KeysetPosition:
-    """Return the place of the last VM that is shown of a list."""
-    return KeysetPosition(getattr(last, sort.removeprefix("-")), last.id, total)
+    column = _sort_column(sort)
+    # compared as a pair, so that an index finds the position
+    row = tuple_(column, vms.c.id)
+    last = tuple_(literal(position.value, column.type), position.id)
+    return [row < last if sort.startswith("-") else row > last]
 
 
 def _status_filters(
@@ -95,7 +97,7 @@ def _name_filters(name: str | None) -> Iterator[ColumnElement[bool]]:
 
 
 def _prefix_end(prefix: str) -> str | None:
-    """Return the first text beyond all that begin so; None when there is none."""
+    """Return the first text after all texts with a prefix; None if there is none."""
     stem = prefix.rstrip(MAX_CODE_POINT)
     if not stem:
         return None

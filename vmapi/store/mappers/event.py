@@ -8,7 +8,7 @@ from sqlalchemy import Row
 from vmapi.domain.event import EVENT_KIND_BY_STATUS, Event, EventKind
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
-from vmapi.store.mappers import vm as vm_rows
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.types import from_epoch_us, to_epoch_us
 
 NO_PROJECT = ""
@@ -49,7 +49,7 @@ def from_row(row: Row[Any]) -> Event:
     happened = Event(row.sequence, EventKind(row.kind), row.at, row.project, row.vm_id)
     if happened.kind in EVENT_KIND_BY_STATUS.values():
         return replace(happened, operation=_operation(row))
-    return replace(happened, vm=vm_rows.from_document(row.payload))
+    return replace(happened, vm=vm_mapper.from_document(row.payload))
 
 
 def _operation(row: Row[Any]) -> Operation:

@@ -19,7 +19,7 @@ RETAINED_FIELDS = (
 
 VM_TIME_FIELDS = ("created_at", "updated_at")
 
-VM_FIELDS = tuple(member.name for member in fields(VM) if member.init)
+VM_FIELDS = tuple(member.name for member in fields(VM))
 
 
 def to_row(vm: VM) -> dict[str, Any]:
