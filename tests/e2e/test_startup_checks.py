@@ -50,7 +50,7 @@ def test_memory_cloud_in_several_processes(
         ("VMAPI_BIND", "8000", "VMAPI_BIND '8000': allowed is HOST:PORT or unix:/PATH"),
         ("VMAPI_BACKEND", "aws", "VMAPI_BACKEND 'aws': allowed is memory, openstack"),
         ("VMAPI_MEMORY_FAULTS", "fire=1", "VMAPI_MEMORY_FAULTS 'fire=1': allowed is FAULT=COUNT"),
-        ("VMAPI_BIND", "0.0.0.0:0", "VMAPI_AUTH token: tokens are kept in the database, and here"),
+        ("VMAPI_BIND", "0.0.0.0:0", "VMAPI_AUTH token: tokens are stored in the database, "),
         ("VMAPI_AUTH", "jwt", "VMAPI_AUTH jwt: set VMAPI_JWT_ISSUER, the issuer's URL, and "),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL 'LOUD': allowed is DEBUG, INFO, "),
     ],
