@@ -1,52 +1,63 @@
-"""Whether a client is still there."""
+"""The connection of a client: it tells whether the client is connected and reads."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from vmapi.api.request import client_connection as connection
+from vmapi.api.request import client_connection
 from vmapi.api.request.client_connection import ClientConnection
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[ClientConnection, socket.socket]]:
-    """A connection, and the client at its other end."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ClientConnection({"gunicorn.socket": ours}), theirs
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The server's end and the client's end of a connection."""
+    server, client = socket.socketpair()
+    with server, client:
+        yield server, client
 
 
-def test_one_that_is_there(pair: tuple[ClientConnection, socket.socket]) -> None:
-    ours, theirs = pair
-    assert (ours.is_connected(), ours.wait_writable()) == (True, True)
-    # what it sends, nobody wants to know
-    theirs.sendall(b"GET /next HTTP/1.1")
-    assert (ours.is_connected(), ours.wait_writable()) == (True, True)
+@pytest.fixture
+def connection(sockets: tuple[socket.socket, socket.socket]) -> ClientConnection:
+    return ClientConnection({"gunicorn.socket": sockets[0]})
 
 
-def test_one_that_has_hung_up(pair: tuple[ClientConnection, socket.socket]) -> None:
-    ours, theirs = pair
-    theirs.close()
-    assert (ours.is_connected(), ours.wait_writable()) == (False, False)
+@pytest.fixture
+def client(sockets: tuple[socket.socket, socket.socket]) -> socket.socket:
+    return sockets[1]
 
 
-def test_one_that_reads_nothing(
-    pair: tuple[ClientConnection, socket.socket], monkeypatch: pytest.MonkeyPatch
+def test_connected_client_can_be_written_to(
+    connection: ClientConnection, client: socket.socket
 ) -> None:
-    ours, theirs = pair
-    assert ours._socket is not None
-    ours._socket.setblocking(False)
+    assert (connection.is_connected(), connection.wait_writable()) == (True, True)
+    # data from the client changes nothing
+    client.sendall(b"GET /next HTTP/1.1")
+    assert (connection.is_connected(), connection.wait_writable()) == (True, True)
+
+
+def test_client_that_has_hung_up_is_not_connected(
+    connection: ClientConnection, client: socket.socket
+) -> None:
+    client.close()
+    assert (connection.is_connected(), connection.wait_writable()) == (False, False)
+
+
+def test_client_that_does_not_read_is_not_writable(
+    connection: ClientConnection,
+    sockets: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, client = sockets
+    server.setblocking(False)
     with pytest.raises(BlockingIOError):
-        ours._socket.sendall(b"x" * 10_000_000)
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT_SECONDS", 0.01)
-    assert (ours.is_connected(), ours.wait_writable()) == (True, False)
-    while not ours.wait_writable():
-        assert theirs.recv(1_000_000)
+        server.sendall(b"x" * 10_000_000)
+    monkeypatch.setattr(client_connection, "WRITE_TIMEOUT_SECONDS", 0.01)
+    assert (connection.is_connected(), connection.wait_writable()) == (True, False)
+    while not connection.wait_writable():
+        assert client.recv(1_000_000)
 
 
-def test_what_a_server_does_not_show_is_taken_to_be_there() -> None:
-    assert (ClientConnection({}).is_connected(), ClientConnection({}).wait_writable()) == (
-        True,
-        True,
-    )
+def test_client_of_another_server_counts_as_connected() -> None:
+    connection = ClientConnection({})
+    assert (connection.is_connected(), connection.wait_writable()) == (True, True)

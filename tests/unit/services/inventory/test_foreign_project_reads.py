@@ -1,4 +1,4 @@
-"""What a read of another project's VM costs and says, on a cloud that is not asked each time."""
+"""Reads of a VM of another project: the same calls and errors as for an unknown VM."""
 
 from collections.abc import Iterator
 
@@ -15,27 +15,27 @@ from vmapi.services.container import Services
 from vmapi.settings.settings import Settings
 
 
-class Distant(MemoryBackend):
-    """A cloud that is asked as little as may be, and counts how often."""
+class CountingBackend(MemoryBackend):
+    """A memory cloud whose operations take time, and that records its reads of single VMs."""
 
     completes_immediately = False
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock, sleep=clock.sleep)
-        self.asked: list[str] = []
+        self.fetched_ids: list[str] = []
 
     def get_vm(self, vm_id: str) -> VM:
-        self.asked.append(vm_id)
+        self.fetched_ids.append(vm_id)
         return super().get_vm(vm_id)
 
 
 @pytest.fixture
-def cloud(clock: Clock) -> Distant:
-    return Distant(clock)
+def cloud(clock: Clock) -> CountingBackend:
+    return CountingBackend(clock)
 
 
 @pytest.fixture
-def services(cloud: Distant, clock: Clock) -> Iterator[Services]:
+def services(cloud: CountingBackend, clock: Clock) -> Iterator[Services]:
     services = bootstrap(Settings(), cloud, clock)
     services.engine.stop()
     services.backend.breaker.stop_probing()
@@ -44,49 +44,51 @@ def services(cloud: Distant, clock: Clock) -> Iterator[Services]:
 
 
 @pytest.fixture
-def foreign(services: Services, cloud: Distant) -> str:
-    """The id of a VM of another project, that is known."""
-    wanted = CreateRequest("web-1", "m1.tiny", "cirros", start=True)
-    made = services.vms.create(wanted, Caller("them", "r", project="other")).snapshot
-    assert made is not None
-    assert services.vms.get(made.vm.id, "other").vm.project == "other"
-    cloud.asked.clear()
-    return made.vm.id
+def foreign_id(services: Services, cloud: CountingBackend) -> str:
+    """The id of a VM of another project; the inventory has it."""
+    request = CreateRequest("web-1", "m1.tiny", "cirros", start=True)
+    snapshot = services.vms.create(request, Caller("them", "r", project="other")).snapshot
+    assert snapshot is not None
+    assert services.vms.get(snapshot.vm.id, "other").vm.project == "other"
+    cloud.fetched_ids.clear()
+    return snapshot.vm.id
 
 
-def test_the_cloud_is_asked_for_a_foreign_vm_as_for_an_unknown_one(
-    services: Services, cloud: Distant, foreign: str
+def test_read_of_a_foreign_vm_costs_the_same_as_of_an_unknown_one(
+    services: Services, cloud: CountingBackend, foreign_id: str
 ) -> None:
-    said = []
-    for vm_id in (foreign, UNKNOWN_ID):
-        for fresh in (False, True):
+    errors = []
+    for vm_id in (foreign_id, UNKNOWN_ID):
+        for refresh in (False, True):
             with pytest.raises(VMNotFound) as caught:
-                services.vms.get(vm_id, "default", refresh=fresh)
-            said.append((caught.value.detail, caught.value.extra))
+                services.vms.get(vm_id, "default", refresh=refresh)
+            errors.append((caught.value.detail, caught.value.extra))
         with pytest.raises(VMNotFound) as caught:
             services.vms.get_console(vm_id, "default", None)
-        said.append((caught.value.detail, caught.value.extra))
-    assert said == [("There is no VM of this id.", {})] * 6
-    assert cloud.asked == [foreign] * 3 + [UNKNOWN_ID] * 3
+        errors.append((caught.value.detail, caught.value.extra))
+    assert errors == [("There is no VM of this id.", {})] * 6
+    assert cloud.fetched_ids == [foreign_id] * 3 + [UNKNOWN_ID] * 3
 
 
-def test_while_the_cloud_is_away_a_foreign_vm_is_as_unknown(
-    services: Services, cloud: Distant, foreign: str
+def test_read_of_a_foreign_vm_fails_as_of_an_unknown_one_when_the_cloud_is_unavailable(
+    services: Services, cloud: CountingBackend, foreign_id: str
 ) -> None:
     cloud.set_faults("unavailable=100%")
-    assert services.vms.get(foreign, "other").vm.name == "web-1"
-    said = []
-    for vm_id in (foreign, UNKNOWN_ID):
+    assert services.vms.get(foreign_id, "other").vm.name == "web-1"
+    details = []
+    for vm_id in (foreign_id, UNKNOWN_ID):
         with pytest.raises(BackendUnavailable) as caught:
             services.vms.get(vm_id, "default")
-        said.append(caught.value.detail)
-    assert said[0] == said[1]
+        details.append(caught.value.detail)
+    assert details[0] == details[1]
 
 
-def test_a_vm_that_is_being_made_is_its_projects(services: Services, cloud: Distant) -> None:
-    wanted = CreateRequest("web-1", "m1.tiny", "cirros")
-    made = services.vms.create(wanted, Caller("me", "r", project="mine"))
-    assert not made.operation.is_finished
-    known = services.store.inventory.get(made.operation.vm_id or "")
-    assert known is not None
-    assert (known.vm.project, known.vm.vcpus, known.vm.ram_mb) == ("mine", 1, 512)
+def test_vm_being_created_belongs_to_the_project_of_the_caller(
+    services: Services, cloud: CountingBackend
+) -> None:
+    request = CreateRequest("web-1", "m1.tiny", "cirros")
+    result = services.vms.create(request, Caller("me", "r", project="mine"))
+    assert not result.operation.is_finished
+    snapshot = services.store.inventory.get(result.operation.vm_id or "")
+    assert snapshot is not None
+    assert (snapshot.vm.project, snapshot.vm.vcpus, snapshot.vm.ram_mb) == ("mine", 1, 512)
