@@ -1,4 +1,4 @@
-"""The connection of a client: it tells whether the client is connected and reads."""
+"""The connection of a client: its checks for a hang-up, and for a client that does not read."""
 
 import socket
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from vmapi.settings.settings import Settings
 
 
 class CountingBackend(MemoryBackend):
-    """A memory cloud whose operations take time, and that records its reads of single VMs."""
+    """A memory cloud with operations that take time; it records the reads of single VMs."""
 
     completes_immediately = False
 
