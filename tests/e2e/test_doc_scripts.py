@@ -163,7 +163,7 @@ def test_session_stops_when_the_name_is_taken(
     assert cloud.call("POST", "/api/v1/vms", taken).status == 201
     result = run_session(tmp_path, cloud.port, succeeds=False)
     assert result.stdout == ""
-    assert re.search(r"POST /vms: VM [0-9a-f-]{36} is called web-1", result.stderr)
+    assert re.search(r"POST /vms: VM [0-9a-f-]{36} .*web-1", result.stderr)
     assert cloud.call.get_json("/api/v1/vms")["total"] == 1
 
 
