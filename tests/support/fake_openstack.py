@@ -6,7 +6,7 @@ import socket
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -66,6 +66,7 @@ class FakeOpenStack:
         self.requests: list[ReceivedRequest] = []
         self.closing = Event()
         self.microversion = "2.93"
+        self.compute_url = f"{url}/compute/v2.1"
         self.services = ["compute", "image", "network"]
         self.valid_tokens: set[str] = set()
         self._tokens = count(1)
@@ -112,7 +113,7 @@ class FakeOpenStack:
         token = f"token-{next(self._tokens)}"
         self.valid_tokens.add(token)
         endpoints = {
-            "compute": f"{self.url}/compute/v2.1",
+            "compute": self.compute_url,
             "image": f"{self.url}/image/v2",
             "network": f"{self.url}/network",
         }
@@ -147,8 +148,25 @@ class FakeOpenStack:
 
 
 class Server(ThreadingHTTPServer):
+    """A threading HTTP server that closes its connections, idle ones too, when it stops."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._connections: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.append(request)
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in self._connections:
+            # the client may have closed the connection
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ PROBE_INTERVAL = 0.001
 
 @dataclass
 class BreakerHarness:
-    """A breaker whose clock and ping outcome a test controls; it starts no probe thread."""
+    """A breaker with a clock and a ping outcome that a test controls, without a probe thread."""
 
     ping_error: VmapiError | None = None
     now: float = 100.0

@@ -1,4 +1,4 @@
-"""What a change sends to OpenStack, request by request, once what is remembered is warm."""
+"""The requests to OpenStack that an operation causes, with warm caches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,12 +27,14 @@ from vmapi.services.container import Services
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
-SECOND = "22222222-2222-4333-8444-555555555555"
-NO_PAGE = Reply(200, {"servers": []})
+SECOND_SERVER_ID = "22222222-2222-4333-8444-555555555555"
+NO_SERVERS = Reply(200, {"servers": []})
 RECORD = f"os-instance-actions/{REQUEST_ID}"
-LOOK, ACT, POLL = "GET servers/VM", "POST servers/VM/action", "GET servers/detail?changes-since"
-EVERYTHING = "GET servers/detail"
-JUDGE = f"GET servers/VM/{RECORD}"
+GET_SERVER = "GET servers/VM"
+POST_ACTION = "POST servers/VM/action"
+POLL_CHANGES = "GET servers/detail?changes-since"
+LIST_SERVERS = "GET servers/detail"
+GET_OUTCOME = f"GET servers/VM/{RECORD}"
 ACTIONS = {
     "start": ("SHUTOFF", "powering-on", "ACTIVE"),
     "stop": ("ACTIVE", "powering-off", "SHUTOFF"),
@@ -40,34 +42,34 @@ ACTIONS = {
     "pause": ("ACTIVE", "pausing", "PAUSED"),
     "resume": ("PAUSED", "unpausing", "ACTIVE"),
 }
-WANTED = {"name": "web-1", "flavor": "tiny", "image": "cirros"}
+CREATE_BODY = {"name": "web-1", "flavor": "tiny", "image": "cirros"}
 
 
 @dataclass
 class CallCountHarness:
-    """An app on a cloud that counts what it is asked; its engine works when a test says so."""
+    """An app on a fake OpenStack, and the requests that the fake has received."""
 
     cloud: FakeOpenStack
     services: Services
     client: Any
 
-    def call(self, method: str, path: str, **given: Any) -> TestResponse:
-        return self.client.open(BASE + path, method=method, **given)
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        return self.client.open(BASE + path, method=method, **options)
 
     def tick(self) -> None:
-        """Do what the engine does once a tick."""
-        mine = self.services.operations.list_leased()
-        for ready in self.services.operations.list_due(mine):
-            self.services.operations.reconcile(ready.operation, ready.vm)
+        """Reconcile the due operations, as the engine does in a tick."""
+        leased = self.services.operations.list_leased()
+        for due in self.services.operations.list_due(leased):
+            self.services.operations.reconcile(due.operation, due.vm)
 
     def take_calls(self) -> list[str]:
-        """Return what was asked since the last time; of a query the names only."""
-        asked = [f"{seen.method} {_short(seen.path)}" for seen in self.cloud.requests]
+        """Return the requests since the last call, with the names of query parameters only."""
+        calls = [f"{request.method} {_shorten(request.path)}" for request in self.cloud.requests]
         self.cloud.requests.clear()
-        return asked
+        return calls
 
 
-def _short(path: str) -> str:
+def _shorten(path: str) -> str:
     path, _, query = path.removeprefix(f"{NOVA_PATH}/").replace(SERVER_ID, "VM").partition("?")
     names = "&".join(pair.partition("=")[0] for pair in query.split("&"))
     return f"{path}?{names}" if names else path
@@ -75,15 +77,15 @@ def _short(path: str) -> str:
 
 def server(status: str, task: str | None = None, vm_id: str = SERVER_ID) -> dict[str, Any]:
     at = "2999-01-01T00:00:00Z"
-    told = {"created": at, "updated": at, "metadata": {}, "OS-EXT-STS:task_state": task}
-    return {"id": vm_id, "status": status, "name": vm_id, **told}
+    members = {"created": at, "updated": at, "metadata": {}, "OS-EXT-STS:task_state": task}
+    return {"id": vm_id, "status": status, "name": vm_id, **members}
 
 
-def one(*args: Any) -> Reply:
+def server_reply(*args: Any) -> Reply:
     return Reply(200, {"server": server(*args)})
 
 
-def many(*servers: dict[str, Any]) -> Reply:
+def servers_reply(*servers: dict[str, Any]) -> Reply:
     return Reply(200, {"servers": list(servers)})
 
 
@@ -97,7 +99,7 @@ def cloud() -> Iterator[FakeOpenStack]:
         cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": [image]}))
         network = {"id": "net", "name": "private"}
         cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": [network]}))
-        cloud.reply_to("GET", DETAIL_PATH, NO_PAGE)
+        cloud.reply_to("GET", DETAIL_PATH, NO_SERVERS)
         cloud.reply_to("POST", f"{SERVER_PATH}/action", ACCEPTED)
         record = Reply(200, {"instanceAction": {"events": [event]}})
         cloud.reply_to("GET", f"{SERVER_PATH}/{RECORD}", record)
@@ -105,132 +107,145 @@ def cloud() -> Iterator[FakeOpenStack]:
 
 
 @pytest.fixture
-def bench(
+def harness(
     cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[CallCountHarness]:
-    ours = replace(
+    settings = replace(
         openstack_settings(cloud.url, monkeypatch),
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         log_level="CRITICAL",
     )
     monkeypatch.setattr("vmapi.services.inventory.sync.SCHEDULE_TICK", 3600.0)
-    backend = OpenStackBackend.from_settings(ours)
-    app = create_app(ours, backend)
+    backend = OpenStackBackend.from_settings(settings)
+    app = create_app(settings, backend)
     services = app.extensions["vmapi"]
-    bench = CallCountHarness(cloud, services, app.test_client())
+    harness = CallCountHarness(cloud, services, app.test_client())
     for path in ("/flavors", "/images", "/networks"):
-        assert bench.call("GET", path).status_code == 200
+        assert harness.call("GET", path).status_code == 200
     cloud.requests.clear()
-    yield bench
+    yield harness
     services.engine.stop()
     services.store.close()
     backend.close()
 
 
 @pytest.fixture
-def still(bench: CallCountHarness) -> CallCountHarness:
-    """A bench whose engine is moved by hand."""
-    bench.services.engine.stop()
-    return bench
+def manual_harness(harness: CallCountHarness) -> CallCountHarness:
+    """A harness without an engine thread: `tick` moves the operations."""
+    harness.services.engine.stop()
+    return harness
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_action(still: CallCountHarness, action: str) -> None:
-    before, task, after = ACTIONS[action]
-    still.cloud.reply_to("GET", SERVER_PATH, one(before))
-    still.cloud.reply_to(
-        "GET", DETAIL_PATH, NO_PAGE, many(server(before, task)), many(server(after))
+def test_action_polls_until_its_outcome(manual_harness: CallCountHarness, action: str) -> None:
+    old_status, task, new_status = ACTIONS[action]
+    manual_harness.cloud.reply_to("GET", SERVER_PATH, server_reply(old_status))
+    manual_harness.cloud.reply_to(
+        "GET",
+        DETAIL_PATH,
+        NO_SERVERS,
+        servers_reply(server(old_status, task)),
+        servers_reply(server(new_status)),
     )
-    assert still.call("POST", f"/vms/{SERVER_ID}/{action}").status_code == 202
-    assert still.take_calls() == [LOOK, ACT]
-    still.tick()
-    still.tick()
-    assert still.take_calls() == [POLL, POLL]
-    still.tick()
-    assert still.take_calls() == [POLL, JUDGE]
-    assert_over(still)
+    assert manual_harness.call("POST", f"/vms/{SERVER_ID}/{action}").status_code == 202
+    assert manual_harness.take_calls() == [GET_SERVER, POST_ACTION]
+    manual_harness.tick()
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES, POLL_CHANGES]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES, GET_OUTCOME]
+    assert_operation_finished(manual_harness)
 
 
-def test_an_action_that_is_waited_for(bench: CallCountHarness) -> None:
-    bench.cloud.reply_to("GET", SERVER_PATH, one("SHUTOFF"), one("ACTIVE"))
-    bench.cloud.reply_to("GET", DETAIL_PATH, many(server("ACTIVE")))
-    answer = bench.call("POST", f"/vms/{SERVER_ID}/start", headers={"Prefer": "wait=30"})
-    assert (answer.status_code, answer.json["status"]) == (200, "RUNNING")
-    assert bench.take_calls() == [LOOK, ACT, POLL, JUDGE]
+def test_action_with_wait_polls_until_its_outcome(harness: CallCountHarness) -> None:
+    harness.cloud.reply_to("GET", SERVER_PATH, server_reply("SHUTOFF"), server_reply("ACTIVE"))
+    harness.cloud.reply_to("GET", DETAIL_PATH, servers_reply(server("ACTIVE")))
+    response = harness.call("POST", f"/vms/{SERVER_ID}/start", headers={"Prefer": "wait=30"})
+    assert (response.status_code, response.json["status"]) == (200, "RUNNING")
+    assert harness.take_calls() == [GET_SERVER, POST_ACTION, POLL_CHANGES, GET_OUTCOME]
 
 
-def test_an_action_on_a_vm_that_is_known(still: CallCountHarness) -> None:
-    still.cloud.reply_to("GET", DETAIL_PATH, many(server("SHUTOFF")), many(server("ACTIVE")))
-    still.services.periodic_tasks["full-sync"]()
-    assert still.take_calls() == [EVERYTHING]
-    answer = still.call("POST", f"/vms/{SERVER_ID}/start")
-    assert (answer.status_code, answer.json["task"]) == (202, "starting")
-    assert still.take_calls() == [ACT]
-    still.tick()
-    assert still.take_calls() == [POLL, JUDGE]
-    found = still.call("GET", f"/vms/{SERVER_ID}").json
-    assert (found["status"], found["task"]) == ("RUNNING", None)
-    assert_over(still)
-
-
-def test_a_create(still: CallCountHarness) -> None:
-    made = Reply(202, {"server": {"id": SERVER_ID}}, ACCEPTED.headers)
-    still.cloud.reply_to("POST", f"{NOVA_PATH}/servers", made)
-    still.cloud.reply_to("GET", SERVER_PATH, one("BUILD"))
-    still.cloud.reply_to(
-        "GET", DETAIL_PATH, NO_PAGE, NO_PAGE, many(server("ACTIVE")), many(server("SHUTOFF"))
+def test_action_on_an_inventoried_vm_needs_no_read(manual_harness: CallCountHarness) -> None:
+    manual_harness.cloud.reply_to(
+        "GET", DETAIL_PATH, servers_reply(server("SHUTOFF")), servers_reply(server("ACTIVE"))
     )
-    assert still.call("POST", "/vms", json=WANTED).status_code == 202
-    assert still.take_calls() == ["GET servers/detail?name", "POST servers"]
-    still.tick()
-    assert still.take_calls() == [POLL]
-    still.tick()
-    assert still.take_calls() == [POLL, ACT]
-    still.tick()
-    assert still.take_calls() == [POLL, JUDGE]
-    assert_over(still)
+    manual_harness.services.periodic_tasks["full-sync"]()
+    assert manual_harness.take_calls() == [LIST_SERVERS]
+    response = manual_harness.call("POST", f"/vms/{SERVER_ID}/start")
+    assert (response.status_code, response.json["task"]) == (202, "starting")
+    assert manual_harness.take_calls() == [POST_ACTION]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES, GET_OUTCOME]
+    vm = manual_harness.call("GET", f"/vms/{SERVER_ID}").json
+    assert (vm["status"], vm["task"]) == ("RUNNING", None)
+    assert_operation_finished(manual_harness)
 
 
-def test_a_create_whose_name_is_known_to_be_free(still: CallCountHarness) -> None:
-    still.cloud.reply_to(
+def test_create_checks_the_name_and_polls_until_stopped(manual_harness: CallCountHarness) -> None:
+    created = Reply(202, {"server": {"id": SERVER_ID}}, ACCEPTED.headers)
+    manual_harness.cloud.reply_to("POST", f"{NOVA_PATH}/servers", created)
+    manual_harness.cloud.reply_to("GET", SERVER_PATH, server_reply("BUILD"))
+    manual_harness.cloud.reply_to(
+        "GET",
+        DETAIL_PATH,
+        NO_SERVERS,
+        NO_SERVERS,
+        servers_reply(server("ACTIVE")),
+        servers_reply(server("SHUTOFF")),
+    )
+    assert manual_harness.call("POST", "/vms", json=CREATE_BODY).status_code == 202
+    assert manual_harness.take_calls() == ["GET servers/detail?name", "POST servers"]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES, POST_ACTION]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES, GET_OUTCOME]
+    assert_operation_finished(manual_harness)
+
+
+def test_create_with_a_fresh_inventory_needs_no_name_check(
+    manual_harness: CallCountHarness,
+) -> None:
+    manual_harness.cloud.reply_to(
         "POST", f"{NOVA_PATH}/servers", Reply(202, {"server": {"id": SERVER_ID}}, ACCEPTED.headers)
     )
-    for chore in ("full-sync", "incremental-sync"):
-        still.services.periodic_tasks[chore]()
-    still.take_calls()
-    made = still.call("POST", "/vms", json=WANTED)
-    assert (made.status_code, made.json["status"]) == (202, "BUILDING")
-    assert still.take_calls() == ["POST servers"]
-    assert still.call("GET", f"/vms/{SERVER_ID}").json == made.json
-    assert still.take_calls() == []
+    for task in ("full-sync", "incremental-sync"):
+        manual_harness.services.periodic_tasks[task]()
+    manual_harness.take_calls()
+    response = manual_harness.call("POST", "/vms", json=CREATE_BODY)
+    assert (response.status_code, response.json["status"]) == (202, "BUILDING")
+    assert manual_harness.take_calls() == ["POST servers"]
+    assert manual_harness.call("GET", f"/vms/{SERVER_ID}").json == response.json
+    assert manual_harness.take_calls() == []
 
 
-def test_a_delete(still: CallCountHarness) -> None:
-    still.cloud.reply_to("GET", SERVER_PATH, one("ACTIVE"))
-    still.cloud.reply_to("GET", DETAIL_PATH, NO_PAGE, many(server("DELETED")))
-    still.cloud.reply_to("DELETE", SERVER_PATH, replace(ACCEPTED, status=204))
-    assert still.call("DELETE", f"/vms/{SERVER_ID}").status_code == 202
-    assert still.take_calls() == [LOOK, "DELETE servers/VM"]
-    still.tick()
-    assert still.take_calls() == [POLL]
-    still.tick()
-    assert still.take_calls() == [POLL]
-    assert_over(still)
+def test_delete_polls_until_deleted(manual_harness: CallCountHarness) -> None:
+    manual_harness.cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE"))
+    manual_harness.cloud.reply_to("GET", DETAIL_PATH, NO_SERVERS, servers_reply(server("DELETED")))
+    manual_harness.cloud.reply_to("DELETE", SERVER_PATH, replace(ACCEPTED, status=204))
+    assert manual_harness.call("DELETE", f"/vms/{SERVER_ID}").status_code == 202
+    assert manual_harness.take_calls() == [GET_SERVER, "DELETE servers/VM"]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES]
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES]
+    assert_operation_finished(manual_harness)
 
 
-def test_one_poll_serves_all_that_wait(still: CallCountHarness) -> None:
-    second = f"{NOVA_PATH}/servers/{SECOND}"
-    still.cloud.reply_to("POST", f"{second}/action", ACCEPTED)
-    for vm_id, path in ((SERVER_ID, SERVER_PATH), (SECOND, second)):
-        still.cloud.reply_to("GET", path, one("SHUTOFF", None, vm_id))
-        assert still.call("POST", f"/vms/{vm_id}/start").status_code == 202
-    still.take_calls()
-    still.tick()
-    assert still.take_calls() == [POLL]
+def test_one_poll_serves_several_operations(manual_harness: CallCountHarness) -> None:
+    second_path = f"{NOVA_PATH}/servers/{SECOND_SERVER_ID}"
+    manual_harness.cloud.reply_to("POST", f"{second_path}/action", ACCEPTED)
+    for vm_id, path in ((SERVER_ID, SERVER_PATH), (SECOND_SERVER_ID, second_path)):
+        manual_harness.cloud.reply_to("GET", path, server_reply("SHUTOFF", None, vm_id))
+        assert manual_harness.call("POST", f"/vms/{vm_id}/start").status_code == 202
+    manual_harness.take_calls()
+    manual_harness.tick()
+    assert manual_harness.take_calls() == [POLL_CHANGES]
 
 
-def assert_over(bench: CallCountHarness) -> None:
-    """See that nothing is left to do, and that nothing is asked for nothing."""
-    assert not bench.services.operations.list_leased()
-    bench.tick()
-    assert bench.take_calls() == []
+def assert_operation_finished(harness: CallCountHarness) -> None:
+    """Assert that no operation is left and that a tick sends no request."""
+    assert not harness.services.operations.list_leased()
+    harness.tick()
+    assert harness.take_calls() == []

@@ -1,4 +1,4 @@
-"""Which calls the driver makes, and what it makes of the answers."""
+"""The OpenStack driver: the requests that it sends, and the results of their responses."""
 
 import base64
 import gzip
@@ -55,18 +55,19 @@ def backend(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
     backend.close()
 
 
-def server(status: str, **more: Any) -> Reply:
-    return Reply(200, {"server": {"id": SERVER_ID, "status": status, **more}})
+def server(status: str, **members: Any) -> Reply:
+    return Reply(200, {"server": {"id": SERVER_ID, "status": status, **members}})
 
 
-def sent(cloud: FakeOpenStack) -> list[Any]:
-    return [seen.body for seen in cloud.requests if seen.path.endswith("/action")]
+def action_bodies(cloud: FakeOpenStack) -> list[Any]:
+    """Return the bodies of the action requests."""
+    return [request.body for request in cloud.requests if request.path.endswith("/action")]
 
 
-# Whose it is
+# Projects
 
 
-def test_an_admin_is_shown_no_server_of_another_project(
+def test_server_of_another_project_is_hidden_from_an_admin_account(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", tenant_id="another"))
@@ -74,7 +75,7 @@ def test_an_admin_is_shown_no_server_of_another_project(
         backend.get_vm(SERVER_ID)
 
 
-# Verbs
+# Actions
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,12 @@ def test_an_admin_is_shown_no_server_of_another_project(
         (Verb.RESUME, {"unpause": None}),
     ],
 )
-def test_the_likely_call_is_sent_without_looking(
+def test_default_body_is_sent_without_a_read(
     cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb, body: Any
 ) -> None:
     cloud.reply_to("POST", f"{SERVER_PATH}/action", ACCEPTED)
     assert backend.perform_action(SERVER_ID, verb) == AcceptedAction(SERVER_ID, REQUEST_ID)
-    assert sent(cloud) == [body]
+    assert action_bodies(cloud) == [body]
     assert not cloud.count_requests("GET", SERVER_PATH)
 
 
@@ -105,26 +106,26 @@ def test_the_likely_call_is_sent_without_looking(
         (Verb.RESUME, "SUSPENDED", {"resume": None}),
     ],
 )
-def test_the_state_decides_when_the_likely_call_is_refused(
+def test_body_for_status_is_sent_after_the_default_body_is_refused(
     cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb, status: str, body: Any
 ) -> None:
     cloud.reply_to("POST", f"{SERVER_PATH}/action", WRONG_STATE, ACCEPTED)
     cloud.reply_to("GET", SERVER_PATH, server(status))
     assert backend.perform_action(SERVER_ID, verb) == AcceptedAction(SERVER_ID, REQUEST_ID)
-    assert sent(cloud)[1:] == [body]
+    assert action_bodies(cloud)[1:] == [body]
 
 
 @pytest.mark.parametrize("verb", [Verb.START, Verb.RESUME, Verb.STOP])
-def test_a_refused_verb_is_not_sent_again(
+def test_refused_action_is_not_repeated(
     cloud: FakeOpenStack, backend: OpenStackBackend, verb: Verb
 ) -> None:
     cloud.reply_to("POST", f"{SERVER_PATH}/action", WRONG_STATE)
     with pytest.raises(errors.InvalidState, match="is not ready"):
         backend.perform_action(SERVER_ID, verb)
-    assert len(sent(cloud)) == 1
+    assert len(action_bodies(cloud)) == 1
 
 
-def test_a_server_that_has_no_host_yet_is_not_lost(
+def test_action_on_a_server_without_host_is_invalid_state(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("GET", SERVER_PATH, server("BUILD"))
@@ -135,19 +136,19 @@ def test_a_server_that_has_no_host_yet_is_not_lost(
         backend.perform_action(SERVER_ID, Verb.STOP)
 
 
-def test_a_server_that_nova_has_just_deleted_is_gone(
+def test_action_on_a_just_deleted_server_is_not_found(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    said = f"Cannot 'stop' instance {SERVER_ID} while it is in vm_state deleted"
+    message = f"Cannot 'stop' instance {SERVER_ID} while it is in vm_state deleted"
     cloud.reply_to(
-        "POST", f"{SERVER_PATH}/action", Reply(409, {"conflictingRequest": {"message": said}})
+        "POST", f"{SERVER_PATH}/action", Reply(409, {"conflictingRequest": {"message": message}})
     )
     cloud.reply_to("GET", SERVER_PATH, server("DELETED"))
     with pytest.raises(errors.VMNotFound):
         backend.perform_action(SERVER_ID, Verb.STOP)
 
 
-def test_a_delete(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_delete_returns_the_request_id(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.reply_to("DELETE", SERVER_PATH, Reply(204, None, {"X-Compute-Request-Id": REQUEST_ID}))
     assert backend.perform_action(SERVER_ID, Verb.DELETE) == AcceptedAction(SERVER_ID, REQUEST_ID)
 
@@ -155,14 +156,16 @@ def test_a_delete(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
 # Creation
 
 
-def test_a_create(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    made = {"server": {"id": SERVER_ID, "adminPass": "x"}}
-    cloud.reply_to("POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body=made))
+def test_create_sends_the_spec_and_the_operation_tag(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    created = {"server": {"id": SERVER_ID, "adminPass": "x"}}
+    cloud.reply_to("POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body=created))
     assert backend.create_vm(SPEC, "op-1") == AcceptedAction(SERVER_ID, REQUEST_ID)
-    full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "mine", ("web",))
+    full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "key-1", ("web",))
     backend.create_vm(full, "op-2")
-    asked = [each.body for each in cloud.requests if each.path == f"{NOVA_PATH}/servers"]
-    first, second = (body["server"] for body in asked)
+    bodies = [r.body for r in cloud.requests if r.path == f"{NOVA_PATH}/servers"]
+    first, second = (body["server"] for body in bodies)
     assert first == {
         "name": "web-1",
         "flavorRef": "1",
@@ -173,50 +176,48 @@ def test_a_create(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     }
     assert second["networks"] == [{"uuid": "net"}]
     assert second["security_groups"] == [{"name": "web"}]
-    assert second["key_name"] == "mine"
+    assert second["key_name"] == "key-1"
     assert base64.b64decode(second["user_data"]) == b"#!/bin/sh"
 
 
-def test_a_server_carries_its_project(
+def test_metadata_of_a_server_hold_its_project(
     cloud: FakeOpenStack, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.reply_to(
         "POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body={"server": {"id": SERVER_ID}})
     )
     backend.create_vm(replace(SPEC, project="web"), "op-1")
-    (asked,) = (
-        each.body["server"] for each in cloud.requests if each.path == f"{NOVA_PATH}/servers"
-    )
-    assert asked["metadata"] == {"a": "b", "vmapi.project": "web"}
-    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata=asked["metadata"]))
+    (created,) = (r.body["server"] for r in cloud.requests if r.path == f"{NOVA_PATH}/servers")
+    assert created["metadata"] == {"a": "b", "vmapi.project": "web"}
+    cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata=created["metadata"]))
     cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
     backend.update_vm(SERVER_ID, VMPatch(metadata={"a": None, "c": "d"}))
-    (kept,) = (each.body for each in cloud.requests if each.path == f"{SERVER_PATH}/metadata")
-    assert kept == {"metadata": {"c": "d", "vmapi.project": "web"}}
+    (updated,) = (r.body for r in cloud.requests if r.path == f"{SERVER_PATH}/metadata")
+    assert updated == {"metadata": {"c": "d", "vmapi.project": "web"}}
     assert (backend.get_vm(SERVER_ID).project, backend.get_vm(SERVER_ID).metadata) == (
         "web",
         {"a": "b"},
     )
     cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata={"a": "b"}))
-    ours = replace(openstack_settings(cloud.url, monkeypatch), default_project="ours")
-    another = OpenStackBackend.from_settings(ours)
+    other_settings = replace(openstack_settings(cloud.url, monkeypatch), default_project="other")
+    another = OpenStackBackend.from_settings(other_settings)
     assert (backend.get_vm(SERVER_ID).project, another.get_vm(SERVER_ID).project) == (
         "default",
-        "ours",
+        "other",
     )
     another.close()
 
 
-def test_user_data_is_packed_when_it_is_long() -> None:
+def test_long_user_data_is_compressed() -> None:
     assert encode_user_data(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
-    packed = encode_user_data(b"x" * 65_536)
-    assert gzip.decompress(base64.b64decode(packed)) == b"x" * 65_536
+    compressed = encode_user_data(b"x" * 65_536)
+    assert gzip.decompress(base64.b64decode(compressed)) == b"x" * 65_536
     with pytest.raises(errors.ValidationFailed) as caught:
         encode_user_data(os.urandom(50_000))
     assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
 
 
-def test_an_unknown_flavor_makes_the_catalog_forget(
+def test_unknown_flavor_invalidates_the_catalog(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     flavor = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
@@ -237,42 +238,44 @@ def test_an_unknown_flavor_makes_the_catalog_forget(
 # Lists
 
 
-def page(*ids: str, then: str | None = None) -> Reply:
-    servers = [{"id": each, "name": each, "status": "ACTIVE"} for each in ids]
-    wrong = "http://internal.example:8774/v2.1/servers/detail?marker="
-    links = [{"rel": "next", "href": wrong + then}] if then else []
+def page(*ids: str, next_marker: str | None = None) -> Reply:
+    servers = [{"id": vm_id, "name": vm_id, "status": "ACTIVE"} for vm_id in ids]
+    wrong_url = "http://internal.example:8774/v2.1/servers/detail?marker="
+    links = [{"rel": "next", "href": wrong_url + next_marker}] if next_marker else []
     return Reply(200, {"servers": servers, "servers_links": links})
 
 
-def test_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    pages = [page("a", "b", then="b"), page("c", then="c"), page("d")]
+def test_list_reads_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    pages = [page("a", "b", next_marker="b"), page("c", next_marker="c"), page("d")]
     cloud.reply_to("GET", DETAIL_PATH, *pages)
     assert [vm.id for vm in backend.list_vms()] == ["a", "b", "c", "d"]
-    assert [seen.path.partition("?")[2] for seen in cloud.requests if DETAIL_PATH in seen.path] == [
+    assert [r.path.partition("?")[2] for r in cloud.requests if DETAIL_PATH in r.path] == [
         "",
         "marker=b",
         "marker=c",
     ]
 
 
-def test_pages_that_repeat(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    cloud.reply_to("GET", DETAIL_PATH, page("a", then="a"))
+def test_list_with_repeating_pages_fails(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", DETAIL_PATH, page("a", next_marker="a"))
     with pytest.raises(errors.BackendError, match="repeat"):
         backend.list_vms()
 
 
-def test_a_marker_that_was_deleted(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    first = page("a", then="a")
-    gone = Reply(400, {"badRequest": {"message": "marker [a] not found"}})
-    cloud.reply_to("GET", DETAIL_PATH, first, gone, page("b"))
+def test_list_restarts_when_its_marker_is_deleted(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    first = page("a", next_marker="a")
+    marker_not_found = Reply(400, {"badRequest": {"message": "marker [a] not found"}})
+    cloud.reply_to("GET", DETAIL_PATH, first, marker_not_found, page("b"))
     assert [vm.id for vm in backend.list_vms()] == ["b"]
-    cloud.reply_to("GET", DETAIL_PATH, *[first, gone] * 3, first)
+    cloud.reply_to("GET", DETAIL_PATH, *[first, marker_not_found] * 3, first)
     with pytest.raises(errors.BackendError, match="faster"):
         backend.list_vms()
 
 
 def test_one_bad_page_fails_the_list(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    cloud.reply_to("GET", DETAIL_PATH, page("a", then="a"), Reply(500, "<html>"))
+    cloud.reply_to("GET", DETAIL_PATH, page("a", next_marker="a"), Reply(500, "<html>"))
     with pytest.raises(errors.BackendError):
         backend.list_vms()
     cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": [1]}))
@@ -280,30 +283,30 @@ def test_one_bad_page_fails_the_list(cloud: FakeOpenStack, backend: OpenStackBac
         backend.list_vms()
 
 
-def test_a_name_is_escaped_and_compared(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_name_filter_is_escaped_and_compared_exactly(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     names = ("a.b", "A.B", "a.b\n")
     servers = [{"id": str(n), "name": name, "status": "ACTIVE"} for n, name in enumerate(names)]
     servers.append({"id": "9", "name": "a.b", "status": "SOFT_DELETED"})
     cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": servers}))
     assert [vm.id for vm in backend.list_vms(name="a.b")] == ["0"]
-    assert any(seen.path == f"{DETAIL_PATH}?name=%5Ea%5C.b%24" for seen in cloud.requests)
+    assert any(r.path == f"{DETAIL_PATH}?name=%5Ea%5C.b%24" for r in cloud.requests)
 
 
-def test_changes_are_asked_for_from_the_beginning_of_a_second(
+def test_changes_since_is_truncated_to_the_second(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    # what changed at .9 of it Nova has as changed at .0
+    # Nova stores the time of a change without its fraction of a second
     cloud.reply_to("GET", DETAIL_PATH, page("a"))
     backend.list_changed_since(datetime(2026, 2, 25, 10, 30, 7, 900_000, tzinfo=UTC))
-    (asked,) = [
-        parse_qs(seen.path.partition("?")[2]) for seen in cloud.requests if DETAIL_PATH in seen.path
-    ]
-    assert asked["changes-since"] == ["2026-02-25T10:30:07+00:00"]
+    (query,) = [parse_qs(r.path.partition("?")[2]) for r in cloud.requests if DETAIL_PATH in r.path]
+    assert query["changes-since"] == ["2026-02-25T10:30:07+00:00"]
 
 
-def test_images_of_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    def image(number: int, **more: Any) -> dict[str, Any]:
-        return {"id": str(number), "name": None, "status": "active", **more}
+def test_image_list_reads_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    def image(number: int, **members: Any) -> dict[str, Any]:
+        return {"id": str(number), "name": None, "status": "active", **members}
 
     cloud.reply_to(
         "GET",
@@ -311,8 +314,8 @@ def test_images_of_all_pages(cloud: FakeOpenStack, backend: OpenStackBackend) ->
         Reply(200, {"images": [image(1)], "next": "/v2/images?marker=1"}),
         Reply(200, {"images": [image(2, name="two", min_disk=3, min_ram=4)]}),
     )
-    one, two = backend.list_images()
-    assert (one.name, one.min_disk_gb) == ("1", 0)
+    unnamed, two = backend.list_images()
+    assert (unnamed.name, unnamed.min_disk_gb) == ("1", 0)
     assert (two.name, two.min_disk_gb, two.min_ram_mb) == ("two", 3, 4)
 
 
@@ -321,7 +324,7 @@ def network(name: str, *, external: bool = False, shared: bool = False) -> dict[
 
 
 @pytest.mark.parametrize(
-    ("networks", "wanted", "default"),
+    ("networks", "default_network", "expected"),
     [
         ([network("a")], None, "a"),
         ([network("a"), network("ext", external=True)], None, "a"),
@@ -334,34 +337,36 @@ def network(name: str, *, external: bool = False, shared: bool = False) -> dict[
         ([network("a"), network("b")], "c", None),
     ],
 )
-def test_the_default_network(
+def test_default_network(
     cloud: FakeOpenStack,
     monkeypatch: pytest.MonkeyPatch,
     networks: list[dict[str, Any]],
-    wanted: str | None,
-    default: str | None,
+    default_network: str | None,
+    expected: str | None,
 ) -> None:
     cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
     backend = OpenStackBackend.from_settings(
-        replace(openstack_settings(cloud.url, monkeypatch), default_network=wanted)
+        replace(openstack_settings(cloud.url, monkeypatch), default_network=default_network)
     )
     assert len(backend.list_networks()) == len(networks)
-    if default is not None:
+    if expected is not None:
         chosen = Catalog(backend).find_network(None, "p")
         assert chosen is not None
-        assert chosen.name == default
+        assert chosen.name == expected
         return
     with pytest.raises(errors.NetworkAmbiguous):
         Catalog(backend).find_network(None, "p")
 
 
-# Questions
+# Outcomes
 
 
-ENDED = "2026-11-22T15:55:49.000000"
+FINISHED_AT = "2026-11-22T15:55:49.000000"
 
 
-def event(result: str | None, finish: str | None = ENDED, name: str = "stop") -> dict[str, Any]:
+def event(
+    result: str | None, finish: str | None = FINISHED_AT, name: str = "stop"
+) -> dict[str, Any]:
     return {"event": f"compute_{name}_instance", "result": result, "finish_time": finish}
 
 
@@ -372,14 +377,14 @@ def event(result: str | None, finish: str | None = ENDED, name: str = "stop") ->
         ([event(None, None)], ActionOutcome.PENDING),
         ([event("Success")], ActionOutcome.SUCCEEDED),
         ([event("Success"), event(None, None, "spawn")], ActionOutcome.PENDING),
-        # seen when a nova-compute was killed and came back: of one name, one is ended
+        # after a restart of nova-compute, Nova finishes one of two events of a name
         ([event(None, None), event("Success")], ActionOutcome.SUCCEEDED),
         ([event("Success", None)], ActionOutcome.PENDING),
         ([event("Success"), event("Error")], ActionOutcome.FAILED),
         ([event("Error"), event(None, None)], ActionOutcome.FAILED),
     ],
 )
-def test_outcomes(
+def test_outcome_follows_from_the_events(
     cloud: FakeOpenStack, backend: OpenStackBackend, events: list[Any], outcome: ActionOutcome
 ) -> None:
     path = f"{SERVER_PATH}/os-instance-actions/{REQUEST_ID}"
@@ -387,9 +392,7 @@ def test_outcomes(
     assert backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID)) is outcome
 
 
-def test_an_outcome_that_is_not_recorded_yet(
-    cloud: FakeOpenStack, backend: OpenStackBackend
-) -> None:
+def test_outcome_without_record_is_pending(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     assert backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID)) is ActionOutcome.PENDING
     cloud.reply_to("GET", SERVER_PATH, server("SOFT_DELETED"))
     with pytest.raises(errors.VMNotFound):
@@ -399,9 +402,7 @@ def test_an_outcome_that_is_not_recorded_yet(
 FORBIDDEN = Reply(403, {"forbidden": {"message": "Policy doesn't allow this to be performed."}})
 
 
-def test_a_server_of_another_project_is_none(
-    cloud: FakeOpenStack, backend: OpenStackBackend
-) -> None:
+def test_forbidden_server_is_not_found(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.reply_to("GET", SERVER_PATH, FORBIDDEN)
     cloud.reply_to("POST", f"{SERVER_PATH}/action", FORBIDDEN)
     with pytest.raises(errors.VMNotFound):
@@ -413,9 +414,9 @@ def test_a_server_of_another_project_is_none(
         backend.get_console(SERVER_ID, None)
 
 
-@pytest.mark.parametrize("answer", [Reply(202), Reply(200, "<html>Please log in</html>")])
-def test_what_is_no_answer_of_nova_is_told(
-    cloud: FakeOpenStack, backend: OpenStackBackend, answer: Reply
+@pytest.mark.parametrize("reply", [Reply(202), Reply(200, "<html>Please log in</html>")])
+def test_unreadable_response_to_a_change_is_a_backend_error(
+    cloud: FakeOpenStack, backend: OpenStackBackend, reply: Reply
 ) -> None:
     calls = {
         ("POST", f"{SERVER_PATH}/action"): lambda: backend.perform_action(SERVER_ID, Verb.STOP),
@@ -426,13 +427,15 @@ def test_what_is_no_answer_of_nova_is_told(
         ),
     }
     for (method, path), call in calls.items():
-        cloud.reply_to(method, path, answer)
+        cloud.reply_to(method, path, reply)
         with pytest.raises(errors.BackendError):
             call()
         assert cloud.count_requests(method, path) == 1
 
 
-def test_what_was_performed_is_found(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_action_is_found_by_verb_time_and_request_id(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     records = [
         {"action": "stop", "request_id": "req-2", "start_time": "2026-11-22T15:00:30.000000"},
         {"action": "pause", "request_id": "req-3", "start_time": "2026-11-22T15:00:40.000000"},
@@ -442,26 +445,24 @@ def test_what_was_performed_is_found(cloud: FakeOpenStack, backend: OpenStackBac
         "GET", f"{SERVER_PATH}/os-instance-actions", Reply(200, {"instanceActions": records})
     )
 
-    def found(verb: Verb, second: int, *known: str) -> AcceptedAction | None:
+    def find(verb: Verb, second: int, *exclude: str) -> AcceptedAction | None:
         since = datetime(2026, 11, 22, 15, 0, second, tzinfo=UTC)
-        return backend.find_action(SERVER_ID, verb, since, known)
+        return backend.find_action(SERVER_ID, verb, since, exclude)
 
-    assert found(Verb.STOP, 0) == AcceptedAction(SERVER_ID, "req-2")
-    assert found(Verb.STOP, 32) == AcceptedAction(SERVER_ID, "req-2")
-    assert found(Verb.STOP, 33) is None
-    assert found(Verb.STOP, 0, "req-2", "req-3") == AcceptedAction(SERVER_ID, "req-1")
-    assert found(Verb.STOP, 30, "req-2") is None
-    assert found(Verb.START, 0) is None
+    assert find(Verb.STOP, 0) == AcceptedAction(SERVER_ID, "req-2")
+    assert find(Verb.STOP, 32) == AcceptedAction(SERVER_ID, "req-2")
+    assert find(Verb.STOP, 33) is None
+    assert find(Verb.STOP, 0, "req-2", "req-3") == AcceptedAction(SERVER_ID, "req-1")
+    assert find(Verb.STOP, 30, "req-2") is None
+    assert find(Verb.START, 0) is None
 
 
-def test_what_was_created_is_found_by_its_tag(
-    cloud: FakeOpenStack, backend: OpenStackBackend
-) -> None:
+def test_created_vm_is_found_by_its_tag(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": []}))
     assert backend.find_created_vm("op") is None
-    assert any(seen.path == f"{DETAIL_PATH}?tags=vmapi.operation.op" for seen in cloud.requests)
-    late = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
-    servers = [late, {"id": SERVER_ID, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
+    assert any(r.path == f"{DETAIL_PATH}?tags=vmapi.operation.op" for r in cloud.requests)
+    newer = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
+    servers = [newer, {"id": SERVER_ID, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
     cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": servers}))
     actions = f"{SERVER_PATH}/os-instance-actions"
     cloud.reply_to("GET", actions, Reply(200, {"instanceActions": []}))
@@ -471,21 +472,21 @@ def test_what_was_created_is_found_by_its_tag(
     assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, REQUEST_ID)
 
 
-def test_the_console(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_console_output_and_errors(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     path = f"{SERVER_PATH}/action"
     cloud.reply_to("POST", path, Reply(200, {"output": "login: "}))
     assert backend.get_console(SERVER_ID, None) == backend.get_console(SERVER_ID, 3) == "login: "
-    asked = [{"os-getConsoleOutput": {}}, {"os-getConsoleOutput": {"length": 3}}]
-    assert sent(cloud) == asked
+    bodies = [{"os-getConsoleOutput": {}}, {"os-getConsoleOutput": {"length": 3}}]
+    assert action_bodies(cloud) == bodies
     cloud.reply_to("POST", path, Reply(200, {"output": None}))
     assert backend.get_console(SERVER_ID, 0) == ""
-    none = "Guest does not have a console available."
-    for answer in (
+    no_console = "Guest does not have a console available."
+    for reply in (
         WRONG_STATE,
-        Reply(404, {"itemNotFound": {"message": none}}),
+        Reply(404, {"itemNotFound": {"message": no_console}}),
         Reply(501, {"notImplemented": {"message": "Unable to get console log, …"}}),
     ):
-        cloud.reply_to("POST", path, answer)
+        cloud.reply_to("POST", path, reply)
         with pytest.raises(errors.InvalidState):
             backend.get_console(SERVER_ID, None)
     cloud.reply_to("GET", SERVER_PATH, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
@@ -494,7 +495,7 @@ def test_the_console(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
         backend.get_console(SERVER_ID, None)
 
 
-def test_an_update_replaces_metadata_and_keeps_our_own(
+def test_update_replaces_metadata_and_keeps_reserved_ones(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     cloud.reply_to(
@@ -504,13 +505,13 @@ def test_an_update_replaces_metadata_and_keeps_our_own(
     cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
     backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": None, "c": "4"}))
     backend.update_vm(SERVER_ID, VMPatch(None, {"a": "1"}))
-    assert [(seen.path, seen.body) for seen in cloud.requests if seen.method == "PUT"] == [
+    assert [(r.path, r.body) for r in cloud.requests if r.method == "PUT"] == [
         (f"{SERVER_PATH}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
         (SERVER_PATH, {"server": {"name": "web-2"}}),
     ]
 
 
-def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
+def test_half_completed_update_has_an_unknown_outcome(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("GET", SERVER_PATH, server("ACTIVE", metadata={}))
@@ -525,45 +526,45 @@ def test_an_update_that_was_half_done_is_not_one_of_which_nothing_was_sent(
 # Credentials
 
 
-def test_credentials_come_from_clouds_yaml_then_the_environment_then_settings(
+def test_credentials_come_from_clouds_yaml_then_environment_then_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    ours = openstack_settings("http://settings.example", monkeypatch)
+    complete = openstack_settings("http://settings.example", monkeypatch)
 
     def auth_url(settings: Settings) -> str:
         return OpenStackBackend.from_settings(settings).describe()["auth_url"]
 
-    assert auth_url(ours) == "http://settings.example/identity/v3"
+    assert auth_url(complete) == "http://settings.example/identity/v3"
     monkeypatch.setenv("OS_AUTH_URL", "http://u:pw@environment.example/v3")
     for name in ("USERNAME", "PASSWORD", "PROJECT_NAME"):
         monkeypatch.setenv(f"OS_{name}", "x")
-    assert auth_url(ours) == "http://environment.example/v3"
+    assert auth_url(complete) == "http://environment.example/v3"
     clouds = tmp_path / "clouds.yaml"
     auth = "{auth_url: 'http://clouds.example/v3', username: u, password: p, project_name: q}"
-    clouds.write_text(f"clouds: {{mine: {{auth: {auth}, region_name: R1}}}}")
+    clouds.write_text(f"clouds: {{cloud-1: {{auth: {auth}, region_name: R1}}}}")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
-    described = OpenStackBackend.from_settings(replace(ours, os_cloud="mine")).describe()
+    described = OpenStackBackend.from_settings(replace(complete, os_cloud="cloud-1")).describe()
     assert described == {
         "backend": "openstack",
-        "cloud": "mine",
+        "cloud": "cloud-1",
         "auth_url": "http://clouds.example/v3",
         "project": "q",
         "region": "R1",
         "sees": "its own project only",
         "microversion": "not asked yet",
     }
-    with pytest.raises(errors.SettingsError, match="nobody"):
-        OpenStackBackend.from_settings(replace(ours, os_cloud="nobody"))
+    with pytest.raises(errors.SettingsError, match="absent"):
+        OpenStackBackend.from_settings(replace(complete, os_cloud="absent"))
 
 
-def test_incomplete_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_credentials_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.SettingsError, match="OPENSTACK_PASSWORD"):
         OpenStackBackend.from_settings(openstack_settings("http://x", monkeypatch, password=None))
     with pytest.raises(errors.SettingsError, match="OS_CLOUD"):
         OpenStackBackend.from_settings(Settings())
 
 
-def test_the_sdk_is_loaded_with_this_driver_only() -> None:
+def test_sdk_is_imported_by_this_driver_only() -> None:
     imports = "import sys, vmapi.backends.base, vmapi.settings.settings"
     code = f"{imports}; sys.exit('openstack' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""What a failing cloud is to vmapi, and how often it is asked."""
+"""The OpenStack driver with a failing cloud: errors, retries and timeouts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,11 +32,11 @@ SERVER = f"/compute/v2.1/servers/{SERVER_ID}"
 ACTION = f"{SERVER}/action"
 SERVERS = "/compute/v2.1/servers"
 TIMEOUT = 1.0
-PATIENCE = 30.0
+LONG_TIMEOUT = 30.0
 ACCEPTED = Reply(202, None, {"X-Openstack-Request-Id": REQUEST_ID})
 SPEC = CreateSpec("web-1", "1", SERVER_ID, SERVER_ID, {}, b"secret-data", None, ())
 HTML = Reply(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
-AWAY = "<html><head><title>503 Service Unavailable</title></head></html>"
+UNAVAILABLE_PAGE = "<html><head><title>503 Service Unavailable</title></head></html>"
 
 
 @pytest.fixture
@@ -50,15 +50,17 @@ def cloud() -> Iterator[FakeOpenStack]:
 
 @pytest.fixture
 def backend(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
-    """Waits longer than anything takes here."""
-    backend = connect(cloud.url, monkeypatch, PATIENCE)
+    """A driver with a timeout longer than any reply here."""
+    backend = connect(cloud.url, monkeypatch, LONG_TIMEOUT)
     yield backend
     backend.close()
 
 
 @pytest.fixture
-def hasty(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackBackend]:
-    """Does not wait for long."""
+def impatient_backend(
+    cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OpenStackBackend]:
+    """A driver with a timeout of a second."""
     backend = connect(cloud.url, monkeypatch)
     yield backend
     backend.close()
@@ -98,10 +100,10 @@ Call = Callable[[OpenStackBackend], object]
 CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
     (ResetConnection(), errors.BackendTimeout),
     (Stall(), errors.BackendTimeout),
-    (Reply(502, AWAY), errors.BackendTimeout),
-    (Reply(504, AWAY), errors.BackendTimeout),
+    (Reply(502, UNAVAILABLE_PAGE), errors.BackendTimeout),
+    (Reply(504, UNAVAILABLE_PAGE), errors.BackendTimeout),
     (Reply(202, {"server": {"id": SERVER_ID}}, half=True), errors.BackendTimeout),
-    (Reply(503, AWAY), errors.BackendUnavailable),
+    (Reply(503, UNAVAILABLE_PAGE), errors.BackendUnavailable),
     (Reply(429, {"overLimit": {"message": "slowly"}}), errors.BackendUnavailable),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError),
     (Reply(302, None, {"Location": "/elsewhere"}), errors.BackendError),
@@ -110,18 +112,18 @@ CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
 
 @pytest.mark.parametrize("call", [stop, create])
 @pytest.mark.parametrize(("reaction", "error"), CHANGES)
-def test_a_change_is_sent_once(
+def test_failed_change_is_sent_once(
     cloud: FakeOpenStack,
-    hasty: OpenStackBackend,
+    impatient_backend: OpenStackBackend,
     call: Call,
     reaction: Reaction,
     error: type[errors.VmapiError],
 ) -> None:
-    hasty.ping()
+    impatient_backend.ping()
     path = ACTION if call is stop else SERVERS
     cloud.reply_to("POST", path, reaction)
     with pytest.raises(error) as caught:
-        call(hasty)
+        call(impatient_backend)
     assert caught.type is error
     assert cloud.count_requests("POST", path) == 1
     assert "hunter2" not in caught.value.detail
@@ -129,22 +131,22 @@ def test_a_change_is_sent_once(
 
 
 @pytest.mark.parametrize("shape", [HTML, Reply(202, "{"), Reply(202, []), Reply(202, {})])
-def test_a_create_that_is_answered_with_something_else(
-    cloud: FakeOpenStack, hasty: OpenStackBackend, shape: Reply
+def test_create_with_an_unreadable_response_is_a_backend_error(
+    cloud: FakeOpenStack, impatient_backend: OpenStackBackend, shape: Reply
 ) -> None:
     cloud.reply_to("POST", SERVERS, shape)
     with pytest.raises(errors.BackendError):
-        create(hasty)
+        create(impatient_backend)
     assert cloud.count_requests("POST", SERVERS) == 1
 
 
 READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
     (ResetConnection(), errors.BackendUnavailable, 3),
-    (Reply(503, AWAY), errors.BackendUnavailable, 3),
-    (Reply(503, AWAY, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
-    (Reply(429, AWAY), errors.BackendUnavailable, 1),
-    (Reply(502, AWAY), errors.BackendError, 3),
-    (Reply(504, AWAY), errors.BackendError, 1),
+    (Reply(503, UNAVAILABLE_PAGE), errors.BackendUnavailable, 3),
+    (Reply(503, UNAVAILABLE_PAGE, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
+    (Reply(429, UNAVAILABLE_PAGE), errors.BackendUnavailable, 1),
+    (Reply(502, UNAVAILABLE_PAGE), errors.BackendError, 3),
+    (Reply(504, UNAVAILABLE_PAGE), errors.BackendError, 1),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError, 1),
     (HTML, errors.BackendError, 1),
     (Reply(200, '{"server": {"id"'), errors.BackendError, 1),
@@ -160,7 +162,7 @@ READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
 
 
 @pytest.mark.parametrize(("reaction", "error", "times"), READS)
-def test_a_read_is_tried_again_when_it_fails_fast(
+def test_read_is_retried_after_a_fast_failure(
     cloud: FakeOpenStack,
     backend: OpenStackBackend,
     reaction: Reaction,
@@ -174,88 +176,95 @@ def test_a_read_is_tried_again_when_it_fails_fast(
     assert cloud.count_requests("GET", SERVER) == times
 
 
-@pytest.mark.parametrize("passing", [ResetConnection(), Reply(503, AWAY), Reply(502, AWAY)])
-def test_a_read_survives_one_failure(
-    cloud: FakeOpenStack, backend: OpenStackBackend, passing: Reaction
+@pytest.mark.parametrize(
+    "transient", [ResetConnection(), Reply(503, UNAVAILABLE_PAGE), Reply(502, UNAVAILABLE_PAGE)]
+)
+def test_read_succeeds_after_one_transient_failure(
+    cloud: FakeOpenStack, backend: OpenStackBackend, transient: Reaction
 ) -> None:
     cloud.reply_to(
-        "GET", SERVER, passing, Reply(200, {"server": {"id": SERVER_ID, "status": "ACTIVE"}})
+        "GET", SERVER, transient, Reply(200, {"server": {"id": SERVER_ID, "status": "ACTIVE"}})
     )
     assert backend.get_vm(SERVER_ID).id == SERVER_ID
 
 
-def test_a_slow_read_takes_one_timeout_and_no_more(
-    cloud: FakeOpenStack, hasty: OpenStackBackend
+def test_slow_read_is_not_retried(
+    cloud: FakeOpenStack, impatient_backend: OpenStackBackend
 ) -> None:
-    hasty.ping()
+    impatient_backend.ping()
     cloud.reply_to("GET", SERVER, Stall())
     with pytest.raises(errors.BackendTimeout):
-        hasty.get_vm(SERVER_ID)
+        impatient_backend.get_vm(SERVER_ID)
     assert cloud.count_requests("GET", SERVER) == 1
 
 
-def test_one_timeout_spans_all_requests_of_a_call(
-    cloud: FakeOpenStack, hasty: OpenStackBackend
+def test_timeout_covers_all_requests_of_a_call(
+    cloud: FakeOpenStack, impatient_backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("POST", ACTION, Reply(409, {"conflictingRequest": {"message": "not ready"}}))
     cloud.reply_to("GET", SERVER, Stall())
-    hasty.ping()
-    begun = time.monotonic()
+    impatient_backend.ping()
+    started_at = time.monotonic()
     with pytest.raises(errors.BackendTimeout):
-        hasty.perform_action(SERVER_ID, Verb.START)
-    assert time.monotonic() - begun < TIMEOUT * 1.5
+        impatient_backend.perform_action(SERVER_ID, Verb.START)
+    assert time.monotonic() - started_at < TIMEOUT * 1.5
 
 
 @pytest.mark.parametrize("call", [get, stop, create, OpenStackBackend.ping])
-def test_a_cloud_that_is_not_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serve_openstack() as gone:
-        url = gone.url
-    hasty = connect(url, monkeypatch)
+def test_unreachable_cloud_is_unavailable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_openstack() as stopped:
+        url = stopped.url
+    impatient_backend = connect(url, monkeypatch)
     with pytest.raises(errors.BackendUnavailable):
-        call(hasty)
+        call(impatient_backend)
 
 
 @pytest.mark.parametrize("call", [get, stop])
-def test_a_nova_that_went_away(
-    cloud: FakeOpenStack, hasty: OpenStackBackend, call: Call, monkeypatch: pytest.MonkeyPatch
+def test_unreachable_nova_is_unavailable_after_discovery(
+    cloud: FakeOpenStack,
+    impatient_backend: OpenStackBackend,
+    call: Call,
 ) -> None:
-    hasty.ping()
-    with serve_openstack() as gone:
-        door = hasty._session._endpoints["compute"]
-        object.__setattr__(door, "url", f"{gone.url}/compute/v2.1")
+    with serve_openstack() as nova:
+        nova.valid_tokens = cloud.valid_tokens
+        nova.reply_to("GET", SERVERS, Reply(200, {"servers": []}))
+        cloud.compute_url = f"{nova.url}/compute/v2.1"
+        impatient_backend.ping()
     with pytest.raises(errors.BackendUnavailable):
-        call(hasty)
+        call(impatient_backend)
 
 
 @pytest.mark.parametrize("call", [get, stop])
 @pytest.mark.parametrize(
-    "reaction", [Stall(), ResetConnection(), Reply(503, AWAY), Reply(500, AWAY), HTML]
+    "reaction",
+    [Stall(), ResetConnection(), Reply(503, UNAVAILABLE_PAGE), Reply(500, UNAVAILABLE_PAGE), HTML],
 )
-def test_a_keystone_that_fails_means_nothing_was_sent(
-    cloud: FakeOpenStack, hasty: OpenStackBackend, call: Call, reaction: Reaction
+def test_failed_login_is_unavailable_and_sends_no_change(
+    cloud: FakeOpenStack, impatient_backend: OpenStackBackend, call: Call, reaction: Reaction
 ) -> None:
     cloud.reply_to("POST", "/identity/v3/auth/tokens", reaction)
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(errors.BackendUnavailable):
-        call(hasty)
-    assert time.monotonic() - begun < TIMEOUT * 1.5
+        call(impatient_backend)
+    assert time.monotonic() - started_at < TIMEOUT * 1.5
     assert not cloud.count_requests("POST", ACTION)
 
 
-def test_many_threads_wait_for_a_stalling_keystone_no_longer_than_one(
-    cloud: FakeOpenStack, hasty: OpenStackBackend
+def test_stalled_login_delays_many_threads_no_longer_than_one(
+    cloud: FakeOpenStack, impatient_backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("POST", "/identity/v3/auth/tokens", Stall())
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        failed = [
-            each.exception() for each in [pool.submit(hasty.get_vm, SERVER_ID) for _ in range(16)]
+        failures = [
+            call.exception()
+            for call in [pool.submit(impatient_backend.get_vm, SERVER_ID) for _ in range(16)]
         ]
-    assert {type(each) for each in failed} == {errors.BackendUnavailable}
-    assert time.monotonic() - begun < TIMEOUT * 3
+    assert {type(failure) for failure in failures} == {errors.BackendUnavailable}
+    assert time.monotonic() - started_at < TIMEOUT * 3
 
 
-def test_refused_credentials_are_the_clouds_absence_and_pings_news(
+def test_refused_credentials_are_unavailable_and_forbidden_for_ping(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     refused = Reply(401, {"error": {"message": "The request you have made …", "code": 401}})
@@ -268,7 +277,7 @@ def test_refused_credentials_are_the_clouds_absence_and_pings_news(
 
 
 @pytest.mark.parametrize("call", [get, stop])
-def test_a_nova_that_refuses_every_token(
+def test_nova_that_refuses_every_token_is_unavailable(
     cloud: FakeOpenStack, backend: OpenStackBackend, call: Call
 ) -> None:
     backend.ping()
@@ -279,7 +288,7 @@ def test_a_nova_that_refuses_every_token(
     assert cloud.count_requests("POST", ACTION) + cloud.count_requests("GET", SERVER) == 2
 
 
-def test_a_revoked_token_is_renewed_once_for_all_threads(
+def test_revoked_token_is_renewed_once_for_all_threads(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     backend.get_vm(SERVER_ID)
@@ -288,24 +297,28 @@ def test_a_revoked_token_is_renewed_once_for_all_threads(
     cloud.revoke_tokens()
     barrier = Barrier(16)
 
-    def at_once(number: int) -> object:
+    def call_together(number: int) -> object:
         barrier.wait()
         return get(backend) if number % 2 else stop(backend)
 
     with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(at_once, range(16)))
+        assert all(pool.map(call_together, range(16)))
     assert cloud.count_requests("POST", "/identity/v3/auth/tokens") == logins + 1
     assert cloud.count_requests("POST", ACTION) <= 16
 
 
-def test_a_service_that_is_not_offered(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_missing_service_is_a_backend_error(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     cloud.services.remove("network")
     with pytest.raises(errors.BackendError, match="no network service"):
         backend.list_networks()
     assert backend.get_vm(SERVER_ID).id == SERVER_ID
 
 
-def test_vms_are_read_while_glance_is_away(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_vms_are_read_while_the_image_service_fails(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     server = {"id": SERVER_ID, "status": "ACTIVE", "image": {"id": "img"}}
     cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
     cloud.reply_to("GET", "/image/v2/images", Reply(500, "<html>"))
@@ -316,43 +329,54 @@ def test_vms_are_read_while_glance_is_away(cloud: FakeOpenStack, backend: OpenSt
         backend.list_images()
 
 
-def test_retry_after(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_retry_after_is_parsed_and_bounded(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     backend.ping()
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=42), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
-    said = {"17": 17, soon: 42, past: 1, "0": 1, "86400": 300, "soon": 5, "-1": 5, "9" * 400: 300}
-    for text, seconds in said.items():
+    replies = {
+        "17": 17,
+        soon: 42,
+        past: 1,
+        "0": 1,
+        "86400": 300,
+        "soon": 5,
+        "-1": 5,
+        "9" * 400: 300,
+    }
+    for text, seconds in replies.items():
         for status in (429, 503):
-            cloud.reply_to("POST", ACTION, Reply(status, AWAY, {"Retry-After": text}))
+            cloud.reply_to("POST", ACTION, Reply(status, UNAVAILABLE_PAGE, {"Retry-After": text}))
             with pytest.raises(errors.BackendUnavailable) as caught:
                 stop(backend)
             assert abs(caught.value.retry_after - seconds) <= 1, text
 
 
-@pytest.mark.parametrize(("offered", "spoken"), [("2.60", "2.60"), ("2.93", "2.84")])
-def test_the_microversion_is_pinned(
-    cloud: FakeOpenStack, backend: OpenStackBackend, offered: str, spoken: str
+@pytest.mark.parametrize(("offered", "negotiated"), [("2.60", "2.60"), ("2.93", "2.84")])
+def test_microversion_is_negotiated_once(
+    cloud: FakeOpenStack, backend: OpenStackBackend, offered: str, negotiated: str
 ) -> None:
     cloud.microversion = offered
     backend.get_vm(SERVER_ID)
-    assert backend.describe()["microversion"] == spoken
-    said = {
-        seen.headers.get("OpenStack-API-Version") for seen in cloud.requests if SERVER in seen.path
+    assert backend.describe()["microversion"] == negotiated
+    versions = {
+        request.headers.get("OpenStack-API-Version")
+        for request in cloud.requests
+        if SERVER in request.path
     }
-    assert said == {f"compute {spoken}"}
+    assert versions == {f"compute {negotiated}"}
     assert cloud.count_requests("GET", "/compute/v2.1") == 1
 
 
-def test_a_nova_that_is_too_old(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_too_old_nova_is_a_backend_error(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.microversion = "2.51"
     with pytest.raises(errors.BackendError, match=r"2\.51 at most; vmapi needs 2\.52"):
         backend.get_vm(SERVER_ID)
 
 
-def test_a_nova_that_was_away_at_first_is_discovered_later(
+def test_discovery_is_repeated_after_a_failure(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    cloud.reply_to("GET", "/compute/v2.1", Reply(503, AWAY))
+    cloud.reply_to("GET", "/compute/v2.1", Reply(503, UNAVAILABLE_PAGE))
     with pytest.raises(errors.BackendUnavailable):
         backend.get_vm(SERVER_ID)
     cloud.replies["GET", "/compute/v2.1"].clear()
@@ -361,12 +385,13 @@ def test_a_nova_that_was_away_at_first_is_discovered_later(
 
 
 @pytest.mark.parametrize(
-    ("bound", "sent"), [(REQUEST_ID, REQUEST_ID), ("my-own-id", None), ("req-é", None), (7, None)]
+    ("request_id", "header"),
+    [(REQUEST_ID, REQUEST_ID), ("my-request-id", None), ("req-é", None), (7, None)],
 )
-def test_the_request_id_goes_along_if_openstack_takes_it(
-    cloud: FakeOpenStack, backend: OpenStackBackend, bound: object, sent: str | None
+def test_request_id_is_sent_if_openstack_accepts_its_form(
+    cloud: FakeOpenStack, backend: OpenStackBackend, request_id: object, header: str | None
 ) -> None:
-    with structlog.contextvars.bound_contextvars(request_id=bound):
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
         backend.get_vm(SERVER_ID)
-    (seen,) = (seen for seen in cloud.requests if seen.path == SERVER)
-    assert seen.headers.get("X-Openstack-Request-Id") == sent
+    (request,) = (request for request in cloud.requests if request.path == SERVER)
+    assert request.headers.get("X-Openstack-Request-Id") == header

@@ -1,4 +1,4 @@
-"""The driver where projects are Keystone's: whose token it sends, and whose servers it sees."""
+"""The OpenStack driver with Keystone projects: caller tokens and visible servers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -48,16 +48,21 @@ NOVA, TOKENS = "/compute/v2.1", "/identity/v3/auth/tokens"
 SERVERS = f"{NOVA}/servers"
 SERVER, DETAIL = f"{SERVERS}/{SERVER_ID}", f"{SERVERS}/detail"
 TOKEN = "gAAAAABalice"
-ALICE = CallerToken(TOKEN, "hers")
-TAKEN = Reply(
+ALICE = CallerToken(TOKEN, "project-a")
+ACCEPTED_CHANGE = Reply(
     202, {"server": {"id": SERVER_ID}, "metadata": {}}, {"X-Openstack-Request-Id": REQUEST_ID}
 )
-POLICY = Reply(403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}})
-HERS = replace(SPEC, project="hers")
+FORBIDDEN_BY_POLICY = Reply(
+    403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}}
+)
+SPEC_IN_PROJECT_A = replace(SPEC, project="project-a")
 
 Change = Callable[[Backend], object]
 CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
-    "create": (lambda cloud: cloud.create_vm(HERS, "op-1", caller_token=ALICE), ("POST", SERVERS)),
+    "create": (
+        lambda cloud: cloud.create_vm(SPEC_IN_PROJECT_A, "op-1", caller_token=ALICE),
+        ("POST", SERVERS),
+    ),
     "stop": (
         lambda cloud: cloud.perform_action(SERVER_ID, Verb.STOP, caller_token=ALICE),
         ("POST", f"{SERVER}/action"),
@@ -80,126 +85,137 @@ CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
 @pytest.fixture
 def cloud() -> Iterator[FakeOpenStack]:
     with serve_openstack() as cloud:
-        server = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "hers", "metadata": {}}
+        server = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "project-a", "metadata": {}}
         cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
         cloud.reply_to("GET", SERVERS, Reply(200, {"servers": []}))
         cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [server]}))
         cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": []}))
-        for _, called in CHANGES.values():
-            cloud.reply_to(*called, TAKEN)
+        for _, request in CHANGES.values():
+            cloud.reply_to(*request, ACCEPTED_CHANGE)
         cloud.valid_tokens.add(TOKEN)
         yield cloud
 
 
 @pytest.fixture
-def asking(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def keystone_settings(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return replace(
         openstack_settings(cloud.url, monkeypatch), auth=("keystone",), default_project="web"
     )
 
 
 @pytest.fixture
-def backend(asking: Settings) -> Iterator[OpenStackBackend]:
-    backend = OpenStackBackend.from_settings(asking)
+def backend(keystone_settings: Settings) -> Iterator[OpenStackBackend]:
+    backend = OpenStackBackend.from_settings(keystone_settings)
     yield backend
     backend.close()
 
 
-def with_token(cloud: FakeOpenStack, token: str = TOKEN) -> list[tuple[str, str]]:
-    """Return what was asked with a token."""
-    asked = (each for each in cloud.requests if each.headers.get("X-Auth-Token") == token)
-    return [(each.method, each.path) for each in asked]
+def requests_with_token(cloud: FakeOpenStack, token: str = TOKEN) -> list[tuple[str, str]]:
+    """Return the requests that were sent with a token."""
+    return [
+        (request.method, request.path)
+        for request in cloud.requests
+        if request.headers.get("X-Auth-Token") == token
+    ]
 
 
-def query(cloud: FakeOpenStack, path: str = DETAIL) -> list[dict[str, list[str]]]:
-    """Return what a list was asked for, each time."""
-    urls = (urlsplit(each.path) for each in cloud.requests)
+def list_queries(cloud: FakeOpenStack, path: str = DETAIL) -> list[dict[str, list[str]]]:
+    """Return the query parameters of each request for a list."""
+    urls = (urlsplit(request.path) for request in cloud.requests)
     return [parse_qs(url.query) for url in urls if url.path == path]
 
 
-# Whose token
+# Caller tokens
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_a_change_is_sent_with_the_callers_token_and_that_alone(
-    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_is_sent_with_the_callers_token_only(
+    cloud: FakeOpenStack, backend: OpenStackBackend, name: str
 ) -> None:
     backend.ping()
     logins = cloud.count_requests("POST", TOKENS)
-    change, called = CHANGES[what]
+    change, request = CHANGES[name]
     change(backend)
-    assert with_token(cloud) == [called]
+    assert requests_with_token(cloud) == [request]
     assert cloud.count_requests("POST", TOKENS) == logins
     assert cloud.count_requests("GET", TOKENS) == 0
 
 
-def test_in_its_other_form_too(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    wrong = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}})
-    cloud.reply_to("POST", f"{SERVER}/action", wrong, TAKEN)
+def test_body_for_status_is_sent_with_the_callers_token(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    wrong_state = Reply(
+        409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}}
+    )
+    cloud.reply_to("POST", f"{SERVER}/action", wrong_state, ACCEPTED_CHANGE)
     cloud.reply_to("GET", SERVER, Reply(200, {"server": {"id": SERVER_ID, "status": "SHELVED"}}))
     assert backend.perform_action(SERVER_ID, Verb.START, caller_token=ALICE) == AcceptedAction(
         SERVER_ID, REQUEST_ID
     )
-    assert with_token(cloud) == [("POST", f"{SERVER}/action")] * 2
+    assert requests_with_token(cloud) == [("POST", f"{SERVER}/action")] * 2
 
 
-def test_without_one_it_is_vmapis_own(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_change_without_caller_token_uses_the_service_account(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     backend.perform_action(SERVER_ID, Verb.STOP)
-    assert with_token(cloud, "token-1")[-1] == ("POST", f"{SERVER}/action")
+    assert requests_with_token(cloud, "token-1")[-1] == ("POST", f"{SERVER}/action")
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_one_that_the_cloud_does_not_take_is_not_tried_again(
-    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
+@pytest.mark.parametrize("name", CHANGES)
+def test_refused_caller_token_is_not_sent_again(
+    cloud: FakeOpenStack, backend: OpenStackBackend, name: str
 ) -> None:
     cloud.valid_tokens.discard(TOKEN)
-    change, called = CHANGES[what]
+    change, request = CHANGES[name]
     with pytest.raises(errors.Unauthenticated) as caught:
         change(backend)
     assert (caught.value.detail, caught.value.credentials_sent) == (
         CREDENTIALS_REFUSED_DETAIL,
         True,
     )
-    assert with_token(cloud) == [called]
+    assert requests_with_token(cloud) == [request]
     assert cloud.count_requests("POST", TOKENS) == 1
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_what_the_policy_refuses_is_not_done_by_vmapi_instead(
-    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_refused_by_policy_is_not_sent_as_the_service_account(
+    cloud: FakeOpenStack, backend: OpenStackBackend, name: str
 ) -> None:
-    change, called = CHANGES[what]
-    cloud.reply_to(*called, POLICY)
+    change, request = CHANGES[name]
+    cloud.reply_to(*request, FORBIDDEN_BY_POLICY)
     with pytest.raises(errors.Forbidden, match="Policy doesn't allow it"):
         change(backend)
-    assert cloud.count_requests(*called) == 1
+    assert cloud.count_requests(*request) == 1
 
 
-@pytest.mark.parametrize("what", ["stop", "delete", "rename", "metadata"])
-def test_a_server_that_the_cloud_hides_from_the_caller_is_not_gone(
-    cloud: FakeOpenStack, backend: OpenStackBackend, what: str
+@pytest.mark.parametrize("name", ["stop", "delete", "rename", "metadata"])
+def test_server_hidden_from_the_caller_is_forbidden(
+    cloud: FakeOpenStack, backend: OpenStackBackend, name: str
 ) -> None:
-    change, called = CHANGES[what]
+    change, request = CHANGES[name]
     cloud.reply_to(
-        *called, Reply(404, {"itemNotFound": {"message": f"Instance {SERVER_ID} not found"}})
+        *request, Reply(404, {"itemNotFound": {"message": f"Instance {SERVER_ID} not found"}})
     )
     server = {"id": SERVER_ID, "status": "BUILD", "tenant_id": "another", "metadata": {}}
     cloud.reply_to("GET", SERVER, Reply(200, {"server": server}))
     with pytest.raises(errors.Forbidden) as caught:
         change(backend)
     assert caught.value.detail == HIDDEN_VM_DETAIL
-    # of one that is not there for vmapi either, that is told
+    # a server that vmapi cannot see either is not found
     cloud.reply_to("GET", SERVER, Reply(404, {"itemNotFound": {"message": "no"}}))
     with pytest.raises(errors.VMNotFound):
         change(backend)
-    # and what its own project has, it may lose at any time
-    cloud.reply_to("GET", SERVER, Reply(200, {"server": {**server, "tenant_id": "hers"}}))
-    with pytest.raises(errors.InvalidState if what == "stop" else errors.VMNotFound):
+    # a server of the project of the caller may be deleted at any time
+    cloud.reply_to("GET", SERVER, Reply(200, {"server": {**server, "tenant_id": "project-a"}}))
+    with pytest.raises(errors.InvalidState if name == "stop" else errors.VMNotFound):
         change(backend)
 
 
-def test_nor_is_one_whose_answer_is_lost(cloud: FakeOpenStack, asking: Settings) -> None:
-    backend = OpenStackBackend.from_settings(replace(asking, backend_timeout=1.0))
+def test_delegated_change_with_a_lost_response_is_not_repeated(
+    cloud: FakeOpenStack, keystone_settings: Settings
+) -> None:
+    backend = OpenStackBackend.from_settings(replace(keystone_settings, backend_timeout=1.0))
     backend.ping()
     cloud.reply_to("POST", f"{SERVER}/action", Stall())
     with pytest.raises(errors.BackendTimeout):
@@ -208,82 +224,86 @@ def test_nor_is_one_whose_answer_is_lost(cloud: FakeOpenStack, asking: Settings)
     assert cloud.count_requests("POST", f"{SERVER}/action") == 1
 
 
-def test_it_is_in_no_log(
+def test_caller_token_is_not_logged(
     cloud: FakeOpenStack, backend: OpenStackBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     cloud.reply_to("POST", f"{SERVER}/action", Reply(500, "no"))
     with caplog.at_level("DEBUG"), capture_logs() as logs:
-        backend.create_vm(HERS, "op-1", caller_token=ALICE)
+        backend.create_vm(SPEC_IN_PROJECT_A, "op-1", caller_token=ALICE)
         with pytest.raises(errors.BackendError) as caught:
             backend.perform_action(SERVER_ID, Verb.STOP, caller_token=ALICE)
-    said = caplog.text + str(logs) + repr(caught.value) + caught.value.detail
-    assert TOKEN not in said
+    output = caplog.text + str(logs) + repr(caught.value) + caught.value.detail
+    assert TOKEN not in output
     assert "X-Auth-Token" not in caplog.text.split(SERVERS)[-1]
 
 
 @pytest.mark.parametrize(
-    ("url", "theirs"),
+    ("url", "expected"),
     [
         ("http://nova/v2.1", "http://nova/v2.1"),
-        ("http://nova/v2.1/ours", "http://nova/v2.1/hers"),
-        ("http://ours/v2/ours-too/ours", "http://ours/v2/ours-too/hers"),
+        ("http://nova/v2.1/project-s", "http://nova/v2.1/project-a"),
+        ("http://project-s/v2/project-s-2/project-s", "http://project-s/v2/project-s-2/project-a"),
     ],
 )
-def test_a_project_in_the_address_is_the_callers(url: str, theirs: str) -> None:
-    door: Any = ServiceEndpoint(None, url, "2.84", "ours")  # type: ignore[arg-type]
-    assert door.url_for_project(ALICE.project) == theirs
+def test_project_id_in_the_url_is_the_callers(url: str, expected: str) -> None:
+    endpoint: Any = ServiceEndpoint(None, url, "2.84", "project-s")  # type: ignore[arg-type]
+    assert endpoint.url_for_project(ALICE.project) == expected
 
 
-# Whose servers
+# Visibility
 
 
-def test_servers_are_keystones_projects(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    mark = {"vmapi.project": "web"}
-    marked = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "hers", "metadata": mark}
-    cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [marked, {**marked, "tenant_id": "p"}]}))
-    assert [vm.project for vm in backend.list_vms()] == ["hers", "p"]
+def test_project_of_a_vm_is_its_keystone_project(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    metadata = {"vmapi.project": "web"}
+    server = {"id": SERVER_ID, "status": "ACTIVE", "tenant_id": "project-a", "metadata": metadata}
+    cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [server, {**server, "tenant_id": "p"}]}))
+    assert [vm.project for vm in backend.list_vms()] == ["project-a", "p"]
     cloud.reply_to("GET", DETAIL, Reply(200, {"servers": [{"id": SERVER_ID, "status": "UNKNOWN"}]}))
     assert [vm.project for vm in backend.list_vms()] == [None]
-    assert backend.get_vm(SERVER_ID).project == "hers"
+    assert backend.get_vm(SERVER_ID).project == "project-a"
 
 
-def test_and_carry_no_mark(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    backend.create_vm(HERS, "op-1", caller_token=ALICE)
+def test_server_gets_no_project_metadata(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    backend.create_vm(SPEC_IN_PROJECT_A, "op-1", caller_token=ALICE)
     assert cloud.requests[-1].body["server"]["metadata"] == {"a": "b"}
 
 
-def test_all_projects_are_asked_for(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_servers_of_all_projects_are_requested(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     backend.list_vms()
     backend.list_vms(name="web-1")
     backend.list_changed_since(datetime(2026, 1, 1, tzinfo=UTC))
     cloud.reply_to("GET", DETAIL, Reply(200, {"servers": []}))
     assert backend.find_created_vm("op-1") is None
-    assert [asked.pop("all_tenants") for asked in query(cloud)] == [["1"]] * 4
+    assert [query.pop("all_tenants") for query in list_queries(cloud)] == [["1"]] * 4
     backend.ping()
-    assert query(cloud, SERVERS) == [{"limit": ["1"], "all_tenants": ["1"]}]
+    assert list_queries(cloud, SERVERS) == [{"limit": ["1"], "all_tenants": ["1"]}]
     assert backend.describe()["sees"] == ALL_PROJECTS_VISIBLE
 
 
-def test_elsewhere_its_own_are(
-    cloud: FakeOpenStack, backend: OpenStackBackend, asking: Settings
+def test_servers_of_the_service_project_are_requested_without_keystone(
+    cloud: FakeOpenStack, backend: OpenStackBackend, keystone_settings: Settings
 ) -> None:
-    other = OpenStackBackend.from_settings(replace(asking, auth=("token", "jwt")))
+    other = OpenStackBackend.from_settings(replace(keystone_settings, auth=("token", "jwt")))
     assert [vm.project for vm in other.list_vms()] == ["web"]
-    assert query(cloud) == [{}]
+    assert list_queries(cloud) == [{}]
     assert other.describe()["sees"] == OWN_PROJECT_VISIBLE
     other.check_create("any", None)
     other.close()
 
 
-def test_where_nova_refuses_that_its_own_are_seen(
+def test_own_servers_are_listed_when_nova_refuses_all_tenants(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     assert backend.describe()["sees"] == "not asked yet"
-    cloud.reply_to("GET", DETAIL, POLICY, Reply(200, {"servers": []}))
+    cloud.reply_to("GET", DETAIL, FORBIDDEN_BY_POLICY, Reply(200, {"servers": []}))
     with capture_logs() as logs:
         backend.list_vms()
         backend.list_vms()
-    assert [asked.get("all_tenants") for asked in query(cloud)] == [["1"], None, None]
+    assert [query.get("all_tenants") for query in list_queries(cloud)] == [["1"], None, None]
     assert backend.describe()["sees"] == ALL_TENANTS_REFUSED
     (line,) = logs
     assert (line["event"], line["log_level"]) == (
@@ -293,11 +313,11 @@ def test_where_nova_refuses_that_its_own_are_seen(
     assert "Policy doesn't allow it" in line["reason"]
 
 
-def test_and_check_says_so(
-    cloud: FakeOpenStack, backend: OpenStackBackend, asking: Settings
+def test_check_command_shows_the_visible_projects(
+    cloud: FakeOpenStack, backend: OpenStackBackend, keystone_settings: Settings
 ) -> None:
-    cloud.reply_to("GET", SERVERS, POLICY, Reply(200, {"servers": []}))
-    app = create_app(replace(asking, log_level="CRITICAL"), backend)
+    cloud.reply_to("GET", SERVERS, FORBIDDEN_BY_POLICY, Reply(200, {"servers": []}))
+    app = create_app(replace(keystone_settings, log_level="CRITICAL"), backend)
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["check"])
     lines = result.output.splitlines()
@@ -306,51 +326,57 @@ def test_and_check_says_so(
     assert f"{'microversion':<24} 2.84" in lines
 
 
-def test_a_refusal_of_its_own_is_told(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    cloud.reply_to("GET", DETAIL, POLICY)
+def test_refusal_of_own_servers_is_forbidden(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to("GET", DETAIL, FORBIDDEN_BY_POLICY)
     with pytest.raises(errors.Forbidden):
         backend.list_vms()
-    assert len(query(cloud)) == 2
+    assert len(list_queries(cloud)) == 2
 
 
-def test_after_a_while_it_is_asked_again() -> None:
-    now, asked = [0.0], []
-    refuses = [True]
+def test_all_tenants_is_requested_again_after_an_interval() -> None:
+    now, scopes = [0.0], []
+    is_refused = [True]
 
-    def ask(which: Any) -> None:
-        asked.append(dict(which))
-        if which and refuses[0]:
+    def send(scope: Any) -> None:
+        scopes.append(dict(scope))
+        if scope and is_refused[0]:
             raise errors.Forbidden("no")
 
-    reach = TenantVisibility(all_projects=True, monotonic=lambda: now[0])
-    everywhere = {"all_tenants": "1"}
-    reach.query(ask)
+    visibility = TenantVisibility(all_projects=True, monotonic=lambda: now[0])
+    all_tenants = {"all_tenants": "1"}
+    visibility.query(send)
     now[0] = ALL_TENANTS_RETRY_INTERVAL - 0.1
-    reach.query(ask)
-    assert asked == [everywhere, {}, {}]
-    now[0], refuses[0] = ALL_TENANTS_RETRY_INTERVAL, False
-    reach.query(ask)
-    reach.query(ask)
-    assert asked[3:] == [everywhere] * 2
-    assert reach.sees_all_projects(ask)
-    assert len(asked) == 5
+    visibility.query(send)
+    assert scopes == [all_tenants, {}, {}]
+    now[0], is_refused[0] = ALL_TENANTS_RETRY_INTERVAL, False
+    visibility.query(send)
+    visibility.query(send)
+    assert scopes[3:] == [all_tenants] * 2
+    assert visibility.sees_all_projects(send)
+    assert len(scopes) == 5
 
 
-# Where VMs may be created
+# Projects in which VMs can be created
 
 
-def test_in_its_own_project_by_anybody(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_create_in_the_service_project_needs_no_token(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     backend.check_create("p", None)
     assert backend.create_vm(replace(SPEC, project="p"), "op-1") == AcceptedAction(
         SERVER_ID, REQUEST_ID
     )
 
 
-def test_in_another_only_by_who_is_there(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    backend.check_create("hers", ALICE)
+def test_create_in_another_project_needs_a_caller_token(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    backend.check_create("project-a", ALICE)
     for refused in (
-        lambda: backend.check_create("hers", None),
-        lambda: backend.create_vm(HERS, "op-1"),
+        lambda: backend.check_create("project-a", None),
+        lambda: backend.create_vm(SPEC_IN_PROJECT_A, "op-1"),
         lambda: backend.create_vm(SPEC, "op-1"),
     ):
         with pytest.raises(errors.Forbidden) as caught:
@@ -359,11 +385,13 @@ def test_in_another_only_by_who_is_there(cloud: FakeOpenStack, backend: OpenStac
     assert cloud.count_requests("POST", SERVERS) == 0
 
 
-def test_and_where_it_is_seen_afterwards(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
-    cloud.reply_to("GET", SERVERS, POLICY, Reply(200, {"servers": []}))
+def test_create_in_an_invisible_project_is_forbidden(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to("GET", SERVERS, FORBIDDEN_BY_POLICY, Reply(200, {"servers": []}))
     for refused in (
-        lambda: backend.check_create("hers", ALICE),
-        lambda: backend.create_vm(HERS, "op-1", caller_token=ALICE),
+        lambda: backend.check_create("project-a", ALICE),
+        lambda: backend.create_vm(SPEC_IN_PROJECT_A, "op-1", caller_token=ALICE),
     ):
         with pytest.raises(errors.Forbidden) as caught:
             refused()
@@ -372,11 +400,11 @@ def test_and_where_it_is_seen_afterwards(cloud: FakeOpenStack, backend: OpenStac
     assert cloud.count_requests("POST", SERVERS) == 0
 
 
-# What a project may use
+# Networks and images of a project
 
 
-def network(name: str, project: str, **more: Any) -> dict[str, Any]:
-    return {"id": f"id-{name}", "name": name, "project_id": project, "shared": False, **more}
+def network(name: str, project: str, **members: Any) -> dict[str, Any]:
+    return {"id": f"id-{name}", "name": name, "project_id": project, "shared": False, **members}
 
 
 def image(name: str, owner: str, visibility: str) -> dict[str, Any]:
@@ -389,55 +417,59 @@ def image(name: str, owner: str, visibility: str) -> dict[str, Any]:
     }
 
 
-def test_networks_and_images_are_a_projects_own_or_everybodys(
+def test_networks_and_images_are_private_or_public(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     networks = [
-        network("private", "hers"),
-        network("theirs", "p"),
+        network("private", "project-a"),
+        network("foreign", "p"),
         network("public", "p", shared=True, **{"router:external": True}),
     ]
     images = [
         image("debian", "p", "public"),
         image("community", "p", "community"),
-        image("mine", "hers", "private"),
-        image("shared", "hers", "shared"),
-        image("theirs", "p", "private"),
-        image("theirs-too", "p", "shared"),
+        image("own", "project-a", "private"),
+        image("shared", "project-a", "shared"),
+        image("foreign", "p", "private"),
+        image("foreign-too", "p", "shared"),
     ]
     cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
     cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": images}))
     catalog = Catalog(backend)
-    assert [each.name for each in catalog.list_networks("hers")] == ["private", "public"]
+    assert [item.name for item in catalog.list_networks("project-a")] == ["private", "public"]
     assert len(catalog.list_networks(None)) == 3
-    assert [each.name for each in catalog.list_images("hers")] == [
-        *("community", "debian", "mine", "shared"),
+    assert [item.name for item in catalog.list_images("project-a")] == [
+        *("community", "debian", "own", "shared"),
     ]
-    assert catalog.find_image("mine", "hers").id == "id-mine"
-    for wanted in ("mine", "id-mine"):
+    assert catalog.find_image("own", "project-a").id == "id-own"
+    for name in ("own", "id-own"):
         with pytest.raises(errors.ImageNotFound):
-            catalog.find_image(wanted, "p")
-    for wanted in ("private", "id-private"):
+            catalog.find_image(name, "p")
+    for name in ("private", "id-private"):
         with pytest.raises(errors.NetworkNotFound):
-            catalog.find_network(wanted, "p")
+            catalog.find_network(name, "p")
 
 
-def test_the_one_network_is_the_projects(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+def test_default_network_is_the_only_one_of_the_project(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
     outside = network("outside", "admin", **{"router:external": True})
-    networks = [network("net", "hers"), network("net", "p"), outside]
+    networks = [network("net", "project-a"), network("net", "p"), outside]
     networks[1]["id"] = "id-p"
     cloud.reply_to("GET", "/network/v2.0/networks", Reply(200, {"networks": networks}))
     catalog = Catalog(backend)
-    for project, id in (("hers", "id-net"), ("p", "id-p")):
-        for wanted in (None, "net"):
-            found = catalog.find_network(wanted, project)
+    for project, id in (("project-a", "id-net"), ("p", "id-p")):
+        for name in (None, "net"):
+            found = catalog.find_network(name, project)
             assert found is not None
             assert found.id == id
-    assert catalog.find_network(None, "nobodys") is None
+    assert catalog.find_network(None, "unknown") is None
 
 
-def test_elsewhere_all_are_everybodys(cloud: FakeOpenStack, asking: Settings) -> None:
-    backend = OpenStackBackend.from_settings(replace(asking, auth=("token",)))
+def test_networks_and_images_are_public_without_keystone(
+    cloud: FakeOpenStack, keystone_settings: Settings
+) -> None:
+    backend = OpenStackBackend.from_settings(replace(keystone_settings, auth=("token",)))
     networks = Reply(200, {"networks": [network("a", "p"), network("b", "q")]})
     cloud.reply_to("GET", "/network/v2.0/networks", networks)
     cloud.reply_to("GET", "/image/v2/images", Reply(200, {"images": [image("i", "p", "private")]}))

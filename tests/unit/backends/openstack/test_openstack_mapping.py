@@ -1,4 +1,4 @@
-"""From Nova's words to ours."""
+"""The mapping of servers, error messages and actions of Nova."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ FULL = {
         ],
         "six": [{"version": 6, "addr": "2001:db8::1"}],
     },
-    "key_name": "mine",
+    "key_name": "key-1",
     "OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000",
     "security_groups": [{"name": "web"}, {"name": "default"}, {"name": "web"}],
     "OS-EXT-STS:task_state": None,
@@ -38,12 +38,12 @@ FULL = {
 LAUNCHED = {"OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000"}
 
 
-def shown(status: str, task_state: str | None = None, **more: Any) -> Any:
-    server = {"id": SERVER_ID, "status": status, "OS-EXT-STS:task_state": task_state, **more}
+def vm_with(status: str, task_state: str | None = None, **members: Any) -> Any:
+    server = {"id": SERVER_ID, "status": status, "OS-EXT-STS:task_state": task_state, **members}
     return vm_from_server(server, {}, "default")
 
 
-def test_a_server() -> None:
+def test_server_maps_to_a_vm() -> None:
     vm = vm_from_server(FULL, {"fd300dd2": "ubuntu-22.04"}, "default")
     assert (vm.id, vm.name, vm.flavor, vm.image) == (SERVER_ID, "web-1", "m1.tiny", "ubuntu-22.04")
     assert (vm.status, vm.task, vm.backend_status) == (Status.RUNNING, None, "ACTIVE")
@@ -53,43 +53,46 @@ def test_a_server() -> None:
     assert vm.security_groups == ("web", "default")
     assert vm.addresses[2] == Address("six", "2001:db8::1", 6, "fixed")
     assert vm.ip_address == "192.0.2.7"
-    assert (vm.key_name, vm.locked, vm.launched, vm.fault) == ("mine", True, True, None)
+    assert (vm.key_name, vm.locked, vm.launched, vm.fault) == ("key-1", True, True, None)
 
 
 @pytest.mark.parametrize(
     ("server", "project"),
     [
         ({"metadata": {"vmapi.project": "web"}}, "web"),
-        ({"metadata": {}}, "ours"),
-        *(({"metadata": {"vmapi.project": mark}}, "ours") for mark in ("", "a b", "é", "w" * 65)),
+        ({"metadata": {}}, "default-1"),
+        *(
+            ({"metadata": {"vmapi.project": mark}}, "default-1")
+            for mark in ("", "a b", "é", "w" * 65)
+        ),
         ({"metadata": {"vmapi.project": "web"}, "status": "DELETED"}, "web"),
-        # its mark may be gone with it, or its cell be down
+        # Nova may return no metadata of a deleted server, or of a cell that is down
         ({"metadata": {}, "status": "DELETED"}, None),
         ({"metadata": {}, "status": "SOFT_DELETED"}, None),
         ({"status": "UNKNOWN"}, None),
     ],
 )
-def test_whose_a_server_is(server: dict[str, Any], project: str | None) -> None:
-    given = {"id": SERVER_ID, "status": "ACTIVE", **server}
-    vm = vm_from_server(given, {}, "ours")
+def test_project_of_a_server(server: dict[str, Any], project: str | None) -> None:
+    members = {"id": SERVER_ID, "status": "ACTIVE", **server}
+    vm = vm_from_server(members, {}, "default-1")
     assert vm.project == project
     assert vm.metadata == {}
 
 
-def test_what_a_server_takes() -> None:
+def test_flavor_maps_to_vcpus_and_ram() -> None:
     vm = vm_from_server(FULL, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (1, 512)
     vm = vm_from_server({"id": SERVER_ID}, {}, "default")
     assert (vm.vcpus, vm.ram_mb) == (None, None)
 
 
-def test_an_image_without_a_name_and_a_vm_without_an_image() -> None:
+def test_unknown_image_maps_to_its_id_and_no_image_to_none() -> None:
     assert vm_from_server(FULL, {}, "default").image == "fd300dd2"
     assert vm_from_server({**FULL, "image": ""}, {}, "default").image is None
 
 
-def test_a_server_whose_cell_is_down() -> None:
-    vm = shown("UNKNOWN", created="2026-11-22T15:55:50Z")
+def test_server_of_a_cell_that_is_down_is_an_error() -> None:
+    vm = vm_with("UNKNOWN", created="2026-11-22T15:55:50Z")
     assert (vm.name, vm.status, vm.backend_status) == (SERVER_ID, Status.ERROR, "UNKNOWN")
     assert vm.fault.code == "backend_error"
     assert "UNKNOWN" in vm.fault.message
@@ -98,7 +101,7 @@ def test_a_server_whose_cell_is_down() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "status", "task"),
+    ("nova_status", "status", "task"),
     [
         ("BUILD", "BUILDING", "creating"),
         ("ACTIVE", "RUNNING", None),
@@ -123,14 +126,16 @@ def test_a_server_whose_cell_is_down() -> None:
         ("HOVERING", "ERROR", None),
     ],
 )
-def test_statuses(raw: str, status: str, task: str | None) -> None:
-    vm = shown(raw)
-    assert (vm.status, vm.task, vm.backend_status) == (status, task, raw)
+def test_nova_status_maps_to_status_and_task(
+    nova_status: str, status: str, task: str | None
+) -> None:
+    vm = vm_with(nova_status)
+    assert (vm.status, vm.task, vm.backend_status) == (status, task, nova_status)
     assert (vm.fault is not None) == (vm.status is Status.ERROR)
 
 
 @pytest.mark.parametrize(
-    ("raw", "task_state", "task"),
+    ("nova_status", "task_state", "task"),
     [
         *[("BUILD", state, Task.CREATING) for state in SPAWNING_TASK_STATES],
         ("BUILD", "deleting", Task.DELETING),
@@ -154,12 +159,12 @@ def test_statuses(raw: str, status: str, task: str | None) -> None:
         ("ACTIVE", "image_snapshot", Task.OTHER),
     ],
 )
-def test_tasks(raw: str, task_state: str, task: Task) -> None:
-    assert shown(raw, task_state).task is task
+def test_task_state_maps_to_task(nova_status: str, task_state: str, task: Task) -> None:
+    assert vm_with(nova_status, task_state).task is task
 
 
 @pytest.mark.parametrize(
-    ("message", "more", "code"),
+    ("message", "members", "code"),
     [
         ("No valid host was found. ", {}, "no_capacity"),
         ("No valid host was found. There are not enough hosts.", LAUNCHED, "no_capacity"),
@@ -172,8 +177,8 @@ def test_tasks(raw: str, task_state: str, task: Task) -> None:
         ("", LAUNCHED, "backend_error"),
     ],
 )
-def test_faults(message: str, more: dict[str, str], code: str) -> None:
-    fault = shown("ERROR", fault={"code": 500, "message": message}, **more).fault
+def test_fault_message_maps_to_code(message: str, members: dict[str, str], code: str) -> None:
+    fault = vm_with("ERROR", fault={"code": 500, "message": message}, **members).fault
     assert isinstance(fault, Fault)
     assert fault.code == code
     assert fault.message == (message.strip() or "The cloud gives no reason.")
@@ -181,7 +186,7 @@ def test_faults(message: str, more: dict[str, str], code: str) -> None:
 
 
 ID = "82fcd684-4bbe-484d-a079-8b4213a3e704"
-NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
+NOVA_ERRORS: list[tuple[int, str, type[errors.VmapiError]]] = [
     (400, "Flavor nope could not be found.", errors.FlavorNotFound),
     (404, "Flavor nope could not be found.", errors.FlavorNotFound),
     (400, "Can not find requested image", errors.ImageNotFound),
@@ -236,14 +241,16 @@ NOVA_SAYS: list[tuple[int, str, type[errors.VmapiError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "sentence", "error"), NOVA_SAYS)
-def test_sentences(status: int, sentence: str, error: type[errors.VmapiError]) -> None:
-    assert type(error_for_message(status, sentence)) is error
+@pytest.mark.parametrize(("status", "message", "error"), NOVA_ERRORS)
+def test_error_message_maps_to_error(
+    status: int, message: str, error: type[errors.VmapiError]
+) -> None:
+    assert type(error_for_message(status, message)) is error
 
 
-def test_what_nova_quotes_is_not_repeated() -> None:
-    said = "Invalid input for field/attribute user_data. Value: c2VjcmV0. 'c2VjcmV0' is too long"
-    error = error_for_message(400, said)
+def test_quoted_value_is_not_repeated() -> None:
+    message = "Invalid input for field/attribute user_data. Value: c2VjcmV0. 'c2VjcmV0' is too long"
+    error = error_for_message(400, message)
     assert isinstance(error, errors.ValidationFailed)
     assert error.extra["errors"] == [
         {"pointer": "/user_data", "message": "the cloud does not accept it"}
@@ -254,7 +261,7 @@ def test_what_nova_quotes_is_not_repeated() -> None:
     assert len(long.detail) < 400
 
 
-def test_what_is_no_refusal() -> None:
+def test_unknown_message_maps_to_no_error() -> None:
     assert error_for_message(404, f"Instance {ID} could not be found.") is None
     assert error_for_message(409, "") is None
 
@@ -272,5 +279,5 @@ def test_what_is_no_refusal() -> None:
         (Verb.DELETE, {"delete"}),
     ],
 )
-def test_the_names_of_actions(verb: Verb, names: set[str]) -> None:
+def test_instance_action_names_of_a_verb(verb: Verb, names: set[str]) -> None:
     assert instance_action_names(verb) == names
