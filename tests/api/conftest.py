@@ -23,7 +23,7 @@ def served() -> Iterator[Callable[..., Flask]]:
         settings = {"log_level": "CRITICAL", "allow_anonymous": True, **settings}
         app = create_app(Settings(**settings), MemoryBackend())
         app.extensions["vmapi"].engine.stop()
-        app.extensions["vmapi"].backend.breaker.stop()
+        app.extensions["vmapi"].backend.breaker.stop_probing()
         made.append(app)
         return app
 

@@ -99,7 +99,7 @@ def changes(vm_id: str) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiHarness) -> None:
+def test_changes_are_refused_and_release_their_keys(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     leave(far)
     assert isinstance(far.backend, Hanging)
@@ -119,7 +119,7 @@ def test_changes_are_refused_with_nothing_sent_and_their_keys_are_free(far: ApiH
     assert far.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
 
 
-def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: ApiHarness) -> None:
+def test_bulk_is_refused_and_replays_work(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
     (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
@@ -132,7 +132,7 @@ def test_of_many_changes_none_is_begun_but_repeats_are_answered(far: ApiHarness)
     assert far.get_json("/operations")["total"] == 2
 
 
-def test_reads_go_on_but_those_that_ask_the_cloud(far: ApiHarness) -> None:
+def test_cached_reads_work_and_cloud_reads_are_503(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     leave(far)
     age_inventory(far, 60)
@@ -144,7 +144,7 @@ def test_reads_go_on_but_those_that_ask_the_cloud(far: ApiHarness) -> None:
         assert far.call("GET", path).json["code"] == "backend_unavailable"
 
 
-def test_what_was_begun_is_only_delayed(far: ApiHarness) -> None:
+def test_started_operation_continues_when_cloud_returns(far: ApiHarness) -> None:
     answer = far.post_action(only_vm_id(far), "stop")
     assert answer.status_code == 202
     leave(far)
@@ -155,7 +155,7 @@ def test_what_was_begun_is_only_delayed(far: ApiHarness) -> None:
     assert far.get_operation(answer)["status"] == "succeeded"
 
 
-def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: ApiHarness) -> None:
+def test_unsent_step_is_sent_when_cloud_returns(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.post_action(vm_id, "pause")
     far.run_until_settled()
@@ -171,7 +171,7 @@ def test_a_step_that_was_not_sent_yet_is_sent_when_it_is_back(far: ApiHarness) -
 
 
 @pytest.mark.parametrize("path", ["/vms", "/vms/{}", "/vms/{}/status"])
-def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
+def test_read_does_not_wait_for_hanging_cloud(
     far: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(view, "READ_REFRESH_TIMEOUT", 0.01)
@@ -185,9 +185,7 @@ def test_a_reader_does_not_wait_for_a_cloud_that_hangs(
     assert backend.hung >= 1
 
 
-def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
-    far: ApiHarness, backend: Hanging
-) -> None:
+def test_no_cache_read_does_not_wait_for_suspect_cloud(far: ApiHarness, backend: Hanging) -> None:
     backend.hangs = True
     look = threading.Thread(target=far.services.periodic_tasks["full-sync"], daemon=True)
     age_inventory(far, 7200)
@@ -200,7 +198,7 @@ def test_who_wants_it_fresh_does_not_wait_for_another_look_once_it_is_away(
     look.join(GUARD_TIMEOUT)
 
 
-def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
+def test_readyz_does_not_wait_for_hanging_cloud(
     world: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "HEALTH_CACHE_TTL", 0.0)
@@ -219,7 +217,7 @@ def test_readiness_is_told_at_once_of_a_cloud_that_hangs(
     wait_until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
 
 
-def test_readiness_is_remembered(world: ApiHarness, backend: Hanging) -> None:
+def test_readyz_caches_health_checks(world: ApiHarness, backend: Hanging) -> None:
     now = [0.0]
     services = readiness.ReadinessChecks(
         world.services.backend.ping, world.services.store.ping, lambda: now[0]
@@ -234,7 +232,7 @@ def test_readiness_is_remembered(world: ApiHarness, backend: Hanging) -> None:
     assert backend.pings == 2
 
 
-def test_without_the_store_nothing_is_ready(
+def test_readyz_without_store_is_unavailable(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away() -> None:

@@ -40,7 +40,7 @@ def check_back(world: ApiHarness, vm_id: str) -> None:
     assert world.create("web-9")["status"] == "STOPPED"
 
 
-def test_sqlite_that_is_locked(monkeypatch: pytest.MonkeyPatch, world: ApiHarness) -> None:
+def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, world: ApiHarness) -> None:
     vm_id = world.create_running("web-2")
     store: Any = world.services.store
     engine = store.database.engine
@@ -143,7 +143,9 @@ def postgresql(
     services.store.close()
 
 
-def test_postgresql_that_goes_and_comes(postgresql: ApiHarness, door: tuple[Door, str]) -> None:
+def test_restarted_postgresql_is_503_then_works(
+    postgresql: ApiHarness, door: tuple[Door, str]
+) -> None:
     world = postgresql
     world.services.store.upgrade()
     vm_id = world.create_running("web-2")
@@ -156,7 +158,7 @@ def test_postgresql_that_goes_and_comes(postgresql: ApiHarness, door: tuple[Door
     check_back(world, vm_id)
 
 
-def test_postgresql_that_is_not_migrated_yet(postgresql: ApiHarness) -> None:
+def test_unmigrated_postgresql_is_503(postgresql: ApiHarness) -> None:
     world = postgresql
     answer = world.call("POST", "/vms", json=CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
@@ -165,7 +167,7 @@ def test_postgresql_that_is_not_migrated_yet(postgresql: ApiHarness) -> None:
     assert world.create()["status"] == "STOPPED"
 
 
-def test_postgresql_that_goes_while_an_operation_is_under_way(
+def test_operation_survives_postgresql_outage(
     postgresql: ApiHarness, door: tuple[Door, str]
 ) -> None:
     world = postgresql
@@ -185,7 +187,7 @@ def test_postgresql_that_goes_while_an_operation_is_under_way(
     assert world.get_vm(vm_id)["status"] == "STOPPED"
 
 
-def test_connections_that_are_cut(postgresql: ApiHarness) -> None:
+def test_cut_connections_are_replaced(postgresql: ApiHarness) -> None:
     world = postgresql
     world.services.store.upgrade()
     vm_id = world.create_running("web-2")

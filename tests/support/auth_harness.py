@@ -19,7 +19,9 @@ class AuthHarness:
         self.world = world
         services = world.services
         asking, tokens = Settings(**{"auth": ("token",), **settings}), services.api_tokens
-        gate = configured.build_authenticator(asking, tokens.find, tokens.record_use, world.clock)
+        gate = configured.build_authenticator(
+            asking, tokens.find_by_digest, tokens.record_use, world.clock
+        )
         world.app.extensions["vmapi"] = replace(services, authenticator=gate)
 
     @property

@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, Reque
 
 from tests.support.api_harness import BASE, ApiHarness
 from vmapi.api.problems import responses as problems
+from vmapi.api.request.context import RequestState
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import SettingsError
@@ -100,7 +101,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
     ],
 )
 def test_what_flask_refuses_is_a_problem_too(error: HTTPException, status: int, code: str) -> None:
-    g.request_id = "mine"
+    g.request_state = RequestState("mine", 0.0)
     answer = problems.http_exception_response(error)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert answer.json is not None

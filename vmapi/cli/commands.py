@@ -7,13 +7,12 @@ from typing import Any
 import click
 import orjson
 from flask import Flask, current_app
-from marshmallow import ValidationError
 
+from vmapi.api.openapi.permissions import audit_actions
 from vmapi.api.request.context import current_services
-from vmapi.api.schemas.fields import RFC3339Field
-from vmapi.api.views.audit import AUDIT_OUTCOMES, audit_actions, audit_document
 from vmapi.cli import tokens as cli_access
-from vmapi.domain.audit import AuditQuery, ChainLink
+from vmapi.domain.audit import AUDIT_OUTCOMES, AuditQuery, ChainLink
+from vmapi.domain.timestamps import parse_rfc3339
 from vmapi.engine import worker as engine
 from vmapi.errors import VmapiError
 from vmapi.settings.settings import DECLARATIONS, Settings
@@ -28,9 +27,9 @@ class RFC3339Time(click.ParamType[datetime]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the time."""
         try:
-            return RFC3339Field().deserialize(value)
-        except ValidationError as wrong:
-            self.fail(" ".join(map(str, wrong.messages)), param, ctx)
+            return parse_rfc3339(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def init_app(app: Flask) -> None:
@@ -151,7 +150,7 @@ def export(**asked: Any) -> None:
     """Write the trail to stdout, the oldest entry first: one JSON object a line."""
     try:
         for kept in current_services().store.audit.iterate(AuditQuery(**asked)):
-            click.echo(orjson.dumps(audit_document(kept)))
+            click.echo(orjson.dumps(kept.to_document()))
     except VmapiError as error:
         raise click.ClickException(error.detail) from None
 

@@ -3,17 +3,22 @@
 import hashlib
 import hmac
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
+from typing import Any
 
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.caller import Caller
 from vmapi.domain.operation import Operation
+from vmapi.domain.timestamps import format_rfc3339
 from vmapi.errors import Forbidden
 
 OUTCOME_ACCEPTED = "accepted"
 OUTCOME_REFUSED = "refused"
 OUTCOME_SUCCEEDED = "succeeded"
+AUDIT_OUTCOMES = (OUTCOME_ACCEPTED, OUTCOME_REFUSED, OUTCOME_SUCCEEDED, "failed", "superseded")
+
+TOKEN_ACTIONS = ("token_create", "token_revoke", "token_rotate")
 
 MAX_ACTION_CHARS = 16
 
@@ -127,6 +132,11 @@ class StoredEntry:
     id: int
     position: int | None
     entry: AuditEntry
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the JSON members of the entry, as in the API and in an export."""
+        members = asdict(self.entry) | {"at": format_rfc3339(self.entry.at)}
+        return {"id": self.id, **members, "position": self.position}
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class GunicornWorker(ThreadWorker):
             response = _problem_response("malformed_request", self._describe(exc), **context)
         else:
             self.log.error("request failed outside the app", exc_info=exc, extra=context)
-            detail = "Something went wrong inside vmapi."
+            detail = "vmapi failed to process the request."
             response = _problem_response("internal_error", detail, **context)
         try:
             util.write_nonblock(client, response)

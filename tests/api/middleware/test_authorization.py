@@ -13,10 +13,11 @@ from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.audit_rows import audit_rows
 from tests.support.auth_harness import AuthHarness
 from tests.support.log_capture import Capture, read_logs
-from vmapi.api.middleware import authentication as access
+from vmapi.api import middleware
 from vmapi.auth import api_tokens
 from vmapi.domain.api_token import generate_token
 from vmapi.errors import StoreUnavailable
+from vmapi.settings.settings import Settings
 from vmapi.store.api_tokens import ApiTokenRepository
 from vmapi.store.audit.repository import AuditRepository
 from vmapi.telemetry.logging import configure
@@ -67,7 +68,7 @@ def refusal(answer: TestResponse) -> Any:
 
 
 @pytest.mark.parametrize("role", MAY)
-def test_every_endpoint_for_every_role(door: AuthHarness, role: str | None) -> None:
+def test_every_endpoint_enforces_its_role(door: AuthHarness, role: str | None) -> None:
     token = None if role is None else door.create_token(role)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
@@ -81,11 +82,11 @@ def test_every_endpoint_for_every_role(door: AuthHarness, role: str | None) -> N
         answer.close()
 
 
-def test_an_endpoint_that_does_not_say_what_it_needs_is_not_served() -> None:
+def test_endpoint_without_permission_stops_the_start() -> None:
     app = Flask("bare", static_folder=None)
     app.add_url_rule("/vms", "list_vms", lambda: "")
-    with pytest.raises(TypeError, match=r"list_vms does not say what it needs: @blp.needs"):
-        access.ask(app)
+    with pytest.raises(TypeError, match=r"list_vms declares no permission: use @blp.requires"):
+        middleware.install(app, Settings(log_level="CRITICAL"), single_process_backend=False)
 
 
 CHALLENGE = 'Bearer realm="vmapi"'
@@ -109,29 +110,27 @@ INVALID = f'{CHALLENGE}, error="invalid_token"'
         ({"Cookie": "token=x"}, CHALLENGE),
     ],
 )
-def test_401_says_how_to_say_who_one_is(
-    door: AuthHarness, sent: dict[str, str], challenge: str
-) -> None:
+def test_401_has_bearer_challenge(door: AuthHarness, sent: dict[str, str], challenge: str) -> None:
     answer = door.world.call("GET", "/vms", headers=sent)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
     assert answer.json["code"] == "unauthenticated"
 
 
-def test_the_scheme_is_told_in_any_case(door: AuthHarness) -> None:
+def test_bearer_scheme_is_case_insensitive(door: AuthHarness) -> None:
     token = door.create_token("viewer")
     for scheme in ("Bearer", "bearer", "BEARER"):
         headers = {"Authorization": f"{scheme} {token}"}
         assert door.world.call("GET", "/vms", headers=headers).status_code == 200
 
 
-def test_several_spaces_may_stand_before_a_token(door: AuthHarness) -> None:
+def test_several_spaces_before_token_are_accepted(door: AuthHarness) -> None:
     token = door.create_token("viewer")
     for sent, status in ((f"Bearer   {token} ", 200), (f"Bearer\t{token}", 401)):
         answer = door.world.call("GET", "/vms", headers={"Authorization": sent})
         assert answer.status_code == status
 
 
-def test_a_url_never_carries_a_token(door: AuthHarness) -> None:
+def test_token_in_url_or_form_is_ignored(door: AuthHarness) -> None:
     token = door.create_token("admin")
     for name in ("access_token", "token", "api_key"):
         answer = door.call("GET", f"/vms?{name}={token}")
@@ -141,19 +140,19 @@ def test_a_url_never_carries_a_token(door: AuthHarness) -> None:
     assert door.call("POST", "/vms", data=form).status_code == 401
 
 
-def test_nothing_of_a_request_is_read_before(door: AuthHarness) -> None:
+def test_authorization_precedes_body_parsing(door: AuthHarness) -> None:
     for body in ({"data": "{"}, {"data": b"x" * 2_000_000}, {"json": {"a": 1}}):
         assert door.call("POST", "/vms", **body).status_code == 401
         assert door.call("POST", "/vms", door.create_token("viewer"), **body).status_code == 403
 
 
-def test_what_is_not_there_is_not_there_for_anybody(door: AuthHarness) -> None:
+def test_unknown_url_is_404_without_token(door: AuthHarness) -> None:
     assert door.call("GET", "/nothing").status_code == 404
     assert door.call("DELETE", "/flavors").status_code == 405
     assert door.call("OPTIONS", "/vms").status_code == 200
 
 
-def test_403_names_the_role(door: AuthHarness) -> None:
+def test_403_names_the_required_role(door: AuthHarness) -> None:
     answer = door.call("POST", "/vms", door.create_token("viewer"), json=CREATE_BODY)
     assert answer.status_code == 403
     assert answer.json["detail"] == "This needs the role operator; ci has viewer."
@@ -161,7 +160,7 @@ def test_403_names_the_role(door: AuthHarness) -> None:
     assert "WWW-Authenticate" not in answer.headers
 
 
-def test_403_is_in_the_trail_and_401_is_not(door: AuthHarness) -> None:
+def test_403_is_audited_and_401_is_not(door: AuthHarness) -> None:
     token = door.create_token("viewer")
     before = len(audit_rows(door.world.app))
     door.call("POST", "/vms", json=CREATE_BODY)
@@ -175,7 +174,7 @@ def test_403_is_in_the_trail_and_401_is_not(door: AuthHarness) -> None:
     assert (entry.request_id, entry.outcome, entry.code) == ("mine", "refused", "forbidden")
 
 
-def test_403_stays_one_without_a_trail(
+def test_403_survives_audit_failure(
     door: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def away(*_: object) -> None:
@@ -188,7 +187,9 @@ def test_403_stays_one_without_a_trail(
     assert [line["action"] for line in read_logs(capsys)] == ["create_vm"]
 
 
-def test_503_without_a_store(door: AuthHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_token_without_store_is_503(
+    door: AuthHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
@@ -202,7 +203,7 @@ def test_503_without_a_store(door: AuthHarness, monkeypatch: pytest.MonkeyPatch)
     assert door.client.get("/livez").status_code == 200
 
 
-def test_who_asked_is_on_record(door: AuthHarness) -> None:
+def test_operation_and_audit_name_the_user(door: AuthHarness) -> None:
     made = door.call("POST", "/vms", door.create_token("operator"), json=CREATE_BODY)
     assert made.status_code == 201, made.text
     operation = door.call("GET", "/operations", door.create_token("viewer")).json["items"][0]
@@ -211,7 +212,7 @@ def test_who_asked_is_on_record(door: AuthHarness) -> None:
     assert {(row.user, row.project) for row in entries if row.action == "create"} == {("ci", "web")}
 
 
-def test_who_asked_is_in_the_log_and_its_token_is_not(door: AuthHarness, capsys: Capture) -> None:
+def test_log_names_the_user_but_not_the_token(door: AuthHarness, capsys: Capture) -> None:
     token = door.create_token("viewer")
     configure("DEBUG")
     door.call("GET", "/vms", token)
@@ -221,7 +222,7 @@ def test_who_asked_is_in_the_log_and_its_token_is_not(door: AuthHarness, capsys:
     assert "vmapi_" not in str(lines)
 
 
-def test_keys_are_each_callers_own(door: AuthHarness) -> None:
+def test_idempotency_keys_are_separate_for_each_user(door: AuthHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     for subject, status in (("ci", 201), ("cd", 201)):
         token = door.create_token("operator", subject)
@@ -229,7 +230,7 @@ def test_keys_are_each_callers_own(door: AuthHarness) -> None:
         assert door.call("POST", "/vms", token, json=body, headers=headers).status_code == status
 
 
-def test_a_token_that_is_revoked(door: AuthHarness) -> None:
+def test_revoked_token_is_401(door: AuthHarness) -> None:
     token = door.create_token("viewer")
     assert door.call("GET", "/vms", token).status_code == 200
     ((made, _),) = door.world.services.api_tokens.list_tokens()
@@ -239,7 +240,9 @@ def test_a_token_that_is_revoked(door: AuthHarness) -> None:
     assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
 
 
-def test_a_stream_ends_with_its_token(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_ends_when_token_is_revoked(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # nothing is remembered, so that nobody waits here until it is forgotten
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
     door = AuthHarness(world)
@@ -252,7 +255,7 @@ def test_a_stream_ends_with_its_token(world: ApiHarness, monkeypatch: pytest.Mon
     answer.close()
 
 
-def test_a_stream_outlives_a_store_that_is_away(
+def test_stream_survives_unavailable_store(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -272,7 +275,7 @@ SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admi
 
 
 @pytest.mark.parametrize(("role", "project", "seen"), SEEN)
-def test_each_sees_its_own_project_and_an_admin_all(
+def test_callers_see_their_project_and_admins_all(
     door: AuthHarness, role: str, project: str, seen: int
 ) -> None:
     made = door.call("POST", "/vms", door.create_token("operator", project="web"), json=CREATE_BODY)
@@ -285,7 +288,7 @@ def test_each_sees_its_own_project_and_an_admin_all(
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(ON_A_VM))
-def test_what_is_foreign_is_not_there_for_any_role(
+def test_vm_of_another_project_is_404_for_every_role(
     door: AuthHarness, method: str, path: str
 ) -> None:
     made = door.call(
@@ -309,7 +312,9 @@ HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), ma
 
 @given(HEADER, st.sampled_from(["", "Bearer ", "Bearer vmapi_", "Bearer eyJ", "Basic "]))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_in_the_header_is_a_crash(door: AuthHarness, text: str, before: str) -> None:
+def test_arbitrary_authorization_header_never_crashes(
+    door: AuthHarness, text: str, before: str
+) -> None:
     environ = {"HTTP_AUTHORIZATION": before + text}
     answer = door.client.get(f"{BASE}/flavors", environ_overrides=environ)
     assert answer.status_code == 401

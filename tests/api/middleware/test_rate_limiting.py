@@ -34,7 +34,7 @@ def limited(world: ApiHarness) -> Limited:
     return limit
 
 
-def test_what_is_left_is_told(limited: Limited) -> None:
+def test_headers_show_policy_and_remaining(limited: Limited) -> None:
     world = limited(reads="3/second;100/minute", address="9/hour")
     answer = world.call("GET", "/vms")
     assert answer.headers["RateLimit-Policy"] == (
@@ -49,7 +49,7 @@ def test_what_is_left_is_told(limited: Limited) -> None:
     assert answer.headers["RateLimit"].split(", ")[1].endswith(";t=1")
 
 
-def test_too_many(limited: Limited) -> None:
+def test_request_over_the_limit_is_429(limited: Limited) -> None:
     world = limited(reads="2/minute")
     assert [world.call("GET", "/vms").status_code for _ in range(2)] == [200, 200]
     answer = world.call("GET", "/vms", headers={"X-Request-ID": "r-1"})
@@ -70,7 +70,7 @@ def test_too_many(limited: Limited) -> None:
     assert world.call("GET", "/vms").status_code == 200
 
 
-def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) -> None:
+def test_reads_and_changes_have_separate_limits(limited: Limited) -> None:
     world = limited(changes="2/hour", reads="3/hour")
     given = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k"}}
     first, repeat, refused = (world.call("POST", "/vms", **given) for _ in range(3))
@@ -84,14 +84,14 @@ def test_reads_and_changes_are_apart_and_a_repeat_is_a_change(limited: Limited) 
     ]
 
 
-def test_what_is_refused_does_nothing(limited: Limited) -> None:
+def test_refused_change_has_no_effect(limited: Limited) -> None:
     world = limited(changes="1/hour")
     assert [world.post("/vms", CREATE_BODY).status_code for _ in range(2)] == [201, 429]
     assert world.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/health"])
-def test_probes_are_not_limited(limited: Limited, path: str) -> None:
+def test_probes_have_no_limit(limited: Limited, path: str) -> None:
     world = limited(reads="1/hour", address="1/hour")
     for _ in range(3):
         answer = world.client.get(path)
@@ -99,7 +99,7 @@ def test_probes_are_not_limited(limited: Limited, path: str) -> None:
         assert "RateLimit" not in answer.headers
 
 
-def test_all_else_is(limited: Limited) -> None:
+def test_every_other_url_is_limited(limited: Limited) -> None:
     paths = ["/nowhere", "/docs", "/openapi.json", "/problems/forbidden", f"{BASE}/vms?a=1"]
     world = limited(address=f"{len(paths)}/hour")
     assert [world.client.get(path, buffered=True).status_code for path in paths] == [
@@ -114,11 +114,11 @@ def test_all_else_is(limited: Limited) -> None:
     )
 
 
-def test_callers_have_what_is_theirs(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_caller_has_its_own_limit(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
     world = limited(reads="1/hour")
 
     def status(user: str, address: str) -> int:
-        monkeypatch.setattr(throttle, "user", lambda: user)
+        monkeypatch.setattr(throttle, "current_user", lambda: user)
         told: dict[str, Any] = {"REMOTE_ADDR": address}
         return world.call("GET", "/vms", environ_overrides=told).status_code
 
@@ -128,12 +128,12 @@ def test_callers_have_what_is_theirs(limited: Limited, monkeypatch: pytest.Monke
     assert status("anonymous", "127.0.0.1") == 429
 
 
-def test_an_address_is_limited_whoever_it_says_it_is(
+def test_address_limit_applies_to_all_users(
     limited: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = limited(address="2/hour", reads="1000/second")
     users = iter(["a", "b", "c"])
-    monkeypatch.setattr(throttle, "user", lambda: next(users))
+    monkeypatch.setattr(throttle, "current_user", lambda: next(users))
     answers = [world.call("GET", "/vms") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[-1].json["detail"] == "At most 2 requests from one address are served per hour."
@@ -141,7 +141,7 @@ def test_an_address_is_limited_whoever_it_says_it_is(
     assert next(users) == "c"
 
 
-def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
+def test_guessing_tokens_is_limited_by_address(limited: Limited) -> None:
     door = AuthHarness(limited(address="2/hour"))
     assert [door.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
         401,
@@ -150,14 +150,14 @@ def test_who_guesses_tokens_is_limited(limited: Limited) -> None:
     ]
 
 
-def test_who_may_not_is_limited_as_any_caller(limited: Limited) -> None:
+def test_forbidden_requests_count_for_the_caller(limited: Limited) -> None:
     door = AuthHarness(limited(changes="2/hour"))
     token = door.create_token("viewer")
     told = [door.call("POST", "/vms", token, json=CREATE_BODY).status_code for _ in range(3)]
     assert told == [403, 403, 429]
 
 
-def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> None:
+def test_foreign_page_uses_up_no_rate(limited: Limited) -> None:
     world = limited(changes="1/hour")
     theirs = {"Sec-Fetch-Site": "cross-site"}
     told = [
@@ -175,11 +175,11 @@ def test_a_page_of_another_origin_uses_up_nobody_s_rate(limited: Limited) -> Non
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_of_ipv6_one_client_has_a_whole_network(address: str, whose: str) -> None:
+def test_client_network_of_ipv6_is_64_bits(address: str, whose: str) -> None:
     assert throttle.client_network(address) == whose
 
 
-def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
+def test_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
     client = served(
         cors_origins=("https://a.example",), rate_address=parse_rate_limits("address", "1/hour")
     ).test_client()
@@ -193,6 +193,6 @@ def test_a_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
     assert "RateLimit" in refused.headers["Access-Control-Expose-Headers"]
 
 
-def test_nothing_is_told_where_nothing_is_limited(limited: Limited) -> None:
+def test_headers_are_absent_without_limits(limited: Limited) -> None:
     answer = limited().call("GET", "/vms")
     assert {"RateLimit", "RateLimit-Policy"} & set(answer.headers.keys()) == set()

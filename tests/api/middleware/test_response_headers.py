@@ -46,7 +46,9 @@ CORS = "Access-Control-"
         ("GET", "/docs/assets/none", 404),
     ],
 )
-def test_every_answer_is_closed(world: ApiHarness, method: str, path: str, status: int) -> None:
+def test_every_response_has_security_headers(
+    world: ApiHarness, method: str, path: str, status: int
+) -> None:
     answer = world.client.open(path, method=method)
     assert answer.status_code == status
     assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
@@ -55,14 +57,14 @@ def test_every_answer_is_closed(world: ApiHarness, method: str, path: str, statu
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js", "/docs/assets/swagger-ui.css"])
-def test_the_page_may_load_what_is_its_own(world: ApiHarness, path: str) -> None:
+def test_docs_page_may_load_own_assets(world: ApiHarness, path: str) -> None:
     answer = world.client.get(path, buffered=True)
     wanted = SECURITY_HEADERS | DOCS_PAGE_HEADERS
     assert {name: answer.headers[name] for name in wanted} == wanted
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
 
 
-def test_what_the_app_does_not_answer_is_closed_too() -> None:
+def test_flask_responses_have_security_headers() -> None:
     gunicorn = serving._problem_response("malformed_request", "x", "mine").decode()
     nginx = (ROOT / "config/nginx.conf").read_text().replace('"', "")
     for name, value in SECURITY_HEADERS.items():
@@ -71,7 +73,7 @@ def test_what_the_app_does_not_answer_is_closed_too() -> None:
         assert nginx.count(f" {name} {value} always;") >= 2, name
 
 
-def test_what_may_be_kept(world: ApiHarness) -> None:
+def test_cache_control_of_each_resource(world: ApiHarness) -> None:
     made = world.post("/vms", CREATE_BODY)
     for answer in (made, world.call("GET", "/vms"), world.call("GET", f"/vms/{made.json['id']}")):
         assert answer.headers["Cache-Control"] == "private, no-cache"
@@ -92,7 +94,7 @@ def cors(answer: TestResponse) -> dict[str, str]:
 
 @pytest.mark.parametrize("origin", [ORIGIN, OTHER])
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x", "/openapi.json"])
-def test_a_script_of_a_named_origin_reads_everything(named: Any, path: str, origin: str) -> None:
+def test_allowed_origin_reads_all_headers(named: Any, path: str, origin: str) -> None:
     answer = named.get(path, headers={"Origin": origin})
     shown = cors(answer)
     exposed = set(shown.pop("Access-Control-Expose-Headers").split(", "))
@@ -111,7 +113,7 @@ def preflight(client: Any, path: str, origin: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x/stop"])
-def test_a_preflight_is_answered_before_anything_is_asked(named: Any, path: str) -> None:
+def test_preflight_precedes_authentication(named: Any, path: str) -> None:
     def never() -> None:
         raise AssertionError
 
@@ -129,7 +131,7 @@ def test_a_preflight_is_answered_before_anything_is_asked(named: Any, path: str)
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-def test_others_are_told_nothing(named: Any, origin: str) -> None:
+def test_other_origin_gets_no_cors_headers(named: Any, origin: str) -> None:
     for answer in (
         named.get(f"{BASE}/vms", headers={"Origin": origin}),
         preflight(named, f"{BASE}/vms", origin),
@@ -139,7 +141,7 @@ def test_others_are_told_nothing(named: Any, origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, *FOREIGN])
-def test_unless_origins_are_named_there_are_none(world: ApiHarness, origin: str) -> None:
+def test_without_origins_there_are_no_cors_headers(world: ApiHarness, origin: str) -> None:
     for answer in (
         world.call("GET", "/vms", headers={"Origin": origin}),
         preflight(world.client, f"{BASE}/vms", origin),
@@ -147,6 +149,6 @@ def test_unless_origins_are_named_there_are_none(world: ApiHarness, origin: str)
         assert (answer.status_code, cors(answer), "Vary" in answer.headers) == (200, {}, False)
 
 
-def test_an_options_that_is_no_preflight_is_one_of_ours(named: Any) -> None:
+def test_plain_options_request_reaches_flask(named: Any) -> None:
     answer = named.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
     assert (answer.status_code, "GET" in answer.headers["Allow"]) == (200, True)

@@ -77,19 +77,19 @@ def locked(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
 
 def doubled(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
-    patch.setattr(world.backend, "list_images", lambda fresh=False: images)
+    patch.setattr(world.backend, "list_images", lambda refresh=False: images)
     return create(world)
 
 
 def queued(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image("1", "cirros", "queued", 0, 0)]
-    patch.setattr(world.backend, "list_images", lambda fresh=False: images)
+    patch.setattr(world.backend, "list_images", lambda refresh=False: images)
     return create(world)
 
 
 def many_networks(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     networks = [Network("2", "b"), Network("1", "")]
-    patch.setattr(world.backend, "list_networks", lambda fresh=False: networks)
+    patch.setattr(world.backend, "list_networks", lambda refresh=False: networks)
     return create(world)
 
 
@@ -188,11 +188,11 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "not_found": (
         lambda w, _: w.call("GET", "/nothing"),
-        {"detail": f"There is nothing at {BASE}/nothing."},
+        {"detail": f"No resource has the URL {BASE}/nothing."},
     ),
     "method_not_allowed": (
         lambda w, _: w.call("PUT", f"/vms/{UNKNOWN_ID}"),
-        {"detail": "PUT is not known here; DELETE, GET, HEAD, OPTIONS, PATCH is."},
+        {"detail": "PUT is not allowed here. Allowed methods: DELETE, GET, HEAD, OPTIONS, PATCH."},
     ),
     "invalid_state": (
         lambda w, _: w.post_action(w.create_running(), "resume"),
@@ -225,11 +225,11 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "precondition_failed": (stale, {}),
     "payload_too_large": (
         lambda w, _: create(w, user_data="x" * 1024 * 1024),
-        {"detail": "At most 1048576 bytes are taken."},
+        {"detail": "The body may have at most 1048576 bytes."},
     ),
     "unsupported_media_type": (
         lambda w, _: w.call("POST", "/vms", data="{}", content_type="text/plain"),
-        {"detail": "Send Content-Type: application/json; this came as text/plain."},
+        {"detail": "Send Content-Type: application/json; the request has text/plain."},
     ),
     "validation_error": (
         lambda w, _: create(w, nmae="x"),
@@ -290,7 +290,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
 }
 
 
-def test_every_problem_is_met_and_has_the_status_of_the_contract() -> None:
+def test_every_problem_is_tested_with_its_status() -> None:
     assert set(TABLE) | LATER | {"internal_error"} == set(PROBLEM_TYPES)
     assert {code: kind.status for code, kind in PROBLEM_TYPES.items()} == {
         code: status for status, codes in STATUSES.items() for code in codes
@@ -299,7 +299,9 @@ def test_every_problem_is_met_and_has_the_status_of_the_contract() -> None:
 
 @pytest.mark.parametrize("limits", ["vcpus=7"])
 @pytest.mark.parametrize("code", TABLE)
-def test_problems(world: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_problem_has_status_members_and_headers(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
     ask, members = TABLE[code]
     answer = ask(world, monkeypatch)
     assert answer.status_code == PROBLEM_TYPES[code].status
@@ -318,15 +320,13 @@ def test_problems(world: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str)
     assert ("Retry-After" in answer.headers) == (code in COME_BACK)
 
 
-def test_405_lists_what_is_allowed(world: ApiHarness) -> None:
+def test_405_lists_allowed_methods(world: ApiHarness) -> None:
     answer = world.call("DELETE", "/flavors")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("call", [("POST", "/vms"), ("GET", "/vms"), ("GET", f"/vms/{UNKNOWN_ID}")])
-def test_503_says_when_to_come_back_and_that_nothing_was_sent(
-    world: ApiHarness, call: tuple[str, str]
-) -> None:
+def test_503_has_retry_after_and_nothing_is_sent(world: ApiHarness, call: tuple[str, str]) -> None:
     world.backend.set_faults("unavailable=100%")
     method, path = call
     answer = world.call(method, path, **({"json": CREATE_BODY} if method == "POST" else {}))
@@ -335,7 +335,7 @@ def test_503_says_when_to_come_back_and_that_nothing_was_sent(
     assert len(world.backend.list_vms()) == 0
 
 
-def test_503_at_an_action_fails_its_operation(world: ApiHarness, monkeypatch: Any) -> None:
+def test_503_of_action_fails_its_operation(world: ApiHarness, monkeypatch: Any) -> None:
     answer = refusing(errors.BackendUnavailable("away", retry_after=7))(world, monkeypatch)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
     (operation,) = world.get_json("/operations?action=stop")["items"]
@@ -343,9 +343,7 @@ def test_503_at_an_action_fails_its_operation(world: ApiHarness, monkeypatch: An
 
 
 @pytest.mark.parametrize(("verb", "path"), [("stop", "/stop"), ("delete", "")])
-def test_504_names_the_operation_whose_outcome_is_learned_later(
-    world: ApiHarness, verb: str, path: str
-) -> None:
+def test_504_names_the_operation_recovered_later(world: ApiHarness, verb: str, path: str) -> None:
     vm_id = world.create_running()
     world.backend.set_faults("lost_answer=1")
     answer = world.call("POST" if path else "DELETE", f"/vms/{vm_id}{path}")
@@ -357,7 +355,7 @@ def test_504_names_the_operation_whose_outcome_is_learned_later(
     assert world.get_operation(answer)["status"] == "succeeded"
 
 
-def test_504_of_a_create_makes_one_vm(world: ApiHarness) -> None:
+def test_504_of_create_makes_one_vm(world: ApiHarness) -> None:
     world.backend.set_faults("lost_answer=1")
     answer = create(world)
     assert (answer.status_code, answer.json["code"]) == (504, "backend_timeout")
@@ -369,14 +367,14 @@ def test_504_of_a_create_makes_one_vm(world: ApiHarness) -> None:
     assert [(vm["id"], vm["status"]) for vm in vms] == [(operation["vm_id"], "STOPPED")]
 
 
-def test_what_the_cloud_refuses_says_how_the_vm_is(world: ApiHarness, monkeypatch: Any) -> None:
+def test_refusal_by_cloud_shows_vm_state(world: ApiHarness, monkeypatch: Any) -> None:
     answer = refusing(errors.InvalidState("Cannot 'stop'."))(world, monkeypatch)
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
     assert answer.json["current_status"] == "RUNNING"
     assert answer.json["allowed_actions"] == ["stop", "restart", "pause", "delete"]
 
 
-def test_500_tells_nothing_but_where_to_look(world: ApiHarness, monkeypatch: Any) -> None:
+def test_500_reveals_only_the_request_id(world: ApiHarness, monkeypatch: Any) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("hunter2")
 
@@ -391,17 +389,17 @@ def test_500_tells_nothing_but_where_to_look(world: ApiHarness, monkeypatch: Any
     assert answer.status_code == 500
     assert answer.json == {
         "type": "/problems/internal_error",
-        "title": "vmapi failed",
+        "title": "Internal error",
         "status": 500,
         "code": "internal_error",
-        "detail": "Something went wrong inside vmapi.",
+        "detail": "vmapi failed to process the request.",
         "instance": f"{BASE}/vms/{UNKNOWN_ID}",
         "request_id": "mine",
     }
 
 
 @pytest.mark.parametrize("code", PROBLEM_TYPES)
-def test_each_problem_is_explained(world: ApiHarness, code: str) -> None:
+def test_every_problem_has_an_explanation(world: ApiHarness, code: str) -> None:
     answer = world.client.get(f"/problems/{code}")
     kind = PROBLEM_TYPES[code]
     assert answer.status_code == 200
@@ -413,9 +411,11 @@ def test_each_problem_is_explained(world: ApiHarness, code: str) -> None:
     }
 
 
-def test_there_is_no_such_problem(world: ApiHarness) -> None:
+def test_unknown_problem_code_is_404(world: ApiHarness) -> None:
     answer = world.client.get("/problems/boredom")
     assert answer.status_code == 404
     assert answer.json is not None
     assert answer.json["code"] == "not_found"
-    assert answer.json["detail"].startswith("There is no problem boredom; there are malformed_")
+    assert answer.json["detail"].startswith(
+        "No problem has the code boredom. The codes are malformed_"
+    )

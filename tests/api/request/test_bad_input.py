@@ -43,7 +43,7 @@ def send(
 
 @pytest.mark.parametrize("value", WRONG_TYPES, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", TEXTS)
-def test_a_text_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
+def test_string_field_with_wrong_type_is_refused(world: ApiHarness, field: str, value: Any) -> None:
     problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
@@ -59,7 +59,7 @@ def test_a_text_of_another_type(world: ApiHarness, field: str, value: Any) -> No
     ],
     ids=lambda value: repr(value)[:12],
 )
-def test_another_field_of_another_type(world: ApiHarness, field: str, value: Any) -> None:
+def test_other_field_with_wrong_type_is_refused(world: ApiHarness, field: str, value: Any) -> None:
     problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert all(pointer.startswith(f"/{field}") for pointer in pointers)
@@ -67,7 +67,9 @@ def test_another_field_of_another_type(world: ApiHarness, field: str, value: Any
 
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", [HUGE, "a\0b", SCRIPT * 30, SQL * 30])
-def test_a_text_that_is_too_long_or_has_nul(world: ApiHarness, field: str, value: str) -> None:
+def test_string_field_too_long_or_with_nul_is_refused(
+    world: ApiHarness, field: str, value: str
+) -> None:
     problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
@@ -83,25 +85,25 @@ def test_a_text_that_is_too_long_or_has_nul(world: ApiHarness, field: str, value
         ("key_name", "key_not_found"),
     ],
 )
-def test_a_text_that_is_meant_badly(world: ApiHarness, field: str, code: str, value: str) -> None:
+def test_malicious_string_is_refused(world: ApiHarness, field: str, code: str, value: str) -> None:
     check(world.post("/vms", {**CREATE_BODY, field: value}), 422, code)
 
 
 @pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
-def test_an_unknown_field(world: ApiHarness, key: str) -> None:
+def test_unknown_field_is_refused(world: ApiHarness, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
         body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
         check(world.call(method, path, json=body), 422, "validation_error")
         world.backend._cloud.instances.clear()
 
 
-def test_pointers_are_escaped(world: ApiHarness) -> None:
+def test_json_pointer_is_escaped(world: ApiHarness) -> None:
     problem = check(world.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error")
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_key_that_is_empty_has_its_pointer(world: ApiHarness, method: str) -> None:
+def test_empty_key_has_a_json_pointer(world: ApiHarness, method: str) -> None:
     body, path = ({**CREATE_BODY}, "") if method == "POST" else ({}, f"/{UNKNOWN_ID}")
     for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
         problem = check(
@@ -111,8 +113,8 @@ def test_a_key_that_is_empty_has_its_pointer(world: ApiHarness, method: str) -> 
 
 
 @pytest.mark.parametrize("name", ["-abc", ".abc", "_abc", "ünï", "ab", "a" * 64])
-def test_what_is_no_name(world: ApiHarness, name: str) -> None:
-    told = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+def test_invalid_vm_name_is_refused(world: ApiHarness, name: str) -> None:
+    told = "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
     for method, path, body in (
         ("POST", "/vms", {**CREATE_BODY, "name": name}),
         ("PATCH", f"/vms/{UNKNOWN_ID}", {"name": name}),
@@ -121,7 +123,7 @@ def test_what_is_no_name(world: ApiHarness, name: str) -> None:
         assert problem["errors"] == [{"pointer": "/name", "message": told}]
 
 
-def test_every_place_that_is_wrong_is_named(world: ApiHarness) -> None:
+def test_every_invalid_field_is_listed(world: ApiHarness) -> None:
     body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
     problem = check(world.post("/vms", body), 422, "validation_error")
     assert {error["pointer"] for error in problem["errors"]} == {
@@ -129,13 +131,13 @@ def test_every_place_that_is_wrong_is_named(world: ApiHarness) -> None:
     }
 
 
-def test_not_too_many_places_are_named(world: ApiHarness) -> None:
+def test_number_of_listed_errors_is_limited(world: ApiHarness) -> None:
     body = {**CREATE_BODY, **{f"k{n}": 1 for n in range(1000)}}
     problem = check(world.post("/vms", body), 422, "validation_error")
     assert len(problem["errors"]) == 20
 
 
-def test_user_data_that_the_cloud_finds_too_long(world: ApiHarness) -> None:
+def test_user_data_too_long_for_the_cloud_is_refused(world: ApiHarness) -> None:
     noise = "".join(Random(1).choices(ascii_letters + digits + "!?", k=65_536))
     assert world.post("/vms", {**CREATE_BODY, "user_data": "x" * 65_536}).status_code == 201
     body = {
@@ -150,7 +152,7 @@ def test_user_data_that_the_cloud_finds_too_long(world: ApiHarness) -> None:
     assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
 
 
-def test_a_key_pair_that_is_not_there_is_named(world: ApiHarness) -> None:
+def test_unknown_key_pair_is_named_in_detail(world: ApiHarness) -> None:
     problem = check(world.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found")
     assert problem["detail"].endswith("there is no key pair mine.")
 
@@ -170,20 +172,20 @@ def test_a_key_pair_that_is_not_there_is_named(world: ApiHarness) -> None:
         (1, ""),
     ],
 )
-def test_a_bad_patch(world: ApiHarness, body: Any, pointer: str) -> None:
+def test_invalid_patch_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
     path = f"/vms/{world.create_running()}"
     problem = check(send(world, json.dumps(body), path, "PATCH"), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-def test_a_patch_to_too_much_metadata(world: ApiHarness) -> None:
+def test_patch_exceeding_metadata_limit_is_refused(world: ApiHarness) -> None:
     vm_id = world.create_running(metadata={str(n): "" for n in range(127)})
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
     problem = check(answer, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"
 
 
-def test_a_patch_that_removes_much_and_adds_little(world: ApiHarness) -> None:
+def test_patch_may_remove_more_pairs_than_the_limit(world: ApiHarness) -> None:
     pairs = {str(n): "" for n in range(127)}
     vm_id = world.create_running(metadata=pairs)
     sent = {**dict.fromkeys(pairs), "not there": None, "new": "x"}
@@ -198,7 +200,7 @@ def test_a_patch_that_removes_much_and_adds_little(world: ApiHarness) -> None:
 @pytest.mark.parametrize(
     "body", [{"type": "kick"}, {"type": None}, {"type": 1}, {"kind": "soft"}, []]
 )
-def test_a_bad_restart(world: ApiHarness, body: Any) -> None:
+def test_invalid_restart_options_are_refused(world: ApiHarness, body: Any) -> None:
     path = f"/vms/{world.create_running()}/restart"
     check(send(world, json.dumps(body), path), 422, "validation_error")
 
@@ -239,7 +241,7 @@ def test_a_bad_restart(world: ApiHarness, body: Any) -> None:
     ids=lambda body: repr(body[:24]),
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_is_no_json(world: ApiHarness, method: str, body: bytes) -> None:
+def test_body_that_is_not_json_is_refused(world: ApiHarness, method: str, body: bytes) -> None:
     path = "/vms" if method == "POST" else f"/vms/{UNKNOWN_ID}"
     check(send(world, body, path, method), 400, "malformed_request")
 
@@ -248,37 +250,37 @@ def test_what_is_no_json(world: ApiHarness, method: str, body: bytes) -> None:
     ("body", "told"),
     [
         (b'{"name": "\xff"}', "The body is not UTF-8."),
-        (b'{"name": "\\ud800"}', "A text holds half a surrogate pair: no character."),
-        (b'{"\\udfff": 1}', "A text holds half a surrogate pair: no character."),
+        (b'{"name": "\\ud800"}', "The body contains an unpaired surrogate."),
+        (b'{"\\udfff": 1}', "The body contains an unpaired surrogate."),
         (b'{"a": ' + b"1" * 5_000 + b"}", "The body is not JSON: a number has too many digits."),
         (b"\xef\xbb\xbf{}", "Send the body without a byte order mark."),
         (
             b'{"a": 1, "b": {"c": 1, "c": 2}}',
-            'The body is not JSON: the key "c" stands twice in one object.',
+            'The body is not JSON: the key "c" is repeated in one object.',
         ),
         (
             b'{"\\udfff": 1, "\\udfff": 2}',
-            'The body is not JSON: the key "\\udfff" stands twice in one object.',
+            'The body is not JSON: the key "\\udfff" is repeated in one object.',
         ),
         (
             b'{"' + b"k" * 5_000 + b'": 1, "' + b"k" * 5_000 + b'": 2}',
-            f'The body is not JSON: the key "{"k" * 100}" stands twice in one object.',
+            f'The body is not JSON: the key "{"k" * 100}" is repeated in one object.',
         ),
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_what_is_wrong_with_it_is_told(world: ApiHarness, body: bytes, told: str) -> None:
+def test_detail_explains_why_body_is_not_json(world: ApiHarness, body: bytes, told: str) -> None:
     assert check(send(world, body), 400, "malformed_request")["detail"] == told
 
 
-def test_no_body_where_one_is_needed(world: ApiHarness) -> None:
+def test_missing_body_is_refused(world: ApiHarness) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
         problem = check(world.call(method, path), 400, "malformed_request")
-        assert problem["detail"] == "The body is empty; a JSON object is wanted."
+        assert problem["detail"] == "The body is empty. Send a JSON object."
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"1e999", b"true", b"[{}]"])
-def test_json_that_is_no_object(world: ApiHarness, body: bytes) -> None:
+def test_json_body_that_is_not_an_object_is_refused(world: ApiHarness, body: bytes) -> None:
     problem = check(send(world, body), 422, "validation_error")
     assert problem["errors"][0]["pointer"] == ""
 
@@ -291,7 +293,7 @@ def test_json_that_is_no_object(world: ApiHarness, body: bytes) -> None:
         *("application/vnd.api+json", "*/*", "é", "x" * 5000, "application/json-patch+json"),
     ],
 )
-def test_another_media_type(world: ApiHarness, media_type: str) -> None:
+def test_other_media_type_is_refused(world: ApiHarness, media_type: str) -> None:
     answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
     check(answer, 415, "unsupported_media_type")
     restart = f"/vms/{world.create_running()}/restart"
@@ -300,26 +302,26 @@ def test_another_media_type(world: ApiHarness, media_type: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
-def test_another_media_type_of_a_patch(world: ApiHarness, media_type: str) -> None:
+def test_other_media_type_of_patch_is_refused(world: ApiHarness, media_type: str) -> None:
     answer = world.call("PATCH", f"/vms/{UNKNOWN_ID}", data="{}", content_type=media_type)
     check(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{UNKNOWN_ID}")])
-def test_a_body_that_is_encoded(world: ApiHarness, method: str, path: str, coding: str) -> None:
+def test_compressed_body_is_refused(world: ApiHarness, method: str, path: str, coding: str) -> None:
     plain = json.dumps(CREATE_BODY).encode()
     for body in (plain, gzip.compress(plain)):
         headers = {"Content-Encoding": coding, "Content-Type": JSON}
         answer = world.call(method, path, data=body, headers=headers)
         problem = check(answer, 415, "unsupported_media_type")
-        assert problem["detail"] == f"Send no Content-Encoding; this came as {coding}."
+        assert problem["detail"] == f"Send no Content-Encoding; the request has {coding}."
         assert answer.headers["Accept-Encoding"] == "identity"
     assert world.get_json("/vms")["total"] == 0
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_a_body_that_is_as_it_is(world: ApiHarness, coding: str) -> None:
+def test_identity_encoding_is_accepted(world: ApiHarness, coding: str) -> None:
     answer = world.call("POST", "/vms", json=CREATE_BODY, headers={"Content-Encoding": coding})
     assert answer.status_code == 201
     answer = world.call("POST", "/vms", data="x", content_type="text/plain")
@@ -327,7 +329,7 @@ def test_a_body_that_is_as_it_is(world: ApiHarness, coding: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
-def test_the_right_media_type(world: ApiHarness, media_type: str) -> None:
+def test_json_media_type_variants_are_accepted(world: ApiHarness, media_type: str) -> None:
     answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
     assert answer.status_code == 201
 
@@ -342,18 +344,18 @@ def test_the_right_media_type(world: ApiHarness, media_type: str) -> None:
     ids=lambda value: repr(value)[:20],
 )
 @pytest.mark.parametrize("action", [*(a for a in ACTIONS if a != "restart"), "delete"])
-def test_a_body_where_none_is_taken(
+def test_body_of_endpoint_without_body_is_refused(
     world: ApiHarness, action: str, body: bytes, media_type: str
 ) -> None:
     vm_id = world.create_running()
     method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
     answer = world.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
     problem = check(answer, 422, "validation_error")
-    assert problem["errors"] == [{"pointer": "", "message": "This takes no body."}]
+    assert problem["errors"] == [{"pointer": "", "message": "This endpoint takes no body."}]
     assert world.get_vm(vm_id)["status"] == "RUNNING"
 
 
-def test_an_empty_object_is_as_good_as_no_body(world: ApiHarness) -> None:
+def test_empty_object_counts_as_no_body(world: ApiHarness) -> None:
     vm_id = world.create_running()
     assert world.post(f"/vms/{vm_id}/stop", {}).status_code == 200
     assert send(world, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
@@ -361,7 +363,7 @@ def test_an_empty_object_is_as_good_as_no_body(world: ApiHarness) -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
 @pytest.mark.parametrize("path", ["", "/status", "/console"])
-def test_the_body_of_a_read_is_not_looked_at(world: ApiHarness, path: str, body: bytes) -> None:
+def test_body_of_get_is_ignored(world: ApiHarness, path: str, body: bytes) -> None:
     url = f"/vms/{world.create_running()}{path}"
     for method in ("GET", "HEAD"):
         assert world.call(method, url, data=body, content_type="text/plain").status_code == 200
@@ -374,7 +376,7 @@ def test_the_body_of_a_read_is_not_looked_at(world: ApiHarness, path: str, body:
         ("POST", f"/vms/{UNKNOWN_ID}/stop"),
     ],
 )
-def test_a_body_that_is_too_large(world: ApiHarness, method: str, path: str) -> None:
+def test_body_over_the_limit_is_refused(world: ApiHarness, method: str, path: str) -> None:
     check(send(world, b"x" * 1_048_577, path, method), 413, "payload_too_large")
 
 
@@ -390,7 +392,7 @@ def chunked(world: ApiHarness, body: bytes, method: str, path: str, **headers: s
     return answer
 
 
-def test_chunks_that_are_too_much(world: ApiHarness) -> None:
+def test_chunked_body_over_the_limit_is_refused(world: ApiHarness) -> None:
     wanted, key = json.dumps(CREATE_BODY).encode(), {"Idempotency-Key": "k"}
     for more in (1, 2, 1_048_576):
         answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
@@ -404,7 +406,9 @@ def test_chunks_that_are_too_much(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/stop"])
-def test_chunks_that_are_too_much_where_no_body_is_taken(world: ApiHarness, path: str) -> None:
+def test_chunked_body_over_the_limit_is_refused_by_endpoint_without_body(
+    world: ApiHarness, path: str
+) -> None:
     vm_id = world.create_running()
     method = "POST" if path else "DELETE"
     answer = chunked(world, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
@@ -433,7 +437,9 @@ FREE = {"name", "flavor", "image", "vm_id"}
 @pytest.mark.parametrize(
     ("path", "name"), [(p, name) for p, names in FILTERS.items() for name in names]
 )
-def test_strange_filters(world: ApiHarness, path: str, name: str, value: str) -> None:
+def test_unusual_filter_matches_nothing(
+    world: ApiHarness, path: str, name: str, value: str
+) -> None:
     answer = world.call("GET", f"{path}?{name}={value}")
     if name in FREE and value not in ("%00", "x" * 256, ""):
         assert (answer.status_code, answer.json["total"]) == (200, 0)
@@ -453,17 +459,19 @@ def test_strange_filters(world: ApiHarness, path: str, name: str, value: str) ->
         *((f"/vms/{UNKNOWN_ID}/console", "lines", value) for value in ("0", "10001", "-1", "all")),
     ],
 )
-def test_values_that_are_not_known(world: ApiHarness, path: str, name: str, value: str) -> None:
+def test_invalid_query_value_is_refused(
+    world: ApiHarness, path: str, name: str, value: str
+) -> None:
     problem = check(world.call("GET", path, query_string={name: value}), 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations"])
-def test_both_ends_of_the_pages(world: ApiHarness, path: str) -> None:
+def test_page_limits_are_enforced(world: ApiHarness, path: str) -> None:
     for page, told in (
         (0, "Must be greater than or equal to 1."),
-        (201, "page x page_size must be at most 10000; next reaches what is beyond."),
-        (10**17, "page x page_size must be at most 10000; next reaches what is beyond."),
+        (201, "page x page_size must be at most 10000. Follow next to reach later items."),
+        (10**17, "page x page_size must be at most 10000. Follow next to reach later items."),
     ):
         problem = check(world.call("GET", f"{path}?page={page}"), 422, "validation_error")
         assert problem["errors"] == [{"pointer": "/page", "message": told}]
@@ -478,9 +486,9 @@ def test_both_ends_of_the_pages(world: ApiHarness, path: str) -> None:
         if (p, name) != ("/vms", "status")
     ],
 )
-def test_a_parameter_given_twice(world: ApiHarness, path: str, name: str) -> None:
+def test_repeated_parameter_is_refused(world: ApiHarness, path: str, name: str) -> None:
     problem = check(world.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
-    assert problem["errors"] == [{"pointer": f"/{name}", "message": "Given more than once."}]
+    assert problem["errors"] == [{"pointer": f"/{name}", "message": "Must not be repeated."}]
 
 
 @pytest.mark.parametrize(
@@ -495,7 +503,7 @@ def test_a_parameter_given_twice(world: ApiHarness, path: str, name: str) -> Non
         *(("POST", f"/vms/{UNKNOWN_ID}/{action}") for action in ACTIONS),
     ],
 )
-def test_an_unknown_parameter(world: ApiHarness, method: str, path: str) -> None:
+def test_unknown_parameter_is_refused(world: ApiHarness, method: str, path: str) -> None:
     body = (
         {"json": {**CREATE_BODY} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
     )
@@ -503,7 +511,7 @@ def test_an_unknown_parameter(world: ApiHarness, method: str, path: str) -> None
     assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
 
 
-def test_an_unknown_parameter_of_a_probe(world: ApiHarness) -> None:
+def test_unknown_parameter_of_probe_is_refused(world: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/problems/forbidden"):
         check(world.client.get(path + "?a=1"), 422, "validation_error")
 
@@ -524,7 +532,7 @@ def test_an_unknown_parameter_of_a_probe(world: ApiHarness) -> None:
     ],
     ids=lambda path: path[:20],
 )
-def test_nothing_at_this_url(world: ApiHarness, path: str) -> None:
+def test_unknown_url_is_404(world: ApiHarness, path: str) -> None:
     check(world.call("GET", path), 404, "not_found")
 
 
@@ -542,17 +550,17 @@ def test_nothing_at_this_url(world: ApiHarness, path: str) -> None:
     ],
     ids=lambda vm_id: vm_id[:20],
 )
-def test_strange_ids(world: ApiHarness, vm_id: str) -> None:
+def test_malformed_vm_id_is_404(world: ApiHarness, vm_id: str) -> None:
     code = "not_found" if "%2F" in vm_id else "vm_not_found"
     check(world.call("GET", f"/vms/{vm_id}"), 404, code)
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations", "/flavors", "/images", "/networks"])
-def test_a_slash_at_the_end_does_no_harm(world: ApiHarness, path: str) -> None:
+def test_trailing_slash_is_accepted(world: ApiHarness, path: str) -> None:
     assert world.get_json(path + "/") == world.get_json(path)
 
 
-def test_a_percent_encoded_letter_is_that_letter(world: ApiHarness) -> None:
+def test_percent_encoded_letter_is_decoded(world: ApiHarness) -> None:
     assert world.get_json("/%76ms") == world.get_json("/vms")
 
 
@@ -560,7 +568,7 @@ def test_a_percent_encoded_letter_is_that_letter(world: ApiHarness) -> None:
 @pytest.mark.parametrize(
     "path", ["/vms", f"/vms/{UNKNOWN_ID}", f"/vms/{UNKNOWN_ID}/start", "/health"]
 )
-def test_odd_methods(world: ApiHarness, method: str, path: str) -> None:
+def test_unsupported_method_is_405(world: ApiHarness, method: str, path: str) -> None:
     answer = world.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
     check(answer, 405, "method_not_allowed")
     assert method not in answer.headers["Allow"].split(", ")
@@ -577,7 +585,7 @@ def test_odd_methods(world: ApiHarness, method: str, path: str) -> None:
         ("POST", f"/vms/{UNKNOWN_ID}/status"),
     ],
 )
-def test_methods_of_other_urls(world: ApiHarness, method: str, path: str) -> None:
+def test_method_of_another_url_is_405(world: ApiHarness, method: str, path: str) -> None:
     check(world.call(method, path), 405, "method_not_allowed")
 
 
@@ -596,7 +604,7 @@ def test_methods_of_other_urls(world: ApiHarness, method: str, path: str) -> Non
         {"Host": "localhost:99999"},
     ],
 )
-def test_headers_that_mean_nothing_here(world: ApiHarness, headers: dict[str, str]) -> None:
+def test_irrelevant_headers_are_ignored(world: ApiHarness, headers: dict[str, str]) -> None:
     answer = world.call("GET", "/vms", headers=headers)
     assert (answer.status_code, answer.mimetype) == (200, JSON)
     assert "evil" not in answer.text

@@ -41,7 +41,7 @@ def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
         (1, "x" * 200, "x" * 64),
     ],
 )
-def test_the_address_is_what_the_proxies_say_and_nobody_else(
+def test_client_address_is_set_only_by_trusted_proxies(
     served: Callable[..., Flask], proxies: int, told: str | None, address: str
 ) -> None:
     headers = {} if told is None else {"X_Forwarded_For": told}
@@ -49,11 +49,11 @@ def test_the_address_is_what_the_proxies_say_and_nobody_else(
     assert addresses(served(proxies=proxies), PEER, **headers, **others) == {address}
 
 
-def test_a_peer_on_a_socket_has_no_address(served: Callable[..., Flask]) -> None:
+def test_client_address_of_unix_socket_is_empty(served: Callable[..., Flask]) -> None:
     assert addresses(served(), "") == {""}
 
 
-def test_proxies_say_nothing_else(served: Callable[..., Flask]) -> None:
+def test_proxy_headers_besides_the_address_are_ignored(served: Callable[..., Flask]) -> None:
     app = served(proxies=1)
     seen = []
     app.before_request(lambda: seen.append(request.host_url))

@@ -74,7 +74,9 @@ def refused(answer: TestResponse) -> str:
 
 @near_and_far
 @pytest.mark.parametrize("path", ["", "/status"])
-def test_who_has_it_as_it_is_gets_304(world: ApiHarness, one: str, path: str) -> None:
+def test_if_none_match_with_current_etag_returns_304(
+    world: ApiHarness, one: str, path: str
+) -> None:
     first = world.call("GET", f"/vms/{one}{path}")
     etag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
@@ -93,22 +95,20 @@ def test_who_has_it_as_it_is_gets_304(world: ApiHarness, one: str, path: str) ->
     assert (head.status_code, head.headers["ETag"]) == (304, etag)
 
 
-def test_tags_are_strong_and_those_of_vm_and_status_are_the_same(
-    world: ApiHarness, one: str
-) -> None:
+def test_etag_is_strong_and_shared_by_vm_and_status(world: ApiHarness, one: str) -> None:
     etag = tag(world, one)
     assert etag.startswith('"')
     assert world.call("GET", f"/vms/{one}/status").headers["ETag"] == etag
     assert tag(world, world.create_running("web-2")) != etag
 
 
-def test_several_headers_are_one_list(world: ApiHarness, one: str) -> None:
+def test_repeated_header_is_one_list(world: ApiHarness, one: str) -> None:
     headers = [("If-None-Match", '"a"'), ("If-None-Match", tag(world, one))]
     assert world.call("GET", f"/vms/{one}", headers=headers).status_code == 304
 
 
 @near_and_far
-def test_the_tag_moves_with_each_change(world: ApiHarness, one: str) -> None:
+def test_etag_changes_with_each_change(world: ApiHarness, one: str) -> None:
     tags = [tag(world, one)]
     for action in ("pause", "resume"):
         answer = world.post_action(one, action)
@@ -122,7 +122,7 @@ def test_the_tag_moves_with_each_change(world: ApiHarness, one: str) -> None:
 
 
 @near_and_far
-def test_answers_to_changes_carry_the_tag_of_what_they_show(world: ApiHarness) -> None:
+def test_change_response_has_etag_of_its_vm(world: ApiHarness) -> None:
     def check(answer: TestResponse, status: int) -> None:
         assert answer.status_code == status
         assert answer.json == world.get_vm(answer.json["id"])
@@ -146,7 +146,7 @@ def test_answers_to_changes_carry_the_tag_of_what_they_show(world: ApiHarness) -
 
 
 @near_and_far
-def test_a_change_is_made_only_to_a_vm_as_it_was_seen(world: ApiHarness, one: str) -> None:
+def test_if_match_with_old_etag_refuses_change(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     assert patch(world, one, old, "first").status_code == 200
     new = tag(world, one)
@@ -162,12 +162,14 @@ def test_a_change_is_made_only_to_a_vm_as_it_was_seen(world: ApiHarness, one: st
 
 
 @pytest.mark.parametrize("sent", ["{}", "W/{}", '"a", {}', '"a",W/"b" , W/{}', "*", " * "])
-def test_which_tags_match(world: ApiHarness, one: str, sent: str) -> None:
+def test_if_match_accepts_lists_weak_etags_and_wildcard(
+    world: ApiHarness, one: str, sent: str
+) -> None:
     assert patch(world, one, sent.format(tag(world, one))).status_code == 200
 
 
 @far
-def test_what_was_changed_outside_is_seen(world: ApiHarness, one: str) -> None:
+def test_if_match_detects_external_change(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     world.backend.perform_action(one, Verb.PAUSE)
     assert tag(world, one) == old
@@ -176,7 +178,7 @@ def test_what_was_changed_outside_is_seen(world: ApiHarness, one: str) -> None:
 
 
 @far
-def test_without_the_cloud_nothing_matches(world: ApiHarness, one: str) -> None:
+def test_if_match_without_cloud_is_503(world: ApiHarness, one: str) -> None:
     etag = tag(world, one)
     world.backend.set_faults("unavailable=99")
     answer = patch(world, one, etag)
@@ -184,7 +186,7 @@ def test_without_the_cloud_nothing_matches(world: ApiHarness, one: str) -> None:
     assert known(world, one, etag).status_code == 304
 
 
-def test_the_tag_is_compared_before_the_state(world: ApiHarness, one: str) -> None:
+def test_if_match_is_checked_before_state(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     world.post_action(one, "stop")
     new = refused(world.call("POST", f"/vms/{one}/pause", headers={"If-Match": old}))
@@ -193,13 +195,13 @@ def test_the_tag_is_compared_before_the_state(world: ApiHarness, one: str) -> No
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"'])
-def test_a_vm_that_is_not_there(world: ApiHarness, sent: str) -> None:
+def test_conditional_request_for_missing_vm_is_404(world: ApiHarness, sent: str) -> None:
     for answer in (patch(world, UNKNOWN_ID, sent), known(world, UNKNOWN_ID, sent)):
         assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_malformed_headers(world: ApiHarness, one: str, sent: str) -> None:
+def test_malformed_condition_is_400(world: ApiHarness, one: str, sent: str) -> None:
     for answer, header in [
         (patch(world, one, sent), "If-Match"),
         (known(world, one, sent), "If-None-Match"),
@@ -207,12 +209,12 @@ def test_malformed_headers(world: ApiHarness, one: str, sent: str) -> None:
     ]:
         assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
         assert answer.json["detail"] == (
-            f'{header} must be * or entity tags, each in double quotes, as ETag gives them: "1-a".'
+            f'{header} must be * or a list of entity tags in double quotes, as in ETag: "1-a".'
         )
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
-def test_a_condition_that_does_not_guard_is_refused(world: ApiHarness, one: str, sent: str) -> None:
+def test_unsupported_condition_is_400(world: ApiHarness, one: str, sent: str) -> None:
     bulk = {"action": "stop", "ids": [one]}
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/vms/actions", {"json": bulk}),
@@ -227,15 +229,15 @@ def test_a_condition_that_does_not_guard_is_refused(world: ApiHarness, one: str,
         answer = world.call(method, path, headers={"If-None-Match": sent}, **sends)
         assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
         assert answer.json["detail"] == (
-            "If-None-Match is for reads: to change a VM only as it was seen, send its ETag in "
-            "If-Match."
+            "If-None-Match applies to reads. To change a VM only if it is unchanged, send its ETag "
+            "in If-Match."
         )
     for method, path, sends in changes[:2]:
         answer = world.call(method, path, headers={"If-Match": sent}, **sends)
         assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
         assert answer.json["detail"] == (
-            "If-Match is for the change of one VM: send the changes one by one, each with the "
-            "ETag of its VM, or leave it away."
+            "If-Match applies to the change of one VM. Change the VMs one by one, each with its "
+            "own ETag, or omit If-Match."
         )
     assert (tag(world, one), world.get_json("/operations")["total"]) == (old, count)
 
@@ -249,7 +251,7 @@ tags = st.lists(header.map(lambda text: f'"{text}"'), max_size=4).map(", ".join)
 @example(sent="," * 8000)
 @example(sent='"",' * 2600 + "x")
 @given(sent=header | tags)
-def test_any_header_is_answered(world: ApiHarness, sent: str) -> None:
+def test_arbitrary_condition_never_crashes(world: ApiHarness, sent: str) -> None:
     vms = world.get_json("/vms")["items"]
     vm_id = str(vms[0]["id"]) if vms else world.create_running()
     any_one = sent.strip(" \t") == "*"
@@ -257,7 +259,7 @@ def test_any_header_is_answered(world: ApiHarness, sent: str) -> None:
     assert patch(world, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
 
 
-def test_a_replay_is_answered_whatever_the_tag_is_by_now(world: ApiHarness, one: str) -> None:
+def test_replay_ignores_if_match(world: ApiHarness, one: str) -> None:
     old = tag(world, one)
     key = {"Idempotency-Key": "k"}
     first = patch(world, one, old, **key)
@@ -269,13 +271,13 @@ def test_a_replay_is_answered_whatever_the_tag_is_by_now(world: ApiHarness, one:
     assert patch(world, one, '"other"', **key).json["status"] == "PAUSED"
 
 
-def test_a_refusal_frees_the_key(world: ApiHarness, one: str) -> None:
+def test_failed_precondition_releases_idempotency_key(world: ApiHarness, one: str) -> None:
     key = {"Idempotency-Key": "k"}
     new = refused(patch(world, one, '"0-0"', **key))
     assert patch(world, one, new, **key).status_code == 200
 
 
-def test_a_repeat_that_comes_while_the_first_is_taken_on(
+def test_repeat_during_admission_is_replayed(
     world: ApiHarness, one: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, key = tag(world, one), {"Idempotency-Key": "k"}
@@ -304,7 +306,7 @@ def at_once(count: int, call: Callable[[int], TestResponse]) -> list[TestRespons
 
 
 @near_and_far
-def test_of_many_who_have_the_same_tag_one_wins(world: ApiHarness, one: str) -> None:
+def test_one_of_concurrent_changes_with_same_etag_wins(world: ApiHarness, one: str) -> None:
     for _ in range(5):
         world.run_until_settled()
         etag = tag(world, one)
@@ -318,7 +320,7 @@ def test_of_many_who_have_the_same_tag_one_wins(world: ApiHarness, one: str) -> 
 
 @pytest.mark.parametrize("threads", [16])
 @near_and_far
-def test_of_many_repeats_of_one_request_all_are_answered(world: ApiHarness, one: str) -> None:
+def test_concurrent_repeats_of_one_request_all_succeed(world: ApiHarness, one: str) -> None:
     for number in range(5):
         world.run_until_settled()
         etag, key = tag(world, one), {"Idempotency-Key": f"k{number}"}

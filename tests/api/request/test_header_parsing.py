@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
-from vmapi.api.request.context import REQUEST_ID_PATTERN
+from vmapi.api.middleware.access_log import REQUEST_ID_PATTERN
 
 # RFC 9110, section 5.5, and what servers let through all the same: all but CR, LF and NUL
 RAW = st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n\0"), max_size=300)
@@ -68,7 +68,7 @@ def check(answer: TestResponse) -> None:
 @pytest.mark.parametrize("name", HEADERS)
 @PATIENT
 @given(data=st.data())
-def test_one_header_of_any_bytes(world: ApiHarness, name: str, data: st.DataObject) -> None:
+def test_arbitrary_header_never_crashes(world: ApiHarness, name: str, data: st.DataObject) -> None:
     request = data.draw(st.sampled_from(REQUESTS))
     send(world, request, [(name, data.draw(VALUES))])
 
@@ -78,7 +78,7 @@ def test_one_header_of_any_bytes(world: ApiHarness, name: str, data: st.DataObje
     request=st.sampled_from(REQUESTS),
     headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=6),
 )
-def test_several_of_them(
+def test_arbitrary_headers_together_never_crash(
     world: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> None:
     send(world, request, headers)
@@ -88,7 +88,7 @@ def test_several_of_them(
 @given(sent=VALUES)
 @example(sent="a\n")
 @example(sent="a" * 128)
-def test_an_id_is_taken_as_it_is_or_not_at_all(world: ApiHarness, sent: str) -> None:
+def test_request_id_is_used_unchanged_or_replaced(world: ApiHarness, sent: str) -> None:
     shown = send(world, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
     assert shown == sent or (not REQUEST_ID_PATTERN.fullmatch(sent) and shown.startswith("req-"))
 
@@ -97,7 +97,7 @@ def test_an_id_is_taken_as_it_is_or_not_at_all(world: ApiHarness, sent: str) -> 
 @given(sent=VALUES.filter(bool))
 @example(sent="k" * 255)
 @example(sent="k" * 256)
-def test_a_key_is_taken_as_it_is_or_refused(world: ApiHarness, sent: str) -> None:
+def test_idempotency_key_is_used_unchanged_or_refused(world: ApiHarness, sent: str) -> None:
     answer = send(world, REQUESTS[4], [("Idempotency-Key", sent)])
     wanted = "vm_not_found" if KEY.fullmatch(sent) else "malformed_request"
     assert answer.json is not None
@@ -106,7 +106,7 @@ def test_a_key_is_taken_as_it_is_or_refused(world: ApiHarness, sent: str) -> Non
 
 @PATIENT
 @given(sent=VALUES)
-def test_what_is_no_preference_is_none(world: ApiHarness, sent: str) -> None:
+def test_arbitrary_preference_is_ignored(world: ApiHarness, sent: str) -> None:
     answer = send(world, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
     assert answer.status_code in (201, 409)
     applied = answer.headers.get("Preference-Applied", "wait=1")
@@ -115,7 +115,7 @@ def test_what_is_no_preference_is_none(world: ApiHarness, sent: str) -> None:
 
 @PATIENT
 @given(sent=VALUES)
-def test_a_body_is_json_or_refused(world: ApiHarness, sent: str) -> None:
+def test_arbitrary_content_type_is_json_or_refused(world: ApiHarness, sent: str) -> None:
     answer = send(world, REQUESTS[2], [("Content-Type", sent)])
     assert answer.json is not None
     media_type = sent.partition(";")[0].strip().lower()

@@ -31,7 +31,7 @@ def check_replay(first: TestResponse, again: TestResponse) -> None:
     assert again.headers["Operation-Location"] == first.headers["Operation-Location"]
 
 
-def test_a_create_is_carried_out_once(world: ApiHarness) -> None:
+def test_repeated_create_makes_one_vm(world: ApiHarness) -> None:
     first, again = create(world), create(world)
     check_replay(first, again)
     assert (first.status_code, again.status_code) == (201, 201)
@@ -41,7 +41,7 @@ def test_a_create_is_carried_out_once(world: ApiHarness) -> None:
     assert world.get_json("/operations")["total"] == 1
 
 
-def test_a_replay_shows_the_vm_as_it_is_now(world: ApiHarness) -> None:
+def test_replay_shows_current_vm(world: ApiHarness) -> None:
     first = create(world)
     world.post_action(first.json["id"], "start")
     again = create(world)
@@ -50,7 +50,7 @@ def test_a_replay_shows_the_vm_as_it_is_now(world: ApiHarness) -> None:
 
 
 @slow
-def test_a_replay_of_what_is_under_way_is_202_until_it_is_settled(world: ApiHarness) -> None:
+def test_replay_of_unfinished_change_is_202(world: ApiHarness) -> None:
     first, again = create(world), create(world)
     check_replay(first, again)
     assert (again.status_code, again.headers["Retry-After"]) == (202, "1")
@@ -61,7 +61,7 @@ def test_a_replay_of_what_is_under_way_is_202_until_it_is_settled(world: ApiHarn
     assert (settled.status_code, settled.json["status"]) == (201, "STOPPED")
 
 
-def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: ApiHarness) -> None:
+def test_repeated_action_patch_and_delete_are_made_once(world: ApiHarness) -> None:
     vm_id = world.create_running()
     for key, method, path, given, status in [
         ("a", "POST", f"/vms/{vm_id}/stop", {}, 200),
@@ -77,7 +77,7 @@ def test_an_action_a_patch_and_a_delete_are_carried_out_once(world: ApiHarness) 
 
 
 @slow
-def test_a_delete_that_nobody_has_seen_the_end_of(world: ApiHarness) -> None:
+def test_repeated_delete_after_end_is_replayed(world: ApiHarness) -> None:
     vm_id = world.create_running()
     first = keyed(world, "DELETE", f"/vms/{vm_id}", "d")
     world.clock.sleep(3)
@@ -86,7 +86,7 @@ def test_a_delete_that_nobody_has_seen_the_end_of(world: ApiHarness) -> None:
     assert (first.status_code, again.status_code) == (202, 204)
 
 
-def test_a_create_whose_vm_is_gone_since(world: ApiHarness) -> None:
+def test_replay_of_create_with_deleted_vm_is_404(world: ApiHarness) -> None:
     world.call("DELETE", f"/vms/{create(world).json['id']}")
     again = create(world)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
@@ -96,7 +96,7 @@ def test_a_create_whose_vm_is_gone_since(world: ApiHarness) -> None:
 
 
 @slow
-def test_what_a_delete_has_ended_says_so(world: ApiHarness) -> None:
+def test_replay_of_superseded_change_is_409(world: ApiHarness) -> None:
     vm_id = create(world).json["id"]
     world.call("DELETE", f"/vms/{vm_id}")
     again = create(world)
@@ -111,7 +111,7 @@ def test_what_a_delete_has_ended_says_so(world: ApiHarness) -> None:
     assert world.get_operation(later)["status"] == "superseded"
 
 
-def test_what_failed_after_it_was_taken_on_stays_failed(world: ApiHarness) -> None:
+def test_replay_of_failed_change_returns_its_error(world: ApiHarness) -> None:
     vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
     first = keyed(world, "POST", f"/vms/{vm_id}/stop")
@@ -123,7 +123,7 @@ def test_what_failed_after_it_was_taken_on_stays_failed(world: ApiHarness) -> No
     )
 
 
-def test_another_request_under_the_key_is_refused(world: ApiHarness) -> None:
+def test_key_of_another_request_is_refused(world: ApiHarness) -> None:
     vm_id = create(world).json["id"]
     for method, path, given in [
         ("POST", "/vms", {"json": {**CREATE_BODY, "name": "web-2"}}),
@@ -139,7 +139,7 @@ def test_another_request_under_the_key_is_refused(world: ApiHarness) -> None:
     assert world.get_json("/operations")["total"] == 1
 
 
-def test_what_changed_nothing_frees_the_key(world: ApiHarness) -> None:
+def test_refused_request_releases_key(world: ApiHarness) -> None:
     refusals = [
         create(world, name="x"),
         create(world, flavor="m9"),
@@ -157,16 +157,14 @@ def test_what_changed_nothing_frees_the_key(world: ApiHarness) -> None:
     assert keyed(world, "POST", stop, "s").status_code == 200
 
 
-def test_a_name_that_is_taken_frees_the_key(world: ApiHarness) -> None:
+def test_taken_name_releases_key(world: ApiHarness) -> None:
     vm_id = world.create_running()
     assert create(world).json["code"] == "name_taken"
     world.call("DELETE", f"/vms/{vm_id}")
     assert create(world).status_code == 201
 
 
-def test_a_refusal_by_the_cloud_frees_the_key(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusal_by_cloud_releases_key(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object, **__: object) -> None:
         raise errors.BackendUnavailable("away")
 
@@ -179,7 +177,7 @@ def test_a_refusal_by_the_cloud_frees_the_key(
     assert {first["status"], second["status"]} == {"succeeded", "failed"}
 
 
-def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
+def test_key_expires_after_a_day(world: ApiHarness) -> None:
     create(world)
     world.clock.sleep(24 * 3600 - 1)
     assert create(world).headers["Idempotent-Replayed"] == "true"
@@ -187,7 +185,9 @@ def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
     assert create(world).json["code"] == "name_taken"
 
 
-def test_one_that_is_not_answered_yet(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeat_of_unanswered_request_is_409(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
     world.backend.set_faults("lost_answer=1")
     first, again = create(world), create(world)
@@ -200,7 +200,7 @@ def test_one_that_is_not_answered_yet(world: ApiHarness, monkeypatch: pytest.Mon
     assert len(world.backend.list_vms()) == 1
 
 
-def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
+def test_repeat_after_concurrent_refusal_is_executed(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vms, looks = world.backend.list_vms, Barrier(2)
@@ -231,7 +231,7 @@ def test_a_repeat_of_what_is_refused_meanwhile_is_carried_out(
 
 @pytest.mark.parametrize("threads", [256])
 @pytest.mark.parametrize("latency", ["0", "create=1"])
-def test_fifty_who_repeat_one_create_at_once(world: ApiHarness) -> None:
+def test_fifty_concurrent_repeats_make_one_vm(world: ApiHarness) -> None:
     everybody = Barrier(50)
 
     def ask(_: int) -> tuple[int, str, bool]:
@@ -251,7 +251,7 @@ def test_fifty_who_repeat_one_create_at_once(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\x7f", "\t"])
-def test_keys_that_are_none(world: ApiHarness, key: str) -> None:
+def test_malformed_key_is_refused(world: ApiHarness, key: str) -> None:
     answer = world.call(
         "POST",
         "/vms",
@@ -263,7 +263,7 @@ def test_keys_that_are_none(world: ApiHarness, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"quoted"', "a b", "~!,;="])
-def test_operations_are_found_by_their_key(world: ApiHarness, key: str) -> None:
+def test_operations_are_listed_by_key(world: ApiHarness, key: str) -> None:
     world.create("other")
     made = create(world, key)
     assert made.status_code == 201
@@ -273,7 +273,7 @@ def test_operations_are_found_by_their_key(world: ApiHarness, key: str) -> None:
     assert world.get_json("/operations?idempotency_key=nobodys")["total"] == 0
 
 
-def test_a_create_of_unknown_outcome_is_sent_once(
+def test_create_with_unknown_outcome_is_sent_once(
     world: ApiHarness, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)

@@ -31,7 +31,7 @@ def meanwhile(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
     return happens
 
 
-def test_it_settles_within(world: ApiHarness, meanwhile: Any) -> None:
+def test_change_finished_within_wait_returns_vm(world: ApiHarness, meanwhile: Any) -> None:
     meanwhile(world.run_until_settled)
     made = create(world, "wait=60")
     assert (made.status_code, made.headers["Preference-Applied"]) == (201, "wait=60")
@@ -42,7 +42,9 @@ def test_it_settles_within(world: ApiHarness, meanwhile: Any) -> None:
         assert (answer.status_code, answer.headers["Preference-Applied"]) == (status, "wait=60")
 
 
-def test_an_operation_is_waited_for(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_operation_waits_until_finished(
+    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = world.call("POST", "/vms", json=CREATE_BODY)
     path = "/operations/" + made.headers["Operation-Location"].rpartition("/")[2]
     plain = world.call("GET", path)
@@ -56,13 +58,13 @@ def test_an_operation_is_waited_for(world: ApiHarness, monkeypatch: pytest.Monke
     assert answer.headers["Preference-Applied"] == "wait=60"
 
 
-def test_the_time_runs_out(world: ApiHarness) -> None:
+def test_change_unfinished_after_wait_returns_202(world: ApiHarness) -> None:
     answer = create(world, "wait=1")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "wait=1")
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_what_fails_while_it_is_waited_for(world: ApiHarness, meanwhile: Any) -> None:
+def test_failure_during_wait_is_returned(world: ApiHarness, meanwhile: Any) -> None:
     vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
     meanwhile(world.run_until_settled)
@@ -72,7 +74,7 @@ def test_what_fails_while_it_is_waited_for(world: ApiHarness, meanwhile: Any) ->
     assert world.get_operation(answer)["status"] == "failed"
 
 
-def test_what_a_delete_ends_while_it_is_waited_for(world: ApiHarness, meanwhile: Any) -> None:
+def test_operation_superseded_during_wait_is_returned(world: ApiHarness, meanwhile: Any) -> None:
     vm_id = world.create_running()
     left = ["delete"]
 
@@ -89,7 +91,7 @@ def test_what_a_delete_ends_while_it_is_waited_for(world: ApiHarness, meanwhile:
     assert world.get_operation(answer)["status"] == "superseded"
 
 
-def test_a_lost_answer_is_waited_for_too(world: ApiHarness, meanwhile: Any) -> None:
+def test_lost_response_is_recovered_during_wait(world: ApiHarness, meanwhile: Any) -> None:
     world.backend.set_faults("lost_answer=1")
     meanwhile(world.run_until_settled)
     answer = create(world, "wait=60")
@@ -99,7 +101,7 @@ def test_a_lost_answer_is_waited_for_too(world: ApiHarness, meanwhile: Any) -> N
 @pytest.mark.parametrize(
     ("action", "status"), [("stop", "STOPPED"), ("pause", "PAUSED"), ("restart", "RUNNING")]
 )
-def test_a_cloud_that_goes_as_the_change_is_over(
+def test_cloud_unavailable_at_end_of_change_returns_cached_vm(
     world: ApiHarness, meanwhile: Any, action: str, status: str
 ) -> None:
     vm_id = world.create_running()
@@ -114,7 +116,7 @@ def test_a_cloud_that_goes_as_the_change_is_over(
 
 
 @pytest.mark.parametrize("start", [True, False])
-def test_a_cloud_that_goes_as_a_create_is_over(
+def test_cloud_unavailable_at_end_of_create_returns_cached_vm(
     world: ApiHarness, meanwhile: Any, *, start: bool
 ) -> None:
     def settle_and_go() -> None:
@@ -143,7 +145,9 @@ def test_a_cloud_that_goes_as_a_create_is_over(
         ("wait=4, wait=8", 4),
     ],
 )
-def test_how_long(world: ApiHarness, meanwhile: Any, prefer: str, seconds: int) -> None:
+def test_wait_seconds_are_parsed_and_capped(
+    world: ApiHarness, meanwhile: Any, prefer: str, seconds: int
+) -> None:
     meanwhile(world.run_until_settled)
     answer = create(world, prefer)
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (201, f"wait={seconds}")
@@ -153,7 +157,7 @@ def test_how_long(world: ApiHarness, meanwhile: Any, prefer: str, seconds: int) 
     "prefer",
     ["wait", "wait=", "wait=-1", "wait=soon", "wait=1.5", "wait=0", "await=5", "wait=00"],
 )
-def test_nonsense_is_ignored(world: ApiHarness, prefer: str) -> None:
+def test_malformed_preference_is_ignored(world: ApiHarness, prefer: str) -> None:
     answer = create(world, prefer)
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)
 
@@ -167,13 +171,15 @@ def test_nonsense_is_ignored(world: ApiHarness, prefer: str) -> None:
         ("POST", "/x"),
     ],
 )
-def test_what_waits_for_nothing_says_nothing(world: ApiHarness, method: str, path: str) -> None:
+def test_preference_applied_is_absent_without_wait(
+    world: ApiHarness, method: str, path: str
+) -> None:
     answer = world.call(method, path, headers={"Prefer": "wait=5"})
     assert "Preference-Applied" not in answer.headers
 
 
 @pytest.mark.parametrize("threads", [4])
-def test_at_most_half_the_threads_wait(world: ApiHarness, meanwhile: Any) -> None:
+def test_wait_slots_are_half_the_threads(world: ApiHarness, meanwhile: Any) -> None:
     places = waiting(world).slots
     assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     answer = create(world, "wait=60")
@@ -185,7 +191,7 @@ def test_at_most_half_the_threads_wait(world: ApiHarness, meanwhile: Any) -> Non
 
 
 @pytest.mark.parametrize("threads", [8])
-def test_one_caller_does_not_have_all_places(
+def test_one_caller_cannot_take_every_wait_slot(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door, told, get = AuthHarness(world), [], waiting(world)._get_operation
@@ -211,7 +217,7 @@ def test_one_caller_does_not_have_all_places(
     assert sorted(told[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]
 
 
-def test_who_drains_keeps_nobody(world: ApiHarness, meanwhile: Any) -> None:
+def test_draining_ends_the_wait(world: ApiHarness, meanwhile: Any) -> None:
     meanwhile(world.services.draining.set)
     answer = create(world, "wait=60")
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)

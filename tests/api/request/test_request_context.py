@@ -19,7 +19,7 @@ MADE = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[
     "sent",
     ["a", "req-1", "0123", "A.b_c:d-e", "x" * 128, "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11"],
 )
-def test_a_sane_request_id_is_taken(world: ApiHarness, sent: str) -> None:
+def test_valid_request_id_is_used(world: ApiHarness, sent: str) -> None:
     for path in (f"{BASE}/health", "/nothing", "/livez", "/docs", "/openapi.json"):
         answer = world.client.get(path, headers={"X-Request-ID": sent}, buffered=True)
         assert answer.headers["X-Request-ID"] == sent
@@ -28,22 +28,22 @@ def test_a_sane_request_id_is_taken(world: ApiHarness, sent: str) -> None:
 @pytest.mark.parametrize(
     "sent", ["", "x" * 129, "-a", "a b", "a,b", "é", "<script>", "a;b", "../x"]
 )
-def test_another_one_is_made(world: ApiHarness, sent: str) -> None:
+def test_invalid_request_id_is_replaced(world: ApiHarness, sent: str) -> None:
     answer = world.client.get("/livez", headers={"X-Request-ID": sent})
     assert MADE.fullmatch(answer.headers["X-Request-ID"])
 
 
-def test_request_ids_are_new_each_time(world: ApiHarness) -> None:
+def test_generated_request_ids_are_unique(world: ApiHarness) -> None:
     ids = {world.call("GET", "/nothing").headers["X-Request-ID"] for _ in range(5)}
     assert len(ids) == 5
 
 
-def test_no_answer_is_sniffed(world: ApiHarness) -> None:
+def test_responses_forbid_content_sniffing(world: ApiHarness) -> None:
     for path in (f"{BASE}/health", "/nothing", "/docs", "/openapi.json"):
         assert world.client.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
+def test_each_request_writes_one_log_line(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     world.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
     (line,) = read_logs(capsys)
@@ -60,7 +60,7 @@ def test_a_request_is_a_line(world: ApiHarness, capsys: Capture) -> None:
     }
 
 
-def test_a_create_is_logged_with_its_vm_and_how_it_went(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_create_has_vm_id_and_status(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     answer = world.post("/vms", {**CREATE_BODY, "user_data": "hunter2"})
     ended, request = read_logs(capsys)
@@ -71,7 +71,7 @@ def test_a_create_is_logged_with_its_vm_and_how_it_went(world: ApiHarness, capsy
     assert ended["request_id"] == request["request_id"] == answer.headers["X-Request-ID"]
 
 
-def test_a_failure_is_logged_with_its_code(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_failed_operation_has_problem_code(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     world.backend.set_faults("no_capacity=1")
     fault = world.create()["fault"]
@@ -80,7 +80,7 @@ def test_a_failure_is_logged_with_its_code(world: ApiHarness, capsys: Capture) -
     assert (ended["code"], ended["reason"]) == ("no_capacity", fault["message"])
 
 
-def test_a_request_that_is_about_no_vm(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_request_without_vm_has_no_vm_id(world: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
     world.client.get("/nothing%0Aforged")
     (line,) = read_logs(capsys)
@@ -88,20 +88,20 @@ def test_a_request_that_is_about_no_vm(world: ApiHarness, capsys: Capture) -> No
     assert line["endpoint"] == "GET /nothing\nforged"
 
 
-def test_health(world: ApiHarness) -> None:
+def test_health_reports_status_version_and_time(world: ApiHarness) -> None:
     body = world.get_json("/health")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", body.pop("timestamp"))
     assert body == {"status": "healthy", "version": "v1"}
 
 
-def test_health_and_livez_need_no_cloud(world: ApiHarness) -> None:
+def test_health_and_livez_work_without_cloud(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=100%")
     assert world.call("GET", "/health").status_code == 200
     answer = world.client.get("/livez")
     assert (answer.status_code, answer.json) == (200, {"status": "alive"})
 
 
-def test_ready(world: ApiHarness) -> None:
+def test_readyz_reports_every_dependency(world: ApiHarness) -> None:
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
         200,
@@ -112,7 +112,7 @@ def test_ready(world: ApiHarness) -> None:
 @pytest.mark.parametrize(
     "error", [errors.BackendUnavailable("x"), errors.BackendTimeout("x"), errors.Forbidden("x")]
 )
-def test_without_the_cloud_it_is_degraded(
+def test_readyz_without_cloud_is_degraded(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch, error: errors.VmapiError
 ) -> None:
     def ping() -> None:
@@ -126,7 +126,7 @@ def test_without_the_cloud_it_is_degraded(
     )
 
 
-def test_not_ready_while_draining(world: ApiHarness) -> None:
+def test_readyz_while_draining_is_503(world: ApiHarness) -> None:
     world.services.draining.set()
     answer = world.client.get("/readyz")
     assert (answer.status_code, answer.json) == (
@@ -136,7 +136,7 @@ def test_not_ready_while_draining(world: ApiHarness) -> None:
     assert world.call("GET", "/health").status_code == 200
 
 
-def test_the_docs_page_is_served_from_here(world: ApiHarness) -> None:
+def test_docs_page_loads_only_own_assets(world: ApiHarness) -> None:
     page = world.client.get("/docs", buffered=True)
     assert (page.status_code, page.mimetype) == (200, "text/html")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -150,14 +150,14 @@ def test_the_docs_page_is_served_from_here(world: ApiHarness) -> None:
     assert (nothing.status_code, nothing.json["code"]) == (404, "not_found")  # type: ignore[index]
 
 
-def test_head_and_options(world: ApiHarness) -> None:
+def test_head_and_options_are_supported(world: ApiHarness) -> None:
     head = world.call("HEAD", "/flavors")
     assert (head.status_code, head.data) == (200, b"")
     options = world.call("OPTIONS", "/flavors")
     assert sorted(options.headers["Allow"].split(", ")) == ["GET", "HEAD", "OPTIONS"]
 
 
-def test_another_version_has_another_path(world: ApiHarness) -> None:
+def test_api_version_sets_base_path(world: ApiHarness) -> None:
     from vmapi.app import create_app
 
     app: Flask = create_app(Settings(log_level="CRITICAL", api_version="v2"), world.backend)

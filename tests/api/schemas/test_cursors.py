@@ -67,7 +67,7 @@ def message(world: ApiHarness, path: str) -> str:
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "-updated_at"])
 @pytest.mark.parametrize("size", [1, 3, 6, 7])
-def test_a_walk_shows_each_once_and_in_order(seven: ApiHarness, sort: str, size: int) -> None:
+def test_pages_contain_each_item_once_in_order(seven: ApiHarness, sort: str, size: int) -> None:
     found = list(pages(seven, f"/vms?sort={sort}&page_size={size}"))
     names = [vm["name"] for body in found for vm in body["items"]]
     expected = [f"web-{number}" for number in range(7)]
@@ -77,20 +77,20 @@ def test_a_walk_shows_each_once_and_in_order(seven: ApiHarness, sort: str, size:
     assert all(len(body["items"]) == size for body in found[:-1])
 
 
-def test_next_says_nothing_but_its_cursor(seven: ApiHarness) -> None:
+def test_next_contains_only_the_cursor(seven: ApiHarness) -> None:
     path, query = seven.get_json("/vms?page_size=3&sort=name")["next"].split("?")
     assert path == f"{BASE}/vms"
     assert list(parse_qs(query)) == ["cursor"]
 
 
-def test_filters_and_order_go_along(seven: ApiHarness) -> None:
+def test_cursor_keeps_filters_and_order(seven: ApiHarness) -> None:
     query = "status=STOPPED&status=ERROR&name=web*&created_before=2026-02-25T10:30:05%2B00:00"
     found = list(pages(seven, f"/vms?{query}&sort=-name&page_size=2"))
     names = [[vm["name"] for vm in body["items"]] for body in found]
     assert names == [["web-4", "web-3"], ["web-2", "web-1"], ["web-0"]]
 
 
-def test_the_total_is_that_of_the_first_page(seven: ApiHarness) -> None:
+def test_total_is_constant_across_pages(seven: ApiHarness) -> None:
     totals = []
     for number, body in enumerate(pages(seven, "/vms?page_size=2")):
         totals.append(body["total"])
@@ -98,7 +98,7 @@ def test_the_total_is_that_of_the_first_page(seven: ApiHarness) -> None:
     assert totals == [7, 7, 7, 7]
 
 
-def test_what_is_made_and_deleted_meanwhile_hides_nobody(seven: ApiHarness) -> None:
+def test_concurrent_changes_hide_no_item(seven: ApiHarness) -> None:
     walk = pages(seven, "/vms?page_size=2")
     names = [vm["name"] for vm in next(walk)["items"]]
     for number in (6, 4):
@@ -114,7 +114,7 @@ def vm_id(world: ApiHarness, name: str) -> str:
     return str(vm["id"])
 
 
-def test_a_walk_may_begin_at_any_page(seven: ApiHarness) -> None:
+def test_cursor_continues_from_any_page(seven: ApiHarness) -> None:
     found = list(pages(seven, "/vms?page=2&page_size=3&sort=name"))
     assert [[vm["name"] for vm in body["items"]] for body in found] == [
         ["web-3", "web-4", "web-5"],
@@ -122,10 +122,8 @@ def test_a_walk_may_begin_at_any_page(seven: ApiHarness) -> None:
     ]
 
 
-def test_next_reaches_beyond_the_deepest_page(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_DEPTH", 2)
+def test_next_reaches_beyond_page_limit(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_PAGED_ITEMS", 2)
     for number in range(3):
         world.create(f"web-{number}")
         world.clock.sleep(1)
@@ -134,7 +132,7 @@ def test_next_reaches_beyond_the_deepest_page(
     assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
 
 
-def test_operations_are_walked_the_same_way(seven: ApiHarness) -> None:
+def test_operations_are_paginated_likewise(seven: ApiHarness) -> None:
     every = [operation["id"] for operation in seven.get_json("/operations")["items"]]
     walk = pages(seven, "/operations?page_size=3&action=create")
     first = next(walk)
@@ -145,7 +143,7 @@ def test_operations_are_walked_the_same_way(seven: ApiHarness) -> None:
     assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
 
 
-def test_a_cursor_goes_alone(seven: ApiHarness) -> None:
+def test_cursor_with_other_parameters_is_refused(seven: ApiHarness) -> None:
     good = cursor(seven, "/vms?page_size=3")
     for query in ("page=2", "page_size=3", "sort=name", "status=RUNNING", "nonsense=1"):
         answer = seven.call("GET", f"/vms?cursor={good}&{query}")
@@ -153,10 +151,10 @@ def test_a_cursor_goes_alone(seven: ApiHarness) -> None:
         assert answer.json["errors"] == [
             {"pointer": f"/{query.partition('=')[0]}", "message": CURSOR_ALONE_DETAIL}
         ]
-    assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Given more than once."
+    assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Must not be repeated."
 
 
-def test_a_cursor_is_good_for_a_day(seven: ApiHarness) -> None:
+def test_cursor_expires_after_a_day(seven: ApiHarness) -> None:
     path = f"/vms?cursor={cursor(seven, '/vms?page_size=3')}"
     seven.clock.sleep(24 * 3600 - 1)
     assert seven.call("GET", path).status_code == 200
@@ -165,17 +163,17 @@ def test_a_cursor_is_good_for_a_day(seven: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "x", "x.y", ".", "%00", "%ff", "%F0%9F%98%80", "." * 5000])
-def test_what_is_no_cursor(world: ApiHarness, sent: str) -> None:
+def test_malformed_cursor_is_refused(world: ApiHarness, sent: str) -> None:
     for path in ("/vms", "/operations"):
         assert message(world, f"{path}?cursor={sent}") == NOT_OURS
 
 
-def test_a_cursor_of_another_list(seven: ApiHarness) -> None:
+def test_cursor_of_another_list_is_refused(seven: ApiHarness) -> None:
     assert message(seven, f"/vms?cursor={cursor(seven, '/operations?page_size=3')}") == NOT_OURS
     assert message(seven, f"/operations?cursor={cursor(seven, '/vms?page_size=3')}") == NOT_OURS
 
 
-def test_a_cursor_of_another_key(seven: ApiHarness) -> None:
+def test_cursor_with_another_signing_key_is_refused(seven: ApiHarness) -> None:
     foreign = CursorSigner(lambda: "0" * 64, seven.clock)
     made = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
     assert message(seven, f"/vms?cursor={made}") == NOT_OURS
@@ -183,7 +181,7 @@ def test_a_cursor_of_another_key(seven: ApiHarness) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_an_edited_cursor(seven: ApiHarness, data: st.DataObject) -> None:
+def test_edited_cursor_is_refused(seven: ApiHarness, data: st.DataObject) -> None:
     cursors = seven.services.cursors
     made = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
     at = data.draw(st.integers(0, len(made)))
@@ -199,7 +197,7 @@ def test_an_edited_cursor(seven: ApiHarness, data: st.DataObject) -> None:
 
 
 @given(name=st.text(st.characters(codec="utf-8"), max_size=255), total=st.integers(0, 2**31))
-def test_what_a_cursor_says_comes_back(name: str, total: int) -> None:
+def test_cursor_round_trip(name: str, total: int) -> None:
     clock = Clock()
     cursors = CursorSigner(lambda: "k", clock)
     for value in (name, clock()):
@@ -209,10 +207,8 @@ def test_what_a_cursor_says_comes_back(name: str, total: int) -> None:
         assert len(text) < 6000
 
 
-def test_all_processes_take_each_others_cursors(
-    served: Callable[..., Flask], tmp_path: Path
-) -> None:
+def test_processes_share_the_cursor_key(served: Callable[..., Flask], tmp_path: Path) -> None:
     apps = [served(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
     first, second = (app.extensions["vmapi"].cursors for app in apps)
     said = Cursor({}, KeysetPosition("web-1", "1", 7))
-    assert second.open("a", first.make("a", said)) == said
+    assert second.decode("a", first.encode("a", said)) == said

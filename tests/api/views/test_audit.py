@@ -26,7 +26,7 @@ def story(entries: list[Any]) -> list[tuple[str, str]]:
     return [(each["action"], each["outcome"]) for each in entries]
 
 
-def test_the_newest_come_first(told: ApiHarness) -> None:
+def test_newest_entries_come_first(told: ApiHarness) -> None:
     found = told.get_json("/audit")
     assert found["next"] is None
     assert story(found["items"]) == [
@@ -53,7 +53,7 @@ def test_the_newest_come_first(told: ApiHarness) -> None:
     }
 
 
-def test_a_list_goes_on(told: ApiHarness) -> None:
+def test_next_continues_the_list(told: ApiHarness) -> None:
     url, seen = f"{BASE}/audit?page_size=4&user=anonymous", []
     answer = told.client.get(url)
     while True:
@@ -70,7 +70,7 @@ def test_a_list_goes_on(told: ApiHarness) -> None:
     assert told.get_json("/audit?page_size=6")["next"] is None
 
 
-def test_a_line_each(told: ApiHarness) -> None:
+def test_ndjson_has_one_entry_per_line(told: ApiHarness) -> None:
     answer = told.call("GET", "/audit?page_size=4", headers=LINES)
     assert answer.mimetype == "application/x-ndjson"
     lines = [json.loads(line) for line in answer.text.splitlines()]
@@ -88,11 +88,11 @@ def test_a_line_each(told: ApiHarness) -> None:
         ("after=2999-01-01T00:00:00Z&before=2000-01-01T00:00:00Z", 0),
     ],
 )
-def test_filters(told: ApiHarness, query: str, count: int) -> None:
+def test_filters_select_entries(told: ApiHarness, query: str, count: int) -> None:
     assert len(told.get_json(f"/audit?{query}")["items"]) == count
 
 
-def test_what_was_done_with_a_vm_and_by_a_request(told: ApiHarness) -> None:
+def test_entries_are_found_by_vm_and_request(told: ApiHarness) -> None:
     (vm,) = told.get_json("/vms")["items"]
     assert len(told.get_json(f"/audit?vm_id={vm['id'].upper()}")["items"]) == 5
     (operation,) = told.get_json("/operations?action=start")["items"]
@@ -110,14 +110,14 @@ def test_what_was_done_with_a_vm_and_by_a_request(told: ApiHarness) -> None:
         ("user=a&user=b", "/user"),
     ],
 )
-def test_what_cannot_be_meant(told: ApiHarness, query: str, where: str) -> None:
+def test_invalid_parameter_is_refused(told: ApiHarness, query: str, where: str) -> None:
     answer = told.call("GET", f"/audit?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [each["pointer"] for each in answer.json["errors"]] == [where]
 
 
 @pytest.mark.parametrize("cursor", ["xxx", "-1", "", "9" * 30])
-def test_what_is_no_cursor(world: ApiHarness, cursor: str) -> None:
+def test_malformed_cursor_is_refused(world: ApiHarness, cursor: str) -> None:
     answer = world.call("GET", f"/audit?cursor={cursor}")
     (error,) = answer.json["errors"]
     assert error["message"] == (
@@ -128,7 +128,7 @@ def test_what_is_no_cursor(world: ApiHarness, cursor: str) -> None:
     assert other.json["errors"] == [error]
 
 
-def test_nobody_changes_it(told: ApiHarness) -> None:
+def test_audit_trail_is_read_only(told: ApiHarness) -> None:
     for method in ("POST", "PATCH", "DELETE", "PUT"):
         assert told.call(method, "/audit").status_code == 405
     before = audit_rows(told.app)

@@ -10,7 +10,7 @@ def told(world: ApiHarness) -> list[tuple[str, str, str | None, str]]:
     return [(row.action, row.outcome, row.code, row.request_id) for row in audit_rows(world.app)]
 
 
-def test_a_life(world: ApiHarness) -> None:
+def test_every_change_of_a_vm_is_audited(world: ApiHarness) -> None:
     vm_id = world.create()["id"]
     for method, path, body in [
         ("POST", "/start", None),
@@ -38,7 +38,7 @@ def test_a_life(world: ApiHarness) -> None:
     assert {row.operation_id for row in entries} == operations
 
 
-def test_each_of_many(world: ApiHarness) -> None:
+def test_every_vm_of_a_bulk_is_audited(world: ApiHarness) -> None:
     ids = [world.create_running(f"web-{number}") for number in range(2)]
     before = len(audit_rows(world.app))
     wanted = {"action": "stop", "ids": [*ids, "00000000-0000-4000-8000-000000000000"]}
@@ -53,7 +53,7 @@ def test_each_of_many(world: ApiHarness) -> None:
     assert {(row.request_id, row.address) for row in entries} == {("many-1", "127.0.0.1")}
 
 
-def test_what_is_refused(world: ApiHarness) -> None:
+def test_refusals_are_audited(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     world.backend.create_vm(spec, "somebody else's")
     assert world.post("/vms", CREATE_BODY).status_code == 409
@@ -66,7 +66,7 @@ def test_what_is_refused(world: ApiHarness) -> None:
     ]
 
 
-def test_what_changes_nothing_is_not_in_it(world: ApiHarness) -> None:
+def test_requests_without_effect_are_not_audited(world: ApiHarness) -> None:
     vm_id = world.create_running()
     before = audit_rows(world.app)
     world.get_vm(vm_id)
@@ -81,7 +81,7 @@ def test_what_changes_nothing_is_not_in_it(world: ApiHarness) -> None:
     assert audit_rows(world.app) == before
 
 
-def test_what_is_repeated_is_in_it_once(world: ApiHarness) -> None:
+def test_replays_are_not_audited(world: ApiHarness) -> None:
     given = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k-1"}}
     answers = [world.call("POST", "/vms", **given) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]

@@ -25,7 +25,7 @@ def items(answer: TestResponse) -> list[Any]:
     return found
 
 
-def test_each_vm_gets_its_operation(world: ApiHarness) -> None:
+def test_bulk_starts_one_operation_per_vm(world: ApiHarness) -> None:
     ids = [world.create_running(f"web-{n}") for n in range(5)]
     found = items(act(world, action="stop", ids=ids))
     assert [item["vm_id"] for item in found] == ids
@@ -38,7 +38,7 @@ def test_each_vm_gets_its_operation(world: ApiHarness) -> None:
         assert world.get_json(f"/operations/{item['operation']['id']}")["status"] == "succeeded"
 
 
-def test_each_problem_is_the_vms_own(world: ApiHarness) -> None:
+def test_bulk_reports_problems_per_vm(world: ApiHarness) -> None:
     running, stopped = world.create_running("web-1"), world.create("web-2")["id"]
     world.run_until_settled()
     wanted = [stopped, UNKNOWN_ID, running, "nonsense"]
@@ -53,7 +53,7 @@ def test_each_problem_is_the_vms_own(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("action", ["start", "stop", "restart", "pause", "resume", "delete"])
-def test_every_action(world: ApiHarness, action: str) -> None:
+def test_bulk_supports_every_action(world: ApiHarness, action: str) -> None:
     vm_id = world.create_running()
     before = {"start": "stop", "resume": "pause"}.get(action)
     if before:
@@ -65,7 +65,7 @@ def test_every_action(world: ApiHarness, action: str) -> None:
     assert operation["status"] == "succeeded"
 
 
-def test_those_that_a_filter_fits(world: ApiHarness) -> None:
+def test_filter_selects_vms(world: ApiHarness) -> None:
     ids = {world.create_running(f"web-{n}") for n in range(3)}
     other = world.create_running("db-1")
     found = items(act(world, action="stop", filter={"name": "web-*", "status": ["RUNNING"]}))
@@ -74,12 +74,12 @@ def test_those_that_a_filter_fits(world: ApiHarness) -> None:
     assert world.get_vm(other)["status"] == "RUNNING"
 
 
-def test_a_filter_that_fits_none(world: ApiHarness) -> None:
+def test_filter_without_match_returns_no_items(world: ApiHarness) -> None:
     world.create_running()
     assert items(act(world, action="stop", filter={"name": "nothing"})) == []
 
 
-def test_every_vm_is_asked_for_by_name(world: ApiHarness) -> None:
+def test_wildcard_name_selects_every_vm(world: ApiHarness) -> None:
     ids = {world.create_running(f"web-{n}") for n in range(2)}
     found = items(act(world, action="delete", filter={"name": "*"}))
     assert {item["vm_id"] for item in found} == ids
@@ -87,7 +87,7 @@ def test_every_vm_is_asked_for_by_name(world: ApiHarness) -> None:
     assert world.get_json("/vms")["items"] == []
 
 
-def test_a_vm_that_is_named_twice_is_one(world: ApiHarness) -> None:
+def test_repeated_id_counts_once(world: ApiHarness) -> None:
     one, two = world.create_running("web-1"), world.create_running("web-2")
     found = items(
         act(world, action="stop", ids=[one, two, one, two.upper(), UNKNOWN_ID, UNKNOWN_ID])
@@ -98,7 +98,7 @@ def test_a_vm_that_is_named_twice_is_one(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("action", ["start", "delete"])
-def test_deleted_vms_are_not_there(world: ApiHarness, action: str) -> None:
+def test_deleted_vm_is_reported_as_missing(world: ApiHarness, action: str) -> None:
     vm_id = world.create_running()
     world.call("DELETE", f"/vms/{vm_id}")
     world.run_until_settled()
@@ -109,7 +109,7 @@ def test_deleted_vms_are_not_there(world: ApiHarness, action: str) -> None:
     assert [item["error"]["status"] for item in found] == [404] * 2
 
 
-def test_a_vm_that_others_were_first_to_change(
+def test_vm_changed_concurrently_is_a_conflict(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm_id, plan = world.create_running(), bulk.guard.plan_steps
@@ -125,7 +125,7 @@ def test_a_vm_that_others_were_first_to_change(
     assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
 
 
-def test_the_cloud_is_asked_once(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_lists_the_cloud_once(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, asked, vms = (
         [world.create_running(f"web-{n}") for n in range(20)],
         [],
@@ -138,7 +138,7 @@ def test_the_cloud_is_asked_once(world: ApiHarness, monkeypatch: pytest.MonkeyPa
     assert len(asked) == 1
 
 
-def test_a_key_as_long_as_it_may_be(world: ApiHarness) -> None:
+def test_key_of_maximum_length_is_accepted(world: ApiHarness) -> None:
     vm_id = world.create_running()
     first = items(act(world, "x" * 255, action="stop", ids=[vm_id]))
     query = {"idempotency_key": f"{'x' * 255} {vm_id}"}
@@ -168,18 +168,18 @@ def test_a_key_as_long_as_it_may_be(world: ApiHarness) -> None:
         ({"action": "stop", "ids": ["1"], "hard": True}, "/hard"),
     ],
 )
-def test_what_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
+def test_invalid_bulk_request_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
     answer = act(world, **body)
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
 
 
-def test_a_thousand_ids(world: ApiHarness) -> None:
+def test_a_thousand_ids_are_accepted(world: ApiHarness) -> None:
     ids = [f"{UNKNOWN_ID[:-4]}{n:04}" for n in range(1000)]
     assert len(items(act(world, action="stop", ids=ids))) == 1000
 
 
-def test_a_cloud_that_is_away_is_one_problem(world: ApiHarness) -> None:
+def test_unavailable_cloud_is_one_problem(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=100%")
     answer = act(world, action="stop", ids=[UNKNOWN_ID])
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
@@ -187,19 +187,19 @@ def test_a_cloud_that_is_away_is_one_problem(world: ApiHarness) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "PUT"])
 @pytest.mark.parametrize("path", ["/vms/actions", "/vms/actions/"])
-def test_it_is_no_vm(world: ApiHarness, method: str, path: str) -> None:
+def test_actions_is_not_a_vm_id(world: ApiHarness, method: str, path: str) -> None:
     answer = world.call(method, path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
     options = world.call("OPTIONS", path)
     assert sorted(options.headers["Allow"].split(", ")) == ["OPTIONS", "POST"]
 
 
-def test_there_is_nothing_below_it(world: ApiHarness) -> None:
+def test_urls_below_actions_are_404(world: ApiHarness) -> None:
     answer = world.call("POST", "/vms/actions/start")
     assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("vm_id", ["action", "actions-1", "Actions", "actions%0a"])
-def test_what_is_only_like_it_is_the_id_of_a_vm(world: ApiHarness, vm_id: str) -> None:
+def test_similar_segment_is_a_vm_id(world: ApiHarness, vm_id: str) -> None:
     answer = world.call("GET", f"/vms/{vm_id}")
     assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")

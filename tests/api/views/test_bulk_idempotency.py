@@ -32,7 +32,7 @@ def again(found: list[Any]) -> list[Any]:
     return [{**item, "replayed": True} if "operation" in item else item for item in found]
 
 
-def test_it_is_safe_to_repeat(world: ApiHarness) -> None:
+def test_repeated_bulk_is_replayed(world: ApiHarness) -> None:
     ids = [world.create_running(f"web-{n}") for n in range(3)]
     wanted = {"action": "stop", "ids": ids}
     first = act(world, wanted)
@@ -46,14 +46,14 @@ def test_it_is_safe_to_repeat(world: ApiHarness) -> None:
     assert world.get_json("/operations?action=stop")["total"] == 3
 
 
-def test_what_was_refused_is_tried_again(world: ApiHarness) -> None:
+def test_repeat_retries_refused_vms(world: ApiHarness) -> None:
     wanted = {"action": "stop", "ids": [world.create_running(), UNKNOWN_ID]}
     first = act(world, wanted)
     second = act(world, wanted)
     assert (items(second), replayed(second)) == (again(items(first)), False)
 
 
-def test_a_filter_is_for_the_vms_that_it_fitted_at_first(world: ApiHarness) -> None:
+def test_repeat_uses_vms_of_first_request(world: ApiHarness) -> None:
     ids = {world.create_running(f"web-{n}") for n in range(2)}
     first = items(act(world, RUNNING))
     world.run_until_settled()
@@ -68,7 +68,7 @@ def test_a_filter_is_for_the_vms_that_it_fitted_at_first(world: ApiHarness) -> N
     assert world.get_vm(other)["status"] == "RUNNING"
 
 
-def test_a_filter_is_answered_when_its_vms_are_gone(world: ApiHarness) -> None:
+def test_repeat_after_deletion_is_replayed(world: ApiHarness) -> None:
     world.create_running()
     wanted = {"action": "delete", "filter": {"name": "web-*"}}
     first = items(act(world, wanted))
@@ -82,7 +82,7 @@ def test_a_filter_is_answered_when_its_vms_are_gone(world: ApiHarness) -> None:
     assert world.get_json("/vms")["total"] == 1
 
 
-def test_a_filter_that_fitted_none_is_for_none(world: ApiHarness) -> None:
+def test_repeat_of_empty_selection_stays_empty(world: ApiHarness) -> None:
     assert items(act(world, RUNNING)) == []
     vm_id = world.create_running()
     second = act(world, RUNNING)
@@ -91,7 +91,7 @@ def test_a_filter_that_fitted_none_is_for_none(world: ApiHarness) -> None:
     assert len(items(act(world, RUNNING, "other"))) == 1
 
 
-def test_a_repeat_does_what_was_not_come_to(
+def test_repeat_completes_interrupted_bulk(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = {world.create_running(f"web-{n}") for n in range(3)}
@@ -128,7 +128,7 @@ def test_a_repeat_does_what_was_not_come_to(
         {"action": "stop", "ids": [UNKNOWN_ID]},
     ],
 )
-def test_another_request_under_its_key(world: ApiHarness, other: Any) -> None:
+def test_key_of_another_bulk_is_refused(world: ApiHarness, other: Any) -> None:
     vm_id = world.create_running()
     by_id = {"action": "stop", "ids": [vm_id]}
     for key, first in (("k", RUNNING), ("l", by_id)):
@@ -140,7 +140,7 @@ def test_another_request_under_its_key(world: ApiHarness, other: Any) -> None:
     assert world.get_json("/operations?action=stop")["total"] == 1
 
 
-def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
+def test_key_expires_after_a_day(world: ApiHarness) -> None:
     first = world.create_running()
     items(act(world, RUNNING))
     world.run_until_settled()
@@ -152,7 +152,7 @@ def test_a_key_lives_for_a_day(world: ApiHarness) -> None:
     assert ([item["vm_id"] for item in items(found)], replayed(found)) == ([second], False)
 
 
-def test_a_key_as_long_as_it_may_be(world: ApiHarness) -> None:
+def test_key_of_maximum_length_is_accepted(world: ApiHarness) -> None:
     wanted = {"action": "stop", "ids": [world.create_running()]}
     first = items(act(world, wanted, "x" * 255))
     assert items(act(world, wanted, "x" * 255)) == again(first)

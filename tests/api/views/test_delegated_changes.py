@@ -97,7 +97,7 @@ def running(door: AuthHarness, backend: Lender, name: str = "web-1", token: str 
     return str(answer.json["id"])
 
 
-def test_each_change_is_begun_with_the_callers_token(door: AuthHarness, backend: Lender) -> None:
+def test_first_call_uses_caller_token(door: AuthHarness, backend: Lender) -> None:
     vm_id = running(door, backend)
     for method, path, body in (
         ("POST", f"/vms/{vm_id}/restart", None),
@@ -109,7 +109,7 @@ def test_each_change_is_begun_with_the_callers_token(door: AuthHarness, backend:
     assert backend.lent == [ALICE] * 4
 
 
-def test_what_comes_after_the_first_call_is_vmapis(door: AuthHarness, backend: Lender) -> None:
+def test_later_calls_use_token_of_vmapi(door: AuthHarness, backend: Lender) -> None:
     assert ask(door, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
     assert backend.lent == [ALICE, None]
     vm_id = running(door, backend, "web-2")
@@ -118,12 +118,12 @@ def test_what_comes_after_the_first_call_is_vmapis(door: AuthHarness, backend: L
     assert backend.lent == [ALICE, ALICE, None]
 
 
-def test_a_bearer_token_of_keystones_is_one_too(door: AuthHarness, backend: Lender) -> None:
+def test_keystone_bearer_token_is_a_caller_token(door: AuthHarness, backend: Lender) -> None:
     assert door.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code == 201
     assert backend.lent == [ALICE]
 
 
-def test_who_came_otherwise_lends_nothing(door: AuthHarness, backend: Lender) -> None:
+def test_other_credentials_are_not_caller_tokens(door: AuthHarness, backend: Lender) -> None:
     token = door.create_token("operator", project="p-a")
     answer = door.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
     assert answer.status_code == 201
@@ -141,7 +141,7 @@ def test_who_came_otherwise_lends_nothing(door: AuthHarness, backend: Lender) ->
     ids=["unauthenticated", "forbidden", "quota_exceeded"],
 )
 @pytest.mark.parametrize("action", ["create", "stop"])
-def test_what_the_cloud_refuses_the_caller(
+def test_refusal_by_the_cloud_reaches_the_caller(
     door: AuthHarness, backend: Lender, refusal: errors.VmapiError, status: int, action: str
 ) -> None:
     vm_id = running(door, backend)
@@ -184,7 +184,7 @@ def ended(door: AuthHarness, items: list[Any]) -> list[Any]:
     return operations()
 
 
-def test_many_are_begun_with_the_callers_token(door: AuthHarness, backend: Lender) -> None:
+def test_bulk_uses_caller_token(door: AuthHarness, backend: Lender) -> None:
     ids = [running(door, backend, f"web-{n}") for n in range(12)]
     theirs = running(door, backend, "theirs", BOB)
     items = bulk(door, [*ids, theirs])
@@ -194,7 +194,7 @@ def test_many_are_begun_with_the_callers_token(door: AuthHarness, backend: Lende
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
-def test_the_engine_has_what_was_begun(
+def test_engine_continues_started_operations(
     door: AuthHarness, world: ApiHarness, backend: Lender
 ) -> None:
     items = bulk(door, [running(door, backend)])
@@ -205,7 +205,7 @@ def test_the_engine_has_what_was_begun(
     assert backend.lent == [ALICE]
 
 
-def test_the_engine_does_not_begin_them(
+def test_engine_does_not_start_delegated_operations(
     door: AuthHarness, world: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
@@ -225,7 +225,7 @@ def test_the_engine_does_not_begin_them(
     assert ask(door, "GET", f"/vms/{vm_id}").json["task"] is None
 
 
-def test_what_comes_while_the_process_stops_is_left_to_others(
+def test_operation_during_shutdown_is_left_unstarted(
     door: AuthHarness, world: ApiHarness, backend: Lender
 ) -> None:
     ids = [running(door, backend, f"web-{n}") for n in range(2)]
@@ -239,7 +239,7 @@ def test_what_comes_while_the_process_stops_is_left_to_others(
     assert backend.lent == []
 
 
-def test_what_is_refused_later_is_told_by_the_operation(door: AuthHarness, backend: Lender) -> None:
+def test_later_refusal_is_the_error_of_the_operation(door: AuthHarness, backend: Lender) -> None:
     items = [running(door, backend)]
     backend.refusal = errors.Unauthenticated("not taken", credentials_sent=True)
     (operation,) = ended(door, bulk(door, items))
@@ -249,7 +249,7 @@ def test_what_is_refused_later_is_told_by_the_operation(door: AuthHarness, backe
 # What is there to choose from
 
 
-def test_networks_of_others_are_not_there(
+def test_networks_of_other_projects_are_hidden(
     door: AuthHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
@@ -267,7 +267,7 @@ def test_networks_of_others_are_not_there(
 # What is seen of a token
 
 
-def test_it_is_in_no_log_no_answer_and_no_database(
+def test_caller_token_is_in_no_log_response_or_database(
     keystone: None, served: Callable[..., Flask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "kept"

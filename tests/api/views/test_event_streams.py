@@ -12,7 +12,7 @@ from vmapi.services.events import buffer as tail
 from vmapi.settings.settings import Settings
 
 
-def test_silence_is_broken_by_a_heartbeat(world: ApiHarness, listen: OpenStream) -> None:
+def test_silent_stream_sends_heartbeats(world: ApiHarness, listen: OpenStream) -> None:
     world.services.events.heartbeat_interval = 0.01
     stream = listen("?kind=operation.failed")
     first = stream.read_heartbeat()
@@ -23,7 +23,7 @@ def test_silence_is_broken_by_a_heartbeat(world: ApiHarness, listen: OpenStream)
     assert last in list_sequences(world)
 
 
-def test_a_process_that_drains_ends_its_streams(world: ApiHarness, listen: OpenStream) -> None:
+def test_draining_ends_streams(world: ApiHarness, listen: OpenStream) -> None:
     streams = [listen(), listen("", "0")]
     streams[0].read_heartbeat()
     streams[1].read_event()
@@ -32,7 +32,7 @@ def test_a_process_that_drains_ends_its_streams(world: ApiHarness, listen: OpenS
 
 
 @pytest.mark.parametrize("kept", [1, 3])
-def test_who_is_slow_reads_on(
+def test_slow_client_misses_no_event(
     world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", kept)
@@ -47,7 +47,7 @@ def test_who_is_slow_reads_on(
     assert (seen, first) == (list_sequences(world), "0")
 
 
-def test_a_store_that_goes_ends_the_stream(
+def test_unavailable_store_ends_stream(
     world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_lifecycle(world)
@@ -61,7 +61,7 @@ def test_a_store_that_goes_ends_the_stream(
     assert list(stream.remaining_blocks()) == []
 
 
-def test_a_store_that_is_away_is_told_at_once(
+def test_unavailable_store_refuses_stream(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away() -> Any:
@@ -80,7 +80,7 @@ def readers() -> int:
     return sum(thread.name == "event-reader" for thread in threading.enumerate())
 
 
-def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: OpenStream) -> None:
+def test_one_reader_thread_serves_all_streams(world: ApiHarness, listen: OpenStream) -> None:
     assert readers() == 0
     streams = [listen() for _ in range(3)]
     assert readers() == 1
@@ -91,7 +91,7 @@ def test_one_reads_for_all_and_nobody_for_none(world: ApiHarness, listen: OpenSt
     assert readers() == 1
 
 
-def test_a_head_holds_no_place(world: ApiHarness) -> None:
+def test_head_takes_no_stream_slot(world: ApiHarness) -> None:
     for _ in range(20):
         assert world.call("HEAD", "/events", buffered=True).status_code == 200
     assert readers() == 0
@@ -124,7 +124,9 @@ class TestPlaces:
         ],
         indirect=["settings"],
     )
-    def test_so_many_and_no_more(self, world: ApiHarness, listen: OpenStream, detail: str) -> None:
+    def test_number_of_streams_is_limited(
+        self, world: ApiHarness, listen: OpenStream, detail: str
+    ) -> None:
         streams = [listen(), listen()]
         assert [self.refused(world) for _ in range(20)] == [detail] * 20
         streams[0].close()
@@ -132,7 +134,9 @@ class TestPlaces:
         assert self.refused(world) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
-    def test_who_waits_holds_places_too(self, world: ApiHarness, listen: OpenStream) -> None:
+    def test_waiting_requests_take_stream_slots(
+        self, world: ApiHarness, listen: OpenStream
+    ) -> None:
         places = world.services.operations._waiter.slots
         assert places.acquire(blocking=False)
         listen()

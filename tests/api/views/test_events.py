@@ -17,7 +17,7 @@ from vmapi.domain.event import EventQuery
 from vmapi.services.events.feed import EventFeed
 
 
-def test_a_life_is_told_from_its_beginning(
+def test_stream_reports_the_life_of_a_vm(
     world: ApiHarness, listen: OpenStream, document: Any
 ) -> None:
     run_lifecycle(world, "before")
@@ -44,7 +44,7 @@ def test_a_life_is_told_from_its_beginning(
         Draft202012Validator(schema).validate(event)
 
 
-def test_what_is_told_is_what_is_shown(world: ApiHarness, listen: OpenStream) -> None:
+def test_event_data_equals_api_documents(world: ApiHarness, listen: OpenStream) -> None:
     stream = listen()
     stream.read_heartbeat()
     made = world.post("/vms", {**CREATE_BODY, "start": True})
@@ -53,13 +53,13 @@ def test_what_is_told_is_what_is_shown(world: ApiHarness, listen: OpenStream) ->
     assert ended["operation"] == world.get_operation(made)
 
 
-def test_the_answer_is_for_nobody_to_keep(listen: OpenStream) -> None:
+def test_stream_is_not_cached_or_buffered(listen: OpenStream) -> None:
     headers = listen().response.headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
 
 
-def test_an_operation_that_fails_says_why(world: ApiHarness, listen: OpenStream) -> None:
+def test_failed_operation_event_has_its_error(world: ApiHarness, listen: OpenStream) -> None:
     stream = listen("?kind=operation.failed")
     stream.read_heartbeat()
     world.backend.set_faults("no_capacity=1")
@@ -71,7 +71,7 @@ def test_an_operation_that_fails_says_why(world: ApiHarness, listen: OpenStream)
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_who_comes_back_misses_nothing(world: ApiHarness, listen: OpenStream, by: str) -> None:
+def test_reconnect_misses_no_event(world: ApiHarness, listen: OpenStream, by: str) -> None:
     first = listen()
     first.read_heartbeat()
     run_lifecycle(world)
@@ -87,7 +87,7 @@ def test_who_comes_back_misses_nothing(world: ApiHarness, listen: OpenStream, by
     assert seen == list_sequences(world)
 
 
-def test_who_was_told_of_nothing_can_come_back_too(world: ApiHarness, listen: OpenStream) -> None:
+def test_reconnect_works_after_a_silent_stream(world: ApiHarness, listen: OpenStream) -> None:
     run_lifecycle(world, "before")
     first = listen(f"?vm_id={UNKNOWN_ID}")
     last = first.read_heartbeat()
@@ -99,7 +99,7 @@ def test_who_was_told_of_nothing_can_come_back_too(world: ApiHarness, listen: Op
 
 
 @pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
-def test_nowhere_is_the_oldest_that_is_kept(
+def test_unknown_last_event_id_resets_the_stream(
     world: ApiHarness, listen: OpenStream, last: str
 ) -> None:
     run_lifecycle(world)
@@ -113,12 +113,12 @@ def test_nowhere_is_the_oldest_that_is_kept(
     assert stream.read_kinds(1) == ["vm.deleted"]
 
 
-def test_an_empty_one_is_none(world: ApiHarness, listen: OpenStream) -> None:
+def test_empty_last_event_id_is_ignored(world: ApiHarness, listen: OpenStream) -> None:
     run_lifecycle(world)
     assert listen("?last_event_id=", "").read_heartbeat() == newest_sequence(world)
 
 
-def test_only_what_is_asked_for(world: ApiHarness, listen: OpenStream) -> None:
+def test_filters_select_events(world: ApiHarness, listen: OpenStream) -> None:
     one, other = world.create_running("web-1"), world.create_running("web-2")
     last = list_sequences(world)[0]
     queries = [
@@ -148,13 +148,13 @@ def test_only_what_is_asked_for(world: ApiHarness, listen: OpenStream) -> None:
         ("?last_event_id=1&last_event_id=2", "/last_event_id"),
     ],
 )
-def test_what_cannot_be_asked_for(world: ApiHarness, query: str, pointer: str) -> None:
+def test_invalid_filter_is_refused(world: ApiHarness, query: str, pointer: str) -> None:
     answer = world.call("GET", f"/events{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert answer.json["errors"][0]["pointer"] == pointer
 
 
-def test_other_projects_are_not_told_of(world: ApiHarness) -> None:
+def test_events_of_other_projects_are_hidden(world: ApiHarness) -> None:
     vm_id = run_lifecycle(world)
     services: EventFeed = world.services.events
     other = EventQuery(project="other", vm_ids=frozenset({vm_id}))

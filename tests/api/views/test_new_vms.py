@@ -26,7 +26,7 @@ def backend(clock: Clock) -> Behind:
     return Behind(clock=clock, sleep=clock.sleep)
 
 
-def test_it_has_its_place_at_once(world: ApiHarness) -> None:
+def test_new_vm_is_listed_at_once(world: ApiHarness) -> None:
     sync_inventory(world)
     take_calls(world)
     world.clock.sleep(0.7)
@@ -40,7 +40,7 @@ def test_it_has_its_place_at_once(world: ApiHarness) -> None:
     assert (settled["id"], settled["created_at"]) == (made["id"], made["created_at"])
 
 
-def test_a_name_that_is_known_to_be_taken_outside(world: ApiHarness) -> None:
+def test_name_of_external_vm_in_inventory_is_refused(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync_inventory(world)
     take_calls(world)
@@ -50,7 +50,7 @@ def test_a_name_that_is_known_to_be_taken_outside(world: ApiHarness) -> None:
     assert take_calls(world) == ["vms"]
 
 
-def test_a_name_that_is_free_by_now(world: ApiHarness) -> None:
+def test_name_released_externally_is_accepted(world: ApiHarness) -> None:
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
     sync_inventory(world)
     world.backend.update_vm(outside, VMPatch(name="web-2"))
@@ -59,7 +59,7 @@ def test_a_name_that_is_free_by_now(world: ApiHarness) -> None:
     assert take_calls(world) == ["vms"]
 
 
-def test_an_old_inventory_is_not_asked_for_a_name(world: ApiHarness) -> None:
+def test_stale_inventory_is_not_used_for_names(world: ApiHarness) -> None:
     sync_inventory(world)
     age_inventory(world, 6)
     outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id

@@ -13,9 +13,7 @@ HOUR = 3600
 CREATE = {**CREATE_BODY, "start": True}
 
 
-def test_its_answer_names_the_vm_that_shows_later(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_504_names_the_vm_found_later(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     real = MemoryBackend.create_vm
 
     def lost(*given: object, **more: object) -> AcceptedAction:
@@ -50,7 +48,7 @@ def test_its_answer_names_the_vm_that_shows_later(
 
 
 @pytest.mark.parametrize("latency", ["create=3600"])
-def test_a_create_that_is_not_over_in_time_is_not_a_success(world: ApiHarness) -> None:
+def test_create_past_its_deadline_fails(world: ApiHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     first = world.call("POST", "/vms", headers=headers, json=CREATE)
     world.advance_time(1801)
@@ -61,7 +59,7 @@ def test_a_create_that_is_not_over_in_time_is_not_a_success(world: ApiHarness) -
     assert world.get_vm(first.json["id"])["status"] == "BUILDING"
 
 
-def test_a_stop_that_fails_after_the_build_is_not_a_success(world: ApiHarness) -> None:
+def test_create_fails_if_stop_after_build_fails(world: ApiHarness) -> None:
     world.backend.set_faults("action_failed=1")
     answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
@@ -71,7 +69,7 @@ def test_a_stop_that_fails_after_the_build_is_not_a_success(world: ApiHarness) -
 
 @pytest.mark.parametrize("latency", ["0"])
 @pytest.mark.parametrize("action", ["create", "stop"])
-def test_nothing_was_sent_where_only_a_look_was_not_answered(
+def test_timeout_of_a_read_sends_no_change(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     vm_id = world.create_running("db-1")
@@ -79,7 +77,7 @@ def test_nothing_was_sent_where_only_a_look_was_not_answered(
     def late(*_: object, **__: object) -> None:
         raise BackendTimeout("The cloud did not answer in time.")
 
-    for name in ("vms", "get"):
+    for name in ("list_vms", "get_vm"):
         monkeypatch.setattr(MemoryBackend, name, late)
     answer = world.post("/vms", CREATE) if action == "create" else world.post_action(vm_id, action)
     assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")

@@ -71,7 +71,7 @@ def said(answer: TestResponse, vm_id: str) -> Any:
 
 @on_a_vm
 @pytest.mark.usefixtures("theirs")
-def test_a_foreign_vm_is_like_none(
+def test_vm_of_another_project_looks_missing(
     world: ApiHarness, foreign: str, method: str, below: str, body: Any
 ) -> None:
     def ask(vm_id: str, **headers: str) -> Any:
@@ -92,7 +92,7 @@ def test_a_foreign_vm_is_like_none(
     assert ask(foreign, **tag) == ask(UNKNOWN_ID, **tag) == answer
 
 
-def test_a_deleted_vm_is_like_one_that_never_was(world: ApiHarness, foreign: str) -> None:
+def test_deleted_vm_looks_missing(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
     world.call("DELETE", f"/vms/{mine}")
     with as_project(world, "other"):
@@ -106,7 +106,7 @@ def test_a_deleted_vm_is_like_one_that_never_was(world: ApiHarness, foreign: str
 
 
 @pytest.mark.usefixtures("theirs")
-def test_lists_and_totals_are_of_the_project(world: ApiHarness, foreign: str) -> None:
+def test_lists_and_totals_cover_the_project_only(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
         found = world.get_json(f"/vms{query}")
@@ -117,7 +117,7 @@ def test_lists_and_totals_are_of_the_project(world: ApiHarness, foreign: str) ->
     assert world.get_json(f"/operations?vm_id={foreign}")["total"] == 0
 
 
-def test_a_cursor_is_good_in_its_project(world: ApiHarness, foreign: str) -> None:
+def test_cursor_is_valid_in_its_project_only(world: ApiHarness, foreign: str) -> None:
     for number in range(2):
         world.create_running(f"web-{number}")
     for path in ("/vms", "/operations"):
@@ -128,7 +128,7 @@ def test_a_cursor_is_good_in_its_project(world: ApiHarness, foreign: str) -> Non
         assert (refused.status_code, refused.json["code"]) == (422, "validation_error")
 
 
-def test_events_are_of_the_project(world: ApiHarness, foreign: str, listen: OpenStream) -> None:
+def test_events_cover_the_project_only(world: ApiHarness, foreign: str, listen: OpenStream) -> None:
     mine = world.create_running("web-2")
     stream = listen("?last_event_id=0")
     assert stream.read_event()["kind"] == "events.reset"
@@ -144,7 +144,7 @@ def test_events_are_of_the_project(world: ApiHarness, foreign: str, listen: Open
     assert {event["vm_id"] for event in theirs.read_events(5)} == {foreign}
 
 
-def test_a_foreign_operation_is_like_none(world: ApiHarness, foreign: str) -> None:
+def test_operation_of_another_project_looks_missing(world: ApiHarness, foreign: str) -> None:
     with as_project(world, "other"):
         theirs = world.get_json("/operations")["items"][0]["id"]
         assert world.get_json(f"/operations/{theirs}")["vm_id"] == foreign
@@ -158,7 +158,7 @@ def test_a_foreign_operation_is_like_none(world: ApiHarness, foreign: str) -> No
 
 
 @pytest.mark.usefixtures("theirs")
-def test_bulk_touches_the_project_only(world: ApiHarness, foreign: str) -> None:
+def test_bulk_changes_the_project_only(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
     items = world.post("/vms/actions", {"action": "stop", "ids": [foreign, UNKNOWN_ID, mine]}).json
     errors = [item.get("error") for item in items["items"]]
@@ -171,7 +171,7 @@ def test_bulk_touches_the_project_only(world: ApiHarness, foreign: str) -> None:
 
 
 @pytest.mark.usefixtures("theirs")
-def test_a_name_is_a_projects_own(world: ApiHarness, foreign: str) -> None:
+def test_names_are_unique_within_a_project(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-1")
     assert mine != foreign
     taken = world.post("/vms", CREATE_BODY)
@@ -181,7 +181,7 @@ def test_a_name_is_a_projects_own(world: ApiHarness, foreign: str) -> None:
     assert (renamed.status_code, renamed.json["vm_id"]) == (409, mine)
 
 
-def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: ApiHarness) -> None:
+def test_external_vm_belongs_to_default_project(world: ApiHarness) -> None:
     outside = world.backend.create_vm(SPEC, "somebody else's").vm_id
     assert world.get_vm(outside)["name"] == "web-1"
     with as_project(world, "other"):
@@ -191,7 +191,7 @@ def test_a_name_of_a_vm_made_outside_is_the_default_projects(world: ApiHarness) 
     assert (taken.status_code, taken.json["vm_id"]) == (409, outside)
 
 
-def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: ApiHarness) -> None:
+def test_vm_moved_to_another_project_releases_its_name(world: ApiHarness) -> None:
     given = world.create_running("web-1")
     world.backend.update_vm(given, VMPatch(metadata={"vmapi.project": "other"}))
     assert world.get_json("/vms")["total"] == 0
@@ -201,7 +201,7 @@ def test_a_vm_that_is_given_to_another_project_leaves_its_name(world: ApiHarness
         assert world.get_vm(given)["metadata"] == {}
 
 
-def test_a_key_is_bound_in_the_project(world: ApiHarness) -> None:
+def test_idempotency_key_is_bound_to_the_project(world: ApiHarness) -> None:
     def create() -> TestResponse:
         return world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
 
@@ -219,7 +219,7 @@ def test_a_key_is_bound_in_the_project(world: ApiHarness) -> None:
             assert [each["vm_id"] for each in found["items"]] == [first.json["id"]]
 
 
-def test_clients_neither_see_nor_set_whose_a_vm_is(world: ApiHarness) -> None:
+def test_project_metadata_is_hidden_and_reserved(world: ApiHarness) -> None:
     vm_id = world.create_running("web-1", metadata={"a": "b"})
     assert world.get_vm(vm_id)["metadata"] == {"a": "b"}
     for mark in ("other", None):
@@ -231,7 +231,7 @@ def test_clients_neither_see_nor_set_whose_a_vm_is(world: ApiHarness) -> None:
     assert world.backend.get_vm(vm_id).project == "default"
 
 
-def test_the_audit_trail_says_whose_it_was(world: ApiHarness, foreign: str) -> None:
+def test_audit_entry_names_the_project(world: ApiHarness, foreign: str) -> None:
     mine = world.create_running("web-2")
     told = {(entry.vm_id, entry.project) for entry in audit_rows(world.app) if entry.vm_id}
     assert told == {(foreign, "other"), (mine, "default")}
@@ -243,7 +243,7 @@ def test_the_audit_trail_says_whose_it_was(world: ApiHarness, foreign: str) -> N
 ADMIN = Caller("root", "r", project="admins", all_projects=True)
 
 
-def test_who_has_all_projects_changes_a_vm_for_its_project(world: ApiHarness, foreign: str) -> None:
+def test_admin_changes_vm_within_its_project(world: ApiHarness, foreign: str) -> None:
     vms, operations = world.services.vms, world.services.operations
     assert vms.get(foreign, ADMIN.scope).vm.project == "other"
     key = IdempotencyKey("root", "k", "f" * 64, "admins")
@@ -262,7 +262,7 @@ def test_who_has_all_projects_changes_a_vm_for_its_project(world: ApiHarness, fo
         assert world.create("web-9")["id"] != foreign
 
 
-def test_a_replay_shows_no_vm_that_is_not_the_callers_any_more(world: ApiHarness) -> None:
+def test_replay_hides_vm_moved_to_another_project(world: ApiHarness) -> None:
     made = world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
     world.backend.update_vm(made.json["id"], VMPatch(metadata={"vmapi.project": "other"}))
     again = world.call("POST", "/vms", json=CREATE_BODY, headers=KEY)

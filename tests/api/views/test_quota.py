@@ -28,7 +28,7 @@ def settings(settings: Settings) -> Settings:
     return replace(settings, quotas=parse_quotas("default:vms=3,vcpus=4,ram_mb=8192; *:vms=1"))
 
 
-def test_what_there_is_and_may_be(world: ApiHarness) -> None:
+def test_quota_shows_usage_and_limits(world: ApiHarness) -> None:
     assert world.get_json("/quota") == {
         "vms": {"used": 0, "limit": 3},
         "vcpus": {"used": 0, "limit": 4},
@@ -51,7 +51,7 @@ def test_what_there_is_and_may_be(world: ApiHarness) -> None:
     assert answer.headers["Age"] == "0"
 
 
-def test_a_create_that_is_too_much(world: ApiHarness) -> None:
+def test_create_over_quota_is_refused(world: ApiHarness) -> None:
     world.create_running("web-1", flavor="m1.medium")
     answer = world.post("/vms", {**CREATE_BODY, "name": "web-2", "flavor": "m1.large"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")
@@ -65,7 +65,7 @@ def test_a_create_that_is_too_much(world: ApiHarness) -> None:
         world.create("web-2", flavor="m1.large")
 
 
-def test_room_that_is_made_is_there_at_once(world: ApiHarness) -> None:
+def test_delete_frees_quota_at_once(world: ApiHarness) -> None:
     with as_project(world, "other"):
         first = world.create_running("web-1")
         refused = world.post("/vms", {**CREATE_BODY, "name": "web-2"})
@@ -74,7 +74,7 @@ def test_room_that_is_made_is_there_at_once(world: ApiHarness) -> None:
         world.create("web-2")
 
 
-def test_a_key_is_free_after_a_create_that_was_too_much(world: ApiHarness) -> None:
+def test_refused_create_releases_idempotency_key(world: ApiHarness) -> None:
     def create() -> tuple[int, bool]:
         body = {**CREATE_BODY, "name": "web-2"}
         answer = world.call("POST", "/vms", json=body, headers={"Idempotency-Key": "k"})
@@ -89,7 +89,7 @@ def test_a_key_is_free_after_a_create_that_was_too_much(world: ApiHarness) -> No
         assert create() == (201, True)
 
 
-def test_vms_made_outside_count_before_anybody_has_looked(world: ApiHarness) -> None:
+def test_external_vms_count_before_first_sync(world: ApiHarness) -> None:
     for _ in range(3):
         world.backend.create_vm(SPEC, "somebody else's")
     answer = world.post("/vms", CREATE_BODY)
@@ -101,7 +101,7 @@ def test_vms_made_outside_count_before_anybody_has_looked(world: ApiHarness) -> 
 
 
 @pytest.mark.parametrize("limits", ["vms=1"])
-def test_the_clouds_own_quota_speaks_for_itself(world: ApiHarness) -> None:
+def test_quota_of_the_cloud_is_reported(world: ApiHarness) -> None:
     world.create("web-1")
     answer = world.post("/vms", {**CREATE_BODY, "name": "web-2"})
     assert (answer.status_code, answer.json["code"]) == (403, "quota_exceeded")

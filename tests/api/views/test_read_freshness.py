@@ -35,13 +35,13 @@ def far(world: ApiHarness) -> Iterator[ApiHarness]:
     return world
 
 
-def test_reads_ask_nothing_of_the_cloud(far: ApiHarness) -> None:
+def test_reads_use_the_inventory_only(far: ApiHarness) -> None:
     for path in read_paths(only_vm_id(far)):
         assert response_age(far.call("GET", path)) in (0, 1)
     assert take_calls(far) == []
 
 
-def test_who_wants_it_fresh_has_the_cloud_asked(far: ApiHarness) -> None:
+def test_no_cache_reads_from_the_cloud(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.perform_action(vm_id, Verb.PAUSE)
     assert far.get_vm(vm_id)["status"] == "RUNNING"
@@ -52,7 +52,7 @@ def test_who_wants_it_fresh_has_the_cloud_asked(far: ApiHarness) -> None:
         assert (found["status"], take_calls(far)) == ("PAUSED", [look])
 
 
-def test_what_changed_outside_is_seen_with_the_next_look(far: ApiHarness) -> None:
+def test_external_change_is_visible_after_next_poll(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.clock.sleep(1)
     far.backend.perform_action(vm_id, Verb.PAUSE)
@@ -70,7 +70,7 @@ def test_what_changed_outside_is_seen_with_the_next_look(far: ApiHarness) -> Non
     assert far.get_json("/vms?status=DELETED")["items"] == []
 
 
-def test_where_nobody_looks_the_reader_does(far: ApiHarness) -> None:
+def test_reader_refreshes_stale_inventory(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     for path, look in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
         age_inventory(far, 60)
@@ -78,19 +78,19 @@ def test_where_nobody_looks_the_reader_does(far: ApiHarness) -> None:
         assert take_calls(far) == [look]
 
 
-def test_the_first_list_is_complete(world: ApiHarness) -> None:
+def test_first_list_is_complete(world: ApiHarness) -> None:
     assert world.get_json("/vms")["items"] == []
     assert take_calls(world) == ["vms"]
 
 
-def test_the_first_list_of_a_cloud_that_is_away_is_an_error(world: ApiHarness) -> None:
+def test_first_list_without_cloud_is_503(world: ApiHarness) -> None:
     world.backend.set_faults("unavailable=99")
     for path in ("/vms", f"/vms/{UNKNOWN_ID}"):
         answer = world.call("GET", path)
         assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
 
 
-def test_reads_go_on_without_the_cloud_and_grow_old(far: ApiHarness) -> None:
+def test_reads_without_cloud_report_growing_age(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.set_faults("unavailable=99")
     for path in read_paths(vm_id):
@@ -106,7 +106,7 @@ def test_reads_go_on_without_the_cloud_and_grow_old(far: ApiHarness) -> None:
         assert response_age(far.call("GET", path, headers=NO_CACHE)) in (0, 1)
 
 
-def test_who_creates_one_reads_it_at_once(far: ApiHarness) -> None:
+def test_created_vm_is_readable_at_once(far: ApiHarness) -> None:
     made = far.create("web-2")
     assert (made["status"], made["task"]) == ("BUILDING", "creating")
     take_calls(far)
@@ -118,7 +118,7 @@ def test_who_creates_one_reads_it_at_once(far: ApiHarness) -> None:
     assert far.get_vm(made["id"])["status"] == "STOPPED"
 
 
-def test_who_changes_one_reads_it_at_once(far: ApiHarness) -> None:
+def test_changed_vm_is_readable_at_once(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     assert far.post_action(vm_id, "pause").status_code == 202
     assert far.get_vm(vm_id)["task"] == "pausing"
@@ -133,7 +133,7 @@ def test_who_changes_one_reads_it_at_once(far: ApiHarness) -> None:
     assert far.get_json("/vms")["items"] == []
 
 
-def test_a_refused_rename_leaves_no_task(far: ApiHarness) -> None:
+def test_refused_rename_leaves_no_task(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.create_running("web-2")
     sync_inventory(far)
@@ -143,7 +143,7 @@ def test_a_refused_rename_leaves_no_task(far: ApiHarness) -> None:
     assert far.post_action(vm_id, "pause").status_code == 202
 
 
-def test_a_look_at_what_is_not_as_was_known(far: ApiHarness) -> None:
+def test_outdated_inventory_is_corrected_by_refused_action(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.perform_action(vm_id, Verb.PAUSE)
     answer = far.post_action(vm_id, "pause")
@@ -151,21 +151,21 @@ def test_a_look_at_what_is_not_as_was_known(far: ApiHarness) -> None:
     assert far.post_action(vm_id, "resume").status_code == 202
 
 
-def test_metadata_made_outside_is_there_after_a_look_at_everything(far: ApiHarness) -> None:
+def test_external_metadata_is_visible_after_full_sync(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.update_vm(vm_id, VMPatch(metadata={"a": "b"}))
     far.call("GET", "/vms", headers=NO_CACHE)
     assert far.get_vm(vm_id)["metadata"] == {"a": "b"}
 
 
-def test_ids_are_the_same_in_any_casing(far: ApiHarness) -> None:
+def test_vm_id_is_case_insensitive(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     assert far.get_vm(vm_id.upper())["id"] == vm_id
     assert take_calls(far) == []
     assert far.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
 
 
-def test_a_second_vm_of_one_create_is_deleted_and_put_on_record(far: ApiHarness) -> None:
+def test_duplicate_vm_is_deleted_and_audited(far: ApiHarness) -> None:
     (create,) = far.get_json("/operations?action=create")["items"]
     flavor, image = far.backend.list_flavors()[0], far.backend.list_images()[0]
     spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())

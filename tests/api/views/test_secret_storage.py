@@ -13,9 +13,7 @@ TOKENS = {"Authorization": f"Bearer {SECRET}", "X-Auth-Token": SECRET, "Cookie":
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHunter2InAnSshKeyHunter2InAnSshKey me@there"
 
 
-def test_no_secret_of_a_session_is_in_the_database(
-    served: Callable[..., Flask], tmp_path: Path
-) -> None:
+def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     url = f"sqlite:///{folder}/vmapi.sqlite3"
     app = served(database_url=url, audit_key="k" * 32)

@@ -66,12 +66,12 @@ def names(world: ApiHarness, query: str, path: str = "/vms") -> list[str]:
         ("sort=-updated_at&status=RUNNING&status=ERROR", "430"),
     ],
 )
-def test_filters_and_order(fleet: ApiHarness, query: str, found: str) -> None:
+def test_filters_and_sort_order(fleet: ApiHarness, query: str, found: str) -> None:
     assert names(fleet, query) == [NAMES[int(digit)] for digit in found]
     assert fleet.get_json(f"/vms?{query}")["total"] == len(found)
 
 
-def test_a_list_says_what_it_is(world: ApiHarness) -> None:
+def test_list_has_page_members(world: ApiHarness) -> None:
     assert world.get_json("/vms") == {
         "items": [],
         "total": 0,
@@ -81,7 +81,7 @@ def test_a_list_says_what_it_is(world: ApiHarness) -> None:
     }
 
 
-def test_a_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
+def test_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
     body = fleet.get_json("/vms?page=9&page_size=2")
     assert (body["items"], body["total"], body["next"]) == ([], 5, None)
 
@@ -99,16 +99,18 @@ def test_a_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
         ("page=one", "/page"),
     ],
 )
-def test_pages_have_limits(world: ApiHarness, path: str, query: str, pointer: str) -> None:
+def test_page_size_and_offset_are_limited(
+    world: ApiHarness, path: str, query: str, pointer: str
+) -> None:
     answer = world.call("GET", f"{path}?{query}")
     assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
     if pointer == "/page" and query not in ("page=0", "page=one"):
-        assert "at most 10000; next reaches" in answer.json["errors"][0]["message"]
+        assert "at most 10000. Follow next" in answer.json["errors"][0]["message"]
     assert world.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
 
 
-def test_operations(fleet: ApiHarness) -> None:
+def test_operations_are_filtered(fleet: ApiHarness) -> None:
     every = fleet.get_json("/operations")
     assert (every["total"], every["page"], every["page_size"], every["next"]) == (7, 1, 50, None)
     times = [operation["created_at"] for operation in every["items"]]

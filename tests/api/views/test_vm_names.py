@@ -13,7 +13,7 @@ from vmapi.domain.vm import CreateSpec
 slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 
 
-def test_a_name_is_taken_by_a_vm(world: ApiHarness) -> None:
+def test_name_of_vm_is_taken(world: ApiHarness) -> None:
     vm_id = world.create_running("web-1")
     operations = world.get_json("/operations")["total"]
     answer = world.post("/vms", CREATE_BODY)
@@ -25,13 +25,13 @@ def test_a_name_is_taken_by_a_vm(world: ApiHarness) -> None:
 
 
 @slow
-def test_a_name_is_taken_by_a_vm_that_is_being_made(world: ApiHarness) -> None:
+def test_name_of_vm_in_creation_is_taken(world: ApiHarness) -> None:
     vm_id = world.create("web-1")["id"]
     answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["vm_id"]) == (409, vm_id)
 
 
-def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: ApiHarness) -> None:
+def test_name_is_reserved_by_create_before_vm_exists(world: ApiHarness) -> None:
     world.backend.set_faults("lost_answer=1")
     first = world.post("/vms", CREATE_BODY)
     assert first.status_code == 504
@@ -42,14 +42,14 @@ def test_a_name_is_taken_by_an_operation_while_there_is_no_vm(world: ApiHarness)
     assert "vm_id" not in second.json
 
 
-def test_a_name_is_taken_by_a_vm_made_outside(world: ApiHarness) -> None:
+def test_name_of_external_vm_is_taken(world: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
     outside = world.backend.create_vm(spec, "somebody else's").vm_id
     answer = world.post("/vms", CREATE_BODY)
     assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
 
 
-def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: ApiHarness) -> None:
+def test_name_is_free_after_delete_or_refusal(world: ApiHarness) -> None:
     world.call("DELETE", f"/vms/{world.create_running('web-1')}")
     refused = world.post("/vms", {**CREATE_BODY, "key_name": "nobody's"})
     assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
@@ -59,7 +59,7 @@ def test_a_name_is_free_when_its_vm_is_deleted_or_was_refused(world: ApiHarness)
     assert world.post("/vms", CREATE_BODY).status_code == 201
 
 
-def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
+def test_reservation_is_released_when_check_fails(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -70,7 +70,7 @@ def test_a_claim_is_let_go_when_the_name_cannot_be_looked_for(
     assert world.post("/vms", CREATE_BODY).status_code == 201
 
 
-def test_rename(world: ApiHarness) -> None:
+def test_rename_checks_and_moves_the_name(world: ApiHarness) -> None:
     first, second = world.create_running("web-1"), world.create_running("web-2")
     taken = world.call("PATCH", f"/vms/{second}", json={"name": "web-1"})
     assert (taken.status_code, taken.json["code"], taken.json["vm_id"]) == (
@@ -84,7 +84,7 @@ def test_rename(world: ApiHarness) -> None:
 
 
 @slow
-def test_a_rename_to_a_name_that_is_being_given(world: ApiHarness) -> None:
+def test_rename_to_reserved_name_is_refused(world: ApiHarness) -> None:
     vm_id = world.create_running("web-2")
     other = world.create("web-1")["id"]
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"name": "web-1"})
@@ -94,7 +94,7 @@ def test_a_rename_to_a_name_that_is_being_given(world: ApiHarness) -> None:
     )
 
 
-def test_of_fifty_who_want_one_name_one_gets_it(world: ApiHarness) -> None:
+def test_one_of_fifty_concurrent_creates_gets_the_name(world: ApiHarness) -> None:
     start = Barrier(50)
 
     def create(_: int) -> int:
@@ -109,7 +109,7 @@ def test_of_fifty_who_want_one_name_one_gets_it(world: ApiHarness) -> None:
     assert world.get_json("/operations")["total"] == 1
 
 
-def test_an_engine_does_not_send_what_a_request_still_checks(
+def test_engine_leaves_unverified_create_to_its_request(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked_for(*, name: str | None = None) -> list[object]:

@@ -22,14 +22,14 @@ def rename(world: ApiHarness, vm_id: str, name: str) -> int:
     return world.call("PATCH", f"/vms/{vm_id}", json={"name": name}).status_code
 
 
-def test_a_vm_that_is_deleted_outside_leaves_its_name(world: ApiHarness) -> None:
+def test_external_delete_releases_name(world: ApiHarness) -> None:
     gone = world.create_running()
     world.backend.perform_action(gone, Verb.DELETE)
     made = world.create()["id"]
     assert refused(world) == made != gone
 
 
-def test_a_vm_that_is_renamed_outside_has_its_new_name(world: ApiHarness) -> None:
+def test_external_rename_takes_new_name(world: ApiHarness) -> None:
     first = world.create_running()
     world.backend.update_vm(first, VMPatch(name="web-9"))
     assert refused(world, "web-9") == first
@@ -37,7 +37,7 @@ def test_a_vm_that_is_renamed_outside_has_its_new_name(world: ApiHarness) -> Non
     assert refused(world) == made != first
 
 
-def test_a_rename_takes_what_was_left_outside(world: ApiHarness) -> None:
+def test_rename_takes_name_released_externally(world: ApiHarness) -> None:
     gone, kept = world.create_running("web-1"), world.create_running("web-2")
     world.backend.perform_action(gone, Verb.DELETE)
     assert rename(world, kept, "web-1") == 200
@@ -45,7 +45,7 @@ def test_a_rename_takes_what_was_left_outside(world: ApiHarness) -> None:
     assert world.create("web-2")["name"] == "web-2"
 
 
-def test_renamed_outside_it_may_have_its_old_name_again(world: ApiHarness) -> None:
+def test_externally_renamed_vm_can_get_old_name_back(world: ApiHarness) -> None:
     vm_id = world.create_running()
     world.backend.update_vm(vm_id, VMPatch(name="web-9"))
     assert rename(world, vm_id, "web-1") == 200
@@ -54,7 +54,7 @@ def test_renamed_outside_it_may_have_its_old_name_again(world: ApiHarness) -> No
 
 
 @pytest.mark.parametrize("error", [BackendUnavailable("away"), BackendTimeout("slow")])
-def test_nothing_is_taken_over_while_the_cloud_does_not_say(
+def test_name_is_not_released_without_cloud(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     vm_id = world.create_running()
@@ -69,7 +69,7 @@ def test_nothing_is_taken_over_while_the_cloud_does_not_say(
     assert world.create()["name"] == "web-1"
 
 
-def test_back_and_forth(world: ApiHarness) -> None:
+def test_names_can_be_swapped_back(world: ApiHarness) -> None:
     vm_id = world.create_running("web-1")
     for name, left in [("web-2", "web-1"), ("web-1", "web-2"), ("web-2", "web-1")]:
         assert rename(world, vm_id, name) == 200
@@ -80,7 +80,7 @@ def test_back_and_forth(world: ApiHarness) -> None:
         assert rename(world, vm_id, name) == 200
 
 
-def test_two_that_change_names_by_a_third(world: ApiHarness) -> None:
+def test_two_vms_swap_names_through_a_third(world: ApiHarness) -> None:
     first, second = world.create_running("web-1"), world.create_running("web-2")
     for vm_id, name in [(first, "web-3"), (second, "web-1"), (first, "web-2")]:
         assert rename(world, vm_id, name) == 200
@@ -89,7 +89,7 @@ def test_two_that_change_names_by_a_third(world: ApiHarness) -> None:
 
 
 @slow_delete
-def test_a_name_is_taken_while_the_delete_is_under_way(world: ApiHarness) -> None:
+def test_name_is_taken_during_delete(world: ApiHarness) -> None:
     vm_id = world.create_running()
     other = world.create_running("web-2")
     assert world.call("DELETE", f"/vms/{vm_id}").status_code == 202
@@ -100,7 +100,7 @@ def test_a_name_is_taken_while_the_delete_is_under_way(world: ApiHarness) -> Non
 
 
 @slow_delete
-def test_a_name_is_taken_when_the_delete_has_failed_until_the_vm_is_gone(world: ApiHarness) -> None:
+def test_name_is_taken_after_failed_delete_until_vm_is_deleted(world: ApiHarness) -> None:
     vm_id = world.create_running()
     deleting = world.call("DELETE", f"/vms/{vm_id}")
     world.advance_time(601)

@@ -19,7 +19,7 @@ ACTIONS: list[tuple[list[str], str, str, str]] = [
 ]
 
 
-def test_create_settles_at_once(world: ApiHarness) -> None:
+def test_create_on_instant_cloud_returns_201(world: ApiHarness) -> None:
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.small", "image": "debian-12"})
     assert answer.status_code == 201
     assert answer.content_type == "application/json"
@@ -61,7 +61,7 @@ def test_create_settles_at_once(world: ApiHarness) -> None:
     }
 
 
-def test_create_with_everything(world: ApiHarness) -> None:
+def test_create_with_every_field(world: ApiHarness) -> None:
     flavor = next(f for f in world.get_json("/flavors")["items"] if f["name"] == "m1.tiny")
     network = next(n for n in world.get_json("/networks")["items"] if n["name"] == "public")
     vm = world.create(
@@ -82,7 +82,7 @@ def test_create_with_everything(world: ApiHarness) -> None:
 
 
 @slow
-def test_create_under_way(world: ApiHarness) -> None:
+def test_create_in_progress_returns_202(world: ApiHarness) -> None:
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     assert answer.status_code == 202
     assert answer.headers["Retry-After"] == "1"
@@ -111,7 +111,7 @@ def test_create_under_way(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
-def test_actions_at_once(
+def test_actions_on_instant_cloud_return_200(
     world: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
     vm_id = world.create_running()
@@ -129,7 +129,7 @@ def test_actions_at_once(
 
 @slow
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
-def test_actions_under_way(
+def test_actions_in_progress_return_202(
     world: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
     vm_id = world.create_running()
@@ -152,13 +152,15 @@ def test_actions_under_way(
     [(None, "REBOOT"), ({"type": "soft"}, "REBOOT"), ({"type": "hard"}, "HARD_REBOOT")],
 )
 @pytest.mark.parametrize("latency", ["restart=1"], ids=["slow"])
-def test_which_restart(world: ApiHarness, body: Any, word: str) -> None:
+def test_restart_type_is_chosen_by_request_and_status(
+    world: ApiHarness, body: Any, word: str
+) -> None:
     vm_id = world.create_running()
     answer = world.post(f"/vms/{vm_id}/restart", body)
     assert (answer.status_code, answer.json["backend_status"]) == (202, word)
 
 
-def test_a_restart_heals_an_error(world: ApiHarness) -> None:
+def test_hard_restart_recovers_from_error(world: ApiHarness) -> None:
     vm_id = world.create_running()
     world.backend.set_faults("action_failed=1")
     failed = world.post_action(vm_id, "restart")
@@ -179,7 +181,7 @@ def test_a_restart_heals_an_error(world: ApiHarness) -> None:
     )
 
 
-def test_delete_at_once(world: ApiHarness) -> None:
+def test_delete_on_instant_cloud_returns_204(world: ApiHarness) -> None:
     vm_id = world.create_running()
     answer = world.call("DELETE", f"/vms/{vm_id}")
     assert (answer.status_code, answer.data) == (204, b"")
@@ -194,7 +196,7 @@ def test_delete_at_once(world: ApiHarness) -> None:
 
 
 @slow
-def test_delete_under_way(world: ApiHarness) -> None:
+def test_delete_in_progress_returns_202(world: ApiHarness) -> None:
     vm_id = world.create_running()
     answer = world.call("DELETE", f"/vms/{vm_id}")
     assert answer.status_code == 202
@@ -207,7 +209,7 @@ def test_delete_under_way(world: ApiHarness) -> None:
 
 
 @slow
-def test_delete_during_create(world: ApiHarness) -> None:
+def test_delete_supersedes_create(world: ApiHarness) -> None:
     create = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     vm_id = create.json["id"]
     delete = world.call("DELETE", f"/vms/{vm_id}")
@@ -223,7 +225,7 @@ def test_delete_during_create(world: ApiHarness) -> None:
 
 
 @slow
-def test_stop_during_start(world: ApiHarness) -> None:
+def test_stop_during_start_is_409(world: ApiHarness) -> None:
     vm_id = world.create_running()
     world.post_action(vm_id, "stop")
     world.run_until_settled()
@@ -239,7 +241,7 @@ def test_stop_during_start(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
-def test_patch(world: ApiHarness, media_type: str) -> None:
+def test_patch_changes_name_and_metadata(world: ApiHarness, media_type: str) -> None:
     vm_id = world.create_running(metadata={"env": "prod", "owner": "me"})
     world.clock.sleep(1)
     body = '{"name": "web-2", "metadata": {"env": "test", "owner": null, "gone": null, "new": ""}}'
@@ -253,14 +255,14 @@ def test_patch(world: ApiHarness, media_type: str) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": {}}, {"name": "web-1"}])
-def test_patch_of_nothing_changes_nothing(world: ApiHarness, body: Any) -> None:
+def test_empty_patch_changes_nothing(world: ApiHarness, body: Any) -> None:
     vm_id = world.create_running(metadata={"env": "prod"})
     before = world.get_vm(vm_id)
     answer = world.call("PATCH", f"/vms/{vm_id}", json=body)
     assert (answer.status_code, answer.json) == (200, before)
 
 
-def test_the_console(world: ApiHarness) -> None:
+def test_console_returns_last_lines(world: ApiHarness) -> None:
     vm_id = world.create_running()
     output = world.get_json(f"/vms/{vm_id}/console")["output"]
     assert "Booting web-1 from cirros" in output
@@ -269,7 +271,7 @@ def test_the_console(world: ApiHarness) -> None:
     assert world.get_json(f"/vms/{vm_id}/console?lines=10000")["output"] == output
 
 
-def test_ids_are_the_same_in_upper_case(world: ApiHarness) -> None:
+def test_vm_id_in_upper_case_is_accepted(world: ApiHarness) -> None:
     vm_id = world.create_running()
     assert world.get_vm(vm_id.upper())["id"] == vm_id
     assert world.post_action(vm_id.upper(), "stop").json["id"] == vm_id
@@ -277,7 +279,7 @@ def test_ids_are_the_same_in_upper_case(world: ApiHarness) -> None:
 
 @pytest.mark.parametrize("code", ["no_capacity", "build_failed"])
 @pytest.mark.parametrize(("latency", "status"), [("0", 201), ("create=1", 202)])
-def test_a_build_that_fails(world: ApiHarness, code: str, status: int) -> None:
+def test_failed_build_is_reported(world: ApiHarness, code: str, status: int) -> None:
     world.backend.set_faults(f"{code}=1")
     answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     assert answer.status_code == status
@@ -295,7 +297,7 @@ def test_a_build_that_fails(world: ApiHarness, code: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("latency", ["stop=3600"])
-def test_a_deadline(world: ApiHarness) -> None:
+def test_operation_past_its_deadline_fails(world: ApiHarness) -> None:
     vm_id = world.create_running()
     answer = world.post_action(vm_id, "stop")
     world.advance_time(601)
@@ -306,7 +308,7 @@ def test_a_deadline(world: ApiHarness) -> None:
 
 
 @slow
-def test_the_vm_vanishes_on_the_way(world: ApiHarness) -> None:
+def test_vm_deleted_during_operation_fails_it(world: ApiHarness) -> None:
     vm_id = world.create_running()
     answer = world.post_action(vm_id, "stop")
     world.backend._cloud.instances.clear()
@@ -316,7 +318,7 @@ def test_the_vm_vanishes_on_the_way(world: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("path", ["/flavors", "/images", "/networks"])
-def test_the_catalog(world: ApiHarness, path: str) -> None:
+def test_catalog_lists_flavors_images_and_networks(world: ApiHarness, path: str) -> None:
     body = world.get_json(path)
     assert list(body) == ["items"]
     names = [item["name"] for item in body["items"]]
@@ -350,14 +352,14 @@ def test_the_catalog(world: ApiHarness, path: str) -> None:
         *(("POST", "/" + action) for action in ("start", "stop", "restart", "pause", "resume")),
     ],
 )
-def test_a_vm_that_is_not_there(world: ApiHarness, vm_id: str, method: str, path: str) -> None:
+def test_missing_vm_is_404(world: ApiHarness, vm_id: str, method: str, path: str) -> None:
     body = {"json": {"name": "web-2"}} if method == "PATCH" else {}
     answer = world.call(method, f"/vms/{vm_id}{path}", **body)
     assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
 
 
 @slow
-def test_two_who_see_the_same_vm_at_once(
+def test_concurrent_actions_on_one_vm_conflict(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm_id, plan, others = world.create_running(), guard.plan_steps, ["pause"]
@@ -375,7 +377,7 @@ def test_two_who_see_the_same_vm_at_once(
     assert answer.json["current_status"] == "RUNNING"
 
 
-def test_a_vm_that_vanishes_right_after_its_change(
+def test_vm_deleted_right_after_change_is_404(
     world: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm_id, update = world.create_running(), world.backend.update_vm

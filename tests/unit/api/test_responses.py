@@ -13,8 +13,8 @@ from tests.support.factories import OPERATION_1, VM_1
 from vmapi.api import responses as render
 from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
 from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMSchema, VMStatusSchema
-from vmapi.api.views.operations import OperationSchema
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM, Address, Fault
@@ -81,23 +81,23 @@ def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
 
 
 @pytest.mark.parametrize("vm", MACHINES)
-def test_vms(vm: VM, document: Any) -> None:
+def test_vm_document_matches_schema(vm: VM, document: Any) -> None:
     check(render.vm_document(vm), VMSchema(), "VM", document)
     check(render.vm_status_document(vm), VMStatusSchema(), "VMStatus", document)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_operations(operation: Operation, document: Any) -> None:
+def test_operation_document_matches_schema(operation: Operation, document: Any) -> None:
     check(render.operation_document(operation), OperationSchema(), "Operation", document)
 
 
-def test_what_is_wrong_is_found(document: Any) -> None:
+def test_check_finds_deviations(document: Any) -> None:
     for change in ({"status": "GONE"}, {"task": "STOPPING"}, {"more": 1}, {"id": "1"}):
         with pytest.raises(Exception, match=str(next(iter(change.values())))):
             check({**render.vm_document(FULL), **change}, VMSchema(), "VM", document)
 
 
-def test_a_vm_in_full() -> None:
+def test_vm_document_with_every_member() -> None:
     assert json.loads(json.dumps(render.vm_document(FULL))) == {
         "id": VM_ID,
         "name": "web-1",
@@ -126,11 +126,11 @@ def test_a_vm_in_full() -> None:
     }
 
 
-def test_the_error_of_an_operation_is_a_problem() -> None:
+def test_operation_error_is_a_problem_document() -> None:
     failed = replace(OVER, error=OperationError("invalid_state", "why", EXTRA))
     assert json.loads(json.dumps(render.operation_document(failed)["error"])) == {
         "type": "/problems/invalid_state",
-        "title": "The VM's state does not allow this",
+        "title": "The state of the VM does not allow this action",
         "status": 409,
         "code": "invalid_state",
         "detail": "why",

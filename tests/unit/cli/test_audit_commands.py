@@ -177,7 +177,7 @@ def test_export_of_what_cannot_be_meant(trail: Trail) -> None:
     code, said = export(trail.url, "--after", "yesterday")
     assert code == 2
     assert said.splitlines()[-1] == (
-        "Error: Invalid value for '--after': Must be an RFC 3339 time with offset: "
+        "Error: Invalid value for '--after': Must be an RFC 3339 time with an offset: "
         "2026-02-25T10:30:00Z."
     )
 

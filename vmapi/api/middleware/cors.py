@@ -1,11 +1,11 @@
-"""Cross-origin reads and changes by the origins that an operator has named (the Fetch standard).
+"""Allow scripts of configured origins to use the API (CORS, the Fetch standard).
 
-Cookies are not at stake: a script says who it is in a header, so credentials are never allowed.
+Credentials mode is never allowed: scripts send a token in a header, and vmapi sets no cookies.
 """
 
-from collections.abc import Callable
+from flask import Response, request
 
-from flask import Flask, Response, request
+from vmapi.api.middleware.config import MiddlewareConfig
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE"
 ALLOWED_HEADERS = (
@@ -17,43 +17,33 @@ EXPOSED_HEADERS = (
     "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-ID"
 )
 PREFLIGHT_MAX_AGE_SECONDS = "600"
-"""Seconds for which a browser keeps the answer to a preflight."""
 
 
-def init_app(app: Flask, origins: tuple[str, ...]) -> None:
-    """Let scripts of these origins, and no others, read what is answered."""
-    if not origins:
-        return
-    app.before_request(_preflight(origins))
-    app.after_request(_open_to(origins))
+def answer_preflight(config: MiddlewareConfig) -> Response | None:
+    """Return the response to a preflight request of an allowed origin."""
+    is_preflight = (
+        request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    )
+    if not is_preflight or request.headers.get("Origin") not in config.origins:
+        return None
+    headers = {
+        "Access-Control-Allow-Methods": ALLOWED_METHODS,
+        "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+        "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
+    }
+    response = Response(status=204, headers=headers)
+    del response.headers["Content-Type"]
+    return response
 
 
-def _preflight(origins: tuple[str, ...]) -> Callable[[], Response | None]:
-    def answer() -> Response | None:
-        """Answer what a browser asks before a request, whoever would have to be asked then."""
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not asks or request.headers.get("Origin") not in origins:
-            return None
-        headers = {
-            "Access-Control-Allow-Methods": ALLOWED_METHODS,
-            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-            "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
-        }
-        allowed = Response(status=204, headers=headers)
-        del allowed.headers["Content-Type"]
-        return allowed
-
-    return answer
-
-
-def _open_to(origins: tuple[str, ...]) -> Callable[[Response], Response]:
-    def complete(response: Response) -> Response:
-        # whoever asks, so that a cache does not give one origin's answer to another
-        response.vary.add("Origin")
-        origin = request.headers.get("Origin")
-        if origin in origins:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+def add_cors_headers(config: MiddlewareConfig, response: Response) -> Response:
+    """Let scripts of an allowed origin read the response."""
+    if not config.origins:
         return response
-
-    return complete
+    # for every caller: a cache must not serve one origin's response to another
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    if origin in config.origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+    return response

@@ -1,59 +1,60 @@
-"""What a web page may not have a browser do here, where nobody is asked who it is.
+"""Refuse requests that web pages of other origins send (CSRF, DNS rebinding).
 
-A page that its user opens may send a browser's requests anywhere, also to this machine. It cannot
-read what is answered (`vmapi.api.cors`), but a stop or a delete needs no answer. And it can, where
-it has its own name lead to this machine (DNS rebinding). Who has to send a token is safe from both.
+A web page can make its visitor's browser send requests to any server, also to this machine. The
+page cannot read the responses (`vmapi.api.middleware.cors`), but a stop or a delete needs none.
+With DNS rebinding, the page points its own host name to this machine and reads the responses, too.
+Both attacks work only if vmapi accepts callers without a token: a page cannot send one.
 """
 
-from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from flask import Flask, g, request
+from flask import request
 
+from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.middleware.rate_limits import SAFE_METHODS
 from vmapi.api.request.caller import current_user
+from vmapi.api.request.context import request_state
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
 
 FOREIGN_SITES = ("cross-site", "same-site")
-"""What a browser says of a request that another origin's page makes (Fetch Metadata)."""
+"""Values of `Sec-Fetch-Site` for a request from another origin (Fetch Metadata)."""
 
 
-def init_app(app: Flask, settings: Settings) -> None:
-    """Refuse what pages of other origins send, unless the settings name the origin."""
-    if "none" in settings.auth_schemes:
-        app.before_request(_check(settings))
+def trusted_hostnames(settings: Settings) -> frozenset[str]:
+    """Return the host names of the allowed origins and of the bind address."""
+    return frozenset(_hostname(url) for url in (*settings.cors_origins, f"//{settings.bind}"))
 
 
-def _check(settings: Settings) -> Callable[[], None]:
-    origins = settings.cors_origins
-    names = {_hostname(origin) for origin in (*origins, f"//{settings.bind}")}
+def reject_foreign_pages(config: MiddlewareConfig) -> None:
+    """Raise Forbidden for an anonymous request from a web page of an origin not allowed."""
+    if not config.allows_anonymous or request_state().required_permission is None:
+        return
+    if current_user() != ANONYMOUS_SUBJECT:
+        return
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    _check_hostname(_hostname(f"//{host}"), config)
+    if request.method in SAFE_METHODS or origin in config.origins:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site in FOREIGN_SITES or (
+        site is None and origin is not None and not _is_same_origin(origin, host)
+    ):
+        raise Forbidden(
+            "A web page of another origin sent this request, and vmapi requires no token here. "
+            f"To allow it, add {origin or 'its origin'} to VMAPI_CORS_ORIGINS."
+        )
 
-    def check() -> None:
-        if g.needed is None or current_user() != ANONYMOUS_SUBJECT:
-            return
-        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-        name = _hostname(f"//{host}")
-        if not (_is_not_public_name(name) or name in names):
-            raise Forbidden(
-                f"Nobody is asked for a token here, so this is not served by the name {name}: a "
-                "web page could have made it lead here. Use the address, or name the origin in "
-                "VMAPI_CORS_ORIGINS."
-            )
-        if request.method in SAFE_METHODS or origin in origins:
-            return
-        site = request.headers.get("Sec-Fetch-Site")
-        if site in FOREIGN_SITES or (
-            site is None and origin is not None and not _is_same_origin(origin, host)
-        ):
-            raise Forbidden(
-                "A web page of another origin sent this, and nobody is asked for a token here. "
-                f"Name {origin or 'its origin'} in VMAPI_CORS_ORIGINS if it may."
-            )
 
-    return check
+def _check_hostname(hostname: str, config: MiddlewareConfig) -> None:
+    if not (_is_not_public_name(hostname) or hostname in config.trusted_hostnames):
+        raise Forbidden(
+            f"vmapi requires no token here, so it does not serve the host name {hostname}: a web "
+            "page could have pointed that name to this machine. Use the IP address, or add the "
+            "origin to VMAPI_CORS_ORIGINS."
+        )
 
 
 def _hostname(url: str) -> str:
@@ -64,26 +65,26 @@ def _hostname(url: str) -> str:
 
 
 def _is_same_origin(origin: str, host: str) -> bool:
-    """Tell whether an origin is at a Host: its name and its port.
+    """Return whether an origin has the name and the port of a `Host` header.
 
-    The scheme is left out: a proxy that speaks TLS hands on what it got without it.
+    The scheme is not compared: behind a TLS proxy, vmapi itself sees plain HTTP.
     """
     try:
-        theirs, ours = urlsplit(origin), urlsplit(f"//{host}")
-        default = {"http": 80, "https": 443}.get(theirs.scheme)
-        same = (theirs.port or default) == (ours.port or default)
+        origin_url, host_url = urlsplit(origin), urlsplit(f"//{host}")
+        default_port = {"http": 80, "https": 443}.get(origin_url.scheme)
+        same_port = (origin_url.port or default_port) == (host_url.port or default_port)
     except ValueError:
         return False
-    return same and _hostname(origin) == _hostname(f"//{host}")
+    return same_port and _hostname(origin) == _hostname(f"//{host}")
 
 
-def _is_not_public_name(name: str) -> bool:
-    """Tell whether nobody can have a name, as a public one, lead to another machine."""
-    # one without a dot is this machine's or this network's; none at all is no browser's
-    if "." not in name or name.endswith(".localhost"):
+def _is_not_public_name(hostname: str) -> bool:
+    """Return whether an attacker cannot point a host name to another machine by public DNS."""
+    # a name without a dot is local; a request without a name is not from a browser
+    if "." not in hostname or hostname.endswith(".localhost"):
         return True
     try:
-        ip_address(name)
+        ip_address(hostname)
     except ValueError:
         return False
     return True

@@ -1,75 +1,67 @@
-"""Limits on how often requests are made, and the headers that tell how one stands with them.
+"""Limit the rate of requests by client address and by caller.
 
-`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10.
+The headers `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10.
 """
 
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
-from flask import Flask, Response, g, request
+from flask import Response, request
 
+from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.openapi.blueprint import RATE_LIMIT_EXEMPT
 from vmapi.api.request.caller import current_user
-from vmapi.api.request.context import current_services
+from vmapi.api.request.context import current_services, request_state
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
-from vmapi.services.access.rate_limits import RateLimitStatus, enforce
+from vmapi.services.access.rate_limits import enforce
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+"""RFC 9110, section 9.2.1."""
 
 
-def addresses(app: Flask) -> None:
-    """Limit each address, before it is asked who the caller is."""
-    app.before_request(_address)
-    app.after_request(_tell)
+def limit_by_address(_: MiddlewareConfig) -> None:
+    """Count the request for the client address. Raises RateLimited."""
+    _hit("address", client_network(request.remote_addr or ""))
 
 
-def callers(app: Flask) -> None:
-    """Limit each caller, who is known by now."""
-    app.before_request(_caller)
+def limit_by_caller(_: MiddlewareConfig) -> None:
+    """Count the request for the caller; anonymous callers count by address. Raises RateLimited."""
+    user = current_user()
+    is_anonymous = user == ANONYMOUS_SUBJECT
+    key = client_network(request.remote_addr or "") if is_anonymous else f"user {user}"
+    _hit("reads" if request.method in SAFE_METHODS else "changes", key)
 
 
-def _address() -> None:
-    g.standings = []
-    _enforce("address", client_network(request.remote_addr or ""))
-
-
-def _caller() -> None:
-    known = current_user()
-    who = (
-        client_network(request.remote_addr or "") if known == ANONYMOUS_SUBJECT else f"user {known}"
-    )
-    _enforce("reads" if request.method in SAFE_METHODS else "changes", who)
-
-
-def _enforce(kind: str, who: str) -> None:
-    if request.blueprint in RATE_LIMIT_EXEMPT:
-        return
-    standings = current_services().rate_limiter.hit(kind, who)
-    g.standings += standings
-    enforce(kind, standings)
-
-
-def _tell(response: Response) -> Response:
-    # a preflight ends before it is counted
-    standings: list[RateLimitStatus] = g.get("standings", [])
-    if standings:
+def add_rate_limit_headers(_: MiddlewareConfig, response: Response) -> Response:
+    """Add `RateLimit` and `RateLimit-Policy` if a limit counted the request."""
+    statuses = request_state().rate_limits
+    if statuses:
         response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{each.limit.name}";q={each.limit.amount};w={each.limit.window}' for each in standings
+            f'"{status.limit.name}";q={status.limit.amount};w={status.limit.window}'
+            for status in statuses
         )
         response.headers["RateLimit"] = ", ".join(
-            f'"{each.limit.name}";r={max(0, each.remaining)};t={each.reset_after}'
-            for each in standings
+            f'"{status.limit.name}";r={max(0, status.remaining)};t={status.reset_after}'
+            for status in statuses
         )
     return response
 
 
+def _hit(kind: str, key: str) -> None:
+    if request.blueprint in RATE_LIMIT_EXEMPT:
+        return
+    statuses = current_services().rate_limiter.hit(kind, key)
+    request_state().rate_limits += statuses
+    enforce(kind, statuses)
+
+
 @lru_cache(4096)
 def client_network(address: str) -> str:
-    """Return whom an address stands for: of IPv6, one client has a whole /64 (RFC 6177)."""
+    """Return the network of one client: an IPv4 address, or an IPv6 /64 (RFC 6177)."""
     try:
-        found = IPv6Address(address)
+        ipv6 = IPv6Address(address)
     except ValueError:
         return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(IPv6Network((int(found), 64), strict=False))
+    if ipv6.ipv4_mapped is not None:
+        return str(ipv6.ipv4_mapped)
+    return str(IPv6Network((int(ipv6), 64), strict=False))

@@ -1,12 +1,15 @@
-"""The headers that tell a browser what it may do with an answer. All answers carry them.
+"""Security headers of every response.
 
-Strict-Transport-Security is not among them: it belongs to whoever speaks TLS (config/nginx.conf).
+Strict-Transport-Security is not among them: the proxy that terminates TLS sends it
+(config/nginx.conf).
 """
 
-from flask import Flask, Response
+from flask import Response
+
+from vmapi.api.middleware.config import MiddlewareConfig
 
 SECURITY_HEADERS = {
-    # an answer of the API is data: opened as a page it may load, run and frame nothing
+    # an API response is data: opened as a page, it may load, run and frame nothing
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -19,19 +22,15 @@ DOCS_PAGE_HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""What the docs page and its assets carry in their place."""
+"""Headers of the documentation page and its assets, instead of the defaults."""
 
-# kept for one caller at most, and asked for again each time, by ETag where there is one (RFC 9111)
+# a cache stores the response for one caller only and revalidates it each time (RFC 9111)
 DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "private, no-cache"}
 
 
-def init_app(app: Flask) -> None:
-    """Give every answer these headers, where it has none of its own."""
-    app.after_request(_complete)
-
-
-def _complete(response: Response) -> Response:
-    # to ask for each by its name costs an exception where it is missing
+def add_default_headers(_: MiddlewareConfig, response: Response) -> Response:
+    """Add each default header that the response does not have."""
+    # one pass: a lookup by name raises and catches an exception for every missing header
     present = {name.lower() for name, _ in response.headers}
     for name, value in DEFAULT_HEADERS.items():
         if name.lower() not in present:

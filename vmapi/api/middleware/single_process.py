@@ -1,50 +1,49 @@
-"""A cloud that lives in the memory of one process is not served by several."""
-
-import threading
-from collections.abc import Callable
+"""Refuse to serve a cloud in the memory of one process from several processes."""
 
 import structlog
-from flask import Flask, request
+from flask import request
 
+from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.errors import BackendUnavailable, SettingsError
 from vmapi.settings.settings import Settings
 
 log = structlog.get_logger("vmapi")
 
 
-def check(app: Flask, settings: Settings) -> None:
-    """See that one process serves the app, now and with each request. Raises SettingsError."""
+def check_settings(settings: Settings) -> None:
+    """Check that one process serves and reconciles; warn that the cloud is not real.
+
+    Raises SettingsError.
+    """
+    backend = settings.backend
     if settings.worker_count > 1:
         raise SettingsError(
-            f"VMAPI_WORKERS {settings.worker_count}: the {settings.backend} cloud lives in the "
+            f"VMAPI_WORKERS {settings.worker_count}: the {backend} cloud lives in the "
             "memory of one process; set VMAPI_WORKERS=1, or VMAPI_BACKEND=openstack"
         )
     if settings.engine != "thread":
         raise SettingsError(
-            f"VMAPI_ENGINE {settings.engine}: the {settings.backend} cloud lives in the memory of "
+            f"VMAPI_ENGINE {settings.engine}: the {backend} cloud lives in the memory of "
             "one process; set VMAPI_ENGINE=thread, or VMAPI_BACKEND=openstack"
         )
     log.warning(
-        f"the {settings.backend} cloud is for development: its VMs are not real, "
+        f"the {backend} cloud is for development: its VMs are not real, "
         "and gone when this process ends"
     )
-    app.before_request(_one_process(settings.backend))
 
 
-def _one_process(backend: str) -> Callable[[], None]:
-    told = threading.Event()
+def reject_multiple_processes(config: MiddlewareConfig) -> None:
+    """Raise BackendUnavailable if the server runs several processes for such a cloud.
 
-    def check() -> None:
-        # a server that was not told by our settings how many processes there are tells it here
-        if not request.environ["wsgi.multiprocess"]:
-            return
-        refusal = (
-            f"The {backend} cloud lives in the memory of one process, but several serve. "
-            "Serve with one, or set VMAPI_BACKEND=openstack."
-        )
-        if not told.is_set():
-            told.set()
-            log.error(refusal)
-        raise BackendUnavailable(refusal)
-
-    return check
+    A server that was not started by the settings of vmapi reports this in the WSGI environment.
+    """
+    if config.single_process_backend is None or not request.environ["wsgi.multiprocess"]:
+        return
+    detail = (
+        f"The {config.single_process_backend} cloud lives in the memory of one process, but "
+        "several processes serve. Use one process, or set VMAPI_BACKEND=openstack."
+    )
+    if not config.multiprocess_logged.is_set():
+        config.multiprocess_logged.set()
+        log.error(detail)
+    raise BackendUnavailable(detail)

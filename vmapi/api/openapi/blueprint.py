@@ -1,4 +1,8 @@
-"""A blueprint whose decorators read like a table: what an endpoint takes, answers and refuses."""
+"""A blueprint whose decorators declare an endpoint: arguments, responses, headers, problems.
+
+The declaration is the source of the OpenAPI document, and it is enforced: a request with a query,
+a body or a condition that the endpoint does not declare is refused.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,7 +12,7 @@ import flask_smorest
 from flask import request
 from marshmallow import Schema
 
-from vmapi.api.openapi import permissions as needs
+from vmapi.api.openapi import permissions
 from vmapi.api.openapi.headers import CHANGE_PROBLEM_HEADERS, OUTCOME_HEADERS, PROBLEM_HEADERS
 from vmapi.api.openapi.permissions import View
 from vmapi.api.problems.responses import PROBLEM_MEDIA_TYPE
@@ -19,99 +23,103 @@ from vmapi.api.request.conditional import reject_unsupported_conditions
 from vmapi.domain.roles import Permission
 
 COMMON_PROBLEMS = ("malformed_request", "validation_error", "internal_error")
-BACKEND_PROBLEMS = ("backend_error", "backend_unavailable", "backend_timeout", "store_unavailable")
+BACKEND_PROBLEMS = (
+    *("backend_error", "backend_unavailable", "backend_timeout"),
+    "store_unavailable",
+)
 IDEMPOTENCY_PROBLEMS = ("idempotency_in_progress", "idempotency_key_reused")
 OPERATION_PROBLEMS = (
     *("invalid_state", "task_in_progress", "forbidden", "backend_error", "backend_timeout"),
     *("operation_timeout", "backend_lost"),
 )
-"""What an operation may have ended with, beside what refused it at once."""
+"""Problems that an operation can end with after vmapi accepted it."""
 
 VM_CHANGE_PROBLEMS = (
-    "vm_not_found",
-    "vm_locked",
-    "precondition_failed",
-    *OPERATION_PROBLEMS,
-    *IDEMPOTENCY_PROBLEMS,
+    *("vm_not_found", "vm_locked", "precondition_failed"),
+    *(*OPERATION_PROBLEMS, *IDEMPOTENCY_PROBLEMS),
 )
 
 RATE_LIMIT_EXEMPT = ("probes", "health")
-"""The blueprints of what load balancers ask: no rate limits it."""
+"""Blueprints without a rate limit: load balancers poll them."""
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Documents each endpoint as it is, and refuses what none of them takes."""
+    """Documents each endpoint from its decorators and refuses undeclared input."""
 
     ARGUMENTS_PARSER = StrictRequestParser()
 
     REPLAYABLE_PROBLEMS: tuple[str, ...] = ()
-    """The problems with which a change may have ended when it was made before."""
+    """Problems that a repeated request with the same idempotency key can get as the outcome."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(name, __name__, description=description)
         self._prepare_doc_cbks = [
             self._prepare_arguments_doc,
             self._prepare_response_doc,
-            needs.document_security,
+            permissions.document_security,
             self._prepare_problems_doc,
         ]
 
     def get(self, rule: str) -> Callable[[View], View]:
-        """Register a read."""
+        """Register a GET endpoint."""
         return cast(Callable[[View], View], self.route(rule, methods=["GET"]))
 
     def post(self, rule: str) -> Callable[[View], View]:
-        """Register a creation or an action."""
+        """Register a POST endpoint."""
         return cast(Callable[[View], View], self.route(rule, methods=["POST"]))
 
     def patch(self, rule: str) -> Callable[[View], View]:
-        """Register a change of fields."""
+        """Register a PATCH endpoint."""
         return cast(Callable[[View], View], self.route(rule, methods=["PATCH"]))
 
     def delete(self, rule: str) -> Callable[[View], View]:
-        """Register a removal."""
+        """Register a DELETE endpoint."""
         return cast(Callable[[View], View], self.route(rule, methods=["DELETE"]))
 
-    def takes(self, schema: Schema, location: str = "json", **doc: Any) -> Callable[[View], View]:
-        """Name what an endpoint takes; what is loaded is passed to the view."""
+    def arguments(
+        self, schema: Schema, *, location: str = "json", **doc: Any
+    ) -> Callable[[View], View]:
+        """Declare the body or the query; the view receives the loaded value."""
+
+        declare = super().arguments(schema, location=location, **doc)
 
         def decorator(view: View) -> View:
-            wrapped = self.arguments(schema, location=location, **doc)(view)
-            # the problems are documented by their own decorator
+            wrapped = declare(view)
+            # `problems` documents the error responses
             wrapped._apidoc["arguments"].pop("responses")
             return cast(View, wrapped)
 
         return decorator
 
-    def answers(
-        self, status: int, schema: Schema | None = None, **doc: Any
+    def response(
+        self, status_code: int, schema: Schema | None = None, **doc: Any
     ) -> Callable[[View], View]:
-        """Name what an endpoint answers with."""
-        return cast(Callable[[View], View], self.response(status, schema, **doc))
+        """Declare the main response."""
+        return cast(Callable[[View], View], super().response(status_code, schema, **doc))
 
-    def also_answers(
-        self, status: int, schema: Schema | None = None, **doc: Any
+    def alt_response(
+        self, status_code: int, schema: Schema | None = None, **doc: Any
     ) -> Callable[[View], View]:
-        """Name another answer that is no problem."""
-        decorator = self.alt_response(status, schema=schema, success=True, **doc)
+        """Declare another response that is not a problem."""
+        decorator = super().alt_response(status_code, schema=schema, success=True, **doc)
         return cast(Callable[[View], View], decorator)
 
     def request_headers(self, *headers: dict[str, Any]) -> Callable[[View], View]:
-        """Name the request headers that an endpoint heeds."""
+        """Declare the request headers that the endpoint supports."""
 
         def decorator(view: View) -> View:
-            doc = {**getattr(view, "_apidoc", {}), "heeded": headers}
-            setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+            doc = {**getattr(view, "_apidoc", {}), "request_headers": headers}
+            setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
             return view
 
         return decorator
 
     def requires(self, permission: Permission | None) -> Callable[[View], View]:
-        """Name the permission that an endpoint needs, or ANYBODY."""
-        return needs.requires(permission)
+        """Declare the permission that the endpoint requires, or PUBLIC."""
+        return permissions.requires(permission)
 
     def problems(self, *codes: str) -> Callable[[View], View]:
-        """Name the problems that an endpoint may answer with, beside those that any may."""
+        """Declare the problems of the endpoint in addition to the common ones."""
 
         def decorator(view: View) -> View:
             @wraps(view)
@@ -119,7 +127,7 @@ class Blueprint(flask_smorest.Blueprint):
                 return view(*args, **kwargs)
 
             doc = {**getattr(view, "_apidoc", {}), "problems": codes}
-            setattr(wrapper, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+            setattr(wrapper, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
             return cast(View, wrapper)
 
         return decorator
@@ -127,39 +135,58 @@ class Blueprint(flask_smorest.Blueprint):
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
     ) -> None:
-        """Register a view that refuses a query, a body or a condition it does not take."""
+        """Register a view that refuses undeclared input."""
         doc = view_func._apidoc
         doc["operation_id"] = view_func.__name__
-        taken = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
-        taken |= {header["name"] for header in doc.get("heeded", ())}
+        declared = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
+        declared |= {header["name"] for header in doc.get("request_headers", ())}
         super().add_url_rule(
-            rule, endpoint, _reject_unexpected(view_func, taken), strict_slashes=False, **options
+            rule,
+            endpoint,
+            _reject_undeclared(view_func, declared),
+            strict_slashes=False,
+            **options,
         )
 
     def _prepare_problems_doc(
         self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
     ) -> dict[str, Any]:
         doc["operationId"] = doc_info["operation_id"]
-        if heeded := doc_info.get("heeded"):
-            doc["parameters"] = [*doc.get("parameters", ()), *heeded]
+        if request_headers := doc_info.get("request_headers"):
+            doc["parameters"] = [*doc.get("parameters", ()), *request_headers]
         responses = doc.setdefault("responses", {})
         responses.pop("default", None)
-        codes = [*COMMON_PROBLEMS, *doc_info.get("problems", ())]
+        codes = self._problem_codes(doc, doc_info, method)
+        headers = self._problem_headers(method)
+        for status in sorted({PROBLEM_TYPES[code].status for code in codes}):
+            # in the order of the table
+            with_status = [
+                code
+                for code, problem_type in PROBLEM_TYPES.items()
+                if code in codes and problem_type.status == status
+            ]
+            responses[str(status)] = _problem_response_doc(with_status, headers)
+        return doc
+
+    def _problem_codes(
+        self, doc: dict[str, Any], doc_info: dict[str, Any], method: str
+    ) -> set[str]:
+        codes = {*COMMON_PROBLEMS, *doc_info.get("problems", ())}
         if self.name not in RATE_LIMIT_EXEMPT:
-            codes.append("rate_limited")
-        headers: dict[str, dict[str, Any]] = {**PROBLEM_HEADERS}
+            codes.add("rate_limited")
         if method != "get":
-            codes.append("payload_too_large")
+            codes.add("payload_too_large")
+        if "requestBody" in doc:
+            codes.add("unsupported_media_type")
+        return codes
+
+    def _problem_headers(self, method: str) -> dict[str, dict[str, Any]]:
+        headers = {**PROBLEM_HEADERS}
+        if method != "get":
             headers |= CHANGE_PROBLEM_HEADERS
             for code in self.REPLAYABLE_PROBLEMS:
                 headers[code] = {**headers.get(code, {}), **OUTCOME_HEADERS}
-        if "requestBody" in doc:
-            codes.append("unsupported_media_type")
-        for status in sorted({PROBLEM_TYPES[code].status for code in codes}):
-            found = [code for code in PROBLEM_TYPES if code in codes]
-            found = [code for code in found if PROBLEM_TYPES[code].status == status]
-            responses[str(status)] = _problem_response_doc(found, headers)
-        return doc
+        return headers
 
 
 def _problem_response_doc(codes: list[str], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -176,16 +203,16 @@ def _problem_response_doc(codes: list[str], headers: dict[str, dict[str, Any]]) 
     return doc
 
 
-def _reject_unexpected(view: Callable[..., Any], taken: set[str]) -> Callable[..., Any]:
+def _reject_undeclared(view: Callable[..., Any], declared: set[str]) -> Callable[..., Any]:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if "query" not in taken and request.args:
+        if "query" not in declared and request.args:
             raise validation_error({name: ["Unknown field."] for name in request.args})
         if request.method not in ("GET", "HEAD"):
-            reject_unsupported_conditions(taken)
-            # some clients cannot send none
-            if "json" not in taken and b"".join(read_body(request).split()) not in (b"", b"{}"):
-                raise validation_error({None: ["This takes no body."]})
+            reject_unsupported_conditions(declared)
+            # some clients cannot omit the body: an empty object counts as none
+            if "json" not in declared and b"".join(read_body(request).split()) not in (b"", b"{}"):
+                raise validation_error({None: ["This endpoint takes no body."]})
         return view(*args, **kwargs)
 
     return wrapper

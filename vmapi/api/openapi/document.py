@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the blueprints."""
+"""The OpenAPI 3.1 document, built from the blueprints."""
 
 import threading
 from typing import Any
@@ -12,12 +12,14 @@ from vmapi import __version__
 from vmapi.api.schemas.fields import METADATA_KEY_PATTERN, MetadataField, NulFreeString
 from vmapi.domain.vm import MAX_METADATA_PAIRS
 
-API_DESCRIPTION = """The life of virtual machines over HTTP.
+API_DESCRIPTION = """Create, start, stop and delete virtual machines over HTTP.
 
-A change is answered with the VM when it is settled, else with **202**: poll `GET
-/vms/{id}/status` until `task` is null, or the operation in `Operation-Location`, or listen to `GET
-/events`. Every error is `application/problem+json` (RFC 9457) with a stable `code`;
-`/problems/{code}` explains each."""
+A change returns the VM when the operation is finished. While the operation is in progress, the
+response is **202**. Then poll `GET /vms/{id}/status` until `task` is null, poll the URL in
+`Operation-Location`, or listen to `GET /events`.
+
+Every error is a problem document (`application/problem+json`, RFC 9457) with a stable `code`.
+`GET /problems/{code}` explains each code."""
 
 SECURITY_SCHEMES = {
     "bearer": {
@@ -29,21 +31,26 @@ SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Auth-Token",
-        "description": "A Keystone token for a project; it may also come as a bearer token.",
+        "description": "A Keystone token with a project. A bearer token can be one, too.",
     },
 }
 
 PATH_PARAMETERS = {
-    "vm_id": {"type": "string", "format": "uuid", "description": "the id the cloud gave"},
-    "operation_id": {"type": "string", "format": "uuid", "description": "see Operation-Location"},
-    "code": {"type": "string", "pattern": "^[a-z_]+$", "description": "the code of a problem"},
+    "vm_id": {"type": "string", "format": "uuid", "description": "Id of the VM."},
+    "operation_id": {
+        "type": "string",
+        "format": "uuid",
+        "description": "Id of the operation, the last part of `Operation-Location`.",
+    },
+    "code": {"type": "string", "pattern": "^[a-z_]+$", "description": "Code of the problem."},
 }
 
 
 class Api(flask_smorest.Api):
-    """Collects the blueprints' documentation. Errors and pages are served by our own code.
+    """Collects the blueprints and builds their OpenAPI document on the first request for it.
 
-    The document is made when it is first asked for: it takes longer than all else at start.
+    Building the document takes longer than the rest of the start. vmapi serves errors and pages
+    with its own code instead of flask-smorest's.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -65,7 +72,7 @@ class Api(flask_smorest.Api):
         )
 
     def register_blueprint(self, blp: flask_smorest.Blueprint, **options: Any) -> None:
-        """Serve a blueprint, and keep it for the document."""
+        """Serve a blueprint and remember it for the document."""
         self._app.register_blueprint(blp, **options)
         self._undocumented.append(blp)
 
@@ -77,13 +84,13 @@ class Api(flask_smorest.Api):
             return self._json
 
     def build_document(self) -> dict[str, Any]:
-        """Return the document, with the path parameters and the body of a PATCH described."""
+        """Return the document with the path parameters and both media types of a PATCH."""
         while self._undocumented:
             blp = self._undocumented.pop(0)
             blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
             self.spec.tag({"name": blp.name, "description": blp.description})
         document: dict[str, Any] = self.spec.to_dict()
-        # flask-smorest's own, which nothing refers to
+        # flask-smorest adds this schema, and nothing refers to it
         document["components"]["schemas"].pop("PaginationMetadata")
         for path in document["paths"].values():
             for parameter in path.get("parameters", ()):
@@ -96,16 +103,17 @@ class Api(flask_smorest.Api):
         return document
 
     def _add_security(self, document: dict[str, Any]) -> None:
-        """Say how one is let in, as far as this installation takes it."""
+        """Describe the authentication schemes that the settings enable."""
         schemes = self._app.config["SETTINGS"].auth_schemes
         names = ["bearer", *(["keystone"] if "keystone" in schemes else [])]
         document["components"]["securitySchemes"] = {name: SECURITY_SCHEMES[name] for name in names}
-        ways: list[dict[str, list[str]]] = [{name: []} for name in names]
-        accepted = [*ways, {}] if "none" in schemes else ways
+        requirements: list[dict[str, list[str]]] = [{name: []} for name in names]
+        if "none" in schemes:
+            requirements.append({})
         for path in document["paths"].values():
             for operation in path.values():
                 if isinstance(operation, dict) and operation["security"]:
-                    operation["security"] = accepted
+                    operation["security"] = requirements
 
     def _init_spec(self, **options: Any) -> None:
         super()._init_spec(**options)
@@ -113,20 +121,20 @@ class Api(flask_smorest.Api):
         self.ma_plugin.converter.add_attribute_function(_string_attributes)
 
     def _register_error_handlers(self) -> None:
-        """Leave errors to `vmapi.api.problems`."""
+        """Install no handlers: `vmapi.api.problems` converts errors."""
 
     def _register_responses(self) -> None:
-        """Leave the documentation of errors to `Blueprint.refuses`."""
+        """Document no errors: `Blueprint.problems` does."""
 
 
 def _metadata_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
     if not isinstance(field, MetadataField):
         return {}
-    # in a patch null is no pair
-    most = {} if field.patch else {"maxProperties": MAX_METADATA_PAIRS}
+    # in a patch, null removes a pair and counts for nothing
+    limit = {} if field.patch else {"maxProperties": MAX_METADATA_PAIRS}
     return {
         "type": "object",
-        **most,
+        **limit,
         "propertyNames": {"pattern": METADATA_KEY_PATTERN, "not": {"pattern": r"^vmapi\."}},
         "additionalProperties": {
             "type": ["string", "null"] if field.patch else "string",

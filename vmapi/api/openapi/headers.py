@@ -1,28 +1,89 @@
-"""The headers of requests and answers, as the OpenAPI document has them."""
+"""Request and response headers as the OpenAPI document describes them."""
 
 from typing import Any
 
-IDEMPOTENCY_KEY_HEADER = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "description": "Makes the change safe to repeat: under one key it is carried out once.",
-    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
-}
-PREFER_HEADER = {
-    "in": "header",
-    "name": "Prefer",
-    "description": "`wait=N` holds the answer back until it is settled, for N seconds at most.",
-    "schema": {"type": "string"},
-}
+ETAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 
-OPERATION_LOCATION_HEADER = {"Operation-Location": {"schema": {"type": "string"}}}
-RETRY_AFTER_HEADER = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+
+def _request_header(name: str, description: str, **extra: Any) -> dict[str, Any]:
+    return {
+        "in": "header",
+        "name": name,
+        "description": description,
+        "schema": {"type": "string"},
+        **extra,
+    }
+
+
+def _response_header(
+    name: str, description: str, schema: dict[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    return {name: {"schema": schema or {"type": "string"}, "description": description}}
+
+
+IDEMPOTENCY_KEY_HEADER = _request_header(
+    "Idempotency-Key",
+    "Makes the change safe to repeat: requests with the same key change the VM once.",
+    schema={"type": "string", "pattern": "^[ -~]{1,255}$"},
+)
+PREFER_HEADER = _request_header(
+    "Prefer",
+    "`wait=N` delays the response until the operation finishes, for at most N seconds (RFC 7240).",
+)
+IF_MATCH_HEADER = _request_header(
+    "If-Match",
+    "Entity tags: the change is refused unless the VM has one of them. `*` matches any VM.",
+    schema={"type": "string", "pattern": ETAGS_PATTERN},
+    example='"3-730eefdc4dbea94c"',
+)
+IF_NONE_MATCH_HEADER = _request_header(
+    "If-None-Match",
+    "Entity tags: the response is 304 if the VM still has one of them.",
+    schema={"type": "string", "pattern": ETAGS_PATTERN},
+    example='"3-730eefdc4dbea94c"',
+)
+CACHE_CONTROL_HEADER = _request_header(
+    "Cache-Control", "`no-cache` reads from the cloud before the response."
+)
+LAST_EVENT_ID_HEADER = _request_header(
+    "Last-Event-ID",
+    "The `id` of the last event received: the stream starts with the event after it.",
+)
+
+OPERATION_LOCATION_HEADER = _response_header(
+    "Operation-Location", "URL path of the operation that makes the change."
+)
+LOCATION_HEADER = _response_header("Location", "URL path of the new VM.")
+RETRY_AFTER_HEADER = _response_header(
+    "Retry-After", "Seconds to wait before the next request.", {"type": "integer"}
+)
 RATE_LIMIT_HEADERS = {
-    "RateLimit": {"schema": {"type": "string"}, "description": "what is left of each rate"},
-    "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the rates"},
+    **_response_header("RateLimit", "Remaining requests and seconds until the reset, by limit."),
+    **_response_header("RateLimit-Policy", "The rate limits: quota and window in seconds."),
 }
-CHALLENGE_HEADER = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750"}}
-LINK_HEADER = {"Link": {"schema": {"type": "string"}, "description": "the next page (RFC 8288)"}}
+CHALLENGE_HEADER = _response_header(
+    "WWW-Authenticate", "The authentication scheme, and the error of the token (RFC 6750)."
+)
+LINK_HEADER = _response_header("Link", "URL of the next page (RFC 8288).")
+ETAG_HEADER = _response_header("ETag", "Entity tag of the VM, for `If-Match`.")
+AGE_HEADER = _response_header(
+    "Age", "Seconds since vmapi read the data from the cloud.", {"type": "integer"}
+)
+READ_HEADERS = {
+    **ETAG_HEADER,
+    **AGE_HEADER,
+    **_response_header("Cache-Control", "`private, no-cache`: a cache must revalidate."),
+}
+IDEMPOTENT_REPLAYED_HEADER = _response_header(
+    "Idempotent-Replayed",
+    "Present if an earlier request with the same Idempotency-Key made the change.",
+    {"const": "true"},
+)
+PREFERENCE_APPLIED_HEADER = _response_header(
+    "Preference-Applied", "The `wait` preference that the response honored."
+)
+OUTCOME_HEADERS = {**IDEMPOTENT_REPLAYED_HEADER, **OPERATION_LOCATION_HEADER}
+
 PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
     "backend_unavailable": RETRY_AFTER_HEADER,
     "idempotency_in_progress": {**RETRY_AFTER_HEADER, **OPERATION_LOCATION_HEADER},
@@ -31,20 +92,12 @@ PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
     "store_unavailable": RETRY_AFTER_HEADER,
     "unauthenticated": CHALLENGE_HEADER,
 }
-ETAG_HEADER = {"ETag": {"schema": {"type": "string"}, "description": "of the VM as it is shown"}}
+"""Headers of a problem response, by code."""
+
 CHANGE_PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
     "backend_timeout": OPERATION_LOCATION_HEADER,
     "name_taken": OPERATION_LOCATION_HEADER,
     "precondition_failed": ETAG_HEADER,
     "store_unavailable": {**RETRY_AFTER_HEADER, **OPERATION_LOCATION_HEADER},
 }
-IDEMPOTENT_REPLAYED_HEADER = {
-    "Idempotent-Replayed": {
-        "schema": {"const": "true"},
-        "description": "where the request was made before, under the same Idempotency-Key",
-    }
-}
-OUTCOME_HEADERS = {**IDEMPOTENT_REPLAYED_HEADER, **OPERATION_LOCATION_HEADER}
-PREFERENCE_APPLIED_HEADER = {
-    "Preference-Applied": {"schema": {"type": "string"}, "description": "that of Prefer: wait"}
-}
+"""The same for changes: these entries replace those of `PROBLEM_HEADERS`."""

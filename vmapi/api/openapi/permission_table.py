@@ -1,4 +1,4 @@
-"""The authorization matrix, from what enforces it."""
+"""Render the authorization table from the permissions that the app enforces."""
 
 from flask import Flask
 
@@ -7,27 +7,27 @@ from vmapi.domain.roles import PERMISSION_DESCRIPTIONS, ROLE_PERMISSIONS, Permis
 
 
 def authorization_table(app: Flask) -> str:
-    """Return who may what, in Markdown."""
-    head = ["", *Role]
-    rows = [
-        [_format_endpoint(app, name), *_role_cells(needed)]
-        for name, needed in permissions_by_endpoint(app).items()
+    """Return the permissions and the endpoints of each role as two Markdown tables."""
+    permissions = [
+        [PERMISSION_DESCRIPTIONS[permission], *_role_cells(permission)] for permission in Permission
     ]
-    permissions = [[PERMISSION_DESCRIPTIONS[each], *_role_cells(each)] for each in Permission]
+    endpoints = [
+        [_format_endpoint(app, name), *_role_cells(permission)]
+        for name, permission in permissions_by_endpoint(app).items()
+    ]
     return "\n".join(
         [
             *_format_table([["permission", *Role], *permissions]),
             "",
-            *_format_table([["call", *head[1:]], *sorted(rows)]),
+            *_format_table([["call", *Role], *sorted(endpoints)]),
         ]
     )
 
 
-def _role_cells(needed: Permission | None) -> list[str]:
-    return [
-        "anybody" if needed is None else "yes" if needed in ROLE_PERMISSIONS[role] else "–"
-        for role in Role
-    ]
+def _role_cells(permission: Permission | None) -> list[str]:
+    if permission is None:
+        return ["public"] * len(Role)
+    return ["yes" if permission in ROLE_PERMISSIONS[role] else "–" for role in Role]
 
 
 def _format_endpoint(app: Flask, endpoint: str) -> str:

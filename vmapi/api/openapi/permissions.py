@@ -1,53 +1,70 @@
-"""What an endpoint needs: stated by its decorator, documented, asked for by `vmapi.api.access`."""
+"""The permission of each endpoint: declared by a decorator, documented, and looked up.
+
+`vmapi.api.middleware.authorization` enforces the permissions. An endpoint without a declaration
+stops the start of the app.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flask import Flask
 
+from vmapi.domain.audit import MAX_ACTION_CHARS, TOKEN_ACTIONS
+from vmapi.domain.lifecycle import Action
 from vmapi.domain.roles import Permission, lowest_role
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 PUBLIC = None
-"""What an endpoint needs that is open to all."""
+"""The permission of an endpoint that needs no token."""
 
 AUTH_PROBLEMS = ("unauthenticated", "forbidden", "store_unavailable", "issuer_unavailable")
-"""What an endpoint that is not may answer with."""
+"""Problems of every endpoint that is not public."""
 
 
 def requires(permission: Permission | None) -> Callable[[View], View]:
-    """Name the permission that a view needs, or ANYBODY."""
+    """Declare the permission that a view requires, or PUBLIC."""
 
     def decorator(view: View) -> View:
-        doc = {**getattr(view, "_apidoc", {}), "needs": permission}
-        setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest looks for it there
+        doc = {**getattr(view, "_apidoc", {}), "permission": permission}
+        setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
         return view
 
     return decorator
 
 
 def permission_of(name: str, view: Any) -> Permission | None:
-    """Return what an endpoint needs. Raises TypeError for one that does not say."""
+    """Return the permission of an endpoint. Raises TypeError if it declares none."""
     doc = getattr(view, "_apidoc", {})
-    if "needs" not in doc:
-        raise TypeError(f"the endpoint {name} does not say what it needs: @blp.needs(…)")
-    permission: Permission | None = doc["needs"]
+    if "permission" not in doc:
+        raise TypeError(f"the endpoint {name} declares no permission: use @blp.requires(...)")
+    permission: Permission | None = doc["permission"]
     return permission
 
 
 def permissions_by_endpoint(app: Flask) -> dict[str, Permission | None]:
-    """Return what each endpoint needs. Raises TypeError for one that does not say."""
+    """Return the permission of each endpoint. Raises TypeError if one declares none."""
     return {name: permission_of(name, view) for name, view in app.view_functions.items()}
 
 
+def audit_actions(app: Flask) -> list[str]:
+    """Return every action of the audit trail: of VMs, of tokens, and refused API calls."""
+    endpoints = permissions_by_endpoint(app)
+    refusable = {
+        name.rpartition(".")[2][:MAX_ACTION_CHARS]
+        for name, permission in endpoints.items()
+        if permission is not PUBLIC
+    }
+    return sorted({*map(str, Action), *TOKEN_ACTIONS, *refusable})
+
+
 def document_security(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Say in the documentation of an endpoint what it needs."""
-    permission = doc_info["needs"]
+    """Add the security requirement and the required role to the OpenAPI operation."""
+    permission = doc_info["permission"]
     doc["security"] = [] if permission is None else [{"bearer": []}]
     if permission is not None:
         doc_info["problems"] = (*doc_info.get("problems", ()), *AUTH_PROBLEMS)
-        told = doc_info["docstring"]
+        docstring = doc_info["docstring"]
         role = f"Needs the role **{lowest_role(permission)}**."
-        told["description"] = f"{told.get('description', '')}\n\n{role}".strip()
+        docstring["description"] = f"{docstring.get('description', '')}\n\n{role}".strip()
     return doc

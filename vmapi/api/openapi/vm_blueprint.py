@@ -1,4 +1,4 @@
-"""A blueprint that knows how VMs are read and changed."""
+"""A blueprint with the responses and headers that all VM endpoints share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,88 +8,69 @@ from marshmallow import Schema
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import OPERATION_PROBLEMS, Blueprint
 from vmapi.api.openapi.headers import (
+    CACHE_CONTROL_HEADER,
     ETAG_HEADER,
     IDEMPOTENCY_KEY_HEADER,
     IDEMPOTENT_REPLAYED_HEADER,
+    IF_MATCH_HEADER,
+    IF_NONE_MATCH_HEADER,
     OPERATION_LOCATION_HEADER,
     PREFER_HEADER,
     PREFERENCE_APPLIED_HEADER,
+    READ_HEADERS,
     RETRY_AFTER_HEADER,
 )
 from vmapi.api.openapi.permissions import View
 from vmapi.api.schemas.vms import VMSchema
 
-ETAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
-ETAGS_PARAMETER = {
-    "schema": {"type": "string", "pattern": ETAGS_PATTERN},
-    "example": '"3-730eefdc4dbea94c"',
-}
-IF_MATCH_HEADER = {
-    "in": "header",
-    "name": "If-Match",
-    "description": "`ETag`s: nothing is done unless the VM has one of them; `*` for any.",
-    **ETAGS_PARAMETER,
-}
-IF_NONE_MATCH_HEADER = {
-    "in": "header",
-    "name": "If-None-Match",
-    "description": "`ETag`s: 304 where the VM still has one of them.",
-    **ETAGS_PARAMETER,
-}
-CACHE_CONTROL_HEADER = {
-    "in": "header",
-    "name": "Cache-Control",
-    "description": "`no-cache` has the cloud asked first.",
-    "schema": {"type": "string"},
-}
-AGE_HEADER = {"Age": {"schema": {"type": "integer"}, "description": "seconds since this was true"}}
-READ_HEADERS = {**ETAG_HEADER, **AGE_HEADER, "Cache-Control": {"schema": {"type": "string"}}}
-
 
 class VMBlueprint(Blueprint):
-    """Documents the headers that go with a VM."""
+    """Declares the reads and the changes of VMs."""
 
     REPLAYABLE_PROBLEMS = ("vm_not_found", *OPERATION_PROBLEMS)
 
     def vm_response(self, schema: Schema, example: Any) -> Callable[[View], View]:
-        """Document a read of a VM, which is 304 for who has it already."""
-        has = self.also_answers(304, headers=READ_HEADERS, description="As the client has it")
-        shown = self.answers(200, schema, example=example, headers=READ_HEADERS)
-        heeds = self.request_headers(IF_NONE_MATCH_HEADER, CACHE_CONTROL_HEADER)
-        return lambda view: heeds(shown(has(view)))
+        """Declare a read of a VM: 200, or 304 if the client has the current version."""
+        not_modified = self.alt_response(
+            304, headers=READ_HEADERS, description="The client has the current version"
+        )
+        ok = self.response(200, schema, example=example, headers=READ_HEADERS)
+        request_headers = self.request_headers(IF_NONE_MATCH_HEADER, CACHE_CONTROL_HEADER)
+        return lambda view: request_headers(ok(not_modified(view)))
 
     def vm_change_responses(
-        self, settled: int, *, creates: bool = False, busy: Any = examples.BUSY_VM, **headers: Any
+        self,
+        finished_status: int,
+        *,
+        creates: bool = False,
+        in_progress_example: Any = examples.BUSY_VM,
+        **headers: Any,
     ) -> Callable[[View], View]:
-        """Document a change that is answered with the VM: settled, or still under way.
+        """Declare a change of a VM: the finished response, and 202 while it is in progress.
 
-        One that makes a VM `anew` is for no VM that a client has seen.
+        A change that `creates` a VM takes no `If-Match`.
         """
-        head = {
+        common = {
             **OPERATION_LOCATION_HEADER,
             **IDEMPOTENT_REPLAYED_HEADER,
             **PREFERENCE_APPLIED_HEADER,
             **headers,
         }
-        schema, example = (None, None) if settled == 204 else (VMSchema(), examples.VM)
-        done = self.answers(
-            settled,
-            schema,
-            example=example,
-            headers=head if schema is None else {**head, **ETAG_HEADER},
-            description="Settled",
+        has_body = finished_status != 204
+        finished = self.response(
+            finished_status,
+            VMSchema() if has_body else None,
+            example=examples.VM if has_body else None,
+            headers={**common, **ETAG_HEADER} if has_body else common,
+            description="The operation is finished",
         )
-        under_way = self.also_answers(
+        accepted = self.alt_response(
             202,
             VMSchema(),
-            example=busy,
-            headers={**head, **ETAG_HEADER, **RETRY_AFTER_HEADER},
-            description="Still under way",
+            example=in_progress_example,
+            headers={**common, **ETAG_HEADER, **RETRY_AFTER_HEADER},
+            description="The operation is in progress",
         )
-        heeded = (
-            (IDEMPOTENCY_KEY_HEADER, PREFER_HEADER)
-            if creates
-            else (IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, IF_MATCH_HEADER)
-        )
-        heeds = self.request_headers(*heeded)
-        return lambda view: heeds(done(under_way(view)))
+        conditions = () if creates else (IF_MATCH_HEADER,)
+        request_headers = self.request_headers(IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, *conditions)
+        return lambda view: request_headers(finished(accepted(view)))

@@ -1,4 +1,4 @@
-"""The problem as a schema: RFC 9457 with the members that vmapi adds."""
+"""The schema of a problem document: RFC 9457 with the members that vmapi adds."""
 
 from marshmallow import Schema, fields
 
@@ -8,42 +8,71 @@ from vmapi.domain.roles import Role
 
 
 class FieldErrorSchema(Schema):
-    """One place that is wrong."""
+    """One invalid place of a request."""
 
-    pointer = fields.String(required=True, metadata={"description": "RFC 6901, into the body."})
-    message = fields.String(required=True)
+    pointer = fields.String(
+        required=True,
+        metadata={"description": "JSON pointer into the body, or the parameter (RFC 6901)."},
+    )
+    message = fields.String(
+        required=True, metadata={"description": "The reason why the value is invalid."}
+    )
 
 
 class ProblemSchema(Schema):
-    """Why a request failed, and what a client can do about it."""
+    """A problem document: the reason why a request failed."""
 
-    type = fields.String(required=True, metadata={"description": "Where it is explained."})
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    code = fields.String(required=True, metadata={"description": "Stable: branch on this."})
-    detail = fields.String(required=True)
-    instance = fields.String()
-    request_id = fields.String(metadata={"description": "Finds the request in vmapi's log."})
-    errors = fields.List(fields.Nested(FieldErrorSchema))
-    current_status = fields.Enum(Status)
-    task = fields.Enum(Task, by_value=True, allow_none=True)
-    allowed_actions = fields.List(fields.String())
-    vm_id = fields.String(allow_none=True)
-    operation = fields.String(metadata={"description": "The path of an operation."})
-    role_needed = fields.Enum(Role, by_value=True, metadata={"description": "The least that may."})
-    etag = fields.String(metadata={"description": "The VM's tag, to send in If-Match."})
-    hint = fields.String()
+    type = fields.String(
+        required=True, metadata={"description": "URL path of the explanation of this problem."}
+    )
+    title = fields.String(
+        required=True, metadata={"description": "Summary for people; the wording may change."}
+    )
+    status = fields.Integer(
+        required=True, metadata={"description": "HTTP status code of the response."}
+    )
+    code = fields.String(
+        required=True, metadata={"description": "Stable identifier. Clients branch on it."}
+    )
+    detail = fields.String(
+        required=True, metadata={"description": "Explanation of this occurrence, for people."}
+    )
+    instance = fields.String(metadata={"description": "URL path of the failed request."})
+    request_id = fields.String(
+        metadata={"description": "Id of the request in the log of vmapi, as in `X-Request-ID`."}
+    )
+    errors = fields.List(
+        fields.Nested(FieldErrorSchema),
+        metadata={"description": "Every invalid place: `pointer` and `message`."},
+    )
+    current_status = fields.Enum(Status, metadata={"description": "Current status of the VM."})
+    task = fields.Enum(
+        Task,
+        by_value=True,
+        allow_none=True,
+        metadata={"description": "Current task of the VM; null if it has none."},
+    )
+    allowed_actions = fields.List(
+        fields.String(), metadata={"description": "Actions that the current state allows."}
+    )
+    vm_id = fields.String(allow_none=True, metadata={"description": "Id of the VM concerned."})
+    operation = fields.String(metadata={"description": "URL path of the operation concerned."})
+    role_needed = fields.Enum(
+        Role, by_value=True, metadata={"description": "Lowest role with the permission."}
+    )
+    etag = fields.String(metadata={"description": "Current entity tag of the VM, for `If-Match`."})
+    hint = fields.String(metadata={"description": "A suggestion for the next step."})
 
 
 def problem_example(code: str) -> dict[str, object]:
-    """Return a problem of this code as a client may meet it."""
-    kind = PROBLEM_TYPES[code]
+    """Return an example of a problem with this code."""
+    problem_type = PROBLEM_TYPES[code]
     return {
         "type": f"/problems/{code}",
-        "title": kind.title,
-        "status": kind.status,
+        "title": problem_type.title,
+        "status": problem_type.status,
         "code": code,
-        "detail": kind.advice,
+        "detail": problem_type.advice,
         "instance": "/api/v1/vms",
         "request_id": "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11",
     }

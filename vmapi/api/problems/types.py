@@ -1,6 +1,6 @@
-"""The table of problems: for each code its HTTP status, its title, and what to do about it.
+"""The table of problem types: for each code its status, title, meaning, advice and members.
 
-A code is never renamed or reused.
+A code is never renamed or reused: clients branch on it (RFC 9457, section 3.1.1).
 """
 
 from dataclasses import dataclass
@@ -8,164 +8,273 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """What is the same for every problem of one code: HTTP status, title, what to do about it."""
+    """The parts that all problems with one code share."""
 
     status: int
-    title: str
-    advice: str
+    """HTTP status code."""
 
+    title: str
+    """Short summary for people; the wording may change."""
+
+    meaning: str
+    """The cause, in one or two sentences."""
+
+    advice: str
+    """The next step of the client."""
+
+    members: tuple[str, ...] = ()
+    """Members that a problem of this type may have besides those of every problem."""
+
+
+VM_STATE = ("current_status", "task", "allowed_actions")
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
     "malformed_request": ProblemType(
-        400, "The request cannot be read", "Send one well-formed JSON object in UTF-8."
+        400,
+        "Malformed request",
+        "The body is not valid JSON, or a header has an invalid value.",
+        "Correct the request: send one well-formed JSON object in UTF-8 and valid headers.",
     ),
     "unauthenticated": ProblemType(
         401,
-        "Who are you?",
-        "Send Authorization: Bearer TOKEN, with a token that is valid here. Ask the operator for "
-        "one.",
+        "Authentication required",
+        "The request has no token, or the token is invalid, expired or revoked.",
+        "Send `Authorization: Bearer TOKEN` with a valid token. The operator issues tokens.",
     ),
     "forbidden": ProblemType(
         403,
-        "This is not permitted",
-        "Where role_needed is given, your role does not reach: use a token of that role. Else the "
-        "detail says whether it is the cloud's policy, or that a web page may not send this. Ask "
-        "the operator.",
+        "Forbidden",
+        "The role of the caller is too low, the policy of the cloud forbids the request, or a web "
+        "page of another origin sent it.",
+        "If `role_needed` is present, use a token with that role. Otherwise follow `detail` or "
+        "ask the operator.",
+        ("role_needed",),
     ),
     "quota_exceeded": ProblemType(
         403,
-        "The quota is used up",
-        "Delete VMs that are not needed, take a smaller flavor, or ask for a larger quota.",
+        "Quota exceeded",
+        "The change would exceed the quota of the project or of the cloud.",
+        "Delete unused VMs, choose a smaller flavor, or ask the operator for a larger quota.",
     ),
     "vm_not_found": ProblemType(
-        404, "There is no such VM", "It was deleted, or the id is wrong. GET /vms lists what is."
+        404,
+        "VM not found",
+        "The VM was deleted, the id is wrong, or the VM belongs to another project.",
+        "Check the id. `GET /vms` lists the existing VMs.",
+        ("operation",),
     ),
     "operation_not_found": ProblemType(
         404,
-        "There is no such operation",
-        "The id is wrong, or the operation is no longer remembered. The VM itself tells its state.",
+        "Operation not found",
+        "The id is wrong, or the operation is older than the retention time.",
+        "Check the id. `GET /vms/{id}` shows the current state of the VM.",
     ),
-    "not_found": ProblemType(404, "There is nothing at this URL", "See /docs for what there is."),
+    "not_found": ProblemType(
+        404,
+        "Not found",
+        "No resource has this URL.",
+        "Check the URL. `/docs` lists all URLs.",
+    ),
     "method_not_allowed": ProblemType(
-        405, "This URL does not know this method", "The Allow header lists the methods it knows."
+        405,
+        "Method not allowed",
+        "The resource does not support this HTTP method.",
+        "Use a method from the `Allow` header.",
     ),
     "invalid_state": ProblemType(
         409,
-        "The VM's state does not allow this",
-        "allowed_actions lists what the VM's present state allows.",
+        "The state of the VM does not allow this action",
+        "The action needs another status of the VM.",
+        "Choose an action from `allowed_actions`, or change the state of the VM first.",
+        (*VM_STATE, "operation"),
     ),
     "task_in_progress": ProblemType(
         409,
-        "Something else is under way with the VM",
-        "Poll GET /vms/{id}/status until task is null, then try again. Only delete need not wait.",
+        "Another operation is in progress",
+        "The VM executes one operation at a time. Only a delete need not wait.",
+        "Poll `GET /vms/{id}/status` until `task` is null, then send the request again.",
+        (*VM_STATE, "operation"),
     ),
     "vm_locked": ProblemType(
-        409, "The VM is locked", "Somebody locked it in the cloud: unlock it there."
+        409,
+        "The VM is locked",
+        "A user of the cloud locked the VM.",
+        "Unlock the VM in the cloud, then send the request again.",
+        VM_STATE,
     ),
     "name_taken": ProblemType(
         409,
         "Another VM has this name",
-        "Use the VM in vm_id, delete it, or choose another name. Where operation is given, "
-        "the VM of that name is just being made.",
+        "VM names are unique in a project. `vm_id` names the other VM. If `operation` is present, "
+        "that operation is creating the other VM.",
+        "Use the other VM, delete it, or choose another name.",
+        ("vm_id", "operation"),
     ),
     "idempotency_in_progress": ProblemType(
         409,
-        "The first request with this key is still being answered",
-        "Repeat it after Retry-After seconds, with the same key.",
+        "The first request with this key is in progress",
+        "vmapi has not answered the first request with this `Idempotency-Key` yet.",
+        "Repeat the request with the same key after `Retry-After` seconds.",
+        ("operation",),
     ),
     "precondition_failed": ProblemType(
         412,
-        "The VM is not as it was when it was read",
-        "Nothing was done. GET the VM, decide anew, and send its ETag in If-Match.",
+        "The VM has changed",
+        "The VM has none of the entity tags in `If-Match`. vmapi changed nothing.",
+        "Read the VM again, then decide and send its current `ETag` in `If-Match`.",
+        ("etag",),
     ),
-    "payload_too_large": ProblemType(413, "The body is too large", "Send at most 1 MiB."),
+    "payload_too_large": ProblemType(
+        413,
+        "Request body too large",
+        "The request body is larger than 1 MiB.",
+        "Send a body of at most 1 MiB.",
+    ),
     "unsupported_media_type": ProblemType(
-        415, "The body is of the wrong type", "Send Content-Type: application/json, not compressed."
+        415,
+        "Unsupported media type",
+        "The body has the wrong `Content-Type`, or it is compressed.",
+        "Send `Content-Type: application/json` and no `Content-Encoding`.",
     ),
     "validation_error": ProblemType(
         422,
-        "The request is not what the contract allows",
-        "errors names each place and what is wrong there. Unknown fields are errors too.",
+        "Invalid request",
+        "A field or parameter is missing, unknown or has an invalid value.",
+        "Correct the places that `errors` lists. Each `pointer` names a field (RFC 6901).",
+        ("errors",),
     ),
     "flavor_not_found": ProblemType(
-        422, "There is no such flavor", "GET /flavors lists what there is."
+        422,
+        "Flavor not found",
+        "The cloud has no flavor with this name or id.",
+        "Choose a flavor from `GET /flavors`.",
+        ("errors",),
     ),
     "image_not_found": ProblemType(
-        422, "There is no such image", "GET /images lists what there is."
+        422,
+        "Image not found",
+        "The cloud has no image with this name or id, or the image is not active.",
+        "Choose an active image from `GET /images`.",
+        ("errors",),
     ),
     "image_ambiguous": ProblemType(
-        422, "Several images have this name", "Give the image's id instead."
+        422,
+        "Ambiguous image",
+        "Several images have this name.",
+        "Send the id of the image instead of its name.",
+        ("errors",),
     ),
     "network_not_found": ProblemType(
-        422, "There is no such network", "GET /networks lists what there is."
+        422,
+        "Network not found",
+        "The cloud has no network with this name or id.",
+        "Choose a network from `GET /networks`.",
+        ("errors",),
     ),
     "network_ambiguous": ProblemType(
-        422, "Which network is not clear", "Name the network, by its id where names are the same."
+        422,
+        "Ambiguous network",
+        "Several networks have this name, or the request names no network and the project has "
+        "several.",
+        "Send the `network`; use its id if several networks share the name.",
+        ("errors",),
     ),
     "key_not_found": ProblemType(
-        422, "There is no such key pair", "Name a key pair of the cloud, or send ssh_keys instead."
+        422,
+        "Key pair not found",
+        "The cloud has no key pair with this name.",
+        "Send the name of an existing key pair, or send `ssh_keys` instead.",
+        ("errors",),
     ),
     "security_group_not_found": ProblemType(
-        422, "There is no such security group", "Name security groups that the cloud has."
+        422,
+        "Security group not found",
+        "The cloud has no security group with this name.",
+        "Send names of existing security groups.",
+        ("errors",),
     ),
     "idempotency_key_reused": ProblemType(
         422,
-        "This key came with another request",
-        "Make a new Idempotency-Key for each change, and repeat a change under its own.",
+        "Idempotency key already used",
+        "An earlier, different request used this `Idempotency-Key`.",
+        "Generate a new key for each change. Use a key again only to repeat the same request.",
     ),
     "rate_limited": ProblemType(
         429,
         "Too many requests",
-        "Nothing was done. Try again after Retry-After seconds; the RateLimit header tells what is "
-        "left.",
+        "The caller or its address exceeded a rate limit. vmapi did nothing.",
+        "Repeat the request after `Retry-After` seconds. The `RateLimit` header shows the "
+        "remaining requests.",
     ),
     "internal_error": ProblemType(
-        500, "vmapi failed", "A defect of vmapi: tell the operator the request_id."
+        500,
+        "Internal error",
+        "vmapi has a defect.",
+        "Report the `request_id` to the operator: it leads to the cause in the log.",
     ),
     "backend_error": ProblemType(
         502,
-        "The cloud failed",
-        "The cloud answered with an error of its own. Try again, a change under a new "
-        "Idempotency-Key; if it stays, tell the operator.",
+        "The cloud returned an error",
+        "The cloud rejected or failed the request with an error of its own.",
+        "Repeat the request; use a new `Idempotency-Key` for a change. If the error persists, "
+        "inform the operator.",
     ),
     "backend_unavailable": ProblemType(
         503,
-        "The cloud cannot be reached",
-        "Nothing was sent and nothing will be. Try again after Retry-After seconds.",
+        "The cloud is unreachable",
+        "vmapi cannot reach the cloud. vmapi sent nothing and will send nothing.",
+        "Repeat the request after `Retry-After` seconds.",
     ),
     "store_unavailable": ProblemType(
         503,
-        "vmapi's database cannot be reached",
-        "Unless the detail says otherwise, nothing was sent to the cloud. Try again after "
-        "Retry-After seconds, a change with the same Idempotency-Key.",
+        "The database of vmapi is unreachable",
+        "vmapi cannot reach its database. Unless `detail` says otherwise, the cloud received "
+        "nothing.",
+        "Repeat the request after `Retry-After` seconds; use the same `Idempotency-Key` for a "
+        "change.",
+        ("operation",),
     ),
     "issuer_unavailable": ProblemType(
         503,
-        "What vouches for tokens cannot be reached",
-        "Nothing was done. Try again after Retry-After seconds, with the same token.",
+        "The token issuer is unreachable",
+        "vmapi cannot reach the issuer or the Keystone that validates the token. vmapi did "
+        "nothing.",
+        "Repeat the request with the same token after `Retry-After` seconds.",
     ),
     "backend_timeout": ProblemType(
         504,
-        "The cloud did not answer in time",
-        "Whether the change was made is not known yet. Poll the operation that is named, "
-        "where one is; do not send the change again before it is over.",
+        "The cloud did not respond in time",
+        "The cloud did not respond to vmapi. The outcome of a change is unknown until vmapi finds "
+        "it in the cloud.",
+        "Repeat a read. For a change, poll the operation in `operation`; do not send the change "
+        "again before that operation is finished.",
+        ("operation",),
     ),
     "no_capacity": ProblemType(
         503,
-        "No host has room for the VM",
-        "Delete the VM and try a smaller flavor, or try again later.",
+        "No host has enough capacity",
+        "The cloud found no host with room for the VM.",
+        "Delete the VM and create one with a smaller flavor, or try again later.",
+        ("hint",),
     ),
     "build_failed": ProblemType(
         502,
         "The cloud could not build the VM",
-        "Delete the VM and create it again; if it fails again, try another image or flavor.",
+        "A host accepted the VM and failed to build it.",
+        "Delete the VM and create it again. If the error persists, try another image or flavor.",
+        ("hint",),
     ),
     "operation_timeout": ProblemType(
         504,
-        "The operation did not end in time",
-        "The VM was left as it is: look at it, then decide. The cloud may still carry it out.",
+        "The operation did not finish in time",
+        "The operation passed its deadline. The cloud may still complete it.",
+        "Read the VM, then decide. vmapi left the VM unchanged.",
     ),
     "backend_lost": ProblemType(
-        502, "The VM vanished", "Somebody deleted it in the cloud while the operation was on."
+        502,
+        "The VM disappeared during the operation",
+        "A user of the cloud deleted the VM while the operation was in progress.",
+        "Create the VM again if you still need it.",
+        ("vm_id",),
     ),
 }

@@ -1,4 +1,7 @@
-"""Reading what clients send, strictly: nothing is ignored, nothing is guessed."""
+"""Strict parsing of request bodies and query parameters: nothing is ignored or guessed.
+
+flask-smorest calls the parser before a view runs. Every refusal is a 400, 413, 415 or 422.
+"""
 
 import codecs
 import json
@@ -13,50 +16,50 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
 MAX_JSON_DEPTH = 32
-"""How many objects and arrays may lie in one another; what the contract takes has three."""
+"""Nesting levels of objects and arrays; the API itself uses three."""
 
-TOO_DEEP_DETAIL = f"The body is nested too deeply: at most {MAX_JSON_DEPTH} levels are taken."
+TOO_DEEP_DETAIL = f"The body is nested too deeply: the limit is {MAX_JSON_DEPTH} levels."
 MAX_FIELD_ERRORS = 20
 MAX_POINTER_CHARS = 300
 
 
 class StrictRequestParser(FlaskParser):
-    """Refuses other media types, duplicate keys and parameters, and fields that are not known."""
+    """Refuses other media types, duplicate keys and parameters, and unknown fields."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"json": RAISE, "query": RAISE}  # noqa: RUF012
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """Return the body; one that is not sent counts as empty where it may be left out."""
+        """Return the parsed body; an absent body is {} if the schema requires no field."""
         body = read_body(req)
         if body:
             return read_json(req, body)
         if req.method == "PATCH" or any(field.required for field in schema.fields.values()):
-            raise MalformedRequest("The body is empty; a JSON object is wanted.")
+            raise MalformedRequest("The body is empty. Send a JSON object.")
         return {}
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """Return the parameters of the query."""
+        """Return the query parameters. Raises ValidationFailed for a repeated parameter."""
         for name, values in req.args.lists():
             field = schema.fields.get(name)
             if len(values) > 1 and field is not None and not isinstance(field, fields.List):
-                raise validation_error({name: ["Given more than once."]})
+                raise validation_error({name: ["Must not be repeated."]})
         return super().load_querystring(req, schema)
 
     def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ValidationFailed with a pointer to each place."""
+        """Raise ValidationFailed with a JSON pointer to each invalid place."""
         # the outer level names the location: json, query
-        messages = error.messages if isinstance(error.messages, dict) else {None: error.messages}
+        locations = error.messages if isinstance(error.messages, dict) else {None: error.messages}
         merged: dict[str | None, Any] = {}
-        for found in messages.values():
-            merged |= found if isinstance(found, dict) else {None: found}
+        for messages in locations.values():
+            merged |= messages if isinstance(messages, dict) else {None: messages}
         raise validation_error(merged) from None
 
 
 def read_body(req: Request) -> bytes:
-    """Return the body. Raises MalformedRequest, and what werkzeug refuses it with."""
+    """Return the body. Raises MalformedRequest, or an HTTPException of werkzeug."""
     try:
         body = req.get_data()
-        # of one that comes in chunks werkzeug takes what is allowed, and says nothing of the rest
+        # werkzeug truncates a chunked body at the limit without an error
         full = req.content_length is None and len(body) == req.max_content_length
         if full and req.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
@@ -64,20 +67,13 @@ def read_body(req: Request) -> bytes:
     except HTTPException:
         raise
     except Exception as error:
-        # each server has errors of its own for chunks that are none
+        # each WSGI server has its own exceptions for malformed chunks
         raise MalformedRequest("The body cannot be read.") from error
 
 
 def read_json(req: Request, body: bytes) -> Any:
-    """Parse a body. Raises UnsupportedMediaType, MalformedRequest."""
-    coding = req.headers.get("Content-Encoding", "").strip()
-    if coding.lower() not in ("", "identity"):
-        detail = f"Send no Content-Encoding; this came as {coding[:100]}."
-        raise UnsupportedMediaType(detail, compressed=True)
-    patch = req.method == "PATCH" and req.mimetype == "application/merge-patch+json"
-    if req.mimetype != "application/json" and not patch:
-        sent = req.mimetype[:100] or "no Content-Type"
-        raise UnsupportedMediaType(f"Send Content-Type: application/json; this came as {sent}.")
+    """Parse a JSON body. Raises UnsupportedMediaType or MalformedRequest."""
+    _check_media_type(req)
     if body.startswith(codecs.BOM_UTF8):
         raise MalformedRequest("Send the body without a byte order mark.")
     try:
@@ -88,12 +84,12 @@ def read_json(req: Request, body: bytes) -> Any:
             parse_int=_parse_int,
         )
         _check_depth(parsed)
-        # \ud800 is well-formed JSON, but no text
+        # \ud800 is well-formed JSON, but not valid text
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8.") from None
     except UnicodeEncodeError:
-        raise MalformedRequest("A text holds half a surrogate pair: no character.") from None
+        raise MalformedRequest("The body contains an unpaired surrogate.") from None
     except RecursionError:
         raise MalformedRequest(TOO_DEEP_DETAIL) from None
     except ValueError as error:
@@ -102,19 +98,31 @@ def read_json(req: Request, body: bytes) -> Any:
 
 
 def validation_error(messages: Mapping[Any, Any]) -> ValidationFailed:
-    """Make the error from marshmallow's tree of messages."""
-    listed = list(_flatten_messages("", messages))[:MAX_FIELD_ERRORS]
-    first, message = listed[0]
-    return ValidationFailed(f"{first or 'The request'}: {message}", *listed)
+    """Build the error from marshmallow's tree of messages."""
+    errors = list(_flatten_messages("", messages))[:MAX_FIELD_ERRORS]
+    pointer, message = errors[0]
+    return ValidationFailed(f"{pointer or 'The request'}: {message}", *errors)
+
+
+def _check_media_type(req: Request) -> None:
+    coding = req.headers.get("Content-Encoding", "").strip()
+    if coding.lower() not in ("", "identity"):
+        detail = f"Send no Content-Encoding; the request has {coding[:100]}."
+        raise UnsupportedMediaType(detail, compressed=True)
+    is_merge_patch = req.method == "PATCH" and req.mimetype == "application/merge-patch+json"
+    if req.mimetype != "application/json" and not is_merge_patch:
+        media_type = req.mimetype[:100] or "no Content-Type"
+        raise UnsupportedMediaType(
+            f"Send Content-Type: application/json; the request has {media_type}."
+        )
 
 
 def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str]]:
     if isinstance(messages, Mapping):
-        for key, below in messages.items():
-            here = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _flatten_messages(
-                base if key in (None, "_schema") else f"{base}/{here}", below
-            )
+        for key, nested in messages.items():
+            escaped = str(key).replace("~", "~0").replace("/", "~1")
+            pointer = base if key in (None, "_schema") else f"{base}/{escaped}"
+            yield from _flatten_messages(pointer, nested)
     else:
         for message in messages:
             yield base[:MAX_POINTER_CHARS], str(message)
@@ -123,32 +131,32 @@ def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str]]:
 def _check_depth(parsed: Any) -> None:
     level = [parsed]
     for _ in range(MAX_JSON_DEPTH + 1):
-        nested = [each for each in level if isinstance(each, dict | list)]
-        if not nested:
+        containers = [value for value in level if isinstance(value, dict | list)]
+        if not containers:
             return
-        level = [below for each in nested for below in _nested_values(each)]
+        level = [value for container in containers for value in _nested_values(container)]
     raise MalformedRequest(TOO_DEEP_DETAIL)
 
 
-def _nested_values(nested: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return nested.values() if isinstance(nested, dict) else nested
+def _nested_values(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in seen:
-            # in the notation of JSON, since it need not be text
-            raise ValueError(f"the key {json.dumps(key[:100])} stands twice in one object")
-        seen[key] = value
-    return seen
+        if key in members:
+            # as a JSON string: the key may contain an unpaired surrogate
+            raise ValueError(f"the key {json.dumps(key[:100])} is repeated in one object")
+        members[key] = value
+    return members
 
 
 def _parse_int(digits: str) -> int:
     try:
         return int(digits)
     except ValueError:
-        # Python reads some thousand digits, and advises to have it read more
+        # Python's own message suggests raising the limit
         raise ValueError("a number has too many digits") from None
 
 

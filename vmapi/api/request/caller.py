@@ -1,47 +1,86 @@
-"""Who asks, and from where: what is known of that while a request is answered."""
+"""The caller of the current request: identity, project, address, idempotency key.
 
-from typing import cast
+`vmapi.api.middleware.authentication` sets the identity. Before that hook, and for public endpoints,
+the identity is `UNAUTHENTICATED`.
+"""
+
+import hashlib
+import re
 
 import structlog
-from flask import g, request
+from flask import request
 
+from vmapi.api.request.body import read_body
+from vmapi.api.request.conditional import parse_if_match
+from vmapi.api.request.context import current_request_id, request_state
+from vmapi.api.request.preferences import preferred_wait
+from vmapi.domain.caller import Caller, IdempotencyKey
 from vmapi.domain.identity import Identity
 from vmapi.domain.project import Scope
+from vmapi.errors import MalformedRequest
 
 MAX_ADDRESS_CHARS = 64
+IDEMPOTENCY_KEY_PATTERN = re.compile(r"[ -~]{1,255}")
 
 
 def client_address() -> str:
-    """Return from where the request came; "" for a unix socket."""
+    """Return the IP address of the client; "" for a Unix socket."""
     return (request.remote_addr or "")[:MAX_ADDRESS_CHARS]
 
 
+def set_identity(identity: Identity) -> None:
+    """Set the identity of the current request and of its log lines."""
+    request_state().identity = identity
+    structlog.contextvars.bind_contextvars(user=identity.subject)
+
+
 def current_identity() -> Identity:
-    """Return who is asking, as far as the request was asked for that."""
-    return cast(Identity, g.identity)
-
-
-def set_identity(found: Identity) -> None:
-    """Keep who is asking, for this request and its lines in the log."""
-    g.identity = found
-    structlog.contextvars.bind_contextvars(user=found.subject)
+    """Return the authenticated identity."""
+    return request_state().identity
 
 
 def current_user() -> str:
-    """Return the name of who is asking."""
+    """Return the subject of the identity."""
     return current_identity().subject
 
 
 def current_project() -> str:
-    """Return the project of who is asking: what is made is this one's."""
+    """Return the project of the caller, which new VMs belong to."""
     return current_identity().project
 
 
 def current_scope() -> Scope:
-    """Return the project of which who is asking may see and change things; None for all."""
+    """Return the project that the caller may read and change; None for all projects."""
     return current_identity().scope
 
 
+def current_caller() -> Caller:
+    """Return the caller with its request headers. Raises MalformedRequest."""
+    return Caller(
+        user=current_user(),
+        request_id=current_request_id(),
+        project=current_project(),
+        address=client_address(),
+        key=parse_idempotency_key(),
+        wait_seconds=preferred_wait(),
+        all_projects=current_scope() is None,
+        if_match=parse_if_match(),
+        caller_token=current_identity().caller_token,
+    )
+
+
+def parse_idempotency_key() -> IdempotencyKey | None:
+    """Return the idempotency key with the fingerprint of the request. Raises MalformedRequest."""
+    value = request.headers.get("Idempotency-Key")
+    if value is None:
+        return None
+    if IDEMPOTENCY_KEY_PATTERN.fullmatch(value) is None:
+        raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    content = f"{request.method} {request.full_path}\n".encode() + read_body(request)
+    fingerprint = hashlib.sha256(content).hexdigest()
+    return IdempotencyKey(current_user(), value, fingerprint, current_project())
+
+
 def cursor_scope() -> str:
-    """Return which list this request is about, and whose: what a cursor is good for."""
+    """Return the list and the project that a cursor of this request is valid for."""
     return f"{request.endpoint} {current_scope() or '*'}"

@@ -1,40 +1,43 @@
-"""The connection of a client that is sent an answer for as long as it is there."""
+"""The connection of a client that reads a stream."""
 
 import select
 from typing import Any
 
 WRITE_TIMEOUT_SECONDS = 30.0
-"""Seconds after which a client that reads nothing is given up."""
+"""A client that reads nothing for this long is disconnected."""
 
 HANGUP_EVENTS = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLRDHUP
 
 
 class ClientConnection:
-    """As gunicorn shows it; under another server a client is there until a write fails.
+    """The socket that gunicorn exposes in the WSGI environment (PEP 3333).
 
-    `environ` is that of the request (PEP 3333).
+    Other servers expose none. There, a client counts as connected until a write fails.
     """
 
-    def __init__(self, environ: dict[str, Any]) -> None:
+    def __init__(
+        self, environ: dict[str, Any], *, write_timeout: float = WRITE_TIMEOUT_SECONDS
+    ) -> None:
+        self._write_timeout = write_timeout
         self._socket = environ.get("gunicorn.socket")
         if self._socket is not None:
-            self._socket.settimeout(WRITE_TIMEOUT_SECONDS)
+            self._socket.settimeout(write_timeout)
 
     def is_connected(self) -> bool:
-        """Tell whether the client has not hung up."""
+        """Return whether the client has not hung up."""
         return not self._poll_socket(select.POLLRDHUP, 0) & HANGUP_EVENTS
 
     def wait_writable(self) -> bool:
-        """Wait until more can be sent; False for a client that is gone, or reads nothing."""
+        """Wait until the socket accepts data; return False if the client hung up or timed out."""
         if self._socket is None:
             return True
-        found = self._poll_socket(select.POLLOUT | select.POLLRDHUP, WRITE_TIMEOUT_SECONDS)
-        return bool(found & select.POLLOUT) and not found & HANGUP_EVENTS
+        events = self._poll_socket(select.POLLOUT | select.POLLRDHUP, self._write_timeout)
+        return bool(events & select.POLLOUT) and not events & HANGUP_EVENTS
 
-    def _poll_socket(self, wanted: int, seconds: float) -> int:
+    def _poll_socket(self, events: int, timeout: float) -> int:
         if self._socket is None:
             return 0
         poll = select.poll()
-        poll.register(self._socket, wanted)
-        found = poll.poll(seconds * 1000)
-        return found[0][1] if found else 0
+        poll.register(self._socket, events)
+        ready = poll.poll(timeout * 1000)
+        return ready[0][1] if ready else 0

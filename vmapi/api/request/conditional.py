@@ -1,4 +1,7 @@
-"""Conditional requests: the entity tags that a client has of a VM (RFC 9110, section 13)."""
+"""Conditional requests: `If-Match` and `If-None-Match` for VMs (RFC 9110, section 13).
+
+A malformed header is an error. Ignoring it, as werkzeug does, would make an unconditional change.
+"""
 
 import re
 from collections.abc import Container
@@ -7,49 +10,49 @@ from flask import request
 
 from vmapi.errors import MalformedRequest
 
-TAG = r'"[\x21\x23-\x7e\x80-\xff]*"'
-TAGS = re.compile(rf"[ \t,]*(?:W/)?{TAG}(?:[ \t]*,[ \t,]*(?:W/)?{TAG})*[ \t,]*")
+ETAG = r'"[\x21\x23-\x7e\x80-\xff]*"'
+ETAG_LIST = re.compile(rf"[ \t,]*(?:W/)?{ETAG}(?:[ \t]*,[ \t,]*(?:W/)?{ETAG})*[ \t,]*")
 ANY_ETAG = frozenset("*")
 UNSUPPORTED_CONDITION_DETAILS = {
-    "If-Match": "If-Match is for the change of one VM: send the changes one by one, each with the "
-    "ETag of its VM, or leave it away.",
-    "If-None-Match": "If-None-Match is for reads: to change a VM only as it was seen, send its "
-    "ETag in If-Match.",
+    "If-Match": "If-Match applies to the change of one VM. Change the VMs one by one, each with "
+    "its own ETag, or omit If-Match.",
+    "If-None-Match": "If-None-Match applies to reads. To change a VM only if it is unchanged, "
+    "send its ETag in If-Match.",
 }
-"""What to do where a change came with a condition that does not guard it."""
+"""Details by header, for a change that the header cannot guard."""
 
 
 def parse_if_match() -> frozenset[str]:
-    """Return the tags of which a VM must have one to be changed; none where any will do.
+    """Return the entity tags of `If-Match`; empty if any VM state is acceptable.
 
-    A proxy that compresses has made them weak (W/): they are taken as they were before.
+    Weak tags (`W/`) count as strong ones: a compressing proxy weakens the tags that vmapi sent.
     Raises MalformedRequest.
     """
-    found = _parse_etags("If-Match")
-    return frozenset() if found is None or found == ANY_ETAG else found
+    etags = _parse_etags("If-Match")
+    return frozenset() if etags is None or etags == ANY_ETAG else etags
 
 
 def if_none_match_matches(etag: str | None) -> bool:
-    """Tell whether the client has what has this tag. Raises MalformedRequest."""
-    found = _parse_etags("If-None-Match")
-    return found is not None and (found == ANY_ETAG or etag in found)
+    """Return whether `If-None-Match` contains an entity tag. Raises MalformedRequest."""
+    etags = _parse_etags("If-None-Match")
+    return etags is not None and (etags == ANY_ETAG or etag in etags)
 
 
-def reject_unsupported_conditions(heeded: Container[str]) -> None:
-    """Raise MalformedRequest where a change came with a condition that it would not heed."""
-    for header, advice in UNSUPPORTED_CONDITION_DETAILS.items():
-        if header in request.headers and header not in heeded:
-            raise MalformedRequest(advice)
+def reject_unsupported_conditions(supported: Container[str]) -> None:
+    """Raise MalformedRequest if the request has a condition that the endpoint ignores."""
+    for header, detail in UNSUPPORTED_CONDITION_DETAILS.items():
+        if header in request.headers and header not in supported:
+            raise MalformedRequest(detail)
 
 
 def _parse_etags(header: str) -> frozenset[str] | None:
-    sent = request.headers.get(header)
-    if sent is None:
+    value = request.headers.get(header)
+    if value is None:
         return None
-    if sent.strip(" \t") == "*":
+    if value.strip(" \t") == "*":
         return ANY_ETAG
-    if TAGS.fullmatch(sent) is None:
+    if ETAG_LIST.fullmatch(value) is None:
         raise MalformedRequest(
-            f'{header} must be * or entity tags, each in double quotes, as ETag gives them: "1-a".'
+            f'{header} must be * or a list of entity tags in double quotes, as in ETag: "1-a".'
         )
-    return frozenset(re.findall(TAG, sent))
+    return frozenset(re.findall(ETAG, value))

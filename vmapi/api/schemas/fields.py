@@ -1,4 +1,7 @@
-"""Fields that take exactly what the contract says, where marshmallow's own are kinder."""
+"""Marshmallow fields that accept exactly the values of the contract.
+
+Marshmallow's own fields are more lenient: they accept "yes" as a boolean and 1.0 as an integer.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,18 +10,22 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from vmapi.domain.timestamps import parse_rfc3339
 from vmapi.domain.vm import MAX_METADATA_PAIRS, RESERVED_METADATA_PREFIX
 
 METADATA_KEY_PATTERN = "^[A-Za-z0-9_.: -]{1,255}$"
-"""What Nova takes as a key: https://docs.openstack.org/api-ref/compute/#create-server"""
+"""Keys that Nova accepts: https://docs.openstack.org/api-ref/compute/#create-server"""
 
-RFC3339_PATTERN = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+MAX_METADATA_VALUE_CHARS = 255
+
+
+def described(text: str) -> dict[str, Any]:
+    """Return the keyword arguments of a field with a description in the OpenAPI document."""
+    return {"metadata": {"description": text}}
 
 
 class FullMatch(validate.Regexp):
-    """The whole text must match; written with ^ and $ as OpenAPI wants it."""
+    """A validator that matches the whole text, also with the ^ and $ that OpenAPI needs."""
 
     def __call__(self, value: Any) -> Any:
         """Return the value. Raises marshmallow's ValidationError."""
@@ -28,7 +35,7 @@ class FullMatch(validate.Regexp):
 
 
 class NulFreeString(fields.String):
-    """A string without NUL, which no cloud can store."""
+    """A string without the NUL character, which no cloud can store."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
@@ -38,7 +45,7 @@ class NulFreeString(fields.String):
 
 
 class StrictBoolean(fields.Boolean):
-    """true or false, and nothing that merely resembles them."""
+    """A JSON boolean: true or false only."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -47,7 +54,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class QueryInteger(fields.Integer):
-    """A whole number in a query, in ASCII digits."""
+    """A non-negative integer in a query, in at most 18 ASCII digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if not isinstance(value, str) or re.fullmatch("[0-9]{1,18}", value) is None:
@@ -56,21 +63,19 @@ class QueryInteger(fields.Integer):
 
 
 class RFC3339Field(fields.AwareDateTime):
-    """A time of RFC 3339, with its offset."""
+    """An RFC 3339 time with its offset."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
-        # in a query an unescaped + arrives as a space
+        # an unescaped + in a query arrives as a space
         text = value.replace(" ", "+") if isinstance(value, str) else ""
-        if RFC3339_PATTERN.fullmatch(text) is None:
-            raise ValidationError("Must be an RFC 3339 time with offset: 2026-02-25T10:30:00Z.")
         try:
-            return datetime.fromisoformat(text.upper())
-        except (ValueError, OverflowError):
-            raise ValidationError("No such time.") from None
+            return parse_rfc3339(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
 
 
 class MetadataField(fields.Field[dict[str, Any]]):
-    """Pairs of texts; with `patch`, null removes a pair (RFC 7396)."""
+    """Pairs of strings; with `patch`, null removes a pair (RFC 7396)."""
 
     def __init__(self, *, patch: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,24 +83,26 @@ class MetadataField(fields.Field[dict[str, Any]]):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise ValidationError("Must be an object of texts.")
-        # null is no pair; how many there are is bounded by the body
-        if sum(each is not None for each in value.values()) > MAX_METADATA_PAIRS:
+            raise ValidationError("Must be an object of strings.")
+        # null adds no pair; the body size limits the number of nulls
+        if sum(item is not None for item in value.values()) > MAX_METADATA_PAIRS:
             raise ValidationError(f"At most {MAX_METADATA_PAIRS} pairs are allowed.")
-        wrong = {key: found for key in value if (found := self._pair_errors(key, value[key]))}
-        if wrong:
-            raise ValidationError(wrong)
+        errors = {
+            key: messages for key in value if (messages := self._pair_errors(key, value[key]))
+        }
+        if errors:
+            raise ValidationError(errors)
         return dict(value)
 
     def _pair_errors(self, key: str, value: Any) -> list[str]:
         if re.fullmatch(METADATA_KEY_PATTERN, key) is None:
-            return ["The key must be 1 to 255 of letters, digits, space and _ . : - characters."]
+            return ["The key must have 1 to 255 letters, digits, spaces or _ . : - characters."]
         if key.startswith(RESERVED_METADATA_PREFIX):
             return [f"Keys that begin with {RESERVED_METADATA_PREFIX} are reserved."]
         if value is None and self.patch:
             return []
         if not isinstance(value, str):
-            return ["Must be a text."]
-        if len(value) > 255 or "\0" in value:
-            return ["Must be at most 255 characters, none of them NUL."]
+            return ["Must be a string."]
+        if len(value) > MAX_METADATA_VALUE_CHARS or "\0" in value:
+            return [f"Must have at most {MAX_METADATA_VALUE_CHARS} characters and no NUL."]
         return []

@@ -1,4 +1,4 @@
-"""Which part of a list a client asks for, and where the list goes on."""
+"""Pagination of lists: the query parameters, the page members and the cursor of the next page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,26 +14,34 @@ from vmapi.domain.pagination import MAX_PAGE_SIZE, MAX_PAGED_ITEMS, Page, PageRe
 from vmapi.services.cursors import Cursor
 
 OFFSET_TOO_LARGE_DETAIL = (
-    f"page x page_size must be at most {MAX_PAGED_ITEMS}; next reaches what is beyond."
+    f"page x page_size must be at most {MAX_PAGED_ITEMS}. Follow next to reach later items."
 )
-CURSOR_ALONE_DETAIL = "A cursor goes alone: it carries the whole query."
+CURSOR_ALONE_DETAIL = "Must not be combined with cursor: the cursor contains the whole query."
 
 
 class CursorField(fields.String):
-    """A cursor, which is opened before the other parameters are read: it brings them."""
+    """A cursor, which `PageQuerySchema` decodes before it loads the other parameters."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return value
 
 
 class PageQuerySchema(Schema):
-    """Which part of a list."""
+    """Pagination parameters of a list."""
 
     page = QueryInteger(
-        load_default=1, validate=validate.Range(min=1), metadata={"maximum": MAX_PAGED_ITEMS}
+        load_default=1,
+        validate=validate.Range(min=1),
+        metadata={"maximum": MAX_PAGED_ITEMS, "description": "Number of the page, from 1."},
     )
-    page_size = QueryInteger(load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE))
-    cursor = CursorField(metadata={"description": "as in `next`; goes alone"})
+    page_size = QueryInteger(
+        load_default=50,
+        validate=validate.Range(1, MAX_PAGE_SIZE),
+        metadata={"description": "Maximum number of items in the page."},
+    )
+    cursor = CursorField(
+        metadata={"description": "Cursor of the next page, as in `next`; excludes all others."}
+    )
 
     @pre_load
     def _load_cursor(self, data: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
@@ -45,14 +53,14 @@ class PageQuerySchema(Schema):
         return {**self._query_values(cursor), "cursor": cursor}
 
     def pop_page_request(self, data: dict[str, Any]) -> PageRequest:
-        """Take the paging out of what was loaded. Raises marshmallow's ValidationError."""
+        """Remove the pagination from the loaded data. Raises marshmallow's ValidationError."""
         page, page_size = data.pop("page"), data.pop("page_size")
         if cursor := data.pop("cursor", None):
             return PageRequest(1, page_size, cursor.position, cursor.query_params)
         if page * page_size > MAX_PAGED_ITEMS:
             raise ValidationError(OFFSET_TOO_LARGE_DETAIL, "page")
-        asked = {name: values for name, values in request.args.lists() if name != "page"}
-        return PageRequest(page, page_size, query_params=asked)
+        query_params = {name: values for name, values in request.args.lists() if name != "page"}
+        return PageRequest(page, page_size, query_params=query_params)
 
     def _query_values(self, cursor: Cursor) -> dict[str, Any]:
         return {
@@ -62,29 +70,36 @@ class PageQuerySchema(Schema):
 
 
 class PageSchema(Schema):
-    """A part of a list."""
+    """One page of a list."""
 
-    total = fields.Integer(required=True, metadata={"description": "of the whole list"})
-    page = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "null where a cursor was followed"}
+    total = fields.Integer(
+        required=True, metadata={"description": "Number of items in the whole list."}
     )
-    page_size = fields.Integer(required=True)
+    page = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Number of the page; null if the request has a cursor."},
+    )
+    page_size = fields.Integer(
+        required=True, metadata={"description": "Maximum number of items in the page."}
+    )
     next = fields.String(
-        required=True, allow_none=True, metadata={"description": "where the list goes on"}
+        required=True,
+        allow_none=True,
+        metadata={"description": "URL of the next page; null on the last page."},
     )
 
 
 def page_metadata(page: Page[Any]) -> dict[str, Any]:
-    """Return what a page says of itself."""
-    paging, following = page.request, None
+    """Return the members of a page besides its items."""
+    page_request, next_url = page.request, None
     if page.next_position is not None:
-        cursor = current_services().cursors.encode(
-            cursor_scope(), Cursor(paging.query_params, page.next_position)
-        )
-        following = f"{request.path}?{urlencode({'cursor': cursor})}"
+        cursor = Cursor(page_request.query_params, page.next_position)
+        encoded = current_services().cursors.encode(cursor_scope(), cursor)
+        next_url = f"{request.path}?{urlencode({'cursor': encoded})}"
     return {
         "total": page.total,
-        "page": None if paging.after else paging.page,
-        "page_size": paging.page_size,
-        "next": following,
+        "page": None if page_request.after else page_request.page,
+        "page_size": page_request.page_size,
+        "next": next_url,
     }

@@ -1,4 +1,4 @@
-"""The VM in requests and answers."""
+"""Schemas of VMs in requests and responses."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from vmapi.api.schemas.fields import (
     QueryInteger,
     RFC3339Field,
     StrictBoolean,
+    described,
 )
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
 from vmapi.domain.lifecycle import Action, Status, Task
@@ -23,90 +24,139 @@ SSH_KEY_PATTERN = (
     r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,8000}={0,3}"
     "( [ -~]{1,255})?$"
 )
-INVALID_NAME_DETAIL = "Must be 3 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit."
+INVALID_NAME_DETAIL = (
+    "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
+)
 MAX_USER_DATA_BYTES = 65_536
 SORT_VALUES = [sign + key for key in ("created_at", "name", "updated_at") for sign in ("", "-")]
 
 
 class AddressSchema(Schema):
-    """One address of a VM."""
+    """One IP address of a VM."""
 
-    network = fields.String(required=True)
-    ip = fields.String(required=True)
-    version = fields.Integer(required=True, validate=validate.OneOf([4, 6]))
-    type = fields.String(required=True, validate=validate.OneOf(["fixed", "floating"]))
+    network = fields.String(required=True, **described("Name of the network."))
+    ip = fields.String(required=True, **described("The IPv4 or IPv6 address."))
+    version = fields.Integer(
+        required=True, validate=validate.OneOf([4, 6]), **described("IP version.")
+    )
+    type = fields.String(
+        required=True,
+        validate=validate.OneOf(["fixed", "floating"]),
+        **described("`fixed` belongs to the VM; `floating` is mapped to it."),
+    )
 
 
 class FaultSchema(Schema):
-    """Why a VM is in ERROR, and what to do."""
+    """The cause of status ERROR, and a suggestion."""
 
-    code = fields.String(required=True)
-    message = fields.String(required=True)
-    hint = fields.String(required=True)
+    code = fields.String(required=True, **described("Code of the matching problem."))
+    message = fields.String(required=True, **described("Message of the cloud."))
+    hint = fields.String(required=True, **described("Suggested next step."))
 
 
 class VMSchema(Schema):
-    """A virtual machine as it is now."""
+    """A virtual machine."""
 
-    id = fields.UUID(required=True)
-    name = fields.String(required=True)
-    flavor = fields.String(required=True)
+    id = fields.UUID(required=True, **described("Id that the cloud assigned."))
+    name = fields.String(required=True, **described("Name, unique in the project."))
+    flavor = fields.String(required=True, **described("Name of the flavor."))
     image = fields.String(
-        required=True, allow_none=True, metadata={"description": "null when booted from a volume"}
+        required=True,
+        allow_none=True,
+        **described("Name of the image; null if the VM boots from a volume."),
     )
-    status = fields.Enum(Status, required=True)
-    task = fields.Enum(Task, by_value=True, required=True, allow_none=True)
-    allowed_actions = fields.List(fields.Enum(Action, by_value=True), required=True)
-    ip_address = fields.String(required=True, allow_none=True)
-    addresses = fields.List(fields.Nested(AddressSchema), required=True)
-    metadata = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
-    key_name = fields.String(required=True, allow_none=True)
-    security_groups = fields.List(fields.String(), required=True)
-    locked = fields.Boolean(required=True)
-    fault = fields.Nested(FaultSchema, required=True, allow_none=True)
-    backend_status = fields.String(required=True, metadata={"description": "the cloud's own word"})
-    created_at = fields.AwareDateTime(required=True)
-    updated_at = fields.AwareDateTime(required=True)
+    status = fields.Enum(Status, required=True, **described("Status of the VM."))
+    task = fields.Enum(
+        Task,
+        by_value=True,
+        required=True,
+        allow_none=True,
+        **described("Work in progress; null if the VM is settled."),
+    )
+    allowed_actions = fields.List(
+        fields.Enum(Action, by_value=True),
+        required=True,
+        **described("Actions that the current state allows."),
+    )
+    ip_address = fields.String(
+        required=True, allow_none=True, **described("Preferred IP address; null without one.")
+    )
+    addresses = fields.List(
+        fields.Nested(AddressSchema), required=True, **described("All IP addresses.")
+    )
+    metadata = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        **described("Key-value pairs of the client."),
+    )
+    key_name = fields.String(
+        required=True, allow_none=True, **described("Name of the key pair; null without one.")
+    )
+    security_groups = fields.List(
+        fields.String(), required=True, **described("Names of the security groups.")
+    )
+    locked = fields.Boolean(required=True, **described("Whether the cloud refuses changes."))
+    fault = fields.Nested(
+        FaultSchema,
+        required=True,
+        allow_none=True,
+        **described("Cause of status ERROR; null without one."),
+    )
+    backend_status = fields.String(required=True, **described("Status in the cloud's own terms."))
+    created_at = fields.AwareDateTime(required=True, **described("Time of creation."))
+    updated_at = fields.AwareDateTime(required=True, **described("Time of the last change."))
 
 
 class CreateVMSchema(Schema):
-    """What a VM is made of."""
+    """The parameters of a new VM."""
 
     class Meta:
         unknown = RAISE
 
     name = fields.String(
-        required=True, validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL)
+        required=True,
+        validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL),
+        **described("Name, unique in the project."),
     )
-    flavor = NulFreeString(required=True, validate=validate.Length(1, 255))
+    flavor = NulFreeString(
+        required=True, validate=validate.Length(1, 255), **described("Name or id of a flavor.")
+    )
     image = NulFreeString(
-        required=True, validate=validate.Length(1, 255), metadata={"description": "name or id"}
+        required=True,
+        validate=validate.Length(1, 255),
+        **described("Name or id of an active image."),
     )
     network = NulFreeString(
-        validate=validate.Length(1, 255), metadata={"description": "name or id"}
+        validate=validate.Length(1, 255),
+        **described("Name or id of a network; required if the project has several."),
     )
-    start = StrictBoolean(metadata={"description": "leave it RUNNING rather than STOPPED"})
-    metadata = MetadataField()
+    start = StrictBoolean(**described("Whether the VM ends RUNNING; by default it ends STOPPED."))
+    metadata = MetadataField(**described("Key-value pairs, at most 127."))
     user_data = NulFreeString(
         validate=validate.Length(max=MAX_USER_DATA_BYTES),
-        metadata={"description": "given to cloud-init, never returned; at most 64 KiB"},
+        **described("Data for cloud-init, at most 64 KiB. Responses never contain it."),
     )
     ssh_keys = fields.List(
         fields.String(
-            validate=FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key, one line.")
+            validate=FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key on one line.")
         ),
         validate=validate.Length(max=64),
-        metadata={"description": "public keys that may log in"},
+        **described("OpenSSH public keys that cloud-init authorizes for login."),
     )
-    key_name = NulFreeString(validate=validate.Length(1, 255))
+    key_name = NulFreeString(
+        validate=validate.Length(1, 255), **described("Name of a key pair in the cloud.")
+    )
     security_groups = fields.List(
-        NulFreeString(validate=validate.Length(1, 255)), validate=validate.Length(max=64)
+        NulFreeString(validate=validate.Length(1, 255)),
+        validate=validate.Length(max=64),
+        **described("Names of security groups; by default the project's default group."),
     )
 
     @validates("user_data")
     def _check_user_data_size(self, value: str, **_: Any) -> None:
         if len(value.encode()) > MAX_USER_DATA_BYTES:
-            raise ValidationError("Longer than 64 KiB in UTF-8.")
+            raise ValidationError("Must be at most 64 KiB in UTF-8.")
 
     @post_load
     def _build_request(self, data: dict[str, Any], **_: Any) -> CreateRequest:
@@ -116,13 +166,16 @@ class CreateVMSchema(Schema):
 
 
 class UpdateVMSchema(Schema):
-    """What of a VM can be changed (RFC 7396)."""
+    """A JSON merge patch of a VM (RFC 7396)."""
 
     class Meta:
         unknown = RAISE
 
-    name = fields.String(validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL))
-    metadata = MetadataField(patch=True)
+    name = fields.String(
+        validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL),
+        **described("New name, unique in the project."),
+    )
+    metadata = MetadataField(patch=True, **described("Pairs to set; null removes a pair."))
 
     @post_load
     def _build_patch(self, data: dict[str, Any], **_: Any) -> VMPatch:
@@ -130,76 +183,89 @@ class UpdateVMSchema(Schema):
 
 
 class RestartSchema(Schema):
-    """How to restart."""
+    """The options of a restart."""
 
     class Meta:
         unknown = RAISE
 
     type = fields.String(
         validate=validate.OneOf(["soft", "hard"]),
-        metadata={"description": "soft when omitted; hard on ERROR"},
+        **described("`soft` reboots the guest, `hard` resets it. Default: soft; hard on ERROR."),
     )
 
 
 class VMStatusSchema(Schema):
-    """The cheap one to poll."""
+    """The status of a VM, for polling."""
 
-    vm_id = fields.UUID(required=True)
-    status = fields.Enum(Status, required=True)
-    task = fields.Enum(Task, by_value=True, required=True, allow_none=True)
-    updated_at = fields.AwareDateTime(required=True)
+    vm_id = fields.UUID(required=True, **described("Id of the VM."))
+    status = fields.Enum(Status, required=True, **described("Status of the VM."))
+    task = fields.Enum(
+        Task,
+        by_value=True,
+        required=True,
+        allow_none=True,
+        **described("Work in progress; null if the VM is settled."),
+    )
+    updated_at = fields.AwareDateTime(required=True, **described("Time of the last change."))
 
 
 class ConsoleSchema(Schema):
-    """What a VM printed while booting."""
+    """The console output of a VM."""
 
-    output = fields.String(required=True)
+    output = fields.String(required=True, **described("Text that the VM wrote to its console."))
 
 
 class ConsoleQuerySchema(Schema):
-    """How much of it."""
+    """The length of the console output."""
 
     lines = QueryInteger(
-        validate=validate.Range(1, 10_000), metadata={"description": "the last N lines; else all"}
+        validate=validate.Range(1, 10_000),
+        **described("Number of last lines to return; by default all."),
     )
 
 
 class VMFilterSchema(Schema):
-    """Which VMs."""
+    """Filters of VMs; a VM must match all of them."""
 
     class Meta:
         unknown = RAISE
 
     status = fields.List(
-        fields.Enum(Status), validate=validate.Length(1), metadata={"description": "repeatable"}
+        fields.Enum(Status),
+        validate=validate.Length(1),
+        **described("Status; repeat the parameter for several."),
     )
     name = NulFreeString(
         validate=validate.Length(1, 255),
-        metadata={"description": "exact, or a prefix that ends in *"},
+        **described("Exact name, or a prefix that ends in `*`."),
     )
-    flavor = NulFreeString(validate=validate.Length(1, 255))
-    image = NulFreeString(validate=validate.Length(1, 255))
-    created_after = RFC3339Field()
-    created_before = RFC3339Field()
-    updated_after = RFC3339Field()
+    flavor = NulFreeString(validate=validate.Length(1, 255), **described("Name of the flavor."))
+    image = NulFreeString(validate=validate.Length(1, 255), **described("Name of the image."))
+    created_after = RFC3339Field(**described("VMs created after this time."))
+    created_before = RFC3339Field(**described("VMs created before this time."))
+    updated_after = RFC3339Field(**described("VMs changed after this time."))
 
     def build_query(self, data: dict[str, Any]) -> VMQuery:
-        """Make the query of what was loaded."""
+        """Build the query from the loaded data."""
         return VMQuery(statuses=frozenset(data.pop("status", ())), **data)
 
 
 class VMQuerySchema(VMFilterSchema, PageQuerySchema):
-    """Which VMs, in which order."""
+    """Filters, order and pagination of a list of VMs."""
 
-    sort = fields.String(load_default="-created_at", validate=validate.OneOf(SORT_VALUES))
+    sort = fields.String(
+        load_default="-created_at",
+        validate=validate.OneOf(SORT_VALUES),
+        **described("Sort key; a leading `-` means descending."),
+    )
 
     @post_load
     def _build_list_query(self, data: dict[str, Any], **_: Any) -> tuple[VMQuery, PageRequest]:
-        paging = self.pop_page_request(data)
-        return self.build_query(data), paging
+        page_request = self.pop_page_request(data)
+        return self.build_query(data), page_request
 
 
 class VMListSchema(PageSchema):
-    """A page of VMs."""
+    """One page of VMs."""
 
-    items = fields.List(fields.Nested(VMSchema), required=True)
+    items = fields.List(fields.Nested(VMSchema), required=True, **described("The VMs."))

@@ -3,19 +3,27 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
-from marshmallow import validates_schema as checks
+from marshmallow import (
+    RAISE,
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates_schema,
+)
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, IDEMPOTENCY_PROBLEMS, Blueprint
 from vmapi.api.openapi.headers import IDEMPOTENCY_KEY_HEADER, IDEMPOTENT_REPLAYED_HEADER
-from vmapi.api.problems import responses as problems
+from vmapi.api.problems.responses import problem_document
 from vmapi.api.problems.schema import ProblemSchema
-from vmapi.api.request.context import current_caller, current_services
-from vmapi.api.schemas.fields import NulFreeString
+from vmapi.api.request.caller import current_caller
+from vmapi.api.request.context import current_services
+from vmapi.api.schemas.fields import NulFreeString, described
+from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
-from vmapi.api.views.operations import OperationSchema
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.roles import Permission
 from vmapi.domain.vm import VMQuery
@@ -24,11 +32,11 @@ from vmapi.services.vms.bulk import BulkResult
 blp = Blueprint("bulk", "One action on many VMs")
 
 MAX_BULK_IDS = 1000
-BULK_ACTIONS = [each for each in Action if each not in (Action.CREATE, Action.UPDATE)]
+BULK_ACTIONS = [action for action in Action if action not in (Action.CREATE, Action.UPDATE)]
 
 
 class BulkFilterSchema(VMFilterSchema):
-    """Which VMs: as in the list."""
+    """A filter of VMs, as in the list of VMs."""
 
     @post_load
     def _build_filter(self, data: dict[str, Any], **_: Any) -> VMQuery:
@@ -36,69 +44,80 @@ class BulkFilterSchema(VMFilterSchema):
 
 
 class BulkRequestSchema(Schema):
-    """An action, and the VMs it is for: their ids, or a filter."""
+    """An action and its VMs: either their ids or a filter."""
 
     class Meta:
         unknown = RAISE
 
-    action = fields.String(required=True, validate=validate.OneOf(BULK_ACTIONS))
-    ids = fields.List(
-        NulFreeString(validate=validate.Length(1, 64)), validate=validate.Length(1, MAX_BULK_IDS)
+    action = fields.String(
+        required=True, validate=validate.OneOf(BULK_ACTIONS), **described("The action.")
     )
-    filter = fields.Nested(BulkFilterSchema, metadata={"minProperties": 1})
+    ids = fields.List(
+        NulFreeString(validate=validate.Length(1, 64)),
+        validate=validate.Length(1, MAX_BULK_IDS),
+        **described("Ids of the VMs."),
+    )
+    filter = fields.Nested(
+        BulkFilterSchema,
+        metadata={"minProperties": 1, "description": 'Filter; `{"name": "*"}` selects every VM.'},
+    )
 
-    @checks
+    @validates_schema
     def _check_selection(self, data: dict[str, Any], **_: Any) -> None:
         if ("ids" in data) == ("filter" in data):
-            raise ValidationError("Either ids or filter is wanted.", "ids")
+            raise ValidationError("Send either ids or filter.", "ids")
         if data.get("filter") == VMQuery():
-            raise ValidationError('Name one at least; {"name": "*"} is every VM.', "filter")
+            raise ValidationError(
+                'Send at least one filter; {"name": "*"} selects every VM.', "filter"
+            )
 
 
 class BulkItemSchema(Schema):
-    """What came of the action for one VM."""
+    """The result for one VM: an operation or a problem."""
 
-    vm_id = fields.String(required=True)
-    operation = fields.Nested(OperationSchema)
-    error = fields.Nested(ProblemSchema)
+    vm_id = fields.String(required=True, **described("Id of the VM."))
+    operation = fields.Nested(OperationSchema, **described("The accepted operation."))
+    error = fields.Nested(ProblemSchema, **described("The problem that refused the action."))
     replayed = fields.Boolean(
-        metadata={"description": "true where the operation is an earlier request's"}
+        **described("True if an earlier request with the same key started the operation.")
     )
 
 
 class BulkResponseSchema(Schema):
-    """What came of it, VM by VM."""
+    """The results, one for each VM."""
 
-    items = fields.List(fields.Nested(BulkItemSchema), required=True)
+    items = fields.List(fields.Nested(BulkItemSchema), required=True, **described("The results."))
 
 
 @blp.post("/vms/actions")
 @blp.requires(Permission.CHANGE)
-@blp.takes(BulkRequestSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
-@blp.answers(
+@blp.arguments(BulkRequestSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
+@blp.response(
     202,
     BulkResponseSchema(),
     example={"items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}]},
     headers=IDEMPOTENT_REPLAYED_HEADER,
-    description="Under way: an operation or a problem for each VM",
+    description="An operation or a problem for each VM",
 )
 @blp.request_headers(IDEMPOTENCY_KEY_HEADER)
 @blp.problems(*IDEMPOTENCY_PROBLEMS, *BACKEND_PROBLEMS)
-def act_on_vms(wanted: dict[str, Any]) -> Response:
+def act_on_vms(body: dict[str, Any]) -> Response:
     """Start, stop, restart, pause, resume or delete many VMs"""
-    action, bulk = Action(wanted["action"]), current_services().bulk
-    if "ids" in wanted:
-        items = bulk.perform_by_ids(action, wanted["ids"], current_caller())
+    action, bulk = Action(body["action"]), current_services().bulk
+    if "ids" in body:
+        results = bulk.perform_by_ids(action, body["ids"], current_caller())
     else:
-        items = bulk.perform_by_filter(action, wanted["filter"], current_caller())
-    replayed = bool(items) and all(item.replayed for item in items)
-    headers = {"Idempotent-Replayed": "true"} if replayed else {}
-    return render.json_response({"items": [_item_document(item) for item in items]}, 202, headers)
+        results = bulk.perform_by_filter(action, body["filter"], current_caller())
+    all_replayed = bool(results) and all(result.replayed for result in results)
+    headers = {"Idempotent-Replayed": "true"} if all_replayed else {}
+    items = [_item_document(result) for result in results]
+    return responses.json_response({"items": items}, 202, headers)
 
 
-def _item_document(item: BulkResult) -> dict[str, Any]:
-    if item.error is not None:
-        return {"vm_id": item.vm_id, "error": problems.problem_document(item.error)}
-    assert item.operation is not None
-    shown = {"vm_id": item.vm_id, "operation": render.operation_document(item.operation)}
-    return {**shown, "replayed": True} if item.replayed else shown
+def _item_document(result: BulkResult) -> dict[str, Any]:
+    if result.error is not None:
+        return {"vm_id": result.vm_id, "error": problem_document(result.error)}
+    assert result.operation is not None
+    operation = responses.operation_document(result.operation)
+    item = {"vm_id": result.vm_id, "operation": operation}
+    return {**item, "replayed": True} if result.replayed else item

@@ -1,89 +1,90 @@
-"""/flavors, /images, /networks: what VMs are made of."""
+"""/flavors, /images, /networks: the catalog of the cloud."""
 
 from flask import Response
 from marshmallow import Schema, fields
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, Blueprint
 from vmapi.api.request.caller import current_scope
 from vmapi.api.request.context import current_services
+from vmapi.api.schemas.fields import described
 from vmapi.domain.roles import Permission
 
-blp = Blueprint("catalog", "What VMs are made of")
+blp = Blueprint("catalog", "Flavors, images and networks for new VMs")
 
 
 class FlavorSchema(Schema):
-    """A size of VM."""
+    """A size of VMs."""
 
-    id = fields.String(required=True)
-    name = fields.String(required=True)
-    vcpus = fields.Integer(required=True)
-    ram_mb = fields.Integer(required=True)
-    disk_gb = fields.Integer(required=True)
+    id = fields.String(required=True, **described("Id of the flavor."))
+    name = fields.String(required=True, **described("Name of the flavor."))
+    vcpus = fields.Integer(required=True, **described("Number of virtual CPUs."))
+    ram_mb = fields.Integer(required=True, **described("Memory in MiB."))
+    disk_gb = fields.Integer(required=True, **described("Root disk in GiB."))
 
 
 class ImageSchema(Schema):
-    """What a VM boots from."""
+    """A boot image of VMs."""
 
-    id = fields.String(required=True)
-    name = fields.String(required=True)
-    status = fields.String(required=True, metadata={"description": "only active ones can be used"})
-    min_disk_gb = fields.Integer(required=True)
-    min_ram_mb = fields.Integer(required=True)
+    id = fields.String(required=True, **described("Id of the image."))
+    name = fields.String(required=True, **described("Name of the image."))
+    status = fields.String(
+        required=True, **described("Status in the cloud. Only `active` images can boot a VM.")
+    )
+    min_disk_gb = fields.Integer(required=True, **described("Smallest root disk in GiB."))
+    min_ram_mb = fields.Integer(required=True, **described("Smallest memory in MiB."))
 
 
 class NetworkSchema(Schema):
-    """What a VM gets its address from."""
+    """A network that assigns addresses to VMs."""
 
-    id = fields.String(required=True)
-    name = fields.String(required=True)
+    id = fields.String(required=True, **described("Id of the network."))
+    name = fields.String(required=True, **described("Name of the network."))
 
 
 class FlavorListSchema(Schema):
-    """Every flavor, the smallest first."""
+    """All flavors, the smallest first."""
 
-    items = fields.List(fields.Nested(FlavorSchema), required=True)
+    items = fields.List(fields.Nested(FlavorSchema), required=True, **described("The flavors."))
 
 
 class ImageListSchema(Schema):
-    """Every image, by name."""
+    """All images, sorted by name."""
 
-    items = fields.List(fields.Nested(ImageSchema), required=True)
+    items = fields.List(fields.Nested(ImageSchema), required=True, **described("The images."))
 
 
 class NetworkListSchema(Schema):
-    """Every network, by name."""
+    """All networks, sorted by name."""
 
-    items = fields.List(fields.Nested(NetworkSchema), required=True)
+    items = fields.List(fields.Nested(NetworkSchema), required=True, **described("The networks."))
 
 
 @blp.get("/flavors")
 @blp.requires(Permission.READ)
-@blp.answers(200, FlavorListSchema(), example={"items": [examples.FLAVOR]})
+@blp.response(200, FlavorListSchema(), example={"items": [examples.FLAVOR]})
 @blp.problems(*BACKEND_PROBLEMS)
 def list_flavors() -> Response:
-    """List the flavors"""
-    return render.list_response(FlavorSchema, current_services().catalog.list_flavors())
+    """List all flavors"""
+    return responses.list_response(FlavorSchema, current_services().catalog.list_flavors())
 
 
 @blp.get("/images")
 @blp.requires(Permission.READ)
-@blp.answers(200, ImageListSchema(), example={"items": [examples.IMAGE]})
+@blp.response(200, ImageListSchema(), example={"items": [examples.IMAGE]})
 @blp.problems(*BACKEND_PROBLEMS)
 def list_images() -> Response:
-    """List the images"""
-    return render.list_response(
-        ImageSchema, current_services().catalog.list_images(current_scope())
-    )
+    """List all images"""
+    images = current_services().catalog.list_images(current_scope())
+    return responses.list_response(ImageSchema, images)
 
 
 @blp.get("/networks")
 @blp.requires(Permission.READ)
-@blp.answers(200, NetworkListSchema(), example={"items": [examples.NETWORK]})
+@blp.response(200, NetworkListSchema(), example={"items": [examples.NETWORK]})
 @blp.problems(*BACKEND_PROBLEMS)
 def list_networks() -> Response:
-    """List the networks"""
-    return render.list_response(
-        NetworkSchema, current_services().catalog.list_networks(current_scope())
-    )
+    """List all networks"""
+    networks = current_services().catalog.list_networks(current_scope())
+    return responses.list_response(NetworkSchema, networks)

@@ -1,4 +1,4 @@
-"""/docs, /openapi.json and /problems: what there is to read. All of it is served from here."""
+"""/docs, /openapi.json and /problems: the documentation, all served by vmapi itself."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,32 +7,33 @@ from flask import Flask, Response, redirect, send_from_directory
 from marshmallow import Schema, fields
 from werkzeug.wrappers import Response as BaseResponse
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS
 from vmapi.api.openapi.blueprint import Blueprint
 from vmapi.api.openapi.document import Api
 from vmapi.api.openapi.permissions import PUBLIC, requires
 from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.schemas.fields import described
 from vmapi.errors import NotFound
 
 STATIC_FOLDER = Path(__file__).parents[1] / "static"
 DOCS_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "init.js", "favicon-32x32.png")
 
-problems = Blueprint("problems", "What each problem means and what to do about it")
+problems = Blueprint("problems", "Explanations of the problems")
 
 
 class ProblemTypeSchema(Schema):
-    """What a problem means."""
+    """The explanation of a problem."""
 
-    code = fields.String(required=True)
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    advice = fields.String(required=True, metadata={"description": "What to do about it."})
+    code = fields.String(required=True, **described("Code of the problem."))
+    title = fields.String(required=True, **described("Summary for people."))
+    status = fields.Integer(required=True, **described("HTTP status code."))
+    advice = fields.String(required=True, **described("Next step of the client."))
 
 
 @problems.get("/problems/<code>")
 @problems.requires(PUBLIC)
-@problems.answers(
+@problems.response(
     200,
     ProblemTypeSchema(),
     example={
@@ -45,15 +46,20 @@ class ProblemTypeSchema(Schema):
 @problems.problems("not_found")
 def get_problem(code: str) -> Response:
     """Explain a problem"""
-    kind = PROBLEM_TYPES.get(code)
-    if kind is None:
-        raise NotFound(f"There is no problem {code}; there are {', '.join(PROBLEM_TYPES)}.")
-    body = {"code": code, "title": kind.title, "status": kind.status, "advice": kind.advice}
-    return render.json_response(body)
+    problem_type = PROBLEM_TYPES.get(code)
+    if problem_type is None:
+        raise NotFound(f"No problem has the code {code}. The codes are {', '.join(PROBLEM_TYPES)}.")
+    body = {
+        "code": code,
+        "title": problem_type.title,
+        "status": problem_type.status,
+        "advice": problem_type.advice,
+    }
+    return responses.json_response(body)
 
 
 def init_app(app: Flask, api: Api) -> None:
-    """Serve the pages."""
+    """Register the OpenAPI document, the documentation page and its assets."""
 
     def openapi() -> Response:
         return Response(api.to_json(), mimetype="application/json")
@@ -62,12 +68,12 @@ def init_app(app: Flask, api: Api) -> None:
         return _with_page_headers(send_from_directory(STATIC_FOLDER, "docs.html"))
 
     def slashed() -> BaseResponse:
-        # what the page refers to is relative, so that it can be served below a prefix
+        # the page uses relative URLs, so that a proxy can serve it below a prefix
         return redirect("../docs", 308)
 
     def asset(name: str) -> Response:
         if name not in DOCS_ASSETS:
-            raise NotFound(f"There is nothing at /docs/assets/{name}.")
+            raise NotFound(f"No resource has the URL /docs/assets/{name}.")
         return _with_page_headers(
             send_from_directory(STATIC_FOLDER / "swagger-ui", name, max_age=3600)
         )

@@ -1,4 +1,4 @@
-"""/events: what happens, as it happens (server-sent events, WHATWG HTML section 9.2)."""
+"""/events: a stream of changes (server-sent events, WHATWG HTML section 9.2)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,139 +8,164 @@ import structlog
 from flask import Flask, Response, current_app, request
 from marshmallow import RAISE, Schema, fields, validate
 
-from vmapi.api import responses as render
-from vmapi.api.middleware import authentication as access
+from vmapi.api import responses
+from vmapi.api.middleware.authentication import is_still_authenticated
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import Blueprint
+from vmapi.api.openapi.headers import LAST_EVENT_ID_HEADER
 from vmapi.api.request.caller import current_scope, current_user
 from vmapi.api.request.client_connection import ClientConnection
-from vmapi.api.request.context import current_services
-from vmapi.api.schemas.fields import NulFreeString
+from vmapi.api.request.context import current_services, request_state
+from vmapi.api.schemas.fields import NulFreeString, described
+from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMSchema
-from vmapi.api.views.operations import OperationSchema
 from vmapi.domain.event import Event, EventKind, EventQuery
+from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Permission
+from vmapi.domain.timestamps import format_rfc3339
 from vmapi.errors import StoreUnavailable
 from vmapi.services.events.feed import Heartbeat, StreamReset, Subscription
 
-blp = Blueprint("events", "What happens, as it happens")
+blp = Blueprint("events", "Stream of changes")
 log = structlog.get_logger("vmapi.events")
 
 EVENT_STREAM_MEDIA_TYPE = "text/event-stream"
 RESET_KIND = "events.reset"
 STREAM_PREAMBLE = b"retry: 3000\n\n"
-"""After so many milliseconds a browser comes back."""
+"""The browser reconnects 3000 ms after the stream ends."""
 
+# X-Accel-Buffering: nginx must not buffer the stream
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-LAST_EVENT_ID_HEADER = {
-    "in": "header",
-    "name": "Last-Event-ID",
-    "description": "The `id` of the last event that was seen: all that followed it is sent first.",
-    "schema": {"type": "string"},
-}
 
 
 class EventSchema(Schema):
-    """The `data` of one event; `vm` or `operation` is null."""
+    """The `data` of one event, about a VM or an operation."""
 
     id = fields.String(
-        required=True, allow_none=True, metadata={"description": "for Last-Event-ID"}
+        required=True,
+        allow_none=True,
+        **described("Id of the event, for `Last-Event-ID`; null for `events.reset`."),
     )
-    kind = fields.String(required=True, validate=validate.OneOf([*map(str, EventKind), RESET_KIND]))
-    at = fields.AwareDateTime(required=True, allow_none=True)
-    vm_id = fields.UUID(required=True, allow_none=True)
-    vm = fields.Nested(VMSchema, required=True, allow_none=True)
-    operation = fields.Nested(OperationSchema, required=True, allow_none=True)
+    kind = fields.String(
+        required=True,
+        validate=validate.OneOf([*map(str, EventKind), RESET_KIND]),
+        **described("Kind of the event."),
+    )
+    at = fields.AwareDateTime(
+        required=True, allow_none=True, **described("Time of the event; null for `events.reset`.")
+    )
+    vm_id = fields.UUID(
+        required=True, allow_none=True, **described("Id of the VM; null without one.")
+    )
+    vm = fields.Nested(
+        VMSchema, required=True, allow_none=True, **described("The VM, for an event about a VM.")
+    )
+    operation = fields.Nested(
+        OperationSchema,
+        required=True,
+        allow_none=True,
+        **described("The operation, for an event about an operation."),
+    )
 
 
 class EventQuerySchema(Schema):
-    """Which events."""
+    """Filters of the stream and its start."""
 
     class Meta:
         unknown = RAISE
 
     vm_id = fields.List(
-        NulFreeString(validate=validate.Length(1, 36)), metadata={"description": "repeatable"}
+        NulFreeString(validate=validate.Length(1, 36)),
+        **described("Id of a VM; repeat the parameter for several."),
     )
     kind = fields.List(
-        fields.Enum(EventKind, by_value=True), metadata={"description": "repeatable"}
+        fields.Enum(EventKind, by_value=True),
+        **described("Kind of event; repeat the parameter for several."),
     )
     last_event_id = NulFreeString(
-        metadata={"description": "for who cannot send Last-Event-ID, which goes before it"}
+        **described("For clients that cannot send `Last-Event-ID`; the header takes precedence.")
     )
 
 
 @blp.get("/events")
 @blp.requires(Permission.READ)
-@blp.takes(EventQuerySchema(), location="query")
+@blp.arguments(EventQuerySchema(), location="query")
 @blp.request_headers(LAST_EVENT_ID_HEADER)
-@blp.answers(
+@blp.response(
     200,
     EventSchema(),
     content_type=EVENT_STREAM_MEDIA_TYPE,
     example=examples.EVENT,
-    description="Server-sent events without end. Each has an `id`, its kind as `event`, and as "
-    "`data` a JSON object as described here. A heartbeat is a comment.",
+    description="An endless stream of server-sent events. `id` and `event` repeat the id and the "
+    "kind; `data` is this JSON object. A heartbeat is a comment.",
 )
 @blp.problems("rate_limited", "store_unavailable")
 def listen_to_events(query: dict[str, Any]) -> Response:
-    """Listen to what happens
+    """Listen to events
 
-    To VMs (`vm.created`, `vm.changed`, `vm.deleted`) and operations (`operation.succeeded`,
-    `operation.failed`, `operation.superseded`). `events.reset` says that it is not known what
-    followed `Last-Event-ID`: everything that is kept follows.
+    Events about VMs are `vm.created`, `vm.changed` and `vm.deleted`. Events about operations are
+    `operation.succeeded`, `operation.failed` and `operation.superseded`. `events.reset` means that
+    the events after `Last-Event-ID` are lost; all stored events follow it.
     """
-    wanted = EventQuery(
+    event_query = EventQuery(
         project=current_scope(),
         vm_ids=frozenset(vm_id.lower() for vm_id in query.get("vm_id", ())),
         kinds=frozenset(query.get("kind", ())),
     )
-    last = request.headers.get("Last-Event-ID") or query.get("last_event_id")
-    listener = current_services().events.subscribe(wanted, current_user(), last)
+    last_event_id = request.headers.get("Last-Event-ID") or query.get("last_event_id")
+    subscription = current_services().events.subscribe(event_query, current_user(), last_event_id)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    told = _stream_blocks(app, listener, ClientConnection(request.environ), access.watch())
-    answer = Response(told, headers=STREAM_HEADERS, mimetype=EVENT_STREAM_MEDIA_TYPE)
-    answer.call_on_close(listener.close)
-    return answer
+    authenticate = request_state().authenticate
+    assert authenticate is not None
+    connection = ClientConnection(request.environ)
+    blocks = _stream_blocks(app, subscription, connection, authenticate)
+    response = Response(blocks, headers=STREAM_HEADERS, mimetype=EVENT_STREAM_MEDIA_TYPE)
+    response.call_on_close(subscription.close)
+    return response
 
 
 def _stream_blocks(
-    app: Flask, listener: Subscription, connection: ClientConnection, is_let_in: Callable[[], bool]
+    app: Flask,
+    subscription: Subscription,
+    connection: ClientConnection,
+    authenticate: Callable[[], Identity],
 ) -> Iterator[bytes]:
+    def is_open() -> bool:
+        return connection.is_connected() and is_still_authenticated(authenticate)
+
     yield STREAM_PREAMBLE
     try:
-        for told in listener.stream(lambda: connection.is_connected() and is_let_in()):
+        for message in subscription.stream(is_open):
             if not connection.wait_writable():
                 return
-            # the request's own is gone by now; a problem names the paths of operations
+            # the request's own context has ended; a problem document needs operation URLs
             with app.app_context():
-                block = _format_event(told)
+                block = _format_event(message)
             yield block
-    except StoreUnavailable as away:
-        # the client comes back, and goes on where it was
-        log.warning("an event stream is ended", reason=away.detail)
+    except StoreUnavailable as error:
+        # the client reconnects and continues after its last event
+        log.warning("event stream ended, store unavailable", reason=error.detail)
 
 
-def _format_event(told: Event | Heartbeat | StreamReset) -> bytes:
-    """Render one message. The id comes last: who reads it has read the rest."""
-    if isinstance(told, Heartbeat):
-        return b": heartbeat\nid: %d\n\n" % told.sequence
-    data = orjson.dumps(_event_document(told))
-    if isinstance(told, StreamReset):
+def _format_event(message: Event | Heartbeat | StreamReset) -> bytes:
+    """Format one message; `id` is last, so that the client has the data when it stores the id."""
+    if isinstance(message, Heartbeat):
+        return b": heartbeat\nid: %d\n\n" % message.sequence
+    data = orjson.dumps(_event_document(message))
+    if isinstance(message, StreamReset):
         return b"event: %s\ndata: %s\n\n" % (RESET_KIND.encode(), data)
-    return b"event: %s\ndata: %s\nid: %d\n\n" % (told.kind.encode(), data, told.sequence)
+    return b"event: %s\ndata: %s\nid: %d\n\n" % (message.kind.encode(), data, message.sequence)
 
 
-def _event_document(told: Event | StreamReset) -> dict[str, Any]:
+def _event_document(message: Event | StreamReset) -> dict[str, Any]:
     empty = dict.fromkeys(("id", "kind", "at", "vm_id", "vm", "operation"))
-    if isinstance(told, StreamReset):
+    if isinstance(message, StreamReset):
         return {**empty, "kind": RESET_KIND}
     return {
-        "id": str(told.sequence),
-        "kind": told.kind,
-        "at": render.format_timestamp(told.at),
-        "vm_id": told.vm_id,
-        "vm": told.vm and render.vm_document(told.vm),
-        "operation": told.operation and render.operation_document(told.operation),
+        "id": str(message.sequence),
+        "kind": message.kind,
+        "at": format_rfc3339(message.at),
+        "vm_id": message.vm_id,
+        "vm": message.vm and responses.vm_document(message.vm),
+        "operation": message.operation and responses.operation_document(message.operation),
     }

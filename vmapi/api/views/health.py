@@ -1,4 +1,4 @@
-"""Probes: whether the process serves, and whether what it needs is there."""
+"""Health checks: /health, /livez and /readyz."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,100 +6,113 @@ from datetime import UTC, datetime
 from flask import Response
 from marshmallow import Schema, fields, validate
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi.blueprint import Blueprint
 from vmapi.api.openapi.permissions import PUBLIC
 from vmapi.api.request.context import current_services
+from vmapi.api.schemas.fields import described
+from vmapi.domain.timestamps import format_rfc3339
 from vmapi.services.health import OK
 
-health = Blueprint("health", "Whether the API serves")
-probes = Blueprint("probes", "For load balancers and orchestrators")
+health = Blueprint("health", "Health of the API")
+probes = Blueprint("probes", "Probes for load balancers and orchestrators")
 
 EXAMPLE_TIMESTAMP = "2026-02-25T10:30:00Z"
+READINESS_STATUSES = ("ready", "degraded", "unavailable", "draining")
 
 
 class HealthSchema(Schema):
-    """The process serves."""
+    """The API is running."""
 
-    status = fields.String(required=True, validate=validate.Equal("healthy"))
-    version = fields.String(required=True)
-    timestamp = fields.AwareDateTime(required=True)
+    status = fields.String(
+        required=True, validate=validate.Equal("healthy"), **described("Always `healthy`.")
+    )
+    version = fields.String(required=True, **described("Version of the API, as in its URLs."))
+    timestamp = fields.AwareDateTime(required=True, **described("Current time."))
 
 
 class LivenessSchema(Schema):
-    """The process runs."""
+    """The process is running."""
 
-    status = fields.String(required=True, validate=validate.Equal("alive"))
+    status = fields.String(
+        required=True, validate=validate.Equal("alive"), **described("Always `alive`.")
+    )
 
 
 class ReadinessSchema(Schema):
-    """Whether requests can be served, and how each thing needed for it is."""
+    """The readiness of the process and of its dependencies."""
 
     status = fields.String(
-        required=True, validate=validate.OneOf(["ready", "degraded", "unavailable", "draining"])
+        required=True,
+        validate=validate.OneOf(READINESS_STATUSES),
+        **described("Readiness of the process."),
     )
-    dependencies = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    dependencies = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        **described("`ok` or a problem code, by dependency."),
+    )
 
 
 @health.get("/health")
 @health.requires(PUBLIC)
-@health.answers(
+@health.response(
     200,
     HealthSchema(),
     example={"status": "healthy", "version": "v1", "timestamp": EXAMPLE_TIMESTAMP},
 )
 @health.problems()
 def get_health() -> Response:
-    """Tell that the API serves"""
-    now = render.format_timestamp(datetime.now(UTC))
-    return render.json_response(
-        {"status": "healthy", "version": current_services().version, "timestamp": now}
-    )
+    """Check that the API is running"""
+    now = format_rfc3339(datetime.now(UTC))
+    body = {"status": "healthy", "version": current_services().version, "timestamp": now}
+    return responses.json_response(body)
 
 
 @probes.get("/livez")
 @probes.requires(PUBLIC)
-@probes.answers(200, LivenessSchema(), example={"status": "alive"})
+@probes.response(200, LivenessSchema(), example={"status": "alive"})
 @probes.problems()
 def get_livez() -> Response:
-    """Tell that the process runs"""
-    return render.json_response({"status": "alive"})
+    """Check that the process is running"""
+    return responses.json_response({"status": "alive"})
 
 
 @probes.get("/readyz")
 @probes.requires(PUBLIC)
-@probes.answers(
+@probes.response(
     200,
     ReadinessSchema(),
     example={
         "status": "degraded",
         "dependencies": {"backend": "backend_unavailable", "store": "ok"},
     },
-    description="Requests are served; degraded means that the cloud is away: reads go on",
+    description="The process serves requests. `degraded`: the cloud is unreachable, reads work",
 )
-@probes.also_answers(
+@probes.alt_response(
     503,
     ReadinessSchema(),
     example={
         "status": "unavailable",
         "dependencies": {"backend": "ok", "store": "store_unavailable"},
     },
-    description="The store is away, or the process drains",
+    description="The database is unreachable, or the process is draining",
 )
 @probes.problems()
 def get_readyz() -> Response:
-    """Tell whether requests can be served"""
-    needed = current_services().readiness.statuses()
-    status = _overall_status(needed)
-    return render.json_response(
-        {"status": status, "dependencies": dict(needed)},
+    """Check that the process can serve requests"""
+    dependencies = current_services().readiness.statuses()
+    status = _overall_status(dependencies)
+    return responses.json_response(
+        {"status": status, "dependencies": dict(dependencies)},
         200 if status in ("ready", "degraded") else 503,
     )
 
 
-def _overall_status(needed: Mapping[str, str]) -> str:
+def _overall_status(dependencies: Mapping[str, str]) -> str:
     if current_services().draining.is_set():
         return "draining"
-    if needed["store"] != OK:
+    if dependencies["store"] != OK:
         return "unavailable"
-    return "ready" if set(needed.values()) == {OK} else "degraded"
+    return "ready" if set(dependencies.values()) == {OK} else "degraded"

@@ -1,46 +1,48 @@
-"""/quota: how much the caller's project may have, and what it has."""
+"""/quota: the quota of the caller's project and its usage."""
 
 from dataclasses import asdict
 
 from flask import Response
 from marshmallow import Schema, fields
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, Blueprint
-from vmapi.api.openapi.vm_blueprint import AGE_HEADER, CACHE_CONTROL_HEADER
+from vmapi.api.openapi.headers import AGE_HEADER, CACHE_CONTROL_HEADER
 from vmapi.api.request.caller import current_project
-from vmapi.api.request.context import current_services, no_cache
+from vmapi.api.request.context import current_services
+from vmapi.api.request.preferences import no_cache
+from vmapi.api.schemas.fields import described
 from vmapi.domain.roles import Permission
 
-blp = Blueprint("quota", "How much there may be")
+blp = Blueprint("quota", "Quota of the project and its usage")
 
 
 class QuotaUsageSchema(Schema):
-    """How much of one thing."""
+    """Usage and limit of one resource."""
 
-    used = fields.Integer(required=True)
+    used = fields.Integer(required=True, **described("Amount in use."))
     limit = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "null when there is none"}
+        required=True, allow_none=True, **described("Upper limit; null if there is none.")
     )
 
 
 class QuotaSchema(Schema):
-    """What a project has, and may have, of each."""
+    """The quota of a project."""
 
-    vms = fields.Nested(QuotaUsageSchema, required=True)
-    vcpus = fields.Nested(QuotaUsageSchema, required=True)
-    ram_mb = fields.Nested(QuotaUsageSchema, required=True)
+    vms = fields.Nested(QuotaUsageSchema, required=True, **described("Number of VMs."))
+    vcpus = fields.Nested(QuotaUsageSchema, required=True, **described("Virtual CPUs."))
+    ram_mb = fields.Nested(QuotaUsageSchema, required=True, **described("Memory in MiB."))
 
 
 @blp.get("/quota")
 @blp.requires(Permission.READ)
 @blp.request_headers(CACHE_CONTROL_HEADER)
-@blp.answers(200, QuotaSchema(), example=examples.QUOTA, headers=AGE_HEADER)
+@blp.response(200, QuotaSchema(), example=examples.QUOTA, headers=AGE_HEADER)
 @blp.problems(*BACKEND_PROBLEMS)
 def get_quota() -> Response:
-    """Show what your project has, and may have"""
+    """Get the quota and the usage of your project"""
     quota, age = current_services().quotas.get(current_project(), refresh=no_cache())
     used, limits = asdict(quota.used), asdict(quota.limits)
     body = {kind: {"used": used[kind], "limit": limits[kind]} for kind in used}
-    return render.json_response(body, headers=render.age_header(age))
+    return responses.json_response(body, headers=responses.age_header(age))

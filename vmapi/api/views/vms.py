@@ -1,14 +1,26 @@
-"""/vms: VMs and their life."""
+"""/vms: virtual machines."""
 
 from flask import Response
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter
 
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi import examples
-from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, IDEMPOTENCY_PROBLEMS, VM_CHANGE_PROBLEMS
-from vmapi.api.openapi.headers import LINK_HEADER
-from vmapi.api.openapi.vm_blueprint import AGE_HEADER, CACHE_CONTROL_HEADER, VMBlueprint
-from vmapi.api.request.caller import current_scope
-from vmapi.api.request.context import current_caller, current_services, no_cache
+from vmapi.api.openapi.blueprint import (
+    BACKEND_PROBLEMS,
+    IDEMPOTENCY_PROBLEMS,
+    VM_CHANGE_PROBLEMS,
+)
+from vmapi.api.openapi.headers import (
+    AGE_HEADER,
+    CACHE_CONTROL_HEADER,
+    LINK_HEADER,
+    LOCATION_HEADER,
+)
+from vmapi.api.openapi.vm_blueprint import VMBlueprint
+from vmapi.api.request.caller import current_caller, current_scope
+from vmapi.api.request.context import current_services
+from vmapi.api.request.preferences import no_cache
 from vmapi.api.schemas.vms import (
     ConsoleQuerySchema,
     ConsoleSchema,
@@ -20,54 +32,59 @@ from vmapi.api.schemas.vms import (
     VMSchema,
     VMStatusSchema,
 )
-from vmapi.api.views.vm_id import VMIdConverter
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.roles import Permission
 from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
-blp = VMBlueprint("vms", "Virtual machines and their life")
-blp.record(lambda state: state.app.url_map.converters.update(vm=VMIdConverter))
+blp = VMBlueprint("vms", "Virtual machines")
 
-LOCATION_HEADER = {"Location": {"schema": {"type": "string"}}}
+
+class VMIdConverter(BaseConverter):
+    """Matches one URL segment except `actions`, which is the URL of bulk actions."""
+
+    regex = r"(?!actions\Z)[^/]+"
+    part_isolating = True
+
+
+def _register_converter(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["vm"] = VMIdConverter
+
+
+blp.record(_register_converter)
 
 
 @blp.post("/vms")
 @blp.requires(Permission.CHANGE)
-@blp.takes(CreateVMSchema(), example=examples.CREATE)
+@blp.arguments(CreateVMSchema(), example=examples.CREATE)
 @blp.vm_change_responses(201, creates=True, **LOCATION_HEADER)
 @blp.problems(
-    *(
-        "vm_not_found",
-        "name_taken",
-        "task_in_progress",
-        *IDEMPOTENCY_PROBLEMS,
-        "quota_exceeded",
-        *BACKEND_PROBLEMS,
-    ),
+    *("vm_not_found", "name_taken", "task_in_progress", *IDEMPOTENCY_PROBLEMS),
+    *("quota_exceeded", *BACKEND_PROBLEMS),
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
     *("network_ambiguous", "key_not_found", "security_group_not_found"),
 )
-def create_vm(wanted: CreateRequest) -> Response:
+def create_vm(create_request: CreateRequest) -> Response:
     """Create a VM
 
-    It is built, and stopped again unless `start` is true.
+    The cloud builds the VM. Then vmapi stops it, unless `start` is true.
     """
-    return render.change_response(current_services().vms.create(wanted, current_caller()))
+    return responses.change_response(
+        current_services().vms.create(create_request, current_caller())
+    )
 
 
 @blp.get("/vms")
 @blp.requires(Permission.READ)
-@blp.takes(VMQuerySchema(), location="query")
+@blp.arguments(VMQuerySchema(), location="query")
 @blp.request_headers(CACHE_CONTROL_HEADER)
-@blp.answers(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK_HEADER, **AGE_HEADER})
+@blp.response(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK_HEADER, **AGE_HEADER})
 @blp.problems(*BACKEND_PROBLEMS)
 def list_vms(query: tuple[VMQuery, PageRequest]) -> Response:
     """List VMs"""
-    found = current_services().vms.list(*query, current_scope(), refresh=no_cache())
-    return render.page_response(
-        found.page, [render.vm_json(vm) for vm in found.vms], render.age_header(found.age_seconds)
-    )
+    listing = current_services().vms.list(*query, current_scope(), refresh=no_cache())
+    items = [responses.vm_json(vm) for vm in listing.vms]
+    return responses.page_response(listing.page, items, responses.age_header(listing.age_seconds))
 
 
 @blp.get("/vms/<vm:vm_id>")
@@ -75,36 +92,34 @@ def list_vms(query: tuple[VMQuery, PageRequest]) -> Response:
 @blp.vm_response(VMSchema(), examples.VM)
 @blp.problems("vm_not_found", *BACKEND_PROBLEMS)
 def get_vm(vm_id: str) -> Response:
-    """Show a VM"""
-    found = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
-    return render.vm_response(found, render.vm_json(found.vm))
+    """Get a VM"""
+    snapshot = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
+    return responses.vm_response(snapshot, responses.vm_json(snapshot.vm))
 
 
 @blp.patch("/vms/<vm:vm_id>")
 @blp.requires(Permission.CHANGE)
-@blp.takes(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
+@blp.arguments(UpdateVMSchema(), example={"metadata": {"env": "test", "owner": None}})
 @blp.vm_change_responses(200)
 @blp.problems(*VM_CHANGE_PROBLEMS, "name_taken", "quota_exceeded", *BACKEND_PROBLEMS)
-def update_vm(changed: VMPatch, vm_id: str) -> Response:
-    """Change a VM's name or metadata
+def update_vm(patch: VMPatch, vm_id: str) -> Response:
+    """Change the name or the metadata of a VM
 
-    A JSON merge patch (RFC 7396): a key of `metadata` set to null is removed.
+    The body is a JSON merge patch (RFC 7396): null removes a key of `metadata`.
     """
-    return render.change_response(current_services().vms.update(vm_id, changed, current_caller()))
+    return responses.change_response(current_services().vms.update(vm_id, patch, current_caller()))
 
 
 @blp.delete("/vms/<vm:vm_id>")
 @blp.requires(Permission.CHANGE)
-@blp.vm_change_responses(204, busy=examples.BUSY_VM | {"task": "deleting"})
+@blp.vm_change_responses(204, in_progress_example=examples.BUSY_VM | {"task": "deleting"})
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM
 
-    Allowed in every state, also while something else is under way, which it ends.
+    A delete is allowed in every state. It ends an operation in progress.
     """
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.DELETE, current_caller())
-    )
+    return _perform(vm_id, Action.DELETE)
 
 
 @blp.get("/vms/<vm:vm_id>/status")
@@ -112,20 +127,20 @@ def delete_vm(vm_id: str) -> Response:
 @blp.vm_response(VMStatusSchema(), examples.VM_STATUS)
 @blp.problems("vm_not_found", *BACKEND_PROBLEMS)
 def get_vm_status(vm_id: str) -> Response:
-    """Show a VM's status: the cheap one to poll"""
-    found = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
-    return render.vm_response(found, render.vm_status_document(found.vm))
+    """Get the status of a VM, for polling"""
+    snapshot = current_services().vms.get(vm_id, current_scope(), refresh=no_cache())
+    return responses.vm_response(snapshot, responses.vm_status_document(snapshot.vm))
 
 
 @blp.get("/vms/<vm:vm_id>/console")
 @blp.requires(Permission.READ)
-@blp.takes(ConsoleQuerySchema(), location="query")
-@blp.answers(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
+@blp.arguments(ConsoleQuerySchema(), location="query")
+@blp.response(200, ConsoleSchema(), example={"output": "[    0.000000] Linux version 6.1.0\n"})
 @blp.problems("vm_not_found", "invalid_state", *BACKEND_PROBLEMS)
 def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
-    """Show what a VM printed while booting"""
+    """Get the console output of a VM"""
     output = current_services().vms.get_console(vm_id, current_scope(), query.get("lines"))
-    return render.json_response({"output": output})
+    return responses.json_response({"output": output})
 
 
 @blp.post("/vms/<vm:vm_id>/start")
@@ -134,9 +149,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, "quota_exceeded", *BACKEND_PROBLEMS)
 def start_vm(vm_id: str) -> Response:
     """Start a STOPPED VM"""
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.START, current_caller())
-    )
+    return _perform(vm_id, Action.START)
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
@@ -145,22 +158,18 @@ def start_vm(vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def stop_vm(vm_id: str) -> Response:
     """Stop a RUNNING or PAUSED VM"""
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.STOP, current_caller())
-    )
+    return _perform(vm_id, Action.STOP)
 
 
 @blp.post("/vms/<vm:vm_id>/restart")
 @blp.requires(Permission.CHANGE)
-@blp.takes(RestartSchema(), example={"type": "hard"}, required=False)
+@blp.arguments(RestartSchema(), example={"type": "hard"}, required=False)
 @blp.vm_change_responses(200)
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
-def restart_vm(how: dict[str, str], vm_id: str) -> Response:
-    """Restart a RUNNING VM, or one in ERROR that ever ran"""
-    hard = {"soft": False, "hard": True}.get(how.get("type", ""))
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.RESTART, current_caller(), hard=hard)
-    )
+def restart_vm(options: dict[str, str], vm_id: str) -> Response:
+    """Restart a RUNNING VM, or a VM in ERROR that ran before"""
+    hard = {"soft": False, "hard": True}.get(options.get("type", ""))
+    return _perform(vm_id, Action.RESTART, hard=hard)
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
@@ -169,9 +178,7 @@ def restart_vm(how: dict[str, str], vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def pause_vm(vm_id: str) -> Response:
     """Pause a RUNNING VM"""
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.PAUSE, current_caller())
-    )
+    return _perform(vm_id, Action.PAUSE)
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
@@ -180,6 +187,9 @@ def pause_vm(vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def resume_vm(vm_id: str) -> Response:
     """Resume a PAUSED VM"""
-    return render.change_response(
-        current_services().vms.perform_action(vm_id, Action.RESUME, current_caller())
-    )
+    return _perform(vm_id, Action.RESUME)
+
+
+def _perform(vm_id: str, action: Action, *, hard: bool | None = None) -> Response:
+    result = current_services().vms.perform_action(vm_id, action, current_caller(), hard=hard)
+    return responses.change_response(result)

@@ -28,23 +28,23 @@ def refused(schema: Any, body: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("value", ["", "a", "é", "a\nb", "\u2028", "x" * 1_000_000])
-def test_texts(value: str) -> None:
+def test_string_is_accepted(value: str) -> None:
     assert NulFreeString().deserialize(value) == value
 
 
 @pytest.mark.parametrize("value", [*NOT_TEXTS, "a\0b", "\0"])
-def test_what_is_no_text(value: object) -> None:
+def test_non_string_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         NulFreeString().deserialize(value)
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_flags(value: bool) -> None:
+def test_boolean_is_accepted(value: bool) -> None:
     assert StrictBoolean().deserialize(value) is value
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", "false", "yes", "", 1.0, [], {}, None])
-def test_what_is_no_flag(value: object) -> None:
+def test_non_boolean_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         StrictBoolean().deserialize(value)
 
@@ -52,7 +52,7 @@ def test_what_is_no_flag(value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("9" * 18, 10**18 - 1)]
 )
-def test_counts(text: str, number: int) -> None:
+def test_query_integer_is_accepted(text: str, number: int) -> None:
     assert QueryInteger().deserialize(text) == number
 
 
@@ -60,7 +60,7 @@ def test_counts(text: str, number: int) -> None:
     "value",
     ["", " 1", "1 ", "+1", "-1", "1.0", "1e3", "1_0", "0x1", "٣", "１", "nan", "9" * 19, "1\n", 1],
 )
-def test_what_is_no_count(value: object) -> None:
+def test_non_integer_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         QueryInteger().deserialize(value)
 
@@ -81,7 +81,7 @@ def test_what_is_no_count(value: object) -> None:
         ("2026-02-25T10:30:00-00:00", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
     ],
 )
-def test_timestamps(text: str, moment: datetime) -> None:
+def test_rfc3339_time_is_accepted(text: str, moment: datetime) -> None:
     assert RFC3339Field().deserialize(text) == moment
 
 
@@ -96,7 +96,7 @@ def test_timestamps(text: str, moment: datetime) -> None:
         *("2026-02-25T10:30:00Z\n", "1772015400", 1772015400, None, []),
     ],
 )
-def test_what_is_no_timestamp(value: object) -> None:
+def test_malformed_time_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         RFC3339Field().deserialize(value)
 
@@ -111,7 +111,7 @@ def test_what_is_no_timestamp(value: object) -> None:
         {str(n): "" for n in range(127)},
     ],
 )
-def test_metadata(value: dict[str, str]) -> None:
+def test_metadata_is_accepted(value: dict[str, str]) -> None:
     assert MetadataField().deserialize(value) == value
     assert MetadataField(patch=True).deserialize(
         {**value, **dict.fromkeys(value)}
@@ -121,13 +121,13 @@ def test_metadata(value: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        *((key, "", "The key must be 1 to 255 of") for key in ("", "k" * 256, "é", "a/b", "a\n")),
+        *((key, "", "The key must have 1 to 255") for key in ("", "k" * 256, "é", "a/b", "a\n")),
         *((key, "", "Keys that begin with vmapi. are reserved") for key in ("vmapi.", "vmapi.x")),
-        *(("a", value, "Must be a text") for value in NOT_TEXTS),
-        *(("a", value, "Must be at most 255 characters") for value in ("v" * 256, "a\0b")),
+        *(("a", value, "Must be a string") for value in NOT_TEXTS),
+        *(("a", value, "Must have at most 255 characters") for value in ("v" * 256, "a\0b")),
     ],
 )
-def test_bad_metadata(key: str, value: object, message: str) -> None:
+def test_invalid_metadata_pair_is_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         MetadataField().deserialize({"good": "x", key: value})
     assert isinstance(caught.value.messages, dict)
@@ -136,18 +136,18 @@ def test_bad_metadata(key: str, value: object, message: str) -> None:
 
 
 @pytest.mark.parametrize("value", [[], "a", 1, True, [["a", "b"]]])
-def test_what_is_no_metadata(value: object) -> None:
-    with pytest.raises(ValidationError, match="Must be an object of texts"):
+def test_metadata_that_is_not_an_object_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError, match="Must be an object of strings"):
         MetadataField().deserialize(value)
 
 
-def test_too_much_metadata() -> None:
+def test_metadata_over_the_limit_is_refused() -> None:
     with pytest.raises(ValidationError, match="At most 127 pairs are allowed"):
         MetadataField().deserialize({str(n): "" for n in range(128)})
 
 
 @pytest.mark.parametrize("name", ["abc", "A.b", "0_1", "a-.", "x" * 63])
-def test_names(name: str) -> None:
+def test_vm_name_is_accepted(name: str) -> None:
     assert CreateVMSchema().load({**WANTED, "name": name}).name == name
     assert UpdateVMSchema().load({"name": name}) == VMPatch(name=name)
 
@@ -171,7 +171,7 @@ def test_names(name: str) -> None:
         None,
     ],
 )
-def test_bad_names(name: object) -> None:
+def test_invalid_vm_name_is_refused(name: object) -> None:
     for schema, rest in ((CreateVMSchema(), WANTED), (UpdateVMSchema(), {})):
         assert list(refused(schema, {**rest, "name": name})) == ["name"]
 
@@ -186,7 +186,7 @@ def test_bad_names(name: object) -> None:
         "sk-ssh-ed25519@openssh.com " + "A" * 140 + "==",
     ],
 )
-def test_ssh_keys(key: str) -> None:
+def test_ssh_key_is_accepted(key: str) -> None:
     assert CreateVMSchema().load({**WANTED, "ssh_keys": [key]}).ssh_keys == (key,)
 
 
@@ -199,11 +199,11 @@ def test_ssh_keys(key: str) -> None:
         *('command="rm" ' + RSA, "ssh-rsa " + "é" * 372, 1),
     ],
 )
-def test_bad_ssh_keys(key: object) -> None:
+def test_invalid_ssh_key_is_refused(key: object) -> None:
     assert list(refused(CreateVMSchema(), {**WANTED, "ssh_keys": [RSA, key]})["ssh_keys"]) == [1]
 
 
-def test_what_is_given_twice_counts_once() -> None:
+def test_repeated_values_count_once() -> None:
     body = {**WANTED, "ssh_keys": [RSA, RSA], "security_groups": ["b", "a", "b"]}
     loaded = CreateVMSchema().load(body)
     assert (loaded.ssh_keys, loaded.security_groups) == ((RSA,), ("b", "a"))
@@ -226,12 +226,12 @@ def test_what_is_given_twice_counts_once() -> None:
         ("metadata", {}, None),
     ],
 )
-def test_limits(field: str, good: object, bad: object) -> None:
+def test_length_limits_are_enforced(field: str, good: object, bad: object) -> None:
     CreateVMSchema().load({**WANTED, field: good})
     assert list(refused(CreateVMSchema(), {**WANTED, field: bad})) == [field]
 
 
-def test_the_least_that_may_be_asked_for() -> None:
+def test_minimal_create_request() -> None:
     assert CreateVMSchema().load(WANTED) == CreateRequest("web-1", "m1.tiny", "cirros")
     assert UpdateVMSchema().load({}) == VMPatch()
     for field in WANTED:

@@ -8,7 +8,7 @@ VENDORED = STATIC_FOLDER / "swagger-ui"
 OURS = {"README.md", "SHA256SUMS", "LICENSE", "NOTICE", "init.js"}
 
 
-def test_files_are_those_that_were_published() -> None:
+def test_files_match_published_checksums() -> None:
     sums = (VENDORED / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split("  ") for line in sums)}
     found = {path.name: path for path in VENDORED.iterdir()}
@@ -17,10 +17,10 @@ def test_files_are_those_that_were_published() -> None:
         assert hashlib.sha256(found[name].read_bytes()).hexdigest() == digest, name
 
 
-def test_every_asset_is_there() -> None:
+def test_every_asset_exists() -> None:
     assert all((VENDORED / name).is_file() for name in DOCS_ASSETS)
 
 
-def test_page_names_no_other_server() -> None:
+def test_page_refers_to_no_other_server() -> None:
     for path in (STATIC_FOLDER / "docs.html", VENDORED / "init.js"):
         assert "//" not in path.read_text()

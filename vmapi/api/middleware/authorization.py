@@ -1,0 +1,43 @@
+"""Authorize the caller: compare the role with the permission of the endpoint.
+
+A refusal is a 403 and an entry of the audit trail.
+"""
+
+from datetime import UTC, datetime
+
+import structlog
+from flask import request
+
+from vmapi.api.middleware.config import MiddlewareConfig
+from vmapi.api.request.caller import client_address, current_identity
+from vmapi.api.request.context import current_request_id, current_services, request_state
+from vmapi.domain.audit import AuditEntry
+from vmapi.domain.caller import Caller
+from vmapi.domain.roles import lowest_role
+from vmapi.errors import Forbidden, StoreUnavailable
+
+log = structlog.get_logger("vmapi.access")
+
+
+def authorize(_: MiddlewareConfig) -> None:
+    """Raise Forbidden if the caller lacks the permission of the endpoint."""
+    permission, identity = request_state().required_permission, current_identity()
+    if permission is None or identity.has_permission(permission):
+        return
+    _audit_refusal()
+    role = lowest_role(permission)
+    detail = f"This needs the role {role}; {identity.subject} has {identity.role or 'none'}."
+    raise Forbidden(detail, role_needed=role)
+
+
+def _audit_refusal() -> None:
+    identity = current_identity()
+    caller = Caller(identity.subject, current_request_id(), identity.project, client_address())
+    action = (request.endpoint or "").rpartition(".")[2]
+    vm_id = (request.view_args or {}).get("vm_id")
+    entry = AuditEntry.forbidden(caller, datetime.now(UTC), action, vm_id)
+    try:
+        current_services().store.audit.add(entry)
+    except StoreUnavailable as error:
+        # without the entry, the request is refused all the same
+        log.error("audit entry for refused request not written", action=action, reason=error.detail)

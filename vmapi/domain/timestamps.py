@@ -1,0 +1,23 @@
+"""RFC 3339 times: parse them from clients and operators, format them for responses."""
+
+import re
+from datetime import datetime
+
+RFC3339_PATTERN = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Return the time with its offset. Raises ValueError with a message for the client."""
+    if RFC3339_PATTERN.fullmatch(text) is None:
+        raise ValueError("Must be an RFC 3339 time with an offset: 2026-02-25T10:30:00Z.")
+    try:
+        return datetime.fromisoformat(text.upper())
+    except (ValueError, OverflowError):
+        raise ValueError("This time does not exist.") from None
+
+
+def format_rfc3339(time: datetime) -> str:
+    """Return a UTC time in RFC 3339 with a Z."""
+    return f"{time.isoformat()[:-6]}Z"
