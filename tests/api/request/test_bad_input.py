@@ -94,7 +94,7 @@ def test_unknown_field_is_refused(world: ApiHarness, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
         body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
         check(world.call(method, path, json=body), 422, "validation_error")
-        world.backend._cloud.instances.clear()
+        world.backend.cloud.instances.clear()
 
 
 def test_json_pointer_is_escaped(world: ApiHarness) -> None:

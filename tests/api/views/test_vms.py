@@ -311,7 +311,7 @@ def test_operation_past_its_deadline_fails(world: ApiHarness) -> None:
 def test_vm_deleted_during_operation_fails_it(world: ApiHarness) -> None:
     vm_id = world.create_running()
     answer = world.post_action(vm_id, "stop")
-    world.backend._cloud.instances.clear()
+    world.backend.cloud.instances.clear()
     world.reconcile_once()
     operation = world.get_operation(answer)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
@@ -384,7 +384,7 @@ def test_vm_deleted_right_after_change_is_404(
 
     def and_gone(*given: Any, **more: Any) -> None:
         update(*given, **more)
-        world.backend._cloud.instances.clear()
+        world.backend.cloud.instances.clear()
 
     monkeypatch.setattr(world.backend, "update_vm", and_gone)
     answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "1"}})
