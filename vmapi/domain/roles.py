@@ -29,11 +29,11 @@ ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
 }
 
 PERMISSION_DESCRIPTIONS: Mapping[Permission, str] = {
-    Permission.READ: "see VMs, operations, flavors, images, networks",
+    Permission.READ: "read VMs, operations, events, quotas and the catalog",
     Permission.CHANGE: "create, change and delete VMs",
     Permission.AUDIT: "read the audit trail",
     Permission.TOKENS: "make and revoke API tokens",
-    Permission.ALL_PROJECTS: "see and touch the VMs of every project",
+    Permission.ALL_PROJECTS: "read and change the VMs of every project",
 }
 
 

@@ -25,6 +25,9 @@ COME_BACK = {
     *("backend_unavailable", "store_unavailable", "issuer_unavailable"),
     *("idempotency_in_progress", "rate_limited"),
 }
+COMMON_MEMBERS = {
+    *("type", "title", "status", "code", "detail", "instance", "request_id"),
+}
 STATUSES = {
     400: {"malformed_request"},
     401: {"unauthenticated"},
@@ -317,6 +320,7 @@ def test_problem_has_status_members_and_headers(
     assert problem["instance"] == answer.request.path
     assert problem["request_id"] == answer.headers["X-Request-ID"]
     assert {name: problem[name] for name in members} == members
+    assert set(problem) - COMMON_MEMBERS <= set(PROBLEM_TYPES[code].members)
     assert ("Retry-After" in answer.headers) == (code in COME_BACK)
 
 

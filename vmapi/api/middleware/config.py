@@ -15,7 +15,7 @@ class MiddlewareConfig:
     """The required permission by endpoint; None for a public endpoint."""
 
     origins: tuple[str, ...]
-    """Origins whose scripts may use the API (`VMAPI_CORS_ORIGINS`)."""
+    """Web origins that may use the API (`VMAPI_CORS_ORIGINS`)."""
 
     trusted_hostnames: frozenset[str]
     """Host names under which anonymous callers may reach the API."""

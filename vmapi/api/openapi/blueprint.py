@@ -1,4 +1,4 @@
-"""A blueprint whose decorators declare an endpoint: arguments, responses, headers, problems.
+"""A blueprint with decorators that declare arguments, responses, headers and problems.
 
 The declaration is the source of the OpenAPI document, and it is enforced: a request with a query,
 a body or a condition that the endpoint does not declare is refused.

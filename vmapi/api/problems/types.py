@@ -215,7 +215,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "backend_error": ProblemType(
         502,
         "The cloud returned an error",
-        "The cloud rejected or failed the request with an error of its own.",
+        "The cloud rejected the request, or it failed to process the request.",
         "Repeat the request; use a new `Idempotency-Key` for a change. If the error persists, "
         "inform the operator.",
     ),

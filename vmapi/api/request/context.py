@@ -53,7 +53,7 @@ def current_request_id() -> str:
 
 
 def set_logged_vm(vm_id: str | None) -> None:
-    """Name the VM of the access log line, for a request whose URL has no VM id."""
+    """Set the VM of the access log line, for a URL without a VM id."""
     request_state().logged_vm_id = vm_id
 
 

@@ -21,7 +21,7 @@ from vmapi.services.cursors import INVALID_CURSOR_DETAIL
 
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
 
-blp = Blueprint("audit", "Audit trail of all changes")
+blp = Blueprint("audit", "Log of all changes and refusals")
 
 
 class AuditEntrySchema(Schema):

@@ -23,7 +23,7 @@ class QuotaUsageSchema(Schema):
 
     used = fields.Integer(required=True, **described("Amount in use."))
     limit = fields.Integer(
-        required=True, allow_none=True, **described("Upper limit; null if there is none.")
+        required=True, allow_none=True, **described("Upper limit; null without a limit.")
     )
 
 

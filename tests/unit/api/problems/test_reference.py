@@ -1,0 +1,32 @@
+"""The problem reference: complete, and equal to docs/reference/problems.md."""
+
+from pathlib import Path
+
+import pytest
+
+from vmapi.api.problems.reference import render_problem_reference
+from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.problems.types import PROBLEM_TYPES
+
+REFERENCE = Path(__file__).parents[4] / "docs/reference/problems.md"
+
+
+def test_reference_page_is_current() -> None:
+    assert REFERENCE.read_text() == render_problem_reference()
+
+
+@pytest.mark.parametrize("code", PROBLEM_TYPES)
+def test_reference_explains_every_problem(code: str) -> None:
+    problem_type = PROBLEM_TYPES[code]
+    section = render_problem_reference().partition(f"\n## {code}\n")[2].partition("\n## ")[0]
+    assert f"**{problem_type.title}** ({problem_type.status} " in section
+    assert problem_type.meaning in section
+    assert f"What to do: {problem_type.advice}" in section
+    assert all(f"| `{name}` |" in section for name in problem_type.members)
+
+
+def test_every_member_is_described() -> None:
+    fields = ProblemSchema().fields
+    assert all(field.metadata["description"] for field in fields.values())
+    specific = {name for problem_type in PROBLEM_TYPES.values() for name in problem_type.members}
+    assert specific <= set(fields)
