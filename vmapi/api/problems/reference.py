@@ -6,7 +6,7 @@ The texts come from the table of problem types, the member descriptions from the
 from http import HTTPStatus
 
 from vmapi.api.problems.schema import ProblemSchema
-from vmapi.api.problems.types import PROBLEM_TYPES, ProblemType
+from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES, ProblemType
 
 INTRODUCTION = """\
 # Problems
@@ -23,6 +23,8 @@ def render_problem_reference() -> str:
     sections = [
         INTRODUCTION,
         f"## Members of every problem\n\n{_member_table(members)}",
+        "If an operation ended with the problem, the problem also has these members:\n\n"
+        + _member_table(list(OPERATION_MEMBERS)),
         f"## Overview\n\n{_overview_table()}",
         *(_problem_section(code, problem_type) for code, problem_type in PROBLEM_TYPES.items()),
     ]

@@ -26,6 +26,9 @@ class ProblemType:
     """Members that a problem of this type may have besides those of every problem."""
 
 
+OPERATION_MEMBERS = ("operation", "vm_id")
+"""Additional members of every problem that ended an operation."""
+
 VM_STATE = ("current_status", "task", "allowed_actions")
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
