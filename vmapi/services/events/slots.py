@@ -1,8 +1,8 @@
 """Limit the number of event streams: each one occupies a thread of the process."""
 
 import threading
-from collections import Counter
 
+from vmapi.concurrency.slot_pool import CallerLimitReached, PoolExhausted, SlotPool
 from vmapi.errors import RateLimited
 
 STREAM_RETRY_AFTER = 5
@@ -12,32 +12,25 @@ STREAM_RETRY_AFTER = 5
 class StreamSlots:
     """At most `total` streams in this process, and `per_caller` of one caller.
 
-    `slots` is the semaphore that waiting requests share: some threads stay free for the others.
+    `capacity` is the semaphore that waiting requests share: some threads stay free for the others.
     """
 
-    def __init__(self, slots: threading.Semaphore, total: int, per_caller: int) -> None:
-        self._slots = slots
+    def __init__(self, capacity: threading.Semaphore, total: int, per_caller: int) -> None:
         self._total = total
         self._per_caller = per_caller
-        self._lock = threading.Lock()
-        self._used: Counter[str] = Counter()
+        self._pool = SlotPool(capacity, per_caller, total)
 
     def acquire(self, caller: str) -> None:
         """Acquire a slot for a caller. Raises RateLimited if none is free."""
-        with self._lock:
-            if self._used[caller] >= self._per_caller:
-                detail = f"You have {self._per_caller} open event streams, the maximum."
-                raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER)
-            is_full = self._used.total() >= self._total
-            if is_full or not self._slots.acquire(blocking=False):
-                detail = f"All slots are in use: at most {self._total} event streams are open here."
-                raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER)
-            self._used[caller] += 1
+        try:
+            self._pool.acquire(caller)
+        except CallerLimitReached:
+            detail = f"You have {self._per_caller} open event streams, the maximum."
+            raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER) from None
+        except PoolExhausted:
+            detail = f"All slots are in use: at most {self._total} event streams are open here."
+            raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER) from None
 
     def release(self, caller: str) -> None:
         """Release a slot of a caller."""
-        with self._lock:
-            self._used[caller] -= 1
-            # drops the callers without a slot
-            self._used += Counter()
-        self._slots.release()
+        self._pool.release(caller)

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 
+from vmapi.concurrency.slot_pool import NoFreeSlot, SlotPool
 from vmapi.domain.operation import Operation
 
 OPERATION_POLL_INTERVAL = 0.25
@@ -27,11 +27,9 @@ class OperationWaiter:
     ) -> None:
         self._get_operation = get_operation
         self.slots = threading.Semaphore(slots)
-        self._per_caller = per_caller
+        self._pool = SlotPool(self.slots, per_caller)
         self._draining = draining
         self._progress = threading.Condition()
-        self._lock = threading.Lock()
-        self._acquired: Counter[str] = Counter()
 
     def notify_all(self) -> None:
         """Say that an operation of this process has moved on."""
@@ -50,7 +48,11 @@ class OperationWaiter:
         Who waits is the `caller`; unless one is named, who asked for the operation.
         """
         who = caller or operation.requested_by
-        if condition(operation) or not self._acquire(who):
+        if condition(operation):
+            return operation
+        try:
+            self._pool.acquire(who)
+        except NoFreeSlot:
             return operation
         try:
             end = time.monotonic() + seconds
@@ -63,17 +65,4 @@ class OperationWaiter:
                 operation = self._get_operation(operation.id)
             return operation
         finally:
-            self._release(who)
-
-    def _acquire(self, caller: str) -> bool:
-        with self._lock:
-            if self._acquired[caller] >= self._per_caller or not self.slots.acquire(blocking=False):
-                return False
-            self._acquired[caller] += 1
-            return True
-
-    def _release(self, caller: str) -> None:
-        with self._lock:
-            self._acquired[caller] -= 1
-            self._acquired += Counter()
-        self.slots.release()
+            self._pool.release(who)

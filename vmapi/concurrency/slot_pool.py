@@ -1,0 +1,52 @@
+"""Limit concurrency: a pool of slots with a limit for each caller (a bulkhead).
+
+Waiting requests and event streams have a pool each. Both pools take their slots from one semaphore,
+so that together they leave threads for all other requests.
+"""
+
+import threading
+from collections import Counter
+from math import inf
+
+
+class NoFreeSlot(Exception):
+    """The pool refuses a slot."""
+
+
+class CallerLimitReached(NoFreeSlot):
+    """The caller has as many slots as one caller may have."""
+
+
+class PoolExhausted(NoFreeSlot):
+    """All slots are in use."""
+
+
+class SlotPool:
+    """At most `total` slots in use, `per_caller` of one caller, and no more than `capacity` has.
+
+    `capacity` may be shared with other pools.
+    """
+
+    def __init__(self, capacity: threading.Semaphore, per_caller: int, total: float = inf) -> None:
+        self._capacity = capacity
+        self._per_caller = per_caller
+        self._total = total
+        self._lock = threading.Lock()
+        self._used: Counter[str] = Counter()
+
+    def acquire(self, caller: str) -> None:
+        """Acquire a slot without waiting. Raises CallerLimitReached, PoolExhausted."""
+        with self._lock:
+            if self._used[caller] >= self._per_caller:
+                raise CallerLimitReached
+            if self._used.total() >= self._total or not self._capacity.acquire(blocking=False):
+                raise PoolExhausted
+            self._used[caller] += 1
+
+    def release(self, caller: str) -> None:
+        """Release a slot of a caller."""
+        with self._lock:
+            self._used[caller] -= 1
+            # drops the callers without a slot
+            self._used += Counter()
+        self._capacity.release()
