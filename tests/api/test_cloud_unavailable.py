@@ -1,7 +1,9 @@
 """A cloud that is away, or hangs: what is answered at once, and what becomes of it afterwards."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,8 +24,10 @@ from tests.support.remote_cloud import (
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM
-from vmapi.services import health as readiness
-from vmapi.services.inventory import reader as view
+from vmapi.errors import StoreUnavailable
+from vmapi.services import health
+from vmapi.services.health import ReadinessChecks
+from vmapi.services.inventory import reader
 
 
 class Hanging(RemoteBackend):
@@ -174,7 +178,7 @@ def test_unsent_step_is_sent_when_cloud_returns(far: ApiHarness) -> None:
 def test_read_does_not_wait_for_hanging_cloud(
     far: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(view, "READ_REFRESH_TIMEOUT", 0.01)
+    monkeypatch.setattr(reader, "READ_REFRESH_TIMEOUT", 0.01)
     vm_id = only_vm_id(far)
     age_inventory(far, 60)
     backend.hangs = True
@@ -198,20 +202,38 @@ def test_no_cache_read_does_not_wait_for_suspect_cloud(far: ApiHarness, backend:
     look.join(GUARD_TIMEOUT)
 
 
+def build_readiness(
+    world: ApiHarness,
+    now: Callable[[], float] = time.monotonic,
+    ping_store: Callable[[], None] | None = None,
+) -> ReadinessChecks:
+    """Build the checks of an app, with a short timeout for the cloud."""
+    return ReadinessChecks(
+        world.services.backend.ping,
+        ping_store or world.services.store.ping,
+        now,
+        backend_timeout=0.05,
+        store_timeout=GUARD_TIMEOUT,
+    )
+
+
+def serve_with(world: ApiHarness, readiness: ReadinessChecks) -> None:
+    world.app.extensions["vmapi"] = replace(world.services, readiness=readiness)
+
+
 def test_readyz_does_not_wait_for_hanging_cloud(
     world: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readiness, "HEALTH_CACHE_TTL", 0.0)
-    for pulse in world.services.readiness._checks.values():
-        pulse._timeout = 0.05 if pulse._timeout_code == "backend_timeout" else GUARD_TIMEOUT
+    monkeypatch.setattr(health, "HEALTH_CACHE_TTL", 0.0)
+    serve_with(world, build_readiness(world))
     backend.hangs = True
     for _ in range(3):
-        answer = world.client.get("/readyz")
-        assert (answer.status_code, answer.json) == (
+        response = world.client.get("/readyz")
+        assert (response.status_code, response.json) == (
             200,
             {"status": "degraded", "dependencies": {"backend": "backend_timeout", "store": "ok"}},
         )
-    # of those that ask meanwhile none sends a ping of its own
+    # a check sends no second ping while one hangs
     assert backend.pings == 1
     backend.go.set()
     wait_until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
@@ -219,28 +241,24 @@ def test_readyz_does_not_wait_for_hanging_cloud(
 
 def test_readyz_caches_health_checks(world: ApiHarness, backend: Hanging) -> None:
     now = [0.0]
-    services = readiness.ReadinessChecks(
-        world.services.backend.ping, world.services.store.ping, lambda: now[0]
-    )
+    readiness = build_readiness(world, lambda: now[0])
     for _ in range(5):
-        assert set(services.statuses().values()) == {"ok"}
+        assert set(readiness.statuses().values()) == {"ok"}
     assert backend.pings == 1
     backend.set_faults("unavailable=100%")
-    assert services.statuses()["backend"] == "ok"
-    now[0] += readiness.HEALTH_CACHE_TTL
-    assert services.statuses() == {"backend": "backend_unavailable", "store": "ok"}
+    assert readiness.statuses()["backend"] == "ok"
+    now[0] += health.HEALTH_CACHE_TTL
+    assert readiness.statuses() == {"backend": "backend_unavailable", "store": "ok"}
     assert backend.pings == 2
 
 
-def test_readyz_without_store_is_unavailable(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away() -> None:
-        raise readiness.StoreUnavailable("x")
+def test_readyz_without_store_is_unavailable(world: ApiHarness) -> None:
+    def fail() -> None:
+        raise StoreUnavailable("no response")
 
-    monkeypatch.setattr(world.services.readiness._checks["store"], "_ping", away)
-    answer = world.client.get("/readyz")
-    assert (answer.status_code, answer.json) == (
+    serve_with(world, build_readiness(world, ping_store=fail))
+    response = world.client.get("/readyz")
+    assert (response.status_code, response.json) == (
         503,
         {
             "status": "unavailable",
