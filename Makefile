@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-ann
 # compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz live torture lint audit format lock clean
+.PHONY: help run test fuzz live torture lint audit format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,6 +38,10 @@ audit: .venv/test ## search for weaknesses in code and packages, and for secrets
 format: .venv/test ## format the code
 	$(BIN)/ruff check --fix --config config/ruff.toml
 	$(BIN)/ruff format --config config/ruff.toml
+
+docs: .venv/test ## write the generated pages: docs/reference and config/.env.example
+	for page in settings problems commands authorization; do $(BIN)/flask --app wsgi docs $$page > docs/reference/$$page.md || exit; done
+	$(BIN)/flask --app wsgi docs env > config/.env.example
 
 lock: .venv/test ## update the locked requirements from setup.cfg
 	$(BIN)/python -c "$$READ_SETUP" options install_requires | $(LOCK) --upgrade - -o requirements.txt

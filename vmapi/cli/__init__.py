@@ -1,1 +1,1 @@
-"""Commands of `flask --app wsgi`."""
+"""Commands of `flask --app wsgi` for operators."""

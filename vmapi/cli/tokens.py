@@ -1,4 +1,4 @@
-"""Commands about who may what: `flask --app wsgi token …` and `roles`."""
+"""`token`: create, list, revoke and rotate API tokens."""
 
 import os
 import pwd
@@ -9,27 +9,25 @@ from functools import wraps
 from typing import Any
 
 import click
-from flask import current_app
 
-from vmapi.api.openapi import permission_table as matrix
-from vmapi.api.request.context import current_services
+from vmapi.cli.context import reporting_errors, services, settings
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role
-from vmapi.errors import VmapiError
 
 DURATION_PATTERN = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
 DURATION_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+#: Without a colon, which marks the subjects of other issuers (`jwt:…`, `keystone:…`).
 TOKEN_SUBJECT_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", re.ASCII)
-"""Without a colon: that marks the names which come from outside."""
 
 
 def _parse_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
-    found = DURATION_PATTERN.fullmatch(text)
-    if found is None:
+    match = DURATION_PATTERN.fullmatch(text)
+    if match is None:
         raise click.BadParameter("a number and m, h or d, as 30d")
-    return timedelta(**{DURATION_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{DURATION_UNITS[match[2]]: int(match[1])})
 
 
 def _parse_lifetime(context: click.Context, option: click.Parameter, text: str) -> timedelta | None:
@@ -46,26 +44,26 @@ def _check_pattern(pattern: re.Pattern[str], allowed: str) -> Callable[..., str 
 
 
 def _with_store(command: Callable[..., None]) -> Callable[..., None]:
+    """Refuse a database that ends with the process, report errors, and close the store."""
+
     @wraps(command)
-    def wrapper(**given: Any) -> None:
-        settings = current_app.config["SETTINGS"]
-        if settings.backend == "memory" and settings.database_url is None:
+    def wrapper(**params: Any) -> None:
+        if settings().backend == "memory" and settings().database_url is None:
             raise click.ClickException(
-                "the database goes with the process: set VMAPI_DATABASE_URL=sqlite:////PATH"
+                "the database ends with the process: set VMAPI_DATABASE_URL=sqlite:////PATH"
             )
         try:
-            command(**given)
-        except VmapiError as error:
-            raise click.ClickException(error.detail) from None
+            with reporting_errors():
+                command(**params)
         finally:
-            current_services().store.close()
+            services().store.close()
 
     return wrapper
 
 
 @click.group()
 def token() -> None:
-    """API tokens: who has one may do what its role may."""
+    """Create, list, revoke and rotate API tokens."""
 
 
 @token.command()
@@ -73,46 +71,54 @@ def token() -> None:
     "--subject",
     required=True,
     callback=_check_pattern(TOKEN_SUBJECT_PATTERN, "1 to 100 of letters, digits and . _ @ -"),
-    help="who has it, for the audit trail",
+    help="the holder of the token, as the audit trail names it",
 )
-@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice([role.value for role in Role]),
+    help="the role of the holder",
+)
 @click.option(
     "--project",
     callback=_check_pattern(PROJECT_NAME_PATTERN, "1 to 64 of letters, digits and . _ -"),
-    help="whose VMs it sees and makes; unless given that of VMAPI_DEFAULT_PROJECT",
+    help="the project of the VMs that the holder sees and creates [default: VMAPI_DEFAULT_PROJECT]",
 )
 @click.option(
-    "--expires", default="90d", show_default=True, callback=_parse_lifetime, help="30d, 12h, never"
+    "--expires",
+    default="90d",
+    show_default=True,
+    callback=_parse_lifetime,
+    help="the lifetime: 30d, 12h, never",
 )
 @_with_store
 def create(subject: str, role: str, project: str | None, expires: timedelta | None) -> None:
-    """Make a token. It is printed on stdout, this once."""
-    home = project or current_app.config["SETTINGS"].default_project
-    _print_token(
-        *current_services().api_tokens.create(
-            subject, Role(role), home, expires, _operator_subject()
-        )
-    )
+    """Create a token and print it.
+
+    The token is the only output on stdout. It cannot be printed again.
+    """
+    project = project or settings().default_project
+    _print_token(*services().api_tokens.create(subject, Role(role), project, expires, _operator()))
 
 
 @token.command("list")
 @_with_store
 def list_tokens() -> None:
-    """Show all tokens, but not what opens the door."""
+    """List all tokens, without their secrets."""
     row = "{:<36}  {:<8}  {:<8}  {:<16}  {:<16}  {:<16}  {}"
-    tokens = current_services().api_tokens.list_tokens()
+    tokens = services().api_tokens.list_tokens()
     click.echo(row.format("id", "state", "role", "project", "expires", "last used", "subject"))
-    for found, state in tokens:
-        times = (_format_time(found.expires_at), _format_time(found.last_used_at))
-        click.echo(row.format(found.id, state, found.role, found.project, *times, found.subject))
+    for token, state in tokens:
+        times = (_format_time(token.expires_at), _format_time(token.last_used_at))
+        click.echo(row.format(token.id, state, token.role, token.project, *times, token.subject))
 
 
 @token.command()
 @click.argument("id")
 @_with_store
 def revoke(id: str) -> None:
-    """Take a token back: within five seconds no process lets it in."""
-    if not current_services().api_tokens.revoke(id, _operator_subject()):
+    """Revoke a token; every process rejects it within five seconds."""
+    if not services().api_tokens.revoke(id, _operator()):
         raise click.ClickException(f"no active token has the id {id}: flask --app wsgi token list")
 
 
@@ -123,21 +129,18 @@ def revoke(id: str) -> None:
     default="0m",
     show_default=True,
     callback=_parse_duration,
-    help="for how long the old one is still good, as 1h",
+    help="how long the old token stays valid, as 1h",
 )
 @_with_store
 def rotate(id: str, overlap: timedelta) -> None:
-    """Make a new token in the place of an old one, which ends."""
-    made = current_services().api_tokens.rotate(id, overlap, _operator_subject())
-    if made is None:
+    """Replace a token by a new one with the same subject, role, project and lifetime.
+
+    Prints the new token as `create` does.
+    """
+    replacement = services().api_tokens.rotate(id, overlap, _operator())
+    if replacement is None:
         raise click.ClickException(f"no active token has the id {id}: flask --app wsgi token list")
-    _print_token(*made)
-
-
-@click.command()
-def roles() -> None:
-    """Print who may what, as docs/authorization.md has it."""
-    click.echo(matrix.authorization_table(current_app))
+    _print_token(*replacement)
 
 
 def _print_token(secret: str, token: ApiToken) -> None:
@@ -145,14 +148,15 @@ def _print_token(secret: str, token: ApiToken) -> None:
     click.echo(f"id {token.id}, expires {_format_time(token.expires_at)}", err=True)
 
 
-def _format_time(at: datetime | None) -> str:
-    return "-" if at is None else at.strftime("%Y-%m-%d %H:%M")
+def _format_time(time: datetime | None) -> str:
+    return "-" if time is None else time.strftime("%Y-%m-%d %H:%M")
 
 
-def _operator_subject() -> str:
+def _operator() -> str:
+    """Return the subject of the operator for the audit trail."""
     uid = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(uid).pw_name}"
     except KeyError:
-        # in a container there may be no name for it
+        # in a container the uid may have no name
         return f"cli:{uid}"

@@ -1,4 +1,4 @@
-"""`flask audit verify`: what it says of a trail, and how it ends."""
+"""The commands `audit verify` and `audit export`."""
 
 import json
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ from vmapi.store.audit.repository import AuditRepository
 from vmapi.store.database import Database
 
 
-class Trail:
-    """A trail of three entries, and the command about it."""
+class AuditHarness:
+    """An audit trail with three entries, and the command that verifies it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.database = Database(url, 2, schema.ensure_current)
-        self.begun = Clock()()
-        build_chain(self.database, self.begun, 3)
+        self.started_at = Clock()()
+        build_chain(self.database, self.started_at, 3)
         self.head = chain_head(self.database)
         self.anchor = f"{self.head.position}:{self.head.mac}"
 
     def verify(self, *args: str, key: str | None = AUDIT_KEY) -> tuple[int, list[str]]:
-        """Return how the command ends, and the lines that it says."""
+        """Return the exit code and the output lines of `audit verify`."""
         return verify(self.url, *args, key=key)
 
 
@@ -54,33 +54,33 @@ def verify(url: str, *args: str, key: str | None = AUDIT_KEY) -> tuple[int, list
 
 
 @pytest.fixture
-def trail(tmp_path: Path) -> Iterator[Trail]:
-    trail = Trail(f"sqlite:///{tmp_path}/vmapi.sqlite3")
+def trail(tmp_path: Path) -> Iterator[AuditHarness]:
+    trail = AuditHarness(f"sqlite:///{tmp_path}/vmapi.sqlite3")
     yield trail
     trail.database.close()
 
 
-def test_what_is_sound(trail: Trail) -> None:
-    said = (0, ["sound from position 1 to 3, 0 open", f"anchor {trail.anchor}"])
-    assert trail.verify() == said
-    assert trail.verify("--anchor", trail.anchor) == said
-    append_entries(trail.database, build_entry(trail.begun, 4))
+def test_intact_chain_is_verified(trail: AuditHarness) -> None:
+    expected = (0, ["sound from position 1 to 3, 0 open", f"anchor {trail.anchor}"])
+    assert trail.verify() == expected
+    assert trail.verify("--anchor", trail.anchor) == expected
+    append_entries(trail.database, build_entry(trail.started_at, 4))
     assert trail.verify() == (0, ["sound from position 1 to 3, 1 open", f"anchor {trail.anchor}"])
-    AuditRepository(trail.database).purge(trail.begun + timedelta(days=3), AUDIT_KEY)
+    AuditRepository(trail.database).purge(trail.started_at + timedelta(days=3), AUDIT_KEY)
     assert trail.verify("--anchor", trail.anchor)[1][0] == "sound from position 3 to 3, 1 open"
 
 
-def test_an_anchor_that_was_told_of_nothing_is_taken(tmp_path: Path) -> None:
+def test_anchor_of_an_empty_trail_is_accepted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
-    said = (0, ["sound from position 1 to 0, 0 open", "anchor 0:"])
-    assert verify(url) == said
-    assert verify(url, "--anchor", "0:") == said
-    trail = Trail(url)
+    expected = (0, ["sound from position 1 to 0, 0 open", "anchor 0:"])
+    assert verify(url) == expected
+    assert verify(url, "--anchor", "0:") == expected
+    trail = AuditHarness(url)
     assert trail.verify("--anchor", "0:")[0] == 0
     trail.database.close()
 
 
-def test_what_is_broken(trail: Trail) -> None:
+def test_deleted_entry_is_detected(trail: AuditHarness) -> None:
     tamper(trail.database, "DELETE FROM audit_entries WHERE chain_position = 2")
     assert trail.verify() == (
         1,
@@ -88,7 +88,7 @@ def test_what_is_broken(trail: Trail) -> None:
     )
 
 
-def test_an_end_that_was_cut_off(trail: Trail) -> None:
+def test_truncated_end_is_detected_with_an_anchor(trail: AuditHarness) -> None:
     tamper(trail.database, "DELETE FROM audit_entries WHERE chain_position = 3")
     assert trail.verify()[0] == 0
     assert trail.verify("--anchor", trail.anchor) == (
@@ -100,17 +100,17 @@ def test_an_end_that_was_cut_off(trail: Trail) -> None:
     )
 
 
-def test_another_key(trail: Trail) -> None:
+def test_wrong_key_is_detected(trail: AuditHarness) -> None:
     assert trail.verify(key=OTHER_AUDIT_KEY) == (
         1,
         ["sound from position 1 to 0, 0 open", "Error: entry 1 does not follow from position 0"],
     )
 
 
-def test_no_key(trail: Trail) -> None:
+def test_verify_needs_a_key(trail: AuditHarness) -> None:
     assert trail.verify(key=None) == (
         1,
-        ["Error: VMAPI_AUDIT_KEY is not set: the trail is kept, not chained"],
+        ["Error: VMAPI_AUDIT_KEY is not set: the trail has no hash chain"],
     )
 
 
@@ -122,13 +122,13 @@ def test_no_key(trail: Trail) -> None:
         "1" * 19 + ":",
     ],
 )
-def test_what_is_no_anchor(trail: Trail, anchor: str) -> None:
-    code, said = trail.verify(f"--anchor={anchor}")
+def test_malformed_anchor_is_refused(trail: AuditHarness, anchor: str) -> None:
+    code, output = trail.verify(f"--anchor={anchor}")
     assert code == 2
-    assert said[-1] == "Error: Invalid value for --anchor: it is POSITION:MAC"
+    assert output[-1] == "Error: Invalid value for --anchor: it is POSITION:MAC"
 
 
-def test_a_database_that_is_away() -> None:
+def test_verify_reports_an_unreachable_database() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     assert verify(url) == (1, ["Error: vmapi's database does not answer."])
 
@@ -142,15 +142,17 @@ def export(url: str, *args: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_export_writes_one_entry_a_line(trail: Trail) -> None:
-    append_entries(trail.database, build_entry(trail.begun, 4, user='a"b\n', vm_id=None, code=None))
-    code, said = export(trail.url)
-    lines = [json.loads(line) for line in said.splitlines()]
+def test_export_writes_one_entry_a_line(trail: AuditHarness) -> None:
+    append_entries(
+        trail.database, build_entry(trail.started_at, 4, user='a"b\n', vm_id=None, code=None)
+    )
+    code, output = export(trail.url)
+    lines = [json.loads(line) for line in output.splitlines()]
     assert (code, [line["operation_id"] for line in lines]) == (0, ["op-1", "op-2", "op-3", "op-4"])
     assert (lines[0]["position"], lines[3]["position"]) == (1, None)
     assert lines[3] == {
         "id": 4,
-        "at": trail.begun.isoformat().replace("+00:00", "Z"),
+        "at": trail.started_at.isoformat().replace("+00:00", "Z"),
         "user": 'a"b\n',
         "project": "default",
         "address": "192.0.2.1",
@@ -165,47 +167,49 @@ def test_export_writes_one_entry_a_line(trail: Trail) -> None:
     }
 
 
-def test_export_of_some(trail: Trail) -> None:
-    after = (trail.begun + timedelta(days=2)).isoformat()
-    code, said = export(trail.url, "--after", after)
-    assert (code, [json.loads(line)["id"] for line in said.splitlines()]) == (0, [3])
-    assert export(trail.url, "--user", "nobody") == (0, "")
+def test_export_filters_entries(trail: AuditHarness) -> None:
+    after = (trail.started_at + timedelta(days=2)).isoformat()
+    code, output = export(trail.url, "--after", after)
+    assert (code, [json.loads(line)["id"] for line in output.splitlines()]) == (0, [3])
+    assert export(trail.url, "--user", "unknown") == (0, "")
     assert len(export(trail.url, "--vm-id", "vm-1", "--before", after)[1].splitlines()) == 1
 
 
-def test_export_of_what_cannot_be_meant(trail: Trail) -> None:
-    code, said = export(trail.url, "--after", "yesterday")
+def test_export_refuses_a_malformed_time(trail: AuditHarness) -> None:
+    code, output = export(trail.url, "--after", "yesterday")
     assert code == 2
-    assert said.splitlines()[-1] == (
+    assert output.splitlines()[-1] == (
         "Error: Invalid value for '--after': Must be an RFC 3339 time with an offset: "
         "2026-02-25T10:30:00Z."
     )
 
 
-def test_export_of_outcomes_and_actions_that_are_known(trail: Trail) -> None:
+def test_export_accepts_known_outcomes_and_actions(trail: AuditHarness) -> None:
     for action in ("stop", "token_create", "list_audit", "listen_to_events", "act_on_vms"):
-        code, said = export(trail.url, "--action", action, "--outcome", "failed")
-        assert (code, len(said.splitlines())) == (0, 3 if action == "stop" else 0)
+        code, output = export(trail.url, "--action", action, "--outcome", "failed")
+        assert (code, len(output.splitlines())) == (0, 3 if action == "stop" else 0)
 
 
 @pytest.mark.parametrize("action", ["nope", "STOP", "", "openapi", "listen_to_event"])
-def test_export_of_an_action_that_is_not_known(trail: Trail, action: str) -> None:
-    code, said = export(trail.url, "--action", action)
+def test_export_refuses_an_unknown_action(trail: AuditHarness, action: str) -> None:
+    code, output = export(trail.url, "--action", action)
     assert code == 2
-    wrong = said.splitlines()[-1]
-    assert wrong.startswith("Error: Invalid value for '--action': it is none of act_on_vms, ")
-    assert ", stop, stop_vm, token_create, token_revoke, token_rotate, " in wrong
+    message = output.splitlines()[-1]
+    assert message.startswith(
+        "Error: Invalid value for '--action': unknown action, allowed are act_on_vms, "
+    )
+    assert ", stop, stop_vm, token_create, token_revoke, token_rotate, " in message
 
 
-def test_export_of_an_outcome_that_is_not_known(trail: Trail) -> None:
-    code, said = export(trail.url, "--outcome", "nope")
+def test_export_refuses_an_unknown_outcome(trail: AuditHarness) -> None:
+    code, output = export(trail.url, "--outcome", "nope")
     assert code == 2
-    assert said.splitlines()[-1] == (
+    assert output.splitlines()[-1] == (
         "Error: Invalid value for '--outcome': 'nope' is not one of 'accepted', 'refused', "
         "'succeeded', 'failed', 'superseded'."
     )
 
 
-def test_export_from_a_database_that_is_away() -> None:
+def test_export_reports_an_unreachable_database() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     assert export(url) == (1, "Error: vmapi's database does not answer.\n")

@@ -1,4 +1,4 @@
-"""What operators are told: `flask check`, `flask db upgrade`, `flask worker`."""
+"""The commands `check`, `db upgrade` and `worker`."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import pytest
 
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.cli import commands as cli
+from vmapi.cli import worker as worker_command
 from vmapi.settings.memory import parse_faults, parse_latency
 from vmapi.settings.settings import DECLARATIONS, Settings
 from vmapi.store.schema import HEAD_REVISION
 
 
 def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, str], str]:
-    """Return the exit code, the table and the last line."""
+    """Return the exit code, the table and the last line of `check`."""
     app = create_app(settings, backend)
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["check"])
@@ -21,7 +21,7 @@ def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, st
     return result.exit_code, {line[:24].strip(): line[25:] for line in table}, last
 
 
-def test_check() -> None:
+def test_check_prints_settings_and_description_of_the_cloud() -> None:
     settings = Settings(log_level="CRITICAL", openstack_password="hunter2", openstack_username="me")
     code, table, last = check(settings, MemoryBackend(latency=parse_latency("create=2")))
     assert (code, last) == (0, "the cloud answers")
@@ -35,20 +35,20 @@ def test_check() -> None:
     assert table["latency"] == "create=2"
 
 
-def test_a_password_that_is_not_set() -> None:
+def test_check_prints_a_dash_for_an_unset_secret() -> None:
     _, table, _ = check(Settings(log_level="CRITICAL"), MemoryBackend())
     assert table["OPENSTACK_PASSWORD"] == "-"
 
 
-def test_the_cloud_does_not_answer() -> None:
+def test_check_fails_if_the_cloud_does_not_answer() -> None:
     backend = MemoryBackend(faults=parse_faults("unavailable=100%"))
     code, table, last = check(Settings(log_level="CRITICAL"), backend)
     assert code == 1
     assert table["VMAPI_BACKEND"] == "memory"
-    assert last.startswith("Error: the cloud does not answer: The in-memory cloud was told to be")
+    assert last.startswith("Error: the cloud does not answer: The in-memory cloud is unavailable")
 
 
-def test_secrets_are_not_shown() -> None:
+def test_check_hides_secrets() -> None:
     settings = Settings(
         log_level="CRITICAL",
         database_url="postgresql+psycopg://u:hunter2@127.0.0.1:1/n",
@@ -60,7 +60,7 @@ def test_secrets_are_not_shown() -> None:
     assert table["VMAPI_ENGINE"] == "thread"
 
 
-def test_what_is_not_set_is_not_shown_as_set() -> None:
+def test_check_prints_the_default_of_a_secret() -> None:
     _, table, _ = check(Settings(log_level="CRITICAL"), MemoryBackend())
     assert table["VMAPI_BROKER_URL"] == "amqp://guest:guest@127.0.0.1:5672//"
     assert "(set, hidden)" not in table.values()
@@ -74,13 +74,13 @@ def run(settings: Settings, *args: str, backend: MemoryBackend | None = None) ->
     return result.exit_code, result.output
 
 
-def test_upgrade(tmp_path: Path) -> None:
+def test_upgrade_can_be_repeated(tmp_path: Path) -> None:
     settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{tmp_path}/x.sqlite3")
     for _ in range(2):
         assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD_REVISION}\n")
 
 
-def test_upgrade_of_what_is_not_there() -> None:
+def test_upgrade_reports_an_unreachable_database() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
     app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
     with app.app_context():
@@ -91,38 +91,40 @@ def test_upgrade_of_what_is_not_there() -> None:
     )
 
 
-def test_no_worker_where_the_processes_that_serve_do_the_work() -> None:
-    code, told = run(Settings(log_level="CRITICAL"), "worker")
+def test_worker_refuses_the_engine_thread() -> None:
+    code, output = run(Settings(log_level="CRITICAL"), "worker")
     assert code == 1
-    assert told.startswith("Error: VMAPI_ENGINE=thread: the processes that serve carry")
+    assert output.startswith("Error: VMAPI_ENGINE=thread: the serving processes run operations")
 
 
-class Elsewhere(MemoryBackend):
-    """The memory cloud, as if it were one for several processes."""
+class MultiProcessBackend(MemoryBackend):
+    """The in-memory cloud, declared as one for several processes."""
 
     single_process = False
 
 
 @pytest.mark.parametrize("engine", ["worker", "celery"])
-def test_a_worker_keeps_what_it_takes_on(
+def test_worker_renews_the_leases_of_its_operations(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = []
+    leased = []
     monkeypatch.setattr(
-        cli.engine, "run_worker", lambda operations, chores: ran.append(operations.leased())
+        worker_command,
+        "run_worker",
+        lambda operations, tasks: leased.append(operations.list_leased()),
     )
     monkeypatch.setattr(
-        cli.engine,
+        worker_command,
         "run_celery_worker",
-        lambda operations, chores, url: ran.append(operations.leased()),
+        lambda operations, tasks, url: leased.append(operations.list_leased()),
     )
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     settings = Settings(log_level="CRITICAL", database_url=url, engine=engine)
-    app = create_app(settings, Elsewhere())
+    app = create_app(settings, MultiProcessBackend())
     store = app.extensions["vmapi"].store
-    kept = []
-    monkeypatch.setattr(store.operations, "renew_across_ticks", lambda: kept.append(True))
+    renewals = []
+    monkeypatch.setattr(store.operations, "renew_across_ticks", lambda: renewals.append(True))
     with app.app_context():
         assert app.test_cli_runner().invoke(args=["worker"]).exit_code == 0
-    assert (ran, kept) == ([[]], [True])
+    assert (leased, renewals) == ([[]], [True])
     app.extensions["vmapi"].engine.stop()

@@ -1,4 +1,4 @@
-"""`flask token`: printed once, on stdout alone; `flask roles`: as the page has it."""
+"""The commands `token create`, `list`, `revoke` and `rotate`."""
 
 import re
 from collections.abc import Iterator
@@ -11,16 +11,14 @@ from click.testing import Result
 from flask import Flask
 
 from tests.support.audit_rows import audit_rows
-from tests.support.processes import ROOT
-from vmapi.api.openapi import permission_table as matrix
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.api_token import hash_token, is_well_formed
 from vmapi.settings.settings import Settings
 
 
-class Shell:
-    """The commands, each in a process of its own."""
+class CommandRunner:
+    """Runs commands, each in a new app on the same database."""
 
     def __init__(self, url: str | None) -> None:
         self.url = url
@@ -36,52 +34,52 @@ class Shell:
         with app.app_context():
             return app.test_cli_runner().invoke(args=args)
 
-    def create(self, *more: str) -> str:
-        args = ("token", "create", "--subject", "ci", "--role", "operator", *more)
+    def create(self, *options: str) -> str:
+        args = ("token", "create", "--subject", "ci", "--role", "operator", *options)
         result = self.run(*args)
         assert result.exit_code == 0, result.output
         return str(result.stdout)
 
-    def listed(self) -> list[list[str]]:
+    def list_rows(self) -> list[list[str]]:
         _, *lines = self.run("token", "list").stdout.splitlines()
         return [re.split(r"  +", line) for line in lines]
 
-    def kept(self) -> Any:
+    def repository(self) -> Any:
         return self.app().extensions["vmapi"].store.api_tokens
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    shell = Shell(f"sqlite:///{tmp_path}/vmapi.sqlite3")
-    yield shell
-    for app in shell.apps:
+def runner(tmp_path: Path) -> Iterator[CommandRunner]:
+    runner = CommandRunner(f"sqlite:///{tmp_path}/vmapi.sqlite3")
+    yield runner
+    for app in runner.apps:
         app.extensions["vmapi"].store.close()
 
 
-def test_create_prints_the_token_and_nothing_else(shell: Shell) -> None:
-    out = shell.create("--project", "web", "--expires", "30d")
+def test_create_prints_the_token_and_nothing_else(runner: CommandRunner) -> None:
+    out = runner.create("--project", "web", "--expires", "30d")
     assert out.endswith("\n")
     assert is_well_formed(out.strip())
-    (kept,) = shell.kept().list_all()
-    assert (kept.subject, kept.role, kept.project) == ("ci", "operator", "web")
-    assert kept.digest == hash_token(out.strip())
-    assert (kept.expires_at - kept.created_at).days == 30
-    (line,) = shell.listed()
+    (stored,) = runner.repository().list_all()
+    assert (stored.subject, stored.role, stored.project) == ("ci", "operator", "web")
+    assert stored.digest == hash_token(out.strip())
+    assert (stored.expires_at - stored.created_at).days == 30
+    (line,) = runner.list_rows()
     assert out.strip() not in str(line)
-    assert line[:4] == [kept.id, "active", "operator", "web"]
+    assert line[:4] == [stored.id, "active", "operator", "web"]
     assert line[5:] == ["-", "ci"]
 
 
-def test_expires(shell: Shell) -> None:
-    for given, hours in (("90m", 1.5), ("12h", 12), ("7d", 168)):
-        shell.create("--expires", given)
-        kept = shell.kept().list_all()[-1]
-        assert kept.expires_at == kept.created_at + timedelta(hours=hours)
-    shell.create("--expires", "never")
-    assert shell.kept().list_all()[-1].expires_at is None
-    shell.create()
-    kept = shell.kept().list_all()[-1]
-    assert (kept.project, (kept.expires_at - kept.created_at).days) == ("default", 90)
+def test_lifetime_of_a_token(runner: CommandRunner) -> None:
+    for lifetime, hours in (("90m", 1.5), ("12h", 12), ("7d", 168)):
+        runner.create("--expires", lifetime)
+        stored = runner.repository().list_all()[-1]
+        assert stored.expires_at == stored.created_at + timedelta(hours=hours)
+    runner.create("--expires", "never")
+    assert runner.repository().list_all()[-1].expires_at is None
+    runner.create()
+    stored = runner.repository().list_all()[-1]
+    assert (stored.project, (stored.expires_at - stored.created_at).days) == ("default", 90)
 
 
 @pytest.mark.parametrize(
@@ -99,47 +97,47 @@ def test_expires(shell: Shell) -> None:
         ("--role", "root"),
     ],
 )
-def test_what_create_refuses(shell: Shell, args: tuple[str, str]) -> None:
-    given = ("--subject", "ci", "--role", "viewer", *args)
-    result = shell.run("token", "create", *given)
+def test_create_refuses_malformed_options(runner: CommandRunner, args: tuple[str, str]) -> None:
+    options = ("--subject", "ci", "--role", "viewer", *args)
+    result = runner.run("token", "create", *options)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert shell.kept().list_all() == []
+    assert runner.repository().list_all() == []
 
 
-def test_revoke(shell: Shell) -> None:
-    shell.create()
-    (kept,) = shell.kept().list_all()
-    result = shell.run("token", "revoke", kept.id)
+def test_revoke_ends_a_token_once(runner: CommandRunner) -> None:
+    runner.create()
+    (stored,) = runner.repository().list_all()
+    result = runner.run("token", "revoke", stored.id)
     assert (result.exit_code, result.output) == (0, "")
-    assert shell.listed()[0][1] == "revoked"
-    for id in (kept.id, "nothing"):
-        again = shell.run("token", "revoke", id)
-        told = f"Error: no active token has the id {id}: flask --app wsgi token list\n"
-        assert (again.exit_code, again.output) == (1, told)
+    assert runner.list_rows()[0][1] == "revoked"
+    for token_id in (stored.id, "unknown"):
+        repeated = runner.run("token", "revoke", token_id)
+        message = f"Error: no active token has the id {token_id}: flask --app wsgi token list\n"
+        assert (repeated.exit_code, repeated.output) == (1, message)
 
 
-def test_rotate(shell: Shell) -> None:
-    first = shell.create("--expires", "30d").strip()
-    (old,) = shell.kept().list_all()
-    second = shell.run("token", "rotate", old.id, "--overlap", "1h").stdout.strip()
+def test_rotate_replaces_a_token(runner: CommandRunner) -> None:
+    first = runner.create("--expires", "30d").strip()
+    (old,) = runner.repository().list_all()
+    second = runner.run("token", "rotate", old.id, "--overlap", "1h").stdout.strip()
     assert is_well_formed(second)
     assert second != first
-    old, new = shell.kept().list_all()
+    old, new = runner.repository().list_all()
     assert old.revoked_at == new.created_at + timedelta(hours=1)
     assert (new.subject, new.role, new.project) == (old.subject, old.role, old.project)
     assert new.expires_at - new.created_at == old.expires_at - old.created_at
-    assert shell.run("token", "rotate", old.id).exit_code == 1
-    assert shell.run("token", "rotate", new.id).exit_code == 0
-    assert [line[1] for line in shell.listed()] == ["active", "revoked", "active"]
+    assert runner.run("token", "rotate", old.id).exit_code == 1
+    assert runner.run("token", "rotate", new.id).exit_code == 0
+    assert [line[1] for line in runner.list_rows()] == ["active", "revoked", "active"]
 
 
-def test_each_is_in_the_audit_trail(shell: Shell) -> None:
-    shell.create("--project", "web")
-    (old,) = shell.kept().list_all()
-    shell.run("token", "rotate", old.id, "--overlap", "1h")
-    shell.run("token", "revoke", old.id)
-    _, new = shell.kept().list_all()
-    entries = audit_rows(shell.app())
+def test_token_commands_are_audited(runner: CommandRunner) -> None:
+    runner.create("--project", "web")
+    (old,) = runner.repository().list_all()
+    runner.run("token", "rotate", old.id, "--overlap", "1h")
+    runner.run("token", "revoke", old.id)
+    _, new = runner.repository().list_all()
+    entries = audit_rows(runner.app())
     assert [(row.action, row.project, row.token_id) for row in entries] == [
         ("token_create", "web", old.id),
         ("token_rotate", "web", old.id),
@@ -148,27 +146,22 @@ def test_each_is_in_the_audit_trail(shell: Shell) -> None:
     ]
     assert {row.user.partition(":")[0] for row in entries} == {"cli"}
     first, second, third, fourth = (row.request_id for row in entries)
-    # each command is one act
+    # both entries of a rotation have the request id of the command
     assert second == third
     assert len({first, second, fourth}) == 3
-    assert all(re.fullmatch(r"req-[0-9a-f-]{36}", id) for id in (first, second, fourth))
+    assert all(
+        re.fullmatch(r"req-[0-9a-f-]{36}", request_id) for request_id in (first, second, fourth)
+    )
 
 
-def test_a_database_that_goes_with_the_process_keeps_no_tokens() -> None:
-    shell = Shell(None)
+def test_token_commands_refuse_a_database_that_ends_with_the_process() -> None:
+    runner = CommandRunner(None)
     for args in (("list",), ("revoke", "1"), ("create", "--subject", "ci", "--role", "viewer")):
-        result = shell.run("token", *args)
+        result = runner.run("token", *args)
         assert result.exit_code == 1
         assert "set VMAPI_DATABASE_URL=sqlite:////PATH" in result.output
 
 
-def test_a_database_that_is_away() -> None:
-    result = Shell("postgresql+psycopg://u:hunter2@127.0.0.1:1/n").run("token", "list")
+def test_list_reports_an_unreachable_database() -> None:
+    result = CommandRunner("postgresql+psycopg://u:hunter2@127.0.0.1:1/n").run("token", "list")
     assert (result.exit_code, result.output) == (1, "Error: vmapi's database does not answer.\n")
-
-
-def test_the_page_is_what_is_enforced(shell: Shell) -> None:
-    page = (ROOT / "docs/authorization.md").read_text()
-    table = matrix.authorization_table(shell.app())
-    assert page.partition("<!-- flask --app wsgi roles -->\n")[2] == f"\n{table}\n"
-    assert shell.run("roles").output == f"{table}\n"

@@ -1,0 +1,85 @@
+"""`audit`: verify and export the audit trail."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+import click
+import orjson
+from flask import current_app
+
+from vmapi.api.openapi.permissions import audit_actions
+from vmapi.cli.context import reporting_errors, services, settings
+from vmapi.domain.audit import AUDIT_OUTCOMES, AuditQuery, ChainLink
+from vmapi.domain.timestamps import parse_rfc3339
+
+
+class RFC3339Time(click.ParamType[datetime]):
+    """A time in RFC 3339 format."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the time. Fails for a text in another format."""
+        try:
+            return parse_rfc3339(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group()
+def audit() -> None:
+    """Verify and export the audit trail."""
+
+
+@audit.command()
+@click.option("--anchor", help="POSITION:MAC as printed by an earlier run")
+def verify(anchor: str | None) -> None:
+    """Verify the hash chain of the audit trail.
+
+    Exits with status 1 if an entry was changed, removed or added. Prints an anchor: pass it to a
+    later run, which then also finds out whether the end of the chain was cut off.
+    """
+    key = settings().audit_key
+    if key is None:
+        raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail has no hash chain")
+    with reporting_errors():
+        verification = services().store.audit.verify(key, _parse_anchor(anchor))
+    first, head = verification.first_position, verification.head
+    click.echo(f"sound from position {first} to {head.position}, {verification.pending} open")
+    if verification.error is not None:
+        raise click.ClickException(verification.error)
+    click.echo(f"anchor {head.position}:{head.mac}")
+
+
+def _check_action_name(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    known = audit_actions(current_app)
+    if text is not None and text not in known:
+        raise click.BadParameter(f"unknown action, allowed are {', '.join(known)}")
+    return text
+
+
+@audit.command()
+@click.option("--after", type=RFC3339Time(), help="entries written after this time (RFC 3339)")
+@click.option("--before", type=RFC3339Time(), help="entries written before this time (RFC 3339)")
+@click.option("--user", help="entries of this user")
+@click.option("--project", help="entries of this project")
+@click.option("--action", callback=_check_action_name, help="entries of this action")
+@click.option("--vm-id", help="entries about this VM")
+@click.option("--request-id", help="entries of this request")
+@click.option("--token-id", help="entries about this API token")
+@click.option("--outcome", type=click.Choice(AUDIT_OUTCOMES), help="entries with this outcome")
+def export(**filters: Any) -> None:
+    """Write the audit trail to stdout: one JSON object per line, the oldest first."""
+    with reporting_errors():
+        for stored in services().store.audit.iterate(AuditQuery(**filters)):
+            click.echo(orjson.dumps(stored.to_document()))
+
+
+def _parse_anchor(anchor: str | None) -> ChainLink | None:
+    if anchor is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64}|)", anchor)
+    if match is None:
+        raise click.BadParameter("it is POSITION:MAC", param_hint="--anchor")
+    return ChainLink(int(match[1]), match[2])
