@@ -10,8 +10,13 @@ from uuid import uuid4
 import openstack
 import pytest
 
-from tests.support.live.api_script import RUN, Script, serving
-from tests.support.live.nova_proxy import HASTE, Proxy, clouds_file, proxied
+from tests.support.live.api_script import RUN_LABEL, ApiScript, serve_app
+from tests.support.live.nova_proxy import (
+    IMPATIENT_TIMEOUT,
+    NovaProxy,
+    serve_proxy,
+    write_clouds_file,
+)
 from vmapi.settings.settings import Settings
 
 
@@ -56,57 +61,57 @@ def admin(devcloud: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def _served(cloud_settings: Settings) -> Iterator[Script]:
-    with serving(cloud_settings) as script:
+def _served(cloud_settings: Settings) -> Iterator[ApiScript]:
+    with serve_app(cloud_settings) as script:
         yield script
 
 
 @pytest.fixture
-def script(_served: Script) -> Iterator[Script]:
+def script(_served: ApiScript) -> Iterator[ApiScript]:
     """Return a script whose VMs are gone after the test; the app serves the whole session."""
-    mine = Script(_served.send, f"{RUN}-{uuid4().hex[:4]}")
+    mine = ApiScript(_served.send, f"{RUN_LABEL}-{uuid4().hex[:4]}")
     try:
         yield mine
     finally:
-        mine.clean()
+        mine.delete_created_vms()
 
 
 @pytest.fixture
-def proxy(owner: Any) -> Iterator[Proxy]:
+def proxy(owner: Any) -> Iterator[NovaProxy]:
     """Return a proxy in front of Nova."""
-    with proxied(owner.compute.get_endpoint()) as proxy:
+    with serve_proxy(owner.compute.get_endpoint()) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def settings_with_proxy(
-    proxy: Proxy, cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: NovaProxy, cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """Return settings by which every call to Nova goes through the proxy."""
     cloud = cloud_settings.os_cloud or ""
-    file = clouds_file(tmp_path, cloud, {}, compute_endpoint_override=proxy.url)
+    file = write_clouds_file(tmp_path, cloud, {}, compute_endpoint_override=proxy.url)
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", file)
     return cloud_settings
 
 
 @pytest.fixture
-def watched(settings_with_proxy: Settings) -> Iterator[Script]:
+def proxied_script(settings_with_proxy: Settings) -> Iterator[ApiScript]:
     """Return a script whose every call to Nova goes through the proxy."""
-    with serving(settings_with_proxy) as script:
+    with serve_app(settings_with_proxy) as script:
         try:
             yield script
         finally:
-            script.clean()
+            script.delete_created_vms()
 
 
 @pytest.fixture
-def hasty(settings_with_proxy: Settings) -> Iterator[Script]:
+def impatient_script(settings_with_proxy: Settings) -> Iterator[ApiScript]:
     """Return a script as `watched`, whose vmapi does not wait long for an answer."""
-    with serving(replace(settings_with_proxy, backend_timeout=HASTE)) as script:
+    with serve_app(replace(settings_with_proxy, backend_timeout=IMPATIENT_TIMEOUT)) as script:
         try:
             yield script
         finally:
-            script.clean()
+            script.delete_created_vms()
 
 
 def _connected(cloud: str | None) -> Iterator[Any]:

@@ -21,111 +21,113 @@ from tempfile import mkdtemp
 
 import openstack
 
-from tests.support.live.consistency_audit import Audit
-from tests.support.live.deployment import Fleet
-from tests.support.live.devcloud_services import away
-from tests.support.live.engine_environment import ENGINES, Surroundings
-from tests.support.live.retrying_client import Client
-from tests.support.live.vm_scenario import Life
+from tests.support.live.consistency_audit import ConsistencyAudit
+from tests.support.live.deployment import Deployment
+from tests.support.live.devcloud_services import stopped_service
+from tests.support.live.engine_environment import ENGINES, EngineEnvironment
+from tests.support.live.retrying_client import RetryingClient
+from tests.support.live.vm_scenario import VMScenario
 
-CLIENTS = 12
-OUTAGE = 3.0
+CONCURRENT_CLIENTS = 12
+OUTAGE_SECONDS = 3.0
 """Seconds for which Nova's API is away, and some more until it has started."""
 
 
 @dataclass(frozen=True)
-class Harm:
+class DisruptionPlan:
     """Seconds between two kills and two outages; after `lasts` seconds vmapi is left in peace.
 
     Nova's API is killed too where it is not `gentle`. What Nova itself loses then, an operation
     says when its deadline is over.
     """
 
-    kill: tuple[float, float] = (2.0, 8.0)
-    outage: float = 60.0
-    lasts: float = float("inf")
-    gentle: bool = False
+    kill_interval: tuple[float, float] = (2.0, 8.0)
+    outage_interval: float = 60.0
+    duration: float = float("inf")
+    stops_nova_gracefully: bool = False
 
 
 @dataclass
-class Torture:
+class KillTest:
     """One run of it."""
 
-    fleet: Fleet
-    around: Surroundings
-    harm: Harm
+    deployment: Deployment
+    environment: EngineEnvironment
+    plan: DisruptionPlan
     run: str = field(default_factory=lambda: f"tort-{uuid.uuid4().hex[:6]}")
-    over: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.client = Client(self.fleet.url)
+        self.client = RetryingClient(self.deployment.url)
         self._begun = time.monotonic()
 
-    def endure(self, creates: int) -> Counter[str]:
+    def run_scenarios(self, creates: int) -> Counter[str]:
         """Run it, look at everything, and return how the operations ended."""
         try:
-            self.fleet.start()
+            self.deployment.start()
             self._begun = time.monotonic()
-            with ThreadPoolExecutor(CLIENTS + 2) as pool:
-                harm = [pool.submit(self._kill), pool.submit(self._outages)]
-                lives = [Life(f"{self.run}-{number}") for number in range(creates)]
-                self._lead(lives, pool, harm)
-            self.fleet.ready()
-            assert not self.fleet.ended, f"workers ended by themselves: {self.fleet.ended}"
+            with ThreadPoolExecutor(CONCURRENT_CLIENTS + 2) as pool:
+                harm = [pool.submit(self._kill_processes), pool.submit(self._interrupt_services)]
+                lives = [VMScenario(f"{self.run}-{number}") for number in range(creates)]
+                self._run_concurrently(lives, pool, harm)
+            self.deployment.wait_until_ready()
+            assert not self.deployment.worker_exit_codes, (
+                f"workers ended by themselves: {self.deployment.worker_exit_codes}"
+            )
             with openstack.connect(cloud=f"{os.environ['OS_CLOUD']}-admin") as admin:
-                return Audit(admin, self.run, self.client).check(lives)
+                return ConsistencyAudit(admin, self.run, self.client).check(lives)
         finally:
-            self.over.set()
-            self.fleet.stop()
-            clean(self.run)
+            self.finished.set()
+            self.deployment.stop()
+            delete_servers(self.run)
 
-    def _lead(
-        self, lives: Sequence[Life], pool: ThreadPoolExecutor, harm: Sequence[Future[None]]
+    def _run_concurrently(
+        self, lives: Sequence[VMScenario], pool: ThreadPoolExecutor, harm: Sequence[Future[None]]
     ) -> None:
-        led = [pool.submit(life.lead, self.client) for life in lives]
+        led = [pool.submit(life.run, self.client) for life in lives]
         try:
             for each in led:
                 each.result()
         except BaseException:
-            self.client.over.set()
+            self.client.stopped.set()
             for each in led:
                 each.cancel()
             raise
         finally:
-            self.over.set()
+            self.finished.set()
         for each in harm:
             each.result()
 
-    def _kill(self) -> None:
-        due = self._in(*self.harm.kill)
-        while not self.over.wait(0.5):
-            self.fleet.tend()
-            if time.monotonic() > due and self._goes_on():
-                self.fleet.kill_one()
-                due = self._in(*self.harm.kill)
+    def _kill_processes(self) -> None:
+        due = self._random_time(*self.plan.kill_interval)
+        while not self.finished.wait(0.5):
+            self.deployment.restart_exited()
+            if time.monotonic() > due and self._is_disrupting():
+                self.deployment.kill_random_process()
+                due = self._random_time(*self.plan.kill_interval)
 
-    def _outages(self) -> None:
+    def _interrupt_services(self) -> None:
         """Have each service go away and come back, once at least."""
         while True:
-            self.over.wait(self.harm.outage)
-            with away("nova-api", "stop" if self.harm.gentle else "kill"):
-                self.over.wait(OUTAGE)
-            self.fleet.did["Nova's API away"] += 1
-            if self.around.restart is not None:
-                self.over.wait(self.harm.outage)
-                self.around.restart()
-                self.fleet.did[f"{self.around.service} restarted"] += 1
-            if not self._goes_on():
+            self.finished.wait(self.plan.outage_interval)
+            with stopped_service("nova-api", "stop" if self.plan.stops_nova_gracefully else "kill"):
+                self.finished.wait(OUTAGE_SECONDS)
+            self.deployment.disruptions["Nova's API away"] += 1
+            if self.environment.restart is not None:
+                self.finished.wait(self.plan.outage_interval)
+                self.environment.restart()
+                self.deployment.disruptions[f"{self.environment.service} restarted"] += 1
+            if not self._is_disrupting():
                 return
 
-    def _goes_on(self) -> bool:
-        return not self.over.is_set() and time.monotonic() - self._begun < self.harm.lasts
+    def _is_disrupting(self) -> bool:
+        return not self.finished.is_set() and time.monotonic() - self._begun < self.plan.duration
 
-    def _in(self, least: float, most: float) -> float:
+    def _random_time(self, least: float, most: float) -> float:
         return time.monotonic() + random.uniform(least, most)
 
 
-def clean(run: str) -> None:
+def delete_servers(run: str) -> None:
     """Delete what is left."""
     with openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud:
         for server in cloud.compute.servers(name=run):
@@ -133,9 +135,9 @@ def clean(run: str) -> None:
                 cloud.compute.delete_server(server)
 
 
-def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
+def run_kill_test(engine: str, creates: int, harm: DisruptionPlan, place: Path) -> KillTest:
     """Run it in the surroundings of an engine, and print what was done and what came of it."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     with ENGINES[engine](place) as around:
         settings = {
             "VMAPI_BACKEND": "openstack",
@@ -148,14 +150,14 @@ def torture(engine: str, creates: int, harm: Harm, place: Path) -> Torture:
             "VMAPI_WORKERS": "2",
             **around.settings,
         }
-        run = Torture(Fleet(settings, around.workers, place / "log"), around, harm)
+        run = KillTest(Deployment(settings, around.workers, place / "log"), around, harm)
         try:
-            print("operations:", dict(run.endure(creates)))
+            print("operations:", dict(run.run_scenarios(creates)))
         finally:
-            print("answers:", dict(run.client.answers))
-            print("done to it:", dict(run.fleet.did))
-            print(f"{engine}, {creates} creates: {time.monotonic() - begun:.0f} s")
-        assert not run.fleet.did["would not stop"], f"see {run.fleet.log}"
+            print("answers:", dict(run.client.response_counts))
+            print("done to it:", dict(run.deployment.disruptions))
+            print(f"{engine}, {creates} creates: {time.monotonic() - started_at:.0f} s")
+        assert not run.deployment.disruptions["would not stop"], f"see {run.deployment.log}"
     return run
 
 
@@ -167,7 +169,7 @@ def main() -> None:
     asked = parser.parse_args()
     place = Path(mkdtemp(prefix="vmapi-torture-"))
     print(f"the log is {place}/log", flush=True)
-    torture(asked.engine, asked.creates, Harm(), place)
+    run_kill_test(asked.engine, asked.creates, DisruptionPlan(), place)
     print("one server a key; every operation is over")
 
 

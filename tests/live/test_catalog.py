@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.live.api_script import RUN, Script, serving
+from tests.support.live.api_script import RUN_LABEL, ApiScript, serve_app
 from vmapi.settings.settings import Settings
 
 KEY = "ssh-ed25519 " + b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))).decode()
@@ -23,27 +23,27 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def fleet(_served: Script) -> Iterator[tuple[Script, dict[str, str]]]:
+def fleet(_served: ApiScript) -> Iterator[tuple[ApiScript, dict[str, str]]]:
     """Make a STOPPED, a RUNNING and a PAUSED VM of different kinds, for tests that just look."""
-    script = Script(_served.send, f"{RUN}-fleet")
+    script = ApiScript(_served.send, f"{RUN_LABEL}-fleet")
     try:
         flavors = [each["name"] for each in script.get("/flavors")["items"]]
-        images = sorted({script.wanted()["image"], script.get("/images")["items"][-1]["name"]})
+        images = sorted({script.create_body()["image"], script.get("/images")["items"][-1]["name"]})
         orders = {
-            "STOPPED": script.order("b", flavor=flavors[0], image=images[0]),
-            "RUNNING": script.order("a", flavor=flavors[1], image=images[-1], start=True),
-            "PAUSED": script.order("c", flavor=flavors[0], image=images[-1], start=True),
+            "STOPPED": script.request_vm("b", flavor=flavors[0], image=images[0]),
+            "RUNNING": script.request_vm("a", flavor=flavors[1], image=images[-1], start=True),
+            "PAUSED": script.request_vm("c", flavor=flavors[0], image=images[-1], start=True),
         }
         for made in orders.values():
-            assert script.ended(made)["status"] == "succeeded"
+            assert script.wait_until_finished(made)["status"] == "succeeded"
         ids = {status: made.body["id"] for status, made in orders.items()}
-        script.done(ids["PAUSED"], "pause")
+        script.perform_action(ids["PAUSED"], "pause")
         yield script, ids
     finally:
-        script.clean()
+        script.delete_created_vms()
 
 
-def test_lists_show_what_nova_lists(fleet: tuple[Script, dict[str, str]], owner: Any) -> None:
+def test_lists_show_what_nova_lists(fleet: tuple[ApiScript, dict[str, str]], owner: Any) -> None:
     script, ids = fleet
     mine = f"/vms?name={script.label}-*"
     listed = owner.compute.get(f"/servers/detail?name=^{script.label}").json()["servers"]
@@ -58,7 +58,7 @@ def test_lists_show_what_nova_lists(fleet: tuple[Script, dict[str, str]], owner:
     assert found(script, mine) == found(script, f"{mine}&sort=-created_at")
     for vm in script.get(mine)["items"]:
         server = servers[vm["id"]]
-        assert vm == script.vm(vm["id"])
+        assert vm == script.get_vm(vm["id"])
         assert (vm["name"], vm["created_at"]) == (server["name"], server["created"])
         assert (vm["backend_status"], vm["updated_at"]) == (server["status"], server["updated"])
         assert vm["security_groups"] == [group["name"] for group in server["security_groups"]]
@@ -70,10 +70,12 @@ def test_lists_show_what_nova_lists(fleet: tuple[Script, dict[str, str]], owner:
         }
 
 
-def test_filters_and_pages(fleet: tuple[Script, dict[str, str]]) -> None:
+def test_filters_and_pages(fleet: tuple[ApiScript, dict[str, str]]) -> None:
     script, ids = fleet
     mine = f"/vms?name={script.label}-*&sort=name"
-    stopped, running, paused = (script.vm(ids[each]) for each in ("STOPPED", "RUNNING", "PAUSED"))
+    stopped, running, paused = (
+        script.get_vm(ids[each]) for each in ("STOPPED", "RUNNING", "PAUSED")
+    )
     cases: dict[str, list[Any]] = {
         "status=STOPPED": [stopped],
         "status=PAUSED&status=RUNNING": [running, paused],
@@ -97,8 +99,8 @@ def test_filters_and_pages(fleet: tuple[Script, dict[str, str]]) -> None:
         assert script.get(f"/vms?name={name}")["total"] == total
     first = script.get(f"{mine}&page_size=2")
     assert (first["total"], first["page"], first["page_size"]) == (3, 1, 2)
-    answer = script.call("GET", f"{mine}&page_size=2")
-    assert answer.headers["Link"] == f'<{answer.body["next"]}>; rel="next"'
+    response = script.call("GET", f"{mine}&page_size=2")
+    assert response.headers["Link"] == f'<{response.body["next"]}>; rel="next"'
     second = script.get(first["next"])
     assert (second["total"], second["page"], second["next"]) == (3, None, None)
     assert [vm["id"] for vm in first["items"] + second["items"]] == found(script, mine)
@@ -107,17 +109,17 @@ def test_filters_and_pages(fleet: tuple[Script, dict[str, str]]) -> None:
     assert all(a["created_at"] >= b["created_at"] for a, b in pairwise(every))
 
 
-def test_the_console(fleet: tuple[Script, dict[str, str]], owner: Any) -> None:
+def test_the_console(fleet: tuple[ApiScript, dict[str, str]], owner: Any) -> None:
     script, ids = fleet
     whole = script.get(f"/vms/{ids['RUNNING']}/console")["output"]
     assert whole == owner.compute.get_server_console_output(ids["RUNNING"])["output"]
     assert len(whole.split("\n")) > 2
     last = script.get(f"/vms/{ids['RUNNING']}/console?lines=2")["output"]
     assert last.split("\n") == whole.split("\n")[-2:]
-    script.refused(422, "validation_error", "GET", f"/vms/{ids['RUNNING']}/console?lines=0")
+    script.assert_refused(422, "validation_error", "GET", f"/vms/{ids['RUNNING']}/console?lines=0")
 
 
-def test_what_is_not_there(script: Script) -> None:
+def test_what_is_not_there(script: ApiScript) -> None:
     nobody = "00000000-0000-4000-8000-000000000000"
     for member, code in (
         ("flavor", "flavor_not_found"),
@@ -127,31 +129,31 @@ def test_what_is_not_there(script: Script) -> None:
         ("security_groups", "security_group_not_found"),
     ):
         for wrong in ("no-such", nobody):
-            body = script.wanted(**{member: [wrong] if member == "security_groups" else wrong})
-            problem = script.refused(422, code, "POST", "/vms", body)
+            body = script.create_body(**{member: [wrong] if member == "security_groups" else wrong})
+            problem = script.assert_refused(422, code, "POST", "/vms", body)
             assert [error["pointer"] for error in problem["errors"]] == [f"/{member}"]
-    assert script.get(f"/vms?name={script.name('vm')}")["total"] == 0
+    assert script.get(f"/vms?name={script.vm_name('vm')}")["total"] == 0
     assert script.get("/operations?status=running")["items"] == []
     for vm_id in (nobody, "nope"):
-        script.refused(404, "vm_not_found", "GET", f"/vms/{vm_id}")
+        script.assert_refused(404, "vm_not_found", "GET", f"/vms/{vm_id}")
 
 
-def test_ids_and_what_goes_with_a_vm(script: Script, owner: Any) -> None:
+def test_ids_and_what_goes_with_a_vm(script: ApiScript, owner: Any) -> None:
     flavor, image, network = (
         script.get(path)["items"][-1] for path in ("/flavors", "/images", "/networks")
     )
     flavor = script.get("/flavors")["items"][0]
-    key = owner.compute.create_keypair(name=script.name("key"), public_key=KEY)
-    group = owner.network.create_security_group(name=script.name("group"))
+    key = owner.compute.create_keypair(name=script.vm_name("key"), public_key=KEY)
+    group = owner.network.create_security_group(name=script.vm_name("group"))
     try:
         ids = {"flavor": flavor["id"], "image": image["id"], "network": network["id"]}
         more = {"key_name": key.name, "security_groups": [group.name, "default"], "start": True}
-        vm = script.vm(script.create(**ids, **more))
+        vm = script.get_vm(script.create_vm(**ids, **more))
         assert (vm["flavor"], vm["image"]) == (flavor["name"], image["name"])
         assert {address["network"] for address in vm["addresses"]} == {network["name"]}
         assert vm["key_name"] == key.name
         assert sorted(vm["security_groups"]) == sorted([group.name, "default"])
-        script.clean()
+        script.delete_created_vms()
     finally:
         owner.compute.delete_keypair(key)
         owner.network.delete_security_group(group)
@@ -160,31 +162,35 @@ def test_ids_and_what_goes_with_a_vm(script: Script, owner: Any) -> None:
 def test_user_data_goes_to_the_vm_and_nowhere_else(cloud_settings: Settings, admin: Any) -> None:
     log, loud = io.StringIO(), replace(cloud_settings, log_level="DEBUG")
     user_data = f"#!/bin/sh\necho {SECRET}\n"
-    with contextlib.redirect_stdout(log), serving(loud) as script:
+    with contextlib.redirect_stdout(log), serve_app(loud) as script:
         secret = {"user_data": user_data, "ssh_keys": [f"{KEY} me@home"]}
         try:
-            vm_id = script.running(**secret)
-            script.refused(
-                422, "key_not_found", "POST", "/vms", script.wanted("b", **secret, key_name="nope")
+            vm_id = script.create_running_vm(**secret)
+            script.assert_refused(
+                422,
+                "key_not_found",
+                "POST",
+                "/vms",
+                script.create_body("b", **secret, key_name="nope"),
             )
             script.call("PATCH", f"/vms/{vm_id}", {"metadata": {"env": "test"}})
             for path in (f"/vms/{vm_id}", "/vms", f"/vms/{vm_id}/console", "/operations"):
                 script.get(path)
             given = admin.compute.get(f"/servers/{vm_id}", microversion="2.3").json()["server"]
         finally:
-            script.clean()
+            script.delete_created_vms()
     archive = b64decode(given["OS-EXT-SRV-ATTR:user_data"])
     parts = {part.get_content_type(): part for part in message_from_bytes(archive).walk()}
     theirs = parts["text/x-shellscript"].get_payload(decode=True)
     ours = parts["text/cloud-config"].get_payload(decode=True)
     assert (theirs, archive.count(b"MIME-Version")) == (user_data.encode(), 3)
     assert yaml.safe_load(ours)["ssh_authorized_keys"] == [f"{KEY} me@home"]
-    told = log.getvalue() + "".join(f"{each.headers}{each.text}" for each in script.seen)
+    told = log.getvalue() + "".join(f"{each.headers}{each.text}" for each in script.responses)
     assert "vm create succeeded" in told
     for text in (SECRET, KEY.split()[1], b64encode(archive).decode()[:40], "MIME-Version"):
         assert text not in told
 
 
-def found(script: Script, path: str) -> list[str]:
+def found(script: ApiScript, path: str) -> list[str]:
     """Return the ids of a list, in its order."""
     return [vm["id"] for vm in script.get(path)["items"]]

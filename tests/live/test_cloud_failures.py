@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.live.api_response import Answer
-from tests.support.live.api_script import Script, serving, until
-from tests.support.live.devcloud_services import forget_tokens
-from tests.support.live.nova_proxy import Proxy, clouds_file
+from tests.support.live.api_response import ApiResponse
+from tests.support.live.api_script import ApiScript, serve_app, wait_for
+from tests.support.live.devcloud_services import flush_token_caches
+from tests.support.live.nova_proxy import NovaProxy, write_clouds_file
 from vmapi.settings.settings import Settings
 
 READERS = 16
@@ -20,43 +20,45 @@ READERS = 16
 pytestmark = pytest.mark.live
 
 
-def test_no_host_has_room(script: Script, admin: Any) -> None:
+def test_no_host_has_room(script: ApiScript, admin: Any) -> None:
     flavor = admin.compute.create_flavor(
-        name=script.name("huge"), vcpus=1, ram=2**30, disk=1, is_public=True
+        name=script.vm_name("huge"), vcpus=1, ram=2**30, disk=1, is_public=True
     )
     try:
-        made = script.order(flavor=flavor.id, start=True)
+        made = script.request_vm(flavor=flavor.id, start=True)
         assert made.status in (201, 202)
-        operation = script.ended(made)
+        operation = script.wait_until_finished(made)
         assert (operation["status"], operation["error"]["code"]) == ("failed", "no_capacity")
         assert operation["error"]["status"] == 503
-        vm = script.vm(made.body["id"])
+        vm = script.get_vm(made.body["id"])
         assert (vm["status"], vm["task"], vm["backend_status"]) == ("ERROR", None, "ERROR")
         assert (vm["flavor"], vm["allowed_actions"]) == (flavor.name, ["delete"])
         assert vm["fault"]["code"] == "no_capacity"
         assert vm["fault"]["message"].startswith("No valid host was found")
         assert "smaller flavor" in vm["fault"]["hint"]
         assert vm["addresses"] == []
-        script.refused(409, "invalid_state", "GET", f"/vms/{vm['id']}/console")
-        script.clean()
+        script.assert_refused(409, "invalid_state", "GET", f"/vms/{vm['id']}/console")
+        script.delete_created_vms()
     finally:
         admin.compute.delete_flavor(flavor)
-    script.refused(422, "flavor_not_found", "POST", "/vms", script.wanted(flavor=flavor.id))
+    script.assert_refused(
+        422, "flavor_not_found", "POST", "/vms", script.create_body(flavor=flavor.id)
+    )
 
 
-def test_a_quota_that_is_used_up(script: Script, owner: Any, admin: Any) -> None:
-    project, wanted = owner.current_project_id, script.wanted()
+def test_a_quota_that_is_used_up(script: ApiScript, owner: Any, admin: Any) -> None:
+    project, wanted = owner.current_project_id, script.create_body()
     # none at all is what is used at the moment, or less: others may come and go meanwhile
     for limit in (compute_quota(admin, project, "instances"), port_quota(admin, project)):
         with limit:
-            problem = script.refused(403, "quota_exceeded", "POST", "/vms", wanted)
+            problem = script.assert_refused(403, "quota_exceeded", "POST", "/vms", wanted)
         assert problem["detail"].startswith("The cloud refuses: ")
         (operation,) = script.get("/operations?action=create&page_size=1")["items"]
         assert (operation["status"], operation["vm_id"]) == ("failed", None)
         assert operation["error"]["code"] == "quota_exceeded"
     assert script.get(f"/vms?name={wanted['name']}")["total"] == 0
-    made = script.order(start=True)
-    assert script.ended(made)["status"] == "succeeded"
+    made = script.request_vm(start=True)
+    assert script.wait_until_finished(made)["status"] == "succeeded"
 
 
 @contextmanager
@@ -86,35 +88,35 @@ def port_quota(admin: Any, project: str) -> Iterator[None]:
 
 
 def test_a_token_that_is_revoked_under_readers(
-    watched: Script, proxy: Proxy, owner: Any, devcloud: str
+    proxied_script: ApiScript, proxy: NovaProxy, owner: Any, devcloud: str
 ) -> None:
-    vm_id = watched.running()
-    answers: list[Answer] = []
+    vm_id = proxied_script.create_running_vm()
+    responses: list[ApiResponse] = []
     done = Event()
 
     def read() -> None:
         while not done.is_set():
-            answers.append(watched.send("GET", f"/api/v1/vms/{vm_id}", None))
+            responses.append(proxied_script.send("GET", f"/api/v1/vms/{vm_id}", None))
 
     readers = [Thread(target=read) for _ in range(READERS)]
     for reader in readers:
         reader.start()
     try:
         for _ in range(2):
-            before, token = len(answers), proxy.token
-            until(lambda before=before: len(answers) > before + READERS)
+            before, token = len(responses), proxy.token
+            wait_for(lambda before=before: len(responses) > before + READERS)
             revoke(owner, token)
-            until(lambda token=token: proxy.token != token)
-            before = len(answers)
-            until(lambda before=before: len(answers) > before + READERS)
+            wait_for(lambda token=token: proxy.token != token)
+            before = len(responses)
+            wait_for(lambda before=before: len(responses) > before + READERS)
     finally:
         done.set()
         for reader in readers:
             reader.join()
-    assert {answer.status for answer in answers} == {200}
+    assert {response.status for response in responses} == {200}
     # changes too are repeated after a new login, once
     revoke(owner, proxy.token)
-    assert watched.done(vm_id, "pause")["status"] == "PAUSED"
+    assert proxied_script.perform_action(vm_id, "pause")["status"] == "PAUSED"
 
 
 def revoke(owner: Any, token: str) -> None:
@@ -122,17 +124,17 @@ def revoke(owner: Any, token: str) -> None:
     headers = {"X-Auth-Token": token, "X-Subject-Token": token}
     url = f"{owner.config.auth['auth_url']}/auth/tokens"
     assert requests.delete(url, headers=headers, timeout=30).status_code == 204
-    forget_tokens()
+    flush_token_caches()
 
 
 def test_a_wrong_password(
     cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = clouds_file(tmp_path, cloud_settings.os_cloud or "", {"password": "wrong"})
+    file = write_clouds_file(tmp_path, cloud_settings.os_cloud or "", {"password": "wrong"})
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", file)
     wanted = {"name": "live-refused", "flavor": "m1.tiny", "image": "cirros"}
     nobody = "/vms/00000000-0000-4000-8000-000000000000"
-    with serving(cloud_settings) as script:
+    with serve_app(cloud_settings) as script:
         ready = script.call("GET", "/readyz")
         assert (ready.status, ready.body["status"]) == (200, "degraded")
         assert ready.body["dependencies"] == {"backend": "forbidden", "store": "ok"}
@@ -144,9 +146,9 @@ def test_a_wrong_password(
             ("POST", f"{nobody}/stop", None),
             ("DELETE", nobody, None),
         ):
-            problem = script.refused(503, "backend_unavailable", method, path, body)
+            problem = script.assert_refused(503, "backend_unavailable", method, path, body)
             assert problem["detail"] == "The cloud refuses the credentials of vmapi."
-            assert script.seen[-1].headers["Retry-After"] == "60"
+            assert script.responses[-1].headers["Retry-After"] == "60"
         assert script.get("/operations")["items"] == []
         assert script.get("/health")["status"] == "healthy"
-        assert not any("wrong" in answer.text for answer in script.seen)
+        assert not any("wrong" in response.text for response in script.responses)

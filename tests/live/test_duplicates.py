@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.live.api_script import RUN, Script, until
-from tests.support.live.gunicorn_server import Gunicorn, gunicorn
+from tests.support.live.api_script import RUN_LABEL, ApiScript, wait_for
+from tests.support.live.gunicorn_server import GunicornServer, serve_gunicorn
 
 SWEPT = 90.0
 """Seconds: a look at everything each minute, and the delete."""
@@ -16,39 +16,39 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def served(tmp_path: Path, cloud_settings: Any) -> Iterator[Gunicorn]:
-    with gunicorn(tmp_path) as server:
+def served(tmp_path: Path, cloud_settings: Any) -> Iterator[GunicornServer]:
+    with serve_gunicorn(tmp_path) as server:
         yield server
 
 
-def test_it_is_deleted_and_on_record(served: Gunicorn, owner: Any) -> None:
-    script = Script(served.send, f"{RUN}-twice")
+def test_it_is_deleted_and_on_record(served: GunicornServer, owner: Any) -> None:
+    script = ApiScript(served.send, f"{RUN_LABEL}-twice")
     try:
-        made = script.order(start=True)
-        create = script.ended(made)
+        made = script.request_vm(start=True)
+        create = script.wait_until_finished(made)
         vm_id = made.body["id"]
-        double = twin(owner, vm_id, create["id"])
-        script.made.append(double)
-        until(
-            lambda: not list(owner.compute.servers(name=f"^{script.name('twin')}$")),
+        double = duplicate(owner, vm_id, create["id"])
+        script.created_vm_ids.append(double)
+        wait_for(
+            lambda: not list(owner.compute.servers(name=f"^{script.vm_name('twin')}$")),
             SWEPT,
         )
-        script.gone(double)
+        script.wait_until_deleted(double)
         asked = f"/operations?vm_id={double}"
-        (delete,) = until(lambda: finished(script.get(asked)["items"]))
+        (delete,) = wait_for(lambda: finished(script.get(asked)["items"]))
         expected = ("delete", "succeeded", "vmapi")
         assert (delete["action"], delete["status"], delete["requested_by"]) == expected
         written = script.get(f"/audit?vm_id={double}")["items"]
         assert [(each["user"], each["action"], each["outcome"]) for each in written] == [
             ("vmapi", "delete", outcome) for outcome in ("succeeded", "accepted")
         ]
-        assert script.vm(vm_id, fresh=True)["status"] == "RUNNING"
+        assert script.get_vm(vm_id, refresh=True)["status"] == "RUNNING"
         assert script.get(f"/operations?vm_id={vm_id}")["items"] == [create]
     finally:
-        script.clean()
+        script.delete_created_vms()
 
 
-def twin(owner: Any, vm_id: str, operation_id: str) -> str:
+def duplicate(owner: Any, vm_id: str, operation_id: str) -> str:
     """Have a server made with the tag of the create of another, and return its id."""
     first = owner.compute.get(f"/servers/{vm_id}").json()["server"]
     tags = owner.compute.get(f"/servers/{vm_id}/tags", microversion="2.26").json()["tags"]
@@ -60,9 +60,9 @@ def twin(owner: Any, vm_id: str, operation_id: str) -> str:
         "networks": "auto",
         "tags": tags,
     }
-    answer = owner.compute.post("/servers", json={"server": order}, microversion="2.52")
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["server"]["id"])
+    response = owner.compute.post("/servers", json={"server": order}, microversion="2.52")
+    assert response.status_code == 202, response.text
+    return str(response.json()["server"]["id"])
 
 
 def finished(operations: list[Any]) -> list[Any]:

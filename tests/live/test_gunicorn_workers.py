@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.live.api_script import RUN, Script, until
-from tests.support.live.gunicorn_server import Gunicorn, connections, gunicorn
-from tests.support.live.nova_proxy import Proxy
+from tests.support.live.api_script import RUN_LABEL, ApiScript, wait_for
+from tests.support.live.gunicorn_server import GunicornServer, open_connections, serve_gunicorn
+from tests.support.live.nova_proxy import NovaProxy
 from vmapi.settings.settings import Settings
 
-CROWD = f"{RUN}-many"
+CROWD = f"{RUN_LABEL}-many"
 LIVES = 6
 READERS = 10
 PAUSE = 1.0
@@ -24,21 +24,21 @@ PAUSE = 1.0
 
 SHAPE = {"VMAPI_WORKERS": "2", "VMAPI_THREADS": "8"}
 
-patiently = partial(until, every=PAUSE)
+patiently = partial(wait_for, interval=PAUSE)
 
 pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def served(cloud_settings: Settings, tmp_path: Path) -> Iterator[Gunicorn]:
-    with gunicorn(tmp_path, **SHAPE) as server:
+def served(cloud_settings: Settings, tmp_path: Path) -> Iterator[GunicornServer]:
+    with serve_gunicorn(tmp_path, **SHAPE) as server:
         yield server
 
 
-def test_many_clients_at_once(served: Gunicorn, owner: Any) -> None:
+def test_many_clients_at_once(served: GunicornServer, owner: Any) -> None:
     done = Event()
-    scripts = [Script(served.send, f"{CROWD}-{n:02}") for n in range(LIVES + READERS)]
-    scripts[0].wanted()
+    scripts = [ApiScript(served.send, f"{CROWD}-{n:02}") for n in range(LIVES + READERS)]
+    scripts[0].create_body()
     for script in scripts:
         script.defaults = scripts[0].defaults
     with ThreadPoolExecutor(len(scripts)) as pool:
@@ -53,22 +53,22 @@ def test_many_clients_at_once(served: Gunicorn, owner: Any) -> None:
         finally:
             done.set()
             for script in scripts[:LIVES]:
-                script.clean()
+                script.delete_created_vms()
         assert all(reader.result() > 0 for reader in readers)
-    answers = [answer for script in scripts for answer in script.seen]
-    codes = {answer.body["code"] for answer in answers if answer.status >= 400}
+    responses = [response for script in scripts for response in script.responses]
+    codes = {response.body["code"] for response in responses if response.status >= 400}
     assert codes <= {"vm_not_found", "task_in_progress"}
-    workers = served.workers()
-    used = [connections(pid, owner.compute.get_endpoint()) for pid in workers]
+    workers = served.worker_pids()
+    used = [open_connections(pid, owner.compute.get_endpoint()) for pid in workers]
     assert len(workers) == 2
     assert all(used)
     assert not used[0] & used[1]
     check_log(served, {"vm create succeeded": LIVES, "vm start succeeded": LIVES})
 
 
-def live(script: Script) -> None:
+def live(script: ApiScript) -> None:
     """Create, start, stop and delete a VM."""
-    made = script.order()
+    made = script.request_vm()
     assert made.status in (201, 202), made
     path = f"/vms/{made.body['id']}"
     patiently(lambda: settled(script, path, "STOPPED"))
@@ -77,37 +77,37 @@ def live(script: Script) -> None:
     carry_out(script, "POST", f"{path}/stop", 200)
     patiently(lambda: settled(script, path, "STOPPED"))
     carry_out(script, "DELETE", path, 204)
-    script.gone(made.body["id"])
+    script.wait_until_deleted(made.body["id"])
 
 
-def carry_out(script: Script, method: str, path: str, done: int) -> None:
+def carry_out(script: ApiScript, method: str, path: str, done: int) -> None:
     """Change a VM, when the worker that changed it last has noticed that this is over, too."""
 
     def taken_on() -> bool:
-        answer = script.call(method, path)
-        busy = answer.status == 409 and answer.body["code"] == "task_in_progress"
-        assert busy or answer.status in (done, 202), answer
+        response = script.call(method, path)
+        busy = response.status == 409 and response.body["code"] == "task_in_progress"
+        assert busy or response.status in (done, 202), response
         return not busy
 
     patiently(taken_on)
 
 
-def settled(script: Script, path: str, status: str) -> bool:
+def settled(script: ApiScript, path: str, status: str) -> bool:
     """Look whether a VM has come to a status."""
     vm = script.get(f"{path}/status")
     return (vm["status"], vm["task"]) == (status, None)
 
 
-def read(script: Script, done: Event, *, fresh: bool) -> int:
+def read(script: ApiScript, done: Event, *, fresh: bool) -> int:
     """Read lists until the others are done, and return how often."""
     times = 0
     while not done.wait(4 * PAUSE):
-        assert script.get(f"/vms?name={CROWD}-*&page_size=1000", fresh=fresh)["total"] <= LIVES
+        assert script.get(f"/vms?name={CROWD}-*&page_size=1000", refresh=fresh)["total"] <= LIVES
         times += 1
     return times
 
 
-def check_log(served: Gunicorn, expected: dict[str, int]) -> None:
+def check_log(served: GunicornServer, expected: dict[str, int]) -> None:
     """See that every line of the log is one of ours, and that nothing went wrong."""
     lines = [json.loads(line) for line in served.log.read_text().splitlines()]
     bad = [line for line in lines if line["level"] not in ("info", "debug")]
@@ -118,32 +118,32 @@ def check_log(served: Gunicorn, expected: dict[str, int]) -> None:
 
 
 def test_sigterm_lets_answers_out(
-    settings_with_proxy: Settings, proxy: Proxy, tmp_path: Path
+    settings_with_proxy: Settings, proxy: NovaProxy, tmp_path: Path
 ) -> None:
     release = Event()
-    with gunicorn(tmp_path, **SHAPE) as served, ThreadPoolExecutor(1) as pool:
-        script = Script(served.send, f"{RUN}-term")
-        with proxy.trouble("POST", "/servers$", before=lambda: release.wait(30)) as trouble:
-            waiting = pool.submit(script.order, start=True)
-            until(lambda: trouble.seen)
+    with serve_gunicorn(tmp_path, **SHAPE) as served, ThreadPoolExecutor(1) as pool:
+        script = ApiScript(served.send, f"{RUN_LABEL}-term")
+        with proxy.inject_fault("POST", "/servers$", run_before=lambda: release.wait(30)) as fault:
+            waiting = pool.submit(script.request_vm, start=True)
+            wait_for(lambda: fault.match_count)
             served.terminate()
             # from now on it takes nobody in
-            until(lambda: refuses(served))
+            wait_for(lambda: refuses(served))
             assert not waiting.done()
             release.set()
-            answer = waiting.result(60)
-        assert (answer.status, answer.body["task"]) == (202, "creating")
+            response = waiting.result(60)
+        assert (response.status, response.body["task"]) == (202, "creating")
         assert served.wait() == 0
         check_log(served, {})
-    with gunicorn(tmp_path, **SHAPE) as served:
-        again = Script(served.send, script.label)
+    with serve_gunicorn(tmp_path, **SHAPE) as served:
+        again = ApiScript(served.send, script.label)
         try:
-            assert again.settled(answer.body["id"])["status"] == "RUNNING"
+            assert again.wait_until_settled(response.body["id"])["status"] == "RUNNING"
         finally:
-            again.clean()
+            again.delete_created_vms()
 
 
-def refuses(served: Gunicorn) -> bool:
+def refuses(served: GunicornServer) -> bool:
     """Tell whether the door is shut."""
     try:
         return served.send("GET", "/readyz", None).status == 503

@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 
 from tests.support.live import postgresql
-from tests.support.live.api_script import until
-from tests.support.live.deployment import Fleet
-from tests.support.live.devcloud_services import away, fill
+from tests.support.live.api_script import wait_for
+from tests.support.live.deployment import Deployment
+from tests.support.live.devcloud_services import fill_cloud, stopped_service
 from tests.support.live.engine_environment import ENGINES
-from tests.support.live.external_servers import Crowd
-from tests.support.live.inventory_watch import Watch
-from tests.support.live.retrying_client import Client
+from tests.support.live.external_servers import ExternalServers
+from tests.support.live.inventory_watch import InventoryWatch
+from tests.support.live.retrying_client import RetryingClient
 from vmapi.api import responses as render
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
@@ -46,19 +46,19 @@ def backend(cloud_settings: Settings) -> Iterator[OpenStackBackend]:
 
 
 @pytest.fixture
-def crowd(owner: Any) -> Iterator[Crowd]:
-    crowd = Crowd(owner, f"sync-{uuid4().hex[:6]}")
+def crowd(owner: Any) -> Iterator[ExternalServers]:
+    crowd = ExternalServers(owner, f"sync-{uuid4().hex[:6]}")
     if SERVERS > BOOTED:
-        fill(SERVERS - BOOTED, crowd.label)
+        fill_cloud(SERVERS - BOOTED, crowd.label)
     try:
         yield crowd
     finally:
-        crowd.clean()
+        crowd.delete_servers()
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    if postgresql.programs() is None:
+def fleet(tmp_path: Path) -> Iterator[Deployment]:
+    if postgresql.find_programs() is None:
         required = "postgresql" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)("not installed: postgresql")
     with ENGINES["worker"](tmp_path) as around:
@@ -68,7 +68,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
             "VMAPI_ENGINE": "worker",
             "VMAPI_WORKERS": "2",
         }
-        fleet = Fleet(settings | around.settings, around.workers, tmp_path / "log")
+        fleet = Deployment(settings | around.settings, around.workers, tmp_path / "log")
         fleet.start()
         try:
             yield fleet
@@ -79,29 +79,31 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 class Comparison:
     """What vmapi shows of a crowd, held against what Nova shows of it."""
 
-    def __init__(self, crowd: Crowd, backend: OpenStackBackend, url: str) -> None:
+    def __init__(self, crowd: ExternalServers, backend: OpenStackBackend, url: str) -> None:
         self._crowd = crowd
         self._backend = backend
-        self._client = Client(url)
+        self._client = RetryingClient(url)
 
     def hold(self, what: str) -> None:
         """See that the inventory becomes Nova's list, and print how long that takes."""
-        self._crowd.settled()
-        begun, expected = time.monotonic(), self._expected()
-        listed = time.monotonic() - begun
+        self._crowd.wait_until_settled()
+        started_at, expected = time.monotonic(), self._expected()
+        listed = time.monotonic() - started_at
         self._comes(expected, SWEPT, SOON, every=0.1)
-        quick = time.monotonic() - begun
+        quick = time.monotonic() - started_at
         self._comes(expected, (), SWEEP, every=1.0)
-        whole = time.monotonic() - begun
+        whole = time.monotonic() - started_at
         print(
             f"{what}: {len(expected)} servers are the same after {quick:.1f} s, wholly after "
             f"{whole:.1f} s; Nova's own list took {listed:.1f} s of that"
         )
-        assert {vm["id"] for vm in self._list("&status=DELETED").values()} == self._crowd.deleted
+        assert {
+            vm["id"] for vm in self._list("&status=DELETED").values()
+        } == self._crowd.deleted_ids
 
     def _comes(self, expected: VMs, later: Sequence[str], deadline: float, every: float) -> None:
         try:
-            until(lambda: not _differing(self._served(), expected, later), deadline, every)
+            wait_for(lambda: not _differing(self._served(), expected, later), deadline, every)
         except AssertionError:
             assert _differing(self._served(), expected, later) == {}
 
@@ -135,20 +137,22 @@ def _differing(shown: VMs, expected: VMs, later: Sequence[str]) -> dict[tuple[st
     return found
 
 
-def test_the_inventory_is_novas_list(crowd: Crowd, backend: OpenStackBackend, fleet: Fleet) -> None:
+def test_the_inventory_is_novas_list(
+    crowd: ExternalServers, backend: OpenStackBackend, fleet: Deployment
+) -> None:
     comparison = Comparison(crowd, backend, fleet.url)
-    crowd.make(min(SERVERS, BOOTED))
+    crowd.create_servers(min(SERVERS, BOOTED))
     comparison.hold("made")
-    with Watch(fleet.url, crowd.label).lags("changed"):
-        crowd.change(SHARE)
+    with InventoryWatch(fleet.url, crowd.label).measuring_lag("changed"):
+        crowd.change_share(SHARE)
         comparison.hold("changed")
-    crowd.change(SHARE)
+    crowd.change_share(SHARE)
     fleet.kill_workers()
-    crowd.make(SERVERS // 10)
-    fleet.tend()
+    crowd.create_servers(SERVERS // 10)
+    fleet.restart_exited()
     comparison.hold("changed while who syncs was killed")
-    crowd.change(SHARE / 2)
-    with away("nova-api", "kill"):
+    crowd.change_share(SHARE / 2)
+    with stopped_service("nova-api", "kill"):
         time.sleep(OUTAGE)
-    crowd.change(SHARE / 2)
+    crowd.change_share(SHARE / 2)
     comparison.hold("changed around an outage")

@@ -1,170 +1,192 @@
-"""Answers of the real Nova that are lost or spoiled on the way to us."""
+"""Responses of a real Nova that are lost or replaced on the way to vmapi."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.live.api_response import Answer, problem
-from tests.support.live.api_script import Script
-from tests.support.live.nova_proxy import HASTE, Proxy, Reply
+from tests.support.live.api_response import ApiResponse, assert_problem
+from tests.support.live.api_script import ApiScript
+from tests.support.live.nova_proxy import IMPATIENT_TIMEOUT, NovaProxy, ProxyReply
 
-CALLS = 3
-"""What a create may wait for in turn: whose the name is, the order, what came of it."""
-NOBODY = "00000000-0000-4000-8000-000000000000"
-HTML = Reply(200, b"<html>Please log in</html>", (("Content-Type", "text/html"),))
-BUSY = Reply(503, b"<html>", (("Retry-After", "7"),))
-FAILED = Reply(500, b'{"computeFault": {"code": 500, "message": "Unexpected API Error."}}')
+MAX_SEQUENTIAL_CALLS = 3
+"""The calls of a create, one after another: name check, create, recovery."""
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+HTML = ProxyReply(200, b"<html>Please log in</html>", (("Content-Type", "text/html"),))
+BUSY = ProxyReply(503, b"<html>", (("Retry-After", "7"),))
+FAILED = ProxyReply(500, b'{"computeFault": {"code": 500, "message": "Unexpected API Error."}}')
 
 
-def told(reply: Reply) -> dict[str, Any]:
-    """Answer with this whatever the cloud has said."""
-    return {"spoil": lambda _: reply}
+def replaced_by(reply: ProxyReply) -> dict[str, Any]:
+    """Return the fault options that replace the reply of the cloud."""
+    return {"transform": lambda _: reply}
 
 
 LOST: dict[str, dict[str, Any]] = {
-    "stall": {"stall": True},
-    "reset": {"lost": True},
-    "half": {"spoil": lambda reply: replace(reply, half=True)},
-    "bad-gateway": told(Reply(502, b"<html>")),
+    "stall": {"is_stalled": True},
+    "reset": {"is_lost": True},
+    "half": {"transform": lambda reply: replace(reply, is_truncated=True)},
+    "bad-gateway": replaced_by(ProxyReply(502, b"<html>")),
 }
 READS: dict[str, tuple[dict[str, Any], int, str]] = {
-    "stall": ({"stall": True}, 504, "backend_timeout"),
-    "reset": ({"lost": True}, 503, "backend_unavailable"),
-    "busy": (told(BUSY), 503, "backend_unavailable"),
-    "failed": (told(FAILED), 502, "backend_error"),
-    "html": (told(HTML), 502, "backend_error"),
-    "half": (told(Reply(200, b'{"servers": [], "server": {}}', half=True)), 502, "backend_error"),
-    "list": (told(Reply(200, b"[]")), 502, "backend_error"),
-    "empty": (told(Reply(200, b"{}")), 502, "backend_error"),
-    "wrong": (told(Reply(200, b'{"servers": [1], "server": "?"}')), 502, "backend_error"),
+    "stall": ({"is_stalled": True}, 504, "backend_timeout"),
+    "reset": ({"is_lost": True}, 503, "backend_unavailable"),
+    "busy": (replaced_by(BUSY), 503, "backend_unavailable"),
+    "failed": (replaced_by(FAILED), 502, "backend_error"),
+    "html": (replaced_by(HTML), 502, "backend_error"),
+    "half": (
+        replaced_by(ProxyReply(200, b'{"servers": [], "server": {}}', is_truncated=True)),
+        502,
+        "backend_error",
+    ),
+    "list": (replaced_by(ProxyReply(200, b"[]")), 502, "backend_error"),
+    "empty": (replaced_by(ProxyReply(200, b"{}")), 502, "backend_error"),
+    "wrong": (
+        replaced_by(ProxyReply(200, b'{"servers": [1], "server": "?"}')),
+        502,
+        "backend_error",
+    ),
 }
 
 pytestmark = pytest.mark.live
 
 
-def test_reads(hasty: Script, proxy: Proxy) -> None:
-    assert hasty.get("/vms?name=nobody")["items"] == []
-    for case, (how, status, code) in READS.items():
-        # what is known is asked for only by who wants it as it is now
-        for path, fresh in (("/vms", True), (f"/vms/{NOBODY}", False)):
-            with proxy.trouble("GET", "/servers", arrive=False, **how) as trouble:
-                answer = hasty.call("GET", path, fresh=fresh)
-                sent = trouble.seen
-                known = hasty.call("GET", "/vms?name=nobody")
-            problem(answer, status, code)
-            assert answer.seconds < HASTE + 1, case
+def test_read_with_a_lost_or_bad_response_fails(
+    impatient_script: ApiScript, proxy: NovaProxy
+) -> None:
+    assert impatient_script.get("/vms?name=unknown")["items"] == []
+    for case, (options, status, code) in READS.items():
+        # a read with no-cache, or of an unknown VM, needs a request to the cloud
+        for path, refresh in (("/vms", True), (f"/vms/{UNKNOWN_ID}", False)):
+            with proxy.inject_fault("GET", "/servers", is_forwarded=False, **options) as fault:
+                response = impatient_script.call("GET", path, refresh=refresh)
+                match_count = fault.match_count
+                cached = impatient_script.call("GET", "/vms?name=unknown")
+            assert_problem(response, status, code)
+            assert response.seconds < IMPATIENT_TIMEOUT + 1, case
             retry = {"busy": "7"}.get(case, "5") if status == 503 else None
-            assert answer.headers.get("Retry-After") == retry
-            assert 1 <= sent <= 3
-            assert (known.status, known.body["items"]) == (200, [])
-            assert "Age" in known.headers
-            hasty.refused(404, "vm_not_found", "GET", f"/vms/{NOBODY}")
+            assert response.headers.get("Retry-After") == retry
+            assert 1 <= match_count <= 3
+            assert (cached.status, cached.body["items"]) == (200, [])
+            assert "Age" in cached.headers
+            impatient_script.assert_refused(404, "vm_not_found", "GET", f"/vms/{UNKNOWN_ID}")
 
 
-def test_creates_that_are_found_again(hasty: Script, proxy: Proxy, owner: Any) -> None:
-    answers = {}
-    for case, how in LOST.items():
-        with proxy.trouble("POST", "/servers$", **how) as trouble:
-            answers[case] = hasty.order(case, start=True)
-        check_unknown(answers[case])
-        assert trouble.seen == 1
-    for case, spoiled in {"failed": FAILED, "html": HTML}.items():
-        with proxy.trouble("POST", "/servers$", **told(spoiled)) as trouble:
-            answers[case] = hasty.order(case, start=True)
-        if answers[case].seconds < HASTE:
-            assert answers[case].status == 202
-        # else Nova itself may have been too slow for a vmapi in haste
-        assert answers[case].status in (202, 504)
-        assert trouble.seen == 1
-    for case, answer in answers.items():
-        operation = hasty.ended(answer)
+def test_create_with_a_lost_response_is_found_again(
+    impatient_script: ApiScript, proxy: NovaProxy, owner: Any
+) -> None:
+    responses = {}
+    for case, options in LOST.items():
+        with proxy.inject_fault("POST", "/servers$", **options) as fault:
+            responses[case] = impatient_script.request_vm(case, start=True)
+        assert_outcome_unknown(responses[case])
+        assert fault.match_count == 1
+    for case, reply in {"failed": FAILED, "html": HTML}.items():
+        with proxy.inject_fault("POST", "/servers$", **replaced_by(reply)) as fault:
+            responses[case] = impatient_script.request_vm(case, start=True)
+        if responses[case].seconds < IMPATIENT_TIMEOUT:
+            assert responses[case].status == 202
+        # a slow Nova may exceed the short timeout of this vmapi
+        assert responses[case].status in (202, 504)
+        assert fault.match_count == 1
+    for case, response in responses.items():
+        operation = impatient_script.wait_until_finished(response)
         assert (operation["status"], operation["error"]) == ("succeeded", None)
-        (vm,) = hasty.get(f"/vms?name={hasty.name(case)}")["items"]
+        (vm,) = impatient_script.get(f"/vms?name={impatient_script.vm_name(case)}")["items"]
         assert (vm["id"], vm["status"]) == (operation["vm_id"], "RUNNING")
-    listed = owner.compute.get(f"/servers?name=^{hasty.label}").json()["servers"]
-    assert len(listed) == len(answers)
+    listed = owner.compute.get(f"/servers?name=^{impatient_script.label}").json()["servers"]
+    assert len(listed) == len(responses)
 
 
-def test_creates_that_never_arrived(hasty: Script, proxy: Proxy) -> None:
+def test_create_that_never_reached_nova_fails(
+    impatient_script: ApiScript, proxy: NovaProxy
+) -> None:
     for case, (reply, status, code) in {
         "busy": (BUSY, 503, "backend_unavailable"),
         "failed": (FAILED, 502, "backend_error"),
         "html": (HTML, 502, "backend_error"),
-        "list": (Reply(202, b"[]"), 502, "backend_error"),
+        "list": (ProxyReply(202, b"[]"), 502, "backend_error"),
     }.items():
-        with proxy.trouble("POST", "/servers$", arrive=False, **told(reply)) as trouble:
-            answer = hasty.order(case)
-        problem(answer, status, code)
-        assert trouble.seen == 1
-        assert answer.headers.get("Retry-After") == ("7" if case == "busy" else None)
-        (operation,) = hasty.get("/operations?action=create&page_size=1")["items"]
+        with proxy.inject_fault(
+            "POST", "/servers$", is_forwarded=False, **replaced_by(reply)
+        ) as fault:
+            response = impatient_script.request_vm(case)
+        assert_problem(response, status, code)
+        assert fault.match_count == 1
+        assert response.headers.get("Retry-After") == ("7" if case == "busy" else None)
+        (operation,) = impatient_script.get("/operations?action=create&page_size=1")["items"]
         assert (operation["status"], operation["vm_id"]) == ("failed", None)
         assert operation["error"]["code"] == code
-    assert hasty.get(f"/vms?name={hasty.label}-*")["total"] == 0
+    assert impatient_script.get(f"/vms?name={impatient_script.label}-*")["total"] == 0
 
 
-def test_actions(hasty: Script, proxy: Proxy) -> None:
-    vm_id = hasty.running()
-    for action, how, at_once, goal in (
+def test_action_with_a_lost_response_is_found_again(
+    impatient_script: ApiScript, proxy: NovaProxy
+) -> None:
+    vm_id = impatient_script.create_running_vm()
+    for action, options, responds_at_once, goal in (
         ("stop", LOST["stall"], False, "STOPPED"),
         ("start", LOST["reset"], False, "RUNNING"),
-        ("pause", told(FAILED), True, "PAUSED"),
-        ("resume", told(HTML), True, "RUNNING"),
+        ("pause", replaced_by(FAILED), True, "PAUSED"),
+        ("resume", replaced_by(HTML), True, "RUNNING"),
         ("restart", LOST["bad-gateway"], False, "RUNNING"),
     ):
-        with proxy.trouble("POST", "/action$", **how) as trouble:
-            answer = hasty.act(vm_id, action)
-        if at_once:
-            assert answer.status in (200, 202)
+        with proxy.inject_fault("POST", "/action$", **options) as fault:
+            response = impatient_script.request_action(vm_id, action)
+        if responds_at_once:
+            assert response.status in (200, 202)
         else:
-            check_unknown(answer)
-        operation = hasty.ended(answer)
+            assert_outcome_unknown(response)
+        operation = impatient_script.wait_until_finished(response)
         assert (operation["status"], operation["error"]) == ("succeeded", None), action
-        assert hasty.settled(vm_id)["status"] == goal
-        assert trouble.seen == 1
+        assert impatient_script.wait_until_settled(vm_id)["status"] == goal
+        assert fault.match_count == 1
     for reply, status, code in (
         (BUSY, 503, "backend_unavailable"),
         (FAILED, 502, "backend_error"),
         (HTML, 502, "backend_error"),
     ):
-        # not a pause: Nova's clock is too coarse to tell it from the one before
-        with proxy.trouble("POST", "/action$", arrive=False, **told(reply)) as trouble:
-            hasty.refused(status, code, "POST", f"/vms/{vm_id}/stop")
-        (operation,) = hasty.get(f"/operations?vm_id={vm_id}&page_size=1")["items"]
+        # not a pause: Nova's times are too coarse to distinguish it from the earlier pause
+        with proxy.inject_fault(
+            "POST", "/action$", is_forwarded=False, **replaced_by(reply)
+        ) as fault:
+            impatient_script.assert_refused(status, code, "POST", f"/vms/{vm_id}/stop")
+        (operation,) = impatient_script.get(f"/operations?vm_id={vm_id}&page_size=1")["items"]
         assert (operation["status"], operation["error"]["code"]) == ("failed", code)
-        vm = hasty.vm(vm_id)
-        assert (trouble.seen, vm["status"], vm["task"]) == (1, "RUNNING", None)
-    check_changes(hasty, proxy, vm_id)
+        vm = impatient_script.get_vm(vm_id)
+        assert (fault.match_count, vm["status"], vm["task"]) == (1, "RUNNING", None)
+    assert_lost_changes(impatient_script, proxy, vm_id)
 
 
-def check_changes(hasty: Script, proxy: Proxy, vm_id: str) -> None:
-    """Change, lose and delete a VM; what may be done twice is done again."""
+def assert_lost_changes(impatient_script: ApiScript, proxy: NovaProxy, vm_id: str) -> None:
+    """Patch, stop and delete a VM with lost responses; idempotent changes are repeated."""
     path = f"/vms/{vm_id}"
-    with proxy.trouble("PUT", "/metadata$", **LOST["stall"]):
-        patched = hasty.call("PATCH", path, {"metadata": {"env": "test"}})
-    check_unknown(patched)
-    assert hasty.ended(patched)["status"] == "succeeded"
-    assert hasty.settled(vm_id)["metadata"] == {"env": "test"}
-    # nobody knows that this one never arrives
-    with proxy.trouble("POST", "/action$", arrive=False, **LOST["reset"]) as trouble:
-        never = hasty.act(vm_id, "stop")
-    check_unknown(never)
-    operation = hasty.get(never.headers["Operation-Location"])
-    vm = hasty.vm(vm_id)
-    assert (operation["status"], trouble.seen) == ("running", 1)
+    with proxy.inject_fault("PUT", "/metadata$", **LOST["stall"]):
+        patched = impatient_script.call("PATCH", path, {"metadata": {"env": "test"}})
+    assert_outcome_unknown(patched)
+    assert impatient_script.wait_until_finished(patched)["status"] == "succeeded"
+    assert impatient_script.wait_until_settled(vm_id)["metadata"] == {"env": "test"}
+    # vmapi cannot know that this request never arrives
+    with proxy.inject_fault("POST", "/action$", is_forwarded=False, **LOST["reset"]) as fault:
+        unsent_stop = impatient_script.request_action(vm_id, "stop")
+    assert_outcome_unknown(unsent_stop)
+    operation = impatient_script.get(unsent_stop.headers["Operation-Location"])
+    vm = impatient_script.get_vm(vm_id)
+    assert (operation["status"], fault.match_count) == ("running", 1)
     assert (vm["status"], vm["task"], vm["allowed_actions"]) == ("RUNNING", "stopping", ["delete"])
-    hasty.refused(409, "task_in_progress", "POST", f"{path}/pause")
-    with proxy.trouble("DELETE", "/servers/", **LOST["reset"]):
-        deleted = hasty.call("DELETE", path)
-    check_unknown(deleted)
-    assert hasty.ended(deleted)["status"] == "succeeded"
-    assert hasty.ended(never)["status"] == "superseded"
-    hasty.refused(404, "vm_not_found", "GET", path)
+    impatient_script.assert_refused(409, "task_in_progress", "POST", f"{path}/pause")
+    with proxy.inject_fault("DELETE", "/servers/", **LOST["reset"]):
+        deleted = impatient_script.call("DELETE", path)
+    assert_outcome_unknown(deleted)
+    assert impatient_script.wait_until_finished(deleted)["status"] == "succeeded"
+    assert impatient_script.wait_until_finished(unsent_stop)["status"] == "superseded"
+    impatient_script.assert_refused(404, "vm_not_found", "GET", path)
 
 
-def check_unknown(answer: Answer) -> None:
-    """See that a client learns that nothing is known yet, and where it will be."""
-    assert problem(answer, 504, "backend_timeout")["operation"].startswith("/api/v1/operations/")
-    assert answer.headers["Operation-Location"] == answer.body["operation"]
-    assert answer.seconds < CALLS * HASTE + 1
+def assert_outcome_unknown(response: ApiResponse) -> None:
+    """Assert that the response is a timeout with the location of the operation."""
+    assert assert_problem(response, 504, "backend_timeout")["operation"].startswith(
+        "/api/v1/operations/"
+    )
+    assert response.headers["Operation-Location"] == response.body["operation"]
+    assert response.seconds < MAX_SEQUENTIAL_CALLS * IMPATIENT_TIMEOUT + 1

@@ -46,11 +46,11 @@ class Side:
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[str, Any]:
         """Return what a script would branch on, and the body."""
-        answer = self.client.open(BASE + path, method=method, json=body)
-        if answer.status_code < 300:
-            return "accepted", answer.json if answer.data else None
-        assert answer.mimetype == "application/problem+json"
-        return answer.json["code"], answer.json
+        response = self.client.open(BASE + path, method=method, json=body)
+        if response.status_code < 300:
+            return "accepted", response.json if response.data else None
+        assert response.mimetype == "application/problem+json"
+        return response.json["code"], response.json
 
     def settled(self, vm: str) -> dict[str, Any] | str:
         """Return what is compared of a VM that nothing is under way with; "gone" without one."""
@@ -174,10 +174,10 @@ class Lifecycles(RuleBasedStateMachine):
 
     def both(self, method: str, path: str, body: Any = None) -> str:
         """Send the same to both; return the code that both answered with."""
-        answers = [
+        responses = [
             side.send(method, f"/vms/{side.ids[self.vm]}{path}", body) for side in self.sides
         ]
-        (memory, ours), (real, theirs) = answers
+        (memory, ours), (real, theirs) = responses
         assert memory == real, (ours, theirs)
         if memory == "invalid_state":
             for key in ("current_status", "allowed_actions"):

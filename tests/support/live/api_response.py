@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """An answer, and the seconds that it took."""
 
     status: int
@@ -16,11 +16,11 @@ class Answer:
     seconds: float
 
 
-def problem(answer: Answer, status: int, code: str) -> Any:
+def assert_problem(response: ApiResponse, status: int, code: str) -> Any:
     """See that an answer is this problem, and return it."""
-    assert (answer.status, answer.body.get("code")) == (status, code), answer
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.body["status"] == status
-    assert answer.body["type"] == f"/problems/{code}"
-    assert answer.body["request_id"] == answer.headers["X-Request-ID"]
-    return answer.body
+    assert (response.status, response.body.get("code")) == (status, code), response
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.body["status"] == status
+    assert response.body["type"] == f"/problems/{code}"
+    assert response.body["request_id"] == response.headers["X-Request-ID"]
+    return response.body

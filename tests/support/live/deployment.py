@@ -16,14 +16,14 @@ from tests.support.live.postgresql import free_port
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
-SERVER = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:app")
-FLASK = (str(BIN / "flask"), "--app", "wsgi")
-WORKER = (*FLASK, "worker")
-STOP = 40
+SERVER_COMMAND = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:app")
+FLASK_COMMAND = (str(BIN / "flask"), "--app", "wsgi")
+WORKER_COMMAND = (*FLASK_COMMAND, "worker")
+STOP_TIMEOUT = 40
 """Seconds within which everything stops when it is asked to."""
 
 
-class Fleet:
+class Deployment:
     """The processes of one vmapi; `workers` beside the two of gunicorn.
 
     `did` counts what was done to them, and `ended` how workers ended that nobody had killed.
@@ -33,52 +33,52 @@ class Fleet:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
-        self.did: Counter[str] = Counter()
-        self.ended: list[int] = []
+        self.disruptions: Counter[str] = Counter()
+        self.worker_exit_codes: list[int] = []
         own = {name: text for name, text in os.environ.items() if not name.startswith("VMAPI_")}
         self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{port}"}
         self._environment["PYTHONFAULTHANDLER"] = "1"
         for what in ("READS", "CHANGES", "ADDRESS"):
             self._environment[f"VMAPI_RATE_{what}"] = "off"
-        self._commands = [SERVER, *(WORKER,) * workers]
+        self._commands = [SERVER_COMMAND, *(WORKER_COMMAND,) * workers]
         self._out = log.open("ab")
         self._running: list[subprocess.Popen[bytes]] = []
         self._groups: list[int] = []
 
     def start(self) -> None:
         """Start everything, and wait until it serves."""
-        self._spawn((*FLASK, "db", "upgrade")).wait()
+        self._spawn((*FLASK_COMMAND, "db", "upgrade")).wait()
         self._running = [self._spawn(command) for command in self._commands]
-        self.ready()
+        self.wait_until_ready()
 
-    def ready(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until all run and gunicorn serves."""
         end = time.monotonic() + 60
-        self.tend()
+        self.restart_exited()
         while not self._serves():
             assert time.monotonic() < end, f"vmapi does not serve, see {self.log}"
             time.sleep(0.5)
-            self.tend()
+            self.restart_exited()
 
-    def tend(self) -> None:
+    def restart_exited(self) -> None:
         """Bring back what has ended, as systemd would: without the children that it has left."""
         for place, process in enumerate(self._running):
             code = process.poll()
             if code is None:
                 continue
             if place > 0 and code != -signal.SIGKILL:
-                self.ended.append(code)
+                self.worker_exit_codes.append(code)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             self._running[place] = self._spawn(self._commands[place])
 
-    def kill_one(self) -> None:
+    def kill_random_process(self) -> None:
         """Send SIGKILL to any process."""
         server, *workers = (process.pid for process in self._running)
         victim = random.choice([server, *_children(server), *workers])
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-            self.did["SIGKILL"] += 1
+            self.disruptions["SIGKILL"] += 1
 
     def kill_workers(self) -> None:
         """Send SIGKILL to all workers."""
@@ -99,9 +99,9 @@ class Fleet:
             process.terminate()
         for process in self._running:
             try:
-                process.wait(STOP)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
-                self.did["would not stop"] += 1
+                self.disruptions["would not stop"] += 1
                 # the log then says where it hangs
                 process.send_signal(signal.SIGABRT)
         for process in self._running:

@@ -6,15 +6,15 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.live.postgresql import Postgresql, postgresql
-from tests.support.live.rabbitmq import Rabbitmq, rabbitmq
+from tests.support.live.postgresql import PostgresqlServer, serve_postgresql
+from tests.support.live.rabbitmq import RabbitmqServer, serve_rabbitmq
 
-AWAY = 2.0
+RESTART_PAUSE = 2.0
 """Seconds for which a service is away."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EngineEnvironment:
     """`workers` beside gunicorn; `restart` kills `service` and brings it back."""
 
     settings: dict[str, str]
@@ -24,32 +24,32 @@ class Surroundings:
 
 
 @contextmanager
-def _thread(place: Path) -> Iterator[Surroundings]:
-    yield Surroundings({"VMAPI_DATABASE_URL": f"sqlite:///{place}/vmapi.sqlite3"})
+def _thread(place: Path) -> Iterator[EngineEnvironment]:
+    yield EngineEnvironment({"VMAPI_DATABASE_URL": f"sqlite:///{place}/vmapi.sqlite3"})
 
 
 @contextmanager
-def _worker(place: Path) -> Iterator[Surroundings]:
-    with postgresql() as server:
+def _worker(place: Path) -> Iterator[EngineEnvironment]:
+    with serve_postgresql() as server:
         settings = {"VMAPI_DATABASE_URL": server.url}
-        yield Surroundings(settings, 2, "PostgreSQL", lambda: _restart(server))
+        yield EngineEnvironment(settings, 2, "PostgreSQL", lambda: _restart(server))
 
 
 @contextmanager
-def _celery(place: Path) -> Iterator[Surroundings]:
-    with postgresql() as server, rabbitmq() as broker:
+def _celery(place: Path) -> Iterator[EngineEnvironment]:
+    with serve_postgresql() as server, serve_rabbitmq() as broker:
         settings = {"VMAPI_DATABASE_URL": server.url, "VMAPI_BROKER_URL": broker.url}
-        yield Surroundings(settings, 2, "RabbitMQ", lambda: _restart(broker))
+        yield EngineEnvironment(settings, 2, "RabbitMQ", lambda: _restart(broker))
 
 
-ENGINES: dict[str, Callable[[Path], AbstractContextManager[Surroundings]]] = {
+ENGINES: dict[str, Callable[[Path], AbstractContextManager[EngineEnvironment]]] = {
     "thread": _thread,
     "worker": _worker,
     "celery": _celery,
 }
 
 
-def _restart(server: Postgresql | Rabbitmq) -> None:
+def _restart(server: PostgresqlServer | RabbitmqServer) -> None:
     server.kill()
-    time.sleep(AWAY)
+    time.sleep(RESTART_PAUSE)
     server.start()

@@ -4,58 +4,58 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.support.live.api_script import until
+from tests.support.live.api_script import wait_for
 
-AT_ONCE = 25
+SERVERS_PER_REQUEST = 25
 """Servers that are made by one request."""
-PARALLEL = 6
-PATIENCE = 600.0
+CONCURRENT_CHANGES = 6
+SETTLE_TIMEOUT = 600.0
 
 Server = dict[str, Any]
 
 
-class Crowd:
+class ExternalServers:
     """The servers whose names begin with `label`; `deleted` are the ids of those that were."""
 
     def __init__(self, owner: Any, label: str) -> None:
         self._nova = owner.compute
         self._owner = owner
         self.label = label
-        self.deleted: set[str] = set()
+        self.deleted_ids: set[str] = set()
 
-    def make(self, number: int) -> None:
+    def create_servers(self, count: int) -> None:
         """Have so many made."""
         image = next(iter(self._owner.image.images(status="active")))
         flavor = next(iter(self._nova.flavors()))
         network = next(iter(self._owner.network.networks()))
         about = {"imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
-        for made in range(0, number, AT_ONCE):
-            count = min(AT_ONCE, number - made)
+        for made in range(0, count, SERVERS_PER_REQUEST):
+            count = min(SERVERS_PER_REQUEST, count - made)
             order = {"name": f"{self.label}-{made}", **about, "min_count": count}
-            answer = self._nova.post("/servers", json={"server": order})
-            assert answer.status_code == 202, answer.text
+            response = self._nova.post("/servers", json={"server": order})
+            assert response.status_code == 202, response.text
 
-    def servers(self) -> list[Server]:
+    def list_servers(self) -> list[Server]:
         """Return them as Nova has them now."""
         path = f"/servers/detail?limit=1000&name=^{self.label}-"
         return list(self._nova.get(path).json()["servers"])
 
-    def settled(self) -> None:
+    def wait_until_settled(self) -> None:
         """Wait until Nova has nothing to do any more."""
-        until(lambda: all(map(_idle, self.servers())), PATIENCE, every=1.0)
+        wait_for(lambda: all(map(_idle, self.list_servers())), SETTLE_TIMEOUT, interval=1.0)
 
-    def change(self, share: float) -> None:
+    def change_share(self, share: float) -> None:
         """Do something to so large a part of each kind of server."""
-        servers = self.servers()
+        servers = self.list_servers()
         chosen = random.sample(servers, int(len(servers) * share))
-        with ThreadPoolExecutor(PARALLEL) as pool:
+        with ThreadPoolExecutor(CONCURRENT_CHANGES) as pool:
             list(pool.map(self._change, chosen, range(len(chosen))))
 
-    def clean(self) -> None:
+    def delete_servers(self) -> None:
         """Delete all that are left."""
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(self._delete, [server["id"] for server in self.servers()]))
-        until(lambda: not self.servers(), PATIENCE, every=1.0)
+        with ThreadPoolExecutor(CONCURRENT_CHANGES) as pool:
+            list(pool.map(self._delete, [server["id"] for server in self.list_servers()]))
+        wait_for(lambda: not self.list_servers(), SETTLE_TIMEOUT, interval=1.0)
 
     def _change(self, server: Server, number: int) -> None:
         vm_id, running = server["id"], server["status"] == "ACTIVE"
@@ -75,17 +75,17 @@ class Crowd:
 
     def _act(self, vm_id: str, action: str) -> None:
         # 409 where an earlier change has left it in a state that has no such action
-        answer = self._nova.post(f"/servers/{vm_id}/action", json={action: None})
-        assert answer.status_code in (202, 409), answer.text
+        response = self._nova.post(f"/servers/{vm_id}/action", json={action: None})
+        assert response.status_code in (202, 409), response.text
 
     def _delete(self, vm_id: str) -> None:
-        answer = self._nova.delete(f"/servers/{vm_id}")
-        if answer.status_code == 409:
+        response = self._nova.delete(f"/servers/{vm_id}")
+        if response.status_code == 409:
             # locked by an earlier change
             self._act(vm_id, "unlock")
-            answer = self._nova.delete(f"/servers/{vm_id}")
-        assert answer.status_code in (204, 404), answer.text
-        self.deleted.add(vm_id)
+            response = self._nova.delete(f"/servers/{vm_id}")
+        assert response.status_code in (204, 404), response.text
+        self.deleted_ids.add(vm_id)
 
 
 def _idle(server: Server) -> bool:

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.support.live.api_response import Answer
-from tests.support.live.api_script import until
+from tests.support.live.api_response import ApiResponse
+from tests.support.live.api_script import wait_for
 
 ROOT = Path(__file__).parents[3]
 
 
 @dataclass
-class Gunicorn:
+class GunicornServer:
     """A server that runs at `url` and logs to `log`."""
 
     process: subprocess.Popen[bytes]
@@ -31,16 +31,18 @@ class Gunicorn:
 
     def send(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> ApiResponse:
         """Send a request over a connection of its own."""
-        begun = time.monotonic()
+        started_at = time.monotonic()
         how = {"Connection": "close", **(headers or {})}
-        with requests.request(method, self.url + path, json=body, headers=how, timeout=90) as got:
-            is_json = "json" in got.headers.get("Content-Type", "")
-            content = got.json() if is_json else None
-        return Answer(got.status_code, got.headers, content, got.text, time.monotonic() - begun)
+        with requests.request(method, self.url + path, json=body, headers=how, timeout=90) as reply:
+            is_json = "json" in reply.headers.get("Content-Type", "")
+            content = reply.json() if is_json else None
+        return ApiResponse(
+            reply.status_code, reply.headers, content, reply.text, time.monotonic() - started_at
+        )
 
-    def workers(self) -> list[int]:
+    def worker_pids(self) -> list[int]:
         """Return the processes that serve."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
@@ -55,7 +57,7 @@ class Gunicorn:
 
 
 @contextmanager
-def gunicorn(folder: Path, **settings: str) -> Iterator[Gunicorn]:
+def serve_gunicorn(folder: Path, **settings: str) -> Iterator[GunicornServer]:
     """Serve while the block lasts, with the project's own configuration."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -74,9 +76,9 @@ def gunicorn(folder: Path, **settings: str) -> Iterator[Gunicorn]:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environ | settings, stdout=out, stderr=subprocess.STDOUT
         )
-    server = Gunicorn(process, f"http://127.0.0.1:{port}", log)
+    server = GunicornServer(process, f"http://127.0.0.1:{port}", log)
     try:
-        until(lambda: process.poll() is not None or _ready(server), 30)
+        wait_for(lambda: process.poll() is not None or _ready(server), 30)
         assert process.poll() is None, log.read_text()
         yield server
     finally:
@@ -85,14 +87,14 @@ def gunicorn(folder: Path, **settings: str) -> Iterator[Gunicorn]:
             process.wait()
 
 
-def _ready(server: Gunicorn) -> bool:
+def _ready(server: GunicornServer) -> bool:
     try:
         return server.send("GET", "/readyz", None).status == 200
     except requests.ConnectionError:
         return False
 
 
-def _ended(server: Gunicorn) -> bool:
+def _ended(server: GunicornServer) -> bool:
     server.terminate()
     try:
         server.wait()
@@ -101,7 +103,7 @@ def _ended(server: Gunicorn) -> bool:
     return True
 
 
-def connections(pid: int, url: str) -> set[str]:
+def open_connections(pid: int, url: str) -> set[str]:
     """Return the inodes of the open sockets that a process has to the service at a URL."""
     ends = urlsplit(url)
     remote = (

@@ -16,23 +16,23 @@ from urllib.parse import urlsplit
 
 from openstack.config import OpenStackConfig
 
-HASTE = 3.0
+IMPATIENT_TIMEOUT = 3.0
 """Seconds after which an answer is lost to a vmapi behind the proxy."""
 HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")
 
 
 @dataclass(frozen=True)
-class Reply:
+class ProxyReply:
     """An answer of the cloud, or one that is made up; `half` of it, or all."""
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "application/json"),)
-    half: bool = False
+    is_truncated: bool = False
 
 
 @dataclass
-class Trouble:
+class ProxyFault:
     """What becomes of the requests that fit, while the block lasts. `seen` counts them.
 
     One is handed on to the cloud if it is to `arrive`, after something else has been done `before`.
@@ -42,56 +42,56 @@ class Trouble:
 
     method: str
     path: str
-    inside: bytes = b""
-    arrive: bool = True
-    before: Callable[[], object] = lambda: None
-    spoil: Callable[[Reply], Reply] | None = None
-    lost: bool = False
-    stall: bool = False
-    seen: int = 0
-    over: Event = field(default_factory=Event)
+    body_contains: bytes = b""
+    is_forwarded: bool = True
+    run_before: Callable[[], object] = lambda: None
+    transform: Callable[[ProxyReply], ProxyReply] | None = None
+    is_lost: bool = False
+    is_stalled: bool = False
+    match_count: int = 0
+    removed: Event = field(default_factory=Event)
 
-    def fits(self, method: str, path: str, body: bytes) -> bool:
+    def matches(self, method: str, path: str, body: bytes) -> bool:
         """Tell whether a request is to be troubled."""
         there = re.search(self.path, path.partition("?")[0])
-        return self.method == method and there is not None and self.inside in body
+        return self.method == method and there is not None and self.body_contains in body
 
 
-class Proxy:
+class NovaProxy:
     """Hands everything on to `target`; `token` is the last one that came by."""
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target)
-        self.troubles: list[Trouble] = []
+        self.faults: list[ProxyFault] = []
         self.token = ""
         self.url = ""
 
     @contextmanager
-    def trouble(self, method: str, path: str, **how: Any) -> Iterator[Trouble]:
+    def inject_fault(self, method: str, path: str, **how: Any) -> Iterator[ProxyFault]:
         """Make trouble while the block lasts."""
-        trouble = Trouble(method, path, **how)
-        self.troubles.append(trouble)
+        fault = ProxyFault(method, path, **how)
+        self.faults.append(fault)
         try:
-            yield trouble
+            yield fault
         finally:
-            self.troubles.remove(trouble)
-            trouble.over.set()
+            self.faults.remove(fault)
+            fault.removed.set()
 
-    def hand_on(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ProxyReply:
         """Return what the cloud answers."""
         secure = self.target.scheme == "https"
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         cloud = kind(self.target.netloc, timeout=60)
         try:
             cloud.request(method, path, body, headers | {"Connection": "close"})
-            got = cloud.getresponse()
-            kept = ((k, v) for k, v in got.getheaders() if k.lower() not in HOP_BY_HOP)
-            return Reply(got.status, got.read(), tuple(kept))
+            reply = cloud.getresponse()
+            kept = ((k, v) for k, v in reply.getheaders() if k.lower() not in HOP_BY_HOP)
+            return ProxyReply(reply.status, reply.read(), tuple(kept))
         finally:
             cloud.close()
 
 
-def clouds_file(folder: Path, cloud: str, auth: dict[str, str], **changed: str) -> str:
+def write_clouds_file(folder: Path, cloud: str, auth: dict[str, str], **changed: str) -> str:
     """Write a clouds.yaml in which some things are other than in the present one."""
     found = OpenStackConfig().cloud_config["clouds"][cloud]
     merged = found | changed | {"auth": found["auth"] | auth}
@@ -100,53 +100,55 @@ def clouds_file(folder: Path, cloud: str, auth: dict[str, str], **changed: str) 
     return str(file)
 
 
-def _as_it_is(reply: Reply) -> Reply:
+def _as_it_is(reply: ProxyReply) -> ProxyReply:
     return reply
 
 
 class Handler(BaseHTTPRequestHandler):
     """Serves one connection; `proxy` is set in a subclass."""
 
-    proxy: Proxy
+    proxy: NovaProxy
     protocol_version = "HTTP/1.1"
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.token = self.headers.get("X-Auth-Token", self.proxy.token)
-        fitting = (each for each in self.proxy.troubles if each.fits(self.command, self.path, body))
-        reply = self.treated(next(fitting, None), body)
+        fitting = (
+            each for each in self.proxy.faults if each.matches(self.command, self.path, body)
+        )
+        reply = self.get_reply(next(fitting, None), body)
         if reply is None:
             self.reset()
         else:
-            self.answer(reply)
+            self.send_reply(reply)
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
-    def treated(self, trouble: Trouble | None, body: bytes) -> Reply | None:
+    def get_reply(self, fault: ProxyFault | None, body: bytes) -> ProxyReply | None:
         """Return what to answer, None for nothing at all."""
-        trouble = trouble or Trouble(self.command, "")
-        trouble.seen += 1
-        trouble.before()
-        reply = Reply(200)
-        if trouble.arrive:
+        fault = fault or ProxyFault(self.command, "")
+        fault.match_count += 1
+        fault.run_before()
+        reply = ProxyReply(200)
+        if fault.is_forwarded:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
-            reply = self.proxy.hand_on(self.command, self.path, headers, body)
-        if trouble.stall:
-            trouble.over.wait(60)
-        return None if trouble.lost or trouble.stall else (trouble.spoil or _as_it_is)(reply)
+            reply = self.proxy.forward(self.command, self.path, headers, body)
+        if fault.is_stalled:
+            fault.removed.wait(60)
+        return None if fault.is_lost or fault.is_stalled else (fault.transform or _as_it_is)(reply)
 
     def reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
 
-    def answer(self, reply: Reply) -> None:
+    def send_reply(self, reply: ProxyReply) -> None:
         self.send_response(reply.status)
         for name, text in (*reply.headers, ("Content-Length", str(len(reply.body)))):
             self.send_header(name, text)
         self.end_headers()
-        self.wfile.write(reply.body[: len(reply.body) // 2] if reply.half else reply.body)
-        self.close_connection = self.close_connection or reply.half
+        self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)
+        self.close_connection = self.close_connection or reply.is_truncated
 
     def log_message(self, *args: Any) -> None:
         """Keep the tests quiet."""
@@ -158,9 +160,9 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxied(target: str) -> Iterator[Proxy]:
+def serve_proxy(target: str) -> Iterator[NovaProxy]:
     """Serve on a free port of loopback while the block lasts."""
-    proxy = Proxy(target)
+    proxy = NovaProxy(target)
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"proxy": proxy}))
     proxy.url = f"http://127.0.0.1:{server.server_port}{proxy.target.path}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

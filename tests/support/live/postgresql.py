@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 
-def programs() -> Path | None:
+def find_programs() -> Path | None:
     """Return where the newest server's programs are; None where there is no server."""
     found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     newest = max(found, key=lambda path: float(path.parts[-3]), default=None)
@@ -24,7 +24,7 @@ def free_port() -> int:
         return port
 
 
-class Postgresql:
+class PostgresqlServer:
     """A server on loopback; its files are below `place`."""
 
     def __init__(self, bin: Path, place: Path) -> None:
@@ -54,15 +54,15 @@ class Postgresql:
 
 
 @contextmanager
-def postgresql() -> Iterator[Postgresql]:
+def serve_postgresql() -> Iterator[PostgresqlServer]:
     """Run a server while the block lasts; what it holds is gone afterwards."""
-    found = programs()
+    found = find_programs()
     assert found is not None, "there are no programs of a PostgreSQL server"
     place = Path(mkdtemp(prefix="vmapi-postgresql-"))
     if os.geteuid() == 0:
         shutil.chown(place, "postgres")
     try:
-        server = Postgresql(found, place)
+        server = PostgresqlServer(found, place)
         server.start()
         try:
             yield server

@@ -23,12 +23,12 @@ log.file = false
 ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """Tell whether there is a server to run."""
     return SERVER.exists()
 
 
-class Rabbitmq:
+class RabbitmqServer:
     """A node on loopback with a port mapper of its own; its files are below `place`."""
 
     def __init__(self, place: Path) -> None:
@@ -106,11 +106,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def rabbitmq() -> Iterator[Rabbitmq]:
+def serve_rabbitmq() -> Iterator[RabbitmqServer]:
     """Run a node while the block lasts; what it holds is gone afterwards."""
     place = Path(mkdtemp(prefix="vmapi-rabbitmq-"))
     try:
-        node = Rabbitmq(place)
+        node = RabbitmqServer(place)
         try:
             node.start()
             yield node

@@ -6,24 +6,28 @@ from typing import Any, Protocol
 
 from flask import Flask
 
-from tests.support.live.api_response import Answer
+from tests.support.live.api_response import ApiResponse
 
 
-class Send(Protocol):
+class SendRequest(Protocol):
     """Sends a request, and returns the answer."""
 
     def __call__(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
-    ) -> Answer: ...
+    ) -> ApiResponse: ...
 
 
-def in_process(app: Flask) -> Send:
+def in_process(app: Flask) -> SendRequest:
     """Send requests to an app of this process; any number of threads may."""
 
-    def send(method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
-        begun = time.monotonic()
-        got = app.test_client().open(path, method=method, json=body, headers=headers)
-        seconds = time.monotonic() - begun
-        return Answer(got.status_code, got.headers, got.get_json(silent=True), got.text, seconds)
+    def send(
+        method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> ApiResponse:
+        started_at = time.monotonic()
+        reply = app.test_client().open(path, method=method, json=body, headers=headers)
+        seconds = time.monotonic() - started_at
+        return ApiResponse(
+            reply.status_code, reply.headers, reply.get_json(silent=True), reply.text, seconds
+        )
 
     return send

@@ -3,55 +3,55 @@
 import random
 from dataclasses import dataclass, field
 
-from tests.support.live.retrying_client import Client, Told
+from tests.support.live.retrying_client import FinalResponse, RetryingClient
 
-WANTED = {"flavor": "m1.tiny", "image": "debian-12", "network": "private"}
+VM_OPTIONS = {"flavor": "m1.tiny", "image": "debian-12", "network": "private"}
 STEPS = (("create", 201, "STOPPED"), ("start", 200, "RUNNING"), ("stop", 200, "STOPPED"))
-LATE = "operation_timeout"
+TIMEOUT_CODE = "operation_timeout"
 
 
 @dataclass
-class Life:
+class VMScenario:
     """`told` has the last word on each action; one that went wrong in Nova is in `broken`."""
 
     name: str
     vm_id: str = ""
-    told: dict[str, Told] = field(default_factory=dict)
-    broken: str = ""
+    responses: dict[str, FinalResponse] = field(default_factory=dict)
+    failed_action: str = ""
 
     @property
-    def deleted(self) -> bool:
+    def is_deleted(self) -> bool:
         """Whether the client has deleted the VM."""
-        return "delete" in self.told
+        return "delete" in self.responses
 
     @property
-    def may_be_buried(self) -> bool:
+    def may_be_lost_in_nova(self) -> bool:
         """Whether Nova may have died before it told its hosts of the VM, and so forgot it."""
-        return self.deleted and self.told["create"].code == LATE
+        return self.is_deleted and self.responses["create"].code == TIMEOUT_CODE
 
-    def lead(self, client: Client) -> "Life":
+    def run(self, client: RetryingClient) -> "VMScenario":
         """Create, start and stop it; delete every other one, and those that Nova has failed."""
         for action, status, goal in STEPS:
-            told = self._ask(client, action)
+            told = self._send(client, action)
             if action == "create":
                 # one whose deadline came first has left a VM all the same
-                assert told.status == 201 or told.code == LATE, (self.name, told)
-                self.vm_id = told.answer["vm_id" if told.code == LATE else "id"]
-            if (told.status, told.answer.get("status")) != (status, goal):
-                assert told.status >= 500 or told.answer.get("fault"), (self.name, action, told)
-                self.broken = action
+                assert told.status == 201 or told.code == TIMEOUT_CODE, (self.name, told)
+                self.vm_id = told.body["vm_id" if told.code == TIMEOUT_CODE else "id"]
+            if (told.status, told.body.get("status")) != (status, goal):
+                assert told.status >= 500 or told.body.get("fault"), (self.name, action, told)
+                self.failed_action = action
                 break
-        if self.broken or random.random() < 0.5:
-            told = self._ask(client, "delete")
+        if self.failed_action or random.random() < 0.5:
+            told = self._send(client, "delete")
             assert told.status == 204, (self.name, told)
         return self
 
-    def _ask(self, client: Client, action: str) -> Told:
+    def _send(self, client: RetryingClient, action: str) -> FinalResponse:
         if action == "create":
-            told = client.change("POST", "/vms", {"name": self.name, **WANTED})
+            told = client.change("POST", "/vms", {"name": self.name, **VM_OPTIONS})
         elif action == "delete":
             told = client.change("DELETE", f"/vms/{self.vm_id}")
         else:
             told = client.change("POST", f"/vms/{self.vm_id}/{action}")
-        self.told[action] = told
+        self.responses[action] = told
         return told
