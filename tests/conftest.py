@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
@@ -13,6 +13,11 @@ from flask import Flask, Response
 pytest.register_assert_rewrite("tests.support", "tests.contract", "tests.live")
 
 from tests.support.api_harness import ApiHarness
+from tests.support.databases import (
+    create_template,
+    engines_with_shared_statements,
+    folders_with_copies,
+)
 from tests.support.fake_clock import Clock
 from vmapi.app import create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
@@ -24,6 +29,21 @@ from vmapi.telemetry.logging import configure
 
 hypothesis.settings.register_profile("vmapi", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("vmapi")
+
+
+@pytest.fixture(scope="session")
+def new_database_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Create a folder with an empty SQLite database; the caller removes it."""
+    return folders_with_copies(create_template(tmp_path_factory.mktemp("template")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_sqlite(new_database_folder: Callable[..., str]) -> Iterator[None]:
+    """Copy the schema of temporary databases, and compile each statement once a session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vmapi.store.store.mkdtemp", new_database_folder)
+        patch.setattr("vmapi.store.database.create_engine", engines_with_shared_statements())
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,13 @@
-"""The store on both databases: SQLite always, PostgreSQL where there is one."""
+"""The repositories on both databases: SQLite always, PostgreSQL where the tests have one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from sqlalchemy import text
 
-from tests.support.databases import THREADS, new_postgresql
+from tests.support.databases import FILE_NAME, THREADS, new_postgresql
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import OperationFactory
 from vmapi.store import schema
@@ -17,45 +17,50 @@ from vmapi.store.tables import metadata
 
 
 @pytest.fixture(scope="session")
-def migrated() -> Iterator[Callable[[], str]]:
-    """Make a PostgreSQL at the newest schema, once, when it is first asked for."""
-    made: list[str] = []
+def postgresql() -> Iterator[Callable[[], Database]]:
+    """Return one PostgreSQL database for the session, created with its schema on first use."""
+    databases: list[Database] = []
 
-    def url() -> str:
-        if not made:
-            made.append(stack.enter_context(new_postgresql()))
-            database = Database(made[0], THREADS, schema.ensure_current)
-            schema.upgrade(database)
-            database.close()
-        return made[0]
+    def get() -> Database:
+        if not databases:
+            url = stack.enter_context(new_postgresql())
+            databases.append(Database(url, THREADS, schema.ensure_current))
+            stack.callback(databases[0].close)
+            schema.upgrade(databases[0])
+        return databases[0]
 
     with ExitStack() as stack:
-        yield url
+        yield get
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, migrated: Callable[[], str]) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
-    database = Database(migrated(), THREADS, schema.ensure_current)
-    with database.write() as connection:
-        connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
-    database.close()
-    return migrated()
+def url(
+    request: pytest.FixtureRequest,
+    postgresql: Callable[[], Database],
+    new_database_folder: Callable[[], str],
+) -> Iterator[str]:
+    """The URL of a database with empty tables."""
+    if request.param == "postgresql":
+        with postgresql().write() as connection:
+            connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
+        yield postgresql().engine.url.render_as_string(hide_password=False)
+        return
+    folder = new_database_folder()
+    yield f"sqlite:///{folder}/{FILE_NAME}"
+    rmtree(folder)
 
 
 @pytest.fixture
 def connect(url: str) -> Iterator[Callable[[], Database]]:
-    """Make connections of further processes to the database."""
+    """Open the database as another process does."""
     with ExitStack() as stack:
 
-        def database() -> Database:
-            made = Database(url, THREADS, schema.ensure_current)
-            stack.callback(made.close)
-            return made
+        def open_database() -> Database:
+            database = Database(url, THREADS, schema.ensure_current)
+            stack.callback(database.close)
+            return database
 
-        yield database
+        yield open_database
 
 
 @pytest.fixture

@@ -112,10 +112,11 @@ def test_what_a_create_is_to_make_is_not_kept(
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_user_data_is_in_no_file(
-    store: OperationRepository, make: OperationFactory, tmp_path: Path
+    store: OperationRepository, make: OperationFactory, url: str
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {"k": "hunter2"}, b"hunter2", None, ())
     store.add(make("1", Action.CREATE, None, "web-of-files", spec=spec))
-    files = [path.read_bytes() for path in (tmp_path / "new").iterdir()]
+    folder = Path(url.removeprefix("sqlite:///")).parent
+    files = [path.read_bytes() for path in folder.iterdir()]
     assert any(b"web-of-files" in data for data in files)
     assert not any(b"hunter2" in data for data in files)
