@@ -37,8 +37,12 @@ def folders_with_copies(template: Path) -> Callable[..., str]:
     is_roomy = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > MIN_FREE_BYTES
     parent = str(MEMORY_FOLDER) if is_roomy and os.access(MEMORY_FOLDER, os.W_OK) else None
 
+    default_parent = tempfile.gettempdir()
+
     def mkdtemp(prefix: str = "vmapi-") -> str:
-        folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        # a test that changes the folder of temporary files gets its own
+        is_changed = tempfile.gettempdir() != default_parent
+        folder = tempfile.mkdtemp(prefix=prefix, dir=None if is_changed else parent)
         shutil.copyfile(template, Path(folder) / FILE_NAME)
         return folder
 

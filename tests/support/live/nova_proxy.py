@@ -109,6 +109,7 @@ class Handler(BaseHTTPRequestHandler):
 
     proxy: NovaProxy
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
