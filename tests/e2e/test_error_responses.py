@@ -39,7 +39,7 @@ def test_body_that_is_too_large(call: HttpClient, size: int) -> None:
     """The first is refused by vmapi, the second by nginx; nobody sees which."""
     answer = call("POST", VMS, body=b" " * size, headers=AS_JSON)
     problem = answer.check_problem(413, "payload_too_large")
-    assert problem["detail"] == f"At most {MAX_BODY_BYTES} bytes are taken."
+    assert problem["detail"] == f"The body may have at most {MAX_BODY_BYTES} bytes."
     assert (problem["title"], problem["instance"]) == (
         PROBLEM_TYPES["payload_too_large"].title,
         VMS,

@@ -58,10 +58,10 @@ def test_gunicorn_dies_and_comes_back(
     answer = front.call("GET", f"{VMS}?name=web-1", headers={"X-Request-ID": "while-away"})
     assert answer.check_problem(502, "backend_error") == {
         "type": "/problems/backend_error",
-        "title": "The cloud failed",
+        "title": "The cloud returned an error",
         "status": 502,
         "code": "backend_error",
-        "detail": "vmapi does not answer. A change may have been made: check the VM before you "
+        "detail": "vmapi does not respond. A change may have been made: check the VM before you "
         "repeat it.",
         "instance": VMS,
         "request_id": "while-away",

@@ -99,8 +99,8 @@ def test_several_processes_without_our_config(gunicorn: Callable[..., Gunicorn])
     wait_until("two workers", lambda: server.read_log().count("the memory cloud is for dev") == 2)
     answers = [server.call("GET", path) for path in ("/livez", "/api/v1/vms", "/readyz") * 3]
     refused = (
-        "The memory cloud lives in the memory of one process, but several serve. "
-        "Serve with one, or set VMAPI_BACKEND=openstack."
+        "The memory cloud lives in the memory of one process, but several processes serve. "
+        "Use one process, or set VMAPI_BACKEND=openstack."
     )
     for answer in answers:
         assert answer.check_problem(503, "backend_unavailable")["detail"] == refused
