@@ -1,4 +1,4 @@
-"""An answer of the API, and what makes one a problem."""
+"""A response of the API, and the assertion for a problem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """An answer, and the seconds that it took."""
+    """A response, and the seconds until it arrived."""
 
     status: int
     headers: Mapping[str, str]
@@ -17,7 +17,7 @@ class ApiResponse:
 
 
 def assert_problem(response: ApiResponse, status: int, code: str) -> Any:
-    """See that an answer is this problem, and return it."""
+    """Assert that a response is a problem with this code, and return its body."""
     assert (response.status, response.body.get("code")) == (status, code), response
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.body["status"] == status

@@ -1,4 +1,4 @@
-"""A script against the API: it asks, polls until there is an end, and leaves nothing behind."""
+"""A script against the API: requests, waiting, and deletion of the created VMs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +18,12 @@ from vmapi.settings.settings import Settings
 BASE = "/api/v1"
 SCRIPT_TIMEOUT = 90.0
 EXTERNAL_CHANGE_TIMEOUT = 15.0
-"""Seconds within which what others change is shown, however loaded the machine is; two else.
+"""Seconds until a change by others is shown, on a loaded machine; two on an idle one.
 
-Less than lies between two looks at everything: what is waited for is one at what has changed.
+Shorter than the interval of the full sync: the tests wait for the incremental sync.
 """
 RUN_LABEL = f"live-{uuid4().hex[:6]}"
-"""Begins every name of this run."""
+"""The prefix of all names of this run."""
 NO_CACHE = {"Cache-Control": "no-cache"}
 
 T = TypeVar("T")
@@ -32,17 +32,20 @@ T = TypeVar("T")
 def wait_for(
     condition: Callable[[], T], timeout: float = SCRIPT_TIMEOUT, interval: float = 0.2
 ) -> T:
-    """Look again and again until there is something, and return it."""
+    """Call `condition` until its result is true, and return the result. Times are in seconds."""
     end = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < end, f"nothing came of {condition} in {timeout} s"
+    while not (result := condition()):
+        assert time.monotonic() < end, f"{condition} was not true within {timeout} s"
         time.sleep(interval)
-    return found
+    return result
 
 
 @dataclass
 class ApiScript:
-    """`label` begins the name of every VM that it makes; `seen` is every answer it got."""
+    """A client of the API.
+
+    `label` is the prefix of the names of its VMs; `responses` holds all responses.
+    """
 
     send: SendRequest
     label: str
@@ -53,9 +56,9 @@ class ApiScript:
     def call(
         self, method: str, path: str, body: Any = None, *, refresh: bool = False
     ) -> ApiResponse:
-        """Send a request below the base path, or to an absolute one.
+        """Send a request to a path below the base path, or to an absolute path.
 
-        A `fresh` one has the cloud asked first.
+        With `refresh`, vmapi reads the cloud before it responds.
         """
         path = path if path.startswith(("/api", "/readyz")) else BASE + path
         response = self.send(method, path, body, NO_CACHE if refresh else None)
@@ -71,63 +74,63 @@ class ApiScript:
     def assert_refused(
         self, status: int, code: str, method: str, path: str, body: Any = None
     ) -> Any:
-        """Return the problem that a request must be answered with."""
+        """Send a request, assert that the response is a problem, and return the problem."""
         return assert_problem(self.call(method, path, body), status, code)
 
     def vm_name(self, suffix: str) -> str:
-        """Name a VM."""
+        """Return the name of a VM."""
         return f"{self.label}-{suffix}"
 
-    def create_body(self, suffix: str = "vm", **more: Any) -> dict[str, Any]:
-        """Say what VM to make: the smallest, of the first image that is active."""
+    def create_body(self, suffix: str = "vm", **members: Any) -> dict[str, Any]:
+        """Return the body of a create: the smallest flavor and the first active image."""
         if not self.defaults:
-            images = [each for each in self.get("/images")["items"] if each["status"] == "active"]
+            images = [i for i in self.get("/images")["items"] if i["status"] == "active"]
             flavor = self.get("/flavors")["items"][0]
             self.defaults = {"flavor": flavor["name"], "image": images[0]["name"]}
-        return {"name": self.vm_name(suffix), **self.defaults, **more}
+        return {"name": self.vm_name(suffix), **self.defaults, **members}
 
     def call_concurrently(self, *calls: tuple[str, str, Any]) -> list[ApiResponse]:
-        """Send several requests at once, and return their answers in order."""
+        """Send several requests at once, and return their responses in order."""
         with ThreadPoolExecutor(len(calls)) as pool:
             return list(pool.map(lambda call: self.call(*call), calls))
 
-    def request_vm(self, suffix: str = "vm", **more: Any) -> ApiResponse:
-        """Ask for a VM; one that comes of it is deleted in the end."""
-        response = self.call("POST", "/vms", self.create_body(suffix, **more))
+    def request_vm(self, suffix: str = "vm", **members: Any) -> ApiResponse:
+        """Request a VM, to be deleted with the script."""
+        response = self.call("POST", "/vms", self.create_body(suffix, **members))
         if response.status in (201, 202):
             self.created_vm_ids.append(response.body["id"])
         return response
 
-    def create_vm(self, suffix: str = "vm", **more: Any) -> str:
-        """Have a VM made, wait until it has settled, and return its id."""
-        response = self.request_vm(suffix, **more)
+    def create_vm(self, suffix: str = "vm", **members: Any) -> str:
+        """Create a VM, wait until it has settled, and return its id."""
+        response = self.request_vm(suffix, **members)
         assert response.status in (201, 202), response
         assert self.wait_until_settled(response.body["id"])["fault"] is None
         return str(response.body["id"])
 
-    def create_running_vm(self, suffix: str = "vm", **more: Any) -> str:
-        """Have a RUNNING VM made and return its id."""
-        return self.create_vm(suffix, start=True, **more)
+    def create_running_vm(self, suffix: str = "vm", **members: Any) -> str:
+        """Create a RUNNING VM and return its id."""
+        return self.create_vm(suffix, start=True, **members)
 
     def get_vm(self, vm_id: str, *, refresh: bool = False) -> Any:
-        """Return a VM as it is known, or as the cloud has it now."""
+        """Return a VM from the inventory, or from the cloud with `refresh`."""
         return self.get(f"/vms/{vm_id}", refresh=refresh)
 
     def wait_until_shown(self, vm_id: str, **members: Any) -> Any:
-        """Wait until a VM is shown as others have made it, and return it."""
+        """Wait until a VM has these members after a change by others, and return the VM."""
 
-        def look() -> Any:
+        def fetch_if_reached() -> Any:
             vm = self.get_vm(vm_id)
             return vm if vm | members == vm else None
 
-        return wait_for(look, EXTERNAL_CHANGE_TIMEOUT)
+        return wait_for(fetch_if_reached, EXTERNAL_CHANGE_TIMEOUT)
 
     def request_action(self, vm_id: str, action: str, body: Any = None) -> ApiResponse:
         """Send an action."""
         return self.call("POST", f"/vms/{vm_id}/{action}", body)
 
     def perform_action(self, vm_id: str, action: str, body: Any = None) -> Any:
-        """Carry an action out that succeeds, and return the VM as it is then."""
+        """Perform an action, assert its success, and return the settled VM."""
         response = self.request_action(vm_id, action, body)
         assert response.status in (200, 202), response
         operation = self.wait_until_finished(response)
@@ -135,38 +138,38 @@ class ApiScript:
         return self.wait_until_settled(vm_id)
 
     def wait_until_finished(self, response: ApiResponse) -> Any:
-        """Wait until the operation that an answer names is over, and return it."""
+        """Wait until the operation of a response has finished, and return it."""
         path = response.headers["Operation-Location"]
 
-        def look() -> Any:
+        def fetch_if_reached() -> Any:
             operation = self.get(path)
             return operation if operation["finished_at"] else None
 
-        return wait_for(look)
+        return wait_for(fetch_if_reached)
 
     def wait_until_settled(self, vm_id: str) -> Any:
-        """Wait until nothing is under way with a VM, and return it."""
+        """Wait until a VM has no task, and return it."""
 
-        def look() -> Any:
+        def fetch_if_reached() -> Any:
             vm = self.get_vm(vm_id)
             return vm if vm["task"] is None else None
 
-        return wait_for(look)
+        return wait_for(fetch_if_reached)
 
     def wait_until_deleted(self, vm_id: str, deadline: float = SCRIPT_TIMEOUT) -> None:
-        """Wait until a VM is no more."""
+        """Wait until a VM is not found."""
         wait_for(lambda: self.call("GET", f"/vms/{vm_id}").status == 404, deadline)
 
     def delete_created_vms(self) -> None:
-        """Delete what was made, also what was made without an answer."""
-        left = {*self.created_vm_ids, *(vm["id"] for vm in wait_for(self._named)["items"])}
-        for vm_id in left:
+        """Delete all VMs of this script, those of creates without a response too."""
+        vm_ids = {*self.created_vm_ids, *(vm["id"] for vm in wait_for(self._list_vms)["items"])}
+        for vm_id in vm_ids:
             wait_for(partial(self._delete, vm_id))
-        for vm_id in left:
+        for vm_id in vm_ids:
             self.wait_until_deleted(vm_id)
 
-    def _named(self) -> Any:
-        # a cloud that was away may not be known to be back
+    def _list_vms(self) -> Any:
+        # the circuit breaker may still be open after an outage
         response = self.call("GET", f"/vms?name={self.label}-*&page_size=1000", refresh=True)
         return response.body if response.status == 200 else None
 
@@ -175,18 +178,18 @@ class ApiScript:
 
 
 def wait_until_settled_in_nova(conn: Any, vm_id: str, status: str) -> None:
-    """Wait for a status in Nova, with nothing under way."""
+    """Wait until a server has a status and no task in Nova."""
 
-    def look() -> bool:
+    def is_reached() -> bool:
         server = conn.compute.get_server(vm_id)
         return server.status == status and server.task_state is None
 
-    wait_for(look)
+    wait_for(is_reached)
 
 
 @contextmanager
 def serve_app(settings: Settings, label: str = "") -> Iterator[ApiScript]:
-    """Give a script an app and a database of its own, without the cleaning."""
+    """Yield a script with a separate app and database; the caller deletes the VMs."""
     with TemporaryDirectory() as folder:
         app = create_app(replace(settings, database_url=f"sqlite:///{folder}/vmapi.sqlite3"))
         services = app.extensions["vmapi"]

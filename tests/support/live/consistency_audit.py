@@ -1,4 +1,4 @@
-"""Holding Nova, and the operations, against what clients were told."""
+"""Comparison of Nova and of the operations with the responses to clients."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,87 +10,99 @@ from tests.support.live.vm_scenario import VMScenario
 
 UNFINISHED = ("pending", "running")
 NOVA_ACTIONS = {"create": ("create", "stop"), "start": ("start",), "stop": ("stop",)}
-"""What Nova records of an action of ours."""
+"""The instance actions that Nova records for an action of vmapi."""
 CODES_WITHOUT_CHANGE = {"backend_unavailable", "backend_timeout", "backend_error"}
 CODES_WITH_CHANGE = {"operation_timeout", "backend_error", "build_failed", "no_capacity"}
 
 
 class ConsistencyAudit:
-    """Looks at everything, once nobody changes anything any more."""
+    """Compares all servers and operations after the last change of the clients."""
 
     def __init__(self, admin: Any, run: str, client: RetryingClient) -> None:
         self._admin = admin
         self._run = run
         self._client = client
 
-    def check(self, lives: Sequence[VMScenario]) -> Counter[str]:
-        """Raise where something was lost, doubled or told wrong; count how operations ended."""
+    def check(self, scenarios: Sequence[VMScenario]) -> Counter[str]:
+        """Assert that nothing was lost, repeated or reported wrongly; count the outcomes."""
         wait_for(
-            lambda: not any(self._client.list_operations(status=each) for each in UNFINISHED), 300
+            lambda: not any(self._client.list_operations(status=status) for status in UNFINISHED),
+            300,
         )
-        self._servers(lives)
+        self._check_servers(scenarios)
         operations = self._client.list_operations()
-        bound = [self._of_key(life, action) for life in lives for action in life.responses]
-        succeeded = {each["id"] for each in operations if each["status"] == "succeeded"}
-        assert succeeded <= {each["id"] for each in bound}, "something was done that nobody asked"
-        for life in lives:
-            self._recorded(life)
-        for each in operations:
-            kept = each["id"] in {one["id"] for one in bound}
-            assert each["status"] in ("succeeded", "failed"), each
-            assert each["status"] == "succeeded" or kept or _changed_nothing(each), each
-        return Counter(_told(each) for each in operations)
+        bound = [
+            self._check_operation(scenario, action)
+            for scenario in scenarios
+            for action in scenario.responses
+        ]
+        succeeded = {o["id"] for o in operations if o["status"] == "succeeded"}
+        assert succeeded <= {o["id"] for o in bound}, (
+            "an operation succeeded that no client requested"
+        )
+        for scenario in scenarios:
+            self._check_nova_actions(scenario)
+        for operation in operations:
+            has_key = operation["id"] in {bound_operation["id"] for bound_operation in bound}
+            assert operation["status"] in ("succeeded", "failed"), operation
+            assert operation["status"] == "succeeded" or has_key or _changed_nothing(operation), (
+                operation
+            )
+        return Counter(_outcome_of(operation) for operation in operations)
 
-    def _servers(self, lives: Sequence[VMScenario]) -> None:
-        """See that each key has one server, in the state that the last answer told."""
-        live, gone = self._find(deleted=False), self._find(deleted=True)
-        found = Counter(server["name"] for server in (*live, *gone))
-        lives = [each for each in lives if each.name in found or not each.may_be_lost_in_nova]
-        assert found == Counter(life.name for life in lives), found
-        assert {server["id"] for server in gone} == {
-            each.vm_id for each in lives if each.is_deleted
+    def _check_servers(self, scenarios: Sequence[VMScenario]) -> None:
+        """Assert that each key has one server, in the state of the last response."""
+        live_servers, deleted_servers = (
+            self._list_servers(deleted=False),
+            self._list_servers(deleted=True),
+        )
+        found = Counter(server["name"] for server in (*live_servers, *deleted_servers))
+        scenarios = [s for s in scenarios if s.name in found or not s.may_be_lost_in_nova]
+        assert found == Counter(scenario.name for scenario in scenarios), found
+        assert {server["id"] for server in deleted_servers} == {
+            s.vm_id for s in scenarios if s.is_deleted
         }
-        assert {server["id"] for server in live} == {
-            each.vm_id for each in lives if not each.is_deleted
+        assert {server["id"] for server in live_servers} == {
+            s.vm_id for s in scenarios if not s.is_deleted
         }
-        for server in live:
+        for server in live_servers:
             state = (server["status"], server["OS-EXT-STS:task_state"])
             assert state == ("SHUTOFF", None), server
-            operation = self._of_key(_named(lives, server["name"]), "create")
+            operation = self._check_operation(_scenario_of(scenarios, server["name"]), "create")
             assert any(tag.endswith(operation["id"]) for tag in server["tags"]), server
 
-    def _find(self, *, deleted: bool) -> list[Any]:
-        asked = {"all_tenants": True, "name": self._run} | ({"deleted": True} if deleted else {})
-        found = self._nova("/servers/detail", asked)["servers"]
+    def _list_servers(self, *, deleted: bool) -> list[Any]:
+        query = {"all_tenants": True, "name": self._run} | ({"deleted": True} if deleted else {})
+        found = self._read_nova("/servers/detail", query)["servers"]
         return list(found)
 
-    def _of_key(self, life: VMScenario, action: str) -> Any:
-        """Return the operation that a key is bound to, after a look at what it says."""
-        (operation,) = self._client.list_operations(idempotency_key=life.responses[action].key)
-        failed = life.failed_action == action
-        expected = (action, life.vm_id, "failed" if failed else "succeeded")
+    def _check_operation(self, scenario: VMScenario, action: str) -> Any:
+        """Return the operation of an idempotency key, and check it against the response."""
+        (operation,) = self._client.list_operations(idempotency_key=scenario.responses[action].key)
+        failed = scenario.failed_action == action
+        expected = (action, scenario.vm_id, "failed" if failed else "succeeded")
         assert (operation["action"], operation["vm_id"], operation["status"]) == expected, operation
         assert (operation["error"] or {}).get("code") in (
             CODES_WITH_CHANGE if failed else {None}
         ), operation
         return operation
 
-    def _recorded(self, life: VMScenario) -> None:
-        """See that Nova was asked for each change once."""
-        path = f"/servers/{life.vm_id}/os-instance-actions"
+    def _check_nova_actions(self, scenario: VMScenario) -> None:
+        """Assert that Nova received each change once."""
+        path = f"/servers/{scenario.vm_id}/os-instance-actions"
         response = self._admin.compute.get(path, microversion="2.60")
-        if response.status_code == 404 and life.may_be_lost_in_nova:
+        if response.status_code == 404 and scenario.may_be_lost_in_nova:
             return
-        records = [each["action"] for each in self._read(response)["instanceActions"]]
-        expected = [name for action in life.responses for name in NOVA_ACTIONS.get(action, ())]
-        if not life.failed_action:
+        records = [record["action"] for record in self._read(response)["instanceActions"]]
+        expected = [name for action in scenario.responses for name in NOVA_ACTIONS.get(action, ())]
+        if not scenario.failed_action:
             found = [name for name in reversed(records) if name != "delete"]
-            assert found == expected, (life, records)
-        assert records.count("create") == 1, (life, records)
-        assert ("delete" in records) == life.is_deleted, (life, records)
+            assert found == expected, (scenario, records)
+        assert records.count("create") == 1, (scenario, records)
+        assert ("delete" in records) == scenario.is_deleted, (scenario, records)
 
-    def _nova(self, path: str, asked: Any) -> Any:
-        return self._read(self._admin.compute.get(path, params=asked, microversion="2.60"))
+    def _read_nova(self, path: str, query: Any) -> Any:
+        return self._read(self._admin.compute.get(path, params=query, microversion="2.60"))
 
     def _read(self, response: Any) -> Any:
         assert response.status_code == 200, response.text
@@ -98,14 +110,14 @@ class ConsistencyAudit:
 
 
 def _changed_nothing(operation: Any) -> bool:
-    made = operation["action"] == "create" and operation["vm_id"] is not None
-    return operation["error"]["code"] in CODES_WITHOUT_CHANGE and not made
+    is_created = operation["action"] == "create" and operation["vm_id"] is not None
+    return operation["error"]["code"] in CODES_WITHOUT_CHANGE and not is_created
 
 
-def _named(lives: Sequence[VMScenario], name: str) -> VMScenario:
-    return next(life for life in lives if life.name == name)
+def _scenario_of(scenarios: Sequence[VMScenario], name: str) -> VMScenario:
+    return next(scenario for scenario in scenarios if scenario.name == name)
 
 
-def _told(operation: Any) -> str:
+def _outcome_of(operation: Any) -> str:
     code = f" {operation['error']['code']}" if operation["error"] else ""
     return f"{operation['action']} {operation['status']}{code}"

@@ -1,4 +1,4 @@
-"""vmapi as it is served: gunicorn, and workers if there are any; each can be killed at any time."""
+"""A deployment of vmapi: gunicorn and worker processes that a test can kill."""
 
 import os
 import random
@@ -20,13 +20,14 @@ SERVER_COMMAND = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:
 FLASK_COMMAND = (str(BIN / "flask"), "--app", "wsgi")
 WORKER_COMMAND = (*FLASK_COMMAND, "worker")
 STOP_TIMEOUT = 40
-"""Seconds within which everything stops when it is asked to."""
+"""Seconds within which all processes stop after SIGTERM."""
 
 
 class Deployment:
-    """The processes of one vmapi; `workers` beside the two of gunicorn.
+    """The processes of one vmapi: gunicorn with two children, and `workers` worker processes.
 
-    `did` counts what was done to them, and `ended` how workers ended that nobody had killed.
+    `disruptions` counts the kills and restarts; `worker_exit_codes` are those of workers that were
+    not killed.
     """
 
     def __init__(self, settings: Mapping[str, str], workers: int, log: Path) -> None:
@@ -46,13 +47,13 @@ class Deployment:
         self._groups: list[int] = []
 
     def start(self) -> None:
-        """Start everything, and wait until it serves."""
+        """Start all processes, and wait until gunicorn responds."""
         self._spawn((*FLASK_COMMAND, "db", "upgrade")).wait()
         self._running = [self._spawn(command) for command in self._commands]
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Wait until all run and gunicorn serves."""
+        """Wait until all processes run and gunicorn responds."""
         end = time.monotonic() + 60
         self.restart_exited()
         while not self._serves():
@@ -61,7 +62,7 @@ class Deployment:
             self.restart_exited()
 
     def restart_exited(self) -> None:
-        """Bring back what has ended, as systemd would: without the children that it has left."""
+        """Restart the exited processes as systemd does: kill their children first."""
         for place, process in enumerate(self._running):
             code = process.poll()
             if code is None:
@@ -73,7 +74,7 @@ class Deployment:
             self._running[place] = self._spawn(self._commands[place])
 
     def kill_random_process(self) -> None:
-        """Send SIGKILL to any process."""
+        """Send SIGKILL to a random process."""
         server, *workers = (process.pid for process in self._running)
         victim = random.choice([server, *_children(server), *workers])
         with suppress(ProcessLookupError):
@@ -87,14 +88,14 @@ class Deployment:
             worker.wait()
 
     def stop_workers(self) -> list[int]:
-        """Ask the workers to stop, and return how they ended."""
+        """Stop the workers with SIGTERM, and return their exit codes."""
         workers = self._running[1:]
         for worker in workers:
             worker.terminate()
         return [worker.wait(60) for worker in workers]
 
     def stop(self) -> None:
-        """Stop everything, also those whose parent was killed."""
+        """Stop all processes, orphans too."""
         for process in self._running:
             process.terminate()
         for process in self._running:
@@ -102,7 +103,7 @@ class Deployment:
                 process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.disruptions["would not stop"] += 1
-                # the log then says where it hangs
+                # faulthandler writes the stacks to the log
                 process.send_signal(signal.SIGABRT)
         for process in self._running:
             process.wait()
@@ -112,7 +113,7 @@ class Deployment:
         self._out.close()
 
     def _serves(self) -> bool:
-        # the children of one that was killed may answer once more
+        # the children of a killed gunicorn may respond once more
         if not _children(self._running[0].pid):
             return False
         try:

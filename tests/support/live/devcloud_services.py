@@ -1,4 +1,4 @@
-"""The services of a devcloud, to be killed and brought back."""
+"""The services of a devcloud: kill, stop and start them."""
 
 import os
 import socket
@@ -13,30 +13,30 @@ DEVCLOUD = Path(__file__).parents[2] / "live" / "devcloud" / "devcloud.sh"
 
 
 def killed_service(service: str) -> AbstractContextManager[Callable[[], None]]:
-    """Kill a service. It is back, and healthy, after the block or when the block asks for it."""
+    """Kill a service; start it after the `with` block, or when the block calls the result."""
     return stopped_service(service, "kill")
 
 
 @contextmanager
 def stopped_service(service: str, command: str) -> Iterator[Callable[[], None]]:
-    """Kill a service, or stop it when it has answered everybody, for as long as the block lasts."""
+    """Kill a service, or stop it gracefully, for a `with` block."""
 
-    def bring_back() -> None:
-        # what was killed may hold its port for a moment more
+    def start() -> None:
+        # the killed process may hold its port for a short time
         wait_for(lambda: _devcloud("start", service).returncode == 0)
 
-    done = _devcloud(command, service)
+    result = _devcloud(command, service)
     try:
-        assert done.returncode == 0, done.stderr
-        yield bring_back
+        assert result.returncode == 0, result.stderr
+        yield start
     finally:
-        bring_back()
+        start()
 
 
 def fill_cloud(count: int, prefix: str) -> None:
-    """Have so many servers, most of them copied in the databases: a boot takes long."""
-    done = _devcloud("fill", str(count), prefix)
-    assert done.returncode == 0, done.stderr
+    """Make `count` servers, most of them as copies in the databases: a boot takes long."""
+    result = _devcloud("fill", str(count), prefix)
+    assert result.returncode == 0, result.stderr
 
 
 def _devcloud(*command: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def _devcloud(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def flush_token_caches() -> None:
-    """Make every service ask Keystone again whether a token is good."""
+    """Flush the token caches, so that every service validates tokens with Keystone again."""
     port = int(os.environ.get("DEVCLOUD_MC_PORT", "11211"))
     with socket.create_connection(("127.0.0.1", port), timeout=5) as memcached:
         memcached.sendall(b"flush_all\r\n")

@@ -1,4 +1,4 @@
-"""What vmapi runs on with each engine, and the service beside it that goes away and comes back."""
+"""The environment of each engine: settings, workers, and a service that can be restarted."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from tests.support.live.postgresql import PostgresqlServer, serve_postgresql
 from tests.support.live.rabbitmq import RabbitmqServer, serve_rabbitmq
 
 RESTART_PAUSE = 2.0
-"""Seconds for which a service is away."""
+"""Seconds between the kill and the start of a service."""
 
 
 @dataclass(frozen=True)
 class EngineEnvironment:
-    """`workers` beside gunicorn; `restart` kills `service` and brings it back."""
+    """The settings and the number of workers; `restart` kills and starts `service`."""
 
     settings: dict[str, str]
     workers: int = 0
@@ -24,19 +24,19 @@ class EngineEnvironment:
 
 
 @contextmanager
-def _thread(place: Path) -> Iterator[EngineEnvironment]:
-    yield EngineEnvironment({"VMAPI_DATABASE_URL": f"sqlite:///{place}/vmapi.sqlite3"})
+def _thread(folder: Path) -> Iterator[EngineEnvironment]:
+    yield EngineEnvironment({"VMAPI_DATABASE_URL": f"sqlite:///{folder}/vmapi.sqlite3"})
 
 
 @contextmanager
-def _worker(place: Path) -> Iterator[EngineEnvironment]:
+def _worker(folder: Path) -> Iterator[EngineEnvironment]:
     with serve_postgresql() as server:
         settings = {"VMAPI_DATABASE_URL": server.url}
         yield EngineEnvironment(settings, 2, "PostgreSQL", lambda: _restart(server))
 
 
 @contextmanager
-def _celery(place: Path) -> Iterator[EngineEnvironment]:
+def _celery(folder: Path) -> Iterator[EngineEnvironment]:
     with serve_postgresql() as server, serve_rabbitmq() as broker:
         settings = {"VMAPI_DATABASE_URL": server.url, "VMAPI_BROKER_URL": broker.url}
         yield EngineEnvironment(settings, 2, "RabbitMQ", lambda: _restart(broker))

@@ -1,4 +1,4 @@
-"""Many servers that others make and change, through Nova itself."""
+"""Servers that a test creates and changes through Nova, not through vmapi."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.live.api_script import wait_for
 
 SERVERS_PER_REQUEST = 25
-"""Servers that are made by one request."""
+"""Servers that one request creates (`min_count`)."""
 CONCURRENT_CHANGES = 6
 SETTLE_TIMEOUT = 600.0
 
@@ -15,7 +15,7 @@ Server = dict[str, Any]
 
 
 class ExternalServers:
-    """The servers whose names begin with `label`; `deleted` are the ids of those that were."""
+    """The servers with the name prefix `label`."""
 
     def __init__(self, owner: Any, label: str) -> None:
         self._nova = owner.compute
@@ -24,7 +24,7 @@ class ExternalServers:
         self.deleted_ids: set[str] = set()
 
     def create_servers(self, count: int) -> None:
-        """Have so many made."""
+        """Create servers."""
         image = next(iter(self._owner.image.images(status="active")))
         flavor = next(iter(self._nova.flavors()))
         network = next(iter(self._owner.network.networks()))
@@ -36,23 +36,23 @@ class ExternalServers:
             assert response.status_code == 202, response.text
 
     def list_servers(self) -> list[Server]:
-        """Return them as Nova has them now."""
+        """List the servers in Nova."""
         path = f"/servers/detail?limit=1000&name=^{self.label}-"
         return list(self._nova.get(path).json()["servers"])
 
     def wait_until_settled(self) -> None:
-        """Wait until Nova has nothing to do any more."""
+        """Wait until no server has a task in Nova."""
         wait_for(lambda: all(map(_idle, self.list_servers())), SETTLE_TIMEOUT, interval=1.0)
 
     def change_share(self, share: float) -> None:
-        """Do something to so large a part of each kind of server."""
+        """Change a share of the servers, from 0 to 1."""
         servers = self.list_servers()
         chosen = random.sample(servers, int(len(servers) * share))
         with ThreadPoolExecutor(CONCURRENT_CHANGES) as pool:
             list(pool.map(self._change, chosen, range(len(chosen))))
 
     def delete_servers(self) -> None:
-        """Delete all that are left."""
+        """Delete all servers."""
         with ThreadPoolExecutor(CONCURRENT_CHANGES) as pool:
             list(pool.map(self._delete, [server["id"] for server in self.list_servers()]))
         wait_for(lambda: not self.list_servers(), SETTLE_TIMEOUT, interval=1.0)
@@ -74,7 +74,7 @@ class ExternalServers:
                 self._act(vm_id, "pause" if running else "lock")
 
     def _act(self, vm_id: str, action: str) -> None:
-        # 409 where an earlier change has left it in a state that has no such action
+        # 409 where the state after an earlier change does not allow the action
         response = self._nova.post(f"/servers/{vm_id}/action", json={action: None})
         assert response.status_code in (202, 409), response.text
 

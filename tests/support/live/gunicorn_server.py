@@ -1,4 +1,4 @@
-"""vmapi under gunicorn, as it is served in production: its processes, its log, its end."""
+"""vmapi under gunicorn with the production configuration: processes, log, shutdown."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass
 class GunicornServer:
-    """A server that runs at `url` and logs to `log`."""
+    """A running gunicorn."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -32,7 +32,7 @@ class GunicornServer:
     def send(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
     ) -> ApiResponse:
-        """Send a request over a connection of its own."""
+        """Send a request over a new connection."""
         started_at = time.monotonic()
         how = {"Connection": "close", **(headers or {})}
         with requests.request(method, self.url + path, json=body, headers=how, timeout=90) as reply:
@@ -43,22 +43,22 @@ class GunicornServer:
         )
 
     def worker_pids(self) -> list[int]:
-        """Return the processes that serve."""
+        """Return the process ids of the gunicorn workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
     def terminate(self) -> None:
-        """Ask it to stop when it has answered everybody."""
+        """Send SIGTERM, for a graceful shutdown."""
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> int:
-        """Wait for its end and return the exit code."""
+        """Wait for the exit and return the exit code."""
         return self.process.wait(timeout=60)
 
 
 @contextmanager
 def serve_gunicorn(folder: Path, **settings: str) -> Iterator[GunicornServer]:
-    """Serve while the block lasts, with the project's own configuration."""
+    """Run gunicorn for a `with` block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     log = folder / "gunicorn.log"
@@ -82,7 +82,7 @@ def serve_gunicorn(folder: Path, **settings: str) -> Iterator[GunicornServer]:
         assert process.poll() is None, log.read_text()
         yield server
     finally:
-        if not _ended(server):
+        if not _stops(server):
             process.kill()
             process.wait()
 
@@ -94,7 +94,7 @@ def _ready(server: GunicornServer) -> bool:
         return False
 
 
-def _ended(server: GunicornServer) -> bool:
+def _stops(server: GunicornServer) -> bool:
     server.terminate()
     try:
         server.wait()

@@ -1,4 +1,4 @@
-"""How late the inventory shows what others have changed, as a client sees it."""
+"""The lag of the inventory behind changes by others, as a client observes it."""
 
 import statistics
 import time
@@ -12,48 +12,52 @@ import requests
 from tests.support.live.api_script import BASE
 
 WATCH_INTERVAL = 0.25
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 
 
 class InventoryWatch:
-    """Reads the list of VMs whose names begin with `label`."""
+    """Reads the list of VMs with the name prefix `label`."""
 
     def __init__(self, url: str, label: str) -> None:
         self._url = f"{url}{BASE}/vms?page_size=1000&name={label}-*"
-        self._seen: set[tuple[str, str]] = set()
+        self._known_versions: set[tuple[str, str]] = set()
 
     @contextmanager
     def measuring_lag(self, title: str) -> Iterator[None]:
-        """Print how late each change was shown that came while the block lasts.
+        """Print the lag of the changes during a `with` block.
 
-        Nova cuts its times off at the second, so half a second of that is none on average.
+        Nova truncates its times to the second, so half a second of the lag is not real on average.
         """
         self._read_new()
-        found: list[float] = []
+        lags: list[float] = []
         done = Event()
 
-        def look() -> None:
+        def read_repeatedly() -> None:
             while not done.wait(WATCH_INTERVAL):
-                found.extend(self._read_new())
+                lags.extend(self._read_new())
 
-        thread = Thread(target=look)
+        thread = Thread(target=read_repeatedly)
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
-        late = sorted(found) or [0.0]
+        sorted_lags = sorted(lags) or [0.0]
         print(
-            f"{title}: {len(found)} changes were shown after {statistics.median(late):.1f} s, "
-            f"90 % within {late[len(late) * 9 // 10]:.1f} s, all within {late[-1]:.1f} s"
+            f"{title}: {len(lags)} changes were shown, "
+            f"half of them within {statistics.median(sorted_lags):.1f} s, "
+            f"90 % within {sorted_lags[len(sorted_lags) * 9 // 10]:.1f} s, "
+            f"all within {sorted_lags[-1]:.1f} s"
         )
 
     def _read_new(self) -> list[float]:
-        """Return how late everything is that was not shown before."""
+        """Read the list, and return the lag of each new change in seconds."""
         response = requests.get(self._url, timeout=30)
         now = time.time()
-        shown = {(vm["id"], vm["updated_at"]) for vm in response.json()["items"]}
-        new = shown - self._seen
-        self._seen |= shown
-        return [now - datetime.fromisoformat(changed).timestamp() for _, changed in new]
+        versions = {(vm["id"], vm["updated_at"]) for vm in response.json()["items"]}
+        new_versions = versions - self._known_versions
+        self._known_versions |= versions
+        return [
+            now - datetime.fromisoformat(updated_at).timestamp() for _, updated_at in new_versions
+        ]

@@ -1,4 +1,4 @@
-"""A proxy in front of Nova that loses answers, and a clouds.yaml whose Nova is that proxy."""
+"""A proxy in front of Nova that injects faults, and a clouds.yaml that leads to the proxy."""
 
 import http.client
 import json
@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from openstack.config import OpenStackConfig
 
 IMPATIENT_TIMEOUT = 3.0
-"""Seconds after which an answer is lost to a vmapi behind the proxy."""
+"""The backend timeout, in seconds, of a vmapi that is to time out soon."""
 HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")
 
 
 @dataclass(frozen=True)
 class ProxyReply:
-    """An answer of the cloud, or one that is made up; `half` of it, or all."""
+    """A reply of the cloud or of a test; a truncated one ends in the middle of its body."""
 
     status: int
     body: bytes = b""
@@ -33,11 +33,11 @@ class ProxyReply:
 
 @dataclass
 class ProxyFault:
-    """What becomes of the requests that fit, while the block lasts. `seen` counts them.
+    """A fault for the requests that match, for a `with` block.
 
-    One is handed on to the cloud if it is to `arrive`, after something else has been done `before`.
-    Its answer is the cloud's own, that which `spoil` makes of it, or is lost: the connection is
-    broken off at once, or after the block if the answer is to `stall`.
+    A forwarded request reaches the cloud, after `run_before`. Its response is the cloud's, or the
+    result of `transform`. A lost response resets the connection at once; a stalled one resets it
+    after the `with` block.
     """
 
     method: str
@@ -52,13 +52,13 @@ class ProxyFault:
     removed: Event = field(default_factory=Event)
 
     def matches(self, method: str, path: str, body: bytes) -> bool:
-        """Tell whether a request is to be troubled."""
-        there = re.search(self.path, path.partition("?")[0])
-        return self.method == method and there is not None and self.body_contains in body
+        """Return whether the fault concerns a request."""
+        match = re.search(self.path, path.partition("?")[0])
+        return self.method == method and match is not None and self.body_contains in body
 
 
 class NovaProxy:
-    """Hands everything on to `target`; `token` is the last one that came by."""
+    """Forwards all requests to `target`; `token` is the token of the last request."""
 
     def __init__(self, target: str) -> None:
         self.target = urlsplit(target)
@@ -67,9 +67,9 @@ class NovaProxy:
         self.url = ""
 
     @contextmanager
-    def inject_fault(self, method: str, path: str, **how: Any) -> Iterator[ProxyFault]:
-        """Make trouble while the block lasts."""
-        fault = ProxyFault(method, path, **how)
+    def inject_fault(self, method: str, path: str, **options: Any) -> Iterator[ProxyFault]:
+        """Inject a fault for a `with` block; `options` are the fields of `ProxyFault`."""
+        fault = ProxyFault(method, path, **options)
         self.faults.append(fault)
         try:
             yield fault
@@ -78,34 +78,36 @@ class NovaProxy:
             fault.removed.set()
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ProxyReply:
-        """Return what the cloud answers."""
+        """Forward a request, and return the reply of the cloud."""
         secure = self.target.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        cloud = kind(self.target.netloc, timeout=60)
+        connection_class = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        cloud = connection_class(self.target.netloc, timeout=60)
         try:
             cloud.request(method, path, body, headers | {"Connection": "close"})
             reply = cloud.getresponse()
-            kept = ((k, v) for k, v in reply.getheaders() if k.lower() not in HOP_BY_HOP)
-            return ProxyReply(reply.status, reply.read(), tuple(kept))
+            forwarded_headers = (
+                (k, v) for k, v in reply.getheaders() if k.lower() not in HOP_BY_HOP
+            )
+            return ProxyReply(reply.status, reply.read(), tuple(forwarded_headers))
         finally:
             cloud.close()
 
 
 def write_clouds_file(folder: Path, cloud: str, auth: dict[str, str], **changed: str) -> str:
-    """Write a clouds.yaml in which some things are other than in the present one."""
-    found = OpenStackConfig().cloud_config["clouds"][cloud]
-    merged = found | changed | {"auth": found["auth"] | auth}
+    """Write a copy of clouds.yaml with changed members, and return its path."""
+    config = OpenStackConfig().cloud_config["clouds"][cloud]
+    merged = config | changed | {"auth": config["auth"] | auth}
     file = folder / "clouds.yaml"
     file.write_text(json.dumps({"clouds": {cloud: merged}}))
     return str(file)
 
 
-def _as_it_is(reply: ProxyReply) -> ProxyReply:
+def _unchanged(reply: ProxyReply) -> ProxyReply:
     return reply
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one connection; `proxy` is set in a subclass."""
+    """Serves one connection; a subclass sets `proxy`."""
 
     proxy: NovaProxy
     protocol_version = "HTTP/1.1"
@@ -114,10 +116,10 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.token = self.headers.get("X-Auth-Token", self.proxy.token)
-        fitting = (
-            each for each in self.proxy.faults if each.matches(self.command, self.path, body)
+        matching = (
+            fault for fault in self.proxy.faults if fault.matches(self.command, self.path, body)
         )
-        reply = self.get_reply(next(fitting, None), body)
+        reply = self.get_reply(next(matching, None), body)
         if reply is None:
             self.reset()
         else:
@@ -126,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
     def get_reply(self, fault: ProxyFault | None, body: bytes) -> ProxyReply | None:
-        """Return what to answer, None for nothing at all."""
+        """Return the reply, or None to reset the connection."""
         fault = fault or ProxyFault(self.command, "")
         fault.match_count += 1
         fault.run_before()
@@ -136,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
             reply = self.proxy.forward(self.command, self.path, headers, body)
         if fault.is_stalled:
             fault.removed.wait(60)
-        return None if fault.is_lost or fault.is_stalled else (fault.transform or _as_it_is)(reply)
+        return None if fault.is_lost or fault.is_stalled else (fault.transform or _unchanged)(reply)
 
     def reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -152,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or reply.is_truncated
 
     def log_message(self, *args: Any) -> None:
-        """Keep the tests quiet."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
@@ -162,7 +164,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve_proxy(target: str) -> Iterator[NovaProxy]:
-    """Serve on a free port of loopback while the block lasts."""
+    """Run the proxy on a free loopback port for a `with` block."""
     proxy = NovaProxy(target)
     server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"proxy": proxy}))
     proxy.url = f"http://127.0.0.1:{server.server_port}{proxy.target.path}"

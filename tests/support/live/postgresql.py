@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, durable: what it has promised is there after it was killed."""
+"""A PostgreSQL server for one test, durable: committed data survive a kill."""
 
 import os
 import shutil
@@ -11,62 +11,72 @@ from tempfile import mkdtemp
 
 
 def find_programs() -> Path | None:
-    """Return where the newest server's programs are; None where there is no server."""
-    found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = max(found, key=lambda path: float(path.parts[-3]), default=None)
+    """Return the folder of the newest server's programs; None without a server."""
+    programs = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(programs, key=lambda path: float(path.parts[-3]), default=None)
     return newest.parent if newest else None
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 class PostgresqlServer:
-    """A server on loopback; its files are below `place`."""
+    """A server on loopback with its files in `folder`."""
 
-    def __init__(self, bin: Path, place: Path) -> None:
-        self._bin, self._place, self._port = bin, place, free_port()
+    def __init__(self, bin: Path, folder: Path) -> None:
+        self._bin, self._folder, self._port = bin, folder, free_port()
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/postgres"
-        how = ("-U", "postgres", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8")
-        self._run("initdb", *how)
+        options = ("-U", "postgres", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8")
+        self._run("initdb", *options)
 
     def start(self) -> None:
-        """Start it, and wait until it has recovered what it was killed over."""
+        """Start the server, and wait until the recovery has finished."""
         settings = "-c listen_addresses=127.0.0.1 -c max_connections=300"
-        options = f"-p {self._port} -k {self._place} {settings}"
-        self._run("pg_ctl", "-w", "-l", str(self._place / "log"), "-o", options, "start")
+        options = f"-p {self._port} -k {self._folder} {settings}"
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", options, "start")
 
     def kill(self) -> None:
-        """End it at once: every connection breaks, nothing is tidied up."""
+        """Stop the server at once: connections break, there is no checkpoint."""
         self._run("pg_ctl", "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: str) -> None:
         # the server refuses to run as root
-        other = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
-        command = (*other, str(self._bin / program), "-D", str(self._place / "data"), *arguments)
-        done = subprocess.run(
-            command, cwd=self._place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+        user_switch = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+        command = (
+            *user_switch,
+            str(self._bin / program),
+            "-D",
+            str(self._folder / "data"),
+            *arguments,
         )
-        assert done.returncode == 0, (command, done.stderr)
+        result = subprocess.run(
+            command,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert result.returncode == 0, (command, result.stderr)
 
 
 @contextmanager
 def serve_postgresql() -> Iterator[PostgresqlServer]:
-    """Run a server while the block lasts; what it holds is gone afterwards."""
-    found = find_programs()
-    assert found is not None, "there are no programs of a PostgreSQL server"
-    place = Path(mkdtemp(prefix="vmapi-postgresql-"))
+    """Run a server for a `with` block, and delete its files afterwards."""
+    programs = find_programs()
+    assert programs is not None, "there are no programs of a PostgreSQL server"
+    folder = Path(mkdtemp(prefix="vmapi-postgresql-"))
     if os.geteuid() == 0:
-        shutil.chown(place, "postgres")
+        shutil.chown(folder, "postgres")
     try:
-        server = PostgresqlServer(found, place)
+        server = PostgresqlServer(programs, folder)
         server.start()
         try:
             yield server
         finally:
             server.kill()
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""A RabbitMQ of a test's own: Nova, which loses what its broker loses, keeps another one."""
+"""A RabbitMQ node for one test; the broker of Nova is another one."""
 
 import os
 import shutil
@@ -24,57 +24,57 @@ ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none 
 
 
 def is_installed() -> bool:
-    """Tell whether there is a server to run."""
+    """Return whether a RabbitMQ server is installed."""
     return SERVER.exists()
 
 
 class RabbitmqServer:
-    """A node on loopback with a port mapper of its own; its files are below `place`."""
+    """A node on loopback with a separate port mapper and its files in `folder`."""
 
-    def __init__(self, place: Path) -> None:
-        self._place, self._port, self._mapper_port = place, free_port(), free_port()
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port, self._mapper_port = folder, free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self._port}//"
-        (place / "rabbitmq.conf").write_text(CONFIGURATION.format(port=self._port))
-        (place / "plugins").write_text("[].\n")
-        self._log = (place / "log").open("ab")
+        (folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=self._port))
+        (folder / "plugins").write_text("[].\n")
+        self._log = (folder / "log").open("ab")
         mapper = ("epmd", "-address", "127.0.0.1", "-port", str(self._mapper_port))
         self._mapper = self._spawn(mapper, {})
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it serves."""
+        """Start the node, and wait until it accepts connections."""
         self._server = self._spawn((str(SERVER),), self._environment())
         end = time.monotonic() + 60
         while not self._serves():
-            assert self._server.poll() is None, (self._place / "log").read_text()
+            assert self._server.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < end, "RabbitMQ does not serve"
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """End it at once, with SIGKILL."""
+        """Kill the node with SIGKILL."""
         if self._server is not None:
             _kill(self._server)
             self._server = None
 
     def close(self) -> None:
-        """End everything."""
+        """Kill the node and the port mapper."""
         self.kill()
         _kill(self._mapper)
         self._log.close()
 
     def _environment(self) -> dict[str, str]:
-        place = str(self._place)
+        folder = str(self._folder)
         return {
-            "HOME": place,
+            "HOME": folder,
             "RABBITMQ_NODENAME": f"vmapi{self._port}@localhost",
             "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_MNESIA_BASE": f"{place}/mnesia",
-            "RABBITMQ_LOG_BASE": place,
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": folder,
             "RABBITMQ_LOGS": "-",
-            "RABBITMQ_CONFIG_FILE": f"{place}/rabbitmq",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{place}/plugins",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_PID_FILE": f"{place}/pid",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._mapper_port),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG,
@@ -83,16 +83,18 @@ class RabbitmqServer:
     def _serves(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=2) as probe:
-                # a node that does not know what to do with this says so
+                # a node responds to an unknown protocol version with its version
                 probe.sendall(b"AMQP\x00\x00\x00\x00")
                 return probe.recv(4) == b"AMQP"
         except OSError:
             return False
 
-    def _spawn(self, command: tuple[str, ...], more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: tuple[str, ...], variables: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
-            env={**os.environ, **more},
+            env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -107,14 +109,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def serve_rabbitmq() -> Iterator[RabbitmqServer]:
-    """Run a node while the block lasts; what it holds is gone afterwards."""
-    place = Path(mkdtemp(prefix="vmapi-rabbitmq-"))
+    """Run a node for a `with` block, and delete its files afterwards."""
+    folder = Path(mkdtemp(prefix="vmapi-rabbitmq-"))
     try:
-        node = RabbitmqServer(place)
+        node = RabbitmqServer(folder)
         try:
             node.start()
             yield node
         finally:
             node.close()
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Sending a request, over HTTP or to an app of this process."""
+"""Transports of a script: requests to an app of this process."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tests.support.live.api_response import ApiResponse
 
 
 class SendRequest(Protocol):
-    """Sends a request, and returns the answer."""
+    """Sends a request and returns the response."""
 
     def __call__(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
@@ -18,7 +18,7 @@ class SendRequest(Protocol):
 
 
 def in_process(app: Flask) -> SendRequest:
-    """Send requests to an app of this process; any number of threads may."""
+    """Return a transport to an app of this process, for any number of threads."""
 
     def send(
         method: str, path: str, body: Any, headers: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""The life of one VM as a client leads it, and what the client was told of it."""
+"""The scenario of one VM: create, start, stop, delete, and the final responses."""
 
 import random
 from dataclasses import dataclass, field
@@ -12,7 +12,11 @@ TIMEOUT_CODE = "operation_timeout"
 
 @dataclass
 class VMScenario:
-    """`told` has the last word on each action; one that went wrong in Nova is in `broken`."""
+    """One VM of the kill test.
+
+    `responses` has the final response of each action, `failed_action` the action that failed in
+    Nova.
+    """
 
     name: str
     vm_id: str = ""
@@ -26,32 +30,39 @@ class VMScenario:
 
     @property
     def may_be_lost_in_nova(self) -> bool:
-        """Whether Nova may have died before it told its hosts of the VM, and so forgot it."""
+        """Whether a killed Nova may have lost the VM before a host received it."""
         return self.is_deleted and self.responses["create"].code == TIMEOUT_CODE
 
     def run(self, client: RetryingClient) -> "VMScenario":
-        """Create, start and stop it; delete every other one, and those that Nova has failed."""
+        """Create, start and stop the VM; delete every second VM, and all that failed in Nova."""
         for action, status, goal in STEPS:
-            told = self._send(client, action)
+            response = self._send(client, action)
             if action == "create":
-                # one whose deadline came first has left a VM all the same
-                assert told.status == 201 or told.code == TIMEOUT_CODE, (self.name, told)
-                self.vm_id = told.body["vm_id" if told.code == TIMEOUT_CODE else "id"]
-            if (told.status, told.body.get("status")) != (status, goal):
-                assert told.status >= 500 or told.body.get("fault"), (self.name, action, told)
+                # a create that missed its deadline has left a VM too
+                assert response.status == 201 or response.code == TIMEOUT_CODE, (
+                    self.name,
+                    response,
+                )
+                self.vm_id = response.body["vm_id" if response.code == TIMEOUT_CODE else "id"]
+            if (response.status, response.body.get("status")) != (status, goal):
+                assert response.status >= 500 or response.body.get("fault"), (
+                    self.name,
+                    action,
+                    response,
+                )
                 self.failed_action = action
                 break
         if self.failed_action or random.random() < 0.5:
-            told = self._send(client, "delete")
-            assert told.status == 204, (self.name, told)
+            response = self._send(client, "delete")
+            assert response.status == 204, (self.name, response)
         return self
 
     def _send(self, client: RetryingClient, action: str) -> FinalResponse:
         if action == "create":
-            told = client.change("POST", "/vms", {"name": self.name, **VM_OPTIONS})
+            response = client.change("POST", "/vms", {"name": self.name, **VM_OPTIONS})
         elif action == "delete":
-            told = client.change("DELETE", f"/vms/{self.vm_id}")
+            response = client.change("DELETE", f"/vms/{self.vm_id}")
         else:
-            told = client.change("POST", f"/vms/{self.vm_id}/{action}")
-        self.responses[action] = told
-        return told
+            response = client.change("POST", f"/vms/{self.vm_id}/{action}")
+        self.responses[action] = response
+        return response
