@@ -140,7 +140,7 @@ def document(shell: Flask) -> Any:
 
 
 @pytest.fixture
-def world(app: Flask, backend: MemoryBackend, clock: Clock) -> ApiHarness:
+def harness(app: Flask, backend: MemoryBackend, clock: Clock) -> ApiHarness:
     return ApiHarness(app, backend, clock)
 
 

@@ -16,7 +16,7 @@ from vmapi.settings.settings import Settings
 @pytest.fixture
 def served() -> Iterator[Callable[..., Flask]]:
     """Make apps of their own, that are closed afterwards."""
-    made: list[Flask] = []
+    created: list[Flask] = []
 
     def serve(**settings: Any) -> Flask:
         # what is asked from elsewhere is answered too
@@ -24,21 +24,21 @@ def served() -> Iterator[Callable[..., Flask]]:
         app = create_app(Settings(**settings), MemoryBackend())
         app.extensions["vmapi"].engine.stop()
         app.extensions["vmapi"].backend.breaker.stop_probing()
-        made.append(app)
+        created.append(app)
         return app
 
     yield serve
-    for app in made:
+    for app in created:
         app.extensions["vmapi"].store.close()
 
 
 @pytest.fixture
-def listen(world: ApiHarness) -> Iterator[OpenStream]:
+def listen(harness: ApiHarness) -> Iterator[OpenStream]:
     """Begin to listen; streams that are still open are closed afterwards."""
     begun: list[EventStream] = []
 
     def begin(query: str = "", last: str | None = None) -> EventStream:
-        begun.append(EventStream(world, query, last))
+        begun.append(EventStream(harness, query, last))
         return begun[-1]
 
     yield begin

@@ -33,8 +33,8 @@ from vmapi.services.inventory import reader
 class Hanging(RemoteBackend):
     """A cloud that takes calls and does not answer until it is let go; `sent` counts changes."""
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.hangs = False
         self.go = threading.Event()
         self.pings = self.sent = self.hung = 0
@@ -74,23 +74,23 @@ def backend(clock: Clock) -> Iterator[Hanging]:
 
 
 @pytest.fixture
-def far(world: ApiHarness) -> ApiHarness:
+def far(harness: ApiHarness) -> ApiHarness:
     """A world with one RUNNING VM, web-1, and an inventory that is true."""
-    world.create_running()
-    sync_inventory(world)
-    return world
+    harness.create_running()
+    sync_inventory(harness)
+    return harness
 
 
-def leave(world: ApiHarness) -> None:
+def leave(harness: ApiHarness) -> None:
     """Let the cloud be away, and vmapi know it."""
-    world.backend.set_faults("unavailable=100%")
+    harness.backend.set_faults("unavailable=100%")
     for _ in range(FAILURE_THRESHOLD):
-        world.services.backend.breaker.probe()
+        harness.services.backend.breaker.probe()
 
 
-def come_back(world: ApiHarness) -> None:
-    world.backend.set_faults("")
-    world.services.backend.breaker.probe()
+def come_back(harness: ApiHarness) -> None:
+    harness.backend.set_faults("")
+    harness.services.backend.breaker.probe()
 
 
 def changes(vm_id: str) -> list[tuple[str, str, Any]]:
@@ -107,14 +107,14 @@ def test_changes_are_refused_and_release_their_keys(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     leave(far)
     assert isinstance(far.backend, Hanging)
-    asked, sent = far.backend.calls[:], far.backend.sent
+    calls_before, sent = far.backend.calls[:], far.backend.sent
     for number, (method, path, body) in enumerate(changes(vm_id)):
-        given = {} if body is None else {"json": body}
-        answer = far.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **given)
-        assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
-        assert (answer.headers["Retry-After"], "operation" in answer.json) == ("2", False)
-        assert "Nothing was sent" in answer.json["detail"]
-    assert (far.backend.calls, far.backend.sent) == (asked, sent)
+        kwargs = {} if body is None else {"json": body}
+        response = far.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **kwargs)
+        assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
+        assert (response.headers["Retry-After"], "operation" in response.json) == ("2", False)
+        assert "Nothing was sent" in response.json["detail"]
+    assert (far.backend.calls, far.backend.sent) == (calls_before, sent)
     failed = far.get_json("/operations?status=failed")["items"]
     assert {each["error"]["code"] for each in failed} == {"backend_unavailable"}
     assert far.get_json("/operations?status=running")["items"] == []
@@ -125,14 +125,14 @@ def test_changes_are_refused_and_release_their_keys(far: ApiHarness) -> None:
 
 def test_bulk_is_refused_and_replays_work(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
-    wanted = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
-    (begun,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    bulk_request = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
+    (begun,) = far.call("POST", "/vms/actions", **bulk_request).json["items"]
     leave(far)
-    (repeated,) = far.call("POST", "/vms/actions", **wanted).json["items"]
+    (repeated,) = far.call("POST", "/vms/actions", **bulk_request).json["items"]
     assert repeated["operation"]["id"] == begun["operation"]["id"]
-    answer = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
-    (item,) = answer.json["items"]
-    assert (answer.status_code, item["error"]["code"]) == (202, "backend_unavailable")
+    response = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
+    (item,) = response.json["items"]
+    assert (response.status_code, item["error"]["code"]) == (202, "backend_unavailable")
     assert far.get_json("/operations")["total"] == 2
 
 
@@ -142,28 +142,28 @@ def test_cached_reads_work_and_cloud_reads_are_503(far: ApiHarness) -> None:
     age_inventory(far, 60)
     for path in read_paths(vm_id):
         assert response_age(far.call("GET", path)) >= 60
-        answer = far.call("GET", path, headers=NO_CACHE)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        response = far.call("GET", path, headers=NO_CACHE)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
     for path in ("/flavors", "/images", "/networks", f"/vms/{vm_id}/console"):
         assert far.call("GET", path).json["code"] == "backend_unavailable"
 
 
 def test_started_operation_continues_when_cloud_returns(far: ApiHarness) -> None:
-    answer = far.post_action(only_vm_id(far), "stop")
-    assert answer.status_code == 202
+    response = far.post_action(only_vm_id(far), "stop")
+    assert response.status_code == 202
     leave(far)
     far.advance_time(30)
-    assert far.get_operation(answer)["status"] == "running"
+    assert far.get_operation(response)["status"] == "running"
     come_back(far)
     far.run_until_settled()
-    assert far.get_operation(answer)["status"] == "succeeded"
+    assert far.get_operation(response)["status"] == "succeeded"
 
 
 def test_unsent_step_is_sent_when_cloud_returns(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.post_action(vm_id, "pause")
     far.run_until_settled()
-    answer = far.post_action(vm_id, "stop")
+    response = far.post_action(vm_id, "stop")
     assert isinstance(far.backend, Hanging)
     sent = far.backend.sent
     leave(far)
@@ -171,7 +171,7 @@ def test_unsent_step_is_sent_when_cloud_returns(far: ApiHarness) -> None:
     assert far.backend.sent == sent
     come_back(far)
     far.run_until_settled()
-    assert far.get_operation(answer)["status"] == "succeeded"
+    assert far.get_operation(response)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("path", ["/vms", "/vms/{}", "/vms/{}/status"])
@@ -191,44 +191,44 @@ def test_read_does_not_wait_for_hanging_cloud(
 
 def test_no_cache_read_does_not_wait_for_suspect_cloud(far: ApiHarness, backend: Hanging) -> None:
     backend.hangs = True
-    look = threading.Thread(target=far.services.periodic_tasks["full-sync"], daemon=True)
+    sync = threading.Thread(target=far.services.periodic_tasks["full-sync"], daemon=True)
     age_inventory(far, 7200)
-    look.start()
+    sync.start()
     wait_until(lambda: backend.hung == 1)
     backend.hangs = False
     leave(far)
     assert far.call("GET", "/vms", headers=NO_CACHE).status_code == 503
     backend.go.set()
-    look.join(GUARD_TIMEOUT)
+    sync.join(GUARD_TIMEOUT)
 
 
 def build_readiness(
-    world: ApiHarness,
+    harness: ApiHarness,
     now: Callable[[], float] = time.monotonic,
     ping_store: Callable[[], None] | None = None,
 ) -> ReadinessChecks:
     """Build the checks of an app, with a short timeout for the cloud."""
     return ReadinessChecks(
-        world.services.backend.ping,
-        ping_store or world.services.store.ping,
+        harness.services.backend.ping,
+        ping_store or harness.services.store.ping,
         now,
         backend_timeout=0.05,
         store_timeout=GUARD_TIMEOUT,
     )
 
 
-def serve_with(world: ApiHarness, readiness: ReadinessChecks) -> None:
-    world.app.extensions["vmapi"] = replace(world.services, readiness=readiness)
+def serve_with(harness: ApiHarness, readiness: ReadinessChecks) -> None:
+    harness.app.extensions["vmapi"] = replace(harness.services, readiness=readiness)
 
 
 def test_readyz_does_not_wait_for_hanging_cloud(
-    world: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "HEALTH_CACHE_TTL", 0.0)
-    serve_with(world, build_readiness(world))
+    serve_with(harness, build_readiness(harness))
     backend.hangs = True
     for _ in range(3):
-        response = world.client.get("/readyz")
+        response = harness.client.get("/readyz")
         assert (response.status_code, response.json) == (
             200,
             {"status": "degraded", "dependencies": {"backend": "backend_timeout", "store": "ok"}},
@@ -236,12 +236,12 @@ def test_readyz_does_not_wait_for_hanging_cloud(
     # a check sends no second ping while one hangs
     assert backend.pings == 1
     backend.go.set()
-    wait_until(lambda: world.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
+    wait_until(lambda: harness.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
 
 
-def test_readyz_caches_health_checks(world: ApiHarness, backend: Hanging) -> None:
+def test_readyz_caches_health_checks(harness: ApiHarness, backend: Hanging) -> None:
     now = [0.0]
-    readiness = build_readiness(world, lambda: now[0])
+    readiness = build_readiness(harness, lambda: now[0])
     for _ in range(5):
         assert set(readiness.statuses().values()) == {"ok"}
     assert backend.pings == 1
@@ -252,12 +252,12 @@ def test_readyz_caches_health_checks(world: ApiHarness, backend: Hanging) -> Non
     assert backend.pings == 2
 
 
-def test_readyz_without_store_is_unavailable(world: ApiHarness) -> None:
+def test_readyz_without_store_is_unavailable(harness: ApiHarness) -> None:
     def fail() -> None:
         raise StoreUnavailable("no response")
 
-    serve_with(world, build_readiness(world, ping_store=fail))
-    response = world.client.get("/readyz")
+    serve_with(harness, build_readiness(harness, ping_store=fail))
+    response = harness.client.get("/readyz")
     assert (response.status_code, response.json) == (
         503,
         {

@@ -20,29 +20,29 @@ from vmapi.settings.settings import Settings
 from vmapi.store import connections
 
 
-def check_away(world: ApiHarness, vm_id: str) -> None:
+def check_away(harness: ApiHarness, vm_id: str) -> None:
     """Nothing is changed while the store is away, and each answer says why."""
-    before = world.backend.list_vms()
+    before = harness.backend.list_vms()
     for method, path in [
         ("POST", "/vms"),
         ("POST", f"/vms/{vm_id}/stop"),
         ("DELETE", f"/vms/{vm_id}"),
     ]:
-        answer = world.call(method, path, **({"json": CREATE_BODY} if path == "/vms" else {}))
-        assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
-        assert answer.headers["Retry-After"] == "5"
-    assert world.backend.list_vms() == before
+        response = harness.call(method, path, **({"json": CREATE_BODY} if path == "/vms" else {}))
+        assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
+        assert response.headers["Retry-After"] == "5"
+    assert harness.backend.list_vms() == before
 
 
-def check_back(world: ApiHarness, vm_id: str) -> None:
-    wait_until(lambda: world.client.get("/readyz").status_code == 200)
-    assert world.post_action(vm_id, "stop").status_code == 200
-    assert world.create("web-9")["status"] == "STOPPED"
+def check_back(harness: ApiHarness, vm_id: str) -> None:
+    wait_until(lambda: harness.client.get("/readyz").status_code == 200)
+    assert harness.post_action(vm_id, "stop").status_code == 200
+    assert harness.create("web-9")["status"] == "STOPPED"
 
 
-def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, world: ApiHarness) -> None:
-    vm_id = world.create_running("web-2")
-    store: Any = world.services.store
+def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, harness: ApiHarness) -> None:
+    vm_id = harness.create_running("web-2")
+    store: Any = harness.services.store
     engine = store.database.engine
     url = engine.url
     hog = create_engine(url)
@@ -52,14 +52,14 @@ def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, world: ApiHarness
         engine.dispose()
         with monkeypatch.context() as patched:
             patched.setattr(connections, "LOCK_TIMEOUT", 0.05)
-            impatient = bootstrap(world_settings(url), world.backend, world.clock)
+            impatient = bootstrap(world_settings(url), harness.backend, harness.clock)
             impatient.engine.stop()
-            services = world.app.extensions["vmapi"]
-            world.app.extensions["vmapi"] = impatient
-            check_away(world, vm_id)
+            services = harness.app.extensions["vmapi"]
+            harness.app.extensions["vmapi"] = impatient
+            check_away(harness, vm_id)
             connection.rollback()
-            check_back(world, vm_id)
-            world.app.extensions["vmapi"] = services
+            check_back(harness, vm_id)
+            harness.app.extensions["vmapi"] = services
             impatient.store.close()
     hog.dispose()
 
@@ -146,54 +146,57 @@ def postgresql(
 def test_restarted_postgresql_is_503_then_works(
     postgresql: ApiHarness, door: tuple[Door, str]
 ) -> None:
-    world = postgresql
-    world.services.store.upgrade()
-    vm_id = world.create_running("web-2")
+    harness = postgresql
+    harness.services.store.upgrade()
+    vm_id = harness.create_running("web-2")
     door[0].shut()
-    check_away(world, vm_id)
-    answer = world.client.get("/readyz")
-    assert answer.json is not None
-    assert (answer.status_code, answer.json["dependencies"]["store"]) == (503, "store_unavailable")
+    check_away(harness, vm_id)
+    response = harness.client.get("/readyz")
+    assert response.json is not None
+    assert (response.status_code, response.json["dependencies"]["store"]) == (
+        503,
+        "store_unavailable",
+    )
     door[0].open()
-    check_back(world, vm_id)
+    check_back(harness, vm_id)
 
 
 def test_unmigrated_postgresql_is_503(postgresql: ApiHarness) -> None:
-    world = postgresql
-    answer = world.call("POST", "/vms", json=CREATE_BODY)
-    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
-    assert answer.json["detail"].endswith("is needed: flask --app wsgi db upgrade")
-    world.services.store.upgrade()
-    assert world.create()["status"] == "STOPPED"
+    harness = postgresql
+    response = harness.call("POST", "/vms", json=CREATE_BODY)
+    assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
+    assert response.json["detail"].endswith("is needed: flask --app wsgi db upgrade")
+    harness.services.store.upgrade()
+    assert harness.create()["status"] == "STOPPED"
 
 
 def test_operation_survives_postgresql_outage(
     postgresql: ApiHarness, door: tuple[Door, str]
 ) -> None:
-    world = postgresql
-    world.services.store.upgrade()
-    world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
-    vm_id = world.create_running("web-2")
-    answer = world.post_action(vm_id, "stop")
-    (operation,) = world.services.operations.list_leased()
-    world.clock.sleep(9)
+    harness = postgresql
+    harness.services.store.upgrade()
+    harness.backend._latency = {**harness.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
+    vm_id = harness.create_running("web-2")
+    response = harness.post_action(vm_id, "stop")
+    (operation,) = harness.services.operations.list_leased()
+    harness.clock.sleep(9)
     door[0].shut()
     for _ in range(2):
         with pytest.raises(Exception, match="vmapi's database does not answer"):
-            world.services.operations.reconcile(operation)
+            harness.services.operations.reconcile(operation)
     door[0].open()
-    world.run_until_settled()
-    assert world.get_operation(answer)["status"] == "succeeded"
-    assert world.get_vm(vm_id)["status"] == "STOPPED"
+    harness.run_until_settled()
+    assert harness.get_operation(response)["status"] == "succeeded"
+    assert harness.get_vm(vm_id)["status"] == "STOPPED"
 
 
 def test_cut_connections_are_replaced(postgresql: ApiHarness) -> None:
-    world = postgresql
-    world.services.store.upgrade()
-    vm_id = world.create_running("web-2")
-    database: Any = world.services.store
+    harness = postgresql
+    harness.services.store.upgrade()
+    vm_id = harness.create_running("web-2")
+    database: Any = harness.services.store
     with database.database.engine.connect() as one:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         others += " AND pid <> pg_backend_pid()"
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
-    check_back(world, vm_id)
+    check_back(harness, vm_id)

@@ -39,22 +39,22 @@ steps = st.lists(
 
 
 class Apart:
-    """Two projects in one world: all ids that were ever answered to each, and what it changed."""
+    """Two projects in one harness: all ids that were ever answered to each, and what it changed."""
 
-    def __init__(self, world: ApiHarness) -> None:
-        self.world = world
+    def __init__(self, harness: ApiHarness) -> None:
+        self.harness = harness
         self.made: dict[str, list[str]] = {project: [] for project in PROJECTS}
         self.shown: dict[str, set[str]] = {project: set() for project in PROJECTS}
         for project in PROJECTS:
             # the same name under the same key
             self.do(project, "create", own=True, number=0, more=1)
             assert len(self.made[project]) == 1
-        world.run_until_settled()
+        harness.run_until_settled()
 
     def ask(self, project: str, method: str, path: str, **given: Any) -> TestResponse:
         """Send a request of one project, and note what it is told of its own accord."""
-        with as_project(self.world, project):
-            answer = self.world.call(method, path, **given)
+        with as_project(self.harness, project):
+            answer = self.harness.call(method, path, **given)
         told = answer.text + str(answer.headers)
         asked = path + str(given)
         self.shown[project] |= set(ID.findall(told)) - set(ID.findall(asked))
@@ -95,7 +95,7 @@ class Apart:
             body = {"action": ACTIONS[more], **which}
             self.ask(project, "POST", "/vms/actions", json=body)
         elif what == "settle":
-            self.world.run_until_settled()
+            self.harness.run_until_settled()
 
     def read(self) -> None:
         """Let each project read all that it can."""

@@ -35,29 +35,29 @@ class ApiHarness:
         services: Services = self.app.extensions["vmapi"]
         return services
 
-    def call(self, method: str, path: str, **given: Any) -> TestResponse:
+    def call(self, method: str, path: str, **kwargs: Any) -> TestResponse:
         """Send a request below the base path."""
-        return self.client.open(BASE + path, method=method, **given)
+        return self.client.open(BASE + path, method=method, **kwargs)
 
-    def get_json(self, path: str, **given: Any) -> Any:
+    def get_json(self, path: str, **kwargs: Any) -> Any:
         """Return the JSON of a GET that succeeds."""
-        answer = self.call("GET", path, **given)
-        assert answer.status_code == 200, answer.text
-        return answer.json
+        response = self.call("GET", path, **kwargs)
+        assert response.status_code == 200, response.text
+        return response.json
 
     def post(self, path: str, body: Any = None) -> TestResponse:
         """Send a POST, with a JSON body if there is one."""
         return self.call("POST", path, **({} if body is None else {"json": body}))
 
-    def create(self, name: str = "web-1", **wanted: Any) -> Any:
+    def create(self, name: str = "web-1", **fields: Any) -> Any:
         """Return a new VM, as it is answered with, settled or not."""
-        answer = self.post("/vms", {**CREATE_BODY, "name": name, **wanted})
-        assert answer.status_code in (201, 202), answer.text
-        return answer.json
+        response = self.post("/vms", {**CREATE_BODY, "name": name, **fields})
+        assert response.status_code in (201, 202), response.text
+        return response.json
 
-    def create_running(self, name: str = "web-1", **wanted: Any) -> str:
+    def create_running(self, name: str = "web-1", **fields: Any) -> str:
         """Make a VM, let it come to run, and return its id."""
-        vm = self.create(name, start=True, **wanted)
+        vm = self.create(name, start=True, **fields)
         self.run_until_settled()
         return str(vm["id"])
 
@@ -69,9 +69,9 @@ class ApiHarness:
         """Return a VM as it is now."""
         return self.get_json(f"/vms/{vm_id}")
 
-    def get_operation(self, answer: TestResponse) -> Any:
+    def get_operation(self, response: TestResponse) -> Any:
         """Return the operation that an answer names, as it is now."""
-        found = self.client.get(answer.headers["Operation-Location"])
+        found = self.client.get(response.headers["Operation-Location"])
         assert found.status_code == 200
         return found.json
 

@@ -15,29 +15,29 @@ from vmapi.settings.settings import Settings
 class AuthHarness:
     """A world whose gate asks for API tokens."""
 
-    def __init__(self, world: ApiHarness, **settings: Any) -> None:
-        self.world = world
-        services = world.services
-        asking, tokens = Settings(**{"auth": ("token",), **settings}), services.api_tokens
-        gate = configured.build_authenticator(
-            asking, tokens.find_by_digest, tokens.record_use, world.clock
+    def __init__(self, harness: ApiHarness, **settings: Any) -> None:
+        self.harness = harness
+        services = harness.services
+        auth_settings, tokens = Settings(**{"auth": ("token",), **settings}), services.api_tokens
+        authenticator = configured.build_authenticator(
+            auth_settings, tokens.find_by_digest, tokens.record_use, harness.clock
         )
-        world.app.extensions["vmapi"] = replace(services, authenticator=gate)
+        harness.app.extensions["vmapi"] = replace(services, authenticator=authenticator)
 
     @property
     def client(self) -> FlaskClient:
-        return self.world.client
+        return self.harness.client
 
     def create_token(self, role: str, subject: str = "ci", project: str = "web") -> str:
         """Make a token."""
-        made, _ = self.world.services.api_tokens.create(
+        created, _ = self.harness.services.api_tokens.create(
             subject, Role(role), project, None, "cli:me"
         )
-        return made
+        return created
 
-    def call(self, method: str, path: str, token: str | None = None, **given: Any) -> TestResponse:
+    def call(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> TestResponse:
         """Send a request, with a token if there is one."""
-        headers = dict(given.pop("headers", {}))
+        headers = dict(kwargs.pop("headers", {}))
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        return self.world.call(method, path, headers=headers, **given)
+        return self.harness.call(method, path, headers=headers, **kwargs)

@@ -19,10 +19,10 @@ LIFECYCLE_EVENTS = [
 class EventStream:
     """The blocks of an answer; a test that waits in vain fails at the heartbeat."""
 
-    def __init__(self, world: ApiHarness, query: str = "", last: str | None = None) -> None:
+    def __init__(self, harness: ApiHarness, query: str = "", last: str | None = None) -> None:
         headers = {} if last is None else {"Last-Event-ID": last}
         url = f"{BASE}/events{query}"
-        self.response: TestResponse = world.client.get(url, headers=headers, buffered=False)
+        self.response: TestResponse = harness.client.get(url, headers=headers, buffered=False)
         assert self.response.status_code == 200, self.response.text
         self._blocks = iter(self.response.response)
         assert self.read_block() == b"retry: 3000\n\n"
@@ -65,18 +65,18 @@ class EventStream:
 OpenStream = Callable[..., EventStream]
 
 
-def run_lifecycle(world: ApiHarness, name: str = "web-1") -> str:
+def run_lifecycle(harness: ApiHarness, name: str = "web-1") -> str:
     """Let a VM live and die; return its id."""
-    vm_id = world.create_running(name)
-    assert world.post_action(vm_id, "pause").status_code == 200
-    assert world.call("DELETE", f"/vms/{vm_id}").status_code == 204
+    vm_id = harness.create_running(name)
+    assert harness.post_action(vm_id, "pause").status_code == 200
+    assert harness.call("DELETE", f"/vms/{vm_id}").status_code == 204
     return vm_id
 
 
-def newest_sequence(world: ApiHarness) -> str:
-    return str(world.services.store.events.assign_sequences())
+def newest_sequence(harness: ApiHarness) -> str:
+    return str(harness.services.store.events.assign_sequences())
 
 
-def list_sequences(world: ApiHarness) -> list[str]:
-    world.services.store.events.assign_sequences()
-    return [str(event.sequence) for event in world.services.store.events.read_after(0)]
+def list_sequences(harness: ApiHarness) -> list[str]:
+    harness.services.store.events.assign_sequences()
+    return [str(event.sequence) for event in harness.services.store.events.read_after(0)]

@@ -11,13 +11,15 @@ from vmapi.domain.roles import Role
 
 
 @contextmanager
-def as_project(world: ApiHarness, project: str) -> Iterator[None]:
+def as_project(harness: ApiHarness, project: str) -> Iterator[None]:
     """Let requests come from an operator of this project."""
-    before = world.services
-    who = Identity("anonymous", Role.OPERATOR, project)
-    gate = Authenticator([], anonymous_identity=who, allow_remote_anonymous=False)
-    world.app.extensions["vmapi"] = replace(before, authenticator=gate)
+    before = harness.services
+    caller_identity = Identity("anonymous", Role.OPERATOR, project)
+    authenticator = Authenticator(
+        [], anonymous_identity=caller_identity, allow_remote_anonymous=False
+    )
+    harness.app.extensions["vmapi"] = replace(before, authenticator=authenticator)
     try:
         yield
     finally:
-        world.app.extensions["vmapi"] = before
+        harness.app.extensions["vmapi"] = before

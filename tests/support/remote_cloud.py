@@ -21,8 +21,8 @@ class RemoteBackend(MemoryBackend):
 
     completes_immediately = False
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.calls: list[str] = []
 
     def get_vm(self, vm_id: str) -> VM:
@@ -34,38 +34,38 @@ class RemoteBackend(MemoryBackend):
         return super().list_vms(name=name)
 
 
-def sync_inventory(world: ApiHarness) -> None:
+def sync_inventory(harness: ApiHarness) -> None:
     """Do what is done within a minute."""
-    store, cloud = world.services.store, world.backend
-    tidy = DuplicateCleaner(store, world.services.vms).delete_duplicates
-    looks = CloudObserver(cloud, store, world.clock)
+    store, cloud = harness.services.store, harness.backend
+    tidy = DuplicateCleaner(store, harness.services.vms).delete_duplicates
+    observer = CloudObserver(cloud, store, harness.clock)
     sync = InventorySync(
-        looks, store, on_full_sync=tidy, clock=cloud.cloud_time, monotonic=time.monotonic
+        observer, store, on_full_sync=tidy, clock=cloud.cloud_time, monotonic=time.monotonic
     )
     sync.full_sync_if_due()
     sync.poll_changes()
 
 
-def take_calls(world: ApiHarness) -> list[str]:
+def take_calls(harness: ApiHarness) -> list[str]:
     """Return what the cloud was asked for since the last time."""
-    assert isinstance(world.backend, RemoteBackend)
-    found = list(world.backend.calls)
-    world.backend.calls.clear()
+    assert isinstance(harness.backend, RemoteBackend)
+    found = list(harness.backend.calls)
+    harness.backend.calls.clear()
     return found
 
 
-def age_inventory(world: ApiHarness, seconds: int) -> None:
+def age_inventory(harness: ApiHarness, seconds: int) -> None:
     """Let all that is known have been seen so long ago."""
     age = f"{seconds}000000"
-    with world.services.store.database.write() as connection:
+    with harness.services.store.database.write() as connection:
         connection.execute(
             text(f"UPDATE vms SET observation_started_at = observation_started_at - {age}")
         )
         connection.execute(text(f"UPDATE sync_state SET started_at = started_at - {age}"))
 
 
-def only_vm_id(world: ApiHarness) -> str:
-    (vm,) = world.get_json("/vms")["items"]
+def only_vm_id(harness: ApiHarness) -> str:
+    (vm,) = harness.get_json("/vms")["items"]
     return str(vm["id"])
 
 
@@ -73,6 +73,6 @@ def read_paths(vm_id: str) -> list[str]:
     return ["/vms", f"/vms/{vm_id}", f"/vms/{vm_id}/status"]
 
 
-def response_age(answer: TestResponse) -> int:
-    assert answer.status_code == 200, answer.text
-    return int(answer.headers["Age"])
+def response_age(response: TestResponse) -> int:
+    assert response.status_code == 200, response.text
+    return int(response.headers["Age"])

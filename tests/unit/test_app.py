@@ -32,9 +32,9 @@ def test_nor_carried_on_by_another_process(engine: str) -> None:
         create_app(Settings(log_level="CRITICAL", engine=engine))
 
 
-def test_nor_where_the_server_has_several_all_the_same(world: ApiHarness) -> None:
-    answer = world.call("GET", "/vms", environ_overrides={"wsgi.multiprocess": True})
-    assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+def test_nor_where_the_server_has_several_all_the_same(harness: ApiHarness) -> None:
+    response = harness.call("GET", "/vms", environ_overrides={"wsgi.multiprocess": True})
+    assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
 
 
 def test_a_cloud_for_development_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +75,8 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
     app = create_app(QUIET, MemoryBackend(latency=parse_latency("create=1")))
     client = app.test_client()
     body = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
-    answer = client.post(f"{BASE}/vms", json=body)
-    assert answer.status_code == 202
+    response = client.post(f"{BASE}/vms", json=body)
+    assert response.status_code == 202
     services = app.extensions["vmapi"]
     over = threading.Event()
     until = threading.Timer(10, over.set)
@@ -85,7 +85,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
         pass
     until.cancel()
     services.engine.stop()
-    vm = client.get(answer.headers["Location"]).json
+    vm = client.get(response.headers["Location"]).json
     assert vm is not None
     assert (vm["status"], vm["task"]) == ("STOPPED", None)
 
@@ -102,8 +102,8 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
 )
 def test_what_flask_refuses_is_a_problem_too(error: HTTPException, status: int, code: str) -> None:
     g.request_state = RequestState("mine", 0.0)
-    answer = problems.http_exception_response(error)
-    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
-    assert answer.json is not None
-    assert (answer.json["code"], answer.json["request_id"]) == (code, "mine")
-    assert "hunter2" not in answer.get_data(as_text=True)
+    response = problems.http_exception_response(error)
+    assert (response.status_code, response.content_type) == (status, "application/problem+json")
+    assert response.json is not None
+    assert (response.json["code"], response.json["request_id"]) == (code, "mine")
+    assert "hunter2" not in response.get_data(as_text=True)

@@ -49,8 +49,8 @@ FILLED = {"vm_id": UNKNOWN_ID, "operation_id": UNKNOWN_ID, "code": "forbidden", 
 
 
 @pytest.fixture
-def door(world: ApiHarness) -> AuthHarness:
-    return AuthHarness(world)
+def auth_harness(harness: ApiHarness) -> AuthHarness:
+    return AuthHarness(harness)
 
 
 def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
@@ -63,23 +63,23 @@ def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
     return found
 
 
-def refusal(answer: TestResponse) -> Any:
-    return answer.json["code"] if answer.status_code in (401, 403) and answer.json else None
+def refusal(response: TestResponse) -> Any:
+    return response.json["code"] if response.status_code in (401, 403) and response.json else None
 
 
 @pytest.mark.parametrize("role", MAY)
-def test_every_endpoint_enforces_its_role(door: AuthHarness, role: str | None) -> None:
-    token = None if role is None else door.create_token(role)
+def test_every_endpoint_enforces_its_role(auth_harness: AuthHarness, role: str | None) -> None:
+    token = None if role is None else auth_harness.create_token(role)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
-    found = endpoints(door.world.app)
+    found = endpoints(auth_harness.harness.app)
     # an endpoint that nobody has listed here is none that anybody may use
     assert set(found) == MAY["admin"]
     for name, (method, path) in found.items():
-        answer = door.client.open(path, method=method, headers=headers)
-        assert refusal(answer) == (None if name in MAY[role] else refused), name
+        response = auth_harness.client.open(path, method=method, headers=headers)
+        assert refusal(response) == (None if name in MAY[role] else refused), name
         # a stream has no end of its own
-        answer.close()
+        response.close()
 
 
 def test_endpoint_without_permission_stops_the_start() -> None:
@@ -110,165 +110,181 @@ INVALID = f'{CHALLENGE}, error="invalid_token"'
         ({"Cookie": "token=x"}, CHALLENGE),
     ],
 )
-def test_401_has_bearer_challenge(door: AuthHarness, sent: dict[str, str], challenge: str) -> None:
-    answer = door.world.call("GET", "/vms", headers=sent)
-    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
-    assert answer.json["code"] == "unauthenticated"
+def test_401_has_bearer_challenge(
+    auth_harness: AuthHarness, sent: dict[str, str], challenge: str
+) -> None:
+    response = auth_harness.harness.call("GET", "/vms", headers=sent)
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, challenge)
+    assert response.json["code"] == "unauthenticated"
 
 
-def test_bearer_scheme_is_case_insensitive(door: AuthHarness) -> None:
-    token = door.create_token("viewer")
+def test_bearer_scheme_is_case_insensitive(auth_harness: AuthHarness) -> None:
+    token = auth_harness.create_token("viewer")
     for scheme in ("Bearer", "bearer", "BEARER"):
         headers = {"Authorization": f"{scheme} {token}"}
-        assert door.world.call("GET", "/vms", headers=headers).status_code == 200
+        assert auth_harness.harness.call("GET", "/vms", headers=headers).status_code == 200
 
 
-def test_several_spaces_before_token_are_accepted(door: AuthHarness) -> None:
-    token = door.create_token("viewer")
+def test_several_spaces_before_token_are_accepted(auth_harness: AuthHarness) -> None:
+    token = auth_harness.create_token("viewer")
     for sent, status in ((f"Bearer   {token} ", 200), (f"Bearer\t{token}", 401)):
-        answer = door.world.call("GET", "/vms", headers={"Authorization": sent})
-        assert answer.status_code == status
+        response = auth_harness.harness.call("GET", "/vms", headers={"Authorization": sent})
+        assert response.status_code == status
 
 
-def test_token_in_url_or_form_is_ignored(door: AuthHarness) -> None:
-    token = door.create_token("admin")
+def test_token_in_url_or_form_is_ignored(auth_harness: AuthHarness) -> None:
+    token = auth_harness.create_token("admin")
     for name in ("access_token", "token", "api_key"):
-        answer = door.call("GET", f"/vms?{name}={token}")
-        assert answer.status_code == 401
-        assert token not in answer.text
+        response = auth_harness.call("GET", f"/vms?{name}={token}")
+        assert response.status_code == 401
+        assert token not in response.text
     form = {"access_token": token}
-    assert door.call("POST", "/vms", data=form).status_code == 401
+    assert auth_harness.call("POST", "/vms", data=form).status_code == 401
 
 
-def test_authorization_precedes_body_parsing(door: AuthHarness) -> None:
+def test_authorization_precedes_body_parsing(auth_harness: AuthHarness) -> None:
     for body in ({"data": "{"}, {"data": b"x" * 2_000_000}, {"json": {"a": 1}}):
-        assert door.call("POST", "/vms", **body).status_code == 401
-        assert door.call("POST", "/vms", door.create_token("viewer"), **body).status_code == 403
+        assert auth_harness.call("POST", "/vms", **body).status_code == 401
+        assert (
+            auth_harness.call(
+                "POST", "/vms", auth_harness.create_token("viewer"), **body
+            ).status_code
+            == 403
+        )
 
 
-def test_unknown_url_is_404_without_token(door: AuthHarness) -> None:
-    assert door.call("GET", "/nothing").status_code == 404
-    assert door.call("DELETE", "/flavors").status_code == 405
-    assert door.call("OPTIONS", "/vms").status_code == 200
+def test_unknown_url_is_404_without_token(auth_harness: AuthHarness) -> None:
+    assert auth_harness.call("GET", "/nothing").status_code == 404
+    assert auth_harness.call("DELETE", "/flavors").status_code == 405
+    assert auth_harness.call("OPTIONS", "/vms").status_code == 200
 
 
-def test_403_names_the_required_role(door: AuthHarness) -> None:
-    answer = door.call("POST", "/vms", door.create_token("viewer"), json=CREATE_BODY)
-    assert answer.status_code == 403
-    assert answer.json["detail"] == "This needs the role operator; ci has viewer."
-    assert answer.json["role_needed"] == "operator"
-    assert "WWW-Authenticate" not in answer.headers
+def test_403_names_the_required_role(auth_harness: AuthHarness) -> None:
+    response = auth_harness.call(
+        "POST", "/vms", auth_harness.create_token("viewer"), json=CREATE_BODY
+    )
+    assert response.status_code == 403
+    assert response.json["detail"] == "This needs the role operator; ci has viewer."
+    assert response.json["role_needed"] == "operator"
+    assert "WWW-Authenticate" not in response.headers
 
 
-def test_403_is_audited_and_401_is_not(door: AuthHarness) -> None:
-    token = door.create_token("viewer")
-    before = len(audit_rows(door.world.app))
-    door.call("POST", "/vms", json=CREATE_BODY)
-    door.call("GET", "/vms", generate_token())
-    assert len(audit_rows(door.world.app)) == before
+def test_403_is_audited_and_401_is_not(auth_harness: AuthHarness) -> None:
+    token = auth_harness.create_token("viewer")
+    before = len(audit_rows(auth_harness.harness.app))
+    auth_harness.call("POST", "/vms", json=CREATE_BODY)
+    auth_harness.call("GET", "/vms", generate_token())
+    assert len(audit_rows(auth_harness.harness.app)) == before
     headers = {"X-Request-ID": "mine", "Idempotency-Key": "\x7f"}
-    door.call("POST", f"/vms/{UNKNOWN_ID}/stop", token, headers=headers)
-    (entry,) = audit_rows(door.world.app)[before:]
+    auth_harness.call("POST", f"/vms/{UNKNOWN_ID}/stop", token, headers=headers)
+    (entry,) = audit_rows(auth_harness.harness.app)[before:]
     assert (entry.user, entry.project, entry.address) == ("ci", "web", "127.0.0.1")
     assert (entry.action, entry.vm_id, entry.operation_id) == ("stop_vm", UNKNOWN_ID, None)
     assert (entry.request_id, entry.outcome, entry.code) == ("mine", "refused", "forbidden")
 
 
 def test_403_survives_audit_failure(
-    door: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    auth_harness: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    token = door.create_token("viewer")
+    token = auth_harness.create_token("viewer")
     monkeypatch.setattr(AuditRepository, "add", away)
     configure("ERROR")
-    assert door.call("POST", "/vms", token, json=CREATE_BODY).status_code == 403
+    assert auth_harness.call("POST", "/vms", token, json=CREATE_BODY).status_code == 403
     assert [line["action"] for line in read_logs(capsys)] == ["create_vm"]
 
 
 def test_unknown_token_without_store_is_503(
-    door: AuthHarness, monkeypatch: pytest.MonkeyPatch
+    auth_harness: AuthHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    token = door.create_token("viewer")
-    assert door.call("GET", "/flavors", token).status_code == 200
+    token = auth_harness.create_token("viewer")
+    assert auth_harness.call("GET", "/flavors", token).status_code == 200
     monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
-    assert door.call("GET", "/flavors", token).status_code == 200
-    answer = door.call("GET", "/flavors", generate_token())
-    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
-    assert answer.headers["Retry-After"] == "5"
-    assert door.client.get("/livez").status_code == 200
+    assert auth_harness.call("GET", "/flavors", token).status_code == 200
+    response = auth_harness.call("GET", "/flavors", generate_token())
+    assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
+    assert response.headers["Retry-After"] == "5"
+    assert auth_harness.client.get("/livez").status_code == 200
 
 
-def test_operation_and_audit_name_the_user(door: AuthHarness) -> None:
-    made = door.call("POST", "/vms", door.create_token("operator"), json=CREATE_BODY)
-    assert made.status_code == 201, made.text
-    operation = door.call("GET", "/operations", door.create_token("viewer")).json["items"][0]
+def test_operation_and_audit_name_the_user(auth_harness: AuthHarness) -> None:
+    created = auth_harness.call(
+        "POST", "/vms", auth_harness.create_token("operator"), json=CREATE_BODY
+    )
+    assert created.status_code == 201, created.text
+    operation = auth_harness.call("GET", "/operations", auth_harness.create_token("viewer")).json[
+        "items"
+    ][0]
     assert operation["requested_by"] == "ci"
-    entries = audit_rows(door.world.app)
+    entries = audit_rows(auth_harness.harness.app)
     assert {(row.user, row.project) for row in entries if row.action == "create"} == {("ci", "web")}
 
 
-def test_log_names_the_user_but_not_the_token(door: AuthHarness, capsys: Capture) -> None:
-    token = door.create_token("viewer")
+def test_log_names_the_user_but_not_the_token(auth_harness: AuthHarness, capsys: Capture) -> None:
+    token = auth_harness.create_token("viewer")
     configure("DEBUG")
-    door.call("GET", "/vms", token)
-    door.call("GET", "/vms", generate_token())
+    auth_harness.call("GET", "/vms", token)
+    auth_harness.call("GET", "/vms", generate_token())
     lines = read_logs(capsys)
     assert [(line["status"], line["user"]) for line in lines] == [(200, "ci"), (401, "anonymous")]
     assert "vmapi_" not in str(lines)
 
 
-def test_idempotency_keys_are_separate_for_each_user(door: AuthHarness) -> None:
+def test_idempotency_keys_are_separate_for_each_user(auth_harness: AuthHarness) -> None:
     headers = {"Idempotency-Key": "k"}
     for subject, status in (("ci", 201), ("cd", 201)):
-        token = door.create_token("operator", subject)
+        token = auth_harness.create_token("operator", subject)
         body = {**CREATE_BODY, "name": f"of-{subject}"}
-        assert door.call("POST", "/vms", token, json=body, headers=headers).status_code == status
+        assert (
+            auth_harness.call("POST", "/vms", token, json=body, headers=headers).status_code
+            == status
+        )
 
 
-def test_revoked_token_is_401(door: AuthHarness) -> None:
-    token = door.create_token("viewer")
-    assert door.call("GET", "/vms", token).status_code == 200
-    ((made, _),) = door.world.services.api_tokens.list_tokens()
-    assert door.world.services.api_tokens.revoke(made.id, "cli:me")
-    fresh = AuthHarness(door.world)
-    answer = fresh.call("GET", "/vms", token)
-    assert (answer.status_code, answer.json["detail"]) == (401, "This API token is revoked.")
+def test_revoked_token_is_401(auth_harness: AuthHarness) -> None:
+    token = auth_harness.create_token("viewer")
+    assert auth_harness.call("GET", "/vms", token).status_code == 200
+    ((created, _),) = auth_harness.harness.services.api_tokens.list_tokens()
+    assert auth_harness.harness.services.api_tokens.revoke(created.id, "cli:me")
+    fresh = AuthHarness(auth_harness.harness)
+    response = fresh.call("GET", "/vms", token)
+    assert (response.status_code, response.json["detail"]) == (401, "This API token is revoked.")
 
 
 def test_stream_ends_when_token_is_revoked(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # nothing is remembered, so that nobody waits here until it is forgotten
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    door = AuthHarness(world)
-    answer = door.call("GET", "/events", door.create_token("viewer"))
-    blocks = iter(answer.response)
+    auth_harness = AuthHarness(harness)
+    response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))
+    blocks = iter(response.response)
     assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
-    ((made, _),) = world.services.api_tokens.list_tokens()
-    world.services.api_tokens.revoke(made.id, "cli:me")
+    ((created, _),) = harness.services.api_tokens.list_tokens()
+    harness.services.api_tokens.revoke(created.id, "cli:me")
     assert list(blocks) == []
-    answer.close()
+    response.close()
 
 
 def test_stream_survives_unavailable_store(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    door = AuthHarness(world)
-    world.services.events.heartbeat_interval = 0.01
-    answer = door.call("GET", "/events", door.create_token("viewer"))
-    blocks = iter(answer.response)
+    auth_harness = AuthHarness(harness)
+    harness.services.events.heartbeat_interval = 0.01
+    response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))
+    blocks = iter(response.response)
     monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
     assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
-    answer.close()
+    response.close()
 
 
 SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admin", "db", 1)]
@@ -276,35 +292,37 @@ SEEN = [("viewer", "web", 1), ("operator", "db", 0), ("admin", "web", 1), ("admi
 
 @pytest.mark.parametrize(("role", "project", "seen"), SEEN)
 def test_callers_see_their_project_and_admins_all(
-    door: AuthHarness, role: str, project: str, seen: int
+    auth_harness: AuthHarness, role: str, project: str, seen: int
 ) -> None:
-    made = door.call("POST", "/vms", door.create_token("operator", project="web"), json=CREATE_BODY)
-    assert made.status_code == 201, made.text
-    token = door.create_token(role, project=project)
-    assert door.call("GET", "/vms", token).json["total"] == seen
-    assert door.call("GET", "/operations", token).json["total"] == seen
-    answer = door.call("GET", f"/vms/{made.json['id']}", token)
-    assert answer.status_code == (200 if seen else 404)
+    created = auth_harness.call(
+        "POST", "/vms", auth_harness.create_token("operator", project="web"), json=CREATE_BODY
+    )
+    assert created.status_code == 201, created.text
+    token = auth_harness.create_token(role, project=project)
+    assert auth_harness.call("GET", "/vms", token).json["total"] == seen
+    assert auth_harness.call("GET", "/operations", token).json["total"] == seen
+    response = auth_harness.call("GET", f"/vms/{created.json['id']}", token)
+    assert response.status_code == (200 if seen else 404)
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(ON_A_VM))
 def test_vm_of_another_project_is_404_for_every_role(
-    door: AuthHarness, method: str, path: str
+    auth_harness: AuthHarness, method: str, path: str
 ) -> None:
-    made = door.call(
-        "POST", "/vms", door.create_token("operator", project="web"), json=CREATE_BODY
+    created = auth_harness.call(
+        "POST", "/vms", auth_harness.create_token("operator", project="web"), json=CREATE_BODY
     ).json
     for role in ("viewer", "operator"):
-        token = door.create_token(role, project="db")
-        answers = [
-            door.call(
+        token = auth_harness.create_token(role, project="db")
+        responses = [
+            auth_harness.call(
                 method, path.format(vm_id), token, **({"json": {}} if method == "PATCH" else {})
             )
-            for vm_id in (made["id"], UNKNOWN_ID)
+            for vm_id in (created["id"], UNKNOWN_ID)
         ]
-        told = [(answer.status_code, refusal(answer)) for answer in answers]
-        assert told[0] == told[1]
-        assert told[0][0] in ((403,) if role == "viewer" and method != "GET" else (404, 422))
+        results = [(response.status_code, refusal(response)) for response in responses]
+        assert results[0] == results[1]
+        assert results[0][0] in ((403,) if role == "viewer" and method != "GET" else (404, 422))
 
 
 HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300)
@@ -313,8 +331,8 @@ HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), ma
 @given(HEADER, st.sampled_from(["", "Bearer ", "Bearer vmapi_", "Bearer eyJ", "Basic "]))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_authorization_header_never_crashes(
-    door: AuthHarness, text: str, before: str
+    auth_harness: AuthHarness, text: str, before: str
 ) -> None:
     environ = {"HTTP_AUTHORIZATION": before + text}
-    answer = door.client.get(f"{BASE}/flavors", environ_overrides=environ)
-    assert answer.status_code == 401
+    response = auth_harness.client.get(f"{BASE}/flavors", environ_overrides=environ)
+    assert response.status_code == 401

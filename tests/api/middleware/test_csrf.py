@@ -19,13 +19,13 @@ PAGE = "A web page of another origin sent this request, and vmapi requires no to
 CROSS = {"Sec-Fetch-Site": "cross-site", "Origin": THEIRS}
 
 
-def detail(answer: TestResponse) -> str | None:
+def detail(response: TestResponse) -> str | None:
     """Return why it is refused; None where it is not."""
-    if answer.status_code != 403:
+    if response.status_code != 403:
         return None
-    assert answer.json is not None
-    assert answer.json["code"] == "forbidden"
-    return str(answer.json["detail"])
+    assert response.json is not None
+    assert response.json["code"] == "forbidden"
+    return str(response.json["detail"])
 
 
 @pytest.fixture
@@ -55,15 +55,15 @@ def named(served: Callable[..., Flask]) -> FlaskClient:
         {"Origin": "file://localhost", "Host": "localhost:8000"},
     ],
 )
-def test_foreign_page_cannot_change_anything(world: ApiHarness, headers: dict[str, str]) -> None:
-    vm_id = world.create_running()
+def test_foreign_page_cannot_change_anything(harness: ApiHarness, headers: dict[str, str]) -> None:
+    vm_id = harness.create_running()
     for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
-        answer = world.call(method, f"/vms{path}", headers=headers)
-        assert str(detail(answer)).startswith(PAGE)
-    (seen,) = world.get_json("/vms")["items"]
+        response = harness.call(method, f"/vms{path}", headers=headers)
+        assert str(detail(response)).startswith(PAGE)
+    (seen,) = harness.get_json("/vms")["items"]
     assert (seen["status"], seen["task"]) == ("RUNNING", None)
     for path in ("/vms", f"/vms/{vm_id}", "/flavors"):
-        assert world.call("GET", path, headers=headers).status_code == 200
+        assert harness.call("GET", path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -82,36 +82,38 @@ def test_foreign_page_cannot_change_anything(world: ApiHarness, headers: dict[st
         {"Origin": "http://LOCALHOST:8000", "Host": "localhost:8000"},
     ],
 )
-def test_scripts_and_docs_page_can_change(world: ApiHarness, headers: dict[str, str]) -> None:
-    assert world.call("POST", "/vms", json=CREATE_BODY, headers=headers).status_code == 201
+def test_scripts_and_docs_page_can_change(harness: ApiHarness, headers: dict[str, str]) -> None:
+    assert harness.call("POST", "/vms", json=CREATE_BODY, headers=headers).status_code == 201
 
 
 def test_configured_origin_can_change(named: FlaskClient) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}
     assert named.post(f"{BASE}/vms", json=CREATE_BODY, headers=headers).status_code == 201
-    answer = named.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
-    assert detail(answer) == f"{PAGE} To allow it, add {THEIRS} to VMAPI_CORS_ORIGINS."
+    response = named.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
+    assert detail(response) == f"{PAGE} To allow it, add {THEIRS} to VMAPI_CORS_ORIGINS."
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/vms"), ("POST", f"/vms/{UNKNOWN_ID}/stop")])
-def test_foreign_host_name_is_refused(world: ApiHarness, host: str, method: str, path: str) -> None:
+def test_foreign_host_name_is_refused(
+    harness: ApiHarness, host: str, method: str, path: str
+) -> None:
     headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
-    told = detail(world.call(method, path, headers=headers))
-    assert f"does not serve the host name {host.partition(':')[0]}:" in str(told)
+    message = detail(harness.call(method, path, headers=headers))
+    assert f"does not serve the host name {host.partition(':')[0]}:" in str(message)
 
 
 @pytest.mark.parametrize("host", ["[::1", "evil.example.", "EVIL.example", "127.1.1"])
-def test_host_name_similar_to_ours_is_refused(world: ApiHarness, host: str) -> None:
-    assert detail(world.call("GET", "/vms", headers={"Host": host})) is not None
+def test_host_name_similar_to_ours_is_refused(harness: ApiHarness, host: str) -> None:
+    assert detail(harness.call("GET", "/vms", headers={"Host": host})) is not None
 
 
 OURS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", "a.localhost"]
 
 
 @pytest.mark.parametrize("host", OURS)
-def test_own_addresses_and_local_names_are_served(world: ApiHarness, host: str) -> None:
-    assert world.call("GET", "/vms", headers={"Host": host}).status_code == 200
+def test_own_addresses_and_local_names_are_served(harness: ApiHarness, host: str) -> None:
+    assert harness.call("GET", "/vms", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["vmapi.example", "VMAPI.example:80", "console.example.org"])
@@ -120,18 +122,18 @@ def test_configured_host_names_are_served(named: FlaskClient, host: str) -> None
     assert detail(named.get(f"{BASE}/vms", headers={"Host": "evil.example"})) is not None
 
 
-def test_public_endpoint_is_served_under_any_name(world: ApiHarness) -> None:
+def test_public_endpoint_is_served_under_any_name(harness: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/openapi.json", "/docs"):
-        answer = world.client.get(path, headers={"Host": "evil.example"}, buffered=True)
-        assert answer.status_code == 200
+        response = harness.client.get(path, headers={"Host": "evil.example"}, buffered=True)
+        assert response.status_code == 200
 
 
-def test_caller_with_token_is_not_checked(world: ApiHarness) -> None:
-    door = AuthHarness(world, auth=("none", "token"))
+def test_caller_with_token_is_not_checked(harness: ApiHarness) -> None:
+    door = AuthHarness(harness, auth=("none", "token"))
     headers = {**CROSS, "Host": "vmapi.example"}
     token = door.create_token("operator")
-    answer = door.call("POST", "/vms", token, json=CREATE_BODY, headers=headers)
-    assert answer.status_code == 201
+    response = door.call("POST", "/vms", token, json=CREATE_BODY, headers=headers)
+    assert response.status_code == 201
     assert detail(door.call("POST", "/vms", json=CREATE_BODY, headers=headers)) is not None
 
 
@@ -140,8 +142,8 @@ def test_host_name_is_not_checked_when_tokens_are_required(
 ) -> None:
     app = served(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     headers = {**CROSS, "Host": "vmapi.example"}
-    answer = app.test_client().post(f"{BASE}/vms/{UNKNOWN_ID}/stop", headers=headers)
-    assert answer.status_code == 401
+    response = app.test_client().post(f"{BASE}/vms/{UNKNOWN_ID}/stop", headers=headers)
+    assert response.status_code == 401
 
 
 TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=60)
@@ -150,8 +152,8 @@ TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_
 @given(TEXT, TEXT, TEXT)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_host_and_origin_never_crash(
-    world: ApiHarness, host: str, origin: str, site: str
+    harness: ApiHarness, host: str, origin: str, site: str
 ) -> None:
     environ = {"HTTP_HOST": host, "HTTP_ORIGIN": origin, "HTTP_SEC_FETCH_SITE": site}
-    answer = world.client.post(f"{BASE}/vms/{UNKNOWN_ID}/stop", environ_overrides=environ)
-    assert answer.status_code in (400, 403, 404)
+    response = harness.client.post(f"{BASE}/vms/{UNKNOWN_ID}/stop", environ_overrides=environ)
+    assert response.status_code in (400, 403, 404)

@@ -19,7 +19,7 @@ Limited = Callable[..., ApiHarness]
 
 
 @pytest.fixture
-def limited(world: ApiHarness) -> Limited:
+def limited(harness: ApiHarness) -> Limited:
     """Let rates be limited: the kinds that are not named are not."""
 
     def limit(**texts: str) -> ApiHarness:
@@ -27,37 +27,37 @@ def limited(world: ApiHarness) -> Limited:
             kind: parse_rate_limits(kind, texts.get(kind, "off"))
             for kind in ("reads", "changes", "address")
         }
-        rates = RateLimiter(limits, MemoryCounters(), lambda: world.clock().timestamp())
-        world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
-        return world
+        rates = RateLimiter(limits, MemoryCounters(), lambda: harness.clock().timestamp())
+        harness.app.extensions["vmapi"] = replace(harness.services, rate_limiter=rates)
+        return harness
 
     return limit
 
 
 def test_headers_show_policy_and_remaining(limited: Limited) -> None:
-    world = limited(reads="3/second;100/minute", address="9/hour")
-    answer = world.call("GET", "/vms")
-    assert answer.headers["RateLimit-Policy"] == (
+    harness = limited(reads="3/second;100/minute", address="9/hour")
+    response = harness.call("GET", "/vms")
+    assert response.headers["RateLimit-Policy"] == (
         '"address-per-hour";q=9;w=3600, "reads-per-second";q=3;w=1, "reads-per-minute";q=100;w=60'
     )
-    left = [each.split(";")[:2] for each in answer.headers["RateLimit"].split(", ")]
+    left = [each.split(";")[:2] for each in response.headers["RateLimit"].split(", ")]
     assert left == [
         ['"address-per-hour"', "r=8"],
         ['"reads-per-second"', "r=2"],
         ['"reads-per-minute"', "r=99"],
     ]
-    assert answer.headers["RateLimit"].split(", ")[1].endswith(";t=1")
+    assert response.headers["RateLimit"].split(", ")[1].endswith(";t=1")
 
 
 def test_request_over_the_limit_is_429(limited: Limited) -> None:
-    world = limited(reads="2/minute")
-    assert [world.call("GET", "/vms").status_code for _ in range(2)] == [200, 200]
-    answer = world.call("GET", "/vms", headers={"X-Request-ID": "r-1"})
-    assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
-    seconds = int(answer.headers["Retry-After"])
+    harness = limited(reads="2/minute")
+    assert [harness.call("GET", "/vms").status_code for _ in range(2)] == [200, 200]
+    response = harness.call("GET", "/vms", headers={"X-Request-ID": "r-1"})
+    assert (response.status_code, response.mimetype) == (429, "application/problem+json")
+    seconds = int(response.headers["Retry-After"])
     assert 1 <= seconds <= 60
-    assert answer.headers["RateLimit"] == f'"reads-per-minute";r=0;t={seconds}'
-    assert answer.json == {
+    assert response.headers["RateLimit"] == f'"reads-per-minute";r=0;t={seconds}'
+    assert response.json == {
         "type": "/problems/rate_limited",
         "title": "Too many requests",
         "status": 429,
@@ -66,61 +66,61 @@ def test_request_over_the_limit_is_429(limited: Limited) -> None:
         "instance": f"{BASE}/vms",
         "request_id": "r-1",
     }
-    world.clock.sleep(seconds)
-    assert world.call("GET", "/vms").status_code == 200
+    harness.clock.sleep(seconds)
+    assert harness.call("GET", "/vms").status_code == 200
 
 
 def test_reads_and_changes_have_separate_limits(limited: Limited) -> None:
-    world = limited(changes="2/hour", reads="3/hour")
-    given = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k"}}
-    first, repeat, refused = (world.call("POST", "/vms", **given) for _ in range(3))
+    harness = limited(changes="2/hour", reads="3/hour")
+    kwargs = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k"}}
+    first, repeat, refused = (harness.call("POST", "/vms", **kwargs) for _ in range(3))
     assert (first.status_code, repeat.status_code, refused.status_code) == (201, 201, 429)
     assert refused.json["detail"] == "At most 2 changes of one caller are served per hour."
     vm = f"/vms/{first.json['id']}"
     for method, path in [("PATCH", vm), ("DELETE", vm), ("POST", f"{vm}/start"), ("PUT", vm)]:
-        assert world.call(method, path).status_code == 429
-    assert [world.call(how, vm).status_code for how in ("GET", "HEAD", "OPTIONS", "GET")] == [
+        assert harness.call(method, path).status_code == 429
+    assert [harness.call(how, vm).status_code for how in ("GET", "HEAD", "OPTIONS", "GET")] == [
         *(200, 200, 200, 429),
     ]
 
 
 def test_refused_change_has_no_effect(limited: Limited) -> None:
-    world = limited(changes="1/hour")
-    assert [world.post("/vms", CREATE_BODY).status_code for _ in range(2)] == [201, 429]
-    assert world.get_json("/operations")["total"] == 1
+    harness = limited(changes="1/hour")
+    assert [harness.post("/vms", CREATE_BODY).status_code for _ in range(2)] == [201, 429]
+    assert harness.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/health"])
 def test_probes_have_no_limit(limited: Limited, path: str) -> None:
-    world = limited(reads="1/hour", address="1/hour")
+    harness = limited(reads="1/hour", address="1/hour")
     for _ in range(3):
-        answer = world.client.get(path)
-        assert answer.status_code == 200
-        assert "RateLimit" not in answer.headers
+        response = harness.client.get(path)
+        assert response.status_code == 200
+        assert "RateLimit" not in response.headers
 
 
 def test_every_other_url_is_limited(limited: Limited) -> None:
     paths = ["/nowhere", "/docs", "/openapi.json", "/problems/forbidden", f"{BASE}/vms?a=1"]
-    world = limited(address=f"{len(paths)}/hour")
-    assert [world.client.get(path, buffered=True).status_code for path in paths] == [
+    harness = limited(address=f"{len(paths)}/hour")
+    assert [harness.client.get(path, buffered=True).status_code for path in paths] == [
         404,
         200,
         200,
         200,
         422,
     ]
-    assert [world.client.get(path, buffered=True).status_code for path in paths] == [429] * len(
+    assert [harness.client.get(path, buffered=True).status_code for path in paths] == [429] * len(
         paths
     )
 
 
 def test_each_caller_has_its_own_limit(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = limited(reads="1/hour")
+    harness = limited(reads="1/hour")
 
     def status(user: str, address: str) -> int:
         monkeypatch.setattr(throttle, "current_user", lambda: user)
-        told: dict[str, Any] = {"REMOTE_ADDR": address}
-        return world.call("GET", "/vms", environ_overrides=told).status_code
+        statuses: dict[str, Any] = {"REMOTE_ADDR": address}
+        return harness.call("GET", "/vms", environ_overrides=statuses).status_code
 
     assert [status("ci", "127.0.0.1"), status("ci", "127.0.0.2")] == [200, 429]
     assert [status("web", "127.0.0.1"), status("127.0.0.1", "127.0.0.1")] == [200, 200]
@@ -131,19 +131,21 @@ def test_each_caller_has_its_own_limit(limited: Limited, monkeypatch: pytest.Mon
 def test_address_limit_applies_to_all_users(
     limited: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = limited(address="2/hour", reads="1000/second")
+    harness = limited(address="2/hour", reads="1000/second")
     users = iter(["a", "b", "c"])
     monkeypatch.setattr(throttle, "current_user", lambda: next(users))
-    answers = [world.call("GET", "/vms") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert answers[-1].json["detail"] == "At most 2 requests from one address are served per hour."
+    responses = [harness.call("GET", "/vms") for _ in range(3)]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert (
+        responses[-1].json["detail"] == "At most 2 requests from one address are served per hour."
+    )
     # and it was not asked who he is
     assert next(users) == "c"
 
 
 def test_guessing_tokens_is_limited_by_address(limited: Limited) -> None:
-    door = AuthHarness(limited(address="2/hour"))
-    assert [door.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
+    auth_harness = AuthHarness(limited(address="2/hour"))
+    assert [auth_harness.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
         401,
         401,
         429,
@@ -151,32 +153,34 @@ def test_guessing_tokens_is_limited_by_address(limited: Limited) -> None:
 
 
 def test_forbidden_requests_count_for_the_caller(limited: Limited) -> None:
-    door = AuthHarness(limited(changes="2/hour"))
-    token = door.create_token("viewer")
-    told = [door.call("POST", "/vms", token, json=CREATE_BODY).status_code for _ in range(3)]
-    assert told == [403, 403, 429]
+    auth_harness = AuthHarness(limited(changes="2/hour"))
+    token = auth_harness.create_token("viewer")
+    statuses = [
+        auth_harness.call("POST", "/vms", token, json=CREATE_BODY).status_code for _ in range(3)
+    ]
+    assert statuses == [403, 403, 429]
 
 
 def test_foreign_page_uses_up_no_rate(limited: Limited) -> None:
-    world = limited(changes="1/hour")
+    harness = limited(changes="1/hour")
     theirs = {"Sec-Fetch-Site": "cross-site"}
-    told = [
-        world.call("POST", "/vms", json=CREATE_BODY, headers=theirs).status_code for _ in range(3)
+    statuses = [
+        harness.call("POST", "/vms", json=CREATE_BODY, headers=theirs).status_code for _ in range(3)
     ]
-    assert told == [403, 403, 403]
-    assert world.post("/vms", CREATE_BODY).status_code == 201
+    assert statuses == [403, 403, 403]
+    assert harness.post("/vms", CREATE_BODY).status_code == 201
 
 
 @pytest.mark.parametrize(
-    ("address", "whose"),
+    ("address", "network"),
     [
         *[("10.0.0.1", "10.0.0.1"), ("", ""), ("::ffff:10.0.0.1", "10.0.0.1")],
         *[("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:DB8:1:2::9", "2001:db8:1:2::/64")],
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_client_network_of_ipv6_is_64_bits(address: str, whose: str) -> None:
-    assert throttle.client_network(address) == whose
+def test_client_network_of_ipv6_is_64_bits(address: str, network: str) -> None:
+    assert throttle.client_network(address) == network
 
 
 def test_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
@@ -186,13 +190,13 @@ def test_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
     asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
     for _ in range(3):
         assert client.options(f"{BASE}/vms", headers=asks).status_code == 204
-    told = {"Origin": "https://a.example"}
-    assert [client.get(f"{BASE}/vms", headers=told).status_code for _ in range(2)] == [200, 429]
-    refused = client.get(f"{BASE}/vms", headers=told)
+    statuses = {"Origin": "https://a.example"}
+    assert [client.get(f"{BASE}/vms", headers=statuses).status_code for _ in range(2)] == [200, 429]
+    refused = client.get(f"{BASE}/vms", headers=statuses)
     assert refused.headers["Access-Control-Allow-Origin"] == "https://a.example"
     assert "RateLimit" in refused.headers["Access-Control-Expose-Headers"]
 
 
 def test_headers_are_absent_without_limits(limited: Limited) -> None:
-    answer = limited().call("GET", "/vms")
-    assert {"RateLimit", "RateLimit-Policy"} & set(answer.headers.keys()) == set()
+    response = limited().call("GET", "/vms")
+    assert {"RateLimit", "RateLimit-Policy"} & set(response.headers.keys()) == set()

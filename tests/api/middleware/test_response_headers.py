@@ -47,21 +47,21 @@ CORS = "Access-Control-"
     ],
 )
 def test_every_response_has_security_headers(
-    world: ApiHarness, method: str, path: str, status: int
+    harness: ApiHarness, method: str, path: str, status: int
 ) -> None:
-    answer = world.client.open(path, method=method)
-    assert answer.status_code == status
-    assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
-    assert "Cross-Origin-Opener-Policy" not in answer.headers
-    assert [name for name, _ in answer.headers if name.startswith(CORS)] == []
+    response = harness.client.open(path, method=method)
+    assert response.status_code == status
+    assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert "Cross-Origin-Opener-Policy" not in response.headers
+    assert [name for name, _ in response.headers if name.startswith(CORS)] == []
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js", "/docs/assets/swagger-ui.css"])
-def test_docs_page_may_load_own_assets(world: ApiHarness, path: str) -> None:
-    answer = world.client.get(path, buffered=True)
-    wanted = SECURITY_HEADERS | DOCS_PAGE_HEADERS
-    assert {name: answer.headers[name] for name in wanted} == wanted
-    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+def test_docs_page_may_load_own_assets(harness: ApiHarness, path: str) -> None:
+    response = harness.client.get(path, buffered=True)
+    expected = SECURITY_HEADERS | DOCS_PAGE_HEADERS
+    assert {name: response.headers[name] for name in expected} == expected
+    assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
 def test_flask_responses_have_security_headers() -> None:
@@ -73,13 +73,17 @@ def test_flask_responses_have_security_headers() -> None:
         assert nginx.count(f" {name} {value} always;") >= 2, name
 
 
-def test_cache_control_of_each_resource(world: ApiHarness) -> None:
-    made = world.post("/vms", CREATE_BODY)
-    for answer in (made, world.call("GET", "/vms"), world.call("GET", f"/vms/{made.json['id']}")):
-        assert answer.headers["Cache-Control"] == "private, no-cache"
-    for answer in (world.post("/vms", CREATE_BODY), world.call("GET", "/vms/x")):
-        assert answer.headers["Cache-Control"] == "no-store"
-    asset = world.client.get("/docs/assets/init.js", buffered=True)
+def test_cache_control_of_each_resource(harness: ApiHarness) -> None:
+    created = harness.post("/vms", CREATE_BODY)
+    for response in (
+        created,
+        harness.call("GET", "/vms"),
+        harness.call("GET", f"/vms/{created.json['id']}"),
+    ):
+        assert response.headers["Cache-Control"] == "private, no-cache"
+    for response in (harness.post("/vms", CREATE_BODY), harness.call("GET", "/vms/x")):
+        assert response.headers["Cache-Control"] == "no-store"
+    asset = harness.client.get("/docs/assets/init.js", buffered=True)
     assert asset.headers["Cache-Control"] == "public, max-age=3600"
 
 
@@ -88,18 +92,18 @@ def named(served: Callable[..., Flask]) -> Any:
     return served(cors_origins=(ORIGIN, OTHER)).test_client()
 
 
-def cors(answer: TestResponse) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name.startswith(CORS)}
+def cors(response: TestResponse) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith(CORS)}
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, OTHER])
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x", "/openapi.json"])
 def test_allowed_origin_reads_all_headers(named: Any, path: str, origin: str) -> None:
-    answer = named.get(path, headers={"Origin": origin})
-    shown = cors(answer)
+    response = named.get(path, headers={"Origin": origin})
+    shown = cors(response)
     exposed = set(shown.pop("Access-Control-Expose-Headers").split(", "))
     assert shown == {"Access-Control-Allow-Origin": origin}
-    assert answer.headers["Vary"] == "Origin"
+    assert response.headers["Vary"] == "Origin"
     assert exposed >= {
         *("Location", "Operation-Location", "ETag", "Retry-After", "Link", "Age"),
         *("X-Request-ID", "Idempotent-Replayed", "Preference-Applied"),
@@ -107,9 +111,12 @@ def test_allowed_origin_reads_all_headers(named: Any, path: str, origin: str) ->
 
 
 def preflight(client: Any, path: str, origin: str) -> TestResponse:
-    asked = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "prefer"}
-    answer: TestResponse = client.options(path, headers={"Origin": origin, **asked})
-    return answer
+    preflight_headers = {
+        "Access-Control-Request-Method": "DELETE",
+        "Access-Control-Request-Headers": "prefer",
+    }
+    response: TestResponse = client.options(path, headers={"Origin": origin, **preflight_headers})
+    return response
 
 
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x/stop"])
@@ -119,36 +126,40 @@ def test_preflight_precedes_authentication(named: Any, path: str) -> None:
 
     # whoever is asked later, for a token for example
     named.application.before_request(never)
-    answer = preflight(named, path, ORIGIN)
-    assert (answer.status_code, answer.data) == (204, b"")
-    shown = cors(answer)
+    response = preflight(named, path, ORIGIN)
+    assert (response.status_code, response.data) == (204, b"")
+    shown = cors(response)
     assert shown["Access-Control-Allow-Origin"] == ORIGIN
     assert shown["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PATCH, DELETE"
     taken = set(shown["Access-Control-Allow-Headers"].split(", "))
     assert taken >= {"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Prefer"}
     assert "Access-Control-Allow-Credentials" not in shown
-    assert (answer.headers["Vary"], answer.headers["X-Request-ID"][:4]) == ("Origin", "req-")
+    assert (response.headers["Vary"], response.headers["X-Request-ID"][:4]) == ("Origin", "req-")
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_other_origin_gets_no_cors_headers(named: Any, origin: str) -> None:
-    for answer in (
+    for response in (
         named.get(f"{BASE}/vms", headers={"Origin": origin}),
         preflight(named, f"{BASE}/vms", origin),
     ):
-        assert (answer.status_code, cors(answer)) == (200, {})
-        assert answer.headers["Vary"] == "Origin"
+        assert (response.status_code, cors(response)) == (200, {})
+        assert response.headers["Vary"] == "Origin"
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, *FOREIGN])
-def test_without_origins_there_are_no_cors_headers(world: ApiHarness, origin: str) -> None:
-    for answer in (
-        world.call("GET", "/vms", headers={"Origin": origin}),
-        preflight(world.client, f"{BASE}/vms", origin),
+def test_without_origins_there_are_no_cors_headers(harness: ApiHarness, origin: str) -> None:
+    for response in (
+        harness.call("GET", "/vms", headers={"Origin": origin}),
+        preflight(harness.client, f"{BASE}/vms", origin),
     ):
-        assert (answer.status_code, cors(answer), "Vary" in answer.headers) == (200, {}, False)
+        assert (response.status_code, cors(response), "Vary" in response.headers) == (
+            200,
+            {},
+            False,
+        )
 
 
 def test_plain_options_request_reaches_flask(named: Any) -> None:
-    answer = named.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
-    assert (answer.status_code, "GET" in answer.headers["Allow"]) == (200, True)
+    response = named.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
+    assert (response.status_code, "GET" in response.headers["Allow"]) == (200, True)

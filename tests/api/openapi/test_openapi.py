@@ -95,8 +95,8 @@ def contents(document: Any) -> Iterator[tuple[str, Any]]:
         name = operation["operationId"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} takes {media_type}", content
-        for status, answer in operation["responses"].items():
-            for content in answer.get("content", {}).values():
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
                 yield f"{name} answers {status}", content
 
 
@@ -157,8 +157,8 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
     (operation,) = [found for _, _, found in operations(document) if found["operationId"] == name]
     problems = {
         code: status
-        for status, answer in operation["responses"].items()
-        for code in answer.get("content", {})
+        for status, response in operation["responses"].items()
+        for code in response.get("content", {})
         .get("application/problem+json", {})
         .get("examples", ())
     }
@@ -166,20 +166,20 @@ def test_every_problem_is_documented(document: Any, name: str) -> None:
     limited = set() if name in PROBES else {"rate_limited"}
     assert set(problems) == ANYWHERE | REFUSALS[name] | guarded | limited
     assert problems == {code: str(PROBLEM_TYPES[code].status) for code in problems}
-    answers = {
+    responses = {
         status
-        for status, answer in operation["responses"].items()
-        if "application/problem+json" not in answer.get("content", {})
+        for status, response in operation["responses"].items()
+        if "application/problem+json" not in response.get("content", {})
     }
-    assert answers == ANSWERS.get(name, {"200"})
+    assert responses == ANSWERS.get(name, {"200"})
 
 
 def test_response_headers_are_documented(document: Any) -> None:
     headers = {
         operation["operationId"]: {
-            status: set(answer["headers"])
-            for status, answer in operation["responses"].items()
-            if "headers" in answer
+            status: set(response["headers"])
+            for status, response in operation["responses"].items()
+            if "headers" in response
         }
         for _, _, operation in operations(document)
     }
@@ -233,12 +233,12 @@ def test_document_lists_the_configured_security_schemes(
         database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3",
         keystone_url="https://keystone.invalid",
     )
-    asked = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
-    found = [operation["security"] for _, _, operation in operations(asked)]
+    app_document = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
+    found = [operation["security"] for _, _, operation in operations(app_document)]
     accepted = [{way: []} for way in ways]
     assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
-    assert set(asked["components"]["securitySchemes"]) == set(ways)
-    OpenAPIV31SpecValidator(asked).validate()
+    assert set(app_document["components"]["securitySchemes"]) == set(ways)
+    OpenAPIV31SpecValidator(app_document).validate()
 
 
 def test_request_headers_are_documented(document: Any) -> None:
@@ -265,10 +265,10 @@ def test_query_parameters_are_documented(document: Any, shell: Flask) -> None:
         name = operation["operationId"]
         about: Any = getattr(views[name], "_apidoc")  # noqa: B009 - no type has it
         taken = about.get("arguments", {}).get("parameters", ())
-        wanted = [set(each["schema"].fields) for each in taken if each["in"] == "query"]
+        declared = [set(each["schema"].fields) for each in taken if each["in"] == "query"]
         shown = operation.get("parameters", ())
         found[name] = {each["name"] for each in shown if each["in"] == "query"}
-        assert (name, found[name]) == (name, set().union(*wanted))
+        assert (name, found[name]) == (name, set().union(*declared))
     assert {"page", "cursor", "sort", "status"} < found["list_vms"]
     assert found["listen_to_events"] == {"vm_id", "kind", "last_event_id"}
     assert found["get_vm"] == set()
@@ -294,8 +294,8 @@ def test_every_schema_is_referenced(document: Any) -> None:
     ] == []
 
 
-def test_document_is_stable(world: ApiHarness) -> None:
-    first, second = (world.client.get("/openapi.json") for _ in range(2))
+def test_document_is_stable(harness: ApiHarness) -> None:
+    first, second = (harness.client.get("/openapi.json") for _ in range(2))
     assert (first.mimetype, first.data) == ("application/json", second.data)
 
 

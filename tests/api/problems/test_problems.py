@@ -54,123 +54,125 @@ STATUSES = {
 }
 
 
-def create(world: ApiHarness, **wanted: Any) -> TestResponse:
-    return world.post("/vms", {**CREATE_BODY, **wanted})
+def create(harness: ApiHarness, **fields: Any) -> TestResponse:
+    return harness.post("/vms", {**CREATE_BODY, **fields})
 
 
 def refusing(error: errors.VmapiError) -> Ask:
     """Have the cloud refuse an action."""
 
-    def ask(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def perform(*_: object, **__: object) -> None:
             raise error
 
-        vm_id = world.create_running()
-        patch.setattr(world.backend, "perform_action", perform)
-        return world.post_action(vm_id, "stop")
+        vm_id = harness.create_running()
+        patch.setattr(harness.backend, "perform_action", perform)
+        return harness.post_action(vm_id, "stop")
 
     return ask
 
 
-def locked(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    vm_id, get = world.create_running(), world.backend.get_vm
-    patch.setattr(world.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
-    return world.post_action(vm_id, "stop")
+def locked(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    vm_id, get = harness.create_running(), harness.backend.get_vm
+    patch.setattr(harness.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
+    return harness.post_action(vm_id, "stop")
 
 
-def doubled(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def doubled(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
-    patch.setattr(world.backend, "list_images", lambda refresh=False: images)
-    return create(world)
+    patch.setattr(harness.backend, "list_images", lambda refresh=False: images)
+    return create(harness)
 
 
-def queued(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def queued(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image("1", "cirros", "queued", 0, 0)]
-    patch.setattr(world.backend, "list_images", lambda refresh=False: images)
-    return create(world)
+    patch.setattr(harness.backend, "list_images", lambda refresh=False: images)
+    return create(harness)
 
 
-def many_networks(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def many_networks(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     networks = [Network("2", "b"), Network("1", "")]
-    patch.setattr(world.backend, "list_networks", lambda refresh=False: networks)
-    return create(world)
+    patch.setattr(harness.backend, "list_networks", lambda refresh=False: networks)
+    return create(harness)
 
 
-def under_way(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    world.backend._latency = {**world.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
-    vm_id = world.create_running()
-    world.post_action(vm_id, "stop")
-    return world.post_action(vm_id, "pause")
+def under_way(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    harness.backend._latency = {**harness.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
+    vm_id = harness.create_running()
+    harness.post_action(vm_id, "stop")
+    return harness.post_action(vm_id, "pause")
 
 
-def quota(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
-    return create(world, metadata={}, flavor="m1.xlarge")
+def quota(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+    return create(harness, metadata={}, flavor="m1.xlarge")
 
 
-def stale(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
-    return world.call("POST", f"/vms/{world.create_running()}/stop", headers={"If-Match": '"0-0"'})
+def stale(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+    return harness.call(
+        "POST", f"/vms/{harness.create_running()}/stop", headers={"If-Match": '"0-0"'}
+    )
 
 
-def taken(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
-    world.create_running()
-    return create(world)
+def taken(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+    harness.create_running()
+    return create(harness)
 
 
-def reused(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def reused(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
-    world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
-    return world.call("POST", "/vms", json={**CREATE_BODY, "name": "web-2"}, headers=headers)
+    harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
+    return harness.call("POST", "/vms", json={**CREATE_BODY, "name": "web-2"}, headers=headers)
 
 
-def unanswered(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def unanswered(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     patch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
-    world.backend.set_faults("lost_answer=1")
+    harness.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
-    world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
-    return world.call("POST", "/vms", json=CREATE_BODY, headers=headers)
+    harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
+    return harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
 
 
-def crowded(world: ApiHarness, _: Any) -> TestResponse:
-    places = world.services.operations._waiter.slots
+def crowded(harness: ApiHarness, _: Any) -> TestResponse:
+    places = harness.services.operations._waiter.slots
     while places.acquire(blocking=False):
         pass
-    return world.call("GET", "/events")
+    return harness.call("GET", "/events")
 
 
-def storeless(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def storeless(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     def away(*_: object) -> None:
         raise errors.StoreUnavailable("vmapi's database does not answer.")
 
-    patch.setattr(world.services.store.operations, "add", away)
-    return create(world)
+    patch.setattr(harness.services.store.operations, "add", away)
+    return create(harness)
 
 
 def gated(error: errors.VmapiError) -> Ask:
     """Have the gate refuse whoever comes."""
 
-    def ask(world: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def admit(*_: object) -> None:
             raise error
 
-        patch.setattr(world.services.authenticator, "authenticate", admit)
-        return world.call("GET", "/vms")
+        patch.setattr(harness.services.authenticator, "authenticate", admit)
+        return harness.call("GET", "/vms")
 
     return ask
 
 
-def hasty(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def over_rate_limit(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     limits = {"changes": parse_rate_limits("changes", "1/hour"), "address": ()}
     rates = RateLimiter(limits, MemoryCounters())
-    world.app.extensions["vmapi"] = replace(world.services, rate_limiter=rates)
-    create(world)
-    return create(world)
+    harness.app.extensions["vmapi"] = replace(harness.services, rate_limiter=rates)
+    create(harness)
+    return create(harness)
 
 
 def faulty(faults: str) -> Ask:
-    def ask(world: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
-        vm_id = world.create_running()
-        world.backend.set_faults(faults)
-        return world.post_action(vm_id, "stop")
+    def ask(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+        vm_id = harness.create_running()
+        harness.backend.set_faults(faults)
+        return harness.post_action(vm_id, "stop")
 
     return ask
 
@@ -286,7 +288,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         {"detail": "The first request with this Idempotency-Key is still being answered."},
     ),
     "rate_limited": (
-        hasty,
+        over_rate_limit,
         {"detail": "At most 1 changes of one caller are served per hour."},
     ),
     "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
@@ -303,95 +305,97 @@ def test_every_problem_is_tested_with_its_status() -> None:
 @pytest.mark.parametrize("limits", ["vcpus=7"])
 @pytest.mark.parametrize("code", TABLE)
 def test_problem_has_status_members_and_headers(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     ask, members = TABLE[code]
-    answer = ask(world, monkeypatch)
-    assert answer.status_code == PROBLEM_TYPES[code].status
-    assert answer.content_type == "application/problem+json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    problem = answer.json
+    response = ask(harness, monkeypatch)
+    assert response.status_code == PROBLEM_TYPES[code].status
+    assert response.content_type == "application/problem+json"
+    assert response.headers["Cache-Control"] == "no-store"
+    problem = response.json
     assert problem is not None
     assert ProblemSchema().validate(problem) == {}
     assert problem["type"] == f"/problems/{code}"
     assert problem["title"] == PROBLEM_TYPES[code].title
-    assert problem["status"] == answer.status_code
+    assert problem["status"] == response.status_code
     assert problem["code"] == code
-    assert problem["instance"] == answer.request.path
-    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert problem["instance"] == response.request.path
+    assert problem["request_id"] == response.headers["X-Request-ID"]
     assert {name: problem[name] for name in members} == members
     assert set(problem) - COMMON_MEMBERS <= {*PROBLEM_TYPES[code].members, *OPERATION_MEMBERS}
-    assert ("Retry-After" in answer.headers) == (code in COME_BACK)
+    assert ("Retry-After" in response.headers) == (code in COME_BACK)
 
 
-def test_405_lists_allowed_methods(world: ApiHarness) -> None:
-    answer = world.call("DELETE", "/flavors")
-    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+def test_405_lists_allowed_methods(harness: ApiHarness) -> None:
+    response = harness.call("DELETE", "/flavors")
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("call", [("POST", "/vms"), ("GET", "/vms"), ("GET", f"/vms/{UNKNOWN_ID}")])
-def test_503_has_retry_after_and_nothing_is_sent(world: ApiHarness, call: tuple[str, str]) -> None:
-    world.backend.set_faults("unavailable=100%")
+def test_503_has_retry_after_and_nothing_is_sent(
+    harness: ApiHarness, call: tuple[str, str]
+) -> None:
+    harness.backend.set_faults("unavailable=100%")
     method, path = call
-    answer = world.call(method, path, **({"json": CREATE_BODY} if method == "POST" else {}))
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    world.backend.set_faults("")
-    assert len(world.backend.list_vms()) == 0
+    response = harness.call(method, path, **({"json": CREATE_BODY} if method == "POST" else {}))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    harness.backend.set_faults("")
+    assert len(harness.backend.list_vms()) == 0
 
 
-def test_503_of_action_fails_its_operation(world: ApiHarness, monkeypatch: Any) -> None:
-    answer = refusing(errors.BackendUnavailable("away", retry_after=7))(world, monkeypatch)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
-    (operation,) = world.get_json("/operations?action=stop")["items"]
+def test_503_of_action_fails_its_operation(harness: ApiHarness, monkeypatch: Any) -> None:
+    response = refusing(errors.BackendUnavailable("away", retry_after=7))(harness, monkeypatch)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
+    (operation,) = harness.get_json("/operations?action=stop")["items"]
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
 
 
 @pytest.mark.parametrize(("verb", "path"), [("stop", "/stop"), ("delete", "")])
-def test_504_names_the_operation_recovered_later(world: ApiHarness, verb: str, path: str) -> None:
-    vm_id = world.create_running()
-    world.backend.set_faults("lost_answer=1")
-    answer = world.call("POST" if path else "DELETE", f"/vms/{vm_id}{path}")
-    assert (answer.status_code, answer.json["code"]) == (504, "backend_timeout")
-    assert answer.headers["Operation-Location"] == answer.json["operation"]
-    operation = world.get_operation(answer)
+def test_504_names_the_operation_recovered_later(harness: ApiHarness, verb: str, path: str) -> None:
+    vm_id = harness.create_running()
+    harness.backend.set_faults("lost_answer=1")
+    response = harness.call("POST" if path else "DELETE", f"/vms/{vm_id}{path}")
+    assert (response.status_code, response.json["code"]) == (504, "backend_timeout")
+    assert response.headers["Operation-Location"] == response.json["operation"]
+    operation = harness.get_operation(response)
     assert (operation["action"], operation["status"]) == (verb, "running")
-    world.reconcile_once()
-    assert world.get_operation(answer)["status"] == "succeeded"
+    harness.reconcile_once()
+    assert harness.get_operation(response)["status"] == "succeeded"
 
 
-def test_504_of_create_makes_one_vm(world: ApiHarness) -> None:
-    world.backend.set_faults("lost_answer=1")
-    answer = create(world)
-    assert (answer.status_code, answer.json["code"]) == (504, "backend_timeout")
-    assert world.get_operation(answer)["vm_id"] is None
-    world.run_until_settled()
-    operation = world.get_operation(answer)
+def test_504_of_create_makes_one_vm(harness: ApiHarness) -> None:
+    harness.backend.set_faults("lost_answer=1")
+    response = create(harness)
+    assert (response.status_code, response.json["code"]) == (504, "backend_timeout")
+    assert harness.get_operation(response)["vm_id"] is None
+    harness.run_until_settled()
+    operation = harness.get_operation(response)
     assert operation["status"] == "succeeded"
-    vms = world.get_json("/vms")["items"]
+    vms = harness.get_json("/vms")["items"]
     assert [(vm["id"], vm["status"]) for vm in vms] == [(operation["vm_id"], "STOPPED")]
 
 
-def test_refusal_by_cloud_shows_vm_state(world: ApiHarness, monkeypatch: Any) -> None:
-    answer = refusing(errors.InvalidState("Cannot 'stop'."))(world, monkeypatch)
-    assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
-    assert answer.json["current_status"] == "RUNNING"
-    assert answer.json["allowed_actions"] == ["stop", "restart", "pause", "delete"]
+def test_refusal_by_cloud_shows_vm_state(harness: ApiHarness, monkeypatch: Any) -> None:
+    response = refusing(errors.InvalidState("Cannot 'stop'."))(harness, monkeypatch)
+    assert (response.status_code, response.json["code"]) == (409, "invalid_state")
+    assert response.json["current_status"] == "RUNNING"
+    assert response.json["allowed_actions"] == ["stop", "restart", "pause", "delete"]
 
 
-def test_500_reveals_only_the_request_id(world: ApiHarness, monkeypatch: Any) -> None:
+def test_500_reveals_only_the_request_id(harness: ApiHarness, monkeypatch: Any) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("hunter2")
 
-    hooks = dict(world.app.after_request_funcs)
-    monkeypatch.setattr(world.app, "after_request_funcs", {None: hooks[None][:1]})
-    handlers = world.app.error_handler_spec[None][None]
+    hooks = dict(harness.app.after_request_funcs)
+    monkeypatch.setattr(harness.app, "after_request_funcs", {None: hooks[None][:1]})
+    handlers = harness.app.error_handler_spec[None][None]
     from vmapi.api.problems import responses as problems
 
     monkeypatch.setitem(handlers, Exception, problems.internal_error_response)
-    monkeypatch.setattr(world.backend, "get_vm", broken)
-    answer = world.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
-    assert answer.status_code == 500
-    assert answer.json == {
+    monkeypatch.setattr(harness.backend, "get_vm", broken)
+    response = harness.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
+    assert response.status_code == 500
+    assert response.json == {
         "type": "/problems/internal_error",
         "title": "Internal error",
         "status": 500,
@@ -403,11 +407,11 @@ def test_500_reveals_only_the_request_id(world: ApiHarness, monkeypatch: Any) ->
 
 
 @pytest.mark.parametrize("code", PROBLEM_TYPES)
-def test_every_problem_has_an_explanation(world: ApiHarness, code: str) -> None:
-    answer = world.client.get(f"/problems/{code}")
+def test_every_problem_has_an_explanation(harness: ApiHarness, code: str) -> None:
+    response = harness.client.get(f"/problems/{code}")
     kind = PROBLEM_TYPES[code]
-    assert answer.status_code == 200
-    assert answer.json == {
+    assert response.status_code == 200
+    assert response.json == {
         "code": code,
         "title": kind.title,
         "status": kind.status,
@@ -415,11 +419,11 @@ def test_every_problem_has_an_explanation(world: ApiHarness, code: str) -> None:
     }
 
 
-def test_unknown_problem_code_is_404(world: ApiHarness) -> None:
-    answer = world.client.get("/problems/boredom")
-    assert answer.status_code == 404
-    assert answer.json is not None
-    assert answer.json["code"] == "not_found"
-    assert answer.json["detail"].startswith(
+def test_unknown_problem_code_is_404(harness: ApiHarness) -> None:
+    response = harness.client.get("/problems/boredom")
+    assert response.status_code == 404
+    assert response.json is not None
+    assert response.json["code"] == "not_found"
+    assert response.json["detail"].startswith(
         "No problem has the code boredom. The codes are malformed_"
     )

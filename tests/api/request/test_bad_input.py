@@ -23,19 +23,19 @@ TEXTS = ("name", "flavor", "image", "network", "key_name")
 ACTIONS = ("start", "stop", "restart", "pause", "resume")
 
 
-def check(answer: TestResponse, status: int, code: str) -> Any:
-    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
-    assert answer.json is not None
-    assert answer.json["code"] == code
-    assert ProblemSchema().validate(answer.json) == {}
-    assert len(answer.data) < 30_000
-    return answer.json
+def check(response: TestResponse, status: int, code: str) -> Any:
+    assert (response.status_code, response.content_type) == (status, "application/problem+json")
+    assert response.json is not None
+    assert response.json["code"] == code
+    assert ProblemSchema().validate(response.json) == {}
+    assert len(response.data) < 30_000
+    return response.json
 
 
 def send(
-    world: ApiHarness, body: bytes | str, path: str = "/vms", method: str = "POST"
+    harness: ApiHarness, body: bytes | str, path: str = "/vms", method: str = "POST"
 ) -> TestResponse:
-    return world.call(method, path, data=body, content_type=JSON)
+    return harness.call(method, path, data=body, content_type=JSON)
 
 
 # Fields
@@ -43,8 +43,10 @@ def send(
 
 @pytest.mark.parametrize("value", WRONG_TYPES, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", TEXTS)
-def test_string_field_with_wrong_type_is_refused(world: ApiHarness, field: str, value: Any) -> None:
-    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+def test_string_field_with_wrong_type_is_refused(
+    harness: ApiHarness, field: str, value: Any
+) -> None:
+    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -59,8 +61,10 @@ def test_string_field_with_wrong_type_is_refused(world: ApiHarness, field: str, 
     ],
     ids=lambda value: repr(value)[:12],
 )
-def test_other_field_with_wrong_type_is_refused(world: ApiHarness, field: str, value: Any) -> None:
-    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+def test_other_field_with_wrong_type_is_refused(
+    harness: ApiHarness, field: str, value: Any
+) -> None:
+    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     pointers = [error["pointer"] for error in problem["errors"]]
     assert all(pointer.startswith(f"/{field}") for pointer in pointers)
 
@@ -68,9 +72,9 @@ def test_other_field_with_wrong_type_is_refused(world: ApiHarness, field: str, v
 @pytest.mark.parametrize("field", TEXTS)
 @pytest.mark.parametrize("value", [HUGE, "a\0b", SCRIPT * 30, SQL * 30])
 def test_string_field_too_long_or_with_nul_is_refused(
-    world: ApiHarness, field: str, value: str
+    harness: ApiHarness, field: str, value: str
 ) -> None:
-    problem = check(world.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -85,75 +89,79 @@ def test_string_field_too_long_or_with_nul_is_refused(
         ("key_name", "key_not_found"),
     ],
 )
-def test_malicious_string_is_refused(world: ApiHarness, field: str, code: str, value: str) -> None:
-    check(world.post("/vms", {**CREATE_BODY, field: value}), 422, code)
+def test_malicious_string_is_refused(
+    harness: ApiHarness, field: str, code: str, value: str
+) -> None:
+    check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, code)
 
 
 @pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
-def test_unknown_field_is_refused(world: ApiHarness, key: str) -> None:
-    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
+def test_unknown_field_is_refused(harness: ApiHarness, key: str) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{harness.create_running()}")):
         body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
-        check(world.call(method, path, json=body), 422, "validation_error")
-        world.backend.cloud.instances.clear()
+        check(harness.call(method, path, json=body), 422, "validation_error")
+        harness.backend.cloud.instances.clear()
 
 
-def test_json_pointer_is_escaped(world: ApiHarness) -> None:
-    problem = check(world.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error")
+def test_json_pointer_is_escaped(harness: ApiHarness) -> None:
+    problem = check(harness.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error")
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_empty_key_has_a_json_pointer(world: ApiHarness, method: str) -> None:
+def test_empty_key_has_a_json_pointer(harness: ApiHarness, method: str) -> None:
     body, path = ({**CREATE_BODY}, "") if method == "POST" else ({}, f"/{UNKNOWN_ID}")
     for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
         problem = check(
-            world.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
+            harness.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
         )
         assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize("name", ["-abc", ".abc", "_abc", "ünï", "ab", "a" * 64])
-def test_invalid_vm_name_is_refused(world: ApiHarness, name: str) -> None:
-    told = "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
+def test_invalid_vm_name_is_refused(harness: ApiHarness, name: str) -> None:
+    message = (
+        "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
+    )
     for method, path, body in (
         ("POST", "/vms", {**CREATE_BODY, "name": name}),
         ("PATCH", f"/vms/{UNKNOWN_ID}", {"name": name}),
     ):
-        problem = check(world.call(method, path, json=body), 422, "validation_error")
-        assert problem["errors"] == [{"pointer": "/name", "message": told}]
+        problem = check(harness.call(method, path, json=body), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/name", "message": message}]
 
 
-def test_every_invalid_field_is_listed(world: ApiHarness) -> None:
+def test_every_invalid_field_is_listed(harness: ApiHarness) -> None:
     body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
-    problem = check(world.post("/vms", body), 422, "validation_error")
+    problem = check(harness.post("/vms", body), 422, "validation_error")
     assert {error["pointer"] for error in problem["errors"]} == {
         *("/name", "/flavor", "/image", "/metadata/vmapi.x", "/metadata/é", "/ssh_keys/0", "/b"),
     }
 
 
-def test_number_of_listed_errors_is_limited(world: ApiHarness) -> None:
+def test_number_of_listed_errors_is_limited(harness: ApiHarness) -> None:
     body = {**CREATE_BODY, **{f"k{n}": 1 for n in range(1000)}}
-    problem = check(world.post("/vms", body), 422, "validation_error")
+    problem = check(harness.post("/vms", body), 422, "validation_error")
     assert len(problem["errors"]) == 20
 
 
-def test_user_data_too_long_for_the_cloud_is_refused(world: ApiHarness) -> None:
+def test_user_data_too_long_for_the_cloud_is_refused(harness: ApiHarness) -> None:
     noise = "".join(Random(1).choices(ascii_letters + digits + "!?", k=65_536))
-    assert world.post("/vms", {**CREATE_BODY, "user_data": "x" * 65_536}).status_code == 201
+    assert harness.post("/vms", {**CREATE_BODY, "user_data": "x" * 65_536}).status_code == 201
     body = {
         **CREATE_BODY,
         "name": "web-2",
         "user_data": noise,
         "ssh_keys": ["ssh-rsa " + "A" * 372],
     }
-    problem = check(world.post("/vms", body), 422, "validation_error")
+    problem = check(harness.post("/vms", body), 422, "validation_error")
     (error,) = problem["errors"]
     assert error["pointer"] == "/user_data"
     assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
 
 
-def test_unknown_key_pair_is_named_in_detail(world: ApiHarness) -> None:
-    problem = check(world.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found")
+def test_unknown_key_pair_is_named_in_detail(harness: ApiHarness) -> None:
+    problem = check(harness.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found")
     assert problem["detail"].endswith("there is no key pair mine.")
 
 
@@ -172,37 +180,37 @@ def test_unknown_key_pair_is_named_in_detail(world: ApiHarness) -> None:
         (1, ""),
     ],
 )
-def test_invalid_patch_is_refused(world: ApiHarness, body: Any, pointer: str) -> None:
-    path = f"/vms/{world.create_running()}"
-    problem = check(send(world, json.dumps(body), path, "PATCH"), 422, "validation_error")
+def test_invalid_patch_is_refused(harness: ApiHarness, body: Any, pointer: str) -> None:
+    path = f"/vms/{harness.create_running()}"
+    problem = check(send(harness, json.dumps(body), path, "PATCH"), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-def test_patch_exceeding_metadata_limit_is_refused(world: ApiHarness) -> None:
-    vm_id = world.create_running(metadata={str(n): "" for n in range(127)})
-    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
-    problem = check(answer, 422, "validation_error")
+def test_patch_exceeding_metadata_limit_is_refused(harness: ApiHarness) -> None:
+    vm_id = harness.create_running(metadata={str(n): "" for n in range(127)})
+    response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
+    problem = check(response, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"
 
 
-def test_patch_may_remove_more_pairs_than_the_limit(world: ApiHarness) -> None:
+def test_patch_may_remove_more_pairs_than_the_limit(harness: ApiHarness) -> None:
     pairs = {str(n): "" for n in range(127)}
-    vm_id = world.create_running(metadata=pairs)
+    vm_id = harness.create_running(metadata=pairs)
     sent = {**dict.fromkeys(pairs), "not there": None, "new": "x"}
-    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
-    assert (answer.status_code, answer.json["metadata"]) == (200, {"new": "x"})
+    response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    assert (response.status_code, response.json["metadata"]) == (200, {"new": "x"})
     sent = {f"k{n}": "" for n in range(128)}
-    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
-    told = {"pointer": "/metadata", "message": "At most 127 pairs are allowed."}
-    assert check(answer, 422, "validation_error")["errors"] == [told]
+    response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
+    message = {"pointer": "/metadata", "message": "At most 127 pairs are allowed."}
+    assert check(response, 422, "validation_error")["errors"] == [message]
 
 
 @pytest.mark.parametrize(
     "body", [{"type": "kick"}, {"type": None}, {"type": 1}, {"kind": "soft"}, []]
 )
-def test_invalid_restart_options_are_refused(world: ApiHarness, body: Any) -> None:
-    path = f"/vms/{world.create_running()}/restart"
-    check(send(world, json.dumps(body), path), 422, "validation_error")
+def test_invalid_restart_options_are_refused(harness: ApiHarness, body: Any) -> None:
+    path = f"/vms/{harness.create_running()}/restart"
+    check(send(harness, json.dumps(body), path), 422, "validation_error")
 
 
 # Bodies
@@ -241,13 +249,13 @@ def test_invalid_restart_options_are_refused(world: ApiHarness, body: Any) -> No
     ids=lambda body: repr(body[:24]),
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_body_that_is_not_json_is_refused(world: ApiHarness, method: str, body: bytes) -> None:
+def test_body_that_is_not_json_is_refused(harness: ApiHarness, method: str, body: bytes) -> None:
     path = "/vms" if method == "POST" else f"/vms/{UNKNOWN_ID}"
-    check(send(world, body, path, method), 400, "malformed_request")
+    check(send(harness, body, path, method), 400, "malformed_request")
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         (b'{"name": "\xff"}', "The body is not UTF-8."),
         (b'{"name": "\\ud800"}', "The body contains an unpaired surrogate."),
@@ -269,19 +277,21 @@ def test_body_that_is_not_json_is_refused(world: ApiHarness, method: str, body: 
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_detail_explains_why_body_is_not_json(world: ApiHarness, body: bytes, told: str) -> None:
-    assert check(send(world, body), 400, "malformed_request")["detail"] == told
+def test_detail_explains_why_body_is_not_json(
+    harness: ApiHarness, body: bytes, message: str
+) -> None:
+    assert check(send(harness, body), 400, "malformed_request")["detail"] == message
 
 
-def test_missing_body_is_refused(world: ApiHarness) -> None:
-    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{world.create_running()}")):
-        problem = check(world.call(method, path), 400, "malformed_request")
+def test_missing_body_is_refused(harness: ApiHarness) -> None:
+    for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{harness.create_running()}")):
+        problem = check(harness.call(method, path), 400, "malformed_request")
         assert problem["detail"] == "The body is empty. Send a JSON object."
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"1e999", b"true", b"[{}]"])
-def test_json_body_that_is_not_an_object_is_refused(world: ApiHarness, body: bytes) -> None:
-    problem = check(send(world, body), 422, "validation_error")
+def test_json_body_that_is_not_an_object_is_refused(harness: ApiHarness, body: bytes) -> None:
+    problem = check(send(harness, body), 422, "validation_error")
     assert problem["errors"][0]["pointer"] == ""
 
 
@@ -293,45 +303,47 @@ def test_json_body_that_is_not_an_object_is_refused(world: ApiHarness, body: byt
         *("application/vnd.api+json", "*/*", "é", "x" * 5000, "application/json-patch+json"),
     ],
 )
-def test_other_media_type_is_refused(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
-    check(answer, 415, "unsupported_media_type")
-    restart = f"/vms/{world.create_running()}/restart"
-    answer = world.call("POST", restart, data="{}", content_type=media_type)
-    check(answer, 415, "unsupported_media_type")
+def test_other_media_type_is_refused(harness: ApiHarness, media_type: str) -> None:
+    response = harness.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
+    check(response, 415, "unsupported_media_type")
+    restart = f"/vms/{harness.create_running()}/restart"
+    response = harness.call("POST", restart, data="{}", content_type=media_type)
+    check(response, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
-def test_other_media_type_of_patch_is_refused(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("PATCH", f"/vms/{UNKNOWN_ID}", data="{}", content_type=media_type)
-    check(answer, 415, "unsupported_media_type")
+def test_other_media_type_of_patch_is_refused(harness: ApiHarness, media_type: str) -> None:
+    response = harness.call("PATCH", f"/vms/{UNKNOWN_ID}", data="{}", content_type=media_type)
+    check(response, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/vms"), ("PATCH", f"/vms/{UNKNOWN_ID}")])
-def test_compressed_body_is_refused(world: ApiHarness, method: str, path: str, coding: str) -> None:
+def test_compressed_body_is_refused(
+    harness: ApiHarness, method: str, path: str, coding: str
+) -> None:
     plain = json.dumps(CREATE_BODY).encode()
     for body in (plain, gzip.compress(plain)):
         headers = {"Content-Encoding": coding, "Content-Type": JSON}
-        answer = world.call(method, path, data=body, headers=headers)
-        problem = check(answer, 415, "unsupported_media_type")
+        response = harness.call(method, path, data=body, headers=headers)
+        problem = check(response, 415, "unsupported_media_type")
         assert problem["detail"] == f"Send no Content-Encoding; the request has {coding}."
-        assert answer.headers["Accept-Encoding"] == "identity"
-    assert world.get_json("/vms")["total"] == 0
+        assert response.headers["Accept-Encoding"] == "identity"
+    assert harness.get_json("/vms")["total"] == 0
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", ""])
-def test_identity_encoding_is_accepted(world: ApiHarness, coding: str) -> None:
-    answer = world.call("POST", "/vms", json=CREATE_BODY, headers={"Content-Encoding": coding})
-    assert answer.status_code == 201
-    answer = world.call("POST", "/vms", data="x", content_type="text/plain")
-    assert "Accept-Encoding" not in answer.headers
+def test_identity_encoding_is_accepted(harness: ApiHarness, coding: str) -> None:
+    response = harness.call("POST", "/vms", json=CREATE_BODY, headers={"Content-Encoding": coding})
+    assert response.status_code == 201
+    response = harness.call("POST", "/vms", data="x", content_type="text/plain")
+    assert "Accept-Encoding" not in response.headers
 
 
 @pytest.mark.parametrize("media_type", [JSON, "Application/JSON", f"{JSON}; charset=utf-8"])
-def test_json_media_type_variants_are_accepted(world: ApiHarness, media_type: str) -> None:
-    answer = world.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
-    assert answer.status_code == 201
+def test_json_media_type_variants_are_accepted(harness: ApiHarness, media_type: str) -> None:
+    response = harness.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -345,28 +357,28 @@ def test_json_media_type_variants_are_accepted(world: ApiHarness, media_type: st
 )
 @pytest.mark.parametrize("action", [*(a for a in ACTIONS if a != "restart"), "delete"])
 def test_body_of_endpoint_without_body_is_refused(
-    world: ApiHarness, action: str, body: bytes, media_type: str
+    harness: ApiHarness, action: str, body: bytes, media_type: str
 ) -> None:
-    vm_id = world.create_running()
+    vm_id = harness.create_running()
     method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
-    answer = world.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
-    problem = check(answer, 422, "validation_error")
+    response = harness.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
+    problem = check(response, 422, "validation_error")
     assert problem["errors"] == [{"pointer": "", "message": "This endpoint takes no body."}]
-    assert world.get_vm(vm_id)["status"] == "RUNNING"
+    assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
 
-def test_empty_object_counts_as_no_body(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    assert world.post(f"/vms/{vm_id}/stop", {}).status_code == 200
-    assert send(world, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
+def test_empty_object_counts_as_no_body(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    assert harness.post(f"/vms/{vm_id}/stop", {}).status_code == 200
+    assert send(harness, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
 
 
 @pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
 @pytest.mark.parametrize("path", ["", "/status", "/console"])
-def test_body_of_get_is_ignored(world: ApiHarness, path: str, body: bytes) -> None:
-    url = f"/vms/{world.create_running()}{path}"
+def test_body_of_get_is_ignored(harness: ApiHarness, path: str, body: bytes) -> None:
+    url = f"/vms/{harness.create_running()}{path}"
     for method in ("GET", "HEAD"):
-        assert world.call(method, url, data=body, content_type="text/plain").status_code == 200
+        assert harness.call(method, url, data=body, content_type="text/plain").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -376,44 +388,46 @@ def test_body_of_get_is_ignored(world: ApiHarness, path: str, body: bytes) -> No
         ("POST", f"/vms/{UNKNOWN_ID}/stop"),
     ],
 )
-def test_body_over_the_limit_is_refused(world: ApiHarness, method: str, path: str) -> None:
-    check(send(world, b"x" * 1_048_577, path, method), 413, "payload_too_large")
+def test_body_over_the_limit_is_refused(harness: ApiHarness, method: str, path: str) -> None:
+    check(send(harness, b"x" * 1_048_577, path, method), 413, "payload_too_large")
 
 
-def chunked(world: ApiHarness, body: bytes, method: str, path: str, **headers: str) -> TestResponse:
+def chunked(
+    harness: ApiHarness, body: bytes, method: str, path: str, **headers: str
+) -> TestResponse:
     """Send a body without its length, as it comes in chunks."""
-    answer: TestResponse = world.call(
+    response: TestResponse = harness.call(
         method,
         path,
         input_stream=BytesIO(body),
         headers={"Content-Type": JSON, "Transfer-Encoding": "chunked", **headers},
         environ_overrides={"wsgi.input_terminated": True},
     )
-    return answer
+    return response
 
 
-def test_chunked_body_over_the_limit_is_refused(world: ApiHarness) -> None:
-    wanted, key = json.dumps(CREATE_BODY).encode(), {"Idempotency-Key": "k"}
+def test_chunked_body_over_the_limit_is_refused(harness: ApiHarness) -> None:
+    json_body, key = json.dumps(CREATE_BODY).encode(), {"Idempotency-Key": "k"}
     for more in (1, 2, 1_048_576):
-        answer = chunked(world, wanted.ljust(1_048_576 + more), "POST", "/vms", **key)
-        check(answer, 413, "payload_too_large")
-    assert world.get_json("/vms")["total"] == 0
-    full = wanted.ljust(1_048_576)
-    assert chunked(world, full, "POST", "/vms", **key).status_code == 201
-    again = chunked(world, full, "POST", "/vms", **key)
+        response = chunked(harness, json_body.ljust(1_048_576 + more), "POST", "/vms", **key)
+        check(response, 413, "payload_too_large")
+    assert harness.get_json("/vms")["total"] == 0
+    full = json_body.ljust(1_048_576)
+    assert chunked(harness, full, "POST", "/vms", **key).status_code == 201
+    again = chunked(harness, full, "POST", "/vms", **key)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
-    check(chunked(world, full + b" ", "POST", "/vms", **key), 413, "payload_too_large")
+    check(chunked(harness, full + b" ", "POST", "/vms", **key), 413, "payload_too_large")
 
 
 @pytest.mark.parametrize("path", ["", "/stop"])
 def test_chunked_body_over_the_limit_is_refused_by_endpoint_without_body(
-    world: ApiHarness, path: str
+    harness: ApiHarness, path: str
 ) -> None:
-    vm_id = world.create_running()
+    vm_id = harness.create_running()
     method = "POST" if path else "DELETE"
-    answer = chunked(world, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
-    check(answer, 413, "payload_too_large")
-    assert world.get_vm(vm_id)["status"] == "RUNNING"
+    response = chunked(harness, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
+    check(response, 413, "payload_too_large")
+    assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
 
 # URLs
@@ -438,13 +452,13 @@ FREE = {"name", "flavor", "image", "vm_id"}
     ("path", "name"), [(p, name) for p, names in FILTERS.items() for name in names]
 )
 def test_unusual_filter_matches_nothing(
-    world: ApiHarness, path: str, name: str, value: str
+    harness: ApiHarness, path: str, name: str, value: str
 ) -> None:
-    answer = world.call("GET", f"{path}?{name}={value}")
+    response = harness.call("GET", f"{path}?{name}={value}")
     if name in FREE and value not in ("%00", "x" * 256, ""):
-        assert (answer.status_code, answer.json["total"]) == (200, 0)
+        assert (response.status_code, response.json["total"]) == (200, 0)
         return
-    problem = check(answer, 422, "validation_error")
+    problem = check(response, 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
@@ -460,21 +474,21 @@ def test_unusual_filter_matches_nothing(
     ],
 )
 def test_invalid_query_value_is_refused(
-    world: ApiHarness, path: str, name: str, value: str
+    harness: ApiHarness, path: str, name: str, value: str
 ) -> None:
-    problem = check(world.call("GET", path, query_string={name: value}), 422, "validation_error")
+    problem = check(harness.call("GET", path, query_string={name: value}), 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations"])
-def test_page_limits_are_enforced(world: ApiHarness, path: str) -> None:
-    for page, told in (
+def test_page_limits_are_enforced(harness: ApiHarness, path: str) -> None:
+    for page, message in (
         (0, "Must be greater than or equal to 1."),
         (201, "page x page_size must be at most 10000. Follow next to reach later items."),
         (10**17, "page x page_size must be at most 10000. Follow next to reach later items."),
     ):
-        problem = check(world.call("GET", f"{path}?page={page}"), 422, "validation_error")
-        assert problem["errors"] == [{"pointer": "/page", "message": told}]
+        problem = check(harness.call("GET", f"{path}?page={page}"), 422, "validation_error")
+        assert problem["errors"] == [{"pointer": "/page", "message": message}]
 
 
 @pytest.mark.parametrize(
@@ -486,8 +500,8 @@ def test_page_limits_are_enforced(world: ApiHarness, path: str) -> None:
         if (p, name) != ("/vms", "status")
     ],
 )
-def test_repeated_parameter_is_refused(world: ApiHarness, path: str, name: str) -> None:
-    problem = check(world.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
+def test_repeated_parameter_is_refused(harness: ApiHarness, path: str, name: str) -> None:
+    problem = check(harness.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
     assert problem["errors"] == [{"pointer": f"/{name}", "message": "Must not be repeated."}]
 
 
@@ -503,17 +517,17 @@ def test_repeated_parameter_is_refused(world: ApiHarness, path: str, name: str) 
         *(("POST", f"/vms/{UNKNOWN_ID}/{action}") for action in ACTIONS),
     ],
 )
-def test_unknown_parameter_is_refused(world: ApiHarness, method: str, path: str) -> None:
+def test_unknown_parameter_is_refused(harness: ApiHarness, method: str, path: str) -> None:
     body = (
         {"json": {**CREATE_BODY} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
     )
-    problem = check(world.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
+    problem = check(harness.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
 
 
-def test_unknown_parameter_of_probe_is_refused(world: ApiHarness) -> None:
+def test_unknown_parameter_of_probe_is_refused(harness: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/problems/forbidden"):
-        check(world.client.get(path + "?a=1"), 422, "validation_error")
+        check(harness.client.get(path + "?a=1"), 422, "validation_error")
 
 
 @pytest.mark.parametrize(
@@ -532,8 +546,8 @@ def test_unknown_parameter_of_probe_is_refused(world: ApiHarness) -> None:
     ],
     ids=lambda path: path[:20],
 )
-def test_unknown_url_is_404(world: ApiHarness, path: str) -> None:
-    check(world.call("GET", path), 404, "not_found")
+def test_unknown_url_is_404(harness: ApiHarness, path: str) -> None:
+    check(harness.call("GET", path), 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -550,28 +564,28 @@ def test_unknown_url_is_404(world: ApiHarness, path: str) -> None:
     ],
     ids=lambda vm_id: vm_id[:20],
 )
-def test_malformed_vm_id_is_404(world: ApiHarness, vm_id: str) -> None:
+def test_malformed_vm_id_is_404(harness: ApiHarness, vm_id: str) -> None:
     code = "not_found" if "%2F" in vm_id else "vm_not_found"
-    check(world.call("GET", f"/vms/{vm_id}"), 404, code)
+    check(harness.call("GET", f"/vms/{vm_id}"), 404, code)
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations", "/flavors", "/images", "/networks"])
-def test_trailing_slash_is_accepted(world: ApiHarness, path: str) -> None:
-    assert world.get_json(path + "/") == world.get_json(path)
+def test_trailing_slash_is_accepted(harness: ApiHarness, path: str) -> None:
+    assert harness.get_json(path + "/") == harness.get_json(path)
 
 
-def test_percent_encoded_letter_is_decoded(world: ApiHarness) -> None:
-    assert world.get_json("/%76ms") == world.get_json("/vms")
+def test_percent_encoded_letter_is_decoded(harness: ApiHarness) -> None:
+    assert harness.get_json("/%76ms") == harness.get_json("/vms")
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "CONNECT", "PROPFIND", "X" * 1000])
 @pytest.mark.parametrize(
     "path", ["/vms", f"/vms/{UNKNOWN_ID}", f"/vms/{UNKNOWN_ID}/start", "/health"]
 )
-def test_unsupported_method_is_405(world: ApiHarness, method: str, path: str) -> None:
-    answer = world.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
-    check(answer, 405, "method_not_allowed")
-    assert method not in answer.headers["Allow"].split(", ")
+def test_unsupported_method_is_405(harness: ApiHarness, method: str, path: str) -> None:
+    response = harness.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
+    check(response, 405, "method_not_allowed")
+    assert method not in response.headers["Allow"].split(", ")
 
 
 @pytest.mark.parametrize(
@@ -585,8 +599,8 @@ def test_unsupported_method_is_405(world: ApiHarness, method: str, path: str) ->
         ("POST", f"/vms/{UNKNOWN_ID}/status"),
     ],
 )
-def test_method_of_another_url_is_405(world: ApiHarness, method: str, path: str) -> None:
-    check(world.call(method, path), 405, "method_not_allowed")
+def test_method_of_another_url_is_405(harness: ApiHarness, method: str, path: str) -> None:
+    check(harness.call(method, path), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize(
@@ -604,7 +618,7 @@ def test_method_of_another_url_is_405(world: ApiHarness, method: str, path: str)
         {"Host": "localhost:99999"},
     ],
 )
-def test_irrelevant_headers_are_ignored(world: ApiHarness, headers: dict[str, str]) -> None:
-    answer = world.call("GET", "/vms", headers=headers)
-    assert (answer.status_code, answer.mimetype) == (200, JSON)
-    assert "evil" not in answer.text
+def test_irrelevant_headers_are_ignored(harness: ApiHarness, headers: dict[str, str]) -> None:
+    response = harness.call("GET", "/vms", headers=headers)
+    assert (response.status_code, response.mimetype) == (200, JSON)
+    assert "evil" not in response.text

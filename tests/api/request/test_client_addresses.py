@@ -15,18 +15,18 @@ FORGED = "203.0.113.66"
 
 def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
     """Return from where a create comes, by the trail."""
-    answer = app.test_client().post(
+    response = app.test_client().post(
         f"{BASE}/vms",
         json=CREATE_BODY,
         headers={name.replace("_", "-"): value for name, value in headers.items()},
         environ_overrides={"REMOTE_ADDR": peer},
     )
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
     return {row.address for row in audit_rows(app)}
 
 
 @pytest.mark.parametrize(
-    ("proxies", "told", "address"),
+    ("proxies", "forwarded_for", "address"),
     [
         (0, None, PEER),
         (0, FORGED, PEER),
@@ -42,9 +42,9 @@ def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
     ],
 )
 def test_client_address_is_set_only_by_trusted_proxies(
-    served: Callable[..., Flask], proxies: int, told: str | None, address: str
+    served: Callable[..., Flask], proxies: int, forwarded_for: str | None, address: str
 ) -> None:
-    headers = {} if told is None else {"X_Forwarded_For": told}
+    headers = {} if forwarded_for is None else {"X_Forwarded_For": forwarded_for}
     others = {"Forwarded": f"for={FORGED}", "X_Real_IP": FORGED, "X_Client_IP": FORGED}
     assert addresses(served(proxies=proxies), PEER, **headers, **others) == {address}
 

@@ -35,186 +35,186 @@ near_and_far = pytest.mark.parametrize("backend", ["near", "far"], indirect=True
 
 
 @pytest.fixture
-def one(world: ApiHarness) -> str:
+def one(harness: ApiHarness) -> str:
     """A RUNNING VM, web-1."""
-    vm_id = world.create_running()
-    if isinstance(world.backend, RemoteBackend):
-        sync_inventory(world)
+    vm_id = harness.create_running()
+    if isinstance(harness.backend, RemoteBackend):
+        sync_inventory(harness)
     return vm_id
 
 
-def read(world: ApiHarness, vm_id: str, **headers: str) -> TestResponse:
-    return world.call("GET", f"/vms/{vm_id}", headers=headers)
+def read(harness: ApiHarness, vm_id: str, **headers: str) -> TestResponse:
+    return harness.call("GET", f"/vms/{vm_id}", headers=headers)
 
 
-def tag(world: ApiHarness, vm_id: str) -> str:
-    found: str = read(world, vm_id).headers["ETag"]
+def tag(harness: ApiHarness, vm_id: str) -> str:
+    found: str = read(harness, vm_id).headers["ETag"]
     return found
 
 
-def known(world: ApiHarness, vm_id: str, sent: str, path: str = "") -> TestResponse:
-    return world.call("GET", f"/vms/{vm_id}{path}", headers={"If-None-Match": sent})
+def known(harness: ApiHarness, vm_id: str, sent: str, path: str = "") -> TestResponse:
+    return harness.call("GET", f"/vms/{vm_id}{path}", headers={"If-None-Match": sent})
 
 
 def patch(
-    world: ApiHarness, vm_id: str, sent: str, value: str = "x", **headers: str
+    harness: ApiHarness, vm_id: str, sent: str, value: str = "x", **headers: str
 ) -> TestResponse:
     body = {"metadata": {"key": value}}
     headers |= {"If-Match": sent}
-    return world.call("PATCH", f"/vms/{vm_id}", json=body, headers=headers)
+    return harness.call("PATCH", f"/vms/{vm_id}", json=body, headers=headers)
 
 
-def refused(answer: TestResponse) -> str:
+def refused(response: TestResponse) -> str:
     """Return the tag that a 412 names."""
-    assert (answer.status_code, answer.json["code"]) == (412, "precondition_failed")
-    assert answer.json["etag"] == answer.headers["ETag"]
-    assert answer.json["detail"].endswith(f"send If-Match: {answer.json['etag']}.")
-    return str(answer.json["etag"])
+    assert (response.status_code, response.json["code"]) == (412, "precondition_failed")
+    assert response.json["etag"] == response.headers["ETag"]
+    assert response.json["detail"].endswith(f"send If-Match: {response.json['etag']}.")
+    return str(response.json["etag"])
 
 
 @near_and_far
 @pytest.mark.parametrize("path", ["", "/status"])
 def test_if_none_match_with_current_etag_returns_304(
-    world: ApiHarness, one: str, path: str
+    harness: ApiHarness, one: str, path: str
 ) -> None:
-    first = world.call("GET", f"/vms/{one}{path}")
+    first = harness.call("GET", f"/vms/{one}{path}")
     etag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
     for sent in (etag, f"W/{etag}", "*", f'"a,b", W/"c",{etag}', f",{etag} ,", f'W/"a" ,\t{etag}'):
-        answer = known(world, one, sent, path)
-        assert (answer.status_code, answer.data) == (304, b""), sent
-        assert answer.headers["ETag"] == etag
-        assert answer.headers["Age"] in ("0", "1")
-        assert answer.headers["Cache-Control"] == "private, no-cache"
-        assert "Content-Type" not in answer.headers
-        assert answer.headers["X-Request-ID"]
+        response = known(harness, one, sent, path)
+        assert (response.status_code, response.data) == (304, b""), sent
+        assert response.headers["ETag"] == etag
+        assert response.headers["Age"] in ("0", "1")
+        assert response.headers["Cache-Control"] == "private, no-cache"
+        assert "Content-Type" not in response.headers
+        assert response.headers["X-Request-ID"]
     for sent in ('"1"', f'"{etag[1:-1]}x"', '""', f'"W/{etag[1:]}'):
-        answer = known(world, one, sent, path)
-        assert (answer.status_code, answer.json) == (200, first.json)
-    head = world.call("HEAD", f"/vms/{one}{path}", headers={"If-None-Match": etag})
+        response = known(harness, one, sent, path)
+        assert (response.status_code, response.json) == (200, first.json)
+    head = harness.call("HEAD", f"/vms/{one}{path}", headers={"If-None-Match": etag})
     assert (head.status_code, head.headers["ETag"]) == (304, etag)
 
 
-def test_etag_is_strong_and_shared_by_vm_and_status(world: ApiHarness, one: str) -> None:
-    etag = tag(world, one)
+def test_etag_is_strong_and_shared_by_vm_and_status(harness: ApiHarness, one: str) -> None:
+    etag = tag(harness, one)
     assert etag.startswith('"')
-    assert world.call("GET", f"/vms/{one}/status").headers["ETag"] == etag
-    assert tag(world, world.create_running("web-2")) != etag
+    assert harness.call("GET", f"/vms/{one}/status").headers["ETag"] == etag
+    assert tag(harness, harness.create_running("web-2")) != etag
 
 
-def test_repeated_header_is_one_list(world: ApiHarness, one: str) -> None:
-    headers = [("If-None-Match", '"a"'), ("If-None-Match", tag(world, one))]
-    assert world.call("GET", f"/vms/{one}", headers=headers).status_code == 304
+def test_repeated_header_is_one_list(harness: ApiHarness, one: str) -> None:
+    headers = [("If-None-Match", '"a"'), ("If-None-Match", tag(harness, one))]
+    assert harness.call("GET", f"/vms/{one}", headers=headers).status_code == 304
 
 
 @near_and_far
-def test_etag_changes_with_each_change(world: ApiHarness, one: str) -> None:
-    tags = [tag(world, one)]
+def test_etag_changes_with_each_change(harness: ApiHarness, one: str) -> None:
+    tags = [tag(harness, one)]
     for action in ("pause", "resume"):
-        answer = world.post_action(one, action)
-        if answer.status_code == 202:
-            tags.append(answer.headers["ETag"])
-            world.run_until_settled()
-        tags.append(tag(world, one))
-        assert tag(world, one) == tags[-1]
+        response = harness.post_action(one, action)
+        if response.status_code == 202:
+            tags.append(response.headers["ETag"])
+            harness.run_until_settled()
+        tags.append(tag(harness, one))
+        assert tag(harness, one) == tags[-1]
     assert len(set(tags)) == len(tags)
-    assert known(world, one, ",".join(tags[:-1])).status_code == 200
+    assert known(harness, one, ",".join(tags[:-1])).status_code == 200
 
 
 @near_and_far
-def test_change_response_has_etag_of_its_vm(world: ApiHarness) -> None:
-    def check(answer: TestResponse, status: int) -> None:
-        assert answer.status_code == status
-        assert answer.json == world.get_vm(answer.json["id"])
-        assert answer.headers["ETag"] == tag(world, answer.json["id"])
+def test_change_response_has_etag_of_its_vm(harness: ApiHarness) -> None:
+    def check(response: TestResponse, status: int) -> None:
+        assert response.status_code == status
+        assert response.json == harness.get_vm(response.json["id"])
+        assert response.headers["ETag"] == tag(harness, response.json["id"])
 
     under_way = None
-    if isinstance(world.backend, RemoteBackend):
+    if isinstance(harness.backend, RemoteBackend):
         under_way = 202
-        sync_inventory(world)
-    made = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
-    check(made, under_way or 201)
-    world.run_until_settled()
-    vm_id = made.json["id"]
-    check(world.post_action(vm_id, "start"), under_way or 200)
-    world.run_until_settled()
-    check(world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "b"}}), 200)
-    deleted = world.call("DELETE", f"/vms/{vm_id}")
+        sync_inventory(harness)
+    created = harness.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
+    check(created, under_way or 201)
+    harness.run_until_settled()
+    vm_id = created.json["id"]
+    check(harness.post_action(vm_id, "start"), under_way or 200)
+    harness.run_until_settled()
+    check(harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "b"}}), 200)
+    deleted = harness.call("DELETE", f"/vms/{vm_id}")
     assert ("ETag" in deleted.headers) == (deleted.status_code == 202)
     if under_way:
         check(deleted, 202)
 
 
 @near_and_far
-def test_if_match_with_old_etag_refuses_change(world: ApiHarness, one: str) -> None:
-    old = tag(world, one)
-    assert patch(world, one, old, "first").status_code == 200
-    new = tag(world, one)
-    count = world.get_json("/operations")["total"]
+def test_if_match_with_old_etag_refuses_change(harness: ApiHarness, one: str) -> None:
+    old = tag(harness, one)
+    assert patch(harness, one, old, "first").status_code == 200
+    new = tag(harness, one)
+    count = harness.get_json("/operations")["total"]
     for method, path in [("PATCH", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/restart")]:
-        given = {"json": {"metadata": {"key": "second"}}} if method == "PATCH" else {}
-        answer = world.call(method, f"/vms/{one}{path}", headers={"If-Match": old}, **given)
-        assert refused(answer) == new
-    assert (tag(world, one), world.get_json("/operations")["total"]) == (new, count)
-    assert world.get_vm(one)["metadata"] == {"key": "first"}
-    answer = world.call("POST", f"/vms/{one}/stop", headers={"If-Match": new})
-    assert answer.status_code in (200, 202)
+        kwargs = {"json": {"metadata": {"key": "second"}}} if method == "PATCH" else {}
+        response = harness.call(method, f"/vms/{one}{path}", headers={"If-Match": old}, **kwargs)
+        assert refused(response) == new
+    assert (tag(harness, one), harness.get_json("/operations")["total"]) == (new, count)
+    assert harness.get_vm(one)["metadata"] == {"key": "first"}
+    response = harness.call("POST", f"/vms/{one}/stop", headers={"If-Match": new})
+    assert response.status_code in (200, 202)
 
 
 @pytest.mark.parametrize("sent", ["{}", "W/{}", '"a", {}', '"a",W/"b" , W/{}', "*", " * "])
 def test_if_match_accepts_lists_weak_etags_and_wildcard(
-    world: ApiHarness, one: str, sent: str
+    harness: ApiHarness, one: str, sent: str
 ) -> None:
-    assert patch(world, one, sent.format(tag(world, one))).status_code == 200
+    assert patch(harness, one, sent.format(tag(harness, one))).status_code == 200
 
 
 @far
-def test_if_match_detects_external_change(world: ApiHarness, one: str) -> None:
-    old = tag(world, one)
-    world.backend.perform_action(one, Verb.PAUSE)
-    assert tag(world, one) == old
-    assert refused(patch(world, one, old)) == tag(world, one) != old
-    assert world.get_vm(one)["status"] == "PAUSED"
+def test_if_match_detects_external_change(harness: ApiHarness, one: str) -> None:
+    old = tag(harness, one)
+    harness.backend.perform_action(one, Verb.PAUSE)
+    assert tag(harness, one) == old
+    assert refused(patch(harness, one, old)) == tag(harness, one) != old
+    assert harness.get_vm(one)["status"] == "PAUSED"
 
 
 @far
-def test_if_match_without_cloud_is_503(world: ApiHarness, one: str) -> None:
-    etag = tag(world, one)
-    world.backend.set_faults("unavailable=99")
-    answer = patch(world, one, etag)
-    assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
-    assert known(world, one, etag).status_code == 304
+def test_if_match_without_cloud_is_503(harness: ApiHarness, one: str) -> None:
+    etag = tag(harness, one)
+    harness.backend.set_faults("unavailable=99")
+    response = patch(harness, one, etag)
+    assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
+    assert known(harness, one, etag).status_code == 304
 
 
-def test_if_match_is_checked_before_state(world: ApiHarness, one: str) -> None:
-    old = tag(world, one)
-    world.post_action(one, "stop")
-    new = refused(world.call("POST", f"/vms/{one}/pause", headers={"If-Match": old}))
-    answer = world.call("POST", f"/vms/{one}/pause", headers={"If-Match": new})
-    assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
+def test_if_match_is_checked_before_state(harness: ApiHarness, one: str) -> None:
+    old = tag(harness, one)
+    harness.post_action(one, "stop")
+    new = refused(harness.call("POST", f"/vms/{one}/pause", headers={"If-Match": old}))
+    response = harness.call("POST", f"/vms/{one}/pause", headers={"If-Match": new})
+    assert (response.status_code, response.json["code"]) == (409, "invalid_state")
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"'])
-def test_conditional_request_for_missing_vm_is_404(world: ApiHarness, sent: str) -> None:
-    for answer in (patch(world, UNKNOWN_ID, sent), known(world, UNKNOWN_ID, sent)):
-        assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
+def test_conditional_request_for_missing_vm_is_404(harness: ApiHarness, sent: str) -> None:
+    for response in (patch(harness, UNKNOWN_ID, sent), known(harness, UNKNOWN_ID, sent)):
+        assert (response.status_code, response.json["code"]) == (404, "vm_not_found")
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_malformed_condition_is_400(world: ApiHarness, one: str, sent: str) -> None:
-    for answer, header in [
-        (patch(world, one, sent), "If-Match"),
-        (known(world, one, sent), "If-None-Match"),
-        (known(world, one, sent, "/status"), "If-None-Match"),
+def test_malformed_condition_is_400(harness: ApiHarness, one: str, sent: str) -> None:
+    for response, header in [
+        (patch(harness, one, sent), "If-Match"),
+        (known(harness, one, sent), "If-None-Match"),
+        (known(harness, one, sent, "/status"), "If-None-Match"),
     ]:
-        assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
-        assert answer.json["detail"] == (
+        assert (response.status_code, response.json["code"]) == (400, "malformed_request")
+        assert response.json["detail"] == (
             f'{header} must be * or a list of entity tags in double quotes, as in ETag: "1-a".'
         )
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
-def test_unsupported_condition_is_400(world: ApiHarness, one: str, sent: str) -> None:
+def test_unsupported_condition_is_400(harness: ApiHarness, one: str, sent: str) -> None:
     bulk = {"action": "stop", "ids": [one]}
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/vms/actions", {"json": bulk}),
@@ -224,22 +224,22 @@ def test_unsupported_condition_is_400(world: ApiHarness, one: str, sent: str) ->
         ("POST", f"/vms/{one}/stop", {}),
         ("POST", f"/vms/{one}/restart", {}),
     ]
-    old, count = tag(world, one), world.get_json("/operations")["total"]
+    old, count = tag(harness, one), harness.get_json("/operations")["total"]
     for method, path, sends in changes:
-        answer = world.call(method, path, headers={"If-None-Match": sent}, **sends)
-        assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
-        assert answer.json["detail"] == (
+        response = harness.call(method, path, headers={"If-None-Match": sent}, **sends)
+        assert (response.status_code, response.json["code"]) == (400, "malformed_request")
+        assert response.json["detail"] == (
             "If-None-Match applies to reads. To change a VM only if it is unchanged, send its ETag "
             "in If-Match."
         )
     for method, path, sends in changes[:2]:
-        answer = world.call(method, path, headers={"If-Match": sent}, **sends)
-        assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
-        assert answer.json["detail"] == (
+        response = harness.call(method, path, headers={"If-Match": sent}, **sends)
+        assert (response.status_code, response.json["code"]) == (400, "malformed_request")
+        assert response.json["detail"] == (
             "If-Match applies to the change of one VM. Change the VMs one by one, each with its "
             "own ETag, or omit If-Match."
         )
-    assert (tag(world, one), world.get_json("/operations")["total"]) == (old, count)
+    assert (tag(harness, one), harness.get_json("/operations")["total"]) == (old, count)
 
 
 header = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40)
@@ -251,45 +251,45 @@ tags = st.lists(header.map(lambda text: f'"{text}"'), max_size=4).map(", ".join)
 @example(sent="," * 8000)
 @example(sent='"",' * 2600 + "x")
 @given(sent=header | tags)
-def test_arbitrary_condition_never_crashes(world: ApiHarness, sent: str) -> None:
-    vms = world.get_json("/vms")["items"]
-    vm_id = str(vms[0]["id"]) if vms else world.create_running()
+def test_arbitrary_condition_never_crashes(harness: ApiHarness, sent: str) -> None:
+    vms = harness.get_json("/vms")["items"]
+    vm_id = str(vms[0]["id"]) if vms else harness.create_running()
     any_one = sent.strip(" \t") == "*"
-    assert known(world, vm_id, sent).status_code in ((304,) if any_one else (200, 400))
-    assert patch(world, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
+    assert known(harness, vm_id, sent).status_code in ((304,) if any_one else (200, 400))
+    assert patch(harness, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
 
 
-def test_replay_ignores_if_match(world: ApiHarness, one: str) -> None:
-    old = tag(world, one)
+def test_replay_ignores_if_match(harness: ApiHarness, one: str) -> None:
+    old = tag(harness, one)
     key = {"Idempotency-Key": "k"}
-    first = patch(world, one, old, **key)
-    again = patch(world, one, old, **key)
+    first = patch(harness, one, old, **key)
+    again = patch(harness, one, old, **key)
     assert (first.status_code, again.status_code, again.json) == (200, 200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["ETag"] == first.headers["ETag"] != old
-    world.post_action(one, "pause")
-    assert patch(world, one, '"other"', **key).json["status"] == "PAUSED"
+    harness.post_action(one, "pause")
+    assert patch(harness, one, '"other"', **key).json["status"] == "PAUSED"
 
 
-def test_failed_precondition_releases_idempotency_key(world: ApiHarness, one: str) -> None:
+def test_failed_precondition_releases_idempotency_key(harness: ApiHarness, one: str) -> None:
     key = {"Idempotency-Key": "k"}
-    new = refused(patch(world, one, '"0-0"', **key))
-    assert patch(world, one, new, **key).status_code == 200
+    new = refused(patch(harness, one, '"0-0"', **key))
+    assert patch(harness, one, new, **key).status_code == 200
 
 
 def test_repeat_during_admission_is_replayed(
-    world: ApiHarness, one: str, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, one: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, key = tag(world, one), {"Idempotency-Key": "k"}
-    first = patch(world, one, old, **key)
-    earlier, asked = OperationSubmitter.replay, []
+    old, key = tag(harness, one), {"Idempotency-Key": "k"}
+    first = patch(harness, one, old, **key)
+    earlier, callers = OperationSubmitter.replay, []
 
     def not_yet(self: OperationSubmitter, caller: Any) -> Any:
-        asked.append(caller)
-        return None if len(asked) == 1 else earlier(self, caller)
+        callers.append(caller)
+        return None if len(callers) == 1 else earlier(self, caller)
 
     monkeypatch.setattr(OperationSubmitter, "replay", not_yet)
-    again = patch(world, one, old, **key)
+    again = patch(harness, one, old, **key)
     assert (again.status_code, again.json) == (200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"
 
@@ -306,24 +306,24 @@ def at_once(count: int, call: Callable[[int], TestResponse]) -> list[TestRespons
 
 
 @near_and_far
-def test_one_of_concurrent_changes_with_same_etag_wins(world: ApiHarness, one: str) -> None:
+def test_one_of_concurrent_changes_with_same_etag_wins(harness: ApiHarness, one: str) -> None:
     for _ in range(5):
-        world.run_until_settled()
-        etag = tag(world, one)
-        answers = at_once(4, lambda at: patch(world, one, etag, f"{at}"))  # noqa: B023
-        (won,) = (at for at, answer in enumerate(answers) if answer.status_code == 200)
-        for at, answer in enumerate(answers):
+        harness.run_until_settled()
+        etag = tag(harness, one)
+        responses = at_once(4, lambda at: patch(harness, one, etag, f"{at}"))  # noqa: B023
+        (won,) = (at for at, response in enumerate(responses) if response.status_code == 200)
+        for at, response in enumerate(responses):
             if at != won:
-                assert refused(answer) != etag
-        assert world.get_vm(one)["metadata"] == {"key": f"{won}"}
+                assert refused(response) != etag
+        assert harness.get_vm(one)["metadata"] == {"key": f"{won}"}
 
 
 @pytest.mark.parametrize("threads", [16])
 @near_and_far
-def test_concurrent_repeats_of_one_request_all_succeed(world: ApiHarness, one: str) -> None:
+def test_concurrent_repeats_of_one_request_all_succeed(harness: ApiHarness, one: str) -> None:
     for number in range(5):
-        world.run_until_settled()
-        etag, key = tag(world, one), {"Idempotency-Key": f"k{number}"}
-        answers = at_once(4, lambda _: patch(world, one, etag, f"{number}", **key))  # noqa: B023
-        assert [answer.status_code for answer in answers] == [200] * 4
-        assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == 3
+        harness.run_until_settled()
+        etag, key = tag(harness, one), {"Idempotency-Key": f"k{number}"}
+        responses = at_once(4, lambda _: patch(harness, one, etag, f"{number}", **key))  # noqa: B023
+        assert [response.status_code for response in responses] == [200] * 4
+        assert sum("Idempotent-Replayed" in response.headers for response in responses) == 3

@@ -41,7 +41,7 @@ PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_
 
 
 def send(
-    world: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
+    harness: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> TestResponse:
     """Send headers as a server hands them on: bytes read as Latin-1."""
     method, path, body = request
@@ -50,17 +50,17 @@ def send(
         key = name.upper().replace("-", "_")
         plain = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
         environ[key if plain else f"HTTP_{key}"] = value
-    answer: TestResponse = world.client.open(
+    response: TestResponse = harness.client.open(
         path, method=method, json=body, environ_overrides=environ, buffered=True
     )
-    check(answer)
-    return answer
+    check(response)
+    return response
 
 
-def check(answer: TestResponse) -> None:
-    assert answer.status_code < 500, answer.text
-    assert REQUEST_ID_PATTERN.fullmatch(answer.headers["X-Request-ID"])
-    for name, value in answer.headers.items():
+def check(response: TestResponse) -> None:
+    assert response.status_code < 500, response.text
+    assert REQUEST_ID_PATTERN.fullmatch(response.headers["X-Request-ID"])
+    for name, value in response.headers.items():
         assert not re.search(r"[\r\n\0]", name + value)
 
 
@@ -68,9 +68,11 @@ def check(answer: TestResponse) -> None:
 @pytest.mark.parametrize("name", HEADERS)
 @PATIENT
 @given(data=st.data())
-def test_arbitrary_header_never_crashes(world: ApiHarness, name: str, data: st.DataObject) -> None:
+def test_arbitrary_header_never_crashes(
+    harness: ApiHarness, name: str, data: st.DataObject
+) -> None:
     request = data.draw(st.sampled_from(REQUESTS))
-    send(world, request, [(name, data.draw(VALUES))])
+    send(harness, request, [(name, data.draw(VALUES))])
 
 
 @PATIENT
@@ -79,17 +81,17 @@ def test_arbitrary_header_never_crashes(world: ApiHarness, name: str, data: st.D
     headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=6),
 )
 def test_arbitrary_headers_together_never_crash(
-    world: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
+    harness: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> None:
-    send(world, request, headers)
+    send(harness, request, headers)
 
 
 @PATIENT
 @given(sent=VALUES)
 @example(sent="a\n")
 @example(sent="a" * 128)
-def test_request_id_is_used_unchanged_or_replaced(world: ApiHarness, sent: str) -> None:
-    shown = send(world, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
+def test_request_id_is_used_unchanged_or_replaced(harness: ApiHarness, sent: str) -> None:
+    shown = send(harness, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
     assert shown == sent or (not REQUEST_ID_PATTERN.fullmatch(sent) and shown.startswith("req-"))
 
 
@@ -97,27 +99,29 @@ def test_request_id_is_used_unchanged_or_replaced(world: ApiHarness, sent: str) 
 @given(sent=VALUES.filter(bool))
 @example(sent="k" * 255)
 @example(sent="k" * 256)
-def test_idempotency_key_is_used_unchanged_or_refused(world: ApiHarness, sent: str) -> None:
-    answer = send(world, REQUESTS[4], [("Idempotency-Key", sent)])
-    wanted = "vm_not_found" if KEY.fullmatch(sent) else "malformed_request"
-    assert answer.json is not None
-    assert answer.json["code"] == wanted
+def test_idempotency_key_is_used_unchanged_or_refused(harness: ApiHarness, sent: str) -> None:
+    response = send(harness, REQUESTS[4], [("Idempotency-Key", sent)])
+    expected = "vm_not_found" if KEY.fullmatch(sent) else "malformed_request"
+    assert response.json is not None
+    assert response.json["code"] == expected
 
 
 @PATIENT
 @given(sent=VALUES)
-def test_arbitrary_preference_is_ignored(world: ApiHarness, sent: str) -> None:
-    answer = send(world, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
-    assert answer.status_code in (201, 409)
-    applied = answer.headers.get("Preference-Applied", "wait=1")
+def test_arbitrary_preference_is_ignored(harness: ApiHarness, sent: str) -> None:
+    response = send(harness, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
+    assert response.status_code in (201, 409)
+    applied = response.headers.get("Preference-Applied", "wait=1")
     assert 1 <= int(applied.removeprefix("wait=")) <= 60
 
 
 @PATIENT
 @given(sent=VALUES)
-def test_arbitrary_content_type_is_json_or_refused(world: ApiHarness, sent: str) -> None:
-    answer = send(world, REQUESTS[2], [("Content-Type", sent)])
-    assert answer.json is not None
+def test_arbitrary_content_type_is_json_or_refused(harness: ApiHarness, sent: str) -> None:
+    response = send(harness, REQUESTS[2], [("Content-Type", sent)])
+    assert response.json is not None
     media_type = sent.partition(";")[0].strip().lower()
-    wanted = {"image_not_found"} if media_type == "application/json" else {"unsupported_media_type"}
-    assert answer.json["code"] in wanted
+    expected = (
+        {"image_not_found"} if media_type == "application/json" else {"unsupported_media_type"}
+    )
+    assert response.json["code"] in expected

@@ -18,30 +18,30 @@ BODIES = {
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 def test_deeply_nested_body_is_refused(
-    world: ApiHarness, path: str, depth: int, brackets: str
+    harness: ApiHarness, path: str, depth: int, brackets: str
 ) -> None:
     method, frame = BODIES[path]
     opening, closing = ("[", "]") if brackets == "[]" else ('{"a":', "}")
     body = frame.format(opening * depth + "1" + closing * depth)
-    answer = world.call(method, path, data=body, content_type="application/json")
-    told = (answer.status_code, answer.json["code"])
+    response = harness.call(method, path, data=body, content_type="application/json")
+    status_and_code = (response.status_code, response.json["code"])
     if depth > 32:
-        assert (told, answer.json["detail"]) == ((400, "malformed_request"), TOO_DEEP)
+        assert (status_and_code, response.json["detail"]) == ((400, "malformed_request"), TOO_DEEP)
     else:
-        assert told == (422, "validation_error")
+        assert status_and_code == (422, "validation_error")
 
 
 @pytest.mark.parametrize("inner", ["[]", "{}", '"' + "[" * 100 + '"', "[1, [2], {}]"])
-def test_depth_limit_is_exact(world: ApiHarness, inner: str) -> None:
+def test_depth_limit_is_exact(harness: ApiHarness, inner: str) -> None:
     levels = 1 if inner in ("[]", "{}") else 2 if inner[0] == "[" else 0
     for depth, code in ((32, "validation_error"), (33, "malformed_request")):
         around = depth - levels
         body = "[" * around + inner + "]" * around
-        answer = world.call("POST", "/vms", data=body, content_type="application/json")
-        assert (depth, answer.json["code"]) == (depth, code)
+        response = harness.call("POST", "/vms", data=body, content_type="application/json")
+        assert (depth, response.json["code"]) == (depth, code)
 
 
 @pytest.mark.parametrize("body", ["[" * 10_000, '{"a":' * 10_000, "[" * 10_000 + "]" * 10_000])
-def test_ten_thousand_brackets_are_refused(world: ApiHarness, body: str) -> None:
-    answer = world.call("POST", "/vms", data=body, content_type="application/json")
-    assert (answer.status_code, answer.json["detail"]) == (400, TOO_DEEP)
+def test_ten_thousand_brackets_are_refused(harness: ApiHarness, body: str) -> None:
+    response = harness.call("POST", "/vms", data=body, content_type="application/json")
+    assert (response.status_code, response.json["detail"]) == (400, TOO_DEEP)

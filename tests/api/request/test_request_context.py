@@ -19,33 +19,35 @@ MADE = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[
     "sent",
     ["a", "req-1", "0123", "A.b_c:d-e", "x" * 128, "req-6b0c6a6e-0b0e-4c55-9f0e-0c8f3c3f3a11"],
 )
-def test_valid_request_id_is_used(world: ApiHarness, sent: str) -> None:
+def test_valid_request_id_is_used(harness: ApiHarness, sent: str) -> None:
     for path in (f"{BASE}/health", "/nothing", "/livez", "/docs", "/openapi.json"):
-        answer = world.client.get(path, headers={"X-Request-ID": sent}, buffered=True)
-        assert answer.headers["X-Request-ID"] == sent
+        response = harness.client.get(path, headers={"X-Request-ID": sent}, buffered=True)
+        assert response.headers["X-Request-ID"] == sent
 
 
 @pytest.mark.parametrize(
     "sent", ["", "x" * 129, "-a", "a b", "a,b", "é", "<script>", "a;b", "../x"]
 )
-def test_invalid_request_id_is_replaced(world: ApiHarness, sent: str) -> None:
-    answer = world.client.get("/livez", headers={"X-Request-ID": sent})
-    assert MADE.fullmatch(answer.headers["X-Request-ID"])
+def test_invalid_request_id_is_replaced(harness: ApiHarness, sent: str) -> None:
+    response = harness.client.get("/livez", headers={"X-Request-ID": sent})
+    assert MADE.fullmatch(response.headers["X-Request-ID"])
 
 
-def test_generated_request_ids_are_unique(world: ApiHarness) -> None:
-    ids = {world.call("GET", "/nothing").headers["X-Request-ID"] for _ in range(5)}
+def test_generated_request_ids_are_unique(harness: ApiHarness) -> None:
+    ids = {harness.call("GET", "/nothing").headers["X-Request-ID"] for _ in range(5)}
     assert len(ids) == 5
 
 
-def test_responses_forbid_content_sniffing(world: ApiHarness) -> None:
+def test_responses_forbid_content_sniffing(harness: ApiHarness) -> None:
     for path in (f"{BASE}/health", "/nothing", "/docs", "/openapi.json"):
-        assert world.client.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
+        assert (
+            harness.client.get(path, buffered=True).headers["X-Content-Type-Options"] == "nosniff"
+        )
 
 
-def test_each_request_writes_one_log_line(world: ApiHarness, capsys: Capture) -> None:
+def test_each_request_writes_one_log_line(harness: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    world.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
+    harness.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
     (line,) = read_logs(capsys)
     assert line.pop("duration_ms") >= 0
     assert line.pop("timestamp")
@@ -60,50 +62,50 @@ def test_each_request_writes_one_log_line(world: ApiHarness, capsys: Capture) ->
     }
 
 
-def test_log_of_create_has_vm_id_and_status(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_create_has_vm_id_and_status(harness: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    answer = world.post("/vms", {**CREATE_BODY, "user_data": "hunter2"})
+    response = harness.post("/vms", {**CREATE_BODY, "user_data": "hunter2"})
     ended, request = read_logs(capsys)
     assert "hunter2" not in str([ended, request])
     assert (ended["message"], request["message"]) == ("vm create succeeded", "request")
-    assert ended["vm_id"] == request["vm_id"] == answer.json["id"]
-    assert answer.headers["Operation-Location"].endswith(ended["operation_id"])
-    assert ended["request_id"] == request["request_id"] == answer.headers["X-Request-ID"]
+    assert ended["vm_id"] == request["vm_id"] == response.json["id"]
+    assert response.headers["Operation-Location"].endswith(ended["operation_id"])
+    assert ended["request_id"] == request["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_log_of_failed_operation_has_problem_code(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_failed_operation_has_problem_code(harness: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    world.backend.set_faults("no_capacity=1")
-    fault = world.create()["fault"]
+    harness.backend.set_faults("no_capacity=1")
+    fault = harness.create()["fault"]
     ended, _ = read_logs(capsys)
     assert ended["message"] == "vm create failed"
     assert (ended["code"], ended["reason"]) == ("no_capacity", fault["message"])
 
 
-def test_log_of_request_without_vm_has_no_vm_id(world: ApiHarness, capsys: Capture) -> None:
+def test_log_of_request_without_vm_has_no_vm_id(harness: ApiHarness, capsys: Capture) -> None:
     configure("INFO")
-    world.client.get("/nothing%0Aforged")
+    harness.client.get("/nothing%0Aforged")
     (line,) = read_logs(capsys)
     assert (line["vm_id"], line["status"]) == (None, 404)
     assert line["endpoint"] == "GET /nothing\nforged"
 
 
-def test_health_reports_status_version_and_time(world: ApiHarness) -> None:
-    body = world.get_json("/health")
+def test_health_reports_status_version_and_time(harness: ApiHarness) -> None:
+    body = harness.get_json("/health")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", body.pop("timestamp"))
     assert body == {"status": "healthy", "version": "v1"}
 
 
-def test_health_and_livez_work_without_cloud(world: ApiHarness) -> None:
-    world.backend.set_faults("unavailable=100%")
-    assert world.call("GET", "/health").status_code == 200
-    answer = world.client.get("/livez")
-    assert (answer.status_code, answer.json) == (200, {"status": "alive"})
+def test_health_and_livez_work_without_cloud(harness: ApiHarness) -> None:
+    harness.backend.set_faults("unavailable=100%")
+    assert harness.call("GET", "/health").status_code == 200
+    response = harness.client.get("/livez")
+    assert (response.status_code, response.json) == (200, {"status": "alive"})
 
 
-def test_readyz_reports_every_dependency(world: ApiHarness) -> None:
-    answer = world.client.get("/readyz")
-    assert (answer.status_code, answer.json) == (
+def test_readyz_reports_every_dependency(harness: ApiHarness) -> None:
+    response = harness.client.get("/readyz")
+    assert (response.status_code, response.json) == (
         200,
         {"status": "ready", "dependencies": {"backend": "ok", "store": "ok"}},
     )
@@ -113,31 +115,31 @@ def test_readyz_reports_every_dependency(world: ApiHarness) -> None:
     "error", [errors.BackendUnavailable("x"), errors.BackendTimeout("x"), errors.Forbidden("x")]
 )
 def test_readyz_without_cloud_is_degraded(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, error: errors.VmapiError
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch, error: errors.VmapiError
 ) -> None:
     def ping() -> None:
         raise error
 
-    monkeypatch.setattr(world.backend, "ping", ping)
-    answer = world.client.get("/readyz")
-    assert (answer.status_code, answer.json) == (
+    monkeypatch.setattr(harness.backend, "ping", ping)
+    response = harness.client.get("/readyz")
+    assert (response.status_code, response.json) == (
         200,
         {"status": "degraded", "dependencies": {"backend": error.code, "store": "ok"}},
     )
 
 
-def test_readyz_while_draining_is_503(world: ApiHarness) -> None:
-    world.services.draining.set()
-    answer = world.client.get("/readyz")
-    assert (answer.status_code, answer.json) == (
+def test_readyz_while_draining_is_503(harness: ApiHarness) -> None:
+    harness.services.draining.set()
+    response = harness.client.get("/readyz")
+    assert (response.status_code, response.json) == (
         503,
         {"status": "draining", "dependencies": {"backend": "ok", "store": "ok"}},
     )
-    assert world.call("GET", "/health").status_code == 200
+    assert harness.call("GET", "/health").status_code == 200
 
 
-def test_docs_page_loads_only_own_assets(world: ApiHarness) -> None:
-    page = world.client.get("/docs", buffered=True)
+def test_docs_page_loads_only_own_assets(harness: ApiHarness) -> None:
+    page = harness.client.get("/docs", buffered=True)
     assert (page.status_code, page.mimetype) == (200, "text/html")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
@@ -145,28 +147,28 @@ def test_docs_page_loads_only_own_assets(world: ApiHarness) -> None:
     for asset in assets:
         url = urljoin("/docs", asset)
         assert url.startswith("/")
-        assert world.client.get(url, buffered=True).status_code == 200
-    nothing = world.client.get("/docs/assets/README.md")
+        assert harness.client.get(url, buffered=True).status_code == 200
+    nothing = harness.client.get("/docs/assets/README.md")
     assert (nothing.status_code, nothing.json["code"]) == (404, "not_found")  # type: ignore[index]
 
 
-def test_head_and_options_are_supported(world: ApiHarness) -> None:
-    head = world.call("HEAD", "/flavors")
+def test_head_and_options_are_supported(harness: ApiHarness) -> None:
+    head = harness.call("HEAD", "/flavors")
     assert (head.status_code, head.data) == (200, b"")
-    options = world.call("OPTIONS", "/flavors")
+    options = harness.call("OPTIONS", "/flavors")
     assert sorted(options.headers["Allow"].split(", ")) == ["GET", "HEAD", "OPTIONS"]
 
 
-def test_api_version_sets_base_path(world: ApiHarness) -> None:
+def test_api_version_sets_base_path(harness: ApiHarness) -> None:
     from vmapi.app import create_app
 
-    app: Flask = create_app(Settings(log_level="CRITICAL", api_version="v2"), world.backend)
+    app: Flask = create_app(Settings(log_level="CRITICAL", api_version="v2"), harness.backend)
     app.extensions["vmapi"].engine.stop()
     client = app.test_client()
     assert client.get(f"{BASE}/health").status_code == 404
     health = client.get("/api/v2/health").json
     assert health is not None
     assert health["version"] == "v2"
-    made = client.post("/api/v2/vms", json=CREATE_BODY)
-    assert made.headers["Location"].startswith("/api/v2/vms/")
-    assert made.headers["Operation-Location"].startswith("/api/v2/operations/")
+    created = client.post("/api/v2/vms", json=CREATE_BODY)
+    assert created.headers["Location"].startswith("/api/v2/vms/")
+    assert created.headers["Operation-Location"].startswith("/api/v2/operations/")

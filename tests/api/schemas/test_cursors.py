@@ -30,38 +30,38 @@ EXPIRED = (
 
 
 @pytest.fixture
-def seven(world: ApiHarness) -> ApiHarness:
+def seven(harness: ApiHarness) -> ApiHarness:
     """VMs web-0 to web-6, made a second apart."""
     for number in range(7):
-        world.create(f"web-{number}", metadata={"odd": str(number % 2)})
-        world.clock.sleep(1)
-    return world
+        harness.create(f"web-{number}", metadata={"odd": str(number % 2)})
+        harness.clock.sleep(1)
+    return harness
 
 
-def pages(world: ApiHarness, path: str) -> Iterator[Any]:
+def pages(harness: ApiHarness, path: str) -> Iterator[Any]:
     """Walk a list from a path below the base, by `next`."""
     url = BASE + path
     while url:
-        answer = world.client.get(url)
-        assert answer.status_code == 200, answer.text
-        body: Any = answer.json
+        response = harness.client.get(url)
+        assert response.status_code == 200, response.text
+        body: Any = response.json
         url = body["next"]
-        assert answer.headers.get("Link") == (f'<{url}>; rel="next"' if url else None)
+        assert response.headers.get("Link") == (f'<{url}>; rel="next"' if url else None)
         yield body
 
 
-def cursor(world: ApiHarness, path: str) -> str:
-    (found,) = parse_qs(urlsplit(world.get_json(path)["next"]).query)["cursor"]
+def cursor(harness: ApiHarness, path: str) -> str:
+    (found,) = parse_qs(urlsplit(harness.get_json(path)["next"]).query)["cursor"]
     return found
 
 
-def message(world: ApiHarness, path: str) -> str:
+def message(harness: ApiHarness, path: str) -> str:
     """Return why a cursor is refused."""
-    answer = world.call("GET", path)
-    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
-    (error,) = answer.json["errors"]
+    response = harness.call("GET", path)
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    (error,) = response.json["errors"]
     assert error["pointer"] == "/cursor"
-    assert answer.json["detail"] == f"/cursor: {error['message']}"
+    assert response.json["detail"] == f"/cursor: {error['message']}"
     return str(error["message"])
 
 
@@ -109,8 +109,8 @@ def test_concurrent_changes_hide_no_item(seven: ApiHarness) -> None:
     assert names == ["web-6", "web-5", "web-3", "web-2", "web-1", "web-0"]
 
 
-def vm_id(world: ApiHarness, name: str) -> str:
-    (vm,) = world.get_json(f"/vms?name={name}")["items"]
+def vm_id(harness: ApiHarness, name: str) -> str:
+    (vm,) = harness.get_json(f"/vms?name={name}")["items"]
     return str(vm["id"])
 
 
@@ -122,13 +122,15 @@ def test_cursor_continues_from_any_page(seven: ApiHarness) -> None:
     ]
 
 
-def test_next_reaches_beyond_page_limit(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_reaches_beyond_page_limit(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmapi.api.schemas.pagination.MAX_PAGED_ITEMS", 2)
     for number in range(3):
-        world.create(f"web-{number}")
-        world.clock.sleep(1)
-    assert world.call("GET", "/vms?page=3&page_size=1").status_code == 422
-    found = list(pages(world, "/vms?page=2&page_size=1&sort=name"))
+        harness.create(f"web-{number}")
+        harness.clock.sleep(1)
+    assert harness.call("GET", "/vms?page=3&page_size=1").status_code == 422
+    found = list(pages(harness, "/vms?page=2&page_size=1&sort=name"))
     assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
 
 
@@ -146,9 +148,9 @@ def test_operations_are_paginated_likewise(seven: ApiHarness) -> None:
 def test_cursor_with_other_parameters_is_refused(seven: ApiHarness) -> None:
     good = cursor(seven, "/vms?page_size=3")
     for query in ("page=2", "page_size=3", "sort=name", "status=RUNNING", "nonsense=1"):
-        answer = seven.call("GET", f"/vms?cursor={good}&{query}")
-        assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
-        assert answer.json["errors"] == [
+        response = seven.call("GET", f"/vms?cursor={good}&{query}")
+        assert (response.status_code, response.json["code"]) == (422, "validation_error")
+        assert response.json["errors"] == [
             {"pointer": f"/{query.partition('=')[0]}", "message": CURSOR_ALONE_DETAIL}
         ]
     assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Must not be repeated."
@@ -163,9 +165,9 @@ def test_cursor_expires_after_a_day(seven: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "x", "x.y", ".", "%00", "%ff", "%F0%9F%98%80", "." * 5000])
-def test_malformed_cursor_is_refused(world: ApiHarness, sent: str) -> None:
+def test_malformed_cursor_is_refused(harness: ApiHarness, sent: str) -> None:
     for path in ("/vms", "/operations"):
-        assert message(world, f"{path}?cursor={sent}") == NOT_OURS
+        assert message(harness, f"{path}?cursor={sent}") == NOT_OURS
 
 
 def test_cursor_of_another_list_is_refused(seven: ApiHarness) -> None:
@@ -175,25 +177,25 @@ def test_cursor_of_another_list_is_refused(seven: ApiHarness) -> None:
 
 def test_cursor_with_another_signing_key_is_refused(seven: ApiHarness) -> None:
     foreign = CursorSigner(lambda: "0" * 64, seven.clock)
-    made = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
-    assert message(seven, f"/vms?cursor={made}") == NOT_OURS
+    created = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
+    assert message(seven, f"/vms?cursor={created}") == NOT_OURS
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_edited_cursor_is_refused(seven: ApiHarness, data: st.DataObject) -> None:
     cursors = seven.services.cursors
-    made = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
-    at = data.draw(st.integers(0, len(made)))
+    created = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
+    at = data.draw(st.integers(0, len(created)))
     cut = data.draw(st.integers(0, 2))
     put = data.draw(st.text(st.characters(codec="utf-8"), max_size=2))
-    edited = made[:at] + put + made[at + cut :]
-    if edited != made:
+    edited = created[:at] + put + created[at + cut :]
+    if edited != created:
         with pytest.raises(ValidationFailed, match="The cursor is not one that vmapi has"):
             cursors.decode("a", edited)
     for scope in ("", "b", "a "):
         with pytest.raises(ValidationFailed, match="The cursor is not one that vmapi has"):
-            cursors.decode(scope, made)
+            cursors.decode(scope, created)
 
 
 @given(name=st.text(st.characters(codec="utf-8"), max_size=255), total=st.integers(0, 2**31))
@@ -201,14 +203,16 @@ def test_cursor_round_trip(name: str, total: int) -> None:
     clock = Clock()
     cursors = CursorSigner(lambda: "k", clock)
     for value in (name, clock()):
-        said = Cursor({"name": [name], "status": ["A", "B"]}, KeysetPosition(value, "id", total))
-        text = cursors.encode("s", said)
-        assert cursors.decode("s", text) == said
+        expected = Cursor(
+            {"name": [name], "status": ["A", "B"]}, KeysetPosition(value, "id", total)
+        )
+        text = cursors.encode("s", expected)
+        assert cursors.decode("s", text) == expected
         assert len(text) < 6000
 
 
 def test_processes_share_the_cursor_key(served: Callable[..., Flask], tmp_path: Path) -> None:
     apps = [served(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
     first, second = (app.extensions["vmapi"].cursors for app in apps)
-    said = Cursor({}, KeysetPosition("web-1", "1", 7))
-    assert second.decode("a", first.encode("a", said)) == said
+    expected = Cursor({}, KeysetPosition("web-1", "1", 7))
+    assert second.decode("a", first.encode("a", expected)) == expected

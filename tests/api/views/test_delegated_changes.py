@@ -74,60 +74,73 @@ def keystone(requests_mock: requests_mock.Mocker) -> None:
             "roles": [{"name": "member"}],
             "expires_at": "2126-02-25T00:00:00.000000Z",
         }
-        asked = {"X-Subject-Token": token}
-        requests_mock.get(f"{URL}/auth/tokens", request_headers=asked, json={"token": about})
+        subject_header = {"X-Subject-Token": token}
+        requests_mock.get(
+            f"{URL}/auth/tokens", request_headers=subject_header, json={"token": about}
+        )
 
 
 @pytest.fixture
-def door(keystone: None, world: ApiHarness) -> AuthHarness:
-    return AuthHarness(world, auth=("token", "keystone"), keystone_url=URL)
+def auth_harness(keystone: None, harness: ApiHarness) -> AuthHarness:
+    return AuthHarness(harness, auth=("token", "keystone"), keystone_url=URL)
 
 
 def ask(
-    door: AuthHarness, method: str, path: str, body: Any = None, token: str = ALICE
+    auth_harness: AuthHarness, method: str, path: str, body: Any = None, token: str = ALICE
 ) -> TestResponse:
-    given = {} if body is None else {"json": body}
-    return door.call(method, path, headers={"X-Auth-Token": token}, **given)
+    kwargs = {} if body is None else {"json": body}
+    return auth_harness.call(method, path, headers={"X-Auth-Token": token}, **kwargs)
 
 
-def running(door: AuthHarness, backend: Lender, name: str = "web-1", token: str = ALICE) -> str:
-    answer = ask(door, "POST", "/vms", {**CREATE_BODY, "name": name, "start": True}, token)
-    assert answer.status_code == 201
+def running(
+    auth_harness: AuthHarness, backend: Lender, name: str = "web-1", token: str = ALICE
+) -> str:
+    response = ask(
+        auth_harness, "POST", "/vms", {**CREATE_BODY, "name": name, "start": True}, token
+    )
+    assert response.status_code == 201
     backend.lent.clear()
-    return str(answer.json["id"])
+    return str(response.json["id"])
 
 
-def test_first_call_uses_caller_token(door: AuthHarness, backend: Lender) -> None:
-    vm_id = running(door, backend)
+def test_first_call_uses_caller_token(auth_harness: AuthHarness, backend: Lender) -> None:
+    vm_id = running(auth_harness, backend)
     for method, path, body in (
         ("POST", f"/vms/{vm_id}/restart", None),
         ("POST", f"/vms/{vm_id}/pause", None),
         ("PATCH", f"/vms/{vm_id}", {"metadata": {"a": "1"}}),
         ("DELETE", f"/vms/{vm_id}", None),
     ):
-        assert ask(door, method, path, body).status_code in (200, 204)
+        assert ask(auth_harness, method, path, body).status_code in (200, 204)
     assert backend.lent == [ALICE] * 4
 
 
-def test_later_calls_use_token_of_vmapi(door: AuthHarness, backend: Lender) -> None:
-    assert ask(door, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
+def test_later_calls_use_token_of_vmapi(auth_harness: AuthHarness, backend: Lender) -> None:
+    assert ask(auth_harness, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
     assert backend.lent == [ALICE, None]
-    vm_id = running(door, backend, "web-2")
-    ask(door, "POST", f"/vms/{vm_id}/pause")
-    ask(door, "POST", f"/vms/{vm_id}/stop")
+    vm_id = running(auth_harness, backend, "web-2")
+    ask(auth_harness, "POST", f"/vms/{vm_id}/pause")
+    ask(auth_harness, "POST", f"/vms/{vm_id}/stop")
     assert backend.lent == [ALICE, ALICE, None]
 
 
-def test_keystone_bearer_token_is_a_caller_token(door: AuthHarness, backend: Lender) -> None:
-    assert door.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code == 201
+def test_keystone_bearer_token_is_a_caller_token(
+    auth_harness: AuthHarness, backend: Lender
+) -> None:
+    assert (
+        auth_harness.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code
+        == 201
+    )
     assert backend.lent == [ALICE]
 
 
-def test_other_credentials_are_not_caller_tokens(door: AuthHarness, backend: Lender) -> None:
-    token = door.create_token("operator", project="p-a")
-    answer = door.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
-    assert answer.status_code == 201
-    assert door.call("POST", f"/vms/{answer.json['id']}/stop", token).status_code == 200
+def test_other_credentials_are_not_caller_tokens(
+    auth_harness: AuthHarness, backend: Lender
+) -> None:
+    token = auth_harness.create_token("operator", project="p-a")
+    response = auth_harness.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
+    assert response.status_code == 201
+    assert auth_harness.call("POST", f"/vms/{response.json['id']}/stop", token).status_code == 200
     assert backend.lent == [None, None]
 
 
@@ -142,107 +155,114 @@ def test_other_credentials_are_not_caller_tokens(door: AuthHarness, backend: Len
 )
 @pytest.mark.parametrize("action", ["create", "stop"])
 def test_refusal_by_the_cloud_reaches_the_caller(
-    door: AuthHarness, backend: Lender, refusal: errors.VmapiError, status: int, action: str
+    auth_harness: AuthHarness, backend: Lender, refusal: errors.VmapiError, status: int, action: str
 ) -> None:
-    vm_id = running(door, backend)
+    vm_id = running(auth_harness, backend)
     backend.refusal = refusal
     path, body = ("/vms", {**CREATE_BODY, "name": "web-2"})
     if action == "stop":
         path, body = (f"/vms/{vm_id}/stop", None)
-    answer = ask(door, "POST", path, body)
-    assert (answer.status_code, answer.json["code"]) == (status, refusal.code)
+    response = ask(auth_harness, "POST", path, body)
+    assert (response.status_code, response.json["code"]) == (status, refusal.code)
     if status == 401:
-        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
-    operation = ask(door, "GET", f"/operations?action={action}&status=failed").json["items"][0]
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
+    operation = ask(auth_harness, "GET", f"/operations?action={action}&status=failed").json[
+        "items"
+    ][0]
     assert operation["error"]["code"] == refusal.code
     assert backend.lent == [ALICE]
     backend.refusal = None
-    assert ask(door, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
-    assert ask(door, "GET", "/vms").json["total"] == 1
+    assert ask(auth_harness, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
+    assert ask(auth_harness, "GET", "/vms").json["total"] == 1
     # the name, the key and the VM are free for another try
-    assert ask(door, "POST", path, body).status_code in (200, 201)
+    assert ask(auth_harness, "POST", path, body).status_code in (200, 201)
 
 
 # Many at once
 
 
-def bulk(door: AuthHarness, ids: list[str]) -> list[Any]:
-    answer = ask(door, "POST", "/vms/actions", {"action": "stop", "ids": ids})
-    assert answer.status_code == 202
-    return list(answer.json["items"])
+def bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
+    response = ask(auth_harness, "POST", "/vms/actions", {"action": "stop", "ids": ids})
+    assert response.status_code == 202
+    return list(response.json["items"])
 
 
-def ended(door: AuthHarness, items: list[Any]) -> list[Any]:
+def ended(auth_harness: AuthHarness, items: list[Any]) -> list[Any]:
     """Return the operations of a bulk request once all are over."""
 
     ids = [item["operation"]["id"] for item in items]
 
     def operations() -> list[Any]:
-        return [ask(door, "GET", f"/operations/{each}").json for each in ids]
+        return [ask(auth_harness, "GET", f"/operations/{each}").json for each in ids]
 
     wait_until(lambda: all(each["finished_at"] for each in operations()))
     return operations()
 
 
-def test_bulk_uses_caller_token(door: AuthHarness, backend: Lender) -> None:
-    ids = [running(door, backend, f"web-{n}") for n in range(12)]
-    theirs = running(door, backend, "theirs", BOB)
-    items = bulk(door, [*ids, theirs])
+def test_bulk_uses_caller_token(auth_harness: AuthHarness, backend: Lender) -> None:
+    ids = [running(auth_harness, backend, f"web-{n}") for n in range(12)]
+    theirs = running(auth_harness, backend, "theirs", BOB)
+    items = bulk(auth_harness, [*ids, theirs])
     assert items.pop()["error"]["code"] == "vm_not_found"
-    assert {each["status"] for each in ended(door, items)} == {"succeeded"}
+    assert {each["status"] for each in ended(auth_harness, items)} == {"succeeded"}
     assert backend.lent == [ALICE] * 12
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
 def test_engine_continues_started_operations(
-    door: AuthHarness, world: ApiHarness, backend: Lender
+    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender
 ) -> None:
-    items = bulk(door, [running(door, backend)])
+    items = bulk(auth_harness, [running(auth_harness, backend)])
     wait_until(lambda: bool(backend.lent))
-    wait_until(lambda: world.services.operations.list_leased()[0].is_awaiting_outcome)
-    world.run_until_settled()
-    assert ended(door, items)[0]["status"] == "succeeded"
+    wait_until(lambda: harness.services.operations.list_leased()[0].is_awaiting_outcome)
+    harness.run_until_settled()
+    assert ended(auth_harness, items)[0]["status"] == "succeeded"
     assert backend.lent == [ALICE]
 
 
 def test_engine_does_not_start_delegated_operations(
-    door: AuthHarness, world: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
-    vm_id = running(door, backend)
-    (item,) = bulk(door, [vm_id])
+    vm_id = running(auth_harness, backend)
+    (item,) = bulk(auth_harness, [vm_id])
     # whose turn has not come is held: no engine has it
-    world.reconcile_once()
-    assert ask(door, "GET", f"/operations/{item['operation']['id']}").json["status"] == "pending"
+    harness.reconcile_once()
+    assert (
+        ask(auth_harness, "GET", f"/operations/{item['operation']['id']}").json["status"]
+        == "pending"
+    )
     assert backend.lent == []
     # their process has died
-    world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
-    world.reconcile_once()
-    (operation,) = ended(door, [item])
+    harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
+    harness.reconcile_once()
+    (operation,) = ended(auth_harness, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
     assert operation["error"]["detail"] == "vmapi died before this was sent; send it again."
     assert backend.lent == []
-    assert ask(door, "GET", f"/vms/{vm_id}").json["task"] is None
+    assert ask(auth_harness, "GET", f"/vms/{vm_id}").json["task"] is None
 
 
 def test_operation_during_shutdown_is_left_unstarted(
-    door: AuthHarness, world: ApiHarness, backend: Lender
+    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender
 ) -> None:
-    ids = [running(door, backend, f"web-{n}") for n in range(2)]
-    world.services.operations.stop()
-    items = bulk(door, ids)
+    ids = [running(auth_harness, backend, f"web-{n}") for n in range(2)]
+    harness.services.operations.stop()
+    items = bulk(auth_harness, ids)
     for item in items:
-        world.services.store.operations._leases.local_locks.release(item["operation"]["id"])
-    world.reconcile_once()
-    details = {each["error"]["detail"] for each in ended(door, items)}
+        harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
+    harness.reconcile_once()
+    details = {each["error"]["detail"] for each in ended(auth_harness, items)}
     assert details == {"vmapi died before this was sent; send it again."}
     assert backend.lent == []
 
 
-def test_later_refusal_is_the_error_of_the_operation(door: AuthHarness, backend: Lender) -> None:
-    items = [running(door, backend)]
+def test_later_refusal_is_the_error_of_the_operation(
+    auth_harness: AuthHarness, backend: Lender
+) -> None:
+    items = [running(auth_harness, backend)]
     backend.refusal = errors.Unauthenticated("not taken", credentials_sent=True)
-    (operation,) = ended(door, bulk(door, items))
+    (operation,) = ended(auth_harness, bulk(auth_harness, items))
     assert (operation["status"], operation["error"]["code"]) == ("failed", "unauthenticated")
 
 
@@ -250,17 +270,18 @@ def test_later_refusal_is_the_error_of_the_operation(door: AuthHarness, backend:
 
 
 def test_networks_of_other_projects_are_hidden(
-    door: AuthHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    auth_harness: AuthHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
     theirs = Network("n-b", "theirs", project="p-b")
     monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, theirs])
     names = [
-        {n["name"] for n in ask(door, "GET", "/networks", token=t).json["items"]} for t in PROJECTS
+        {n["name"] for n in ask(auth_harness, "GET", "/networks", token=t).json["items"]}
+        for t in PROJECTS
     ]
     assert names == [{"private", "public"}, {"private", "public", "theirs"}]
-    answer = ask(door, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
-    assert (answer.status_code, answer.json["code"]) == (422, "network_not_found")
+    response = ask(auth_harness, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
+    assert (response.status_code, response.json["code"]) == (422, "network_not_found")
     assert backend.lent == []
 
 
@@ -279,11 +300,11 @@ def test_caller_token_is_in_no_log_response_or_database(
         audit_key="k" * 32,
     )
     client, headers = app.test_client(), {"X-Auth-Token": ALICE, "Idempotency-Key": "k-1"}
-    said: list[TestResponse] = []
+    responses_so_far: list[TestResponse] = []
 
     def send(method: str, path: str, **more: Any) -> Any:
-        said.append(client.open(BASE + path, method=method, headers=headers, **more))
-        return said[-1].json
+        responses_so_far.append(client.open(BASE + path, method=method, headers=headers, **more))
+        return responses_so_far[-1].json
 
     vm_id = send("POST", "/vms", json=CREATE_BODY)["id"]
     headers.pop("Idempotency-Key")
@@ -292,13 +313,13 @@ def test_caller_token_is_in_no_log_response_or_database(
     wait_until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
     app.extensions["vmapi"].backend._driver.perform_action = None
     send("DELETE", f"/vms/{vm_id}")
-    assert said[-1].status_code == 500
+    assert responses_so_far[-1].status_code == 500
     send("GET", "/operations")
     app.extensions["vmapi"].periodic_tasks["maintenance"]()
-    kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    database = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     out = "".join(capfd.readouterr())
-    assert vm_id.encode() in kept
+    assert vm_id.encode() in database
     assert "Traceback" in out
-    shown = "".join(f"{each.headers}{each.text}" for each in said)
-    assert ALICE.encode() not in kept
+    shown = "".join(f"{each.headers}{each.text}" for each in responses_so_far)
+    assert ALICE.encode() not in database
     assert ALICE not in out + shown

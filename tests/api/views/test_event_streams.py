@@ -12,67 +12,67 @@ from vmapi.services.events import buffer as tail
 from vmapi.settings.settings import Settings
 
 
-def test_silent_stream_sends_heartbeats(world: ApiHarness, listen: OpenStream) -> None:
-    world.services.events.heartbeat_interval = 0.01
+def test_silent_stream_sends_heartbeats(harness: ApiHarness, listen: OpenStream) -> None:
+    harness.services.events.heartbeat_interval = 0.01
     stream = listen("?kind=operation.failed")
     first = stream.read_heartbeat()
-    run_lifecycle(world)
+    run_lifecycle(harness)
     # and it takes those along who asked for nothing of what happened
     while (last := stream.read_heartbeat()) == first:
         pass
-    assert last in list_sequences(world)
+    assert last in list_sequences(harness)
 
 
-def test_draining_ends_streams(world: ApiHarness, listen: OpenStream) -> None:
+def test_draining_ends_streams(harness: ApiHarness, listen: OpenStream) -> None:
     streams = [listen(), listen("", "0")]
     streams[0].read_heartbeat()
     streams[1].read_event()
-    world.services.draining.set()
+    harness.services.draining.set()
     assert [list(stream.remaining_blocks()) for stream in streams] == [[], []]
 
 
-@pytest.mark.parametrize("kept", [1, 3])
+@pytest.mark.parametrize("buffer_size", [1, 3])
 def test_slow_client_misses_no_event(
-    world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch, kept: int
+    harness: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch, buffer_size: int
 ) -> None:
-    monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", kept)
+    monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", buffer_size)
     slow, fast = listen(), listen()
     first = slow.read_heartbeat()
     fast.read_heartbeat()
     seen = []
     for name in ("web-1", "web-2", "web-3"):
-        run_lifecycle(world, name)
+        run_lifecycle(harness, name)
         seen += [event["id"] for event in fast.read_events(len(LIFECYCLE_EVENTS))]
     assert [event["id"] for event in slow.read_events(3 * len(LIFECYCLE_EVENTS))] == seen
-    assert (seen, first) == (list_sequences(world), "0")
+    assert (seen, first) == (list_sequences(harness), "0")
 
 
 def test_unavailable_store_ends_stream(
-    world: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_lifecycle(world)
-    stream = listen("", list_sequences(world)[0])
+    run_lifecycle(harness)
+    stream = listen("", list_sequences(harness)[0])
     stream.read_heartbeat()
 
     def away(*_: object) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(world.services.store.events, "read_range", away)
+    monkeypatch.setattr(harness.services.store.events, "read_range", away)
     assert list(stream.remaining_blocks()) == []
 
 
 def test_unavailable_store_refuses_stream(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away() -> Any:
         raise StoreUnavailable("away")
 
     for name in ("assign_sequences", "contains"):
         with monkeypatch.context() as context:
-            context.setattr(world.services.store.events, name, lambda *_: away())
+            context.setattr(harness.services.store.events, name, lambda *_: away())
             for _ in range(9):
-                answer = world.call("GET", "/events", headers={"Last-Event-ID": "1"})
-                assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+                response = harness.call("GET", "/events", headers={"Last-Event-ID": "1"})
+                assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
     assert readers() == 0
 
 
@@ -80,7 +80,7 @@ def readers() -> int:
     return sum(thread.name == "event-reader" for thread in threading.enumerate())
 
 
-def test_one_reader_thread_serves_all_streams(world: ApiHarness, listen: OpenStream) -> None:
+def test_one_reader_thread_serves_all_streams(harness: ApiHarness, listen: OpenStream) -> None:
     assert readers() == 0
     streams = [listen() for _ in range(3)]
     assert readers() == 1
@@ -91,23 +91,23 @@ def test_one_reader_thread_serves_all_streams(world: ApiHarness, listen: OpenStr
     assert readers() == 1
 
 
-def test_head_takes_no_stream_slot(world: ApiHarness) -> None:
+def test_head_takes_no_stream_slot(harness: ApiHarness) -> None:
     for _ in range(20):
-        assert world.call("HEAD", "/events", buffered=True).status_code == 200
+        assert harness.call("HEAD", "/events", buffered=True).status_code == 200
     assert readers() == 0
 
 
 class TestPlaces:
     @pytest.fixture
     def settings(self, request: pytest.FixtureRequest) -> Settings:
-        given = {"event_streams": 2, "caller_streams": 10, "threads": 8}
-        return Settings(log_level="CRITICAL", **(given | getattr(request, "param", {})))
+        kwargs = {"event_streams": 2, "caller_streams": 10, "threads": 8}
+        return Settings(log_level="CRITICAL", **(kwargs | getattr(request, "param", {})))
 
-    def refused(self, world: ApiHarness) -> Any:
-        answer = world.call("GET", "/events")
-        assert (answer.status_code, answer.json["code"]) == (429, "rate_limited")
-        assert answer.headers["Retry-After"] == "5"
-        return answer.json["detail"]
+    def refused(self, harness: ApiHarness) -> Any:
+        response = harness.call("GET", "/events")
+        assert (response.status_code, response.json["code"]) == (429, "rate_limited")
+        assert response.headers["Retry-After"] == "5"
+        return response.json["detail"]
 
     @pytest.mark.parametrize(
         ("settings", "detail"),
@@ -125,22 +125,22 @@ class TestPlaces:
         indirect=["settings"],
     )
     def test_number_of_streams_is_limited(
-        self, world: ApiHarness, listen: OpenStream, detail: str
+        self, harness: ApiHarness, listen: OpenStream, detail: str
     ) -> None:
         streams = [listen(), listen()]
-        assert [self.refused(world) for _ in range(20)] == [detail] * 20
+        assert [self.refused(harness) for _ in range(20)] == [detail] * 20
         streams[0].close()
         listen()
-        assert self.refused(world) == detail
+        assert self.refused(harness) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
     def test_waiting_requests_take_stream_slots(
-        self, world: ApiHarness, listen: OpenStream
+        self, harness: ApiHarness, listen: OpenStream
     ) -> None:
-        places = world.services.operations._waiter.slots
+        places = harness.services.operations._waiter.slots
         assert places.acquire(blocking=False)
         listen()
         assert not places.acquire(blocking=False)
-        self.refused(world)
+        self.refused(harness)
         places.release()
         listen()

@@ -18,12 +18,12 @@ from vmapi.services.events.feed import EventFeed
 
 
 def test_stream_reports_the_life_of_a_vm(
-    world: ApiHarness, listen: OpenStream, document: Any
+    harness: ApiHarness, listen: OpenStream, document: Any
 ) -> None:
-    run_lifecycle(world, "before")
+    run_lifecycle(harness, "before")
     stream = listen()
-    assert stream.read_heartbeat() == newest_sequence(world)
-    vm_id = run_lifecycle(world)
+    assert stream.read_heartbeat() == newest_sequence(harness)
+    vm_id = run_lifecycle(harness)
     events = stream.read_events(len(LIFECYCLE_EVENTS))
     assert [event["kind"] for event in events] == LIFECYCLE_EVENTS
     assert {event["vm_id"] for event in events} == {vm_id}
@@ -44,13 +44,13 @@ def test_stream_reports_the_life_of_a_vm(
         Draft202012Validator(schema).validate(event)
 
 
-def test_event_data_equals_api_documents(world: ApiHarness, listen: OpenStream) -> None:
+def test_event_data_equals_api_documents(harness: ApiHarness, listen: OpenStream) -> None:
     stream = listen()
     stream.read_heartbeat()
-    made = world.post("/vms", {**CREATE_BODY, "start": True})
+    created = harness.post("/vms", {**CREATE_BODY, "start": True})
     _, changed, ended = stream.read_events(3)
-    assert changed["vm"] == world.get_vm(made.json["id"])
-    assert ended["operation"] == world.get_operation(made)
+    assert changed["vm"] == harness.get_vm(created.json["id"])
+    assert ended["operation"] == harness.get_operation(created)
 
 
 def test_stream_is_not_cached_or_buffered(listen: OpenStream) -> None:
@@ -59,40 +59,40 @@ def test_stream_is_not_cached_or_buffered(listen: OpenStream) -> None:
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
 
 
-def test_failed_operation_event_has_its_error(world: ApiHarness, listen: OpenStream) -> None:
+def test_failed_operation_event_has_its_error(harness: ApiHarness, listen: OpenStream) -> None:
     stream = listen("?kind=operation.failed")
     stream.read_heartbeat()
-    world.backend.set_faults("no_capacity=1")
-    made = world.create()
-    world.run_until_settled()
+    harness.backend.set_faults("no_capacity=1")
+    created = harness.create()
+    harness.run_until_settled()
     event = stream.read_event()
-    assert (event["vm_id"], event["vm"]) == (made["id"], None)
+    assert (event["vm_id"], event["vm"]) == (created["id"], None)
     assert event["operation"]["error"]["code"] == "no_capacity"
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_reconnect_misses_no_event(world: ApiHarness, listen: OpenStream, by: str) -> None:
+def test_reconnect_misses_no_event(harness: ApiHarness, listen: OpenStream, by: str) -> None:
     first = listen()
     first.read_heartbeat()
-    run_lifecycle(world)
+    run_lifecycle(harness)
     seen = [event["id"] for event in first.read_events(3)]
     first.close()
-    run_lifecycle(world, "web-2")
+    run_lifecycle(harness, "web-2")
     query = "" if by == "header" else f"?last_event_id={seen[-1] if by == 'query' else 'x'}"
     second = listen(query, None if by == "query" else seen[-1])
     assert second.read_heartbeat() == seen[-1]
     seen += [event["id"] for event in second.read_events(2 * len(LIFECYCLE_EVENTS) - 3)]
-    run_lifecycle(world, "web-3")
+    run_lifecycle(harness, "web-3")
     seen += [event["id"] for event in second.read_events(len(LIFECYCLE_EVENTS))]
-    assert seen == list_sequences(world)
+    assert seen == list_sequences(harness)
 
 
-def test_reconnect_works_after_a_silent_stream(world: ApiHarness, listen: OpenStream) -> None:
-    run_lifecycle(world, "before")
+def test_reconnect_works_after_a_silent_stream(harness: ApiHarness, listen: OpenStream) -> None:
+    run_lifecycle(harness, "before")
     first = listen(f"?vm_id={UNKNOWN_ID}")
     last = first.read_heartbeat()
     first.close()
-    run_lifecycle(world)
+    run_lifecycle(harness)
     second = listen("", last)
     assert second.read_heartbeat() == last
     assert second.read_kinds(len(LIFECYCLE_EVENTS)) == LIFECYCLE_EVENTS
@@ -100,27 +100,27 @@ def test_reconnect_works_after_a_silent_stream(world: ApiHarness, listen: OpenSt
 
 @pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
 def test_unknown_last_event_id_resets_the_stream(
-    world: ApiHarness, listen: OpenStream, last: str
+    harness: ApiHarness, listen: OpenStream, last: str
 ) -> None:
-    run_lifecycle(world)
+    run_lifecycle(harness)
     stream = listen(f"?kind=vm.deleted&last_event_id={last}")
     assert stream.read_event() == {
         **dict.fromkeys(("id", "at", "vm_id", "vm", "operation")),
         "kind": "events.reset",
     }
     assert stream.read_kinds(1) == ["vm.deleted"]
-    run_lifecycle(world, "web-2")
+    run_lifecycle(harness, "web-2")
     assert stream.read_kinds(1) == ["vm.deleted"]
 
 
-def test_empty_last_event_id_is_ignored(world: ApiHarness, listen: OpenStream) -> None:
-    run_lifecycle(world)
-    assert listen("?last_event_id=", "").read_heartbeat() == newest_sequence(world)
+def test_empty_last_event_id_is_ignored(harness: ApiHarness, listen: OpenStream) -> None:
+    run_lifecycle(harness)
+    assert listen("?last_event_id=", "").read_heartbeat() == newest_sequence(harness)
 
 
-def test_filters_select_events(world: ApiHarness, listen: OpenStream) -> None:
-    one, other = world.create_running("web-1"), world.create_running("web-2")
-    last = list_sequences(world)[0]
+def test_filters_select_events(harness: ApiHarness, listen: OpenStream) -> None:
+    one, other = harness.create_running("web-1"), harness.create_running("web-2")
+    last = list_sequences(harness)[0]
     queries = [
         f"?vm_id={other.upper()}&vm_id={UNKNOWN_ID}",
         "?kind=vm.deleted&kind=operation.succeeded",
@@ -130,7 +130,7 @@ def test_filters_select_events(world: ApiHarness, listen: OpenStream) -> None:
     for stream in streams:
         stream.read_heartbeat()
     for vm_id in (one, other):
-        world.call("DELETE", f"/vms/{vm_id}")
+        harness.call("DELETE", f"/vms/{vm_id}")
     gone = ["vm.changed", "vm.deleted", "operation.succeeded"]
     assert streams[0].read_kinds(6) == ["vm.created", "vm.changed", "operation.succeeded", *gone]
     ended, deleted = "operation.succeeded", "vm.deleted"
@@ -148,22 +148,22 @@ def test_filters_select_events(world: ApiHarness, listen: OpenStream) -> None:
         ("?last_event_id=1&last_event_id=2", "/last_event_id"),
     ],
 )
-def test_invalid_filter_is_refused(world: ApiHarness, query: str, pointer: str) -> None:
-    answer = world.call("GET", f"/events{query}")
-    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
-    assert answer.json["errors"][0]["pointer"] == pointer
+def test_invalid_filter_is_refused(harness: ApiHarness, query: str, pointer: str) -> None:
+    response = harness.call("GET", f"/events{query}")
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    assert response.json["errors"][0]["pointer"] == pointer
 
 
-def test_events_of_other_projects_are_hidden(world: ApiHarness) -> None:
-    vm_id = run_lifecycle(world)
-    services: EventFeed = world.services.events
+def test_events_of_other_projects_are_hidden(harness: ApiHarness) -> None:
+    vm_id = run_lifecycle(harness)
+    services: EventFeed = harness.services.events
     other = EventQuery(project="other", vm_ids=frozenset({vm_id}))
     found, number = services.read_after(0, other, 0)
     assert (found, number) == ([], 0)
     listener = services.subscribe(other, "me", "0")
-    told = listener.stream(lambda: True)
-    next(told)
+    messages = listener.stream(lambda: True)
+    next(messages)
     services.heartbeat_interval = 0.0
-    assert str(next(told).sequence) == newest_sequence(world)  # type: ignore[union-attr]
-    told.close()  # type: ignore[attr-defined]
+    assert str(next(messages).sequence) == newest_sequence(harness)  # type: ignore[union-attr]
+    messages.close()  # type: ignore[attr-defined]
     listener.close()

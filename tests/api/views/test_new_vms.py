@@ -26,44 +26,44 @@ def backend(clock: Clock) -> Behind:
     return Behind(clock=clock, sleep=clock.sleep)
 
 
-def test_new_vm_is_listed_at_once(world: ApiHarness) -> None:
-    sync_inventory(world)
-    take_calls(world)
-    world.clock.sleep(0.7)
-    made = world.create()
-    assert take_calls(world) == []
-    assert (made["status"], made["task"]) == ("BUILDING", "creating")
-    assert made["created_at"] == "2026-02-25T10:29:55Z"
-    assert world.get_json("/vms")["items"] == [made]
-    world.run_until_settled()
-    (settled,) = world.get_json("/vms")["items"]
-    assert (settled["id"], settled["created_at"]) == (made["id"], made["created_at"])
+def test_new_vm_is_listed_at_once(harness: ApiHarness) -> None:
+    sync_inventory(harness)
+    take_calls(harness)
+    harness.clock.sleep(0.7)
+    created = harness.create()
+    assert take_calls(harness) == []
+    assert (created["status"], created["task"]) == ("BUILDING", "creating")
+    assert created["created_at"] == "2026-02-25T10:29:55Z"
+    assert harness.get_json("/vms")["items"] == [created]
+    harness.run_until_settled()
+    (settled,) = harness.get_json("/vms")["items"]
+    assert (settled["id"], settled["created_at"]) == (created["id"], created["created_at"])
 
 
-def test_name_of_external_vm_in_inventory_is_refused(world: ApiHarness) -> None:
-    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    sync_inventory(world)
-    take_calls(world)
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
-    assert answer.json["vm_id"] == outside
-    assert take_calls(world) == ["vms"]
+def test_name_of_external_vm_in_inventory_is_refused(harness: ApiHarness) -> None:
+    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    sync_inventory(harness)
+    take_calls(harness)
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["code"]) == (409, "name_taken")
+    assert response.json["vm_id"] == outside
+    assert take_calls(harness) == ["vms"]
 
 
-def test_name_released_externally_is_accepted(world: ApiHarness) -> None:
-    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    sync_inventory(world)
-    world.backend.update_vm(outside, VMPatch(name="web-2"))
-    take_calls(world)
-    assert world.create("web-1")["id"] != outside
-    assert take_calls(world) == ["vms"]
+def test_name_released_externally_is_accepted(harness: ApiHarness) -> None:
+    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    sync_inventory(harness)
+    harness.backend.update_vm(outside, VMPatch(name="web-2"))
+    take_calls(harness)
+    assert harness.create("web-1")["id"] != outside
+    assert take_calls(harness) == ["vms"]
 
 
-def test_stale_inventory_is_not_used_for_names(world: ApiHarness) -> None:
-    sync_inventory(world)
-    age_inventory(world, 6)
-    outside = world.backend.create_vm(OUTSIDE, "somebody else's").vm_id
-    take_calls(world)
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
-    assert take_calls(world) == ["vms"]
+def test_stale_inventory_is_not_used_for_names(harness: ApiHarness) -> None:
+    sync_inventory(harness)
+    age_inventory(harness, 6)
+    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    take_calls(harness)
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["vm_id"]) == (409, outside)
+    assert take_calls(harness) == ["vms"]

@@ -13,11 +13,11 @@ HOUR = 3600
 CREATE = {**CREATE_BODY, "start": True}
 
 
-def test_504_names_the_vm_found_later(world: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     real = MemoryBackend.create_vm
 
-    def lost(*given: object, **more: object) -> AcceptedAction:
-        real(*given, **more)  # type: ignore[arg-type]
+    def lost(*kwargs: object, **more: object) -> AcceptedAction:
+        real(*kwargs, **more)  # type: ignore[arg-type]
         raise BackendTimeout("late")
 
     def away(*_: object) -> None:
@@ -25,61 +25,63 @@ def test_504_names_the_vm_found_later(world: ApiHarness, monkeypatch: pytest.Mon
 
     def create() -> TestResponse:
         headers = {"Idempotency-Key": "k"}
-        return world.call("POST", "/vms", headers=headers, json=CREATE)
+        return harness.call("POST", "/vms", headers=headers, json=CREATE)
 
     with monkeypatch.context() as patched:
         patched.setattr(MemoryBackend, "create_vm", lost)
         patched.setattr(MemoryBackend, "find_created_vm", away)
         first = create()
-        world.advance_time(HOUR)
+        harness.advance_time(HOUR)
     path = first.json["operation"]
-    failed = world.client.get(path).json
+    failed = harness.client.get(path).json
     assert (first.status_code, failed["status"], failed["vm_id"]) == (504, "failed", None)
-    age_inventory(world, 60)
-    sync_inventory(world)
-    (vm,) = world.get_json("/vms")["items"]
+    age_inventory(harness, 60)
+    sync_inventory(harness)
+    (vm,) = harness.get_json("/vms")["items"]
     named = {**failed, "vm_id": vm["id"]}
-    assert world.client.get(path).json == named
+    assert harness.client.get(path).json == named
     again = create()
     assert (again.status_code, again.json["code"]) == (504, "operation_timeout")
     assert (again.json["vm_id"], again.json["operation"]) == (vm["id"], path)
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert world.get_json("/operations")["total"] == 1
+    assert harness.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("latency", ["create=3600"])
-def test_create_past_its_deadline_fails(world: ApiHarness) -> None:
+def test_create_past_its_deadline_fails(harness: ApiHarness) -> None:
     headers = {"Idempotency-Key": "k"}
-    first = world.call("POST", "/vms", headers=headers, json=CREATE)
-    world.advance_time(1801)
-    again = world.call("POST", "/vms", headers=headers, json=CREATE)
+    first = harness.call("POST", "/vms", headers=headers, json=CREATE)
+    harness.advance_time(1801)
+    again = harness.call("POST", "/vms", headers=headers, json=CREATE)
     assert (first.status_code, again.status_code) == (202, 504)
     assert (again.json["code"], again.json["vm_id"]) == ("operation_timeout", first.json["id"])
-    assert world.get_operation(again)["status"] == "failed"
-    assert world.get_vm(first.json["id"])["status"] == "BUILDING"
+    assert harness.get_operation(again)["status"] == "failed"
+    assert harness.get_vm(first.json["id"])["status"] == "BUILDING"
 
 
-def test_create_fails_if_stop_after_build_fails(world: ApiHarness) -> None:
-    world.backend.set_faults("action_failed=1")
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["code"]) == (502, "backend_error")
-    assert world.get_operation(answer)["vm_id"] == answer.json["vm_id"]
-    assert world.get_vm(answer.json["vm_id"])["status"] == "RUNNING"
+def test_create_fails_if_stop_after_build_fails(harness: ApiHarness) -> None:
+    harness.backend.set_faults("action_failed=1")
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["code"]) == (502, "backend_error")
+    assert harness.get_operation(response)["vm_id"] == response.json["vm_id"]
+    assert harness.get_vm(response.json["vm_id"])["status"] == "RUNNING"
 
 
 @pytest.mark.parametrize("latency", ["0"])
 @pytest.mark.parametrize("action", ["create", "stop"])
 def test_timeout_of_a_read_sends_no_change(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch, action: str
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    vm_id = world.create_running("db-1")
+    vm_id = harness.create_running("db-1")
 
     def late(*_: object, **__: object) -> None:
         raise BackendTimeout("The cloud did not answer in time.")
 
     for name in ("list_vms", "get_vm"):
         monkeypatch.setattr(MemoryBackend, name, late)
-    answer = world.post("/vms", CREATE) if action == "create" else world.post_action(vm_id, action)
-    assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
-    assert answer.json["detail"] == "The cloud did not answer in time. Nothing was sent."
-    assert answer.headers["Retry-After"] == "5"
+    response = (
+        harness.post("/vms", CREATE) if action == "create" else harness.post_action(vm_id, action)
+    )
+    assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
+    assert response.json["detail"] == "The cloud did not answer in time. Nothing was sent."
+    assert response.headers["Retry-After"] == "5"

@@ -27,12 +27,12 @@ def backend(clock: Clock) -> RemoteBackend:
 
 
 @pytest.fixture
-def far(world: ApiHarness) -> Iterator[ApiHarness]:
+def far(harness: ApiHarness) -> Iterator[ApiHarness]:
     """A world with one RUNNING VM, web-1, and an inventory that is true."""
-    world.create_running()
-    sync_inventory(world)
-    take_calls(world)
-    return world
+    harness.create_running()
+    sync_inventory(harness)
+    take_calls(harness)
+    return harness
 
 
 def test_reads_use_the_inventory_only(far: ApiHarness) -> None:
@@ -45,11 +45,11 @@ def test_no_cache_reads_from_the_cloud(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.perform_action(vm_id, Verb.PAUSE)
     assert far.get_vm(vm_id)["status"] == "RUNNING"
-    for path, look in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
-        answer = far.call("GET", path, headers=NO_CACHE)
-        assert response_age(answer) in (0, 1)
-        found = answer.json["items"][0] if path == "/vms" else answer.json
-        assert (found["status"], take_calls(far)) == ("PAUSED", [look])
+    for path, expected_call in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
+        response = far.call("GET", path, headers=NO_CACHE)
+        assert response_age(response) in (0, 1)
+        found = response.json["items"][0] if path == "/vms" else response.json
+        assert (found["status"], take_calls(far)) == ("PAUSED", [expected_call])
 
 
 def test_external_change_is_visible_after_next_poll(far: ApiHarness) -> None:
@@ -72,22 +72,22 @@ def test_external_change_is_visible_after_next_poll(far: ApiHarness) -> None:
 
 def test_reader_refreshes_stale_inventory(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
-    for path, look in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
+    for path, expected_call in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
         age_inventory(far, 60)
         assert response_age(far.call("GET", path)) in (0, 1)
-        assert take_calls(far) == [look]
+        assert take_calls(far) == [expected_call]
 
 
-def test_first_list_is_complete(world: ApiHarness) -> None:
-    assert world.get_json("/vms")["items"] == []
-    assert take_calls(world) == ["vms"]
+def test_first_list_is_complete(harness: ApiHarness) -> None:
+    assert harness.get_json("/vms")["items"] == []
+    assert take_calls(harness) == ["vms"]
 
 
-def test_first_list_without_cloud_is_503(world: ApiHarness) -> None:
-    world.backend.set_faults("unavailable=99")
+def test_first_list_without_cloud_is_503(harness: ApiHarness) -> None:
+    harness.backend.set_faults("unavailable=99")
     for path in ("/vms", f"/vms/{UNKNOWN_ID}"):
-        answer = world.call("GET", path)
-        assert (answer.status_code, answer.json["code"]) == (503, "backend_unavailable")
+        response = harness.call("GET", path)
+        assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
 
 
 def test_reads_without_cloud_report_growing_age(far: ApiHarness) -> None:
@@ -107,15 +107,15 @@ def test_reads_without_cloud_report_growing_age(far: ApiHarness) -> None:
 
 
 def test_created_vm_is_readable_at_once(far: ApiHarness) -> None:
-    made = far.create("web-2")
-    assert (made["status"], made["task"]) == ("BUILDING", "creating")
+    created = far.create("web-2")
+    assert (created["status"], created["task"]) == ("BUILDING", "creating")
     take_calls(far)
     listed = far.get_json("/vms?status=BUILDING")["items"]
     assert [(vm["id"], vm["name"], vm["task"]) for vm in listed] == [
-        (made["id"], "web-2", "creating")
+        (created["id"], "web-2", "creating")
     ]
     far.run_until_settled()
-    assert far.get_vm(made["id"])["status"] == "STOPPED"
+    assert far.get_vm(created["id"])["status"] == "STOPPED"
 
 
 def test_changed_vm_is_readable_at_once(far: ApiHarness) -> None:
@@ -137,8 +137,8 @@ def test_refused_rename_leaves_no_task(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.create_running("web-2")
     sync_inventory(far)
-    answer = far.call("PATCH", f"/vms/{vm_id}", json={"name": "web-2"})
-    assert answer.json["code"] == "name_taken"
+    response = far.call("PATCH", f"/vms/{vm_id}", json={"name": "web-2"})
+    assert response.json["code"] == "name_taken"
     assert far.get_vm(vm_id)["task"] is None
     assert far.post_action(vm_id, "pause").status_code == 202
 
@@ -146,8 +146,8 @@ def test_refused_rename_leaves_no_task(far: ApiHarness) -> None:
 def test_outdated_inventory_is_corrected_by_refused_action(far: ApiHarness) -> None:
     vm_id = only_vm_id(far)
     far.backend.perform_action(vm_id, Verb.PAUSE)
-    answer = far.post_action(vm_id, "pause")
-    assert (answer.status_code, answer.json["current_status"]) == (409, "PAUSED")
+    response = far.post_action(vm_id, "pause")
+    assert (response.status_code, response.json["current_status"]) == (409, "PAUSED")
     assert far.post_action(vm_id, "resume").status_code == 202
 
 

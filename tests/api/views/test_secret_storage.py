@@ -19,18 +19,18 @@ def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Pat
     app = served(database_url=url, audit_key="k" * 32)
     client = app.test_client()
     secret = {"user_data": f"#cloud-config\npassword: {SECRET}\n", "ssh_keys": [SSH_KEY]}
-    wanted = {**CREATE_BODY, "metadata": {"team": "metadata-is-no-secret"}, **secret}
+    create_body = {**CREATE_BODY, "metadata": {"team": "metadata-is-no-secret"}, **secret}
     key = {"Idempotency-Key": "k-1"}
     for body, headers, status in [
-        (wanted, key, 201),
-        (wanted, key, 201),
-        (wanted, {}, 409),
-        ({**wanted, "name": "web-2", "key_name": "nobody's"}, {}, 422),
-        ({**wanted, "name": "web-3", "start": True}, {}, 201),
-        ({**wanted, "name": "web-4", "flavor": "none"}, {"Idempotency-Key": "k-2"}, 422),
+        (create_body, key, 201),
+        (create_body, key, 201),
+        (create_body, {}, 409),
+        ({**create_body, "name": "web-2", "key_name": "nobody's"}, {}, 422),
+        ({**create_body, "name": "web-3", "start": True}, {}, 201),
+        ({**create_body, "name": "web-4", "flavor": "none"}, {"Idempotency-Key": "k-2"}, 422),
     ]:
-        answer = client.post(f"{BASE}/vms", json=body, headers=headers | TOKENS)
-        assert answer.status_code == status, answer.text
+        response = client.post(f"{BASE}/vms", json=body, headers=headers | TOKENS)
+        assert response.status_code == status, response.text
     app.extensions["vmapi"].periodic_tasks["maintenance"]()
     for each in client.get(f"{BASE}/vms").json["items"]:
         assert client.delete(f"{BASE}/vms/{each['id']}").status_code == 204
@@ -40,10 +40,10 @@ def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Pat
 
 
 def check_files(folder: Path) -> None:
-    kept = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
-    assert b"web-3" in kept
+    database = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    assert b"web-3" in database
     for secret in (SECRET, SSH_KEY.split()[1], "cloud-config", "k" * 32):
-        assert secret.encode() not in kept
+        assert secret.encode() not in database
         for before in range(3):
             encoded = b64encode(b"-" * before + secret.encode())
-            assert encoded[4:-4] not in kept
+            assert encoded[4:-4] not in database

@@ -8,23 +8,23 @@ NAMES = ["a-web", "web-1", "web-2", "web-10", "Web-3"]
 
 
 @pytest.fixture
-def fleet(world: ApiHarness) -> ApiHarness:
+def fleet(harness: ApiHarness) -> ApiHarness:
     """Five VMs, made a minute apart: RUNNING, STOPPED, PAUSED, ERROR, RUNNING."""
     ids = []
     for name in NAMES:
         if name == "web-10":
-            world.backend.set_faults("build_failed=1")
+            harness.backend.set_faults("build_failed=1")
         flavor = "m1.small" if name == "a-web" else "m1.tiny"
         image = "debian-12" if name == "web-2" else "cirros"
-        ids.append(world.create_running(name, flavor=flavor, image=image))
-        world.clock.sleep(60)
-    world.post_action(ids[1], "stop")
-    world.post_action(ids[2], "pause")
-    return world
+        ids.append(harness.create_running(name, flavor=flavor, image=image))
+        harness.clock.sleep(60)
+    harness.post_action(ids[1], "stop")
+    harness.post_action(ids[2], "pause")
+    return harness
 
 
-def names(world: ApiHarness, query: str, path: str = "/vms") -> list[str]:
-    found: list[str] = [vm["name"] for vm in world.get_json(f"{path}?{query}")["items"]]
+def names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]:
+    found: list[str] = [vm["name"] for vm in harness.get_json(f"{path}?{query}")["items"]]
     return found
 
 
@@ -71,8 +71,8 @@ def test_filters_and_sort_order(fleet: ApiHarness, query: str, found: str) -> No
     assert fleet.get_json(f"/vms?{query}")["total"] == len(found)
 
 
-def test_list_has_page_members(world: ApiHarness) -> None:
-    assert world.get_json("/vms") == {
+def test_list_has_page_members(harness: ApiHarness) -> None:
+    assert harness.get_json("/vms") == {
         "items": [],
         "total": 0,
         "page": 1,
@@ -100,14 +100,14 @@ def test_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
     ],
 )
 def test_page_size_and_offset_are_limited(
-    world: ApiHarness, path: str, query: str, pointer: str
+    harness: ApiHarness, path: str, query: str, pointer: str
 ) -> None:
-    answer = world.call("GET", f"{path}?{query}")
-    assert (answer.status_code, answer.json["code"]) == (422, "validation_error")
-    assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+    response = harness.call("GET", f"{path}?{query}")
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    assert [error["pointer"] for error in response.json["errors"]] == [pointer]
     if pointer == "/page" and query not in ("page=0", "page=one"):
-        assert "at most 10000. Follow next" in answer.json["errors"][0]["message"]
-    assert world.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
+        assert "at most 10000. Follow next" in response.json["errors"][0]["message"]
+    assert harness.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
 
 
 def test_operations_are_filtered(fleet: ApiHarness) -> None:

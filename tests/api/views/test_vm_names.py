@@ -13,110 +13,110 @@ from vmapi.domain.vm import CreateSpec
 slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 
 
-def test_name_of_vm_is_taken(world: ApiHarness) -> None:
-    vm_id = world.create_running("web-1")
-    operations = world.get_json("/operations")["total"]
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["code"]) == (409, "name_taken")
-    assert answer.json["vm_id"] == vm_id
-    assert "operation" not in answer.json
-    assert world.get_json("/operations")["total"] == operations
-    assert world.create("Web-1")["name"] == "Web-1"
+def test_name_of_vm_is_taken(harness: ApiHarness) -> None:
+    vm_id = harness.create_running("web-1")
+    operations = harness.get_json("/operations")["total"]
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["code"]) == (409, "name_taken")
+    assert response.json["vm_id"] == vm_id
+    assert "operation" not in response.json
+    assert harness.get_json("/operations")["total"] == operations
+    assert harness.create("Web-1")["name"] == "Web-1"
 
 
 @slow
-def test_name_of_vm_in_creation_is_taken(world: ApiHarness) -> None:
-    vm_id = world.create("web-1")["id"]
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["vm_id"]) == (409, vm_id)
+def test_name_of_vm_in_creation_is_taken(harness: ApiHarness) -> None:
+    vm_id = harness.create("web-1")["id"]
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["vm_id"]) == (409, vm_id)
 
 
-def test_name_is_reserved_by_create_before_vm_exists(world: ApiHarness) -> None:
-    world.backend.set_faults("lost_answer=1")
-    first = world.post("/vms", CREATE_BODY)
+def test_name_is_reserved_by_create_before_vm_exists(harness: ApiHarness) -> None:
+    harness.backend.set_faults("lost_answer=1")
+    first = harness.post("/vms", CREATE_BODY)
     assert first.status_code == 504
-    second = world.post("/vms", CREATE_BODY)
+    second = harness.post("/vms", CREATE_BODY)
     assert (second.status_code, second.json["code"]) == (409, "name_taken")
     assert second.json["operation"] == first.json["operation"]
     assert second.headers["Operation-Location"] == first.json["operation"]
     assert "vm_id" not in second.json
 
 
-def test_name_of_external_vm_is_taken(world: ApiHarness) -> None:
+def test_name_of_external_vm_is_taken(harness: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
-    outside = world.backend.create_vm(spec, "somebody else's").vm_id
-    answer = world.post("/vms", CREATE_BODY)
-    assert (answer.status_code, answer.json["vm_id"]) == (409, outside)
+    outside = harness.backend.create_vm(spec, "somebody else's").vm_id
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["vm_id"]) == (409, outside)
 
 
-def test_name_is_free_after_delete_or_refusal(world: ApiHarness) -> None:
-    world.call("DELETE", f"/vms/{world.create_running('web-1')}")
-    refused = world.post("/vms", {**CREATE_BODY, "key_name": "nobody's"})
+def test_name_is_free_after_delete_or_refusal(harness: ApiHarness) -> None:
+    harness.call("DELETE", f"/vms/{harness.create_running('web-1')}")
+    refused = harness.post("/vms", {**CREATE_BODY, "key_name": "nobody's"})
     assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
-    world.backend.set_faults("unavailable=100%")
-    assert world.post("/vms", CREATE_BODY).status_code == 503
-    world.backend.set_faults("")
-    assert world.post("/vms", CREATE_BODY).status_code == 201
+    harness.backend.set_faults("unavailable=100%")
+    assert harness.post("/vms", CREATE_BODY).status_code == 503
+    harness.backend.set_faults("")
+    assert harness.post("/vms", CREATE_BODY).status_code == 201
 
 
 def test_reservation_is_released_when_check_fails(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "list_vms", lambda name: 1 / 0)
+        patched.setattr(harness.backend, "list_vms", lambda name: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            world.post("/vms", CREATE_BODY)
-    assert world.get_json("/operations")["total"] == 0
-    assert world.post("/vms", CREATE_BODY).status_code == 201
+            harness.post("/vms", CREATE_BODY)
+    assert harness.get_json("/operations")["total"] == 0
+    assert harness.post("/vms", CREATE_BODY).status_code == 201
 
 
-def test_rename_checks_and_moves_the_name(world: ApiHarness) -> None:
-    first, second = world.create_running("web-1"), world.create_running("web-2")
-    taken = world.call("PATCH", f"/vms/{second}", json={"name": "web-1"})
+def test_rename_checks_and_moves_the_name(harness: ApiHarness) -> None:
+    first, second = harness.create_running("web-1"), harness.create_running("web-2")
+    taken = harness.call("PATCH", f"/vms/{second}", json={"name": "web-1"})
     assert (taken.status_code, taken.json["code"], taken.json["vm_id"]) == (
         409,
         "name_taken",
         first,
     )
-    assert world.get_vm(second)["name"] == "web-2"
-    assert world.call("PATCH", f"/vms/{first}", json={"name": "web-3"}).status_code == 200
-    assert world.call("PATCH", f"/vms/{second}", json={"name": "web-1"}).status_code == 200
+    assert harness.get_vm(second)["name"] == "web-2"
+    assert harness.call("PATCH", f"/vms/{first}", json={"name": "web-3"}).status_code == 200
+    assert harness.call("PATCH", f"/vms/{second}", json={"name": "web-1"}).status_code == 200
 
 
 @slow
-def test_rename_to_reserved_name_is_refused(world: ApiHarness) -> None:
-    vm_id = world.create_running("web-2")
-    other = world.create("web-1")["id"]
-    answer = world.call("PATCH", f"/vms/{vm_id}", json={"name": "web-1"})
-    assert (answer.status_code, answer.json["code"], answer.json["vm_id"]) == (
+def test_rename_to_reserved_name_is_refused(harness: ApiHarness) -> None:
+    vm_id = harness.create_running("web-2")
+    other = harness.create("web-1")["id"]
+    response = harness.call("PATCH", f"/vms/{vm_id}", json={"name": "web-1"})
+    assert (response.status_code, response.json["code"], response.json["vm_id"]) == (
         *(409, "name_taken"),
         other,
     )
 
 
-def test_one_of_fifty_concurrent_creates_gets_the_name(world: ApiHarness) -> None:
+def test_one_of_fifty_concurrent_creates_gets_the_name(harness: ApiHarness) -> None:
     start = Barrier(50)
 
     def create(_: int) -> int:
-        client = world.client
+        client = harness.client
         start.wait()
         return client.post(f"{BASE}/vms", json=CREATE_BODY).status_code
 
     with ThreadPoolExecutor(50) as pool:
-        answers = Counter(pool.map(create, range(50)))
-    assert answers == {201: 1, 409: 49}
-    assert len(world.backend.list_vms()) == 1
-    assert world.get_json("/operations")["total"] == 1
+        responses = Counter(pool.map(create, range(50)))
+    assert responses == {201: 1, 409: 49}
+    assert len(harness.backend.list_vms()) == 1
+    assert harness.get_json("/operations")["total"] == 1
 
 
 def test_engine_leaves_unverified_create_to_its_request(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked_for(*, name: str | None = None) -> list[object]:
-        world.reconcile_once()
+        harness.reconcile_once()
         return []
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.backend, "list_vms", looked_for)
-        assert world.post("/vms", CREATE_BODY).status_code == 201
-    assert len(world.backend.list_vms()) == 1
+        patched.setattr(harness.backend, "list_vms", looked_for)
+        assert harness.post("/vms", CREATE_BODY).status_code == 201
+    assert len(harness.backend.list_vms()) == 1

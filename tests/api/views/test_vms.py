@@ -19,13 +19,13 @@ ACTIONS: list[tuple[list[str], str, str, str]] = [
 ]
 
 
-def test_create_on_instant_cloud_returns_201(world: ApiHarness) -> None:
-    answer = world.post("/vms", {"name": "web-1", "flavor": "m1.small", "image": "debian-12"})
-    assert answer.status_code == 201
-    assert answer.content_type == "application/json"
-    vm = answer.json
-    assert answer.headers["Location"] == f"{BASE}/vms/{vm['id']}"
-    assert "Retry-After" not in answer.headers
+def test_create_on_instant_cloud_returns_201(harness: ApiHarness) -> None:
+    response = harness.post("/vms", {"name": "web-1", "flavor": "m1.small", "image": "debian-12"})
+    assert response.status_code == 201
+    assert response.content_type == "application/json"
+    vm = response.json
+    assert response.headers["Location"] == f"{BASE}/vms/{vm['id']}"
+    assert "Retry-After" not in response.headers
     assert vm == {
         "id": vm["id"],
         "name": "web-1",
@@ -45,26 +45,26 @@ def test_create_on_instant_cloud_returns_201(world: ApiHarness) -> None:
         "created_at": "2026-02-25T10:30:00Z",
         "updated_at": "2026-02-25T10:30:00Z",
     }
-    assert world.get_vm(vm["id"]) == vm
-    operation = world.get_operation(answer)
+    assert harness.get_vm(vm["id"]) == vm
+    operation = harness.get_operation(response)
     assert operation == {
-        "id": answer.headers["Operation-Location"].removeprefix(f"{BASE}/operations/"),
+        "id": response.headers["Operation-Location"].removeprefix(f"{BASE}/operations/"),
         "action": "create",
         "vm_id": vm["id"],
         "status": "succeeded",
         "error": None,
         "requested_by": "anonymous",
-        "request_id": answer.headers["X-Request-ID"],
+        "request_id": response.headers["X-Request-ID"],
         "created_at": "2026-02-25T10:30:00Z",
         "started_at": "2026-02-25T10:30:00Z",
         "finished_at": "2026-02-25T10:30:00Z",
     }
 
 
-def test_create_with_every_field(world: ApiHarness) -> None:
-    flavor = next(f for f in world.get_json("/flavors")["items"] if f["name"] == "m1.tiny")
-    network = next(n for n in world.get_json("/networks")["items"] if n["name"] == "public")
-    vm = world.create(
+def test_create_with_every_field(harness: ApiHarness) -> None:
+    flavor = next(f for f in harness.get_json("/flavors")["items"] if f["name"] == "m1.tiny")
+    network = next(n for n in harness.get_json("/networks")["items"] if n["name"] == "public")
+    vm = harness.create(
         flavor=flavor["id"],
         network=network["id"],
         start=True,
@@ -77,74 +77,76 @@ def test_create_with_every_field(world: ApiHarness) -> None:
     assert (vm["status"], vm["flavor"], vm["ip_address"]) == ("RUNNING", "m1.tiny", "203.0.113.2")
     assert (vm["metadata"], vm["key_name"]) == ({"env": "prod"}, "demo")
     assert vm["security_groups"] == ["web", "default"]
-    assert "hunter2" not in world.call("GET", "/vms").text + world.call("GET", "/operations").text
-    assert "bytes of user data applied" in world.get_json(f"/vms/{vm['id']}/console")["output"]
+    assert (
+        "hunter2" not in harness.call("GET", "/vms").text + harness.call("GET", "/operations").text
+    )
+    assert "bytes of user data applied" in harness.get_json(f"/vms/{vm['id']}/console")["output"]
 
 
 @slow
-def test_create_in_progress_returns_202(world: ApiHarness) -> None:
-    answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
-    assert answer.status_code == 202
-    assert answer.headers["Retry-After"] == "1"
-    vm = answer.json
-    assert answer.headers["Location"] == f"{BASE}/vms/{vm['id']}"
+def test_create_in_progress_returns_202(harness: ApiHarness) -> None:
+    response = harness.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
+    assert response.status_code == 202
+    assert response.headers["Retry-After"] == "1"
+    vm = response.json
+    assert response.headers["Location"] == f"{BASE}/vms/{vm['id']}"
     assert (vm["status"], vm["task"]) == ("BUILDING", "creating")
     assert (vm["allowed_actions"], vm["ip_address"]) == (["delete"], None)
-    assert world.get_operation(answer)["status"] == "running"
-    world.advance_time(2)
+    assert harness.get_operation(response)["status"] == "running"
+    harness.advance_time(2)
     # Nova says ACTIVE already, but it is still to be stopped
-    seen = world.get_vm(vm["id"])
+    seen = harness.get_vm(vm["id"])
     assert (seen["status"], seen["task"], seen["backend_status"]) == (
         *("BUILDING", "creating"),
         "ACTIVE",
     )
-    assert world.get_json(f"/vms/{vm['id']}/status") == {
+    assert harness.get_json(f"/vms/{vm['id']}/status") == {
         "vm_id": vm["id"],
         "status": "BUILDING",
         "task": "creating",
         "updated_at": seen["updated_at"],
     }
-    world.advance_time(1)
-    seen = world.get_vm(vm["id"])
+    harness.advance_time(1)
+    seen = harness.get_vm(vm["id"])
     assert (seen["status"], seen["task"]) == ("STOPPED", None)
-    assert world.get_operation(answer)["finished_at"] == "2026-02-25T10:30:03Z"
+    assert harness.get_operation(response)["finished_at"] == "2026-02-25T10:30:03Z"
 
 
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
 def test_actions_on_instant_cloud_return_200(
-    world: ApiHarness, before: list[str], action: str, task: str, status: str
+    harness: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
-    vm_id = world.create_running()
+    vm_id = harness.create_running()
     for first in before:
-        world.post_action(vm_id, first)
-    answer = world.post_action(vm_id, action)
-    assert answer.status_code == 200
-    assert answer.json == world.get_vm(vm_id)
-    assert (answer.json["status"], answer.json["task"]) == (status, None)
-    assert "Location" not in answer.headers
-    assert "Retry-After" not in answer.headers
-    operation = world.get_operation(answer)
+        harness.post_action(vm_id, first)
+    response = harness.post_action(vm_id, action)
+    assert response.status_code == 200
+    assert response.json == harness.get_vm(vm_id)
+    assert (response.json["status"], response.json["task"]) == (status, None)
+    assert "Location" not in response.headers
+    assert "Retry-After" not in response.headers
+    operation = harness.get_operation(response)
     assert (operation["action"], operation["status"]) == (action, "succeeded")
 
 
 @slow
 @pytest.mark.parametrize(("before", "action", "task", "status"), ACTIONS)
 def test_actions_in_progress_return_202(
-    world: ApiHarness, before: list[str], action: str, task: str, status: str
+    harness: ApiHarness, before: list[str], action: str, task: str, status: str
 ) -> None:
-    vm_id = world.create_running()
+    vm_id = harness.create_running()
     for first in before:
-        world.post_action(vm_id, first)
-        world.run_until_settled()
-    answer = world.post_action(vm_id, action)
-    assert answer.status_code == 202
-    assert answer.headers["Retry-After"] == "1"
-    assert (answer.json["task"], answer.json["allowed_actions"]) == (task, ["delete"])
-    assert world.get_json(f"/vms/{vm_id}/status")["task"] == task
-    world.run_until_settled()
-    seen = world.get_vm(vm_id)
+        harness.post_action(vm_id, first)
+        harness.run_until_settled()
+    response = harness.post_action(vm_id, action)
+    assert response.status_code == 202
+    assert response.headers["Retry-After"] == "1"
+    assert (response.json["task"], response.json["allowed_actions"]) == (task, ["delete"])
+    assert harness.get_json(f"/vms/{vm_id}/status")["task"] == task
+    harness.run_until_settled()
+    seen = harness.get_vm(vm_id)
     assert (seen["status"], seen["task"]) == (status, None)
-    assert world.get_operation(answer)["status"] == "succeeded"
+    assert harness.get_operation(response)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -153,173 +155,176 @@ def test_actions_in_progress_return_202(
 )
 @pytest.mark.parametrize("latency", ["restart=1"], ids=["slow"])
 def test_restart_type_is_chosen_by_request_and_status(
-    world: ApiHarness, body: Any, word: str
+    harness: ApiHarness, body: Any, word: str
 ) -> None:
-    vm_id = world.create_running()
-    answer = world.post(f"/vms/{vm_id}/restart", body)
-    assert (answer.status_code, answer.json["backend_status"]) == (202, word)
+    vm_id = harness.create_running()
+    response = harness.post(f"/vms/{vm_id}/restart", body)
+    assert (response.status_code, response.json["backend_status"]) == (202, word)
 
 
-def test_hard_restart_recovers_from_error(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    world.backend.set_faults("action_failed=1")
-    failed = world.post_action(vm_id, "restart")
+def test_hard_restart_recovers_from_error(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    harness.backend.set_faults("action_failed=1")
+    failed = harness.post_action(vm_id, "restart")
     assert (failed.status_code, failed.json["code"]) == (502, "backend_error")
-    broken = world.get_vm(vm_id)
+    broken = harness.get_vm(vm_id)
     assert (broken["status"], broken["allowed_actions"]) == ("ERROR", ["restart", "delete"])
     assert broken["fault"] == {
         "code": "backend_error",
         "message": "The action restart_soft failed on the host.",
         "hint": "Restart it, or delete it.",
     }
-    soft = world.post(f"/vms/{vm_id}/restart", {"type": "soft"})
+    soft = harness.post(f"/vms/{vm_id}/restart", {"type": "soft"})
     assert (soft.status_code, soft.json["code"]) == (409, "invalid_state")
-    healed = world.post_action(vm_id, "restart")
+    healed = harness.post_action(vm_id, "restart")
     assert (healed.status_code, healed.json["status"], healed.json["fault"]) == (
         *(200, "RUNNING"),
         None,
     )
 
 
-def test_delete_on_instant_cloud_returns_204(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    answer = world.call("DELETE", f"/vms/{vm_id}")
-    assert (answer.status_code, answer.data) == (204, b"")
-    assert "Content-Type" not in answer.headers
-    assert world.get_operation(answer)["status"] == "succeeded"
+def test_delete_on_instant_cloud_returns_204(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    response = harness.call("DELETE", f"/vms/{vm_id}")
+    assert (response.status_code, response.data) == (204, b"")
+    assert "Content-Type" not in response.headers
+    assert harness.get_operation(response)["status"] == "succeeded"
     for path in ("", "/status", "/console"):
-        gone = world.call("GET", f"/vms/{vm_id}{path}")
+        gone = harness.call("GET", f"/vms/{vm_id}{path}")
         assert (gone.status_code, gone.json["code"]) == (404, "vm_not_found")
-    again = world.call("DELETE", f"/vms/{vm_id}")
+    again = harness.call("DELETE", f"/vms/{vm_id}")
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
-    assert world.get_json("/vms")["total"] == 0
+    assert harness.get_json("/vms")["total"] == 0
 
 
 @slow
-def test_delete_in_progress_returns_202(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    answer = world.call("DELETE", f"/vms/{vm_id}")
-    assert answer.status_code == 202
-    assert (answer.headers["Retry-After"], answer.json["task"]) == ("1", "deleting")
-    again = world.call("DELETE", f"/vms/{vm_id}")
+def test_delete_in_progress_returns_202(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    response = harness.call("DELETE", f"/vms/{vm_id}")
+    assert response.status_code == 202
+    assert (response.headers["Retry-After"], response.json["task"]) == ("1", "deleting")
+    again = harness.call("DELETE", f"/vms/{vm_id}")
     assert again.status_code == 202
-    world.run_until_settled()
-    assert world.call("GET", f"/vms/{vm_id}").status_code == 404
-    assert [world.get_operation(a)["status"] for a in (answer, again)] == ["succeeded"] * 2
+    harness.run_until_settled()
+    assert harness.call("GET", f"/vms/{vm_id}").status_code == 404
+    assert [harness.get_operation(a)["status"] for a in (response, again)] == ["succeeded"] * 2
 
 
 @slow
-def test_delete_supersedes_create(world: ApiHarness) -> None:
-    create = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
+def test_delete_supersedes_create(harness: ApiHarness) -> None:
+    create = harness.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
     vm_id = create.json["id"]
-    delete = world.call("DELETE", f"/vms/{vm_id}")
+    delete = harness.call("DELETE", f"/vms/{vm_id}")
     assert (delete.status_code, delete.json["task"]) == (202, "deleting")
-    ended = world.get_operation(create)
+    ended = harness.get_operation(create)
     assert (ended["status"], ended["error"]) == ("superseded", None)
     assert ended["finished_at"] is not None
-    world.run_until_settled()
-    assert world.call("GET", f"/vms/{vm_id}").status_code == 404
-    assert world.get_operation(delete)["status"] == "succeeded"
-    assert world.get_operation(create) == ended
-    assert world.create()["name"] == "web-1"
+    harness.run_until_settled()
+    assert harness.call("GET", f"/vms/{vm_id}").status_code == 404
+    assert harness.get_operation(delete)["status"] == "succeeded"
+    assert harness.get_operation(create) == ended
+    assert harness.create()["name"] == "web-1"
 
 
 @slow
-def test_stop_during_start_is_409(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    world.post_action(vm_id, "stop")
-    world.run_until_settled()
-    start = world.post_action(vm_id, "start")
-    stop = world.post_action(vm_id, "stop")
+def test_stop_during_start_is_409(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    harness.post_action(vm_id, "stop")
+    harness.run_until_settled()
+    start = harness.post_action(vm_id, "start")
+    stop = harness.post_action(vm_id, "stop")
     assert stop.status_code == 409
     assert stop.json["code"] == "task_in_progress"
     assert (stop.json["current_status"], stop.json["task"]) == ("STOPPED", "starting")
     assert stop.json["allowed_actions"] == ["delete"]
-    world.run_until_settled()
-    assert world.get_operation(start)["status"] == "succeeded"
-    assert world.get_vm(vm_id)["status"] == "RUNNING"
+    harness.run_until_settled()
+    assert harness.get_operation(start)["status"] == "succeeded"
+    assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/merge-patch+json"])
-def test_patch_changes_name_and_metadata(world: ApiHarness, media_type: str) -> None:
-    vm_id = world.create_running(metadata={"env": "prod", "owner": "me"})
-    world.clock.sleep(1)
+def test_patch_changes_name_and_metadata(harness: ApiHarness, media_type: str) -> None:
+    vm_id = harness.create_running(metadata={"env": "prod", "owner": "me"})
+    harness.clock.sleep(1)
     body = '{"name": "web-2", "metadata": {"env": "test", "owner": null, "gone": null, "new": ""}}'
-    answer = world.call("PATCH", f"/vms/{vm_id}", data=body, content_type=media_type)
-    assert answer.status_code == 200
-    assert answer.json == world.get_vm(vm_id)
-    assert (answer.json["name"], answer.json["metadata"]) == ("web-2", {"env": "test", "new": ""})
-    assert answer.json["updated_at"] == "2026-02-25T10:30:01Z"
-    operation = world.get_operation(answer)
+    response = harness.call("PATCH", f"/vms/{vm_id}", data=body, content_type=media_type)
+    assert response.status_code == 200
+    assert response.json == harness.get_vm(vm_id)
+    assert (response.json["name"], response.json["metadata"]) == (
+        "web-2",
+        {"env": "test", "new": ""},
+    )
+    assert response.json["updated_at"] == "2026-02-25T10:30:01Z"
+    operation = harness.get_operation(response)
     assert (operation["action"], operation["status"]) == ("update", "succeeded")
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": {}}, {"name": "web-1"}])
-def test_empty_patch_changes_nothing(world: ApiHarness, body: Any) -> None:
-    vm_id = world.create_running(metadata={"env": "prod"})
-    before = world.get_vm(vm_id)
-    answer = world.call("PATCH", f"/vms/{vm_id}", json=body)
-    assert (answer.status_code, answer.json) == (200, before)
+def test_empty_patch_changes_nothing(harness: ApiHarness, body: Any) -> None:
+    vm_id = harness.create_running(metadata={"env": "prod"})
+    before = harness.get_vm(vm_id)
+    response = harness.call("PATCH", f"/vms/{vm_id}", json=body)
+    assert (response.status_code, response.json) == (200, before)
 
 
-def test_console_returns_last_lines(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    output = world.get_json(f"/vms/{vm_id}/console")["output"]
+def test_console_returns_last_lines(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    output = harness.get_json(f"/vms/{vm_id}/console")["output"]
     assert "Booting web-1 from cirros" in output
-    last = world.get_json(f"/vms/{vm_id}/console?lines=3")["output"]
+    last = harness.get_json(f"/vms/{vm_id}/console?lines=3")["output"]
     assert last == "\n".join(output.split("\n")[-3:])
-    assert world.get_json(f"/vms/{vm_id}/console?lines=10000")["output"] == output
+    assert harness.get_json(f"/vms/{vm_id}/console?lines=10000")["output"] == output
 
 
-def test_vm_id_in_upper_case_is_accepted(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    assert world.get_vm(vm_id.upper())["id"] == vm_id
-    assert world.post_action(vm_id.upper(), "stop").json["id"] == vm_id
+def test_vm_id_in_upper_case_is_accepted(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    assert harness.get_vm(vm_id.upper())["id"] == vm_id
+    assert harness.post_action(vm_id.upper(), "stop").json["id"] == vm_id
 
 
 @pytest.mark.parametrize("code", ["no_capacity", "build_failed"])
 @pytest.mark.parametrize(("latency", "status"), [("0", 201), ("create=1", 202)])
-def test_failed_build_is_reported(world: ApiHarness, code: str, status: int) -> None:
-    world.backend.set_faults(f"{code}=1")
-    answer = world.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
-    assert answer.status_code == status
-    world.run_until_settled()
-    vm = world.get_vm(answer.json["id"])
+def test_failed_build_is_reported(harness: ApiHarness, code: str, status: int) -> None:
+    harness.backend.set_faults(f"{code}=1")
+    response = harness.post("/vms", {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"})
+    assert response.status_code == status
+    harness.run_until_settled()
+    vm = harness.get_vm(response.json["id"])
     assert (vm["status"], vm["task"], vm["allowed_actions"]) == ("ERROR", None, ["delete"])
     assert vm["fault"]["code"] == code
-    operation = world.get_operation(answer)
+    operation = harness.get_operation(response)
     assert (operation["status"], operation["error"]["code"]) == ("failed", code)
     assert operation["error"]["detail"] == vm["fault"]["message"]
     assert operation["error"]["hint"] == vm["fault"]["hint"]
-    restart = world.post_action(vm["id"], "restart")
+    restart = harness.post_action(vm["id"], "restart")
     assert (restart.status_code, restart.json["code"]) == (409, "invalid_state")
-    assert world.call("DELETE", f"/vms/{vm['id']}").status_code == 204
+    assert harness.call("DELETE", f"/vms/{vm['id']}").status_code == 204
 
 
 @pytest.mark.parametrize("latency", ["stop=3600"])
-def test_operation_past_its_deadline_fails(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    answer = world.post_action(vm_id, "stop")
-    world.advance_time(601)
-    operation = world.get_operation(answer)
+def test_operation_past_its_deadline_fails(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    response = harness.post_action(vm_id, "stop")
+    harness.advance_time(601)
+    operation = harness.get_operation(response)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "operation_timeout")
     assert operation["error"]["status"] == 504
-    assert world.get_vm(vm_id)["status"] == "RUNNING"
+    assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
 
 @slow
-def test_vm_deleted_during_operation_fails_it(world: ApiHarness) -> None:
-    vm_id = world.create_running()
-    answer = world.post_action(vm_id, "stop")
-    world.backend.cloud.instances.clear()
-    world.reconcile_once()
-    operation = world.get_operation(answer)
+def test_vm_deleted_during_operation_fails_it(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    response = harness.post_action(vm_id, "stop")
+    harness.backend.cloud.instances.clear()
+    harness.reconcile_once()
+    operation = harness.get_operation(response)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
 
 
 @pytest.mark.parametrize("path", ["/flavors", "/images", "/networks"])
-def test_catalog_lists_flavors_images_and_networks(world: ApiHarness, path: str) -> None:
-    body = world.get_json(path)
+def test_catalog_lists_flavors_images_and_networks(harness: ApiHarness, path: str) -> None:
+    body = harness.get_json(path)
     assert list(body) == ["items"]
     names = [item["name"] for item in body["items"]]
     assert (
@@ -352,41 +357,41 @@ def test_catalog_lists_flavors_images_and_networks(world: ApiHarness, path: str)
         *(("POST", "/" + action) for action in ("start", "stop", "restart", "pause", "resume")),
     ],
 )
-def test_missing_vm_is_404(world: ApiHarness, vm_id: str, method: str, path: str) -> None:
+def test_missing_vm_is_404(harness: ApiHarness, vm_id: str, method: str, path: str) -> None:
     body = {"json": {"name": "web-2"}} if method == "PATCH" else {}
-    answer = world.call(method, f"/vms/{vm_id}{path}", **body)
-    assert (answer.status_code, answer.json["code"]) == (404, "vm_not_found")
+    response = harness.call(method, f"/vms/{vm_id}{path}", **body)
+    assert (response.status_code, response.json["code"]) == (404, "vm_not_found")
 
 
 @slow
 def test_concurrent_actions_on_one_vm_conflict(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, plan, others = world.create_running(), guard.plan_steps, ["pause"]
+    vm_id, plan, others = harness.create_running(), guard.plan_steps, ["pause"]
 
-    def overtaken(*given: Any, **named: Any) -> Any:
-        planned = plan(*given, **named)
+    def overtaken(*kwargs: Any, **named: Any) -> Any:
+        planned = plan(*kwargs, **named)
         if others:
-            assert world.post_action(vm_id, others.pop()).status_code == 202
+            assert harness.post_action(vm_id, others.pop()).status_code == 202
         return planned
 
     monkeypatch.setattr(guard, "plan_steps", overtaken)
-    answer = world.post_action(vm_id, "stop")
-    assert (answer.status_code, answer.json["code"]) == (409, "task_in_progress")
-    assert answer.json["detail"] == "Another change of the VM is still in progress."
-    assert answer.json["current_status"] == "RUNNING"
+    response = harness.post_action(vm_id, "stop")
+    assert (response.status_code, response.json["code"]) == (409, "task_in_progress")
+    assert response.json["detail"] == "Another change of the VM is still in progress."
+    assert response.json["current_status"] == "RUNNING"
 
 
 def test_vm_deleted_right_after_change_is_404(
-    world: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, update = world.create_running(), world.backend.update_vm
+    vm_id, update = harness.create_running(), harness.backend.update_vm
 
-    def and_gone(*given: Any, **more: Any) -> None:
-        update(*given, **more)
-        world.backend.cloud.instances.clear()
+    def and_gone(*kwargs: Any, **more: Any) -> None:
+        update(*kwargs, **more)
+        harness.backend.cloud.instances.clear()
 
-    monkeypatch.setattr(world.backend, "update_vm", and_gone)
-    answer = world.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "1"}})
-    assert (answer.status_code, answer.json["id"]) == (200, vm_id)
-    assert world.call("GET", f"/vms/{vm_id}").status_code == 404
+    monkeypatch.setattr(harness.backend, "update_vm", and_gone)
+    response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "1"}})
+    assert (response.status_code, response.json["id"]) == (200, vm_id)
+    assert harness.call("GET", f"/vms/{vm_id}").status_code == 404

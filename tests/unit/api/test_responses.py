@@ -73,11 +73,14 @@ pytestmark = pytest.mark.usefixtures("app")
 
 def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
     """Have the shape be valid by the document, and complete and true by the schema."""
-    shown = json.loads(json.dumps(rendered))
-    wanted = {"$ref": f"#/components/schemas/{component}", "components": document["components"]}
-    Draft202012Validator(wanted, format_checker=FormatChecker()).validate(shown)
-    assert schema.validate(shown) == {}
-    assert list(shown) == list(schema.fields)
+    document_json = json.loads(json.dumps(rendered))
+    schema_reference = {
+        "$ref": f"#/components/schemas/{component}",
+        "components": document["components"],
+    }
+    Draft202012Validator(schema_reference, format_checker=FormatChecker()).validate(document_json)
+    assert schema.validate(document_json) == {}
+    assert list(document_json) == list(schema.fields)
 
 
 @pytest.mark.parametrize("vm", MACHINES)
