@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.documentation import PAGES, code_blocks, page_name, without_code
 from tests.support.processes import ROOT
+from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.settings.settings import Settings
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
@@ -65,8 +66,6 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if page_name(target) in GENERATED:
-            continue
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 
@@ -75,6 +74,14 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_code_that_a_page_names_exists(page: Path) -> None:
     for path in re.findall(r"`((?:vmapi|tests|config|bench)/[\w./-]+)`", page.read_text()):
         assert (ROOT / path).exists(), path
+
+
+def test_problems_of_a_page_have_the_titles_of_the_api() -> None:
+    sample = re.compile(r'"title": "([^"]+)".{1,40}"code": "(\w+)"', re.S)
+    samples = [match for page in PAGES for match in sample.findall(page.read_text())]
+    assert len(samples) > 1
+    for title, code in samples:
+        assert title == PROBLEM_TYPES[code].title
 
 
 def sentences(page: Path) -> Iterator[str]:
