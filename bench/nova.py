@@ -66,16 +66,16 @@ class SimulatedNova:
     def _list_servers(self, query: dict[str, list[str]]) -> list[Json]:
         if "changes-since" not in query:
             names = [pattern.strip("^$").replace("\\", "") for pattern in query.get("name", ())]
-            return [each for each in self._servers.values() if not names or each["name"] in names]
-        ended = []
+            return [item for item in self._servers.values() if not names or item["name"] in names]
+        settled = []
         for vm_id, end in self._final_statuses.items():
-            over = {"status": end, "OS-EXT-STS:task_state": None}
-            ended.append(self._servers[vm_id] | over)
-            self._servers[vm_id] = ended[-1]
+            final = {"status": end, "OS-EXT-STS:task_state": None}
+            settled.append(self._servers[vm_id] | final)
+            self._servers[vm_id] = settled[-1]
             if end == "DELETED":
                 del self._servers[vm_id]
         self._final_statuses.clear()
-        return ended
+        return settled
 
 
 def build_server(vm_id: str, name: str) -> Json:

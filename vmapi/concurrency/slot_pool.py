@@ -22,9 +22,9 @@ class PoolExhausted(NoFreeSlot):
 
 
 class SlotPool:
-    """At most `total` slots in use, `per_caller` of one caller, and no more than `capacity` has.
+    """A pool with at most `total` slots, and `per_caller` slots of one caller.
 
-    `capacity` may be shared with other pools.
+    Each slot takes one from `capacity`, which other pools may share.
     """
 
     def __init__(self, capacity: threading.Semaphore, per_caller: int, total: float = inf) -> None:
