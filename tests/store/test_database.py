@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
-from vmapi.store.database import Database
+from vmapi.store.database import Database, db_time
 from vmapi.store.operations.repository import OperationRepository
 
 COUNT = text("SELECT count(*) FROM operations")
@@ -68,3 +68,10 @@ def test_only_who_is_in_haste_does_not_wait_for_the_disk(
     assert {found(durable=False) for _ in range(12)} == {hastens}
     assert found(durable=True) == waits
     assert found(durable=False) == hastens
+
+
+def test_clock_moves_between_two_statements(database: Database) -> None:
+    with database.read() as connection:
+        times = [db_time(connection) for _ in range(50)]
+    # otherwise an observation could begin and end at the same time as another
+    assert times == sorted(set(times))
