@@ -1,4 +1,4 @@
-"""What the handlers call, made by the composition root."""
+"""The container of the services: `vmapi.bootstrap` builds it, views and commands read it."""
 
 import threading
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from vmapi.store.store import Store
 
 
 class Engine(Protocol):
-    """What runs beside the requests."""
+    """The part of the process that runs operations and periodic tasks in the background."""
 
     def notify(self, operation_id: str | None = None) -> None:
-        """Look for work now."""
+        """Scan for due operations at once."""
         ...
 
     def stop(self) -> None:
-        """Stop running."""
+        """Finish the current steps, and stop."""
         ...
 
 
