@@ -27,6 +27,8 @@ from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.reader import InventoryReader
 from vmapi.services.inventory.sync import InventorySync
 from vmapi.services.maintenance import Maintenance
+from vmapi.services.operations.idempotency import IdempotencyService
+from vmapi.services.operations.results import ChangeResultBuilder
 from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.services.operations.waiting import OperationWaiter
@@ -47,58 +49,73 @@ DEFAULT_DATABASE_URL = "sqlite:///instance/vmapi.sqlite3"
 def bootstrap(
     settings: Settings, driver: Backend, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Services:
-    """Put the layers together."""
+    """Build the services of one process. It opens no connection and starts no thread.
+
+    Raises SettingsError.
+    """
     backend = CircuitBreakerBackend(driver)
     draining = threading.Event()
-    url = settings.database_url or (None if backend.single_process else DEFAULT_DATABASE_URL)
     engine = _build_engine(settings)
-    rules, keeps = settings.quotas, isinstance(engine, EngineThread)
-    store = Store(url, settings.threads, clock, renews_idle=keeps, quotas=rules)
-    looks = CloudObserver(backend, store, clock)
-    controller = Reconciler(
+    store = _build_store(settings, backend, engine, clock)
+    observer = CloudObserver(backend, store, clock)
+    reader = InventoryReader(backend, store, observer, clock)
+    quotas = QuotaService(reader, lambda: store.inventory, settings.quotas)
+    reconciler = Reconciler(
         backend,
-        looks,
+        observer,
         store,
         clock=clock,
         response_timeout=settings.backend_timeout,
         deadlines=settings.deadlines,
+        notify_engine=engine.notify,
     )
 
-    def look_up(operation_id: str) -> Operation:
+    def get_operation(operation_id: str) -> Operation:
         return store.operations.get(operation_id)
 
-    waiting = OperationWaiter(
-        look_up, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
+    waiter = OperationWaiter(
+        get_operation, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
     )
-    work = OperationService(
-        store, controller, waiting, OperationPoller(looks, time.monotonic), engine.notify
+    poller = OperationPoller(observer, time.monotonic)
+    operations = OperationService(store, reconciler, waiter, poller, engine.notify)
+    results = ChangeResultBuilder(reader)
+    submitter = OperationSubmitter(
+        backend,
+        store,
+        reconciler=reconciler,
+        operations=operations,
+        reader=reader,
+        waiter=waiter,
+        results=results,
+        clock=clock,
     )
-    shelf = Catalog(backend)
-    view = InventoryReader(backend, store, looks, clock)
-    usage = QuotaService(view, lambda: store.inventory, rules)
-    submission = OperationSubmitter(backend, store, work, view, waiting, clock=clock)
-    use_cases = VMService(backend, shelf, view, submission, usage)
-    chores = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
+    idempotency = IdempotencyService(store, submitter, waiter, results)
+    catalog = Catalog(backend)
+    vms = VMService(backend, catalog, reader, idempotency, quotas, clock=clock)
+    tasks = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
     if not backend.completes_immediately:
-        tidy = DuplicateCleaner(store, use_cases).delete_duplicates
         sync = InventorySync(
-            looks, store, on_full_sync=tidy, clock=backend.cloud_time, monotonic=time.monotonic
+            observer,
+            store,
+            on_full_sync=DuplicateCleaner(store, vms).delete_duplicates,
+            clock=backend.cloud_time,
+            monotonic=time.monotonic,
         )
-        chores |= sync.tasks
+        tasks |= sync.tasks
     if isinstance(engine, EngineThread):
-        engine.configure(work, chores)
+        engine.configure(operations, tasks)
     tokens = ApiTokenService(lambda: store.api_tokens, clock)
     return Services(
         base_path=f"/api/{settings.api_version}",
         version=settings.api_version,
         backend=backend,
-        catalog=shelf,
-        vms=use_cases,
-        bulk=BulkService(view, submission, store),
-        operations=work,
+        catalog=catalog,
+        vms=vms,
+        bulk=BulkService(reader, idempotency, store, clock),
+        operations=operations,
         cursors=CursorSigner(lambda: store.signing_keys.get("cursor"), clock),
-        events=_build_event_feed(settings, store, waiting, draining),
-        periodic_tasks=chores,
+        events=_build_event_feed(settings, store, waiter, draining),
+        periodic_tasks=tasks,
         engine=engine,
         store=store,
         authenticator=build_authenticator(
@@ -108,7 +125,20 @@ def bootstrap(
         rate_limiter=RateLimiter.from_settings(settings),
         readiness=ReadinessChecks(backend.ping, store.ping, time.monotonic),
         draining=draining,
-        quotas=usage,
+        quotas=quotas,
+    )
+
+
+def _build_store(
+    settings: Settings, backend: Backend, engine: Engine, clock: Callable[[], datetime]
+) -> Store:
+    default_url = None if backend.single_process else DEFAULT_DATABASE_URL
+    return Store(
+        settings.database_url or default_url,
+        settings.threads,
+        clock,
+        renews_idle=isinstance(engine, EngineThread),
+        quotas=settings.quotas,
     )
 
 
@@ -127,11 +157,11 @@ def _build_maintenance(
 
 
 def _build_event_feed(
-    settings: Settings, store: Store, waiting: OperationWaiter, draining: threading.Event
+    settings: Settings, store: Store, waiter: OperationWaiter, draining: threading.Event
 ) -> EventFeed:
-    most = min(settings.event_streams, settings.wait_slots)
-    seats = StreamSlots(waiting.slots, most, settings.caller_streams)
-    return EventFeed(lambda: store.events, seats, draining.is_set)
+    total = min(settings.event_streams, settings.wait_slots)
+    slots = StreamSlots(waiter.slots, total, settings.caller_streams)
+    return EventFeed(lambda: store.events, slots, draining.is_set)
 
 
 def _build_engine(settings: Settings) -> Engine:

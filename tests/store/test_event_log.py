@@ -139,7 +139,7 @@ def test_a_create_that_a_delete_ends(
     assert began.step is not None
     step = replace(began.step, state=StepState.ACCEPTED, request_id="r")
     new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING)
-    store.save(replace(began.with_step(step), vm_id=VM_ID, expected_vm=new))
+    store.save_accepted(replace(began.with_step(step), vm_id=VM_ID), new)
     inventory.save_observations([SEEN], inventory.observation_time())
     store.add(make("2", Action.DELETE, VM_ID))
     assert shown(log) == [

@@ -124,7 +124,7 @@ def test_a_vm_that_is_expected_is_counted_once(
     store.add(create(make, "1"))
     new = replace(OURS, id="vm", name="web-1", status=Status.BUILDING)
     began = store.get("1").with_step(Step(Verb.CREATE, StepState.ACCEPTED))
-    store.save(replace(began, vm_id="vm", expected_vm=new))
+    store.save_accepted(replace(began, vm_id="vm"), new)
     assert inventory.get_usage("default") == ResourceUsage(1, **SMALL)
 
 

@@ -1,4 +1,4 @@
-"""The memory cloud with a script of failures, and what moves operations on it."""
+"""The memory cloud with scripted failures, and a reconciler on it."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection
@@ -7,12 +7,13 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.identity import CallerToken
-from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import Operation, OperationStatus, Step
+from vmapi.domain.lifecycle import Action, Status, Verb
+from vmapi.domain.operation import NewOperation, Operation, OperationStatus, Step
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import VmapiError
 from vmapi.services.inventory.observer import CloudObserver
@@ -26,7 +27,7 @@ from vmapi.store.store import Store
 RESPONSE_TIMEOUT = 30
 
 OPEN_STORES: list[Store] = []
-"""The store of the desk that was made last: there is one desk at a time."""
+"""The store of the last harness: there is one harness at a time."""
 
 
 class ScriptedBackend(MemoryBackend):
@@ -109,7 +110,7 @@ class ScriptedBackend(MemoryBackend):
 
 @dataclass
 class ReconcilerHarness:
-    """A store and a controller on a scripted cloud, on one clock."""
+    """A store and a reconciler on a scripted cloud, with one clock."""
 
     clock: Clock
     backend: ScriptedBackend
@@ -118,30 +119,42 @@ class ReconcilerHarness:
     observer: CloudObserver
     reconciler: Reconciler
     sequence: "count[int]"
-    not_started: set[str] = field(default_factory=set)
+    notified_ids: list[str]
+    """The operations that were left to the engine."""
+    not_started: dict[str, NewOperation] = field(default_factory=dict)
+    """The new operations whose lease this harness holds."""
 
     @classmethod
     def build(cls, latency: str = "0") -> "ReconcilerHarness":
         clock = Clock()
         while OPEN_STORES:
             OPEN_STORES.pop().close()
-        backend, kept = ScriptedBackend(clock, latency), Store(None, 4, clock)
-        OPEN_STORES.append(kept)
-        looks = CloudObserver(backend, kept, clock)
-        controller = Reconciler(
+        backend, store = ScriptedBackend(clock, latency), Store(None, 4, clock)
+        OPEN_STORES.append(store)
+        observer = CloudObserver(backend, store, clock)
+        notified_ids: list[str] = []
+        reconciler = Reconciler(
             backend,
-            looks,
-            kept,
+            observer,
+            store,
             clock=clock,
             response_timeout=RESPONSE_TIMEOUT,
             deadlines=parse_deadlines(""),
+            notify_engine=notified_ids.append,
         )
-        return cls(clock, backend, kept, kept.operations, looks, controller, count(1))
+        return cls(
+            clock, backend, store, store.operations, observer, reconciler, count(1), notified_ids
+        )
 
     def add_operation(
-        self, action: Action, *verbs: Verb, vm_id: str | None = None, **fields: Any
+        self,
+        action: Action,
+        *verbs: Verb,
+        vm_id: str | None = None,
+        spec: CreateSpec | None = None,
+        **fields: Any,
     ) -> Operation:
-        """Keep a new operation whose plan is these verbs; held until it is first carried on."""
+        """Insert a new operation of these verbs; its first `reconcile` dispatches it."""
         operation = Operation(
             id=f"op-{next(self.sequence)}",
             action=action,
@@ -153,40 +166,49 @@ class ReconcilerHarness:
             **fields,
         )
         self.operations.add(operation)
-        self.not_started.add(operation.id)
+        vm = replace(VM_1, id=vm_id or "", operation_id=None if vm_id else operation.id)
+        if action is Action.CREATE:
+            vm = replace(vm, status=Status.BUILDING, task=action.task)
+        self.not_started[operation.id] = NewOperation(operation, vm, spec)
         return operation
 
     def add_create(self, *verbs: Verb, **fields: Any) -> Operation:
-        """Keep a new create."""
+        """Insert a new create."""
         flavor, image = self.backend.list_flavors()[0], self.backend.list_images()[0]
         spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-        return self.add_operation(Action.CREATE, *(verbs or (Verb.CREATE,)), spec=spec, **fields)
+        return self.add_operation(
+            Action.CREATE, *(verbs or (Verb.CREATE,)), **{"spec": spec, **fields}
+        )
 
     def reconcile(
         self, operation: Operation, caller_token: CallerToken | None = None
     ) -> ReconcileResult:
-        """Carry an operation on from where it is now, in the process that took it on."""
-        now = replace(self.operations.get(operation.id), spec=operation.spec)
-        return self.reconcile_copy(now, caller_token=caller_token)
+        """Dispatch an operation, or reconcile it once it has started, from its stored state."""
+        return self.reconcile_copy(self.reload(operation), caller_token=caller_token)
 
     def reconcile_copy(
         self,
         operation: Operation,
-        snapshot: VM | None = None,
+        observed_vm: VM | None = None,
         caller_token: CallerToken | None = None,
     ) -> ReconcileResult:
-        """Carry an operation on from where it was when this copy of it was made."""
-        fresh = operation.id in self.not_started
-        self.not_started.discard(operation.id)
-        return self.reconciler.reconcile(
-            operation, snapshot, lease_held=fresh, caller_token=caller_token
-        )
+        """Dispatch an operation, or reconcile it once it has started, from this copy."""
+        new = self.not_started.pop(operation.id, None)
+        if new is None:
+            return self.reconciler.reconcile(operation, observed_vm)
+        new = replace(new, operation=operation, caller_token=caller_token)
+        return self.reconciler.dispatch_first(new)
+
+    def start(self, operation: Operation) -> ReconcileResult:
+        """Dispatch a new operation and raise the error that ends it."""
+        result = self.reconcile_copy(operation)
+        result.raise_error()
+        return result
 
     def release(self, operation: Operation) -> None:
-        """Leave a new operation to whoever takes it."""
-        self.not_started.discard(operation.id)
-        with self.operations.lease(operation.id, lease_held=True):
-            pass
+        """Give back the lease of a new operation, as if its process had died."""
+        del self.not_started[operation.id]
+        self.operations.release(operation.id)
 
     def reload(self, operation: Operation) -> Operation:
         """Return an operation as it is now."""

@@ -24,7 +24,7 @@ from vmapi.domain.pagination import Page
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.domain.vm import VM
-from vmapi.services.operations.change import ChangeResult
+from vmapi.services.operations.results import ChangeResult
 
 CHANGE_RETRY_AFTER = "1"
 """`Retry-After` of a change in progress, in seconds."""

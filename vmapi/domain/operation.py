@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.project import DEFAULT_PROJECT
-from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 
 
@@ -55,15 +55,9 @@ class OperationError:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One change, asked for by one client, on one VM.
+    """One change of one VM, as the database holds it.
 
-    `claimed_name` is the name that it gives a VM, `address` where it was asked from, `project` the
-    one that the VM belongs to. `vcpus` and `ram_mb` are what a create will take. `revision` moves
-    with each change that is kept, so that two who advance it cannot overwrite each other.
-    Its first step may be sent `as_requester` only: with the credential of who has asked for it.
-    With a `vm_revision` it is only for a VM that is shown as it was then. Neither that is kept nor
-    what a create asks the cloud for, its `spec`, and how its VM is shown at first: `expected`. Who
-    has just kept it has the VM as it was `shown` then.
+    `revision` increments with every save: of two writers that read the same revision, one fails.
     """
 
     id: str
@@ -73,23 +67,24 @@ class Operation:
     requested_by: str
     request_id: str
     project: str = DEFAULT_PROJECT
+    """The project of the VM."""
     address: str = ""
+    """The address of the client."""
     vm_id: str | None = None
     status: OperationStatus = OperationStatus.PENDING
     error: OperationError | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     reserved_name: str | None = None
+    """The name that a create or a rename gives to the VM."""
     vcpus: int | None = None
     ram_mb: int | None = None
+    """The size of the VM of a create, for the quota."""
     is_delegated: bool = False
+    """Whether the first step must be sent with the caller's token."""
     key: IdempotencyKey | None = None
-    spec: CreateSpec | None = field(default=None, repr=False)
-    expected_vm: VM | None = field(default=None, repr=False, compare=False)
-    snapshot: VMSnapshot | None = field(default=None, repr=False, compare=False)
     patch: VMPatch | None = field(default=None, repr=False)
     revision: int = 0
-    vm_revision: int | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -136,6 +131,25 @@ class Operation:
         plan = list(self.steps)
         plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
         return replace(self, steps=tuple(plan))
+
+
+@dataclass(frozen=True, slots=True)
+class NewOperation:
+    """An operation with the data that only the process of the request has.
+
+    None of this data is stored. An operation whose process dies before the first dispatch is
+    therefore not sent by another process.
+    """
+
+    operation: Operation
+    vm: VM
+    """The VM before the change. For a create: the VM to show until the first observation."""
+    spec: CreateSpec | None = field(default=None, repr=False)
+    """The parameters of a create, with the client's user data."""
+    caller_token: CallerToken | None = field(default=None, repr=False)
+    """The token that the first step of a delegated operation needs."""
+    vm_revision: int | None = None
+    """The revision of the inventory row that `If-Match` requires."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import RemoteBackend, sync_inventory
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.services.operations.submission import OperationSubmitter
+from vmapi.services.operations.idempotency import IdempotencyService
 
 MALFORMED = [
     *("", " ", "1-a", '"1-a', '1-a"', "''", 'w/"1-a"', "W/1-a", '"a" "b"', '"a";"b"', '*, "a"'),
@@ -282,13 +282,13 @@ def test_repeat_during_admission_is_replayed(
 ) -> None:
     old, key = tag(harness, one), {"Idempotency-Key": "k"}
     first = patch(harness, one, old, **key)
-    earlier, callers = OperationSubmitter.replay, []
+    earlier, callers = IdempotencyService._replay, []
 
-    def not_yet(self: OperationSubmitter, caller: Any) -> Any:
+    def not_yet(self: IdempotencyService, caller: Any) -> Any:
         callers.append(caller)
         return None if len(callers) == 1 else earlier(self, caller)
 
-    monkeypatch.setattr(OperationSubmitter, "replay", not_yet)
+    monkeypatch.setattr(IdempotencyService, "_replay", not_yet)
     again = patch(harness, one, old, **key)
     assert (again.status_code, again.json) == (200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"

@@ -12,7 +12,7 @@ from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.services.operations import submission
+from vmapi.services.operations import idempotency
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
@@ -192,7 +192,7 @@ def test_key_expires_after_a_day(harness: ApiHarness) -> None:
 def test_repeat_of_unanswered_request_is_409(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
+    monkeypatch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     harness.backend.set_faults("lost_answer=1")
     first, again = create(harness), create(harness)
     assert (first.status_code, again.status_code) == (504, 409)
@@ -280,7 +280,7 @@ def test_operations_are_listed_by_key(harness: ApiHarness, key: str) -> None:
 def test_create_with_unknown_outcome_is_sent_once(
     harness: ApiHarness, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
+    monkeypatch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     sent, make = [], backend.create_vm
 
     def counted(*kwargs: Any, **more: Any) -> Any:

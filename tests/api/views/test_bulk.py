@@ -112,14 +112,14 @@ def test_deleted_vm_is_reported_as_missing(harness: ApiHarness, action: str) -> 
 def test_vm_changed_concurrently_is_a_conflict(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm_id, plan = harness.create_running(), bulk.guard.plan_steps
+    vm_id, plan = harness.create_running(), bulk.preconditions.plan_steps
 
     def late(vm: VM, action: Action) -> tuple[Step, ...]:
         monkeypatch.undo()
         items(act(harness, action="pause", ids=[vm_id]))
         return plan(vm, action)
 
-    monkeypatch.setattr(bulk.guard, "plan_steps", late)
+    monkeypatch.setattr(bulk.preconditions, "plan_steps", late)
     (item,) = items(act(harness, action="stop", ids=[vm_id]))
     shown = {name: item["error"][name] for name in ("code", "task", "allowed_actions")}
     assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}

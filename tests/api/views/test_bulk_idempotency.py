@@ -7,6 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import UNKNOWN_ID, ApiHarness
+from vmapi.domain.operation import NewOperation
 from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
@@ -97,11 +98,11 @@ def test_repeat_completes_interrupted_bulk(
     ids = {harness.create_running(f"web-{n}") for n in range(3)}
     enqueue, begun = OperationSubmitter.enqueue, []
 
-    def dying(submission: OperationSubmitter, *kwargs: Any) -> Any:
+    def dying(submitter: OperationSubmitter, new: NewOperation) -> None:
         if begun:
             raise RuntimeError("the process dies")
-        begun.append(enqueue(submission, *kwargs))
-        return begun[0]
+        begun.append(new.operation)
+        enqueue(submitter, new)
 
     monkeypatch.setattr(OperationSubmitter, "enqueue", dying)
     with pytest.raises(RuntimeError):

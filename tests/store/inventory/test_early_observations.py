@@ -39,11 +39,11 @@ def create(store: OperationRepository, make: OperationFactory) -> Operation:
     return store.save(store.get("op").as_dispatching(make("2").created_at))
 
 
-def answered(create: Operation, vm_id: str = "vm") -> Operation:
-    """Return a create of which the cloud has just said what VM it makes."""
+def save_answered(store: OperationRepository, create: Operation, vm_id: str = "vm") -> Operation:
+    """Save that the cloud has accepted a create, with the VM to expect."""
     expected = replace(MADE, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
     sent = create.with_step(Step(Verb.CREATE, StepState.ACCEPTED, "r"))
-    return replace(sent, vm_id=vm_id, expected_vm=expected)
+    return store.save_accepted(replace(sent, vm_id=vm_id), expected)[0]
 
 
 def see(
@@ -93,7 +93,7 @@ def test_nothing_else_begins_with_it(
     with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("1", action))
     assert under(inventory) == MAKING
-    saved = store.save(answered(create))
+    saved = save_answered(store, create)
     with pytest.raises(TaskInProgress):
         store.add(make("1", action))
     store.save(make.finished(saved))
@@ -132,7 +132,7 @@ def test_a_delete_ends_its_create(
     assert {each.id for each in store.list_leased()} == {"other", "1"}
     # the answer comes now
     with pytest.raises(OperationRevisionConflict):
-        store.save(answered(create))
+        save_answered(store, create)
     again = make("2", Action.CREATE, None, "web", project="web")
     with pytest.raises(NameTaken) as caught:
         store.add(again)
@@ -153,10 +153,10 @@ def test_an_answer_waits_for_what_has_begun_with_its_vm(
     clock.sleep(-60)
     store.add(make("1"))
     with pytest.raises(OperationRevisionConflict):
-        store.save(answered(create))
+        save_answered(store, create)
     assert store.get("op") == create
     store.save(make.finished(store.get("1")))
-    assert store.save(answered(create)).vm_id == "vm"
+    assert save_answered(store, create).vm_id == "vm"
     assert under(inventory) == MAKING
 
 
@@ -173,7 +173,7 @@ def test_an_answer_at_the_moment_that_something_is_asked_for(
         first.add(create)
         see(inventory, vm_id, operation_id=mark)
         calls = [
-            lambda create=create, vm_id=vm_id: first.save(answered(create, vm_id)),
+            lambda create=create, vm_id=vm_id: save_answered(first, create, vm_id),
             lambda round=round, vm_id=vm_id: second.add(make(f"{round}", action, vm_id)),
             lambda mark=mark, vm_id=vm_id: see(inventory, vm_id, operation_id=mark),
         ]

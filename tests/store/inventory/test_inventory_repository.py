@@ -53,9 +53,10 @@ def sent(operation: Operation) -> Operation:
     return replace(operation.with_step(step), vm_id=VM_ID)
 
 
-def ordered(operation: Operation) -> Operation:
-    new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING, addresses=())
-    return replace(sent(operation), expected_vm=new)
+def save_created(store: OperationRepository, operation: Operation) -> Operation:
+    """Save that the cloud has accepted a create, with the VM to expect."""
+    expected_vm = replace(SEEN, status=Status.BUILDING, task=Task.CREATING, addresses=())
+    return store.save_accepted(sent(operation), expected_vm)[0]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     begun = inventory.observation_time()
-    store.save(ordered(store.get("1")))
+    save_created(store, store.get("1"))
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
@@ -238,7 +239,7 @@ def test_a_vm_keeps_the_place_that_it_had_first(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    store.save(ordered(store.get("1")))
+    save_created(store, store.get("1"))
     inventory.save_observations(
         [replace(SEEN, created_at=T0 - LATER)], inventory.observation_time()
     )
@@ -252,7 +253,7 @@ def test_a_look_that_is_first_to_see_a_new_vm(
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
     inventory.save_observations([SEEN], inventory.observation_time())
-    assert store.save(ordered(store.get("1"))).revision == store.get("1").revision
+    assert save_created(store, store.get("1")).revision == store.get("1").revision
     assert under(inventory) == (Status.BUILDING, Task.CREATING)
     assert shown(inventory).vm.addresses == SEEN.addresses
 

@@ -74,8 +74,7 @@ def test_heartbeat_renews_the_leases_of_a_live_process(
 ) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
-    with store.lease("1", lease_held=True):
-        pass
+    store.release("1")
     update_leases(database, "lease_expires_at = 0")
     wait_until(lambda: min(expiry_times(database).values()) > 0)
     assert other.list_leased() == []
@@ -114,8 +113,7 @@ def test_process_without_an_engine_renews_only_leases_in_use(
 ) -> None:
     for id in "12":
         releasing_store.add(make(id, vm_id=id))
-    with releasing_store.lease("2", lease_held=True):
-        pass
+    releasing_store.release("2")
     # a renewal that has begun may still cover both
     for _ in range(2):
         last = expiry_times(database)["1"]
@@ -190,12 +188,9 @@ def test_lease_that_cannot_be_released_expires(
     def write(**_: bool) -> AbstractContextManager[object]:
         raise StoreUnavailable("away")
 
-    with (
-        monkeypatch.context() as patched,
-        capture_logs() as logs,
-        releasing_store.lease("1", lease_held=True),
-    ):
+    with monkeypatch.context() as patched, capture_logs() as logs:
         patched.setattr(database, "write", write)
+        releasing_store.release("1")
     assert [(log["event"], log["reason"]) for log in logs] == [
         ("lease not released, will expire", "away")
     ]

@@ -26,8 +26,7 @@ def test_a_new_one_is_held_by_who_added_it(
     store.add(make("1"))
     with store.lease("1") as held:
         assert not held
-    with store.lease("1", lease_held=True) as held:
-        assert held
+    store.release("1")
     with store.lease("1") as held:
         assert held
 
@@ -35,8 +34,7 @@ def test_a_new_one_is_held_by_who_added_it(
 def test_one_at_a_time_holds_it(store: OperationRepository, make: OperationFactory) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
-        with store.lease(id, lease_held=True):
-            pass
+        store.release(id)
     with store.lease("1") as first, store.lease("1") as second, store.lease("2") as other:
         assert (first, second, other) == (True, False, True)
     with store.lease("1") as again:
@@ -47,8 +45,9 @@ def test_it_is_given_back_when_its_holder_fails(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
-    for fresh in (True, False):
-        with pytest.raises(ZeroDivisionError), store.lease("1", lease_held=fresh):
+    store.release("1")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), store.lease("1"):
             raise ZeroDivisionError
     with store.lease("1") as again:
         assert again
@@ -56,9 +55,11 @@ def test_it_is_given_back_when_its_holder_fails(
 
 def test_who_is_to_carry_it_on_may(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1"))
-    for fresh in (True, False, False):
+    assert [found.id for found in store.list_leased()] == ["1"]
+    store.release("1")
+    for _ in range(2):
         assert [found.id for found in store.list_leased()] == ["1"]
-        with store.lease("1", lease_held=fresh) as held:
+        with store.lease("1") as held:
             assert held
 
 
@@ -66,8 +67,7 @@ def test_of_many_who_would_carry_it_on_one_does(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
-    with store.lease("1", lease_held=True):
-        pass
+    store.release("1")
     everybody = Barrier(20)
 
     def hold(_: int) -> bool:
@@ -85,8 +85,7 @@ def test_a_lease_is_its_process_own_until_it_has_run_out(
     database: Database,
 ) -> None:
     store.add(make("1"))
-    with store.lease("1", lease_held=True):
-        pass
+    store.release("1")
     assert other.list_leased() == []
     with other.lease("1") as held:
         assert not held
@@ -108,8 +107,7 @@ def test_each_use_renews_a_lease(
     database: Database,
 ) -> None:
     store.add(make("1"))
-    with store.lease("1", lease_held=True):
-        pass
+    store.release("1")
     expire(database)
     with store.lease("1") as held:
         assert held
@@ -124,8 +122,7 @@ def test_who_closes_leaves_what_is_unfinished_to_others(
 ) -> None:
     store = OperationRepository(connect(), clock)
     store.add(make("1"))
-    with store.lease("1", lease_held=True):
-        pass
+    store.release("1")
     store.close()
     assert [found.id for found in other.list_leased()] == ["1"]
     with other.lease("1") as held:
@@ -138,9 +135,10 @@ def test_who_leaves_it_to_others_gives_each_lease_back(
     store = OperationRepository(database, clock, renews_idle=False)
     store.add(make("1"))
     assert other.list_leased() == []
-    with store.lease("1", lease_held=True) as held:
-        assert held
-        assert other.list_leased() == []
+    with store.lease("1") as held:
+        assert not held
+    assert other.list_leased() == []
+    store.release("1")
     with other.lease("1") as held:
         assert held
     assert [found.id for found in other.list_leased()] == ["1"]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import ALL_OPERATIONS, IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import OperationError, OperationStatus, Step, StepState
+from vmapi.domain.operation import NewOperation, OperationError, OperationStatus, Step, StepState
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.errors import NameTaken
@@ -102,9 +103,9 @@ def test_what_a_create_is_to_make_is_not_kept(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {}, b"hunter2", None, ())
-    store.add(make("1", Action.CREATE, None, "web", spec=spec))
+    new = NewOperation(make("1", Action.CREATE, None, "web"), VM_1, spec)
+    store.add(new.operation)
     store.save(store.get("1"))
-    assert store.get("1").spec is None
     with database.read() as connection:
         kept = connection.execute(text("SELECT * FROM operations")).all()
     assert "hunter2" not in str(kept)
@@ -115,7 +116,8 @@ def test_user_data_is_in_no_file(
     store: OperationRepository, make: OperationFactory, url: str
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {"k": "hunter2"}, b"hunter2", None, ())
-    store.add(make("1", Action.CREATE, None, "web-of-files", spec=spec))
+    new = NewOperation(make("1", Action.CREATE, None, "web-of-files"), VM_1, spec)
+    store.add(new.operation)
     folder = Path(url.removeprefix("sqlite:///")).parent
     files = [path.read_bytes() for path in folder.iterdir()]
     assert any(b"web-of-files" in data for data in files)

@@ -67,10 +67,10 @@ def test_it_is_for_a_vm_as_it_was_seen(
     new = see(inventory, replace(SEEN, name="other")).revision
     name = "web" if action is Action.UPDATE else None
     with pytest.raises(VMRevisionConflict):
-        store.add(make("1", action, name=name, vm_revision=old))
+        store.add(make("1", action, name=name), old)
     assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
     assert list_outcomes(database) == []
-    store.add(make("2", action, name=name, vm_revision=new))
+    store.add(make("2", action, name=name), new)
     assert [found.id for found in store.list_leased()] == ["2"]
 
 
@@ -81,7 +81,7 @@ def test_one_that_is_gone_is_as_nobody_has_seen_it(
     inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
     for vm_id in (SEEN.id, "nobody"):
         with pytest.raises(VMRevisionConflict):
-            store.add(make("1", vm_id=vm_id, vm_revision=revision))
+            store.add(make("1", vm_id=vm_id), revision)
 
 
 def test_a_delete_for_a_vm_that_is_being_changed(
@@ -91,7 +91,7 @@ def test_a_delete_for_a_vm_that_is_being_changed(
     store.add(make("1"))
     busy = inventory.get(SEEN.id)
     assert busy is not None
-    store.add(make("2", Action.DELETE, vm_revision=busy.revision))
+    store.add(make("2", Action.DELETE), busy.revision)
     assert [found.id for found in store.list_leased()] == ["2"]
     store.add(make("3", Action.DELETE, vm_id="vm"))
 
@@ -116,8 +116,8 @@ def test_of_many_who_have_seen_the_same_one_wins(
 
         def add(at: int, round: int = round, revision: int | None = revision) -> bool:
             name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
-            wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name, vm_revision=revision)
-            return succeeds(lambda: stores[at].add(wanted), VMRevisionConflict)
+            wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name)
+            return succeeds(lambda: stores[at].add(wanted, revision), VMRevisionConflict)
 
         assert run_concurrently(4, add) == 1
 
@@ -146,7 +146,7 @@ def test_what_is_seen_while_it_is_being_added(
 
     monkeypatch.setattr(module, step, and_then)
     with pytest.raises(VMRevisionConflict):
-        store.add(make("1", action, vm_revision=revision))
+        store.add(make("1", action), revision)
     monkeypatch.undo()
     assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
 

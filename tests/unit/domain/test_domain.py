@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import OPERATION_1, VM_1
+from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.operation import OperationStatus, Step, StepState
+from vmapi.domain.operation import NewOperation, OperationStatus, Step, StepState
 from vmapi.domain.vm import Address, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import ValidationFailed
 from vmapi.services.operations import preconditions as guard
@@ -64,8 +65,9 @@ def test_too_much_metadata_is_counted_after_the_merge() -> None:
 def test_secrets_are_not_in_reprs() -> None:
     spec = CreateSpec("web-1", "f", "i", None, {}, b"hunter2", None, ())
     request = CreateRequest("web-1", "f", "i", user_data="hunter2")
-    operation = replace(OPERATION_1, spec=spec, patch=VMPatch(metadata={"k": "hunter2"}))
-    assert "hunter2" not in repr(spec) + repr(request) + repr(operation)
+    operation = replace(OPERATION_1, patch=VMPatch(metadata={"k": "hunter2"}))
+    new = NewOperation(operation, VM_1, spec, CallerToken("hunter2", "p1"))
+    assert "hunter2" not in repr(spec) + repr(request) + repr(operation) + repr(new)
 
 
 def test_the_present_step_is_the_first_that_is_not_done() -> None:

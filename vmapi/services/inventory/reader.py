@@ -6,7 +6,7 @@ where a call costs nothing (the memory cloud). While the cloud is unavailable, r
 known state with its age.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -110,15 +110,23 @@ class InventoryReader:
         """Return all VMs of a project that match a query."""
         return self.list_page(query, ALL_VMS, scope).vms
 
-    def snapshot_after(self, operation: Operation, previous_vm: VM) -> VMSnapshot:
+    def get_many(self, vm_ids: Sequence[str], scope: Scope) -> Mapping[str, VM]:
+        """Return the live VMs of a project among these ids, by id."""
+        age_seconds = self._store.inventory.age_seconds()
+        self.refresh_if_stale(age_seconds, refresh=self._completes_immediately)
+        return self._store.inventory.get_many(vm_ids, scope)
+
+    def snapshot_after(
+        self, operation: Operation, previous_vm: VM, stored_vm: VMSnapshot | None = None
+    ) -> VMSnapshot:
         """Return a VM after an operation on it has begun or finished, with few cloud calls.
 
-        `previous_vm` is the VM before the operation. Raises BackendFailure if the VM can neither be
+        `previous_vm` is the VM before the operation, `stored_vm` its row since then. Raises BackendFailure if the VM can neither be
         read nor inferred.
         """
         if not operation.is_finished and not self._completes_immediately:
             return (
-                operation.snapshot
+                stored_vm
                 or self._cached(previous_vm.id)
                 or _unversioned(_expected_during(operation, previous_vm))
             )

@@ -1,7 +1,7 @@
-"""First calls that nobody waits for, each with the credential of who has asked for the change.
+"""Start delegated operations in the background, each with the token of its caller.
 
-The engine cannot make them: a credential is only in the process that the request came to, and only
-for as long as this takes.
+The engine cannot start them: a token is only in the process of the request, and only until the
+first step is dispatched.
 """
 
 from collections.abc import Callable
@@ -10,41 +10,43 @@ from contextlib import suppress
 
 import structlog
 
-from vmapi.domain.identity import CallerToken
-from vmapi.domain.operation import Operation
+from vmapi.domain.operation import NewOperation
 from vmapi.errors import VmapiError
 
 log = structlog.get_logger("vmapi.operations")
 
 DELEGATED_START_THREADS = 4
-"""How many are made at a time: what the cloud sees of us beside the requests and the engine."""
+"""Concurrent calls to the cloud, in addition to those of requests and engine."""
 
 
 class DelegatedStarter:
-    """Makes them a few at a time; `start` makes one."""
+    """Calls `start` for a few new operations at a time."""
 
-    def __init__(self, start: Callable[[Operation, CallerToken], object]) -> None:
+    def __init__(self, start: Callable[[NewOperation], object]) -> None:
         self._start = start
-        self._pool = ThreadPoolExecutor(DELEGATED_START_THREADS, thread_name_prefix="first-calls")
+        self._pool = ThreadPoolExecutor(
+            DELEGATED_START_THREADS, thread_name_prefix="delegated-start"
+        )
 
-    def submit(self, operation: Operation, caller_token: CallerToken) -> None:
-        """Have a new operation started soon; one that comes after `stop` is left as those are."""
-        # stopped, or no thread to be had, which leaves it to the next that can be started
+    def submit(self, new: NewOperation) -> None:
+        """Queue a new operation. After `stop` it stays unsent, and another process fails it."""
+        # RuntimeError: stopped, or no thread can be started; the next submit tries again
         with suppress(RuntimeError):
-            self._pool.submit(self._start_operation, operation, caller_token)
+            self._pool.submit(self._start_operation, new)
 
     def stop(self) -> None:
-        """Finish those that are being made; whoever takes the others over ends them, unsent."""
+        """Wait for the calls in progress and drop the queue."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _start_operation(self, operation: Operation, caller_token: CallerToken) -> None:
+    def _start_operation(self, new: NewOperation) -> None:
+        operation = new.operation
         with structlog.contextvars.bound_contextvars(
             request_id=operation.request_id, user=operation.requested_by
         ):
             try:
-                self._start(operation, caller_token)
+                self._start(new)
             except VmapiError as error:
-                # the operation says so too, or goes on
-                log.info("a first call failed", operation_id=operation.id, code=error.code)
+                # the operation has the same error, or stays unfinished
+                log.info("delegated start failed", operation_id=operation.id, code=error.code)
             except Exception:
-                log.exception("a first call could not be made", operation_id=operation.id)
+                log.exception("delegated start failed", operation_id=operation.id)

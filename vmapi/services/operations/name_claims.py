@@ -1,35 +1,40 @@
-"""Names: within a project, one VM has each, wherever it was made."""
+"""Reserve VM names: within a project a name belongs to one VM, whether vmapi created it or not."""
 
 from vmapi import errors
 from vmapi.backends.base import Backend
-from vmapi.domain.operation import Operation
+from vmapi.domain.operation import NewOperation, Operation
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.store.store import Store
 
 MAX_NAME_CHECK_AGE = 5.0
-"""Seconds: an inventory that is older is not asked whether a name is free."""
+"""Seconds. With an older inventory the cloud is asked for the name."""
 
 
 class NameReservations:
-    """Claims names in the store, and looks in the cloud who has them."""
+    """Reserves names in the store, and checks the cloud for VMs created outside vmapi."""
 
     def __init__(self, backend: Backend, store: Store) -> None:
         self._backend = backend
         self._store = store
 
-    def insert_with_reservation(self, operation: Operation) -> Operation:
-        """Keep a new operation, with the name that it claims. Raises what the store raises."""
+    def insert_with_reservation(self, new: NewOperation) -> VMSnapshot | None:
+        """Insert a new operation and reserve its name. Raises as `OperationRepository.add` does.
+
+        A reservation of a VM that was deleted or renamed outside vmapi is released.
+        """
+        operation = new.operation
         try:
-            return self._store.operations.add(operation)
-        except errors.NameTaken as taken:
-            vm_id = taken.extra.get("vm_id")
+            return self._store.operations.add(operation, new.vm_revision)
+        except errors.NameTaken as error:
+            vm_id = error.extra.get("vm_id")
             if vm_id is None or self._still_has_name(str(vm_id), operation):
                 raise
             name = operation.reserved_name or ""
             self._store.operations.release_stale_name(operation.project, name, str(vm_id))
-            return self._store.operations.add(operation)
+            return self._store.operations.add(operation, new.vm_revision)
 
     def is_free(self, operation: Operation) -> bool:
-        """Tell that no VM has the name, as far as the inventory knows what is in the cloud now."""
+        """Return whether the inventory proves that the name is free, or no name is needed."""
         if operation.reserved_name is None:
             return True
         if self._backend.completes_immediately:
@@ -39,10 +44,10 @@ class NameReservations:
         return holder is None and age is not None and age < MAX_NAME_CHECK_AGE
 
     def verify_in_cloud(self, operation: Operation) -> None:
-        """See in the cloud that no VM of the project has the name; else discard the operation.
+        """Check in the cloud that no VM of the project has the name; else discard the operation.
 
-        Raises NameTaken. The claim is ours already: of many who ask at once, one gets here at a
-        time.
+        The operation holds the reservation: concurrent requests for one name check one by one.
+        Raises NameTaken and the errors of the cloud.
         """
         try:
             others = self._backend.list_vms(name=operation.reserved_name)
@@ -56,13 +61,13 @@ class NameReservations:
             raise
 
     def _still_has_name(self, vm_id: str, operation: Operation) -> bool:
-        # deleted or renamed outside, or given to another project, its claim is nobody's
+        # a VM deleted, renamed or moved to another project outside vmapi needs no reservation
         if vm_id == operation.vm_id:
             return False
         try:
             vm = self._backend.get_vm(vm_id)
             return (vm.project, vm.name) == (operation.project, operation.reserved_name)
-        except errors.VMNotFound as unknown:
-            return unknown.hidden
+        except errors.VMNotFound as error:
+            return error.hidden
         except errors.BackendFailure:
             return True

@@ -1,28 +1,46 @@
-"""What comes of a change for who has asked for it."""
+"""The result of a change for its caller: the VM, or the error that ended the operation."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vmapi import errors
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.project import Scope
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
-from vmapi.services.operations import preconditions as guard
-from vmapi.services.operations.change import ChangeResult
+from vmapi.services.operations import preconditions
 from vmapi.services.reconciler.outcome import is_failed_build
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """The operation of a change and its VM, or None for a deleted VM."""
+
+    operation: Operation
+    snapshot: VMSnapshot | None
+    replayed: bool = False
+    """Whether an earlier request with the same key has made the change."""
+
+
 class ChangeResultBuilder:
-    """Answers with the VM, or with why there is none to answer with."""
+    """Builds the result of an operation, or raises its error."""
 
     def __init__(self, reader: InventoryReader) -> None:
         self._reader = reader
 
-    def build(self, operation: Operation, previous_vm: VM | None, scope: Scope) -> ChangeResult:
-        """Return what has come of an operation; `before` is the VM as it was, if that is known.
+    def build(
+        self,
+        operation: Operation,
+        previous_vm: VM | None,
+        scope: Scope,
+        stored_vm: VMSnapshot | None = None,
+    ) -> ChangeResult:
+        """Return the result of an operation.
 
-        Raises what it failed with, and what has ended it.
+        `previous_vm` is the VM before the change, `stored_vm` its inventory row since the insert
+        of the operation; None if unknown. Raises the error of a failed or superseded operation,
+        BackendTimeout while the VM of a create is unknown.
         """
         if operation.status is OperationStatus.SUPERSEDED:
             raise self._superseded_error(operation)
@@ -31,29 +49,31 @@ class ChangeResultBuilder:
             raise errors.error_class(operation.error.code)(operation.error.detail, **extra)
         if operation.action is Action.DELETE and operation.is_finished:
             return ChangeResult(operation, None)
-        vm_id = operation.vm_id
-        if vm_id is None:
-            detail = "Which VM the create makes is not known yet."
+        if operation.vm_id is None:
+            detail = "The id of the new VM is not known yet."
             raise errors.BackendTimeout(detail, operation_id=operation.id)
         if previous_vm is not None:
-            return ChangeResult(
-                operation, self._reader.snapshot_after(operation, replace(previous_vm, id=vm_id))
-            )
+            vm = replace(previous_vm, id=operation.vm_id)
+            return ChangeResult(operation, self._reader.snapshot_after(operation, vm, stored_vm))
+        return ChangeResult(operation, self._read(operation, operation.vm_id, scope))
+
+    def _read(self, operation: Operation, vm_id: str, scope: Scope) -> VMSnapshot | None:
         try:
-            return ChangeResult(operation, self._reader.get(vm_id, scope))
-        except errors.VMNotFound as unknown:
+            return self._reader.get(vm_id, scope)
+        except errors.VMNotFound as error:
             if operation.action is not Action.DELETE:
-                unknown.extra["operation_id"] = operation.id
+                error.extra["operation_id"] = operation.id
                 raise
-            # gone already, and nobody has looked since whoever sent the delete died
-            return ChangeResult(operation, None)
+            # the VM is gone although no process has evaluated the delete yet
+            return None
 
     def _superseded_error(self, operation: Operation) -> errors.VmapiError:
-        detail, of = f"A delete has ended the {operation.action}.", operation.id
+        detail, operation_id = f"A delete has ended the {operation.action}.", operation.id
         try:
             vm = self._reader.get(operation.vm_id or "", operation.project).vm
         except errors.VMNotFound:
-            return errors.VMNotFound(detail, operation_id=of)
+            return errors.VMNotFound(detail, operation_id=operation_id)
         except errors.BackendFailure:
-            return errors.TaskInProgress(detail, operation_id=of)
-        return guard.with_vm_state(errors.TaskInProgress(detail, operation_id=of), vm)
+            return errors.TaskInProgress(detail, operation_id=operation_id)
+        error = errors.TaskInProgress(detail, operation_id=operation_id)
+        return preconditions.with_vm_state(error, vm)

@@ -1,4 +1,4 @@
-"""Taking a change on: once for each key, one at a time for each VM and name."""
+"""Submit new operations: reserve the name, insert the row, dispatch the first step, wait."""
 
 import uuid
 from collections.abc import Callable
@@ -10,174 +10,130 @@ from vmapi import errors
 from vmapi.backends.base import Backend
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Operation, Step
+from vmapi.domain.operation import NewOperation, Operation, Step
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
-from vmapi.services.operations import preconditions as guard
-from vmapi.services.operations.change import ChangeResult
+from vmapi.services.operations import preconditions
 from vmapi.services.operations.name_claims import NameReservations
-from vmapi.services.operations.results import ChangeResultBuilder
+from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder
 from vmapi.services.operations.service import OperationService
-from vmapi.services.operations.waiting import OperationWaiter
-from vmapi.store.conflicts import IdempotencyKeyConflict, VMRevisionConflict
+from vmapi.services.operations.waiting import OperationWaiter, is_finished
+from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.store.conflicts import VMRevisionConflict
 from vmapi.store.store import Store
-
-FIRST_RESPONSE_TIMEOUT = 10
-"""Seconds that a repeat waits for the first request with its key to be answered."""
 
 
 class OperationSubmitter:
-    """Makes operations, has them carried out, and answers with what came of them."""
+    """Submits each new operation once. `IdempotencyService` calls it once for each key."""
 
     def __init__(
         self,
         backend: Backend,
         store: Store,
+        *,
+        reconciler: Reconciler,
         operations: OperationService,
         reader: InventoryReader,
         waiter: OperationWaiter,
-        *,
+        results: ChangeResultBuilder,
         clock: Callable[[], datetime],
     ) -> None:
         self._backend = backend
-        self._store = store
+        self._reconciler = reconciler
         self._operations = operations
         self._reader = reader
         self._waiter = waiter
+        self._results = results
         self._clock = clock
         self._name_reservations = NameReservations(backend, store)
-        self._results = ChangeResultBuilder(reader)
 
-    def new_operation(
-        self, action: Action, steps: tuple[Step, ...], caller: Caller, **more: Any
-    ) -> Operation:
-        """Make an operation; `more` are further members of it."""
-        return Operation(
-            id=str(uuid.uuid4()),
-            action=action,
-            steps=steps,
-            created_at=self._clock(),
-            requested_by=caller.user,
-            address=caller.address,
-            request_id=caller.request_id,
-            key=caller.key,
-            is_delegated=caller.caller_token is not None,
-            **{"project": caller.project, **more},
-        )
+    def submit(self, new: NewOperation, caller: Caller) -> ChangeResult:
+        """Insert a new operation, dispatch its first step, and wait as the caller prefers.
 
-    def new_vm_operation(
-        self, vm: VM, action: Action, steps: tuple[Step, ...], caller: Caller, **more: Any
-    ) -> Operation:
-        """Make an operation on a VM: it is the VM's project's, whoever asks."""
-        project = vm.project or caller.project
-        return self.new_operation(action, steps, caller, vm_id=vm.id, project=project, **more)
-
-    def run_idempotent(self, caller: Caller, func: Callable[[], ChangeResult]) -> ChangeResult:
-        """Return what comes of a request, or what came of it before, under the same key."""
-        if earlier := self.replay(caller):
-            return earlier
-        try:
-            return func()
-        except errors.PreconditionFailed:
-            # what has changed the VM may be this very request
-            if earlier := self.replay(caller):
-                return earlier
-            raise
-        except errors.BackendTimeout as late:
-            if "operation_id" in late.extra:
-                raise
-            # no change was sent yet: vmapi was only looking
-            raise errors.BackendUnavailable(f"{late.detail} Nothing was sent.") from late
-
-    def replay(self, caller: Caller) -> ChangeResult | None:
-        """Return what came of the same request, if it was made before under the same key.
-
-        Raises IdempotencyKeyReused, IdempotencyInProgress, and what the operation failed with.
+        Raises IdempotencyKeyConflict, TaskInProgress, NameTaken, QuotaExceeded and
+        PreconditionFailed; the error that ended the operation; BackendTimeout if its outcome is
+        unknown.
         """
-        operation = self.find_by_key(caller)
-        if operation is None:
-            return None
+        name_is_free = self._name_reservations.is_free(new.operation)
+        if name_is_free:
+            # no request precedes the dispatch: one write inserts the row as dispatching
+            new = replace(new, operation=new.operation.as_dispatching(self._clock()))
+        stored_vm = self._insert(new)
+        if not name_is_free:
+            self._name_reservations.verify_in_cloud(new.operation)
         try:
-            operation = self._waiter.wait_until(operation, _is_accepted, FIRST_RESPONSE_TIMEOUT)
-        except errors.OperationNotFound:
-            # refused before anything was sent, which frees the key
-            return None
-        if not _is_accepted(operation):
-            detail = "The first request with this Idempotency-Key is still being answered."
-            raise errors.IdempotencyInProgress(detail, operation_id=operation.id)
-        if operation.key is None:
-            return None
-        operation = self._waiter.wait_until(operation, _is_finished, caller.wait_seconds)
-        try:
-            return replace(self._results.build(operation, None, caller.scope), replayed=True)
-        except errors.VmapiError as error:
-            # not to know how the VM is now is no outcome
-            away = operation.error is None and isinstance(error, errors.BackendFailure)
-            error.replayed = not away
-            raise
+            result = self._reconciler.dispatch_first(new)
+            result.raise_error()
+        except errors.BackendTimeout:
+            operation = self._waiter.wait_until(new.operation, is_finished, caller.wait_seconds)
+            if not operation.is_finished:
+                raise
+            return self._results.build(operation, new.vm, caller.scope)
+        except errors.Conflict as conflict:
+            vm = self._reader.latest_or(new.vm)
+            raise preconditions.with_vm_state(conflict, vm) from None
+        operation = self._waiter.wait_until(result.operation, is_finished, caller.wait_seconds)
+        stored_vm = result.stored_vm or stored_vm
+        if operation is not result.operation:
+            # read again: the row of the VM may have changed since the insert
+            stored_vm = None
+        return self._results.build(operation, new.vm, caller.scope, stored_vm)
 
-    def find_by_key(self, caller: Caller) -> Operation | None:
-        """Return the operation that the caller's key is bound to. Raises IdempotencyKeyReused."""
-        operation = self._store.operations.find_by_key(caller.key) if caller.key else None
-        if operation is None or caller.key is None or operation.key is None:
-            return None
-        guard.check_fingerprint(caller.key, operation.key.fingerprint)
-        return operation
+    def enqueue(self, new: NewOperation) -> None:
+        """Insert a new operation and leave its first step to the background.
 
-    def enqueue(self, operation: Operation, caller: Caller, previous_vm: VM) -> Operation:
-        """Leave a new operation to others, and return the one that its key is bound to.
-
-        Raises BackendUnavailable while nothing would be sent.
+        Raises as `submit` does, and BackendUnavailable while the circuit breaker is open.
         """
         self._backend.check_available()
-        try:
-            operation = self._insert(operation, previous_vm)
-        except IdempotencyKeyConflict:
-            return self.find_by_key(caller) or self.enqueue(operation, caller, previous_vm)
-        self._operations.start_in_background(operation, caller.caller_token)
-        return operation
+        self._insert(new)
+        self._operations.start_in_background(new)
 
-    def submit(self, operation: Operation, caller: Caller, previous_vm: VM) -> ChangeResult:
-        """Have a new operation carried out, as far as it goes while the answer may wait.
-
-        Raises what the cloud refuses it with, and BackendTimeout when its outcome is not known.
-        """
-        free = self._name_reservations.is_free(operation)
-        if free:
-            # nothing is to be asked before: it is kept and about to be sent at once
-            operation = operation.as_dispatching(self._clock())
+    def _insert(self, new: NewOperation) -> VMSnapshot | None:
         try:
-            operation = self._insert(operation, previous_vm)
-        except IdempotencyKeyConflict:
-            return self.replay(caller) or self.submit(operation, caller, previous_vm)
-        if not free:
-            self._name_reservations.verify_in_cloud(operation)
-        try:
-            progress = self._operations.start(operation, caller.caller_token)
-        except errors.BackendTimeout:
-            ended = self._waiter.wait_until(operation, _is_finished, caller.wait_seconds)
-            if not ended.is_finished:
-                raise
-            return self._results.build(ended, previous_vm, caller.scope)
-        except errors.Conflict as conflict:
-            raise guard.with_vm_state(conflict, self._reader.latest_or(previous_vm)) from None
-        ended = self._waiter.wait_until(progress.operation, _is_finished, caller.wait_seconds)
-        return self._results.build(ended, previous_vm, caller.scope)
-
-    def _insert(self, operation: Operation, previous_vm: VM) -> Operation:
-        try:
-            return self._name_reservations.insert_with_reservation(operation)
+            return self._name_reservations.insert_with_reservation(new)
         except errors.TaskInProgress as conflict:
-            raise guard.with_vm_state(conflict, self._reader.latest_or(previous_vm)) from None
+            vm = self._reader.latest_or(new.vm)
+            raise preconditions.with_vm_state(conflict, vm) from None
         except VMRevisionConflict:
-            raise guard.precondition_failed(
-                self._reader.get(previous_vm.id, previous_vm.project)
-            ) from None
+            snapshot = self._reader.get(new.vm.id, new.vm.project)
+            raise preconditions.precondition_failed(snapshot) from None
 
 
-def _is_finished(operation: Operation) -> bool:
-    return operation.is_finished
+def build_operation(
+    caller: Caller, action: Action, steps: tuple[Step, ...], created_at: datetime, **fields: Any
+) -> Operation:
+    """Build the operation of a request in the caller's project. `fields` are further fields."""
+    return Operation(
+        id=str(uuid.uuid4()),
+        action=action,
+        steps=steps,
+        created_at=created_at,
+        requested_by=caller.user,
+        address=caller.address,
+        request_id=caller.request_id,
+        key=caller.key,
+        is_delegated=caller.caller_token is not None,
+        **{"project": caller.project, **fields},
+    )
 
 
-def _is_accepted(operation: Operation) -> bool:
-    return operation.is_finished or operation.is_accepted
+def build_vm_operation(
+    caller: Caller,
+    vm: VM,
+    action: Action,
+    steps: tuple[Step, ...],
+    created_at: datetime,
+    **fields: Any,
+) -> NewOperation:
+    """Build the operation of a request on a VM, in the project of the VM."""
+    operation = build_operation(
+        caller,
+        action,
+        steps,
+        created_at,
+        vm_id=vm.id,
+        project=vm.project or caller.project,
+        **fields,
+    )
+    return NewOperation(operation, vm, caller_token=caller.caller_token)

@@ -66,3 +66,8 @@ class OperationWaiter:
             return operation
         finally:
             self._pool.release(who)
+
+
+def is_finished(operation: Operation) -> bool:
+    """Return whether an operation is finished: a condition for `wait_until`."""
+    return operation.is_finished

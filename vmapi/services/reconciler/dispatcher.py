@@ -1,148 +1,192 @@
-"""Sending a step of an operation to the cloud, and keeping what came of it."""
+"""Send a step of an operation to the cloud, and find the outcome of a call without a response.
 
+`Reconciler` calls the dispatcher and saves the results. Nothing here writes an operation. The
+package states the protocol.
+"""
+
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from functools import partial
 
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, Backend
-from vmapi.domain.identity import CallerToken
-from vmapi.domain.lifecycle import Verb
-from vmapi.domain.operation import Operation, Step, StepState
+from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.operation import NewOperation, Operation, Step
 from vmapi.services.inventory.observer import CloudObserver
-from vmapi.services.reconciler.progress import OperationRecorder, ReconcileResult
-from vmapi.services.reconciler.recovery import LostCallRecovery, require_vm_id
+from vmapi.services.reconciler.recovery import (
+    ACTION_RECOVERY_WINDOW,
+    require_vm_id,
+    step_started_at,
+)
+from vmapi.store.store import Store
+
+CLOUD_TIME_RESOLUTION = timedelta(seconds=1)
+"""Nova truncates its timestamps to whole seconds."""
+
+
+class DispatchState(Enum):
+    """The state of a step after its dispatch."""
+
+    ACCEPTED = auto()
+    NOT_SENT = auto()
+    EXPIRED = auto()
+    REFUSED = auto()
+    VM_GONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchResult:
+    """The cloud's response to a step, or the reason why the step was not sent."""
+
+    state: DispatchState
+    action: AcceptedAction | None = None
+    """The action to wait for. None with ACCEPTED: the step is done."""
+    error: errors.VmapiError | None = None
+    """The reason for NOT_SENT and REFUSED."""
 
 
 class StepDispatcher:
-    """Any method may raise StaleOperation."""
+    """Sends steps with vmapi's account or the caller's token, and recovers lost calls."""
 
     def __init__(
         self,
         backend: Backend,
         observer: CloudObserver,
-        recorder: OperationRecorder,
-        recovery: LostCallRecovery,
+        store: Store,
+        clock: Callable[[], datetime],
     ) -> None:
         self._backend = backend
         self._observer = observer
-        self._recorder = recorder
-        self._recovery = recovery
+        self._store = store
+        self._clock = clock
 
     def dispatch(
-        self,
-        operation: Operation,
-        step: Step,
-        *,
-        is_first_attempt: bool,
-        caller_token: CallerToken | None,
-    ) -> ReconcileResult:
-        """Send a step of which it is kept that it is being sent.
+        self, operation: Operation, step: Step, new: NewOperation | None, *, is_first_attempt: bool
+    ) -> DispatchResult:
+        """Send a step that is saved as dispatching.
 
-        `first` says that nothing was sent of this operation before. A personal step is sent
-        `on_behalf` of who has asked for it, or not at all; any other one is vmapi's own. Raises
-        BackendTimeout when the answer was lost, StoreUnavailable when it cannot be kept.
+        `new` is None unless this process has inserted the operation. `is_first_attempt` says that
+        no step of the operation was sent before. Raises BackendTimeout if the outcome is unknown.
         """
+        if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
+            return DispatchResult(DispatchState.EXPIRED)
         try:
-            receipt = self._send(operation, step, caller_token)
+            call = self._prepare_call(operation, step, new)
+            action = call()
         except errors.BackendTimeout as error:
             error.extra["operation_id"] = operation.id
             raise
         except errors.VmapiError as error:
-            if isinstance(error, errors.BackendUnavailable) or is_hidden(error):
-                if is_first_attempt or operation.requires_caller_token:
-                    return self._recorder.fail(operation, error)
-                step = replace(step, state=StepState.PLANNED)
-                return replace(self._recorder.save_step(operation, step), waiting_on_cloud=True)
-            return self._handle_refusal(operation, step, error, is_first_attempt=is_first_attempt)
-        try:
-            return self.record_accepted(operation, step, receipt)
-        except errors.StoreUnavailable as away:
-            detail = f"{away.detail} The {operation.action} was sent to the cloud, and goes on."
-            raise errors.StoreUnavailable(detail, operation_id=operation.id) from away
+            return self._handle_error(operation, step, error, is_first_attempt=is_first_attempt)
+        if action is None:
+            # Nova's changes-since does not report new metadata
+            with suppress(errors.VmapiError):
+                self._observer.fetch(require_vm_id(operation))
+        return DispatchResult(DispatchState.ACCEPTED, action)
 
-    def record_accepted(
-        self, operation: Operation, step: Step, receipt: AcceptedAction | None
-    ) -> ReconcileResult:
-        """Keep that the cloud has taken a step on; without a receipt it is done."""
-        if receipt is None:
-            return self._recorder.save_step(operation, replace(step, state=StepState.DONE))
-        operation = replace(operation, vm_id=receipt.vm_id)
-        if operation.expected_vm and not self._backend.completes_immediately:
-            # clouds tell whole seconds
-            at = self._backend.cloud_time().replace(microsecond=0)
-            expected = replace(
-                operation.expected_vm, id=receipt.vm_id, created_at=at, updated_at=at
-            )
-            operation = replace(operation, expected_vm=expected)
-        step = replace(step, state=StepState.ACCEPTED, request_id=receipt.request_id)
-        kept = self._recorder.save_step(operation, step)
-        return replace(kept, waiting_on_cloud=not self._backend.completes_immediately)
+    def find_action(self, operation: Operation, step: Step) -> AcceptedAction | None:
+        """Return the action that a step has started in the cloud. Raises VMNotFound."""
+        if step.verb is Verb.CREATE:
+            return self._backend.find_created_vm(operation.id)
+        if step.verb is Verb.UPDATE:
+            return None
+        vm_id = require_vm_id(operation)
+        # a request id in the database belongs to another operation or another step
+        known_ids = self._store.operations.request_ids(vm_id)
+        since = self._to_cloud_time(operation.created_at)
+        return self._backend.find_action(vm_id, step.verb, since, known_ids)
 
-    def record_vm_gone(self, operation: Operation, step: Step) -> ReconcileResult:
-        """Keep that the cloud knows the VM no more."""
-        self._observer.mark_gone(require_vm_id(operation))
-        if step.verb is Verb.DELETE:
-            return self._recorder.save_step(operation, replace(step, state=StepState.DONE))
-        lost = errors.BackendLost("The VM vanished from the cloud on the way.")
-        return self._recorder.fail(operation, lost)
+    def is_update_applied(self, operation: Operation) -> bool:
+        """Return whether a VM has the name and metadata of an update. Raises VMNotFound."""
+        if operation.patch is None:
+            return False
+        vm, patch = self._backend.get_vm(require_vm_id(operation)), operation.patch
+        return patch.name in (None, vm.name) and patch.applied_to(vm.metadata) == vm.metadata
+
+    def not_found_error(self, operation: Operation, step: Step) -> errors.BackendFailure:
+        """Return the error for a step without a trace in the cloud after its recovery window."""
+        if step.verb is Verb.CREATE and (vm_id := self._find_deleted_vm(operation, step)):
+            return errors.BackendLost("The VM was made, and deleted since.", vm_id=vm_id)
+        detail = f"The {step.verb} never reached the cloud; nothing was changed."
+        if step.verb is Verb.UPDATE:
+            detail = "The update did not reach the cloud, or in part only; send it again."
+        return errors.BackendTimeout(detail)
 
     def not_sendable_error(self) -> errors.BackendUnavailable:
-        """Return why an operation ends that only the process could send that took it on."""
+        """Return the error for a step that only the dead process of the request could send."""
         return errors.BackendUnavailable("vmapi died before this was sent; send it again.")
 
-    def _send(
-        self, operation: Operation, step: Step, caller_token: CallerToken | None
-    ) -> AcceptedAction | None:
-        # what is to be made, and a credential, only the process has that took the operation on
-        orphaned = step.verb is Verb.CREATE and operation.spec is None
-        if orphaned or (operation.requires_caller_token and caller_token is None):
+    def _prepare_call(
+        self, operation: Operation, step: Step, new: NewOperation | None
+    ) -> Callable[[], AcceptedAction | None]:
+        """Bind the driver method of a step. Raises BackendUnavailable if it is not sendable."""
+        token = new.caller_token if new and operation.requires_caller_token else None
+        if operation.requires_caller_token and token is None:
             raise self.not_sendable_error()
-        lent = caller_token if operation.requires_caller_token else None
-        if operation.spec is not None and step.verb is Verb.CREATE:
-            return self._backend.create_vm(operation.spec, operation.id, caller_token=lent)
+        if step.verb is Verb.CREATE:
+            if new is None or new.spec is None:
+                raise self.not_sendable_error()
+            return partial(self._backend.create_vm, new.spec, operation.id, caller_token=token)
         vm_id = require_vm_id(operation)
         if operation.patch is None:
-            return self._backend.perform_action(vm_id, step.verb, caller_token=lent)
-        self._backend.update_vm(vm_id, operation.patch, caller_token=lent)
-        with suppress(errors.VmapiError):
-            # nothing in the cloud tells of new metadata by itself
-            self._observer.fetch(vm_id)
+            return partial(self._backend.perform_action, vm_id, step.verb, caller_token=token)
+        return partial(self._backend.update_vm, vm_id, operation.patch, caller_token=token)
+
+    def _handle_error(
+        self, operation: Operation, step: Step, error: errors.VmapiError, *, is_first_attempt: bool
+    ) -> DispatchResult:
+        if isinstance(error, errors.BackendUnavailable) or is_hidden(error):
+            return DispatchResult(DispatchState.NOT_SENT, error=error)
+        if is_gone(error) and (step.verb is Verb.DELETE or not is_first_attempt):
+            return DispatchResult(DispatchState.VM_GONE)
+        # a broken response may follow a change; a conflict may follow an earlier attempt's arrival
+        is_ambiguous = isinstance(error, errors.BackendError) or (
+            isinstance(error, errors.Conflict) and not is_first_attempt
+        )
+        if is_ambiguous:
+            return self._recover_or_refuse(operation, step, error)
+        return DispatchResult(DispatchState.REFUSED, error=error)
+
+    def _recover_or_refuse(
+        self, operation: Operation, step: Step, error: errors.VmapiError
+    ) -> DispatchResult:
+        try:
+            action = self.find_action(operation, step)
+        except errors.VmapiError as lookup_error:
+            if is_gone(lookup_error):
+                return DispatchResult(DispatchState.VM_GONE)
+            raise errors.BackendTimeout(
+                f"{error.detail} Whether the change took effect is unknown.",
+                operation_id=operation.id,
+            ) from lookup_error
+        if action is None:
+            return DispatchResult(DispatchState.REFUSED, error=error)
+        return DispatchResult(DispatchState.ACCEPTED, action)
+
+    def _find_deleted_vm(self, operation: Operation, step: Step) -> str | None:
+        if vm_id := self._store.inventory.find_created_by(operation.id):
+            return vm_id
+        # a deleted server has no tag; but its name was reserved for this operation
+        since = self._to_cloud_time(step_started_at(operation, step)) - CLOUD_TIME_RESOLUTION
+        for vm in self._backend.list_changed_since(since):
+            has_name = (vm.project, vm.name) == (operation.project, operation.reserved_name)
+            if has_name and vm.created_at > since and vm.status is Status.DELETED:
+                return vm.id
         return None
 
-    def _handle_refusal(
-        self, operation: Operation, step: Step, error: errors.VmapiError, *, is_first_attempt: bool
-    ) -> ReconcileResult:
-        if is_gone(error) and not (is_first_attempt and step.verb is not Verb.DELETE):
-            return self.record_vm_gone(operation, step)
-        # a broken answer may follow on a change, and a conflict on one that came through late
-        doubtful = isinstance(error, errors.BackendError)
-        doubtful = doubtful or (isinstance(error, errors.Conflict) and not is_first_attempt)
-        if doubtful:
-            return self._recover_or_fail(operation, step, error)
-        return self._recorder.fail(operation, error)
-
-    def _recover_or_fail(
-        self, operation: Operation, step: Step, error: errors.VmapiError
-    ) -> ReconcileResult:
-        try:
-            receipt = self._recovery.find_request(operation, step)
-        except errors.VmapiError as away:
-            if is_gone(away):
-                return self.record_vm_gone(operation, step)
-            raise errors.BackendTimeout(
-                f"{error.detail} Whether it did what it was asked cannot be found out now.",
-                operation_id=operation.id,
-            ) from away
-        if receipt is None:
-            return self._recorder.fail(operation, error)
-        return self.record_accepted(operation, step, receipt)
+    def _to_cloud_time(self, at: datetime) -> datetime:
+        """Convert a time of this process to the clock of the cloud."""
+        return at + (self._backend.cloud_time() - self._clock())
 
 
 def is_gone(error: errors.VmapiError) -> bool:
-    """Tell whether an error says that the VM is not there."""
+    """Return whether the error proves that the VM does not exist."""
     return isinstance(error, errors.VMNotFound) and not error.hidden
 
 
 def is_hidden(error: errors.VmapiError) -> bool:
-    """Tell whether an error says that the cloud does not show the VM, which proves nothing."""
+    """Return whether the cloud hides the VM, which does not prove that the VM is gone."""
     return isinstance(error, errors.VMNotFound) and error.hidden

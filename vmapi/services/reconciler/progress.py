@@ -1,78 +1,61 @@
-"""How far an operation has come, and keeping it."""
+"""The progress of an operation: the result of reconciling it, and its terminal states."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
-
 from vmapi import errors
-from vmapi.domain.operation import Operation, OperationError, OperationStatus, Step, StepState
+from vmapi.domain.operation import Operation, OperationError, OperationStatus, StepState
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
-from vmapi.store.store import Store
-
-log = structlog.get_logger("vmapi.operations")
+from vmapi.services.reconciler.outcome import is_failed_build
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileResult:
-    """How far an operation has come just now.
-
-    `vm` is the VM as it was seen last on the way, `error` what ended it, `waiting` whether there
-    is nothing to do until the cloud has moved.
-    """
+    """The state of an operation after one or more steps of the reconcile loop."""
 
     operation: Operation
     vm: VM | None = None
+    """The VM as observed last."""
     error: errors.VmapiError | None = None
+    """The error that ended the operation."""
     waiting_on_cloud: bool = False
+    """Whether nothing is to be done until the cloud makes progress."""
+    stored_vm: VMSnapshot | None = None
+    """The VM as inserted into the inventory when the cloud accepted its create."""
 
-
-class OperationRecorder:
-    """Keeps how far operations have come. Any method may raise StaleOperation."""
-
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store = store
-        self._clock = clock
-
-    def save_step(self, operation: Operation, step: Step) -> ReconcileResult:
-        """Keep the state of the present step; with the last one done, the operation is over."""
-        operation = operation.with_step(step)
-        if operation.step is None:
-            return self.succeed(operation)
-        return ReconcileResult(self._store.operations.save(operation))
-
-    def fail(self, operation: Operation, error: errors.VmapiError) -> ReconcileResult:
-        """End an operation that went wrong."""
-        failure = OperationError(error.code, error.detail, dict(error.extra))
-        step = operation.step
-        sending = step is not None and step.state is StepState.DISPATCHING
-        unknown = isinstance(error, errors.OperationTimeout) and sending
-        # what was made and is gone was made
-        made = isinstance(error, errors.BackendLost)
-        if not (operation.is_accepted or unknown or made):
-            # what changed nothing may be asked for again under the same key
-            operation = replace(operation, key=None)
-        operation = replace(operation, error=failure)
-        ended = self._finish(operation, OperationStatus.FAILED)
-        return replace(ended, error=error)
-
-    def mark_dispatching(self, operation: Operation) -> Operation:
-        """Keep that the present step is about to be sent."""
-        return self._store.operations.save(operation.as_dispatching(self._clock()))
-
-    def succeed(self, operation: Operation) -> ReconcileResult:
-        """End an operation whose steps are all done."""
-        return self._finish(operation, OperationStatus.SUCCEEDED)
-
-    def _finish(self, operation: Operation, status: OperationStatus) -> ReconcileResult:
-        now = self._clock()
-        ended = self._store.operations.save(replace(operation, status=status, finished_at=now))
-        log.info(
-            f"vm {ended.action} {status}",
-            vm_id=ended.vm_id,
-            operation_id=ended.id,
-            duration_ms=round((now - ended.created_at).total_seconds() * 1000),
-            **({"code": ended.error.code, "reason": ended.error.detail} if ended.error else {}),
+    def following(self, previous: "ReconcileResult") -> "ReconcileResult":
+        """Return this result with the VMs of the one before where it has none."""
+        return replace(
+            self, vm=self.vm or previous.vm, stored_vm=self.stored_vm or previous.stored_vm
         )
-        return ReconcileResult(ended)
+
+    def raise_error(self) -> None:
+        """Raise the error that ended the operation, unless its VM shows the error itself."""
+        if self.error is None or is_failed_build(self.operation):
+            return
+        if self.operation.is_accepted:
+            self.error.extra = {**self.operation.reference, **self.error.extra}
+        raise self.error
+
+
+def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> Operation:
+    """Return the operation as failed. Its idempotency key is free again if nothing was changed."""
+    step = operation.step
+    is_dispatching = step is not None and step.state is StepState.DISPATCHING
+    is_unknown = isinstance(error, errors.OperationTimeout) and is_dispatching
+    # the cloud has accepted the create of a VM that has disappeared since
+    was_created = isinstance(error, errors.BackendLost)
+    keeps_key = operation.is_accepted or is_unknown or was_created
+    return replace(
+        operation,
+        key=operation.key if keeps_key else None,
+        error=OperationError(error.code, error.detail, dict(error.extra)),
+        status=OperationStatus.FAILED,
+        finished_at=now,
+    )
+
+
+def as_succeeded(operation: Operation, now: datetime) -> Operation:
+    """Return the operation as succeeded."""
+    return replace(operation, status=OperationStatus.SUCCEEDED, finished_at=now)

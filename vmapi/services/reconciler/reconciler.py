@@ -1,8 +1,8 @@
-"""Advancing an operation: look at the VM and at the present step, do what is next.
+"""Reconcile one operation: decide from its step and its VM what is next, do it and save it.
 
-May be called at any time, by anyone, twice: what an operation has kept before a call is enough to
-find out afterwards what became of it. A change whose outcome is not known is never sent again
-without looking for it first; a create never, nor what only who has asked for it may send.
+The engine calls `reconcile` for operations of any process, `OperationSubmitter` calls
+`dispatch_first` for an operation that it has just inserted. Both may be interrupted at any point
+and repeated by any process: the package states the protocol that makes this safe.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,31 +13,30 @@ import structlog
 
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Backend
-from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import Operation, Step, StepState
+from vmapi.domain.operation import NewOperation, Operation, Step, StepState
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.observer import CloudObserver
-from vmapi.services.reconciler.dispatcher import StepDispatcher, is_gone
+from vmapi.services.reconciler.dispatcher import (
+    DispatchResult,
+    DispatchState,
+    StepDispatcher,
+    is_gone,
+)
 from vmapi.services.reconciler.outcome import evaluate_outcome
-from vmapi.services.reconciler.progress import OperationRecorder, ReconcileResult
-from vmapi.services.reconciler.recovery import LostCallRecovery, require_vm_id, step_started_at
+from vmapi.services.reconciler.progress import ReconcileResult, as_failed, as_succeeded
+from vmapi.services.reconciler.recovery import may_still_arrive, require_vm_id, step_started_at
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.operations")
 
-CREATE_RECOVERY_WINDOW = timedelta(seconds=120)
-"""How long after a lost answer a create may still turn up in the cloud."""
-
-ACTION_RECOVERY_WINDOW = timedelta(seconds=10)
-"""The same for an action: sent twice by mistake, the cloud would refuse it."""
-
 
 class Reconciler:
-    """Moves operations on. `clock` tells the time in UTC, `answer_timeout` is in seconds.
+    """Moves operations towards their end. After the deadline of its action an operation fails.
 
-    After its action's deadline an operation is over: what the cloud still does is the cloud's own.
+    `clock` returns the time in UTC, `response_timeout` is in seconds. `notify_engine` receives the
+    id of an operation that `dispatch_first` leaves unfinished.
     """
 
     def __init__(
@@ -49,162 +48,260 @@ class Reconciler:
         clock: Callable[[], datetime],
         response_timeout: float,
         deadlines: Mapping[Action, timedelta],
+        notify_engine: Callable[[str], object],
     ) -> None:
         self._backend = backend
         self._observer = observer
         self._store = store
         self._clock = clock
         self._deadlines = deadlines
-        self._recovery = LostCallRecovery(backend, store, clock)
-        self._recorder = OperationRecorder(store, clock)
-        self._dispatcher = StepDispatcher(backend, observer, self._recorder, self._recovery)
         self._response_timeout = timedelta(seconds=response_timeout)
+        self._notify_engine = notify_engine
+        self._dispatcher = StepDispatcher(backend, observer, store, clock)
 
-    def reconcile(
-        self,
-        operation: Operation,
-        snapshot: VM | None = None,
-        *,
-        lease_held: bool = False,
-        caller_token: CallerToken | None = None,
-    ) -> ReconcileResult:
-        """Carry an operation on as far as it goes without waiting; `fresh` is one just added.
+    def dispatch_first(self, new: NewOperation) -> ReconcileResult:
+        """Dispatch the first step of a new operation and go on until it must wait.
 
-        A fresh one may say already that its first step is being sent: then it is sent now.
-        `seen` is its VM as it was seen just now, which saves a look. With `on_behalf` the first
-        step is sent, where that is for who has asked for it.
-
-        Raises BackendTimeout when a change was sent and its answer was lost: it goes on.
+        The calling thread has inserted the operation and holds its lease, which ends here. An
+        unfinished operation is left to the engine. Raises BackendTimeout if the outcome of the
+        step is unknown, StoreUnavailable if it cannot be saved.
         """
-        progress = ReconcileResult(operation)
-        with self._store.operations.lease(operation.id, lease_held=lease_held) as mine:
-            while mine and not (progress.operation.is_finished or progress.waiting_on_cloud):
-                try:
-                    after = self._reconcile_once(
-                        progress.operation, snapshot, caller_token, lease_held=lease_held
-                    )
-                except OperationRevisionConflict:
-                    return ReconcileResult(self._store.operations.get(operation.id))
-                progress, snapshot = replace(after, vm=after.vm or progress.vm), None
-                lease_held = False
-        return progress
+        result = ReconcileResult(new.operation)
+        try:
+            if new.operation.started_at is None:
+                result = self._begin_dispatch(new.operation)
+            if not result.operation.is_finished:
+                operation, step = result.operation, result.operation.steps[0]
+                response = self._dispatcher.dispatch(operation, step, new, is_first_attempt=True)
+                result = self._save_response(operation, step, new, response, is_first_attempt=True)
+                result = self._run(result, None, new)
+        except OperationRevisionConflict:
+            result = ReconcileResult(self._store.operations.get(new.operation.id))
+        finally:
+            self._store.operations.release(new.operation.id)
+            if not result.operation.is_finished:
+                self._notify_engine(new.operation.id)
+        return result
+
+    def reconcile(self, operation: Operation, observed_vm: VM | None = None) -> ReconcileResult:
+        """Reconcile an operation until it is finished or must wait for the cloud.
+
+        Do nothing while another thread or process holds the lease. `observed_vm` is a current
+        observation of the VM, which saves a request. Raises BackendTimeout if the outcome of a
+        step is unknown, StoreUnavailable if the result cannot be saved.
+        """
+        result = ReconcileResult(operation)
+        with self._store.operations.lease(operation.id) as acquired:
+            if not acquired:
+                return result
+            try:
+                return self._run(result, observed_vm, None)
+            except OperationRevisionConflict:
+                return ReconcileResult(self._store.operations.get(operation.id))
+
+    def _run(
+        self, result: ReconcileResult, observed_vm: VM | None, new: NewOperation | None
+    ) -> ReconcileResult:
+        while not (result.operation.is_finished or result.waiting_on_cloud):
+            next_result = self._reconcile_once(result.operation, observed_vm, new)
+            result, observed_vm = next_result.following(result), None
+        return result
 
     def _reconcile_once(
-        self,
-        operation: Operation,
-        snapshot: VM | None,
-        caller_token: CallerToken | None,
-        *,
-        lease_held: bool,
+        self, operation: Operation, observed_vm: VM | None, new: NewOperation | None
     ) -> ReconcileResult:
         step = operation.step
         if step is None:
-            return self._recorder.succeed(operation)
-        deadline = self._deadlines[operation.action]
-        overdue = self._clock() - operation.created_at > deadline
-        first = operation.started_at is None
-        if lease_held and step.state is StepState.DISPATCHING:
-            progress = self._dispatch(
-                operation, step, is_first_attempt=True, caller_token=caller_token
-            )
-        elif step.state is not StepState.PLANNED:
-            progress = self._check_progress(operation, step, snapshot)
-        elif first and not lease_held and operation.reserved_name is not None:
-            # whether the name is free only its first process was about to see
-            progress = self._recorder.fail(operation, self._dispatcher.not_sendable_error())
-        elif not overdue:
-            sending = self._recorder.mark_dispatching(operation)
-            step = sending.step or step
-            progress = self._dispatch(
-                sending, step, is_first_attempt=first, caller_token=caller_token
-            )
-        else:
-            progress = ReconcileResult(operation, waiting_on_cloud=True)
-        if progress.waiting_on_cloud and overdue and not self._may_still_arrive(operation, step):
-            return replace(
-                self._recorder.fail(operation, _timeout_error(operation, deadline)), vm=progress.vm
-            )
-        return progress
+            return self._finish(as_succeeded(operation, self._clock()))
+        if step.state is StepState.PLANNED:
+            return self._dispatch_planned(operation, step, new)
+        is_overdue = self._is_overdue(operation)
+        result = self._check_progress(operation, step, observed_vm)
+        if result.waiting_on_cloud and is_overdue and not self._may_still_arrive(operation, step):
+            return replace(self._fail(operation, self._timeout_error(operation)), vm=result.vm)
+        return result
 
-    def _dispatch(
-        self,
-        operation: Operation,
-        step: Step,
-        *,
-        is_first_attempt: bool,
-        caller_token: CallerToken | None,
+    def _dispatch_planned(
+        self, operation: Operation, step: Step, new: NewOperation | None
     ) -> ReconcileResult:
-        if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
-            # by the time of an answer others would have looked for it, and have sent it again
-            return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
-        return self._dispatcher.dispatch(
-            operation, step, is_first_attempt=is_first_attempt, caller_token=caller_token
+        is_first_attempt = operation.started_at is None
+        if is_first_attempt and new is None and operation.reserved_name is not None:
+            # only the process of the request would have checked the name in the cloud
+            return self._fail(operation, self._dispatcher.not_sendable_error())
+        result = self._begin_dispatch(operation)
+        if result.operation.is_finished:
+            return result
+        operation, step = result.operation, result.operation.step or step
+        response = self._dispatcher.dispatch(
+            operation, step, new, is_first_attempt=is_first_attempt
+        )
+        return self._save_response(
+            operation, step, new, response, is_first_attempt=is_first_attempt
         )
 
-    def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
-        if step.state is not StepState.DISPATCHING:
-            return False
-        settle = CREATE_RECOVERY_WINDOW if step.verb is Verb.CREATE else ACTION_RECOVERY_WINDOW
-        return self._clock() - step_started_at(operation, step) <= self._response_timeout + settle
+    def _begin_dispatch(self, operation: Operation) -> ReconcileResult:
+        """Save the present step as dispatching, or fail the operation after its deadline."""
+        if self._is_overdue(operation):
+            return self._fail(operation, self._timeout_error(operation))
+        return ReconcileResult(self._store.operations.save(operation.as_dispatching(self._clock())))
 
     def _check_progress(
-        self, operation: Operation, step: Step, snapshot: VM | None
+        self, operation: Operation, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
         try:
             if step.state is StepState.DISPATCHING:
                 return self._recover(operation, step)
-            return self._check_outcome(operation, step, snapshot)
+            return self._check_outcome(operation, step, observed_vm)
         except (OperationRevisionConflict, errors.StoreUnavailable):
             raise
         except errors.VmapiError as error:
             if is_gone(error):
-                return self._dispatcher.record_vm_gone(operation, step)
-            log.warning("looking again later", operation_id=operation.id, reason=error.detail)
+                return self._save_vm_gone(operation, step)
+            log.warning(
+                "outcome check failed, will retry", operation_id=operation.id, reason=error.detail
+            )
         except Exception:
-            # a defect of ours does not outlive the deadline
-            log.exception("looking again later", operation_id=operation.id)
+            # a defect of vmapi ends with the deadline of the operation
+            log.exception("outcome check failed, will retry", operation_id=operation.id)
         return ReconcileResult(operation, waiting_on_cloud=True)
 
     def _recover(self, operation: Operation, step: Step) -> ReconcileResult:
         if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.requires_caller_token:
-            # twice does no more than once
-            return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
-        receipt = self._recovery.find_request(operation, step)
-        if receipt is not None or self._recovery.is_update_applied(operation):
-            return self._dispatcher.record_accepted(operation, step, receipt)
+            # a repeated update or delete changes nothing
+            return self._save_step(operation, replace(step, state=StepState.PLANNED))
+        action = self._dispatcher.find_action(operation, step)
+        if action is not None or self._dispatcher.is_update_applied(operation):
+            return self._save_accepted(operation, step, None, action)
         if self._may_still_arrive(operation, step):
             return ReconcileResult(operation, waiting_on_cloud=True)
         if step.verb is Verb.CREATE or operation.requires_caller_token:
-            return self._recorder.fail(operation, self._recovery.not_found_error(operation, step))
-        # the cloud has no record of it, and nothing is on its way any more
-        log.info("sending again", operation_id=operation.id, vm_id=operation.vm_id, verb=step.verb)
-        return self._recorder.save_step(operation, replace(step, state=StepState.PLANNED))
+            return self._fail(operation, self._dispatcher.not_found_error(operation, step))
+        log.info(
+            "re-dispatching action",
+            operation_id=operation.id,
+            vm_id=operation.vm_id,
+            verb=step.verb,
+        )
+        return self._save_step(operation, replace(step, state=StepState.PLANNED))
 
     def _check_outcome(
-        self, operation: Operation, step: Step, snapshot: VM | None
+        self, operation: Operation, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
-        receipt = AcceptedAction(require_vm_id(operation), step.request_id or "")
-        vm = snapshot or self._observer.fetch(receipt.vm_id)
+        action = AcceptedAction(require_vm_id(operation), step.request_id or "")
+        vm = observed_vm or self._observer.fetch(action.vm_id)
         if vm.status is Status.DELETED:
-            return self._dispatcher.record_vm_gone(operation, step)
-        outcome, error = evaluate_outcome(step.verb, vm, lambda: self._backend.get_outcome(receipt))
+            return self._save_vm_gone(operation, step)
+        outcome, error = evaluate_outcome(step.verb, vm, lambda: self._backend.get_outcome(action))
         if error is not None:
-            # a VM that was read before the cloud was done with it proves nothing
-            vm = self._observer.fetch(receipt.vm_id)
+            # the observation may predate the end of the action: only a new one proves a failure
+            vm = self._observer.fetch(action.vm_id)
             outcome, error = evaluate_outcome(
-                step.verb, vm, lambda: self._backend.get_outcome(receipt)
+                step.verb, vm, lambda: self._backend.get_outcome(action)
             )
         if error is not None:
-            return replace(self._recorder.fail(operation, error), vm=vm)
+            return replace(self._fail(operation, error), vm=vm)
         if outcome is ActionOutcome.PENDING:
             return ReconcileResult(operation, vm, waiting_on_cloud=True)
-        return replace(
-            self._recorder.save_step(operation, replace(step, state=StepState.DONE)), vm=vm
+        return replace(self._save_step(operation, replace(step, state=StepState.DONE)), vm=vm)
+
+    def _save_response(
+        self,
+        operation: Operation,
+        step: Step,
+        new: NewOperation | None,
+        response: DispatchResult,
+        *,
+        is_first_attempt: bool,
+    ) -> ReconcileResult:
+        planned = replace(step, state=StepState.PLANNED)
+        may_retry = not (is_first_attempt or operation.requires_caller_token)
+        match response.state:
+            case DispatchState.ACCEPTED:
+                try:
+                    return self._save_accepted(operation, step, new, response.action)
+                except errors.StoreUnavailable as error:
+                    sent = f"The {operation.action} was sent to the cloud and continues."
+                    raise errors.StoreUnavailable(
+                        f"{error.detail} {sent}", operation_id=operation.id
+                    ) from error
+            case DispatchState.VM_GONE:
+                return self._save_vm_gone(operation, step)
+            case DispatchState.EXPIRED:
+                return self._save_step(operation, planned)
+            case DispatchState.NOT_SENT if may_retry:
+                return replace(self._save_step(operation, planned), waiting_on_cloud=True)
+        reason = response.error or errors.InternalError("The cloud gave no reason.")
+        return self._fail(operation, reason)
+
+    def _save_accepted(
+        self,
+        operation: Operation,
+        step: Step,
+        new: NewOperation | None,
+        action: AcceptedAction | None,
+    ) -> ReconcileResult:
+        """Save that the cloud has accepted a step, with the VM of a create.
+
+        A step without an action to wait for is done.
+        """
+        if action is None:
+            return self._save_step(operation, replace(step, state=StepState.DONE))
+        is_instant = self._backend.completes_immediately
+        expected_vm = None
+        if new is not None and step.verb is Verb.CREATE and not is_instant:
+            # clouds report whole seconds
+            at = self._backend.cloud_time().replace(microsecond=0)
+            expected_vm = replace(new.vm, id=action.vm_id, created_at=at, updated_at=at)
+        step = replace(step, state=StepState.ACCEPTED, request_id=action.request_id)
+        operation, stored_vm = self._store.operations.save_accepted(
+            replace(operation, vm_id=action.vm_id).with_step(step), expected_vm
+        )
+        return ReconcileResult(operation, waiting_on_cloud=not is_instant, stored_vm=stored_vm)
+
+    def _save_vm_gone(self, operation: Operation, step: Step) -> ReconcileResult:
+        """Save that the VM does not exist in the cloud: success for a delete only."""
+        self._observer.mark_gone(require_vm_id(operation))
+        if step.verb is Verb.DELETE:
+            return self._save_step(operation, replace(step, state=StepState.DONE))
+        return self._fail(
+            operation, errors.BackendLost("The VM vanished from the cloud on the way.")
         )
 
+    def _save_step(self, operation: Operation, step: Step) -> ReconcileResult:
+        """Save the state of the present step; the last one done ends the operation."""
+        operation = operation.with_step(step)
+        if operation.step is None:
+            return self._finish(as_succeeded(operation, self._clock()))
+        return ReconcileResult(self._store.operations.save(operation))
 
-def _timeout_error(operation: Operation, deadline: timedelta) -> errors.OperationTimeout:
-    seconds = int(deadline.total_seconds())
-    return errors.OperationTimeout(
-        f"The {operation.action} did not end within {seconds} seconds. The VM was left as it is."
-    )
+    def _fail(self, operation: Operation, error: errors.VmapiError) -> ReconcileResult:
+        return replace(self._finish(as_failed(operation, error, self._clock())), error=error)
+
+    def _finish(self, finished: Operation) -> ReconcileResult:
+        finished = self._store.operations.save(finished)
+        duration = (finished.finished_at or self._clock()) - finished.created_at
+        reason = {}
+        if finished.error:
+            reason = {"code": finished.error.code, "reason": finished.error.detail}
+        log.info(
+            f"vm {finished.action} {finished.status}",
+            vm_id=finished.vm_id,
+            operation_id=finished.id,
+            duration_ms=round(duration.total_seconds() * 1000),
+            **reason,
+        )
+        return ReconcileResult(finished)
+
+    def _is_overdue(self, operation: Operation) -> bool:
+        return self._clock() - operation.created_at > self._deadlines[operation.action]
+
+    def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
+        since = step_started_at(operation, step)
+        return may_still_arrive(step, since, self._clock(), self._response_timeout)
+
+    def _timeout_error(self, operation: Operation) -> errors.OperationTimeout:
+        seconds = int(self._deadlines[operation.action].total_seconds())
+        return errors.OperationTimeout(
+            f"The {operation.action} did not end within {seconds} seconds."
+            " The VM was left as it is."
+        )

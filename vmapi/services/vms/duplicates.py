@@ -1,4 +1,8 @@
-"""Deleting VMs that nobody asked for: of one create, one VM is left."""
+"""Delete duplicate VMs: of one create, one VM is left.
+
+A proxy or the cloud itself may carry out one create request twice. `InventorySync` calls the
+cleaner after each full sync. Each delete is an operation and in the audit trail.
+"""
 
 import uuid
 
@@ -10,28 +14,35 @@ from vmapi.errors import VmapiError
 from vmapi.services.vms.service import VMService
 from vmapi.store.store import Store
 
-log = structlog.get_logger("vmapi.doubles")
+log = structlog.get_logger("vmapi.duplicates")
 
 DUPLICATE_CLEANER_USER = "vmapi"
-"""By whom they are deleted, in operations and in the audit trail."""
+"""The user of the deletes in operations and in the audit trail."""
 
 
 class DuplicateCleaner:
-    """What comes of a create that something on the way to the cloud has sent twice."""
+    """Deletes the duplicate VMs that the inventory lists."""
 
     def __init__(self, store: Store, vms: VMService) -> None:
         self._store = store
         self._vms = vms
 
     def delete_duplicates(self) -> None:
-        """Delete those that are known, each by an operation. Raises StoreUnavailable."""
-        for double in self._store.inventory.list_duplicates():
-            about = {"vm_id": double.vm_id, "operation_id": double.operation_id}
-            log.warning("a VM that nobody asked for is deleted", name=double.name, **about)
-            caller = Caller(
-                DUPLICATE_CLEANER_USER, request_id=f"req-{uuid.uuid4()}", project=double.project
+        """Delete each duplicate VM by an operation. Raises StoreUnavailable."""
+        for duplicate in self._store.inventory.list_duplicates():
+            log.warning(
+                "deleting duplicate VM",
+                name=duplicate.name,
+                vm_id=duplicate.vm_id,
+                operation_id=duplicate.operation_id,
             )
+            request_id = f"req-{uuid.uuid4()}"
+            caller = Caller(DUPLICATE_CLEANER_USER, request_id, project=duplicate.project)
             try:
-                self._vms.perform_action(double.vm_id, Action.DELETE, caller)
+                self._vms.perform_action(duplicate.vm_id, Action.DELETE, caller)
             except VmapiError as error:
-                log.warning("it could not be deleted", vm_id=double.vm_id, reason=error.detail)
+                log.warning(
+                    "duplicate VM could not be deleted",
+                    vm_id=duplicate.vm_id,
+                    reason=error.detail,
+                )

@@ -75,28 +75,30 @@ def overlaid_status(vm: VM, action: Action | None) -> tuple[Status, Task | None]
 
 
 def check_vm_revision(
-    connection: Connection, operation: Operation, *, lock_row: bool = False
+    connection: Connection, vm_id: str | None, vm_revision: int | None, *, lock_row: bool = False
 ) -> None:
-    """Raise VMRevisionConflict unless the VM has the revision that the operation requires.
+    """Raise VMRevisionConflict unless the VM has the required revision; None requires none.
 
     `lock_row`: keep the revision until the transaction ends.
     """
-    if operation.vm_revision is None:
+    if vm_revision is None:
         return
-    query = select(vms.c.revision).where(vms.c.id == operation.vm_id, vms.c.deleted_at.is_(None))
+    query = select(vms.c.revision).where(vms.c.id == vm_id, vms.c.deleted_at.is_(None))
     if lock_row:
         query = query.with_for_update()
-    if connection.execute(query).scalar() != operation.vm_revision:
-        raise VMRevisionConflict(operation.vm_id)
+    if connection.execute(query).scalar() != vm_revision:
+        raise VMRevisionConflict(vm_id)
 
 
-def on_begun(connection: Connection, operation: Operation) -> VMSnapshot | None:
+def on_begun(
+    connection: Connection, operation: Operation, vm_revision: int | None
+) -> VMSnapshot | None:
     """Show the task of a new operation and return the VM. Raises VMRevisionConflict.
 
     Returns None if the VM shows the task already, is unknown, or shows a task with precedence: a
     delete precedes any other, and a create any but a delete.
     """
-    check_vm_revision(connection, operation, lock_row=True)
+    check_vm_revision(connection, operation.vm_id, vm_revision, lock_row=True)
     if operation.vm_id is not None:
         params = {"of": operation.vm_id, "new_task": operation.action.task}
         if row := connection.execute(SHOW_TASK, params).first():
@@ -106,17 +108,16 @@ def on_begun(connection: Connection, operation: Operation) -> VMSnapshot | None:
 
 
 def on_accepted(
-    connection: Connection, operation: Operation, *, vm_observed: bool
+    connection: Connection, operation: Operation, expected_vm: VM | None
 ) -> VMSnapshot | None:
     """Ignore observations that started before now: they may predate the accepted step.
 
     Inserts and returns the expected VM of a create. Raises IntegrityError if an observation has
-    inserted it first; the caller repeats the call with `vm_observed`.
+    inserted it first; the caller repeats the call without it.
     """
     if operation.action is Action.CREATE:
-        expected = operation.expected_vm
-        if expected is not None and expected.id and not vm_observed:
-            return _insert_expected(connection, expected)
+        if expected_vm is not None:
+            return _insert_expected(connection, expected_vm)
         # the observation may have come before the operation was known to have this VM
         refresh(connection, operation.vm_id)
     connection.execute(RAISE_FENCE, {"of": operation.vm_id})

@@ -90,22 +90,29 @@ class OperationLeases:
         return self.owner
 
     @contextmanager
-    def acquire(self, operation_id: str, *, lease_held: bool) -> Iterator[bool]:
+    def acquire(self, operation_id: str) -> Iterator[bool]:
         """Hold the lease of an operation; yield False if another thread or process holds it.
 
-        `lease_held`: this thread has just inserted the operation and holds the lease already.
         Raises StoreUnavailable.
         """
-        if not lease_held and not self.local_locks.acquire(operation_id):
+        if not self.local_locks.acquire(operation_id):
             yield False
             return
+        acquired = False
         try:
-            acquired = lease_held or self._try_acquire(operation_id)
-            try:
-                yield acquired
-            finally:
-                if acquired and not self.renews_idle:
-                    self._release_or_expire(operation_id)
+            acquired = self._try_acquire(operation_id)
+            yield acquired
+        finally:
+            if acquired:
+                self.release(operation_id)
+            else:
+                self.local_locks.release(operation_id)
+
+    def release(self, operation_id: str) -> None:
+        """Release a lease that this thread holds; a process with an engine renews it further."""
+        try:
+            if not self.renews_idle:
+                self._release_or_expire(operation_id)
         finally:
             self.local_locks.release(operation_id)
 

@@ -43,6 +43,8 @@ from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
+from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.vm import VM
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
 from vmapi.store.audit import repository as audit
 from vmapi.store.conflicts import (
@@ -145,15 +147,16 @@ class OperationRepository:
             plans = connection.execute(query).scalars().all()
         return {step["request_id"] for plan in plans for step in plan if step["request_id"]}
 
-    def add(self, operation: Operation) -> Operation:
-        """Admit a new operation; this thread holds its lease afterwards.
+    def add(self, operation: Operation, vm_revision: int | None = None) -> VMSnapshot | None:
+        """Admit a new operation; this thread holds its lease until `release` or `discard`.
 
-        Returns the operation with the snapshot of its VM, where the overlay changed it. Raises
-        IdempotencyKeyConflict, TaskInProgress, NameTaken, VMRevisionConflict and QuotaExceeded.
+        `vm_revision`: the revision that the row of the VM must have. Returns the VM where the
+        overlay changed it. Raises IdempotencyKeyConflict, TaskInProgress, NameTaken,
+        VMRevisionConflict and QuotaExceeded.
         """
         for _ in range(MAX_INSERT_ATTEMPTS):
             try:
-                return self._add(operation)
+                return self._add(operation, vm_revision)
             except IntegrityError:
                 if conflict := self._conflict(operation):
                     raise conflict from None
@@ -183,14 +186,24 @@ class OperationRepository:
         Raises OperationRevisionConflict if another worker has saved or superseded the operation
         since it was read, or if its VM has another unfinished operation.
         """
+        return self.save_accepted(operation, None)[0]
+
+    def save_accepted(
+        self, operation: Operation, expected_vm: VM | None
+    ) -> tuple[Operation, VMSnapshot | None]:
+        """Save an operation whose step the cloud has accepted, with the VM of a create.
+
+        `expected_vm`: inserted into the inventory, and returned, unless an observation has
+        inserted the VM first. Raises OperationRevisionConflict as `save` does.
+        """
         saved = replace(operation, revision=operation.revision + 1)
         for vm_observed in (False, True):
             try:
-                return self._save(saved, vm_observed=vm_observed)
+                return saved, self._save(saved, None if vm_observed else expected_vm)
             except IntegrityError:
                 # an observation inserted the new VM first, or the VM has another operation
                 self._check_no_other(saved)
-        return self._save(saved, vm_observed=True)
+        return saved, self._save(saved, None)
 
     def list_leased(self) -> Sequence[Operation]:
         """Return the unfinished operations that this process may lease, oldest first.
@@ -202,12 +215,13 @@ class OperationRepository:
             rows = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
         return [operation for row in rows if (operation := self._decode(row)) is not None]
 
-    def lease(self, operation_id: str, *, lease_held: bool = False) -> AbstractContextManager[bool]:
-        """Hold the lease of an operation; the block gets False while another worker has it.
+    def lease(self, operation_id: str) -> AbstractContextManager[bool]:
+        """Hold the lease of an operation; the block gets False while another worker has it."""
+        return self._leases.acquire(operation_id)
 
-        `lease_held`: this thread has just added the operation.
-        """
-        return self._leases.acquire(operation_id, lease_held=lease_held)
+    def release(self, operation_id: str) -> None:
+        """Give back the lease that `add` has acquired."""
+        self._leases.release(operation_id)
 
     def renew_across_ticks(self) -> None:
         """Keep leases between two passes of the reconciler: this process runs an engine."""
@@ -242,37 +256,35 @@ class OperationRepository:
                 )
             return None
 
-    def _add(self, operation: Operation) -> Operation:
+    def _add(self, operation: Operation, vm_revision: int | None) -> VMSnapshot | None:
         row = {**mapper.to_row(operation), "lease_owner": self._leases.owner_id()}
         # before the row is visible: the engine of this process lacks the spec of a create
         self._leases.local_locks.acquire(operation.id)
         try:
             with self._database.write() as connection:
-                superseded = transitions.before_insert(connection, operation, self._quotas)
+                superseded = transitions.before_insert(
+                    connection, operation, self._quotas, vm_revision
+                )
                 connection.execute(INSERT_OPERATION, row)
-                snapshot = transitions.after_insert(
-                    connection, operation, self._quotas, superseded=superseded
+                return transitions.after_insert(
+                    connection, operation, self._quotas, vm_revision, superseded=superseded
                 )
         except BaseException:
             self._leases.local_locks.release(operation.id)
             raise
-        return replace(operation, snapshot=snapshot)
 
-    def _save(self, saved: Operation, *, vm_observed: bool = False) -> Operation:
+    def _save(self, saved: Operation, expected_vm: VM | None) -> VMSnapshot | None:
         # a lost `accepted` leaves `dispatching`, and recovery finds the request in the cloud
         durable = saved.is_finished or not saved.is_awaiting_outcome
         with self._database.write(durable=durable) as connection:
-            if (
-                connection.execute(mapper.UPDATE_OPERATION, mapper.update_params(saved)).rowcount
-                == 0
-            ):
+            params = mapper.update_params(saved)
+            if connection.execute(mapper.UPDATE_OPERATION, params).rowcount == 0:
                 raise OperationRevisionConflict(saved.id)
             if saved.is_finished:
                 transitions.on_finished(connection, saved)
             elif saved.is_awaiting_outcome:
-                snapshot = overlay.on_accepted(connection, saved, vm_observed=vm_observed)
-                return replace(saved, snapshot=snapshot or saved.snapshot)
-        return saved
+                return overlay.on_accepted(connection, saved, expected_vm)
+        return None
 
     def _check_no_other(self, operation: Operation) -> None:
         with self._database.read() as connection:

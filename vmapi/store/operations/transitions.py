@@ -39,7 +39,9 @@ RELEASE_EXPIRED_KEY = (
 )
 
 
-def before_insert(connection: Connection, operation: Operation, quotas: QuotaConfig) -> bool:
+def before_insert(
+    connection: Connection, operation: Operation, quotas: QuotaConfig, vm_revision: int | None
+) -> bool:
     """Prepare the insert of an operation; return whether a delete superseded another operation.
 
     A delete supersedes the unfinished operations of its VM, and an expired idempotency key is
@@ -50,15 +52,20 @@ def before_insert(connection: Connection, operation: Operation, quotas: QuotaCon
     if operation.vm_id is not None:
         advisory_lock(connection, operation.vm_id)
         # a concurrent operation has changed the revision by now; `on_begun` waits for observations
-        overlay.check_vm_revision(connection, operation)
+        overlay.check_vm_revision(connection, operation.vm_id, vm_revision)
         if operation.action is Action.DELETE:
-            superseded = _supersede_unfinished(connection, operation)
+            superseded = _supersede_unfinished(connection, operation, vm_revision)
     _release_expired_key(connection, operation)
     return superseded
 
 
 def after_insert(
-    connection: Connection, operation: Operation, quotas: QuotaConfig, *, superseded: bool = False
+    connection: Connection,
+    operation: Operation,
+    quotas: QuotaConfig,
+    vm_revision: int | None,
+    *,
+    superseded: bool = False,
 ) -> VMSnapshot | None:
     """Reserve the name, check the quota, audit the operation and show its task on the VM.
 
@@ -73,7 +80,7 @@ def after_insert(
         # the task of the superseded operation leaves the overlay
         overlay.refresh(connection, operation.vm_id)
         return None
-    snapshot = overlay.on_begun(connection, operation)
+    snapshot = overlay.on_begun(connection, operation, vm_revision)
     if snapshot is None and operation.action not in (Action.CREATE, Action.DELETE):
         # no index covers an unfinished delete, nor a create without a response
         if has_other_unfinished(connection, operation):
@@ -100,12 +107,14 @@ def _record_end(connection: Connection, operation: Operation) -> None:
     events.append(connection, event_mapper.operation_event_to_row(operation))
 
 
-def _supersede_unfinished(connection: Connection, delete: Operation) -> bool:
+def _supersede_unfinished(
+    connection: Connection, delete: Operation, vm_revision: int | None
+) -> bool:
     query = statements.SELECT_UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # row locks: no worker may save one of them before this transaction ends
     query = query.with_for_update(of=operations)
     unfinished = statements.fetch_all(connection, query, vm_id=delete.vm_id)
-    overlay.check_vm_revision(connection, delete, lock_row=True)
+    overlay.check_vm_revision(connection, delete.vm_id, vm_revision, lock_row=True)
     for operation in unfinished:
         superseded = replace(
             operation,

@@ -126,4 +126,4 @@ def test_one_that_shows_after_its_create_has_timed_out_is_kept() -> None:
     assert desk.store.inventory.list_duplicates() == []
     kept = desk.operations.find_by_key(KEY)
     (vm,) = desk.backend.list_vms()
-    assert kept == replace(ended, spec=None, vm_id=vm.id, revision=ended.revision + 1)
+    assert kept == replace(ended, vm_id=vm.id, revision=ended.revision + 1)

@@ -33,6 +33,7 @@ def test_operation_fails_at_the_deadline_of_its_action(
         clock=harness.clock,
         response_timeout=RESPONSE_TIMEOUT,
         deadlines=deadlines,
+        notify_engine=harness.notified_ids.append,
     )
     operation = harness.add_operation(action, verb, vm_id=vm_id)
     assert harness.reconcile(operation).waiting_on_cloud

@@ -12,7 +12,7 @@ from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VMPatch
 from vmapi.services.reconciler.progress import ReconcileResult
-from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
+from vmapi.services.reconciler.recovery import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
 
 ALICE = CallerToken("gAAAAABalice", "p1")
 KEY = IdempotencyKey("alice", "k-1", "f")
@@ -183,7 +183,7 @@ def test_a_vm_that_is_gone_is_no_refusal_of_a_delete_whose_answer_was_lost() -> 
     desk.backend.fail("perform", LATE)
     with pytest.raises(errors.BackendTimeout):
         desk.reconcile(operation, ALICE)
-    desk.backend._cloud.instances.clear()
+    desk.backend.cloud.instances.clear()
     desk.backend.fail("find", errors.VMNotFound("gone"))
     assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
     assert desk.backend.dispatched == {Verb.DELETE: 1}

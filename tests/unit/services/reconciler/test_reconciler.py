@@ -15,7 +15,7 @@ from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VMPatch
 from vmapi.services.reconciler.progress import ReconcileResult
-from vmapi.services.reconciler.reconciler import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
+from vmapi.services.reconciler.recovery import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW
 
 AWAY = [
     errors.BackendUnavailable("away"),
@@ -526,10 +526,10 @@ def test_one_who_has_an_old_copy_learns_the_new_one() -> None:
     desk = ReconcilerHarness.build("create=1")
     old = desk.add_create()
     newer = desk.reconcile(old).operation
-    assert desk.reconcile_copy(old) == ReconcileResult(replace(newer, spec=None))
+    assert desk.reconcile_copy(old) == ReconcileResult(newer)
     desk.clock.sleep(1)
     over = desk.reconcile(old).operation
-    assert desk.reconcile_copy(newer) == ReconcileResult(replace(over, spec=None))
+    assert desk.reconcile_copy(newer) == ReconcileResult(over)
     assert desk.backend.dispatched == {Verb.CREATE: 1}
 
 
@@ -550,12 +550,25 @@ def test_one_that_a_delete_has_ended_stops_on_the_way() -> None:
     assert desk.backend.dispatched == {Verb.RESUME: 1}
 
 
-def test_threads_send_a_create_once() -> None:
+def test_threads_dispatch_a_restart_once() -> None:
     desk = ReconcilerHarness.build()
-    operation = desk.add_create()
+    operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
     desk.release(operation)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: desk.reconciler.reconcile(operation), range(64)))
+    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
+    assert desk.backend.dispatched == {Verb.RESTART_SOFT: 1}
+
+
+def test_threads_recover_a_lost_create_without_a_second_one() -> None:
+    desk = ReconcilerHarness.build()
+    operation = desk.add_create()
+    desk.backend.fail("create", errors.BackendTimeout("late"), done=True)
+    with pytest.raises(errors.BackendTimeout):
+        desk.reconcile(operation)
+    lost = desk.reload(operation)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: desk.reconciler.reconcile(lost), range(64)))
     assert desk.reload(operation).status is OperationStatus.SUCCEEDED
     assert desk.backend.dispatched == {Verb.CREATE: 1}
     assert len(desk.backend.list_vms()) == 1
@@ -568,7 +581,7 @@ def test_an_action_without_a_vm_is_a_defect() -> None:
 
 def test_a_create_that_was_not_sent_dies_with_its_process() -> None:
     desk = ReconcilerHarness.build()
-    progress = desk.reconcile_copy(replace(desk.add_create(), spec=None))
+    progress = desk.reconcile(desk.add_create(spec=None))
     check_failed(progress, "backend_unavailable")
     assert progress.error is not None
     assert progress.error.detail == "vmapi died before this was sent; send it again."

@@ -10,6 +10,7 @@ from vmapi import errors
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
 from vmapi.settings.operations import parse_deadlines
 from vmapi.store.operations.repository import OperationRepository
@@ -23,15 +24,17 @@ HIDDEN = errors.VMNotFound("The cloud shows vmapi no VM of this id.", hidden=Tru
 @pytest.fixture
 def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the database be away just once: when it is to keep that the cloud has taken a step on."""
-    save, left = OperationRepository.save, [1]
+    save, left = OperationRepository.save_accepted, [1]
 
-    def once_away(self: OperationRepository, operation: Operation) -> Operation:
+    def once_away(
+        self: OperationRepository, operation: Operation, expected_vm: VM | None
+    ) -> tuple[Operation, VMSnapshot | None]:
         if left and operation.steps[0].state in (StepState.ACCEPTED, StepState.DONE):
             left.pop()
             raise errors.StoreUnavailable("vmapi's database broke the connection off.")
-        return save(self, operation)
+        return save(self, operation, expected_vm)
 
-    monkeypatch.setattr(OperationRepository, "save", once_away)
+    monkeypatch.setattr(OperationRepository, "save_accepted", once_away)
 
 
 @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
@@ -47,7 +50,7 @@ def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -
         desk.reconcile(operation)
     assert caught.value.detail == (
         "vmapi's database broke the connection off. "
-        f"The {operation.action} was sent to the cloud, and goes on."
+        f"The {operation.action} was sent to the cloud and continues."
     )
     assert caught.value.extra == {"operation_id": operation.id}
     assert desk.reload(operation).key == KEY
@@ -181,16 +184,18 @@ def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_se
 def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = ReconcilerHarness.build()
     operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
-    save, kept = OperationRepository.save, []
+    save, kept = OperationRepository.save_accepted, []
 
-    def slow_save(self: OperationRepository, operation: Operation) -> Operation:
+    def slow_save(
+        self: OperationRepository, operation: Operation, expected_vm: VM | None
+    ) -> tuple[Operation, VMSnapshot | None]:
         kept.append(operation.steps[0].state)
         if len(kept) == 1:
             # others look for it by now
             desk.clock.sleep(11)
-        return save(self, operation)
+        return save(self, operation, expected_vm)
 
-    monkeypatch.setattr(OperationRepository, "save", slow_save)
+    monkeypatch.setattr(OperationRepository, "save_accepted", slow_save)
     assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
     begun = [StepState.DISPATCHING, StepState.PLANNED, StepState.DISPATCHING, StepState.ACCEPTED]
     assert kept[:4] == begun
