@@ -121,8 +121,8 @@ class InventoryReader:
     ) -> VMSnapshot:
         """Return a VM after an operation on it has begun or finished, with few cloud calls.
 
-        `previous_vm` is the VM before the operation, `stored_vm` its row since then. Raises BackendFailure if the VM can neither be
-        read nor inferred.
+        `previous_vm` is the VM before the operation, `stored_vm` its row since then. Raises
+        BackendFailure if the VM can neither be read nor inferred.
         """
         if not operation.is_finished and not self._completes_immediately:
             return (
