@@ -1,4 +1,7 @@
-"""What cloud-init in the VM is given: https://docs.cloud-init.io/en/latest/explanation/format.html"""
+"""User data for cloud-init: combines the text of the client with SSH keys.
+
+Formats: https://docs.cloud-init.io/en/latest/explanation/format.html
+"""
 
 import json
 from collections.abc import Sequence
@@ -24,10 +27,10 @@ _MERGE_RULES = [
 
 
 def build_user_data(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
-    """Return the user data that gives a VM both the client's own and the keys; None for neither.
+    """Build the user data of a VM from the text of the client and SSH keys; None without both.
 
-    The client's text is handed over untouched when no keys go with it; else both are parts of one
-    MIME archive, and keys that a cloud-config of the client's lists are kept.
+    Without keys the text is unchanged. With keys, both are parts of a MIME archive, and cloud-init
+    appends the keys to those that a cloud-config of the client lists.
     """
     if not ssh_keys:
         return user_data.encode() if user_data else None
@@ -41,13 +44,13 @@ def build_user_data(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | N
 
 
 def _ssh_keys_config(ssh_keys: Sequence[str]) -> str:
-    # JSON is YAML, so quoting is json's business
+    # JSON is YAML, so json takes care of the quoting
     config = {"ssh_authorized_keys": list(ssh_keys), "merge_how": _MERGE_RULES}
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
 
 
 def _part(user_data: str) -> Message:
-    # cloud-init's own test for what is an archive already; it goes into ours as a whole
+    # the test that cloud-init uses for an archive; it becomes a part of the new archive as a whole
     if "mime-version:" in user_data[:4096].lower():
         return message_from_bytes(user_data.encode())
     return MIMEText(user_data, _subtype(user_data), "utf-8")
@@ -55,13 +58,13 @@ def _part(user_data: str) -> Message:
 
 def _subtype(user_data: str) -> str:
     return next(
-        (kind for start, kind in _SUBTYPE_BY_PREFIX if user_data.startswith(start)), "plain"
+        (kind for prefix, kind in _SUBTYPE_BY_PREFIX if user_data.startswith(prefix)), "plain"
     )
 
 
 def _boundary(*parts: str) -> str:
-    # derived, so that the same request gives the same bytes
-    n = 0
-    while any(f"--vmapi-{n}" in part for part in parts):
-        n += 1
-    return f"vmapi-{n}"
+    # derived from the parts, so that the same request gives the same bytes
+    number = 0
+    while any(f"--vmapi-{number}" in part for part in parts):
+        number += 1
+    return f"vmapi-{number}"

@@ -30,15 +30,15 @@ class OperationSource(Protocol):
     """What the engine carries on: `vmapi.services.operations.Operations`."""
 
     def list_leased(self) -> Sequence[Operation]:
-        """What this process is to carry on."""
+        """List the unfinished operations that this process leases."""
         ...
 
     def list_due(self, operations: Sequence[Operation]) -> Sequence[DueOperation]:
-        """What of it can be carried on now."""
+        """List those of the operations that can be reconciled now."""
         ...
 
     def reconcile(self, operation: Operation, snapshot: VM | None) -> Operation:
-        """Carry one on."""
+        """Reconcile an operation."""
         ...
 
 

@@ -189,7 +189,6 @@ def bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
 
 def ended(auth_harness: AuthHarness, items: list[Any]) -> list[Any]:
     """Return the operations of a bulk request once all are over."""
-
     ids = [item["operation"]["id"] for item in items]
 
     def operations() -> list[Any]:

@@ -1,7 +1,8 @@
-"""What cloud-init is given. How it merges: https://docs.cloud-init.io/en/latest/reference/merging.html
+"""User data for cloud-init, and how cloud-init merges it.
 
-Of two cloud-configs the later one names how it is merged into the earlier: with `dict(no_replace,
-recurse_list)+list(append)` what the client wrote stays as it is, and the keys are appended to its.
+A later cloud-config names the rules of its merge into an earlier one: with `dict(no_replace,
+recurse_list)+list(append)` the values of the client stay unchanged, and the keys are appended.
+https://docs.cloud-init.io/en/latest/reference/merging.html
 """
 
 from email import message_from_bytes

@@ -80,7 +80,6 @@ class Blueprint(flask_smorest.Blueprint):
         self, schema: Schema, *, location: str = "json", **doc: Any
     ) -> Callable[[View], View]:
         """Declare the body or the query; the view receives the loaded value."""
-
         declare = super().arguments(schema, location=location, **doc)
 
         def decorator(view: View) -> View:
