@@ -1,1 +1,1 @@
-"""What vmapi itself remembers."""
+"""The database: tables, repositories and the protocols between processes."""

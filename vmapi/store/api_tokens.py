@@ -1,90 +1,94 @@
-"""API tokens: kept and found by their hashes, never by themselves."""
+"""API tokens: stored and found by their digests, never stored as text."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, or_, select
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.roles import Role
 from vmapi.store.audit.repository import append
 from vmapi.store.database import Database
-from vmapi.store.tables import api_tokens as tokens
+from vmapi.store.tables import api_tokens
 
 LAST_USED_WRITE_INTERVAL = timedelta(minutes=1)
-"""A token's last use is written no more often than this."""
+"""The resolution of `last_used_at`: a write for each request would wait for the disk."""
 
 
 class ApiTokenRepository:
-    """The tokens of one database. Any method may raise StoreUnavailable."""
+    """The API tokens of one database. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, token: ApiToken, entry: AuditEntry) -> None:
-        """Keep a new token, and its line in the audit trail."""
+        """Insert a token and its audit entry."""
         with self._database.write() as connection:
-            connection.execute(tokens.insert(), asdict(token))
+            connection.execute(api_tokens.insert(), asdict(token))
             append(connection, entry)
 
     def find_by_digest(self, digest: str) -> ApiToken | None:
-        """Return the token that has this hash, ended or not."""
-        with self._database.read() as connection:
-            found = connection.execute(select(tokens).where(tokens.c.digest == digest)).first()
-        return None if found is None else _from_row(found)
+        """Return the token with a digest, active or not; None without one."""
+        return self._find(api_tokens.c.digest == digest)
 
     def get(self, id: str) -> ApiToken | None:
-        """Return the token that has this id, ended or not."""
-        with self._database.read() as connection:
-            found = connection.execute(select(tokens).where(tokens.c.id == id)).first()
-        return None if found is None else _from_row(found)
+        """Return the token with an id, active or not; None without one."""
+        return self._find(api_tokens.c.id == id)
 
     def list_all(self) -> list[ApiToken]:
-        """Return every token, the oldest first."""
-        query = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
+        """Return every token, oldest first."""
+        query = select(api_tokens).order_by(api_tokens.c.created_at, api_tokens.c.id)
         with self._database.read() as connection:
             return [_from_row(row) for row in connection.execute(query)]
 
     def revoke(self, id: str, at: datetime, entry: AuditEntry) -> bool:
-        """Take a token back from then on; False where it is over by then."""
-        ended = tokens.update().where(tokens.c.id == id, _is_active(at)).values(revoked_at=at)
+        """Revoke a token from a time on; return False if it is not active then."""
+        revoke = api_tokens.update().where(api_tokens.c.id == id, _is_active(at))
         with self._database.write() as connection:
-            if not connection.execute(ended).rowcount:
+            if not connection.execute(revoke.values(revoked_at=at)).rowcount:
                 return False
             append(connection, entry)
         return True
 
     def replace(self, id: str, new: ApiToken, until: datetime, *entries: AuditEntry) -> bool:
-        """Keep a new token for an old one, which goes on until then.
+        """Insert a successor of a token, which stays active until a time.
 
-        False where that is over, or was replaced before: its end is not put off.
+        Returns False if the token is not active or has been replaced: its end is not postponed.
         """
-        old = and_(tokens.c.id == id, tokens.c.revoked_at.is_(None), _is_active(new.created_at))
-        ended = tokens.update().where(old)
+        is_replaceable = and_(
+            api_tokens.c.id == id, api_tokens.c.revoked_at.is_(None), _is_active(new.created_at)
+        )
+        revoke = api_tokens.update().where(is_replaceable).values(revoked_at=until)
         with self._database.write() as connection:
-            if not connection.execute(ended.values(revoked_at=until)).rowcount:
+            if not connection.execute(revoke).rowcount:
                 return False
-            connection.execute(tokens.insert(), asdict(new))
+            connection.execute(api_tokens.insert(), asdict(new))
             for entry in entries:
                 append(connection, entry)
         return True
 
     def record_use(self, id: str, at: datetime) -> None:
-        """Note that a token was used, unless that was noted a short while ago."""
-        long_ago = or_(
-            tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= at - LAST_USED_WRITE_INTERVAL
+        """Save the last use of a token, at most once per `LAST_USED_WRITE_INTERVAL`."""
+        is_due = or_(
+            api_tokens.c.last_used_at.is_(None),
+            api_tokens.c.last_used_at <= at - LAST_USED_WRITE_INTERVAL,
         )
-        noted = tokens.update().where(tokens.c.id == id, long_ago).values(last_used_at=at)
         with self._database.write() as connection:
-            connection.execute(noted)
+            update = api_tokens.update().where(api_tokens.c.id == id, is_due)
+            connection.execute(update.values(last_used_at=at))
+
+    def _find(self, condition: ColumnElement[bool]) -> ApiToken | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(api_tokens).where(condition)).first()
+        return None if row is None else _from_row(row)
 
 
-def _is_active(at: datetime) -> Any:
+def _is_active(at: datetime) -> ColumnElement[bool]:
     return and_(
-        or_(tokens.c.revoked_at.is_(None), tokens.c.revoked_at > at),
-        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
+        or_(api_tokens.c.revoked_at.is_(None), api_tokens.c.revoked_at > at),
+        or_(api_tokens.c.expires_at.is_(None), api_tokens.c.expires_at > at),
     )
 
 

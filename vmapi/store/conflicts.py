@@ -1,4 +1,4 @@
-"""Conflicts between concurrent writers: rules of which only one writer can be first."""
+"""Conflicts between concurrent writers: each rule admits one of them."""
 
 from vmapi.errors import NameTaken, TaskInProgress
 
@@ -21,7 +21,7 @@ def operation_in_progress() -> TaskInProgress:
 
 
 def name_taken(name: str, *, operation_id: str, vm_id: str | None, is_assigned: bool) -> NameTaken:
-    """Return the error for a reserved name; `is_assigned`: the VM has the name already."""
+    """Return the error for a reserved name; `is_assigned`: its VM has it already."""
     holder = {"vm_id": vm_id} if vm_id else {"operation_id": operation_id}
     if is_assigned:
         return NameTaken(f"VM {vm_id} has the name {name} already.", **holder)

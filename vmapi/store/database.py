@@ -1,4 +1,4 @@
-"""The database behind the repositories: SQLite in WAL mode or PostgreSQL, one code path.
+"""The database behind the repositories: SQLite or PostgreSQL, one code path.
 
 Repositories open transactions here and nowhere else. Every failure of the database surfaces as
 StoreUnavailable. The database's clock is the one clock that all processes share: leases, event
@@ -115,7 +115,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Open a connection whose reads all see one state. Raises StoreUnavailable."""
+        """Open a connection with one state for all reads. Raises StoreUnavailable."""
         self._ensure_prepared()
         with translate_errors(), self._snapshots.connect() as connection:
             yield connection
@@ -153,7 +153,7 @@ def advisory_lock(connection: Connection, key: str) -> None:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise StoreUnavailable for a database that is unreachable, locked, full or a standby."""
+    """Raise StoreUnavailable for a database that is down, locked, full or a standby."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:

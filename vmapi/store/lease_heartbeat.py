@@ -1,4 +1,4 @@
-"""The heartbeat of a process: one thread that renews all its leases, whatever else is busy.
+"""The heartbeat of a process: one thread that renews all its leases.
 
 Operation leases and leader leases register their renewals here. The thread starts with the first
 lease and runs until the store closes. A process that dies stops renewing: its leases expire, and
@@ -19,7 +19,7 @@ HEARTBEAT_INTERVAL = 1.25
 
 
 class LeaseHeartbeat:
-    """Calls every registered renewal each `interval` seconds. Safe to use from several threads."""
+    """Calls every registered renewal each `interval` seconds. Thread-safe."""
 
     def __init__(self, interval: float = HEARTBEAT_INTERVAL) -> None:
         self._interval = interval

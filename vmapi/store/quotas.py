@@ -1,4 +1,4 @@
-"""How much of its quota a project has used: its live VMs, and those that are just being made."""
+"""Quota usage in SQL: live VMs of a project and unfinished creates without a VM."""
 
 from dataclasses import asdict
 from typing import Any
@@ -24,24 +24,24 @@ from vmapi.errors import QuotaExceeded
 from vmapi.store.database import advisory_lock
 from vmapi.store.tables import IS_UNFINISHED, operations, vms
 
-PROJECT_PARAM = bindparam("of", type_=String)
+PROJECT_PARAM = bindparam("of_project", type_=String)
 RESOURCE_LABELS = {"vms": "VMs", "vcpus": "vCPUs", "ram_mb": "MB of RAM"}
 
 
-def _sums(table: FromClause, *which: ColumnElement[bool]) -> Select[Any]:
-    sizes = [func.coalesce(func.sum(table.c[name]), 0).label(name) for name in RESOURCE_KINDS[1:]]
-    return select(func.count().label("vms"), *sizes).select_from(table).where(*which)
+def _select_sums(table: FromClause, *conditions: ColumnElement[bool]) -> Select[Any]:
+    sums = [func.coalesce(func.sum(table.c[name]), 0).label(name) for name in RESOURCE_KINDS[1:]]
+    return select(func.count().label("vms"), *sums).select_from(table).where(*conditions)
 
 
-# a new VM may be seen before its operation knows of it
+# a VM can be observed before its operation knows the id
 VM_IS_OBSERVED = or_(vms.c.id == operations.c.vm_id, vms.c.operation_id == operations.c.id)
-# one statement, so that no VM is missed on its way from the one table to the other
+# one statement, so that it counts a VM exactly once while the VM moves from create to inventory
 SELECT_USAGE = union_all(
-    _sums(vms, vms.c.project == PROJECT_PARAM, vms.c.deleted_at.is_(None)),
-    _sums(
+    _select_sums(vms, vms.c.project == PROJECT_PARAM, vms.c.deleted_at.is_(None)),
+    _select_sums(
         operations,
         operations.c.project == PROJECT_PARAM,
-        operations.c.id != bindparam("but", type_=String),
+        operations.c.id != bindparam("excluded_id", type_=String),
         operations.c.action == Action.CREATE,
         IS_UNFINISHED,
         ~exists().where(VM_IS_OBSERVED),
@@ -50,33 +50,32 @@ SELECT_USAGE = union_all(
 
 
 def serialize_creates(connection: Connection, operation: Operation, quotas: QuotaConfig) -> None:
-    """Let the creates of a project that has a quota be kept one after the other."""
-    if (
-        operation.action is Action.CREATE
-        and quotas.limits_for(operation.project) != NO_RESOURCE_LIMITS
-    ):
+    """Let one transaction at a time insert a create of a project that has limits."""
+    limits = quotas.limits_for(operation.project)
+    if operation.action is Action.CREATE and limits != NO_RESOURCE_LIMITS:
         advisory_lock(connection, f"quota {operation.project}")
 
 
 def check_quota(connection: Connection, operation: Operation, quotas: QuotaConfig) -> None:
-    """See that a create which was just kept has room. Raises QuotaExceeded."""
+    """Check an inserted create against the limits. Raises QuotaExceeded."""
     limits = quotas.limits_for(operation.project)
     if operation.action is not Action.CREATE or limits == NO_RESOURCE_LIMITS:
         return
-    asked = asdict(ResourceUsage(1, operation.vcpus or 0, operation.ram_mb or 0))
-    taken = asdict(get_usage(connection, operation.project, exclude_operation_id=operation.id))
-    said = [
-        f"{limit} {RESOURCE_LABELS[kind]}, {taken[kind]} are used and {asked[kind]} asked for"
+    requested = asdict(ResourceUsage(1, operation.vcpus or 0, operation.ram_mb or 0))
+    used = asdict(get_usage(connection, operation.project, exclude_operation_id=operation.id))
+    excesses = [
+        f"{limit} {RESOURCE_LABELS[kind]}, {used[kind]} are used and {requested[kind]} asked for"
         for kind, limit in asdict(limits).items()
-        if limit is not None and taken[kind] + asked[kind] > limit
+        if limit is not None and used[kind] + requested[kind] > limit
     ]
-    if said:
-        raise QuotaExceeded(f"Project {operation.project} may have {'; '.join(said)}.")
+    if excesses:
+        raise QuotaExceeded(f"Project {operation.project} may have {'; '.join(excesses)}.")
 
 
 def get_usage(
     connection: Connection, project: str, exclude_operation_id: str = ""
 ) -> ResourceUsage:
-    """Return what a project has used, `but` for one operation."""
-    rows = connection.execute(SELECT_USAGE, {"of": project, "but": exclude_operation_id}).all()
+    """Return the resources that a project uses, without those of one operation."""
+    params = {"of_project": project, "excluded_id": exclude_operation_id}
+    rows = connection.execute(SELECT_USAGE, params).all()
     return ResourceUsage(*(int(sum(column)) for column in zip(*rows, strict=True)))

@@ -1,4 +1,8 @@
-"""Counting requests in windows of time: in this process, or in a Redis that all processes share."""
+"""Counters of the rate limiter: requests per window, in this process or in Redis.
+
+Redis holds the counts that all processes share. Invariant: a Redis that fails costs one request its
+timeout; until Redis responds again, each process counts for itself.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -13,37 +17,37 @@ from vmapi.errors import SettingsError
 log = structlog.get_logger("vmapi.rates")
 
 REDIS_TIMEOUT = 0.1
-"""Seconds that Redis may take: a request does not wait for longer, and that once."""
+"""Seconds to wait for Redis: a request must not notice its failure."""
 
 REDIS_PROBE_INTERVAL = 1.0
-"""Seconds between two pings of a Redis that did not answer."""
+"""Seconds between two pings of an unavailable Redis."""
 
 Window = tuple[int, int]
-"""Its length in seconds, and its number since 1970."""
+"""The length of a window in seconds, and its number since 1970."""
 
 
 class RateCounters(Protocol):
-    """Counts what is done by whom, from 1 on in each window."""
+    """Counts the requests of a key in windows of time."""
 
     def increment(self, kind: str, key: str, windows: Sequence[Window]) -> Sequence[int]:
-        """Count one more in these windows; return how many there are in each."""
+        """Count a request in each window and return the counts, this request included."""
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class MemoryCounters:
-    """What this process has seen. What is over is forgotten with the window's end."""
+    """Counts of this process. A new window replaces the counts of the one before."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, int], tuple[int, dict[str, int]]] = {}
 
     def increment(self, kind: str, key: str, windows: Sequence[Window]) -> Sequence[int]:
-        """Count one more."""
-        found = []
+        """Count a request in each window and return the counts."""
+        totals = []
         with self._lock:
             for seconds, number in windows:
                 current, counts = self._counts.get((kind, seconds), (-1, {}))
@@ -51,21 +55,21 @@ class MemoryCounters:
                     counts = {}
                     self._counts[kind, seconds] = number, counts
                 counts[key] = count = counts.get(key, 0) + 1
-                found.append(count)
-        return found
+                totals.append(count)
+        return totals
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: there are no connections."""
 
 
 class RedisCounters:
-    """What all processes have seen; while Redis is away, what this one has. Connects when used.
+    """Counts of all processes in Redis; a fallback counts while Redis is unavailable.
 
-    Raises SettingsError for a URL that is none.
+    Connects on first use. Raises SettingsError for an invalid URL.
     """
 
     def __init__(self, url: str) -> None:
-        # loaded only where it is asked for
+        # imported only where the settings name a Redis
         from redis import Redis, RedisError
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -79,7 +83,7 @@ class RedisCounters:
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError:
-            raise SettingsError("VMAPI_RATE_STORAGE: this is no URL of a Redis") from None
+            raise SettingsError("VMAPI_RATE_STORAGE: not a URL of a Redis") from None
         self._fallback = MemoryCounters()
         self._lock = threading.Lock()
         self._is_unavailable = False
@@ -88,7 +92,7 @@ class RedisCounters:
         )
 
     def increment(self, kind: str, key: str, windows: Sequence[Window]) -> Sequence[int]:
-        """Count one more, in one round trip."""
+        """Count a request in each window, in one round trip, and return the counts."""
         if self._is_unavailable:
             self._probe_loop.start()
             return self._fallback.increment(kind, key, windows)
@@ -104,7 +108,7 @@ class RedisCounters:
             return self._fallback.increment(kind, key, windows)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Stop the probe and close the connections."""
         # a ping in progress uses the client
         self._probe_loop.stop(wait=True)
         self._client.close()

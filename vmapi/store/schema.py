@@ -1,4 +1,4 @@
-"""The schema of the database: created, upgraded and checked before the first transaction.
+"""The schema: created, upgraded and checked before the first transaction.
 
 SQLite is upgraded when a process opens it, PostgreSQL by the command `db upgrade` only. Processes
 may upgrade at the same time: a file lock (SQLite) or an advisory lock (PostgreSQL) lets one work
@@ -33,7 +33,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def ensure_current(database: Database) -> None:
-    """Upgrade SQLite; check PostgreSQL. Raises StoreUnavailable if the schema is not current."""
+    """Upgrade SQLite; check PostgreSQL. Raises StoreUnavailable if it is outdated."""
     if database.engine.dialect.name == "sqlite":
         upgrade(database)
         return
@@ -70,7 +70,7 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def migrate(connection: Connection) -> None:
-    """Run the missing migrations with Alembic. Raises StoreUnavailable for an unknown revision."""
+    """Run the missing migrations. Raises StoreUnavailable for an unknown revision."""
     # the import takes a quarter of a second, and a current database does not need it
     from alembic import command
     from alembic.config import Config

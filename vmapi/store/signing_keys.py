@@ -1,4 +1,4 @@
-"""Keys that all processes share. Each is made when it is first asked for."""
+"""Signing keys that all processes share, each created on first use."""
 
 import secrets
 
@@ -11,14 +11,14 @@ SIGNING_KEY_BYTES = 32
 
 
 class SigningKeys:
-    """The keys by their names. Any method may raise StoreUnavailable."""
+    """The signing keys, by name. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cache: dict[str, str] = {}
 
     def get(self, name: str) -> str:
-        """Return a key, of random bytes in hexadecimal."""
+        """Return a key: random bytes in hexadecimal."""
         if name not in self._cache:
             self._cache[name] = self._find(name) or self._create(name)
         return self._cache[name]
@@ -31,7 +31,7 @@ class SigningKeys:
     def _create(self, name: str) -> str:
         with self._database.write() as connection:
             advisory_lock(connection, "keys")
-            # another process may have been first
+            # another process may have created the key in the meantime
             key: str | None = connection.execute(_select_key(name)).scalar()
             if key is None:
                 key = secrets.token_hex(SIGNING_KEY_BYTES)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -48,7 +48,7 @@ class Repositories:
 
 
 class Store:
-    """Opens its database on first use. Any method of a repository may raise StoreUnavailable.
+    """The repositories of one database; any method may raise StoreUnavailable.
 
     Without a `url` the database is a temporary SQLite file that the process removes. `threads`
     sizes the connection pool. `renews_idle`: see OperationLeases.
@@ -165,15 +165,10 @@ class Store:
             self._url or self._temporary_url(), self._threads, schema.ensure_current
         )
         heartbeat = LeaseHeartbeat()
+        options: Any = {"renews_idle": self._renews_idle, "quotas": self._quotas}
         return Repositories(
             database,
-            OperationRepository(
-                database,
-                self._clock,
-                renews_idle=self._renews_idle,
-                quotas=self._quotas,
-                heartbeat=heartbeat,
-            ),
+            OperationRepository(database, self._clock, heartbeat=heartbeat, **options),
             BulkRequestRepository(database, self._clock),
             InventoryRepository(database),
             AuditRepository(database),

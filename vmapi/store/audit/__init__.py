@@ -1,1 +1,1 @@
-"""The audit trail: rows, queries and hash chain."""
+"""The audit trail: entries, queries and hash chain."""

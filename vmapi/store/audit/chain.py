@@ -1,4 +1,4 @@
-"""The hash chain of the audit trail: each link authenticates an entry and the link before it.
+"""The hash chain of the audit trail: a link covers an entry and the link before.
 
 The audit repository calls these functions inside its transactions, under its lock. Positions count
 from 1 without gaps. A checkpoint replaces entries that the retention period has removed; its
@@ -40,12 +40,12 @@ def find_head(connection: Connection) -> ChainLink:
 
 
 def find_start(connection: Connection) -> ChainLink:
-    """Return the link before the oldest entry: the checkpoint, or position 0 without one."""
+    """Return the link before the oldest entry: the checkpoint, or position 0."""
     return _read_checkpoint(connection)[0]
 
 
 def iter_verified(connection: Connection, key: str, end: int | None = None) -> Iterator[ChainLink]:
-    """Yield the links in order, the start first, up to but excluding the position `end`.
+    """Yield the links in order, the start first, before the position `end`.
 
     Raises ChainBroken at the first link that does not follow from the link before.
     """
@@ -67,7 +67,7 @@ def iter_verified(connection: Connection, key: str, end: int | None = None) -> I
 
 
 def truncate(connection: Connection, link: ChainLink, key: str) -> int:
-    """Replace the entries up to a link with a checkpoint; return the number of removed entries."""
+    """Replace the entries up to a link with a checkpoint; return their number."""
     connection.execute(checkpoints.delete())
     connection.execute(
         checkpoints.insert().values(

@@ -1,6 +1,8 @@
-"""The audit trail: entries that are only ever added, and then closed into a chain.
+"""The audit trail: entries are only added, and then linked into a hash chain.
 
-An entry's MAC covers the one before it: a change, a removal or an insertion breaks the chain.
+Repositories append an entry in the transaction of its change. Maintenance links the entries into
+the chain later, and purges them when their retention ends. An entry's MAC covers the MAC of the
+entry before it: a changed, removed or inserted entry breaks the chain.
 """
 
 from collections import deque
@@ -12,145 +14,144 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from vmapi.domain.audit import AuditEntry, AuditQuery, ChainLink, StoredEntry
-from vmapi.store.audit import chain
-from vmapi.store.audit import statements as trail
+from vmapi.store.audit import chain, statements
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.tables import audit_entries as entries
 
 log = structlog.get_logger("vmapi.store")
 
 AUDIT_BATCH = 500
-"""Entries that are closed, or read, at a time."""
+"""Entries that one transaction links, or one query reads."""
 
 AUDIT_PURGE_BATCH = 2000
-"""Entries that are removed in one transaction."""
+"""Entries that one transaction removes."""
 
 INSERT_ENTRY = entries.insert()
 
 CHAIN_LOCK = "audit"
-"""Who changes the chain has this lock, lest two go on from one end of it."""
+"""The advisory lock of the chain: two writers must not extend the same head."""
 
 IS_UNCHAINED = entries.c.chain_position.is_(None)
 
 
 def append(connection: Connection, entry: AuditEntry) -> None:
-    """Write an entry, within the transaction of what it tells."""
+    """Insert an entry inside the transaction of its change."""
     connection.execute(INSERT_ENTRY, asdict(entry))
 
 
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
-    """What became of the chain: how long the sound part is, its end, and what is wrong after it.
+    """The result of a verification of the hash chain."""
 
-    `open` counts the entries that are not in the chain yet, `first` is where the chain begins.
-    """
-
+    #: the position where the chain starts
     first_position: int
+    #: the last link that verifies
     head: ChainLink
+    #: the number of entries that are not in the chain yet
     pending: int
+    #: the reason why the link after `head` does not verify; None for a sound chain
     error: str | None = None
 
 
 class AuditRepository:
-    """The trail of one database. Any method may raise StoreUnavailable."""
+    """Stores the audit trail. Any method may raise StoreUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, entry: AuditEntry) -> None:
-        """Write an entry that tells of nothing else in the database."""
+        """Insert an entry that belongs to no other change in the database."""
         with self._database.write() as connection:
             append(connection, entry)
 
     def chain_pending(self, key: str) -> int:
-        """Take the oldest open entries into the chain; return how many."""
+        """Link the oldest unchained entries into the chain; return the number."""
         with self._database.write() as connection:
             advisory_lock(connection, CHAIN_LOCK)
             query = select(entries).where(IS_UNCHAINED).order_by(entries.c.id).limit(AUDIT_BATCH)
-            found = connection.execute(query).all()
-            last = chain.find_head(connection) if found else ChainLink()
-            for row in found:
-                last = chain.extend(connection, key, row, last)
-        return len(found)
+            rows = connection.execute(query).all()
+            head = chain.find_head(connection) if rows else ChainLink()
+            for row in rows:
+                head = chain.extend(connection, key, row, head)
+        return len(rows)
 
     def has_pending(self) -> bool:
-        """Tell whether there are entries that are not in the chain yet."""
+        """Return whether any entry is not in the chain yet."""
+        query = select(entries.c.id).where(IS_UNCHAINED).limit(1)
         with self._database.read() as connection:
-            return (
-                connection.execute(select(entries.c.id).where(IS_UNCHAINED).limit(1)).first()
-                is not None
-            )
+            return connection.execute(query).first() is not None
 
     def verify(self, key: str, anchor: ChainLink | None = None) -> ChainVerification:
-        """Follow the chain from its beginning; `anchor` is an end of it that was noted earlier."""
-        wrong = None
+        """Verify the chain from its start; `anchor` is a head that was noted earlier."""
+        error = None
         with self._database.snapshot() as connection:
-            start = last = chain.find_start(connection)
-            held = anchor is None or anchor.position < start.position
+            start = head = chain.find_start(connection)
+            holds_anchor = anchor is None or anchor.position < start.position
             try:
-                for last in chain.iter_verified(connection, key):
-                    held = held or last == anchor
-                if not held:
-                    wrong = (
-                        f"the chain does not hold position {anchor and anchor.position} as noted"
-                    )
+                for head in chain.iter_verified(connection, key):
+                    holds_anchor = holds_anchor or head == anchor
+                if not holds_anchor:
+                    position = anchor and anchor.position
+                    error = f"the chain does not hold position {position} as noted"
             except chain.ChainBroken as broken:
-                wrong = str(broken)
-            count = select(func.count()).where(IS_UNCHAINED)
-            waiting = connection.execute(count).scalar_one()
-        return ChainVerification(start.position + 1, last, waiting, wrong)
+                error = str(broken)
+            pending = connection.execute(select(func.count()).where(IS_UNCHAINED)).scalar_one()
+        return ChainVerification(start.position + 1, head, pending, error)
 
     def list_newest(
         self, query: AuditQuery, limit: int, before_id: int | None = None
     ) -> Sequence[StoredEntry]:
-        """Return the newest entries that are asked for, of those numbered below another."""
+        """Return the newest matching entries with an id below `before_id`."""
         with self._database.read() as connection:
-            found = connection.execute(trail.select_page(query, limit, before_id))
-            return [trail.stored_entry_from_row(row) for row in found]
+            rows = connection.execute(statements.select_page(query, limit, before_id))
+            return [statements.stored_entry_from_row(row) for row in rows]
 
     def iterate(self, query: AuditQuery) -> Iterator[StoredEntry]:
-        """Go through all entries that are asked for, the oldest first, without holding them all."""
-        asked = (
-            select(entries)
-            .where(*trail.build_filters(query))
-            .order_by(entries.c.id)
-            .limit(AUDIT_BATCH)
-        )
-        last = 0
+        """Yield all matching entries, oldest first; only one batch is in memory."""
+        select_batch = select(entries).where(*statements.build_filters(query))
+        select_batch = select_batch.order_by(entries.c.id).limit(AUDIT_BATCH)
+        last_id = 0
         while True:
             with self._database.read() as connection:
-                found = connection.execute(asked.where(entries.c.id > last)).all()
-            yield from map(trail.stored_entry_from_row, found)
-            if len(found) < AUDIT_BATCH:
+                rows = connection.execute(select_batch.where(entries.c.id > last_id)).all()
+            yield from map(statements.stored_entry_from_row, rows)
+            if len(rows) < AUDIT_BATCH:
                 return
-            last = found[-1].id
+            last_id = rows[-1].id
 
     def purge(self, until: datetime, key: str | None) -> int:
-        """Remove some of what was written before then; return how many entries.
+        """Remove a batch of the entries before a time; return the number.
 
-        Without a key that is what is open, with one the oldest of what is chained: a checkpoint
-        stays in its place. From where a chain is broken nothing is removed: that would hide it.
+        With a key, the oldest chained entries are replaced with a checkpoint. Without one, only
+        unchained entries are removed. A broken chain is left as it is: a purge would hide the
+        break.
         """
         with self._database.write() as connection:
             advisory_lock(connection, CHAIN_LOCK)
             if key is None:
-                some = (
-                    select(entries.c.id)
-                    .where(IS_UNCHAINED, entries.c.at < until)
-                    .limit(AUDIT_PURGE_BATCH)
-                )
-                old = entries.delete().where(entries.c.id.in_(some))
-                return connection.execute(old).rowcount
-            first = chain.find_start(connection)
-            stop = first.position + AUDIT_PURGE_BATCH + 1
-            young = select(func.min(entries.c.chain_position)).where(
-                entries.c.at >= until, entries.c.chain_position < stop
-            )
-            end = connection.execute(young).scalar()
-            try:
-                followed = chain.iter_verified(connection, key, stop if end is None else end)
-                last = deque(followed, maxlen=1).pop()
-            except chain.ChainBroken as broken:
-                log.error("the audit trail is broken: nothing is removed", reason=str(broken))
-                return 0
-            return 0 if last == first else chain.truncate(connection, last, key)
+                return _purge_unchained(connection, until)
+            return _purge_chained(connection, until, key)
+
+
+def _purge_unchained(connection: Connection, until: datetime) -> int:
+    batch = select(entries.c.id).where(IS_UNCHAINED, entries.c.at < until)
+    delete = entries.delete().where(entries.c.id.in_(batch.limit(AUDIT_PURGE_BATCH)))
+    return connection.execute(delete).rowcount
+
+
+def _purge_chained(connection: Connection, until: datetime, key: str) -> int:
+    start = chain.find_start(connection)
+    end = start.position + AUDIT_PURGE_BATCH + 1
+    first_retained = select(func.min(entries.c.chain_position)).where(
+        entries.c.at >= until, entries.c.chain_position < end
+    )
+    retained_position = connection.execute(first_retained).scalar()
+    try:
+        links = chain.iter_verified(
+            connection, key, end if retained_position is None else retained_position
+        )
+        last = deque(links, maxlen=1).pop()
+    except chain.ChainBroken as error:
+        log.error("audit chain broken, nothing purged", reason=str(error))
+        return 0
+    return 0 if last == start else chain.truncate(connection, last, key)

@@ -1,4 +1,4 @@
-"""Finding entries of the audit trail."""
+"""SELECT statements of audit entries."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,25 +11,25 @@ from vmapi.store.tables import audit_entries as entries
 
 
 def build_filters(query: AuditQuery) -> list[ColumnElement[bool]]:
-    """Return the conditions for what is asked for."""
-    members = asdict(query)
-    after, before = members.pop("after"), members.pop("before")
-    clauses = [entries.c[name] == value for name, value in members.items() if value is not None]
+    """Return the WHERE conditions of a query."""
+    values = asdict(query)
+    after, before = values.pop("after"), values.pop("before")
+    filters = [entries.c[name] == value for name, value in values.items() if value is not None]
     if after is not None:
-        clauses.append(entries.c.at > after)
+        filters.append(entries.c.at > after)
     if before is not None:
-        clauses.append(entries.c.at < before)
-    return clauses
+        filters.append(entries.c.at < before)
+    return filters
 
 
 def select_page(query: AuditQuery, limit: int, before_id: int | None) -> Select[Any]:
-    """Return what finds the newest entries that are asked for, of those numbered below another."""
-    found = select(entries).where(*build_filters(query))
+    """Return the query of the newest matching entries with an id below `before_id`."""
+    rows = select(entries).where(*build_filters(query))
     if before_id is not None:
-        found = found.where(entries.c.id < before_id)
-    return found.order_by(entries.c.id.desc()).limit(limit)
+        rows = rows.where(entries.c.id < before_id)
+    return rows.order_by(entries.c.id.desc()).limit(limit)
 
 
 def stored_entry_from_row(row: Row[Any]) -> StoredEntry:
-    """Return the entry of a row, and its place."""
+    """Return the stored entry of a row."""
     return StoredEntry(row.id, row.chain_position, chain.entry_from_row(row))

@@ -22,7 +22,7 @@ def snapshot_from_row(row: Row[Any]) -> VMSnapshot:
 
 
 def row_age_seconds(row: Row[Any]) -> float:
-    """Return the age of a row of `SNAPSHOT_COLUMNS`: since its observation or the last sync."""
+    """Return the age of a row: since its observation or the last sync."""
     return to_seconds(row.now - max(row.observation_started_at, row.synced_at or 0))
 
 

@@ -38,7 +38,7 @@ class VMCache:
         self._lock = Lock()
 
     def read(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[VM]:
-        """Return the VMs of rows of `VERSION_COLUMNS`, in their order; read the changed ones."""
+        """Return the VMs of rows of `VERSION_COLUMNS`; read the changed ones."""
         with self._lock:
             cached = {row.id: vm for row in rows if (vm := self._lookup(row))}
         missing = [row.id for row in rows if row.id not in cached]
@@ -53,7 +53,7 @@ class VMCache:
         return [cached[row.id] for row in rows]
 
     def get(self, row: Row[Any]) -> VM:
-        """Return the VM of a full row with `VERSION_COLUMNS`; the cached object if it is equal."""
+        """Return the VM of a full row: the cached object if it is equal."""
         vm = vm_mapper.from_row(row)
         with self._lock:
             cached = self._vms.get(row.id, NOT_CACHED)[2]

@@ -1,4 +1,4 @@
-"""Duplicate VMs: created by a create that was sent twice, or arrived after it had timed out.
+"""Duplicate VMs: of a create that was sent twice, or arrived after its timeout.
 
 A create tags its VM with the id of its operation. A tagged VM is a duplicate if the operation has
 another VM, or has failed without one. The full sync deletes duplicates.
@@ -22,7 +22,7 @@ DELETE_RETRY_INTERVAL_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class DuplicateVM:
-    """A duplicate, with the create whose tag it has and the project of the create."""
+    """A duplicate, with the create of its tag and the project of the create."""
 
     vm_id: str
     name: str
@@ -66,12 +66,12 @@ ADOPT_VM = (
 
 
 def adopt(connection: Connection) -> None:
-    """Give each create that timed out without a response the first VM that it has created.
+    """Give each create that timed out without a response its first VM.
 
     The idempotency key stays bound: a client that repeats the create gets this VM.
     """
     for row in connection.execute(SELECT_LOST_CREATES).all():
-        # a later VM of the same create changes nothing: the operation has one by then
+        # a later VM of the same create changes nothing: the operation has a VM already
         connection.execute(ADOPT_VM, {"of": row.operation_id, "created_vm_id": row.id})
 
 

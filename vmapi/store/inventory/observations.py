@@ -91,10 +91,10 @@ class _Batch:
 def apply(
     connection: Connection, observed: Sequence[VM], started_at: int
 ) -> tuple[set[str], Sequence[VM]]:
-    """Apply an observation that started at a time; `observed` is in the order of the ids.
+    """Apply an observation that started at a time, in the order of the ids.
 
-    Returns the ids whose rows agree with the observation afterwards, and the VMs that another
-    transaction has inserted first: apply these again in a new transaction.
+    Returns the ids of the rows that agree with the observation afterwards, and the VMs that
+    another transaction has inserted first: apply these again in a new transaction.
     """
     rows = {row.id: row for row in _select_for_update(connection, [vm.id for vm in observed])}
     completed = [
@@ -114,17 +114,12 @@ def apply(
             batch.update(_update_values(row, vm, action, started_at), row)
         applied.add(vm.id)
     late_ids = _write(connection, batch)
-    if batch.unchanged_ids:
-        window = {
-            "observation_started_at": started_at,
-            "observation_finished_at": db_time(connection),
-        }
-        connection.execute(vms.update().where(vms.c.id.in_(batch.unchanged_ids)).values(window))
+    _extend_windows(connection, batch.unchanged_ids, started_at)
     return applied - late_ids, [vm for vm in observed if vm.id in late_ids]
 
 
 def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at: int) -> None:
-    """Mark a VM deleted, unless an observation that started after `observed_at` shows it.
+    """Mark a VM deleted, unless a later observation shows it.
 
     `at` is the cloud's time of the deletion, `observed_at` the database's time of the 404.
     """
@@ -211,6 +206,15 @@ def _write(connection: Connection, batch: _Batch) -> set[str]:
         connection.execute(UPDATE_VM, rows)
     events.append(connection, *(event for event in batch.events if event["vm_id"] not in late_ids))
     return late_ids
+
+
+def _extend_windows(connection: Connection, ids: Sequence[str], started_at: int) -> None:
+    if ids:
+        window = {
+            "observation_started_at": started_at,
+            "observation_finished_at": db_time(connection),
+        }
+        connection.execute(vms.update().where(vms.c.id.in_(ids)).values(window))
 
 
 @cache

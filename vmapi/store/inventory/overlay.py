@@ -1,6 +1,6 @@
-"""The overlay: the task of an unfinished operation, shown on top of the observed state of its VM.
+"""The overlay: the task of an unfinished operation on top of the observed VM.
 
-Observations and operations both change what the inventory shows. The row keeps the observed state
+Observations and operations both change the status and task of a VM. The row holds the observed VM
 as a document; `status` and `task` are the observed ones with the overlay applied. Callers run these
 functions in the transaction that changes the operation or the observation, so that no reader sees
 one without the other. Each visible change moves the revision and appends an event.
@@ -68,7 +68,7 @@ def actions_in_progress(connection: Connection, observed: Sequence[VM]) -> dict[
 
 
 def overlaid_status(vm: VM, action: Action | None) -> tuple[Status, Task | None]:
-    """Return the status and task to show for an observed VM with an action in progress."""
+    """Return the status and task of an observed VM with an action in progress."""
     if action is None or vm.status is Status.DELETED:
         return vm.status, vm.task
     return Status.BUILDING if action is Action.CREATE else vm.status, action.task
@@ -77,9 +77,9 @@ def overlaid_status(vm: VM, action: Action | None) -> tuple[Status, Task | None]
 def check_vm_revision(
     connection: Connection, vm_id: str | None, vm_revision: int | None, *, lock_row: bool = False
 ) -> None:
-    """Raise VMRevisionConflict unless the VM has the required revision; None requires none.
+    """Check that the VM has the required revision; None requires none.
 
-    `lock_row`: keep the revision until the transaction ends.
+    `lock_row`: keep the revision until the transaction ends. Raises VMRevisionConflict.
     """
     if vm_revision is None:
         return
@@ -125,7 +125,7 @@ def on_accepted(
 
 
 def on_finished(connection: Connection, operation: Operation) -> None:
-    """Remove the task of a finished operation; ignore observations that started before now."""
+    """Remove the task of a finished operation; ignore earlier observations."""
     vm_ids: Sequence[str] = [operation.vm_id] if operation.vm_id else []
     if operation.vm_id is None:
         vm_ids = connection.execute(SELECT_TAGGED, {"tag": operation.id}).scalars().all()

@@ -1,4 +1,4 @@
-"""The inventory: every VM as last observed, with the overlay of unfinished operations applied.
+"""The inventory: every VM as last observed, with the overlay applied.
 
 The observer writes observations here, in any order and from any process: `observations` decides
 which one is newer. Readers get VMs with an age, which grows while no process syncs.
@@ -68,14 +68,14 @@ class InventoryRepository:
         self._cache = VMCache()
 
     def observation_time(self) -> int:
-        """Return the database's time in microseconds; read it before a request to the cloud."""
+        """Return the database's time in microseconds, before a request to the cloud."""
         with self._database.read() as connection:
             return db_time(connection)
 
     def save_observations(self, vms: Sequence[VM], started_at: int) -> set[str]:
         """Save VMs as observed by a request to the cloud that started at a time.
 
-        Returns the ids whose rows agree with the observation; the other rows are newer.
+        Returns the ids of the rows that agree with the observation; the other rows are newer.
         """
         # one order for all writers, so that no two wait for each other; a list may repeat a VM
         by_id = {vm.id: vm for vm in vms}
@@ -93,7 +93,7 @@ class InventoryRepository:
             observations.apply_deletion(connection, vm_id, at, observed_at)
 
     def ids_not_observed_since(self, started_at: int) -> list[str]:
-        """Return the ids of live VMs without an observation that started at a time or later."""
+        """Return the ids of live VMs without an observation since a time."""
         query = select(vms.c.id).where(
             vms.c.deleted_at.is_(None), vms.c.observation_started_at < started_at
         )
@@ -160,14 +160,14 @@ class InventoryRepository:
             return duplicates.find_duplicates(connection)
 
     def find_created_by(self, operation_id: str) -> str | None:
-        """Return the id of a VM with the tag of a create, live or deleted; None without one."""
+        """Return the id of a VM with the tag of a create, live or deleted, or None."""
         query = select(vms.c.id).where(vms.c.operation_id == operation_id).limit(1)
         with self._database.read() as connection:
             vm_id: str | None = connection.execute(query).scalar()
         return vm_id
 
     def latest_update(self) -> datetime | None:
-        """Return the newest `updated_at` of any VM, on the cloud's clock; None without VMs."""
+        """Return the newest `updated_at` on the cloud's clock; None without VMs."""
         query = select(func.max(vms.c.updated_at))
         with self._database.read() as connection:
             updated_at: datetime | None = connection.execute(query).scalar()

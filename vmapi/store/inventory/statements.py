@@ -37,9 +37,10 @@ def scope_filters(scope: Scope) -> list[ColumnElement[bool]]:
 def select_page(
     sort: str, filters: Sequence[ColumnElement[bool]], request: PageRequest
 ) -> Select[Any]:
-    """Return the query of a page, and one VM more: it shows whether a next page exists.
+    """Return the query of a page and one VM more.
 
-    The rows have `VERSION_COLUMNS` and the sort column.
+    The extra VM shows whether a next page exists. The rows have `VERSION_COLUMNS` and the sort
+    column.
     """
     rows = select(*VERSION_COLUMNS, _sort_column(sort))
     rows = rows.where(*filters, *_position_filters(sort, request.after))
@@ -97,7 +98,7 @@ def _name_filters(name: str | None) -> Iterator[ColumnElement[bool]]:
 
 
 def _prefix_end(prefix: str) -> str | None:
-    """Return the first text after all texts with a prefix; None if there is none."""
+    """Return the first text after all texts with a prefix; None without one."""
     stem = prefix.rstrip(MAX_CODE_POINT)
     if not stem:
         return None

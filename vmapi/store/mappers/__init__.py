@@ -1,1 +1,1 @@
-"""Map rows to domain objects and back."""
+"""Mapping between rows and domain objects."""

@@ -1,4 +1,4 @@
-"""From what has happened to rows, and back. A row holds all that is shown of it later."""
+"""Map events to rows and back: a row holds all that the API shows of its event."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,21 +12,21 @@ from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.types import from_epoch_us, to_epoch_us
 
 NO_PROJECT = ""
+"""Stands for an unknown project: only callers of all projects see such an event."""
 
 OPERATION_TIME_FIELDS = ("created_at", "started_at", "finished_at")
 
 
-def vm_event_to_row(kind: EventKind, shown: dict[str, Any]) -> dict[str, Any]:
-    """Return the row of what happened to a VM; `shown` is its row in the inventory from then on."""
-    document = {**shown["observed"], "status": shown["status"], "task": shown["task"]}
-    # one of which it is not known whose it is, is shown to nobody but who has all projects
-    project = shown["project"] or NO_PROJECT
-    return {"kind": kind, "project": project, "vm_id": shown["id"], "payload": document}
+def vm_event_to_row(kind: EventKind, vm_row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a VM event from the changed inventory row."""
+    payload = {**vm_row["observed"], "status": vm_row["status"], "task": vm_row["task"]}
+    project = vm_row["project"] or NO_PROJECT
+    return {"kind": kind, "project": project, "vm_id": vm_row["id"], "payload": payload}
 
 
 def operation_event_to_row(operation: Operation) -> dict[str, Any]:
-    """Return the row of an operation's end."""
-    document: dict[str, Any] = {
+    """Return the row of the event that an operation has finished."""
+    payload: dict[str, Any] = {
         "id": operation.id,
         "action": operation.action,
         "status": operation.status,
@@ -35,33 +35,33 @@ def operation_event_to_row(operation: Operation) -> dict[str, Any]:
         "request_id": operation.request_id,
     }
     for name in OPERATION_TIME_FIELDS:
-        document[name] = to_epoch_us(getattr(operation, name))
+        payload[name] = to_epoch_us(getattr(operation, name))
     return {
         "kind": EVENT_KIND_BY_STATUS[operation.status],
         "project": operation.project,
         "vm_id": operation.vm_id,
-        "payload": document,
+        "payload": payload,
     }
 
 
 def from_row(row: Row[Any]) -> Event:
-    """Return the event of a row that has a number."""
-    happened = Event(row.sequence, EventKind(row.kind), row.at, row.project, row.vm_id)
-    if happened.kind in EVENT_KIND_BY_STATUS.values():
-        return replace(happened, operation=_operation(row))
-    return replace(happened, vm=vm_mapper.from_document(row.payload))
+    """Return the event of a row that has a sequence."""
+    event = Event(row.sequence, EventKind(row.kind), row.at, row.project, row.vm_id)
+    if event.kind in EVENT_KIND_BY_STATUS.values():
+        return replace(event, operation=_operation_from_row(row))
+    return replace(event, vm=vm_mapper.from_document(row.payload))
 
 
-def _operation(row: Row[Any]) -> Operation:
-    document = dict(row.payload)
+def _operation_from_row(row: Row[Any]) -> Operation:
+    payload = dict(row.payload)
     for name in OPERATION_TIME_FIELDS:
-        document[name] = from_epoch_us(document[name])
-    error = document.pop("error")
+        payload[name] = from_epoch_us(payload[name])
+    error = payload.pop("error")
     return Operation(
         **{
-            **document,
-            "action": Action(document["action"]),
-            "status": OperationStatus(document["status"]),
+            **payload,
+            "action": Action(payload["action"]),
+            "status": OperationStatus(payload["status"]),
         },
         steps=(),
         project=row.project,

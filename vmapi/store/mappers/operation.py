@@ -1,7 +1,7 @@
-"""From operations to rows and back.
+"""Map operations to rows and back.
 
-What a create is to make is not kept: user data is the client's secret, and a create that was not
-sent before its process died is not sent by another one.
+The spec of a create is not stored: user data is the client's secret. So a create that its process
+did not dispatch before it died is never dispatched by another process.
 """
 
 from dataclasses import asdict
@@ -20,14 +20,14 @@ SAVED_COLUMNS = (
     *("vm_id", "status", "steps", "idempotency_caller", "idempotency_key", "fingerprint"),
     *("idempotency_project", "error", "started_at", "finished_at", "revision"),
 )
-"""What of an operation changes on its way."""
+"""The columns that change after the insert."""
 
 UPDATE_OPERATION = operations.update().where(
     operations.c.id == bindparam("of"),
     operations.c.finished_at.is_(None),
-    operations.c.revision == bindparam("before"),
+    operations.c.revision == bindparam("previous_revision"),
 )
-"""With what `of_saved` returns."""
+"""Takes the parameters of `update_params`; matches no row that another worker has saved."""
 
 
 def to_row(operation: Operation) -> dict[str, Any]:
@@ -60,10 +60,10 @@ def to_row(operation: Operation) -> dict[str, Any]:
 
 
 def update_params(operation: Operation) -> dict[str, Any]:
-    """Return what `SAVE` takes for an operation that has moved on by one revision."""
+    """Return the parameters of `UPDATE_OPERATION`; the revision is the new one."""
     row = to_row(operation)
-    saved = {name: row[name] for name in SAVED_COLUMNS}
-    return {**saved, "of": operation.id, "before": operation.revision - 1}
+    values = {name: row[name] for name in SAVED_COLUMNS}
+    return {**values, "of": operation.id, "previous_revision": operation.revision - 1}
 
 
 def from_row(row: Row[Any]) -> Operation:

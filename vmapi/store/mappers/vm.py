@@ -1,4 +1,8 @@
-"""From VMs to rows and back."""
+"""Map VMs to inventory rows and back.
+
+A row has the columns that queries use, and the observed VM as a document. `status` and `task` of
+the row have the overlay applied; those of the document are the observed ones.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -15,7 +19,7 @@ RETAINED_FIELDS = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
     *("security_groups", "locked", "launched", "project", "vcpus", "ram_mb"),
 )
-"""What does not change because the cloud cannot tell it."""
+"""Fields of the row that stay valid while the cloud cannot report them."""
 
 VM_TIME_FIELDS = ("created_at", "updated_at")
 
@@ -23,7 +27,7 @@ VM_FIELDS = tuple(member.name for member in fields(VM))
 
 
 def to_row(vm: VM) -> dict[str, Any]:
-    """Return what a row says of a VM as the cloud has it, without what is under way."""
+    """Return the columns of an observed VM, without the overlaid status and task."""
     document = {name: getattr(vm, name) for name in VM_FIELDS}
     document["fault"] = asdict(vm.fault) if vm.fault else None
     for name in VM_TIME_FIELDS:
@@ -31,7 +35,6 @@ def to_row(vm: VM) -> dict[str, Any]:
     document["addresses"] = [asdict(address) for address in vm.addresses]
     document["security_groups"] = list(vm.security_groups)
     document["metadata"] = dict(vm.metadata)
-    gone = vm.status is Status.DELETED
     return {
         "id": vm.id,
         "name": vm.name,
@@ -39,7 +42,7 @@ def to_row(vm: VM) -> dict[str, Any]:
         "image": vm.image,
         "created_at": vm.created_at,
         "updated_at": vm.updated_at,
-        "deleted_at": vm.updated_at if gone else None,
+        "deleted_at": vm.updated_at if vm.status is Status.DELETED else None,
         "project": vm.project,
         "vcpus": vm.vcpus,
         "ram_mb": vm.ram_mb,
@@ -49,51 +52,50 @@ def to_row(vm: VM) -> dict[str, Any]:
 
 
 def fill_unknown(vm: VM, row: Row[Any]) -> VM:
-    """Return a VM as the cloud has it by now.
+    """Return an observed VM with unknown fields filled in from its row.
 
-    While the cell of a VM is down, the cloud tells no more than its id and that nothing is known:
-    the rest is as it was. Which create made a VM and whose it was stays known when it is deleted.
-    When it was made stays as it was told first: by that, lists have it in its place.
+    While the cell of a VM is down, the cloud reports the id only. A deleted VM loses its operation
+    and project in the cloud, not here. The first known `created_at` stays: lists sort by it.
     """
     if vm.created_at != row.created_at:
         vm = replace(vm, created_at=row.created_at)
     if vm.operation_id is None:
         vm = replace(vm, operation_id=row.operation_id)
     if not vm.flavor and row.flavor:
-        known = observed_vm(row)
-        vm = replace(vm, **{name: getattr(known, name) for name in RETAINED_FIELDS})
+        previous = observed_vm(row)
+        vm = replace(vm, **{name: getattr(previous, name) for name in RETAINED_FIELDS})
     return vm if vm.project else replace(vm, project=row.project)
 
 
 def observed_vm(row: Row[Any]) -> VM:
-    """Return the VM of a row as the cloud had it."""
+    """Return the VM of a row as observed, without the overlay."""
     return replace(from_document(row.observed), project=row.project)
 
 
 def from_document(document: Mapping[str, Any]) -> VM:
-    """Return the VM that a document of `of_vm` tells of."""
+    """Return the VM of a document that `to_row` has built."""
     return _build(document, document["status"], document["task"], document.get("project"))
 
 
 def from_row(row: Row[Any]) -> VM:
-    """Return the VM of a row as it is shown."""
+    """Return the VM of a row with the overlay applied."""
     return _build(row.observed, row.status, row.task, row.project)
 
 
+def as_deleted(vm: VM, at: datetime) -> VM:
+    """Return a VM that the cloud has deleted at a time."""
+    return replace(vm, status=Status.DELETED, task=None, updated_at=max(at, vm.updated_at))
+
+
 def _build(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
-    given = dict(document)
-    given["status"] = Status(status)
-    given["task"] = Task(task) if task else None
-    given["project"] = project
-    given["created_at"] = from_epoch_us(given["created_at"])
-    given["updated_at"] = from_epoch_us(given["updated_at"])
-    given["addresses"] = tuple([Address(**each) for each in given["addresses"]])
-    given["security_groups"] = tuple(given["security_groups"])
-    if given["fault"]:
-        given["fault"] = Fault(**given["fault"])
-    return VM(**given)
-
-
-def as_deleted(seen: VM, at: datetime) -> VM:
-    """Return a VM as it is once the cloud knows it no more."""
-    return replace(seen, status=Status.DELETED, task=None, updated_at=max(at, seen.updated_at))
+    values = dict(document)
+    values["status"] = Status(status)
+    values["task"] = Task(task) if task else None
+    values["project"] = project
+    values["created_at"] = from_epoch_us(values["created_at"])
+    values["updated_at"] = from_epoch_us(values["updated_at"])
+    values["addresses"] = tuple([Address(**address) for address in values["addresses"]])
+    values["security_groups"] = tuple(values["security_groups"])
+    if values["fault"]:
+        values["fault"] = Fault(**values["fault"])
+    return VM(**values)

@@ -1,1 +1,1 @@
-"""The schema's history, one file a change (Alembic)."""
+"""The history of the schema, one file per migration (Alembic)."""

@@ -1,4 +1,4 @@
-"""Run by Alembic, with the connection that `vmapi.store.schema` gives it."""
+"""Alembic environment: runs on the connection that `vmapi.store.schema` passes."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""Operation rows: transitions, leases, name reservations."""
+"""Operation rows: admission, transitions, leases, name reservations."""

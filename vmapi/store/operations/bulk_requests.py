@@ -1,4 +1,4 @@
-"""Idempotency keys of bulk requests: a repeated request acts on the VMs of the first one."""
+"""Idempotency keys of bulk requests: a repeat acts on the VMs of the first one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

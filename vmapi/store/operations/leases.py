@@ -1,4 +1,4 @@
-"""Operation leases: one process at a time, and in it one thread, reconciles an operation.
+"""Operation leases: one thread of one process at a time reconciles an operation.
 
 A lease is two columns of the operation's row, on the database's clock. The process that inserts an
 operation holds its lease from the start. The heartbeat renews leases; one that expires is free.
@@ -68,7 +68,7 @@ class OperationLeases:
     """The operation leases of this process.
 
     With `renews_idle` the process keeps its leases between two passes of the reconciler: an engine
-    in this process reconciles what the process has inserted. Without it, a lease lasts only while
+    in this process reconciles the operations that it inserts. Without it, a lease lasts only while
     a thread uses it, and any worker may continue.
     """
 
@@ -91,7 +91,7 @@ class OperationLeases:
 
     @contextmanager
     def acquire(self, operation_id: str) -> Iterator[bool]:
-        """Hold the lease of an operation; yield False if another thread or process holds it.
+        """Hold the lease of an operation; yield False while another worker holds it.
 
         Raises StoreUnavailable.
         """

@@ -69,7 +69,7 @@ def release_stale(connection: Connection, project: str, name: str, vm_id: str) -
 
 
 def find_holder(connection: Connection, project: str, name: str) -> Row[Any] | None:
-    """Return `operation_id`, `vm_id` and `is_assigned` of the holder; None for a free name.
+    """Return the holder of a name: `operation_id`, `vm_id`, `is_assigned`; or None.
 
     `is_assigned`: the VM has the name; no unfinished operation is giving it.
     """

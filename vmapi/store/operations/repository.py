@@ -1,4 +1,4 @@
-"""Operations in the database: shared by all processes, and safe across the death of any of them.
+"""Operations in the database: shared by all processes, safe when any of them dies.
 
 Services insert, save and list operations here; the inventory, name reservations, quota and audit
 trail change in the same transactions.
@@ -97,7 +97,7 @@ class OperationRepository:
         self._unreadable_ids: set[str] = set()
 
     def find_by_key(self, key: IdempotencyKey) -> Operation | None:
-        """Return the operation of an idempotency key that has not expired; None without one.
+        """Return the operation of an unexpired idempotency key; None without one.
 
         The fingerprint is not compared.
         """
@@ -134,7 +134,7 @@ class OperationRepository:
         return Page(items, total, request, position)
 
     def find_unfinished(self, vm_id: str) -> Operation | None:
-        """Return the newest unfinished operation of a VM: a delete rather than an older change."""
+        """Return the newest unfinished operation of a VM; None without one."""
         with self._database.read() as connection:
             query = statements.SELECT_UNFINISHED_OF_VM
             rows = statements.fetch_all(connection, query, vm_id=vm_id)
@@ -163,7 +163,7 @@ class OperationRepository:
         raise operation_in_progress()
 
     def discard(self, operation: Operation, reason: VmapiError) -> None:
-        """Delete an operation of which the cloud has received nothing, and audit the refusal."""
+        """Delete an operation that was never dispatched, and audit the refusal."""
         entry = AuditEntry.refused(operation, self._clock(), reason.code)
         try:
             with self._database.write() as connection:
@@ -176,7 +176,7 @@ class OperationRepository:
             self._leases.local_locks.release(operation.id)
 
     def release_stale_name(self, project: str, name: str, vm_id: str) -> None:
-        """Release a name whose VM is deleted or has another name in the cloud."""
+        """Release a name if its VM is deleted or has another name in the cloud."""
         with self._database.write() as connection:
             name_reservations.release_stale(connection, project, name, vm_id)
 
@@ -216,7 +216,7 @@ class OperationRepository:
         return [operation for row in rows if (operation := self._decode(row)) is not None]
 
     def lease(self, operation_id: str) -> AbstractContextManager[bool]:
-        """Hold the lease of an operation; the block gets False while another worker has it."""
+        """Hold the lease of an operation; yield False while another worker holds it."""
         return self._leases.acquire(operation_id)
 
     def release(self, operation_id: str) -> None:
@@ -294,7 +294,7 @@ class OperationRepository:
     def _conflict(
         self, operation: Operation
     ) -> TaskInProgress | NameTaken | IdempotencyKeyConflict | None:
-        """Return the error of a refused insert; None if its holder has gone in the meantime."""
+        """Return the error of a refused insert; None if the holder has finished."""
         if operation.key is not None and self.find_by_key(operation.key) is not None:
             return IdempotencyKeyConflict()
         if operation.reserved_name is not None:

@@ -1,4 +1,4 @@
-"""Rows that change with an operation, inside the transaction that inserts or finishes it.
+"""Rows that change in the transaction that inserts or finishes an operation.
 
 The operation repository calls these functions; its docstring states the protocol of admission.
 """
@@ -42,7 +42,7 @@ RELEASE_EXPIRED_KEY = (
 def before_insert(
     connection: Connection, operation: Operation, quotas: QuotaConfig, vm_revision: int | None
 ) -> bool:
-    """Prepare the insert of an operation; return whether a delete superseded another operation.
+    """Prepare the insert of an operation; return whether it superseded another one.
 
     A delete supersedes the unfinished operations of its VM, and an expired idempotency key is
     released. Other conflicts surface as IntegrityError of the insert. Raises VMRevisionConflict.
@@ -67,7 +67,7 @@ def after_insert(
     *,
     superseded: bool = False,
 ) -> VMSnapshot | None:
-    """Reserve the name, check the quota, audit the operation and show its task on the VM.
+    """Reserve the name, check the quota, write the audit entry and show the task.
 
     `superseded`: the operation has superseded another one. Returns the changed VM; None if the VM
     is unknown or shows the task already. Raises QuotaExceeded, TaskInProgress, VMRevisionConflict,

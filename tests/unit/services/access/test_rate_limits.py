@@ -67,7 +67,7 @@ def test_app_does_not_start_with_an_invalid_limit(name: str) -> None:
 def test_app_does_not_start_with_an_invalid_redis_url(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         create_app(Settings(log_level="CRITICAL", rate_storage=url), MemoryBackend())
-    assert refused.value.detail == "VMAPI_RATE_STORAGE: this is no URL of a Redis"
+    assert refused.value.detail == "VMAPI_RATE_STORAGE: not a URL of a Redis"
 
 
 def test_hit_counts_each_key_kind_and_window_apart() -> None:

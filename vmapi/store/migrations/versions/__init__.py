@@ -1,1 +1,1 @@
-"""Each change of the schema."""
+"""Migrations, in the order of their numbers."""
