@@ -55,7 +55,7 @@ class EventLog:
         self._database = database
 
     def assign_sequences(self) -> int:
-        """Number all committed events; return the newest sequence, 0 for an empty log.
+        """Assign numbers to all committed events; return the newest, 0 for an empty log.
 
         Sequences are times in microseconds: a database that was recreated or restored never
         assigns one again that a client has seen.

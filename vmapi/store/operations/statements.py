@@ -66,7 +66,7 @@ def fetch_all(connection: Connection, query: Select[Any], **params: Any) -> list
 
 
 def select_page(filters: Sequence[ColumnElement[bool]], request: PageRequest) -> Select[Any]:
-    """Return the query of a page and one operation more: is there a next page?"""
+    """Return the query of a page and one operation more, to detect a next page."""
     ids = select_page_ids(filters, request)
     return SELECT_OPERATIONS.where(operations.c.id.in_(ids)).order_by(*NEWEST_FIRST)
 
