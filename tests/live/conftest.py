@@ -1,4 +1,4 @@
-"""The cloud that the live suite runs on: the one that OS_CLOUD names."""
+"""The real cloud of the live tests, named by OS_CLOUD."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from vmapi.settings.settings import Settings
 
 @pytest.fixture(scope="session")
 def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Return the settings of a vmapi in front of the cloud; skip without one, unless required."""
+    """Return the settings of a vmapi for the cloud; skip without OS_CLOUD, unless required."""
     database = tmp_path_factory.mktemp("database") / "vmapi.sqlite3"
     name = os.environ.get("OS_CLOUD")
     if not name:
@@ -41,16 +41,16 @@ def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def devcloud(cloud_settings: Settings) -> str:
-    """Return the name of a cloud that may be maltreated; skip on any other."""
+    """Return the name of a cloud that tests may break; skip on any other cloud."""
     name = cloud_settings.os_cloud or ""
     if not name.startswith("devcloud"):
-        pytest.skip(f"{name} is no devcloud: nothing is broken there, and nobody is admin")
+        pytest.skip(f"{name} is no devcloud: tests may not break it, and have no admin account")
     return name
 
 
 @pytest.fixture(scope="session")
 def owner(cloud_settings: Settings) -> Iterator[Any]:
-    """Return the SDK in the same project: somebody who changes servers behind our back."""
+    """Return the SDK in the same project, for changes that bypass vmapi."""
     yield from _connected(cloud_settings.os_cloud)
 
 
@@ -68,12 +68,12 @@ def _served(cloud_settings: Settings) -> Iterator[ApiScript]:
 
 @pytest.fixture
 def script(_served: ApiScript) -> Iterator[ApiScript]:
-    """Return a script whose VMs are gone after the test; the app serves the whole session."""
-    mine = ApiScript(_served.send, f"{RUN_LABEL}-{uuid4().hex[:4]}")
+    """Return a script on the app of the session; delete its VMs after the test."""
+    script = ApiScript(_served.send, f"{RUN_LABEL}-{uuid4().hex[:4]}")
     try:
-        yield mine
+        yield script
     finally:
-        mine.delete_created_vms()
+        script.delete_created_vms()
 
 
 @pytest.fixture
@@ -87,16 +87,16 @@ def proxy(owner: Any) -> Iterator[NovaProxy]:
 def settings_with_proxy(
     proxy: NovaProxy, cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    """Return settings by which every call to Nova goes through the proxy."""
+    """Return settings with which all requests to Nova go through the proxy."""
     cloud = cloud_settings.os_cloud or ""
-    file = write_clouds_file(tmp_path, cloud, {}, compute_endpoint_override=proxy.url)
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", file)
+    path = write_clouds_file(tmp_path, cloud, {}, compute_endpoint_override=proxy.url)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", path)
     return cloud_settings
 
 
 @pytest.fixture
 def proxied_script(settings_with_proxy: Settings) -> Iterator[ApiScript]:
-    """Return a script whose every call to Nova goes through the proxy."""
+    """Return a script on a vmapi that sends all requests to Nova through the proxy."""
     with serve_app(settings_with_proxy) as script:
         try:
             yield script
@@ -106,7 +106,7 @@ def proxied_script(settings_with_proxy: Settings) -> Iterator[ApiScript]:
 
 @pytest.fixture
 def impatient_script(settings_with_proxy: Settings) -> Iterator[ApiScript]:
-    """Return a script as `watched`, whose vmapi does not wait long for an answer."""
+    """Return a script on a vmapi behind the proxy with a short backend timeout."""
     with serve_app(replace(settings_with_proxy, backend_timeout=IMPATIENT_TIMEOUT)) as script:
         try:
             yield script

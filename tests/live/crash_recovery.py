@@ -1,8 +1,8 @@
-"""The kill test: clients that repeat, processes that die, services that go away and come back.
+"""The kill test: clients repeat their requests while processes and services are killed.
 
-`make torture`, or `python -m tests.live.crash_recovery --creates 200 --engine celery`. In the end
-every idempotency key has exactly one server in Nova, and every operation is over and says what
-happened.
+`make torture`, or `python -m tests.live.crash_recovery --creates 200 --engine celery`. At the end
+every idempotency key has exactly one server in Nova, and every operation has finished with its
+outcome.
 """
 
 import argparse
@@ -30,26 +30,26 @@ from tests.support.live.vm_scenario import VMScenario
 
 CONCURRENT_CLIENTS = 12
 OUTAGE_SECONDS = 3.0
-"""Seconds for which Nova's API is away, and some more until it has started."""
+"""Seconds between the end and the start of Nova's API."""
 
 
 @dataclass(frozen=True)
 class DisruptionPlan:
-    """Seconds between two kills and two outages; after `lasts` seconds vmapi is left in peace.
-
-    Nova's API is killed too where it is not `gentle`. What Nova itself loses then, an operation
-    says when its deadline is over.
-    """
+    """The disruptions of a kill test; times are in seconds."""
 
     kill_interval: tuple[float, float] = (2.0, 8.0)
+    """The least and the greatest time between two kills of a process."""
     outage_interval: float = 60.0
     duration: float = float("inf")
+    """The time after which the disruptions end."""
     stops_nova_gracefully: bool = False
+    """Whether Nova's API is stopped, not killed. A killed Nova may lose a request; the operation
+    then fails at its deadline."""
 
 
 @dataclass
 class KillTest:
-    """One run of it."""
+    """One run of the kill test."""
 
     deployment: Deployment
     environment: EngineEnvironment
@@ -59,60 +59,66 @@ class KillTest:
 
     def __post_init__(self) -> None:
         self.client = RetryingClient(self.deployment.url)
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
 
     def run_scenarios(self, creates: int) -> Counter[str]:
-        """Run it, look at everything, and return how the operations ended."""
+        """Run all scenarios with disruptions, check consistency, and count the outcomes."""
         try:
             self.deployment.start()
-            self._begun = time.monotonic()
+            self._started_at = time.monotonic()
             with ThreadPoolExecutor(CONCURRENT_CLIENTS + 2) as pool:
-                harm = [pool.submit(self._kill_processes), pool.submit(self._interrupt_services)]
-                lives = [VMScenario(f"{self.run}-{number}") for number in range(creates)]
-                self._run_concurrently(lives, pool, harm)
+                disruptions = [
+                    pool.submit(self._kill_processes),
+                    pool.submit(self._interrupt_services),
+                ]
+                scenarios = [VMScenario(f"{self.run}-{number}") for number in range(creates)]
+                self._run_concurrently(scenarios, pool, disruptions)
             self.deployment.wait_until_ready()
             assert not self.deployment.worker_exit_codes, (
-                f"workers ended by themselves: {self.deployment.worker_exit_codes}"
+                f"workers exited without a kill: {self.deployment.worker_exit_codes}"
             )
             with openstack.connect(cloud=f"{os.environ['OS_CLOUD']}-admin") as admin:
-                return ConsistencyAudit(admin, self.run, self.client).check(lives)
+                return ConsistencyAudit(admin, self.run, self.client).check(scenarios)
         finally:
             self.finished.set()
             self.deployment.stop()
             delete_servers(self.run)
 
     def _run_concurrently(
-        self, lives: Sequence[VMScenario], pool: ThreadPoolExecutor, harm: Sequence[Future[None]]
+        self,
+        scenarios: Sequence[VMScenario],
+        pool: ThreadPoolExecutor,
+        disruptions: Sequence[Future[None]],
     ) -> None:
-        led = [pool.submit(life.run, self.client) for life in lives]
+        runs = [pool.submit(scenario.run, self.client) for scenario in scenarios]
         try:
-            for each in led:
-                each.result()
+            for future in runs:
+                future.result()
         except BaseException:
             self.client.stopped.set()
-            for each in led:
-                each.cancel()
+            for future in runs:
+                future.cancel()
             raise
         finally:
             self.finished.set()
-        for each in harm:
-            each.result()
+        for future in disruptions:
+            future.result()
 
     def _kill_processes(self) -> None:
-        due = self._random_time(*self.plan.kill_interval)
+        kill_at = self._random_time(*self.plan.kill_interval)
         while not self.finished.wait(0.5):
             self.deployment.restart_exited()
-            if time.monotonic() > due and self._is_disrupting():
+            if time.monotonic() > kill_at and self._is_disrupting():
                 self.deployment.kill_random_process()
-                due = self._random_time(*self.plan.kill_interval)
+                kill_at = self._random_time(*self.plan.kill_interval)
 
     def _interrupt_services(self) -> None:
-        """Have each service go away and come back, once at least."""
+        """Stop and start each service, at least once."""
         while True:
             self.finished.wait(self.plan.outage_interval)
             with stopped_service("nova-api", "stop" if self.plan.stops_nova_gracefully else "kill"):
                 self.finished.wait(OUTAGE_SECONDS)
-            self.deployment.disruptions["Nova's API away"] += 1
+            self.deployment.disruptions["Nova API outage"] += 1
             if self.environment.restart is not None:
                 self.finished.wait(self.plan.outage_interval)
                 self.environment.restart()
@@ -121,24 +127,26 @@ class KillTest:
                 return
 
     def _is_disrupting(self) -> bool:
-        return not self.finished.is_set() and time.monotonic() - self._begun < self.plan.duration
+        return (
+            not self.finished.is_set() and time.monotonic() - self._started_at < self.plan.duration
+        )
 
     def _random_time(self, least: float, most: float) -> float:
         return time.monotonic() + random.uniform(least, most)
 
 
-def delete_servers(run: str) -> None:
-    """Delete what is left."""
+def delete_servers(label: str) -> None:
+    """Delete the servers with this name prefix."""
     with openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud:
-        for server in cloud.compute.servers(name=run):
+        for server in cloud.compute.servers(name=label):
             with suppress(openstack.exceptions.NotFoundException):
                 cloud.compute.delete_server(server)
 
 
-def run_kill_test(engine: str, creates: int, harm: DisruptionPlan, place: Path) -> KillTest:
-    """Run it in the surroundings of an engine, and print what was done and what came of it."""
+def run_kill_test(engine: str, creates: int, plan: DisruptionPlan, folder: Path) -> KillTest:
+    """Run the kill test with an engine, and print its disruptions and outcomes."""
     started_at = time.monotonic()
-    with ENGINES[engine](place) as around:
+    with ENGINES[engine](folder) as environment:
         settings = {
             "VMAPI_BACKEND": "openstack",
             "VMAPI_AUTH": "none",
@@ -148,29 +156,33 @@ def run_kill_test(engine: str, creates: int, harm: DisruptionPlan, place: Path) 
             "VMAPI_DEADLINES": "*=200",
             "VMAPI_ENGINE": engine,
             "VMAPI_WORKERS": "2",
-            **around.settings,
+            **environment.settings,
         }
-        run = KillTest(Deployment(settings, around.workers, place / "log"), around, harm)
+        kill_test = KillTest(
+            Deployment(settings, environment.workers, folder / "log"), environment, plan
+        )
         try:
-            print("operations:", dict(run.run_scenarios(creates)))
+            print("operations:", dict(kill_test.run_scenarios(creates)))
         finally:
-            print("answers:", dict(run.client.response_counts))
-            print("done to it:", dict(run.deployment.disruptions))
+            print("responses:", dict(kill_test.client.response_counts))
+            print("disruptions:", dict(kill_test.deployment.disruptions))
             print(f"{engine}, {creates} creates: {time.monotonic() - started_at:.0f} s")
-        assert not run.deployment.disruptions["would not stop"], f"see {run.deployment.log}"
-    return run
+        assert not kill_test.deployment.disruptions["SIGABRT after SIGTERM"], (
+            f"see {kill_test.deployment.log}"
+        )
+    return kill_test
 
 
 def main() -> None:
-    """Run the whole of it."""
+    """Run the kill test with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--creates", type=int, default=200)
     parser.add_argument("--engine", choices=tuple(ENGINES), default="thread")
-    asked = parser.parse_args()
-    place = Path(mkdtemp(prefix="vmapi-torture-"))
-    print(f"the log is {place}/log", flush=True)
-    run_kill_test(asked.engine, asked.creates, DisruptionPlan(), place)
-    print("one server a key; every operation is over")
+    arguments = parser.parse_args()
+    folder = Path(mkdtemp(prefix="vmapi-torture-"))
+    print(f"the log is {folder}/log", flush=True)
+    run_kill_test(arguments.engine, arguments.creates, DisruptionPlan(), folder)
+    print("one server a key; every operation has finished")
 
 
 if __name__ == "__main__":

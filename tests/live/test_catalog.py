@@ -1,4 +1,4 @@
-"""What a VM is made from and where it is found again: ids, keys, user data, lists."""
+"""Creation from ids, keys and user data; lists and filters compared with Nova."""
 
 import contextlib
 import io
@@ -23,40 +23,42 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def fleet(_served: ApiScript) -> Iterator[tuple[ApiScript, dict[str, str]]]:
-    """Make a STOPPED, a RUNNING and a PAUSED VM of different kinds, for tests that just look."""
+def sample_vms(_served: ApiScript) -> Iterator[tuple[ApiScript, dict[str, str]]]:
+    """Create a STOPPED, a RUNNING and a PAUSED VM, for tests that only read."""
     script = ApiScript(_served.send, f"{RUN_LABEL}-fleet")
     try:
-        flavors = [each["name"] for each in script.get("/flavors")["items"]]
+        flavors = [flavor["name"] for flavor in script.get("/flavors")["items"]]
         images = sorted({script.create_body()["image"], script.get("/images")["items"][-1]["name"]})
-        orders = {
+        responses = {
             "STOPPED": script.request_vm("b", flavor=flavors[0], image=images[0]),
             "RUNNING": script.request_vm("a", flavor=flavors[1], image=images[-1], start=True),
             "PAUSED": script.request_vm("c", flavor=flavors[0], image=images[-1], start=True),
         }
-        for made in orders.values():
-            assert script.wait_until_finished(made)["status"] == "succeeded"
-        ids = {status: made.body["id"] for status, made in orders.items()}
+        for response in responses.values():
+            assert script.wait_until_finished(response)["status"] == "succeeded"
+        ids = {status: response.body["id"] for status, response in responses.items()}
         script.perform_action(ids["PAUSED"], "pause")
         yield script, ids
     finally:
         script.delete_created_vms()
 
 
-def test_lists_show_what_nova_lists(fleet: tuple[ApiScript, dict[str, str]], owner: Any) -> None:
-    script, ids = fleet
-    mine = f"/vms?name={script.label}-*"
+def test_vm_list_equals_novas_list(
+    sample_vms: tuple[ApiScript, dict[str, str]], owner: Any
+) -> None:
+    script, ids = sample_vms
+    path = f"/vms?name={script.label}-*"
     listed = owner.compute.get(f"/servers/detail?name=^{script.label}").json()["servers"]
     servers = {server["id"]: server for server in listed}
     assert set(ids.values()) == set(servers)
     keys = {"created_at": "created", "updated_at": "updated", "name": "name"}
     for sort in SORTS:
-        ordered = sorted(servers.values(), key=lambda each: (each[keys[sort]], each["id"]))
-        expected = [each["id"] for each in ordered]
-        assert found(script, f"{mine}&sort={sort}") == expected
-        assert found(script, f"{mine}&sort=-{sort}") == expected[::-1]
-    assert found(script, mine) == found(script, f"{mine}&sort=-created_at")
-    for vm in script.get(mine)["items"]:
+        ordered = sorted(servers.values(), key=lambda s: (s[keys[sort]], s["id"]))
+        expected = [server["id"] for server in ordered]
+        assert list_ids(script, f"{path}&sort={sort}") == expected
+        assert list_ids(script, f"{path}&sort=-{sort}") == expected[::-1]
+    assert list_ids(script, path) == list_ids(script, f"{path}&sort=-created_at")
+    for vm in script.get(path)["items"]:
         server = servers[vm["id"]]
         assert vm == script.get_vm(vm["id"])
         assert (vm["name"], vm["created_at"]) == (server["name"], server["created"])
@@ -70,11 +72,11 @@ def test_lists_show_what_nova_lists(fleet: tuple[ApiScript, dict[str, str]], own
         }
 
 
-def test_filters_and_pages(fleet: tuple[ApiScript, dict[str, str]]) -> None:
-    script, ids = fleet
-    mine = f"/vms?name={script.label}-*&sort=name"
+def test_vm_list_filters_and_pages(sample_vms: tuple[ApiScript, dict[str, str]]) -> None:
+    script, ids = sample_vms
+    path = f"/vms?name={script.label}-*&sort=name"
     stopped, running, paused = (
-        script.get_vm(ids[each]) for each in ("STOPPED", "RUNNING", "PAUSED")
+        script.get_vm(ids[status]) for status in ("STOPPED", "RUNNING", "PAUSED")
     )
     cases: dict[str, list[Any]] = {
         "status=STOPPED": [stopped],
@@ -94,33 +96,35 @@ def test_filters_and_pages(fleet: tuple[ApiScript, dict[str, str]]) -> None:
         "updated_after=2020-01-01T00:00:00Z": [running, stopped, paused],
     }
     for query, expected in cases.items():
-        assert found(script, f"{mine}&{query}") == [vm["id"] for vm in expected], query
+        assert list_ids(script, f"{path}&{query}") == [vm["id"] for vm in expected], query
     for name, total in ((stopped["name"], 1), (stopped["name"].upper(), 0), (script.label, 0)):
         assert script.get(f"/vms?name={name}")["total"] == total
-    first = script.get(f"{mine}&page_size=2")
+    first = script.get(f"{path}&page_size=2")
     assert (first["total"], first["page"], first["page_size"]) == (3, 1, 2)
-    response = script.call("GET", f"{mine}&page_size=2")
+    response = script.call("GET", f"{path}&page_size=2")
     assert response.headers["Link"] == f'<{response.body["next"]}>; rel="next"'
     second = script.get(first["next"])
     assert (second["total"], second["page"], second["next"]) == (3, None, None)
-    assert [vm["id"] for vm in first["items"] + second["items"]] == found(script, mine)
-    every = script.get("/vms?page_size=1000")["items"]
-    assert set(ids.values()) <= {vm["id"] for vm in every}
-    assert all(a["created_at"] >= b["created_at"] for a, b in pairwise(every))
+    assert [vm["id"] for vm in first["items"] + second["items"]] == list_ids(script, path)
+    all_vms = script.get("/vms?page_size=1000")["items"]
+    assert set(ids.values()) <= {vm["id"] for vm in all_vms}
+    assert all(a["created_at"] >= b["created_at"] for a, b in pairwise(all_vms))
 
 
-def test_the_console(fleet: tuple[ApiScript, dict[str, str]], owner: Any) -> None:
-    script, ids = fleet
-    whole = script.get(f"/vms/{ids['RUNNING']}/console")["output"]
-    assert whole == owner.compute.get_server_console_output(ids["RUNNING"])["output"]
-    assert len(whole.split("\n")) > 2
-    last = script.get(f"/vms/{ids['RUNNING']}/console?lines=2")["output"]
-    assert last.split("\n") == whole.split("\n")[-2:]
+def test_console_equals_novas_output(
+    sample_vms: tuple[ApiScript, dict[str, str]], owner: Any
+) -> None:
+    script, ids = sample_vms
+    output = script.get(f"/vms/{ids['RUNNING']}/console")["output"]
+    assert output == owner.compute.get_server_console_output(ids["RUNNING"])["output"]
+    assert len(output.split("\n")) > 2
+    last_lines = script.get(f"/vms/{ids['RUNNING']}/console?lines=2")["output"]
+    assert last_lines.split("\n") == output.split("\n")[-2:]
     script.assert_refused(422, "validation_error", "GET", f"/vms/{ids['RUNNING']}/console?lines=0")
 
 
-def test_what_is_not_there(script: ApiScript) -> None:
-    nobody = "00000000-0000-4000-8000-000000000000"
+def test_create_with_unknown_resource_is_refused(script: ApiScript) -> None:
+    unknown_id = "00000000-0000-4000-8000-000000000000"
     for member, code in (
         ("flavor", "flavor_not_found"),
         ("image", "image_not_found"),
@@ -128,17 +132,17 @@ def test_what_is_not_there(script: ApiScript) -> None:
         ("key_name", "key_not_found"),
         ("security_groups", "security_group_not_found"),
     ):
-        for wrong in ("no-such", nobody):
-            body = script.create_body(**{member: [wrong] if member == "security_groups" else wrong})
+        for value in ("no-such", unknown_id):
+            body = script.create_body(**{member: [value] if member == "security_groups" else value})
             problem = script.assert_refused(422, code, "POST", "/vms", body)
             assert [error["pointer"] for error in problem["errors"]] == [f"/{member}"]
     assert script.get(f"/vms?name={script.vm_name('vm')}")["total"] == 0
     assert script.get("/operations?status=running")["items"] == []
-    for vm_id in (nobody, "nope"):
+    for vm_id in (unknown_id, "nope"):
         script.assert_refused(404, "vm_not_found", "GET", f"/vms/{vm_id}")
 
 
-def test_ids_and_what_goes_with_a_vm(script: ApiScript, owner: Any) -> None:
+def test_create_with_ids_key_and_security_groups(script: ApiScript, owner: Any) -> None:
     flavor, image, network = (
         script.get(path)["items"][-1] for path in ("/flavors", "/images", "/networks")
     )
@@ -147,8 +151,8 @@ def test_ids_and_what_goes_with_a_vm(script: ApiScript, owner: Any) -> None:
     group = owner.network.create_security_group(name=script.vm_name("group"))
     try:
         ids = {"flavor": flavor["id"], "image": image["id"], "network": network["id"]}
-        more = {"key_name": key.name, "security_groups": [group.name, "default"], "start": True}
-        vm = script.get_vm(script.create_vm(**ids, **more))
+        options = {"key_name": key.name, "security_groups": [group.name, "default"], "start": True}
+        vm = script.get_vm(script.create_vm(**ids, **options))
         assert (vm["flavor"], vm["image"]) == (flavor["name"], image["name"])
         assert {address["network"] for address in vm["addresses"]} == {network["name"]}
         assert vm["key_name"] == key.name
@@ -159,38 +163,38 @@ def test_ids_and_what_goes_with_a_vm(script: ApiScript, owner: Any) -> None:
         owner.network.delete_security_group(group)
 
 
-def test_user_data_goes_to_the_vm_and_nowhere_else(cloud_settings: Settings, admin: Any) -> None:
-    log, loud = io.StringIO(), replace(cloud_settings, log_level="DEBUG")
+def test_user_data_reach_the_vm_and_nothing_else(cloud_settings: Settings, admin: Any) -> None:
+    log, debug_settings = io.StringIO(), replace(cloud_settings, log_level="DEBUG")
     user_data = f"#!/bin/sh\necho {SECRET}\n"
-    with contextlib.redirect_stdout(log), serve_app(loud) as script:
-        secret = {"user_data": user_data, "ssh_keys": [f"{KEY} me@home"]}
+    with contextlib.redirect_stdout(log), serve_app(debug_settings) as script:
+        user_data_options = {"user_data": user_data, "ssh_keys": [f"{KEY} me@home"]}
         try:
-            vm_id = script.create_running_vm(**secret)
+            vm_id = script.create_running_vm(**user_data_options)
             script.assert_refused(
                 422,
                 "key_not_found",
                 "POST",
                 "/vms",
-                script.create_body("b", **secret, key_name="nope"),
+                script.create_body("b", **user_data_options, key_name="nope"),
             )
             script.call("PATCH", f"/vms/{vm_id}", {"metadata": {"env": "test"}})
             for path in (f"/vms/{vm_id}", "/vms", f"/vms/{vm_id}/console", "/operations"):
                 script.get(path)
-            given = admin.compute.get(f"/servers/{vm_id}", microversion="2.3").json()["server"]
+            server = admin.compute.get(f"/servers/{vm_id}", microversion="2.3").json()["server"]
         finally:
             script.delete_created_vms()
-    archive = b64decode(given["OS-EXT-SRV-ATTR:user_data"])
+    archive = b64decode(server["OS-EXT-SRV-ATTR:user_data"])
     parts = {part.get_content_type(): part for part in message_from_bytes(archive).walk()}
-    theirs = parts["text/x-shellscript"].get_payload(decode=True)
-    ours = parts["text/cloud-config"].get_payload(decode=True)
-    assert (theirs, archive.count(b"MIME-Version")) == (user_data.encode(), 3)
-    assert yaml.safe_load(ours)["ssh_authorized_keys"] == [f"{KEY} me@home"]
-    told = log.getvalue() + "".join(f"{each.headers}{each.text}" for each in script.responses)
-    assert "vm create succeeded" in told
+    script_part = parts["text/x-shellscript"].get_payload(decode=True)
+    config_part = parts["text/cloud-config"].get_payload(decode=True)
+    assert (script_part, archive.count(b"MIME-Version")) == (user_data.encode(), 3)
+    assert yaml.safe_load(config_part)["ssh_authorized_keys"] == [f"{KEY} me@home"]
+    output = log.getvalue() + "".join(f"{r.headers}{r.text}" for r in script.responses)
+    assert "vm create succeeded" in output
     for text in (SECRET, KEY.split()[1], b64encode(archive).decode()[:40], "MIME-Version"):
-        assert text not in told
+        assert text not in output
 
 
-def found(script: ApiScript, path: str) -> list[str]:
-    """Return the ids of a list, in its order."""
+def list_ids(script: ApiScript, path: str) -> list[str]:
+    """Return the ids of a list of VMs, in its order."""
     return [vm["id"] for vm in script.get(path)["items"]]

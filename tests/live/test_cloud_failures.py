@@ -1,4 +1,4 @@
-"""What the real cloud refuses and fails at: room, quotas, credentials."""
+"""Refusals and failures of a real cloud: capacity, quotas, credentials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,17 +20,17 @@ READERS = 16
 pytestmark = pytest.mark.live
 
 
-def test_no_host_has_room(script: ApiScript, admin: Any) -> None:
+def test_create_without_a_host_has_no_capacity(script: ApiScript, admin: Any) -> None:
     flavor = admin.compute.create_flavor(
         name=script.vm_name("huge"), vcpus=1, ram=2**30, disk=1, is_public=True
     )
     try:
-        made = script.request_vm(flavor=flavor.id, start=True)
-        assert made.status in (201, 202)
-        operation = script.wait_until_finished(made)
+        created = script.request_vm(flavor=flavor.id, start=True)
+        assert created.status in (201, 202)
+        operation = script.wait_until_finished(created)
         assert (operation["status"], operation["error"]["code"]) == ("failed", "no_capacity")
         assert operation["error"]["status"] == 503
-        vm = script.get_vm(made.body["id"])
+        vm = script.get_vm(created.body["id"])
         assert (vm["status"], vm["task"], vm["backend_status"]) == ("ERROR", None, "ERROR")
         assert (vm["flavor"], vm["allowed_actions"]) == (flavor.name, ["delete"])
         assert vm["fault"]["code"] == "no_capacity"
@@ -46,38 +46,38 @@ def test_no_host_has_room(script: ApiScript, admin: Any) -> None:
     )
 
 
-def test_a_quota_that_is_used_up(script: ApiScript, owner: Any, admin: Any) -> None:
-    project, wanted = owner.current_project_id, script.create_body()
-    # none at all is what is used at the moment, or less: others may come and go meanwhile
+def test_create_beyond_a_quota_is_refused(script: ApiScript, owner: Any, admin: Any) -> None:
+    project, create_body = owner.current_project_id, script.create_body()
+    # a quota of zero is below the usage, whatever other clients create and delete
     for limit in (compute_quota(admin, project, "instances"), port_quota(admin, project)):
         with limit:
-            problem = script.assert_refused(403, "quota_exceeded", "POST", "/vms", wanted)
+            problem = script.assert_refused(403, "quota_exceeded", "POST", "/vms", create_body)
         assert problem["detail"].startswith("The cloud refuses: ")
         (operation,) = script.get("/operations?action=create&page_size=1")["items"]
         assert (operation["status"], operation["vm_id"]) == ("failed", None)
         assert operation["error"]["code"] == "quota_exceeded"
-    assert script.get(f"/vms?name={wanted['name']}")["total"] == 0
-    made = script.request_vm(start=True)
-    assert script.wait_until_finished(made)["status"] == "succeeded"
+    assert script.get(f"/vms?name={create_body['name']}")["total"] == 0
+    created = script.request_vm(start=True)
+    assert script.wait_until_finished(created)["status"] == "succeeded"
 
 
 @contextmanager
 def compute_quota(admin: Any, project: str, kind: str) -> Iterator[None]:
-    """Set a quota of Nova to nothing while the block lasts."""
+    """Set a quota of Nova to zero for a `with` block."""
     path = f"/os-quota-sets/{project}"
     before = admin.compute.get(path).json()["quota_set"][kind]
-    for_now = {"quota_set": {kind: 0, "force": True}}
-    assert admin.compute.put(path, json=for_now).status_code == 200
+    zero_quota = {"quota_set": {kind: 0, "force": True}}
+    assert admin.compute.put(path, json=zero_quota).status_code == 200
     try:
         yield
     finally:
-        after = {"quota_set": {kind: before, "force": True}}
-        assert admin.compute.put(path, json=after).status_code == 200
+        restored_quota = {"quota_set": {kind: before, "force": True}}
+        assert admin.compute.put(path, json=restored_quota).status_code == 200
 
 
 @contextmanager
 def port_quota(admin: Any, project: str) -> Iterator[None]:
-    """Set the quota of ports to nothing while the block lasts."""
+    """Set the quota of ports to zero for a `with` block."""
     path = f"/quotas/{project}"
     before = admin.network.get(path).json()["quota"]["port"]
     assert admin.network.put(path, json={"quota": {"port": 0}}).status_code == 200
@@ -87,7 +87,7 @@ def port_quota(admin: Any, project: str) -> Iterator[None]:
         assert admin.network.put(path, json={"quota": {"port": before}}).status_code == 200
 
 
-def test_a_token_that_is_revoked_under_readers(
+def test_revoked_token_is_renewed_during_reads(
     proxied_script: ApiScript, proxy: NovaProxy, owner: Any, devcloud: str
 ) -> None:
     vm_id = proxied_script.create_running_vm()
@@ -114,37 +114,37 @@ def test_a_token_that_is_revoked_under_readers(
         for reader in readers:
             reader.join()
     assert {response.status for response in responses} == {200}
-    # changes too are repeated after a new login, once
+    # a change too is repeated once after a new login
     revoke(owner, proxy.token)
     assert proxied_script.perform_action(vm_id, "pause")["status"] == "PAUSED"
 
 
 def revoke(owner: Any, token: str) -> None:
-    """Take a token back, and let nobody remember that it was good."""
+    """Revoke a token, and flush the caches of its validation."""
     headers = {"X-Auth-Token": token, "X-Subject-Token": token}
     url = f"{owner.config.auth['auth_url']}/auth/tokens"
     assert requests.delete(url, headers=headers, timeout=30).status_code == 204
     flush_token_caches()
 
 
-def test_a_wrong_password(
+def test_wrong_password_is_unavailable(
     cloud_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_clouds_file(tmp_path, cloud_settings.os_cloud or "", {"password": "wrong"})
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", file)
-    wanted = {"name": "live-refused", "flavor": "m1.tiny", "image": "cirros"}
-    nobody = "/vms/00000000-0000-4000-8000-000000000000"
+    create_body = {"name": "live-refused", "flavor": "m1.tiny", "image": "cirros"}
+    unknown_vm = "/vms/00000000-0000-4000-8000-000000000000"
     with serve_app(cloud_settings) as script:
         ready = script.call("GET", "/readyz")
         assert (ready.status, ready.body["status"]) == (200, "degraded")
         assert ready.body["dependencies"] == {"backend": "forbidden", "store": "ok"}
         for method, path, body in (
             ("GET", "/vms", None),
-            ("GET", nobody, None),
+            ("GET", unknown_vm, None),
             ("GET", "/flavors", None),
-            ("POST", "/vms", wanted),
-            ("POST", f"{nobody}/stop", None),
-            ("DELETE", nobody, None),
+            ("POST", "/vms", create_body),
+            ("POST", f"{unknown_vm}/stop", None),
+            ("DELETE", unknown_vm, None),
         ):
             problem = script.assert_refused(503, "backend_unavailable", method, path, body)
             assert problem["detail"] == "The cloud refuses the credentials of vmapi."

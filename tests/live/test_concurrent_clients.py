@@ -1,4 +1,4 @@
-"""Many clients at once, in front of gunicorn and the real cloud: one of them makes the VM."""
+"""Concurrent clients of gunicorn and a real cloud: one of them creates the VM."""
 
 import time
 from collections import Counter
@@ -28,22 +28,26 @@ def served(cloud_settings: Settings, tmp_path: Path) -> Iterator[GunicornServer]
 
 
 @pytest.fixture
-def racer(served: GunicornServer) -> Iterator[ApiScript]:
-    """A script whose VMs are gone after the test."""
+def script(served: GunicornServer) -> Iterator[ApiScript]:
+    """Yield a script; delete its VMs after the test."""
     script = ApiScript(served.send, f"{RUN_LABEL}-{uuid4().hex[:4]}")
     yield script
     script.delete_created_vms()
 
 
-def at_once(served: GunicornServer, body: Any, headers: dict[str, str]) -> list[requests.Response]:
-    """Send the same create from many clients at the same time; who is told to repeat it does."""
+def create_concurrently(
+    served: GunicornServer, body: Any, headers: dict[str, str]
+) -> list[requests.Response]:
+    """Send the same create from many clients at once; repeat it while its key is in progress."""
     start = Barrier(CLIENTS)
 
     def create(_: int) -> requests.Response:
         start.wait()
-        how = {**headers, "Connection": "close"}
+        all_headers = {**headers, "Connection": "close"}
         while True:
-            response = requests.post(f"{served.url}{BASE}/vms", json=body, headers=how, timeout=90)
+            response = requests.post(
+                f"{served.url}{BASE}/vms", json=body, headers=all_headers, timeout=90
+            )
             if response.json().get("code") != "idempotency_in_progress":
                 return response
             time.sleep(int(response.headers["Retry-After"]))
@@ -52,56 +56,63 @@ def at_once(served: GunicornServer, body: Any, headers: dict[str, str]) -> list[
         return list(pool.map(create, range(CLIENTS)))
 
 
-def named(owner: Any, name: str) -> list[str]:
-    """Return the servers of a name that Nova has."""
+def list_servers_named(owner: Any, name: str) -> list[str]:
+    """Return the ids of the servers with a name in Nova."""
     return [server.id for server in owner.compute.servers(name=name) if server.name == name]
 
 
-def test_one_name(racer: ApiScript, served: GunicornServer, owner: Any) -> None:
-    body = racer.create_body("name")
-    responses = at_once(served, body, {})
-    codes = Counter((each.status_code, each.json().get("code")) for each in responses)
+def test_concurrent_creates_with_one_name_make_one_vm(
+    script: ApiScript, served: GunicornServer, owner: Any
+) -> None:
+    body = script.create_body("name")
+    responses = create_concurrently(served, body, {})
+    codes = Counter((response.status_code, response.json().get("code")) for response in responses)
     assert codes == {(202, None): 1, (409, "name_taken"): CLIENTS - 1}
-    (made,) = (each.json()["id"] for each in responses if each.status_code == 202)
-    for each in responses:
-        if each.status_code == 409:
-            assert each.json().get("vm_id", made) == made
-            assert {"vm_id", "operation"} & set(each.json())
-    assert named(owner, body["name"]) == [made]
-    racer.wait_until_settled(made)
+    (vm_id,) = (response.json()["id"] for response in responses if response.status_code == 202)
+    for response in responses:
+        if response.status_code == 409:
+            assert response.json().get("vm_id", vm_id) == vm_id
+            assert {"vm_id", "operation"} & set(response.json())
+    assert list_servers_named(owner, body["name"]) == [vm_id]
+    script.wait_until_settled(vm_id)
 
 
-def test_one_key(racer: ApiScript, served: GunicornServer, owner: Any) -> None:
-    body = racer.create_body("key")
+def test_concurrent_creates_with_one_key_make_one_vm(
+    script: ApiScript, served: GunicornServer, owner: Any
+) -> None:
+    body = script.create_body("key")
     key = {"Idempotency-Key": str(uuid4()), "Prefer": "wait=30"}
-    responses = at_once(served, body, key)
-    assert {each.status_code for each in responses} <= {201, 202}
-    (made,) = {each.json()["id"] for each in responses}
-    assert len({each.headers["Operation-Location"] for each in responses}) == 1
-    replayed = [each for each in responses if "Idempotent-Replayed" in each.headers]
+    responses = create_concurrently(served, body, key)
+    assert {response.status_code for response in responses} <= {201, 202}
+    (vm_id,) = {response.json()["id"] for response in responses}
+    assert len({response.headers["Operation-Location"] for response in responses}) == 1
+    replayed = [response for response in responses if "Idempotent-Replayed" in response.headers]
     assert len(replayed) == CLIENTS - 1
-    assert named(owner, body["name"]) == [made]
-    assert racer.wait_until_settled(made)["status"] == "STOPPED"
-    (last,) = {(each.status_code, each.json()["id"]) for each in at_once(served, body, key)}
-    assert last == (201, made)
+    assert list_servers_named(owner, body["name"]) == [vm_id]
+    assert script.wait_until_settled(vm_id)["status"] == "STOPPED"
+    (last,) = {
+        (response.status_code, response.json()["id"])
+        for response in create_concurrently(served, body, key)
+    }
+    assert last == (201, vm_id)
 
 
-def test_a_delete_during_a_create(racer: ApiScript, owner: Any) -> None:
-    made = racer.request_vm("create")
-    operation = made.headers["Operation-Location"]
-    deleted = racer.call("DELETE", f"/vms/{made.body['id']}")
+def test_delete_supersedes_a_create(script: ApiScript, owner: Any) -> None:
+    created = script.request_vm("create")
+    operation = created.headers["Operation-Location"]
+    deleted = script.call("DELETE", f"/vms/{created.body['id']}")
     assert deleted.status in (202, 204)
-    assert racer.get(operation)["status"] == "superseded"
-    racer.wait_until_deleted(made.body["id"])
-    assert racer.wait_until_finished(deleted)["status"] == "succeeded"
-    assert named(owner, racer.vm_name("create")) == []
+    assert script.get(operation)["status"] == "superseded"
+    script.wait_until_deleted(created.body["id"])
+    assert script.wait_until_finished(deleted)["status"] == "succeeded"
+    assert list_servers_named(owner, script.vm_name("create")) == []
 
 
-def test_a_stop_during_a_start(racer: ApiScript) -> None:
-    vm_id = racer.create_vm("start")
-    started = racer.request_action(vm_id, "start")
+def test_stop_during_a_start_is_refused(script: ApiScript) -> None:
+    vm_id = script.create_vm("start")
+    started = script.request_action(vm_id, "start")
     assert started.status == 202
-    busy = racer.assert_refused(409, "task_in_progress", "POST", f"/vms/{vm_id}/stop")
-    assert (busy["task"], busy["allowed_actions"]) == ("starting", ["delete"])
-    assert racer.wait_until_finished(started)["status"] == "succeeded"
-    assert racer.perform_action(vm_id, "stop")["status"] == "STOPPED"
+    refusal = script.assert_refused(409, "task_in_progress", "POST", f"/vms/{vm_id}/stop")
+    assert (refusal["task"], refusal["allowed_actions"]) == ("starting", ["delete"])
+    assert script.wait_until_finished(started)["status"] == "succeeded"
+    assert script.perform_action(vm_id, "stop")["status"] == "STOPPED"

@@ -1,4 +1,4 @@
-"""The kill test in short, and what a worker does that is asked to stop."""
+"""A short kill test, and the handover of operations when a worker stops."""
 
 import os
 import time
@@ -19,62 +19,64 @@ CREATES = 6
 SHORT = DisruptionPlan(
     kill_interval=(2.0, 5.0), outage_interval=2.0, duration=18.0, stops_nova_gracefully=True
 )
-AT_ONCE = 20.0
-"""Seconds within which what a worker was carrying on has ended when the next one has it."""
+HANDOVER_TIMEOUT = 20.0
+"""Seconds until the next worker has finished the operations of a stopped worker."""
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("devcloud")]
 
 
 @pytest.fixture(params=tuple(ENGINES))
 def engine(request: pytest.FixtureRequest) -> str:
-    """Return an engine whose surroundings there are; skip without them, unless required."""
-    needed = {"worker": ("postgresql",), "celery": ("postgresql", "rabbitmq")}
-    there = {
+    """Return an engine with its services installed; skip without them, unless required."""
+    requirements = {"worker": ("postgresql",), "celery": ("postgresql", "rabbitmq")}
+    is_installed = {
         "postgresql": postgresql.find_programs() is not None,
         "rabbitmq": rabbitmq.is_installed(),
     }
-    missing = [name for name in needed.get(request.param, ()) if not there[name]]
+    missing = [name for name in requirements.get(request.param, ()) if not is_installed[name]]
     if missing:
         required = set(missing) & set(os.environ.get("TEST_REQUIRE", "").split(","))
         (pytest.fail if required else pytest.skip)(f"not installed: {', '.join(missing)}")
     return str(request.param)
 
 
-def test_nothing_is_lost_and_nothing_doubled(engine: str, tmp_path: Path) -> None:
-    run = run_kill_test(engine, CREATES, SHORT, tmp_path)
-    assert run.deployment.disruptions["SIGKILL"] > 0
-    assert run.deployment.disruptions["Nova's API away"] > 0
+def test_each_key_has_one_server_after_the_kill_test(engine: str, tmp_path: Path) -> None:
+    kill_test = run_kill_test(engine, CREATES, SHORT, tmp_path)
+    assert kill_test.deployment.disruptions["SIGKILL"] > 0
+    assert kill_test.deployment.disruptions["Nova API outage"] > 0
     assert (
-        run.environment.restart is None
-        or run.deployment.disruptions[f"{run.environment.service} restarted"] > 0
+        kill_test.environment.restart is None
+        or kill_test.deployment.disruptions[f"{kill_test.environment.service} restarted"] > 0
     )
-    assert not any(response.startswith("500") for response in run.client.response_counts)
+    assert not any(response.startswith("500") for response in kill_test.client.response_counts)
 
 
 @pytest.mark.parametrize("engine", ["worker", "celery"], indirect=True)
-def test_a_worker_that_is_stopped_hands_over(engine: str, tmp_path: Path, owner: Any) -> None:
+def test_operation_of_a_stopped_worker_continues_in_the_next_worker(
+    engine: str, tmp_path: Path, owner: Any
+) -> None:
     name = f"{RUN_LABEL}-{engine}"
-    with ENGINES[engine](tmp_path) as around:
+    with ENGINES[engine](tmp_path) as environment:
         settings = {
             "VMAPI_BACKEND": "openstack",
             "VMAPI_AUTH": "none",
             "VMAPI_ENGINE": engine,
-            **around.settings,
+            **environment.settings,
         }
-        fleet = Deployment(settings, 1, tmp_path / "log")
+        deployment = Deployment(settings, 1, tmp_path / "log")
         try:
-            fleet.start()
-            client = RetryingClient(fleet.url)
+            deployment.start()
+            client = RetryingClient(deployment.url)
             slow = {"name": name, **VM_OPTIONS, "metadata": {"devcloud_delay": "20"}}
             status, vm = client.send("POST", "/vms", slow)
             assert (status, vm["task"]) == (202, "creating")
-            assert fleet.stop_workers() == [0]
+            assert deployment.stop_workers() == [0]
             assert client.send("GET", f"/vms/{vm['id']}")[1]["task"] == "creating"
             wait_for(lambda: owner.compute.get_server(vm["id"]).status == "ACTIVE")
             started_at = time.monotonic()
-            fleet.restart_exited()
+            deployment.restart_exited()
             wait_for(lambda: client.send("GET", f"/vms/{vm['id']}")[1]["status"] == "STOPPED")
-            assert time.monotonic() - started_at < AT_ONCE
+            assert time.monotonic() - started_at < HANDOVER_TIMEOUT
         finally:
-            fleet.stop()
+            deployment.stop()
             delete_servers(name)

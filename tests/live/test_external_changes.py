@@ -1,4 +1,4 @@
-"""What others do to our servers, behind our back: through the SDK, as the owner or as admin."""
+"""External changes of servers through the SDK, as the project's owner or as admin."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ from tests.support.live.api_script import (
 pytestmark = pytest.mark.live
 
 
-def test_suspended_and_shelved(script: ApiScript, owner: Any) -> None:
+def test_suspended_and_shelved_servers(script: ApiScript, owner: Any) -> None:
     vm_id = script.create_running_vm()
     for action, status in (("resume", "RUNNING"), ("stop", "STOPPED")):
         owner.compute.suspend_server(vm_id)
@@ -37,18 +37,18 @@ def test_suspended_and_shelved(script: ApiScript, owner: Any) -> None:
     assert (started["status"], started["backend_status"]) == ("RUNNING", "ACTIVE")
 
 
-def test_resized(script: ApiScript, owner: Any) -> None:
+def test_resized_server(script: ApiScript, owner: Any) -> None:
     vm_id = script.create_running_vm()
     flavors = script.get("/flavors")["items"]
     owner.compute.resize_server(vm_id, flavors[1]["id"])
     tasks = set()
 
-    def look() -> bool:
+    def is_resized() -> bool:
         vm = script.get_vm(vm_id)
         tasks.add(vm["task"])
         return bool(vm["backend_status"] == "VERIFY_RESIZE")
 
-    wait_for(look)
+    wait_for(is_resized)
     assert "other" in tasks
     vm = script.get_vm(vm_id)
     assert (vm["status"], vm["task"], vm["allowed_actions"]) == ("RUNNING", "other", ["delete"])
@@ -66,12 +66,12 @@ def test_resized(script: ApiScript, owner: Any) -> None:
     assert script.perform_action(vm_id, "stop")["status"] == "STOPPED"
 
 
-def test_locked_and_rescued(script: ApiScript, owner: Any, admin: Any) -> None:
+def test_locked_and_rescued_server(script: ApiScript, owner: Any, admin: Any) -> None:
     vm_id = script.create_running_vm()
     path = f"/vms/{vm_id}"
-    for somebody in (owner, admin):
-        with locked(somebody, vm_id):
-            # what the inventory does not know yet, Nova says
+    for account in (owner, admin):
+        with locked(account, vm_id):
+            # the inventory may be stale; Nova refuses the action
             for action in ("stop", "restart", "pause", "start", "resume"):
                 refusal = script.assert_refused(409, "vm_locked", "POST", f"{path}/{action}")
                 assert refusal["allowed_actions"] == []
@@ -79,7 +79,7 @@ def test_locked_and_rescued(script: ApiScript, owner: Any, admin: Any) -> None:
             assert (vm["locked"], vm["status"], vm["allowed_actions"]) == (True, "RUNNING", [])
             script.assert_refused(409, "vm_locked", "PATCH", path, {"metadata": {"env": "test"}})
             script.assert_refused(409, "vm_locked", "DELETE", path)
-        # and it need not know that the lock is off
+        # the inventory may be stale after the unlock
         assert script.call("PATCH", path, {"metadata": {"env": "test"}}).status == 200
         assert script.get_vm(vm_id)["locked"] is False
     owner.compute.rescue_server(vm_id)
@@ -92,19 +92,19 @@ def test_locked_and_rescued(script: ApiScript, owner: Any, admin: Any) -> None:
 
 
 @contextmanager
-def locked(somebody: Any, vm_id: str) -> Iterator[None]:
-    """Lock a server while the block lasts."""
-    somebody.compute.lock_server(vm_id)
+def locked(account: Any, vm_id: str) -> Iterator[None]:
+    """Lock a server for a `with` block."""
+    account.compute.lock_server(vm_id)
     try:
         yield
     finally:
-        somebody.compute.unlock_server(vm_id)
+        account.compute.unlock_server(vm_id)
 
 
-def test_made_and_renamed_outside(script: ApiScript, owner: Any) -> None:
-    wanted, name = script.create_body(), script.vm_name("outside")
-    image = next(i for i in script.get("/images")["items"] if i["name"] == wanted["image"])
-    flavor = next(f for f in script.get("/flavors")["items"] if f["name"] == wanted["flavor"])
+def test_server_created_and_renamed_outside(script: ApiScript, owner: Any) -> None:
+    create_body, name = script.create_body(), script.vm_name("outside")
+    image = next(i for i in script.get("/images")["items"] if i["name"] == create_body["image"])
+    flavor = next(f for f in script.get("/flavors")["items"] if f["name"] == create_body["flavor"])
     server = owner.compute.create_server(
         name=name, flavor_id=flavor["id"], image_id=image["id"], networks="auto"
     )
@@ -117,8 +117,8 @@ def test_made_and_renamed_outside(script: ApiScript, owner: Any) -> None:
     assert (vm["status"], vm["name"], vm["metadata"]) == ("RUNNING", name, {})
     assert script.get(f"/vms?name={name}")["items"] == [vm]
     assert script.perform_action(server.id, "pause")["status"] == "PAUSED"
-    owner.compute.update_server(server.id, name="name of  somebody's")
-    script.wait_until_shown(server.id, name="name of  somebody's")
+    owner.compute.update_server(server.id, name="another  name")
+    script.wait_until_shown(server.id, name="another  name")
     owner.compute.unpause_server(server.id)
     wait_until_settled_in_nova(owner, server.id, "ACTIVE")
     owner.compute.stop_server(server.id)
@@ -129,12 +129,12 @@ def test_made_and_renamed_outside(script: ApiScript, owner: Any) -> None:
     script.assert_refused(404, "vm_not_found", "POST", f"/vms/{server.id}/start")
 
 
-def test_a_floating_ip(script: ApiScript, owner: Any, admin: Any) -> None:
-    name, net, home = script.vm_name("ext"), admin.network, owner.network
+def test_floating_ip_is_shown_after_a_full_sync(script: ApiScript, owner: Any, admin: Any) -> None:
+    name, admin_network, network_api = script.vm_name("ext"), admin.network, owner.network
     with ExitStack() as undo:
-        external = net.create_network(name=name, is_router_external=True)
-        undo.callback(net.delete_network, external)
-        net.create_subnet(
+        external = admin_network.create_network(name=name, is_router_external=True)
+        undo.callback(admin_network.delete_network, external)
+        admin_network.create_subnet(
             network_id=external.id,
             name=name,
             ip_version=4,
@@ -142,26 +142,26 @@ def test_a_floating_ip(script: ApiScript, owner: Any, admin: Any) -> None:
             enable_dhcp=False,
         )
         gateway = {"network_id": external.id}
-        router = home.create_router(name=name, external_gateway_info=gateway)
-        undo.callback(home.delete_router, router)
-        # an external network is none to boot on, and makes the default no less clear
+        router = network_api.create_router(name=name, external_gateway_info=gateway)
+        undo.callback(network_api.delete_router, router)
+        # an external network is no candidate for the default network
         vm = script.get_vm(script.create_running_vm())
-        port = next(home.ports(device_id=vm["id"]))
+        port = next(network_api.ports(device_id=vm["id"]))
         subnet = port.fixed_ips[0]["subnet_id"]
-        home.add_interface_to_router(router, subnet=subnet)
-        undo.callback(home.remove_interface_from_router, router, subnet=subnet)
-        floating = home.create_ip(floating_network_id=external.id, port_id=port.id)
-        undo.callback(home.delete_ip, floating)
+        network_api.add_interface_to_router(router, subnet=subnet)
+        undo.callback(network_api.remove_interface_from_router, router, subnet=subnet)
+        floating = network_api.create_ip(floating_network_id=external.id, port_id=port.id)
+        undo.callback(network_api.delete_ip, floating)
         address = floating.floating_ip_address
         owner.compute.set_server_metadata(vm["id"], outside="yes")
-        # what Neutron tells Nova by itself, where it is not told to keep quiet as in a devcloud
+        # the event that Neutron sends to Nova; a devcloud switches it off
         event = {"name": "network-changed", "server_uuid": vm["id"], "tag": port.id}
         admin.compute.post("/os-server-external-events", json={"events": [event]})
-        # who asks Nova for what has changed is not told of this: a look at everything shows it
-        seen = wait_for(lambda: _with_address(script, vm["id"], address))
-        fixed, added = seen["addresses"]
+        # changes-since has no entry for a new address; a full sync finds it
+        vm_json = wait_for(lambda: _with_address(script, vm["id"], address))
+        fixed, added = vm_json["addresses"]
         assert (fixed["ip"], fixed["type"]) == (vm["ip_address"], "fixed")
-        assert seen["metadata"] == {"outside": "yes"}
+        assert vm_json["metadata"] == {"outside": "yes"}
         assert added == {**fixed, "ip": address, "type": "floating"}
         script.delete_created_vms()
 
@@ -172,9 +172,9 @@ def _with_address(script: ApiScript, vm_id: str, address: str) -> Any:
 
 
 def test_a_server_of_another_project(script: ApiScript, admin: Any) -> None:
-    wanted = script.create_body()
-    flavor = next(f for f in script.get("/flavors")["items"] if f["name"] == wanted["flavor"])
-    image = next(i for i in script.get("/images")["items"] if i["name"] == wanted["image"])
+    create_body = script.create_body()
+    flavor = next(f for f in script.get("/flavors")["items"] if f["name"] == create_body["flavor"])
+    image = next(i for i in script.get("/images")["items"] if i["name"] == create_body["image"])
     server = admin.compute.create_server(
         name=script.vm_name("vm"), flavor_id=flavor["id"], image_id=image["id"], networks="none"
     )

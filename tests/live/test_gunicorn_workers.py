@@ -16,15 +16,15 @@ from tests.support.live.gunicorn_server import GunicornServer, open_connections,
 from tests.support.live.nova_proxy import NovaProxy
 from vmapi.settings.settings import Settings
 
-CROWD = f"{RUN_LABEL}-many"
-LIVES = 6
+NAME_PREFIX = f"{RUN_LABEL}-many"
+VM_COUNT = 6
 READERS = 10
-PAUSE = 1.0
-"""Seconds between two looks of one client: many who look all the time take the CPU from Nova."""
+READ_INTERVAL = 1.0
+"""Seconds between two reads of a client: more reads would take the CPU from Nova."""
 
 SHAPE = {"VMAPI_WORKERS": "2", "VMAPI_THREADS": "8"}
 
-patiently = partial(wait_for, interval=PAUSE)
+wait_slowly = partial(wait_for, interval=READ_INTERVAL)
 
 pytestmark = pytest.mark.live
 
@@ -35,89 +35,92 @@ def served(cloud_settings: Settings, tmp_path: Path) -> Iterator[GunicornServer]
         yield server
 
 
-def test_many_clients_at_once(served: GunicornServer, owner: Any) -> None:
+def test_concurrent_clients_see_no_error(served: GunicornServer, owner: Any) -> None:
     done = Event()
-    scripts = [ApiScript(served.send, f"{CROWD}-{n:02}") for n in range(LIVES + READERS)]
+    scripts = [ApiScript(served.send, f"{NAME_PREFIX}-{n:02}") for n in range(VM_COUNT + READERS)]
     scripts[0].create_body()
     for script in scripts:
         script.defaults = scripts[0].defaults
     with ThreadPoolExecutor(len(scripts)) as pool:
         readers = [
-            pool.submit(read, script, done, fresh=number % 2 == 0)
-            for number, script in enumerate(scripts[LIVES:])
+            pool.submit(read, script, done, refresh=number % 2 == 0)
+            for number, script in enumerate(scripts[VM_COUNT:])
         ]
-        lives = [pool.submit(live, script) for script in scripts[:LIVES]]
+        vm_runs = [pool.submit(run_vm, script) for script in scripts[:VM_COUNT]]
         try:
-            for life in lives:
-                life.result()
+            for vm_run in vm_runs:
+                vm_run.result()
         finally:
             done.set()
-            for script in scripts[:LIVES]:
+            for script in scripts[:VM_COUNT]:
                 script.delete_created_vms()
         assert all(reader.result() > 0 for reader in readers)
     responses = [response for script in scripts for response in script.responses]
     codes = {response.body["code"] for response in responses if response.status >= 400}
     assert codes <= {"vm_not_found", "task_in_progress"}
     workers = served.worker_pids()
-    used = [open_connections(pid, owner.compute.get_endpoint()) for pid in workers]
+    sockets = [open_connections(pid, owner.compute.get_endpoint()) for pid in workers]
     assert len(workers) == 2
-    assert all(used)
-    assert not used[0] & used[1]
-    check_log(served, {"vm create succeeded": LIVES, "vm start succeeded": LIVES})
+    assert all(sockets)
+    assert not sockets[0] & sockets[1]
+    assert_log(served, {"vm create succeeded": VM_COUNT, "vm start succeeded": VM_COUNT})
 
 
-def live(script: ApiScript) -> None:
+def run_vm(script: ApiScript) -> None:
     """Create, start, stop and delete a VM."""
-    made = script.request_vm()
-    assert made.status in (201, 202), made
-    path = f"/vms/{made.body['id']}"
-    patiently(lambda: settled(script, path, "STOPPED"))
-    carry_out(script, "POST", f"{path}/start", 200)
-    patiently(lambda: settled(script, path, "RUNNING"))
-    carry_out(script, "POST", f"{path}/stop", 200)
-    patiently(lambda: settled(script, path, "STOPPED"))
-    carry_out(script, "DELETE", path, 204)
-    script.wait_until_deleted(made.body["id"])
+    created = script.request_vm()
+    assert created.status in (201, 202), created
+    path = f"/vms/{created.body['id']}"
+    wait_slowly(lambda: has_settled(script, path, "STOPPED"))
+    send_when_free(script, "POST", f"{path}/start", 200)
+    wait_slowly(lambda: has_settled(script, path, "RUNNING"))
+    send_when_free(script, "POST", f"{path}/stop", 200)
+    wait_slowly(lambda: has_settled(script, path, "STOPPED"))
+    send_when_free(script, "DELETE", path, 204)
+    script.wait_until_deleted(created.body["id"])
 
 
-def carry_out(script: ApiScript, method: str, path: str, done: int) -> None:
-    """Change a VM, when the worker that changed it last has noticed that this is over, too."""
+def send_when_free(script: ApiScript, method: str, path: str, done: int) -> None:
+    """Send a change, and repeat it while another worker holds the earlier operation."""
 
-    def taken_on() -> bool:
+    def is_accepted() -> bool:
         response = script.call(method, path)
         busy = response.status == 409 and response.body["code"] == "task_in_progress"
         assert busy or response.status in (done, 202), response
         return not busy
 
-    patiently(taken_on)
+    wait_slowly(is_accepted)
 
 
-def settled(script: ApiScript, path: str, status: str) -> bool:
-    """Look whether a VM has come to a status."""
+def has_settled(script: ApiScript, path: str, status: str) -> bool:
+    """Return whether a VM has a status and no task."""
     vm = script.get(f"{path}/status")
     return (vm["status"], vm["task"]) == (status, None)
 
 
-def read(script: ApiScript, done: Event, *, fresh: bool) -> int:
-    """Read lists until the others are done, and return how often."""
+def read(script: ApiScript, done: Event, *, refresh: bool) -> int:
+    """Read lists until the others are done, and return the number of reads."""
     times = 0
-    while not done.wait(4 * PAUSE):
-        assert script.get(f"/vms?name={CROWD}-*&page_size=1000", refresh=fresh)["total"] <= LIVES
+    while not done.wait(4 * READ_INTERVAL):
+        assert (
+            script.get(f"/vms?name={NAME_PREFIX}-*&page_size=1000", refresh=refresh)["total"]
+            <= VM_COUNT
+        )
         times += 1
     return times
 
 
-def check_log(served: GunicornServer, expected: dict[str, int]) -> None:
-    """See that every line of the log is one of ours, and that nothing went wrong."""
+def assert_log(served: GunicornServer, expected: dict[str, int]) -> None:
+    """Assert that every log line is JSON, without warnings, and has the expected counts."""
     lines = [json.loads(line) for line in served.log.read_text().splitlines()]
     bad = [line for line in lines if line["level"] not in ("info", "debug")]
     bad = [line for line in bad if not line["message"].startswith("VMAPI_AUTH=none")]
     assert not bad
-    told = Counter(line["message"] for line in lines)
-    assert {message: told[message] for message in expected} == expected
+    counts = Counter(line["message"] for line in lines)
+    assert {message: counts[message] for message in expected} == expected
 
 
-def test_sigterm_lets_answers_out(
+def test_sigterm_waits_for_responses(
     settings_with_proxy: Settings, proxy: NovaProxy, tmp_path: Path
 ) -> None:
     release = Event()
@@ -127,24 +130,24 @@ def test_sigterm_lets_answers_out(
             waiting = pool.submit(script.request_vm, start=True)
             wait_for(lambda: fault.match_count)
             served.terminate()
-            # from now on it takes nobody in
-            wait_for(lambda: refuses(served))
+            # vmapi accepts no request after SIGTERM
+            wait_for(lambda: is_refused(served))
             assert not waiting.done()
             release.set()
             response = waiting.result(60)
         assert (response.status, response.body["task"]) == (202, "creating")
         assert served.wait() == 0
-        check_log(served, {})
+        assert_log(served, {})
     with serve_gunicorn(tmp_path, **SHAPE) as served:
-        again = ApiScript(served.send, script.label)
+        next_script = ApiScript(served.send, script.label)
         try:
-            assert again.wait_until_settled(response.body["id"])["status"] == "RUNNING"
+            assert next_script.wait_until_settled(response.body["id"])["status"] == "RUNNING"
         finally:
-            again.delete_created_vms()
+            next_script.delete_created_vms()
 
 
-def refuses(served: GunicornServer) -> bool:
-    """Tell whether the door is shut."""
+def is_refused(served: GunicornServer) -> bool:
+    """Return whether the server refuses a new request."""
     try:
         return served.send("GET", "/readyz", None).status == 503
     except OSError:

@@ -22,16 +22,16 @@ from vmapi.api import responses as render
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
-SERVERS = int(os.environ.get("TEST_SYNC_SERVERS", "60"))
-BOOTED = 60
-"""How many of them are made through Nova; what is more is there before vmapi is."""
-SHARE = 0.5
-OUTAGE = float(os.environ.get("TEST_SYNC_OUTAGE", "10"))
-SWEPT = ("metadata", "addresses", "ip_address", "security_groups")
-"""What Nova's changes-since does not tell of: it is there after a look at everything."""
-SOON = 30.0
-"""Seconds within which what changed is there, however loaded the machine; two on a quiet one."""
-SWEEP = 150.0
+SERVER_COUNT = int(os.environ.get("TEST_SYNC_SERVERS", "60"))
+MAX_BOOTED_SERVERS = 60
+"""Servers that Nova boots; further servers exist before vmapi starts."""
+CHANGED_SHARE = 0.5
+OUTAGE_SECONDS = float(os.environ.get("TEST_SYNC_OUTAGE", "10"))
+FULL_SYNC_FIELDS = ("metadata", "addresses", "ip_address", "security_groups")
+"""VM fields without an entry in Nova's changes-since: a full sync finds their changes."""
+INCREMENTAL_SYNC_TIMEOUT = 30.0
+"""Seconds until an incremental sync on a loaded machine; two on an idle one."""
+FULL_SYNC_TIMEOUT = 150.0
 
 VMs = dict[str, dict[str, Any]]
 
@@ -46,70 +46,81 @@ def backend(cloud_settings: Settings) -> Iterator[OpenStackBackend]:
 
 
 @pytest.fixture
-def crowd(owner: Any) -> Iterator[ExternalServers]:
-    crowd = ExternalServers(owner, f"sync-{uuid4().hex[:6]}")
-    if SERVERS > BOOTED:
-        fill_cloud(SERVERS - BOOTED, crowd.label)
+def external_servers(owner: Any) -> Iterator[ExternalServers]:
+    external_servers = ExternalServers(owner, f"sync-{uuid4().hex[:6]}")
+    if SERVER_COUNT > MAX_BOOTED_SERVERS:
+        fill_cloud(SERVER_COUNT - MAX_BOOTED_SERVERS, external_servers.label)
     try:
-        yield crowd
+        yield external_servers
     finally:
-        crowd.delete_servers()
+        external_servers.delete_servers()
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Deployment]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     if postgresql.find_programs() is None:
         required = "postgresql" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)("not installed: postgresql")
-    with ENGINES["worker"](tmp_path) as around:
+    with ENGINES["worker"](tmp_path) as environment:
         settings = {
             "VMAPI_BACKEND": "openstack",
             "VMAPI_AUTH": "none",
             "VMAPI_ENGINE": "worker",
             "VMAPI_WORKERS": "2",
         }
-        fleet = Deployment(settings | around.settings, around.workers, tmp_path / "log")
-        fleet.start()
+        deployment = Deployment(
+            settings | environment.settings, environment.workers, tmp_path / "log"
+        )
+        deployment.start()
         try:
-            yield fleet
+            yield deployment
         finally:
-            fleet.stop()
+            deployment.stop()
 
 
 class Comparison:
-    """What vmapi shows of a crowd, held against what Nova shows of it."""
+    """Compares the inventory with Nova's list of the external servers."""
 
-    def __init__(self, crowd: ExternalServers, backend: OpenStackBackend, url: str) -> None:
-        self._crowd = crowd
+    def __init__(
+        self, external_servers: ExternalServers, backend: OpenStackBackend, url: str
+    ) -> None:
+        self._external_servers = external_servers
         self._backend = backend
         self._client = RetryingClient(url)
 
-    def hold(self, what: str) -> None:
-        """See that the inventory becomes Nova's list, and print how long that takes."""
-        self._crowd.wait_until_settled()
+    def assert_equal(self, title: str) -> None:
+        """Assert that the inventory becomes equal to Nova's list, and print the time until then."""
+        self._external_servers.wait_until_settled()
         started_at, expected = time.monotonic(), self._expected()
-        listed = time.monotonic() - started_at
-        self._comes(expected, SWEPT, SOON, every=0.1)
-        quick = time.monotonic() - started_at
-        self._comes(expected, (), SWEEP, every=1.0)
-        whole = time.monotonic() - started_at
+        list_seconds = time.monotonic() - started_at
+        self._wait_until_equal(expected, FULL_SYNC_FIELDS, INCREMENTAL_SYNC_TIMEOUT, every=0.1)
+        incremental_seconds = time.monotonic() - started_at
+        self._wait_until_equal(expected, (), FULL_SYNC_TIMEOUT, every=1.0)
+        full_sync_seconds = time.monotonic() - started_at
         print(
-            f"{what}: {len(expected)} servers are the same after {quick:.1f} s, wholly after "
-            f"{whole:.1f} s; Nova's own list took {listed:.1f} s of that"
+            f"{title}: {len(expected)} servers are equal after {incremental_seconds:.1f} s, "
+            f"in all fields after {full_sync_seconds:.1f} s; "
+            f"of that, Nova's list took {list_seconds:.1f} s"
         )
         assert {
             vm["id"] for vm in self._list("&status=DELETED").values()
-        } == self._crowd.deleted_ids
+        } == self._external_servers.deleted_ids
 
-    def _comes(self, expected: VMs, later: Sequence[str], deadline: float, every: float) -> None:
+    def _wait_until_equal(
+        self, expected: VMs, ignored_fields: Sequence[str], deadline: float, every: float
+    ) -> None:
         try:
-            wait_for(lambda: not _differing(self._served(), expected, later), deadline, every)
+            wait_for(
+                lambda: not _differing(self._served(), expected, ignored_fields), deadline, every
+            )
         except AssertionError:
-            assert _differing(self._served(), expected, later) == {}
+            assert _differing(self._served(), expected, ignored_fields) == {}
 
     def _expected(self) -> VMs:
         found = [
-            vm for vm in self._backend.list_vms() if vm.name.startswith(f"{self._crowd.label}-")
+            vm
+            for vm in self._backend.list_vms()
+            if vm.name.startswith(f"{self._external_servers.label}-")
         ]
         return {
             vm.id: json.loads(render.json_response(render.vm_document(vm)).data) for vm in found
@@ -118,41 +129,43 @@ class Comparison:
     def _served(self) -> VMs:
         return self._list("")
 
-    def _list(self, more: str) -> VMs:
-        path = f"/vms?page_size=1000&name={self._crowd.label}-*{more}"
+    def _list(self, query: str) -> VMs:
+        path = f"/vms?page_size=1000&name={self._external_servers.label}-*{query}"
         status, page = self._client.send("GET", path)
         assert (status, page["next"]) == (200, None)
         return {vm["id"]: vm for vm in page["items"]}
 
 
-def _differing(shown: VMs, expected: VMs, later: Sequence[str]) -> dict[tuple[str, str], Any]:
-    """Return what is shown, and what is so, where that is not the same; some comes `later`."""
-    nothing: dict[str, Any] = {}
+def _differing(
+    actual: VMs, expected: VMs, ignored_fields: Sequence[str]
+) -> dict[tuple[str, str], Any]:
+    """Return the fields with different values in the inventory and in Nova."""
+    absent: dict[str, Any] = {}
     found = {}
-    for vm_id in {*shown, *expected}:
-        ours, theirs = shown.get(vm_id, nothing), expected.get(vm_id, nothing)
-        for name in {*ours, *theirs} - {*later}:
-            if ours.get(name) != theirs.get(name):
-                found[vm_id, name] = (ours.get(name), theirs.get(name))
+    for vm_id in {*actual, *expected}:
+        actual_vm, expected_vm = actual.get(vm_id, absent), expected.get(vm_id, absent)
+        for name in {*actual_vm, *expected_vm} - {*ignored_fields}:
+            if actual_vm.get(name) != expected_vm.get(name):
+                found[vm_id, name] = (actual_vm.get(name), expected_vm.get(name))
     return found
 
 
-def test_the_inventory_is_novas_list(
-    crowd: ExternalServers, backend: OpenStackBackend, fleet: Deployment
+def test_inventory_equals_novas_list(
+    external_servers: ExternalServers, backend: OpenStackBackend, deployment: Deployment
 ) -> None:
-    comparison = Comparison(crowd, backend, fleet.url)
-    crowd.create_servers(min(SERVERS, BOOTED))
-    comparison.hold("made")
-    with InventoryWatch(fleet.url, crowd.label).measuring_lag("changed"):
-        crowd.change_share(SHARE)
-        comparison.hold("changed")
-    crowd.change_share(SHARE)
-    fleet.kill_workers()
-    crowd.create_servers(SERVERS // 10)
-    fleet.restart_exited()
-    comparison.hold("changed while who syncs was killed")
-    crowd.change_share(SHARE / 2)
+    comparison = Comparison(external_servers, backend, deployment.url)
+    external_servers.create_servers(min(SERVER_COUNT, MAX_BOOTED_SERVERS))
+    comparison.assert_equal("made")
+    with InventoryWatch(deployment.url, external_servers.label).measuring_lag("changed"):
+        external_servers.change_share(CHANGED_SHARE)
+        comparison.assert_equal("changed")
+    external_servers.change_share(CHANGED_SHARE)
+    deployment.kill_workers()
+    external_servers.create_servers(SERVER_COUNT // 10)
+    deployment.restart_exited()
+    comparison.assert_equal("changed during a kill of the workers")
+    external_servers.change_share(CHANGED_SHARE / 2)
     with stopped_service("nova-api", "kill"):
-        time.sleep(OUTAGE)
-    crowd.change_share(SHARE / 2)
-    comparison.hold("changed around an outage")
+        time.sleep(OUTAGE_SECONDS)
+    external_servers.change_share(CHANGED_SHARE / 2)
+    comparison.assert_equal("changed around an outage")

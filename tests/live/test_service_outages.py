@@ -1,4 +1,4 @@
-"""Services of the cloud that are killed, and come back."""
+"""Outages of the cloud's services: responses during and after an outage."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,17 +11,17 @@ from tests.support.live.api_script import ApiScript, serve_app, wait_for
 from tests.support.live.devcloud_services import flush_token_caches, killed_service
 from vmapi.settings.settings import Settings
 
-SOON = 2.5
-"""Seconds within which a client learns that the cloud is away."""
-PROMISED = 2
-"""Seconds: what is known is no older while the cloud is there."""
+MAX_RESPONSE_SECONDS = 2.5
+"""Seconds until the response of a read during an outage."""
+MAX_FRESH_AGE = 2
+"""The greatest `Age` of a read, in seconds, while the cloud is available."""
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("devcloud")]
 
 
 @pytest.fixture
 def script(cloud_settings: Settings) -> Iterator[ApiScript]:
-    """Return a script whose vmapi has learnt just now what the cloud has to offer."""
+    """Return a script on a new vmapi; delete its VMs after the test."""
     with serve_app(cloud_settings) as script:
         try:
             yield script
@@ -30,131 +30,131 @@ def script(cloud_settings: Settings) -> Iterator[ApiScript]:
 
 
 @pytest.fixture
-def newcomer(cloud_settings: Settings) -> Iterator[ApiScript]:
-    """Return a script whose vmapi has not asked the cloud for anything yet."""
+def cold_script(cloud_settings: Settings) -> Iterator[ApiScript]:
+    """Return a script on a new vmapi with empty caches."""
     with serve_app(cloud_settings) as script:
         yield script
 
 
-def unavailable(response: ApiResponse) -> None:
-    """See that a client learns quickly that it has to come again."""
+def assert_unavailable(response: ApiResponse) -> None:
+    """Assert that the response is a fast 503 with Retry-After."""
     assert_problem(response, 503, "backend_unavailable")
     assert 1 <= int(response.headers["Retry-After"]) <= 60
-    assert response.seconds < SOON
+    assert response.seconds < MAX_RESPONSE_SECONDS
 
 
-def remembered(response: ApiResponse) -> Any:
-    """See that a client is quickly told what is known, and how old that is; return it."""
+def assert_cached(response: ApiResponse) -> Any:
+    """Assert that the response is a fast read from the inventory, and return its body."""
     assert response.status == 200, response
     assert int(response.headers["Age"]) >= 0
-    assert response.seconds < SOON
+    assert response.seconds < MAX_RESPONSE_SECONDS
     return response.body
 
 
-def age(script: ApiScript, path: str) -> int:
-    """Return how old is what is known, in seconds."""
+def age_seconds(script: ApiScript, path: str) -> int:
+    """Return the age of a read in seconds."""
     return int(script.call("GET", path).headers["Age"])
 
 
-def ready(script: ApiScript) -> bool:
-    """Tell whether nothing that is needed is away."""
+def is_ready(script: ApiScript) -> bool:
+    """Return whether all dependencies of vmapi are available."""
     return bool(script.call("GET", "/readyz").body["status"] == "ready")
 
 
-def test_nova_api(script: ApiScript, newcomer: ApiScript) -> None:
+def test_outage_of_nova_api(script: ApiScript, cold_script: ApiScript) -> None:
     vm_id = script.create_running_vm()
-    path, wanted = f"/vms/{vm_id}", script.create_body("b")
-    made = script.request_vm("c", metadata={"devcloud_delay": "2"})
-    with killed_service("nova-api") as bring_back:
-        for each in (path, f"{path}/status", "/vms", "/vms?name=x"):
-            remembered(script.call("GET", each))
-            unavailable(script.call("GET", each, refresh=True))
-            unavailable(newcomer.call("GET", each))
-        for each in (script, newcomer):
-            unavailable(each.call("GET", f"{path}/console"))
-        for method, each, body in (
-            ("POST", "/vms", wanted),
+    path, create_body = f"/vms/{vm_id}", script.create_body("b")
+    created = script.request_vm("c", metadata={"devcloud_delay": "2"})
+    with killed_service("nova-api") as start_service:
+        for url in (path, f"{path}/status", "/vms", "/vms?name=x"):
+            assert_cached(script.call("GET", url))
+            assert_unavailable(script.call("GET", url, refresh=True))
+            assert_unavailable(cold_script.call("GET", url))
+        for client in (script, cold_script):
+            assert_unavailable(client.call("GET", f"{path}/console"))
+        for method, url, body in (
+            ("POST", "/vms", create_body),
             ("PATCH", path, {"metadata": {"env": "test"}}),
             ("POST", f"{path}/stop", None),
             ("DELETE", path, None),
         ):
-            unavailable(script.call(method, each, body))
-        for each in (script, newcomer):
-            told = each.call("GET", "/readyz")
-            assert (told.status, told.body["status"]) == (200, "degraded")
-            away = {"backend": "backend_unavailable", "store": "ok"}
-            assert told.body["dependencies"] == away
-        # nothing was begun but what was under way before, and that goes on
+            assert_unavailable(script.call(method, url, body))
+        for client in (script, cold_script):
+            readiness = client.call("GET", "/readyz")
+            assert (readiness.status, readiness.body["status"]) == (200, "degraded")
+            dependencies = {"backend": "backend_unavailable", "store": "ok"}
+            assert readiness.body["dependencies"] == dependencies
+        # no operation was added; the one in progress continues
         (operation,) = script.get("/operations?status=running")["items"]
-        assert operation["vm_id"] == made.body["id"]
-        known = remembered(script.call("GET", path))
-        assert (known["status"], known["task"]) == ("RUNNING", None)
-        wait_for(lambda: age(script, path) > PROMISED)
-        bring_back()
-        wait_for(lambda: ready(newcomer))
-        assert script.wait_until_finished(made)["status"] == "succeeded"
-        assert script.get_vm(made.body["id"])["status"] == "STOPPED"
-        vm = newcomer.get_vm(vm_id)
+        assert operation["vm_id"] == created.body["id"]
+        cached_vm = assert_cached(script.call("GET", path))
+        assert (cached_vm["status"], cached_vm["task"]) == ("RUNNING", None)
+        wait_for(lambda: age_seconds(script, path) > MAX_FRESH_AGE)
+        start_service()
+        wait_for(lambda: is_ready(cold_script))
+        assert script.wait_until_finished(created)["status"] == "succeeded"
+        assert script.get_vm(created.body["id"])["status"] == "STOPPED"
+        vm = cold_script.get_vm(vm_id)
         assert (vm["status"], vm["task"], vm["metadata"]) == ("RUNNING", None, {})
-        assert script.get(f"/vms?name={wanted['name']}")["total"] == 0
-        wait_for(lambda: ready(script))
-        wait_for(lambda: age(script, path) <= PROMISED)
+        assert script.get(f"/vms?name={create_body['name']}")["total"] == 0
+        wait_for(lambda: is_ready(script))
+        wait_for(lambda: age_seconds(script, path) <= MAX_FRESH_AGE)
         assert script.perform_action(vm_id, "stop")["status"] == "STOPPED"
 
 
-def test_keystone(script: ApiScript, newcomer: ApiScript) -> None:
+def test_outage_of_keystone(script: ApiScript, cold_script: ApiScript) -> None:
     path = f"/vms/{script.create_running_vm()}"
-    with killed_service("keystone") as bring_back:
-        # a token that is known to be good goes on
+    with killed_service("keystone") as start_service:
+        # a validated token stays valid
         assert script.get(path, refresh=True)["status"] == "RUNNING"
-        for each in (path, "/vms", "/flavors"):
-            unavailable(newcomer.call("GET", each))
-        unavailable(newcomer.call("POST", "/vms", script.create_body("b")))
-        assert newcomer.call("GET", "/readyz").body["status"] == "degraded"
+        for url in (path, "/vms", "/flavors"):
+            assert_unavailable(cold_script.call("GET", url))
+        assert_unavailable(cold_script.call("POST", "/vms", script.create_body("b")))
+        assert cold_script.call("GET", "/readyz").body["status"] == "degraded"
         flush_token_caches()
-        # Nova tries for some seconds to learn whether the token is good
+        # Nova retries the validation of the token for some seconds
         for response in script.call_concurrently(
             ("GET", f"{path}/console", None), ("POST", f"{path}/stop", None)
         ):
             assert_problem(response, 503, "backend_unavailable")
         assert_problem(script.call("GET", path, refresh=True), 503, "backend_unavailable")
-        assert remembered(script.call("GET", path))["status"] == "RUNNING"
-        bring_back()
-        for each in (script, newcomer):
-            wait_for(partial(ready, each))
-            assert each.get(path, fresh=True)["status"] == "RUNNING"
+        assert assert_cached(script.call("GET", path))["status"] == "RUNNING"
+        start_service()
+        for client in (script, cold_script):
+            wait_for(partial(is_ready, client))
+            assert client.get(path, refresh=True)["status"] == "RUNNING"
 
 
-def test_neutron_and_glance(script: ApiScript, newcomer: ApiScript) -> None:
+def test_outages_of_neutron_and_glance(script: ApiScript, cold_script: ApiScript) -> None:
     path = f"/vms/{script.create_running_vm()}"
-    image, wanted = script.get(path)["image"], script.create_body("b")
+    image, create_body = script.get(path)["image"], script.create_body("b")
     script.get("/networks")
-    with killed_service("neutron") as neutron_back:
-        for each in (path, "/vms"):
-            assert_problem(script.call("GET", each, refresh=True), 502, "backend_error")
-            assert_problem(newcomer.call("GET", each), 502, "backend_error")
-            remembered(script.call("GET", each))
-        script.assert_refused(502, "backend_error", "POST", "/vms", wanted)
-        unavailable(newcomer.call("POST", "/vms", wanted))
-        neutron_back()
+    with killed_service("neutron") as start_neutron:
+        for url in (path, "/vms"):
+            assert_problem(script.call("GET", url, refresh=True), 502, "backend_error")
+            assert_problem(cold_script.call("GET", url), 502, "backend_error")
+            assert_cached(script.call("GET", url))
+        script.assert_refused(502, "backend_error", "POST", "/vms", create_body)
+        assert_unavailable(cold_script.call("POST", "/vms", create_body))
+        start_neutron()
         wait_for(lambda: script.call("GET", path, refresh=True).status == 200)
-    with killed_service("glance") as glance_back:
+    with killed_service("glance") as start_glance:
         assert script.get(path, refresh=True)["image"] == image
-        assert newcomer.get(path)["status"] == "RUNNING"
-        script.assert_refused(502, "backend_error", "POST", "/vms", wanted)
-        unavailable(newcomer.call("GET", "/images"))
-        unavailable(newcomer.call("POST", "/vms", wanted))
-        glance_back()
-    assert newcomer.get("/images")["items"] == script.get("/images")["items"]
-    assert script.get(f"/vms?name={wanted['name']}")["total"] == 0
+        assert cold_script.get(path)["status"] == "RUNNING"
+        script.assert_refused(502, "backend_error", "POST", "/vms", create_body)
+        assert_unavailable(cold_script.call("GET", "/images"))
+        assert_unavailable(cold_script.call("POST", "/vms", create_body))
+        start_glance()
+    assert cold_script.get("/images")["items"] == script.get("/images")["items"]
+    assert script.get(f"/vms?name={create_body['name']}")["total"] == 0
     vm_id = script.create_running_vm("b")
-    assert newcomer.get_vm(vm_id)["status"] == "RUNNING"
+    assert cold_script.get_vm(vm_id)["status"] == "RUNNING"
 
 
-def test_nova_compute(script: ApiScript, admin: Any) -> None:
+def test_outage_of_nova_compute(script: ApiScript, admin: Any) -> None:
     vm_id = script.create_running_vm()
     host = admin.compute.get_server(vm_id).compute_host
-    with killed_service(f"nova-compute-{host.removeprefix('fake-')}") as bring_back:
+    with killed_service(f"nova-compute-{host.removeprefix('fake-')}") as start_service:
         stopping = script.request_action(vm_id, "stop")
         assert (stopping.status, stopping.body["task"]) == (202, "stopping")
         for action in ("stop", "start", "pause"):
@@ -163,7 +163,7 @@ def test_nova_compute(script: ApiScript, admin: Any) -> None:
         assert (status["status"], status["task"]) == ("RUNNING", "stopping")
         operation = script.get(stopping.headers["Operation-Location"])
         assert (operation["status"], operation["error"]) == ("running", None)
-        bring_back()
+        start_service()
         assert script.wait_until_finished(stopping)["status"] == "succeeded"
     assert script.wait_until_settled(vm_id)["status"] == "STOPPED"
     assert script.perform_action(vm_id, "start")["status"] == "RUNNING"

@@ -1,4 +1,4 @@
-"""What each action does in each state of a VM, as Nova really answers."""
+"""The result of each action in each state of a VM, on a real Nova."""
 
 from functools import partial
 from typing import Any
@@ -13,8 +13,8 @@ ALLOWED = {
     "RUNNING": ["stop", "restart", "pause", "delete"],
     "PAUSED": ["stop", "resume", "delete"],
 }
-WORDS = {"STOPPED": "SHUTOFF", "RUNNING": "ACTIVE", "PAUSED": "PAUSED"}
-WALK = (
+NOVA_STATUSES = {"STOPPED": "SHUTOFF", "RUNNING": "ACTIVE", "PAUSED": "PAUSED"}
+ACTION_SEQUENCE = (
     ("start", None, "RUNNING", "starting"),
     ("restart", None, "RUNNING", "restarting"),
     ("restart", {"type": "soft"}, "RUNNING", "restarting"),
@@ -28,57 +28,57 @@ WALK = (
 pytestmark = pytest.mark.live
 
 
-def test_the_whole_life_of_a_vm(script: ApiScript) -> None:
-    wanted = script.create_body(metadata={"env": "test", "devcloud_delay": "2"})
-    made = script.call("POST", "/vms", wanted)
-    assert made.status == 202
-    vm = made.body
+def test_actions_of_a_vm_in_every_state(script: ApiScript) -> None:
+    create_body = script.create_body(metadata={"env": "test", "devcloud_delay": "2"})
+    created = script.call("POST", "/vms", create_body)
+    assert created.status == 202
+    vm = created.body
     script.created_vm_ids.append(vm["id"])
     path = f"/vms/{vm['id']}"
-    assert made.headers["Location"] == f"/api/v1{path}"
-    assert made.headers["Retry-After"] == "1"
+    assert created.headers["Location"] == f"/api/v1{path}"
+    assert created.headers["Retry-After"] == "1"
     building = {"status": "BUILDING", "task": "creating", "allowed_actions": ["delete"]}
     assert vm | building | {"ip_address": None, "addresses": [], "fault": None} == vm
-    assert {key: vm[key] for key in wanted} == wanted
+    assert {key: vm[key] for key in create_body} == create_body
     for action in ACTIONS:
         refusal = script.assert_refused(409, "task_in_progress", "POST", f"{path}/{action}")
         assert refusal["current_status"] == "BUILDING"
         assert (refusal["task"], refusal["allowed_actions"]) == ("creating", ["delete"])
     script.assert_refused(409, "task_in_progress", "PATCH", path, {"name": script.vm_name("x")})
     assert script.get(f"{path}/status")["status"] == "BUILDING"
-    operation = script.wait_until_finished(made)
+    operation = script.wait_until_finished(created)
     assert (operation["action"], operation["status"]) == ("create", "succeeded")
     assert (operation["vm_id"], operation["error"]) == (vm["id"], None)
-    assert operation["request_id"] == made.headers["X-Request-ID"]
-    seen = check_state(script, vm["id"], "STOPPED")
+    assert operation["request_id"] == created.headers["X-Request-ID"]
+    previous = assert_allowed_actions(script, vm["id"], "STOPPED")
     checked = {"STOPPED"}
-    for action, body, status, task in WALK:
+    for action, body, status, task in ACTION_SEQUENCE:
         response = script.request_action(vm["id"], action, body)
-        # on a quick cloud all may be over before we have answered
+        # on a fast cloud the action may finish before the response
         assert (response.status, response.body["task"]) in ((202, task), (200, None)), response
         assert ("Retry-After" in response.headers) == (response.status == 202)
         operation = script.wait_until_finished(response)
         assert (operation["action"], operation["status"]) == (action, "succeeded")
-        look = (
+        settle = (
             script.wait_until_settled
             if status in checked
-            else partial(check_state, script, status=status)
+            else partial(assert_allowed_actions, script, status=status)
         )
-        settled = look(vm["id"])
+        settled = settle(vm["id"])
         checked.add(status)
-        assert (settled["status"], settled["backend_status"]) == (status, WORDS[status])
+        assert (settled["status"], settled["backend_status"]) == (status, NOVA_STATUSES[status])
         assert settled["allowed_actions"] == ALLOWED[status]
-        assert settled["created_at"] == seen["created_at"]
-        assert settled["updated_at"] >= seen["updated_at"]
+        assert settled["created_at"] == previous["created_at"]
+        assert settled["updated_at"] >= previous["updated_at"]
         assert settled["ip_address"] == settled["addresses"][0]["ip"]
-        seen = settled
-    check_deletion(script, vm["id"])
+        previous = settled
+    assert_deletion(script, vm["id"])
 
 
-def check_state(script: ApiScript, vm_id: str, status: str) -> Any:
-    """See that a VM is in a status, that it can be changed, and that nothing else is allowed."""
+def assert_allowed_actions(script: ApiScript, vm_id: str, status: str) -> Any:
+    """Assert the status of a VM, that a patch works, and that other actions are refused."""
     vm = script.wait_until_settled(vm_id)
-    assert (vm["status"], vm["backend_status"]) == (status, WORDS[status])
+    assert (vm["status"], vm["backend_status"]) == (status, NOVA_STATUSES[status])
     assert vm["allowed_actions"] == ALLOWED[status]
     for action in ACTIONS:
         if action not in ALLOWED[status]:
@@ -87,14 +87,14 @@ def check_state(script: ApiScript, vm_id: str, status: str) -> Any:
             assert refusal["allowed_actions"] == ALLOWED[status]
     changed = script.call("PATCH", f"/vms/{vm_id}", {"metadata": {"env": None, "seen": status}})
     assert (changed.status, changed.body["status"], changed.body["task"]) == (200, status, None)
-    now = script.get_vm(vm_id)
-    assert now["metadata"] == {"seen": status, "devcloud_delay": "2"}
-    assert now | {"metadata": {}, "updated_at": ""} == vm | {"metadata": {}, "updated_at": ""}
-    return now
+    current = script.get_vm(vm_id)
+    assert current["metadata"] == {"seen": status, "devcloud_delay": "2"}
+    assert current | {"metadata": {}, "updated_at": ""} == vm | {"metadata": {}, "updated_at": ""}
+    return current
 
 
-def check_deletion(script: ApiScript, vm_id: str) -> None:
-    """See that a VM can be deleted and that nothing can be done with it then."""
+def assert_deletion(script: ApiScript, vm_id: str) -> None:
+    """Delete a VM, and assert that every request is 404 afterwards."""
     path = f"/vms/{vm_id}"
     response = script.call("DELETE", path)
     assert response.status in (202, 204)
@@ -109,30 +109,30 @@ def check_deletion(script: ApiScript, vm_id: str) -> None:
     script.assert_refused(404, "vm_not_found", "PATCH", path, {"metadata": {"env": "prod"}})
 
 
-def test_one_that_never_ran(script: ApiScript, devcloud: str) -> None:
-    made = script.request_vm(start=True, metadata={"devcloud_fail": "spawn"})
-    assert made.status == 202
-    assert script.wait_until_finished(made)["error"]["code"] == "build_failed"
-    check_error(script, made.body["id"], "build_failed", ["delete"])
+def test_vm_with_a_failed_build_allows_only_delete(script: ApiScript, devcloud: str) -> None:
+    created = script.request_vm(start=True, metadata={"devcloud_fail": "spawn"})
+    assert created.status == 202
+    assert script.wait_until_finished(created)["error"]["code"] == "build_failed"
+    assert_error_state(script, created.body["id"], "build_failed", ["delete"])
     refusal = script.assert_refused(
-        409, "invalid_state", "POST", f"/vms/{made.body['id']}/restart", {"type": "hard"}
+        409, "invalid_state", "POST", f"/vms/{created.body['id']}/restart", {"type": "hard"}
     )
     assert "never ran" in refusal["detail"]
 
 
-def test_one_in_error_that_ran(script: ApiScript, admin: Any) -> None:
+def test_vm_in_error_that_ran_allows_restart_and_delete(script: ApiScript, admin: Any) -> None:
     vm_id = script.create_running_vm()
     admin.compute.reset_server_state(vm_id, "error")
     script.wait_until_shown(vm_id, status="ERROR")
-    check_error(script, vm_id, "backend_error", ["restart", "delete"])
+    assert_error_state(script, vm_id, "backend_error", ["restart", "delete"])
     path = f"/vms/{vm_id}"
     refusal = script.assert_refused(
         409, "invalid_state", "POST", f"{path}/restart", {"type": "soft"}
     )
     assert "only a restart of type hard" in refusal["detail"]
-    healed = script.perform_action(vm_id, "restart")
-    assert (healed["status"], healed["fault"]) == ("RUNNING", None)
-    # one that is deleted while something else is under way
+    recovered = script.perform_action(vm_id, "restart")
+    assert (recovered["status"], recovered["fault"]) == ("RUNNING", None)
+    # a delete during another action
     stopping = script.request_action(vm_id, "stop")
     deleting = script.call("DELETE", path)
     assert deleting.status in (202, 204)
@@ -141,8 +141,8 @@ def test_one_in_error_that_ran(script: ApiScript, admin: Any) -> None:
     script.wait_until_deleted(vm_id)
 
 
-def check_error(script: ApiScript, vm_id: str, fault: str, allowed: list[str]) -> None:
-    """See what can be done with a VM in ERROR."""
+def assert_error_state(script: ApiScript, vm_id: str, fault: str, allowed: list[str]) -> None:
+    """Assert the fault and the allowed actions of a VM in ERROR."""
     vm = script.get_vm(vm_id)
     assert (vm["status"], vm["task"], vm["backend_status"]) == ("ERROR", None, "ERROR")
     assert vm["allowed_actions"] == allowed
@@ -156,25 +156,25 @@ def check_error(script: ApiScript, vm_id: str, fault: str, allowed: list[str]) -
     script.assert_refused(409, "invalid_state", "PATCH", f"/vms/{vm_id}", body)
 
 
-def test_changes(script: ApiScript, owner: Any) -> None:
+def test_patch_changes_name_and_metadata(script: ApiScript, owner: Any) -> None:
     vm_id = script.create_vm(metadata={"env": "test", "tier": "é"})
-    path, new = f"/vms/{vm_id}", script.vm_name("new")
+    path, new_name = f"/vms/{vm_id}", script.vm_name("new")
     owner.compute.set_server_metadata(vm_id, outside="yes", **{"vmapi.own": "hidden"})
-    seen = script.get_vm(vm_id, refresh=True)["metadata"]
-    assert seen == {"env": "test", "tier": "é", "outside": "yes"}
-    body = {"name": new, "metadata": {"env": None, "absent": None, "tier": "2"}}
+    previous = script.get_vm(vm_id, refresh=True)["metadata"]
+    assert previous == {"env": "test", "tier": "é", "outside": "yes"}
+    body = {"name": new_name, "metadata": {"env": None, "absent": None, "tier": "2"}}
     changed = script.call("PATCH", path, body)
-    assert (changed.status, changed.body["name"]) == (200, new)
+    assert (changed.status, changed.body["name"]) == (200, new_name)
     assert changed.body["metadata"] == {"tier": "2", "outside": "yes"}
     server = owner.compute.get_server(vm_id)
-    assert (server.name, server.metadata["vmapi.own"]) == (new, "hidden")
-    # the old name is free again, the new one is taken, whatever its case says
-    for name, total in ((script.vm_name("vm"), 0), (new, 1), (new.upper(), 0)):
+    assert (server.name, server.metadata["vmapi.own"]) == (new_name, "hidden")
+    # the old name is free, the new name is not, in either case
+    for name, total in ((script.vm_name("vm"), 0), (new_name, 1), (new_name.upper(), 0)):
         assert script.get(f"/vms?name={name}")["total"] == total
     taken = script.assert_refused(409, "name_taken", "POST", "/vms", script.create_body("new"))
     assert taken["vm_id"] == vm_id
-    same = script.call("PATCH", path, {"name": new})
-    assert (same.status, same.body["name"]) == (200, new)
+    unchanged = script.call("PATCH", path, {"name": new_name})
+    assert (unchanged.status, unchanged.body["name"]) == (200, new_name)
     too_many = {"metadata": {f"k{n}": "" for n in range(127)}}
     script.assert_refused(422, "validation_error", "PATCH", path, too_many)
     assert wait_for(lambda: script.get_vm(vm_id))["metadata"] == {"tier": "2", "outside": "yes"}

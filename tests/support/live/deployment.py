@@ -102,7 +102,7 @@ class Deployment:
             try:
                 process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
-                self.disruptions["would not stop"] += 1
+                self.disruptions["SIGABRT after SIGTERM"] += 1
                 # faulthandler writes the stacks to the log
                 process.send_signal(signal.SIGABRT)
         for process in self._running:
