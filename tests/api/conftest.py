@@ -1,4 +1,4 @@
-"""Apps of their own, for tests that need other settings, and streams of events."""
+"""Fixtures of the API tests: apps with other settings, and event streams."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +15,11 @@ from vmapi.settings.settings import Settings
 
 @pytest.fixture
 def served() -> Iterator[Callable[..., Flask]]:
-    """Make apps of their own, that are closed afterwards."""
+    """Return a function that builds an app; the fixture closes every app."""
     created: list[Flask] = []
 
     def serve(**settings: Any) -> Flask:
-        # what is asked from elsewhere is answered too
+        # requests from other addresses are accepted, too
         settings = {"log_level": "CRITICAL", "allow_anonymous": True, **settings}
         app = create_app(Settings(**settings), MemoryBackend())
         app.extensions["vmapi"].engine.stop()
@@ -34,7 +34,7 @@ def served() -> Iterator[Callable[..., Flask]]:
 
 @pytest.fixture
 def listen(harness: ApiHarness) -> Iterator[OpenStream]:
-    """Begin to listen; streams that are still open are closed afterwards."""
+    """Return a function that opens an event stream; the fixture closes open streams."""
     begun: list[EventStream] = []
 
     def begin(query: str = "", last: str | None = None) -> EventStream:

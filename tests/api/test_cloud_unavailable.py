@@ -1,4 +1,4 @@
-"""A cloud that is away, or hangs: what is answered at once, and what becomes of it afterwards."""
+"""An unreachable or hanging cloud: responses during the outage and after it."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ from vmapi.services.inventory import reader
 
 
 class Hanging(RemoteBackend):
-    """A cloud that takes calls and does not answer until it is let go; `sent` counts changes."""
+    """A cloud that blocks calls until `go` is set; `sent` counts changes."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,14 +75,14 @@ def backend(clock: Clock) -> Iterator[Hanging]:
 
 @pytest.fixture
 def far(harness: ApiHarness) -> ApiHarness:
-    """A world with one RUNNING VM, web-1, and an inventory that is true."""
+    """A harness with one RUNNING VM, web-1, and a current inventory."""
     harness.create_running()
     sync_inventory(harness)
     return harness
 
 
 def leave(harness: ApiHarness) -> None:
-    """Let the cloud be away, and vmapi know it."""
+    """Make the cloud unreachable and open the circuit breaker."""
     harness.backend.set_faults("unavailable=100%")
     for _ in range(FAILURE_THRESHOLD):
         harness.services.backend.breaker.probe()
@@ -183,7 +183,7 @@ def test_read_does_not_wait_for_hanging_cloud(
     age_inventory(far, 60)
     backend.hangs = True
     assert response_age(far.call("GET", path.format(vm_id))) >= 60
-    # the look goes on by itself, and what comes of it is kept
+    # the refresh continues in the background and updates the inventory
     backend.go.set()
     wait_until(lambda: response_age(far.call("GET", path.format(vm_id))) < 60)
     assert backend.hung >= 1

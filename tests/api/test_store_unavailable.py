@@ -1,4 +1,4 @@
-"""A database that goes away: 503 says so, nothing is sent, and all goes on when it is back."""
+"""An unreachable database: 503, nothing is sent, and recovery afterwards."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ from vmapi.store import connections
 
 
 def check_away(harness: ApiHarness, vm_id: str) -> None:
-    """Nothing is changed while the store is away, and each answer says why."""
+    """Check that every request gets 503 and changes nothing."""
     before = harness.backend.list_vms()
     for method, path in [
         ("POST", "/vms"),
@@ -48,7 +48,7 @@ def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, harness: ApiHarne
     hog = create_engine(url)
     with hog.connect() as connection:
         connection.exec_driver_sql("BEGIN EXCLUSIVE")
-        # what is open already waits as long as it was told
+        # open connections have the lock timeout of their creation
         engine.dispose()
         with monkeypatch.context() as patched:
             patched.setattr(connections, "LOCK_TIMEOUT", 0.05)
@@ -70,7 +70,7 @@ def world_settings(url: Any) -> Settings:
 
 
 class Door:
-    """A way to a server that can be shut; shutting it cuts off who is inside."""
+    """A TCP proxy that can be closed; closing it cuts every connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
@@ -135,7 +135,7 @@ def door() -> Iterator[tuple[Door, str]]:
 def postgresql(
     shell: Flask, door: tuple[Door, str], backend: MemoryBackend, clock: Clock
 ) -> Iterator[ApiHarness]:
-    """The app on a PostgreSQL behind a door, not yet migrated."""
+    """The app on an unmigrated PostgreSQL behind the proxy."""
     services = bootstrap(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services

@@ -18,7 +18,7 @@ from tests.support.live.engine_environment import ENGINES
 from tests.support.live.external_servers import ExternalServers
 from tests.support.live.inventory_watch import InventoryWatch
 from tests.support.live.retrying_client import RetryingClient
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
@@ -123,7 +123,8 @@ class Comparison:
             if vm.name.startswith(f"{self._external_servers.label}-")
         ]
         return {
-            vm.id: json.loads(render.json_response(render.vm_document(vm)).data) for vm in found
+            vm.id: json.loads(responses.json_response(responses.vm_document(vm)).data)
+            for vm in found
         }
 
     def _served(self) -> VMs:

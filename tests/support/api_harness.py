@@ -1,4 +1,4 @@
-"""What a test of the API holds in its hands: the app, its cloud and its time."""
+"""The harness of the API tests: the app, its cloud and its clock."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ CREATE_BODY = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
 
 @dataclass
 class ApiHarness:
-    """An app on the memory cloud; nothing happens in it but what a test lets happen."""
+    """An app on the memory cloud; its engine and its clock move only when a test says so."""
 
     app: Flask
     backend: MemoryBackend
@@ -26,21 +26,21 @@ class ApiHarness:
 
     @property
     def client(self) -> FlaskClient:
-        """A client of the app."""
+        """Return a new client of the app."""
         return self.app.test_client()
 
     @property
     def services(self) -> Services:
-        """What the app's handlers call."""
+        """Return the services of the app."""
         services: Services = self.app.extensions["vmapi"]
         return services
 
     def call(self, method: str, path: str, **kwargs: Any) -> TestResponse:
-        """Send a request below the base path."""
+        """Send a request with a path below the base path."""
         return self.client.open(BASE + path, method=method, **kwargs)
 
     def get_json(self, path: str, **kwargs: Any) -> Any:
-        """Return the JSON of a GET that succeeds."""
+        """Send a GET that must succeed, and return its JSON."""
         response = self.call("GET", path, **kwargs)
         assert response.status_code == 200, response.text
         return response.json
@@ -50,42 +50,42 @@ class ApiHarness:
         return self.call("POST", path, **({} if body is None else {"json": body}))
 
     def create(self, name: str = "web-1", **fields: Any) -> Any:
-        """Return a new VM, as it is answered with, settled or not."""
+        """Create a VM and return the JSON of the response, 201 or 202."""
         response = self.post("/vms", {**CREATE_BODY, "name": name, **fields})
         assert response.status_code in (201, 202), response.text
         return response.json
 
     def create_running(self, name: str = "web-1", **fields: Any) -> str:
-        """Make a VM, let it come to run, and return its id."""
+        """Create a VM, run the engine until it is RUNNING, and return its id."""
         vm = self.create(name, start=True, **fields)
         self.run_until_settled()
         return str(vm["id"])
 
     def post_action(self, vm_id: str, action: str) -> TestResponse:
-        """Send an action."""
+        """Send an action on a VM."""
         return self.post(f"/vms/{vm_id}/{action}")
 
     def get_vm(self, vm_id: str) -> Any:
-        """Return a VM as it is now."""
+        """Return the current JSON of a VM."""
         return self.get_json(f"/vms/{vm_id}")
 
     def get_operation(self, response: TestResponse) -> Any:
-        """Return the operation that an answer names, as it is now."""
-        found = self.client.get(response.headers["Operation-Location"])
-        assert found.status_code == 200
-        return found.json
+        """Return the current JSON of the operation that a response names."""
+        operation = self.client.get(response.headers["Operation-Location"])
+        assert operation.status_code == 200
+        return operation.json
 
     def reconcile_once(self) -> None:
-        """Let the engine look once at everything that is unfinished."""
+        """Reconcile every unfinished operation once."""
         for operation in self.services.operations.list_leased():
             self.services.operations.reconcile(operation)
 
     def advance_time(self, seconds: float) -> None:
-        """Let time go on, then the engine look."""
+        """Advance the clock, then reconcile once."""
         self.clock.sleep(seconds)
         self.reconcile_once()
 
     def run_until_settled(self) -> None:
-        """Let everything come to its end."""
+        """Advance time until every operation is finished."""
         while self.services.operations.list_leased():
             self.advance_time(1)

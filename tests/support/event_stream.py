@@ -13,11 +13,11 @@ LIFECYCLE_EVENTS = [
     *("vm.changed", "vm.changed", "vm.changed", "operation.succeeded"),
     *("vm.changed", "vm.deleted", "operation.succeeded"),
 ]
-"""What is told of a VM that is made, paused and deleted, on a cloud that takes no time."""
+"""Kinds of events of a VM that is created, paused and deleted on the instant cloud."""
 
 
 class EventStream:
-    """The blocks of an answer; a test that waits in vain fails at the heartbeat."""
+    """Reads the blocks of a stream; a heartbeat instead of an event fails the test."""
 
     def __init__(self, harness: ApiHarness, query: str = "", last: str | None = None) -> None:
         headers = {} if last is None else {"Last-Event-ID": last}
@@ -34,14 +34,14 @@ class EventStream:
         return found
 
     def read_heartbeat(self) -> str:
-        """Return where a heartbeat says to go on."""
+        """Read a heartbeat and return its event id."""
         comment, number, *rest = self.read_block().decode().split("\n")
         assert (comment, rest) == (": heartbeat", ["", ""])
         assert number.startswith("id: ")
         return number[4:]
 
     def read_event(self) -> Any:
-        """Return the data of an event, whose fields agree with it."""
+        """Read an event and return its data; check the other fields against it."""
         lines = self.read_block().decode().split("\n")
         fields = dict(line.split(": ", 1) for line in lines[:-2])
         data = json.loads(fields.pop("data"))
@@ -66,7 +66,7 @@ OpenStream = Callable[..., EventStream]
 
 
 def run_lifecycle(harness: ApiHarness, name: str = "web-1") -> str:
-    """Let a VM live and die; return its id."""
+    """Create, pause and delete a VM; return its id."""
     vm_id = harness.create_running(name)
     assert harness.post_action(vm_id, "pause").status_code == 200
     assert harness.call("DELETE", f"/vms/{vm_id}").status_code == 204

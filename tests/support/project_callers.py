@@ -1,4 +1,4 @@
-"""Requests of callers who are in different projects."""
+"""Requests from callers in different projects."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from vmapi.domain.roles import Role
 
 @contextmanager
 def as_project(harness: ApiHarness, project: str) -> Iterator[None]:
-    """Let requests come from an operator of this project."""
+    """Make every request come from an operator of a project."""
     before = harness.services
     caller_identity = Identity("anonymous", Role.OPERATOR, project)
     authenticator = Authenticator(

@@ -1,4 +1,4 @@
-"""The memory cloud as a remote one, and the age of what the inventory knows of it."""
+"""The memory cloud as a remote cloud, and the age of its inventory."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 class RemoteBackend(MemoryBackend):
-    """The memory cloud as if it were far away; `asked` is what it was asked for."""
+    """The memory cloud as a remote cloud; `calls` records the reads."""
 
     completes_immediately = False
 
@@ -35,7 +35,7 @@ class RemoteBackend(MemoryBackend):
 
 
 def sync_inventory(harness: ApiHarness) -> None:
-    """Do what is done within a minute."""
+    """Run the poll and the full sync of one minute."""
     store, cloud = harness.services.store, harness.backend
     tidy = DuplicateCleaner(store, harness.services.vms).delete_duplicates
     observer = CloudObserver(cloud, store, harness.clock)
@@ -47,7 +47,7 @@ def sync_inventory(harness: ApiHarness) -> None:
 
 
 def take_calls(harness: ApiHarness) -> list[str]:
-    """Return what the cloud was asked for since the last time."""
+    """Return the recorded calls and clear the record."""
     assert isinstance(harness.backend, RemoteBackend)
     found = list(harness.backend.calls)
     harness.backend.calls.clear()
@@ -55,7 +55,7 @@ def take_calls(harness: ApiHarness) -> list[str]:
 
 
 def age_inventory(harness: ApiHarness, seconds: int) -> None:
-    """Let all that is known have been seen so long ago."""
+    """Make every observation older by a number of seconds."""
     age = f"{seconds}000000"
     with harness.services.store.database.write() as connection:
         connection.execute(

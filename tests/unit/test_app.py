@@ -1,4 +1,4 @@
-"""The composition root: what it refuses, and what it does not do yet."""
+"""The app factory: refused settings, lazy start, errors of Flask."""
 
 import threading
 

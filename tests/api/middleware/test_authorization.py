@@ -1,4 +1,4 @@
-"""Who may: every endpoint for every role, and what who may not is told."""
+"""Authorization: every endpoint for every role, and the refusals."""
 
 import re
 from typing import Any
@@ -73,12 +73,12 @@ def test_every_endpoint_enforces_its_role(auth_harness: AuthHarness, role: str |
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
     found = endpoints(auth_harness.harness.app)
-    # an endpoint that nobody has listed here is none that anybody may use
+    # every endpoint must be listed in this test
     assert set(found) == MAY["admin"]
     for name, (method, path) in found.items():
         response = auth_harness.client.open(path, method=method, headers=headers)
         assert refusal(response) == (None if name in MAY[role] else refused), name
-        # a stream has no end of its own
+        # the event stream never ends
         response.close()
 
 
@@ -259,7 +259,7 @@ def test_revoked_token_is_401(auth_harness: AuthHarness) -> None:
 def test_stream_ends_when_token_is_revoked(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # nothing is remembered, so that nobody waits here until it is forgotten
+    # no cache: the revocation takes effect at once
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
     auth_harness = AuthHarness(harness)
     response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))

@@ -1,4 +1,4 @@
-"""What a page of another origin may not do where nobody is asked who it is."""
+"""Foreign web pages against a server that accepts anonymous callers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ CROSS = {"Sec-Fetch-Site": "cross-site", "Origin": THEIRS}
 
 
 def detail(response: TestResponse) -> str | None:
-    """Return why it is refused; None where it is not."""
+    """Return the detail of a refusal; None without one."""
     if response.status_code != 403:
         return None
     assert response.json is not None
@@ -40,11 +40,11 @@ def named(served: Callable[..., Flask]) -> FlaskClient:
         {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
-        # browsers send the first only to https and to this machine
+        # browsers send the first header only to https and to this machine
         {"Origin": THEIRS},
         {"Origin": "null"},
         {"Origin": "http://[::1"},
-        # a page that something else on this machine serves
+        # a page from another server on this machine
         {"Origin": "http://localhost:3000"},
         {"Origin": "https://localhost:8443"},
         {"Origin": "http://localhost", "Host": "localhost:8000"},
@@ -74,7 +74,7 @@ def test_foreign_page_cannot_change_anything(harness: ApiHarness, headers: dict[
         {"Sec-Fetch-Site": "none"},
         {"Origin": "http://localhost"},
         {"Origin": "http://localhost:80"},
-        # a proxy may speak TLS
+        # a proxy may terminate TLS
         {"Origin": "https://localhost"},
         {"Origin": "https://localhost", "Host": "localhost:443"},
         {"Origin": "https://localhost:8443", "Host": "localhost:8443"},

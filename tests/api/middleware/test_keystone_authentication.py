@@ -1,4 +1,4 @@
-"""Keystone's tokens over HTTP: in a header of their own, or as bearer tokens."""
+"""Keystone tokens in X-Auth-Token or as bearer tokens."""
 
 import pytest
 import requests_mock

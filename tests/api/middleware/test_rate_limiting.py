@@ -1,4 +1,4 @@
-"""Limits on how often requests are made, as clients meet them."""
+"""Rate limits over HTTP: headers, refusals and exemptions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ Limited = Callable[..., ApiHarness]
 
 @pytest.fixture
 def limited(harness: ApiHarness) -> Limited:
-    """Let rates be limited: the kinds that are not named are not."""
+    """Return a function that sets rate limits; other kinds are unlimited."""
 
     def limit(**texts: str) -> ApiHarness:
         limits = {
@@ -139,7 +139,7 @@ def test_address_limit_applies_to_all_users(
     assert (
         responses[-1].json["detail"] == "At most 2 requests from one address are served per hour."
     )
-    # and it was not asked who he is
+    # the third request was refused before authentication
     assert next(users) == "c"
 
 

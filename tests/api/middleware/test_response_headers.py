@@ -1,4 +1,4 @@
-"""What every answer tells a browser, and whose scripts may read it."""
+"""Security headers, caching headers and CORS headers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ def test_flask_responses_have_security_headers() -> None:
     nginx = (ROOT / "config/nginx.conf").read_text().replace('"', "")
     for name, value in SECURITY_HEADERS.items():
         assert gunicorn.count(f"\r\n{name}: {value}\r\n") == 1
-        # the problems of nginx, and the one of them that lists its headers by itself
+        # the problems of nginx; one of them repeats the headers
         assert nginx.count(f" {name} {value} always;") >= 2, name
 
 
@@ -124,7 +124,7 @@ def test_preflight_precedes_authentication(named: Any, path: str) -> None:
     def never() -> None:
         raise AssertionError
 
-    # whoever is asked later, for a token for example
+    # before authentication and rate limits
     named.application.before_request(never)
     response = preflight(named, path, ORIGIN)
     assert (response.status_code, response.data) == (204, b"")

@@ -1,4 +1,4 @@
-"""The document: valid, complete, and its examples true."""
+"""The OpenAPI document: valid, complete, with valid examples."""
 
 import re
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from vmapi.settings.settings import Settings
 
 METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/", "/docs/assets/<name>"}
-"""What shows the document is not in it."""
+"""The routes of the document and its page are not in the document."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
 PROBES = {"get_health", "get_livez", "get_readyz"}
-"""No rates limit them."""
+"""Endpoints without a rate limit."""
 STORE = {"store_unavailable"}
 GUARDED = {"unauthenticated", "forbidden", "issuer_unavailable", *STORE}
 OPEN = {"get_health", "get_livez", "get_readyz", "get_problem"}
@@ -39,7 +39,7 @@ NAMED = {
 REFUSALS: dict[str, set[str]] = {
     "create_vm": {
         *(*NAMED, *CLOUD, *KEYED, "forbidden", "quota_exceeded"),
-        # of the VM that the same request has made before
+        # about the VM of an earlier request with the same key
         *("vm_not_found", "task_in_progress"),
         *("payload_too_large", "unsupported_media_type"),
     },
@@ -90,7 +90,7 @@ def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def contents(document: Any) -> Iterator[tuple[str, Any]]:
-    """Walk every body that is documented: of requests, answers and problems."""
+    """Iterate over every documented body of requests and responses."""
     for _, _, operation in operations(document):
         name = operation["operationId"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -212,7 +212,7 @@ def test_every_operation_documents_security_and_role(document: Any) -> None:
             assert operation["security"] == []
             assert "role" not in operation.get("description", "")
         else:
-            # the app of these tests asks nobody who it is
+            # the app of these tests accepts anonymous callers
             assert operation["security"] == [{"bearer": []}, {}]
             role = "viewer" if method == "get" else "operator"
             role = "admin" if operation["operationId"] == "list_audit" else role

@@ -1,4 +1,4 @@
-"""Every problem, over HTTP: status, code, headers and members as the contract has them."""
+"""Every problem over HTTP: status, code, headers and members."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ from vmapi.store.rate_counters import MemoryCounters
 Ask = Callable[[ApiHarness, pytest.MonkeyPatch], TestResponse]
 
 LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
-"""Of operations and faults: test_vms.py has them."""
+"""Problems of operations and faults, tested in test_vms.py."""
 COME_BACK = {
     *("backend_unavailable", "store_unavailable", "issuer_unavailable"),
     *("idempotency_in_progress", "rate_limited"),
@@ -59,7 +59,7 @@ def create(harness: ApiHarness, **fields: Any) -> TestResponse:
 
 
 def refusing(error: errors.VmapiError) -> Ask:
-    """Have the cloud refuse an action."""
+    """Return a request that the cloud refuses with an error."""
 
     def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def perform(*_: object, **__: object) -> None:
@@ -148,7 +148,7 @@ def storeless(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
 
 
 def gated(error: errors.VmapiError) -> Ask:
-    """Have the gate refuse whoever comes."""
+    """Return a request that the authenticator refuses with an error."""
 
     def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
         def admit(*_: object) -> None:
@@ -182,7 +182,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         lambda w, _: w.call("POST", "/vms", data="{", content_type="application/json"),
         {},
     ),
-    "unauthenticated": (gated(errors.Unauthenticated("Who?")), {"detail": "Who?"}),
+    "unauthenticated": (gated(errors.Unauthenticated("No token.")), {"detail": "No token."}),
     "issuer_unavailable": (gated(errors.IssuerUnavailable("Away.")), {"detail": "Away."}),
     "forbidden": (refusing(errors.Forbidden("Policy says no.")), {"detail": "Policy says no."}),
     "quota_exceeded": (quota, {}),

@@ -1,4 +1,4 @@
-"""Whatever is sent: a problem that says what is wrong with it, and never a 500."""
+"""Invalid input of every kind: a problem that names the fault, never a 500."""
 
 import gzip
 import json
@@ -395,7 +395,7 @@ def test_body_over_the_limit_is_refused(harness: ApiHarness, method: str, path: 
 def chunked(
     harness: ApiHarness, body: bytes, method: str, path: str, **headers: str
 ) -> TestResponse:
-    """Send a body without its length, as it comes in chunks."""
+    """Send a chunked body, without its length."""
     response: TestResponse = harness.call(
         method,
         path,
@@ -442,7 +442,7 @@ FILTERS = {
     f"/vms/{UNKNOWN_ID}/console": ("lines",),
 }
 FREE = {"name", "flavor", "image", "vm_id"}
-"""Filters that take any text, so that a strange one just finds nothing."""
+"""Filters accept any text; an unusual text matches nothing."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From where clients ask, by the audit trail: what proxies say, and nobody else."""
+"""Client addresses in the audit trail: set by trusted proxies only."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ FORGED = "203.0.113.66"
 
 
 def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
-    """Return from where a create comes, by the trail."""
+    """Return the client address of a create in the audit trail."""
     response = app.test_client().post(
         f"{BASE}/vms",
         json=CREATE_BODY,

@@ -1,4 +1,4 @@
-"""Conditional requests: who has a VM as it is, and who changes one that is not as it was seen."""
+"""Conditional requests: If-None-Match for reads, If-Match for changes."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ MALFORMED = [
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, clock: Clock) -> MemoryBackend:
-    """A cloud that costs nothing to ask, or one that is far away."""
+    """The instant memory cloud, or the remote one."""
     kind = RemoteBackend if getattr(request, "param", "") == "far" else MemoryBackend
     return kind(clock=clock, sleep=clock.sleep)
 
@@ -65,7 +65,7 @@ def patch(
 
 
 def refused(response: TestResponse) -> str:
-    """Return the tag that a 412 names."""
+    """Check a 412 response and return its entity tag."""
     assert (response.status_code, response.json["code"]) == (412, "precondition_failed")
     assert response.json["etag"] == response.headers["ETag"]
     assert response.json["detail"].endswith(f"send If-Match: {response.json['etag']}.")

@@ -1,4 +1,4 @@
-"""Whatever HTTP lets through in a header: never a 500, and an id that is always sane."""
+"""Arbitrary header values: never a 500, and always a valid request id."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from vmapi.api.middleware.access_log import REQUEST_ID_PATTERN
 
-# RFC 9110, section 5.5, and what servers let through all the same: all but CR, LF and NUL
+# servers accept more than RFC 9110, section 5.5: everything but CR, LF and NUL
 RAW = st.text(st.characters(max_codepoint=0xFF, exclude_characters="\r\n\0"), max_size=300)
 WORDS = (
     *("wait", "=", "5", "60", "9" * 30, "respond-async", "no-cache", "max-age", "-1", ",", ";"),
@@ -43,7 +43,7 @@ PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_
 def send(
     harness: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> TestResponse:
-    """Send headers as a server hands them on: bytes read as Latin-1."""
+    """Send headers as a WSGI server passes them: bytes decoded as Latin-1."""
     method, path, body = request
     environ = {}
     for name, value in headers:

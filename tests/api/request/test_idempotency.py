@@ -1,4 +1,4 @@
-"""Idempotency-Key: a change is carried out once, however often it is asked for."""
+"""Idempotency-Key: repeated requests make a change once."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +145,7 @@ def test_refused_request_releases_key(harness: ApiHarness) -> None:
     refusals = [
         create(harness, name="x"),
         create(harness, flavor="m9"),
-        create(harness, key_name="nobody's"),
+        create(harness, key_name="unknown-key"),
     ]
     harness.backend.set_faults("unavailable=100%")
     refusals.append(create(harness))

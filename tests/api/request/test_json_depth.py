@@ -1,4 +1,4 @@
-"""JSON that is nested deeply: refused as such, at every depth and by whoever reads a body."""
+"""Deeply nested JSON: refused at every depth by every endpoint with a body."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Prefer: wait=N holds an answer back until it is settled, and says so."""
+"""Prefer: wait=N delays the response until the operation finishes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def waiting(harness: ApiHarness) -> OperationWaiter:
 
 @pytest.fixture
 def meanwhile(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What happens as soon as an operation is left to the engine, while the request waits."""
+    """Run a function as soon as the request waits for the engine."""
 
     def happens(what: Any) -> None:
         monkeypatch.setattr(harness.services.operations, "_notify_engine", lambda _: what())
@@ -211,7 +211,7 @@ def test_one_caller_cannot_take_every_wait_slot(
         results.append((name, response.status_code, response.headers.get("Preference-Applied")))
 
     def get_during_wait(id: str) -> Operation:
-        # each comes while those before it wait
+        # each request arrives while the earlier ones wait
         if coming:
             come(*coming.pop(0))
         else:

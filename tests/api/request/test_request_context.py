@@ -1,4 +1,4 @@
-"""What every request has: an id, a line in the log; and the pages beside the API."""
+"""Request ids, access log lines, health checks and the documentation page."""
 
 import re
 from urllib.parse import urljoin

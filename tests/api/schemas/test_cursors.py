@@ -1,4 +1,4 @@
-"""Lists that are walked by `next`: how far it reaches, and which cursors are taken."""
+"""Cursor pagination: the pages behind `next`, and refused cursors."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ EXPIRED = (
 
 @pytest.fixture
 def seven(harness: ApiHarness) -> ApiHarness:
-    """VMs web-0 to web-6, made a second apart."""
+    """Seven VMs, web-0 to web-6, created one second apart."""
     for number in range(7):
         harness.create(f"web-{number}", metadata={"odd": str(number % 2)})
         harness.clock.sleep(1)
@@ -39,7 +39,7 @@ def seven(harness: ApiHarness) -> ApiHarness:
 
 
 def pages(harness: ApiHarness, path: str) -> Iterator[Any]:
-    """Walk a list from a path below the base, by `next`."""
+    """Iterate over the pages of a list by `next`."""
     url = BASE + path
     while url:
         response = harness.client.get(url)
@@ -56,7 +56,7 @@ def cursor(harness: ApiHarness, path: str) -> str:
 
 
 def message(harness: ApiHarness, path: str) -> str:
-    """Return why a cursor is refused."""
+    """Return the error message of a refused cursor."""
     response = harness.call("GET", path)
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
     (error,) = response.json["errors"]

@@ -1,4 +1,4 @@
-"""GET /audit: the trail as an auditor reads it."""
+"""GET /audit: order, pages, formats and filters."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ LINES = {"Accept": "application/x-ndjson"}
 
 @pytest.fixture
 def audited(harness: ApiHarness) -> ApiHarness:
-    """A world in which web-1 was made, started and stopped: six entries."""
+    """A harness in which web-1 was created, started and stopped: six entries."""
     vm_id = harness.create()["id"]
     harness.post_action(vm_id, "start")
     harness.post_action(vm_id, "stop")
@@ -76,7 +76,7 @@ def test_ndjson_has_one_entry_per_line(audited: ApiHarness) -> None:
     lines = [json.loads(line) for line in response.text.splitlines()]
     assert lines == audited.get_json("/audit?page_size=4")["items"]
     assert response.headers["Link"] == f'<{BASE}/audit?page_size=4&cursor=3>; rel="next"'
-    assert audited.call("GET", "/audit?user=nobody", headers=LINES).text == ""
+    assert audited.call("GET", "/audit?user=unknown", headers=LINES).text == ""
 
 
 @pytest.mark.parametrize(

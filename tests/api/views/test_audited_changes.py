@@ -1,4 +1,4 @@
-"""The audit trail of what clients do: under which id, and what came of it."""
+"""The audit entries of changes: request id, user, address and outcome."""
 
 from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.audit_rows import audit_rows
@@ -55,7 +55,7 @@ def test_every_vm_of_a_bulk_is_audited(harness: ApiHarness) -> None:
 
 def test_refusals_are_audited(harness: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
-    harness.backend.create_vm(spec, "somebody else's")
+    harness.backend.create_vm(spec, "another-operation")
     assert harness.post("/vms", CREATE_BODY).status_code == 409
     assert (
         harness.post("/vms", {**CREATE_BODY, "name": "web-2", "key_name": "no"}).status_code == 422

@@ -1,4 +1,4 @@
-"""POST /vms/actions: an operation or a problem of its own for each VM."""
+"""POST /vms/actions: an operation or a problem for each VM."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""POST /vms/actions under an Idempotency-Key: for the VMs that it was for at first."""
+"""POST /vms/actions with an Idempotency-Key: repeats use the VMs of the first."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def replayed(response: TestResponse) -> bool:
 
 
 def again(found: list[Any]) -> list[Any]:
-    """Return what a repeat says while the operations are as they were."""
+    """Return the expected items of a repeat with unchanged operations."""
     return [{**item, "replayed": True} if "operation" in item else item for item in found]
 
 

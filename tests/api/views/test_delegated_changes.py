@@ -1,4 +1,4 @@
-"""Changes that callers with Keystone tokens ask for: the first call is made with the token."""
+"""Changes by callers with Keystone tokens: the first call uses the token."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ PROJECTS = {ALICE: "p-a", BOB: "p-b"}
 
 
 class Lender(MemoryBackend):
-    """Keeps with which tokens it was asked to change something, and refuses what it is told to."""
+    """Records the tokens of changes, and refuses the configured ones."""
 
     def __init__(self, clock: Clock, latency: str) -> None:
         super().__init__(clock=clock, sleep=clock.sleep, latency=parse_latency(latency))
@@ -174,11 +174,11 @@ def test_refusal_by_the_cloud_reaches_the_caller(
     backend.refusal = None
     assert ask(auth_harness, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
     assert ask(auth_harness, "GET", "/vms").json["total"] == 1
-    # the name, the key and the VM are free for another try
+    # the name, the key and the VM are free for another attempt
     assert ask(auth_harness, "POST", path, body).status_code in (200, 201)
 
 
-# Many at once
+# Bulk actions
 
 
 def bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
@@ -188,7 +188,7 @@ def bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
 
 
 def ended(auth_harness: AuthHarness, items: list[Any]) -> list[Any]:
-    """Return the operations of a bulk request once all are over."""
+    """Return the operations of a bulk request when all are finished."""
     ids = [item["operation"]["id"] for item in items]
 
     def operations() -> list[Any]:
@@ -225,14 +225,14 @@ def test_engine_does_not_start_delegated_operations(
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
     vm_id = running(auth_harness, backend)
     (item,) = bulk(auth_harness, [vm_id])
-    # whose turn has not come is held: no engine has it
+    # an operation that waits for its start is leased: no engine runs it
     harness.reconcile_once()
     assert (
         ask(auth_harness, "GET", f"/operations/{item['operation']['id']}").json["status"]
         == "pending"
     )
     assert backend.lent == []
-    # their process has died
+    # the process of the operations has died
     harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     harness.reconcile_once()
     (operation,) = ended(auth_harness, [item])
@@ -265,7 +265,7 @@ def test_later_refusal_is_the_error_of_the_operation(
     assert (operation["status"], operation["error"]["code"]) == ("failed", "unauthenticated")
 
 
-# What is there to choose from
+# The visible catalog
 
 
 def test_networks_of_other_projects_are_hidden(
@@ -284,13 +284,13 @@ def test_networks_of_other_projects_are_hidden(
     assert backend.lent == []
 
 
-# What is seen of a token
+# Secrecy of the token
 
 
 def test_caller_token_is_in_no_log_response_or_database(
     keystone: None, served: Callable[..., Flask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "kept"
+    folder = tmp_path / "database"
     app = served(
         auth=("keystone",),
         keystone_url=URL,

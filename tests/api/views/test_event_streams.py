@@ -1,4 +1,4 @@
-"""Streams of events: how long they last, how many there may be, and what each costs the others."""
+"""Event streams: end, slots, and the shared reader thread."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ def test_silent_stream_sends_heartbeats(harness: ApiHarness, listen: OpenStream)
     stream = listen("?kind=operation.failed")
     first = stream.read_heartbeat()
     run_lifecycle(harness)
-    # and it takes those along who asked for nothing of what happened
+    # the heartbeat also advances a client with a filter that matches nothing
     while (last := stream.read_heartbeat()) == first:
         pass
     assert last in list_sequences(harness)

@@ -1,4 +1,4 @@
-"""GET /events: what happens, as it happens, and from where somebody was told of last."""
+"""GET /events: content, filters and continuation of the stream."""
 
 from typing import Any
 

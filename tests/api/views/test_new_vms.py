@@ -1,4 +1,4 @@
-"""A new VM on a cloud that is far away: its name, and its place in lists, without a look."""
+"""A new VM on a remote cloud: its name and its list entry, without a poll."""
 
 from datetime import datetime, timedelta
 
@@ -14,10 +14,10 @@ OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, (
 
 
 class Behind(RemoteBackend):
-    """A cloud far away, whose clock is behind ours."""
+    """A remote cloud with a clock behind that of vmapi."""
 
     def cloud_time(self) -> datetime:
-        """Return what time it is there, as its answers tell."""
+        """Return the time of the cloud."""
         return super().cloud_time() - timedelta(seconds=5)
 
 
@@ -41,7 +41,7 @@ def test_new_vm_is_listed_at_once(harness: ApiHarness) -> None:
 
 
 def test_name_of_external_vm_in_inventory_is_refused(harness: ApiHarness) -> None:
-    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    outside = harness.backend.create_vm(OUTSIDE, "another-operation").vm_id
     sync_inventory(harness)
     take_calls(harness)
     response = harness.post("/vms", CREATE_BODY)
@@ -51,7 +51,7 @@ def test_name_of_external_vm_in_inventory_is_refused(harness: ApiHarness) -> Non
 
 
 def test_name_released_externally_is_accepted(harness: ApiHarness) -> None:
-    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    outside = harness.backend.create_vm(OUTSIDE, "another-operation").vm_id
     sync_inventory(harness)
     harness.backend.update_vm(outside, VMPatch(name="web-2"))
     take_calls(harness)
@@ -62,7 +62,7 @@ def test_name_released_externally_is_accepted(harness: ApiHarness) -> None:
 def test_stale_inventory_is_not_used_for_names(harness: ApiHarness) -> None:
     sync_inventory(harness)
     age_inventory(harness, 6)
-    outside = harness.backend.create_vm(OUTSIDE, "somebody else's").vm_id
+    outside = harness.backend.create_vm(OUTSIDE, "another-operation").vm_id
     take_calls(harness)
     response = harness.post("/vms", CREATE_BODY)
     assert (response.status_code, response.json["vm_id"]) == (409, outside)

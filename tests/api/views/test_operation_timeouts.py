@@ -1,4 +1,4 @@
-"""What did not end in time: the operation, or a look that comes before a change."""
+"""Timeouts of operations, and of reads before a change."""
 
 import pytest
 from werkzeug.test import TestResponse

@@ -1,4 +1,4 @@
-"""Callers see and touch what is their project's, and cannot tell what is not."""
+"""Project isolation: callers see and change the VMs of their project only."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,14 +32,14 @@ on_a_vm = pytest.mark.parametrize(("method", "below", "body"), ON_A_VM)
 
 @pytest.fixture(autouse=True)
 def default(harness: ApiHarness) -> Iterator[None]:
-    """Let callers be of the project default, where nothing else is said."""
+    """Make callers operators of the project default."""
     with as_project(harness, "default"):
         yield
 
 
 @pytest.fixture
 def harness(harness: ApiHarness) -> Iterator[ApiHarness]:
-    """A world whose callers are of the default project, unless they act for another."""
+    """A harness with callers of the default project."""
     with as_project(harness, "default"):
         yield harness
 
@@ -48,12 +48,12 @@ def harness(harness: ApiHarness) -> Iterator[ApiHarness]:
 def foreign(harness: ApiHarness) -> str:
     """The id of a VM of another project."""
     with as_project(harness, "other"):
-        return harness.create_running("web-1", metadata={"whose": "other"})
+        return harness.create_running("web-1", metadata={"owner": "other"})
 
 
 @pytest.fixture
 def theirs(harness: ApiHarness, foreign: str) -> Iterator[None]:
-    """See that the VM of the other project is as it was."""
+    """Check that the VM of the other project is unchanged."""
     with as_project(harness, "other"):
         before = (harness.get_vm(foreign), harness.get_json("/operations"))
     yield
@@ -62,7 +62,7 @@ def theirs(harness: ApiHarness, foreign: str) -> Iterator[None]:
 
 
 def comparable_response(response: TestResponse, vm_id: str) -> Any:
-    """Return all that an answer says, but for what was asked and the request's own id."""
+    """Return a response without its request id and the VM id."""
     headers = {name: text for name, text in response.headers.items() if name != "X-Request-ID"}
     headers.pop("Content-Length")
     body = response.text.replace(vm_id, "ID").replace(response.headers["X-Request-ID"], "REQUEST")
@@ -71,7 +71,7 @@ def comparable_response(response: TestResponse, vm_id: str) -> Any:
 
 @on_a_vm
 @pytest.mark.usefixtures("theirs")
-def test_vm_of_another_project_looks_missing(
+def test_vm_of_another_project_is_reported_missing(
     harness: ApiHarness, foreign: str, method: str, below: str, body: Any
 ) -> None:
     def ask(vm_id: str, **headers: str) -> Any:
@@ -94,7 +94,7 @@ def test_vm_of_another_project_looks_missing(
     assert ask(foreign, **tag) == ask(UNKNOWN_ID, **tag) == response
 
 
-def test_deleted_vm_looks_missing(harness: ApiHarness, foreign: str) -> None:
+def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign: str) -> None:
     own = harness.create_running("web-2")
     harness.call("DELETE", f"/vms/{own}")
     with as_project(harness, "other"):
@@ -149,7 +149,9 @@ def test_events_cover_the_project_only(
     assert {event["vm_id"] for event in theirs.read_events(5)} == {foreign}
 
 
-def test_operation_of_another_project_looks_missing(harness: ApiHarness, foreign: str) -> None:
+def test_operation_of_another_project_is_reported_missing(
+    harness: ApiHarness, foreign: str
+) -> None:
     with as_project(harness, "other"):
         theirs = harness.get_json("/operations")["items"][0]["id"]
         assert harness.get_json(f"/operations/{theirs}")["vm_id"] == foreign
@@ -187,7 +189,7 @@ def test_names_are_unique_within_a_project(harness: ApiHarness, foreign: str) ->
 
 
 def test_external_vm_belongs_to_default_project(harness: ApiHarness) -> None:
-    outside = harness.backend.create_vm(SPEC, "somebody else's").vm_id
+    outside = harness.backend.create_vm(SPEC, "another-operation").vm_id
     assert harness.get_vm(outside)["name"] == "web-1"
     with as_project(harness, "other"):
         assert harness.call("GET", f"/vms/{outside}").status_code == 404
@@ -244,7 +246,7 @@ def test_audit_entry_names_the_project(harness: ApiHarness, foreign: str) -> Non
     assert vm_projects == {(foreign, "other"), (own, "default")}
 
 
-# Who has all projects
+# Admins
 
 
 ADMIN = Caller("root", "r", project="admins", all_projects=True)
@@ -260,7 +262,7 @@ def test_admin_changes_vm_within_its_project(harness: ApiHarness, foreign: str) 
     assert operations.get(changed.operation.id, "other", "root").project == "other"
     again = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
-    # the name is claimed where the VM is
+    # the name is reserved in the project of the VM
     with as_project(harness, "other"):
         taken = harness.post("/vms", {**CREATE_BODY, "name": "web-9"})
         assert (taken.status_code, taken.json["vm_id"]) == (409, foreign)

@@ -1,4 +1,4 @@
-"""GET /quota, and creates for which there is no room."""
+"""GET /quota, and creates over the quota."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ SPEC = CreateSpec("made-outside", LARGE, min(IMAGES), None, {}, None, None, ())
 
 @pytest.fixture
 def harness(harness: ApiHarness) -> Iterator[ApiHarness]:
-    """A world whose callers are of the default project, unless they act for another."""
+    """A harness with callers of the default project."""
     with as_project(harness, "default"):
         yield harness
 
@@ -85,13 +85,13 @@ def test_refused_create_releases_idempotency_key(harness: ApiHarness) -> None:
         assert create() == create() == (403, False)
         harness.call("DELETE", f"/vms/{first}")
         assert create() == (201, False)
-        # full again, but this was made before
+        # the quota is used up again, but this request is a replay
         assert create() == (201, True)
 
 
 def test_external_vms_count_before_first_sync(harness: ApiHarness) -> None:
     for _ in range(3):
-        harness.backend.create_vm(SPEC, "somebody else's")
+        harness.backend.create_vm(SPEC, "another-operation")
     response = harness.post("/vms", CREATE_BODY)
     assert (response.status_code, response.json["code"]) == (403, "quota_exceeded")
     assert response.json["detail"] == (

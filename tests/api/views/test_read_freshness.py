@@ -1,4 +1,4 @@
-"""Reads on a cloud that others sync: how old they are, and what goes on without the cloud."""
+"""Reads from the inventory: age, refresh, and reads without the cloud."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def backend(clock: Clock) -> RemoteBackend:
 
 @pytest.fixture
 def far(harness: ApiHarness) -> Iterator[ApiHarness]:
-    """A world with one RUNNING VM, web-1, and an inventory that is true."""
+    """A harness with one RUNNING VM, web-1, and a current inventory."""
     harness.create_running()
     sync_inventory(harness)
     take_calls(harness)
@@ -169,17 +169,17 @@ def test_duplicate_vm_is_deleted_and_audited(far: ApiHarness) -> None:
     (create,) = far.get_json("/operations?action=create")["items"]
     flavor, image = far.backend.list_flavors()[0], far.backend.list_images()[0]
     spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-    double = far.backend.create_vm(spec, create["id"]).vm_id
+    duplicate = far.backend.create_vm(spec, create["id"]).vm_id
     far.clock.sleep(1)
     age_inventory(far, 60)
     sync_inventory(far)
     far.run_until_settled()
     assert [vm["id"] for vm in far.get_json("/vms")["items"]] == [create["vm_id"]]
-    (delete,) = far.get_json(f"/operations?vm_id={double}")["items"]
+    (delete,) = far.get_json(f"/operations?vm_id={duplicate}")["items"]
     assert (delete["action"], delete["status"], delete["requested_by"]) == (
         *("delete", "succeeded", "vmapi"),
     )
-    recorded = [entry for entry in audit_rows(far.app) if entry.vm_id == double]
+    recorded = [entry for entry in audit_rows(far.app) if entry.vm_id == duplicate]
     assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
         ("vmapi", "delete", "accepted"),
         ("vmapi", "delete", "succeeded"),

@@ -1,4 +1,4 @@
-"""What is in no database: what a VM is given that is the client's secret."""
+"""Secrets of clients: never in the database."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -14,7 +14,7 @@ SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHunter2InAnSshKeyHunter2InAnSshK
 
 
 def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Path) -> None:
-    folder = tmp_path / "kept"
+    folder = tmp_path / "database"
     url = f"sqlite:///{folder}/vmapi.sqlite3"
     app = served(database_url=url, audit_key="k" * 32)
     client = app.test_client()
@@ -25,7 +25,7 @@ def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Pat
         (create_body, key, 201),
         (create_body, key, 201),
         (create_body, {}, 409),
-        ({**create_body, "name": "web-2", "key_name": "nobody's"}, {}, 422),
+        ({**create_body, "name": "web-2", "key_name": "unknown-key"}, {}, 422),
         ({**create_body, "name": "web-3", "start": True}, {}, 201),
         ({**create_body, "name": "web-4", "flavor": "none"}, {"Idempotency-Key": "k-2"}, 422),
     ]:

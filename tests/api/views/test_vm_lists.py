@@ -9,7 +9,7 @@ NAMES = ["a-web", "web-1", "web-2", "web-10", "Web-3"]
 
 @pytest.fixture
 def fleet(harness: ApiHarness) -> ApiHarness:
-    """Five VMs, made a minute apart: RUNNING, STOPPED, PAUSED, ERROR, RUNNING."""
+    """Five VMs, created one minute apart: RUNNING, STOPPED, PAUSED, ERROR, RUNNING."""
     ids = []
     for name in NAMES:
         if name == "web-10":
@@ -122,4 +122,4 @@ def test_operations_are_filtered(fleet: ApiHarness) -> None:
     of_vm = fleet.get_json(f"/operations?vm_id={stop['vm_id']}")["items"]
     assert sorted(operation["action"] for operation in of_vm) == ["create", "stop"]
     assert fleet.get_json(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
-    assert fleet.get_json("/operations?vm_id=nobody&action=stop&status=failed")["total"] == 0
+    assert fleet.get_json("/operations?vm_id=unknown&action=stop&status=failed")["total"] == 0

@@ -1,4 +1,4 @@
-"""Names are unique among the live VMs, whoever asks and however many at once."""
+"""VM names are unique among live VMs, also under concurrency."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -44,14 +44,14 @@ def test_name_is_reserved_by_create_before_vm_exists(harness: ApiHarness) -> Non
 
 def test_name_of_external_vm_is_taken(harness: ApiHarness) -> None:
     spec = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
-    outside = harness.backend.create_vm(spec, "somebody else's").vm_id
+    outside = harness.backend.create_vm(spec, "another-operation").vm_id
     response = harness.post("/vms", CREATE_BODY)
     assert (response.status_code, response.json["vm_id"]) == (409, outside)
 
 
 def test_name_is_free_after_delete_or_refusal(harness: ApiHarness) -> None:
     harness.call("DELETE", f"/vms/{harness.create_running('web-1')}")
-    refused = harness.post("/vms", {**CREATE_BODY, "key_name": "nobody's"})
+    refused = harness.post("/vms", {**CREATE_BODY, "key_name": "unknown-key"})
     assert (refused.status_code, refused.json["code"]) == (422, "key_not_found")
     harness.backend.set_faults("unavailable=100%")
     assert harness.post("/vms", CREATE_BODY).status_code == 503

@@ -1,4 +1,4 @@
-"""Names follow what somebody else does with VMs in the cloud, and how deletes go."""
+"""VM names after external renames, external deletes and failed deletes."""
 
 import pytest
 
@@ -11,7 +11,7 @@ slow_delete = pytest.mark.parametrize("latency", ["delete=3600"], ids=["slow del
 
 
 def refused(harness: ApiHarness, name: str = "web-1") -> str:
-    """Ask for a name that is taken, and return whose it is said to be."""
+    """Create a VM with a taken name; return the VM id in the problem."""
     response = harness.post("/vms", {**CREATE_BODY, "name": name})
     assert (response.status_code, response.json["code"]) == (409, "name_taken")
     assert response.json["detail"] == f"VM {response.json['vm_id']} has the name {name} already."
@@ -107,6 +107,6 @@ def test_name_is_taken_after_failed_delete_until_vm_is_deleted(harness: ApiHarne
     ended = harness.get_operation(deleting)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "operation_timeout")
     assert refused(harness) == vm_id
-    # what the cloud still does is the cloud's own
+    # the cloud continues the failed delete
     harness.clock.sleep(3000)
     assert harness.create()["id"] != vm_id

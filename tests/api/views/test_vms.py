@@ -1,4 +1,4 @@
-"""The life of a VM over HTTP: each call, settled at once and under way."""
+"""The life of a VM over HTTP: each call, finished at once or in progress."""
 
 from typing import Any
 
@@ -94,7 +94,7 @@ def test_create_in_progress_returns_202(harness: ApiHarness) -> None:
     assert (vm["allowed_actions"], vm["ip_address"]) == (["delete"], None)
     assert harness.get_operation(response)["status"] == "running"
     harness.advance_time(2)
-    # Nova says ACTIVE already, but it is still to be stopped
+    # Nova reports ACTIVE, and the stop is still pending
     seen = harness.get_vm(vm["id"])
     assert (seen["status"], seen["task"], seen["backend_status"]) == (
         *("BUILDING", "creating"),

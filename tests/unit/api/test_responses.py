@@ -1,4 +1,4 @@
-"""What is rendered by hand has the shape of the schemas that document it."""
+"""Rendered documents have the shape of their schemas."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from marshmallow import Schema
 
 from tests.support.factories import OPERATION_1, VM_1
-from vmapi.api import responses as render
+from vmapi.api import responses
 from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.api.schemas.operations import OperationSchema
@@ -34,17 +34,17 @@ FULL = replace(
     updated_at=datetime(2026, 2, 25, 10, 35, 0, 12_000, tzinfo=UTC),
 )
 BARE = replace(VM_1, id=VM_ID, image=None, locked=True)
-MACHINES = [
+VMS = [
     FULL,
     BARE,
     *(replace(FULL, status=status, task=None) for status in Status),
     *(replace(BARE, task=task) for task in Task),
 ]
-WANTED = replace(OPERATION_1, id=OPERATION_ID, vm_id=None)
-OVER = replace(
-    WANTED,
+PENDING = replace(OPERATION_1, id=OPERATION_ID, vm_id=None)
+FINISHED = replace(
+    PENDING,
     vm_id=VM_ID,
-    started_at=WANTED.created_at,
+    started_at=PENDING.created_at,
     finished_at=FULL.updated_at,
 )
 EXTRA = {
@@ -56,15 +56,15 @@ EXTRA = {
     "errors": [{"pointer": "/name", "message": "no"}],
 }
 OPERATIONS = [
-    WANTED,
-    *(replace(OVER, status=status) for status in OperationStatus),
-    *(replace(OVER, action=action) for action in Action),
-    *(replace(OVER, error=OperationError(code, "why")) for code in PROBLEM_TYPES),
-    replace(OVER, error=OperationError("invalid_state", "why", EXTRA)),
+    PENDING,
+    *(replace(FINISHED, status=status) for status in OperationStatus),
+    *(replace(FINISHED, action=action) for action in Action),
+    *(replace(FINISHED, error=OperationError(code, "why")) for code in PROBLEM_TYPES),
+    replace(FINISHED, error=OperationError("invalid_state", "why", EXTRA)),
     replace(
-        OVER, error=OperationError("task_in_progress", "why", {**EXTRA, "task": Task.STOPPING})
+        FINISHED, error=OperationError("task_in_progress", "why", {**EXTRA, "task": Task.STOPPING})
     ),
-    replace(OVER, error=OperationError("name_taken", "why", {"vm_id": VM_ID})),
+    replace(FINISHED, error=OperationError("name_taken", "why", {"vm_id": VM_ID})),
 ]
 
 
@@ -72,7 +72,7 @@ pytestmark = pytest.mark.usefixtures("app")
 
 
 def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
-    """Have the shape be valid by the document, and complete and true by the schema."""
+    """Check a document against the OpenAPI document and the schema."""
     document_json = json.loads(json.dumps(rendered))
     schema_reference = {
         "$ref": f"#/components/schemas/{component}",
@@ -83,25 +83,25 @@ def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
     assert list(document_json) == list(schema.fields)
 
 
-@pytest.mark.parametrize("vm", MACHINES)
+@pytest.mark.parametrize("vm", VMS)
 def test_vm_document_matches_schema(vm: VM, document: Any) -> None:
-    check(render.vm_document(vm), VMSchema(), "VM", document)
-    check(render.vm_status_document(vm), VMStatusSchema(), "VMStatus", document)
+    check(responses.vm_document(vm), VMSchema(), "VM", document)
+    check(responses.vm_status_document(vm), VMStatusSchema(), "VMStatus", document)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_operation_document_matches_schema(operation: Operation, document: Any) -> None:
-    check(render.operation_document(operation), OperationSchema(), "Operation", document)
+    check(responses.operation_document(operation), OperationSchema(), "Operation", document)
 
 
 def test_check_finds_deviations(document: Any) -> None:
     for change in ({"status": "GONE"}, {"task": "STOPPING"}, {"more": 1}, {"id": "1"}):
         with pytest.raises(Exception, match=str(next(iter(change.values())))):
-            check({**render.vm_document(FULL), **change}, VMSchema(), "VM", document)
+            check({**responses.vm_document(FULL), **change}, VMSchema(), "VM", document)
 
 
 def test_vm_document_with_every_member() -> None:
-    assert json.loads(json.dumps(render.vm_document(FULL))) == {
+    assert json.loads(json.dumps(responses.vm_document(FULL))) == {
         "id": VM_ID,
         "name": "web-1",
         "flavor": "m1.tiny",
@@ -130,8 +130,8 @@ def test_vm_document_with_every_member() -> None:
 
 
 def test_operation_error_is_a_problem_document() -> None:
-    failed = replace(OVER, error=OperationError("invalid_state", "why", EXTRA))
-    assert json.loads(json.dumps(render.operation_document(failed)["error"])) == {
+    failed = replace(FINISHED, error=OperationError("invalid_state", "why", EXTRA))
+    assert json.loads(json.dumps(responses.operation_document(failed)["error"])) == {
         "type": "/problems/invalid_state",
         "title": "The state of the VM does not allow this action",
         "status": 409,

@@ -1,4 +1,4 @@
-"""What the fields take, and everything that they refuse."""
+"""Accepted and refused values of the fields."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -18,7 +18,7 @@ from vmapi.domain.vm import CreateRequest, VMPatch
 
 NOT_TEXTS: list[Any] = [1, 1.5, True, [], {}, ["a"], None]
 RSA = "ssh-rsa " + "A" * 372
-WANTED = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
+CREATE_BODY = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
 
 
 def refused(schema: Any, body: dict[str, Any]) -> Any:
@@ -66,7 +66,7 @@ def test_non_integer_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "time"),
     [
         ("2026-02-25T10:30:00Z", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
         ("2026-02-25t10:30:00z", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
@@ -76,13 +76,13 @@ def test_non_integer_is_refused(value: object) -> None:
             "2026-02-25T10:30:00+05:30",
             datetime(2026, 2, 25, 10, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         ),
-        # a + that nobody escaped
+        # an unescaped + in a query
         ("2026-02-25T10:30:00 01:00", datetime(2026, 2, 25, 9, 30, tzinfo=UTC)),
         ("2026-02-25T10:30:00-00:00", datetime(2026, 2, 25, 10, 30, tzinfo=UTC)),
     ],
 )
-def test_rfc3339_time_is_accepted(text: str, moment: datetime) -> None:
-    assert RFC3339Field().deserialize(text) == moment
+def test_rfc3339_time_is_accepted(text: str, time: datetime) -> None:
+    assert RFC3339Field().deserialize(text) == time
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_metadata_over_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["abc", "A.b", "0_1", "a-.", "x" * 63])
 def test_vm_name_is_accepted(name: str) -> None:
-    assert CreateVMSchema().load({**WANTED, "name": name}).name == name
+    assert CreateVMSchema().load({**CREATE_BODY, "name": name}).name == name
     assert UpdateVMSchema().load({"name": name}) == VMPatch(name=name)
 
 
@@ -172,7 +172,7 @@ def test_vm_name_is_accepted(name: str) -> None:
     ],
 )
 def test_invalid_vm_name_is_refused(name: object) -> None:
-    for schema, rest in ((CreateVMSchema(), WANTED), (UpdateVMSchema(), {})):
+    for schema, rest in ((CreateVMSchema(), CREATE_BODY), (UpdateVMSchema(), {})):
         assert list(refused(schema, {**rest, "name": name})) == ["name"]
 
 
@@ -187,7 +187,7 @@ def test_invalid_vm_name_is_refused(name: object) -> None:
     ],
 )
 def test_ssh_key_is_accepted(key: str) -> None:
-    assert CreateVMSchema().load({**WANTED, "ssh_keys": [key]}).ssh_keys == (key,)
+    assert CreateVMSchema().load({**CREATE_BODY, "ssh_keys": [key]}).ssh_keys == (key,)
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,13 @@ def test_ssh_key_is_accepted(key: str) -> None:
     ],
 )
 def test_invalid_ssh_key_is_refused(key: object) -> None:
-    assert list(refused(CreateVMSchema(), {**WANTED, "ssh_keys": [RSA, key]})["ssh_keys"]) == [1]
+    assert list(refused(CreateVMSchema(), {**CREATE_BODY, "ssh_keys": [RSA, key]})["ssh_keys"]) == [
+        1
+    ]
 
 
 def test_repeated_values_count_once() -> None:
-    body = {**WANTED, "ssh_keys": [RSA, RSA], "security_groups": ["b", "a", "b"]}
+    body = {**CREATE_BODY, "ssh_keys": [RSA, RSA], "security_groups": ["b", "a", "b"]}
     loaded = CreateVMSchema().load(body)
     assert (loaded.ssh_keys, loaded.security_groups) == ((RSA,), ("b", "a"))
 
@@ -227,13 +229,13 @@ def test_repeated_values_count_once() -> None:
     ],
 )
 def test_length_limits_are_enforced(field: str, good: object, bad: object) -> None:
-    CreateVMSchema().load({**WANTED, field: good})
-    assert list(refused(CreateVMSchema(), {**WANTED, field: bad})) == [field]
+    CreateVMSchema().load({**CREATE_BODY, field: good})
+    assert list(refused(CreateVMSchema(), {**CREATE_BODY, field: bad})) == [field]
 
 
 def test_minimal_create_request() -> None:
-    assert CreateVMSchema().load(WANTED) == CreateRequest("web-1", "m1.tiny", "cirros")
+    assert CreateVMSchema().load(CREATE_BODY) == CreateRequest("web-1", "m1.tiny", "cirros")
     assert UpdateVMSchema().load({}) == VMPatch()
-    for field in WANTED:
-        less = {name: value for name, value in WANTED.items() if name != field}
+    for field in CREATE_BODY:
+        less = {name: value for name, value in CREATE_BODY.items() if name != field}
         assert list(refused(CreateVMSchema(), less)) == [field]

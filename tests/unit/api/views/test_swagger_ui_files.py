@@ -1,4 +1,4 @@
-"""The vendored Swagger UI is what was published, and all of it is served."""
+"""The vendored Swagger UI files: unchanged and complete."""
 
 import hashlib
 
