@@ -1,6 +1,7 @@
-"""Celery as a bell: a message wakes a worker, the rows decide what it does then.
+"""Notify the workers through Celery: a message makes one of them scan the database.
 
-So a message that is lost, late or doubled does no harm: workers also sweep.
+A message names no work: the worker reconciles whatever rows are due. Idle scans of the workers
+cover lost messages.
 """
 
 import threading
@@ -15,20 +16,20 @@ log = structlog.get_logger("vmapi.engine")
 
 NOTIFY_TASK_NAME = "vmapi.wake"
 MESSAGE_TTL = 30
-"""Seconds after which a message is no longer worth delivering: a sweep was there before it."""
+"""Seconds until a message expires. The idle scan is far shorter."""
 NOTIFY_QUEUE_SIZE = 100
-"""How many messages may wait for the broker: any of them wakes a worker, and it looks at all."""
+"""Messages queued for the broker. Dropping is safe: any message makes a worker scan all rows."""
 BROKER_TIMEOUT = 2.0
-"""Seconds that the broker may take for an answer, and that a stop waits for what is being sent."""
+"""Seconds for a response of the broker, and for `stop` to send the queue."""
 
 
 def celery_app(broker_url: str) -> Celery:
-    """Return the Celery application that both sides of the queue use."""
+    """Build the Celery application of senders and workers."""
     app = Celery("vmapi", broker=broker_url)
     app.conf.update(
         task_ignore_result=True,
         task_default_queue="vmapi",
-        # after a lost connection its threads would wait for the broker where the loop reads
+        # otherwise its threads wait for the broker in the read loop after a lost connection
         worker_enable_prefetch_count_reduction=False,
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
@@ -39,14 +40,14 @@ def celery_app(broker_url: str) -> Celery:
 
 
 class CeleryNotifier:
-    """Rings for the workers, from a process that serves; a thread does, so that no request waits.
+    """Sends messages in a thread of a serving process, so that no request waits for the broker.
 
-    It starts with the first message: nothing runs before the server has forked.
+    The thread starts with the first message: not before the server has forked.
     """
 
     def __init__(self, broker_url: str) -> None:
         self._app = celery_app(broker_url)
-        # a broker that is short of memory, or stands still, takes messages on and says nothing
+        # a broker that is short of memory or blocked accepts messages without a confirmation
         bounds = {"read_timeout": BROKER_TIMEOUT, "write_timeout": BROKER_TIMEOUT, "max_retries": 0}
         self._app.conf.broker_transport_options = {"confirm_publish": True, **bounds}
         self._queue: Queue[str | None] = Queue(NOTIFY_QUEUE_SIZE)
@@ -56,16 +57,16 @@ class CeleryNotifier:
         self._unavailable = False
 
     def notify(self, operation_id: str | None = None) -> None:
-        """Have a message sent; where that cannot be, the workers' sweep has to do."""
+        """Queue a message; drop it while the broker is slow. None is no operation: do nothing."""
         if operation_id is None:
             return
-        # no thread can be started, or the broker is too slow
+        # RuntimeError: no thread can be started; Full: the broker is slow
         with suppress(RuntimeError, Full):
             self._start()
             self._queue.put_nowait(operation_id)
 
     def stop(self) -> None:
-        """Send what waits, unless that takes long, and close the connection to the broker."""
+        """Send the queue within `BROKER_TIMEOUT`, and close the connection to the broker."""
         with self._lock:
             self._stopping = True
         if self._thread is not None:
@@ -77,7 +78,7 @@ class CeleryNotifier:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._stopping:
-                thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                thread = threading.Thread(target=self._run, name="celery-notifier", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -88,7 +89,7 @@ class CeleryNotifier:
                 self._send(operation_id, connection)
             except Exception as error:
                 self._on_failure(error)
-                # what is left of it is of no use: a channel that was closed, an answer that is late
+                # the channel may be closed, or a late confirmation may belong to this message
                 _close(connection)
                 connection = self._app.connection_for_write()
         _close(connection)
@@ -97,15 +98,15 @@ class CeleryNotifier:
         options = {"expires": MESSAGE_TTL, "retry": False, "connection": connection}
         self._app.send_task(NOTIFY_TASK_NAME, (operation_id,), **options)
         if self._unavailable:
-            log.info("the broker takes messages again")
+            log.info("broker available again")
         self._unavailable = False
 
     def _on_failure(self, error: Exception) -> None:
         if not self._unavailable:
-            # Celery says the same of all that a connection may suffer
+            # Celery wraps each connection error in the same OperationalError
             cause = error.__cause__ or error
             reason = f"{type(cause).__name__}: {cause}".rstrip(": ")
-            log.warning("the broker takes no messages; sweeps have to do", reason=reason)
+            log.warning("broker unavailable, falling back to polling", reason=reason)
         self._unavailable = True
 
 

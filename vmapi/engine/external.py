@@ -1,11 +1,11 @@
-"""The engine when worker processes are it: `flask --app wsgi worker`."""
+"""The engine of a serving process with separate workers, which reconcile all operations."""
 
 
 class ExternalEngine:
-    """Leaves everything to the workers, which look for work themselves."""
+    """Notifies no one: the workers scan the database (VMAPI_ENGINE=worker)."""
 
     def notify(self, operation_id: str | None = None) -> None:
-        """Do nothing: a worker finds what is unfinished within a sweep."""
+        """Do nothing: the idle scan of a worker finds the operation."""
 
     def stop(self) -> None:
-        """Do nothing: nothing runs here."""
+        """Do nothing: this process runs no engine."""

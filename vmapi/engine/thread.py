@@ -1,4 +1,4 @@
-"""The engine as a thread of the serving process."""
+"""The engine as a thread: scan for due operations, and call the periodic tasks."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +17,17 @@ from vmapi.services.reconciler.poller import DueOperation
 log = structlog.get_logger("vmapi.engine")
 
 ENGINE_TICK = 0.25
-"""Seconds between two looks at what is unfinished."""
+"""Seconds between two scans while there are unfinished operations."""
 
 IDLE_SCAN_INTERVAL = 2.0
-"""Seconds between two looks for operations whose process has died."""
+"""Seconds between two scans without one: for operations of processes that have died."""
 
 ENGINE_THREADS = 4
-"""How many operations are advanced at a time: what the cloud sees of us beside the requests."""
+"""Operations reconciled at a time: calls to the cloud in addition to those of requests."""
 
 
 class OperationSource(Protocol):
-    """What the engine carries on: `vmapi.services.operations.Operations`."""
+    """The source of operations: `OperationService`."""
 
     def list_leased(self) -> Sequence[Operation]:
         """List the unfinished operations that this process leases."""
@@ -37,15 +37,16 @@ class OperationSource(Protocol):
         """List those of the operations that can be reconciled now."""
         ...
 
-    def reconcile(self, operation: Operation, snapshot: VM | None) -> Operation:
+    def reconcile(self, operation: Operation, observed_vm: VM | None) -> Operation:
         """Reconcile an operation."""
         ...
 
 
 class EngineThread:
-    """Advances unfinished operations until they are over, and does the chores. Starts with `wake`.
+    """Reconciles due operations in a pool of threads, and runs each periodic task in a thread.
 
-    So nothing runs before the server has forked, nor under a command that only looks.
+    The threads start with the first `notify`: not before the server has forked, and not in a
+    command that only reads.
     """
 
     def __init__(self, tick_seconds: float = ENGINE_TICK) -> None:
@@ -61,21 +62,21 @@ class EngineThread:
     def configure(
         self, source: OperationSource, periodic_tasks: Mapping[str, PeriodicTask]
     ) -> None:
-        """Name what is to be carried on, and what is to be done beside it, each by itself."""
+        """Set the source of operations and the periodic tasks, by name."""
         self._source = source
         self._periodic_tasks = periodic_tasks
 
     def notify(self, operation_id: str | None = None) -> None:
-        """Say that there is something unfinished."""
+        """Scan now; start the threads unless they run or the engine has stopped."""
         with self._lock:
             if not self._threads and not self._stopping.is_set():
                 self._start_thread("engine", self._run)
-                for name, chore in self._periodic_tasks.items():
-                    self._start_thread(name, partial(self._run_task, name, chore))
+                for name, task in self._periodic_tasks.items():
+                    self._start_thread(name, partial(self._run_task, name, task))
         self._notified.set()
 
     def stop(self) -> None:
-        """Finish what is being advanced, and advance nothing more."""
+        """Finish the operations in progress, and start no others."""
         with self._lock:
             self._stopping.set()
         self._notified.set()
@@ -98,21 +99,24 @@ class EngineThread:
         pool.shutdown(cancel_futures=True)
 
     def _scan(self, pool: ThreadPoolExecutor) -> bool:
+        """Reconcile the due operations; return whether this process has unfinished ones."""
         if self._source is None:
             return False
         try:
-            mine = self._source.list_leased()
-            # one that hangs in a call to the cloud holds up no other
-            self._in_flight = {id: one for id, one in self._in_flight.items() if not one.done()}
-            for ready in self._source.list_due(mine):
-                if ready.operation.id not in self._in_flight:
-                    self._in_flight[ready.operation.id] = pool.submit(self._reconcile, ready)
-        except StoreUnavailable as away:
-            log.warning("nothing can be advanced", reason=away.detail)
+            leased = self._source.list_leased()
+            # an operation that hangs in a call to the cloud delays no other
+            self._in_flight = {
+                id: future for id, future in self._in_flight.items() if not future.done()
+            }
+            for due in self._source.list_due(leased):
+                if due.operation.id not in self._in_flight:
+                    self._in_flight[due.operation.id] = pool.submit(self._reconcile, due)
+        except StoreUnavailable as error:
+            log.warning("store unavailable, engine paused", reason=error.detail)
         except Exception:
-            log.exception("the engine stumbled")
+            log.exception("engine tick failed")
         else:
-            return bool(mine)
+            return bool(leased)
         return False
 
     def _reconcile(self, due: DueOperation) -> None:
@@ -123,12 +127,10 @@ class EngineThread:
         ):
             try:
                 self._source.reconcile(operation, due.vm)
-            except StoreUnavailable as away:
-                log.warning(
-                    "an operation has to wait", operation_id=operation.id, reason=away.detail
-                )
+            except StoreUnavailable as error:
+                log.warning("operation deferred", operation_id=operation.id, reason=error.detail)
             except Exception:
-                log.exception("an operation could not be advanced", operation_id=operation.id)
+                log.exception("reconcile failed", operation_id=operation.id)
 
     def _run_task(self, name: str, task: PeriodicTask) -> None:
         if task.max_concurrent == 1:

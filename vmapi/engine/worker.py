@@ -1,10 +1,11 @@
-"""Worker processes: `flask --app wsgi worker`, as many as wanted; they share by leases."""
+"""Worker processes: `flask --app wsgi worker`. Any number of them share the work by leases."""
 
 import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -16,44 +17,48 @@ log = structlog.get_logger("vmapi.engine")
 
 
 def run_worker(operations: OperationService, periodic_tasks: Mapping[str, PeriodicTask]) -> None:
-    """Carry operations on until SIGTERM or SIGINT."""
+    """Reconcile operations until SIGTERM or SIGINT."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    engine = EngineThread()
-    engine.configure(operations, periodic_tasks)
-    engine.notify()
-    log.info("worker ready")
-    stopping.wait()
-    engine.stop()
-    log.info("worker stopped")
+    with _running_engine(operations, periodic_tasks):
+        stopping.wait()
 
 
 def run_celery_worker(
     operations: OperationService, periodic_tasks: Mapping[str, PeriodicTask], broker_url: str
 ) -> None:
-    """Do the same, and look at once when a message comes."""
+    """Reconcile operations until SIGTERM or SIGINT, and scan at once after a message."""
     from celery.signals import setup_logging
 
     from vmapi.engine.celery_notifier import NOTIFY_TASK_NAME, celery_app
 
     app = celery_app(broker_url)
+    # Celery logs each message at level INFO
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    # with a receiver of this signal Celery does not configure logging itself
+    setup_logging.connect(_keep_logging_setup)
+    name = f"--hostname=vmapi-{os.getpid()}@%h"
+    standalone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    with _running_engine(operations, periodic_tasks) as engine:
+
+        @app.task(name=NOTIFY_TASK_NAME)  # type: ignore[untyped-decorator]
+        def notify(operation_id: str) -> None:
+            engine.notify(operation_id)
+
+        app.worker_main(["--quiet", "worker", name, *standalone, "--pool=solo"])
+
+
+@contextmanager
+def _running_engine(
+    operations: OperationService, periodic_tasks: Mapping[str, PeriodicTask]
+) -> Iterator[EngineThread]:
+    """Run the engine while the block lasts."""
     engine = EngineThread()
     engine.configure(operations, periodic_tasks)
-
-    @app.task(name=NOTIFY_TASK_NAME)  # type: ignore[untyped-decorator]
-    def wake(operation_id: str) -> None:
-        engine.notify(operation_id)
-
-    # it would tell of each message
-    logging.getLogger("celery").setLevel(logging.WARNING)
-    # as long as somebody is told that logging is to be set up, Celery leaves ours alone
-    setup_logging.connect(_keep_logging_setup)
     engine.notify()
-    name = f"--hostname=vmapi-{os.getpid()}@%h"
-    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     log.info("worker ready")
-    app.worker_main(["--quiet", "worker", name, *alone, "--pool=solo"])
+    yield engine
     engine.stop()
     log.info("worker stopped")
 

@@ -13,8 +13,8 @@ from vmapi.engine import celery_notifier as messages
 from vmapi.engine.celery_notifier import NOTIFY_QUEUE_SIZE, NOTIFY_TASK_NAME, CeleryNotifier
 from vmapi.engine.external import ExternalEngine
 
-AWAY = "the broker takes no messages; sweeps have to do"
-BACK = "the broker takes messages again"
+AWAY = "broker unavailable, falling back to polling"
+BACK = "broker available again"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bells() -> int:
-    return sum(thread.name == "bell" for thread in threading.enumerate())
+    return sum(thread.name == "celery-notifier" for thread in threading.enumerate())
 
 
 def test_a_message_is_sent_for_each_operation(rabbit: FakeBroker) -> None:

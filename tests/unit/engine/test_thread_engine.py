@@ -95,8 +95,8 @@ def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineTh
 @pytest.mark.parametrize(
     ("error", "said", "level"),
     [
-        (RuntimeError("a defect"), "an operation could not be advanced", "error"),
-        (StoreUnavailable("away"), "an operation has to wait", "warning"),
+        (RuntimeError("a defect"), "reconcile failed", "error"),
+        (StoreUnavailable("away"), "operation deferred", "warning"),
     ],
 )
 def test_an_operation_that_fails_to_advance_does_not_stop_it(
@@ -159,7 +159,7 @@ def test_a_store_that_is_away_does_not_stop_it() -> None:
         engine.stop()
     assert work.looks == {"a": 0}
     assert [(line["event"], line["reason"]) for line in logs] == [
-        ("nothing can be advanced", "away")
+        ("store unavailable, engine paused", "away")
     ]
 
 
