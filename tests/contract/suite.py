@@ -70,12 +70,12 @@ class BackendSuite(LifecycleSuite, CreateSuite):
     def test_vms_are_listed_by_exact_name(self, cloud: CloudUnderTest) -> None:
         vm = cloud.boot_vm("a.b")
         list_vms = cloud.backend.list_vms
-        assert [found.id for found in list_vms(name=cloud.vm_name("a.b"))] == [vm.id]
+        assert [match.id for match in list_vms(name=cloud.vm_name("a.b"))] == [vm.id]
         for other in ("a", "a.b.c", "A.B", "a.*", ".*", "a[", "(", "^a.b$"):
             assert not list_vms(name=cloud.vm_name(other)), other
         for name in ("axb", "a[b", "a+(b)|c$", "a\\b", "ä b & c=d"):
             cloud.backend.update_vm(vm.id, VMPatch(name=cloud.vm_name(name)))
-            assert [found.id for found in list_vms(name=cloud.vm_name(name))] == [vm.id], name
+            assert [match.id for match in list_vms(name=cloud.vm_name(name))] == [vm.id], name
         assert not list_vms(name=cloud.vm_name("a.b"))
 
     def test_console_returns_last_lines(self, cloud: CloudUnderTest) -> None:

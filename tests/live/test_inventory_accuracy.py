@@ -117,14 +117,13 @@ class Comparison:
             assert _differing(self._served(), expected, ignored_fields) == {}
 
     def _expected(self) -> VMs:
-        found = [
+        vms = [
             vm
             for vm in self._backend.list_vms()
             if vm.name.startswith(f"{self._external_servers.label}-")
         ]
         return {
-            vm.id: json.loads(responses.json_response(responses.vm_document(vm)).data)
-            for vm in found
+            vm.id: json.loads(responses.json_response(responses.vm_document(vm)).data) for vm in vms
         }
 
     def _served(self) -> VMs:
@@ -142,13 +141,13 @@ def _differing(
 ) -> dict[tuple[str, str], Any]:
     """Return the fields with different values in the inventory and in Nova."""
     absent: dict[str, Any] = {}
-    found = {}
+    differences = {}
     for vm_id in {*actual, *expected}:
         actual_vm, expected_vm = actual.get(vm_id, absent), expected.get(vm_id, absent)
         for name in {*actual_vm, *expected_vm} - {*ignored_fields}:
             if actual_vm.get(name) != expected_vm.get(name):
-                found[vm_id, name] = (actual_vm.get(name), expected_vm.get(name))
-    return found
+                differences[vm_id, name] = (actual_vm.get(name), expected_vm.get(name))
+    return differences
 
 
 def test_inventory_equals_novas_list(
@@ -156,7 +155,7 @@ def test_inventory_equals_novas_list(
 ) -> None:
     comparison = Comparison(external_servers, backend, deployment.url)
     external_servers.create_servers(min(SERVER_COUNT, MAX_BOOTED_SERVERS))
-    comparison.assert_equal("made")
+    comparison.assert_equal("created")
     with InventoryWatch(deployment.url, external_servers.label).measuring_lag("changed"):
         external_servers.change_share(CHANGED_SHARE)
         comparison.assert_equal("changed")

@@ -62,8 +62,8 @@ class KeystoneCloud:
     def actions(self, vm_id: str) -> list[tuple[str, str]]:
         """Return the instance actions of a server with their user ids, oldest first."""
         response = self.admin.compute.get(f"/servers/{vm_id}/os-instance-actions")
-        found = response.json()["instanceActions"]
-        return [(record["action"], record["user_id"]) for record in reversed(found)]
+        records = response.json()["instanceActions"]
+        return [(record["action"], record["user_id"]) for record in reversed(records)]
 
     def server_of(self, vm_id: str) -> Any:
         """Return a server from Nova."""
@@ -315,13 +315,13 @@ def test_api_token_creates_in_the_service_project_only(
 
 
 def test_check_command_shows_the_visible_projects(cloud: KeystoneCloud) -> None:
-    for name, stored_bytes in (
+    for name, projects in (
         (cloud.account, ALL_PROJECTS_VISIBLE),
         (cloud.member, ALL_TENANTS_REFUSED),
     ):
-        messages = run_command(cloud, "check", OS_CLOUD=name)
-        assert f"{'sees':<24} {stored_bytes}\n" in messages
-        assert messages.splitlines()[-1] == "the cloud answers"
+        output = run_command(cloud, "check", OS_CLOUD=name)
+        assert f"{'sees':<24} {projects}\n" in output
+        assert output.splitlines()[-1] == "the cloud answers"
 
 
 def test_create_in_an_invisible_project_is_forbidden(cloud: KeystoneCloud, tmp_path: Path) -> None:
@@ -351,9 +351,9 @@ def create_in_nova(user: KeystoneUser, name: str) -> str:
 
 def list_vms_named(script: ApiScript, name: str) -> list[str]:
     """Return the ids of the VMs with a name that a script sees."""
-    found = script.get(f"/vms?name={name}")
-    assert found["total"] == len(found["items"])
-    return [vm["id"] for vm in found["items"]]
+    page = script.get(f"/vms?name={name}")
+    assert page["total"] == len(page["items"])
+    return [vm["id"] for vm in page["items"]]
 
 
 def finished_operation(script: ApiScript, operation_id: str) -> Any:

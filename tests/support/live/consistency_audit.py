@@ -56,9 +56,9 @@ class ConsistencyAudit:
             self._list_servers(deleted=False),
             self._list_servers(deleted=True),
         )
-        found = Counter(server["name"] for server in (*live_servers, *deleted_servers))
-        scenarios = [s for s in scenarios if s.name in found or not s.may_be_lost_in_nova]
-        assert found == Counter(scenario.name for scenario in scenarios), found
+        names = Counter(server["name"] for server in (*live_servers, *deleted_servers))
+        scenarios = [s for s in scenarios if s.name in names or not s.may_be_lost_in_nova]
+        assert names == Counter(scenario.name for scenario in scenarios), names
         assert {server["id"] for server in deleted_servers} == {
             s.vm_id for s in scenarios if s.is_deleted
         }
@@ -73,8 +73,7 @@ class ConsistencyAudit:
 
     def _list_servers(self, *, deleted: bool) -> list[Any]:
         query = {"all_tenants": True, "name": self._run} | ({"deleted": True} if deleted else {})
-        found = self._read_nova("/servers/detail", query)["servers"]
-        return list(found)
+        return list(self._read_nova("/servers/detail", query)["servers"])
 
     def _check_operation(self, scenario: VMScenario, action: str) -> Any:
         """Return the operation of an idempotency key, and check it against the response."""
@@ -96,8 +95,8 @@ class ConsistencyAudit:
         records = [record["action"] for record in self._read(response)["instanceActions"]]
         expected = [name for action in scenario.responses for name in NOVA_ACTIONS.get(action, ())]
         if not scenario.failed_action:
-            found = [name for name in reversed(records) if name != "delete"]
-            assert found == expected, (scenario, records)
+            actions = [name for name in reversed(records) if name != "delete"]
+            assert actions == expected, (scenario, records)
         assert records.count("create") == 1, (scenario, records)
         assert ("delete" in records) == scenario.is_deleted, (scenario, records)
 

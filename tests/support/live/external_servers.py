@@ -28,11 +28,11 @@ class ExternalServers:
         image = next(iter(self._owner.image.images(status="active")))
         flavor = next(iter(self._nova.flavors()))
         network = next(iter(self._owner.network.networks()))
-        about = {"imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
-        for made in range(0, count, SERVERS_PER_REQUEST):
-            count = min(SERVERS_PER_REQUEST, count - made)
-            order = {"name": f"{self.label}-{made}", **about, "min_count": count}
-            response = self._nova.post("/servers", json={"server": order})
+        options = {"imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
+        for start in range(0, count, SERVERS_PER_REQUEST):
+            batch_size = min(SERVERS_PER_REQUEST, count - start)
+            server = {"name": f"{self.label}-{start}", **options, "min_count": batch_size}
+            response = self._nova.post("/servers", json={"server": server})
             assert response.status_code == 202, response.text
 
     def list_servers(self) -> list[Server]:

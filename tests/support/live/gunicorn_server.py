@@ -34,8 +34,10 @@ class GunicornServer:
     ) -> ApiResponse:
         """Send a request over a new connection."""
         started_at = time.monotonic()
-        how = {"Connection": "close", **(headers or {})}
-        with requests.request(method, self.url + path, json=body, headers=how, timeout=90) as reply:
+        all_headers = {"Connection": "close", **(headers or {})}
+        with requests.request(
+            method, self.url + path, json=body, headers=all_headers, timeout=90
+        ) as reply:
             is_json = "json" in reply.headers.get("Content-Type", "")
             content = reply.json() if is_json else None
         return ApiResponse(
