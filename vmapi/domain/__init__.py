@@ -1,1 +1,1 @@
-"""The values of the domain: plain frozen data and the rules over them, no input or output."""
+"""Values of the domain: immutable data and the rules over it, without I/O."""

@@ -1,7 +1,7 @@
-"""API tokens: `vmapi_`, 36 random letters and digits, and 6 that are a checksum.
+"""API tokens: `vmapi_`, 36 random letters and digits, and a checksum of 6.
 
-The prefix lets secret scanners find one in a repository. The checksum lets a typo, or what only
-looks like a token, be refused without a look into the database.
+The prefix lets secret scanners find a token in a repository. The checksum lets the authenticator
+refuse a typo without a query of the database.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from vmapi.domain.roles import Role
 BEARER_PREFIX = "vmapi_"
 TOKEN_ALPHABET = string.digits + string.ascii_letters
 TOKEN_RANDOM_CHARS = 36
-"""Letters, each one of 62: 214 bits."""
+"""36 characters out of 62 hold 214 random bits."""
 TOKEN_CHECKSUM_CHARS = 6
 TOKEN_PATTERN = re.compile(
     rf"{BEARER_PREFIX}[0-9A-Za-z]{{{TOKEN_RANDOM_CHARS + TOKEN_CHECKSUM_CHARS}}}", re.ASCII
@@ -27,7 +27,7 @@ TOKEN_PATTERN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """What is kept of a token; never the token itself."""
+    """The stored record of a token; the token itself is never stored."""
 
     id: str
     digest: str
@@ -41,11 +41,11 @@ class ApiToken:
 
     @property
     def identity(self) -> Identity:
-        """Who has it."""
+        """The identity of a caller with this token."""
         return Identity(self.subject, self.role, self.project)
 
     def state(self, now: datetime) -> str:
-        """Return active, revoked or expired."""
+        """Return `active`, `revoked` or `expired`."""
         if self.revoked_at is not None and self.revoked_at <= now:
             return "revoked"
         if self.expires_at is not None and self.expires_at <= now:
@@ -54,7 +54,7 @@ class ApiToken:
 
 
 def generate_token() -> str:
-    """Return a new token, the only time that it is seen."""
+    """Return a new random token."""
     body = BEARER_PREFIX + "".join(
         secrets.choice(TOKEN_ALPHABET) for _ in range(TOKEN_RANDOM_CHARS)
     )
@@ -62,7 +62,7 @@ def generate_token() -> str:
 
 
 def is_well_formed(token: str) -> bool:
-    """Tell whether a text has the form of a token and its checksum."""
+    """Return whether a text has the form of a token and a valid checksum."""
     return (
         TOKEN_PATTERN.fullmatch(token) is not None
         and _compute_checksum(token[:-TOKEN_CHECKSUM_CHARS]) == token[-TOKEN_CHECKSUM_CHARS:]
@@ -70,10 +70,10 @@ def is_well_formed(token: str) -> bool:
 
 
 def hash_token(token: str) -> str:
-    """Return what is kept in the place of a token: its SHA-256.
+    """Return the digest that is stored for a token: its SHA-256.
 
-    A slow hash guards passwords, which can be guessed. 214 random bits cannot, so a fast one loses
-    nothing, and each request has to compute it.
+    Slow hashes protect passwords, which an attacker can guess. 214 random bits need none: a fast
+    hash is as safe, and each request computes it.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The audit trail: who has changed what, from where, and what came of it."""
+"""The audit trail: which caller changed which VM or token, and the outcome."""
 
 import hashlib
 import hmac
@@ -23,15 +23,15 @@ TOKEN_ACTIONS = ("token_create", "token_revoke", "token_rotate")
 MAX_ACTION_CHARS = 16
 
 GENESIS = ""
-"""What stands for the MAC before the first entry."""
+"""The MAC before the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the trail, never changed.
+    """One entry of the audit trail, immutable.
 
-    `outcome` is accepted, refused, succeeded, failed or superseded; `code` says why not, in the
-    terms of `vmapi.errors`. What it was done to is in `vm_id` or `token_id`.
+    `outcome` is one of `AUDIT_OUTCOMES`; `code` is the error code of `vmapi.errors`, if any. The
+    subject of the action is in `vm_id` or `token_id`.
     """
 
     at: datetime
@@ -48,17 +48,17 @@ class AuditEntry:
 
     @classmethod
     def accepted(cls, operation: Operation) -> "AuditEntry":
-        """Return the line for an operation that begins."""
+        """Return the entry for an admitted operation."""
         return cls._for_operation(operation, operation.created_at, OUTCOME_ACCEPTED)
 
     @classmethod
     def refused(cls, operation: Operation, at: datetime, code: str) -> "AuditEntry":
-        """Return the line for one that ends before anything was sent to the cloud."""
+        """Return the entry for an operation that was refused before its first step."""
         return cls._for_operation(operation, at, OUTCOME_REFUSED, code)
 
     @classmethod
     def finished(cls, operation: Operation) -> "AuditEntry":
-        """Return the line for one that is over."""
+        """Return the entry for a finished operation."""
         code = operation.error.code if operation.error else None
         at = operation.finished_at or operation.created_at
         return cls._for_operation(operation, at, operation.status, code)
@@ -67,7 +67,7 @@ class AuditEntry:
     def forbidden(
         cls, caller: Caller, at: datetime, action: str, vm_id: str | None
     ) -> "AuditEntry":
-        """Return the line for a request that the caller's role does not reach."""
+        """Return the entry for a request that the role of the caller forbids."""
         return cls(
             at=at,
             user=caller.user,
@@ -85,7 +85,7 @@ class AuditEntry:
     def for_token(
         cls, token: ApiToken, at: datetime, action: str, user: str, request_id: str
     ) -> "AuditEntry":
-        """Return the line for what an operator did with an API token."""
+        """Return the entry for an operator's action on an API token."""
         return cls(
             at=at,
             user=user,
@@ -117,19 +117,20 @@ class AuditEntry:
         )
 
     def compute_mac(self, key: str, position: int, previous_mac: str) -> str:
-        """Return the HMAC-SHA256 (RFC 2104) of this entry at its place in the chain."""
-        members = [str(each) if each is not None else None for each in astuple(self)]
+        """Return the HMAC-SHA256 (RFC 2104) of this entry at a position of the chain."""
+        members = [None if value is None else str(value) for value in astuple(self)]
         if self.token_id is None:
-            # without a place for it, as in the chains that were made when there was none
+            # an absent optional member takes no place: its addition keeps the MACs of other entries
             members.pop()
         return compute_hmac(key, previous_mac, position, *members)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry as it is kept: numbered in the order of writing, and where it is in the chain."""
+    """An entry with its id, in the order of writing, and its chain position."""
 
     id: int
+    #: None while the entry is not in the chain
     position: int | None
     entry: AuditEntry
 
@@ -141,7 +142,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which entries are asked for: those with these members, written after and before then."""
+    """Filters of entries; `after` and `before` are exclusive bounds of the time."""
 
     user: str | None = None
     project: str | None = None
@@ -156,17 +157,17 @@ class AuditQuery:
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """The end of a stretch of the chain: its position, and the MAC of the entry there."""
+    """A link of the chain: a position and the MAC of the entry there."""
 
     position: int = 0
     mac: str = GENESIS
 
     def sign(self, key: str) -> str:
-        """Return what proves that it was us who cut the chain here."""
+        """Return the signature of a checkpoint that replaces the chain up to here."""
         return compute_hmac(key, "checkpoint", self.position, self.mac)
 
 
 def compute_hmac(key: str, *members: object) -> str:
-    """Return the HMAC-SHA256 of some texts and numbers, in hexadecimal."""
+    """Return the HMAC-SHA256 of a list of texts and numbers, in hexadecimal."""
     message = json.dumps(members, separators=(",", ":")).encode()
     return hmac.new(key.encode(), message, hashlib.sha256).hexdigest()

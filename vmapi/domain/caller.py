@@ -8,38 +8,40 @@ from vmapi.domain.project import DEFAULT_PROJECT, Scope
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's word for one change, and the fingerprint of the request that it came with.
+    """A client's key for one change: a repeated request with it changes nothing.
 
-    `project` is the caller's: in another one the same word is another key.
+    Keys of different callers or projects are different keys.
     """
 
     caller: str
     value: str
+    #: a hash of the request: the key must not be used for another one
     fingerprint: str
+    #: the project of the caller
     project: str = DEFAULT_PROJECT
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, from where, under which request id and key; `wait` is in seconds.
-
-    For so long the answer may be held back. What is asked for is for a VM with one of the entity
-    tags in `if_match`, where there are any. What a caller makes is its `project`'s; whether it may
-    change what is others', `all_projects` says. With a `credential` it makes the first call of a
-    change itself.
-    """
+    """The caller of one request, with the options of the request."""
 
     user: str
     request_id: str
+    #: the project of the VMs that the caller creates
     project: str = DEFAULT_PROJECT
+    #: the address of the client
     address: str = ""
     key: IdempotencyKey | None = None
+    #: how long the response may wait for the end of the operation
     wait_seconds: int = 0
+    #: entity tags of `If-Match`; the VM must have one of them, unless the set is empty
     if_match: frozenset[str] = frozenset()
+    #: may see and change the VMs of every project
     all_projects: bool = False
+    #: the token for the first step of a delegated operation
     caller_token: CallerToken | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:
-        """The project whose VMs the caller may see and change; None for those of all."""
+        """The only project that the caller sees and changes; None for all projects."""
         return None if self.all_projects else self.project

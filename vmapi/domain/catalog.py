@@ -1,11 +1,11 @@
-"""What a cloud offers to build VMs from."""
+"""The catalog of a cloud: flavors, images and networks."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A size of VM."""
+    """A size of a VM."""
 
     id: str
     name: str
@@ -16,29 +16,26 @@ class Flavor:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a VM boots from; only one whose status is `active` can be used.
-
-    With a `project` it is for the VMs of that one alone.
-    """
+    """A disk image that a VM boots from; usable while its status is `active`."""
 
     id: str
     name: str
     status: str
     min_disk_gb: int
     min_ram_mb: int
+    #: the only project that may use the image; None for all projects
     project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What a VM gets its address from; a `default` one is taken when none is named.
-
-    An `external` one is never the only one there is: it leads outside. With a `project` it is for
-    the VMs of that one alone.
-    """
+    """A network that a VM gets its address from."""
 
     id: str
     name: str
+    #: used for a VM if the client names no network
     default: bool = False
+    #: leads outside the cloud; never chosen as the only network
     external: bool = False
+    #: the only project that may use the network; None for all projects
     project: str | None = None

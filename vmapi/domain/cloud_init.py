@@ -27,7 +27,7 @@ _MERGE_RULES = [
 
 
 def build_user_data(user_data: str | None, ssh_keys: Sequence[str]) -> bytes | None:
-    """Build the user data of a VM from the text of the client and SSH keys; None without both.
+    """Build user data from the text of the client and SSH keys; None without both.
 
     Without keys the text is unchanged. With keys, both are parts of a MIME archive, and cloud-init
     appends the keys to those that a cloud-config of the client lists.

@@ -1,4 +1,4 @@
-"""What has happened, as those who listen are told it."""
+"""Events: changes of VMs and ends of operations, as the event stream reports them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +9,11 @@ from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
 
 EVENT_BATCH = 500
-"""Events that are read at a time."""
+"""Events that one query reads."""
 
 
 class EventKind(StrEnum):
-    """What can happen: to a VM, as the API shows it, and to an operation, which ends once."""
+    """The kinds of events; the values are part of the API."""
 
     VM_CREATED = "vm.created"
     VM_CHANGED = "vm.changed"
@@ -32,30 +32,30 @@ EVENT_KIND_BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that has happened: to `vm`, as it was from then on, or the end of `operation`.
+    """One event of a VM or of an operation."""
 
-    `number` grows from event to event, in the order in which they became visible.
-    """
-
+    #: the position in the log: grows in the order in which the events became visible
     sequence: int
     kind: EventKind
     at: datetime
     project: str
     vm_id: str | None
+    #: the VM after the change
     vm: VM | None = None
+    #: the finished operation
     operation: Operation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events of a project are asked for; an empty set means any."""
+    """Filters of events; an empty set admits any value."""
 
     project: Scope
     vm_ids: frozenset[str] = frozenset()
     kinds: frozenset[EventKind] = frozenset()
 
     def matches(self, event: Event) -> bool:
-        """Tell whether an event is asked for."""
+        """Return whether an event passes the filters."""
         return (
             self.project in (None, event.project)
             and (not self.vm_ids or event.vm_id in self.vm_ids)

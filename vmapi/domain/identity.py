@@ -1,4 +1,4 @@
-"""Who asks, as the caller has proved it."""
+"""Identities: authenticated callers with their role and project."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ SUBJECT_PATTERN = re.compile(r"[ -~]{1,255}")
 
 
 class CallerToken:
-    """A token of the cloud's own Keystone, and the id of the project that it is for.
+    """A caller's Keystone token and the id of its project.
 
-    It lives as long as a first call is to be made with it: nothing shows, compares or keeps it.
+    It exists in memory until the first step of the operation is dispatched. It is never stored,
+    logged, compared or copied.
     """
 
     __slots__ = ("project", "value")
@@ -23,45 +24,47 @@ class CallerToken:
         self.project = project
 
     def __repr__(self) -> str:
-        """Show nothing of it."""
+        """Hide the token."""
         return "CallerToken(hidden)"
 
     def __reduce__(self) -> NoReturn:
-        """Let it not be pickled, nor copied that way."""
-        raise TypeError("a credential is not to be kept")
+        """Refuse to pickle or copy the token. Raises TypeError."""
+        raise TypeError("a caller token must not be stored")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller: what it is called, what it may, and to which project belongs what it makes.
+    """An authenticated caller.
 
-    Without a role it may nothing. What comes from outside is called `jwt:…` or `keystone:…`, so
-    that nobody there can take a name which an operator has given to a token here. Who came with a
-    token of the cloud's Keystone has it as its `credential`.
+    Subjects from outside begin with `jwt:` or `keystone:`, so that no external user can take the
+    name of an API token.
     """
 
     subject: str
+    #: None permits nothing
     role: Role | None
+    #: the project of the VMs that the caller creates
     project: str
+    #: set if the caller authenticated with a token of the cloud's Keystone
     caller_token: CallerToken | None = field(default=None, repr=False, compare=False)
 
     @property
     def scope(self) -> Scope:
-        """The project that is all it sees and touches; None for all projects."""
+        """The only project that the caller sees and changes; None for all projects."""
         return None if self.has_permission(Permission.ALL_PROJECTS) else self.project
 
     def has_permission(self, permission: Permission) -> bool:
-        """Tell whether it has a permission."""
+        """Return whether the role of the caller grants a permission."""
         return self.role is not None and permission in ROLE_PERMISSIONS[self.role]
 
 
 ANONYMOUS_SUBJECT = "anonymous"
-"""What is in the log for who did not say who it is."""
+"""The subject of unauthenticated callers, in logs and audit entries."""
 
 UNAUTHENTICATED = Identity(ANONYMOUS_SUBJECT, None, DEFAULT_PROJECT)
-"""Who has not said who it is, and may nothing."""
+"""The identity of a request without credentials: it permits nothing."""
 
 
 def anonymous(project: str) -> Identity:
-    """Return who need not say who it is (`VMAPI_AUTH=none`), and may everything."""
+    """Return the identity of all callers under `VMAPI_AUTH=none`: an admin."""
     return Identity(ANONYMOUS_SUBJECT, Role.ADMIN, project)

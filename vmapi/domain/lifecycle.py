@@ -1,4 +1,4 @@
-"""The lifecycle of a VM as data: which action is allowed in which status, and what it takes.
+"""The lifecycle of a VM as data: which action a status allows, and its steps.
 
 ::
 
@@ -8,18 +8,17 @@
                   ▼                             └────resume───────┘
                 ERROR ──restart (hard)──► RUNNING          stop: resume, then stop
 
-Every status but DELETED also knows delete.
+Every status except DELETED also allows delete.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 
 
 class Status(StrEnum):
-    """Where a VM stands."""
+    """The status of a VM."""
 
     BUILDING = "BUILDING"
     STOPPED = "STOPPED"
@@ -30,7 +29,7 @@ class Status(StrEnum):
 
 
 class Task(StrEnum):
-    """What is under way with a VM; `OTHER` was begun outside this API."""
+    """The task in progress on a VM; `OTHER` was started outside this API."""
 
     CREATING = "creating"
     STARTING = "starting"
@@ -44,7 +43,7 @@ class Task(StrEnum):
 
 
 class Action(StrEnum):
-    """What a client may ask for."""
+    """An action that a client may request."""
 
     CREATE = "create"
     START = "start"
@@ -57,7 +56,7 @@ class Action(StrEnum):
 
     @property
     def task(self) -> Task:
-        """The task a VM shows while this action is under way."""
+        """The task that a VM shows while this action is in progress."""
         return _TASK_BY_ACTION[self]
 
 
@@ -65,7 +64,7 @@ _TASK_BY_ACTION: Mapping[Action, Task] = MappingProxyType(dict(zip(Action, Task,
 
 
 class Verb(StrEnum):
-    """One call to a cloud: the unit that a plan is made of and that a driver carries out."""
+    """One call to a cloud: the unit of a step, carried out by a driver."""
 
     CREATE = "create"
     START = "start"
@@ -78,33 +77,26 @@ class Verb(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """What an action on a VM of one status takes, and the status it ends in."""
-
-    verbs: tuple[Verb, ...]
-    goal: Status
-
-
-TRANSITIONS: Mapping[tuple[Status, Action], Transition] = MappingProxyType(
+TRANSITIONS: Mapping[tuple[Status, Action], tuple[Verb, ...]] = MappingProxyType(
     {
-        (Status.STOPPED, Action.START): Transition((Verb.START,), Status.RUNNING),
-        (Status.STOPPED, Action.UPDATE): Transition((Verb.UPDATE,), Status.STOPPED),
-        (Status.STOPPED, Action.DELETE): Transition((Verb.DELETE,), Status.DELETED),
-        (Status.RUNNING, Action.STOP): Transition((Verb.STOP,), Status.STOPPED),
-        (Status.RUNNING, Action.RESTART): Transition((Verb.RESTART_SOFT,), Status.RUNNING),
-        (Status.RUNNING, Action.PAUSE): Transition((Verb.PAUSE,), Status.PAUSED),
-        (Status.RUNNING, Action.UPDATE): Transition((Verb.UPDATE,), Status.RUNNING),
-        (Status.RUNNING, Action.DELETE): Transition((Verb.DELETE,), Status.DELETED),
-        (Status.PAUSED, Action.STOP): Transition((Verb.RESUME, Verb.STOP), Status.STOPPED),
-        (Status.PAUSED, Action.RESUME): Transition((Verb.RESUME,), Status.RUNNING),
-        (Status.PAUSED, Action.UPDATE): Transition((Verb.UPDATE,), Status.PAUSED),
-        (Status.PAUSED, Action.DELETE): Transition((Verb.DELETE,), Status.DELETED),
-        (Status.ERROR, Action.RESTART): Transition((Verb.RESTART_HARD,), Status.RUNNING),
-        (Status.ERROR, Action.DELETE): Transition((Verb.DELETE,), Status.DELETED),
-        (Status.BUILDING, Action.DELETE): Transition((Verb.DELETE,), Status.DELETED),
+        (Status.STOPPED, Action.START): (Verb.START,),
+        (Status.STOPPED, Action.UPDATE): (Verb.UPDATE,),
+        (Status.STOPPED, Action.DELETE): (Verb.DELETE,),
+        (Status.RUNNING, Action.STOP): (Verb.STOP,),
+        (Status.RUNNING, Action.RESTART): (Verb.RESTART_SOFT,),
+        (Status.RUNNING, Action.PAUSE): (Verb.PAUSE,),
+        (Status.RUNNING, Action.UPDATE): (Verb.UPDATE,),
+        (Status.RUNNING, Action.DELETE): (Verb.DELETE,),
+        (Status.PAUSED, Action.STOP): (Verb.RESUME, Verb.STOP),
+        (Status.PAUSED, Action.RESUME): (Verb.RESUME,),
+        (Status.PAUSED, Action.UPDATE): (Verb.UPDATE,),
+        (Status.PAUSED, Action.DELETE): (Verb.DELETE,),
+        (Status.ERROR, Action.RESTART): (Verb.RESTART_HARD,),
+        (Status.ERROR, Action.DELETE): (Verb.DELETE,),
+        (Status.BUILDING, Action.DELETE): (Verb.DELETE,),
     }
 )
+"""The verbs of each action in each status that allows it."""
 
 TARGET_STATUS_BY_VERB: Mapping[Verb, Status] = MappingProxyType(
     {
@@ -117,7 +109,7 @@ TARGET_STATUS_BY_VERB: Mapping[Verb, Status] = MappingProxyType(
         Verb.DELETE: Status.DELETED,
     }
 )
-"""The status in which a verb that has one leaves a VM."""
+"""The status after a verb; create and update have none to wait for."""
 
 _LISTED_ACTIONS = (
     Action.START,
@@ -133,7 +125,7 @@ _LISTED_ACTIONS = (
 def allowed_actions(
     status: Status, task: Task | None = None, *, locked: bool = False, launched: bool = True
 ) -> tuple[Action, ...]:
-    """Return the actions that would be accepted now, in the order the API shows them."""
+    """Return the actions that a VM accepts now, in the order of the API."""
     if locked:
         return ()
     return tuple(
@@ -146,5 +138,5 @@ def allowed_actions(
 
 
 def statuses_allowing(action: Action) -> tuple[Status, ...]:
-    """Return the statuses in which an action is allowed, in the order of `Status`."""
+    """Return the statuses that allow an action, in the order of `Status`."""
     return tuple(status for status in Status if (status, action) in TRANSITIONS)

@@ -1,4 +1,4 @@
-"""A cache of values that are computed from immutable objects, such as the JSON of a VM.
+"""Cache of values computed from immutable objects, such as the JSON of a VM.
 
 The store returns the same VM object while its row does not change, so a value is computed once per
 object and dropped with it.
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class ObjectCache(Generic[K, V]):
-    """Caches one computed value per object, by identity. Safe to use from several threads.
+    """Caches one computed value per object, by identity. Thread-safe.
 
     The objects must be immutable and weakly referenceable; they need not be hashable.
     """

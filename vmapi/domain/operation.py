@@ -1,6 +1,6 @@
-"""An operation: the record of one change, its plan, and how far it has come.
+"""Operations: one requested change of a VM, its steps and its progress.
 
-A step goes planned → sending (kept before the call) → sent (the cloud has it) → done or failed.
+A step goes planned → dispatching (saved before the call) → accepted (by the cloud) → done.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from vmapi.domain.vm import VM, CreateSpec, VMPatch
 
 
 class OperationStatus(StrEnum):
-    """How an operation stands; the last three are its ends."""
+    """The status of an operation; the last three are final."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class OperationStatus(StrEnum):
 
 
 class StepState(StrEnum):
-    """How far one call to the cloud has come."""
+    """The progress of one call to the cloud."""
 
     PLANNED = "planned"
     DISPATCHING = "dispatching"
@@ -36,17 +36,18 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call to the cloud. `request_id` is the cloud's own, by which its outcome is found."""
+    """One call to the cloud."""
 
     verb: Verb
     state: StepState = StepState.PLANNED
+    #: the request id of the cloud, by which recovery finds the outcome
     request_id: str | None = None
     started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OperationError:
-    """Why an operation failed, in the terms of `vmapi.errors`."""
+    """The error that ended an operation; `code` is one of `vmapi.errors`."""
 
     code: str
     detail: str
@@ -88,57 +89,57 @@ class Operation:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is over."""
+        """Whether the status is final."""
         return self.status not in (OperationStatus.PENDING, OperationStatus.RUNNING)
 
     @property
     def is_awaiting_outcome(self) -> bool:
-        """Whether the cloud has just taken the present step on."""
+        """Whether the cloud has accepted the current step."""
         return self.step is not None and self.step.state is StepState.ACCEPTED
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the cloud is known to have taken the first step on."""
+        """Whether the cloud is known to have accepted the first step."""
         return self.steps[0].state in (StepState.ACCEPTED, StepState.DONE)
 
     @property
     def requires_caller_token(self) -> bool:
-        """Whether nobody but who has asked for it may send the present step."""
+        """Whether the current step needs the token of the caller."""
         return self.is_delegated and not self.is_accepted
 
     @property
     def step(self) -> Step | None:
-        """The step to carry on with; None when all are done."""
+        """The current step; None when all are done."""
         return next((step for step in self.steps if step.state is not StepState.DONE), None)
 
     @property
     def reference(self) -> dict[str, object]:
-        """What a problem says of it: its id, and its VM's where that is known."""
+        """The members of a problem that refer to the operation and its VM."""
         vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
         return {"operation_id": self.id, **vm}
 
     def as_dispatching(self, now: datetime) -> "Operation":
-        """Return the operation as it is from when its present step is about to be sent."""
+        """Return the operation with its current step in state `dispatching`."""
         if self.step is None:
             return self
-        begun = replace(self.step, state=StepState.DISPATCHING, started_at=now)
+        step = replace(self.step, state=StepState.DISPATCHING, started_at=now)
         started = self.started_at or now
         running = replace(self, status=OperationStatus.RUNNING, started_at=started)
-        return running.with_step(begun)
+        return running.with_step(step)
 
     def with_step(self, step: Step) -> "Operation":
-        """Return the operation with its present step put in another state."""
-        plan = list(self.steps)
-        plan[next(i for i, old in enumerate(plan) if old.state is not StepState.DONE)] = step
-        return replace(self, steps=tuple(plan))
+        """Return the operation with its current step replaced."""
+        states = [previous.state is StepState.DONE for previous in self.steps]
+        current = states.index(False)
+        return replace(self, steps=(*self.steps[:current], step, *self.steps[current + 1 :]))
 
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
     """An operation with the data that only the process of the request has.
 
-    None of this data is stored. An operation whose process dies before the first dispatch is
-    therefore not sent by another process.
+    None of this data is stored. So no other process dispatches the operation if this one dies
+    before the first dispatch.
     """
 
     operation: Operation
@@ -154,7 +155,7 @@ class NewOperation:
 
 @dataclass(frozen=True, slots=True)
 class OperationQuery:
-    """Which operations are asked for; None means any."""
+    """Filters of operations; None admits any value."""
 
     vm_id: str | None = None
     action: Action | None = None

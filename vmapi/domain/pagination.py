@@ -1,4 +1,4 @@
-"""Lists: what is asked for, and the page that answers."""
+"""Pages of lists, by number or by keyset position."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,46 +7,45 @@ from typing import Generic, TypeVar
 
 MAX_PAGE_SIZE = 1000
 MAX_PAGED_ITEMS = 10_000
-"""The last item that `page` can reach: `page` x `page_size` may not go beyond."""
+"""The last item that numbered pages reach: beyond it, OFFSET gets slow."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class KeysetPosition:
-    """Where a walk through a list has come to: the item that it was shown last.
+    """The position after the last item of a page (keyset pagination)."""
 
-    `value` is what the list is sorted by. `total` is what the first page said.
-    """
-
+    #: the value of the sort column of the item
     value: str | datetime
     id: str
+    #: the total of the first page: later pages repeat it
     total: int
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which part of a list is asked for: a page, counted from 1, or what comes after a place.
-
-    `asked` are the parameters that it was asked for with, but for the page.
-    """
+    """A requested page: by number, counted from 1, or after a position."""
 
     page: int = 1
     page_size: int = 50
     after: KeysetPosition | None = None
+    #: the query parameters of the request, without the page
     query_params: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def offset(self) -> int:
-        """How many items are left out before it."""
+        """The number of items before the page."""
         return 0 if self.after else (self.page - 1) * self.page_size
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list; `total` counts the whole, `end` is where it goes on, if it does."""
+    """One page of a list."""
 
     items: Sequence[T]
+    #: the number of items in the whole list
     total: int
     request: PageRequest
+    #: where the next page begins; None on the last page
     next_position: KeysetPosition | None = None

@@ -1,4 +1,4 @@
-"""Projects: each VM belongs to one, and is carried by its server in the cloud's own metadata."""
+"""Projects of VMs. A server carries its project in the cloud's metadata."""
 
 import re
 from collections.abc import Mapping
@@ -12,19 +12,21 @@ DEFAULT_PROJECT = "default"
 """The project of every caller while authentication is off."""
 
 PROJECT_METADATA_KEY = f"{RESERVED_METADATA_PREFIX}project"
-"""The metadata key under which a server carries its project."""
+"""The metadata key of the project of a server."""
 
 Scope = str | None
-"""The project of which somebody may see and change things; None for all projects."""
+"""The only project that a caller may see and change; None for all projects."""
 
 
 def with_project(spec: CreateSpec) -> dict[str, str]:
-    """Return the metadata that a server is made with: the client's, and whose it is."""
-    mark = {} if spec.project is None else {PROJECT_METADATA_KEY: spec.project}
-    return {**spec.metadata, **mark}
+    """Return the metadata of a new server: the client's and the project."""
+    metadata = dict(spec.metadata)
+    if spec.project is not None:
+        metadata[PROJECT_METADATA_KEY] = spec.project
+    return metadata
 
 
 def project_of(metadata: Mapping[str, str], default: str) -> str:
-    """Return whose the server with this metadata is; what is no project's name marks none."""
-    mark = metadata.get(PROJECT_METADATA_KEY, "")
-    return mark if PROJECT_NAME_PATTERN.fullmatch(mark) else default
+    """Return the project of a server; the default for a missing or invalid one."""
+    project = metadata.get(PROJECT_METADATA_KEY, "")
+    return project if PROJECT_NAME_PATTERN.fullmatch(project) else default

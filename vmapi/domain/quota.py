@@ -1,4 +1,4 @@
-"""Quotas: how much of what VMs take a project may have at once."""
+"""Quotas: limits on the resources that the VMs of a project use together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """What VMs take together; `ram_mb` is in MB."""
+    """The resources that VMs use together."""
 
     vms: int = 0
     vcpus: int = 0
@@ -15,7 +15,7 @@ class ResourceUsage:
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """The most that a project may have of each; None for no limit."""
+    """The most that a project may use of each resource; None for no limit."""
 
     vms: int | None = None
     vcpus: int | None = None
@@ -28,7 +28,7 @@ NO_RESOURCE_LIMITS = ResourceLimits()
 
 @dataclass(frozen=True, slots=True)
 class QuotaConfig:
-    """The limits of the projects that are named, and those of every other."""
+    """The limits of named projects, and the default for every other project."""
 
     by_project: Mapping[str, ResourceLimits] = field(default_factory=dict)
     default: ResourceLimits = NO_RESOURCE_LIMITS
@@ -43,7 +43,7 @@ NO_QUOTAS = QuotaConfig()
 
 @dataclass(frozen=True, slots=True)
 class ProjectQuota:
-    """What a project has, and the most that it may have."""
+    """The usage and the limits of a project."""
 
     used: ResourceUsage
     limits: ResourceLimits

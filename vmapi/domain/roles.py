@@ -1,21 +1,20 @@
-"""Who may what: one table of data. Every endpoint names the permission that it needs."""
+"""Roles and permissions. Every endpoint names the permission that it requires."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Permission(StrEnum):
-    """What an endpoint may ask for."""
+    """A permission that an endpoint requires."""
 
     READ = "read"
     CHANGE = "change"
     AUDIT = "audit"
-    TOKENS = "tokens"
     ALL_PROJECTS = "all_projects"
 
 
 class Role(StrEnum):
-    """What a caller is, the least first."""
+    """The role of a caller; each includes the permissions of those before it."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -32,16 +31,15 @@ PERMISSION_DESCRIPTIONS: Mapping[Permission, str] = {
     Permission.READ: "read VMs, operations, events, quotas and the catalog",
     Permission.CHANGE: "create, change and delete VMs",
     Permission.AUDIT: "read the audit trail",
-    Permission.TOKENS: "make and revoke API tokens",
     Permission.ALL_PROJECTS: "read and change the VMs of every project",
 }
 
 
 def lowest_role(permission: Permission) -> Role:
-    """Return the least role that has a permission."""
+    """Return the lowest role with a permission."""
     return next(role for role in Role if permission in ROLE_PERMISSIONS[role])
 
 
 def highest_role(roles: set[Role]) -> Role | None:
-    """Return the greatest of some roles; None of none."""
+    """Return the highest of some roles; None for an empty set."""
     return max(roles, key=list(Role).index, default=None)

@@ -32,7 +32,7 @@ class VMSnapshot:
     def etag(self) -> str | None:
         """The entity tag of the VM (RFC 9110, section 8.8.3); None without a revision.
 
-        The tag has a digest of the content beside the revision: revisions restart at 1 when a row
+        The tag has the revision and a digest of the content: revisions restart at 1 when a row
         is purged and inserted again, and another version of vmapi may show the same row otherwise.
         """
         return None if self.revision is None else f'"{self.revision}-{_DIGESTS.get(self.vm)}"'

@@ -1,4 +1,4 @@
-"""RFC 3339 times: parse them from clients and operators, format them for responses."""
+"""RFC 3339 times: parsing for requests, formatting for responses."""
 
 import re
 from datetime import datetime
@@ -9,7 +9,7 @@ RFC3339_PATTERN = re.compile(
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Return the time with its offset. Raises ValueError with a message for the client."""
+    """Return the time. Raises ValueError with a message for the client."""
     if RFC3339_PATTERN.fullmatch(text) is None:
         raise ValueError("Must be an RFC 3339 time with an offset: 2026-02-25T10:30:00Z.")
     try:

@@ -1,4 +1,4 @@
-"""The VM as the API shows it, and what a client asks of one."""
+"""VMs as the API shows them, and the requests of clients that concern them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,43 +7,42 @@ from datetime import datetime, timedelta
 from vmapi.domain.lifecycle import Action, Status, Task, allowed_actions
 
 RESERVED_METADATA_PREFIX = "vmapi."
-"""Metadata keys that begin so are vmapi's own: refused from clients, never shown."""
+"""The prefix of vmapi's metadata keys: refused from clients, never shown."""
 
 DELETED_VM_RETENTION = timedelta(hours=24)
 """How long lists show a deleted VM."""
 
 MAX_METADATA_PAIRS = 127
-"""Pairs that a client may have on a VM: of the 128 that Nova takes, one is ours."""
+"""Metadata pairs of a client: Nova takes 128, and vmapi needs one for the project."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address of a VM; `type` is `fixed` or `floating`, `version` 4 or 6."""
+    """One IP address of a VM."""
 
     network: str
     ip: str
+    #: 4 or 6
     version: int
+    #: `fixed` or `floating`
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a VM is in ERROR: a stable code of `vmapi.errors`, the cloud's words, what to do."""
+    """The reason why a VM is in ERROR."""
 
+    #: a stable code of `vmapi.errors`
     code: str
+    #: the message of the cloud
     message: str
+    #: advice for the client
     hint: str
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class VM:
-    """One virtual machine as it was seen at one moment.
-
-    `launched` tells whether it ever ran: only then can an ERROR be healed by a restart.
-    `operation_id` is the create that made it, where the cloud shows that. `project` is whose it is,
-    `vcpus` and `ram_mb` what it takes: None where the cloud cannot tell now. `forms` is for those
-    who show it: what it looks like need not be made again for the same VM.
-    """
+    """One virtual machine as observed once."""
 
     id: str
     name: str
@@ -60,33 +59,37 @@ class VM:
     security_groups: tuple[str, ...] = ()
     locked: bool = False
     fault: Fault | None = None
+    #: has run at least once: only then can a restart repair an ERROR
     launched: bool = True
+    #: None while the cloud cannot report it; so are the sizes
     project: str | None = None
     vcpus: int | None = None
     ram_mb: int | None = None
+    #: the create of the VM, from its tag in the cloud
     operation_id: str | None = None
 
     @property
     def allowed_actions(self) -> tuple[Action, ...]:
-        """What would be accepted now."""
+        """The actions that the VM accepts now."""
         return allowed_actions(self.status, self.task, locked=self.locked, launched=self.launched)
 
     @property
     def public_fields(self) -> tuple["VM", tuple[Action, ...]]:
-        """What of it is shown, and to whom: that it ever ran shows only in what is allowed."""
-        face = replace(self, launched=True, operation_id=None, vcpus=None, ram_mb=None)
-        return face, self.allowed_actions
+        """All that the API shows: a change of it moves the revision."""
+        # `launched` shows in the allowed actions only
+        public = replace(self, launched=True, operation_id=None, vcpus=None, ram_mb=None)
+        return public, self.allowed_actions
 
     @property
     def ip_address(self) -> str | None:
-        """The address to reach it at: floating IPv4, else fixed IPv4, else an IPv6."""
+        """The preferred address: floating IPv4, else fixed IPv4, else IPv6."""
         ranked = sorted(self.addresses, key=lambda a: (a.version != 4, a.type != "floating"))
         return ranked[0].ip if ranked else None
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What a client asks for: names or ids, as written."""
+    """A create as requested: names or ids, as the client wrote them."""
 
     name: str
     flavor: str
@@ -102,10 +105,7 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class CreateSpec:
-    """What a driver is told to create: ids resolved, cloud-init data composed.
-
-    Without a `project` the VM carries none.
-    """
+    """A create as a driver sends it: ids resolved, user data built."""
 
     name: str
     flavor_id: str
@@ -115,25 +115,26 @@ class CreateSpec:
     user_data: bytes | None = field(repr=False)
     key_name: str | None
     security_groups: tuple[str, ...]
+    #: None: the server carries no project
     project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VMPatch:
-    """What a PATCH asks for: a new name, and metadata in which None removes a key (RFC 7396)."""
+    """A PATCH: a new name, and metadata in which None removes a key (RFC 7396)."""
 
     name: str | None = None
     metadata: Mapping[str, str | None] = field(default_factory=dict)
 
     def applied_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        """Return the metadata after the change."""
+        """Return the metadata after the patch."""
         merged = {**metadata, **self.metadata}
         return {key: value for key, value in merged.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class VMQuery:
-    """Which VMs are asked for, and in which order. A `name` ending in `*` is a prefix."""
+    """Filters and order of VMs; a `name` that ends in `*` is a prefix."""
 
     statuses: frozenset[Status] = frozenset()
     name: str | None = None

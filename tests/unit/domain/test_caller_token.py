@@ -23,7 +23,7 @@ def test_token_is_not_in_the_text_of_its_holder(holder: object) -> None:
 
 @pytest.mark.parametrize("holder", [ALICE, IDENTITY, CALLER], ids=type)
 def test_holder_cannot_be_pickled(holder: object) -> None:
-    with pytest.raises(TypeError, match="a credential is not to be kept"):
+    with pytest.raises(TypeError, match="a caller token must not be stored"):
         pickle.dumps(holder)
 
 

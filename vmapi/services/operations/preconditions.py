@@ -27,12 +27,11 @@ def plan_steps(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Ste
     if vm.task is not None and action is not Action.DELETE:
         detail = f"VM {vm.name} is busy {vm.task}; wait until its task is null, or delete it."
         raise with_vm_state(TaskInProgress(detail), vm)
-    transition = TRANSITIONS.get((vm.status, action))
-    if transition is None:
+    verbs = TRANSITIONS.get((vm.status, action))
+    if verbs is None:
         needed = " or ".join(statuses_allowing(action))
         detail = f"VM {vm.name} is {vm.status}; {action} needs {needed}."
         raise with_vm_state(InvalidState(detail), vm)
-    verbs = transition.verbs
     if action is Action.RESTART:
         verbs = (_restart_verb(vm, hard),)
     return tuple(Step(verb) for verb in verbs)
