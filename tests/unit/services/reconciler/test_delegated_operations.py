@@ -1,4 +1,4 @@
-"""First steps that only who has asked for them may send: each way that they can go."""
+"""Delegated operations: every outcome of a first step that needs the caller's token."""
 
 from typing import Any
 
@@ -17,135 +17,140 @@ from vmapi.services.reconciler.recovery import ACTION_RECOVERY_WINDOW, CREATE_RE
 ALICE = CallerToken("gAAAAABalice", "p1")
 KEY = IdempotencyKey("alice", "k-1", "f")
 VERBS = (Verb.CREATE, Verb.STOP, Verb.UPDATE, Verb.DELETE)
-LATE = errors.BackendTimeout("late")
-DIED = "vmapi died before this was sent; send it again."
+RESPONSE_LOST = errors.BackendTimeout("late")
+UNDISPATCHED_DETAIL = "vmapi died before this was sent; send it again."
 
 
-def order(desk: ReconcilerHarness, verb: Verb, **more: Any) -> Operation:
-    """Keep an operation of one step of this verb, that only who has asked for it may send."""
-    more = {"is_delegated": True, "key": KEY, **more}
+def add_delegated(harness: ReconcilerHarness, verb: Verb, **fields: Any) -> Operation:
+    """Insert a delegated operation with one step of this verb."""
+    fields = {"is_delegated": True, "key": KEY, **fields}
     if verb is Verb.CREATE:
-        return desk.add_create(**more)
-    changes = VMPatch("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
-    return desk.add_operation(Action(verb), vm_id=desk.running_vm(), patch=changes, **more)
+        return harness.add_create(**fields)
+    patch = VMPatch("web-2", {"a": "1"}) if verb is Verb.UPDATE else None
+    return harness.add_operation(Action(verb), vm_id=harness.running_vm(), patch=patch, **fields)
 
 
-def method(verb: Verb) -> str:
-    """Return which method of a backend carries a verb out."""
+def scripted_method(verb: Verb) -> str:
+    """Return the name under which the scripted backend runs a verb."""
     return verb.value if verb in (Verb.CREATE, Verb.UPDATE) else "perform"
 
 
-def lent(desk: ReconcilerHarness, verb: Verb) -> list[CallerToken | None]:
-    """Return with which credentials a verb was sent; none but the last were for making the VM."""
+def caller_tokens_of(harness: ReconcilerHarness, verb: Verb) -> list[CallerToken | None]:
+    """Return the caller tokens of the calls of a verb, without the create of its VM."""
     return (
-        desk.backend.caller_tokens[-desk.backend.dispatched[verb] :]
-        if desk.backend.dispatched[verb]
+        harness.backend.caller_tokens[-harness.backend.dispatched[verb] :]
+        if harness.backend.dispatched[verb]
         else []
     )
 
 
 def check_failed(
-    desk: ReconcilerHarness, progress: ReconcileResult, code: str, detail: str
+    harness: ReconcilerHarness, progress: ReconcileResult, code: str, detail: str
 ) -> None:
-    """See that an operation has failed so, and that its key is free."""
-    operation = desk.reload(progress.operation)
+    """Check that an operation failed with this error, and that its key is free."""
+    operation = harness.reload(progress.operation)
     assert operation.status is OperationStatus.FAILED
     assert operation.error is not None
     assert (operation.error.code, operation.error.detail) == (code, detail)
-    assert desk.operations.find_by_key(KEY) is None
+    assert harness.operations.find_by_key(KEY) is None
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_is_sent_with_the_credential(verb: Verb) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    assert desk.reconcile(operation, ALICE).operation.status is OperationStatus.SUCCEEDED
-    assert (desk.backend.dispatched, lent(desk, verb)) == ({verb: 1}, [ALICE])
+def test_first_step_is_dispatched_with_the_caller_token(verb: Verb) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    assert harness.reconcile(operation, ALICE).operation.status is OperationStatus.SUCCEEDED
+    assert (harness.backend.dispatched, caller_tokens_of(harness, verb)) == ({verb: 1}, [ALICE])
 
 
 @pytest.mark.parametrize("latency", ["0", "create=1"])
-def test_the_steps_after_it_are_vmapis_own(latency: str) -> None:
-    desk = ReconcilerHarness.build(latency)
-    operation = desk.add_create(Verb.CREATE, Verb.STOP, is_delegated=True)
-    desk.reconcile(operation, ALICE)
-    desk.clock.sleep(1)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
-    assert desk.backend.caller_tokens == [ALICE, None]
+def test_later_steps_are_dispatched_without_a_caller_token(latency: str) -> None:
+    harness = ReconcilerHarness.build(latency)
+    operation = harness.add_create(Verb.CREATE, Verb.STOP, is_delegated=True)
+    harness.reconcile(operation, ALICE)
+    harness.clock.sleep(1)
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.backend.caller_tokens == [ALICE, None]
 
 
-def test_an_operation_that_is_not_personal_is_sent_without_one() -> None:
-    desk = ReconcilerHarness.build()
-    desk.reconcile(desk.add_create(), ALICE)
-    assert desk.backend.caller_tokens == [None]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_was_not_sent_when_its_process_died_is_not_sent_by_another(verb: Verb) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    desk.release(operation)
-    check_failed(desk, desk.reconcile_copy(desk.reload(operation)), "backend_unavailable", DIED)
-    assert desk.backend.dispatched == {}
+def test_operation_that_is_not_delegated_ignores_the_caller_token() -> None:
+    harness = ReconcilerHarness.build()
+    harness.reconcile(harness.add_create(), ALICE)
+    assert harness.backend.caller_tokens == [None]
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_nor_is_what_was_about_to_be_sent(verb: Verb) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    desk.release(operation)
-    desk.operations.save(desk.reload(operation).as_dispatching(desk.clock()))
-    check_lost(desk, operation, verb)
-    assert desk.backend.dispatched == {}
+def test_planned_step_of_a_dead_process_is_not_dispatched(verb: Verb) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    harness.release(operation)
+    check_failed(
+        harness,
+        harness.reconcile_copy(harness.reload(operation)),
+        "backend_unavailable",
+        UNDISPATCHED_DETAIL,
+    )
+    assert harness.backend.dispatched == {}
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_lost_answer_is_found_again(verb: Verb) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    desk.backend.fail(method(verb), LATE, done=True)
+def test_dispatching_step_of_a_dead_process_is_not_dispatched_again(verb: Verb) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    harness.release(operation)
+    harness.operations.save(harness.reload(operation).as_dispatching(harness.clock()))
+    check_lost(harness, operation, verb)
+    assert harness.backend.dispatched == {}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_lost_response_is_recovered(verb: Verb) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    harness.backend.fail(scripted_method(verb), RESPONSE_LOST, done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation, ALICE)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
-    assert (desk.backend.dispatched, lent(desk, verb)) == ({verb: 1}, [ALICE])
+        harness.reconcile(operation, ALICE)
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert (harness.backend.dispatched, caller_tokens_of(harness, verb)) == ({verb: 1}, [ALICE])
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_never_arrived_is_not_sent_again(verb: Verb) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    desk.backend.fail(method(verb), LATE)
+def test_step_that_never_arrived_is_not_dispatched_again(verb: Verb) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    harness.backend.fail(scripted_method(verb), RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation, ALICE)
-    check_lost(desk, operation, verb)
-    assert desk.backend.dispatched == {verb: 1}
+        harness.reconcile(operation, ALICE)
+    check_lost(harness, operation, verb)
+    assert harness.backend.dispatched == {verb: 1}
 
 
-def check_lost(desk: ReconcilerHarness, operation: Operation, verb: Verb) -> None:
-    """See that a step of which nothing is found is given up once nothing is on its way."""
-    settle = CREATE_RECOVERY_WINDOW if verb is Verb.CREATE else ACTION_RECOVERY_WINDOW
-    desk.clock.sleep(settle.total_seconds() + RESPONSE_TIMEOUT)
-    waiting = desk.reconcile(operation)
+def check_lost(harness: ReconcilerHarness, operation: Operation, verb: Verb) -> None:
+    """Check that a step without a trace in the cloud fails after the recovery window."""
+    recovery_window = CREATE_RECOVERY_WINDOW if verb is Verb.CREATE else ACTION_RECOVERY_WINDOW
+    harness.clock.sleep(recovery_window.total_seconds() + RESPONSE_TIMEOUT)
+    waiting = harness.reconcile(operation)
     assert (waiting.waiting_on_cloud, waiting.operation.steps[0].state) == (
         True,
         StepState.DISPATCHING,
     )
-    desk.clock.sleep(0.001)
-    said = f"The {verb} never reached the cloud; nothing was changed."
+    harness.clock.sleep(0.001)
+    detail = f"The {verb} never reached the cloud; nothing was changed."
     if verb is Verb.UPDATE:
-        said = "The update did not reach the cloud, or in part only; send it again."
-    check_failed(desk, desk.reconcile(operation), "backend_timeout", said)
+        detail = "The update did not reach the cloud, or in part only; send it again."
+    check_failed(harness, harness.reconcile(operation), "backend_timeout", detail)
 
 
-def test_an_update_that_came_through_in_part_is_not_found() -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, Verb.UPDATE)
-    desk.backend.fail("update", LATE)
+def test_partially_applied_update_is_not_recovered_as_complete() -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, Verb.UPDATE)
+    harness.backend.fail("update", RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation, ALICE)
-    desk.backend.update_vm(operation.vm_id or "", VMPatch(name="web-2"))
-    assert desk.reconcile(operation).waiting_on_cloud
-    desk.backend.update_vm(operation.vm_id or "", VMPatch(metadata={"a": "1"}))
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+        harness.reconcile(operation, ALICE)
+    harness.backend.update_vm(operation.vm_id or "", VMPatch(name="web-2"))
+    assert harness.reconcile(operation).waiting_on_cloud
+    harness.backend.update_vm(operation.vm_id or "", VMPatch(metadata={"a": "1"}))
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -154,36 +159,36 @@ def test_an_update_that_came_through_in_part_is_not_found() -> None:
     [
         errors.Unauthenticated("The cloud does not take this token.", credentials_sent=True),
         errors.Forbidden("The cloud refuses: Policy doesn't allow it."),
-        errors.BackendUnavailable("The cloud is away."),
+        errors.BackendUnavailable("The cloud is unavailable."),
     ],
     ids=lambda refusal: refusal.code,
 )
-def test_a_refusal_ends_it(verb: Verb, refusal: errors.VmapiError) -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, verb)
-    desk.backend.fail(method(verb), refusal)
-    check_failed(desk, desk.reconcile(operation, ALICE), refusal.code, refusal.detail)
-    assert desk.backend.dispatched == {verb: 1}
+def test_refusal_fails_the_operation(verb: Verb, refusal: errors.VmapiError) -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, verb)
+    harness.backend.fail(scripted_method(verb), refusal)
+    check_failed(harness, harness.reconcile(operation, ALICE), refusal.code, refusal.detail)
+    assert harness.backend.dispatched == {verb: 1}
 
 
-def test_a_lost_step_after_it_is_sent_again() -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_create(Verb.CREATE, Verb.STOP, is_delegated=True)
-    desk.backend.fail("perform", LATE)
+def test_lost_later_step_is_dispatched_again() -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create(Verb.CREATE, Verb.STOP, is_delegated=True)
+    harness.backend.fail("perform", RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation, ALICE)
-    desk.clock.sleep(ACTION_RECOVERY_WINDOW.total_seconds() + RESPONSE_TIMEOUT + 0.001)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
-    assert desk.backend.caller_tokens == [ALICE, None, None]
+        harness.reconcile(operation, ALICE)
+    harness.clock.sleep(ACTION_RECOVERY_WINDOW.total_seconds() + RESPONSE_TIMEOUT + 0.001)
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.backend.caller_tokens == [ALICE, None, None]
 
 
-def test_a_vm_that_is_gone_is_no_refusal_of_a_delete_whose_answer_was_lost() -> None:
-    desk = ReconcilerHarness.build()
-    operation = order(desk, Verb.DELETE)
-    desk.backend.fail("perform", LATE)
+def test_lost_delete_of_a_missing_vm_succeeds() -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_delegated(harness, Verb.DELETE)
+    harness.backend.fail("perform", RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation, ALICE)
-    desk.backend.cloud.instances.clear()
-    desk.backend.fail("find", errors.VMNotFound("gone"))
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
-    assert desk.backend.dispatched == {Verb.DELETE: 1}
+        harness.reconcile(operation, ALICE)
+    harness.backend.cloud.instances.clear()
+    harness.backend.fail("find", errors.VMNotFound("gone"))
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.backend.dispatched == {Verb.DELETE: 1}

@@ -1,4 +1,4 @@
-"""What has become of a verb: each verdict, from the VM and the cloud's record."""
+"""The outcome of a verb, from the VM and the action record of the cloud."""
 
 from dataclasses import replace
 
@@ -11,87 +11,99 @@ from vmapi.domain.lifecycle import TARGET_STATUS_BY_VERB, Status, Task, Verb
 from vmapi.domain.vm import VM, Fault
 from vmapi.services.reconciler.outcome import evaluate_outcome
 
-P, S, F = ActionOutcome.PENDING, ActionOutcome.SUCCEEDED, ActionOutcome.FAILED
+PENDING, SUCCEEDED, FAILED = ActionOutcome.PENDING, ActionOutcome.SUCCEEDED, ActionOutcome.FAILED
 FAULT = Fault("no_capacity", "No valid host was found.", "Try later.")
-BROKEN = replace(VM_1, status=Status.ERROR, fault=FAULT)
+FAILED_VM = replace(VM_1, status=Status.ERROR, fault=FAULT)
 
 
-def vm(status: str, task: str | None = None) -> VM:
+def vm_with(status: str, task: str | None = None) -> VM:
     return replace(VM_1, status=Status(status), task=Task(task) if task else None)
 
 
-def never() -> ActionOutcome:
-    raise AssertionError("the cloud's record does not decide this")
+def unexpected_call() -> ActionOutcome:
+    raise AssertionError("the action record of the cloud does not decide this outcome")
 
 
 @pytest.mark.parametrize(
-    ("seen", "outcome"),
+    ("observed_vm", "outcome"),
     [
-        (vm("BUILDING", "creating"), P),
-        (vm("BUILDING"), P),
-        (vm("RUNNING", "creating"), P),
-        (vm("RUNNING", "other"), P),
-        (vm("RUNNING"), S),
-        (vm("STOPPED"), S),
+        (vm_with("BUILDING", "creating"), PENDING),
+        (vm_with("BUILDING"), PENDING),
+        (vm_with("RUNNING", "creating"), PENDING),
+        (vm_with("RUNNING", "other"), PENDING),
+        (vm_with("RUNNING"), SUCCEEDED),
+        (vm_with("STOPPED"), SUCCEEDED),
     ],
 )
-def test_a_create_is_judged_by_the_vm(seen: VM, outcome: ActionOutcome) -> None:
-    assert evaluate_outcome(Verb.CREATE, seen, never) == (outcome, None)
+def test_create_outcome_depends_on_the_vm(observed_vm: VM, outcome: ActionOutcome) -> None:
+    assert evaluate_outcome(Verb.CREATE, observed_vm, unexpected_call) == (outcome, None)
 
 
-def test_a_create_that_failed_says_why() -> None:
-    outcome, error = evaluate_outcome(Verb.CREATE, replace(BROKEN, task=Task.CREATING), never)
-    assert outcome is F
+def test_failed_create_reports_the_fault_of_the_vm() -> None:
+    outcome, error = evaluate_outcome(
+        Verb.CREATE, replace(FAILED_VM, task=Task.CREATING), unexpected_call
+    )
+    assert outcome is FAILED
     assert type(error) is errors.NoCapacity
     assert (error.detail, error.extra) == (FAULT.message, {"hint": FAULT.hint})
 
 
-def test_an_error_without_a_fault() -> None:
-    outcome, error = evaluate_outcome(Verb.CREATE, vm("ERROR"), never)
-    assert (outcome, type(error)) == (F, errors.BackendError)
+def test_status_error_without_a_fault_is_a_backend_error() -> None:
+    outcome, error = evaluate_outcome(Verb.CREATE, vm_with("ERROR"), unexpected_call)
+    assert (outcome, type(error)) == (FAILED, errors.BackendError)
     assert error is not None
     assert error.detail == "The VM went to ERROR."
 
 
-def test_a_fault_of_an_unknown_code_is_a_backend_error() -> None:
-    strange = replace(BROKEN, fault=replace(FAULT, code="meteor"))
-    assert type(evaluate_outcome(Verb.CREATE, strange, never)[1]) is errors.BackendError
+def test_fault_of_an_unknown_code_is_a_backend_error() -> None:
+    vm_with_unknown_code = replace(FAILED_VM, fault=replace(FAULT, code="meteor"))
+    assert (
+        type(evaluate_outcome(Verb.CREATE, vm_with_unknown_code, unexpected_call)[1])
+        is errors.BackendError
+    )
 
 
 @pytest.mark.parametrize(
     "verb", [verb for verb in TARGET_STATUS_BY_VERB if verb is not Verb.DELETE]
 )
-def test_an_action_with_a_task_is_not_over(verb: Verb) -> None:
+def test_action_on_a_vm_with_a_task_is_pending(verb: Verb) -> None:
     for status in Status:
-        assert evaluate_outcome(verb, vm(status, "other"), never) == (P, None)
+        assert evaluate_outcome(verb, vm_with(status, "other"), unexpected_call) == (PENDING, None)
 
 
 @pytest.mark.parametrize(
-    ("verb", "goal"), [x for x in TARGET_STATUS_BY_VERB.items() if x[0] is not Verb.DELETE]
+    ("verb", "target_status"),
+    [item for item in TARGET_STATUS_BY_VERB.items() if item[0] is not Verb.DELETE],
 )
-def test_an_action_is_judged_by_the_record_and_then_by_the_status(verb: Verb, goal: Status) -> None:
-    assert evaluate_outcome(verb, vm(goal), lambda: S) == (S, None)
+def test_action_outcome_depends_on_the_record_and_then_on_the_status(
+    verb: Verb, target_status: Status
+) -> None:
+    assert evaluate_outcome(verb, vm_with(target_status), lambda: SUCCEEDED) == (SUCCEEDED, None)
     for status in Status:
-        assert evaluate_outcome(verb, vm(status), lambda: P) == (P, None)
-        outcome, error = evaluate_outcome(verb, vm(status), lambda: F)
-        assert (outcome, type(error)) == (F, errors.BackendError)
-        if status is not goal:
-            outcome, error = evaluate_outcome(verb, vm(status), lambda: S)
+        assert evaluate_outcome(verb, vm_with(status), lambda: PENDING) == (PENDING, None)
+        outcome, error = evaluate_outcome(verb, vm_with(status), lambda: FAILED)
+        assert (outcome, type(error)) == (FAILED, errors.BackendError)
+        if status is not target_status:
+            outcome, error = evaluate_outcome(verb, vm_with(status), lambda: SUCCEEDED)
             assert error is not None
-            assert (outcome, type(error)) == (F, errors.BackendError)
+            assert (outcome, type(error)) == (FAILED, errors.BackendError)
             assert error.detail == f"After the {verb} the VM is {status}."
 
 
-def test_an_action_that_broke_the_vm_shows_its_fault() -> None:
-    for found in (S, F):
-        outcome, error = evaluate_outcome(Verb.RESTART_SOFT, BROKEN, lambda found=found: found)
-        assert (outcome, type(error)) == (F, errors.NoCapacity)
+def test_action_that_leaves_a_vm_in_error_reports_its_fault() -> None:
+    for recorded in (SUCCEEDED, FAILED):
+        outcome, error = evaluate_outcome(
+            Verb.RESTART_SOFT, FAILED_VM, lambda recorded=recorded: recorded
+        )
+        assert (outcome, type(error)) == (FAILED, errors.NoCapacity)
 
 
 @pytest.mark.parametrize("task", [None, "deleting", "stopping"])
-@pytest.mark.parametrize(("found", "outcome"), [(P, P), (S, P), (F, F)])
-def test_a_delete_is_not_over_while_the_vm_can_be_seen(
-    task: str | None, found: ActionOutcome, outcome: ActionOutcome
+@pytest.mark.parametrize(
+    ("recorded", "outcome"), [(PENDING, PENDING), (SUCCEEDED, PENDING), (FAILED, FAILED)]
+)
+def test_delete_is_pending_while_the_vm_exists(
+    task: str | None, recorded: ActionOutcome, outcome: ActionOutcome
 ) -> None:
     for status in Status:
-        assert evaluate_outcome(Verb.DELETE, vm(status, task), lambda: found)[0] is outcome
+        assert evaluate_outcome(Verb.DELETE, vm_with(status, task), lambda: recorded)[0] is outcome

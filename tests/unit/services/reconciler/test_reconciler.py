@@ -306,7 +306,9 @@ def test_broken_response_about_a_missing_vm_finishes_the_operation(verb: Verb, s
 # Refusals
 
 
-@pytest.mark.parametrize("error_type", [errors.InvalidState, errors.QuotaExceeded, errors.VMNotFound])
+@pytest.mark.parametrize(
+    "error_type", [errors.InvalidState, errors.QuotaExceeded, errors.VMNotFound]
+)
 def test_refusal_fails_the_operation(error_type: type[errors.VmapiError]) -> None:
     harness = ReconcilerHarness.build()
     operation = add_single_step(harness, Verb.STOP)
