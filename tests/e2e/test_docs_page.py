@@ -94,7 +94,7 @@ def test_page_makes_a_vm_and_lists_it(browser: Browser, gunicorn: Gunicorn) -> N
         assert visit.try_out("create_vm") == "201"
         assert visit.try_out("list_vms") == "200"
         shown = visit.page.locator("[id$='-list_vms'] .live-responses-table .highlight-code")
-        (vm,) = server.call.get("/api/v1/vms")["items"]
+        (vm,) = server.call.get_json("/api/v1/vms")["items"]
         expect(shown.first).to_contain_text(vm["id"])
         visit.is_clean()
 
