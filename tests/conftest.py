@@ -1,4 +1,4 @@
-"""An app on the memory cloud, whose time goes on, and whose engine works, when a test says so."""
+"""Fixtures of all tests: an app on the memory cloud with a fake clock and a stopped engine."""
 
 import logging
 import threading
@@ -48,7 +48,7 @@ def _fast_sqlite(new_database_folder: Callable[..., str]) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
-    """Let no test hand its logging on to the next one."""
+    """Restore the configuration of logging after each test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -60,7 +60,7 @@ def _logging() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _breakers() -> Iterator[None]:
-    """Let no test leave a cloud behind that is still pinged: what it logs would be another's."""
+    """Check that no test leaves a probe thread behind: a later test would see its log lines."""
     yield
     left = [thread for thread in threading.enumerate() if thread.name == "breaker-probe"]
     for thread in left:
@@ -75,7 +75,7 @@ def threads() -> int:
 
 @pytest.fixture
 def settings(threads: int) -> Settings:
-    # no test is slowed down but those of rates
+    # rate limits are for the tests of rate limits
     return Settings(
         log_level="CRITICAL",
         threads=threads,
@@ -92,7 +92,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def latency() -> str:
-    """How long the cloud takes; a test that wants another parametrizes it."""
+    """The latency of the cloud; tests parametrize it."""
     return "0"
 
 
@@ -113,7 +113,7 @@ def backend(clock: Clock, latency: str, limits: str) -> MemoryBackend:
 
 @pytest.fixture(scope="session")
 def shell() -> Flask:
-    """An app in which a defect fails the test; made once, each test fills it anew."""
+    """An app that raises the exceptions of its views; each test installs its own services."""
     app = create_app(Settings(log_level="CRITICAL"), MemoryBackend())
     app.testing = True
     app.register_error_handler(Exception, _raise)
@@ -123,7 +123,7 @@ def shell() -> Flask:
 
 @pytest.fixture
 def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Iterator[Flask]:
-    """The app on an empty cloud, with an engine that is moved by hand."""
+    """The app on an empty cloud; the tests run the engine themselves."""
     configure(settings.log_level)
     services = bootstrap(settings, backend, clock)
     services.engine.stop()

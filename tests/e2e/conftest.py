@@ -1,4 +1,4 @@
-"""A vmapi as operators run it: gunicorn, behind nginx where a test asks for that."""
+"""Fixtures of the end-to-end tests: gunicorn with vmapi, nginx, a browser."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything here: it starts processes."""
+    """Mark the tests of this folder as `e2e`."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("e2e")
@@ -25,16 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def servers() -> Iterator[list[ServerProcess]]:
-    """Servers that are to be stopped when the test is over, the last one first."""
-    begun: list[ServerProcess] = []
-    yield begun
-    for server in reversed(begun):
+    """Servers that are stopped after the test, the last one first."""
+    started: list[ServerProcess] = []
+    yield started
+    for server in reversed(started):
         server.stop()
 
 
 @pytest.fixture
 def gunicorn(tmp_path: Path, servers: list[ServerProcess]) -> Callable[..., Gunicorn]:
-    """Make a gunicorn of a test's own: `gunicorn(VMAPI_…=…)` is not started yet."""
+    """Build a gunicorn: `gunicorn(VMAPI_…=…)` does not start it."""
 
     def make(**settings: str) -> Gunicorn:
         server = Gunicorn(tmp_path, **settings)
@@ -46,7 +46,7 @@ def gunicorn(tmp_path: Path, servers: list[ServerProcess]) -> Callable[..., Guni
 
 @pytest.fixture
 def nginx(tmp_path: Path, servers: list[ServerProcess]) -> Callable[[int], Nginx]:
-    """Start an nginx of a test's own, in front of a port."""
+    """Start an nginx in front of a port."""
 
     def start(upstream: int) -> Nginx:
         server = Nginx(tmp_path, upstream)
@@ -58,7 +58,7 @@ def nginx(tmp_path: Path, servers: list[ServerProcess]) -> Callable[[int], Nginx
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    """A gunicorn for many tests, on a cloud that takes its time."""
+    """A gunicorn that all tests share, on a cloud with a latency."""
     server = Gunicorn(tmp_path_factory.mktemp("gunicorn"), VMAPI_MEMORY_LATENCY="0.15")
     server.start()
     try:
@@ -70,7 +70,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
 
 @pytest.fixture(scope="session")
 def front(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """An nginx for many tests, in front of `cloud`."""
+    """An nginx that all tests share, in front of `cloud`."""
     server = Nginx(tmp_path_factory.mktemp("nginx"), cloud.port)
     try:
         server.start().wait_for("/readyz")
@@ -87,7 +87,7 @@ def call(front: Nginx) -> HttpClient:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Start a Chromium that reaches nothing but loopback."""
+    """Start a Chromium that resolves no name but loopback."""
     from playwright.sync_api import sync_playwright
 
     program = require_program("chromium", "chromium")

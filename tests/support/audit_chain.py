@@ -1,4 +1,4 @@
-"""An audit trail to look at and to tamper with."""
+"""Entries of the audit trail, their hash chain, and changes behind the repository's back."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +16,8 @@ DAY = timedelta(days=1)
 
 
 def build_entry(at: datetime, number: int, **more: Any) -> AuditEntry:
-    """Return an entry in which nothing is empty."""
-    told = {
+    """Return an entry with a value in every field."""
+    fields = {
         "user": "anonymous",
         "project": "default",
         "address": "192.0.2.1",
@@ -28,18 +28,18 @@ def build_entry(at: datetime, number: int, **more: Any) -> AuditEntry:
         "outcome": "failed",
         "code": "backend_lost",
     }
-    return AuditEntry(at=at, **{**told, **more})
+    return AuditEntry(at=at, **{**fields, **more})
 
 
-def append_entries(database: Database, *written: AuditEntry) -> None:
-    """Add entries, as whoever begins or ends operations does."""
+def append_entries(database: Database, *added: AuditEntry) -> None:
+    """Append entries in one transaction, as the repository of operations does."""
     with database.write() as connection:
-        for each in written:
-            append(connection, each)
+        for entry in added:
+            append(connection, entry)
 
 
 def build_chain(database: Database, at: datetime, count: int) -> AuditRepository:
-    """Return a trail with a sound chain; each entry is a day younger than the one before."""
+    """Return a trail with a valid chain of entries that are a day apart."""
     append_entries(
         database, *(build_entry(at + number * DAY, number) for number in range(1, count + 1))
     )
@@ -50,29 +50,29 @@ def build_chain(database: Database, at: datetime, count: int) -> AuditRepository
 
 
 def list_rows(database: Database) -> list[Any]:
-    """Return the entries as they are kept, in the order in which they were written."""
+    """Return the rows of the entries, oldest first."""
     with database.read() as connection:
         return list(connection.execute(select(entries).order_by(entries.c.id)))
 
 
 def chain_positions(database: Database) -> list[int | None]:
-    """Return where the entries stand in the chain."""
+    """Return the positions of the entries in the chain."""
     return [row.chain_position for row in list_rows(database)]
 
 
 def list_outcomes(database: Database) -> list[tuple[str, str, str, str | None]]:
-    """Return what the trail says: operation, action, outcome, code."""
+    """Return operation, action, outcome and code of each entry."""
     return [(row.operation_id, row.action, row.outcome, row.code) for row in list_rows(database)]
 
 
 def count_checkpoints(database: Database) -> int:
-    """Return how many checkpoints there are."""
+    """Return the number of checkpoints."""
     with database.read() as connection:
         return len(connection.execute(text("SELECT * FROM audit_checkpoints")).all())
 
 
 def tamper(database: Database, *statements: str, **values: Any) -> None:
-    """Change the tables, as who has no key but the database's password."""
+    """Change the tables without the audit key."""
     with database.write() as connection:
         for statement in statements:
             assert connection.execute(text(statement), values if ":" in statement else {}).rowcount

@@ -1,4 +1,4 @@
-"""The audit trail of an app."""
+"""The audit rows of an app."""
 
 from typing import Any
 
@@ -8,6 +8,6 @@ from tests.support.audit_chain import list_rows
 
 
 def audit_rows(app: Flask) -> list[Any]:
-    """Return the entries of the audit trail of an app."""
+    """Return the rows of the audit log of an app."""
     store: Any = app.extensions["vmapi"].store
     return list_rows(store.database)

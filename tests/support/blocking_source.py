@@ -15,7 +15,7 @@ GUARD_TIMEOUT = 10.0
 
 
 class BlockingSource:
-    """Operations of which some hang until they are let go; what is not, is over after one look."""
+    """Operations for the engine: `blocked_ids` wait for `released`, the others finish at once."""
 
     def __init__(self, *ids: str) -> None:
         self.pending_ids = list(ids)

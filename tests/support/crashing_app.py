@@ -1,4 +1,4 @@
-"""vmapi with a view that has a defect, and a secret in its hands when it fails."""
+"""vmapi with a view that fails while secrets are in its variables."""
 
 from typing import Any, NoReturn
 

@@ -33,7 +33,7 @@ def create_template(folder: Path) -> Path:
 
 
 def folders_with_copies(template: Path) -> Callable[..., str]:
-    """Return a `mkdtemp` whose folders hold a copy of a database, in memory where there is room."""
+    """Return a `mkdtemp` that copies a database into each folder, in memory if it has space."""
     is_roomy = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free > MIN_FREE_BYTES
     parent = str(MEMORY_FOLDER) if is_roomy and os.access(MEMORY_FOLDER, os.W_OK) else None
 
@@ -50,9 +50,9 @@ def folders_with_copies(template: Path) -> Callable[..., str]:
 
 
 def engines_with_shared_statements() -> Callable[..., Engine]:
-    """Return a `create_engine` whose SQLite engines compile each statement once between them.
+    """Return a `create_engine` that gives all SQLite engines one cache of compiled statements.
 
-    The cache of compiled statements is part of an engine, and its keys hold the dialect.
+    SQLAlchemy keeps the cache in the engine, and the dialect object is part of its keys.
     """
     shared: list[Engine] = []
 

@@ -1,4 +1,4 @@
-"""Who listens by the recipe of docs/reference/events.md, dies, and goes on where it was."""
+"""A listener that runs the example of docs/reference/events.md, and resumes after a kill."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def read_example(language: str) -> str:
 
 
 class ListenerScript:
-    """A script that writes what it is told to a file, which is still there after it."""
+    """A script that appends each event to a file, which survives the script."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -35,7 +35,7 @@ class ListenerScript:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, port: int) -> None:
-        """Listen from where the file ends."""
+        """Listen from the last event in the file."""
         ids = [event["id"] for event in self.received_events() if event["id"]]
         url = f"http://127.0.0.1:{port}{EVENTS_PATH}"
         command = (
@@ -49,7 +49,7 @@ class ListenerScript:
             self._process = subprocess.Popen(command, stdout=file, env=build_environment())
 
     def kill(self) -> None:
-        """End it without a chance to say so."""
+        """Kill the script."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -59,5 +59,5 @@ class ListenerScript:
         return [json.loads(line) for line in self._file.read_text().splitlines()]
 
     def wait_for(self, count: int) -> None:
-        """Wait until so much was told."""
+        """Wait until the file has a number of events."""
         wait_until(f"{count} events", lambda: len(self.received_events()) >= count)

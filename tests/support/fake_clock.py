@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """A time that goes on only when somebody sleeps."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """Return what time it is."""
+        """Return the time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time go on."""
+        """Advance the time."""
         self.now += timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""An OpenStack on loopback that answers, refuses, stalls and breaks off as it is told."""
+"""A fake OpenStack on loopback: Keystone, Nova, Glance and Neutron with scripted replies."""
 
 import json
 import os
@@ -24,7 +24,7 @@ REQUEST_ID = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 @dataclass(frozen=True)
 class Reply:
-    """What to send back: JSON, or text as it is; `half` breaks off in the middle of it."""
+    """A response: JSON, or text as it stands. With `half` the connection breaks in the body."""
 
     status: int = 200
     body: Any = None
@@ -34,19 +34,19 @@ class Reply:
 
 @dataclass(frozen=True)
 class ResetConnection:
-    """Break the connection off after the request was read."""
+    """Reset the connection after the request was read."""
 
 
 @dataclass(frozen=True)
 class Stall:
-    """Read the request and answer after so many seconds, or when the server closes."""
+    """Reset the connection after a number of seconds, or when the server closes."""
 
     seconds: float = 60.0
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request as it came in."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ Reaction = Reply | ResetConnection | Stall
 
 
 class FakeOpenStack:
-    """Answers come in the order given; the last one repeats. A token is good while it is valid."""
+    """Sends the replies of a path in order, the last one repeatedly; issues and checks tokens."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -75,9 +75,9 @@ class FakeOpenStack:
         self.reply_to("GET", "/image/v2", Reply(200, self._version("image/v2", "v2.9")))
         self.reply_to("GET", "/network/v2.0", Reply(200, self._version("network/v2.0", "v2.0")))
 
-    def reply_to(self, method: str, path: str, *answers: Reaction) -> None:
-        """Say what to answer; the path comes without its query."""
-        self.replies[method, path] = list(answers)
+    def reply_to(self, method: str, path: str, *replies: Reaction) -> None:
+        """Set the replies of a path without its query."""
+        self.replies[method, path] = list(replies)
 
     def count_requests(self, method: str, path: str) -> int:
         """Count the requests to a path."""
@@ -86,11 +86,11 @@ class FakeOpenStack:
         ]
 
     def revoke_tokens(self) -> None:
-        """Make every token useless."""
+        """Revoke every token."""
         self.valid_tokens.clear()
 
     def react(self, seen: ReceivedRequest) -> Reaction:
-        """Choose what to answer."""
+        """Record a request and return the reaction to it."""
         path = seen.path.partition("?")[0]
         with self._lock:
             self.requests.append(seen)
@@ -240,6 +240,6 @@ SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
 def openstack_settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
-    given = {"username": "u", "password": "hunter2", "project": "p", **more}
-    named = {f"openstack_{name}": text for name, text in given.items()}
-    return Settings(openstack_auth_url=f"{url}/identity/v3", **named)
+    credentials = {"username": "u", "password": "hunter2", "project": "p", **more}
+    settings = {f"openstack_{name}": value for name, value in credentials.items()}
+    return Settings(openstack_auth_url=f"{url}/identity/v3", **settings)

@@ -1,4 +1,4 @@
-"""A RabbitMQ on loopback that takes messages, refuses them or says nothing, as it is told."""
+"""A fake RabbitMQ on loopback that confirms messages, rejects them or stays silent."""
 
 import socket
 import struct
@@ -20,15 +20,16 @@ REPLIES = {
     (50, 10): (50, 11, b"\x05vmapi" + struct.pack(">II", 0, 0)),
     (50, 20): (50, 21, b""),
 }
-"""What is answered to a method, by the numbers of its class and its own in AMQP 0-9-1."""
+"""The reply to each method of AMQP 0-9-1, by the numbers of class and method."""
 DECLARE, PUBLISH = (50, 10), (60, 40)
 
 
 class FakeBroker:
-    """Speaks as much AMQP 0-9-1 as it takes to publish.
+    """Speaks the part of AMQP 0-9-1 that a publisher needs.
 
-    While it is `mute` it confirms nothing. With `nacks` it takes no message, with a `refusal` no
-    queue. `seen` counts what was asked of it, `taken` the messages that it has confirmed.
+    With `is_silent` the broker confirms nothing, with `rejects` it rejects every message, with a
+    `declare_error` every queue. `request_count` counts declarations and messages,
+    `confirmed_count` the confirmed messages.
     """
 
     def __init__(self, listening: socket.socket) -> None:
@@ -39,7 +40,7 @@ class FakeBroker:
         self._listening = listening
 
     def serve(self) -> None:
-        """Talk with whoever comes, until it listens no more."""
+        """Serve connections until the socket is closed."""
         while True:
             try:
                 line = self._listening.accept()[0]
@@ -66,8 +67,8 @@ class FakeBroker:
                 elif method == DECLARE and self.declare_error is not None:
                     self.request_count += 1
                     code, text = self.declare_error
-                    said = struct.pack(">HB", code, len(text)) + text
-                    _send_frame(line, channel, 20, 40, said + struct.pack(">HH", *DECLARE))
+                    arguments = struct.pack(">HB", code, len(text)) + text
+                    _send_frame(line, channel, 20, 40, arguments + struct.pack(">HH", *DECLARE))
                 elif method in REPLIES:
                     _send_frame(line, channel, *REPLIES[method])
 

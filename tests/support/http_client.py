@@ -1,4 +1,4 @@
-"""A client that hides nothing: one connection a request, no redirects followed."""
+"""An HTTP client without redirects and retries: one connection for each request."""
 
 import json
 import socket
@@ -9,12 +9,12 @@ from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 
 WAIT_SECONDS = 45.0
-"""Seconds after which what was waited for counts as lost: far more than it ever takes."""
+"""Seconds after which a wait fails: far longer than any wait that succeeds."""
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What came back."""
+    """A response of the server."""
 
     status: int
     headers: HTTPMessage
@@ -29,7 +29,7 @@ class HttpResponse:
         return self.headers["Content-Type"]
 
     def check_problem(self, status: int, code: str) -> Any:
-        """Return the problem that this is, and nothing else than this one."""
+        """Check that the response is this problem, and return it."""
         assert (self.status, self.content_type) == (status, "application/problem+json"), self
         assert (self.json["status"], self.json["code"]) == (status, code)
         assert self.json["type"] == f"/problems/{code}"
@@ -55,7 +55,7 @@ class HttpClient:
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> HttpResponse:
-        """Send a request, with a JSON body if one is given."""
+        """Send a request; `sent` becomes a JSON body."""
         headers = dict(headers or {})
         if sent is not None:
             body = json.dumps(sent).encode()
@@ -80,28 +80,28 @@ def send_request(
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
-    """Send a request on a connection that may be used again."""
+    """Send a request on an open connection."""
     connection.request(method, path, body, headers or {})
     return read_response(connection)
 
 
 def read_response(connection: HTTPConnection) -> HttpResponse:
-    """Read the answer to what was sent."""
+    """Read the response to the request on a connection."""
     response = connection.getresponse()
     return HttpResponse(response.status, response.headers, response.read())
 
 
-def wait_until(what: str, look: Callable[[], Any]) -> Any:
-    """Return what a look returns, as soon as that is something."""
+def wait_until(description: str, condition: Callable[[], Any]) -> Any:
+    """Return the value of a condition as soon as it is true."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s: {what}"
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s: {description}"
         time.sleep(0.02)
-    return found
+    return value
 
 
 def send_raw(port: int, sent: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes as they are, and return status, headers and body of the answer."""
+    """Send bytes unchanged, and return status, headers and body of the response."""
     with socket.create_connection(("127.0.0.1", port), WAIT_SECONDS) as connection:
         connection.sendall(sent)
         received = b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,4 +1,4 @@
-"""The lines that a test has logged."""
+"""Log lines of a test, parsed from standard output."""
 
 import json
 from typing import Any
@@ -9,5 +9,5 @@ Capture = pytest.CaptureFixture[str]
 
 
 def read_logs(capsys: Capture) -> list[dict[str, Any]]:
-    """Return what has been logged, as a machine reads it."""
+    """Return the log lines since the last call as JSON objects."""
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,4 +1,4 @@
-"""A certified issuer as a process of its own, with keys that a test gives it."""
+"""A certified OpenID provider (npm package `oidc-provider`) as a process."""
 
 import json
 import os
@@ -20,7 +20,7 @@ AUDIENCE = "https://vmapi.example.org"
 
 
 def install_provider(folder: Path) -> Path:
-    """Install the issuer, as its lock file has it; skip where that cannot be had."""
+    """Install the provider from its lock file; skip the test if npm cannot download it."""
     require_program("node", "node")
     npm = require_program("npm", "node")
     shutil.copytree(HERE, folder, dirs_exist_ok=True)
@@ -35,29 +35,29 @@ def install_provider(folder: Path) -> Path:
 
 
 def generate_key(id: str) -> dict[str, Any]:
-    """Make a private key."""
-    made = rsa.generate_private_key(65537, 2048)
-    shown: dict[str, Any] = jwt.get_algorithm_by_name("RS256").to_jwk(made, as_dict=True)
-    shown.pop("key_ops", None)
-    return {**shown, "kid": id, "use": "sig", "alg": "RS256"}
+    """Generate a private key as a JWK."""
+    private_key = rsa.generate_private_key(65537, 2048)
+    jwk: dict[str, Any] = jwt.get_algorithm_by_name("RS256").to_jwk(private_key, as_dict=True)
+    jwk.pop("key_ops", None)
+    return {**jwk, "kid": id, "use": "sig", "alg": "RS256"}
 
 
 class OidcProvider(ServerProcess):
-    """The issuer; it signs with the first of its keys."""
+    """The provider process; it signs with the first of its keys."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "issuer")
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self, *keys: dict[str, Any]) -> None:
-        """Start it, again if it runs, and wait until it serves."""
+        """Start or restart the process, and wait until it serves."""
         self.stop()
         env = build_environment(PORT=str(self.port), AUDIENCE=AUDIENCE, KEYS=json.dumps(keys))
         self.spawn("node", "server.js", env=env)
         self.wait_for("/.well-known/openid-configuration")
 
     def fetch_token(self, client: str, resource: str = AUDIENCE) -> str:
-        """Return a token for a client, which is named as the role that it has."""
+        """Return a token of a client. The name of a client is its role."""
         answer = requests.post(
             f"{self.url}/token",
             data={"grant_type": "client_credentials", "resource": resource},

@@ -1,4 +1,4 @@
-"""What tests of the store make operations with, and how they ask for things at once."""
+"""Operations for tests of the store, and calls in many threads at once."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ ALL_OPERATIONS = OperationQuery()
 
 
 class OperationFactory:
-    """Makes operations, and ends them."""
+    """Builds new and finished operations."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -43,13 +43,13 @@ class OperationFactory:
         )
 
     def finished(self, operation: Operation, **more: Any) -> Operation:
-        """Return an operation as it is at its end."""
+        """Return a copy of an operation that is finished."""
         ended = {"status": OperationStatus.SUCCEEDED, "finished_at": self._clock(), **more}
         return replace(operation, **ended)
 
 
 def succeeds(call: Callable[[], object], *refusals: type[Exception]) -> bool:
-    """Return whether a call succeeds; what it may be refused with is named."""
+    """Return whether a call succeeds. Other exceptions than `refusals` propagate."""
     try:
         call()
     except refusals:
@@ -58,7 +58,7 @@ def succeeds(call: Callable[[], object], *refusals: type[Exception]) -> bool:
 
 
 def run_concurrently(threads: int, call: Callable[[int], bool]) -> int:
-    """Have so many threads do something at the same time; return how many succeed."""
+    """Call a function in many threads at the same time, and count the calls that return True."""
     start = Barrier(threads)
 
     def run(number: int) -> bool:

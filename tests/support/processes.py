@@ -1,4 +1,4 @@
-"""Servers as an operator starts them: as processes of their own, stopped again in any case."""
+"""Server processes: gunicorn with vmapi and nginx, as an operator starts them."""
 
 import json
 import os
@@ -16,11 +16,12 @@ import pytest
 from tests.support.http_client import WAIT_SECONDS, HttpClient, wait_until
 
 ROOT = Path(__file__).parents[2]
-OURS = re.compile(
+REMOVED_VARIABLES = re.compile(
     r"VMAPI_|OS_|OPENSTACK_|API_VERSION|LOG_LEVEL|WEB_CONCURRENCY|GUNICORN|FLASK|PYTEST"
+    r"|PYTHONDONTWRITEBYTECODE"
 )
 
-HAND_ON = """
+PASS_SOCKET = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
@@ -29,13 +30,17 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def build_environment(**settings: str) -> dict[str, str]:
-    """Return this process's environment with these settings and no others."""
-    kept = {name: value for name, value in os.environ.items() if not OURS.match(name)}
-    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+    """Return the environment of this process with these settings of vmapi, and no others.
+
+    Processes write compiled modules: each start would compile all of them otherwise.
+    """
+    variables = os.environ.items()
+    inherited = {name: value for name, value in variables if not REMOVED_VARIABLES.match(name)}
+    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
 
 
 def free_port() -> int:
-    """Find a port that nobody has, below those that clients are given."""
+    """Find a free port below the ephemeral ports."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as probe:
@@ -48,7 +53,7 @@ def free_port() -> int:
 
 
 def require_program(program: str, name: str) -> str:
-    """Return where a program is; skip without it, or fail where TEST_REQUIRE names it."""
+    """Return the path of a program; skip without it, fail where TEST_REQUIRE names it."""
     found = shutil.which(program)
     if found is None:
         required = name in os.environ.get("TEST_REQUIRE", "").split(",")
@@ -57,7 +62,7 @@ def require_program(program: str, name: str) -> str:
 
 
 class ServerProcess:
-    """A process that listens on a port and writes a log."""
+    """A process that listens on a port and writes a log file."""
 
     def __init__(self, directory: Path, name: str, port: int | None = None) -> None:
         self.directory = directory
@@ -72,7 +77,7 @@ class ServerProcess:
         return self.process.pid
 
     def spawn(self, *command: str, env: dict[str, str] | None = None, **options: Any) -> None:
-        """Start the process; its log is added to."""
+        """Start the process and append its output to the log."""
         options |= {"cwd": self.directory, "env": env or build_environment()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
@@ -81,17 +86,17 @@ class ServerProcess:
         return self.log.read_text(encoding="utf-8")
 
     def wait_for(self, path: str) -> None:
-        """Wait until a GET is answered with 200; fail with the log's tail when it will not be."""
+        """Wait until a GET has the status 200; fail with the end of the log."""
         try:
             wait_until(path, lambda: self._serves(path))
-        except (AssertionError, TimeoutError) as late:
-            pytest.fail(f"{self.log.name}: {late}\n{self.read_log()[-3000:]}")
+        except (AssertionError, TimeoutError) as error:
+            pytest.fail(f"{self.log.name}: {error}\n{self.read_log()[-3000:]}")
 
     def _serves(self, path: str) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
             pytest.fail(
-                f"{self.log.name}: gone, {self.process.returncode}\n{self.read_log()[-3000:]}"
+                f"{self.log.name}: exited, {self.process.returncode}\n{self.read_log()[-3000:]}"
             )
         try:
             return self.call("GET", path).status == 200
@@ -104,7 +109,7 @@ class ServerProcess:
         return self.process.wait(WAIT_SECONDS)
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Terminate the process, and kill it after 5 seconds."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -114,7 +119,7 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Let it die with all its children, as when the machine goes down."""
+        """Kill the process and its children, as when the machine goes down."""
         for pid in (self.pid, *self.child_pids()):
             os.kill(pid, 9)
         self.wait_for_exit()
@@ -125,7 +130,7 @@ class ServerProcess:
 
 
 class Gunicorn(ServerProcess):
-    """gunicorn with our config, on a memory cloud."""
+    """gunicorn with the configuration in `config/`, on the memory cloud."""
 
     def __init__(self, directory: Path, port: int | None = None, **settings: str) -> None:
         super().__init__(directory, "gunicorn", port)
@@ -138,33 +143,33 @@ class Gunicorn(ServerProcess):
         listener_fd: int | None = None,
         app: str = "wsgi:app",
     ) -> "Gunicorn":
-        """Start it without waiting for it; `door` is a socket, handed on as systemd does."""
+        """Start gunicorn without waiting. `listener_fd`: a socket passed as systemd does."""
         configured = ("-c", str(ROOT / "config/gunicorn.conf.py")) if config else ()
         command = [sys.executable, "-m", "gunicorn", *configured, *arguments, app]
         handed = () if listener_fd is None else (listener_fd,)
         if listener_fd is not None:
-            command = [sys.executable, "-c", HAND_ON, str(listener_fd), *command]
+            command = [sys.executable, "-c", PASS_SOCKET, str(listener_fd), *command]
         self.spawn(*command, env=build_environment(**self.settings), pass_fds=handed)
         return self
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Return what it logged: every line of it has to be one JSON object."""
+        """Return the lines of the log; each line has to be one JSON object."""
         lines = [json.loads(line) for line in self.read_log().split("\n")[:-1]]
         assert all(isinstance(line, dict) for line in lines)
         return lines
 
     def wait_for_line(self, **members: object) -> dict[str, Any]:
-        """Wait for a line that has these members."""
+        """Wait for a log line that has these members."""
 
-        def look() -> dict[str, Any] | None:
-            fits = (one for one in self.log_lines() if members.items() <= one.items())
-            return next(fits, None)
+        def find_line() -> dict[str, Any] | None:
+            matches = (line for line in self.log_lines() if members.items() <= line.items())
+            return next(matches, None)
 
-        return dict(wait_until(f"a line in the log with {members}", look))
+        return dict(wait_until(f"a line in the log with {members}", find_line))
 
 
 class Nginx(ServerProcess):
-    """nginx with our config, but for the two addresses."""
+    """nginx with the configuration in `config/` and other addresses."""
 
     def __init__(self, directory: Path, upstream: int) -> None:
         super().__init__(directory, "nginx")
@@ -174,17 +179,17 @@ class Nginx(ServerProcess):
         self.listen()
 
     def listen(self) -> None:
-        """Have it listen on this server's port."""
+        """Replace the port in the configuration by this server's port."""
         self.replace("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};")
 
-    def replace(self, ours: str, here: str) -> None:
-        """Replace what stands once in the config."""
+    def replace(self, old: str, new: str) -> None:
+        """Replace a text that the configuration has once."""
         text = self.config.read_text()
-        assert text.count(ours) == 1, ours
-        self.config.write_text(text.replace(ours, here))
+        assert text.count(old) == 1, old
+        self.config.write_text(text.replace(old, new))
 
     def start(self) -> "Nginx":
-        """Start it and wait until it listens."""
+        """Start nginx and wait until it listens."""
         program = require_program("nginx", "nginx")
         # root may read the test's directory, the user that root would change to may not
         user = "user root; " if os.geteuid() == 0 else ""
@@ -196,6 +201,6 @@ class Nginx(ServerProcess):
     def _listens(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            pytest.fail(f"nginx: gone, {self.process.returncode}\n{self.read_log()[-3000:]}")
+            pytest.fail(f"nginx: exited, {self.process.returncode}\n{self.read_log()[-3000:]}")
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -1,4 +1,4 @@
-"""Query plans, and tables that are large enough for a plan to matter."""
+"""Query plans, and large tables that make the planner choose an index."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from vmapi.store.database import Database
 
 
 def explain(database: Database, query: Select[Any]) -> str:
-    """Return how the database would go about a query."""
+    """Return the query plan of the database."""
     with database.read() as connection:
         written = query.compile(connection, compile_kwargs={"literal_binds": True})
         if connection.dialect.name == "sqlite":
@@ -19,7 +19,7 @@ def explain(database: Database, query: Select[Any]) -> str:
 
 
 def copy_rows(database: Database, table: Any, rows: Sequence[dict[str, Any]]) -> None:
-    """Fill a table with rows that are like the first one but for some columns."""
+    """Insert copies of the first row of a table, each with other values in some columns."""
     with database.write() as connection:
         like = dict(connection.execute(select(table)).mappings().one())
         connection.execute(insert(table), [{**like, **row} for row in rows])

@@ -31,10 +31,10 @@ OPEN_STORES: list[Store] = []
 
 
 class ScriptedBackend(MemoryBackend):
-    """Fails as it is told: instead of doing what it is asked, or after it has done it.
+    """The memory cloud with scripted failures, before a call or after the call took effect.
 
-    `sent` counts what it was asked to change, by verb, `taken_on` the actions it did not refuse,
-    `lent` is on whose behalf, in order.
+    `dispatched` counts the requested changes by verb, `accepted` the actions that the cloud
+    accepted. `caller_tokens` lists the token of each change in order.
     """
 
     def __init__(self, clock: Clock, latency: str = "0") -> None:
@@ -122,7 +122,7 @@ class ReconcilerHarness:
     notified_ids: list[str]
     """The operations that were left to the engine."""
     not_started: dict[str, NewOperation] = field(default_factory=dict)
-    """The new operations whose lease this harness holds."""
+    """The new operations that this harness holds leases of."""
 
     @classmethod
     def build(cls, latency: str = "0") -> "ReconcilerHarness":

@@ -1,4 +1,4 @@
-"""nginx as its config says it is made to speak TLS, with a certificate of its own."""
+"""nginx with TLS, configured by the command that `config/nginx.conf` gives for it."""
 
 import re
 import ssl
@@ -18,7 +18,7 @@ class TlsNginx(Nginx):
         super().__init__(directory, upstream)
 
     def listen(self) -> None:
-        """Turn the config as it says itself, then name ports and files of our own."""
+        """Run the command of the configuration, then set ports and files of the test."""
         (command,) = re.findall(r"sed -i '([^']+)'", (ROOT / "config/nginx.conf").read_text())
         subprocess.run(["sed", "-i", command, str(self.config)], check=True)
         key = self.certificate.with_name("key.pem")
@@ -33,9 +33,9 @@ class TlsNginx(Nginx):
         subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS)
 
     def ssl_context(self, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-        """Return a client that trusts its certificate, and speaks one version where one is given.
+        """Return a client context that trusts the certificate, limited to one version if named.
 
-        Old ones need a lower level of security: else it would be the client that refuses.
+        Old versions need a lower security level, without which the client itself refuses.
         """
         context = ssl.create_default_context(cafile=str(self.certificate))
         if version is not None:
