@@ -1,4 +1,4 @@
-"""Whether an action is allowed on a VM as it is, and what it takes."""
+"""Check the preconditions of a change against the VM, and plan its steps. Pure functions."""
 
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
@@ -17,9 +17,9 @@ from vmapi.errors import (
 
 
 def plan_steps(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:
-    """Return the steps that an action on this VM takes; `hard` is for a restart.
+    """Return the steps of an action on a VM; `hard` is for a restart.
 
-    The cloud has the last word; this is the courtesy of a clear answer.
+    The cloud checks again: these checks give the client a clear error without a request to it.
     Raises VMLocked, TaskInProgress, InvalidState.
     """
     if vm.locked:
@@ -41,7 +41,9 @@ def _restart_verb(vm: VM, hard: bool | None) -> Verb:
     if vm.status is not Status.ERROR:
         return Verb.RESTART_HARD if hard else Verb.RESTART_SOFT
     if not vm.launched:
-        raise with_vm_state(InvalidState(f"VM {vm.name} never ran; delete it and create anew."), vm)
+        raise with_vm_state(
+            InvalidState(f"VM {vm.name} never ran; delete it and create another one."), vm
+        )
     if hard is False:
         detail = f"VM {vm.name} is ERROR; only a restart of type hard can heal it."
         raise with_vm_state(InvalidState(detail), vm)
@@ -49,29 +51,29 @@ def _restart_verb(vm: VM, hard: bool | None) -> Verb:
 
 
 def check_if_match(snapshot: VMSnapshot, tags: frozenset[str]) -> None:
-    """Raise PreconditionFailed unless a VM has one of the tags, where there are any."""
+    """Raise PreconditionFailed unless the VM has one of the entity tags, if there are any."""
     if tags and snapshot.etag not in tags:
         raise precondition_failed(snapshot)
 
 
 def precondition_failed(snapshot: VMSnapshot) -> PreconditionFailed:
-    """Return the error for a VM that is not as the client has seen it."""
+    """Return the error for a VM that has changed since the client has read it."""
     detail = (
         f"VM {snapshot.vm.name} has changed. "
-        f"Look at it, decide anew, and send If-Match: {snapshot.etag}."
+        f"Read it, decide again, and send If-Match: {snapshot.etag}."
     )
     return PreconditionFailed(detail, etag=snapshot.etag)
 
 
 def check_fingerprint(key: IdempotencyKey, stored_fingerprint: str) -> None:
-    """Raise IdempotencyKeyReused unless a key came with the request that it is bound to."""
+    """Raise IdempotencyKeyReused unless the request has the fingerprint of the first one."""
     if key.fingerprint != stored_fingerprint:
         detail = "This Idempotency-Key came with another request before; use a new one."
         raise IdempotencyKeyReused(detail)
 
 
 def check_changes(vm: VM, changes: VMPatch) -> None:
-    """Raise ValidationFailed when the change would leave a VM with too much metadata."""
+    """Raise ValidationFailed if the VM would have too many metadata pairs."""
     count = len(changes.applied_to(vm.metadata))
     if count > MAX_METADATA_PAIRS:
         message = (
@@ -81,7 +83,7 @@ def check_changes(vm: VM, changes: VMPatch) -> None:
 
 
 def with_vm_state(error: VmapiError, vm: VM) -> VmapiError:
-    """Add to a conflict what the VM's state is and what it allows."""
+    """Add the status, the task and the allowed actions of a VM to an error; return it."""
     error.extra.setdefault("current_status", vm.status)
     error.extra.setdefault("task", vm.task)
     error.extra.setdefault("allowed_actions", vm.allowed_actions)

@@ -1,4 +1,7 @@
-"""Holding an answer back until an operation is over."""
+"""Hold the response to a request back until its operation has made progress.
+
+Each waiting request occupies a thread of the server, so their number is bounded.
+"""
 
 import threading
 import time
@@ -8,14 +11,14 @@ from vmapi.concurrency.slot_pool import NoFreeSlot, SlotPool
 from vmapi.domain.operation import Operation
 
 OPERATION_POLL_INTERVAL = 0.25
-"""Seconds between two looks at an operation that another process may be carrying on."""
+"""Seconds between two reads of an operation, which another process may reconcile."""
 
 
 class OperationWaiter:
-    """At most `places` threads wait at a time, or listen to events; the others are not kept.
+    """Blocks up to `slots` request threads, and up to `per_caller` of one caller.
 
-    Of one caller, at most `each` wait. `get` looks an operation up; nobody is kept once `draining`
-    says that the process stops.
+    Further callers return at once. Event streams use the same slots. `get_operation` reads an
+    operation; waiting ends when `draining` returns True, before the process stops.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class OperationWaiter:
         self._progress = threading.Condition()
 
     def notify_all(self) -> None:
-        """Say that an operation of this process has moved on."""
+        """Wake the waiting threads: this process has reconciled an operation."""
         with self._progress:
             self._progress.notify_all()
 
@@ -43,15 +46,16 @@ class OperationWaiter:
         seconds: float,
         caller: str | None = None,
     ) -> Operation:
-        """Return the operation once it is enough, or as it is when the time or the place is up.
+        """Return the operation when `condition` holds, or its last state after `seconds`.
 
-        Who waits is the `caller`; unless one is named, who asked for the operation.
+        Return at once without a free slot. The slot belongs to `caller`, by default the user of
+        the operation. Raises OperationNotFound, StoreUnavailable.
         """
-        who = caller or operation.requested_by
+        owner = caller or operation.requested_by
         if condition(operation):
             return operation
         try:
-            self._pool.acquire(who)
+            self._pool.acquire(owner)
         except NoFreeSlot:
             return operation
         try:
@@ -65,7 +69,7 @@ class OperationWaiter:
                 operation = self._get_operation(operation.id)
             return operation
         finally:
-            self._pool.release(who)
+            self._pool.release(owner)
 
 
 def is_finished(operation: Operation) -> bool:

@@ -1,7 +1,7 @@
 """Reconcile unfinished operations with the cloud, step by step.
 
-`Reconciler` decides what is next for an operation and saves it. `StepDispatcher` sends a step and
-finds the outcome of a lost call. `OperationPoller` selects the operations that are due.
+`Reconciler` chooses the next action for an operation and saves its result. `StepDispatcher` sends
+a step and finds the outcome of a lost call. `OperationPoller` selects the operations that are due.
 
 The protocol of lost responses
 ------------------------------

@@ -68,8 +68,9 @@ class StepDispatcher:
     ) -> DispatchResult:
         """Send a step that is saved as dispatching.
 
-        `new` is None unless this process has inserted the operation. `is_first_attempt` says that
-        no step of the operation was sent before. Raises BackendTimeout if the outcome is unknown.
+        `new`: the operation as this process has inserted it; None in any other process.
+        `is_first_attempt`: the operation has no earlier dispatch. Raises BackendTimeout if the
+        outcome is unknown.
         """
         if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
             return DispatchResult(DispatchState.EXPIRED)

@@ -1,4 +1,4 @@
-"""What has become of a verb, judged from the VM and from the cloud's own record."""
+"""Evaluate the outcome of an accepted step from the VM and Nova's record of the action."""
 
 from collections.abc import Callable
 
@@ -9,19 +9,20 @@ from vmapi.domain.operation import Operation, StepState
 from vmapi.domain.vm import VM
 
 UNKNOWN_VM_STATE = "UNKNOWN"
-"""What the cloud says of a VM whose cell is down."""
+"""Nova's status of a server in a cell that is down."""
 
 NON_BUILD_ERROR_CODES = (errors.OperationTimeout.code, errors.BackendLost.code)
-"""How a create may fail whose VM did not go to ERROR."""
+"""Errors of a create that leave its VM in another status than ERROR."""
 
 
 def evaluate_outcome(
     verb: Verb, vm: VM, get_outcome: Callable[[], ActionOutcome]
 ) -> tuple[ActionOutcome, errors.VmapiError | None]:
-    """Tell what has become of a verb from the VM, and from the cloud's record where that decides.
+    """Return the outcome of a step, and the error of a failed one.
 
-    A create is judged by status, task and fault: the record of a build that was tried again on
-    another host says success. While a VM's cell is down nothing is told of it that counts.
+    `get_outcome` reads Nova's record of the action; a create does not use it: the record of a build
+    that Nova has retried on another host says success. In a cell that is down every outcome is
+    pending.
     """
     if vm.status is Status.ERROR and vm.backend_status == UNKNOWN_VM_STATE:
         return ActionOutcome.PENDING, None
@@ -32,21 +33,21 @@ def evaluate_outcome(
         return (ActionOutcome.PENDING if building else ActionOutcome.SUCCEEDED), None
     if vm.task is not None and verb is not Verb.DELETE:
         return ActionOutcome.PENDING, None
-    found = get_outcome()
-    if found is ActionOutcome.FAILED:
-        return found, _fault_error(vm, f"The cloud took the {verb} on and could not do it.")
+    outcome = get_outcome()
+    if outcome is ActionOutcome.FAILED:
+        return outcome, _fault_error(vm, f"The cloud accepted the {verb} and could not do it.")
     if (
-        found is ActionOutcome.SUCCEEDED
+        outcome is ActionOutcome.SUCCEEDED
         and verb is not Verb.DELETE
         and vm.status is not TARGET_STATUS_BY_VERB[verb]
     ):
         return ActionOutcome.FAILED, _fault_error(vm, f"After the {verb} the VM is {vm.status}.")
-    # a deleted VM is gone: one that can be read is not there yet
-    return (ActionOutcome.PENDING if verb is Verb.DELETE else found), None
+    # the end of a delete is that the VM cannot be read
+    return (ActionOutcome.PENDING if verb is Verb.DELETE else outcome), None
 
 
 def is_failed_build(operation: Operation) -> bool:
-    """Tell whether an operation has left a VM in ERROR that says itself what was wrong."""
+    """Return whether a create has left a VM in ERROR that has the reason as its fault."""
     if operation.action is not Action.CREATE or operation.vm_id is None or operation.error is None:
         return False
     return (

@@ -1,4 +1,7 @@
-"""Which operations are worth a look now: one question to the cloud serves all that wait for it."""
+"""Select the operations that are due: one changes-since poll serves all that wait for the cloud.
+
+The engine calls `list_due` in each tick, from one thread.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,37 +19,36 @@ from vmapi.services.inventory.observer import CloudObserver
 log = structlog.get_logger("vmapi.poll")
 
 OPERATION_POLL_OVERLAP = timedelta(seconds=2)
-"""The cloud's times are whole seconds."""
+"""How far two polls overlap: Nova's timestamps are whole seconds."""
 
 MAX_INITIAL_CLOCK_SKEW = timedelta(seconds=60)
-"""By how much our clock may differ from the cloud's, which is asked by its own from then on."""
+"""The first poll starts this much early. Later polls use the timestamps of the cloud itself."""
 
 MAX_UNCHECKED_SECONDS = 5.0
-"""Seconds after which an operation is looked at whether its VM seems to have changed or not."""
-
+"""A waiting operation is due after this time even if no poll has reported its VM."""
 
 OPERATION_RETRY_INTERVAL = 2.0
-"""Seconds between two tries to send, or to find, what an operation could not; first at once."""
+"""Seconds between two attempts to dispatch or recover a step. The first one is immediate."""
 
 OPERATION_POLL_BACKOFF = 2.0
-"""Seconds for which a cloud that did not answer is left alone."""
+"""Seconds without a poll after a failed one."""
 
 StepKey = tuple[str, str | None]
-"""One step of an operation, by the cloud's id of its request."""
+"""The id of an operation and the request id of its present step."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueOperation:
-    """An operation that can be carried on, and its VM as it was seen just now."""
+    """An operation to reconcile, and its VM if the poll has reported it."""
 
     operation: Operation
     vm: VM | None = None
 
 
 class OperationPoller:
-    """Remembers what it has seen of the VMs that operations wait for, since each began to.
+    """Caches the VMs that the polls report, by the step that waits for them.
 
-    How a VM was before the present step was sent tells nothing of that step.
+    An observation for one step is not used for the next: it predates the dispatch.
     """
 
     def __init__(self, observer: CloudObserver, monotonic: Callable[[], float]) -> None:
@@ -58,13 +60,15 @@ class OperationPoller:
         self._resume_at = -inf
 
     def list_due(self, operations: Sequence[Operation]) -> list[DueOperation]:
-        """Return the operations that can be carried on, or that were not looked at for long."""
+        """Return the operations with a settled VM or with a check that is due."""
         now = self._monotonic()
         self._checked_at = {
-            each.id: self._checked_at.get(each.id, now if _is_waiting(each) else -inf)
-            for each in operations
+            operation.id: self._checked_at.get(
+                operation.id, now if _is_waiting(operation) else -inf
+            )
+            for operation in operations
         }
-        waiting = [each for each in operations if _is_waiting(each)]
+        waiting = [operation for operation in operations if _is_waiting(operation)]
         if waiting and now >= self._resume_at:
             self._poll_changes(waiting, now)
         if not waiting:
@@ -72,36 +76,36 @@ class OperationPoller:
             self._observed_vms.clear()
         if now < self._resume_at:
             return []
-        return [found for each in operations if (found := self._check_due(each, now)) is not None]
+        checked = (self._check_due(operation, now) for operation in operations)
+        return [due for due in checked if due is not None]
 
     def _check_due(self, operation: Operation, now: float) -> DueOperation | None:
-        waits = _is_waiting(operation)
-        vm = self._observed_vms.get(_step_key(operation)) if waits else None
+        is_waiting = _is_waiting(operation)
+        vm = self._observed_vms.get(_step_key(operation)) if is_waiting else None
         if vm is not None and vm.status is not Status.BUILDING and vm.task is None:
             return DueOperation(operation, vm)
-        if now - self._checked_at[operation.id] < (
-            MAX_UNCHECKED_SECONDS if waits else OPERATION_RETRY_INTERVAL
-        ):
+        interval = MAX_UNCHECKED_SECONDS if is_waiting else OPERATION_RETRY_INTERVAL
+        if now - self._checked_at[operation.id] < interval:
             return None
         self._checked_at[operation.id] = now
         return DueOperation(operation)
 
     def _poll_changes(self, waiting: Sequence[Operation], now: float) -> None:
-        oldest = min(each.created_at for each in waiting) - MAX_INITIAL_CLOCK_SKEW
+        oldest = min(operation.created_at for operation in waiting) - MAX_INITIAL_CLOCK_SKEW
         try:
             changed = self._fetch_changed(self._since or oldest)
         except StoreUnavailable:
             raise
         except VmapiError as error:
-            log.warning("the cloud does not answer", reason=error.detail)
+            log.warning("operation poll failed, will retry", reason=error.detail)
             self._resume_at = now + OPERATION_POLL_BACKOFF
             return
         if changed:
             self._since = max(vm.updated_at for vm in changed) - OPERATION_POLL_OVERLAP
         vms = {vm.id: vm for vm in changed}
-        waits = {_step_key(each): each.vm_id for each in waiting}
-        known = {wait: vm for wait, vm in self._observed_vms.items() if wait in waits}
-        self._observed_vms = known | {wait: vms[id] for wait, id in waits.items() if id in vms}
+        vm_ids = {_step_key(operation): operation.vm_id for operation in waiting}
+        observed = {key: vm for key, vm in self._observed_vms.items() if key in vm_ids}
+        self._observed_vms = observed | {key: vms[id] for key, id in vm_ids.items() if id in vms}
 
 
 def _step_key(operation: Operation) -> StepKey:

@@ -1,4 +1,4 @@
-"""Reconcile one operation: decide from its step and its VM what is next, do it and save it.
+"""Reconcile one operation: choose the next action from its step and its VM, and save the result.
 
 The engine calls `reconcile` for operations of any process, `OperationSubmitter` calls
 `dispatch_first` for an operation that it has just inserted. Both may be interrupted at any point
