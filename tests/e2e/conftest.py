@@ -81,7 +81,7 @@ def front(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def call(front: Nginx) -> HttpClient:
-    """A client of vmapi behind nginx."""
+    """Return a client of vmapi behind nginx."""
     return front.call
 
 
@@ -92,8 +92,8 @@ def browser() -> Iterator["Browser"]:
 
     program = require_program("chromium", "chromium")
     options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-    quiet = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]
+    offline = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=options + quiet)
+        chromium = playwright.chromium.launch(executable_path=program, args=options + offline)
         yield chromium
         chromium.close()

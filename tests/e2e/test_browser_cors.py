@@ -1,4 +1,4 @@
-"""A page of another origin, in a browser: it reads what it may, where it was named."""
+"""Pages of other origins in a browser: access with and without VMAPI_CORS_ORIGINS."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,40 +13,41 @@ from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn, Nginx, ServerProcess, free_port
 from vmapi.app import MAX_BODY_BYTES
 
-USE = """
+USE_API = """
 async vms => {
   const headers = {"Content-Type": "application/json", "Authorization": "Bearer x",
                    "Idempotency-Key": "k-1", "Prefer": "wait=5"};
   const body = JSON.stringify({name: "web-1", flavor: "m1.tiny", image: "cirros"});
-  const made = await fetch(vms, {method: "POST", headers, body});
-  const seen = ["Location", "Operation-Location", "X-Request-ID", "Preference-Applied"]
-    .map(name => made.headers.get(name) !== null);
-  const vm = await made.json();
-  const gone = await fetch(`${vms}/${vm.id}`, {method: "DELETE", headers: {"If-Match": "*"}});
-  const lost = await fetch(`${vms}/${vm.id}`);
-  return [made.status, seen.every(Boolean), gone.status, lost.status, (await lost.json()).code];
+  const created = await fetch(vms, {method: "POST", headers, body});
+  const hasHeaders = ["Location", "Operation-Location", "X-Request-ID", "Preference-Applied"]
+    .map(name => created.headers.get(name) !== null);
+  const vm = await created.json();
+  const deleted = await fetch(`${vms}/${vm.id}`, {method: "DELETE", headers: {"If-Match": "*"}});
+  const missing = await fetch(`${vms}/${vm.id}`);
+  return [created.status, hasHeaders.every(Boolean), deleted.status, missing.status,
+          (await missing.json()).code];
 }
 """
 
-# what a page may send without asking; the answer is kept from it
-STOP = "url => fetch(url, {method: 'POST', mode: 'no-cors'}).catch(() => null)"
+# a page may send this without a preflight; the browser hides the response from it
+STOP_VM = "url => fetch(url, {method: 'POST', mode: 'no-cors'}).catch(() => null)"
 
 
-class _Theirs(BaseHTTPRequestHandler):
+class _ForeignPage(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
-        self.wfile.write(b"<title>theirs</title>")
+        self.wfile.write(b"<title>foreign</title>")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def origin() -> Iterator[str]:
     """Serve a page of another origin."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Theirs) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _ForeignPage) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -55,55 +56,61 @@ def origin() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("named", "seen"),
+    ("allowed_origin", "result"),
     [
         ("{origin}", [201, True, 204, 404, "vm_not_found"]),
         ("https://console.example.org", None),
         ("", None),
     ],
 )
-def test_a_page_of_another_origin(
-    browser: Browser, gunicorn: Callable[..., Gunicorn], origin: str, named: str, seen: Any
+def test_foreign_page_uses_the_api_only_from_an_allowed_origin(
+    browser: Browser,
+    gunicorn: Callable[..., Gunicorn],
+    origin: str,
+    allowed_origin: str,
+    result: Any,
 ) -> None:
-    """It sees null where the browser keeps everything from it."""
-    server = gunicorn(VMAPI_CORS_ORIGINS=named.format(origin=origin))
+    """The result is null if the browser blocks the requests."""
+    server = gunicorn(VMAPI_CORS_ORIGINS=allowed_origin.format(origin=origin))
     server.start().wait_for("/readyz")
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(origin)
         vms = f"http://127.0.0.1:{server.port}/api/v1/vms"
-        assert page.evaluate(f"vms => ({USE})(vms).catch(() => null)", vms) == seen
-    assert server.call.get_json("/api/v1/operations")["total"] == (2 if seen else 0)
+        assert page.evaluate(f"vms => ({USE_API})(vms).catch(() => null)", vms) == result
+    assert server.call.get_json("/api/v1/operations")["total"] == (2 if result else 0)
 
 
-def test_a_page_of_another_origin_stops_nothing(
+def test_foreign_page_cannot_stop_a_vm(
     browser: Browser, gunicorn: Callable[..., Gunicorn], origin: str
 ) -> None:
     server = gunicorn()
     server.start().wait_for("/readyz")
-    wanted = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros", "start": True}
-    vm = server.call("POST", "/api/v1/vms", wanted).json
+    request = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros", "start": True}
+    vm = server.call("POST", "/api/v1/vms", request).json
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(origin)
-        page.evaluate(STOP, f"http://127.0.0.1:{server.port}/api/v1/vms/{vm['id']}/stop")
+        page.evaluate(STOP_VM, f"http://127.0.0.1:{server.port}/api/v1/vms/{vm['id']}/stop")
     assert server.wait_for_line(endpoint=f"POST /api/v1/vms/{vm['id']}/stop")["status"] == 403
     assert server.call.get_json(f"/api/v1/vms/{vm['id']}")["status"] == "RUNNING"
 
 
-NAMED = "https://console.example.org"
+ALLOWED_ORIGIN = "https://console.example.org"
 
 
-@pytest.mark.parametrize(("origin", "shown"), [(NAMED, NAMED), ("https://evil.example", None)])
-def test_what_nginx_refuses_is_shown_to_named_origins(
-    tmp_path: Path, servers: list[ServerProcess], origin: str, shown: str | None
+@pytest.mark.parametrize(
+    ("origin", "allow_origin"), [(ALLOWED_ORIGIN, ALLOWED_ORIGIN), ("https://evil.example", None)]
+)
+def test_problems_of_nginx_are_readable_from_allowed_origins(
+    tmp_path: Path, servers: list[ServerProcess], origin: str, allow_origin: str | None
 ) -> None:
     front = Nginx(tmp_path, free_port())
     servers.append(front)
-    front.replace(f'#"{NAMED}"', f'"{NAMED}"')
+    front.replace(f'#"{ALLOWED_ORIGIN}"', f'"{ALLOWED_ORIGIN}"')
     front.start()
-    told = {}
+    allow_origins = {}
     for method, size in (("POST", 2 * MAX_BODY_BYTES), ("TRACE", 0), ("GET", 0)):
         answer = front.call(method, "/api/v1/vms", body=b" " * size, headers={"Origin": origin})
-        told[answer.status] = answer.headers.get("Access-Control-Allow-Origin")
-    assert told == {413: shown, 405: shown, 502: shown}
+        allow_origins[answer.status] = answer.headers.get("Access-Control-Allow-Origin")
+    assert allow_origins == {413: allow_origin, 405: allow_origin, 502: allow_origin}

@@ -1,4 +1,4 @@
-"""What is refused comes back as a problem, whoever refuses it: vmapi, gunicorn or nginx."""
+"""Every error is a problem, from vmapi, gunicorn and nginx alike."""
 
 import json
 import re
@@ -16,18 +16,18 @@ AS_JSON = {"Content-Type": "application/json"}
 TOO_LONG = "a" * 9000
 
 
-def test_unknown_url(call: HttpClient) -> None:
+def test_unknown_url_is_not_found(call: HttpClient) -> None:
     problem = call("GET", "/api/v1/nothing").check_problem(404, "not_found")
     assert problem["instance"] == "/api/v1/nothing"
 
 
-def test_unknown_method_lists_those_that_are_known(call: HttpClient) -> None:
+def test_unsupported_method_lists_the_supported_ones(call: HttpClient) -> None:
     answer = call("PUT", VMS)
     answer.check_problem(405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
-def test_method_that_nginx_refuses(call: HttpClient) -> None:
+def test_method_that_nginx_rejects_is_a_problem(call: HttpClient) -> None:
     answer = call("TRACE", VMS)
     assert answer.check_problem(405, "method_not_allowed")["instance"] == VMS
     assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
@@ -35,8 +35,8 @@ def test_method_that_nginx_refuses(call: HttpClient) -> None:
 
 
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES])
-def test_body_that_is_too_large(call: HttpClient, size: int) -> None:
-    """The first is refused by vmapi, the second by nginx; nobody sees which."""
+def test_too_large_body_is_rejected(call: HttpClient, size: int) -> None:
+    """Vmapi rejects the first size, nginx the second, with the same problem."""
     answer = call("POST", VMS, body=b" " * size, headers=AS_JSON)
     problem = answer.check_problem(413, "payload_too_large")
     assert problem["detail"] == f"The body may have at most {MAX_BODY_BYTES} bytes."
@@ -47,7 +47,7 @@ def test_body_that_is_too_large(call: HttpClient, size: int) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [(VMS, 413), ("/nothing", 404), ("/livez", 405)])
-def test_body_that_nobody_reads_does_not_hide_the_answer(
+def test_unread_body_does_not_hide_the_response(
     front: Nginx, cloud: Gunicorn, path: str, status: int
 ) -> None:
     body = b" " * (MAX_BODY_BYTES + 1)
@@ -56,17 +56,17 @@ def test_body_that_nobody_reads_does_not_hide_the_answer(
         assert {answer.status for answer in answers} == {status}
 
 
-def test_largest_body_is_read(call: HttpClient) -> None:
+def test_body_of_the_maximal_size_is_accepted(call: HttpClient) -> None:
     body = b"{" + b" " * (MAX_BODY_BYTES - 2) + b"}"
     call("POST", VMS, body=body, headers=AS_JSON).check_problem(422, "validation_error")
 
 
-def test_body_that_is_no_json(call: HttpClient) -> None:
+def test_malformed_json_is_rejected(call: HttpClient) -> None:
     answer = call("POST", VMS, body=b'{"name": ', headers=AS_JSON)
     answer.check_problem(400, "malformed_request")
 
 
-def test_body_of_another_type(call: HttpClient) -> None:
+def test_other_media_type_is_rejected(call: HttpClient) -> None:
     answer = call("POST", VMS, body=b"name=web-1", headers={"Content-Type": "text/plain"})
     answer.check_problem(415, "unsupported_media_type")
 
@@ -83,7 +83,7 @@ def test_body_of_another_type(call: HttpClient) -> None:
         "nonsense\r\n\r\n",
     ],
 )
-def test_what_nginx_cannot_read(front: Nginx, sent: str) -> None:
+def test_request_that_nginx_cannot_parse_is_a_problem(front: Nginx, sent: str) -> None:
     status, headers, body = send_raw(front.port, sent.encode())
     problem = json.loads(body)
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
@@ -110,7 +110,9 @@ NO_HTTP = "The request is not valid HTTP."
         ("nonsense\r\n\r\n", NO_HTTP),
     ],
 )
-def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> None:
+def test_request_that_gunicorn_cannot_parse_is_a_problem(
+    cloud: Gunicorn, sent: str, detail: str
+) -> None:
     status, headers, body = send_raw(cloud.port, sent.encode())
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
     assert json.loads(body) == {
@@ -126,7 +128,7 @@ def test_what_gunicorn_cannot_read(cloud: Gunicorn, sent: str, detail: str) -> N
     assert (line["level"], line["message"][:28]) == ("warning", "request could not be parsed:")
 
 
-def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
+def test_chunks_that_gunicorn_cannot_parse_are_a_problem(cloud: Gunicorn) -> None:
     head = f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     sent = f"{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nnonsense\r\n\r\n"
     status, headers, body = send_raw(cloud.port, sent.encode())
@@ -134,7 +136,7 @@ def test_chunks_that_gunicorn_cannot_read(cloud: Gunicorn) -> None:
     assert json.loads(body)["code"] == "malformed_request"
 
 
-def test_no_version_is_told(front: Nginx, cloud: Gunicorn) -> None:
+def test_responses_reveal_no_server_version(front: Nginx, cloud: Gunicorn) -> None:
     for call, name in ((front.call, "nginx"), (cloud.call, "gunicorn")):
         for path in ("/livez", "/nothing", f"/{TOO_LONG}"):
             answer = call("GET", path)
@@ -142,17 +144,17 @@ def test_no_version_is_told(front: Nginx, cloud: Gunicorn) -> None:
             assert "X-Powered-By" not in answer.headers
 
 
-def test_nobody_asks_for_nginx_own_pages(call: HttpClient) -> None:
+def test_internal_pages_of_nginx_are_not_reachable(call: HttpClient) -> None:
     call("GET", "/_problem/backend_error").check_problem(404, "not_found")
 
 
-def test_problems_of_nginx_are_those_of_vmapi() -> None:
+def test_problems_of_nginx_match_the_problem_types() -> None:
     text = (ROOT / "config/nginx.conf").read_text()
-    found = re.findall(r"location = /_problem/(\w+) \{[^}]*return (\d+) '(.*)';", text)
-    assert len(found) == 7
-    for code, status, body in found:
+    problems = re.findall(r"location = /_problem/(\w+) \{[^}]*return (\d+) '(.*)';", text)
+    assert len(problems) == 7
+    for code, status, body in problems:
         problem = json.loads(body)
-        kind = PROBLEM_TYPES[code]
+        problem_type = PROBLEM_TYPES[code]
         assert (problem["code"], problem["type"]) == (code, f"/problems/{code}")
-        assert (problem["status"], problem["title"]) == (int(status), kind.title)
-        assert int(status) == kind.status
+        assert (problem["status"], problem["title"]) == (int(status), problem_type.title)
+        assert int(status) == problem_type.status

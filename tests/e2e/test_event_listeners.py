@@ -1,4 +1,4 @@
-"""Listening to a vmapi as operators run it: nobody skips an event, and nobody stays hanging."""
+"""Event streams end to end: no listener misses an event, and none keeps hanging."""
 
 import json
 import os
@@ -21,15 +21,14 @@ from vmapi.store import schema
 from vmapi.store.database import Database
 
 VMS = "/api/v1/vms"
-WANTED = {"flavor": "m1.tiny", "image": "cirros", "start": True}
-DEATHS = 6
-LIVES = 12
-SHORTEST = ["vm.created", "vm.changed", "operation.succeeded", "vm.changed", "vm.deleted"]
+CREATE_BODY = {"flavor": "m1.tiny", "image": "cirros", "start": True}
+LISTENER_KILLS = 6
+VMS_PER_CALLER = 12
 
 
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[ListenerScript]:
-    listener = ListenerScript(tmp_path / "told")
+    listener = ListenerScript(tmp_path / "events")
     yield listener
     listener.kill()
 
@@ -43,17 +42,17 @@ def postgresql() -> Iterator[str]:
         yield url
 
 
-def live(call: HttpClient, name: str) -> str:
-    """Have a VM made and deleted; return its id."""
+def run_vm_lifecycle(call: HttpClient, name: str) -> str:
+    """Create and delete a VM; return its id."""
     wait = {"Prefer": "wait=30"}
-    made = call("POST", VMS, {"name": name, **WANTED}, headers=wait)
-    assert made.status == 201, made
-    assert call("DELETE", f"{VMS}/{made.json['id']}", headers=wait).status == 204
-    return str(made.json["id"])
+    created = call("POST", VMS, {"name": name, **CREATE_BODY}, headers=wait)
+    assert created.status == 201, created
+    assert call("DELETE", f"{VMS}/{created.json['id']}", headers=wait).status == 204
+    return str(created.json["id"])
 
 
-class Stream:
-    """A stream of events on a connection of its own."""
+class RawStream:
+    """An event stream on a separate connection."""
 
     def __init__(self, stack: ExitStack, port: int, query: str = "") -> None:
         self.socket = stack.enter_context(
@@ -64,78 +63,81 @@ class Stream:
         self._file = stack.enter_context(self.socket.makefile("rb"))
         self.status = int(self._file.readline().split()[1])
 
-    def read_to(self, beginning: bytes) -> bytes:
-        """Return the first line that begins so."""
-        return next(line for line in self._file if line.startswith(beginning))
+    def read_to(self, prefix: bytes) -> bytes:
+        """Return the next line with a prefix."""
+        return next(line for line in self._file if line.startswith(prefix))
 
-    def rest(self) -> bytes:
+    def read_rest(self) -> bytes:
         return self._file.read()
 
 
-def check(told: list[Any], everything: list[Any], lived: list[str]) -> None:
-    """See that everything was told once, in order, and the lives of VMs from their beginning."""
-    events = [event for event in told if event["id"]]
-    # who knows nothing yet begins with a reset
-    assert [event["kind"] for event in told if not event["id"]].count("events.reset") <= 2
-    assert told.index(events[0]) == len(told) - len(events)
+def check_events(received: list[Any], stored: list[Any], vm_ids: list[str]) -> None:
+    """Check that every event arrived once, in order, and that each VM has its full history."""
+    events = [event for event in received if event["id"]]
+    # a listener without a position begins with a reset
+    assert [event["kind"] for event in received if not event["id"]].count("events.reset") <= 2
+    assert received.index(events[0]) == len(received) - len(events)
     ids = [event["id"] for event in events]
-    assert ids == [event["id"] for event in everything]
+    assert ids == [event["id"] for event in stored]
     assert [int(id) for id in ids] == sorted({int(id) for id in ids})
-    for vm_id in lived:
+    for vm_id in vm_ids:
         kinds = [event["kind"] for event in events if event["vm_id"] == vm_id]
         assert (kinds[0], kinds[-2:]) == ("vm.created", ["vm.deleted", "operation.succeeded"])
         assert kinds.count("operation.succeeded") == 2
 
 
-def everything(port: int, count: int) -> list[Any]:
-    """Return what is kept, as one who comes late is told it."""
+def read_stored(port: int, count: int) -> list[Any]:
+    """Return the stored events, as a late listener receives them."""
     with ExitStack() as stack:
-        stream = Stream(stack, port, "?last_event_id=0")
+        stream = RawStream(stack, port, "?last_event_id=0")
         lines = [stream.read_to(b"data: ") for _ in range(count + 1)]
     return [json.loads(line[6:]) for line in lines][1:]
 
 
-def survive(listener: ListenerScript, callers: list[HttpClient]) -> None:
-    """Have a listener die while VMs come and go by way of several servers."""
-    lived: list[str] = []
+def check_killed_listener(listener: ListenerScript, callers: list[HttpClient]) -> None:
+    """Kill a listener repeatedly while VMs come and go through several servers."""
+    vm_ids: list[str] = []
 
     def work(number: int) -> None:
-        lived.extend(live(callers[number], f"vm-{number}-{turn}") for turn in range(LIVES))
+        vm_ids.extend(
+            run_vm_lifecycle(callers[number], f"vm-{number}-{turn}")
+            for turn in range(VMS_PER_CALLER)
+        )
 
-    working = [threading.Thread(target=work, args=(number,)) for number in range(len(callers))]
-    for thread in working:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(callers))]
+    for thread in threads:
         thread.start()
     try:
-        for death in range(DEATHS):
-            listener.start(callers[death % len(callers)].port)
+        for kill in range(LISTENER_KILLS):
+            listener.start(callers[kill % len(callers)].port)
             listener.wait_for(len(listener.received_events()) + 5)
             listener.kill()
     finally:
-        for thread in working:
+        for thread in threads:
             thread.join()
-    assert len(lived) == LIVES * len(callers)
+    assert len(vm_ids) == VMS_PER_CALLER * len(callers)
     listener.start(callers[0].port)
-    ended = 2 * len(lived)
+    finished_operations = 2 * len(vm_ids)
 
-    def over() -> bool:
+    def is_complete() -> bool:
         kinds = [event["kind"] for event in listener.received_events()]
-        return kinds.count("operation.succeeded") >= ended
+        return kinds.count("operation.succeeded") >= finished_operations
 
-    wait_until("the end", over)
-    told = listener.received_events()
-    kept = sum(bool(event["id"]) for event in told)
-    check(told, everything(callers[-1].port, kept), lived)
+    wait_until("the last event", is_complete)
+    received = listener.received_events()
+    stored_count = sum(bool(event["id"]) for event in received)
+    check_events(received, read_stored(callers[-1].port, stored_count), vm_ids)
 
 
-def test_a_listener_that_dies_sees_everything_once(
+def test_killed_listener_receives_every_event_once(
     gunicorn: Callable[..., Gunicorn], listener: ListenerScript
 ) -> None:
     server = gunicorn(VMAPI_MEMORY_LATENCY="0.05")
     server.start().wait_for("/readyz")
-    survive(listener, [server.call])
+    check_killed_listener(listener, [server.call])
 
 
-def test_it_goes_on_at_another_server_while_both_write(
+def test_killed_listener_resumes_at_another_server(
     tmp_path: Path, servers: list[Any], postgresql: str, listener: ListenerScript
 ) -> None:
     callers = []
@@ -146,10 +148,10 @@ def test_it_goes_on_at_another_server_while_both_write(
         servers.append(server)
         server.start().wait_for("/readyz")
         callers.append(server.call)
-    survive(listener, callers)
+    check_killed_listener(listener, callers)
 
 
-def test_curl_is_told_at_once_through_nginx(front: Nginx) -> None:
+def test_nginx_passes_events_to_curl_immediately(front: Nginx) -> None:
     require_program("curl", "curl")
     script = f"exec {read_example('sh')}".replace("127.0.0.1:8000", f"127.0.0.1:{front.port}")
     command = ("bash", "-euc", script)
@@ -159,26 +161,26 @@ def test_curl_is_told_at_once_through_nginx(front: Nginx) -> None:
         assert curl.stdout is not None
         try:
             assert curl.stdout.readline() == b"retry: 3000\n"
-            vm_id = live(front.call, "curled")
+            vm_id = run_vm_lifecycle(front.call, "curled")
             lines = iter(curl.stdout.readline, b"")
-            data = [json.loads(line[6:]) for line in (next_data(lines), next_data(lines))]
+            data = [json.loads(line[6:]) for line in (read_data(lines), read_data(lines))]
         finally:
             curl.kill()
-    told = [(event["kind"], event["vm_id"]) for event in data]
-    assert told == [("vm.created", vm_id), ("vm.deleted", vm_id)]
+    received = [(event["kind"], event["vm_id"]) for event in data]
+    assert received == [("vm.created", vm_id), ("vm.deleted", vm_id)]
 
 
-def next_data(lines: Iterator[bytes]) -> bytes:
+def read_data(lines: Iterator[bytes]) -> bytes:
     return next(line for line in lines if line.startswith(b"data: "))
 
 
-def test_a_thousand_where_fifty_may(gunicorn: Callable[..., Gunicorn]) -> None:
+def test_streams_beyond_the_limit_are_rejected(gunicorn: Callable[..., Gunicorn]) -> None:
     limits = {"VMAPI_EVENT_STREAMS": "50", "VMAPI_CALLER_STREAMS": "60"}
     limits |= {"VMAPI_RATE_READS": "off", "VMAPI_RATE_ADDRESS": "off"}
     server = gunicorn(VMAPI_THREADS="104", **limits)
     server.start().wait_for("/readyz")
     with ExitStack() as stack:
-        streams = [Stream(stack, server.port) for _ in range(50)]
+        streams = [RawStream(stack, server.port) for _ in range(50)]
         for stream in streams:
             stream.read_to(b"id: ")
         for _ in range(950):
@@ -188,32 +190,32 @@ def test_a_thousand_where_fifty_may(gunicorn: Callable[..., Gunicorn]) -> None:
         assert problem["detail"] == (
             "All slots are in use: at most 50 event streams are open here."
         )
-        # the others are served, and told
-        vm_id = live(server.call, "crowded")
+        # other requests are served, and open streams receive their events
+        vm_id = run_vm_lifecycle(server.call, "crowded")
         for stream in streams:
             assert vm_id.encode() in stream.read_to(b"data: ")
-    # who hangs up makes room, though nothing happens that it could be told of
+    # a closed connection frees its slot, even without events
     with ExitStack() as stack:
 
-        def opens() -> bool:
-            return Stream(stack, server.port).status == 200
+        def can_open() -> bool:
+            return RawStream(stack, server.port).status == 200
 
-        wait_until("a place", opens)
+        wait_until("a free slot", can_open)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_who_stops_lets_its_listeners_go(
+def test_shutdown_ends_open_streams(
     gunicorn: Callable[..., Gunicorn], number: signal.Signals
 ) -> None:
     server = gunicorn()
     server.start().wait_for("/readyz")
     with ExitStack() as stack:
-        streams = [Stream(stack, server.port) for _ in range(3)]
+        streams = [RawStream(stack, server.port) for _ in range(3)]
         for stream in streams:
             stream.read_to(b"id: ")
         os.kill(server.pid, number)
         for stream in streams:
-            # the last chunk: it has ended, and was not cut off
-            assert stream.rest().endswith(b"0\r\n\r\n")
+            # the last chunk: the stream ended regularly
+            assert stream.read_rest().endswith(b"0\r\n\r\n")
         assert server.wait_for_exit() == 0
     assert [line["level"] for line in server.log_lines() if line["level"] == "error"] == []

@@ -1,4 +1,4 @@
-"""From where a client asks, through the real nginx: what it says of itself counts for nothing."""
+"""Addresses of clients through nginx: forged headers have no effect."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.support.processes import Gunicorn, Nginx
 
 CLIENT = "127.0.0.9"
 FORGED = "203.0.113.66"
-LIES = [
+FORGED_HEADERS = [
     {},
     {"X-Forwarded-For": FORGED},
     {"X-Forwarded-For": f"{FORGED}, {FORGED}"},
@@ -26,41 +26,41 @@ LIES = [
 ]
 
 
-def told(port: int, folder: Path) -> set[str]:
-    """Return from where each of these lies came, by the audit trail."""
-    for number, headers in enumerate(LIES):
+def audited_addresses(port: int, folder: Path) -> set[str]:
+    """Send a request with each set of headers; return their addresses in the audit trail."""
+    for number, headers in enumerate(FORGED_HEADERS):
         connection = HTTPConnection("127.0.0.1", port, WAIT_SECONDS, source_address=(CLIENT, 0))
         body = b'{"name": "web-%d", "flavor": "m1.tiny", "image": "cirros"}' % number
-        sent = {"Content-Type": "application/json", **headers}
-        assert send_request(connection, "POST", "/api/v1/vms", body, sent).status == 201
+        request_headers = {"Content-Type": "application/json", **headers}
+        assert send_request(connection, "POST", "/api/v1/vms", body, request_headers).status == 201
         connection.close()
     with sqlite3.connect(folder / "vmapi.sqlite3") as database:
-        found = database.execute("SELECT address FROM audit_entries").fetchall()
+        rows = database.execute("SELECT address FROM audit_entries").fetchall()
     database.close()
-    assert len(found) >= len(LIES)
-    return {address for (address,) in found}
+    assert len(rows) >= len(FORGED_HEADERS)
+    return {address for (address,) in rows}
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_a_forged_address_does_nothing(
+def test_forged_address_has_no_effect_behind_nginx(
     gunicorn: Callable[..., Gunicorn],
     nginx: Callable[[int], Nginx],
     tmp_path: Path,
     proxies: str,
 ) -> None:
-    """Without VMAPI_PROXIES it is nginx that asks; with it, whoever asked nginx."""
+    """Without VMAPI_PROXIES the address is that of nginx, with it that of the client."""
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
     server = gunicorn(VMAPI_DATABASE_URL=url, VMAPI_PROXIES=proxies)
     server.start().wait_for("/readyz")
     front = nginx(server.port)
-    assert told(front.port, tmp_path) == {CLIENT if proxies == "1" else "127.0.0.1"}
+    assert audited_addresses(front.port, tmp_path) == {CLIENT if proxies == "1" else "127.0.0.1"}
 
 
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_a_page_of_the_same_origin_may_change_things(
+def test_page_of_the_same_origin_may_send_changes(
     gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx], proxies: str
 ) -> None:
-    """Over plain HTTP no browser says more of a page's site than its origin, port and all."""
+    """Over plain HTTP, browsers identify a page by its origin with the port only."""
     server = gunicorn(VMAPI_PROXIES=proxies)
     server.start().wait_for("/readyz")
     front = nginx(server.port)
@@ -73,7 +73,9 @@ def test_a_page_of_the_same_origin_may_change_things(
         connection.close()
 
 
-def test_nor_does_it_at_gunicorn_itself(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+def test_forged_address_has_no_effect_without_nginx(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
     server = gunicorn(VMAPI_DATABASE_URL=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     server.start().wait_for("/readyz")
-    assert told(server.port, tmp_path) == {CLIENT}
+    assert audited_addresses(server.port, tmp_path) == {CLIENT}

@@ -1,4 +1,4 @@
-"""nginx and gunicorn between them: one is away, one is slow, and nothing is sent twice."""
+"""nginx in front of a failing upstream: problems, recovery, no repeated changes."""
 
 import json
 import threading
@@ -13,41 +13,41 @@ from tests.support.processes import Gunicorn, Nginx
 VMS = "/api/v1/vms"
 
 
-class Quitter(ThreadingTCPServer):
-    """An upstream that answers the first request of each connection, and drops the second."""
+class DroppingUpstream(ThreadingTCPServer):
+    """An upstream that answers the first request of a connection and drops the second."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Visit)
-        self.heard: list[str] = []
+        super().__init__(("127.0.0.1", 0), _DroppingHandler)
+        self.paths: list[str] = []
         self.port = self.server_address[1]
 
 
-class _Visit(BaseRequestHandler):
+class _DroppingHandler(BaseRequestHandler):
     def handle(self) -> None:
-        self._hear()
+        self._receive()
         self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Request-ID: q\r\n\r\n")
-        self._hear()
+        self._receive()
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         head = b""
-        while b"\r\n\r\n" not in head and (more := self.request.recv(65536)):
-            head += more
+        while b"\r\n\r\n" not in head and (chunk := self.request.recv(65536)):
+            head += chunk
         if head:
-            assert isinstance(self.server, Quitter)
-            self.server.heard.append(head.decode().split()[1])
+            assert isinstance(self.server, DroppingUpstream)
+            self.server.paths.append(head.decode().split()[1])
 
 
 @pytest.fixture
-def quitter() -> Iterator[Quitter]:
-    with Quitter() as upstream:
-        thread = threading.Thread(target=upstream.serve_forever, args=(0.02,))
+def upstream() -> Iterator[DroppingUpstream]:
+    with DroppingUpstream() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield upstream
-        upstream.shutdown()
+        yield server
+        server.shutdown()
         thread.join(WAIT_SECONDS)
 
 
-def test_gunicorn_dies_and_comes_back(
+def test_nginx_recovers_after_a_crash_of_gunicorn(
     gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx]
 ) -> None:
     server = gunicorn()
@@ -55,7 +55,7 @@ def test_gunicorn_dies_and_comes_back(
     front = nginx(server.port)
     front.wait_for("/readyz")
     server.kill()
-    answer = front.call("GET", f"{VMS}?name=web-1", headers={"X-Request-ID": "while-away"})
+    answer = front.call("GET", f"{VMS}?name=web-1", headers={"X-Request-ID": "during-crash"})
     assert answer.check_problem(502, "backend_error") == {
         "type": "/problems/backend_error",
         "title": "The cloud returned an error",
@@ -64,29 +64,29 @@ def test_gunicorn_dies_and_comes_back(
         "detail": "vmapi does not respond. A change may have been made: check the VM before you "
         "repeat it.",
         "instance": VMS,
-        "request_id": "while-away",
+        "request_id": "during-crash",
     }
     server.start()
     front.wait_for("/readyz")
     assert front.call.get_json(VMS)["total"] == 0
-    logged = (front.directory / "access.log").read_text().splitlines()
-    away = next(line for line in map(json.loads, logged) if line["request_id"] == "while-away")
-    assert (away["endpoint"], away["status"]) == (f"GET {VMS}", 502)
+    lines = (front.directory / "access.log").read_text().splitlines()
+    line = next(entry for entry in map(json.loads, lines) if entry["request_id"] == "during-crash")
+    assert (line["endpoint"], line["status"]) == (f"GET {VMS}", 502)
 
 
 @pytest.mark.parametrize(("method", "times"), [("POST", 1), ("PATCH", 1), ("GET", 2)])
-def test_only_what_may_be_repeated_is(
-    quitter: Quitter, nginx: Callable[[int], Nginx], method: str, times: int
+def test_nginx_repeats_idempotent_methods_only(
+    upstream: DroppingUpstream, nginx: Callable[[int], Nginx], method: str, times: int
 ) -> None:
-    """GET shows that the test would see a repetition."""
-    front = nginx(quitter.port)
+    """The case of GET shows that the test detects a repetition."""
+    front = nginx(upstream.port)
     for number in range(100):
-        # until a worker of nginx uses its connection again, and it is dropped
+        # until a worker of nginx reuses its connection, which the upstream then drops
         answer = front.call(method, f"/{number}")
-        heard = quitter.heard.count(f"/{number}")
-        if answer.status == 502 or heard > 1:
+        count = upstream.paths.count(f"/{number}")
+        if answer.status == 502 or count > 1:
             break
-    assert heard == times
+    assert count == times
     if method == "GET":
         assert answer.status == 200
     else:

@@ -1,4 +1,4 @@
-"""Secrets in every place that has one, and then a look at everything that can be seen."""
+"""Secrets in every input: none find_secrets in any output."""
 
 import json
 import re
@@ -19,26 +19,26 @@ from vmapi.settings.settings import DECLARATIONS
 
 VMS = "/api/v1/vms"
 CANARY = "hunter2"
-"""Part of everything that is secret."""
+"""Part of every secret of these tests."""
 
-SECRETS = {declared.name for declared in DECLARATIONS.values() if declared.is_secret}
-TOLD = {
+SECRET_SETTINGS = {declared.name for declared in DECLARATIONS.values() if declared.is_secret}
+SECRET_HEADERS = {
     "Authorization": f"Bearer {CANARY}",
     "X-Auth-Token": CANARY,
     "Proxy-Authorization": f"Basic {b64encode(CANARY.encode()).decode()}",
     "Cookie": f"session={CANARY}",
     "Referer": f"https://console.example.org/?token={CANARY}",
 }
-CRASHES = f"{VMS}/actions?token={CANARY}"
+CRASH_URL = f"{VMS}/actions?token={CANARY}"
 SSH_KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'Hunter2' * 6}A me@{CANARY}"
-WANTED = {
+CREATE_BODY = {
     "name": "web-1",
     "flavor": "m1.tiny",
     "image": "cirros",
     "user_data": f"#cloud-config\npassword: {CANARY}\n",
     "ssh_keys": [SSH_KEY],
 }
-AWAY = {
+UNREACHABLE_SERVICES = {
     "VMAPI_BACKEND": "openstack",
     "VMAPI_ENGINE": "celery",
     "VMAPI_BROKER_URL": f"amqp://u:{CANARY}@127.0.0.1:1//",
@@ -53,49 +53,58 @@ AWAY = {
 }
 
 
-def shows(seen: bytes) -> list[bytes]:
-    """Return where a secret is seen, as it is or in base64, with what is around it."""
+def find_secrets(output: bytes) -> list[bytes]:
+    """Return each secret, plain or in base64, with the text before it."""
     encoded = [b64encode(b"-" * n + CANARY.encode())[4:-4] for n in range(3)]
     pattern = b"|".join([CANARY.encode(), *map(re.escape, encoded)])
-    return [seen[max(0, m.start() - 60) : m.end()] for m in re.finditer(pattern, seen, re.I)]
+    return [output[max(0, m.start() - 60) : m.end()] for m in re.finditer(pattern, output, re.I)]
 
 
-def processes(server: Gunicorn) -> Iterator[bytes]:
-    """Return what everybody on the machine sees of the processes."""
+def process_titles(server: Gunicorn) -> Iterator[bytes]:
+    """Return the files in /proc that every user of the machine can read."""
     for pid in (server.pid, *server.child_pids()):
         for name in ("cmdline", "comm", "status"):
             yield Path(f"/proc/{pid}/{name}").read_bytes()
 
 
-def visible(answer: HttpResponse) -> bytes:
+def response_bytes(answer: HttpResponse) -> bytes:
     return answer.body + str(answer.headers).encode()
 
 
-def ask_everything(call: Callable[..., HttpResponse]) -> Iterator[HttpResponse]:
-    """Send secrets along with what is right, wrong and beyond reading."""
-    keyed = {**TOLD, "Idempotency-Key": "k-1"}
-    made = call("POST", VMS, WANTED, headers=keyed)
-    yield made
-    yield call("POST", VMS, WANTED, headers=keyed)
-    yield call("POST", VMS, WANTED, headers=TOLD)
-    yield call("POST", VMS, {**WANTED, "name": "web-2", "flavor": "none"}, headers=TOLD)
-    yield call("POST", VMS, {**WANTED, "user_data": [CANARY], "ssh_keys": CANARY}, headers=TOLD)
-    yield call("POST", VMS, {**WANTED, "ssh_keys": [SSH_KEY, f"{CANARY}\n"]}, headers=TOLD)
-    as_json = {**TOLD, "Content-Type": "application/json"}
-    yield call("POST", VMS, body=json.dumps(WANTED).encode()[:-1], headers=as_json)
-    yield call("POST", VMS, body=json.dumps(WANTED).encode(), headers=TOLD)
-    where = made.headers["Location"] or f"{VMS}/{'0' * 8}-0000-4000-8000-{'0' * 12}"
-    for path in (VMS, where, f"{where}/console", "/api/v1/operations", "/docs", "/openapi.json"):
-        yield call("GET", f"{path}?access_token={CANARY}", headers=TOLD)
-        yield call("GET", path, headers=TOLD)
+def send_all_requests(call: Callable[..., HttpResponse]) -> Iterator[HttpResponse]:
+    """Send secrets with valid, invalid and unreadable requests."""
+    keyed_headers = {**SECRET_HEADERS, "Idempotency-Key": "k-1"}
+    created = call("POST", VMS, CREATE_BODY, headers=keyed_headers)
+    yield created
+    yield call("POST", VMS, CREATE_BODY, headers=keyed_headers)
+    yield call("POST", VMS, CREATE_BODY, headers=SECRET_HEADERS)
+    yield call(
+        "POST", VMS, {**CREATE_BODY, "name": "web-2", "flavor": "none"}, headers=SECRET_HEADERS
+    )
+    yield call(
+        "POST",
+        VMS,
+        {**CREATE_BODY, "user_data": [CANARY], "ssh_keys": CANARY},
+        headers=SECRET_HEADERS,
+    )
+    yield call(
+        "POST", VMS, {**CREATE_BODY, "ssh_keys": [SSH_KEY, f"{CANARY}\n"]}, headers=SECRET_HEADERS
+    )
+    as_json = {**SECRET_HEADERS, "Content-Type": "application/json"}
+    yield call("POST", VMS, body=json.dumps(CREATE_BODY).encode()[:-1], headers=as_json)
+    yield call("POST", VMS, body=json.dumps(CREATE_BODY).encode(), headers=SECRET_HEADERS)
+    vm_url = created.headers["Location"] or f"{VMS}/{'0' * 8}-0000-4000-8000-{'0' * 12}"
+    for path in (VMS, vm_url, f"{vm_url}/console", "/api/v1/operations", "/docs", "/openapi.json"):
+        yield call("GET", f"{path}?access_token={CANARY}", headers=SECRET_HEADERS)
+        yield call("GET", path, headers=SECRET_HEADERS)
     for path in ("/readyz", "/nothing", "/api/v1/flavors"):
-        yield call("GET", path, headers=TOLD)
-    yield call("PUT", f"{VMS}?token={CANARY}", WANTED, headers=TOLD)
-    yield call("DELETE", where, headers=TOLD)
+        yield call("GET", path, headers=SECRET_HEADERS)
+    yield call("PUT", f"{VMS}?token={CANARY}", CREATE_BODY, headers=SECRET_HEADERS)
+    yield call("DELETE", vm_url, headers=SECRET_HEADERS)
 
 
-def send_nonsense(port: int) -> Iterator[bytes]:
-    """Send what gunicorn does not let through to the app."""
+def send_unparsable(port: int) -> Iterator[bytes]:
+    """Send requests that gunicorn rejects before the app sees them."""
     for sent in (
         f"GET /?token={CANARY} HTTP/1.1\r\nHost: a\r\nAuthorization Bearer {CANARY}\r\n\r\n",
         f"GET /?token={CANARY} HTTP/7.1\r\nHost: a\r\n\r\n",
@@ -117,81 +126,87 @@ def send_nonsense(port: int) -> Iterator[bytes]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
-    """Name a file for each secret setting but the database, which has none here."""
-    named = {}
-    for name in SECRETS - {"VMAPI_DATABASE_URL"}:
-        value = AWAY.get(name, CANARY * 5)
+    """Write each secret setting except the database URL to a file; return the settings."""
+    settings = {}
+    for name in SECRET_SETTINGS - {"VMAPI_DATABASE_URL"}:
+        value = UNREACHABLE_SERVICES.get(name, CANARY * 5)
         (tmp_path / name).write_text(f"{value}\n")
-        named[f"{name}_FILE"] = str(tmp_path / name)
-    return named
+        settings[f"{name}_FILE"] = str(tmp_path / name)
+    return settings
 
 
-def test_what_serves_shows_nothing(
+def test_server_shows_no_secret(
     gunicorn: Callable[..., Gunicorn],
     nginx: Callable[[int], Nginx],
     tmp_path: Path,
     files: dict[str, str],
 ) -> None:
-    folder = tmp_path / "kept"
+    folder = tmp_path / "database"
     url = f"sqlite:///{folder}/vmapi.sqlite3"
     server = gunicorn(LOG_LEVEL="DEBUG", VMAPI_DATABASE_URL=url, **files)
     server.start(app="tests.support.crashing_app:app").wait_for("/readyz")
     front = nginx(server.port)
-    answers = [*ask_everything(server.call), *ask_everything(front.call)]
+    answers = [*send_all_requests(server.call), *send_all_requests(front.call)]
     assert {answer.status for answer in answers} >= {200, 201, 204, 400, 404, 405, 409, 415, 422}
-    crashes = [server.call("POST", CRASHES, WANTED, headers=TOLD) for _ in "12"]
+    crashes = [server.call("POST", CRASH_URL, CREATE_BODY, headers=SECRET_HEADERS) for _ in "12"]
     for crash in crashes:
         crash.check_problem(500, "internal_error")
-    seen = [visible(answer) for answer in (*answers, *crashes)] + [*send_nonsense(server.port)]
-    seen += processes(server)
+    outputs = [response_bytes(answer) for answer in (*answers, *crashes)] + [
+        *send_unparsable(server.port)
+    ]
+    outputs += process_titles(server)
     server.wait_for_line(
         level="debug", message="Ignored premature client disconnection. NoMoreData"
     )
-    lost = server.wait_for_line(request_id=crashes[0].headers["X-Request-ID"], level="error")
-    assert "RuntimeError: a defect" in lost["exception"]
-    assert "LookupError" in lost["exception"]
+    logged_crash = server.wait_for_line(
+        request_id=crashes[0].headers["X-Request-ID"], level="error"
+    )
+    assert "RuntimeError: a defect" in logged_crash["exception"]
+    assert "LookupError" in logged_crash["exception"]
     server.kill()
-    front.call("GET", f"{VMS}?token={CANARY}", headers=TOLD).check_problem(502, "backend_error")
-    seen += [server.log.read_bytes(), front.log.read_bytes()]
-    seen += [(front.directory / "access.log").read_bytes()]
-    kept = b"".join(path.read_bytes() for path in folder.iterdir())
-    assert b"anonymous" in kept
-    for one in (*seen, kept):
-        assert shows(one) == []
+    front.call("GET", f"{VMS}?token={CANARY}", headers=SECRET_HEADERS).check_problem(
+        502, "backend_error"
+    )
+    outputs += [server.log.read_bytes(), front.log.read_bytes()]
+    outputs += [(front.directory / "access.log").read_bytes()]
+    stored = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert b"anonymous" in stored
+    for output in (*outputs, stored):
+        assert find_secrets(output) == []
 
 
-def test_an_access_log_of_gunicorn_shows_paths_alone(gunicorn: Callable[..., Gunicorn]) -> None:
+def test_access_log_of_gunicorn_has_paths_only(gunicorn: Callable[..., Gunicorn]) -> None:
     server = gunicorn()
     form = "%(h)s %(u)s %(r)s %(q)s %(f)s %({authorization}i)s %({raw_uri}e)s %({http_cookie}e)s"
     server.start("--access-logfile", "-", "--access-logformat", form).wait_for("/readyz")
     basic = {"Authorization": f"Basic {b64encode(f'{CANARY}:x'.encode()).decode()}"}
-    for headers in (TOLD, basic):
+    for headers in (SECRET_HEADERS, basic):
         server.call("GET", f"/livez?token={CANARY}", headers=headers)
     line = wait_until(
         "a line", lambda: re.search(r'127\.0\.0\.1 - GET /livez [^"]*', server.read_log())
     )
     assert line[0] == "127.0.0.1 - GET /livez HTTP/1.1  - - - -"
-    assert shows(server.log.read_bytes()) == []
+    assert find_secrets(server.log.read_bytes()) == []
 
 
 @pytest.mark.parametrize(
     ("auth", "statuses"),
     [("none", {200, 400, 404, 405, 422, 503}), ("token", {200, 401, 404, 405, 503})],
 )
-def test_while_everything_is_away(
+def test_unreachable_services_show_no_secret(
     gunicorn: Callable[..., Gunicorn], auth: str, statuses: set[int]
 ) -> None:
-    server = gunicorn(**AWAY, VMAPI_AUTH=auth)
+    server = gunicorn(**UNREACHABLE_SERVICES, VMAPI_AUTH=auth)
     server.start().wait_for("/livez")
-    answers = list(ask_everything(server.call))
+    answers = list(send_all_requests(server.call))
     assert {answer.status for answer in answers} >= statuses
-    seen = [visible(answer) for answer in answers] + [*processes(server)]
-    for one in (*seen, server.log.read_bytes()):
-        assert shows(one) == []
+    outputs = [response_bytes(answer) for answer in answers] + [*process_titles(server)]
+    for output in (*outputs, server.log.read_bytes()):
+        assert find_secrets(output) == []
 
 
 def flask(*arguments: str, **settings: str) -> tuple[int, bytes]:
-    """Run a command to its end, or to the point where it only waits."""
+    """Run a command until it exits, or kill it after a few seconds of waiting."""
     command = (sys.executable, "-m", "flask", "--app", "wsgi", *arguments)
     process = subprocess.Popen(
         command,
@@ -202,20 +217,20 @@ def flask(*arguments: str, **settings: str) -> tuple[int, bytes]:
     )
     title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     try:
-        shown, _ = process.communicate(timeout=8 if "worker" in arguments else WAIT_SECONDS)
+        output, _ = process.communicate(timeout=8 if "worker" in arguments else WAIT_SECONDS)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-        shown, _ = process.communicate()
-    return process.returncode, shown + title
+        output, _ = process.communicate()
+    return process.returncode, output + title
 
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "code"),
     [
-        (("check",), AWAY, 1),
-        (("db", "upgrade"), AWAY, 1),
-        (("audit", "verify"), AWAY, 1),
-        (("worker",), AWAY, -9),
+        (("check",), UNREACHABLE_SERVICES, 1),
+        (("db", "upgrade"), UNREACHABLE_SERVICES, 1),
+        (("audit", "verify"), UNREACHABLE_SERVICES, 1),
+        (("worker",), UNREACHABLE_SERVICES, -9),
         (("check",), {"OPENSTACK_PASSWORD": CANARY, "VMAPI_AUDIT_KEY": CANARY}, 3),
         (("check",), {"VMAPI_DATABASE_URL": f"postgresql+psycopg://u:p@h:{CANARY}@h/n"}, 3),
         (("check",), {"VMAPI_BROKER_URL": f"amqp://u:{CANARY}"}, 3),
@@ -223,9 +238,9 @@ def flask(*arguments: str, **settings: str) -> tuple[int, bytes]:
         (("check",), {"VMAPI_THREDS": CANARY}, 3),
     ],
 )
-def test_commands_show_nothing(
+def test_commands_show_no_secret(
     arguments: tuple[str, ...], settings: dict[str, Any], code: int
 ) -> None:
-    ended, shown = flask(*arguments, **settings)
-    assert (ended, shows(shown)) == (code, [])
-    assert b"Traceback" not in shown or arguments == ("worker",)
+    exit_code, output = flask(*arguments, **settings)
+    assert (exit_code, find_secrets(output)) == (code, [])
+    assert b"Traceback" not in output or arguments == ("worker",)

@@ -1,4 +1,4 @@
-"""Behind nginx slow clients hold no thread, whatever they are slow at. vmapi has two threads."""
+"""Slow clients behind nginx occupy no thread of vmapi, which has two threads here."""
 
 import socket
 import threading
@@ -12,9 +12,9 @@ from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.processes import Gunicorn, Nginx
 
 VMS = "/api/v1/vms"
-CLIENTS = 20
-READERS = 4
-LARGE = 24 * 1024 * 1024
+SLOW_CLIENTS = 20
+SLOW_READERS = 4
+RESPONSE_BYTES = 24 * 1024 * 1024
 BODY = b'{"name": "slow-1", "flavor": "m1.tiny", "image": "cirros", "start": true}'
 HEAD = (
     f"POST {VMS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -22,7 +22,7 @@ HEAD = (
 ).encode()
 
 
-def start(
+def start_servers(
     gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx]
 ) -> tuple[Gunicorn, Nginx]:
     server = gunicorn(VMAPI_THREADS="2")
@@ -31,78 +31,80 @@ def start(
 
 
 @contextmanager
-def clients(front: Nginx, sent: bytes, count: int = CLIENTS) -> Iterator[list[socket.socket]]:
-    """Connect many, each of which sends this and then waits."""
+def clients(front: Nginx, sent: bytes, count: int = SLOW_CLIENTS) -> Iterator[list[socket.socket]]:
+    """Open connections that each send the same bytes and then wait."""
     with ExitStack() as stack:
-        connected = []
+        connections = []
         for _ in range(count):
-            one = socket.create_connection(("127.0.0.1", front.port), WAIT_SECONDS)
-            one.sendall(sent)
-            connected.append(stack.enter_context(one))
-        yield connected
+            connection = socket.create_connection(("127.0.0.1", front.port), WAIT_SECONDS)
+            connection.sendall(sent)
+            connections.append(stack.enter_context(connection))
+        yield connections
 
 
 def check_others_are_served(front: Nginx) -> None:
-    for _ in range(CLIENTS):
+    for _ in range(SLOW_CLIENTS):
         assert front.call.get_json(VMS)["total"] == 0
 
 
-def check_goes_on(front: Nginx, one: socket.socket, rest: bytes) -> None:
-    one.sendall(rest)
-    assert one.recv(65536).startswith(b"HTTP/1.1 201 ")
+def check_completes(front: Nginx, connection: socket.socket, rest: bytes) -> None:
+    connection.sendall(rest)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
     assert [vm["name"] for vm in front.call.get_json(VMS)["items"]] == ["slow-1"]
 
 
-def test_headers_that_come_slowly(
+def test_slow_headers_occupy_no_thread(
     gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx]
 ) -> None:
-    _, front = start(gunicorn, nginx)
+    _, front = start_servers(gunicorn, nginx)
     with clients(front, HEAD[:-20]) as slow:
         check_others_are_served(front)
-        check_goes_on(front, slow[0], HEAD[-20:] + BODY)
+        check_completes(front, slow[0], HEAD[-20:] + BODY)
 
 
-def test_a_body_that_comes_slowly(
+def test_slow_body_occupies_no_thread(
     gunicorn: Callable[..., Gunicorn], nginx: Callable[[int], Nginx]
 ) -> None:
-    _, front = start(gunicorn, nginx)
+    _, front = start_servers(gunicorn, nginx)
     with clients(front, HEAD + BODY[:-20]) as slow:
         check_others_are_served(front)
-        check_goes_on(front, slow[0], BODY[-20:])
+        check_completes(front, slow[0], BODY[-20:])
 
 
-class Generous(ThreadingTCPServer):
-    """An upstream whose answers are more than the kernel keeps for any two sockets."""
+class LargeResponseUpstream(ThreadingTCPServer):
+    """An upstream with responses larger than the socket buffers of the kernel."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Gift)
-        self.done: list[int] = []
+        super().__init__(("127.0.0.1", 0), _LargeResponseHandler)
+        self.completed: list[int] = []
         self.port = self.server_address[1]
 
 
-class _Gift(BaseRequestHandler):
+class _LargeResponseHandler(BaseRequestHandler):
     def handle(self) -> None:
-        assert isinstance(self.server, Generous)
+        assert isinstance(self.server, LargeResponseUpstream)
         self.request.recv(65536)
-        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
-        self.request.sendall(bytes(LARGE))
-        self.server.done.append(1)
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % RESPONSE_BYTES)
+        self.request.sendall(bytes(RESPONSE_BYTES))
+        self.server.completed.append(1)
 
 
 @pytest.fixture
-def generous() -> Iterator[Generous]:
-    with Generous() as upstream:
-        thread = threading.Thread(target=upstream.serve_forever, args=(0.02,))
+def upstream() -> Iterator[LargeResponseUpstream]:
+    with LargeResponseUpstream() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield upstream
-        upstream.shutdown()
+        yield server
+        server.shutdown()
         thread.join(WAIT_SECONDS)
 
 
-def test_an_answer_that_is_read_slowly(generous: Generous, nginx: Callable[[int], Nginx]) -> None:
-    front = nginx(generous.port)
-    with clients(front, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", READERS) as slow:
-        wait_until("all of it is sent", lambda: len(generous.done) == READERS)
+def test_slow_reader_does_not_block_the_upstream(
+    upstream: LargeResponseUpstream, nginx: Callable[[int], Nginx]
+) -> None:
+    front = nginx(upstream.port)
+    with clients(front, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", SLOW_READERS) as slow:
+        wait_until("the complete responses", lambda: len(upstream.completed) == SLOW_READERS)
         assert slow[0].recv(100).startswith(b"HTTP/1.1 200 OK\r\n")

@@ -1,4 +1,4 @@
-"""What cannot work is refused at the start, in words that name the setting."""
+"""Refused starts: the message names the setting."""
 
 import subprocess
 import sys
@@ -10,18 +10,18 @@ import pytest
 from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.processes import Gunicorn, build_environment
 
-ONE = "the memory cloud lives in the memory of one process"
-HOW = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
+ONE_PROCESS = "the memory cloud lives in the memory of one process"
+ADVICE = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
 
 
 def refusal(server: Gunicorn) -> str:
-    """Return the last line of a server that does not start, without what each begins with."""
+    """Return the last line of a server that did not start, without its prefix."""
     assert server.wait_for_exit() == 1
     assert "Traceback" not in server.read_log()
     last = server.read_log().splitlines()[-1]
-    begin = "vmapi does not start: "
-    assert last.startswith(begin)
-    return last.removeprefix(begin)
+    prefix = "vmapi does not start: "
+    assert last.startswith(prefix)
+    return last.removeprefix(prefix)
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def refusal(server: Gunicorn) -> str:
         ({}, ("-w", "4"), 4),
     ],
 )
-def test_memory_cloud_in_several_processes(
+def test_several_workers_of_the_memory_cloud_are_refused(
     gunicorn: Callable[..., Gunicorn],
     settings: dict[str, str],
     arguments: tuple[str, ...],
     workers: int,
 ) -> None:
     server = gunicorn(**settings).start(*arguments)
-    assert refusal(server) == f"{workers} workers, but {ONE}; {HOW}"
+    assert refusal(server) == f"{workers} workers, but {ONE_PROCESS}; {ADVICE}"
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "begin"),
+    ("setting", "value", "message"),
     [
         ("VMAPI_THREDS", "8", "VMAPI_THREDS: no such setting; those that begin with VMAPI_ are "),
         ("VMAPI_THREADS", "many", "VMAPI_THREADS 'many': allowed is a whole number from 2 to 256"),
@@ -55,14 +55,16 @@ def test_memory_cloud_in_several_processes(
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL 'LOUD': allowed is DEBUG, INFO, "),
     ],
 )
-def test_setting_that_is_not_allowed(
-    gunicorn: Callable[..., Gunicorn], setting: str, value: str, begin: str
+def test_refused_setting_is_named(
+    gunicorn: Callable[..., Gunicorn], setting: str, value: str, message: str
 ) -> None:
     server = gunicorn(**{setting: value}).start()
-    assert refusal(server).startswith(begin)
+    assert refusal(server).startswith(message)
 
 
-def test_second_server_on_the_port(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+def test_second_server_on_a_port_is_refused(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
     first = gunicorn()
     first.start().wait_for("/readyz")
     (tmp_path / "second").mkdir()
@@ -73,7 +75,9 @@ def test_second_server_on_the_port(gunicorn: Callable[..., Gunicorn], tmp_path: 
     assert first.call("GET", "/readyz").status == 200
 
 
-def test_second_server_on_the_socket(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+def test_second_server_on_a_unix_socket_is_refused(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
     path = f"{tmp_path}/vmapi.sock"
     first = gunicorn(VMAPI_BIND=f"unix:{path}").start()
     first.wait_for_line(message=f"ready at unix:{path}, the docs page is at /docs")
@@ -82,7 +86,9 @@ def test_second_server_on_the_socket(gunicorn: Callable[..., Gunicorn], tmp_path
     assert refusal(second) == (f"cannot serve at {path} (VMAPI_BIND): another server answers there")
 
 
-def test_socket_that_a_dead_server_left(gunicorn: Callable[..., Gunicorn], tmp_path: Path) -> None:
+def test_unix_socket_of_a_dead_server_is_reused(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
     path = f"{tmp_path}/vmapi.sock"
     server = gunicorn(VMAPI_BIND=f"unix:{path}")
     ready = {"message": f"ready at unix:{path}, the docs page is at /docs"}
@@ -92,20 +98,20 @@ def test_socket_that_a_dead_server_left(gunicorn: Callable[..., Gunicorn], tmp_p
     server.start().wait_for_line(**ready)
 
 
-def test_several_processes_without_our_config(gunicorn: Callable[..., Gunicorn]) -> None:
-    """Such a server tells its processes' number with each request only."""
+def test_several_processes_without_the_config_answer_503(gunicorn: Callable[..., Gunicorn]) -> None:
+    """Without the config file, vmapi learns of other processes from the requests."""
     server = gunicorn()
     server.start("-w", "2", "-b", f"127.0.0.1:{server.port}", config=False)
     wait_until("two workers", lambda: server.read_log().count("the memory cloud is for dev") == 2)
     answers = [server.call("GET", path) for path in ("/livez", "/api/v1/vms", "/readyz") * 3]
-    refused = (
+    detail = (
         "The memory cloud lives in the memory of one process, but several processes serve. "
         "Use one process, or set VMAPI_BACKEND=openstack."
     )
     for answer in answers:
-        assert answer.check_problem(503, "backend_unavailable")["detail"] == refused
-    told = [line for line in _json_lines(server) if refused in line]
-    assert 1 <= len(told) <= 2
+        assert answer.check_problem(503, "backend_unavailable")["detail"] == detail
+    lines = [line for line in _json_lines(server) if detail in line]
+    assert 1 <= len(lines) <= 2
 
 
 def _json_lines(server: Gunicorn) -> list[str]:
@@ -120,30 +126,35 @@ def flask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_check_tells_what_is_configured() -> None:
-    ran = flask("check", OPENSTACK_PASSWORD="hunter2", VMAPI_THREADS="16")
-    shown = dict(line.split(None, 1) for line in ran.stdout.splitlines() if "  " in line)
-    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "the cloud answers")
-    assert (shown["VMAPI_BACKEND"], shown["VMAPI_THREADS"]) == ("memory", "16")
-    assert shown["OPENSTACK_PASSWORD"] == "(set, hidden)"
-    assert "hunter2" not in ran.stdout + ran.stderr
+def test_check_prints_the_settings() -> None:
+    result = flask("check", OPENSTACK_PASSWORD="hunter2", VMAPI_THREADS="16")
+    rows = dict(line.split(None, 1) for line in result.stdout.splitlines() if "  " in line)
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "the cloud answers")
+    assert (rows["VMAPI_BACKEND"], rows["VMAPI_THREADS"]) == ("memory", "16")
+    assert rows["OPENSTACK_PASSWORD"] == "(set, hidden)"
+    assert "hunter2" not in result.stdout + result.stderr
 
 
-def test_check_tells_that_the_cloud_is_away() -> None:
-    ran = flask("check", VMAPI_MEMORY_FAULTS="unavailable=1")
-    told = "The in-memory cloud is unavailable: an injected fault."
-    assert (ran.returncode, ran.stderr) == (1, f"Error: the cloud does not answer: {told}\n")
+def test_check_fails_if_the_cloud_is_unavailable() -> None:
+    result = flask("check", VMAPI_MEMORY_FAULTS="unavailable=1")
+    detail = "The in-memory cloud is unavailable: an injected fault."
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"Error: the cloud does not answer: {detail}\n",
+    )
 
 
-def test_check_tells_what_is_not_allowed() -> None:
-    ran = flask("check", VMAPI_WORKERS="0")
-    told = "VMAPI_WORKERS '0': allowed is a whole number from 1 to 64"
-    assert (ran.returncode, ran.stderr) == (3, f"vmapi does not start: {told}\n")
+def test_check_reports_a_refused_setting() -> None:
+    result = flask("check", VMAPI_WORKERS="0")
+    problem = "VMAPI_WORKERS '0': allowed is a whole number from 1 to 64"
+    assert (result.returncode, result.stderr) == (3, f"vmapi does not start: {problem}\n")
 
 
-def test_gunicorn_does_not_try_again(gunicorn: Callable[..., Gunicorn]) -> None:
+def test_gunicorn_does_not_restart_a_misconfigured_worker(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
     server = gunicorn(VMAPI_THREADS="0")
     server.start("-b", f"127.0.0.1:{server.port}", config=False)
     assert server.wait_for_exit() == 3
-    told = "vmapi does not start: VMAPI_THREADS '0': allowed is a whole number from 2 to 256"
-    assert server.read_log().splitlines().count(told) == 1
+    message = "vmapi does not start: VMAPI_THREADS '0': allowed is a whole number from 2 to 256"
+    assert server.read_log().splitlines().count(message) == 1

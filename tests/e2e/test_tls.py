@@ -1,4 +1,4 @@
-"""TLS at nginx: what is spoken and what is not, and what becomes of plain HTTP."""
+"""TLS at nginx: versions, ciphers, HTTP/2, plain HTTP."""
 
 import socket
 import ssl
@@ -34,7 +34,7 @@ def get(server: TlsNginx, path: str, context: ssl.SSLContext) -> HttpResponse:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_these_are_spoken(secure: TlsNginx, version: ssl.TLSVersion) -> None:
+def test_current_tls_versions_are_accepted(secure: TlsNginx, version: ssl.TLSVersion) -> None:
     answer = get(secure, VMS, secure.ssl_context(version))
     assert answer.status == 200
     assert answer.headers[HSTS] == "max-age=31536000"
@@ -42,7 +42,9 @@ def test_these_are_spoken(secure: TlsNginx, version: ssl.TLSVersion) -> None:
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_these_are_refused_by_the_server(secure: TlsNginx, version: ssl.TLSVersion) -> None:
+def test_old_tls_versions_are_refused_by_the_server(
+    secure: TlsNginx, version: ssl.TLSVersion
+) -> None:
     with pytest.raises(ssl.SSLError) as caught:
         get(secure, VMS, secure.ssl_context(version))
     assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
@@ -51,7 +53,7 @@ def test_these_are_refused_by_the_server(secure: TlsNginx, version: ssl.TLSVersi
 @pytest.mark.parametrize(
     "cipher", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-GCM-SHA256"]
 )
-def test_ciphers_of_yesterday_are_refused(secure: TlsNginx, cipher: str) -> None:
+def test_weak_ciphers_are_refused(secure: TlsNginx, cipher: str) -> None:
     context = secure.ssl_context(ssl.TLSVersion.TLSv1_2)
     context.set_ciphers(f"{cipher}:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError) as caught:
@@ -59,7 +61,7 @@ def test_ciphers_of_yesterday_are_refused(secure: TlsNginx, cipher: str) -> None
     assert caught.value.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
 
 
-def test_http_2_is_spoken(secure: TlsNginx) -> None:
+def test_http2_is_negotiated(secure: TlsNginx) -> None:
     context = secure.ssl_context()
     context.set_alpn_protocols(["h2"])
     with (
@@ -70,26 +72,26 @@ def test_http_2_is_spoken(secure: TlsNginx) -> None:
 
 
 @pytest.mark.parametrize("path", [VMS, "/", "/docs/", f"{VMS}?token=hunter2"])
-def test_plain_http_is_refused(secure: TlsNginx, path: str) -> None:
+def test_plain_http_is_rejected(secure: TlsNginx, path: str) -> None:
     answer = HttpClient(secure.http_port)("GET", path, headers={"Authorization": "Bearer hunter2"})
     problem = answer.check_problem(400, "malformed_request")
     assert problem["detail"].startswith("Only HTTPS is served.")
     assert "hunter2" not in str(problem) + str(answer.headers)
 
 
-def test_a_person_is_redirected(secure: TlsNginx) -> None:
+def test_docs_page_redirects_to_https(secure: TlsNginx) -> None:
     answer = HttpClient(secure.http_port)("GET", "/docs")
     assert (answer.status, answer.headers["Location"]) == (308, "https://127.0.0.1/docs")
 
 
-def test_plain_http_at_the_port_for_tls(secure: TlsNginx) -> None:
+def test_plain_http_on_the_tls_port_is_a_problem(secure: TlsNginx) -> None:
     answer = secure.call("GET", VMS)
     assert "only HTTPS is served" in answer.check_problem(400, "malformed_request")["detail"]
 
 
-def test_what_nginx_says_itself_is_said_as_securely(secure: TlsNginx) -> None:
+def test_problems_of_nginx_have_the_hsts_header(secure: TlsNginx) -> None:
     answer = get(secure, "/_problem/not_found", secure.ssl_context())
-    own = get(secure, f"/{'x' * 9000}", secure.ssl_context())
+    nginx_answer = get(secure, f"/{'x' * 9000}", secure.ssl_context())
     answer.check_problem(404, "not_found")
-    own.check_problem(400, "malformed_request")
-    assert answer.headers[HSTS] == own.headers[HSTS] == "max-age=31536000"
+    nginx_answer.check_problem(400, "malformed_request")
+    assert answer.headers[HSTS] == nginx_answer.headers[HSTS] == "max-age=31536000"

@@ -1,4 +1,4 @@
-"""Tokens as an operator makes them and a script uses them: the command, then gunicorn."""
+"""API tokens end to end: created by a command, used over HTTP, revoked."""
 
 import subprocess
 import sys
@@ -37,30 +37,30 @@ def command(url: str) -> Command:
     return run
 
 
-def test_a_token_from_its_making_to_its_revocation(
+def test_token_is_valid_from_creation_to_revocation(
     gunicorn: Callable[..., Gunicorn], command: Command, url: str
 ) -> None:
     server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
     server.start().wait_for("/readyz")
     assert server.call("GET", "/api/v1/vms").headers["WWW-Authenticate"] == 'Bearer realm="vmapi"'
-    made = command("create", "--subject", "ci", "--role", "viewer")
-    token = made.stdout.removesuffix("\n")
+    created = command("create", "--subject", "ci", "--role", "viewer")
+    token = created.stdout.removesuffix("\n")
     assert is_well_formed(token)
     bearer = {"Authorization": f"Bearer {token}"}
 
-    def asked() -> int:
+    def list_status() -> int:
         return server.call("GET", "/api/v1/vms", headers=bearer).status
 
-    assert asked() == 200
+    assert list_status() == 200
     server.call("POST", "/api/v1/vms", headers=bearer).check_problem(403, "forbidden")
 
-    def used() -> bool:
+    def is_used() -> bool:
         line = command("list").stdout.splitlines()[1]
         return "  -  " not in line
 
-    wait_until("its use is noted", used)
-    id = command("list").stdout.splitlines()[1].split()[0]
-    assert command("revoke", id).stdout == ""
-    wait_until("it is revoked", lambda: asked() == 401)
+    wait_until("the last use in the list", is_used)
+    token_id = command("list").stdout.splitlines()[1].split()[0]
+    assert command("revoke", token_id).stdout == ""
+    wait_until("the revocation", lambda: list_status() == 401)
     assert token not in server.read_log()
     assert server.wait_for_line(status=403)["user"] == "ci"
