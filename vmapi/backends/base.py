@@ -112,7 +112,10 @@ class Backend(ABC):
 
     @abstractmethod
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
-        """List all live VMs, or those with exactly this name. The list is complete, or an error."""
+        """List all live VMs, or those with exactly this name.
+
+        The list is complete, or the method raises.
+        """
 
     @abstractmethod
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
@@ -124,7 +127,7 @@ class Backend(ABC):
 
     @abstractmethod
     def cloud_time(self) -> datetime:
-        """Return the time on the cloud's clock, estimated from responses, never ahead of it."""
+        """Return the estimated time on the cloud's clock, which is never ahead of it."""
 
     @abstractmethod
     def get_console(self, vm_id: str, lines: int | None) -> str:
@@ -183,7 +186,9 @@ class Backend(ABC):
 
     @abstractmethod
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
-        """Find the VM that a create of unknown outcome has made, even before it is scheduled.
+        """Find the VM that a create of unknown outcome has made.
+
+        The cloud finds the VM even before it is scheduled.
 
         :returns: the create, with an empty `request_id` where the cloud does not say; None where
             no VM exists.

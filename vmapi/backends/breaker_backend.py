@@ -20,7 +20,7 @@ BreakerMethod = Callable[Concatenate["CircuitBreakerBackend", P], R]
 
 
 def _recorded(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
-    """Delegate a method to the driver and record in the breaker whether the cloud responds."""
+    """Delegate a method to the driver, and record its response in the breaker."""
 
     @wraps(method, updated=())  # without the mark of an abstract method
     def delegate(self: "CircuitBreakerBackend", /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""A circuit breaker: refuses calls while the cloud is unreachable, and detects its return.
+"""A circuit breaker that refuses calls while the cloud is unreachable.
 
 `CircuitBreakerBackend` wraps every call to the cloud in `CircuitBreaker.calling`.
 
@@ -36,7 +36,7 @@ SLOW_CALL_THRESHOLD = 1.0
 
 
 class CircuitBreaker:
-    """Closed while the cloud responds; open after `FAILURE_THRESHOLD` consecutive failures."""
+    """Closed while the cloud responds, open after several consecutive failures."""
 
     def __init__(
         self,
@@ -87,7 +87,10 @@ class CircuitBreaker:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Surround a call to the cloud. Raises BackendUnavailable while the breaker is open."""
+        """Surround a call to the cloud.
+
+        Raises BackendUnavailable while the breaker is open.
+        """
         self.raise_if_open()
         with self._recording():
             yield

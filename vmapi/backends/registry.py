@@ -1,4 +1,4 @@
-"""The registry of drivers: finds a driver by its name in the settings and makes it.
+"""The registry of drivers: makes the driver that the settings name.
 
 The application factory calls `create_backend`. A driver is imported when the settings name it and
 not before, so that the memory cloud runs without the OpenStack SDK.
@@ -32,8 +32,9 @@ def create_backend(settings: Settings) -> Backend:
 
 
 def load_driver(name: str) -> type[Driver]:
-    """Return the class of a driver. A built-in driver wins over an entry point of its name.
+    """Return the class of a driver.
 
+    A built-in driver wins over an entry point of its name.
     Raises SettingsError when no driver has this name, or when its import fails.
     """
     drivers = {

@@ -1,1 +1,1 @@
-"""The in-memory cloud: behaves as Nova does, without a network, and loses its VMs at the end."""
+"""The in-memory cloud: behaves as Nova does; its VMs end with the process."""

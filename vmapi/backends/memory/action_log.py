@@ -31,7 +31,7 @@ class InstanceAction:
 
 
 class ActionLog:
-    """The actions of every instance. As in Nova, they outlive the instance for a while."""
+    """The actions of every instance; as in Nova, they outlive it for a while."""
 
     def __init__(self) -> None:
         self._actions: dict[str, deque[InstanceAction]] = {}

@@ -1,4 +1,4 @@
-"""The flavors, images and keys of the in-memory cloud, and the check of a create against them.
+"""The flavors, images and keys of the in-memory cloud.
 
 Invariant: the ids are the same in every process, so that scripts can hold them.
 """
@@ -49,10 +49,10 @@ SECURITY_GROUPS = frozenset({"default", "web"})
 
 
 def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
-    """Check that the cloud has everything that a spec names; errors have Nova's messages.
+    """Check that the cloud has everything that a spec names.
 
-    Raises FlavorNotFound, ImageNotFound, NetworkNotFound, KeyNotFound, SecurityGroupNotFound,
-    ValidationFailed.
+    The errors have Nova's messages. Raises FlavorNotFound, ImageNotFound, NetworkNotFound,
+    KeyNotFound, SecurityGroupNotFound, ValidationFailed.
     """
     data = spec.user_data or b""
     if (

@@ -1,4 +1,4 @@
-"""The state of the in-memory cloud: one project with instances, networks and a quota.
+"""The state of the in-memory cloud: instances, networks and a quota.
 
 The driver calls the methods, holds its lock and passes the time. Invariant: no method locks, waits
 or reads a clock.
@@ -22,7 +22,7 @@ from vmapi.backends.memory.networks import Subnet
 from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.domain.project import with_project
-from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
+from vmapi.domain.vm import VM, Address, CreateSpec, Fault, VMPatch
 from vmapi.errors import QuotaExceeded, VMNotFound
 from vmapi.settings.memory import FaultKind
 
@@ -33,7 +33,7 @@ MAX_METADATA_ITEMS = 128
 
 
 class Cloud:
-    """The instances of the one project, and their pending actions in the order of completion."""
+    """The instances, and their pending actions in the order of completion."""
 
     def __init__(self, subnets: dict[str, Subnet], quota: CloudQuota, default_project: str) -> None:
         self.subnets = subnets
@@ -75,27 +75,14 @@ class Cloud:
         duration_seconds: float,
     ) -> AcceptedAction:
         """Start the build of a checked spec; with a `fault` the build will fail."""
-        vm_id, image = str(uuid4()), IMAGES[spec.image_id].name
+        vm_id = str(uuid4())
         subnet = self._get_subnet(spec.network_id)
         instance_fault = build_fault(fault, vm_id)
         address = None if instance_fault else subnet.allocate()
         if not address and not instance_fault:
             instance_fault = no_address_fault(vm_id, subnet.network.id)
-        instance = Instance(
-            id=vm_id,
-            name=spec.name,
-            flavor=FLAVORS[spec.flavor_id],
-            image=image,
-            operation_id=operation_id,
-            metadata=with_project(spec),
-            default_project=self._default_project,
-            key_name=spec.key_name,
-            security_groups=tuple(dict.fromkeys(spec.security_groups)) or ("default",),
-            subnet=subnet,
-            address=address,
-            console=SerialConsole(spec, image),
-            created_at=now,
-            updated_at=now,
+        instance = self._new_instance(
+            spec, vm_id=vm_id, operation_id=operation_id, subnet=subnet, address=address, now=now
         )
         self.instances[vm_id] = instance
         instance.create_action = self._start(
@@ -119,9 +106,10 @@ class Cloud:
         return self._start(instance, verb, None, now, duration_seconds)
 
     def update_instance(self, vm_id: str, changes: VMPatch, now: datetime) -> None:
-        """Change name and metadata. Raises VMNotFound, InvalidState, TaskInProgress, QuotaExceeded.
+        """Change name and metadata.
 
-        As in Nova, a rename is always allowed, and equal metadata are no change.
+        As in Nova, a rename is always allowed, and equal metadata are no change. Raises VMNotFound,
+        InvalidState, TaskInProgress, QuotaExceeded.
         """
         instance = self.get_instance(vm_id)
         metadata = changes.applied_to(instance.metadata)
@@ -131,6 +119,34 @@ class Cloud:
             instance.metadata, instance.updated_at = metadata, now
         if changes.name is not None:
             instance.name, instance.updated_at = changes.name, now
+
+    def _new_instance(
+        self,
+        spec: CreateSpec,
+        *,
+        vm_id: str,
+        operation_id: str,
+        subnet: Subnet,
+        address: Address | None,
+        now: datetime,
+    ) -> Instance:
+        image = IMAGES[spec.image_id].name
+        return Instance(
+            id=vm_id,
+            name=spec.name,
+            flavor=FLAVORS[spec.flavor_id],
+            image=image,
+            operation_id=operation_id,
+            metadata=with_project(spec),
+            default_project=self._default_project,
+            key_name=spec.key_name,
+            security_groups=tuple(dict.fromkeys(spec.security_groups)) or ("default",),
+            subnet=subnet,
+            address=address,
+            console=SerialConsole(spec, image),
+            created_at=now,
+            updated_at=now,
+        )
 
     def _get_subnet(self, network_id: str | None) -> Subnet:
         return next(

@@ -1,4 +1,4 @@
-"""The driver of the in-memory cloud: a lock, a clock and fault injection around `Cloud`.
+"""The driver of the in-memory cloud: lock, clock and fault injection.
 
 It serves development and tests: without an OpenStack, with Nova's states and error messages.
 Invariant: no threads. Every call completes the actions that are due by its time.
@@ -77,9 +77,7 @@ class MemoryBackend(Driver):
             "latency": render_latency(latency),
             "faults": render_faults(faults) or "none",
         }
-        self._timeout = timeout
-        self._clock = clock
-        self._sleep = sleep
+        self._timeout, self._clock, self._sleep = timeout, clock, sleep
         self._lock = RLock()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Fault injection: the faults of VMAPI_MEMORY_FAULTS, and their messages, which are Nova's."""
+"""Fault injection by VMAPI_MEMORY_FAULTS, with the messages of Nova."""
 
 from collections.abc import Mapping
 from random import Random

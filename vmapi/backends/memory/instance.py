@@ -67,9 +67,9 @@ class Instance:
     create_action: AcceptedAction | None = None
 
     def check_action(self, verb: Verb) -> None:
-        """Check an action in Nova's order: state, then task, then whether the instance ever ran.
+        """Check an action: state, then task, then whether the instance ever ran.
 
-        Raises InvalidState, TaskInProgress.
+        The order is Nova's. Raises InvalidState, TaskInProgress.
         """
         if verb is Verb.DELETE:
             return

@@ -25,7 +25,7 @@ class Subnet:
         self._released: deque[IPv4Address] = deque()
 
     def allocate(self) -> Address | None:
-        """Allocate an address, preferably one without an earlier use; None if none is free."""
+        """Allocate an address, if possible a new one; None if all are in use."""
         ip = next(self._never_used, None) or (self._released.popleft() if self._released else None)
         return Address(self.network.name, str(ip), 4, "fixed") if ip else None
 

@@ -1,4 +1,4 @@
-"""The OpenStack driver: Nova, Glance and Neutron through keystoneauth, with raw JSON.
+"""The OpenStack driver: raw JSON from Nova, Glance and Neutron.
 
 ============================  ======================================================
 module                        concern

@@ -1,7 +1,8 @@
-"""The cloud's clock, estimated from the `Date` headers of responses (RFC 9110, section 6.6.1).
+"""The cloud's clock, estimated from the `Date` headers of responses.
 
-The session records every response of Nova; the driver reads `now`. Invariant: the estimate is never
-ahead of the cloud's clock, so that a poll of changes since then misses nothing.
+Source: RFC 9110, section 6.6.1. The session records every response of Nova; the driver reads `now`.
+Invariant: the estimate is never ahead of the cloud's clock, so that a poll of changes since then
+misses nothing.
 """
 
 from collections import deque
@@ -16,13 +17,13 @@ MAX_CLOCK_SKEW = timedelta(minutes=1)
 
 
 class CloudClock:
-    """The local clock, set back to the cloud's clock. Safe to use from several threads."""
+    """The local clock, set back to the cloud's clock; thread-safe."""
 
     def __init__(self) -> None:
         self._offsets: deque[timedelta] = deque(maxlen=CLOCK_SAMPLES)
 
     def record_date(self, date: str | None) -> None:
-        """Record the `Date` header of a response that has just arrived; ignore a malformed one."""
+        """Record the `Date` of a response that has just arrived, unless malformed."""
         received_at = datetime.now(UTC)
         try:
             sent_at = parsedate_to_datetime(date or "").astimezone(UTC)

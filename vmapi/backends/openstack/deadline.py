@@ -1,4 +1,4 @@
-"""One deadline per driver call, for all of its requests, logins and retries together.
+"""One deadline per driver call, for its requests, logins and retries.
 
 The driver and the session set the deadline of the current thread with `timeout`. `DeadlineAdapter`
 enforces it for every request that the SDK sends, whatever timeout the SDK passes.
@@ -23,7 +23,10 @@ _deadline: ContextVar[float] = ContextVar("vmapi_openstack_deadline", default=in
 
 @contextmanager
 def timeout(seconds: float) -> Iterator[None]:
-    """Set the deadline of this thread for a `with` block; an earlier outer deadline holds."""
+    """Set the deadline of this thread for a `with` block.
+
+    An earlier deadline of an outer block stays in force.
+    """
     token = _deadline.set(min(_deadline.get(), monotonic() + seconds))
     try:
         yield

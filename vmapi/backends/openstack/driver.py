@@ -106,7 +106,8 @@ class OpenStackBackend(Driver):
         return self._to_vms([self._queries.get_server(vm_id)])[0]
 
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
-        """List all live servers, or those of a name. Nova's filter is a regular expression."""
+        """List all live servers, or those of a name."""
+        # Nova's filter is a regular expression, without regard to case
         filters = {} if name is None else {"name": f"^{re.escape(name)}$"}
         servers = self._queries.list_servers(filters)
         return [vm for vm in self._to_vms(servers) if name in (None, vm.name)]
@@ -122,7 +123,10 @@ class OpenStackBackend(Driver):
         return self._session.clock.now()
 
     def get_console(self, vm_id: str, lines: int | None) -> str:
-        """Return the console output. Raises VMNotFound, and InvalidState without a console."""
+        """Return the console output.
+
+        Raises VMNotFound; InvalidState if the VM has no console.
+        """
         with self._session.call_timeout():
             try:
                 return self._queries.get_console_output(vm_id, lines)
@@ -136,7 +140,10 @@ class OpenStackBackend(Driver):
     def create_vm(
         self, spec: CreateSpec, operation_id: str, *, caller_token: CallerToken | None = None
     ) -> AcceptedAction:
-        """Request a server with the operation id as a tag. Raises the errors of the contract."""
+        """Request a server with the operation id as a tag.
+
+        Raises the errors of the contract.
+        """
         spec = self._project_policy.check_and_adapt(spec, caller_token)
         commands = ServerCommands(self._session, self._queries, caller_token)
         try:
@@ -181,7 +188,10 @@ class OpenStackBackend(Driver):
             commands.update(vm_id, server.get("metadata") or {}, changes)
 
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
-        """Return the outcome by Nova's instance action; PENDING until Nova has recorded it."""
+        """Return the outcome of Nova's instance action.
+
+        The outcome is PENDING until Nova has recorded the action.
+        """
         try:
             record = self._queries.get_instance_action(action.vm_id, action.request_id)
         except VMNotFound:

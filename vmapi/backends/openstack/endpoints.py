@@ -1,4 +1,4 @@
-"""The endpoints of the cloud's services: discovery, microversion, and use with a caller's token.
+"""The endpoints of the cloud's services: discovery and microversion.
 
 Keystone API v3 "Service catalog", and the version documents of each service (Nova API
 "API versions"). The session discovers each service once.

@@ -1,9 +1,9 @@
-"""Failed requests to the cloud as errors of `vmapi.errors`; no other module translates them.
+"""Failed requests to the cloud as errors of `vmapi.errors`.
 
-Inside the session a request fails in one of three ways: `RequestNotSent`, `NoResponse`, or an
-`ErrorResponse`. `translate_errors` turns each into an error of the domain. Invariant: a change
-with a lost response becomes BackendTimeout (unknown outcome); a change that was never sent becomes
-BackendUnavailable.
+No other module translates failures of the SDK. Inside the session a request fails in one of three
+ways: `RequestNotSent`, `NoResponse`, or an `ErrorResponse`. `translate_errors` turns each into an
+error of the domain. Invariant: a change with a lost response becomes BackendTimeout (unknown
+outcome); a change that was never sent becomes BackendUnavailable.
 """
 
 import ssl
@@ -60,7 +60,7 @@ class ErrorResponse(Exception):
 
 
 class RequestNotSent(Exception):
-    """The login or the discovery before a request failed, for the reason in `__cause__`."""
+    """The login or discovery before a request failed; `__cause__` has the reason."""
 
 
 class NoResponse(Exception):
@@ -68,7 +68,10 @@ class NoResponse(Exception):
 
 
 class CredentialsRefused(errors.BackendUnavailable):
-    """The cloud refuses the credentials of vmapi. Clients see the code `backend_unavailable`."""
+    """The cloud refuses the credentials of vmapi.
+
+    Clients see the code `backend_unavailable`.
+    """
 
     backend_unresponsive = False
 
@@ -90,7 +93,10 @@ def translate_errors(service: str, *, is_change: bool) -> Iterator[None]:
 
 @contextmanager
 def wrapping_sdk_errors(error_class: type[RequestNotSent | NoResponse]) -> Iterator[None]:
-    """Raise `error_class` from an SDK error, at once: a second `raise` changes its context."""
+    """Raise `error_class` from an SDK error.
+
+    It must wrap the call directly: a `raise` in between changes the context of the error.
+    """
     try:
         yield
     except SDK_ERRORS as error:
@@ -108,7 +114,10 @@ def parsing(service: str) -> Iterator[None]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Return whether a read may be retried at once: a fast failure that may not repeat."""
+    """Return whether a read may be retried at once.
+
+    The failure was fast, and a retry may succeed.
+    """
     if isinstance(error, ErrorResponse):
         response = error.response
         is_retried = response.status_code in (502, 503) and "Retry-After" not in response.headers

@@ -98,10 +98,8 @@ deleted server."""
 def vm_from_server(server: Json, image_names: Mapping[str, str], default_project: str | None) -> VM:
     """Return the VM for the JSON of a server.
 
-    :param image_names: names by image id; the id stands for a missing name.
-    :param default_project: the project of a server without project metadata; None if the project
-        is the Keystone project of the server.
-    :raises KeyError, TypeError, ValueError: the JSON has an unexpected shape.
+    `image_names` maps image ids to names. `default_project` is the project of a server without
+    project metadata; None stands for Keystone projects. Raises KeyError, TypeError, ValueError.
     """
     created = parse_time(server.get("created")) or UNIX_EPOCH
     flavor = server.get("flavor") or {}
@@ -118,9 +116,7 @@ def vm_from_server(server: Json, image_names: Mapping[str, str], default_project
         addresses=tuple(_addresses(server.get("addresses") or {})),
         metadata=_client_metadata(server.get("metadata") or {}),
         key_name=server.get("key_name"),
-        security_groups=tuple(
-            dict.fromkeys(group["name"] for group in server.get("security_groups") or ())
-        ),
+        security_groups=_security_groups(server),
         locked=bool(server.get("locked")),
         fault=_fault(server),
         launched=_is_launched(server),
@@ -129,6 +125,11 @@ def vm_from_server(server: Json, image_names: Mapping[str, str], default_project
         ram_mb=flavor.get("ram"),
         operation_id=_operation_id(server),
     )
+
+
+def _security_groups(server: Json) -> tuple[str, ...]:
+    # Nova repeats a group for each port
+    return tuple(dict.fromkeys(group["name"] for group in server.get("security_groups") or ()))
 
 
 def _operation_id(server: Json) -> str | None:

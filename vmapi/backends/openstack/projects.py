@@ -1,4 +1,4 @@
-"""The project policy of the driver: in which projects VMs are created, and which are listed.
+"""The project policy: the projects in which vmapi creates and lists VMs.
 
 With the authentication scheme `keystone`, the project of a VM is the Keystone project of its
 server. Otherwise all servers belong to one Keystone project, and the metadata of a server names the

@@ -87,9 +87,10 @@ def find_newest(
     since: datetime,
     exclude_request_ids: Collection[str],
 ) -> str | None:
-    """Return the request id of the newest instance action with one of the names, or None.
+    """Return the request id of the newest instance action, or None.
 
-    Ignores actions that started before `since`, a time on the cloud's clock.
+    Ignores actions with other names or with excluded request ids, and actions that started before
+    `since`, a time on the cloud's clock.
     """
     started = [
         (parse_time(record.get("start_time")) or UNIX_EPOCH, str(record["request_id"]))

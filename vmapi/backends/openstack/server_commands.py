@@ -37,7 +37,7 @@ REQUEST_ID_HEADERS = ("X-Openstack-Request-Id", "X-Compute-Request-Id")
 
 
 class ServerCommands:
-    """Sends changes with the caller's token, or with the credentials of vmapi without one.
+    """Sends changes with the caller's token, or with the credentials of vmapi.
 
     Every method with a `vm_id` raises VMNotFound, for a malformed id too, and Forbidden for a
     server that vmapi can see and the caller's token cannot.
@@ -102,7 +102,10 @@ class ServerCommands:
 
 
 def build_server_body(spec: CreateSpec, operation_id: str) -> Json:
-    """Return the `server` member of a create. Raises ValidationFailed for too long user data."""
+    """Return the `server` member of a create.
+
+    Raises ValidationFailed when the user data are too long.
+    """
     server: Json = {
         "name": spec.name,
         "flavorRef": spec.flavor_id,
@@ -121,9 +124,10 @@ def build_server_body(spec: CreateSpec, operation_id: str) -> Json:
 
 
 def encode_user_data(user_data: bytes) -> str:
-    """Encode user data in base64, compressed with gzip if it is too long: cloud-init unpacks it.
+    """Encode user data in base64, compressed with gzip if necessary.
 
-    Raises ValidationFailed when the compressed data are too long too.
+    cloud-init unpacks compressed user data. Raises ValidationFailed when the compressed data are
+    too long too.
     """
     plain = b64encode(user_data).decode()
     if len(plain) <= MAX_USER_DATA_CHARS:
@@ -136,7 +140,10 @@ def encode_user_data(user_data: bytes) -> str:
 
 
 def _accepted_action(vm_id: str, response: requests.Response) -> AcceptedAction:
-    """Return the accepted action. Raises BackendError for a response that Nova did not send."""
+    """Return the accepted action.
+
+    Raises BackendError for a response without request id, which is not from Nova.
+    """
     if request_id := _request_id_of(response):
         return AcceptedAction(vm_id, request_id)
     raise BackendError("The cloud's compute service sent a response without a request id.")

@@ -31,7 +31,10 @@ class ServerQueries:
         self._visibility = visibility
 
     def get_server(self, vm_id: str) -> Json:
-        """Return a server. Raises VMNotFound if it is deleted or its project is not visible."""
+        """Return a server.
+
+        Raises VMNotFound if the server is deleted or its project is not visible.
+        """
         try:
             server = self._read(server_path(vm_id), "server", dict)
         except Forbidden as error:
@@ -47,7 +50,7 @@ class ServerQueries:
         return server
 
     def list_servers(self, filters: Mapping[str, str], *, deleted: bool = False) -> list[Json]:
-        """List the servers that match Nova's filters; deleted ones only if `deleted` is set."""
+        """List the servers that match Nova's filters, with `deleted` deleted ones too."""
 
         def read_all(scope: Mapping[str, str]) -> list[Json]:
             query = {**filters, **scope}

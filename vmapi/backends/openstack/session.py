@@ -1,4 +1,4 @@
-"""The HTTP session with the cloud: one connection, raw JSON, and the rules of repetition.
+"""The HTTP session with the cloud, and the rules for repeated requests.
 
 Keystone API v3 "Authentication and token management"; requests to Nova, Glance and Neutron. The
 other modules of this package send all requests through `CloudSession`. Invariants:
@@ -55,7 +55,7 @@ READ_ATTEMPTS = 3
 
 
 class CloudSession:
-    """A session in one region of a cloud, as one project. Safe to use from several threads."""
+    """A session in one region of a cloud, as one project; thread-safe."""
 
     def __init__(self, region: CloudRegion, timeout: float, threads: int) -> None:
         """Make a session without a connection.
@@ -94,7 +94,10 @@ class CloudSession:
         return project_id
 
     def call_timeout(self, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Limit all requests in a `with` block to this time together; default is the timeout."""
+        """Limit the time of all requests in a `with` block together.
+
+        The default is the timeout of the session.
+        """
         return deadline.timeout(seconds or self._timeout)
 
     def read(self, service: ServiceType, path: str, query: Mapping[str, Any] | None = None) -> Json:

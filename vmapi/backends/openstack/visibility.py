@@ -1,4 +1,4 @@
-"""The visibility of servers: those of the service project, or those of all projects.
+"""The visible servers: those of the service project, or of all projects.
 
 Nova API "List Servers", parameter `all_tenants`: the policy of Nova allows it to admins unless the
 operator has configured it otherwise. The server queries and the project policy send their queries
@@ -55,7 +55,10 @@ class TenantVisibility:
         return send({})
 
     def sees_all_projects(self, send: Callable[[Mapping[str, str]], object]) -> bool:
-        """Return whether the servers of other projects are visible; call `send` to find out."""
+        """Return whether the servers of other projects are visible.
+
+        Calls `send` if that is unknown.
+        """
         if self.all_projects and not self._is_known:
             self.query(send)
         return self._requests_all_tenants
