@@ -1,4 +1,4 @@
-"""The engine starts when it is woken, goes on whatever happens, and stops."""
+"""The engine thread: start, scans, errors, stop."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,46 +17,48 @@ from vmapi.services.periodic import PeriodicTask
 from vmapi.services.reconciler.poller import DueOperation
 
 A, B = replace(OPERATION_1, id="a"), replace(OPERATION_1, id="b", request_id="req-b")
-SOON = 10.0
-"""Seconds that nothing here takes."""
+GUARD_TIMEOUT = 10.0
+"""Seconds after which a test fails."""
 
 
 class FakeSource:
-    """Operations that are over after so many looks."""
+    """Operations that finish after a number of reconciles."""
 
-    def __init__(self, **looks: int) -> None:
-        self.looks = looks
-        self.over = threading.Event()
-        self.kept_house = threading.Event()
-        self.broken = ""
+    def __init__(self, **remaining: int) -> None:
+        self.remaining = remaining
+        self.drained = threading.Event()
+        self.task_called = threading.Event()
+        self.failing_id = ""
         self.error: Exception = RuntimeError("a defect")
-        self.away = 0
-        self.gone = threading.Event()
-        self.seen: dict[str, VM] = {}
-        self.handed: dict[str, VM | None] = {}
+        self.unavailable_scans = 0
+        self.failed = threading.Event()
+        self.observed_vms: dict[str, VM] = {}
+        self.received_vms: dict[str, VM | None] = {}
         self.contexts: list[dict[str, object]] = []
 
-    def list_due(self, mine: Sequence[Operation]) -> Sequence[DueOperation]:
-        if self.away:
-            self.away -= 1
-            self.gone.set()
-            raise StoreUnavailable("away")
-        return [DueOperation(operation, self.seen.get(operation.id)) for operation in mine]
+    def list_due(self, operations: Sequence[Operation]) -> Sequence[DueOperation]:
+        if self.unavailable_scans:
+            self.unavailable_scans -= 1
+            self.failed.set()
+            raise StoreUnavailable("no response")
+        return [
+            DueOperation(operation, self.observed_vms.get(operation.id)) for operation in operations
+        ]
 
     def list_leased(self) -> Sequence[Operation]:
-        left = [op for op in (A, B) if self.looks.get(op.id)]
-        if not left:
-            self.over.set()
-        return left
+        unfinished = [op for op in (A, B) if self.remaining.get(op.id)]
+        if not unfinished:
+            self.drained.set()
+        return unfinished
 
-    def keep_house(self) -> None:
-        self.kept_house.set()
+    def run_task(self) -> None:
+        self.task_called.set()
 
-    def reconcile(self, operation: Operation, seen: VM | None) -> Operation:
-        self.handed[operation.id] = seen
+    def reconcile(self, operation: Operation, observed_vm: VM | None) -> Operation:
+        self.received_vms[operation.id] = observed_vm
         self.contexts.append(structlog.contextvars.get_contextvars())
-        self.looks[operation.id] -= 1
-        if operation.id == self.broken:
+        self.remaining[operation.id] -= 1
+        if operation.id == self.failing_id:
             raise self.error
         return operation
 
@@ -72,101 +74,103 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("engine")]
 
 
-def test_nothing_runs_before_it_is_woken(engine: EngineThread) -> None:
-    work = FakeSource(a=1)
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+def test_engine_starts_no_thread_before_notify(engine: EngineThread) -> None:
+    source = FakeSource(a=1)
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     assert threads() == []
 
 
-def test_it_works_until_everything_is_over_and_again_when_woken(engine: EngineThread) -> None:
-    work = FakeSource(a=3, b=1)
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+def test_engine_reconciles_until_all_are_finished_and_again_after_notify(
+    engine: EngineThread,
+) -> None:
+    source = FakeSource(a=3, b=1)
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     engine.notify()
-    assert work.over.wait(SOON)
-    assert work.looks == {"a": 0, "b": 0}
-    work.over.clear()
-    work.looks["b"] = 2
+    assert source.drained.wait(GUARD_TIMEOUT)
+    assert source.remaining == {"a": 0, "b": 0}
+    source.drained.clear()
+    source.remaining["b"] = 2
     engine.notify()
-    assert work.over.wait(SOON)
-    assert work.looks == {"a": 0, "b": 0}
+    assert source.drained.wait(GUARD_TIMEOUT)
+    assert source.remaining == {"a": 0, "b": 0}
     assert threads().count("engine") == 1
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "level"),
+    ("error", "event", "level"),
     [
         (RuntimeError("a defect"), "reconcile failed", "error"),
-        (StoreUnavailable("away"), "operation deferred", "warning"),
+        (StoreUnavailable("no response"), "operation deferred", "warning"),
     ],
 )
-def test_an_operation_that_fails_to_advance_does_not_stop_it(
-    engine: EngineThread, error: Exception, said: str, level: str
+def test_failed_reconcile_does_not_stop_the_engine(
+    engine: EngineThread, error: Exception, event: str, level: str
 ) -> None:
-    work = FakeSource(a=2, b=2)
-    work.broken, work.error = "a", error
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+    source = FakeSource(a=2, b=2)
+    source.failing_id, source.error = "a", error
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     with capture_logs() as logs:
         engine.notify()
-        assert work.over.wait(SOON)
-    assert work.looks == {"a": 0, "b": 0}
+        assert source.drained.wait(GUARD_TIMEOUT)
+    assert source.remaining == {"a": 0, "b": 0}
     lines = {(line["event"], line["operation_id"], line["log_level"]) for line in logs}
-    assert lines == {(said, "a", level)}
+    assert lines == {(event, "a", level)}
 
 
-def test_its_log_lines_carry_the_request_that_began_the_operation(engine: EngineThread) -> None:
-    work = FakeSource(b=1)
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+def test_log_context_names_the_request_of_the_operation(engine: EngineThread) -> None:
+    source = FakeSource(b=1)
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     engine.notify()
-    assert work.over.wait(SOON)
-    assert work.contexts == [{"request_id": "req-b", "user": "anonymous"}]
+    assert source.drained.wait(GUARD_TIMEOUT)
+    assert source.contexts == [{"request_id": "req-b", "user": "anonymous"}]
 
 
-def test_stopped_it_ends_and_does_not_start_again(engine: EngineThread) -> None:
-    work = FakeSource(a=1_000_000)
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+def test_stopped_engine_does_not_start_again(engine: EngineThread) -> None:
+    source = FakeSource(a=1_000_000)
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     engine.notify()
     engine.stop()
     engine.notify()
     assert threads() == []
-    assert work.looks["a"] > 0
+    assert source.remaining["a"] > 0
 
 
-def test_it_may_be_stopped_before_it_began() -> None:
+def test_engine_stops_before_its_first_notify() -> None:
     engine = EngineThread()
     engine.stop()
     engine.notify()
     assert threads() == []
 
 
-def test_it_may_be_woken_with_nothing_to_serve() -> None:
+def test_engine_without_a_source_starts_and_stops() -> None:
     engine = EngineThread(tick_seconds=0.001)
     engine.notify()
     engine.stop()
     assert threads() == []
 
 
-def test_a_store_that_is_away_does_not_stop_it() -> None:
-    work = FakeSource(a=1)
+def test_unavailable_store_does_not_stop_the_engine() -> None:
+    source = FakeSource(a=1)
     engine = EngineThread(tick_seconds=0.001)
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
-    work.away = 1
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
+    source.unavailable_scans = 1
     with capture_logs() as logs:
         engine.notify()
-        assert work.gone.wait(SOON)
-        # a sweep comes two seconds later; who wakes it need not wait for that
+        assert source.failed.wait(GUARD_TIMEOUT)
+        # scan now, not after IDLE_SCAN_INTERVAL
         engine.notify()
-        assert work.over.wait(SOON)
+        assert source.drained.wait(GUARD_TIMEOUT)
         engine.stop()
-    assert work.looks == {"a": 0}
+    assert source.remaining == {"a": 0}
     assert [(line["event"], line["reason"]) for line in logs] == [
-        ("store unavailable, engine paused", "away")
+        ("store unavailable, engine paused", "no response")
     ]
 
 
-def test_it_hands_on_what_was_seen(engine: EngineThread) -> None:
-    work = FakeSource(a=1, b=1)
-    work.seen["a"] = VM_1
-    engine.configure(work, {"housekeeping": PeriodicTask(work.keep_house)})
+def test_engine_passes_the_observed_vm_to_reconcile(engine: EngineThread) -> None:
+    source = FakeSource(a=1, b=1)
+    source.observed_vms["a"] = VM_1
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
     engine.notify()
-    assert work.over.wait(SOON)
-    assert work.handed == {"a": VM_1, "b": None}
+    assert source.drained.wait(GUARD_TIMEOUT)
+    assert source.received_vms == {"a": VM_1, "b": None}

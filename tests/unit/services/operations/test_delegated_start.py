@@ -1,4 +1,4 @@
-"""First calls that are made beside the requests, a few at a time."""
+"""Background starts of delegated operations."""
 
 import threading
 from dataclasses import replace
@@ -23,67 +23,67 @@ def new_operation(id: str) -> NewOperation:
     return NewOperation(operation, VM_1, caller_token=ALICE)
 
 
-def test_each_is_begun_once_with_its_credential_and_under_its_request() -> None:
-    seen: list[Any] = []
+def test_operation_starts_once_with_its_token_and_log_context() -> None:
+    started: list[Any] = []
 
     def start(new: NewOperation) -> None:
         bound = structlog.contextvars.get_contextvars()
-        seen.append((new.operation.id, new.caller_token, bound["request_id"], bound["user"]))
+        started.append((new.operation.id, new.caller_token, bound["request_id"], bound["user"]))
 
-    calls = DelegatedStarter(start)
+    starter = DelegatedStarter(start)
     for number in range(9):
-        calls.submit(new_operation(str(number)))
-    wait_until(lambda: len(seen) == 9)
-    calls.stop()
-    assert sorted(seen) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
+        starter.submit(new_operation(str(number)))
+    wait_until(lambda: len(started) == 9)
+    starter.stop()
+    assert sorted(started) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
 
 
-def test_a_few_at_a_time_and_none_once_stopped() -> None:
-    begun: list[str] = []
-    go = threading.Event()
+def test_starts_are_limited_and_end_with_stop() -> None:
+    started_ids: list[str] = []
+    released = threading.Event()
 
     def start(new: NewOperation) -> None:
-        begun.append(new.operation.id)
-        assert go.wait(GUARD_TIMEOUT)
+        started_ids.append(new.operation.id)
+        assert released.wait(GUARD_TIMEOUT)
 
-    calls = DelegatedStarter(start)
+    starter = DelegatedStarter(start)
     for number in range(DELEGATED_START_THREADS + 3):
-        calls.submit(new_operation(str(number)))
-    wait_until(lambda: len(begun) == DELEGATED_START_THREADS)
-    stopping = threading.Thread(target=calls.stop)
+        starter.submit(new_operation(str(number)))
+    wait_until(lambda: len(started_ids) == DELEGATED_START_THREADS)
+    stopping = threading.Thread(target=starter.stop)
     stopping.start()
-    wait_until(lambda: calls._pool._shutdown)
-    go.set()
+    wait_until(lambda: starter._pool._shutdown)
+    released.set()
     stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
-    # it comes while the process drains
-    calls.submit(new_operation("late"))
-    assert len(begun) == DELEGATED_START_THREADS
+    # a request of the draining process
+    starter.submit(new_operation("late"))
+    assert len(started_ids) == DELEGATED_START_THREADS
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "level"),
+    ("error", "event", "level"),
     [
         (errors.Forbidden("no"), "delegated start failed", "info"),
         (RuntimeError("a defect"), "delegated start failed", "error"),
     ],
 )
-def test_what_goes_wrong_is_logged_and_ends_nothing(
-    error: Exception, said: str, level: str
+def test_failed_start_is_logged_and_stops_no_other(
+    error: Exception, event: str, level: str
 ) -> None:
-    done: list[str] = []
+    called_ids: list[str] = []
 
     def start(new: NewOperation) -> None:
-        done.append(new.operation.id)
+        called_ids.append(new.operation.id)
         if new.operation.id == "1":
             raise error
 
     with capture_logs() as logs:
-        calls = DelegatedStarter(start)
+        starter = DelegatedStarter(start)
         for id in ("1", "2"):
-            calls.submit(new_operation(id))
-        wait_until(lambda: len(done) == 2)
-        calls.stop()
+            starter.submit(new_operation(id))
+        wait_until(lambda: len(called_ids) == 2)
+        starter.stop()
     (line,) = logs
-    assert (line["event"], line["log_level"], line["operation_id"]) == (said, level, "1")
+    assert (line["event"], line["log_level"], line["operation_id"]) == (event, level, "1")
     assert "gAAAAAB" not in str(line)

@@ -1,4 +1,4 @@
-"""Operations as they are begun, carried on, and found again."""
+"""Starting, reconciling and listing operations."""
 
 import pytest
 
@@ -13,30 +13,30 @@ from vmapi.services.reconciler.poller import OperationPoller
 
 
 class OperationServiceHarness:
-    """Operations on a desk, that count how often the engine was woken."""
+    """An operation service on a reconciler harness."""
 
     def __init__(self, latency: str = "0") -> None:
-        self.harness = ReconcilerHarness.build(latency)
-        self.notified_ids = self.harness.notified_ids
-        store, controller = self.harness.operations, self.harness.reconciler
+        self.base = ReconcilerHarness.build(latency)
+        self.notified_ids = self.base.notified_ids
+        store, reconciler = self.base.operations, self.base.reconciler
         self.waiter = OperationWaiter(store.get, 1, 1, lambda: False)
-        poll = OperationPoller(self.harness.observer, lambda: self.harness.clock().timestamp())
+        poller = OperationPoller(self.base.observer, lambda: self.base.clock().timestamp())
         self.operations = OperationService(
-            self.harness.store, controller, self.waiter, poll, self.notified_ids.append
+            self.base.store, reconciler, self.waiter, poller, self.notified_ids.append
         )
 
 
-def test_what_is_settled_at_once_wakes_nobody() -> None:
-    bench = OperationServiceHarness()
-    progress = bench.harness.start(bench.harness.add_create())
-    assert (progress.operation.status, bench.notified_ids) == (OperationStatus.SUCCEEDED, [])
+def test_operation_finished_at_once_does_not_notify_the_engine() -> None:
+    harness = OperationServiceHarness()
+    result = harness.base.start(harness.base.add_create())
+    assert (result.operation.status, harness.notified_ids) == (OperationStatus.SUCCEEDED, [])
 
 
-def test_what_is_under_way_wakes_the_engine() -> None:
-    bench = OperationServiceHarness("create=1")
-    operation = bench.harness.add_create()
-    progress = bench.harness.start(operation)
-    assert (progress.operation.status, bench.notified_ids) == (
+def test_unfinished_operation_notifies_the_engine() -> None:
+    harness = OperationServiceHarness("create=1")
+    operation = harness.base.add_create()
+    result = harness.base.start(operation)
+    assert (result.operation.status, harness.notified_ids) == (
         OperationStatus.RUNNING,
         [operation.id],
     )
@@ -45,76 +45,76 @@ def test_what_is_under_way_wakes_the_engine() -> None:
 @pytest.mark.parametrize(
     "error", [errors.BackendTimeout("late"), RuntimeError("a defect")], ids=repr
 )
-def test_what_is_not_known_wakes_the_engine(error: Exception) -> None:
-    bench = OperationServiceHarness()
-    bench.harness.backend.fail("create", error)  # type: ignore[arg-type]
-    operation = bench.harness.add_create()
+def test_unknown_outcome_notifies_the_engine(error: Exception) -> None:
+    harness = OperationServiceHarness()
+    harness.base.backend.fail("create", error)  # type: ignore[arg-type]
+    operation = harness.base.add_create()
     with pytest.raises(type(error)):
-        bench.harness.start(operation)
-    assert bench.notified_ids == [operation.id]
-    assert len(bench.operations.list_leased()) == 1
+        harness.base.start(operation)
+    assert harness.notified_ids == [operation.id]
+    assert len(harness.operations.list_leased()) == 1
 
 
-def test_a_refusal_is_raised_and_wakes_nobody() -> None:
-    bench = OperationServiceHarness()
-    bench.harness.backend.fail("create", errors.QuotaExceeded("too much"))
+def test_refusal_is_raised_without_notifying_the_engine() -> None:
+    harness = OperationServiceHarness()
+    harness.base.backend.fail("create", errors.QuotaExceeded("too much"))
     with pytest.raises(errors.QuotaExceeded):
-        bench.harness.start(bench.harness.add_create())
-    assert bench.notified_ids == []
+        harness.base.start(harness.base.add_create())
+    assert harness.notified_ids == []
 
 
-def test_a_build_that_failed_is_not_raised_for_there_is_a_vm() -> None:
-    bench = OperationServiceHarness()
-    bench.harness.backend.set_faults("no_capacity=1")
-    progress = bench.harness.start(bench.harness.add_create())
-    assert type(progress.error) is errors.NoCapacity
+def test_failed_build_is_not_raised() -> None:
+    harness = OperationServiceHarness()
+    harness.base.backend.set_faults("no_capacity=1")
+    result = harness.base.start(harness.base.add_create())
+    assert type(result.error) is errors.NoCapacity
 
 
-def test_an_action_that_failed_is_raised() -> None:
-    bench = OperationServiceHarness()
-    vm_id = bench.harness.running_vm()
-    bench.harness.backend.set_faults("action_failed=1")
+def test_failed_action_is_raised() -> None:
+    harness = OperationServiceHarness()
+    vm_id = harness.base.running_vm()
+    harness.base.backend.set_faults("action_failed=1")
     with pytest.raises(errors.BackendError):
-        bench.harness.start(bench.harness.add_operation(Action.STOP, vm_id=vm_id))
+        harness.base.start(harness.base.add_operation(Action.STOP, vm_id=vm_id))
 
 
-def test_in_the_background_a_lost_answer_is_no_error() -> None:
-    bench = OperationServiceHarness()
-    operation = bench.harness.add_operation(Action.STOP, vm_id=bench.harness.running_vm())
-    bench.harness.release(operation)
-    bench.harness.backend.fail("perform", errors.BackendTimeout("late"), done=True)
-    carried = bench.operations.reconcile(operation)
-    assert (carried.status, carried) == (
+def test_lost_response_in_the_background_is_no_error() -> None:
+    harness = OperationServiceHarness()
+    operation = harness.base.add_operation(Action.STOP, vm_id=harness.base.running_vm())
+    harness.base.release(operation)
+    harness.base.backend.fail("perform", errors.BackendTimeout("late"), done=True)
+    reconciled = harness.operations.reconcile(operation)
+    assert (reconciled.status, reconciled) == (
         OperationStatus.RUNNING,
-        bench.operations.get(operation.id, None, "me"),
+        harness.operations.get(operation.id, None, "me"),
     )
-    assert bench.operations.reconcile(carried).status is OperationStatus.SUCCEEDED
+    assert harness.operations.reconcile(reconciled).status is OperationStatus.SUCCEEDED
 
 
-def test_one_that_is_not_begun_is_not_carried_on() -> None:
-    bench = OperationServiceHarness("create=1")
-    operation = bench.harness.add_create()
-    assert bench.operations.reconcile(operation) == operation
-    assert not bench.harness.backend.dispatched
-    bench.harness.start(operation)
-    assert [found.id for found in bench.operations.list_leased()] == [operation.id]
-    bench.harness.clock.sleep(1)
-    begun = bench.operations.get(operation.id, None, "me")
-    assert bench.operations.reconcile(begun).status is OperationStatus.SUCCEEDED
+def test_operation_with_a_new_lease_is_not_reconciled_in_the_background() -> None:
+    harness = OperationServiceHarness("create=1")
+    operation = harness.base.add_create()
+    assert harness.operations.reconcile(operation) == operation
+    assert not harness.base.backend.dispatched
+    harness.base.start(operation)
+    assert [count.id for count in harness.operations.list_leased()] == [operation.id]
+    harness.base.clock.sleep(1)
+    stored = harness.operations.get(operation.id, None, "me")
+    assert harness.operations.reconcile(stored).status is OperationStatus.SUCCEEDED
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "count"),
     [
         (OperationQuery(), 2),
         (OperationQuery(action=Action.STOP), 1),
         (OperationQuery(action=Action.START), 0),
         (OperationQuery(status=OperationStatus.SUCCEEDED), 2),
         (OperationQuery(status=OperationStatus.FAILED), 0),
-        (OperationQuery(vm_id="nobody"), 0),
+        (OperationQuery(vm_id="unknown"), 0),
     ],
 )
-def test_list(query: OperationQuery, found: int) -> None:
-    bench = OperationServiceHarness()
-    bench.harness.start(bench.harness.add_operation(Action.STOP, vm_id=bench.harness.running_vm()))
-    assert bench.operations.list(query, PageRequest(), None).total == found
+def test_list_filters_by_the_query(query: OperationQuery, count: int) -> None:
+    harness = OperationServiceHarness()
+    harness.base.start(harness.base.add_operation(Action.STOP, vm_id=harness.base.running_vm()))
+    assert harness.operations.list(query, PageRequest(), None).total == count

@@ -1,4 +1,4 @@
-"""Holding an answer back."""
+"""Waiting requests: conditions, slots and notifications."""
 
 import threading
 import time
@@ -9,18 +9,14 @@ import pytest
 from tests.support.factories import OPERATION_1
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import OperationNotFound
-from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.operations.waiting import OperationWaiter, is_finished
 
-OVER = replace(OPERATION_1, status=OperationStatus.SUCCEEDED)
-LONG = 60.0
-
-
-def finished(operation: Operation) -> bool:
-    return operation.is_finished
+FINISHED = replace(OPERATION_1, status=OperationStatus.SUCCEEDED)
+LONG_SECONDS = 60.0
 
 
 class ScriptedLookup:
-    """Returns these, one a look, the last one over and over."""
+    """Returns these states one by one, and the last one from then on."""
 
     def __init__(self, *operations: Operation) -> None:
         self.states = list(operations)
@@ -31,90 +27,96 @@ class ScriptedLookup:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
-def test_what_is_enough_is_not_looked_at() -> None:
-    store = ScriptedLookup(OVER)
-    assert OperationWaiter(store, 1, 1, lambda: False).wait_until(OVER, finished, LONG) is OVER
-    assert not store.called.is_set()
-
-
-def test_it_looks_until_it_is_enough() -> None:
-    store = ScriptedLookup(OPERATION_1, OVER)
+def test_operation_that_meets_the_condition_is_not_read() -> None:
+    lookup = ScriptedLookup(FINISHED)
     assert (
-        OperationWaiter(store, 1, 1, lambda: False).wait_until(OPERATION_1, finished, LONG) is OVER
+        OperationWaiter(lookup, 1, 1, lambda: False).wait_until(FINISHED, is_finished, LONG_SECONDS)
+        is FINISHED
+    )
+    assert not lookup.called.is_set()
+
+
+def test_operation_is_read_until_it_meets_the_condition() -> None:
+    lookup = ScriptedLookup(OPERATION_1, FINISHED)
+    assert (
+        OperationWaiter(lookup, 1, 1, lambda: False).wait_until(
+            OPERATION_1, is_finished, LONG_SECONDS
+        )
+        is FINISHED
     )
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
-def test_it_gives_up(seconds: float) -> None:
-    waiting = OperationWaiter(ScriptedLookup(OPERATION_1), 1, 1, lambda: False)
-    assert waiting.wait_until(OPERATION_1, finished, seconds) is OPERATION_1
+def test_wait_returns_the_last_state_after_its_timeout(seconds: float) -> None:
+    waiter = OperationWaiter(ScriptedLookup(OPERATION_1), 1, 1, lambda: False)
+    assert waiter.wait_until(OPERATION_1, is_finished, seconds) is OPERATION_1
 
 
-def test_who_finds_no_place_is_not_kept() -> None:
-    waiting = OperationWaiter(ScriptedLookup(OVER), 0, 1, lambda: False)
-    assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
+def test_wait_without_a_free_slot_returns_at_once() -> None:
+    waiter = OperationWaiter(ScriptedLookup(FINISHED), 0, 1, lambda: False)
+    assert waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS) is OPERATION_1
 
 
-def test_so_many_of_one_caller_wait_and_others_have_places() -> None:
-    coming = ["a", "b", "b", "c"]
-    told: list[tuple[str, bool]] = []
+def test_one_caller_leaves_slots_for_others() -> None:
+    callers = ["a", "b", "b", "c"]
+    results: list[tuple[str, bool]] = []
 
-    def come(caller: str) -> bool:
-        return waiting.wait_until(OPERATION_1, finished, LONG, caller).is_finished
+    def wait_for(caller: str) -> bool:
+        return waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS, caller).is_finished
 
-    def look(_: str) -> Operation:
-        # the others come while one waits
-        while coming:
-            caller = coming.pop(0)
-            told.append((caller, come(caller)))
-        return OVER
+    def read(_: str) -> Operation:
+        # these callers arrive while the first one waits
+        while callers:
+            caller = callers.pop(0)
+            results.append((caller, wait_for(caller)))
+        return FINISHED
 
-    waiting = OperationWaiter(look, 2, 1, lambda: False)
-    assert come("a")
-    assert told == [("a", False), ("b", False), ("c", False), ("b", True)]
-    assert [come(caller) for caller in "abc"] == [True, True, True]
-
-
-def test_who_asked_for_an_operation_waits_unless_another_does() -> None:
-    theirs = OPERATION_1.requested_by
-    met: list[Operation] = []
-
-    def look(_: str) -> Operation:
-        met.append(waiting.wait_until(OPERATION_1, finished, LONG, theirs))
-        return OVER
-
-    waiting = OperationWaiter(look, 2, 1, lambda: False)
-    assert waiting.wait_until(OPERATION_1, finished, LONG) is OVER
-    assert met == [OPERATION_1]
+    waiter = OperationWaiter(read, 2, 1, lambda: False)
+    assert wait_for("a")
+    assert results == [("a", False), ("b", False), ("c", False), ("b", True)]
+    assert [wait_for(caller) for caller in "abc"] == [True, True, True]
 
 
-def test_nobody_is_kept_by_a_process_that_drains() -> None:
-    waiting = OperationWaiter(ScriptedLookup(OVER), 1, 1, lambda: True)
-    assert waiting.wait_until(OPERATION_1, finished, LONG) is OPERATION_1
+def test_slot_belongs_to_the_user_of_the_operation_by_default() -> None:
+    user = OPERATION_1.requested_by
+    others: list[Operation] = []
+
+    def read(_: str) -> Operation:
+        others.append(waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS, user))
+        return FINISHED
+
+    waiter = OperationWaiter(read, 2, 1, lambda: False)
+    assert waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS) is FINISHED
+    assert others == [OPERATION_1]
 
 
-def test_a_place_is_given_back() -> None:
-    def gone(_: str) -> Operation:
-        raise OperationNotFound("gone")
+def test_wait_returns_at_once_while_the_process_drains() -> None:
+    waiter = OperationWaiter(ScriptedLookup(FINISHED), 1, 1, lambda: True)
+    assert waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS) is OPERATION_1
 
-    waiting = OperationWaiter(gone, 1, 1, lambda: False)
+
+def test_slot_is_released_after_an_error() -> None:
+    def raise_not_found(_: str) -> Operation:
+        raise OperationNotFound("none")
+
+    waiter = OperationWaiter(raise_not_found, 1, 1, lambda: False)
     for _ in range(3):
         with pytest.raises(OperationNotFound):
-            waiting.wait_until(OPERATION_1, finished, LONG)
+            waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS)
 
 
-def test_who_waits_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmapi.services.operations.waiting.OPERATION_POLL_INTERVAL", LONG)
-    store = ScriptedLookup(OVER)
-    waiting = OperationWaiter(store, 1, 1, lambda: False)
-    found: list[Operation] = []
-    waiter = threading.Thread(
-        target=lambda: found.append(waiting.wait_until(OPERATION_1, finished, LONG)),
+def test_notify_all_wakes_a_waiting_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmapi.services.operations.waiting.OPERATION_POLL_INTERVAL", LONG_SECONDS)
+    lookup = ScriptedLookup(FINISHED)
+    waiter = OperationWaiter(lookup, 1, 1, lambda: False)
+    results: list[Operation] = []
+    thread = threading.Thread(
+        target=lambda: results.append(waiter.wait_until(OPERATION_1, is_finished, LONG_SECONDS)),
         daemon=True,
     )
-    waiter.start()
-    begun = time.monotonic()
-    while waiter.is_alive() and time.monotonic() - begun < LONG / 2:
-        waiting.notify_all()
-        waiter.join(0.01)
-    assert found == [OVER]
+    thread.start()
+    started_at = time.monotonic()
+    while thread.is_alive() and time.monotonic() - started_at < LONG_SECONDS / 2:
+        waiter.notify_all()
+        thread.join(0.01)
+    assert results == [FINISHED]
