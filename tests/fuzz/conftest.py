@@ -1,4 +1,4 @@
-"""Marks everything in this folder as `fuzz`: long sweeps over generated inputs."""
+"""Mark all tests of this folder as `fuzz`: long runs over generated inputs."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the marker."""
+    """Add the marker to the tests of this folder."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker("fuzz")

@@ -1,4 +1,4 @@
-"""Whatever two projects do, neither ever sees anything of the other."""
+"""Isolation of projects: no response to one project holds data of the other."""
 
 import re
 from typing import Any
@@ -25,95 +25,98 @@ READS = (
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ACTIONS = ("start", "stop", "restart", "pause", "resume")
 
-numbers = st.integers(0, 3)
+small_numbers = st.integers(0, 3)
 steps = st.lists(
     st.tuples(
         st.sampled_from(PROJECTS),
         st.sampled_from(("create", "rename", "delete", "act", "bulk", "settle")),
         st.booleans(),
-        numbers,
-        numbers,
+        small_numbers,
+        small_numbers,
     ),
     max_size=8,
 )
 
 
-class Apart:
-    """Two projects in one harness: all ids that were ever answered to each, and what it changed."""
+class TwoProjects:
+    """Two projects in one harness, with the VMs that each created and the ids that it received."""
 
     def __init__(self, harness: ApiHarness) -> None:
         self.harness = harness
-        self.made: dict[str, list[str]] = {project: [] for project in PROJECTS}
-        self.shown: dict[str, set[str]] = {project: set() for project in PROJECTS}
+        self.created_ids: dict[str, list[str]] = {project: [] for project in PROJECTS}
+        self.received_ids: dict[str, set[str]] = {project: set() for project in PROJECTS}
         for project in PROJECTS:
             # the same name under the same key
-            self.do(project, "create", own=True, number=0, more=1)
-            assert len(self.made[project]) == 1
+            self.run_step(project, "create", own=True, number=0, variant=1)
+            assert len(self.created_ids[project]) == 1
         harness.run_until_settled()
 
-    def ask(self, project: str, method: str, path: str, **given: Any) -> TestResponse:
-        """Send a request of one project, and note what it is told of its own accord."""
+    def request(self, project: str, method: str, path: str, **fields: Any) -> TestResponse:
+        """Send a request of one project, and record the ids that the response adds to it."""
         with as_project(self.harness, project):
-            answer = self.harness.call(method, path, **given)
-        told = answer.text + str(answer.headers)
-        asked = path + str(given)
-        self.shown[project] |= set(ID.findall(told)) - set(ID.findall(asked))
+            response = self.harness.call(method, path, **fields)
+        response_text = response.text + str(response.headers)
+        request_text = path + str(fields)
+        self.received_ids[project] |= set(ID.findall(response_text)) - set(ID.findall(request_text))
         other = PROJECTS[PROJECTS[0] == project]
-        assert f"secret-of-{other}" not in told
-        return answer
+        assert f"secret-of-{other}" not in response_text
+        return response
 
-    def target(self, project: str, *, own: bool, number: int) -> str:
-        """Return a VM of the project, or of the other one."""
-        known = self.made[project if own else PROJECTS[PROJECTS[0] == project]]
-        return known[number % len(known)] if known else "00000000-0000-4000-8000-000000000000"
+    def vm_id_of(self, project: str, *, own: bool, number: int) -> str:
+        """Return the id of a VM of the project, or of the other project."""
+        vm_ids = self.created_ids[project if own else PROJECTS[PROJECTS[0] == project]]
+        return vm_ids[number % len(vm_ids)] if vm_ids else "00000000-0000-4000-8000-000000000000"
 
-    def do(self, project: str, what: str, own: bool, number: int, more: int) -> None:
-        """Take one step."""
-        vm = f"/vms/{self.target(project, own=own, number=number)}"
-        metadata = {"whose": f"secret-of-{project}"}
-        if what == "create":
+    def run_step(self, project: str, kind: str, own: bool, number: int, variant: int) -> None:
+        """Run one step of the drawn list."""
+        vm_path = f"/vms/{self.vm_id_of(project, own=own, number=number)}"
+        metadata = {"owner": f"secret-of-{project}"}
+        if kind == "create":
             body = {
                 **CREATE_BODY,
                 "name": f"name-{number}",
                 "metadata": metadata,
-                "start": bool(more),
+                "start": bool(variant),
             }
-            key = {"Idempotency-Key": f"k-{more}"}
-            answer = self.ask(project, "POST", "/vms", json=body, headers=key)
-            if answer.status_code in (201, 202):
-                self.made[project].append(answer.json["id"])  # type: ignore[index]
-        elif what == "rename":
-            body = {"name": f"name-{more}", "metadata": metadata}
-            self.ask(project, "PATCH", vm, json=body)
-        elif what == "delete":
-            self.ask(project, "DELETE", vm)
-        elif what == "act":
-            self.ask(project, "POST", f"{vm}/{ACTIONS[more]}")
-        elif what == "bulk":
-            ids = [self.target(project, own=each, number=number) for each in (True, False)]
-            which = {"ids": ids} if more else {"filter": {"name": "*"}}
-            body = {"action": ACTIONS[more], **which}
-            self.ask(project, "POST", "/vms/actions", json=body)
-        elif what == "settle":
+            key = {"Idempotency-Key": f"k-{variant}"}
+            response = self.request(project, "POST", "/vms", json=body, headers=key)
+            if response.status_code in (201, 202):
+                self.created_ids[project].append(response.json["id"])  # type: ignore[index]
+        elif kind == "rename":
+            body = {"name": f"name-{variant}", "metadata": metadata}
+            self.request(project, "PATCH", vm_path, json=body)
+        elif kind == "delete":
+            self.request(project, "DELETE", vm_path)
+        elif kind == "act":
+            self.request(project, "POST", f"{vm_path}/{ACTIONS[variant]}")
+        elif kind == "bulk":
+            ids = [
+                self.vm_id_of(project, own=of_project, number=number)
+                for of_project in (True, False)
+            ]
+            selection = {"ids": ids} if variant else {"filter": {"name": "*"}}
+            body = {"action": ACTIONS[variant], **selection}
+            self.request(project, "POST", "/vms/actions", json=body)
+        elif kind == "settle":
             self.harness.run_until_settled()
 
-    def read(self) -> None:
-        """Let each project read all that it can."""
+    def read_all(self) -> None:
+        """Read all lists and VMs as each project."""
         for project in PROJECTS:
             for path in READS:
-                answer: Any = self.ask(project, "GET", path).json
-                if following := answer.get("next"):
-                    self.ask(project, "GET", following.removeprefix(BASE))
+                response: Any = self.request(project, "GET", path).json
+                if next_url := response.get("next"):
+                    self.request(project, "GET", next_url.removeprefix(BASE))
             for owner in PROJECTS:
-                for vm_id in self.made[owner][-2:]:
-                    for below in ("", "/status", "/console"):
-                        answer = self.ask(project, "GET", f"/vms/{vm_id}{below}")
-                        assert owner == project or answer.status_code == 404
+                for vm_id in self.created_ids[owner][-2:]:
+                    for suffix in ("", "/status", "/console"):
+                        response = self.request(project, "GET", f"/vms/{vm_id}{suffix}")
+                        assert owner == project or response.status_code == 404
 
 
 @given(steps)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list[Any]) -> None:
+def test_two_projects_never_receive_data_of_each_other(shell: Flask, steps: list[Any]) -> None:
     clock = Clock()
     cloud = MemoryBackend(latency=parse_latency("*=0.5"), clock=clock, sleep=clock.sleep)
     services = bootstrap(
@@ -121,13 +124,13 @@ def test_two_projects_never_see_anything_of_each_other(shell: Flask, steps: list
     )
     services.engine.stop()
     shell.extensions["vmapi"] = services
-    apart = Apart(ApiHarness(shell, cloud, clock))
+    projects = TwoProjects(ApiHarness(shell, cloud, clock))
     try:
         for step in steps:
-            apart.do(*step)
-        apart.read()
-        shared = apart.shown["red"] & apart.shown["blue"]
-        assert shared <= {network.id for network in cloud.list_networks()}
-        assert not set(apart.made["red"]) & set(apart.made["blue"])
+            projects.run_step(*step)
+        projects.read_all()
+        ids_of_both = projects.received_ids["red"] & projects.received_ids["blue"]
+        assert ids_of_both <= {network.id for network in cloud.list_networks()}
+        assert not set(projects.created_ids["red"]) & set(projects.created_ids["blue"])
     finally:
         services.store.close()

@@ -1,4 +1,4 @@
-"""However calls to advance interleave, and whatever answers are lost: one VM, and an end."""
+"""Interleaved reconciles and lost responses: at most one VM, and every operation finishes."""
 
 from contextlib import suppress
 
@@ -10,116 +10,134 @@ from vmapi import errors
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus
 
-LATE = errors.BackendTimeout("late")
+RESPONSE_LOST = errors.BackendTimeout("late")
 BROKEN = errors.BackendError("broken")
-AWAY = errors.BackendUnavailable("away")
+UNAVAILABLE = errors.BackendUnavailable("unavailable")
 
-changes = st.sampled_from(
-    [(None, False), (LATE, True), (LATE, False), (BROKEN, True), (AWAY, False)]
+change_results = st.sampled_from(
+    [
+        (None, False),
+        (RESPONSE_LOST, True),
+        (RESPONSE_LOST, False),
+        (BROKEN, True),
+        (UNAVAILABLE, False),
+    ]
 )
-looks = st.sampled_from([None, LATE, BROKEN, AWAY])
+read_errors = st.sampled_from([None, RESPONSE_LOST, BROKEN, UNAVAILABLE])
 events = st.lists(
     st.one_of(
-        st.sampled_from(["advance", "stale", "delete"]), st.sampled_from([0.1, 1.0, 60.0, 200.0])
+        st.sampled_from(["reconcile", "stale", "delete"]), st.sampled_from([0.1, 1.0, 60.0, 200.0])
     ),
     max_size=12,
 )
 
 
-def script(
-    desk: ReconcilerHarness,
-    drawn_changes: list[tuple[errors.VmapiError | None, bool]],
-    drawn_looks: list[errors.VmapiError | None],
+def script_backend(
+    harness: ReconcilerHarness,
+    drawn_change_results: list[tuple[errors.VmapiError | None, bool]],
+    drawn_read_errors: list[errors.VmapiError | None],
 ) -> None:
-    for error, done in drawn_changes:
+    for error, done in drawn_change_results:
         for method in ("create", "perform"):
-            desk.backend.fail(method, error, done=done)
-    for error in drawn_looks:
+            harness.backend.fail(method, error, done=done)
+    for error in drawn_read_errors:
         for method in ("get", "outcome", "find"):
-            desk.backend.fail(method, error)
+            harness.backend.fail(method, error)
 
 
-def advance(desk: ReconcilerHarness, operation: Operation) -> None:
+def reconcile_copy(harness: ReconcilerHarness, operation: Operation) -> None:
     with suppress(errors.BackendTimeout):
-        desk.reconcile_copy(operation)
+        harness.reconcile_copy(operation)
 
 
-def play(desk: ReconcilerHarness, operation: Operation, drawn: list[str | float]) -> None:
-    for event in drawn:
-        vm_id = desk.reload(operation).vm_id
+def run_events(
+    harness: ReconcilerHarness, operation: Operation, drawn_events: list[str | float]
+) -> None:
+    for event in drawn_events:
+        vm_id = harness.reload(operation).vm_id
         if isinstance(event, float):
-            desk.clock.sleep(event)
+            harness.clock.sleep(event)
         elif event == "stale":
-            advance(desk, operation)
-        elif event == "advance":
-            for found in desk.operations.list_leased():
-                advance(desk, found)
-        elif vm_id is not None and desk.operations.find_unfinished(vm_id):
-            desk.add_operation(Action.DELETE, vm_id=vm_id)
+            reconcile_copy(harness, operation)
+        elif event == "reconcile":
+            for leased in harness.operations.list_leased():
+                reconcile_copy(harness, leased)
+        elif vm_id is not None and harness.operations.find_unfinished(vm_id):
+            harness.add_operation(Action.DELETE, vm_id=vm_id)
 
 
-def finish(desk: ReconcilerHarness) -> None:
+def finish(harness: ReconcilerHarness) -> None:
     for _ in range(1000):
-        for found in desk.operations.list_leased():
-            advance(desk, found)
-        if not desk.operations.list_leased():
+        for leased in harness.operations.list_leased():
+            reconcile_copy(harness, leased)
+        if not harness.operations.list_leased():
             return
-        desk.clock.sleep(5)
-    raise AssertionError("it does not end")
+        harness.clock.sleep(5)
+    raise AssertionError("the operation does not finish")
 
 
 @settings(max_examples=150)
-@given(st.lists(changes, max_size=5), st.lists(looks, max_size=5), events, st.sampled_from("012"))
-def test_a_create_makes_one_vm_and_ends(
-    drawn_changes: list[tuple[errors.VmapiError | None, bool]],
-    drawn_looks: list[errors.VmapiError | None],
-    drawn: list[str | float],
+@given(
+    st.lists(change_results, max_size=5),
+    st.lists(read_errors, max_size=5),
+    events,
+    st.sampled_from("012"),
+)
+def test_create_makes_at_most_one_vm_and_finishes(
+    drawn_change_results: list[tuple[errors.VmapiError | None, bool]],
+    drawn_read_errors: list[errors.VmapiError | None],
+    drawn_events: list[str | float],
     latency: str,
 ) -> None:
-    desk = ReconcilerHarness.build(latency)
-    operation = desk.add_create(Verb.CREATE, Verb.STOP)
-    script(desk, drawn_changes, drawn_looks)
-    play(desk, operation, drawn)
-    finish(desk)
-    ended, vms = desk.reload(operation), desk.backend.list_vms()
-    assert desk.backend.dispatched[Verb.CREATE] <= 1
+    harness = ReconcilerHarness.build(latency)
+    operation = harness.add_create(Verb.CREATE, Verb.STOP)
+    script_backend(harness, drawn_change_results, drawn_read_errors)
+    run_events(harness, operation, drawn_events)
+    finish(harness)
+    finished, vms = harness.reload(operation), harness.backend.list_vms()
+    assert harness.backend.dispatched[Verb.CREATE] <= 1
     assert len(vms) <= 1
-    assert ended.finished_at is not None
-    if ended.status is OperationStatus.SUCCEEDED and "delete" not in drawn:
-        assert [(vm.id, vm.status) for vm in vms] == [(ended.vm_id, Status.STOPPED)]
-    if ended.status is OperationStatus.FAILED:
-        assert ended.error is not None
+    assert finished.finished_at is not None
+    if finished.status is OperationStatus.SUCCEEDED and "delete" not in drawn_events:
+        assert [(vm.id, vm.status) for vm in vms] == [(finished.vm_id, Status.STOPPED)]
+    if finished.status is OperationStatus.FAILED:
+        assert finished.error is not None
 
 
 @settings(max_examples=150)
-@given(st.lists(changes, max_size=5), st.lists(looks, max_size=5), events, st.sampled_from("012"))
-def test_a_stop_of_a_paused_vm_takes_each_step_once_and_ends(
-    drawn_changes: list[tuple[errors.VmapiError | None, bool]],
-    drawn_looks: list[errors.VmapiError | None],
-    drawn: list[str | float],
+@given(
+    st.lists(change_results, max_size=5),
+    st.lists(read_errors, max_size=5),
+    events,
+    st.sampled_from("012"),
+)
+def test_stop_of_a_paused_vm_runs_each_step_once_and_finishes(
+    drawn_change_results: list[tuple[errors.VmapiError | None, bool]],
+    drawn_read_errors: list[errors.VmapiError | None],
+    drawn_events: list[str | float],
     latency: str,
 ) -> None:
-    desk = ReconcilerHarness.build(latency)
-    vm_id = paused(desk)
-    operation = desk.add_operation(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)
-    script(desk, drawn_changes, drawn_looks)
-    play(desk, operation, [event for event in drawn if event != "delete"])
-    finish(desk)
-    (vm,) = desk.backend.list_vms()
-    # however often it was sent, it was carried out once
-    assert desk.backend.accepted[Verb.RESUME] <= 1
-    assert desk.backend.accepted[Verb.STOP] <= 1
-    if desk.reload(operation).status is OperationStatus.SUCCEEDED:
+    harness = ReconcilerHarness.build(latency)
+    vm_id = add_paused_vm(harness)
+    operation = harness.add_operation(Action.STOP, Verb.RESUME, Verb.STOP, vm_id=vm_id)
+    script_backend(harness, drawn_change_results, drawn_read_errors)
+    run_events(harness, operation, [event for event in drawn_events if event != "delete"])
+    finish(harness)
+    (vm,) = harness.backend.list_vms()
+    # repeated dispatches have one effect
+    assert harness.backend.accepted[Verb.RESUME] <= 1
+    assert harness.backend.accepted[Verb.STOP] <= 1
+    if harness.reload(operation).status is OperationStatus.SUCCEEDED:
         assert vm.status is Status.STOPPED
-    if desk.backend.dispatched[Verb.STOP]:
+    if harness.backend.dispatched[Verb.STOP]:
         assert vm.status in (Status.STOPPED, Status.RUNNING)
 
 
-def paused(desk: ReconcilerHarness) -> str:
-    vm_id = desk.running_vm()
-    pause = desk.add_operation(Action.PAUSE, vm_id=vm_id)
-    while not desk.reconcile(pause).operation.is_finished:
-        desk.clock.sleep(1)
-    desk.backend.dispatched.clear()
-    desk.backend.accepted.clear()
+def add_paused_vm(harness: ReconcilerHarness) -> str:
+    vm_id = harness.running_vm()
+    pause = harness.add_operation(Action.PAUSE, vm_id=vm_id)
+    while not harness.reconcile(pause).operation.is_finished:
+        harness.clock.sleep(1)
+    harness.backend.dispatched.clear()
+    harness.backend.accepted.clear()
     return vm_id

@@ -1,4 +1,4 @@
-"""What does not prove anything, does not end an operation; and what was done is not done again."""
+"""Ambiguous responses: only proof finishes an operation, and no call takes effect twice."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -16,228 +16,254 @@ from vmapi.settings.operations import parse_deadlines
 from vmapi.store.operations.repository import OperationRepository
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
-LATE = errors.BackendTimeout("late")
-DENIED = errors.Forbidden("Policy does not allow it.")
+RESPONSE_LOST = errors.BackendTimeout("late")
+FORBIDDEN = errors.Forbidden("Policy does not allow it.")
 HIDDEN = errors.VMNotFound("The cloud shows vmapi no VM of this id.", hidden=True)
 
 
 @pytest.fixture
-def hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the database be away just once: when it is to keep that the cloud has taken a step on."""
-    save, left = OperationRepository.save_accepted, [1]
+def failing_accepted_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the database fail once, at the save of the first step that the cloud accepted."""
+    save, remaining_failures = OperationRepository.save_accepted, [1]
 
-    def once_away(
+    def fail_once(
         self: OperationRepository, operation: Operation, expected_vm: VM | None
     ) -> tuple[Operation, VMSnapshot | None]:
-        if left and operation.steps[0].state in (StepState.ACCEPTED, StepState.DONE):
-            left.pop()
+        if remaining_failures and operation.steps[0].state in (StepState.ACCEPTED, StepState.DONE):
+            remaining_failures.pop()
             raise errors.StoreUnavailable("vmapi's database broke the connection off.")
         return save(self, operation, expected_vm)
 
-    monkeypatch.setattr(OperationRepository, "save_accepted", once_away)
+    monkeypatch.setattr(OperationRepository, "save_accepted", fail_once)
 
 
 @pytest.mark.parametrize("verb", [Verb.CREATE, Verb.STOP, Verb.DELETE])
-def test_what_was_sent_and_could_not_be_kept_goes_on(verb: Verb, hiccup: None) -> None:
-    desk = ReconcilerHarness.build("delete=1")
+def test_dispatched_step_continues_after_a_failed_save(
+    verb: Verb, failing_accepted_save: None
+) -> None:
+    harness = ReconcilerHarness.build("delete=1")
     if verb is Verb.CREATE:
-        operation = desk.add_create(reserved_name="web-1", key=KEY)
+        operation = harness.add_create(reserved_name="web-1", key=KEY)
     else:
-        vm_id = desk.backend.create_vm(spec(desk, "web-1"), "outside").vm_id
-        operation = desk.add_operation(Action(verb), vm_id=vm_id, key=KEY)
-        desk.backend.dispatched.clear()
+        vm_id = harness.backend.create_vm(spec(harness, "web-1"), "outside").vm_id
+        operation = harness.add_operation(Action(verb), vm_id=vm_id, key=KEY)
+        harness.backend.dispatched.clear()
     with pytest.raises(errors.StoreUnavailable) as caught:
-        desk.reconcile(operation)
+        harness.reconcile(operation)
     assert caught.value.detail == (
         "vmapi's database broke the connection off. "
         f"The {operation.action} was sent to the cloud and continues."
     )
     assert caught.value.extra == {"operation_id": operation.id}
-    assert desk.reload(operation).key == KEY
-    finish(desk, operation)
-    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
-    assert desk.backend.accepted[verb] + len(desk.backend.list_vms()) * (verb is Verb.CREATE) == 1
+    assert harness.reload(operation).key == KEY
+    finish(harness, operation)
+    assert harness.reload(operation).status is OperationStatus.SUCCEEDED
+    assert (
+        harness.backend.accepted[verb] + len(harness.backend.list_vms()) * (verb is Verb.CREATE)
+        == 1
+    )
 
 
-def test_an_update_whose_vm_cannot_be_kept_afterwards_is_done(
+def test_update_succeeds_when_its_vm_cannot_be_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_operation(
-        Action.UPDATE, vm_id=desk.running_vm(), patch=VMPatch(metadata={"a": "1"})
+    harness = ReconcilerHarness.build()
+    operation = harness.add_operation(
+        Action.UPDATE, vm_id=harness.running_vm(), patch=VMPatch(metadata={"a": "1"})
     )
-    at, left = desk.observer.fetch, [1]
+    fetch, remaining_failures = harness.observer.fetch, [1]
 
-    def once_away(vm_id: str) -> VM:
-        if left:
-            left.pop()
+    def fail_once(vm_id: str) -> VM:
+        if remaining_failures:
+            remaining_failures.pop()
             raise errors.StoreUnavailable("vmapi's database does not answer.")
-        return at(vm_id)
+        return fetch(vm_id)
 
-    monkeypatch.setattr(desk.observer, "fetch", once_away)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    monkeypatch.setattr(harness.observer, "fetch", fail_once)
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.ValidationFailed("no"), ValueError("x")])
+@pytest.mark.parametrize(
+    "error", [FORBIDDEN, HIDDEN, errors.ValidationFailed("no"), ValueError("x")]
+)
 @pytest.mark.parametrize("method", ["get", "outcome"])
-def test_what_cannot_be_read_is_looked_at_until_the_deadline(
-    method: str, error: errors.VmapiError
-) -> None:
-    desk = ReconcilerHarness.build("1")
-    operation = desk.add_operation(Action.STOP, vm_id=slow(desk))
-    desk.reconcile(operation)
-    desk.clock.sleep(2)
-    desk.backend.fail(method, error, error)
-    progress = desk.reconcile(operation)
+def test_unreadable_vm_is_polled_until_the_deadline(method: str, error: errors.VmapiError) -> None:
+    harness = ReconcilerHarness.build("1")
+    operation = harness.add_operation(Action.STOP, vm_id=add_running_vm(harness))
+    harness.reconcile(operation)
+    harness.clock.sleep(2)
+    harness.backend.fail(method, error, error)
+    progress = harness.reconcile(operation)
     assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
-    desk.clock.sleep(parse_deadlines("")[Action.STOP].total_seconds())
-    assert desk.reconcile(operation).operation.error is not None
-    assert desk.reload(operation).error == errored("operation_timeout", desk.reload(operation))
+    harness.clock.sleep(parse_deadlines("")[Action.STOP].total_seconds())
+    assert harness.reconcile(operation).operation.error is not None
+    assert harness.reload(operation).error == error_with_code(
+        "operation_timeout", harness.reload(operation)
+    )
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
-def test_a_vm_that_is_hidden_is_not_gone(action: Action) -> None:
-    desk = ReconcilerHarness.build("delete=5")
-    vm_id = slow(desk)
-    operation = desk.add_operation(action, vm_id=vm_id)
-    desk.backend.fail("perform", LATE, done=True)
+def test_hidden_vm_does_not_count_as_deleted(action: Action) -> None:
+    harness = ReconcilerHarness.build("delete=5")
+    vm_id = add_running_vm(harness)
+    operation = harness.add_operation(action, vm_id=vm_id)
+    harness.backend.fail("perform", RESPONSE_LOST, done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation)
-    desk.backend.fail("get", HIDDEN, HIDDEN)
-    desk.reconcile(operation)
-    seen = desk.store.inventory.get(vm_id)
-    assert seen is not None
-    assert seen.vm.status is not Status.DELETED
-    finish(desk, operation)
-    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
+        harness.reconcile(operation)
+    harness.backend.fail("get", HIDDEN, HIDDEN)
+    harness.reconcile(operation)
+    snapshot = harness.store.inventory.get(vm_id)
+    assert snapshot is not None
+    assert snapshot.vm.status is not Status.DELETED
+    finish(harness, operation)
+    assert harness.reload(operation).status is OperationStatus.SUCCEEDED
 
 
-def test_a_vm_that_is_hidden_when_a_later_step_is_sent_is_waited_for() -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_create(Verb.CREATE, Verb.STOP)
-    desk.backend.fail("perform", HIDDEN)
-    progress = desk.reconcile(operation)
+def test_later_step_of_a_hidden_vm_is_retried() -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create(Verb.CREATE, Verb.STOP)
+    harness.backend.fail("perform", HIDDEN)
+    progress = harness.reconcile(operation)
     assert (progress.waiting_on_cloud, progress.operation.status) == (True, OperationStatus.RUNNING)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("error", [DENIED, HIDDEN, errors.StoreUnavailable("away")])
-def test_a_broken_answer_of_which_the_record_is_closed_is_unknown(error: errors.VmapiError) -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_operation(Action.STOP, vm_id=desk.running_vm(), key=KEY)
-    desk.backend.fail("perform", errors.BackendError("broken"), done=True)
-    desk.backend.fail("find", error)
+@pytest.mark.parametrize("error", [FORBIDDEN, HIDDEN, errors.StoreUnavailable("unavailable")])
+def test_broken_response_with_an_unreadable_record_has_an_unknown_outcome(
+    error: errors.VmapiError,
+) -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_operation(Action.STOP, vm_id=harness.running_vm(), key=KEY)
+    harness.backend.fail("perform", errors.BackendError("broken"), done=True)
+    harness.backend.fail("find", error)
     with pytest.raises(errors.BackendTimeout) as caught:
-        desk.reconcile(operation)
+        harness.reconcile(operation)
     assert caught.value.extra == {"operation_id": operation.id}
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
 
 
-def test_a_build_goes_on_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build("5")
-    operation = desk.add_create(Verb.CREATE, Verb.STOP)
-    desk.reconcile(operation)
+def test_build_continues_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = ReconcilerHarness.build("5")
+    operation = harness.add_create(Verb.CREATE, Verb.STOP)
+    harness.reconcile(operation)
 
-    def unknown(backend: ScriptedBackend, vm_id: str) -> VM:
-        fault = Fault("backend_error", "Of this VM the cloud says UNKNOWN.", "Look again later.")
-        seen = get(backend, vm_id)
-        return replace(seen, status=Status.ERROR, task=None, backend_status="UNKNOWN", fault=fault)
+    def get_unknown_vm(backend: ScriptedBackend, vm_id: str) -> VM:
+        fault = Fault("backend_error", "Of this VM the cloud says UNKNOWN.", "Try again later.")
+        observed_vm = get(backend, vm_id)
+        return replace(
+            observed_vm, status=Status.ERROR, task=None, backend_status="UNKNOWN", fault=fault
+        )
 
     get = ScriptedBackend.get_vm
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedBackend, "get_vm", unknown)
-        assert desk.reconcile(operation).waiting_on_cloud
-    finish(desk, operation)
-    vm_id = desk.reload(operation).vm_id
-    assert desk.reload(operation).status is OperationStatus.SUCCEEDED
-    assert desk.backend.get_vm(vm_id or "").status is Status.STOPPED
+        patch.setattr(ScriptedBackend, "get_vm", get_unknown_vm)
+        assert harness.reconcile(operation).waiting_on_cloud
+    finish(harness, operation)
+    vm_id = harness.reload(operation).vm_id
+    assert harness.reload(operation).status is OperationStatus.SUCCEEDED
+    assert harness.backend.get_vm(vm_id or "").status is Status.STOPPED
 
 
-def test_a_create_whose_vm_was_made_and_deleted_keeps_its_key() -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_create(reserved_name="web-1", key=KEY)
-    desk.backend.fail("create", LATE, done=True)
+def test_create_with_a_deleted_vm_keeps_its_idempotency_key() -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create(reserved_name="web-1", key=KEY)
+    harness.backend.fail("create", RESPONSE_LOST, done=True)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation)
-    desk.observer.full_sync()
-    desk.backend.perform_action(desk.backend.list_vms()[0].id, Verb.DELETE)
-    finish(desk, operation)
-    assert desk.reload(operation).error == errored("backend_lost", desk.reload(operation))
-    assert desk.reload(operation).key == KEY
+        harness.reconcile(operation)
+    harness.observer.full_sync()
+    harness.backend.perform_action(harness.backend.list_vms()[0].id, Verb.DELETE)
+    finish(harness, operation)
+    assert harness.reload(operation).error == error_with_code(
+        "backend_lost", harness.reload(operation)
+    )
+    assert harness.reload(operation).key == KEY
 
 
-def test_a_rename_that_lost_its_process_before_the_name_was_looked_for_is_not_sent() -> None:
-    desk = ReconcilerHarness.build()
-    vm_id = desk.running_vm()
-    desk.backend.create_vm(spec(desk, "db-1"), "outside")
+def test_rename_of_a_dead_process_is_not_dispatched_before_its_name_check() -> None:
+    harness = ReconcilerHarness.build()
+    vm_id = harness.running_vm()
+    harness.backend.create_vm(spec(harness, "db-1"), "outside")
     changes = VMPatch(name="db-1")
-    operation = desk.add_operation(
+    operation = harness.add_operation(
         Action.UPDATE, vm_id=vm_id, patch=changes, reserved_name="db-1", key=KEY
     )
-    desk.release(operation)
-    desk.reconcile(operation)
-    assert desk.reload(operation).error == errored("backend_unavailable", desk.reload(operation))
-    assert desk.reload(operation).key is None
-    assert sorted(vm.name for vm in desk.backend.list_vms()) == ["db-1", "web-1"]
+    harness.release(operation)
+    harness.reconcile(operation)
+    assert harness.reload(operation).error == error_with_code(
+        "backend_unavailable", harness.reload(operation)
+    )
+    assert harness.reload(operation).key is None
+    assert sorted(vm.name for vm in harness.backend.list_vms()) == ["db-1", "web-1"]
 
 
-def test_who_was_asleep_before_sending_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
-    save, kept = OperationRepository.save_accepted, []
+def test_worker_delayed_before_the_dispatch_plans_the_step_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=harness.running_vm())
+    save, saved_states = OperationRepository.save_accepted, []
 
     def slow_save(
         self: OperationRepository, operation: Operation, expected_vm: VM | None
     ) -> tuple[Operation, VMSnapshot | None]:
-        kept.append(operation.steps[0].state)
-        if len(kept) == 1:
-            # others look for it by now
-            desk.clock.sleep(11)
+        saved_states.append(operation.steps[0].state)
+        if len(saved_states) == 1:
+            # other workers may recover the step from here on
+            harness.clock.sleep(11)
         return save(self, operation, expected_vm)
 
     monkeypatch.setattr(OperationRepository, "save_accepted", slow_save)
-    assert desk.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
-    begun = [StepState.DISPATCHING, StepState.PLANNED, StepState.DISPATCHING, StepState.ACCEPTED]
-    assert kept[:4] == begun
-    assert desk.backend.accepted == {Verb.RESTART_SOFT: 1}
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    first_states = [
+        StepState.DISPATCHING,
+        StepState.PLANNED,
+        StepState.DISPATCHING,
+        StepState.ACCEPTED,
+    ]
+    assert saved_states[:4] == first_states
+    assert harness.backend.accepted == {Verb.RESTART_SOFT: 1}
 
 
-@pytest.mark.parametrize("apart", [-50, 50])
-def test_a_restart_is_found_by_the_clouds_clock(
-    apart: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("skew_seconds", [-50, 50])
+def test_restart_is_recovered_by_the_clock_of_the_cloud(
+    skew_seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = ReconcilerHarness.build()
-    operation = desk.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=desk.running_vm())
-    monkeypatch.setattr(desk.backend, "cloud_time", lambda: desk.clock() + timedelta(seconds=apart))
-    find, asked = desk.backend.find_action, []
-    monkeypatch.setattr(desk.backend, "find_action", lambda *of: asked.append(of[2]) or find(*of))
-    desk.backend.fail("perform", LATE)
+    harness = ReconcilerHarness.build()
+    operation = harness.add_operation(Action.RESTART, Verb.RESTART_SOFT, vm_id=harness.running_vm())
+    monkeypatch.setattr(
+        harness.backend, "cloud_time", lambda: harness.clock() + timedelta(seconds=skew_seconds)
+    )
+    find, since_times = harness.backend.find_action, []
+    monkeypatch.setattr(
+        harness.backend, "find_action", lambda *args: since_times.append(args[2]) or find(*args)
+    )
+    harness.backend.fail("perform", RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
-        desk.reconcile(operation)
-    desk.reconcile(operation)
-    assert asked == [operation.created_at + timedelta(seconds=apart)]
+        harness.reconcile(operation)
+    harness.reconcile(operation)
+    assert since_times == [operation.created_at + timedelta(seconds=skew_seconds)]
 
 
-def slow(desk: ReconcilerHarness) -> str:
-    """Make a RUNNING VM on a cloud that takes its time; return its id."""
-    operation = desk.add_create()
-    finish(desk, operation)
-    desk.observer.full_sync()
-    return desk.reload(operation).vm_id or ""
+def add_running_vm(harness: ReconcilerHarness) -> str:
+    """Make a RUNNING VM on a cloud with latency; return its id."""
+    operation = harness.add_create()
+    finish(harness, operation)
+    harness.observer.full_sync()
+    return harness.reload(operation).vm_id or ""
 
 
-def spec(desk: ReconcilerHarness, name: str) -> CreateSpec:
-    flavor, image = desk.backend.list_flavors()[0], desk.backend.list_images()[0]
+def spec(harness: ReconcilerHarness, name: str) -> CreateSpec:
+    flavor, image = harness.backend.list_flavors()[0], harness.backend.list_images()[0]
     return CreateSpec(name, flavor.id, image.id, None, {}, None, None, ())
 
 
-def finish(desk: ReconcilerHarness, operation: Operation) -> None:
-    """Carry an operation on until it is over."""
-    while not desk.reload(operation).is_finished:
-        desk.clock.sleep(3)
-        desk.reconcile(operation)
+def finish(harness: ReconcilerHarness, operation: Operation) -> None:
+    """Reconcile an operation until it is finished."""
+    while not harness.reload(operation).is_finished:
+        harness.clock.sleep(3)
+        harness.reconcile(operation)
 
 
-def errored(code: str, operation: Operation) -> object:
-    """Return the failure of an operation if it has this code."""
+def error_with_code(code: str, operation: Operation) -> object:
+    """Return the error of an operation if it has this code, else the code."""
     return operation.error if operation.error and operation.error.code == code else code
