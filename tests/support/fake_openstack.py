@@ -235,6 +235,7 @@ SERVER_PATH = f"{NOVA_PATH}/servers/{SERVER_ID}"
 DETAIL_PATH = f"{NOVA_PATH}/servers/detail"
 ACCEPTED = Reply(202, None, {"X-Openstack-Request-Id": REQUEST_ID})
 SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
+WRONG_STATE = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}})
 
 
 def openstack_settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
@@ -243,3 +244,13 @@ def openstack_settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -
     credentials = {"username": "u", "password": "hunter2", "project": "p", **more}
     settings = {f"openstack_{name}": value for name, value in credentials.items()}
     return Settings(openstack_auth_url=f"{url}/identity/v3", **settings)
+
+
+def server_reply(status: str, **members: Any) -> Reply:
+    """Return the reply with the server of this status."""
+    return Reply(200, {"server": {"id": SERVER_ID, "status": status, **members}})
+
+
+def action_bodies(cloud: FakeOpenStack) -> list[Any]:
+    """Return the bodies of the action requests."""
+    return [request.body for request in cloud.requests if request.path.endswith("/action")]

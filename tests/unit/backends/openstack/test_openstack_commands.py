@@ -1,0 +1,153 @@
+"""Creates and updates of the OpenStack driver."""
+
+import base64
+import gzip
+import os
+from dataclasses import replace
+
+import pytest
+
+from tests.support.fake_openstack import (
+    ACCEPTED,
+    DETAIL_PATH,
+    NOVA_PATH,
+    REQUEST_ID,
+    SERVER_ID,
+    SERVER_PATH,
+    SPEC,
+    FakeOpenStack,
+    Reply,
+    openstack_settings,
+    server_reply,
+)
+from vmapi import errors
+from vmapi.backends.base import AcceptedAction
+from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.backends.openstack.server_commands import encode_user_data
+from vmapi.domain.lifecycle import Verb
+from vmapi.domain.vm import CreateSpec, VMPatch
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+
+
+def test_create_sends_the_spec_and_the_operation_tag(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    created = {"server": {"id": SERVER_ID, "adminPass": "x"}}
+    cloud.reply_to("POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body=created))
+    assert backend.create_vm(SPEC, "op-1") == AcceptedAction(SERVER_ID, REQUEST_ID)
+    full = CreateSpec("web-2", "1", "img", "net", {}, b"#!/bin/sh", "key-1", ("web",))
+    backend.create_vm(full, "op-2")
+    bodies = [r.body for r in cloud.requests if r.path == f"{NOVA_PATH}/servers"]
+    first, second = (body["server"] for body in bodies)
+    assert first == {
+        "name": "web-1",
+        "flavorRef": "1",
+        "imageRef": "img",
+        "networks": "auto",
+        "metadata": {"a": "b"},
+        "tags": ["vmapi.operation.op-1"],
+    }
+    assert second["networks"] == [{"uuid": "net"}]
+    assert second["security_groups"] == [{"name": "web"}]
+    assert second["key_name"] == "key-1"
+    assert base64.b64decode(second["user_data"]) == b"#!/bin/sh"
+
+
+def test_metadata_of_a_server_hold_its_project(
+    cloud: FakeOpenStack, backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.reply_to(
+        "POST", f"{NOVA_PATH}/servers", replace(ACCEPTED, body={"server": {"id": SERVER_ID}})
+    )
+    backend.create_vm(replace(SPEC, project="web"), "op-1")
+    (created,) = (r.body["server"] for r in cloud.requests if r.path == f"{NOVA_PATH}/servers")
+    assert created["metadata"] == {"a": "b", "vmapi.project": "web"}
+    cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata=created["metadata"]))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
+    backend.update_vm(SERVER_ID, VMPatch(metadata={"a": None, "c": "d"}))
+    (updated,) = (r.body for r in cloud.requests if r.path == f"{SERVER_PATH}/metadata")
+    assert updated == {"metadata": {"c": "d", "vmapi.project": "web"}}
+    assert (backend.get_vm(SERVER_ID).project, backend.get_vm(SERVER_ID).metadata) == (
+        "web",
+        {"a": "b"},
+    )
+    cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata={"a": "b"}))
+    other_settings = replace(openstack_settings(cloud.url, monkeypatch), default_project="other")
+    another = OpenStackBackend.from_settings(other_settings)
+    assert (backend.get_vm(SERVER_ID).project, another.get_vm(SERVER_ID).project) == (
+        "default",
+        "other",
+    )
+    another.close()
+
+
+def test_long_user_data_is_compressed() -> None:
+    assert encode_user_data(b"x" * 49_149) == base64.b64encode(b"x" * 49_149).decode()
+    compressed = encode_user_data(b"x" * 65_536)
+    assert gzip.decompress(base64.b64decode(compressed)) == b"x" * 65_536
+    with pytest.raises(errors.ValidationFailed) as caught:
+        encode_user_data(os.urandom(50_000))
+    assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("reply", [Reply(202), Reply(200, "<html>Please log in</html>")])
+def test_unreadable_response_to_a_change_is_a_backend_error(
+    cloud: FakeOpenStack, backend: OpenStackBackend, reply: Reply
+) -> None:
+    calls = {
+        ("POST", f"{SERVER_PATH}/action"): lambda: backend.perform_action(SERVER_ID, Verb.STOP),
+        ("DELETE", SERVER_PATH): lambda: backend.perform_action(SERVER_ID, Verb.DELETE),
+        ("PUT", SERVER_PATH): lambda: backend.update_vm(SERVER_ID, VMPatch(name="web-2")),
+        ("PUT", f"{SERVER_PATH}/metadata"): lambda: backend.update_vm(
+            SERVER_ID, VMPatch(metadata={"a": "b"})
+        ),
+    }
+    for (method, path), call in calls.items():
+        cloud.reply_to(method, path, reply)
+        with pytest.raises(errors.BackendError):
+            call()
+        assert cloud.count_requests(method, path) == 1
+
+
+def test_created_vm_is_found_by_its_tag(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": []}))
+    assert backend.find_created_vm("op") is None
+    assert any(r.path == f"{DETAIL_PATH}?tags=vmapi.operation.op" for r in cloud.requests)
+    newer = {"id": "11111111-2222-4333-8444-000000000000", "created": "2026-11-22T15:55:51Z"}
+    servers = [newer, {"id": SERVER_ID, "created": "2026-11-22T15:55:50Z", "status": "BUILD"}]
+    cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": servers}))
+    actions = f"{SERVER_PATH}/os-instance-actions"
+    cloud.reply_to("GET", actions, Reply(200, {"instanceActions": []}))
+    assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, "")
+    record = {"action": "create", "request_id": REQUEST_ID, "start_time": None}
+    cloud.reply_to("GET", actions, Reply(200, {"instanceActions": [record]}))
+    assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, REQUEST_ID)
+
+
+def test_update_replaces_metadata_and_keeps_reserved_ones(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to(
+        "GET", SERVER_PATH, server_reply("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"})
+    )
+    cloud.reply_to("PUT", SERVER_PATH, server_reply("ACTIVE"))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
+    backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": None, "c": "4"}))
+    backend.update_vm(SERVER_ID, VMPatch(None, {"a": "1"}))
+    assert [(r.path, r.body) for r in cloud.requests if r.method == "PUT"] == [
+        (f"{SERVER_PATH}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
+        (SERVER_PATH, {"server": {"name": "web-2"}}),
+    ]
+
+
+def test_half_completed_update_has_an_unknown_outcome(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata={}))
+    cloud.reply_to("PUT", SERVER_PATH, Reply(503, "busy"))
+    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
+    with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
+        backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": "1"}))
+    with pytest.raises(errors.BackendUnavailable):
+        backend.update_vm(SERVER_ID, VMPatch("web-2"))
