@@ -1,4 +1,4 @@
-"""Celery as a bell: whatever the broker does, it fails no request, holds none, and says so once."""
+"""The Celery notifier: a failing broker fails or blocks no request, and is logged once."""
 
 import socket
 import threading
@@ -9,116 +9,123 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_rabbitmq import FakeBroker, run_fake_broker
-from vmapi.engine import celery_notifier as messages
+from vmapi.engine import celery_notifier
 from vmapi.engine.celery_notifier import NOTIFY_QUEUE_SIZE, NOTIFY_TASK_NAME, CeleryNotifier
 from vmapi.engine.external import ExternalEngine
 
-AWAY = "broker unavailable, falling back to polling"
-BACK = "broker available again"
+UNAVAILABLE_EVENT = "broker unavailable, falling back to polling"
+AVAILABLE_EVENT = "broker available again"
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
-    """The URL of a broker that is not there."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"amqp://guest:hunter2@127.0.0.1:{taken.getsockname()[1]}//"
+def closed_broker_url() -> Iterator[str]:
+    """Return the URL of a port without a broker."""
+    with socket.socket() as bound_socket:
+        bound_socket.bind(("127.0.0.1", 0))
+        yield f"amqp://guest:hunter2@127.0.0.1:{bound_socket.getsockname()[1]}//"
 
 
 @pytest.fixture
-def rabbit() -> Iterator[FakeBroker]:
-    with run_fake_broker() as one:
-        yield one
+def broker() -> Iterator[FakeBroker]:
+    with run_fake_broker() as fake_broker:
+        yield fake_broker
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bell that gives no broker up which is only slow."""
-    monkeypatch.setattr(messages, "BROKER_TIMEOUT", GUARD_TIMEOUT)
+def long_broker_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a broker timeout that a slow broker does not reach."""
+    monkeypatch.setattr(celery_notifier, "BROKER_TIMEOUT", GUARD_TIMEOUT)
 
 
 @pytest.fixture
-def impatient(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bell that soon gives a broker up."""
-    monkeypatch.setattr(messages, "BROKER_TIMEOUT", 0.2)
+def short_broker_timeout(long_broker_timeout: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a broker timeout that a silent broker reaches at once."""
+    monkeypatch.setattr(celery_notifier, "BROKER_TIMEOUT", 0.2)
 
 
-def bells() -> int:
+def count_notifier_threads() -> int:
     return sum(thread.name == "celery-notifier" for thread in threading.enumerate())
 
 
-def test_a_message_is_sent_for_each_operation(rabbit: FakeBroker) -> None:
-    bell = CeleryNotifier(rabbit.url)
-    bell.notify()
-    assert bells() == 0
+def test_notify_sends_one_message_per_operation(broker: FakeBroker) -> None:
+    notifier = CeleryNotifier(broker.url)
+    notifier.notify()
+    assert count_notifier_threads() == 0
     with capture_logs() as logs:
         for number in range(5):
-            bell.notify(str(number))
-        # what waits is sent before
-        bell.stop()
-    assert (rabbit.confirmed_count, rabbit.connection_count, bells(), logs) == (5, 1, 0, [])
+            notifier.notify(str(number))
+        # queued messages are sent before the stop
+        notifier.stop()
+    assert (broker.confirmed_count, broker.connection_count, count_notifier_threads(), logs) == (
+        5,
+        1,
+        0,
+        [],
+    )
 
 
-def test_a_broker_that_is_not_there_is_told_of_once(nobody: str) -> None:
-    bell = CeleryNotifier(nobody)
+def test_unreachable_broker_is_logged_once(closed_broker_url: str) -> None:
+    notifier = CeleryNotifier(closed_broker_url)
     with capture_logs() as logs:
         for number in range(3):
-            bell.notify(str(number))
-        bell.stop()
+            notifier.notify(str(number))
+        notifier.stop()
     (line,) = logs
-    assert (line["event"], line["log_level"]) == (AWAY, "warning")
+    assert (line["event"], line["log_level"]) == (UNAVAILABLE_EVENT, "warning")
     assert line["reason"].startswith("ConnectionRefusedError: ")
     assert "hunter2" not in str(line)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_broker_that_confirms_nothing_holds_nobody(rabbit: FakeBroker) -> None:
-    bell = CeleryNotifier(rabbit.url)
-    rabbit.is_silent = True
+@pytest.mark.usefixtures("short_broker_timeout")
+def test_broker_without_confirmations_blocks_no_notify(broker: FakeBroker) -> None:
+    notifier = CeleryNotifier(broker.url)
+    broker.is_silent = True
 
-    def ask() -> None:
+    def notify_many() -> None:
         for number in range(3 * NOTIFY_QUEUE_SIZE):
-            bell.notify(str(number))
+            notifier.notify(str(number))
 
     with capture_logs() as logs:
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(GUARD_TIMEOUT)
-        assert not asking.is_alive()
-        wait_until(lambda: rabbit.request_count > 2)
-        assert [(line["event"], line["reason"]) for line in logs] == [(AWAY, "TimeoutError")]
-        rabbit.is_silent = False
-        wait_until(lambda: rabbit.confirmed_count > 0)
-        wait_until(bell._queue.empty)
-        bell.stop()
-    assert [line["event"] for line in logs] == [AWAY, BACK]
-    # the rest was dropped
-    assert rabbit.confirmed_count <= NOTIFY_QUEUE_SIZE
-    wait_until(lambda: bells() == 0)
+        notifying = threading.Thread(target=notify_many, daemon=True)
+        notifying.start()
+        notifying.join(GUARD_TIMEOUT)
+        assert not notifying.is_alive()
+        wait_until(lambda: broker.request_count > 2)
+        assert [(line["event"], line["reason"]) for line in logs] == [
+            (UNAVAILABLE_EVENT, "TimeoutError")
+        ]
+        broker.is_silent = False
+        wait_until(lambda: broker.confirmed_count > 0)
+        wait_until(notifier._queue.empty)
+        notifier.stop()
+    assert [line["event"] for line in logs] == [UNAVAILABLE_EVENT, AVAILABLE_EVENT]
+    # messages beyond the queue size are dropped
+    assert broker.confirmed_count <= NOTIFY_QUEUE_SIZE
+    wait_until(lambda: count_notifier_threads() == 0)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
-    rabbit: FakeBroker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("short_broker_timeout")
+def test_stop_does_not_wait_for_a_silent_broker(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bell = CeleryNotifier(rabbit.url)
-    sending, go = threading.Event(), threading.Event()
-    monkeypatch.setattr(bell, "_send", lambda *_: (sending.set(), go.wait(GUARD_TIMEOUT)))
-    bell.notify("1")
+    notifier = CeleryNotifier(broker.url)
+    sending, unblock = threading.Event(), threading.Event()
+    monkeypatch.setattr(notifier, "_send", lambda *_: (sending.set(), unblock.wait(GUARD_TIMEOUT)))
+    notifier.notify("1")
     assert sending.wait(GUARD_TIMEOUT)
-    stopping = threading.Thread(target=bell.stop, daemon=True)
+    stopping = threading.Thread(target=notifier.stop, daemon=True)
     stopping.start()
     stopping.join(GUARD_TIMEOUT / 2)
     stopped = not stopping.is_alive()
-    go.set()
+    unblock.set()
     assert stopped
-    wait_until(lambda: bells() == 0)
-    bell.notify("2")
-    assert bells() == 0
+    wait_until(lambda: count_notifier_threads() == 0)
+    notifier.notify("2")
+    assert count_notifier_threads() == 0
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason"),
+    ("broker_state", "reason"),
     [
         (
             {"declare_error": (406, b"PRECONDITION_FAILED")},
@@ -129,53 +136,55 @@ def test_a_stop_does_not_wait_for_a_broker_that_says_nothing(
     ],
     ids=["another queue", "no rights", "full"],
 )
-def test_what_the_broker_refuses_is_told_once_until_it_takes_it(
-    rabbit: FakeBroker, trouble: dict[str, object], reason: str
+def test_refusing_broker_is_logged_once_until_it_accepts_messages(
+    broker: FakeBroker, broker_state: dict[str, object], reason: str
 ) -> None:
-    bell = CeleryNotifier(rabbit.url)
-    for name, value in trouble.items():
-        setattr(rabbit, name, value)
+    notifier = CeleryNotifier(broker.url)
+    for name, value in broker_state.items():
+        setattr(broker, name, value)
     with capture_logs() as logs:
         for number in range(3):
-            bell.notify(str(number))
-        wait_until(lambda: rabbit.request_count == 3)
-        wait_until(bell._queue.empty)
-        rabbit.declare_error, rabbit.rejects = None, False
-        wait_until(lambda: bool(bell.notify("later") or rabbit.confirmed_count))
-        bell.stop()
-    assert [line["event"] for line in logs] == [AWAY, BACK]
+            notifier.notify(str(number))
+        wait_until(lambda: broker.request_count == 3)
+        wait_until(notifier._queue.empty)
+        broker.declare_error, broker.rejects = None, False
+        wait_until(lambda: bool(notifier.notify("later") or broker.confirmed_count))
+        notifier.stop()
+    assert [line["event"] for line in logs] == [UNAVAILABLE_EVENT, AVAILABLE_EVENT]
     assert logs[0]["reason"].startswith(reason)
 
 
-def test_without_a_thread_to_be_had_it_is_tried_again(
-    rabbit: FakeBroker, monkeypatch: pytest.MonkeyPatch
+def test_failed_thread_start_is_retried_at_the_next_notify(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bell = CeleryNotifier(rabbit.url)
+    notifier = CeleryNotifier(broker.url)
 
-    def none(_: threading.Thread) -> None:
+    def fail_to_start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(messages.threading.Thread, "start", none)
-        bell.notify("1")
-    bell.notify("2")
-    bell.stop()
-    assert rabbit.confirmed_count == 1
+        patch.setattr(celery_notifier.threading.Thread, "start", fail_to_start)
+        notifier.notify("1")
+    notifier.notify("2")
+    notifier.stop()
+    assert broker.confirmed_count == 1
 
 
-def test_a_message_names_the_operation_and_grows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    bell = CeleryNotifier("memory://")
-    sent = []
-    monkeypatch.setattr(bell._app, "send_task", lambda *given, **named: sent.append((given, named)))
-    bell.notify("1")
-    bell.stop()
-    ((given, named),) = sent
-    assert given == (NOTIFY_TASK_NAME, ("1",))
-    assert (named["expires"], named["retry"]) == (30, False)
+def test_message_names_the_operation_and_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    notifier = CeleryNotifier("memory://")
+    send_calls = []
+    monkeypatch.setattr(
+        notifier._app, "send_task", lambda *args, **kwargs: send_calls.append((args, kwargs))
+    )
+    notifier.notify("1")
+    notifier.stop()
+    ((args, kwargs),) = send_calls
+    assert args == (NOTIFY_TASK_NAME, ("1",))
+    assert (kwargs["expires"], kwargs["retry"]) == (30, False)
 
 
-def test_workers_that_look_themselves_need_no_bell() -> None:
-    elsewhere = ExternalEngine()
-    elsewhere.notify()
-    elsewhere.notify("1")
-    elsewhere.stop()
+def test_external_engine_ignores_notify_and_stop() -> None:
+    engine = ExternalEngine()
+    engine.notify()
+    engine.notify("1")
+    engine.stop()

@@ -1,4 +1,4 @@
-"""What hangs in the engine holds up nobody else, and how it ends."""
+"""Blocked operations and the shutdown of the engine."""
 
 import threading
 from collections.abc import Iterator
@@ -22,89 +22,93 @@ def engine() -> Iterator[EngineThread]:
     engine.stop()
 
 
-def test_one_that_hangs_holds_up_no_other_and_is_not_begun_twice(engine: EngineThread) -> None:
-    work = BlockingSource("a", "b", "c")
-    work.blocked_ids = {"a"}
-    engine.configure(work, {})
+def test_blocked_operation_delays_no_other_and_is_not_started_twice(engine: EngineThread) -> None:
+    source = BlockingSource("a", "b", "c")
+    source.blocked_ids = {"a"}
+    engine.configure(source, {})
     engine.notify()
-    wait_until(lambda: work.pending_ids == ["a"])
-    work.pending_ids.append("d")
-    wait_until(lambda: work.pending_ids == ["a"])
-    begun = work.scans
-    wait_until(lambda: work.scans > begun + 5)
-    assert sorted(work.started_ids) == ["a", "b", "c", "d"]
-    work.released.set()
-    wait_until(lambda: work.pending_ids == [])
-    assert work.started_ids.count("a") == 1
+    wait_until(lambda: source.pending_ids == ["a"])
+    source.pending_ids.append("d")
+    wait_until(lambda: source.pending_ids == ["a"])
+    scans_before = source.scans
+    wait_until(lambda: source.scans > scans_before + 5)
+    assert sorted(source.started_ids) == ["a", "b", "c", "d"]
+    source.released.set()
+    wait_until(lambda: source.pending_ids == [])
+    assert source.started_ids.count("a") == 1
 
 
-def test_one_that_is_not_over_yet_is_begun_again(engine: EngineThread) -> None:
-    work = BlockingSource(*"aaa")
-    engine.configure(work, {})
+def test_unfinished_operation_is_started_again(engine: EngineThread) -> None:
+    source = BlockingSource(*"aaa")
+    engine.configure(source, {})
     engine.notify()
-    wait_until(lambda: work.pending_ids == [])
-    assert work.started_ids == ["a"] * 3
+    wait_until(lambda: source.pending_ids == [])
+    assert source.started_ids == ["a"] * 3
 
 
-def test_so_many_are_begun_at_a_time(engine: EngineThread) -> None:
+def test_concurrent_operations_are_limited_to_the_thread_count(engine: EngineThread) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
-    work = BlockingSource(*ids)
-    work.blocked_ids = set(ids)
-    engine.configure(work, {})
+    source = BlockingSource(*ids)
+    source.blocked_ids = set(ids)
+    engine.configure(source, {})
     engine.notify()
-    wait_until(lambda: len(work.started_ids) == ENGINE_THREADS)
-    rounds = work.scans
-    wait_until(lambda: work.scans > rounds + 5)
-    assert len(work.started_ids) == ENGINE_THREADS
-    work.released.set()
-    wait_until(lambda: work.pending_ids == [])
-    assert sorted(work.started_ids) == ids
+    wait_until(lambda: len(source.started_ids) == ENGINE_THREADS)
+    scans_before = source.scans
+    wait_until(lambda: source.scans > scans_before + 5)
+    assert len(source.started_ids) == ENGINE_THREADS
+    source.released.set()
+    wait_until(lambda: source.pending_ids == [])
+    assert sorted(source.started_ids) == ids
 
 
-def test_stopped_it_ends_what_is_begun_and_begins_nothing_that_waits(
+def test_stop_waits_for_started_operations_and_starts_no_queued_one(
     engine: EngineThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [f"op-{number}" for number in range(ENGINE_THREADS + 2)]
-    work, struck = BlockingSource(*ids), threading.Event()
-    work.blocked_ids = set(ids)
+    source, queue_cancelled = BlockingSource(*ids), threading.Event()
+    source.blocked_ids = set(ids)
     shutdown = ThreadPoolExecutor.shutdown
 
-    def tell(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown_in_two_steps(
+        pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False
+    ) -> None:
         shutdown(pool, False, cancel_futures=cancel_futures)
-        struck.set()
+        queue_cancelled.set()
         shutdown(pool, wait)
 
-    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", tell)
-    engine.configure(work, {})
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shutdown_in_two_steps)
+    engine.configure(source, {})
     engine.notify()
-    wait_until(lambda: len(work.started_ids) == ENGINE_THREADS)
+    wait_until(lambda: len(source.started_ids) == ENGINE_THREADS)
     stopping = threading.Thread(target=engine.stop)
     stopping.start()
-    assert struck.wait(GUARD_TIMEOUT)
+    assert queue_cancelled.wait(GUARD_TIMEOUT)
     assert stopping.is_alive()
-    work.released.set()
+    source.released.set()
     stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
-    assert (len(work.started_ids), len(work.pending_ids), live_thread_names()) == (
+    assert (len(source.started_ids), len(source.pending_ids), live_thread_names()) == (
         ENGINE_THREADS,
         2,
         set(),
     )
 
 
-def test_woken_and_stopped_at_once_it_ends() -> None:
+def test_concurrent_notify_and_stop_leave_no_thread() -> None:
     for _ in range(50):
-        engine, start = EngineThread(tick_seconds=0.001), threading.Barrier(2)
+        engine, barrier = EngineThread(tick_seconds=0.001), threading.Barrier(2)
         engine.configure(BlockingSource("a"), {})
 
-        def wake(engine: EngineThread = engine, start: threading.Barrier = start) -> None:
-            start.wait()
+        def notify_engine(
+            engine: EngineThread = engine, barrier: threading.Barrier = barrier
+        ) -> None:
+            barrier.wait()
             engine.notify()
 
-        waking = threading.Thread(target=wake)
-        waking.start()
-        start.wait()
+        notifying = threading.Thread(target=notify_engine)
+        notifying.start()
+        barrier.wait()
         engine.stop()
-        waking.join(GUARD_TIMEOUT)
+        notifying.join(GUARD_TIMEOUT)
         engine.stop()
         assert live_thread_names() == set()
