@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 LOOPBACK_URL = r"http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 ISSUER_URL = rf"(https://[^/?#\s@]+|{LOOPBACK_URL})(/[^?#\s]*)?"
-HTTP_URL = r"https?://([^/?#\s@]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#\s@:\[\]]+)(:\d{1,5})?([/?#]\S*)?"
+HTTP_URL = r"(?i:https?)://([^/?#\s@]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#\s@:\[\]]+)(:\d{1,5})?([/?#]\S*)?"
 # The patterns of URLs with passwords are strict, so that no library takes a piece of a password for
 # another part of the URL.
 POSTGRESQL_URL = (

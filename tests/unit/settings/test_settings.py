@@ -110,7 +110,16 @@ ALLOWED_VALUES = [
     ("VMAPI_MEMORY_FAULTS", "slow=10%:2", {FaultKind.SLOW: FaultRule(0, 0.1, 2.0)}),
     ("VMAPI_MEMORY_LIMITS", "vms=3", MemoryLimits(vms=3)),
     ("OS_CLOUD", "mycloud", "mycloud"),
-    ("OPENSTACK_AUTH_URL", "http://keystone:5000/v3", "http://keystone:5000/v3"),
+    *(
+        ("OPENSTACK_AUTH_URL", url, url)
+        for url in (
+            "http://keystone:5000/v3",
+            "HTTPS://keystone.example.org",
+            "https://[2001:db8::5]:5000/identity/v3",
+            "https://user:p%40ss@10.0.0.1/v3/?a=b#c",
+            "http://büro.example/v3",
+        )
+    ),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
     *(("VMAPI_ENGINE", engine, engine) for engine in ENGINES),
     ("VMAPI_BROKER_URL", "amqps://u:p@h:5671/v", "amqps://u:p@h:5671/v"),
@@ -128,6 +137,10 @@ def test_allowed_value_is_parsed(
     assert getattr(loaded, NAMES[name]) == value
 
 
+BAD_URLS = [
+    *("keystone:5000", "ftp://keystone", "http://", "http://:5000", "http:///v3", "http://k k/v3"),
+    *("http://keystone:port", "http://keystone:123456", "http://[::1", "http://keystone\n", "//k"),
+]
 REFUSED_VALUES = [
     *(("VMAPI_BACKEND", text) for text in ("Memory", "a b", "-x", "memory\n")),
     *(("VMAPI_BIND", text) for text in ("localhost", ":80", "unix:", "a b:80", "h:123456", "h:")),
@@ -149,7 +162,7 @@ REFUSED_VALUES = [
     ("VMAPI_KEYSTONE_URL", "keystone:5000"),
     ("VMAPI_KEYSTONE_ROLES", "member=owner"),
     *(("VMAPI_JWT_ROLES", text) for text in ("a", "a=root", "a=admin,", "=admin")),
-    *(("OPENSTACK_AUTH_URL", text) for text in ("keystone:5000", "ftp://keystone", "http://")),
+    *(("OPENSTACK_AUTH_URL", text) for text in BAD_URLS),
 ]
 
 
