@@ -70,14 +70,14 @@ def engine() -> Iterator[EngineThread]:
     engine.stop()
 
 
-def threads() -> list[str]:
+def engine_thread_names() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("engine")]
 
 
 def test_engine_starts_no_thread_before_notify(engine: EngineThread) -> None:
     source = FakeSource(a=1)
     engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
-    assert threads() == []
+    assert engine_thread_names() == []
 
 
 def test_engine_reconciles_until_all_are_finished_and_again_after_notify(
@@ -93,7 +93,7 @@ def test_engine_reconciles_until_all_are_finished_and_again_after_notify(
     engine.notify()
     assert source.drained.wait(GUARD_TIMEOUT)
     assert source.remaining == {"a": 0, "b": 0}
-    assert threads().count("engine") == 1
+    assert engine_thread_names().count("engine") == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_stopped_engine_does_not_start_again(engine: EngineThread) -> None:
     engine.notify()
     engine.stop()
     engine.notify()
-    assert threads() == []
+    assert engine_thread_names() == []
     assert source.remaining["a"] > 0
 
 
@@ -139,14 +139,14 @@ def test_engine_stops_before_its_first_notify() -> None:
     engine = EngineThread()
     engine.stop()
     engine.notify()
-    assert threads() == []
+    assert engine_thread_names() == []
 
 
 def test_engine_without_a_source_starts_and_stops() -> None:
     engine = EngineThread(tick_seconds=0.001)
     engine.notify()
     engine.stop()
-    assert threads() == []
+    assert engine_thread_names() == []
 
 
 def test_unavailable_store_does_not_stop_the_engine() -> None:

@@ -97,7 +97,7 @@ def test_operation_with_a_new_lease_is_not_reconciled_in_the_background() -> Non
     assert harness.operations.reconcile(operation) == operation
     assert not harness.base.backend.dispatched
     harness.base.start(operation)
-    assert [count.id for count in harness.operations.list_leased()] == [operation.id]
+    assert [leased.id for leased in harness.operations.list_leased()] == [operation.id]
     harness.base.clock.sleep(1)
     stored = harness.operations.get(operation.id, None, "me")
     assert harness.operations.reconcile(stored).status is OperationStatus.SUCCEEDED

@@ -42,10 +42,10 @@ def test_operation_fails_at_the_deadline_of_its_action(
     harness.clock.now += timedelta(microseconds=1)
     progress = harness.reconcile(operation)
     assert isinstance(progress.error, OperationTimeout)
-    ended = harness.reload(operation)
-    assert (ended.status, ended.finished_at) == (OperationStatus.FAILED, harness.clock())
-    assert ended.error is not None
-    assert (ended.error.code, ended.error.detail) == (
+    failed = harness.reload(operation)
+    assert (failed.status, failed.finished_at) == (OperationStatus.FAILED, harness.clock())
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.detail) == (
         "operation_timeout",
         f"The {action} did not end within {limit} seconds. The VM was left as it is.",
     )
