@@ -16,6 +16,7 @@ from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
+from vmapi.domain.lifecycle import Verb
 from vmapi.settings.settings import Settings
 from vmapi.store import connections
 
@@ -175,7 +176,7 @@ def test_operation_survives_postgresql_outage(
 ) -> None:
     harness = postgresql
     harness.services.store.upgrade()
-    harness.backend._latency = {**harness.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
+    harness.backend.set_latency(Verb.STOP, 9.0)
     vm_id = harness.create_running("web-2")
     response = harness.post_action(vm_id, "stop")
     (operation,) = harness.services.operations.list_leased()

@@ -25,7 +25,7 @@ def _recorded(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
     @wraps(method, updated=())  # without the mark of an abstract method
     def delegate(self: "CircuitBreakerBackend", /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self.breaker.calling():
-            result: R = getattr(self._driver, method.__name__)(*args, **kwargs)
+            result: R = getattr(self.driver, method.__name__)(*args, **kwargs)
         return result
 
     return delegate
@@ -40,7 +40,7 @@ def _checked(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
     @wraps(method, updated=())  # without the mark of an abstract method
     def delegate(self: "CircuitBreakerBackend", /, *args: P.args, **kwargs: P.kwargs) -> R:
         self.breaker.raise_if_open()
-        result: R = getattr(self._driver, method.__name__)(*args, **kwargs)
+        result: R = getattr(self.driver, method.__name__)(*args, **kwargs)
         return result
 
     return delegate
@@ -50,7 +50,7 @@ class CircuitBreakerBackend(Backend):
     """Delegates every call to a driver, through a circuit breaker."""
 
     def __init__(self, driver: Backend) -> None:
-        self._driver = driver
+        self.driver = driver
         self.breaker = CircuitBreaker(driver.ping)
         self.single_process = driver.single_process
         self.completes_immediately = driver.completes_immediately
@@ -67,15 +67,15 @@ class CircuitBreakerBackend(Backend):
     def close(self) -> None:
         """Stop the probes of the breaker and close the driver."""
         self.breaker.stop_probing()
-        self._driver.close()
+        self.driver.close()
 
     def describe(self) -> dict[str, str]:
         """Describe the driver; this sends no request."""
-        return self._driver.describe()
+        return self.driver.describe()
 
     def cloud_time(self) -> datetime:
         """Return the time on the cloud's clock; this sends no request."""
-        return self._driver.cloud_time()
+        return self.driver.cloud_time()
 
     list_flavors = _checked(Backend.list_flavors)
     list_images = _checked(Backend.list_images)

@@ -12,6 +12,7 @@ from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES
 from vmapi.domain.catalog import Image, Network
+from vmapi.domain.lifecycle import Verb
 from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.services.operations import submission
 from vmapi.settings.limits import parse_rate_limits
@@ -97,7 +98,7 @@ def many_networks(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestRespons
 
 
 def under_way(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    harness.backend._latency = {**harness.backend._latency, "stop": 9.0}  # type: ignore[dict-item]
+    harness.backend.set_latency(Verb.STOP, 9.0)
     vm_id = harness.create_running()
     harness.post_action(vm_id, "stop")
     return harness.post_action(vm_id, "pause")

@@ -310,7 +310,7 @@ def test_caller_token_is_in_no_log_response_or_database(
     send("POST", f"/vms/{vm_id}/start")
     send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
     wait_until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
-    app.extensions["vmapi"].backend._driver.perform_action = None
+    app.extensions["vmapi"].backend.driver.perform_action = None
     send("DELETE", f"/vms/{vm_id}")
     assert responses_so_far[-1].status_code == 500
     send("GET", "/operations")

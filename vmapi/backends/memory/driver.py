@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from random import Random
 from threading import RLock
 from time import sleep as real_sleep
+from types import MappingProxyType
 from typing import Self
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
@@ -97,6 +98,12 @@ class MemoryBackend(Driver):
         with self._lock:
             self._faults = FaultInjector(parse_faults(faults), self._random)
             self._settings_text["faults"] = faults or "none"
+
+    def set_latency(self, verb: Verb, seconds: float) -> None:
+        """Change the latency of one verb, for actions that start afterwards."""
+        with self._lock:
+            self._latency = MappingProxyType({**self._latency, verb: seconds})
+            self._settings_text["latency"] = render_latency(self._latency)
 
     def describe(self) -> dict[str, str]:
         """Return the latency, the faults and the quota."""
