@@ -14,7 +14,7 @@ from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES
 from vmapi.domain.catalog import Image, Network
 from vmapi.domain.lifecycle import Verb
 from vmapi.services.access.rate_limits import RateLimiter
-from vmapi.services.operations import submission
+from vmapi.services.operations import idempotency
 from vmapi.settings.limits import parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
 
@@ -126,7 +126,7 @@ def reused(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
 
 
 def unanswered(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    patch.setattr(submission, "FIRST_RESPONSE_TIMEOUT", 0)
+    patch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     harness.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
     harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
@@ -286,7 +286,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "idempotency_in_progress": (
         unanswered,
-        {"detail": "The first request with this Idempotency-Key is still being answered."},
+        {"detail": "The first request with this Idempotency-Key is still in progress."},
     ),
     "rate_limited": (
         over_rate_limit,
