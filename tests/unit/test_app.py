@@ -19,7 +19,7 @@ from vmapi.settings.settings import Settings
 QUIET = Settings(log_level="CRITICAL")
 
 
-def test_the_cloud_of_one_process_is_not_served_by_several() -> None:
+def test_memory_cloud_refuses_several_workers() -> None:
     with pytest.raises(
         SettingsError, match="VMAPI_WORKERS 2: the memory cloud lives in the memory"
     ):
@@ -27,17 +27,19 @@ def test_the_cloud_of_one_process_is_not_served_by_several() -> None:
 
 
 @pytest.mark.parametrize("engine", ["worker", "celery"])
-def test_nor_carried_on_by_another_process(engine: str) -> None:
+def test_memory_cloud_refuses_an_engine_in_another_process(engine: str) -> None:
     with pytest.raises(SettingsError, match=f"VMAPI_ENGINE {engine}: the memory cloud lives in"):
         create_app(Settings(log_level="CRITICAL", engine=engine))
 
 
-def test_nor_where_the_server_has_several_all_the_same(harness: ApiHarness) -> None:
+def test_memory_cloud_refuses_requests_of_a_server_with_several_processes(
+    harness: ApiHarness,
+) -> None:
     response = harness.call("GET", "/vms", environ_overrides={"wsgi.multiprocess": True})
     assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
 
 
-def test_a_cloud_for_development_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_cloud_logs_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmapi.telemetry.logging.configure", lambda level: None)
     with capture_logs() as logs:
         create_app(Settings(log_level="INFO"), MemoryBackend())
@@ -47,7 +49,7 @@ def test_a_cloud_for_development_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
 
 
-def test_the_settings_say_which_cloud() -> None:
+def test_settings_select_the_backend() -> None:
     backend = (
         create_app(Settings(log_level="CRITICAL", memory_limits=MemoryLimits(vms=3)))
         .extensions["vmapi"]
@@ -58,7 +60,7 @@ def test_the_settings_say_which_cloud() -> None:
         Settings.from_environ({"VMAPI_MEMORY_FAULTS": "boredom=1"})
 
 
-def test_nothing_runs_until_something_is_under_way() -> None:
+def test_no_thread_runs_before_the_first_operation() -> None:
     app = create_app(QUIET, MemoryBackend(latency=parse_latency("create=3600")))
     before = threading.active_count()
     client = app.test_client()
@@ -71,7 +73,7 @@ def test_nothing_runs_until_something_is_under_way() -> None:
     assert "engine" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_the_engine_carries_on_what_nobody_waits_for() -> None:
+def test_engine_finishes_an_operation_without_a_waiting_request() -> None:
     app = create_app(QUIET, MemoryBackend(latency=parse_latency("create=1")))
     client = app.test_client()
     body = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
@@ -100,7 +102,7 @@ def test_the_engine_carries_on_what_nobody_waits_for() -> None:
         (HTTPException("hunter2"), 500, "internal_error"),
     ],
 )
-def test_what_flask_refuses_is_a_problem_too(error: HTTPException, status: int, code: str) -> None:
+def test_flask_error_is_a_problem_document(error: HTTPException, status: int, code: str) -> None:
     g.request_state = RequestState("mine", 0.0)
     response = problems.http_exception_response(error)
     assert (response.status_code, response.content_type) == (status, "application/problem+json")

@@ -15,7 +15,7 @@ from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
 from vmapi.services.operations import preconditions
-from vmapi.services.operations.name_claims import NameReservations
+from vmapi.services.operations.name_reservations import NameReservations
 from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder
 from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.waiting import OperationWaiter, is_finished
