@@ -39,7 +39,7 @@ steps = st.lists(
 
 
 class TwoProjects:
-    """Two projects in one harness, with the VMs that each created and the ids that it received."""
+    """Two projects in one harness, with the ids that each created and received."""
 
     def __init__(self, harness: ApiHarness) -> None:
         self.harness = harness

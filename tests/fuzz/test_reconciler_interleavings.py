@@ -1,4 +1,4 @@
-"""Interleaved reconciles and lost responses: at most one VM, and every operation finishes."""
+"""Interleaved reconciles and lost responses: one VM, and a finished operation."""
 
 from contextlib import suppress
 

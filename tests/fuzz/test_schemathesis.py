@@ -1,4 +1,4 @@
-"""Requests that Schemathesis generates: each response is as the OpenAPI document says."""
+"""Generated requests: each response conforms to the OpenAPI document."""
 
 import re
 from tempfile import TemporaryDirectory

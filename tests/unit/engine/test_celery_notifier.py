@@ -1,4 +1,4 @@
-"""The Celery notifier: a failing broker fails or blocks no request, and is logged once."""
+"""The Celery notifier: a failing broker blocks no request and is logged once."""
 
 import socket
 import threading

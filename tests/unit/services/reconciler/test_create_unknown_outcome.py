@@ -25,7 +25,7 @@ def delay_create_response(
     monkeypatch: pytest.MonkeyPatch,
     before_response: Callable[[str], object],
 ) -> None:
-    """Call `before_response` for a new VM that the cloud has made, before its create returns."""
+    """Call `before_response` with the id of a new VM before its create returns."""
     create_vm = harness.backend.create_vm
 
     def create(*args: Any, **kwargs: Any) -> AcceptedAction:

@@ -1,4 +1,4 @@
-"""Delegated operations: every outcome of a first step that needs the caller's token."""
+"""Delegated operations: every outcome of a first step with the caller's token."""
 
 from typing import Any
 

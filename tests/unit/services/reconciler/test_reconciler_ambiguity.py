@@ -1,4 +1,4 @@
-"""Ambiguous responses: only proof finishes an operation, and no call takes effect twice."""
+"""Ambiguous responses: only proof finishes an operation, no call runs twice."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +23,7 @@ HIDDEN = errors.VMNotFound("The cloud shows vmapi no VM of this id.", hidden=Tru
 
 @pytest.fixture
 def failing_accepted_save(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the database fail once, at the save of the first step that the cloud accepted."""
+    """Let the database fail once, at the save of the first accepted step."""
     save, remaining_failures = OperationRepository.save_accepted, [1]
 
     def fail_once(
