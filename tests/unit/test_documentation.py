@@ -76,6 +76,15 @@ def test_code_that_a_page_names_exists(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_log_messages_of_the_page_are_in_the_code() -> None:
+    page = (ROOT / "docs/reference/logs.md").read_text().partition("## Messages to watch")[2]
+    rows = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    code = "".join(path.read_text() for path in (ROOT / "vmapi").rglob("*.py"))
+    assert len(messages) > 10
+    assert [message for message in messages if f'"{message}"' not in code] == []
+
+
 def test_problems_of_a_page_have_the_titles_of_the_api() -> None:
     sample = re.compile(r'"title": "([^"]+)".{1,40}"code": "(\w+)"', re.S)
     samples = [match for page in PAGES for match in sample.findall(page.read_text())]
