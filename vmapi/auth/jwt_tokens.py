@@ -88,10 +88,10 @@ class JwtValidator:
 
     def _check_header(self, header: dict[str, Any]) -> tuple[str, str | None]:
         """Return the algorithm and the key id of a header. Raises Unauthenticated."""
-        algorithm, type = header.get("alg"), str(header.get("typ")).lower()
+        algorithm, token_type = header.get("alg"), str(header.get("typ")).lower()
         if algorithm not in self._algorithms:
             raise Unauthenticated("This token's algorithm is not accepted.", credentials_sent=True)
-        if type.removeprefix("application/") not in self._types:
+        if token_type.removeprefix("application/") not in self._types:
             raise Unauthenticated(
                 "This is not an access token: its typ is another.", credentials_sent=True
             )
