@@ -2,19 +2,17 @@
 
 import json
 import os
-import socket
-import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 
 import pytest
 
+from tests.support.loopback_server import LoopbackHandler, run_server
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
 
@@ -147,85 +145,38 @@ class FakeOpenStack:
         return {"version": {**about, "version": newest, "min_version": "2.1" if newest else ""}}
 
 
-class Server(ThreadingHTTPServer):
-    """A threading HTTP server that closes its connections, idle ones too, when it stops."""
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._connections: list[socket.socket] = []
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.append(request)
-        super().process_request(request, client_address)
-
-    def server_close(self) -> None:
-        super().server_close()
-        for connection in self._connections:
-            # the client may have closed the connection
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
 @contextmanager
 def serve_openstack() -> Iterator[FakeOpenStack]:
     """Serve on a free port while the block lasts."""
-    server = Server(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    cloud = FakeOpenStack(f"http://127.0.0.1:{server.server_port}")
-    server.RequestHandlerClass = _handler(cloud.react, cloud.closing)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield cloud
-    finally:
-        cloud.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with run_server() as server:
+        cloud = FakeOpenStack(server.url)
+        server.RequestHandlerClass = _build_handler(cloud.react, cloud.closing)
+        try:
+            yield cloud
+        finally:
+            cloud.closing.set()
 
 
-def _handler(
+def _build_handler(
     react: Callable[[ReceivedRequest], Reaction], closing: Event
-) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # head and body of a response are two packets: do not wait 40 ms for an ACK of the first
-        disable_nagle_algorithm = True
-
+) -> type[LoopbackHandler]:
+    class Handler(LoopbackHandler):
         def handle_any(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            text = self.rfile.read(length)
-            body = json.loads(text) if text else None
+            content = self.read_body()
+            body = json.loads(content) if content else None
             reaction = react(ReceivedRequest(self.command, self.path, dict(self.headers), body))
             if isinstance(reaction, Stall):
                 closing.wait(reaction.seconds)
                 reaction = ResetConnection()
             if isinstance(reaction, ResetConnection):
-                self._reset()
+                self.reset()
             else:
-                self._answer(reaction)
+                self._send(reaction)
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_any
-
-        def _reset(self) -> None:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-            self.close_connection = True
-
-        def _answer(self, answer: Reply) -> None:
-            body = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-            data = b"" if answer.body is None else body.encode()
-            self.send_response(answer.status)
-            for name, text in {**answer.headers, "Content-Length": str(len(data))}.items():
-                self.send_header(name, text)
-            self.end_headers()
-            self.wfile.write(data[: len(data) // 2] if answer.half else data)
-            self.close_connection = self.close_connection or answer.half
-
-        def log_message(self, *args: Any) -> None:
-            """Keep the tests quiet."""
+        def _send(self, reply: Reply) -> None:
+            text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+            data = b"" if reply.body is None else text.encode()
+            self.send_reply(reply.status, reply.headers.items(), data, truncate=reply.half)
 
     return Handler
 

@@ -3,18 +3,17 @@
 import http.client
 import json
 import re
-import socket
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
 from openstack.config import OpenStackConfig
+
+from tests.support.loopback_server import LoopbackHandler, run_server
 
 IMPATIENT_TIMEOUT = 3.0
 """The backend timeout, in seconds, of a vmapi that is to time out soon."""
@@ -106,15 +105,13 @@ def _unchanged(reply: ProxyReply) -> ProxyReply:
     return reply
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LoopbackHandler):
     """Serves one connection; a subclass sets `proxy`."""
 
     proxy: NovaProxy
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.read_body()
         self.proxy.token = self.headers.get("X-Auth-Token", self.proxy.token)
         matching = (
             fault for fault in self.proxy.faults if fault.matches(self.command, self.path, body)
@@ -123,9 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         if reply is None:
             self.reset()
         else:
-            self.send_reply(reply)
-
-    do_GET = do_POST = do_PUT = do_DELETE = handle_any
+            self.send_reply(reply.status, reply.headers, reply.body, truncate=reply.is_truncated)
 
     def get_reply(self, fault: ProxyFault | None, body: bytes) -> ProxyReply | None:
         """Return the reply, or None to reset the connection."""
@@ -140,39 +135,12 @@ class Handler(BaseHTTPRequestHandler):
             fault.removed.wait(60)
         return None if fault.is_lost or fault.is_stalled else (fault.transform or _unchanged)(reply)
 
-    def reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        self.close_connection = True
-
-    def send_reply(self, reply: ProxyReply) -> None:
-        self.send_response(reply.status)
-        for name, text in (*reply.headers, ("Content-Length", str(len(reply.body)))):
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)
-        self.close_connection = self.close_connection or reply.is_truncated
-
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
 
 @contextmanager
 def serve_proxy(target: str) -> Iterator[NovaProxy]:
     """Run the proxy on a free loopback port for a `with` block."""
     proxy = NovaProxy(target)
-    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"proxy": proxy}))
-    proxy.url = f"http://127.0.0.1:{server.server_port}{proxy.target.path}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with run_server() as server:
+        server.RequestHandlerClass = type("Bound", (Handler,), {"proxy": proxy})
+        proxy.url = f"{server.url}{proxy.target.path}"
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
