@@ -1,4 +1,4 @@
-"""API tokens in the database: by their hashes, each with its lines in the audit trail."""
+"""API token tests: stored by digest, each change with an audit entry."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,8 +20,8 @@ from vmapi.store.database import Database
 HOUR = timedelta(hours=1)
 
 
-class Shelf:
-    """Tokens in a database, and the time."""
+class TokenHarness:
+    """A token repository with its clock."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -29,16 +29,16 @@ class Shelf:
         self.store = ApiTokenRepository(database)
 
     def token(self, id: str, **more: Any) -> ApiToken:
-        made = self.clock()
-        return ApiToken(id, api_token.hash_token(id), "ci", Role.OPERATOR, "web", made, **more)
+        now = self.clock()
+        return ApiToken(id, api_token.hash_token(id), "ci", Role.OPERATOR, "web", now, **more)
 
     def entry(self, token: ApiToken, action: str) -> AuditEntry:
         return AuditEntry.for_token(token, self.clock(), action, "cli:me", "req-1")
 
     def add(self, id: str, **more: Any) -> ApiToken:
-        made = self.token(id, **more)
-        self.store.add(made, self.entry(made, "token_create"))
-        return made
+        token = self.token(id, **more)
+        self.store.add(token, self.entry(token, "token_create"))
+        return token
 
     def revoke(self, id: str) -> bool:
         entry = self.entry(self.token(id), "token_revoke")
@@ -49,81 +49,81 @@ class Shelf:
         return self.store.replace(id, self.token(by), until, entry)
 
     @property
-    def told(self) -> list[tuple[str, str]]:
+    def audited_actions(self) -> list[tuple[str, str]]:
         return [(row.action, row.token_id) for row in list_rows(self.database)]
 
 
 @pytest.fixture
-def shelf(database: Database) -> Shelf:
-    return Shelf(database)
+def harness(database: Database) -> TokenHarness:
+    return TokenHarness(database)
 
 
-def test_what_is_kept_is_found(shelf: Shelf) -> None:
-    made = shelf.add("1", expires_at=shelf.clock() + HOUR)
-    assert shelf.store.find_by_digest(made.digest) == shelf.store.get("1") == made
-    assert shelf.store.find_by_digest("1") is None
-    assert shelf.store.get(made.digest) is None
-    other = shelf.add("2")
-    assert shelf.store.list_all() == [made, other]
-    (entry, _) = list_rows(shelf.database)
+def test_added_token_is_found_by_digest_and_id(harness: TokenHarness) -> None:
+    token = harness.add("1", expires_at=harness.clock() + HOUR)
+    assert harness.store.find_by_digest(token.digest) == harness.store.get("1") == token
+    assert harness.store.find_by_digest("1") is None
+    assert harness.store.get(token.digest) is None
+    other = harness.add("2")
+    assert harness.store.list_all() == [token, other]
+    (entry, _) = list_rows(harness.database)
     assert (entry.user, entry.project, entry.outcome) == ("cli:me", "web", "succeeded")
     assert (entry.request_id, entry.vm_id) == ("req-1", None)
-    assert shelf.told == [("token_create", "1"), ("token_create", "2")]
+    assert harness.audited_actions == [("token_create", "1"), ("token_create", "2")]
 
 
-def test_a_revocation(shelf: Shelf) -> None:
-    made = shelf.add("1")
-    assert shelf.revoke("1")
-    assert shelf.store.get("1") == replace(made, revoked_at=shelf.clock())
-    shelf.clock.sleep(1)
+def test_revoke_ends_a_token_once(harness: TokenHarness) -> None:
+    token = harness.add("1")
+    assert harness.revoke("1")
+    assert harness.store.get("1") == replace(token, revoked_at=harness.clock())
+    harness.clock.sleep(1)
     for id in ("1", "nothing"):
-        assert not shelf.revoke(id)
-    assert [action for action, _ in shelf.told] == ["token_create", "token_revoke"]
+        assert not harness.revoke(id)
+    assert [action for action, _ in harness.audited_actions] == ["token_create", "token_revoke"]
 
 
-def test_what_is_over_is_not_revoked(shelf: Shelf) -> None:
-    shelf.add("1", expires_at=shelf.clock())
-    assert not shelf.revoke("1")
+def test_expired_token_is_not_revoked(harness: TokenHarness) -> None:
+    harness.add("1", expires_at=harness.clock())
+    assert not harness.revoke("1")
 
 
-def test_a_new_one_for_an_old_one(shelf: Shelf) -> None:
-    shelf.add("1")
-    until = shelf.clock() + HOUR
-    assert shelf.replace("1", "2", until)
-    old, new = shelf.store.get("1"), shelf.store.get("2")
+def test_replace_ends_the_old_token_and_adds_the_new_one(harness: TokenHarness) -> None:
+    harness.add("1")
+    until = harness.clock() + HOUR
+    assert harness.replace("1", "2", until)
+    old, new = harness.store.get("1"), harness.store.get("2")
     assert old is not None
     assert new is not None
     assert (old.revoked_at, new.revoked_at) == (until, None)
-    # its end is not put off by a second one, but it may be brought on
-    assert not shelf.replace("1", "3", until + HOUR)
-    assert shelf.store.get("3") is None
-    assert shelf.revoke("1")
-    assert [action for action, _ in shelf.told[1:]] == ["token_rotate", "token_revoke"]
+    # a second replacement does not postpone the end, but a revocation advances it
+    assert not harness.replace("1", "3", until + HOUR)
+    assert harness.store.get("3") is None
+    assert harness.revoke("1")
+    assert [action for action, _ in harness.audited_actions[1:]] == ["token_rotate", "token_revoke"]
 
 
-def test_of_two_who_rotate_at_once_one_does(shelf: Shelf) -> None:
-    shelf.add("1")
-    now = shelf.clock()
-    assert run_concurrently(3, lambda number: shelf.replace("1", f"new-{number}", now)) == 1
-    assert len(shelf.store.list_all()) == 2
+def test_one_of_concurrent_replacements_succeeds(harness: TokenHarness) -> None:
+    harness.add("1")
+    now = harness.clock()
+    assert run_concurrently(3, lambda number: harness.replace("1", f"new-{number}", now)) == 1
+    assert len(harness.store.list_all()) == 2
 
 
-def test_the_last_use_is_written_seldom(shelf: Shelf) -> None:
-    shelf.add("1")
-    began = shelf.clock()
-    for seconds, noted in ((0, 0), (59, 0), (1, 60), (30, 60), (30, 120)):
-        shelf.clock.sleep(seconds)
-        shelf.store.record_use("1", shelf.clock())
-        found = shelf.store.get("1")
-        assert found is not None
-        assert found.last_used_at == began + timedelta(seconds=noted)
+def test_record_use_writes_once_a_minute(harness: TokenHarness) -> None:
+    harness.add("1")
+    start = harness.clock()
+    for seconds, recorded in ((0, 0), (59, 0), (1, 60), (30, 60), (30, 120)):
+        harness.clock.sleep(seconds)
+        harness.store.record_use("1", harness.clock())
+        token = harness.store.get("1")
+        assert token is not None
+        assert token.last_used_at == start + timedelta(seconds=recorded)
 
 
-def test_no_token_is_in_the_database(shelf: Shelf) -> None:
+def test_token_is_not_in_the_database(harness: TokenHarness) -> None:
     secret = api_token.generate_token()
-    made = replace(shelf.token("1"), digest=api_token.hash_token(secret))
-    shelf.store.add(made, shelf.entry(made, "token_create"))
-    with shelf.database.read() as connection:
-        kept = connection.execute(text("SELECT * FROM api_tokens")).all()
-    assert made.digest in str(kept)
-    assert secret not in str(kept) + str(list_rows(shelf.database))
+    token = replace(harness.token("1"), digest=api_token.hash_token(secret))
+    harness.store.add(token, harness.entry(token, "token_create"))
+    with harness.database.read() as connection:
+        rows = connection.execute(text("SELECT * FROM api_tokens")).all()
+    assert token.digest in str(rows)
+    assert secret not in str(rows) + str(list_rows(harness.database))

@@ -1,4 +1,4 @@
-"""What looks, looks at one moment; what a database cannot do now is StoreUnavailable."""
+"""Database tests: isolation, durability, clock and read-only servers."""
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +12,7 @@ COUNT = text("SELECT count(*) FROM operations")
 SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION "
 
 
-def test_what_looks_twice_sees_the_same(
+def test_snapshot_reads_one_state(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     with database.snapshot() as connection:
@@ -23,7 +23,7 @@ def test_what_looks_twice_sees_the_same(
         assert connection.execute(COUNT).scalar() == 1
 
 
-def test_what_writes_sees_what_others_have_written(
+def test_write_sees_the_commits_of_others(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     with database.snapshot() as connection:
@@ -34,7 +34,7 @@ def test_what_writes_sees_what_others_have_written(
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_a_server_that_only_reads(
+def test_standby_raises_store_unavailable_for_writes(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
@@ -50,24 +50,24 @@ def test_a_server_that_only_reads(
 
 
 @pytest.mark.parametrize(
-    ("url", "asked", "waits", "hastens"),
+    ("url", "query", "durable_mode", "fast_mode"),
     [
         ("sqlite", "PRAGMA synchronous", 2, 1),
         ("postgresql", "SHOW synchronous_commit", "on", "off"),
     ],
     indirect=["url"],
 )
-def test_only_who_is_in_haste_does_not_wait_for_the_disk(
-    database: Database, asked: str, waits: object, hastens: object
+def test_only_a_non_durable_commit_skips_the_wait_for_the_disk(
+    database: Database, query: str, durable_mode: object, fast_mode: object
 ) -> None:
-    def found(*, durable: bool) -> object:
+    def read_mode(*, durable: bool) -> object:
         with database.write(durable=durable) as connection:
-            return connection.execute(text(asked)).scalar()
+            return connection.execute(text(query)).scalar()
 
     # more often than a statement has to be sent to be prepared by the server
-    assert {found(durable=False) for _ in range(12)} == {hastens}
-    assert found(durable=True) == waits
-    assert found(durable=False) == hastens
+    assert {read_mode(durable=False) for _ in range(12)} == {fast_mode}
+    assert read_mode(durable=True) == durable_mode
+    assert read_mode(durable=False) == fast_mode
 
 
 def test_clock_moves_between_two_statements(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""No wait for a database is without end: who hangs, or is gone, holds nobody up."""
+"""Timeout tests: no wait for a lock, a peer or an abandoned transaction is endless."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("hold", [row, key])
-def test_what_another_process_holds(
+def test_wait_for_a_lock_has_a_limit(
     database: Database,
     other: OperationRepository,
     make: OperationFactory,
@@ -58,7 +58,7 @@ def test_what_another_process_holds(
 
 
 @OTHERS
-def test_who_is_gone_within_a_transaction_holds_nothing_for_ever(
+def test_abandoned_transaction_releases_its_locks(
     connect: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = connect()
@@ -78,7 +78,7 @@ def test_who_is_gone_within_a_transaction_holds_nothing_for_ever(
 
 @OTHERS
 @pytest.mark.usefixtures("impatient")
-def test_a_change_of_the_schema_is_waited_for(
+def test_wait_for_a_migration_has_no_limit(
     connect: Callable[[], Database], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION_TIMEOUT", 0.3)
@@ -106,36 +106,36 @@ def test_a_change_of_the_schema_is_waited_for(
 
 
 @OTHERS
-def test_a_peer_that_says_nothing_is_asked(database: Database) -> None:
+def test_silent_peer_is_probed(database: Database) -> None:
     with database.read() as connection:
         assert connection.execute(text("SHOW tcp_keepalives_idle")).scalar() == "10"
         raw = connection.connection.dbapi_connection
         assert raw is not None
         with socket.socket(fileno=os.dup(raw.fileno())) as line:
-            wanted = [
+            expected = [
                 (socket.SO_KEEPALIVE, 1, socket.SOL_SOCKET),
                 (socket.TCP_KEEPIDLE, 10, socket.IPPROTO_TCP),
                 (socket.TCP_KEEPINTVL, 3, socket.IPPROTO_TCP),
                 (socket.TCP_KEEPCNT, 3, socket.IPPROTO_TCP),
                 (socket.TCP_USER_TIMEOUT, 10_000, socket.IPPROTO_TCP),
             ]
-            assert [line.getsockopt(level, name) for name, _, level in wanted] == [
-                value for _, value, _ in wanted
+            assert [line.getsockopt(level, name) for name, _, level in expected] == [
+                value for _, value, _ in expected
             ]
 
 
 @OTHERS
 @pytest.mark.parametrize("by_environment", [False, True])
-def test_what_a_url_or_the_environment_says_holds(
+def test_options_of_the_url_and_environment_take_precedence(
     url: str, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool
 ) -> None:
     options = "-csearch_path=pg_catalog -c lock_timeout=7s"
-    told = make_url(url).update_query_dict({"keepalives_idle": "20"})
+    options_url = make_url(url).update_query_dict({"keepalives_idle": "20"})
     if by_environment:
         monkeypatch.setenv("PGOPTIONS", options)
     else:
-        told = told.update_query_dict({"options": options})
-    shown = told.render_as_string(hide_password=False)
+        options_url = options_url.update_query_dict({"options": options})
+    shown = options_url.render_as_string(hide_password=False)
     database = Database(shown, THREADS, lambda _: None)
     with database.read() as connection:
         names = ("search_path", "lock_timeout", "idle_in_transaction_session_timeout")

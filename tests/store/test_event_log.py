@@ -1,4 +1,4 @@
-"""What happens is told: once, in the order in which it became visible."""
+"""Event log tests: each change is announced once, in the order of visibility."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,28 +42,28 @@ def inventory(database: Database) -> InventoryRepository:
     return InventoryRepository(database)
 
 
-def told(log: EventLog, after: int = 0) -> list[Event]:
+def read_events(log: EventLog, after: int = 0) -> list[Event]:
     log.assign_sequences()
     return list(log.read_after(after))
 
 
 def kinds(log: EventLog) -> list[str]:
-    return [str(event.kind) for event in told(log)]
+    return [str(event.kind) for event in read_events(log)]
 
 
 def shown(log: EventLog) -> list[tuple[str, str | None, str | None]]:
-    """Return what was told of VMs: what kind of thing, and status and task from then on."""
+    """Return the kind, status and task of each VM event."""
     return [
         (event.kind.partition(".")[2], event.vm.status, event.vm.task)
-        for event in told(log)
+        for event in read_events(log)
         if event.vm is not None
     ]
 
 
-def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: InventoryRepository) -> None:
+def test_events_follow_the_observed_vm(log: EventLog, inventory: InventoryRepository) -> None:
     for vm in (SEEN, SEEN, STOPPED, STOPPED, GONE, replace(GONE, name="late")):
         inventory.save_observations([vm], inventory.observation_time())
-    happened = told(log)
+    happened = read_events(log)
     assert [(event.kind, event.vm, event.operation) for event in happened] == [
         ("vm.created", SEEN, None),
         ("vm.changed", STOPPED, None),
@@ -72,7 +72,7 @@ def test_a_vm_is_told_of_as_it_was_seen(log: EventLog, inventory: InventoryRepos
     assert {(event.vm_id, event.project) for event in happened} == {(VM_ID, "default")}
 
 
-def test_what_is_told_is_what_the_inventory_shows(
+def test_event_holds_the_vm_of_the_inventory(
     log: EventLog,
     inventory: InventoryRepository,
     store: OperationRepository,
@@ -84,7 +84,7 @@ def test_what_is_told_is_what_the_inventory_shows(
     store.save(make.finished(store.get("1")))
     found = inventory.get(VM_ID)
     assert found is not None
-    assert (told(log)[-2].vm, found.revision) == (found.vm, 4)
+    assert (read_events(log)[-2].vm, found.revision) == (found.vm, 4)
     assert kinds(log) == ["vm.created", *["vm.changed"] * 3, "operation.succeeded"]
     assert shown(log)[1:] == [
         ("changed", Status.STOPPED, Task.STARTING),
@@ -93,20 +93,20 @@ def test_what_is_told_is_what_the_inventory_shows(
     ]
 
 
-def test_how_an_operation_ended(
+def test_event_holds_the_finished_operation(
     log: EventLog, store: OperationRepository, make: OperationFactory
 ) -> None:
     failure = OperationError("no_capacity", "No host.", {"hint": "later"})
     store.add(make("1", Action.CREATE, None, "web", request_id="r-1", requested_by="me"))
     ended = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
     store.save(replace(ended, started_at=ended.created_at))
-    (event,) = told(log)
+    (event,) = read_events(log)
     assert (event.kind, event.vm_id, event.vm) == ("operation.failed", None, None)
-    kept = replace(store.get("1"), steps=(), reserved_name=None, revision=0)
-    assert event.operation == kept
+    row_values = replace(store.get("1"), steps=(), reserved_name=None, revision=0)
+    assert event.operation == row_values
 
 
-def test_a_delete_is_told_of_without_what_nobody_could_see(
+def test_delete_emits_no_event_without_a_visible_change(
     log: EventLog,
     inventory: InventoryRepository,
     store: OperationRepository,
@@ -117,7 +117,7 @@ def test_a_delete_is_told_of_without_what_nobody_could_see(
     store.add(make("2", Action.DELETE, VM_ID))
     inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
     store.save(make.finished(store.get("2")))
-    assert [(event.kind, event.operation and event.operation.id) for event in told(log)] == [
+    assert [(event.kind, event.operation and event.operation.id) for event in read_events(log)] == [
         ("vm.created", None),
         ("vm.changed", None),
         ("operation.superseded", "1"),
@@ -128,7 +128,7 @@ def test_a_delete_is_told_of_without_what_nobody_could_see(
     assert [task for _, _, task in shown(log)] == [None, Task.STOPPING, Task.DELETING, None]
 
 
-def test_a_create_that_a_delete_ends(
+def test_superseded_create_emits_its_event(
     log: EventLog,
     inventory: InventoryRepository,
     store: OperationRepository,
@@ -148,7 +148,7 @@ def test_a_create_that_a_delete_ends(
     ]
 
 
-def test_what_was_refused_has_no_result(
+def test_discarded_operation_emits_no_event(
     log: EventLog,
     inventory: InventoryRepository,
     store: OperationRepository,
@@ -159,23 +159,23 @@ def test_what_was_refused_has_no_result(
     store.add(rename)
     store.discard(rename, InternalError(""))
     assert [task for _, _, task in shown(log)] == [None, Task.UPDATING, None]
-    assert len(told(log)) == 3
+    assert len(read_events(log)) == 3
 
 
-def test_what_is_rolled_back_was_never_told(log: EventLog, database: Database) -> None:
+def test_rolled_back_event_is_never_read(log: EventLog, database: Database) -> None:
     with pytest.raises(KeyError):
         write(database, "1", then=KeyError)
-    assert told(log) == []
+    assert read_events(log) == []
     assert log.assign_sequences() == 0
 
 
-def test_a_restored_vm_is_there_again(log: EventLog, inventory: InventoryRepository) -> None:
+def test_restored_vm_emits_a_created_event(log: EventLog, inventory: InventoryRepository) -> None:
     for vm in (SEEN, GONE, SEEN):
         inventory.save_observations([vm], inventory.observation_time())
     assert kinds(log) == ["vm.created", "vm.deleted", "vm.created"]
 
 
-def test_numbers_grow_though_the_clock_goes_back(log: EventLog, database: Database) -> None:
+def test_sequences_grow_while_the_clock_goes_back(log: EventLog, database: Database) -> None:
     write(database, "1")
     first = log.assign_sequences()
     ahead = first + 10**12
@@ -183,14 +183,14 @@ def test_numbers_grow_though_the_clock_goes_back(log: EventLog, database: Databa
         connection.execute(text("UPDATE events SET sequence = :ahead"), {"ahead": ahead})
     write(database, "2", "3")
     assert log.assign_sequences() == ahead + 2
-    assert [(event.sequence, event.vm_id) for event in told(log)] == [
+    assert [(event.sequence, event.vm_id) for event in read_events(log)] == [
         (ahead, "1"),
         (ahead + 1, "2"),
         (ahead + 2, "3"),
     ]
 
 
-def test_a_new_database_does_not_give_old_numbers_again(log: EventLog, database: Database) -> None:
+def test_new_database_does_not_repeat_sequences(log: EventLog, database: Database) -> None:
     write(database, "1")
     first = log.assign_sequences()
     with database.write() as connection:
@@ -200,7 +200,7 @@ def test_a_new_database_does_not_give_old_numbers_again(log: EventLog, database:
     assert not log.contains(first)
 
 
-def test_many_are_numbered_and_read_in_parts(
+def test_many_events_are_numbered_and_read_in_batches(
     log: EventLog, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "EVENT_BATCH", 3)
@@ -219,7 +219,7 @@ def test_many_are_numbered_and_read_in_parts(
     assert log.read_range(0, newest, EventQuery(project="other")) == []
 
 
-def test_what_is_old_is_forgotten_from_the_beginning(log: EventLog, database: Database) -> None:
+def test_purge_removes_the_oldest_events(log: EventLog, database: Database) -> None:
     write(database, "1", "2", "3")
     newest = log.assign_sequences()
     with database.write() as connection:
@@ -227,10 +227,10 @@ def test_what_is_old_is_forgotten_from_the_beginning(log: EventLog, database: Da
         connection.execute(move, {"newest": newest})
     assert log.purge(timedelta(hours=3)) == 0
     assert log.purge(timedelta(hours=1)) == 2
-    assert [event.vm_id for event in told(log)] == ["3"]
+    assert [event.vm_id for event in read_events(log)] == ["3"]
     with database.write() as connection:
         connection.execute(text("UPDATE events SET sequence = 1"))
-    # who was told of the newest has missed nothing
+    # a reader of the newest event has missed nothing
     assert log.purge(timedelta(hours=1)) == 0
     assert log.contains(1)
 
@@ -239,8 +239,8 @@ def row(vm_id: str) -> dict[str, object]:
     operation = {"id": "o", "action": "stop", "status": "failed", "error": None}
     operation |= {"requested_by": "me", "request_id": "r", "created_at": 1}
     document = {**operation, "started_at": None, "finished_at": None}
-    kept = {"kind": "operation.failed", "project": "default", "payload": document}
-    return {**kept, "vm_id": vm_id}
+    row_values = {"kind": "operation.failed", "project": "default", "payload": document}
+    return {**row_values, "vm_id": vm_id}
 
 
 def write(database: Database, *vm_ids: str, then: type[Exception] | None = None) -> None:
@@ -250,7 +250,7 @@ def write(database: Database, *vm_ids: str, then: type[Exception] | None = None)
             raise then
 
 
-def test_who_commits_late_is_not_passed_over(
+def test_late_commit_is_not_skipped(
     connect: Callable[[], Database], log: EventLog, url: str
 ) -> None:
     if url.startswith("sqlite"):
@@ -258,6 +258,6 @@ def test_who_commits_late_is_not_passed_over(
     with connect().write() as late:
         events.append(late, row("late"))
         write(connect(), "early")
-        first = told(log)
+        first = read_events(log)
         assert [event.vm_id for event in first] == ["early"]
-    assert [event.vm_id for event in told(log, first[-1].sequence)] == ["late"]
+    assert [event.vm_id for event in read_events(log, first[-1].sequence)] == ["late"]

@@ -1,4 +1,4 @@
-"""Several processes write and number events at once: whoever reads on skips none."""
+"""Race tests of the event log: concurrent writers, and readers that skip nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from vmapi.domain.event import Event
 from vmapi.store import events
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
-from vmapi.store.inventory import observations as observation
+from vmapi.store.inventory import observations
 
 WRITERS = 3
 EACH = 40
@@ -26,7 +26,7 @@ def write(database: Database, late: Database, writer: int) -> None:
             if late is not database:
                 with late.write() as younger:
                     change(younger, writer, "b", turn)
-                # time for those who read to pass by
+                # time for a reader to pass
                 for _ in range(3):
                     EventLog(late).assign_sequences()
         if late is database:
@@ -36,22 +36,22 @@ def write(database: Database, late: Database, writer: int) -> None:
 
 def change(connection: object, writer: int, name: str, turn: int) -> None:
     vm = replace(VM_1, id=f"{writer}{name}", name=f"{turn}")
-    observation.apply(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
+    observations.apply(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
 
 
 def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
-    """Come back again and again, as one who is cut off after three events."""
+    """Read in rounds, as a client that disconnects after three events."""
     found: list[Event] = []
     while True:
         last = over()
         log.assign_sequences()
-        told = log.read_after(found[-1].sequence if found else 0)[:3]
-        if last and not told:
+        batch = log.read_after(found[-1].sequence if found else 0)[:3]
+        if last and not batch:
             return found
-        found += told
+        found += batch
 
 
-def test_whoever_reads_on_skips_none(
+def test_concurrent_readers_skip_no_event(
     connect: Callable[[], Database], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "EVENT_BATCH", 7)

@@ -1,4 +1,4 @@
-"""Duties: one process has each, until it gives it up or is not heard of any more."""
+"""Leader lease tests: one process owns a job until it closes or dies."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from vmapi.store.leader_leases import LEADER_LEASE_DURATION_US, LeaderLeases
 
 
 @pytest.fixture
-def mine(connect: Callable[[], Database]) -> LeaderLeases:
+def leases(connect: Callable[[], Database]) -> LeaderLeases:
     return LeaderLeases(connect())
 
 
@@ -22,88 +22,86 @@ def other(connect: Callable[[], Database]) -> LeaderLeases:
     return LeaderLeases(connect())
 
 
-def let_pass(database: Database, microseconds: int) -> None:
-    """Let time go on for whoever has a duty, on the database's clock."""
+def age_leases(database: Database, microseconds: int) -> None:
+    """Let leases age as if time had passed on the database's clock."""
     with database.write() as connection:
         connection.execute(
             text(f"UPDATE leader_leases SET expires_at = expires_at - {microseconds}")
         )
 
 
-def test_one_has_it(mine: LeaderLeases, other: LeaderLeases) -> None:
+def test_lease_has_one_owner(leases: LeaderLeases, other: LeaderLeases) -> None:
     for _ in range(2):
-        assert mine.acquire("audit")
+        assert leases.acquire("audit")
         assert not other.acquire("audit")
     assert other.acquire("retention")
-    assert not mine.acquire("retention")
+    assert not leases.acquire("retention")
 
 
-def test_it_is_taken_over_after_the_term(
-    mine: LeaderLeases, other: LeaderLeases, database: Database
+def test_expired_lease_is_taken_over(
+    leases: LeaderLeases, other: LeaderLeases, database: Database
 ) -> None:
-    assert mine.acquire("audit")
-    let_pass(database, LEADER_LEASE_DURATION_US - 5_000_000)
+    assert leases.acquire("audit")
+    age_leases(database, LEADER_LEASE_DURATION_US - 5_000_000)
     assert not other.acquire("audit")
-    let_pass(database, 5_000_000)
+    age_leases(database, 5_000_000)
     assert other.acquire("audit")
-    assert not mine.acquire("audit")
+    assert not leases.acquire("audit")
 
 
-def test_who_holds_it_again_has_the_whole_term(
-    mine: LeaderLeases, other: LeaderLeases, database: Database
+def test_acquire_renews_the_whole_duration(
+    leases: LeaderLeases, other: LeaderLeases, database: Database
 ) -> None:
-    mine.acquire("audit")
+    leases.acquire("audit")
     for _ in range(2):
-        let_pass(database, LEADER_LEASE_DURATION_US - 5_000_000)
-        assert mine.acquire("audit")
+        age_leases(database, LEADER_LEASE_DURATION_US - 5_000_000)
+        assert leases.acquire("audit")
     assert not other.acquire("audit")
 
 
-def test_what_two_do_is_kept_until_both_are_done(
-    mine: LeaderLeases, other: LeaderLeases, database: Database
+def test_lease_is_renewed_until_the_last_thread_is_done(
+    leases: LeaderLeases, other: LeaderLeases, database: Database
 ) -> None:
-    mine.acquire("sync")
-    with mine.renewing("sync"):
-        with mine.renewing("sync"):
+    leases.acquire("sync")
+    with leases.renewing("sync"):
+        with leases.renewing("sync"):
             pass
-        let_pass(database, 2 * LEADER_LEASE_DURATION_US)
-        mine.renew()
+        age_leases(database, 2 * LEADER_LEASE_DURATION_US)
+        leases.renew()
         assert not other.acquire("sync")
-    let_pass(database, 2 * LEADER_LEASE_DURATION_US)
-    mine.renew()
+    age_leases(database, 2 * LEADER_LEASE_DURATION_US)
+    leases.renew()
     assert other.acquire("sync")
 
 
-def test_who_was_slow_has_it_still_when_nobody_took_it(
-    mine: LeaderLeases, database: Database
-) -> None:
-    mine.acquire("audit")
-    let_pass(database, 2 * LEADER_LEASE_DURATION_US)
-    assert mine.acquire("audit")
+def test_owner_reacquires_its_expired_lease(leases: LeaderLeases, database: Database) -> None:
+    leases.acquire("audit")
+    age_leases(database, 2 * LEADER_LEASE_DURATION_US)
+    assert leases.acquire("audit")
 
 
-def test_who_closes_gives_up_what_is_its_own(mine: LeaderLeases, other: LeaderLeases) -> None:
-    mine.acquire("audit")
+def test_close_releases_own_leases_only(leases: LeaderLeases, other: LeaderLeases) -> None:
+    leases.acquire("audit")
     other.acquire("retention")
-    mine.close()
+    leases.close()
     assert other.acquire("audit")
-    assert not mine.acquire("retention")
+    assert not leases.acquire("retention")
 
 
-def test_who_had_none_closes_without_a_database() -> None:
-    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing", 2, schema.ensure_current)
-    duties = LeaderLeases(database)
+def test_close_without_a_lease_needs_no_database() -> None:
+    database = Database("postgresql+psycopg://user@127.0.0.1:1/nothing", 2, schema.ensure_current)
+    leases = LeaderLeases(database)
     with pytest.raises(StoreUnavailable):
-        duties.acquire("audit")
-    duties.close()
+        leases.acquire("audit")
+    leases.close()
     database.close()
 
 
-def test_of_many_who_want_it_one_gets_it(
+def test_one_of_concurrent_acquires_succeeds(
     connect: Callable[[], Database], database: Database
 ) -> None:
-    wanting = [LeaderLeases(connect()) for _ in range(6)]
+    processes = [LeaderLeases(connect()) for _ in range(6)]
     for _ in range(3):
-        assert run_concurrently(6, lambda number: wanting[number].acquire("audit")) == 1
-        # then it is not new any more, but free
-        let_pass(database, 2 * LEADER_LEASE_DURATION_US)
+        assert run_concurrently(6, lambda number: processes[number].acquire("audit")) == 1
+        # the next round finds an expired row instead of none
+        age_leases(database, 2 * LEADER_LEASE_DURATION_US)

@@ -1,4 +1,4 @@
-"""Lists that are walked along their index, whatever comes and goes meanwhile."""
+"""Pagination tests: an index answers each page, and changes hide nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,9 +19,9 @@ from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import KeysetPosition, PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
-from vmapi.store.inventory import statements as vm_queries
+from vmapi.store.inventory import statements as inventory_statements
 from vmapi.store.inventory.repository import InventoryRepository
-from vmapi.store.operations import statements as queries
+from vmapi.store.operations import statements as operation_statements
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.signing_keys import SigningKeys
 from vmapi.store.tables import operations, vms
@@ -52,15 +52,15 @@ class Cloud:
         self._see(vm(self.made, at=at))
 
     def change(self, number: int, at: int) -> None:
-        """Let what the cloud says of one change, but for when it was made."""
-        if (kept := self._inventory.get(f"{number:036}")) is not None:
-            self._see(replace(kept.vm, updated_at=T0 + at * SECOND, name=f"n-{at}"))
+        """Change everything about a VM except its creation time."""
+        if (snapshot := self._inventory.get(f"{number:036}")) is not None:
+            self._see(replace(snapshot.vm, updated_at=T0 + at * SECOND, name=f"n-{at}"))
 
     def delete(self, number: int) -> None:
         self._inventory.mark_deleted(f"{number:036}", T0, self._inventory.observation_time())
 
     def walk(self) -> bool:
-        """Read the next page; False when there is none."""
+        """Read the next page; False after the last one."""
         if self._paging is None:
             return False
         page = self._inventory.list_page(self._query, self._paging, LONG_AGO).page
@@ -94,7 +94,7 @@ happenings = st.lists(
     size=st.integers(1, 4),
     sort=st.sampled_from(["created_at", "-created_at"]),
 )
-def test_who_was_there_throughout_is_shown_once(
+def test_keyset_pages_show_every_lasting_vm_once(
     database: Database, first: Sequence[int], drawn: Sequence[Any], size: int, sort: str
 ) -> None:
     with database.write() as connection:
@@ -113,11 +113,11 @@ def test_who_was_there_throughout_is_shown_once(
     assert there <= set(cloud.seen)
 
 
-def test_operations_that_are_added_meanwhile_hide_none(
+def test_new_operations_hide_none_on_later_pages(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     for number in range(5):
-        # two of the same moment
+        # two with the same time
         clock.sleep(number % 2)
         store.add(make(f"{number}", vm_id=f"vm-{number}"))
     query, paging, seen = OperationQuery(status=OperationStatus.PENDING), PageRequest(1, 2), []
@@ -150,7 +150,7 @@ def seconds(at: datetime) -> int:
         (VMQuery(statuses=frozenset({Status.RUNNING})), "created_at_id"),
     ],
 )
-def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index: str) -> None:
+def test_page_of_vms_is_read_by_an_index(database: Database, query: VMQuery, index: str) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([vm(0, name="web-0")], inventory.observation_time())
     moments = [T0 + number * SECOND for number in range(1, SIZE)]
@@ -168,11 +168,12 @@ def test_a_page_is_read_along_an_index(database: Database, query: VMQuery, index
     value = f"web-{seconds(middle):06}" if "name" in query.sort else middle
     places = (None, KeysetPosition(value, f"{seconds(middle):06}", SIZE))
     for place, scope in product(places, (None, "default")):
-        wanted = vm_queries.build_filters(query, LONG_AGO, scope)
+        filters = inventory_statements.build_filters(query, LONG_AGO, scope)
         plan = explain(
-            database, vm_queries.select_page(query.sort, wanted, PageRequest(1, 50, place))
+            database,
+            inventory_statements.select_page(query.sort, filters, PageRequest(1, 50, place)),
         )
-        # who has one project may go along its own
+        # a caller of one project may use the index of the project
         check(plan, index if scope is None else index.removeprefix("ix_vms_"))
         # it begins where the last page ended, not at the beginning
         assert place is None or ",id)" in plan or "ROW(" in plan, plan
@@ -184,7 +185,7 @@ def check(plan: str, index: str) -> None:
         assert slow not in plan, plan
 
 
-def test_a_page_of_operations_is_read_along_an_index(
+def test_page_of_operations_is_read_by_an_index(
     database: Database, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("0", vm_id=None))
@@ -194,16 +195,18 @@ def test_a_page_of_operations_is_read_along_an_index(
     copy_rows(database, operations, rows)
     place = KeysetPosition(clock() + SIZE // 2 * SECOND, f"{SIZE // 2}", SIZE)
     for after in (None, place):
-        ids = queries.select_page_ids([], PageRequest(1, 50, after))
+        ids = operation_statements.select_page_ids([], PageRequest(1, 50, after))
         check(explain(database, ids), "ix_operations_newest")
-        clauses = queries.build_filters(OperationQuery(), "default")
+        clauses = operation_statements.build_filters(OperationQuery(), "default")
         check(
-            explain(database, queries.select_page_ids(clauses, PageRequest(1, 50, after))),
+            explain(
+                database, operation_statements.select_page_ids(clauses, PageRequest(1, 50, after))
+            ),
             "ix_operations_",
         )
 
 
-def test_one_key_for_all(connect: Callable[[], Database]) -> None:
+def test_concurrent_processes_share_one_signing_key(connect: Callable[[], Database]) -> None:
     connect().ping()
     found = [SigningKeys(connect()) for _ in range(4)]
     made: list[str] = []

@@ -1,4 +1,4 @@
-"""A quota holds however many create at once, on each database."""
+"""Quota test over HTTP: concurrent creates never exceed a quota."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,13 +36,13 @@ def processes(url: str, cloud: MemoryBackend, clock: Clock) -> Iterator[list[Ser
         services.store.close()
 
 
-def test_of_fifty_creates_at_once_ten_make_a_vm(
+def test_quota_admits_ten_of_fifty_concurrent_creates(
     processes: list[Services], cloud: MemoryBackend
 ) -> None:
     def create(number: int) -> bool:
-        wanted = CreateRequest(f"web-{number}", "m1.tiny", "cirros", start=True)
+        request = CreateRequest(f"web-{number}", "m1.tiny", "cirros", start=True)
         vms = processes[number % 2].vms
-        return succeeds(lambda: vms.create(wanted, WEB), QuotaExceeded)
+        return succeeds(lambda: vms.create(request, WEB), QuotaExceeded)
 
     assert run_concurrently(50, create) == 10
     assert len(cloud.list_vms()) == 10

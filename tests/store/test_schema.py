@@ -200,7 +200,7 @@ def test_upgrade_refuses_a_schema_of_a_newer_version(url: str, database: Databas
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_sqlite_that_is_locked_for_too_long(
+def test_sqlite_locked_for_too_long_raises_store_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
@@ -223,7 +223,7 @@ def test_sqlite_that_is_locked_for_too_long(
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
+def test_cut_connections_are_replaced(database: Database) -> None:
     schema.upgrade(database)
     store = OperationRepository(database, Clock())
     store.add(OperationFactory(Clock())("1"))
@@ -233,14 +233,14 @@ def test_connections_that_are_cut_are_made_anew(database: Database) -> None:
         with database.read() as other:
             other.execute(text("SELECT 1"))
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
-        # it is told to end, and takes a moment
+        # the server process needs time to end
         wait_until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
     assert store.get("1").id == "1"
     store.close()
 
 
-def test_a_server_that_is_not_there() -> None:
-    url = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+def test_unreachable_server_raises_store_unavailable() -> None:
+    url = "postgresql+psycopg://user@127.0.0.1:1/nothing"
     database = Database(url, 2, schema.ensure_current)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="vmapi's database does not answer"):

@@ -1,4 +1,4 @@
-"""Quotas: counted and kept in one transaction, however many ask at once."""
+"""Quota tests: usage is counted and checked in one transaction."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ Opened = Callable[..., OperationRepository]
 
 @pytest.fixture
 def limited(connect: Callable[[], Database], clock: Clock) -> Iterator[Opened]:
-    """Open the store of a process that is told of limits for each project."""
+    """Open the repository of a process with limits per project."""
     opened: list[OperationRepository] = []
 
     def open(**limits: int) -> OperationRepository:
@@ -66,7 +66,9 @@ def refusal(store: OperationRepository, operation: Operation) -> str:
     return caught.value.detail
 
 
-def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: OperationFactory) -> None:
+def test_quota_admits_ten_of_fifty_concurrent_inserts(
+    limited: Opened, make: OperationFactory
+) -> None:
     stores = [limited(vms=10), limited(vms=10)]
 
     def add(number: int) -> bool:
@@ -77,9 +79,7 @@ def test_of_fifty_who_ask_at_once_ten_get_in(limited: Opened, make: OperationFac
     assert len(stores[0].list_leased()) + len(stores[1].list_leased()) == 10
 
 
-def test_what_is_limited_used_and_asked_for_is_told(
-    limited: Opened, make: OperationFactory
-) -> None:
+def test_error_names_limit_usage_and_request(limited: Opened, make: OperationFactory) -> None:
     store = limited(vms=3, vcpus=4, ram_mb=4096)
     store.add(create(make, "1", vcpus=2, ram_mb=1024))
     assert refusal(store, create(make, "2", vcpus=3)) == (
@@ -97,14 +97,14 @@ def test_what_is_limited_used_and_asked_for_is_told(
     store.add(create(make, "5", project="other"))
 
 
-def test_a_vm_is_counted_once_from_its_order_to_its_end(
+def test_vm_counts_once_from_create_to_delete(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store, one = limited(vms=100), ResourceUsage(1, **SMALL)
     made = replace(OURS, id="vm", operation_id="1")
     store.add(create(make, "1"))
     assert inventory.get_usage("default") == one
-    # seen in the cloud before it is known whose it is
+    # observed before its project is known
     inventory.save_observations([made], inventory.observation_time())
     assert inventory.get_usage("default") == one
     store.save(replace(store.get("1"), vm_id="vm"))
@@ -117,7 +117,7 @@ def test_a_vm_is_counted_once_from_its_order_to_its_end(
     assert inventory.get_usage("default") == ResourceUsage()
 
 
-def test_a_vm_that_is_expected_is_counted_once(
+def test_expected_vm_counts_once(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=100)
@@ -128,7 +128,7 @@ def test_a_vm_that_is_expected_is_counted_once(
     assert inventory.get_usage("default") == ResourceUsage(1, **SMALL)
 
 
-def test_what_a_create_took_is_free_when_it_made_nothing(
+def test_failed_create_frees_its_quota(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=1)
@@ -141,7 +141,7 @@ def test_what_a_create_took_is_free_when_it_made_nothing(
     store.add(create(make, "3"))
 
 
-def test_vms_of_others_of_the_past_and_of_unknown_size(
+def test_usage_skips_foreign_and_deleted_vms_and_counts_unknown_sizes_as_zero(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=2, vcpus=1)
@@ -160,7 +160,7 @@ def test_vms_of_others_of_the_past_and_of_unknown_size(
     assert inventory.get_usage("other") == ResourceUsage(1, **SMALL)
 
 
-def test_a_vm_made_outside_uses_the_quota(
+def test_external_vm_uses_the_quota(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
     store = limited(vms=1)
@@ -175,9 +175,7 @@ def test_a_vm_made_outside_uses_the_quota(
         store.add(make(f"of-{number}", action, str(number)))
 
 
-def test_who_has_asked_before_or_asks_for_what_is_taken_is_told_so(
-    limited: Opened, make: OperationFactory
-) -> None:
+def test_key_and_name_conflicts_precede_the_quota(limited: Opened, make: OperationFactory) -> None:
     store = limited(vms=1)
     store.add(create(make, "1", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
@@ -186,7 +184,9 @@ def test_who_has_asked_before_or_asks_for_what_is_taken_is_told_so(
         store.add(replace(create(make, "3"), reserved_name="web-1"))
 
 
-def test_one_of_a_key_gets_in_however_full_it_is(limited: Opened, make: OperationFactory) -> None:
+def test_one_create_of_a_key_is_admitted_at_the_limit(
+    limited: Opened, make: OperationFactory
+) -> None:
     store, numbers = limited(vms=1), count()
 
     def add(_: int) -> bool:

@@ -1,4 +1,4 @@
-"""The chain of the audit trail: how it is closed, and that what is sound is found sound."""
+"""Hash chain tests: entries are linked in order, and a sound chain verifies."""
 
 import pytest
 
@@ -23,14 +23,14 @@ def trail(database: Database) -> AuditRepository:
     return AuditRepository(database)
 
 
-def test_an_empty_trail_is_sound(trail: AuditRepository) -> None:
+def test_verify_accepts_an_empty_trail(trail: AuditRepository) -> None:
     assert not trail.has_pending()
     assert trail.chain_pending(AUDIT_KEY) == 0
     assert trail.verify(AUDIT_KEY) == ChainVerification(1, ChainLink(), 0)
     assert trail.verify(AUDIT_KEY, ChainLink()) == ChainVerification(1, ChainLink(), 0)
 
 
-def test_entries_are_open_until_they_are_closed(
+def test_entries_are_pending_until_they_are_chained(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     append_entries(database, build_entry(clock(), 1), build_entry(clock(), 2))
@@ -43,7 +43,7 @@ def test_entries_are_open_until_they_are_closed(
     assert trail.chain_pending(AUDIT_KEY) == 0
 
 
-def test_the_chain_goes_on_where_it_ended(
+def test_chain_pending_continues_at_the_head(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     build_chain(database, clock(), 2)
@@ -55,7 +55,7 @@ def test_the_chain_goes_on_where_it_ended(
     assert trail.verify(AUDIT_KEY).error is None
 
 
-def test_it_is_closed_by_and_by_the_oldest_first(
+def test_chain_pending_links_batches_oldest_first(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 2)
@@ -70,14 +70,16 @@ def test_it_is_closed_by_and_by_the_oldest_first(
     assert trail.verify(AUDIT_KEY) == ChainVerification(1, chain_head(database), 0)
 
 
-def test_equal_entries_have_unequal_macs(database: Database, clock: Clock) -> None:
+def test_equal_entries_have_different_macs(database: Database, clock: Clock) -> None:
     append_entries(database, build_entry(clock(), 1), build_entry(clock(), 1))
     AuditRepository(database).chain_pending(AUDIT_KEY)
     assert len({row.mac for row in list_rows(database)}) == 2
 
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3])
-def test_an_anchor_that_holds(database: Database, clock: Clock, position: int) -> None:
+def test_verify_accepts_every_earlier_head_as_anchor(
+    database: Database, clock: Clock, position: int
+) -> None:
     trail = build_chain(database, clock(), 3)
     anchors = [
         ChainLink(),
@@ -86,7 +88,9 @@ def test_an_anchor_that_holds(database: Database, clock: Clock, position: int) -
     assert trail.verify(AUDIT_KEY, anchors[position]) == ChainVerification(1, anchors[3], 0)
 
 
-def test_what_is_empty_is_not_what_is_missing(database: Database, clock: Clock) -> None:
+def test_mac_distinguishes_an_empty_member_from_a_missing_one(
+    database: Database, clock: Clock
+) -> None:
     append_entries(
         database,
         build_entry(

@@ -1,4 +1,4 @@
-"""Each operation's beginning and end is in the trail, by the transaction that makes it so."""
+"""Audit entry tests: one entry per begin and end, in the operation's transaction."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,17 +19,22 @@ from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
 
 
-def test_who_where_and_what(
+def test_entry_names_caller_address_and_action(
     store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
-    whose = {"requested_by": "alice", "project": "p-1", "address": "192.0.2.7", "request_id": "r-9"}
+    request = {
+        "requested_by": "alice",
+        "project": "p-1",
+        "address": "192.0.2.7",
+        "request_id": "r-9",
+    }
     begun = clock()
-    store.add(make("1", Action.CREATE, None, **whose))
+    store.add(make("1", Action.CREATE, None, **request))
     clock.sleep(1.000_001)
     store.save(make.finished(replace(store.get("1"), vm_id="vm-1")))
     first, last = list_rows(database)
     for row in (first, last):
-        assert (row.user, row.project, row.address, row.request_id) == tuple(whose.values())
+        assert (row.user, row.project, row.address, row.request_id) == tuple(request.values())
         assert (row.action, row.operation_id, row.code) == ("create", "1", None)
         assert (row.chain_position, row.mac) == (None, None)
     assert (first.at, first.outcome, first.vm_id) == (begun, "accepted", None)
@@ -40,7 +45,7 @@ def test_who_where_and_what(
     assert first.id < last.id
 
 
-def test_what_is_on_its_way_writes_nothing(
+def test_save_of_an_unfinished_operation_writes_no_entry(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
@@ -48,7 +53,7 @@ def test_what_is_on_its_way_writes_nothing(
     assert list_outcomes(database) == [("1", "stop", "accepted", None)]
 
 
-def test_a_failure_is_told_with_its_code(
+def test_entry_of_a_failed_operation_has_the_error_code(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
@@ -57,7 +62,7 @@ def test_a_failure_is_told_with_its_code(
     assert list_outcomes(database)[1:] == [("1", "stop", "failed", "operation_timeout")]
 
 
-def test_what_a_delete_ends_is_superseded(
+def test_delete_writes_the_entry_of_the_superseded_operation(
     store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
     store.add(make("1", requested_by="alice", request_id="r-1"))
@@ -72,7 +77,7 @@ def test_what_a_delete_ends_is_superseded(
     assert (ended.user, ended.request_id, ended.at, ended.vm_id) == ("alice", "r-1", clock(), "vm")
 
 
-def test_what_was_not_sent_after_all_is_refused(
+def test_discarded_operation_is_audited_as_refused(
     store: OperationRepository, make: OperationFactory, clock: Clock, database: Database
 ) -> None:
     operation = make("1", Action.CREATE, None, "web")
@@ -87,7 +92,7 @@ def test_what_was_not_sent_after_all_is_refused(
     assert list_rows(database)[1].at == clock()
 
 
-def test_what_is_not_taken_on_is_not_told(
+def test_refused_insert_writes_no_entry(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
@@ -99,13 +104,13 @@ def test_what_is_not_taken_on_is_not_told(
     with pytest.raises(TaskInProgress):
         store.add(make("5"))
     with pytest.raises(IdempotencyKeyConflict):
-        # that what it would have ended is not over is not told either
+        # no entry says that an operation was superseded either
         store.add(make("6", Action.DELETE, key=IDEMPOTENCY_KEY))
     assert [line[0] for line in list_outcomes(database)] == ["1", "2"]
     assert not store.get("2").is_finished
 
 
-def test_what_is_stale_is_not_told(
+def test_refused_save_writes_no_entry(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     store.add(make("1"))
@@ -120,7 +125,7 @@ def fail(connection: object, entry: AuditEntry) -> None:
     raise ZeroDivisionError
 
 
-def test_nothing_begins_or_ends_without_its_entry(
+def test_failed_audit_insert_rolls_the_operation_back(
     store: OperationRepository,
     make: OperationFactory,
     database: Database,
@@ -144,5 +149,5 @@ def test_nothing_begins_or_ends_without_its_entry(
     assert list_outcomes(database) == [("1", "stop", "accepted", None)]
 
 
-def test_the_entries_are_what_the_tables_say() -> None:
+def test_entry_fields_equal_the_table_columns() -> None:
     assert {*ENTRY_FIELDS, "id", "chain_position", "mac"} == set(audit.entries.c.keys())

@@ -1,4 +1,4 @@
-"""Finding entries of the trail, and going through all of them, on both databases."""
+"""Audit query tests: filters, pages and iteration, on both databases."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ EVERY = AuditQuery()
 
 
 def numbers(found: "list[StoredEntry] | object") -> list[str | None]:
-    return [kept.entry.operation_id for kept in found]  # type: ignore[attr-defined]
+    return [stored.entry.operation_id for stored in found]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def trail(database: Database, clock: Clock) -> AuditRepository:
     return AuditRepository(database)
 
 
-def test_the_newest_come_first_and_the_list_goes_on(trail: AuditRepository) -> None:
+def test_list_newest_pages_from_newest_to_oldest(trail: AuditRepository) -> None:
     first = trail.list_newest(EVERY, 4)
     assert numbers(first) == [None, "op-8", "op-7", "op-6"]
     rest = trail.list_newest(EVERY, 100, before_id=first[-1].id)
@@ -42,7 +42,7 @@ def test_the_newest_come_first_and_the_list_goes_on(trail: AuditRepository) -> N
     assert trail.list_newest(EVERY, 100, before_id=rest[-1].id) == []
 
 
-def test_what_is_written_meanwhile_moves_nothing(
+def test_new_entries_do_not_shift_later_pages(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     first = trail.list_newest(EVERY, 4)
@@ -51,7 +51,7 @@ def test_what_is_written_meanwhile_moves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("filters", "found"),
     [
         ({"user": "alice"}, ["op-6", "op-3"]),
         ({"project": "p-2"}, ["op-8"]),
@@ -67,12 +67,14 @@ def test_what_is_written_meanwhile_moves_nothing(
     ],
     ids=str,
 )
-def test_what_is_asked_for(trail: AuditRepository, asked: dict[str, str], found: list[str]) -> None:
-    assert numbers(trail.list_newest(AuditQuery(**asked), 100)) == found
-    assert numbers(trail.iterate(AuditQuery(**asked))) == found[::-1]
+def test_filters_select_matching_entries(
+    trail: AuditRepository, filters: dict[str, str], found: list[str]
+) -> None:
+    assert numbers(trail.list_newest(AuditQuery(**filters), 100)) == found
+    assert numbers(trail.iterate(AuditQuery(**filters))) == found[::-1]
 
 
-def test_when(trail: AuditRepository, clock: Clock) -> None:
+def test_time_bounds_are_exclusive(trail: AuditRepository, clock: Clock) -> None:
     at = clock()
     after, before = at + timedelta(seconds=3), at + timedelta(seconds=6)
     assert numbers(trail.list_newest(AuditQuery(after=after, before=before), 9)) == ["op-5", "op-4"]
@@ -81,7 +83,7 @@ def test_when(trail: AuditRepository, clock: Clock) -> None:
     assert trail.list_newest(AuditQuery(after=before, before=after), 9) == []
 
 
-def test_an_entry_is_whole(database: Database, clock: Clock) -> None:
+def test_stored_entry_equals_the_written_one(database: Database, clock: Clock) -> None:
     at = clock()
     trail = build_chain(database, at, 1)
     append_entries(database, build_entry(at, 2))
@@ -92,13 +94,13 @@ def test_an_entry_is_whole(database: Database, clock: Clock) -> None:
     ]
 
 
-def test_all_of_them_are_gone_through_in_batches(
+def test_iterate_yields_all_entries_in_batches(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
     walk = trail.iterate(EVERY)
     assert numbers([next(walk) for _ in range(3)]) == ["op-1", "op-2", "op-3"]
-    # what is closed, forgotten or written meanwhile is no matter
+    # chaining, purging and inserting between two batches changes nothing
     trail.chain_pending(AUDIT_KEY)
     append_entries(database, build_entry(clock(), 10))
     assert numbers(walk) == ["op-4", "op-5", "op-6", "op-7", "op-8", None, "op-10"]

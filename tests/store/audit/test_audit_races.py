@@ -1,4 +1,4 @@
-"""Several processes at one chain, and whatever may happen to it in turn."""
+"""Race tests of the audit chain: several processes link, verify and purge."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,7 +35,7 @@ def trails(connect: Callable[[], Database]) -> list[AuditRepository]:
     return [AuditRepository(connect()) for _ in range(4)]
 
 
-def test_processes_that_close_it_at_once(
+def test_concurrent_chain_pending_leaves_a_sound_chain(
     trails: list[AuditRepository], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
@@ -55,14 +55,14 @@ def test_processes_that_close_it_at_once(
     assert trails[1].verify(AUDIT_KEY) == ChainVerification(1, chain_head(database), 0)
 
 
-def test_who_looks_while_it_is_closed_and_cut(
+def test_concurrent_verify_sees_a_sound_chain(
     trails: list[AuditRepository], database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_BATCH", 3)
     build_chain(database, clock(), 3)
     over, wrong = Event(), []
 
-    def look() -> None:
+    def verify_often() -> None:
         while not over.is_set():
             wrong.append(trails[3].verify(AUDIT_KEY).error)
 
@@ -76,13 +76,13 @@ def test_who_looks_while_it_is_closed_and_cut(
                 trails[2].purge(clock() + timedelta(hours=i), AUDIT_KEY)
         return True
 
-    looking = Thread(target=look)
-    looking.start()
+    thread = Thread(target=verify_often)
+    thread.start()
     try:
         assert run_concurrently(3, work) == 3
     finally:
         over.set()
-        looking.join()
+        thread.join()
     assert wrong
     assert set(wrong) == {None}
 
@@ -105,12 +105,14 @@ def folder() -> object:
 
 @examples(max_examples=60)
 @given(done=DONE)
-def test_whatever_happens_it_is_sound(folder: Path, done: list[tuple[str, int]]) -> None:
+def test_chain_is_sound_after_any_sequence_of_changes(
+    folder: Path, done: list[tuple[str, int]]
+) -> None:
     path = folder / "vmapi.sqlite3"
     path.unlink(missing_ok=True)
     database = Database(f"sqlite:///{path}", 2, schema.ensure_current)
     trail, begun = AuditRepository(database), Clock()()
-    written = gone = 0
+    written = purged = 0
     for what, days in done:
         if what == "write":
             append_entries(database, build_entry(begun + timedelta(days=days), written))
@@ -118,9 +120,9 @@ def test_whatever_happens_it_is_sound(folder: Path, done: list[tuple[str, int]])
         elif what == "close":
             trail.chain_pending(AUDIT_KEY)
         else:
-            gone += trail.purge(begun + timedelta(days=days), AUDIT_KEY)
-        verdict = trail.verify(AUDIT_KEY)
-        assert verdict.error is None
-        assert verdict.first_position == gone + 1
-        assert verdict.head.position + verdict.pending == written
+            purged += trail.purge(begun + timedelta(days=days), AUDIT_KEY)
+        verification = trail.verify(AUDIT_KEY)
+        assert verification.error is None
+        assert verification.first_position == purged + 1
+        assert verification.head.position + verification.pending == written
     database.close()

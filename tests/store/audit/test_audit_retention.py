@@ -1,4 +1,4 @@
-"""What is too old leaves the trail; a checkpoint in its place lets the chain be followed."""
+"""Retention tests: a checkpoint replaces purged entries, and the chain verifies."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -27,11 +27,11 @@ UNSEALED = "the checkpoint at position {} is not signed with this key"
 
 @pytest.fixture
 def trail(database: Database, clock: Clock) -> AuditRepository:
-    """A trail of five entries, the first of which is one day younger than the clock says."""
+    """Five chained entries, from one day after the time of the clock on."""
     return build_chain(database, clock(), 5)
 
 
-def test_the_chain_goes_on_from_a_checkpoint(
+def test_chain_continues_from_a_checkpoint(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     end = chain_head(database)
@@ -44,14 +44,16 @@ def test_the_chain_goes_on_from_a_checkpoint(
     assert trail.verify(AUDIT_KEY) == ChainVerification(3, chain_head(database), 0)
 
 
-def test_again_and_again(trail: AuditRepository, database: Database, clock: Clock) -> None:
+def test_repeated_purges_leave_a_sound_chain(
+    trail: AuditRepository, database: Database, clock: Clock
+) -> None:
     for days, gone in [(2, 1), (2, 0), (4, 2), (4, 0), (1, 0)]:
         assert trail.purge(clock() + days * DAY, AUDIT_KEY) == gone
         assert count_checkpoints(database) == 1
     assert trail.verify(AUDIT_KEY) == ChainVerification(4, chain_head(database), 0)
 
 
-def test_a_part_at_a_time(
+def test_purge_removes_one_batch_at_a_time(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
@@ -65,7 +67,7 @@ def test_a_part_at_a_time(
     assert [trail.purge(clock() + DAY, None) for _ in range(3)] == [2, 1, 0]
 
 
-def test_what_is_sound_before_a_break_goes_and_the_break_stays(
+def test_purge_stops_before_a_break(
     trail: AuditRepository, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
@@ -77,13 +79,17 @@ def test_what_is_sound_before_a_break_goes_and_the_break_stays(
     assert trail.verify(AUDIT_KEY).error == found
 
 
-def test_nothing_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
+def test_purge_keeps_recent_entries(
+    trail: AuditRepository, database: Database, clock: Clock
+) -> None:
     assert trail.purge(clock() + DAY, AUDIT_KEY) == 0
     assert (len(list_rows(database)), count_checkpoints(database)) == (5, 0)
     assert trail.verify(AUDIT_KEY).first_position == 1
 
 
-def test_everything_is_old(trail: AuditRepository, database: Database, clock: Clock) -> None:
+def test_purge_can_remove_the_whole_chain(
+    trail: AuditRepository, database: Database, clock: Clock
+) -> None:
     end = chain_head(database)
     for gone in (5, 0):
         assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == gone
@@ -95,13 +101,13 @@ def test_everything_is_old(trail: AuditRepository, database: Database, clock: Cl
     assert trail.verify(AUDIT_KEY) == ChainVerification(6, chain_head(database), 0)
 
 
-def test_there_is_nothing(database: Database, clock: Clock) -> None:
+def test_purge_of_an_empty_trail_removes_nothing(database: Database, clock: Clock) -> None:
     for key in (AUDIT_KEY, None):
         assert AuditRepository(database).purge(clock(), key) == 0
     assert count_checkpoints(database) == 0
 
 
-def test_what_came_late_keeps_what_is_after_it(
+def test_purge_stops_at_the_first_recent_entry(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     append_entries(database, build_entry(clock(), 6), build_entry(clock() + 9 * DAY, 7))
@@ -111,7 +117,7 @@ def test_what_came_late_keeps_what_is_after_it(
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 5])
-def test_an_anchor_before_and_after_it(
+def test_anchor_before_or_after_the_checkpoint_verifies(
     trail: AuditRepository, database: Database, clock: Clock, position: int
 ) -> None:
     row = list_rows(database)[position - 1]
@@ -119,14 +125,16 @@ def test_an_anchor_before_and_after_it(
     assert trail.verify(AUDIT_KEY, ChainLink(row.chain_position, row.mac)).error is None
 
 
-def test_an_anchor_that_is_not_the_checkpoint(trail: AuditRepository, clock: Clock) -> None:
+def test_wrong_anchor_at_the_checkpoint_is_detected(trail: AuditRepository, clock: Clock) -> None:
     trail.purge(clock() + 3 * DAY, AUDIT_KEY)
     assert trail.verify(AUDIT_KEY, ChainLink(2, "0" * 64)).error == (
         "the chain does not hold position 2 as noted"
     )
 
 
-def test_what_is_open_is_not_lost(trail: AuditRepository, database: Database, clock: Clock) -> None:
+def test_purge_with_a_key_keeps_pending_entries(
+    trail: AuditRepository, database: Database, clock: Clock
+) -> None:
     append_entries(database, build_entry(clock(), 6))
     assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == 5
     assert chain_positions(database) == [None]
@@ -134,7 +142,7 @@ def test_what_is_open_is_not_lost(trail: AuditRepository, database: Database, cl
     assert trail.verify(AUDIT_KEY) == ChainVerification(6, chain_head(database), 0)
 
 
-def test_without_a_key_what_is_chained_stays(
+def test_purge_without_a_key_keeps_chained_entries(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     append_entries(database, *(build_entry(clock() + days * DAY, days) for days in (1, 2, 3)))
@@ -154,7 +162,7 @@ def test_without_a_key_what_is_chained_stays(
         ("SET signature = ''", 2),
     ],
 )
-def test_a_checkpoint_that_is_changed(
+def test_changed_checkpoint_is_detected(
     trail: AuditRepository, database: Database, clock: Clock, change: str, at: int
 ) -> None:
     trail.purge(clock() + 3 * DAY, AUDIT_KEY)
@@ -162,7 +170,7 @@ def test_a_checkpoint_that_is_changed(
     assert trail.verify(AUDIT_KEY).error == UNSEALED.format(at)
 
 
-def test_a_checkpoint_that_is_removed(
+def test_removed_checkpoint_is_detected(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     trail.purge(clock() + 3 * DAY, AUDIT_KEY)
@@ -170,7 +178,7 @@ def test_a_checkpoint_that_is_removed(
     assert trail.verify(AUDIT_KEY).error == "entry 3 does not follow from position 0"
 
 
-def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database) -> None:
+def test_forged_checkpoint_is_detected(trail: AuditRepository, database: Database) -> None:
     end = list_rows(database)[2]
     seal = ChainLink(3, end.mac).sign(OTHER_AUDIT_KEY)
     tamper(database, "DELETE FROM audit_entries WHERE chain_position <= 3")
@@ -189,7 +197,7 @@ def test_a_checkpoint_that_is_forged(trail: AuditRepository, database: Database)
         " SELECT chain_position, mac, mac FROM audit_entries WHERE id = 1",
     ],
 )
-def test_age_does_not_hide_what_was_done(
+def test_purge_does_not_hide_tampering(
     trail: AuditRepository, database: Database, clock: Clock, change: str
 ) -> None:
     tamper(database, change)

@@ -1,4 +1,4 @@
-"""Who has the database, but not the key, changes nothing in the chain without being found."""
+"""Tampering tests: every change without the key breaks the chain."""
 
 from typing import Any
 
@@ -33,15 +33,15 @@ ENTRY_3 = "entry 3 does not follow from position 2"
 
 @pytest.fixture
 def trail(database: Database, clock: Clock) -> AuditRepository:
-    """A trail of five entries."""
+    """Five chained entries."""
     return build_chain(database, clock(), 5)
 
 
 def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -> str | None:
-    """Return what is found wrong, and see that the chain is said to be sound as far as it is."""
-    verdict = trail.verify(AUDIT_KEY, anchor)
-    assert verdict.head.position == sound
-    return verdict.error
+    """Return the error of a verification; assert the position of the last sound link."""
+    verification = trail.verify(AUDIT_KEY, anchor)
+    assert verification.head.position == sound
+    return verification.error
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -
         ],
     ],
 )
-def test_a_column_that_is_changed(
+def test_changed_column_is_detected(
     trail: AuditRepository, database: Database, column: str, new: Any
 ) -> None:
     assert getattr(list_rows(database)[2], column) != new
@@ -71,7 +71,7 @@ def test_a_column_that_is_changed(
 
 
 @pytest.mark.parametrize("new", [None, "", "token-2"])
-def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | None) -> None:
+def test_changed_token_id_is_detected(database: Database, clock: Clock, new: str | None) -> None:
     acts = [build_entry(clock(), number, token_id=f"token-{number}") for number in (1, 1, 3)]
     append_entries(database, *acts)
     trail = AuditRepository(database)
@@ -81,26 +81,26 @@ def test_a_token_that_is_changed(database: Database, clock: Clock, new: str | No
     assert wrong(trail, 1) == "entry 2 does not follow from position 1"
 
 
-def test_every_column_of_an_entry_is_tried() -> None:
-    (mark,) = test_a_column_that_is_changed.pytestmark
+def test_tampering_covers_every_column() -> None:
+    (mark,) = test_changed_column_is_detected.pytestmark
     tried = {column for column, _ in mark.args[1]}
     assert tried == set(list_rows.__globals__["entries"].c.keys()) - {"id"}
 
 
-def test_a_gap_before_the_end(trail: AuditRepository, database: Database) -> None:
+def test_gap_before_the_head_is_detected(trail: AuditRepository, database: Database) -> None:
     tamper(database, "UPDATE audit_entries SET chain_position = 7 WHERE chain_position = 5")
     assert wrong(trail, 4) == "entry 5 does not follow from position 4"
 
 
 @pytest.mark.parametrize("which", [1, 2, 3, 4])
-def test_an_entry_that_is_removed(trail: AuditRepository, database: Database, which: int) -> None:
+def test_removed_entry_is_detected(trail: AuditRepository, database: Database, which: int) -> None:
     tamper(database, f"DELETE FROM audit_entries WHERE chain_position = {which}")
     assert wrong(trail, which - 1) == (
         f"entry {which + 1} does not follow from position {which - 1}"
     )
 
 
-def test_an_entry_that_is_removed_and_the_gap_closed(
+def test_removed_entry_with_closed_gap_is_detected(
     trail: AuditRepository, database: Database
 ) -> None:
     tamper(
@@ -113,7 +113,9 @@ def test_an_entry_that_is_removed_and_the_gap_closed(
 
 
 @pytest.mark.parametrize("macs", [True, False])
-def test_entries_that_change_places(trail: AuditRepository, database: Database, macs: bool) -> None:
+def test_swapped_entries_are_detected(
+    trail: AuditRepository, database: Database, macs: bool
+) -> None:
     third, fourth = list_rows(database)[2:4]
     tamper(
         database,
@@ -128,18 +130,16 @@ def test_entries_that_change_places(trail: AuditRepository, database: Database, 
 
 
 @pytest.mark.parametrize("mac", ["mac", "'" + "0" * 64 + "'"])
-def test_an_entry_that_is_put_at_the_end(
-    trail: AuditRepository, database: Database, mac: str
-) -> None:
+def test_appended_entry_is_detected(trail: AuditRepository, database: Database, mac: str) -> None:
     tamper(database, INSERT.format(6, mac))
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
-    # what comes after it does not heal it
+    # later entries do not repair the chain
     tamper(database, INSERT.format("NULL", "NULL"))
     trail.chain_pending(AUDIT_KEY)
     assert wrong(trail, 5) == "entry 6 does not follow from position 5"
 
 
-def test_an_entry_that_is_put_in_between(trail: AuditRepository, database: Database) -> None:
+def test_inserted_entry_is_detected(trail: AuditRepository, database: Database) -> None:
     tamper(
         database,
         *(
@@ -151,9 +151,7 @@ def test_an_entry_that_is_put_in_between(trail: AuditRepository, database: Datab
     assert wrong(trail, 2) == "entry 6 does not follow from position 2"
 
 
-def test_an_end_that_is_cut_off_is_found_by_an_anchor(
-    trail: AuditRepository, database: Database
-) -> None:
+def test_anchor_detects_a_truncated_chain(trail: AuditRepository, database: Database) -> None:
     anchor = chain_head(database)
     tamper(database, "DELETE FROM audit_entries WHERE chain_position > 3")
     assert wrong(trail, 3) is None
@@ -166,14 +164,14 @@ def test_an_end_that_is_cut_off_is_found_by_an_anchor(
     assert wrong(trail, 0, anchor) == "the chain does not hold position 5 as noted"
 
 
-def test_an_anchor_that_is_not_the_chains(trail: AuditRepository) -> None:
+def test_foreign_anchor_is_detected(trail: AuditRepository) -> None:
     for anchor in (ChainLink(3, "0" * 64), ChainLink(6, "0" * 64), ChainLink(0, "0" * 64)):
         assert wrong(trail, 5, anchor) == (
             f"the chain does not hold position {anchor.position} as noted"
         )
 
 
-def test_another_key(trail: AuditRepository, clock: Clock) -> None:
+def test_verify_with_another_key_fails(trail: AuditRepository, clock: Clock) -> None:
     assert trail.verify(OTHER_AUDIT_KEY).error == "entry 1 does not follow from position 0"
     trail.purge(clock() + 3 * DAY, AUDIT_KEY)
     assert (

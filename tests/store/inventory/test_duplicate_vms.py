@@ -1,4 +1,4 @@
-"""What a create has made beside its one VM, or after it had failed, is found."""
+"""Duplicate VM tests: extra VMs of a create are found, lost VMs adopted."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def created(store: OperationRepository, make: OperationFactory) -> Operation:
 
 @pytest.fixture
 def timed_out(store: OperationRepository, make: OperationFactory) -> Operation:
-    """A create of which it could not be found out in time what came of it."""
+    """A create that timed out with an unknown outcome."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=IDEMPOTENCY_KEY))
     failure = OperationError(OperationTimeout.code, "It did not end.", {})
     return store.save(make.finished(store.get("op"), status=OperationStatus.FAILED, error=failure))
@@ -62,7 +62,7 @@ def see(
     return seen
 
 
-def test_a_second_vm_of_one_create(
+def test_second_vm_of_a_create_is_a_duplicate(
     inventory: InventoryRepository, created: Operation, clock: Clock
 ) -> None:
     _, double = see(inventory, clock, "a", "b")
@@ -74,7 +74,7 @@ def test_a_second_vm_of_one_create(
     assert inventory.find_created_by("op") in ("a", "b")
 
 
-def test_one_that_came_through_after_its_create_had_failed(
+def test_vm_of_a_failed_create_is_a_duplicate(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
@@ -87,7 +87,7 @@ def test_one_that_came_through_after_its_create_had_failed(
 
 
 @pytest.mark.usefixtures("created")
-def test_what_was_made_later_has_its_mark_from_elsewhere(
+def test_much_later_vm_with_the_tag_is_no_duplicate(
     inventory: InventoryRepository, clock: Clock
 ) -> None:
     see(inventory, clock, "b", later=2 * HOUR)
@@ -95,7 +95,7 @@ def test_what_was_made_later_has_its_mark_from_elsewhere(
 
 
 @pytest.mark.usefixtures("created")
-def test_the_mark_of_another_vmapi_is_none_of_ours(
+def test_tag_of_another_installation_is_ignored(
     inventory: InventoryRepository, clock: Clock
 ) -> None:
     vm = replace(VM_1, id="b", operation_id="another", created_at=clock())
@@ -104,7 +104,7 @@ def test_the_mark_of_another_vmapi_is_none_of_ours(
     assert inventory.find_created_by("op") is None
 
 
-def test_a_delete_that_did_nothing_is_tried_again_later(
+def test_failed_delete_of_a_duplicate_is_repeated_later(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     clock.now = datetime.now(UTC) - 2 * HOUR
@@ -118,7 +118,7 @@ def test_a_delete_that_did_nothing_is_tried_again_later(
         assert inventory.list_duplicates() == found
 
 
-def test_one_of_another_project_is_none(
+def test_tagged_vm_of_another_project_is_no_duplicate(
     inventory: InventoryRepository, created: Operation, clock: Clock
 ) -> None:
     copied = replace(MADE, id="c", project="db", created_at=clock() + SECOND)
@@ -129,7 +129,7 @@ def test_one_of_another_project_is_none(
     assert inventory.list_duplicates() == []
 
 
-def test_a_create_that_timed_out_has_the_vm_that_shows_with_its_mark(
+def test_timed_out_create_adopts_its_tagged_vm(
     inventory: InventoryRepository, store: OperationRepository, timed_out: Operation, clock: Clock
 ) -> None:
     assert inventory.list_duplicates() == []
@@ -142,7 +142,7 @@ def test_a_create_that_timed_out_has_the_vm_that_shows_with_its_mark(
     assert store.get("op") == adopted
 
 
-def test_of_two_it_has_the_first(
+def test_timed_out_create_adopts_the_first_of_two_vms(
     inventory: InventoryRepository, store: OperationRepository, timed_out: Operation, clock: Clock
 ) -> None:
     see(inventory, clock, "a", later=2 * SECOND)
@@ -152,7 +152,7 @@ def test_of_two_it_has_the_first(
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         {"project": "db"},
         {"project": None},
@@ -161,14 +161,14 @@ def test_of_two_it_has_the_first(
         {"created_at": datetime.now(UTC) + 2 * HOUR},
     ],
 )
-def test_it_has_none_that_is_not_its_own(
+def test_timed_out_create_adopts_no_foreign_vm(
     inventory: InventoryRepository,
     store: OperationRepository,
     timed_out: Operation,
     clock: Clock,
-    told: dict[str, Any],
+    fields: dict[str, Any],
 ) -> None:
     vm = replace(MADE, id="a", created_at=clock() + SECOND)
-    inventory.save_observations([replace(vm, **told)], inventory.observation_time())
+    inventory.save_observations([replace(vm, **fields)], inventory.observation_time())
     assert inventory.list_duplicates() == []
     assert store.get("op") == timed_out

@@ -1,4 +1,4 @@
-"""A VM that is seen before the create that makes it is answered."""
+"""Tests of VMs that are observed before their create has a response."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,9 +47,9 @@ def save_answered(store: OperationRepository, create: Operation, vm_id: str = "v
 
 
 def see(
-    inventory: InventoryRepository, vm_id: str = "vm", **told: object
+    inventory: InventoryRepository, vm_id: str = "vm", **fields: object
 ) -> tuple[Status, Task | None]:
-    seen = replace(MADE, id=vm_id, **told)
+    seen = replace(MADE, id=vm_id, **fields)
     inventory.save_observations([seen], inventory.observation_time())
     return under(inventory, vm_id)
 
@@ -61,28 +61,28 @@ def under(inventory: InventoryRepository, vm_id: str = "vm") -> tuple[Status, Ta
 
 
 @pytest.mark.usefixtures("create")
-def test_it_is_being_made(inventory: InventoryRepository) -> None:
+def test_tagged_vm_shows_the_task_of_its_create(inventory: InventoryRepository) -> None:
     assert see(inventory) == MAKING
-    # a list that tells of no mark, while the cell is down, takes none away
+    # a list without tags, while the cell is down, removes none
     assert see(inventory, operation_id=None, flavor="") == MAKING
     assert see(inventory) == MAKING
 
 
 @pytest.mark.usefixtures("create")
-@pytest.mark.parametrize("told", [{"project": "db"}, {"project": None}, {"operation_id": "no"}])
-def test_a_mark_of_another_project_tells_nothing(
+@pytest.mark.parametrize("fields", [{"project": "db"}, {"project": None}, {"operation_id": "no"}])
+def test_tag_of_another_project_shows_no_task(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
-    told: dict[str, str | None],
+    fields: dict[str, str | None],
 ) -> None:
-    assert see(inventory, **told) == RUNNING
+    assert see(inventory, **fields) == RUNNING
     store.add(make("1"))
     assert under(inventory) == (Status.RUNNING, Task.STOPPING)
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.PAUSE, Action.UPDATE])
-def test_nothing_else_begins_with_it(
+def test_tagged_vm_refuses_other_operations(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -101,7 +101,7 @@ def test_nothing_else_begins_with_it(
     assert under(inventory) == (Status.RUNNING, action.task)
 
 
-def test_it_is_shown_as_it_is_once_its_create_has_failed(
+def test_failed_create_leaves_the_observed_status(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -113,7 +113,7 @@ def test_it_is_shown_as_it_is_once_its_create_has_failed(
     assert under(inventory) == under(inventory, "second") == RUNNING
 
 
-def test_a_delete_ends_its_create(
+def test_delete_supersedes_the_create_of_a_tagged_vm(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -141,7 +141,7 @@ def test_a_delete_ends_its_create(
     store.add(again)
 
 
-def test_an_answer_waits_for_what_has_begun_with_its_vm(
+def test_accepted_create_conflicts_with_another_operation_of_its_vm(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -161,7 +161,7 @@ def test_an_answer_waits_for_what_has_begun_with_its_vm(
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
-def test_an_answer_at_the_moment_that_something_is_asked_for(
+def test_accepted_create_races_with_a_new_operation(
     connect: Callable[[], Database], clock: Clock, make: OperationFactory, action: Action
 ) -> None:
     databases = [connect() for _ in range(3)]

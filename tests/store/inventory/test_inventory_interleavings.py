@@ -1,4 +1,4 @@
-"""However looks at the cloud interleave, and whatever its clocks say: the newest state stays."""
+"""Property tests: the newest state stays, however observations interleave."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -16,102 +16,106 @@ from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.tables import vms as table
 
 TICK = 0.0015
-"""Seconds: SQLite's clock counts milliseconds."""
-LOOKERS = 3
+"""Seconds between two steps: their times must differ."""
+OBSERVERS = 3
 FIRST = replace(VM_1, name="0")
 
 
 @dataclass
-class Play:
-    """A cloud of one VM, whose name counts its changes, and those who look at it."""
+class InterleavingModel:
+    """A cloud of one VM and its observers; the name of the VM counts its changes."""
 
     inventory: InventoryRepository
     now: VM = FIRST
-    gone: bool = False
-    begun: dict[int, int] = field(default_factory=dict)
+    is_deleted: bool = False
+    started: dict[int, int] = field(default_factory=dict)
     read: dict[int, VM | None] = field(default_factory=dict)
     newest: int = -1
-    ended: bool = False
+    saw_deletion: bool = False
 
     def change(self, skew: int) -> None:
-        """Let something change; the cloud's clock is off by so many seconds."""
+        """Change the VM; the clock of the cloud is off by `skew` seconds."""
         number = int(self.now.name) + 1
         at = T0 + timedelta(seconds=number // 2 + skew)
         self.now = replace(self.now, name=str(number), updated_at=at)
 
-    def step(self, looker: int) -> None:
-        """Let one who looks begin, read, or keep what was read."""
+    def step(self, observer: int) -> None:
+        """Let an observer start, read, or save its observation."""
         time.sleep(TICK)
-        if looker not in self.begun:
-            self.begun[looker] = self.inventory.observation_time()
-        elif looker not in self.read:
-            self.read[looker] = None if self.gone else self.now
+        if observer not in self.started:
+            self.started[observer] = self.inventory.observation_time()
+        elif observer not in self.read:
+            self.read[observer] = None if self.is_deleted else self.now
         else:
-            self._keep(self.begun.pop(looker), self.read.pop(looker))
+            self._save(self.started.pop(observer), self.read.pop(observer))
 
-    def _keep(self, begun: int, seen: VM | None) -> None:
+    def _save(self, started: int, seen: VM | None) -> None:
         if seen is None:
             self.inventory.mark_deleted(VM_1.id, T0, self.inventory.observation_time())
-            self.ended = self.ended or self.newest >= 0
+            self.saw_deletion = self.saw_deletion or self.newest >= 0
         else:
-            self.inventory.save_observations([seen], begun)
+            self.inventory.save_observations([seen], started)
             self.newest = max(self.newest, int(seen.name))
 
-    def kept(self) -> VM | None:
-        """Return what is known of the VM."""
-        every = VMQuery(statuses=frozenset(Status))
-        found = self.inventory.list_page(every, PageRequest(), T0 - timedelta(days=1)).vms
-        return found[0] if found else None
+    def stored(self) -> VM | None:
+        """Return the VM of the inventory."""
+        query = VMQuery(statuses=frozenset(Status))
+        vms = self.inventory.list_page(query, PageRequest(), T0 - timedelta(days=1)).vms
+        return vms[0] if vms else None
 
 
-steps = st.integers(0, LOOKERS - 1)
+observer_steps = st.integers(0, OBSERVERS - 1)
 skews = st.sampled_from([-1, 0, 1])
-events = st.lists(st.one_of(steps, steps, st.tuples(skews), st.just("delete")), max_size=24)
+events = st.lists(
+    st.one_of(observer_steps, observer_steps, st.tuples(skews), st.just("delete")), max_size=24
+)
 
 
-def play(database: Database, drawn: list[object], *, deletes: bool, skewed: bool) -> Play:
+def run_model(
+    database: Database, steps: list[object], *, deletes: bool, skewed: bool
+) -> InterleavingModel:
     with database.write() as connection:
         connection.execute(table.delete())
-    told = Play(InventoryRepository(database))
-    for event in drawn:
+    model = InterleavingModel(InventoryRepository(database))
+    for event in steps:
         if isinstance(event, int):
-            told.step(event)
+            model.step(event)
         elif isinstance(event, tuple):
-            told.change(event[0] if skewed else int(told.now.name))
+            model.change(event[0] if skewed else int(model.now.name))
         elif deletes:
-            told.gone = True
-    return told
+            model.is_deleted = True
+    return model
 
 
 EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @EXAMPLES
-@given(drawn=events)
-def test_whatever_came_before_the_next_look_tells_the_newest(
-    database: Database, drawn: list[object]
+@given(steps=events)
+def test_next_observation_restores_the_newest_state(
+    database: Database, steps: list[object]
 ) -> None:
-    told = play(database, drawn, deletes=False, skewed=True)
+    model = run_model(database, steps, deletes=False, skewed=True)
     for _ in range(3):
-        told.step(LOOKERS)
-    assert told.kept() == told.now
+        model.step(OBSERVERS)
+    assert model.stored() == model.now
 
 
 @EXAMPLES
-@given(drawn=events)
-def test_with_clocks_that_are_right_nothing_old_is_kept(
-    database: Database, drawn: list[object]
+@given(steps=events)
+def test_older_observation_never_replaces_a_newer_one(
+    database: Database, steps: list[object]
 ) -> None:
-    told = play(database, drawn, deletes=False, skewed=False)
-    kept = told.kept()
-    assert (int(kept.name) if kept else -1) == told.newest
+    model = run_model(database, steps, deletes=False, skewed=False)
+    stored = model.stored()
+    assert (int(stored.name) if stored else -1) == model.newest
 
 
 @EXAMPLES
-@given(drawn=events)
-def test_what_is_gone_stays_gone(database: Database, drawn: list[object]) -> None:
-    told = play(database, drawn, deletes=True, skewed=True)
-    kept = told.kept()
-    if told.ended:
-        assert kept is not None
-        assert kept.status is Status.DELETED
+@given(steps=events)
+def test_deleted_vm_stays_deleted(database: Database, steps: list[object]) -> None:
+    model = run_model(database, steps, deletes=True, skewed=True)
+    stored = model.stored()
+    if model.saw_deletion:
+        assert stored is not None
+        assert stored.status is Status.DELETED

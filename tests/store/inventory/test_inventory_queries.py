@@ -1,4 +1,4 @@
-"""What the inventory finds is what a plain filter over a list of VMs finds."""
+"""Inventory query tests against a plain filter over a list of VMs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ LONG_AGO = T0 - timedelta(days=30)
 names = st.lists(st.sampled_from(ODD), min_size=1, max_size=3).map("".join)
 hours = st.integers(0, 3).map(lambda number: T0 + timedelta(hours=number))
 vms = st.builds(
-    lambda **drawn: replace(VM_1, **drawn),
+    lambda **observed: replace(VM_1, **observed),
     name=names,
     flavor=st.sampled_from("ab"),
     image=st.sampled_from(["a", "A", None]),
@@ -61,16 +61,16 @@ queries = st.builds(
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(drawn=st.lists(vms, max_size=8), asked=st.lists(queries, min_size=1, max_size=8))
-def test_it_finds_what_a_plain_filter_finds(
-    database: Database, drawn: Sequence[VM], asked: Sequence[VMQuery]
+@given(observed=st.lists(vms, max_size=8), drawn_queries=st.lists(queries, min_size=1, max_size=8))
+def test_list_page_equals_a_plain_filter(
+    database: Database, observed: Sequence[VM], drawn_queries: Sequence[VMQuery]
 ) -> None:
     inventory = InventoryRepository(database)
     with database.write() as connection:
         connection.execute(table.delete())
-    every = [replace(vm, id=f"{number:036}") for number, vm in enumerate(drawn)]
+    every = [replace(vm, id=f"{number:036}") for number, vm in enumerate(observed)]
     inventory.save_observations(every, inventory.observation_time())
-    for query in asked:
+    for query in drawn_queries:
         expected = filter_and_sort(query, every)
         listing = inventory.list_page(query, PageRequest(1, 100), LONG_AGO)
         assert (list(listing.vms), listing.page.total) == (expected, len(expected))
@@ -79,7 +79,9 @@ def test_it_finds_what_a_plain_filter_finds(
 
 
 @pytest.mark.parametrize(("hours", "found"), [(23, 1), (24, 0), (25, 0)])
-def test_the_deleted_ones_of_a_while_are_found(database: Database, hours: int, found: int) -> None:
+def test_recently_deleted_vms_are_listed_by_status(
+    database: Database, hours: int, found: int
+) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([VM_1], inventory.observation_time())
     inventory.mark_deleted(VM_1.id, T0, inventory.observation_time())
@@ -89,7 +91,7 @@ def test_the_deleted_ones_of_a_while_are_found(database: Database, hours: int, f
     assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 0
 
 
-def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
+def test_purge_deleted_removes_old_rows(database: Database) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([VM_1, replace(VM_1, id="2")], inventory.observation_time())
     inventory.mark_deleted(VM_1.id, T0, inventory.observation_time())
@@ -126,7 +128,7 @@ def test_what_was_deleted_long_ago_is_forgotten(database: Database) -> None:
         (VMQuery(name="web-1", flavor="m1.huge"), False),
     ],
 )
-def test_what_a_query_matches(database: Database, query: VMQuery, *, found: bool) -> None:
+def test_query_selects_matching_vms(database: Database, query: VMQuery, *, found: bool) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([VM_1], inventory.observation_time())
     assert inventory.list_page(query, PageRequest(), LONG_AGO).page.total == found
@@ -143,7 +145,7 @@ SORTED = {
 
 
 @pytest.mark.parametrize(("sort", "ids"), SORTED.items())
-def test_sorting(database: Database, sort: str, ids: str) -> None:
+def test_list_page_sorts_by_every_column(database: Database, sort: str, ids: str) -> None:
     inventory = InventoryRepository(database)
     rows = (("1", "a", 0, 9), ("2", "b", 1, 0), ("3", "d", 2, 1), ("4", "b", 2, 1))
     vms = [

@@ -1,4 +1,4 @@
-"""The inventory keeps the newest observation, with what is under way laid over it."""
+"""Inventory tests: the newest observation wins, with the overlay applied."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,14 +63,14 @@ def save_created(store: OperationRepository, operation: Operation) -> Operation:
     "vm",
     [SEEN, STOPPED, replace(SEEN, image=None, fault=Fault("backend_error", "\0 odd", "look"))],
 )
-def test_what_is_kept_is_what_was_seen(inventory: InventoryRepository, vm: VM) -> None:
+def test_saved_vm_equals_the_observed_one(inventory: InventoryRepository, vm: VM) -> None:
     assert inventory.save_observations([vm], inventory.observation_time()) == {VM_ID}
     found = shown(inventory)
     assert (found.vm, found.revision) == (vm, 1)
     assert 0 <= found.age_seconds < 5
 
 
-def test_a_look_that_began_later_is_newer_whatever_the_cloud_says(
+def test_later_started_observation_wins_over_cloud_times(
     inventory: InventoryRepository,
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
@@ -79,33 +79,33 @@ def test_a_look_that_began_later_is_newer_whatever_the_cloud_says(
     assert shown(inventory).vm == older
 
 
-@pytest.mark.parametrize(("change", "kept"), [(-LATER, False), (LATER, True)])
-def test_of_two_that_overlap_what_changed_later_is_newer(
-    inventory: InventoryRepository, change: timedelta, *, kept: bool
+@pytest.mark.parametrize(("change", "applied"), [(-LATER, False), (LATER, True)])
+def test_overlapping_observation_with_later_update_wins(
+    inventory: InventoryRepository, change: timedelta, *, applied: bool
 ) -> None:
     begun = inventory.observation_time()
     inventory.save_observations([SEEN], inventory.observation_time() + 1)
     other = replace(STOPPED, updated_at=T0 + change)
-    assert inventory.save_observations([other], begun - 1) == ({VM_ID} if kept else set())
-    assert shown(inventory).vm == (other if kept else SEEN)
+    assert inventory.save_observations([other], begun - 1) == ({VM_ID} if applied else set())
+    assert shown(inventory).vm == (other if applied else SEEN)
 
 
-def test_of_two_that_overlap_within_a_second_the_one_that_rests_is_newer(
+def test_overlapping_observation_without_a_task_wins_within_a_second(
     inventory: InventoryRepository,
 ) -> None:
     starting = replace(STOPPED, task=Task.STARTING)
-    for first, second, kept in ((SEEN, starting, set()), (starting, SEEN, {VM_ID})):
+    for first, second, applied in ((SEEN, starting, set()), (starting, SEEN, {VM_ID})):
         begun = inventory.observation_time()
         inventory.save_observations([first], begun)
-        # begun later, and answered with what was before
-        assert inventory.save_observations([second], begun + 1) == kept
+        # started later, with the state from before
+        assert inventory.save_observations([second], begun + 1) == applied
         assert shown(inventory).vm == SEEN
         inventory.save_observations(
             [replace(STOPPED, updated_at=T0 - LATER)], inventory.observation_time()
         )
 
 
-def test_a_look_from_before_an_operation_was_over_tells_nothing(
+def test_observation_from_before_the_end_of_an_operation_is_ignored(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
@@ -119,7 +119,7 @@ def test_a_look_from_before_an_operation_was_over_tells_nothing(
     assert under(inventory) == (Status.RUNNING, None)
 
 
-def test_what_was_deleted_does_not_come_back_by_a_look_from_before(
+def test_earlier_observation_does_not_revive_a_deleted_vm(
     inventory: InventoryRepository,
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
@@ -127,38 +127,38 @@ def test_what_was_deleted_does_not_come_back_by_a_look_from_before(
     inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
     assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
     assert inventory.get(VM_ID) is None
-    # a look that began after that is believed: the cloud can give back what was deleted softly
+    # a later observation is newer: the cloud can restore a soft-deleted VM
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == SEEN
 
 
-def test_what_is_gone_is_gone_though_a_look_overlapped(inventory: InventoryRepository) -> None:
+def test_mark_deleted_wins_over_an_overlapping_observation(inventory: InventoryRepository) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
-    told = inventory.observation_time()
-    inventory.save_observations([SEEN], told)
-    inventory.mark_deleted(VM_ID, T0, told)
+    observed = inventory.observation_time()
+    inventory.save_observations([SEEN], observed)
+    inventory.mark_deleted(VM_ID, T0, observed)
     assert inventory.get(VM_ID) is None
-    inventory.mark_deleted("nobody", T0, inventory.observation_time())
+    inventory.mark_deleted("unknown", T0, inventory.observation_time())
 
 
-def test_a_list_that_tells_of_one_twice(inventory: InventoryRepository) -> None:
+def test_observation_may_repeat_a_vm(inventory: InventoryRepository) -> None:
     assert inventory.save_observations([SEEN, STOPPED], inventory.observation_time()) == {VM_ID}
     assert shown(inventory).vm == STOPPED
 
 
-def test_what_a_cell_that_is_down_cannot_tell_stays(inventory: InventoryRepository) -> None:
+def test_fields_stay_known_while_a_cell_is_down(inventory: InventoryRepository) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
-    fault = Fault("backend_error", "The cloud says UNKNOWN of this VM.", "Look again later.")
-    told = VM(VM_ID, VM_ID, "", None, Status.ERROR, T0, T0, "UNKNOWN", fault=fault)
+    fault = Fault("backend_error", "The cloud says UNKNOWN of this VM.", "Try again later.")
+    observed = VM(VM_ID, VM_ID, "", None, Status.ERROR, T0, T0, "UNKNOWN", fault=fault)
     for _ in range(2):
-        inventory.save_observations([told], inventory.observation_time())
+        inventory.save_observations([observed], inventory.observation_time())
         expected = replace(SEEN, status=Status.ERROR, backend_status="UNKNOWN", fault=fault)
         assert (shown(inventory).vm, shown(inventory).revision) == (expected, 2)
     inventory.save_observations([SEEN], inventory.observation_time())
     assert shown(inventory).vm == SEEN
 
 
-def test_the_revision_moves_when_what_is_shown_does(
+def test_revision_moves_with_public_fields_only(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     revisions = []
@@ -174,7 +174,7 @@ def test_the_revision_moves_when_what_is_shown_does(
     assert revisions == [1, 1, 2, 2, 3, 4]
 
 
-def test_what_is_under_way_is_laid_over_what_is_seen(
+def test_overlay_shows_the_task_of_an_operation(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
@@ -188,7 +188,7 @@ def test_what_is_under_way_is_laid_over_what_is_seen(
     assert under(inventory) == (Status.RUNNING, None)
 
 
-def test_what_was_refused_shows_no_task(
+def test_discarded_operation_shows_no_task(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([SEEN], inventory.observation_time())
@@ -199,7 +199,7 @@ def test_what_was_refused_shows_no_task(
     assert under(inventory) == (Status.RUNNING, None)
 
 
-def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
+def test_observation_from_before_an_accepted_step_is_ignored(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
@@ -210,7 +210,7 @@ def test_a_look_from_before_the_cloud_took_a_change_on_tells_nothing(
     assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
 
 
-def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
+def test_vm_observed_before_its_create_is_accepted(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
@@ -222,7 +222,7 @@ def test_a_vm_that_is_seen_before_it_is_known_whose_it_is(
     assert inventory.list_page(building, PageRequest(), T0).page.total == 1
 
 
-def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
+def test_expected_vm_is_listed_until_it_is_observed(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
@@ -235,7 +235,7 @@ def test_a_vm_that_was_just_ordered_is_there_until_it_is_seen(
     assert shown(inventory).vm == SEEN
 
 
-def test_a_vm_keeps_the_place_that_it_had_first(
+def test_created_at_stays_the_first_known_one(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
@@ -248,7 +248,7 @@ def test_a_vm_keeps_the_place_that_it_had_first(
     assert inventory.list_page(older, PageRequest(), T0).page.total == 0
 
 
-def test_a_look_that_is_first_to_see_a_new_vm(
+def test_observation_inserts_a_new_vm_before_its_create_is_accepted(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
@@ -258,7 +258,7 @@ def test_a_look_that_is_first_to_see_a_new_vm(
     assert shown(inventory).vm.addresses == SEEN.addresses
 
 
-def test_who_was_not_shown_is_named(inventory: InventoryRepository) -> None:
+def test_ids_not_observed_since_names_the_missing_vms(inventory: InventoryRepository) -> None:
     inventory.save_observations(
         [replace(SEEN, id=each) for each in "abc"], inventory.observation_time()
     )
@@ -268,7 +268,7 @@ def test_who_was_not_shown_is_named(inventory: InventoryRepository) -> None:
     assert inventory.ids_not_observed_since(begun) == ["a"]
 
 
-def test_the_age_is_that_of_the_last_look(inventory: InventoryRepository) -> None:
+def test_age_counts_from_the_last_sync(inventory: InventoryRepository) -> None:
     everyone = (VMQuery(), PageRequest(), T0)
     assert inventory.list_page(*everyone).age_seconds is None
     inventory.save_observations([SEEN], inventory.observation_time() - 100_000_000)
@@ -282,11 +282,11 @@ def test_the_age_is_that_of_the_last_look(inventory: InventoryRepository) -> Non
         inventory.mark_changes_synced(inventory.observation_time() - 20_000_000)
 
 
-def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
+def test_concurrent_observations_keep_the_newest(connect: Callable[[], Database]) -> None:
     inventories = [InventoryRepository(connect()) for _ in range(4)]
     ids = [f"{number:036}" for number in range(40)]
 
-    def look(number: int) -> bool:
+    def observe(number: int) -> bool:
         inventory = inventories[number]
         for turn in range(5):
             order = ids[:: -1 if number % 2 else 1]
@@ -297,6 +297,6 @@ def test_processes_that_look_at_once(connect: Callable[[], Database]) -> None:
             inventory.save_observations(drawn, inventory.observation_time())
         return True
 
-    assert run_concurrently(4, look) == 4
+    assert run_concurrently(4, observe) == 4
     listing = inventories[0].list_page(VMQuery(), PageRequest(1, 100), T0)
     assert {vm.id: vm.name for vm in listing.vms} == dict.fromkeys(ids, "4")

@@ -1,4 +1,4 @@
-"""Reads read again what has changed, and only that."""
+"""VM cache tests: only changed rows are read again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from tests.support.factories import T0, VM_1
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
-from vmapi.store.inventory import cache as remembered
+from vmapi.store.inventory import cache
 from vmapi.store.inventory.repository import InventoryRepository
 
 A, B = (replace(VM_1, id=vm_id, name=vm_id) for vm_id in "ab")
@@ -46,9 +46,7 @@ def whole_reads(database: Database) -> Iterator[list[str]]:
         event.remove(database.engine, "before_cursor_execute", note)
 
 
-def test_what_has_not_changed_is_read_once(
-    inventory: InventoryRepository, database: Database
-) -> None:
+def test_unchanged_vms_are_read_once(inventory: InventoryRepository, database: Database) -> None:
     first = listed(inventory)
     with whole_reads(database) as reads:
         second = listed(inventory)
@@ -57,7 +55,7 @@ def test_what_has_not_changed_is_read_once(
     assert reads == []
 
 
-def test_what_has_changed_is_read_anew(inventory: InventoryRepository) -> None:
+def test_list_reads_changed_vms_again(inventory: InventoryRepository) -> None:
     first = listed(inventory)
     changed = replace(A, metadata={"a": "b"})
     inventory.save_observations([changed, B], inventory.observation_time())
@@ -66,7 +64,7 @@ def test_what_has_changed_is_read_anew(inventory: InventoryRepository) -> None:
     assert second[1] is first[1]
 
 
-def test_one_that_has_not_changed_is_the_same(inventory: InventoryRepository) -> None:
+def test_get_returns_the_cached_object_of_an_unchanged_vm(inventory: InventoryRepository) -> None:
     first, second = inventory.get("a"), inventory.get("a")
     assert first is not None
     assert second is not None
@@ -74,7 +72,7 @@ def test_one_that_has_not_changed_is_the_same(inventory: InventoryRepository) ->
     assert (second.revision, second.etag) == (first.revision, first.etag)
 
 
-def test_one_that_has_changed_is_read_anew(inventory: InventoryRepository) -> None:
+def test_get_reads_a_changed_vm_again(inventory: InventoryRepository) -> None:
     inventory.get("a")
     changed = replace(A, metadata={"a": "b"})
     inventory.save_observations([changed], inventory.observation_time())
@@ -85,13 +83,13 @@ def test_one_that_has_changed_is_read_anew(inventory: InventoryRepository) -> No
     assert inventory.get("a") is None
 
 
-def test_what_is_remembered_is_shown_to_its_project_only(inventory: InventoryRepository) -> None:
+def test_cached_vm_is_visible_to_its_project_only(inventory: InventoryRepository) -> None:
     inventory.save_observations([replace(A, project="one")], inventory.observation_time())
     assert inventory.get("a", "one") is not None
     assert inventory.get("a", "other") is None
 
 
-def test_a_row_that_counts_from_one_again_is_another(
+def test_reinserted_row_is_not_served_from_the_cache(
     inventory: InventoryRepository, database: Database
 ) -> None:
     listed(inventory)
@@ -102,8 +100,10 @@ def test_a_row_that_counts_from_one_again_is_another(
     assert listed(inventory) == [again]
 
 
-def test_more_than_is_remembered(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "VM_CACHE_SIZE", 1)
+def test_list_longer_than_the_cache_is_complete(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "VM_CACHE_SIZE", 1)
     inventory = InventoryRepository(database)
     inventory.save_observations([A, B], inventory.observation_time())
     assert [listed(inventory) for _ in range(2)] == [[A, B]] * 2

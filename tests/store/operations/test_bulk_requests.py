@@ -1,4 +1,4 @@
-"""Bulk requests: the VMs that each is for, bound to its key for a day."""
+"""Bulk request tests: a key binds the VMs of its first request for a day."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ def requests(database: Database, clock: Clock) -> BulkRequestRepository:
     return BulkRequestRepository(database, clock)
 
 
-def test_a_key_is_bound_to_its_first_request(requests: BulkRequestRepository) -> None:
+def test_key_is_bound_to_its_first_request(requests: BulkRequestRepository) -> None:
     assert requests.find_by_key(IDEMPOTENCY_KEY) is None
     requests.add(IDEMPOTENCY_KEY, ["b", "a"])
     other = replace(IDEMPOTENCY_KEY, fingerprint="0" * 64)
@@ -30,20 +30,22 @@ def test_a_key_is_bound_to_its_first_request(requests: BulkRequestRepository) ->
     assert requests.find_by_key(other) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("b", "a"))
 
 
-def test_it_may_be_for_no_vm(requests: BulkRequestRepository) -> None:
+def test_bulk_request_may_have_no_vms(requests: BulkRequestRepository) -> None:
     requests.add(IDEMPOTENCY_KEY, [])
     assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ())
 
 
 @pytest.mark.parametrize("other", [{"caller": "you"}, {"project": "other"}, {"value": "K-1"}])
-def test_a_key_is_its_callers_own(requests: BulkRequestRepository, other: dict[str, str]) -> None:
+def test_key_belongs_to_its_caller_and_project(
+    requests: BulkRequestRepository, other: dict[str, str]
+) -> None:
     requests.add(IDEMPOTENCY_KEY, ["a"])
     assert requests.find_by_key(replace(IDEMPOTENCY_KEY, **other)) is None
     requests.add(replace(IDEMPOTENCY_KEY, **other), ["b"])
     assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("a",))
 
 
-def test_a_key_lives_for_a_day(
+def test_key_expires_after_a_day(
     requests: BulkRequestRepository, database: Database, clock: Clock
 ) -> None:
     requests.add(IDEMPOTENCY_KEY, ["a"])
@@ -56,5 +58,5 @@ def test_a_key_lives_for_a_day(
     requests.add(IDEMPOTENCY_KEY, ["b"])
     assert requests.find_by_key(IDEMPOTENCY_KEY) == BulkRequest(IDEMPOTENCY_KEY.fingerprint, ("b",))
     with database.read() as connection:
-        kept = connection.execute(select(func.count()).select_from(bulk_requests)).scalar()
-    assert kept == 1
+        rows = connection.execute(select(func.count()).select_from(bulk_requests)).scalar()
+    assert rows == 1

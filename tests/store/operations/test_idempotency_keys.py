@@ -1,4 +1,4 @@
-"""Idempotency keys: bound to an operation for a day."""
+"""Idempotency key tests: a key is bound to one operation for a day."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,16 +14,14 @@ from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
 
-def test_a_key_is_bound_while_its_operation_is_kept(
-    store: OperationRepository, make: OperationFactory
-) -> None:
+def test_key_is_bound_to_its_operation(store: OperationRepository, make: OperationFactory) -> None:
     assert store.find_by_key(IDEMPOTENCY_KEY) is None
     store.add(make("1", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
         store.add(make("2", vm_id="other", key=IDEMPOTENCY_KEY))
     with pytest.raises(IdempotencyKeyConflict):
         store.add(make("3", vm_id="other", key=replace(IDEMPOTENCY_KEY, fingerprint="0" * 64)))
-    # whose key it is comes before what its VM is busy with
+    # the conflict of the key precedes that of the VM
     with pytest.raises(IdempotencyKeyConflict):
         store.add(make("4", key=IDEMPOTENCY_KEY))
     store.save(make.finished(store.get("1")))
@@ -34,7 +32,9 @@ def test_a_key_is_bound_while_its_operation_is_kept(
         store.add(make("5", key=IDEMPOTENCY_KEY))
 
 
-def test_a_key_is_its_callers_own(store: OperationRepository, make: OperationFactory) -> None:
+def test_key_belongs_to_its_caller_and_project(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     other = replace(IDEMPOTENCY_KEY, caller="you")
     store.add(make("1", key=IDEMPOTENCY_KEY))
     store.add(make("2", vm_id="other", key=other))
@@ -45,7 +45,7 @@ def test_a_key_is_its_callers_own(store: OperationRepository, make: OperationFac
     ]
 
 
-def test_a_key_that_is_freed_may_be_bound_again(
+def test_released_key_can_be_bound_again(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", key=IDEMPOTENCY_KEY))
@@ -57,7 +57,7 @@ def test_a_key_that_is_freed_may_be_bound_again(
     assert bound.id == "2"
 
 
-def test_a_key_lives_for_a_day(
+def test_key_expires_after_a_day(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("1", key=IDEMPOTENCY_KEY))

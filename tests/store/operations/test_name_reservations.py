@@ -1,4 +1,4 @@
-"""Names: claimed before the VM is there, until its delete has succeeded."""
+"""Name reservation tests: from the insert of an operation to a delete."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from vmapi.store.operations.repository import OperationRepository
 
 
 def holder(store: OperationRepository, make: OperationFactory, name: str) -> dict[str, object]:
-    """Return who has a name, as the error says."""
+    """Return the holder of a name, as the error names it."""
     with pytest.raises(NameTaken) as caught:
         store.add(make("late", Action.CREATE, None, name))
     return dict(caught.value.extra)
@@ -33,7 +33,7 @@ def ended(
     return store.save(make.finished(store.get(operation.id), **more))
 
 
-def test_a_name_is_claimed_while_it_is_given(
+def test_name_is_reserved_by_an_unfinished_operation(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
@@ -48,7 +48,7 @@ def test_a_name_is_claimed_while_it_is_given(
     assert holder(store, make, "web") == {"vm_id": "vm-1"}
 
 
-def test_a_name_is_its_vms_until_the_delete_has_succeeded(
+def test_vm_holds_its_name_until_its_delete_succeeds(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     made(store, make, "web", "vm-1")
@@ -64,7 +64,7 @@ def test_a_name_is_its_vms_until_the_delete_has_succeeded(
 
 
 @pytest.mark.parametrize("vm_id", [None, "vm-1"])
-def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
+def test_failed_create_holds_its_name_if_it_has_a_vm(
     store: OperationRepository, make: OperationFactory, vm_id: str | None
 ) -> None:
     failed = {"status": OperationStatus.FAILED, "vm_id": vm_id}
@@ -75,9 +75,7 @@ def test_a_create_that_failed_has_its_name_if_it_made_a_vm(
         store.add(make("2", Action.CREATE, None, "web"))
 
 
-def test_a_vm_that_is_renamed_gives_its_old_name_up(
-    store: OperationRepository, make: OperationFactory
-) -> None:
+def test_rename_releases_the_old_name(store: OperationRepository, make: OperationFactory) -> None:
     made(store, make, "web", "vm-1")
     ended(store, make, make("2", Action.UPDATE, "vm-1", "db"), status=OperationStatus.FAILED)
     store.add(make("3", Action.UPDATE, "vm-1", "db"))
@@ -87,7 +85,7 @@ def test_a_vm_that_is_renamed_gives_its_old_name_up(
     store.add(make("4", Action.CREATE, None, "web"))
 
 
-def test_a_name_that_is_the_vms_no_more_may_be_freed(
+def test_release_stale_name_releases_a_lost_name_only(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     made(store, make, "web", "vm-1")
@@ -99,7 +97,7 @@ def test_a_name_that_is_the_vms_no_more_may_be_freed(
     store.add(make("2", Action.CREATE, None, "web"))
 
 
-def test_what_a_delete_ends_keeps_its_name_until_the_vm_is_gone(
+def test_superseded_operation_holds_its_name_until_the_delete(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web"))

@@ -1,4 +1,4 @@
-"""What there may be just one of for each VM."""
+"""Admission tests: a VM has one unfinished operation besides deletes."""
 
 from collections.abc import Callable
 from itertools import count
@@ -20,7 +20,9 @@ from vmapi.store.conflicts import IdempotencyKeyConflict, OperationRevisionConfl
 from vmapi.store.operations.repository import OperationRepository
 
 
-def test_one_unfinished_operation_a_vm(store: OperationRepository, make: OperationFactory) -> None:
+def test_vm_has_at_most_one_unfinished_operation(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1"))
     with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("2"))
@@ -32,7 +34,9 @@ def test_one_unfinished_operation_a_vm(store: OperationRepository, make: Operati
     assert {found.id for found in store.list_leased()} == {"3", "4", "5", "6"}
 
 
-def test_what_is_refused_is_not_kept(store: OperationRepository, make: OperationFactory) -> None:
+def test_refused_operation_leaves_no_row(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1", Action.CREATE, None, "web"))
     with pytest.raises(NameTaken):
         store.add(make("2", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
@@ -43,7 +47,7 @@ def test_what_is_refused_is_not_kept(store: OperationRepository, make: Operation
         assert not held or "2" not in {found.id for found in store.list_leased()}
 
 
-def test_a_delete_ends_what_is_under_way(
+def test_delete_supersedes_the_unfinished_operation(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("1"))
@@ -64,7 +68,7 @@ def test_a_delete_ends_what_is_under_way(
     store.add(make("5", vm_id="other"))
 
 
-def test_a_delete_ends_nothing_else(store: OperationRepository, make: OperationFactory) -> None:
+def test_delete_supersedes_nothing_else(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="other"))
     store.add(make("2", Action.CREATE, vm_id=None))
     store.add(make("3"))
@@ -74,7 +78,7 @@ def test_a_delete_ends_nothing_else(store: OperationRepository, make: OperationF
     assert store.get("3").status is OperationStatus.SUCCEEDED
 
 
-def test_the_newest_is_what_is_under_way(
+def test_find_unfinished_returns_the_newest(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     assert store.find_unfinished("vm") is None
@@ -84,18 +88,18 @@ def test_the_newest_is_what_is_under_way(
     store.add(make("3", vm_id="other"))
     store.add(make("4", Action.CREATE, vm_id=None))
     store.save(store.get("2"))
-    found = [store.find_unfinished(each) for each in ("vm", "other", "nobody")]
+    found = [store.find_unfinished(each) for each in ("vm", "other", "unknown")]
     assert [each and each.id for each in found] == ["1", "3", None]
 
 
-def test_of_many_who_want_one_thing_one_gets_it(
+def test_concurrent_inserts_admit_one_operation(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     numbers = count()
 
-    def add(**wanted: Any) -> Callable[[int], bool]:
+    def add(**fields: Any) -> Callable[[int], bool]:
         refusals = (NameTaken, TaskInProgress, IdempotencyKeyConflict)
-        return lambda _: succeeds(lambda: store.add(make(f"{next(numbers)}", **wanted)), *refusals)
+        return lambda _: succeeds(lambda: store.add(make(f"{next(numbers)}", **fields)), *refusals)
 
     assert run_concurrently(20, add(action=Action.CREATE, vm_id=None, name="web")) == 1
     assert run_concurrently(20, add(action=Action.CREATE, vm_id=None, key=IDEMPOTENCY_KEY)) == 1
@@ -112,7 +116,7 @@ def test_of_many_who_want_one_thing_one_gets_it(
     assert store.get(stop.id).status is OperationStatus.SUPERSEDED
 
 
-def test_what_another_process_has_ended_is_not_to_be_saved(
+def test_save_refuses_a_superseded_operation(
     store: OperationRepository, other: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))

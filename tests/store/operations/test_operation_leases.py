@@ -1,4 +1,4 @@
-"""Leases: who carries an operation on."""
+"""Operation lease tests: one thread of one process holds a lease."""
 
 from collections.abc import Callable
 from threading import Barrier
@@ -20,9 +20,7 @@ def expire(database: Database) -> None:
         )
 
 
-def test_a_new_one_is_held_by_who_added_it(
-    store: OperationRepository, make: OperationFactory
-) -> None:
+def test_add_holds_the_lease(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1"))
     with store.lease("1") as held:
         assert not held
@@ -31,7 +29,7 @@ def test_a_new_one_is_held_by_who_added_it(
         assert held
 
 
-def test_one_at_a_time_holds_it(store: OperationRepository, make: OperationFactory) -> None:
+def test_lease_has_one_holder_at_a_time(store: OperationRepository, make: OperationFactory) -> None:
     for id in "12":
         store.add(make(id, vm_id=id))
         store.release(id)
@@ -41,7 +39,7 @@ def test_one_at_a_time_holds_it(store: OperationRepository, make: OperationFacto
         assert again
 
 
-def test_it_is_given_back_when_its_holder_fails(
+def test_lease_is_released_when_its_holder_fails(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
@@ -53,7 +51,9 @@ def test_it_is_given_back_when_its_holder_fails(
         assert again
 
 
-def test_who_is_to_carry_it_on_may(store: OperationRepository, make: OperationFactory) -> None:
+def test_process_of_the_operation_can_acquire_its_lease(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1"))
     assert [found.id for found in store.list_leased()] == ["1"]
     store.release("1")
@@ -63,7 +63,7 @@ def test_who_is_to_carry_it_on_may(store: OperationRepository, make: OperationFa
             assert held
 
 
-def test_of_many_who_would_carry_it_on_one_does(
+def test_concurrent_acquires_have_one_winner(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
@@ -78,7 +78,7 @@ def test_of_many_who_would_carry_it_on_one_does(
     assert run_concurrently(20, hold) == 1
 
 
-def test_a_lease_is_its_process_own_until_it_has_run_out(
+def test_lease_stays_with_its_process_until_it_expires(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,
@@ -91,7 +91,7 @@ def test_a_lease_is_its_process_own_until_it_has_run_out(
         assert not held
     expire(database)
     assert [found.id for found in other.list_leased()] == ["1"]
-    # who was only slow has it still
+    # a slow process still has it
     assert [found.id for found in store.list_leased()] == ["1"]
     with other.lease("1") as held:
         assert held
@@ -100,7 +100,7 @@ def test_a_lease_is_its_process_own_until_it_has_run_out(
     assert store.list_leased() == []
 
 
-def test_each_use_renews_a_lease(
+def test_each_acquire_renews_the_lease(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,
@@ -114,7 +114,7 @@ def test_each_use_renews_a_lease(
     assert other.list_leased() == []
 
 
-def test_who_closes_leaves_what_is_unfinished_to_others(
+def test_close_releases_the_leases(
     connect: Callable[[], Database],
     clock: Clock,
     other: OperationRepository,
@@ -129,7 +129,7 @@ def test_who_closes_leaves_what_is_unfinished_to_others(
         assert held
 
 
-def test_who_leaves_it_to_others_gives_each_lease_back(
+def test_process_without_an_engine_releases_each_lease(
     database: Database, clock: Clock, other: OperationRepository, make: OperationFactory
 ) -> None:
     store = OperationRepository(database, clock, renews_idle=False)

@@ -1,4 +1,4 @@
-"""Projects: what is another's is not found, and whose a VM is stays known."""
+"""Project tests: foreign VMs and operations are invisible, projects stay known."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -42,43 +42,47 @@ def only(inventory: InventoryRepository, vm_id: str) -> VM:
     return known.vm
 
 
-def test_a_scope_shows_the_vms_of_its_project(inventory: InventoryRepository) -> None:
+def test_scope_selects_the_vms_of_its_project(inventory: InventoryRepository) -> None:
     assert found(inventory, "web") == ({"w"}, 1)
-    assert found(inventory, "nobody") == (set(), 0)
+    assert found(inventory, "unknown") == (set(), 0)
     assert found(inventory, None) == ({"w", "d", "n"}, 3)
     known = [inventory.get(vm_id, "web") for vm_id in ("w", "d", "n", "unknown")]
     assert [each and each.vm for each in known] == [WEB, None, None, None]
     assert [only(inventory, vm.id) for vm in (WEB, DB, NOBODYS)] == [WEB, DB, NOBODYS]
 
 
-def test_a_vm_that_is_given_to_another_project(inventory: InventoryRepository) -> None:
+def test_vm_can_move_to_another_project(inventory: InventoryRepository) -> None:
     inventory.save_observations([replace(WEB, project="db")], inventory.observation_time())
     assert found(inventory, "web") == (set(), 0)
     assert found(inventory, "db") == ({"w", "d"}, 2)
 
 
 @pytest.mark.parametrize("project", [None, "web"])
-def test_a_deleted_vm_is_whose_it_was(inventory: InventoryRepository, project: str | None) -> None:
+def test_deleted_vm_stays_in_its_project(
+    inventory: InventoryRepository, project: str | None
+) -> None:
     gone = replace(WEB, status=Status.DELETED, project=project)
     inventory.save_observations([gone], inventory.observation_time())
     assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
     assert found(inventory, "db", Status.DELETED) == (set(), 0)
 
 
-def test_a_vm_that_the_cloud_knows_no_more_is_whose_it_was(inventory: InventoryRepository) -> None:
+def test_vm_missing_in_the_cloud_stays_in_its_project(inventory: InventoryRepository) -> None:
     inventory.mark_deleted("w", T0, inventory.observation_time())
     assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
 
 
-def test_whose_a_vm_is_stays_known_while_its_cell_is_down(inventory: InventoryRepository) -> None:
-    told = VM("w", "w", "", None, Status.ERROR, T0, T0, "UNKNOWN")
-    inventory.save_observations([told], inventory.observation_time())
+def test_project_stays_known_while_a_cell_is_down(inventory: InventoryRepository) -> None:
+    unreadable = VM("w", "w", "", None, Status.ERROR, T0, T0, "UNKNOWN")
+    inventory.save_observations([unreadable], inventory.observation_time())
     vm = only(inventory, "w")
     assert (vm.project, vm.vcpus, vm.ram_mb) == ("web", 2, 4096)
     assert found(inventory, "web") == ({"w"}, 1)
 
 
-def test_an_operation_is_its_projects(store: OperationRepository, make: OperationFactory) -> None:
+def test_scope_selects_the_operations_of_its_project(
+    store: OperationRepository, make: OperationFactory
+) -> None:
     store.add(make("1", vm_id="w", project="web"))
     store.add(make("2", vm_id="d", project="db"))
     assert store.get("1", "web") == store.get("1", None) == store.get("1")
@@ -95,7 +99,7 @@ def test_an_operation_is_its_projects(store: OperationRepository, make: Operatio
     assert ids(OperationQuery(vm_id="d"), "web") == ([], 0)
 
 
-def test_a_key_is_another_in_another_project(
+def test_same_key_in_another_project_is_another_key(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     other = replace(IDEMPOTENCY_KEY, project="db")
@@ -112,7 +116,7 @@ def test_a_key_is_another_in_another_project(
         assert [each.id for each in page.items] == [id]
 
 
-def test_the_key_is_the_callers_and_the_operation_the_vms(
+def test_key_has_the_project_of_the_caller_and_the_operation_that_of_the_vm(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", vm_id="d", project="db", key=IDEMPOTENCY_KEY))

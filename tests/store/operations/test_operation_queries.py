@@ -1,4 +1,4 @@
-"""Finding operations, page by page."""
+"""Operation query tests: single operations, filters and pages."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,12 +21,12 @@ NOT_BEGUN = '"request_id": null, "started_at": null'
 
 
 @pytest.mark.parametrize("id", ["x", "", "\0", "x" * 9999])
-def test_unknown(store: OperationRepository, id: str) -> None:
+def test_get_refuses_an_unknown_id(store: OperationRepository, id: str) -> None:
     with pytest.raises(OperationNotFound, match=f"There is no operation {id}"):
         store.get(id)
 
 
-def test_they_are_found_the_newest_first(
+def test_list_page_is_newest_first(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("b", vm_id="1"))
@@ -44,7 +44,7 @@ def test_they_are_found_the_newest_first(
     ]
 
 
-def test_what_is_to_be_carried_on_comes_oldest_first(
+def test_list_leased_is_oldest_first(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     for id in "cab":
@@ -64,7 +64,7 @@ def test_what_is_to_be_carried_on_comes_oldest_first(
         """patch = '{"colour": "blue"}'""",
     ],
 )
-def test_one_that_another_version_has_kept_holds_up_no_other(
+def test_unreadable_operation_does_not_hinder_others(
     store: OperationRepository, make: OperationFactory, database: Database, change: str
 ) -> None:
     for id in "abc":
@@ -98,7 +98,7 @@ def test_one_that_another_version_has_kept_holds_up_no_other(
         (OperationQuery(key=IDEMPOTENCY_KEY, action=Action.STOP), ""),
     ],
 )
-def test_filters(
+def test_filters_select_matching_operations(
     store: OperationRepository,
     make: OperationFactory,
     clock: Clock,
@@ -117,7 +117,9 @@ def test_filters(
     assert ("".join(found.id for found in page.items), page.total) == (ids, len(ids))
 
 
-def test_pages(store: OperationRepository, make: OperationFactory, clock: Clock) -> None:
+def test_numbered_pages_cover_all_operations(
+    store: OperationRepository, make: OperationFactory, clock: Clock
+) -> None:
     for number in range(7):
         store.add(make(str(number), vm_id=str(number % 2 or number)))
         store.save(make.finished(store.get(str(number))))

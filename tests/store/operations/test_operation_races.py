@@ -1,4 +1,4 @@
-"""Processes that want different things of one VM or name at the same moment."""
+"""Race tests: processes change one VM or name at the same time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -35,7 +35,7 @@ def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[Opera
 
 
 @pytest.mark.parametrize("others", [(Action.STOP,), (Action.STOP, Action.DELETE, Action.PAUSE)])
-def test_nothing_begins_beside_a_delete(
+def test_no_operation_is_admitted_during_a_delete(
     stores: list[OperationRepository],
     make: OperationFactory,
     others: tuple[Action, ...],
@@ -44,23 +44,23 @@ def test_nothing_begins_beside_a_delete(
     actions = (Action.DELETE, *others)
     for round in range(ROUNDS):
         vm_id = f"vm-{round}"
-        wanted = [make(f"{round}-{at}", action, vm_id) for at, action in enumerate(actions)]
+        new = [make(f"{round}-{at}", action, vm_id) for at, action in enumerate(actions)]
         added = run_concurrently(
-            len(wanted),
-            lambda at, wanted=wanted: succeeds(lambda: stores[at].add(wanted[at]), TaskInProgress),
+            len(new),
+            lambda at, new=new: succeeds(lambda: stores[at].add(new[at]), TaskInProgress),
         )
-        kept = stores[0].list_page(OperationQuery(vm_id=vm_id), PageRequest()).items
-        assert len(kept) == added
-        left = {each.action for each in kept if not each.is_finished}
-        assert left == {Action.DELETE}
-        ended = {each.status for each in kept if each.action is not Action.DELETE}
+        stored = stores[0].list_page(OperationQuery(vm_id=vm_id), PageRequest()).items
+        assert len(stored) == added
+        unfinished = {each.action for each in stored if not each.is_finished}
+        assert unfinished == {Action.DELETE}
+        ended = {each.status for each in stored if each.action is not Action.DELETE}
         assert ended <= {OperationStatus.SUPERSEDED}
         entries = [line[2] for line in list_outcomes(database) if line[0].startswith(f"{round}-")]
         assert entries.count("accepted") == added
         assert entries.count("superseded") == added - actions.count(Action.DELETE)
 
 
-def test_of_two_creates_of_one_name_one_is_taken_on(
+def test_one_of_two_creates_of_a_name_is_admitted(
     stores: list[OperationRepository], make: OperationFactory, clock: Clock
 ) -> None:
     for round in range(ROUNDS):
@@ -81,7 +81,7 @@ def test_of_two_creates_of_one_name_one_is_taken_on(
         stores[2].save(make.finished(winner, status=OperationStatus.FAILED))
 
 
-def test_what_is_saved_while_a_delete_comes_has_one_end(
+def test_save_during_a_delete_finishes_once(
     stores: list[OperationRepository], make: OperationFactory, database: Database
 ) -> None:
     for round in range(ROUNDS):
@@ -114,22 +114,22 @@ def test_what_is_saved_while_a_delete_comes_has_one_end(
 def meanwhile(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[], object]], None]:
-    """Let something happen just before the store looks at what is in its way."""
+    """Run a function just before the repository reads the conflict."""
 
     def set_up(happens: Callable[[], object]) -> None:
-        read, left = database.read, [happens]
+        read, pending = database.read, [happens]
 
-        def look() -> AbstractContextManager[object]:
-            while left:
-                left.pop()()
+        def read_afterwards() -> AbstractContextManager[object]:
+            while pending:
+                pending.pop()()
             return read()
 
-        monkeypatch.setattr(database, "read", look)
+        monkeypatch.setattr(database, "read", read_afterwards)
 
     return set_up
 
 
-def test_a_name_that_is_given_back_while_it_is_asked_for(
+def test_name_released_during_an_insert_is_reserved(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,
@@ -144,7 +144,7 @@ def test_a_name_that_is_given_back_while_it_is_asked_for(
     assert caught.value.extra == {"operation_id": "2"}
 
 
-def test_a_vm_that_is_free_again_while_it_is_asked_for(
+def test_operation_finished_during_an_insert_is_no_conflict(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,

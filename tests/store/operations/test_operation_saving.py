@@ -1,4 +1,4 @@
-"""What is kept of an operation, and how it moves on."""
+"""Saving tests: stored fields, revisions and secrets of operations."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
 
 
-def test_save_moves_the_revision_and_refuses_old_ones(
+def test_save_moves_the_revision_and_refuses_older_ones(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
@@ -37,9 +37,7 @@ def test_save_moves_the_revision_and_refuses_old_ones(
         store.save(make("never added"))
 
 
-def test_who_may_send_its_first_step_is_kept(
-    store: OperationRepository, make: OperationFactory
-) -> None:
+def test_delegation_is_stored(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="a", is_delegated=True))
     store.add(make("2", vm_id="b"))
     assert [(each.id, each.is_delegated) for each in store.list_leased()] == [
@@ -50,7 +48,7 @@ def test_who_may_send_its_first_step_is_kept(
     assert store.get("1").is_delegated is True
 
 
-def test_all_that_is_kept_comes_back(
+def test_stored_operation_equals_the_saved_one(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     clock.now += timedelta(microseconds=1)
@@ -72,14 +70,14 @@ def test_all_that_is_kept_comes_back(
     assert store.get("1").created_at.tzinfo is not None
 
 
-def test_changes_that_set_nothing_are_changes(
+def test_empty_patch_is_stored_as_a_patch(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.UPDATE, patch=VMPatch()))
     assert store.get("1").patch == VMPatch()
 
 
-def test_another_process_sees_what_is_kept(
+def test_other_process_sees_the_saved_operation(
     store: OperationRepository, other: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
@@ -87,7 +85,7 @@ def test_another_process_sees_what_is_kept(
     assert other.get("1") == saved
 
 
-def test_a_discarded_one_was_never_there(
+def test_discard_leaves_no_row_name_or_key(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     operation = make("1", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY)
@@ -99,7 +97,7 @@ def test_a_discarded_one_was_never_there(
     store.add(make("2", Action.CREATE, None, "web", key=IDEMPOTENCY_KEY))
 
 
-def test_what_a_create_is_to_make_is_not_kept(
+def test_spec_of_a_create_is_not_stored(
     store: OperationRepository, make: OperationFactory, database: Database
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {}, b"hunter2", None, ())
@@ -107,12 +105,12 @@ def test_what_a_create_is_to_make_is_not_kept(
     store.add(new.operation)
     store.save(store.get("1"))
     with database.read() as connection:
-        kept = connection.execute(text("SELECT * FROM operations")).all()
-    assert "hunter2" not in str(kept)
+        rows = connection.execute(text("SELECT * FROM operations")).all()
+    assert "hunter2" not in str(rows)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_user_data_is_in_no_file(
+def test_user_data_is_in_no_file_of_the_database(
     store: OperationRepository, make: OperationFactory, url: str
 ) -> None:
     spec = CreateSpec("web", "f", "i", None, {"k": "hunter2"}, b"hunter2", None, ())

@@ -1,4 +1,4 @@
-"""Operations that are only for a VM as it was seen, and the revisions that tell."""
+"""Revision tests: an operation requires the revision that its client has read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,8 +25,7 @@ from vmapi.errors import TaskInProgress
 from vmapi.store.conflicts import OperationRevisionConflict, VMRevisionConflict
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
-from vmapi.store.operations import name_reservations as names
-from vmapi.store.operations import statements as queries
+from vmapi.store.operations import name_reservations, statements
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import operations, vms
 
@@ -56,7 +55,7 @@ def see(inventory: InventoryRepository, vm: VM = SEEN) -> VMSnapshot:
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE, Action.UPDATE])
-def test_it_is_for_a_vm_as_it_was_seen(
+def test_required_revision_must_match(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -74,17 +73,17 @@ def test_it_is_for_a_vm_as_it_was_seen(
     assert [found.id for found in store.list_leased()] == ["2"]
 
 
-def test_one_that_is_gone_is_as_nobody_has_seen_it(
+def test_required_revision_of_a_deleted_vm_never_matches(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     revision = see(inventory).revision
     inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
-    for vm_id in (SEEN.id, "nobody"):
+    for vm_id in (SEEN.id, "unknown"):
         with pytest.raises(VMRevisionConflict):
             store.add(make("1", vm_id=vm_id), revision)
 
 
-def test_a_delete_for_a_vm_that_is_being_changed(
+def test_delete_of_a_busy_vm_accepts_its_current_revision(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     see(inventory)
@@ -104,7 +103,7 @@ def test_a_delete_for_a_vm_that_is_being_changed(
         (Action.UPDATE, Action.UPDATE, Action.DELETE, Action.PAUSE),
     ],
 )
-def test_of_many_who_have_seen_the_same_one_wins(
+def test_one_of_many_operations_with_the_same_revision_is_admitted(
     inventory: InventoryRepository,
     stores: list[OperationRepository],
     make: OperationFactory,
@@ -116,8 +115,8 @@ def test_of_many_who_have_seen_the_same_one_wins(
 
         def add(at: int, round: int = round, revision: int | None = revision) -> bool:
             name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
-            wanted = make(f"{round}-{at}", actions[at], f"vm-{round}", name)
-            return succeeds(lambda: stores[at].add(wanted, revision), VMRevisionConflict)
+            new = make(f"{round}-{at}", actions[at], f"vm-{round}", name)
+            return succeeds(lambda: stores[at].add(new, revision), VMRevisionConflict)
 
         assert run_concurrently(4, add) == 1
 
@@ -125,9 +124,9 @@ def test_of_many_who_have_seen_the_same_one_wins(
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     "case",
-    [(Action.UPDATE, names, "reserve"), (Action.DELETE, queries, "fetch_all")],
+    [(Action.UPDATE, name_reservations, "reserve"), (Action.DELETE, statements, "fetch_all")],
 )
-def test_what_is_seen_while_it_is_being_added(
+def test_observation_during_the_insert_is_waited_for(
     inventory: InventoryRepository,
     store: OperationRepository,
     make: OperationFactory,
@@ -151,7 +150,7 @@ def test_what_is_seen_while_it_is_being_added(
     assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
 
 
-def test_what_nobody_is_shown_moves_no_revision(
+def test_private_fields_do_not_move_the_revision(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     see(inventory)
@@ -173,7 +172,7 @@ def test_what_nobody_is_shown_moves_no_revision(
     assert first.etag == second.etag != began.etag
 
 
-def test_one_that_was_forgotten_has_another_tag(inventory: InventoryRepository) -> None:
+def test_reinserted_vm_has_another_entity_tag(inventory: InventoryRepository) -> None:
     first = see(inventory)
     inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
     assert inventory.purge_deleted(T0.replace(year=3000)) == 1
@@ -182,7 +181,7 @@ def test_one_that_was_forgotten_has_another_tag(inventory: InventoryRepository) 
     assert again.etag != first.etag
 
 
-looks = st.builds(
+observations = st.builds(
     lambda **drawn: replace(SEEN, **drawn),
     status=st.sampled_from([Status.RUNNING, Status.STOPPED, Status.ERROR]),
     task=st.sampled_from([None, Task.STOPPING, Task.OTHER]),
@@ -195,8 +194,8 @@ EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.function
 
 
 @EXAMPLES
-@given(drawn=st.lists(st.one_of(looks, begun, st.just("over")), max_size=12))
-def test_the_tag_moves_when_and_only_when_what_is_shown_does(
+@given(drawn=st.lists(st.one_of(observations, begun, st.just("over")), max_size=12))
+def test_entity_tag_changes_exactly_with_the_public_fields(
     database: Database, clock: Clock, drawn: list[object]
 ) -> None:
     with database.write() as connection:

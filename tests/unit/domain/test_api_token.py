@@ -1,4 +1,4 @@
-"""API tokens: their form, by which a typo is refused without a look into the database."""
+"""API token tests: the format and its checksum."""
 
 import re
 import string
@@ -16,7 +16,7 @@ NOW = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def test_a_new_token_is_well_formed_and_like_no_other() -> None:
+def test_generated_tokens_are_well_formed_and_unique() -> None:
     made = [api_token.generate_token() for _ in range(50)]
     assert len(set(made)) == 50
     for token in made:
@@ -24,7 +24,7 @@ def test_a_new_token_is_well_formed_and_like_no_other() -> None:
         assert api_token.is_well_formed(token)
 
 
-def test_the_form_is_never_changed() -> None:
+def test_token_format_is_stable() -> None:
     token = "vmapi_" + "0" * 36
     assert api_token.is_well_formed(f"{token}pu3gG4")
     known = (
@@ -38,7 +38,7 @@ LETTERS = st.sampled_from(string.ascii_letters + string.digits)
 
 
 @given(st.integers(0, 41), LETTERS)
-def test_one_wrong_letter_is_found(place: int, letter: str) -> None:
+def test_checksum_detects_one_wrong_letter(place: int, letter: str) -> None:
     token = "vmapi_" + "0" * 36 + "pu3gG4"
     at = place + len("vmapi_")
     wrong = token[:at] + letter + token[at + 1 :]
@@ -46,7 +46,7 @@ def test_one_wrong_letter_is_found(place: int, letter: str) -> None:
 
 
 @given(st.text())
-def test_no_other_text_is_one(text: str) -> None:
+def test_other_texts_are_not_well_formed(text: str) -> None:
     assert not api_token.is_well_formed(text)
     assert not api_token.is_well_formed(f"vmapi_{text}")
 
@@ -62,6 +62,6 @@ def test_no_other_text_is_one(text: str) -> None:
         ({"revoked_at": NOW - HOUR, "expires_at": NOW - HOUR}, "revoked"),
     ],
 )
-def test_state(ends: dict[str, datetime], state: str) -> None:
+def test_state_of_active_revoked_and_expired_tokens(ends: dict[str, datetime], state: str) -> None:
     token = ApiToken("1", "d", "ci", Role.VIEWER, "web", NOW - HOUR, **ends)
     assert token.state(NOW) == state

@@ -56,18 +56,20 @@ def config(content: str) -> object:
 
 
 @pytest.mark.parametrize("user_data", [None, ""])
-def test_nothing(user_data: str | None) -> None:
+def test_without_input_there_is_no_user_data(user_data: str | None) -> None:
     assert build_user_data(user_data, ()) is None
 
 
 @pytest.mark.parametrize("user_data", ["#!/bin/sh\necho é\n", "\r\n #x", ARCHIVE, "no newline"])
-def test_user_data_alone_is_untouched(user_data: str) -> None:
+def test_user_data_without_keys_is_unchanged(user_data: str) -> None:
     assert build_user_data(user_data, ()) == user_data.encode()
 
 
 @pytest.mark.parametrize("keys", [(KEY,), (KEY, AWKWARD), ("ssh-rsa é",)])
 @pytest.mark.parametrize("user_data", [None, ""])
-def test_keys_alone_are_a_cloud_config(user_data: str | None, keys: tuple[str, ...]) -> None:
+def test_keys_without_user_data_are_a_cloud_config(
+    user_data: str | None, keys: tuple[str, ...]
+) -> None:
     composed = build_user_data(user_data, keys)
     assert composed is not None
     assert config(composed.decode()) == {"ssh_authorized_keys": list(keys), "merge_how": MERGE}
@@ -88,16 +90,16 @@ def test_keys_alone_are_a_cloud_config(user_data: str | None, keys: tuple[str, .
         ("--vmapi-0\n--vmapi-1--\n", "text/plain"),
     ],
 )
-def test_user_data_of_every_kind_beside_keys(user_data: str, kind: str) -> None:
-    mine, keys = parts(build_user_data(user_data, [KEY, AWKWARD]))
-    assert mine.get_content_type() == kind
-    assert mine.get_content_charset() == "utf-8"
-    assert text(mine) == user_data
+def test_user_data_of_every_kind_is_combined_with_keys(user_data: str, kind: str) -> None:
+    first, keys = parts(build_user_data(user_data, [KEY, AWKWARD]))
+    assert first.get_content_type() == kind
+    assert first.get_content_charset() == "utf-8"
+    assert text(first) == user_data
     assert keys.get_content_type() == "text/cloud-config"
     assert config(text(keys)) == {"ssh_authorized_keys": [KEY, AWKWARD], "merge_how": MERGE}
 
 
-def test_an_archive_of_the_clients_goes_into_ours_as_a_whole() -> None:
+def test_mime_archive_of_the_client_becomes_one_part() -> None:
     script, packages, keys = parts(build_user_data(ARCHIVE, [KEY]))
     assert script.get_content_type() == "text/x-shellscript"
     assert text(script) == "#!/bin/sh\nFrom here on é"
@@ -107,11 +109,11 @@ def test_an_archive_of_the_clients_goes_into_ours_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("user_data", ["#!/bin/sh\n", "--vmapi-0", ARCHIVE])
-def test_the_same_request_gives_the_same_bytes(user_data: str) -> None:
+def test_user_data_is_deterministic(user_data: str) -> None:
     assert build_user_data(user_data, [KEY]) == build_user_data(user_data, [KEY])
 
 
-def test_the_boundary_is_in_no_part() -> None:
+def test_boundary_is_in_no_part() -> None:
     composed = build_user_data("--vmapi-0\n--vmapi-1\n", [KEY])
     assert composed is not None
     assert message_from_bytes(composed).get_boundary() == "vmapi-2"

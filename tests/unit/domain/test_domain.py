@@ -10,7 +10,7 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.domain.operation import NewOperation, OperationStatus, Step, StepState
 from vmapi.domain.vm import Address, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import ValidationFailed
-from vmapi.services.operations import preconditions as guard
+from vmapi.services.operations import preconditions
 
 FIXED_4 = Address("private", "10.0.0.2", 4, "fixed")
 LATER_FIXED_4 = Address("other", "10.9.0.2", 4, "fixed")
@@ -29,7 +29,7 @@ FIXED_6 = Address("private", "2001:db8::2", 6, "fixed")
         ((FLOATING_4, FIXED_4), "203.0.113.9"),
     ],
 )
-def test_the_address_to_reach_a_vm_at(addresses: tuple[Address, ...], ip: str | None) -> None:
+def test_ip_address_prefers_floating_ipv4(addresses: tuple[Address, ...], ip: str | None) -> None:
     assert replace(VM_1, addresses=addresses).ip_address == ip
 
 
@@ -45,24 +45,24 @@ def test_the_address_to_reach_a_vm_at(addresses: tuple[Address, ...], ip: str | 
         ({"a": "1"}, {"a": ""}, {"a": ""}),
     ],
 )
-def test_changes_merge_as_rfc_7396_says(
+def test_patch_merges_metadata_as_rfc_7396(
     before: dict[str, str], patch: dict[str, str | None], after: dict[str, str]
 ) -> None:
-    kept = dict(before)
+    unchanged = dict(before)
     assert VMPatch(metadata=patch).applied_to(before) == after
-    assert before == kept
+    assert before == unchanged
 
 
-def test_too_much_metadata_is_counted_after_the_merge() -> None:
+def test_metadata_limit_applies_after_the_merge() -> None:
     full = replace(VM_1, metadata={str(n): "" for n in range(127)})
-    guard.check_changes(full, VMPatch(metadata={"0": None, "new": ""}))
+    preconditions.check_changes(full, VMPatch(metadata={"0": None, "new": ""}))
     with pytest.raises(ValidationFailed) as caught:
-        guard.check_changes(full, VMPatch(metadata={"new": ""}))
+        preconditions.check_changes(full, VMPatch(metadata={"new": ""}))
     message = "With this the VM would have 128 pairs; at most 127 are allowed."
     assert caught.value.extra == {"errors": [{"pointer": "/metadata", "message": message}]}
 
 
-def test_secrets_are_not_in_reprs() -> None:
+def test_reprs_hide_secrets() -> None:
     spec = CreateSpec("web-1", "f", "i", None, {}, b"hunter2", None, ())
     request = CreateRequest("web-1", "f", "i", user_data="hunter2")
     operation = replace(OPERATION_1, patch=VMPatch(metadata={"k": "hunter2"}))
@@ -70,7 +70,7 @@ def test_secrets_are_not_in_reprs() -> None:
     assert "hunter2" not in repr(spec) + repr(request) + repr(operation) + repr(new)
 
 
-def test_the_present_step_is_the_first_that_is_not_done() -> None:
+def test_current_step_is_the_first_unfinished_one() -> None:
     assert OPERATION_1.step == Step(Verb.RESUME)
     second = OPERATION_1.with_step(Step(Verb.RESUME, StepState.DONE))
     assert second.step == Step(Verb.STOP)
@@ -81,6 +81,6 @@ def test_the_present_step_is_the_first_that_is_not_done() -> None:
 
 
 @pytest.mark.parametrize("status", OperationStatus)
-def test_which_statuses_are_ends(status: OperationStatus) -> None:
+def test_final_statuses_are_finished(status: OperationStatus) -> None:
     ends = {"succeeded", "failed", "superseded"}
     assert replace(OPERATION_1, status=status).is_finished is (status in ends)

@@ -1,4 +1,4 @@
-"""Every cell of status x action x task x locked x launched, against the contract's own table."""
+"""Lifecycle tests: every combination of status, action and task against a table."""
 
 from datetime import UTC, datetime
 from itertools import product
@@ -16,7 +16,7 @@ from vmapi.domain.lifecycle import (
 )
 from vmapi.domain.vm import VM
 from vmapi.errors import InvalidState, TaskInProgress, VmapiError, VMLocked
-from vmapi.services.operations import preconditions as guard
+from vmapi.services.operations import preconditions
 
 # action: {status: plan}, as in API.md; an update changes no status
 ALLOWED: dict[str, dict[str, list[str]]] = {
@@ -64,7 +64,7 @@ def vm(status: Status, task: Task | None, locked: bool, launched: bool) -> VM:
 
 
 def refusal(action: Action, seen: VM) -> type[VmapiError] | None:
-    """Say what the contract says about a cell."""
+    """Return the expected refusal of a combination."""
     if seen.locked:
         return VMLocked
     if seen.task is not None and action is not Action.DELETE:
@@ -75,22 +75,22 @@ def refusal(action: Action, seen: VM) -> type[VmapiError] | None:
     return InvalidState if action is Action.RESTART and never_ran else None
 
 
-def test_the_table_knows_everything() -> None:
+def test_expected_table_covers_every_action_and_status() -> None:
     assert list(ALLOWED) == list(Action)
     assert set(SHOWN) == set(Status)
 
 
 @pytest.mark.parametrize("action", Action)
-def test_every_cell_of_the_grid(action: Action) -> None:
+def test_every_cell_of_the_grid_is_accepted_or_refused(action: Action) -> None:
     for cell in GRID:
         seen = vm(*cell)
         refused = refusal(action, seen)
         if refused is None:
-            plan = [step.verb for step in guard.plan_steps(seen, action)]
+            plan = [step.verb for step in preconditions.plan_steps(seen, action)]
             assert plan == ALLOWED[action][seen.status], (action, cell)
             continue
         with pytest.raises(refused) as caught:
-            guard.plan_steps(seen, action)
+            preconditions.plan_steps(seen, action)
         assert caught.type is refused
         assert caught.value.extra == {
             "current_status": seen.status,
@@ -100,7 +100,7 @@ def test_every_cell_of_the_grid(action: Action) -> None:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_what_is_shown_as_allowed_is_what_is_accepted(status: Status) -> None:
+def test_allowed_actions_are_the_accepted_ones(status: Status) -> None:
     for cell in GRID:
         if cell[0] is not status:
             continue
@@ -111,13 +111,13 @@ def test_what_is_shown_as_allowed_is_what_is_accepted(status: Status) -> None:
 
 
 @pytest.mark.parametrize(("status", "shown"), SHOWN.items())
-def test_what_a_quiet_vm_shows(status: str, shown: list[str]) -> None:
+def test_allowed_actions_of_an_idle_vm(status: str, shown: list[str]) -> None:
     assert list(allowed_actions(Status(status))) == shown
     assert list(allowed_actions(Status(status), Task.OTHER)) == [a for a in shown if a == "delete"]
     assert allowed_actions(Status(status), locked=True) == ()
 
 
-def test_an_error_that_never_ran_cannot_be_restarted() -> None:
+def test_vm_that_never_ran_cannot_be_restarted() -> None:
     assert allowed_actions(Status.ERROR, launched=False) == (Action.DELETE,)
 
 
@@ -131,15 +131,17 @@ def test_an_error_that_never_ran_cannot_be_restarted() -> None:
         (Status.ERROR, True, Verb.RESTART_HARD),
     ],
 )
-def test_which_restart(status: Status, hard: bool | None, verb: Verb) -> None:
-    (step,) = guard.plan_steps(vm(status, None, False, True), Action.RESTART, hard=hard)
+def test_restart_is_soft_or_hard_as_requested(
+    status: Status, hard: bool | None, verb: Verb
+) -> None:
+    (step,) = preconditions.plan_steps(vm(status, None, False, True), Action.RESTART, hard=hard)
     assert step.verb is verb
 
 
-def test_a_soft_restart_heals_nothing() -> None:
+def test_soft_restart_of_an_error_is_refused() -> None:
     broken = vm(Status.ERROR, None, False, True)
     with pytest.raises(InvalidState, match="only a restart of type hard can heal it"):
-        guard.plan_steps(broken, Action.RESTART, hard=False)
+        preconditions.plan_steps(broken, Action.RESTART, hard=False)
 
 
 @pytest.mark.parametrize(
@@ -150,20 +152,20 @@ def test_a_soft_restart_heals_nothing() -> None:
         (Action.RESTART, Status.PAUSED, "VM web-1 is PAUSED; restart needs RUNNING or ERROR."),
     ],
 )
-def test_a_refusal_says_what_is_needed(action: Action, status: Status, detail: str) -> None:
+def test_refusal_names_the_allowed_statuses(action: Action, status: Status, detail: str) -> None:
     with pytest.raises(InvalidState) as caught:
-        guard.plan_steps(vm(status, None, False, True), action)
+        preconditions.plan_steps(vm(status, None, False, True), action)
     assert caught.value.detail == detail
 
 
-def test_statuses_allowing() -> None:
+def test_statuses_allowing_every_action() -> None:
     assert {action: list(statuses_allowing(action)) for action in Action} == {
         action: [status for status in Status if status in plans]
         for action, plans in ALLOWED.items()
     }
 
 
-def test_tasks() -> None:
+def test_task_of_every_action() -> None:
     assert {action: action.task for action in Action} == {
         "create": "creating",
         "start": "starting",
@@ -176,5 +178,5 @@ def test_tasks() -> None:
     }
 
 
-def test_every_verb_of_a_cloud_has_a_goal() -> None:
+def test_every_verb_has_a_target_status_except_create_and_update() -> None:
     assert set(Verb) - set(TARGET_STATUS_BY_VERB) == {Verb.CREATE, Verb.UPDATE}

@@ -1,4 +1,4 @@
-"""Counting together in Redis, and alone while it is away."""
+"""Rate counter tests: shared counts in Redis, local counts without it."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import wait_until
 from tests.support.processes import ServerProcess, require_program
-from vmapi.store import rate_counters as counters
+from vmapi.store import rate_counters
 from vmapi.store.rate_counters import RedisCounters
 
 SECRET = "hunter2"
@@ -43,8 +43,8 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCounters]]:
     """Make counters of further processes; they are patient, and ask soon whether it is back."""
-    monkeypatch.setattr(counters, "REDIS_TIMEOUT", 5)
-    monkeypatch.setattr(counters, "REDIS_PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr(rate_counters, "REDIS_TIMEOUT", 5)
+    monkeypatch.setattr(rate_counters, "REDIS_PROBE_INTERVAL", 0.01)
     with ExitStack() as stack:
 
         def make(url: str) -> RedisCounters:
@@ -55,7 +55,9 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCo
         yield make
 
 
-def test_processes_count_together(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
+def test_processes_share_the_counts_in_redis(
+    redis: Redis, connect: Callable[[str], RedisCounters]
+) -> None:
     one, other = connect(redis.url), connect(redis.url)
     assert one.increment("reads", "a", NOW) == [1, 1]
     assert other.increment("reads", "a", [(1, 6), (60, 7)]) == [1, 2]
@@ -63,7 +65,7 @@ def test_processes_count_together(redis: Redis, connect: Callable[[str], RedisCo
     assert one.increment("reads", "b", NOW) == other.increment("changes", "a", NOW) == [1, 1]
 
 
-def test_redis_forgets_what_is_over(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
+def test_counts_expire_in_redis(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
     one = connect(redis.url)
     one.increment("reads", "a", NOW)
     keys = one._client.keys("*")
@@ -71,7 +73,9 @@ def test_redis_forgets_what_is_over(redis: Redis, connect: Callable[[str], Redis
     assert all(0 < one._client.ttl(key) <= 120 for key in keys)
 
 
-def test_it_is_there_from_the_start_or_it_is_not(connect: Callable[[str], RedisCounters]) -> None:
+def test_unavailable_redis_at_the_start_counts_in_memory(
+    connect: Callable[[str], RedisCounters],
+) -> None:
     one = connect(f"redis://:{SECRET}@127.0.0.1:1/0")
     with capture_logs() as logs:
         assert [one.increment("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
@@ -81,7 +85,9 @@ def test_it_is_there_from_the_start_or_it_is_not(connect: Callable[[str], RedisC
     assert SECRET not in str(logs)
 
 
-def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
+def test_redis_outage_and_return_are_logged(
+    redis: Redis, connect: Callable[[str], RedisCounters]
+) -> None:
     one, other = connect(redis.url), connect(redis.url)
     other.increment("reads", "a", NOW)
     assert one.increment("reads", "a", NOW) == [2, 2]
@@ -99,7 +105,7 @@ def test_it_goes_and_comes_back(redis: Redis, connect: Callable[[str], RedisCoun
     assert SECRET not in str(logs)
 
 
-def test_a_wrong_password_is_no_more_than_being_away(
+def test_wrong_password_counts_in_memory(
     redis: Redis, connect: Callable[[str], RedisCounters]
 ) -> None:
     one = connect(redis.url.replace(SECRET, "hunter3"))
@@ -108,32 +114,32 @@ def test_a_wrong_password_is_no_more_than_being_away(
     assert "hunter3" not in str(logs)
 
 
-def test_one_that_hangs_is_waited_for_once(
+def test_hanging_redis_delays_one_request(
     redis: Redis, connect: Callable[[str], RedisCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = connect(redis.url)
     one.increment("reads", "a", NOW)
     one.close()
-    monkeypatch.setattr(counters, "REDIS_TIMEOUT", 0.1)
+    monkeypatch.setattr(rate_counters, "REDIS_TIMEOUT", 0.1)
     one = connect(redis.url)
     os.kill(redis.pid, signal.SIGSTOP)
-    asked = []
-    monkeypatch.setattr(one, "_client", Counting(one._client, asked))
+    calls = []
+    monkeypatch.setattr(one, "_client", Counting(one._client, calls))
     assert [one.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
-    assert asked == ["pipeline"]
+    assert calls == ["pipeline"]
     os.kill(redis.pid, signal.SIGCONT)
     wait_until(lambda: not one._is_unavailable)
     assert one.increment("reads", "a", NOW)[0] >= 2
 
 
 class Counting:
-    """Tells when a client is asked to count."""
+    """Signals when a client is called."""
 
-    def __init__(self, client: object, asked: list[str]) -> None:
+    def __init__(self, client: object, calls: list[str]) -> None:
         self._client = client
-        self._asked = asked
+        self._calls = calls
 
     def __getattr__(self, name: str) -> object:
         if name == "pipeline":
-            self._asked.append(name)
+            self._calls.append(name)
         return getattr(self._client, name)

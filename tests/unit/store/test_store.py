@@ -1,4 +1,4 @@
-"""The store opens on first use, once; what it keeps for the memory cloud goes with it."""
+"""Store tests: opened once on first use; a temporary database is removed."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from vmapi.store import store as stores
 from vmapi.store.store import Store
 
 ROOT = Path(__file__).parents[3]
-LOOK = """
+INSPECT_SCRIPT = """
 import sys, tempfile
 from datetime import datetime
 tempfile.tempdir = sys.argv[1]
@@ -52,9 +52,9 @@ def operation(id: str) -> Operation:
     return OperationFactory(Clock())(id, vm_id=id)
 
 
-def test_nothing_is_loaded_or_opened_before_it_is_used_and_nothing_is_left(tmp_path: Path) -> None:
+def test_unused_store_loads_and_opens_nothing(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", LOOK, str(tmp_path)],
+        [sys.executable, "-c", INSPECT_SCRIPT, str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -65,7 +65,7 @@ def test_nothing_is_loaded_or_opened_before_it_is_used_and_nothing_is_left(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_part_opens_it(folder: Path) -> None:
+def test_each_repository_opens_the_database(folder: Path) -> None:
     for part in ("operations", "audit", "leader_leases"):
         store = Store(None, 2, Clock())
         assert list(folder.iterdir()) == []
@@ -75,13 +75,13 @@ def test_each_part_opens_it(folder: Path) -> None:
         assert list(folder.iterdir()) == []
 
 
-def test_many_who_use_it_first_open_one(store: Store, folder: Path) -> None:
+def test_concurrent_first_uses_open_one_database(store: Store, folder: Path) -> None:
     assert run_concurrently(16, lambda at: store.operations.add(operation(str(at))) is None) == 16
     assert len(store.operations.list_leased()) == 16
     assert len(list(folder.iterdir())) == 1
 
 
-def test_closed_it_leaves_nothing(store: Store, folder: Path) -> None:
+def test_close_removes_the_temporary_database(store: Store, folder: Path) -> None:
     store.close()
     store.operations.add(operation("1"))
     (made,) = folder.iterdir()
@@ -92,7 +92,7 @@ def test_closed_it_leaves_nothing(store: Store, folder: Path) -> None:
         assert list(folder.iterdir()) == []
 
 
-def test_each_has_its_own(store: Store) -> None:
+def test_each_store_has_its_own_database(store: Store) -> None:
     other = Store(None, 2, Clock())
     store.operations.add(operation("1"))
     with pytest.raises(OperationNotFound):
@@ -100,7 +100,7 @@ def test_each_has_its_own(store: Store) -> None:
     other.close()
 
 
-def test_a_file_that_is_named_stays(tmp_path: Path, folder: Path) -> None:
+def test_close_keeps_a_named_database(tmp_path: Path, folder: Path) -> None:
     url = f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
     for found in (0, 1):
         store = Store(url, 2, Clock())
@@ -112,7 +112,7 @@ def test_a_file_that_is_named_stays(tmp_path: Path, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_cannot_be_given_back_is_left_to_run_out(
+def test_close_without_a_database_lets_leases_expire(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(database: Any, **_: bool) -> AbstractContextManager[object]:
@@ -128,8 +128,6 @@ def test_what_cannot_be_given_back_is_left_to_run_out(
     assert list(folder.iterdir()) == []
 
 
-def test_what_is_not_open_is_not_opened_to_be_closed(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_close_does_not_open_the_database(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores.Store, "_open", lambda self: 1 / 0)
     store.close()
