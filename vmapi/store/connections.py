@@ -51,7 +51,7 @@ def engine_options(url: URL, threads: int) -> dict[str, Any]:
 
 
 def install_hooks(engine: Engine) -> None:
-    """Install connection hooks: SQLite pragmas and clock, PostgreSQL pings on checkout."""
+    """Install connection hooks: pragmas and clock in SQLite, pings in PostgreSQL."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite_connection)
     else:

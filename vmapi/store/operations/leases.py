@@ -109,7 +109,7 @@ class OperationLeases:
                 self.local_locks.release(operation_id)
 
     def release(self, operation_id: str) -> None:
-        """Release a lease that this thread holds; a process with an engine renews it further."""
+        """End the use of a lease by this thread; with an engine, the process keeps it."""
         try:
             if not self.renews_idle:
                 self._release_or_expire(operation_id)

@@ -1,30 +1,7 @@
 """Operations in the database: shared by all processes, safe when any of them dies.
 
 Services insert, save and list operations here; the inventory, name reservations, quota and audit
-trail change in the same transactions.
-
-Admission of an operation
-=========================
-
-`add` admits a new operation or raises the error of the rule that it breaks. In one transaction:
-
-1. Before the insert: the creates of a project with a quota are serialized by an advisory lock. The
-   VM is locked too, and its revision compared with `If-Match`. A delete supersedes the unfinished
-   operations of its VM. An expired idempotency key is released.
-2. The insert. Unique indexes refuse a second unfinished operation of a VM (deletes excepted) and a
-   second operation of an idempotency key, whichever process writes first.
-3. After the insert: the name is reserved (a primary key refuses a second holder), the quota is
-   checked with this operation counted, the audit entry is written, and the overlay shows the task
-   of the operation on the VM. Where the VM shows no task yet but has another unfinished operation
-   that no index covers (an unfinished delete, or a create without a response), TaskInProgress.
-
-Any error rolls everything back. An IntegrityError does not say which rule it was: `_conflict` looks
-the holder up afterwards. A holder that has finished in the meantime leaves no conflict, and the
-insert is attempted again.
-
-Invariants: a VM has at most one unfinished operation besides deletes; a name has one holder per
-project; a key has one operation; usage never exceeds the quota; the audit trail has one `accepted`
-entry per admitted operation, and one entry for its end.
+trail change in the same transactions. `transitions` states the protocol of admission.
 """
 
 from collections.abc import Callable, Sequence
@@ -191,7 +168,7 @@ class OperationRepository:
     def save_accepted(
         self, operation: Operation, expected_vm: VM | None
     ) -> tuple[Operation, VMSnapshot | None]:
-        """Save an operation whose step the cloud has accepted, with the VM of a create.
+        """Save an operation after the cloud accepted its step, with the VM of a create.
 
         `expected_vm`: inserted into the inventory, and returned, unless an observation has
         inserted the VM first. Raises OperationRevisionConflict as `save` does.

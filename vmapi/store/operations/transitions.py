@@ -1,6 +1,31 @@
 """Rows that change in the transaction that inserts or finishes an operation.
 
-The operation repository calls these functions; its docstring states the protocol of admission.
+Only the operation repository calls these functions.
+
+Admission of an operation
+=========================
+
+`OperationRepository.add` admits a new operation or raises the error of the rule that it breaks. It
+runs one transaction:
+
+1. Before the insert: the creates of a project with a quota are serialized by an advisory lock. The
+   VM is locked too, and its revision compared with `If-Match`. A delete supersedes the unfinished
+   operations of its VM. An expired idempotency key is released.
+2. The insert. Unique indexes refuse a second unfinished operation of a VM (deletes excepted) and a
+   second operation of an idempotency key, whichever process writes first.
+3. After the insert: the name is reserved (a primary key refuses a second holder), the quota is
+   checked with this operation counted, the audit entry is written, and the overlay shows the task
+   of the operation on the VM. Where the VM shows no task yet but has another unfinished operation
+   that no index covers (an unfinished delete, or a create without a response), TaskInProgress is
+   raised.
+
+Any error rolls everything back. An IntegrityError does not name the rule: the repository finds the
+holder of key, name or VM afterwards. If the holder has finished in the meantime, no conflict is
+left, and the repository attempts the insert again.
+
+Invariants: a VM has at most one unfinished operation besides deletes; a name has one holder per
+project; a key has one operation; usage never exceeds the quota; the audit trail has one `accepted`
+entry per admitted operation, and one entry for its end.
 """
 
 from dataclasses import replace
