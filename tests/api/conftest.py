@@ -14,7 +14,7 @@ from vmapi.settings.settings import Settings
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[..., Flask]]:
+def serve_app() -> Iterator[Callable[..., Flask]]:
     """Return a function that builds an app; the fixture closes every app."""
     created: list[Flask] = []
 
@@ -33,7 +33,7 @@ def served() -> Iterator[Callable[..., Flask]]:
 
 
 @pytest.fixture
-def listen(harness: ApiHarness) -> Iterator[OpenStream]:
+def open_stream(harness: ApiHarness) -> Iterator[OpenStream]:
     """Return a function that opens an event stream; the fixture closes open streams."""
     begun: list[EventStream] = []
 

@@ -30,7 +30,7 @@ from vmapi.services.health import ReadinessChecks
 from vmapi.services.inventory import reader
 
 
-class Hanging(RemoteBackend):
+class HangingCloud(RemoteBackend):
     """A cloud that blocks calls until `go` is set; `sent` counts changes."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -67,33 +67,33 @@ class Hanging(RemoteBackend):
 
 
 @pytest.fixture
-def backend(clock: Clock) -> Iterator[Hanging]:
-    backend = Hanging(clock=clock, sleep=clock.sleep)
+def backend(clock: Clock) -> Iterator[HangingCloud]:
+    backend = HangingCloud(clock=clock, sleep=clock.sleep)
     yield backend
     backend.go.set()
 
 
 @pytest.fixture
-def far(harness: ApiHarness) -> ApiHarness:
+def remote(harness: ApiHarness) -> ApiHarness:
     """A harness with one RUNNING VM, web-1, and a current inventory."""
     harness.create_running()
     sync_inventory(harness)
     return harness
 
 
-def leave(harness: ApiHarness) -> None:
+def make_unreachable(harness: ApiHarness) -> None:
     """Make the cloud unreachable and open the circuit breaker."""
     harness.backend.set_faults("unavailable=100%")
     for _ in range(FAILURE_THRESHOLD):
         harness.services.backend.breaker.probe()
 
 
-def come_back(harness: ApiHarness) -> None:
+def make_reachable(harness: ApiHarness) -> None:
     harness.backend.set_faults("")
     harness.services.backend.breaker.probe()
 
 
-def changes(vm_id: str) -> list[tuple[str, str, Any]]:
+def list_changes(vm_id: str) -> list[tuple[str, str, Any]]:
     return [
         ("POST", "/vms", {**CREATE_BODY, "name": "web-2"}),
         ("POST", f"/vms/{vm_id}/stop", None),
@@ -103,101 +103,103 @@ def changes(vm_id: str) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_changes_are_refused_and_release_their_keys(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    leave(far)
-    assert isinstance(far.backend, Hanging)
-    calls_before, sent = far.backend.calls[:], far.backend.sent
-    for number, (method, path, body) in enumerate(changes(vm_id)):
+def test_changes_are_refused_and_release_their_keys(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    make_unreachable(remote)
+    assert isinstance(remote.backend, HangingCloud)
+    calls_before, sent = remote.backend.calls[:], remote.backend.sent
+    for number, (method, path, body) in enumerate(list_changes(vm_id)):
         kwargs = {} if body is None else {"json": body}
-        response = far.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **kwargs)
+        response = remote.call(method, path, headers={"Idempotency-Key": f"k{number}"}, **kwargs)
         assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
         assert (response.headers["Retry-After"], "operation" in response.json) == ("2", False)
         assert "Nothing was sent" in response.json["detail"]
-    assert (far.backend.calls, far.backend.sent) == (calls_before, sent)
-    failed = far.get_json("/operations?status=failed")["items"]
+    assert (remote.backend.calls, remote.backend.sent) == (calls_before, sent)
+    failed = remote.get_json("/operations?status=failed")["items"]
     assert {each["error"]["code"] for each in failed} == {"backend_unavailable"}
-    assert far.get_json("/operations?status=running")["items"] == []
-    come_back(far)
+    assert remote.get_json("/operations?status=running")["items"] == []
+    make_reachable(remote)
     key = {"Idempotency-Key": "k1"}
-    assert far.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
+    assert remote.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 202
 
 
-def test_bulk_is_refused_and_replays_work(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
+def test_bulk_is_refused_and_replays_work(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
     bulk_request = {"json": {"action": "stop", "ids": [vm_id]}, "headers": {"Idempotency-Key": "k"}}
-    (begun,) = far.call("POST", "/vms/actions", **bulk_request).json["items"]
-    leave(far)
-    (repeated,) = far.call("POST", "/vms/actions", **bulk_request).json["items"]
+    (begun,) = remote.call("POST", "/vms/actions", **bulk_request).json["items"]
+    make_unreachable(remote)
+    (repeated,) = remote.call("POST", "/vms/actions", **bulk_request).json["items"]
     assert repeated["operation"]["id"] == begun["operation"]["id"]
-    response = far.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
+    response = remote.post("/vms/actions", {"action": "delete", "ids": [vm_id]})
     (item,) = response.json["items"]
     assert (response.status_code, item["error"]["code"]) == (202, "backend_unavailable")
-    assert far.get_json("/operations")["total"] == 2
+    assert remote.get_json("/operations")["total"] == 2
 
 
-def test_cached_reads_work_and_cloud_reads_are_503(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    leave(far)
-    age_inventory(far, 60)
+def test_cached_reads_work_and_cloud_reads_are_503(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    make_unreachable(remote)
+    age_inventory(remote, 60)
     for path in read_paths(vm_id):
-        assert response_age(far.call("GET", path)) >= 60
-        response = far.call("GET", path, headers=NO_CACHE)
+        assert response_age(remote.call("GET", path)) >= 60
+        response = remote.call("GET", path, headers=NO_CACHE)
         assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
     for path in ("/flavors", "/images", "/networks", f"/vms/{vm_id}/console"):
-        assert far.call("GET", path).json["code"] == "backend_unavailable"
+        assert remote.call("GET", path).json["code"] == "backend_unavailable"
 
 
-def test_started_operation_continues_when_cloud_returns(far: ApiHarness) -> None:
-    response = far.post_action(only_vm_id(far), "stop")
+def test_started_operation_continues_when_cloud_returns(remote: ApiHarness) -> None:
+    response = remote.post_action(only_vm_id(remote), "stop")
     assert response.status_code == 202
-    leave(far)
-    far.advance_time(30)
-    assert far.get_operation(response)["status"] == "running"
-    come_back(far)
-    far.run_until_settled()
-    assert far.get_operation(response)["status"] == "succeeded"
+    make_unreachable(remote)
+    remote.advance_time(30)
+    assert remote.get_operation(response)["status"] == "running"
+    make_reachable(remote)
+    remote.run_until_settled()
+    assert remote.get_operation(response)["status"] == "succeeded"
 
 
-def test_unsent_step_is_sent_when_cloud_returns(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.post_action(vm_id, "pause")
-    far.run_until_settled()
-    response = far.post_action(vm_id, "stop")
-    assert isinstance(far.backend, Hanging)
-    sent = far.backend.sent
-    leave(far)
-    far.advance_time(30)
-    assert far.backend.sent == sent
-    come_back(far)
-    far.run_until_settled()
-    assert far.get_operation(response)["status"] == "succeeded"
+def test_unsent_step_is_sent_when_cloud_returns(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.post_action(vm_id, "pause")
+    remote.run_until_settled()
+    response = remote.post_action(vm_id, "stop")
+    assert isinstance(remote.backend, HangingCloud)
+    sent = remote.backend.sent
+    make_unreachable(remote)
+    remote.advance_time(30)
+    assert remote.backend.sent == sent
+    make_reachable(remote)
+    remote.run_until_settled()
+    assert remote.get_operation(response)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("path", ["/vms", "/vms/{}", "/vms/{}/status"])
 def test_read_does_not_wait_for_hanging_cloud(
-    far: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch, path: str
+    remote: ApiHarness, backend: HangingCloud, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(reader, "READ_REFRESH_TIMEOUT", 0.01)
-    vm_id = only_vm_id(far)
-    age_inventory(far, 60)
+    vm_id = only_vm_id(remote)
+    age_inventory(remote, 60)
     backend.hangs = True
-    assert response_age(far.call("GET", path.format(vm_id))) >= 60
+    assert response_age(remote.call("GET", path.format(vm_id))) >= 60
     # the refresh continues in the background and updates the inventory
     backend.go.set()
-    wait_until(lambda: response_age(far.call("GET", path.format(vm_id))) < 60)
+    wait_until(lambda: response_age(remote.call("GET", path.format(vm_id))) < 60)
     assert backend.hung >= 1
 
 
-def test_no_cache_read_does_not_wait_for_suspect_cloud(far: ApiHarness, backend: Hanging) -> None:
+def test_no_cache_read_does_not_wait_for_suspect_cloud(
+    remote: ApiHarness, backend: HangingCloud
+) -> None:
     backend.hangs = True
-    sync = threading.Thread(target=far.services.periodic_tasks["full-sync"], daemon=True)
-    age_inventory(far, 7200)
+    sync = threading.Thread(target=remote.services.periodic_tasks["full-sync"], daemon=True)
+    age_inventory(remote, 7200)
     sync.start()
     wait_until(lambda: backend.hung == 1)
     backend.hangs = False
-    leave(far)
-    assert far.call("GET", "/vms", headers=NO_CACHE).status_code == 503
+    make_unreachable(remote)
+    assert remote.call("GET", "/vms", headers=NO_CACHE).status_code == 503
     backend.go.set()
     sync.join(GUARD_TIMEOUT)
 
@@ -222,7 +224,7 @@ def serve_with(harness: ApiHarness, readiness: ReadinessChecks) -> None:
 
 
 def test_readyz_does_not_wait_for_hanging_cloud(
-    harness: ApiHarness, backend: Hanging, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, backend: HangingCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "HEALTH_CACHE_TTL", 0.0)
     serve_with(harness, build_readiness(harness))
@@ -239,7 +241,7 @@ def test_readyz_does_not_wait_for_hanging_cloud(
     wait_until(lambda: harness.client.get("/readyz").json["status"] == "ready")  # type: ignore[index]
 
 
-def test_readyz_caches_health_checks(harness: ApiHarness, backend: Hanging) -> None:
+def test_readyz_caches_health_checks(harness: ApiHarness, backend: HangingCloud) -> None:
     now = [0.0]
     readiness = build_readiness(harness, lambda: now[0])
     for _ in range(5):

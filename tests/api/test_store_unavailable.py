@@ -21,7 +21,7 @@ from vmapi.settings.settings import Settings
 from vmapi.store import connections
 
 
-def check_away(harness: ApiHarness, vm_id: str) -> None:
+def check_unavailable(harness: ApiHarness, vm_id: str) -> None:
     """Check that every request gets 503 and changes nothing."""
     before = harness.backend.list_vms()
     for method, path in [
@@ -35,7 +35,7 @@ def check_away(harness: ApiHarness, vm_id: str) -> None:
     assert harness.backend.list_vms() == before
 
 
-def check_back(harness: ApiHarness, vm_id: str) -> None:
+def check_available(harness: ApiHarness, vm_id: str) -> None:
     wait_until(lambda: harness.client.get("/readyz").status_code == 200)
     assert harness.post_action(vm_id, "stop").status_code == 200
     assert harness.create("web-9")["status"] == "STOPPED"
@@ -53,24 +53,24 @@ def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, harness: ApiHarne
         engine.dispose()
         with monkeypatch.context() as patched:
             patched.setattr(connections, "LOCK_TIMEOUT", 0.05)
-            impatient = bootstrap(world_settings(url), harness.backend, harness.clock)
+            impatient = bootstrap(postgresql_settings(url), harness.backend, harness.clock)
             impatient.engine.stop()
             services = harness.app.extensions["vmapi"]
             harness.app.extensions["vmapi"] = impatient
-            check_away(harness, vm_id)
+            check_unavailable(harness, vm_id)
             connection.rollback()
-            check_back(harness, vm_id)
+            check_available(harness, vm_id)
             harness.app.extensions["vmapi"] = services
             impatient.store.close()
     hog.dispose()
 
 
-def world_settings(url: Any) -> Settings:
+def postgresql_settings(url: Any) -> Settings:
     shown = make_url(url).render_as_string(hide_password=False)
     return Settings(log_level="CRITICAL", database_url=shown)
 
 
-class Door:
+class DatabaseProxy:
     """A TCP proxy that can be closed; closing it cuts every connection."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -108,11 +108,11 @@ class Door:
                 server = socket.create_connection(self._server)
                 self._inside += [client, server]
                 for ends in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=_pass, args=ends, daemon=True))
+                    self._threads.append(threading.Thread(target=_forward, args=ends, daemon=True))
                     self._threads[-1].start()
 
 
-def _pass(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -122,22 +122,22 @@ def _pass(source: socket.socket, target: socket.socket) -> None:
 
 
 @pytest.fixture
-def door() -> Iterator[tuple[Door, str]]:
+def proxy() -> Iterator[tuple[DatabaseProxy, str]]:
     with ExitStack() as stack:
         url = make_url(stack.enter_context(new_postgresql()))
         assert url.host is not None
-        door = Door(url.host, url.port or 5432)
-        stack.callback(door.close)
-        behind = url.set(host="127.0.0.1", port=door.port)
-        yield door, behind.render_as_string(hide_password=False)
+        proxy = DatabaseProxy(url.host, url.port or 5432)
+        stack.callback(proxy.close)
+        behind = url.set(host="127.0.0.1", port=proxy.port)
+        yield proxy, behind.render_as_string(hide_password=False)
 
 
 @pytest.fixture
 def postgresql(
-    shell: Flask, door: tuple[Door, str], backend: MemoryBackend, clock: Clock
+    shell: Flask, proxy: tuple[DatabaseProxy, str], backend: MemoryBackend, clock: Clock
 ) -> Iterator[ApiHarness]:
     """The app on an unmigrated PostgreSQL behind the proxy."""
-    services = bootstrap(Settings(log_level="CRITICAL", database_url=door[1]), backend, clock)
+    services = bootstrap(Settings(log_level="CRITICAL", database_url=proxy[1]), backend, clock)
     services.engine.stop()
     shell.extensions["vmapi"] = services
     yield ApiHarness(shell, backend, clock)
@@ -145,21 +145,21 @@ def postgresql(
 
 
 def test_restarted_postgresql_is_503_then_works(
-    postgresql: ApiHarness, door: tuple[Door, str]
+    postgresql: ApiHarness, proxy: tuple[DatabaseProxy, str]
 ) -> None:
     harness = postgresql
     harness.services.store.upgrade()
     vm_id = harness.create_running("web-2")
-    door[0].shut()
-    check_away(harness, vm_id)
+    proxy[0].shut()
+    check_unavailable(harness, vm_id)
     response = harness.client.get("/readyz")
     assert response.json is not None
     assert (response.status_code, response.json["dependencies"]["store"]) == (
         503,
         "store_unavailable",
     )
-    door[0].open()
-    check_back(harness, vm_id)
+    proxy[0].open()
+    check_available(harness, vm_id)
 
 
 def test_unmigrated_postgresql_is_503(postgresql: ApiHarness) -> None:
@@ -172,7 +172,7 @@ def test_unmigrated_postgresql_is_503(postgresql: ApiHarness) -> None:
 
 
 def test_operation_survives_postgresql_outage(
-    postgresql: ApiHarness, door: tuple[Door, str]
+    postgresql: ApiHarness, proxy: tuple[DatabaseProxy, str]
 ) -> None:
     harness = postgresql
     harness.services.store.upgrade()
@@ -181,11 +181,11 @@ def test_operation_survives_postgresql_outage(
     response = harness.post_action(vm_id, "stop")
     (operation,) = harness.services.operations.list_leased()
     harness.clock.sleep(9)
-    door[0].shut()
+    proxy[0].shut()
     for _ in range(2):
         with pytest.raises(Exception, match="vmapi's database does not answer"):
             harness.services.operations.reconcile(operation)
-    door[0].open()
+    proxy[0].open()
     harness.run_until_settled()
     assert harness.get_operation(response)["status"] == "succeeded"
     assert harness.get_vm(vm_id)["status"] == "STOPPED"
@@ -200,4 +200,4 @@ def test_cut_connections_are_replaced(postgresql: ApiHarness) -> None:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         others += " AND pid <> pg_backend_pid()"
         one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
-    check_back(harness, vm_id)
+    check_available(harness, vm_id)

@@ -53,7 +53,7 @@ def auth_harness(harness: ApiHarness) -> AuthHarness:
     return AuthHarness(harness)
 
 
-def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
+def list_endpoints(app: Flask) -> dict[str, tuple[str, str]]:
     """Return the method and the path of each endpoint."""
     found = {}
     for rule in app.url_map.iter_rules():
@@ -63,7 +63,7 @@ def endpoints(app: Flask) -> dict[str, tuple[str, str]]:
     return found
 
 
-def refusal(response: TestResponse) -> Any:
+def refusal_code(response: TestResponse) -> Any:
     return response.json["code"] if response.status_code in (401, 403) and response.json else None
 
 
@@ -72,12 +72,12 @@ def test_every_endpoint_enforces_its_role(auth_harness: AuthHarness, role: str |
     token = None if role is None else auth_harness.create_token(role)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
-    found = endpoints(auth_harness.harness.app)
+    found = list_endpoints(auth_harness.harness.app)
     # every endpoint must be listed in this test
     assert set(found) == MAY["admin"]
     for name, (method, path) in found.items():
         response = auth_harness.client.open(path, method=method, headers=headers)
-        assert refusal(response) == (None if name in MAY[role] else refused), name
+        assert refusal_code(response) == (None if name in MAY[role] else refused), name
         # the event stream never ends
         response.close()
 
@@ -186,11 +186,11 @@ def test_403_is_audited_and_401_is_not(auth_harness: AuthHarness) -> None:
 def test_403_survives_audit_failure(
     auth_harness: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def away(*_: object) -> None:
+    def raise_unavailable(*_: object) -> None:
         raise StoreUnavailable("away")
 
     token = auth_harness.create_token("viewer")
-    monkeypatch.setattr(AuditRepository, "add", away)
+    monkeypatch.setattr(AuditRepository, "add", raise_unavailable)
     configure("ERROR")
     assert auth_harness.call("POST", "/vms", token, json=CREATE_BODY).status_code == 403
     assert [line["action"] for line in read_logs(capsys)] == ["create_vm"]
@@ -199,12 +199,12 @@ def test_403_survives_audit_failure(
 def test_unknown_token_without_store_is_503(
     auth_harness: AuthHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def raise_unavailable(*_: object) -> None:
         raise StoreUnavailable("away")
 
     token = auth_harness.create_token("viewer")
     assert auth_harness.call("GET", "/flavors", token).status_code == 200
-    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
+    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", raise_unavailable)
     assert auth_harness.call("GET", "/flavors", token).status_code == 200
     response = auth_harness.call("GET", "/flavors", generate_token())
     assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
@@ -274,7 +274,7 @@ def test_stream_ends_when_token_is_revoked(
 def test_stream_survives_unavailable_store(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def raise_unavailable(*_: object) -> None:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
@@ -282,7 +282,7 @@ def test_stream_survives_unavailable_store(
     harness.services.events.heartbeat_interval = 0.01
     response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))
     blocks = iter(response.response)
-    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", away)
+    monkeypatch.setattr(ApiTokenRepository, "find_by_digest", raise_unavailable)
     assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
     response.close()
 
@@ -320,7 +320,7 @@ def test_vm_of_another_project_is_404_for_every_role(
             )
             for vm_id in (created["id"], UNKNOWN_ID)
         ]
-        results = [(response.status_code, refusal(response)) for response in responses]
+        results = [(response.status_code, refusal_code(response)) for response in responses]
         assert results[0] == results[1]
         assert results[0][0] in ((403,) if role == "viewer" and method != "GET" else (404, 422))
 

@@ -19,7 +19,7 @@ PAGE = "A web page of another origin sent this request, and vmapi requires no to
 CROSS = {"Sec-Fetch-Site": "cross-site", "Origin": THEIRS}
 
 
-def detail(response: TestResponse) -> str | None:
+def refusal_detail(response: TestResponse) -> str | None:
     """Return the detail of a refusal; None without one."""
     if response.status_code != 403:
         return None
@@ -29,8 +29,10 @@ def detail(response: TestResponse) -> str | None:
 
 
 @pytest.fixture
-def named(served: Callable[..., Flask]) -> FlaskClient:
-    return served(auth=("none",), cors_origins=(ORIGIN,), bind="vmapi.example:8000").test_client()
+def cors_client(serve_app: Callable[..., Flask]) -> FlaskClient:
+    return serve_app(
+        auth=("none",), cors_origins=(ORIGIN,), bind="vmapi.example:8000"
+    ).test_client()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_foreign_page_cannot_change_anything(harness: ApiHarness, headers: dict[
     vm_id = harness.create_running()
     for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
         response = harness.call(method, f"/vms{path}", headers=headers)
-        assert str(detail(response)).startswith(PAGE)
+        assert str(refusal_detail(response)).startswith(PAGE)
     (seen,) = harness.get_json("/vms")["items"]
     assert (seen["status"], seen["task"]) == ("RUNNING", None)
     for path in ("/vms", f"/vms/{vm_id}", "/flavors"):
@@ -86,11 +88,11 @@ def test_scripts_and_docs_page_can_change(harness: ApiHarness, headers: dict[str
     assert harness.call("POST", "/vms", json=CREATE_BODY, headers=headers).status_code == 201
 
 
-def test_configured_origin_can_change(named: FlaskClient) -> None:
+def test_configured_origin_can_change(cors_client: FlaskClient) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}
-    assert named.post(f"{BASE}/vms", json=CREATE_BODY, headers=headers).status_code == 201
-    response = named.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
-    assert detail(response) == f"{PAGE} To allow it, add {THEIRS} to VMAPI_CORS_ORIGINS."
+    assert cors_client.post(f"{BASE}/vms", json=CREATE_BODY, headers=headers).status_code == 201
+    response = cors_client.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
+    assert refusal_detail(response) == f"{PAGE} To allow it, add {THEIRS} to VMAPI_CORS_ORIGINS."
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
@@ -99,13 +101,13 @@ def test_foreign_host_name_is_refused(
     harness: ApiHarness, host: str, method: str, path: str
 ) -> None:
     headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
-    message = detail(harness.call(method, path, headers=headers))
+    message = refusal_detail(harness.call(method, path, headers=headers))
     assert f"does not serve the host name {host.partition(':')[0]}:" in str(message)
 
 
 @pytest.mark.parametrize("host", ["[::1", "evil.example.", "EVIL.example", "127.1.1"])
 def test_host_name_similar_to_ours_is_refused(harness: ApiHarness, host: str) -> None:
-    assert detail(harness.call("GET", "/vms", headers={"Host": host})) is not None
+    assert refusal_detail(harness.call("GET", "/vms", headers={"Host": host})) is not None
 
 
 OURS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", "a.localhost"]
@@ -117,9 +119,11 @@ def test_own_addresses_and_local_names_are_served(harness: ApiHarness, host: str
 
 
 @pytest.mark.parametrize("host", ["vmapi.example", "VMAPI.example:80", "console.example.org"])
-def test_configured_host_names_are_served(named: FlaskClient, host: str) -> None:
-    assert named.get(f"{BASE}/vms", headers={"Host": host}).status_code == 200
-    assert detail(named.get(f"{BASE}/vms", headers={"Host": "evil.example"})) is not None
+def test_configured_host_names_are_served(cors_client: FlaskClient, host: str) -> None:
+    assert cors_client.get(f"{BASE}/vms", headers={"Host": host}).status_code == 200
+    assert (
+        refusal_detail(cors_client.get(f"{BASE}/vms", headers={"Host": "evil.example"})) is not None
+    )
 
 
 def test_public_endpoint_is_served_under_any_name(harness: ApiHarness) -> None:
@@ -134,13 +138,13 @@ def test_caller_with_token_is_not_checked(harness: ApiHarness) -> None:
     token = door.create_token("operator")
     response = door.call("POST", "/vms", token, json=CREATE_BODY, headers=headers)
     assert response.status_code == 201
-    assert detail(door.call("POST", "/vms", json=CREATE_BODY, headers=headers)) is not None
+    assert refusal_detail(door.call("POST", "/vms", json=CREATE_BODY, headers=headers)) is not None
 
 
 def test_host_name_is_not_checked_when_tokens_are_required(
-    served: Callable[..., Flask], tmp_path: Any
+    serve_app: Callable[..., Flask], tmp_path: Any
 ) -> None:
-    app = served(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
+    app = serve_app(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     headers = {**CROSS, "Host": "vmapi.example"}
     response = app.test_client().post(f"{BASE}/vms/{UNKNOWN_ID}/stop", headers=headers)
     assert response.status_code == 401

@@ -19,7 +19,7 @@ Limited = Callable[..., ApiHarness]
 
 
 @pytest.fixture
-def limited(harness: ApiHarness) -> Limited:
+def set_rate_limits(harness: ApiHarness) -> Limited:
     """Return a function that sets rate limits; other kinds are unlimited."""
 
     def limit(**texts: str) -> ApiHarness:
@@ -34,8 +34,8 @@ def limited(harness: ApiHarness) -> Limited:
     return limit
 
 
-def test_headers_show_policy_and_remaining(limited: Limited) -> None:
-    harness = limited(reads="3/second;100/minute", address="9/hour")
+def test_headers_show_policy_and_remaining(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(reads="3/second;100/minute", address="9/hour")
     response = harness.call("GET", "/vms")
     assert response.headers["RateLimit-Policy"] == (
         '"address-per-hour";q=9;w=3600, "reads-per-second";q=3;w=1, "reads-per-minute";q=100;w=60'
@@ -49,8 +49,8 @@ def test_headers_show_policy_and_remaining(limited: Limited) -> None:
     assert response.headers["RateLimit"].split(", ")[1].endswith(";t=1")
 
 
-def test_request_over_the_limit_is_429(limited: Limited) -> None:
-    harness = limited(reads="2/minute")
+def test_request_over_the_limit_is_429(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(reads="2/minute")
     assert [harness.call("GET", "/vms").status_code for _ in range(2)] == [200, 200]
     response = harness.call("GET", "/vms", headers={"X-Request-ID": "r-1"})
     assert (response.status_code, response.mimetype) == (429, "application/problem+json")
@@ -70,8 +70,8 @@ def test_request_over_the_limit_is_429(limited: Limited) -> None:
     assert harness.call("GET", "/vms").status_code == 200
 
 
-def test_reads_and_changes_have_separate_limits(limited: Limited) -> None:
-    harness = limited(changes="2/hour", reads="3/hour")
+def test_reads_and_changes_have_separate_limits(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(changes="2/hour", reads="3/hour")
     kwargs = {"json": CREATE_BODY, "headers": {"Idempotency-Key": "k"}}
     first, repeat, refused = (harness.call("POST", "/vms", **kwargs) for _ in range(3))
     assert (first.status_code, repeat.status_code, refused.status_code) == (201, 201, 429)
@@ -84,24 +84,24 @@ def test_reads_and_changes_have_separate_limits(limited: Limited) -> None:
     ]
 
 
-def test_refused_change_has_no_effect(limited: Limited) -> None:
-    harness = limited(changes="1/hour")
+def test_refused_change_has_no_effect(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(changes="1/hour")
     assert [harness.post("/vms", CREATE_BODY).status_code for _ in range(2)] == [201, 429]
     assert harness.get_json("/operations")["total"] == 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", f"{BASE}/health"])
-def test_probes_have_no_limit(limited: Limited, path: str) -> None:
-    harness = limited(reads="1/hour", address="1/hour")
+def test_probes_have_no_limit(set_rate_limits: Limited, path: str) -> None:
+    harness = set_rate_limits(reads="1/hour", address="1/hour")
     for _ in range(3):
         response = harness.client.get(path)
         assert response.status_code == 200
         assert "RateLimit" not in response.headers
 
 
-def test_every_other_url_is_limited(limited: Limited) -> None:
+def test_every_other_url_is_limited(set_rate_limits: Limited) -> None:
     paths = ["/nowhere", "/docs", "/openapi.json", "/problems/forbidden", f"{BASE}/vms?a=1"]
-    harness = limited(address=f"{len(paths)}/hour")
+    harness = set_rate_limits(address=f"{len(paths)}/hour")
     assert [harness.client.get(path, buffered=True).status_code for path in paths] == [
         404,
         200,
@@ -114,8 +114,10 @@ def test_every_other_url_is_limited(limited: Limited) -> None:
     )
 
 
-def test_each_caller_has_its_own_limit(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = limited(reads="1/hour")
+def test_each_caller_has_its_own_limit(
+    set_rate_limits: Limited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = set_rate_limits(reads="1/hour")
 
     def status(user: str, address: str) -> int:
         monkeypatch.setattr(throttle, "current_user", lambda: user)
@@ -129,9 +131,9 @@ def test_each_caller_has_its_own_limit(limited: Limited, monkeypatch: pytest.Mon
 
 
 def test_address_limit_applies_to_all_users(
-    limited: Limited, monkeypatch: pytest.MonkeyPatch
+    set_rate_limits: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harness = limited(address="2/hour", reads="1000/second")
+    harness = set_rate_limits(address="2/hour", reads="1000/second")
     users = iter(["a", "b", "c"])
     monkeypatch.setattr(throttle, "current_user", lambda: next(users))
     responses = [harness.call("GET", "/vms") for _ in range(3)]
@@ -143,8 +145,8 @@ def test_address_limit_applies_to_all_users(
     assert next(users) == "c"
 
 
-def test_guessing_tokens_is_limited_by_address(limited: Limited) -> None:
-    auth_harness = AuthHarness(limited(address="2/hour"))
+def test_guessing_tokens_is_limited_by_address(set_rate_limits: Limited) -> None:
+    auth_harness = AuthHarness(set_rate_limits(address="2/hour"))
     assert [auth_harness.call("GET", "/vms", generate_token()).status_code for _ in range(3)] == [
         401,
         401,
@@ -152,8 +154,8 @@ def test_guessing_tokens_is_limited_by_address(limited: Limited) -> None:
     ]
 
 
-def test_forbidden_requests_count_for_the_caller(limited: Limited) -> None:
-    auth_harness = AuthHarness(limited(changes="2/hour"))
+def test_forbidden_requests_count_for_the_caller(set_rate_limits: Limited) -> None:
+    auth_harness = AuthHarness(set_rate_limits(changes="2/hour"))
     token = auth_harness.create_token("viewer")
     statuses = [
         auth_harness.call("POST", "/vms", token, json=CREATE_BODY).status_code for _ in range(3)
@@ -161,8 +163,8 @@ def test_forbidden_requests_count_for_the_caller(limited: Limited) -> None:
     assert statuses == [403, 403, 429]
 
 
-def test_foreign_page_uses_up_no_rate(limited: Limited) -> None:
-    harness = limited(changes="1/hour")
+def test_foreign_page_uses_up_no_rate(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(changes="1/hour")
     theirs = {"Sec-Fetch-Site": "cross-site"}
     statuses = [
         harness.call("POST", "/vms", json=CREATE_BODY, headers=theirs).status_code for _ in range(3)
@@ -183,8 +185,8 @@ def test_client_network_of_ipv6_is_64_bits(address: str, network: str) -> None:
     assert throttle.client_network(address) == network
 
 
-def test_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
-    client = served(
+def test_preflight_is_not_counted(serve_app: Callable[..., Flask]) -> None:
+    client = serve_app(
         cors_origins=("https://a.example",), rate_address=parse_rate_limits("address", "1/hour")
     ).test_client()
     asks = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
@@ -197,6 +199,6 @@ def test_preflight_is_not_counted(served: Callable[..., Flask]) -> None:
     assert "RateLimit" in refused.headers["Access-Control-Expose-Headers"]
 
 
-def test_headers_are_absent_without_limits(limited: Limited) -> None:
-    response = limited().call("GET", "/vms")
+def test_headers_are_absent_without_limits(set_rate_limits: Limited) -> None:
+    response = set_rate_limits().call("GET", "/vms")
     assert {"RateLimit", "RateLimit-Policy"} & set(response.headers.keys()) == set()

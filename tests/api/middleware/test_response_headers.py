@@ -88,19 +88,19 @@ def test_cache_control_of_each_resource(harness: ApiHarness) -> None:
 
 
 @pytest.fixture
-def named(served: Callable[..., Flask]) -> Any:
-    return served(cors_origins=(ORIGIN, OTHER)).test_client()
+def cors_client(serve_app: Callable[..., Flask]) -> Any:
+    return serve_app(cors_origins=(ORIGIN, OTHER)).test_client()
 
 
-def cors(response: TestResponse) -> dict[str, str]:
+def cors_headers(response: TestResponse) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith(CORS)}
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, OTHER])
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x", "/openapi.json"])
-def test_allowed_origin_reads_all_headers(named: Any, path: str, origin: str) -> None:
-    response = named.get(path, headers={"Origin": origin})
-    shown = cors(response)
+def test_allowed_origin_reads_all_headers(cors_client: Any, path: str, origin: str) -> None:
+    response = cors_client.get(path, headers={"Origin": origin})
+    shown = cors_headers(response)
     exposed = set(shown.pop("Access-Control-Expose-Headers").split(", "))
     assert shown == {"Access-Control-Allow-Origin": origin}
     assert response.headers["Vary"] == "Origin"
@@ -120,15 +120,15 @@ def preflight(client: Any, path: str, origin: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("path", [f"{BASE}/vms", "/nothing", f"{BASE}/vms/x/stop"])
-def test_preflight_precedes_authentication(named: Any, path: str) -> None:
+def test_preflight_precedes_authentication(cors_client: Any, path: str) -> None:
     def never() -> None:
         raise AssertionError
 
     # before authentication and rate limits
-    named.application.before_request(never)
-    response = preflight(named, path, ORIGIN)
+    cors_client.application.before_request(never)
+    response = preflight(cors_client, path, ORIGIN)
     assert (response.status_code, response.data) == (204, b"")
-    shown = cors(response)
+    shown = cors_headers(response)
     assert shown["Access-Control-Allow-Origin"] == ORIGIN
     assert shown["Access-Control-Allow-Methods"] == "GET, HEAD, POST, PATCH, DELETE"
     taken = set(shown["Access-Control-Allow-Headers"].split(", "))
@@ -138,12 +138,12 @@ def test_preflight_precedes_authentication(named: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-def test_other_origin_gets_no_cors_headers(named: Any, origin: str) -> None:
+def test_other_origin_gets_no_cors_headers(cors_client: Any, origin: str) -> None:
     for response in (
-        named.get(f"{BASE}/vms", headers={"Origin": origin}),
-        preflight(named, f"{BASE}/vms", origin),
+        cors_client.get(f"{BASE}/vms", headers={"Origin": origin}),
+        preflight(cors_client, f"{BASE}/vms", origin),
     ):
-        assert (response.status_code, cors(response)) == (200, {})
+        assert (response.status_code, cors_headers(response)) == (200, {})
         assert response.headers["Vary"] == "Origin"
 
 
@@ -153,13 +153,13 @@ def test_without_origins_there_are_no_cors_headers(harness: ApiHarness, origin: 
         harness.call("GET", "/vms", headers={"Origin": origin}),
         preflight(harness.client, f"{BASE}/vms", origin),
     ):
-        assert (response.status_code, cors(response), "Vary" in response.headers) == (
+        assert (response.status_code, cors_headers(response), "Vary" in response.headers) == (
             200,
             {},
             False,
         )
 
 
-def test_plain_options_request_reaches_flask(named: Any) -> None:
-    response = named.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
+def test_plain_options_request_reaches_flask(cors_client: Any) -> None:
+    response = cors_client.options(f"{BASE}/flavors", headers={"Origin": ORIGIN})
     assert (response.status_code, "GET" in response.headers["Allow"]) == (200, True)

@@ -82,16 +82,16 @@ ANSWERS = {
 }
 
 
-def operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+def iterate_operations(document: Any) -> Iterator[tuple[str, str, Any]]:
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 yield path, method, item[method]
 
 
-def contents(document: Any) -> Iterator[tuple[str, Any]]:
+def iterate_bodies(document: Any) -> Iterator[tuple[str, Any]]:
     """Iterate over every documented body of requests and responses."""
-    for _, _, operation in operations(document):
+    for _, _, operation in iterate_operations(document):
         name = operation["operationId"]
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} takes {media_type}", content
@@ -100,12 +100,12 @@ def contents(document: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{name} answers {status}", content
 
 
-def examples(content: Any) -> list[Any]:
+def body_examples(content: Any) -> list[Any]:
     named = [example["value"] for example in content.get("examples", {}).values()]
     return named + [content[key] for key in ("example",) if key in content]
 
 
-def validator(document: Any, schema: Any) -> Draft202012Validator:
+def build_validator(document: Any, schema: Any) -> Draft202012Validator:
     resolved = {**schema, "components": document["components"]}
     return Draft202012Validator(resolved, format_checker=FormatChecker())
 
@@ -116,37 +116,39 @@ def test_document_is_valid(document: Any) -> None:
 
 
 def test_operation_ids_are_unique_and_tested(document: Any) -> None:
-    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    ids = [operation["operationId"] for _, _, operation in iterate_operations(document)]
     assert sorted(ids) == sorted(REFUSALS)
 
 
 def test_every_route_is_documented(app: Flask, document: Any) -> None:
-    documented = {(path, method.upper()) for path, method, _ in operations(document)}
-    served = {
+    documented = {(path, method.upper()) for path, method, _ in iterate_operations(document)}
+    serve_app = {
         (re.sub(r"<(\w+:)?(\w+)>", r"{\2}", rule.rule), method)
         for rule in app.url_map.iter_rules()
         if rule.rule not in UNDOCUMENTED
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert served == documented
+    assert serve_app == documented
 
 
 def test_every_operation_has_summary_and_tag(document: Any) -> None:
     tags = {tag["name"] for tag in document["tags"]}
-    for _, _, operation in operations(document):
+    for _, _, operation in iterate_operations(document):
         assert operation["summary"]
         assert set(operation["tags"]) <= tags
 
 
 def test_every_body_has_an_example(document: Any) -> None:
-    assert [where for where, content in contents(document) if not examples(content)] == []
+    assert [
+        where for where, content in iterate_bodies(document) if not body_examples(content)
+    ] == []
 
 
 def test_every_example_is_valid(document: Any) -> None:
     count = 0
-    for where, content in contents(document):
-        for example in examples(content):
-            errors = list(validator(document, content["schema"]).iter_errors(example))
+    for where, content in iterate_bodies(document):
+        for example in body_examples(content):
+            errors = list(build_validator(document, content["schema"]).iter_errors(example))
             assert errors == [], where
             count += 1
     assert count > 100
@@ -154,7 +156,9 @@ def test_every_example_is_valid(document: Any) -> None:
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_problem_is_documented(document: Any, name: str) -> None:
-    (operation,) = [found for _, _, found in operations(document) if found["operationId"] == name]
+    (operation,) = [
+        found for _, _, found in iterate_operations(document) if found["operationId"] == name
+    ]
     problems = {
         code: status
         for status, response in operation["responses"].items()
@@ -181,7 +185,7 @@ def test_response_headers_are_documented(document: Any) -> None:
             for status, response in operation["responses"].items()
             if "headers" in response
         }
-        for _, _, operation in operations(document)
+        for _, _, operation in iterate_operations(document)
     }
     location = "Operation-Location"
     of_changes = {location, "Idempotent-Replayed", "Preference-Applied"}
@@ -207,7 +211,7 @@ def test_response_headers_are_documented(document: Any) -> None:
 
 def test_every_operation_documents_security_and_role(document: Any) -> None:
     assert set(document["components"]["securitySchemes"]) == {"bearer"}
-    for _, method, operation in operations(document):
+    for _, method, operation in iterate_operations(document):
         if operation["operationId"] in OPEN:
             assert operation["security"] == []
             assert "role" not in operation.get("description", "")
@@ -234,7 +238,7 @@ def test_document_lists_the_configured_security_schemes(
         keystone_url="https://keystone.invalid",
     )
     app_document = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
-    found = [operation["security"] for _, _, operation in operations(app_document)]
+    found = [operation["security"] for _, _, operation in iterate_operations(app_document)]
     accepted = [{way: []} for way in ways]
     assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
     assert set(app_document["components"]["securitySchemes"]) == set(ways)
@@ -248,7 +252,7 @@ def test_request_headers_are_documented(document: Any) -> None:
             for parameter in operation.get("parameters", ())
             if parameter["in"] == "header"
         }
-        for _, _, operation in operations(document)
+        for _, _, operation in iterate_operations(document)
     }
     assert heeded["create_vm"] == {"Idempotency-Key", "Prefer"}
     for name in ("update_vm", "delete_vm", "restart_vm"):
@@ -261,7 +265,7 @@ def test_request_headers_are_documented(document: Any) -> None:
 def test_query_parameters_are_documented(document: Any, shell: Flask) -> None:
     views = {name.rpartition(".")[2]: view for name, view in shell.view_functions.items()}
     found = {}
-    for _, _, operation in operations(document):
+    for _, _, operation in iterate_operations(document):
         name = operation["operationId"]
         about: Any = getattr(views[name], "_apidoc")  # noqa: B009 - no type has it
         taken = about.get("arguments", {}).get("parameters", ())

@@ -59,7 +59,7 @@ def create(harness: ApiHarness, **fields: Any) -> TestResponse:
     return harness.post("/vms", {**CREATE_BODY, **fields})
 
 
-def refusing(error: errors.VmapiError) -> Ask:
+def refused_by_cloud(error: errors.VmapiError) -> Ask:
     """Return a request that the cloud refuses with an error."""
 
     def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -73,19 +73,19 @@ def refusing(error: errors.VmapiError) -> Ask:
     return ask
 
 
-def locked(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def locked_vm(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     vm_id, get = harness.create_running(), harness.backend.get_vm
     patch.setattr(harness.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
     return harness.post_action(vm_id, "stop")
 
 
-def doubled(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def ambiguous_image(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
     patch.setattr(harness.backend, "list_images", lambda refresh=False: images)
     return create(harness)
 
 
-def queued(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def inactive_image(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     images = [Image("1", "cirros", "queued", 0, 0)]
     patch.setattr(harness.backend, "list_images", lambda refresh=False: images)
     return create(harness)
@@ -97,35 +97,35 @@ def many_networks(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestRespons
     return create(harness)
 
 
-def under_way(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def operation_in_progress(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     harness.backend.set_latency(Verb.STOP, 9.0)
     vm_id = harness.create_running()
     harness.post_action(vm_id, "stop")
     return harness.post_action(vm_id, "pause")
 
 
-def quota(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def over_quota(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     return create(harness, metadata={}, flavor="m1.xlarge")
 
 
-def stale(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def stale_etag(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     return harness.call(
         "POST", f"/vms/{harness.create_running()}/stop", headers={"If-Match": '"0-0"'}
     )
 
 
-def taken(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def taken_name(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     harness.create_running()
     return create(harness)
 
 
-def reused(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
+def reused_key(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     headers = {"Idempotency-Key": "k"}
     harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
     return harness.call("POST", "/vms", json={**CREATE_BODY, "name": "web-2"}, headers=headers)
 
 
-def unanswered(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+def unanswered_request(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     patch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     harness.backend.set_faults("lost_answer=1")
     headers = {"Idempotency-Key": "k"}
@@ -133,22 +133,22 @@ def unanswered(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
     return harness.call("POST", "/vms", json=CREATE_BODY, headers=headers)
 
 
-def crowded(harness: ApiHarness, _: Any) -> TestResponse:
-    places = harness.services.operations._waiter.slots
-    while places.acquire(blocking=False):
+def all_slots_taken(harness: ApiHarness, _: Any) -> TestResponse:
+    slots = harness.services.operations._waiter.slots
+    while slots.acquire(blocking=False):
         pass
     return harness.call("GET", "/events")
 
 
-def storeless(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    def away(*_: object) -> None:
+def without_store(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    def raise_unavailable(*_: object) -> None:
         raise errors.StoreUnavailable("vmapi's database does not answer.")
 
-    patch.setattr(harness.services.store.operations, "add", away)
+    patch.setattr(harness.services.store.operations, "add", raise_unavailable)
     return create(harness)
 
 
-def gated(error: errors.VmapiError) -> Ask:
+def refused_by_authenticator(error: errors.VmapiError) -> Ask:
     """Return a request that the authenticator refuses with an error."""
 
     def ask(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -169,7 +169,7 @@ def over_rate_limit(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
     return create(harness)
 
 
-def faulty(faults: str) -> Ask:
+def with_fault(faults: str) -> Ask:
     def ask(harness: ApiHarness, _: pytest.MonkeyPatch) -> TestResponse:
         vm_id = harness.create_running()
         harness.backend.set_faults(faults)
@@ -183,10 +183,19 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         lambda w, _: w.call("POST", "/vms", data="{", content_type="application/json"),
         {},
     ),
-    "unauthenticated": (gated(errors.Unauthenticated("No token.")), {"detail": "No token."}),
-    "issuer_unavailable": (gated(errors.IssuerUnavailable("Away.")), {"detail": "Away."}),
-    "forbidden": (refusing(errors.Forbidden("Policy says no.")), {"detail": "Policy says no."}),
-    "quota_exceeded": (quota, {}),
+    "unauthenticated": (
+        refused_by_authenticator(errors.Unauthenticated("No token.")),
+        {"detail": "No token."},
+    ),
+    "issuer_unavailable": (
+        refused_by_authenticator(errors.IssuerUnavailable("Away.")),
+        {"detail": "Away."},
+    ),
+    "forbidden": (
+        refused_by_cloud(errors.Forbidden("Policy says no.")),
+        {"detail": "Policy says no."},
+    ),
+    "quota_exceeded": (over_quota, {}),
     "vm_not_found": (lambda w, _: w.call("GET", f"/vms/{UNKNOWN_ID}"), {}),
     "operation_not_found": (
         lambda w, _: w.call("GET", "/operations/x"),
@@ -210,7 +219,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "task_in_progress": (
-        under_way,
+        operation_in_progress,
         {
             "detail": "VM web-1 is busy stopping; wait until its task is null, or delete it.",
             "current_status": "RUNNING",
@@ -219,7 +228,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "vm_locked": (
-        locked,
+        locked_vm,
         {
             "detail": "VM web-1 is locked in the cloud; unlock it there.",
             "current_status": "RUNNING",
@@ -227,8 +236,8 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
             "allowed_actions": [],
         },
     ),
-    "name_taken": (taken, {}),
-    "precondition_failed": (stale, {}),
+    "name_taken": (taken_name, {}),
+    "precondition_failed": (stale_etag, {}),
     "payload_too_large": (
         lambda w, _: create(w, user_data="x" * 1024 * 1024),
         {"detail": "The body may have at most 1048576 bytes."},
@@ -257,14 +266,14 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
         },
     ),
     "image_not_found": (
-        queued,
+        inactive_image,
         {
             "detail": "Image cirros is queued, not active.",
             "errors": [{"pointer": "/image", "message": "Image cirros is queued, not active."}],
         },
     ),
     "image_ambiguous": (
-        doubled,
+        ambiguous_image,
         {"detail": "Several images are called cirros; give an id instead: 1, 2."},
     ),
     "network_not_found": (
@@ -277,22 +286,22 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "key_not_found": (lambda w, _: create(w, key_name="x"), {}),
     "security_group_not_found": (lambda w, _: create(w, security_groups=["x"]), {}),
-    "backend_error": (faulty("action_failed=1"), {}),
-    "backend_unavailable": (faulty("unavailable=100%"), {}),
-    "backend_timeout": (faulty("lost_answer=1"), {}),
+    "backend_error": (with_fault("action_failed=1"), {}),
+    "backend_unavailable": (with_fault("unavailable=100%"), {}),
+    "backend_timeout": (with_fault("lost_answer=1"), {}),
     "idempotency_key_reused": (
-        reused,
+        reused_key,
         {"detail": "This Idempotency-Key came with another request before; use a new one."},
     ),
     "idempotency_in_progress": (
-        unanswered,
+        unanswered_request,
         {"detail": "The first request with this Idempotency-Key is still in progress."},
     ),
     "rate_limited": (
         over_rate_limit,
         {"detail": "At most 1 changes of one caller are served per hour."},
     ),
-    "store_unavailable": (storeless, {"detail": "vmapi's database does not answer."}),
+    "store_unavailable": (without_store, {"detail": "vmapi's database does not answer."}),
 }
 
 
@@ -345,7 +354,9 @@ def test_503_has_retry_after_and_nothing_is_sent(
 
 
 def test_503_of_action_fails_its_operation(harness: ApiHarness, monkeypatch: Any) -> None:
-    response = refusing(errors.BackendUnavailable("away", retry_after=7))(harness, monkeypatch)
+    response = refused_by_cloud(errors.BackendUnavailable("away", retry_after=7))(
+        harness, monkeypatch
+    )
     assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
     (operation,) = harness.get_json("/operations?action=stop")["items"]
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
@@ -377,7 +388,7 @@ def test_504_of_create_makes_one_vm(harness: ApiHarness) -> None:
 
 
 def test_refusal_by_cloud_shows_vm_state(harness: ApiHarness, monkeypatch: Any) -> None:
-    response = refusing(errors.InvalidState("Cannot 'stop'."))(harness, monkeypatch)
+    response = refused_by_cloud(errors.InvalidState("Cannot 'stop'."))(harness, monkeypatch)
     assert (response.status_code, response.json["code"]) == (409, "invalid_state")
     assert response.json["current_status"] == "RUNNING"
     assert response.json["allowed_actions"] == ["stop", "restart", "pause", "delete"]

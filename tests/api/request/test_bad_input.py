@@ -23,7 +23,7 @@ TEXTS = ("name", "flavor", "image", "network", "key_name")
 ACTIONS = ("start", "stop", "restart", "pause", "resume")
 
 
-def check(response: TestResponse, status: int, code: str) -> Any:
+def check_problem(response: TestResponse, status: int, code: str) -> Any:
     assert (response.status_code, response.content_type) == (status, "application/problem+json")
     assert response.json is not None
     assert response.json["code"] == code
@@ -32,7 +32,7 @@ def check(response: TestResponse, status: int, code: str) -> Any:
     return response.json
 
 
-def send(
+def send_json(
     harness: ApiHarness, body: bytes | str, path: str = "/vms", method: str = "POST"
 ) -> TestResponse:
     return harness.call(method, path, data=body, content_type=JSON)
@@ -46,7 +46,9 @@ def send(
 def test_string_field_with_wrong_type_is_refused(
     harness: ApiHarness, field: str, value: Any
 ) -> None:
-    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+    problem = check_problem(
+        harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error"
+    )
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -64,7 +66,9 @@ def test_string_field_with_wrong_type_is_refused(
 def test_other_field_with_wrong_type_is_refused(
     harness: ApiHarness, field: str, value: Any
 ) -> None:
-    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+    problem = check_problem(
+        harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error"
+    )
     pointers = [error["pointer"] for error in problem["errors"]]
     assert all(pointer.startswith(f"/{field}") for pointer in pointers)
 
@@ -74,7 +78,9 @@ def test_other_field_with_wrong_type_is_refused(
 def test_string_field_too_long_or_with_nul_is_refused(
     harness: ApiHarness, field: str, value: str
 ) -> None:
-    problem = check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error")
+    problem = check_problem(
+        harness.post("/vms", {**CREATE_BODY, field: value}), 422, "validation_error"
+    )
     assert [error["pointer"] for error in problem["errors"]] == [f"/{field}"]
 
 
@@ -92,19 +98,21 @@ def test_string_field_too_long_or_with_nul_is_refused(
 def test_malicious_string_is_refused(
     harness: ApiHarness, field: str, code: str, value: str
 ) -> None:
-    check(harness.post("/vms", {**CREATE_BODY, field: value}), 422, code)
+    check_problem(harness.post("/vms", {**CREATE_BODY, field: value}), 422, code)
 
 
 @pytest.mark.parametrize("key", ["", "_schema", "a/b", "a~b", "id", "status", "Name", HUGE, "\0"])
 def test_unknown_field_is_refused(harness: ApiHarness, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{harness.create_running()}")):
         body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
-        check(harness.call(method, path, json=body), 422, "validation_error")
+        check_problem(harness.call(method, path, json=body), 422, "validation_error")
         harness.backend.cloud.instances.clear()
 
 
 def test_json_pointer_is_escaped(harness: ApiHarness) -> None:
-    problem = check(harness.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error")
+    problem = check_problem(
+        harness.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error"
+    )
     assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
 
 
@@ -112,7 +120,7 @@ def test_json_pointer_is_escaped(harness: ApiHarness) -> None:
 def test_empty_key_has_a_json_pointer(harness: ApiHarness, method: str) -> None:
     body, path = ({**CREATE_BODY}, "") if method == "POST" else ({}, f"/{UNKNOWN_ID}")
     for sent, pointer in (({"metadata": {"": "x"}}, "/metadata/"), ({"": 1}, "/")):
-        problem = check(
+        problem = check_problem(
             harness.call(method, f"/vms{path}", json={**body, **sent}), 422, "validation_error"
         )
         assert [error["pointer"] for error in problem["errors"]] == [pointer]
@@ -127,13 +135,13 @@ def test_invalid_vm_name_is_refused(harness: ApiHarness, name: str) -> None:
         ("POST", "/vms", {**CREATE_BODY, "name": name}),
         ("PATCH", f"/vms/{UNKNOWN_ID}", {"name": name}),
     ):
-        problem = check(harness.call(method, path, json=body), 422, "validation_error")
+        problem = check_problem(harness.call(method, path, json=body), 422, "validation_error")
         assert problem["errors"] == [{"pointer": "/name", "message": message}]
 
 
 def test_every_invalid_field_is_listed(harness: ApiHarness) -> None:
     body = {"name": "x", "metadata": {"vmapi.x": "", "ok": "", "é": ""}, "ssh_keys": ["a"], "b": 1}
-    problem = check(harness.post("/vms", body), 422, "validation_error")
+    problem = check_problem(harness.post("/vms", body), 422, "validation_error")
     assert {error["pointer"] for error in problem["errors"]} == {
         *("/name", "/flavor", "/image", "/metadata/vmapi.x", "/metadata/é", "/ssh_keys/0", "/b"),
     }
@@ -141,7 +149,7 @@ def test_every_invalid_field_is_listed(harness: ApiHarness) -> None:
 
 def test_number_of_listed_errors_is_limited(harness: ApiHarness) -> None:
     body = {**CREATE_BODY, **{f"k{n}": 1 for n in range(1000)}}
-    problem = check(harness.post("/vms", body), 422, "validation_error")
+    problem = check_problem(harness.post("/vms", body), 422, "validation_error")
     assert len(problem["errors"]) == 20
 
 
@@ -154,14 +162,16 @@ def test_user_data_too_long_for_the_cloud_is_refused(harness: ApiHarness) -> Non
         "user_data": noise,
         "ssh_keys": ["ssh-rsa " + "A" * 372],
     }
-    problem = check(harness.post("/vms", body), 422, "validation_error")
+    problem = check_problem(harness.post("/vms", body), 422, "validation_error")
     (error,) = problem["errors"]
     assert error["pointer"] == "/user_data"
     assert re.fullmatch(r"takes \d{5} characters, packed; the cloud takes 65535", error["message"])
 
 
 def test_unknown_key_pair_is_named_in_detail(harness: ApiHarness) -> None:
-    problem = check(harness.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found")
+    problem = check_problem(
+        harness.post("/vms", {**CREATE_BODY, "key_name": "mine"}), 422, "key_not_found"
+    )
     assert problem["detail"].endswith("there is no key pair mine.")
 
 
@@ -182,14 +192,16 @@ def test_unknown_key_pair_is_named_in_detail(harness: ApiHarness) -> None:
 )
 def test_invalid_patch_is_refused(harness: ApiHarness, body: Any, pointer: str) -> None:
     path = f"/vms/{harness.create_running()}"
-    problem = check(send(harness, json.dumps(body), path, "PATCH"), 422, "validation_error")
+    problem = check_problem(
+        send_json(harness, json.dumps(body), path, "PATCH"), 422, "validation_error"
+    )
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 def test_patch_exceeding_metadata_limit_is_refused(harness: ApiHarness) -> None:
     vm_id = harness.create_running(metadata={str(n): "" for n in range(127)})
     response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"one more": ""}})
-    problem = check(response, 422, "validation_error")
+    problem = check_problem(response, 422, "validation_error")
     assert problem["errors"][0]["pointer"] == "/metadata"
 
 
@@ -202,7 +214,7 @@ def test_patch_may_remove_more_pairs_than_the_limit(harness: ApiHarness) -> None
     sent = {f"k{n}": "" for n in range(128)}
     response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": sent})
     message = {"pointer": "/metadata", "message": "At most 127 pairs are allowed."}
-    assert check(response, 422, "validation_error")["errors"] == [message]
+    assert check_problem(response, 422, "validation_error")["errors"] == [message]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +222,7 @@ def test_patch_may_remove_more_pairs_than_the_limit(harness: ApiHarness) -> None
 )
 def test_invalid_restart_options_are_refused(harness: ApiHarness, body: Any) -> None:
     path = f"/vms/{harness.create_running()}/restart"
-    check(send(harness, json.dumps(body), path), 422, "validation_error")
+    check_problem(send_json(harness, json.dumps(body), path), 422, "validation_error")
 
 
 # Bodies
@@ -251,7 +263,7 @@ def test_invalid_restart_options_are_refused(harness: ApiHarness, body: Any) -> 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_body_that_is_not_json_is_refused(harness: ApiHarness, method: str, body: bytes) -> None:
     path = "/vms" if method == "POST" else f"/vms/{UNKNOWN_ID}"
-    check(send(harness, body, path, method), 400, "malformed_request")
+    check_problem(send_json(harness, body, path, method), 400, "malformed_request")
 
 
 @pytest.mark.parametrize(
@@ -280,18 +292,18 @@ def test_body_that_is_not_json_is_refused(harness: ApiHarness, method: str, body
 def test_detail_explains_why_body_is_not_json(
     harness: ApiHarness, body: bytes, message: str
 ) -> None:
-    assert check(send(harness, body), 400, "malformed_request")["detail"] == message
+    assert check_problem(send_json(harness, body), 400, "malformed_request")["detail"] == message
 
 
 def test_missing_body_is_refused(harness: ApiHarness) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{harness.create_running()}")):
-        problem = check(harness.call(method, path), 400, "malformed_request")
+        problem = check_problem(harness.call(method, path), 400, "malformed_request")
         assert problem["detail"] == "The body is empty. Send a JSON object."
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"x"', b"1", b"1e999", b"true", b"[{}]"])
 def test_json_body_that_is_not_an_object_is_refused(harness: ApiHarness, body: bytes) -> None:
-    problem = check(send(harness, body), 422, "validation_error")
+    problem = check_problem(send_json(harness, body), 422, "validation_error")
     assert problem["errors"][0]["pointer"] == ""
 
 
@@ -305,16 +317,16 @@ def test_json_body_that_is_not_an_object_is_refused(harness: ApiHarness, body: b
 )
 def test_other_media_type_is_refused(harness: ApiHarness, media_type: str) -> None:
     response = harness.call("POST", "/vms", data=json.dumps(CREATE_BODY), content_type=media_type)
-    check(response, 415, "unsupported_media_type")
+    check_problem(response, 415, "unsupported_media_type")
     restart = f"/vms/{harness.create_running()}/restart"
     response = harness.call("POST", restart, data="{}", content_type=media_type)
-    check(response, 415, "unsupported_media_type")
+    check_problem(response, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/json-patch+json", ""])
 def test_other_media_type_of_patch_is_refused(harness: ApiHarness, media_type: str) -> None:
     response = harness.call("PATCH", f"/vms/{UNKNOWN_ID}", data="{}", content_type=media_type)
-    check(response, 415, "unsupported_media_type")
+    check_problem(response, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "nonsense"])
@@ -326,7 +338,7 @@ def test_compressed_body_is_refused(
     for body in (plain, gzip.compress(plain)):
         headers = {"Content-Encoding": coding, "Content-Type": JSON}
         response = harness.call(method, path, data=body, headers=headers)
-        problem = check(response, 415, "unsupported_media_type")
+        problem = check_problem(response, 415, "unsupported_media_type")
         assert problem["detail"] == f"Send no Content-Encoding; the request has {coding}."
         assert response.headers["Accept-Encoding"] == "identity"
     assert harness.get_json("/vms")["total"] == 0
@@ -362,7 +374,7 @@ def test_body_of_endpoint_without_body_is_refused(
     vm_id = harness.create_running()
     method, path = ("DELETE", "") if action == "delete" else ("POST", f"/{action}")
     response = harness.call(method, f"/vms/{vm_id}{path}", data=body, content_type=media_type)
-    problem = check(response, 422, "validation_error")
+    problem = check_problem(response, 422, "validation_error")
     assert problem["errors"] == [{"pointer": "", "message": "This endpoint takes no body."}]
     assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
@@ -370,7 +382,7 @@ def test_body_of_endpoint_without_body_is_refused(
 def test_empty_object_counts_as_no_body(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
     assert harness.post(f"/vms/{vm_id}/stop", {}).status_code == 200
-    assert send(harness, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
+    assert send_json(harness, "{ }\n", f"/vms/{vm_id}", "DELETE").status_code == 204
 
 
 @pytest.mark.parametrize("body", [b"{}", b"x", b'{"a": 1}', b"x" * 1_048_577])
@@ -389,10 +401,10 @@ def test_body_of_get_is_ignored(harness: ApiHarness, path: str, body: bytes) -> 
     ],
 )
 def test_body_over_the_limit_is_refused(harness: ApiHarness, method: str, path: str) -> None:
-    check(send(harness, b"x" * 1_048_577, path, method), 413, "payload_too_large")
+    check_problem(send_json(harness, b"x" * 1_048_577, path, method), 413, "payload_too_large")
 
 
-def chunked(
+def send_chunked(
     harness: ApiHarness, body: bytes, method: str, path: str, **headers: str
 ) -> TestResponse:
     """Send a chunked body, without its length."""
@@ -409,14 +421,16 @@ def chunked(
 def test_chunked_body_over_the_limit_is_refused(harness: ApiHarness) -> None:
     json_body, key = json.dumps(CREATE_BODY).encode(), {"Idempotency-Key": "k"}
     for more in (1, 2, 1_048_576):
-        response = chunked(harness, json_body.ljust(1_048_576 + more), "POST", "/vms", **key)
-        check(response, 413, "payload_too_large")
+        response = send_chunked(harness, json_body.ljust(1_048_576 + more), "POST", "/vms", **key)
+        check_problem(response, 413, "payload_too_large")
     assert harness.get_json("/vms")["total"] == 0
     full = json_body.ljust(1_048_576)
-    assert chunked(harness, full, "POST", "/vms", **key).status_code == 201
-    again = chunked(harness, full, "POST", "/vms", **key)
+    assert send_chunked(harness, full, "POST", "/vms", **key).status_code == 201
+    again = send_chunked(harness, full, "POST", "/vms", **key)
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
-    check(chunked(harness, full + b" ", "POST", "/vms", **key), 413, "payload_too_large")
+    check_problem(
+        send_chunked(harness, full + b" ", "POST", "/vms", **key), 413, "payload_too_large"
+    )
 
 
 @pytest.mark.parametrize("path", ["", "/stop"])
@@ -425,8 +439,8 @@ def test_chunked_body_over_the_limit_is_refused_by_endpoint_without_body(
 ) -> None:
     vm_id = harness.create_running()
     method = "POST" if path else "DELETE"
-    response = chunked(harness, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
-    check(response, 413, "payload_too_large")
+    response = send_chunked(harness, b"{}".ljust(1_048_577), method, f"/vms/{vm_id}{path}")
+    check_problem(response, 413, "payload_too_large")
     assert harness.get_vm(vm_id)["status"] == "RUNNING"
 
 
@@ -458,7 +472,7 @@ def test_unusual_filter_matches_nothing(
     if name in FREE and value not in ("%00", "x" * 256, ""):
         assert (response.status_code, response.json["total"]) == (200, 0)
         return
-    problem = check(response, 422, "validation_error")
+    problem = check_problem(response, 422, "validation_error")
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
@@ -476,7 +490,9 @@ def test_unusual_filter_matches_nothing(
 def test_invalid_query_value_is_refused(
     harness: ApiHarness, path: str, name: str, value: str
 ) -> None:
-    problem = check(harness.call("GET", path, query_string={name: value}), 422, "validation_error")
+    problem = check_problem(
+        harness.call("GET", path, query_string={name: value}), 422, "validation_error"
+    )
     assert problem["errors"][0]["pointer"].startswith(f"/{name}")
 
 
@@ -487,7 +503,7 @@ def test_page_limits_are_enforced(harness: ApiHarness, path: str) -> None:
         (201, "page x page_size must be at most 10000. Follow next to reach later items."),
         (10**17, "page x page_size must be at most 10000. Follow next to reach later items."),
     ):
-        problem = check(harness.call("GET", f"{path}?page={page}"), 422, "validation_error")
+        problem = check_problem(harness.call("GET", f"{path}?page={page}"), 422, "validation_error")
         assert problem["errors"] == [{"pointer": "/page", "message": message}]
 
 
@@ -501,7 +517,9 @@ def test_page_limits_are_enforced(harness: ApiHarness, path: str) -> None:
     ],
 )
 def test_repeated_parameter_is_refused(harness: ApiHarness, path: str, name: str) -> None:
-    problem = check(harness.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error")
+    problem = check_problem(
+        harness.call("GET", f"{path}?{name}=1&{name}=1"), 422, "validation_error"
+    )
     assert problem["errors"] == [{"pointer": f"/{name}", "message": "Must not be repeated."}]
 
 
@@ -521,13 +539,13 @@ def test_unknown_parameter_is_refused(harness: ApiHarness, method: str, path: st
     body = (
         {"json": {**CREATE_BODY} if path == "/vms" else {}} if method in ("POST", "PATCH") else {}
     )
-    problem = check(harness.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
+    problem = check_problem(harness.call(method, f"{path}?nmae=1", **body), 422, "validation_error")
     assert [error["pointer"] for error in problem["errors"]] == ["/nmae"]
 
 
 def test_unknown_parameter_of_probe_is_refused(harness: ApiHarness) -> None:
     for path in ("/livez", "/readyz", "/problems/forbidden"):
-        check(harness.client.get(path + "?a=1"), 422, "validation_error")
+        check_problem(harness.client.get(path + "?a=1"), 422, "validation_error")
 
 
 @pytest.mark.parametrize(
@@ -547,7 +565,7 @@ def test_unknown_parameter_of_probe_is_refused(harness: ApiHarness) -> None:
     ids=lambda path: path[:20],
 )
 def test_unknown_url_is_404(harness: ApiHarness, path: str) -> None:
-    check(harness.call("GET", path), 404, "not_found")
+    check_problem(harness.call("GET", path), 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -566,7 +584,7 @@ def test_unknown_url_is_404(harness: ApiHarness, path: str) -> None:
 )
 def test_malformed_vm_id_is_404(harness: ApiHarness, vm_id: str) -> None:
     code = "not_found" if "%2F" in vm_id else "vm_not_found"
-    check(harness.call("GET", f"/vms/{vm_id}"), 404, code)
+    check_problem(harness.call("GET", f"/vms/{vm_id}"), 404, code)
 
 
 @pytest.mark.parametrize("path", ["/vms", "/operations", "/flavors", "/images", "/networks"])
@@ -584,7 +602,7 @@ def test_percent_encoded_letter_is_decoded(harness: ApiHarness) -> None:
 )
 def test_unsupported_method_is_405(harness: ApiHarness, method: str, path: str) -> None:
     response = harness.client.open(environ_overrides={"REQUEST_METHOD": method}, path=BASE + path)
-    check(response, 405, "method_not_allowed")
+    check_problem(response, 405, "method_not_allowed")
     assert method not in response.headers["Allow"].split(", ")
 
 
@@ -600,7 +618,7 @@ def test_unsupported_method_is_405(harness: ApiHarness, method: str, path: str) 
     ],
 )
 def test_method_of_another_url_is_405(harness: ApiHarness, method: str, path: str) -> None:
-    check(harness.call(method, path), 405, "method_not_allowed")
+    check_problem(harness.call(method, path), 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize(

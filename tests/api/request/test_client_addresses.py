@@ -13,7 +13,7 @@ CLIENT = "198.51.100.7"
 FORGED = "203.0.113.66"
 
 
-def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
+def audited_addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
     """Return the client address of a create in the audit trail."""
     response = app.test_client().post(
         f"{BASE}/vms",
@@ -42,22 +42,22 @@ def addresses(app: Flask, peer: str | None, **headers: str) -> set[str]:
     ],
 )
 def test_client_address_is_set_only_by_trusted_proxies(
-    served: Callable[..., Flask], proxies: int, forwarded_for: str | None, address: str
+    serve_app: Callable[..., Flask], proxies: int, forwarded_for: str | None, address: str
 ) -> None:
     headers = {} if forwarded_for is None else {"X_Forwarded_For": forwarded_for}
     others = {"Forwarded": f"for={FORGED}", "X_Real_IP": FORGED, "X_Client_IP": FORGED}
-    assert addresses(served(proxies=proxies), PEER, **headers, **others) == {address}
+    assert audited_addresses(serve_app(proxies=proxies), PEER, **headers, **others) == {address}
 
 
-def test_client_address_of_unix_socket_is_empty(served: Callable[..., Flask]) -> None:
-    assert addresses(served(), "") == {""}
+def test_client_address_of_unix_socket_is_empty(serve_app: Callable[..., Flask]) -> None:
+    assert audited_addresses(serve_app(), "") == {""}
 
 
-def test_proxy_headers_besides_the_address_are_ignored(served: Callable[..., Flask]) -> None:
-    app = served(proxies=1)
+def test_proxy_headers_besides_the_address_are_ignored(serve_app: Callable[..., Flask]) -> None:
+    app = serve_app(proxies=1)
     seen = []
     app.before_request(lambda: seen.append(request.host_url))
     forged = {"X_Forwarded_Host": "evil.example", "X_Forwarded_Proto": "https"}
     more = {"X_Forwarded_Port": "1", "X_Forwarded_Prefix": "/evil"}
-    addresses(app, PEER, X_Forwarded_For=CLIENT, **forged, **more)
+    audited_addresses(app, PEER, X_Forwarded_For=CLIENT, **forged, **more)
     assert seen == ["http://localhost/"]

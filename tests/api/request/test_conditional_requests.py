@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -30,12 +31,12 @@ def backend(request: pytest.FixtureRequest, clock: Clock) -> MemoryBackend:
     return kind(clock=clock, sleep=clock.sleep)
 
 
-far = pytest.mark.parametrize("backend", ["far"], indirect=True)
-near_and_far = pytest.mark.parametrize("backend", ["near", "far"], indirect=True)
+on_remote_cloud = pytest.mark.parametrize("backend", ["far"], indirect=True)
+on_both_clouds = pytest.mark.parametrize("backend", ["near", "far"], indirect=True)
 
 
 @pytest.fixture
-def one(harness: ApiHarness) -> str:
+def running_vm_id(harness: ApiHarness) -> str:
     """A RUNNING VM, web-1."""
     vm_id = harness.create_running()
     if isinstance(harness.backend, RemoteBackend):
@@ -43,20 +44,20 @@ def one(harness: ApiHarness) -> str:
     return vm_id
 
 
-def read(harness: ApiHarness, vm_id: str, **headers: str) -> TestResponse:
+def read_vm(harness: ApiHarness, vm_id: str, **headers: str) -> TestResponse:
     return harness.call("GET", f"/vms/{vm_id}", headers=headers)
 
 
-def tag(harness: ApiHarness, vm_id: str) -> str:
-    found: str = read(harness, vm_id).headers["ETag"]
+def get_etag(harness: ApiHarness, vm_id: str) -> str:
+    found: str = read_vm(harness, vm_id).headers["ETag"]
     return found
 
 
-def known(harness: ApiHarness, vm_id: str, sent: str, path: str = "") -> TestResponse:
+def get_if_none_match(harness: ApiHarness, vm_id: str, sent: str, path: str = "") -> TestResponse:
     return harness.call("GET", f"/vms/{vm_id}{path}", headers={"If-None-Match": sent})
 
 
-def patch(
+def patch_if_match(
     harness: ApiHarness, vm_id: str, sent: str, value: str = "x", **headers: str
 ) -> TestResponse:
     body = {"metadata": {"key": value}}
@@ -64,7 +65,7 @@ def patch(
     return harness.call("PATCH", f"/vms/{vm_id}", json=body, headers=headers)
 
 
-def refused(response: TestResponse) -> str:
+def check_precondition_failed(response: TestResponse) -> str:
     """Check a 412 response and return its entity tag."""
     assert (response.status_code, response.json["code"]) == (412, "precondition_failed")
     assert response.json["etag"] == response.headers["ETag"]
@@ -72,16 +73,16 @@ def refused(response: TestResponse) -> str:
     return str(response.json["etag"])
 
 
-@near_and_far
+@on_both_clouds
 @pytest.mark.parametrize("path", ["", "/status"])
 def test_if_none_match_with_current_etag_returns_304(
-    harness: ApiHarness, one: str, path: str
+    harness: ApiHarness, running_vm_id: str, path: str
 ) -> None:
-    first = harness.call("GET", f"/vms/{one}{path}")
+    first = harness.call("GET", f"/vms/{running_vm_id}{path}")
     etag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
     for sent in (etag, f"W/{etag}", "*", f'"a,b", W/"c",{etag}', f",{etag} ,", f'W/"a" ,\t{etag}'):
-        response = known(harness, one, sent, path)
+        response = get_if_none_match(harness, running_vm_id, sent, path)
         assert (response.status_code, response.data) == (304, b""), sent
         assert response.headers["ETag"] == etag
         assert response.headers["Age"] in ("0", "1")
@@ -89,44 +90,46 @@ def test_if_none_match_with_current_etag_returns_304(
         assert "Content-Type" not in response.headers
         assert response.headers["X-Request-ID"]
     for sent in ('"1"', f'"{etag[1:-1]}x"', '""', f'"W/{etag[1:]}'):
-        response = known(harness, one, sent, path)
+        response = get_if_none_match(harness, running_vm_id, sent, path)
         assert (response.status_code, response.json) == (200, first.json)
-    head = harness.call("HEAD", f"/vms/{one}{path}", headers={"If-None-Match": etag})
+    head = harness.call("HEAD", f"/vms/{running_vm_id}{path}", headers={"If-None-Match": etag})
     assert (head.status_code, head.headers["ETag"]) == (304, etag)
 
 
-def test_etag_is_strong_and_shared_by_vm_and_status(harness: ApiHarness, one: str) -> None:
-    etag = tag(harness, one)
+def test_etag_is_strong_and_shared_by_vm_and_status(
+    harness: ApiHarness, running_vm_id: str
+) -> None:
+    etag = get_etag(harness, running_vm_id)
     assert etag.startswith('"')
-    assert harness.call("GET", f"/vms/{one}/status").headers["ETag"] == etag
-    assert tag(harness, harness.create_running("web-2")) != etag
+    assert harness.call("GET", f"/vms/{running_vm_id}/status").headers["ETag"] == etag
+    assert get_etag(harness, harness.create_running("web-2")) != etag
 
 
-def test_repeated_header_is_one_list(harness: ApiHarness, one: str) -> None:
-    headers = [("If-None-Match", '"a"'), ("If-None-Match", tag(harness, one))]
-    assert harness.call("GET", f"/vms/{one}", headers=headers).status_code == 304
+def test_repeated_header_is_one_list(harness: ApiHarness, running_vm_id: str) -> None:
+    headers = [("If-None-Match", '"a"'), ("If-None-Match", get_etag(harness, running_vm_id))]
+    assert harness.call("GET", f"/vms/{running_vm_id}", headers=headers).status_code == 304
 
 
-@near_and_far
-def test_etag_changes_with_each_change(harness: ApiHarness, one: str) -> None:
-    tags = [tag(harness, one)]
+@on_both_clouds
+def test_etag_changes_with_each_change(harness: ApiHarness, running_vm_id: str) -> None:
+    tags = [get_etag(harness, running_vm_id)]
     for action in ("pause", "resume"):
-        response = harness.post_action(one, action)
+        response = harness.post_action(running_vm_id, action)
         if response.status_code == 202:
             tags.append(response.headers["ETag"])
             harness.run_until_settled()
-        tags.append(tag(harness, one))
-        assert tag(harness, one) == tags[-1]
+        tags.append(get_etag(harness, running_vm_id))
+        assert get_etag(harness, running_vm_id) == tags[-1]
     assert len(set(tags)) == len(tags)
-    assert known(harness, one, ",".join(tags[:-1])).status_code == 200
+    assert get_if_none_match(harness, running_vm_id, ",".join(tags[:-1])).status_code == 200
 
 
-@near_and_far
+@on_both_clouds
 def test_change_response_has_etag_of_its_vm(harness: ApiHarness) -> None:
     def check(response: TestResponse, status: int) -> None:
         assert response.status_code == status
         assert response.json == harness.get_vm(response.json["id"])
-        assert response.headers["ETag"] == tag(harness, response.json["id"])
+        assert response.headers["ETag"] == get_etag(harness, response.json["id"])
 
     under_way = None
     if isinstance(harness.backend, RemoteBackend):
@@ -145,67 +148,86 @@ def test_change_response_has_etag_of_its_vm(harness: ApiHarness) -> None:
         check(deleted, 202)
 
 
-@near_and_far
-def test_if_match_with_old_etag_refuses_change(harness: ApiHarness, one: str) -> None:
-    old = tag(harness, one)
-    assert patch(harness, one, old, "first").status_code == 200
-    new = tag(harness, one)
+@on_both_clouds
+def test_if_match_with_old_etag_refuses_change(harness: ApiHarness, running_vm_id: str) -> None:
+    old = get_etag(harness, running_vm_id)
+    assert patch_if_match(harness, running_vm_id, old, "first").status_code == 200
+    new = get_etag(harness, running_vm_id)
     count = harness.get_json("/operations")["total"]
     for method, path in [("PATCH", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/restart")]:
         kwargs = {"json": {"metadata": {"key": "second"}}} if method == "PATCH" else {}
-        response = harness.call(method, f"/vms/{one}{path}", headers={"If-Match": old}, **kwargs)
-        assert refused(response) == new
-    assert (tag(harness, one), harness.get_json("/operations")["total"]) == (new, count)
-    assert harness.get_vm(one)["metadata"] == {"key": "first"}
-    response = harness.call("POST", f"/vms/{one}/stop", headers={"If-Match": new})
+        response = harness.call(
+            method, f"/vms/{running_vm_id}{path}", headers={"If-Match": old}, **kwargs
+        )
+        assert check_precondition_failed(response) == new
+    assert (get_etag(harness, running_vm_id), harness.get_json("/operations")["total"]) == (
+        new,
+        count,
+    )
+    assert harness.get_vm(running_vm_id)["metadata"] == {"key": "first"}
+    response = harness.call("POST", f"/vms/{running_vm_id}/stop", headers={"If-Match": new})
     assert response.status_code in (200, 202)
 
 
 @pytest.mark.parametrize("sent", ["{}", "W/{}", '"a", {}', '"a",W/"b" , W/{}', "*", " * "])
 def test_if_match_accepts_lists_weak_etags_and_wildcard(
-    harness: ApiHarness, one: str, sent: str
+    harness: ApiHarness, running_vm_id: str, sent: str
 ) -> None:
-    assert patch(harness, one, sent.format(tag(harness, one))).status_code == 200
+    assert (
+        patch_if_match(
+            harness, running_vm_id, sent.format(get_etag(harness, running_vm_id))
+        ).status_code
+        == 200
+    )
 
 
-@far
-def test_if_match_detects_external_change(harness: ApiHarness, one: str) -> None:
-    old = tag(harness, one)
-    harness.backend.perform_action(one, Verb.PAUSE)
-    assert tag(harness, one) == old
-    assert refused(patch(harness, one, old)) == tag(harness, one) != old
-    assert harness.get_vm(one)["status"] == "PAUSED"
+@on_remote_cloud
+def test_if_match_detects_external_change(harness: ApiHarness, running_vm_id: str) -> None:
+    old = get_etag(harness, running_vm_id)
+    harness.backend.perform_action(running_vm_id, Verb.PAUSE)
+    assert get_etag(harness, running_vm_id) == old
+    assert (
+        check_precondition_failed(patch_if_match(harness, running_vm_id, old))
+        == get_etag(harness, running_vm_id)
+        != old
+    )
+    assert harness.get_vm(running_vm_id)["status"] == "PAUSED"
 
 
-@far
-def test_if_match_without_cloud_is_503(harness: ApiHarness, one: str) -> None:
-    etag = tag(harness, one)
+@on_remote_cloud
+def test_if_match_without_cloud_is_503(harness: ApiHarness, running_vm_id: str) -> None:
+    etag = get_etag(harness, running_vm_id)
     harness.backend.set_faults("unavailable=99")
-    response = patch(harness, one, etag)
+    response = patch_if_match(harness, running_vm_id, etag)
     assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
-    assert known(harness, one, etag).status_code == 304
+    assert get_if_none_match(harness, running_vm_id, etag).status_code == 304
 
 
-def test_if_match_is_checked_before_state(harness: ApiHarness, one: str) -> None:
-    old = tag(harness, one)
-    harness.post_action(one, "stop")
-    new = refused(harness.call("POST", f"/vms/{one}/pause", headers={"If-Match": old}))
-    response = harness.call("POST", f"/vms/{one}/pause", headers={"If-Match": new})
+def test_if_match_is_checked_before_state(harness: ApiHarness, running_vm_id: str) -> None:
+    old = get_etag(harness, running_vm_id)
+    harness.post_action(running_vm_id, "stop")
+    new = check_precondition_failed(
+        harness.call("POST", f"/vms/{running_vm_id}/pause", headers={"If-Match": old})
+    )
+    response = harness.call("POST", f"/vms/{running_vm_id}/pause", headers={"If-Match": new})
     assert (response.status_code, response.json["code"]) == (409, "invalid_state")
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"'])
 def test_conditional_request_for_missing_vm_is_404(harness: ApiHarness, sent: str) -> None:
-    for response in (patch(harness, UNKNOWN_ID, sent), known(harness, UNKNOWN_ID, sent)):
+    for response in (
+        patch_if_match(harness, UNKNOWN_ID, sent),
+        get_if_none_match(harness, UNKNOWN_ID, sent),
+    ):
         assert (response.status_code, response.json["code"]) == (404, "vm_not_found")
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_malformed_condition_is_400(harness: ApiHarness, one: str, sent: str) -> None:
+def test_malformed_condition_is_400(harness: ApiHarness, running_vm_id: str, sent: str) -> None:
     for response, header in [
-        (patch(harness, one, sent), "If-Match"),
-        (known(harness, one, sent), "If-None-Match"),
-        (known(harness, one, sent, "/status"), "If-None-Match"),
+        (patch_if_match(harness, running_vm_id, sent), "If-Match"),
+        (get_if_none_match(harness, running_vm_id, sent), "If-None-Match"),
+        (get_if_none_match(harness, running_vm_id, sent, "/status"), "If-None-Match"),
     ]:
         assert (response.status_code, response.json["code"]) == (400, "malformed_request")
         assert response.json["detail"] == (
@@ -214,17 +236,17 @@ def test_malformed_condition_is_400(harness: ApiHarness, one: str, sent: str) ->
 
 
 @pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
-def test_unsupported_condition_is_400(harness: ApiHarness, one: str, sent: str) -> None:
-    bulk = {"action": "stop", "ids": [one]}
+def test_unsupported_condition_is_400(harness: ApiHarness, running_vm_id: str, sent: str) -> None:
+    bulk = {"action": "stop", "ids": [running_vm_id]}
     changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/vms/actions", {"json": bulk}),
         ("POST", "/vms", {"json": {"name": "web-2", "flavor": "m1.tiny", "image": "cirros"}}),
-        ("PATCH", f"/vms/{one}", {"json": {"metadata": {"key": "x"}}}),
-        ("DELETE", f"/vms/{one}", {}),
-        ("POST", f"/vms/{one}/stop", {}),
-        ("POST", f"/vms/{one}/restart", {}),
+        ("PATCH", f"/vms/{running_vm_id}", {"json": {"metadata": {"key": "x"}}}),
+        ("DELETE", f"/vms/{running_vm_id}", {}),
+        ("POST", f"/vms/{running_vm_id}/stop", {}),
+        ("POST", f"/vms/{running_vm_id}/restart", {}),
     ]
-    old, count = tag(harness, one), harness.get_json("/operations")["total"]
+    old, count = get_etag(harness, running_vm_id), harness.get_json("/operations")["total"]
     for method, path, sends in changes:
         response = harness.call(method, path, headers={"If-None-Match": sent}, **sends)
         assert (response.status_code, response.json["code"]) == (400, "malformed_request")
@@ -239,7 +261,10 @@ def test_unsupported_condition_is_400(harness: ApiHarness, one: str, sent: str) 
             "If-Match applies to the change of one VM. Change the VMs one by one, each with its "
             "own ETag, or omit If-Match."
         )
-    assert (tag(harness, one), harness.get_json("/operations")["total"]) == (old, count)
+    assert (get_etag(harness, running_vm_id), harness.get_json("/operations")["total"]) == (
+        old,
+        count,
+    )
 
 
 header = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40)
@@ -255,46 +280,50 @@ def test_arbitrary_condition_never_crashes(harness: ApiHarness, sent: str) -> No
     vms = harness.get_json("/vms")["items"]
     vm_id = str(vms[0]["id"]) if vms else harness.create_running()
     any_one = sent.strip(" \t") == "*"
-    assert known(harness, vm_id, sent).status_code in ((304,) if any_one else (200, 400))
-    assert patch(harness, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
+    assert get_if_none_match(harness, vm_id, sent).status_code in (
+        (304,) if any_one else (200, 400)
+    )
+    assert patch_if_match(harness, vm_id, sent).status_code in ((200,) if any_one else (400, 412))
 
 
-def test_replay_ignores_if_match(harness: ApiHarness, one: str) -> None:
-    old = tag(harness, one)
+def test_replay_ignores_if_match(harness: ApiHarness, running_vm_id: str) -> None:
+    old = get_etag(harness, running_vm_id)
     key = {"Idempotency-Key": "k"}
-    first = patch(harness, one, old, **key)
-    again = patch(harness, one, old, **key)
+    first = patch_if_match(harness, running_vm_id, old, **key)
+    again = patch_if_match(harness, running_vm_id, old, **key)
     assert (first.status_code, again.status_code, again.json) == (200, 200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["ETag"] == first.headers["ETag"] != old
-    harness.post_action(one, "pause")
-    assert patch(harness, one, '"other"', **key).json["status"] == "PAUSED"
+    harness.post_action(running_vm_id, "pause")
+    assert patch_if_match(harness, running_vm_id, '"other"', **key).json["status"] == "PAUSED"
 
 
-def test_failed_precondition_releases_idempotency_key(harness: ApiHarness, one: str) -> None:
+def test_failed_precondition_releases_idempotency_key(
+    harness: ApiHarness, running_vm_id: str
+) -> None:
     key = {"Idempotency-Key": "k"}
-    new = refused(patch(harness, one, '"0-0"', **key))
-    assert patch(harness, one, new, **key).status_code == 200
+    new = check_precondition_failed(patch_if_match(harness, running_vm_id, '"0-0"', **key))
+    assert patch_if_match(harness, running_vm_id, new, **key).status_code == 200
 
 
 def test_repeat_during_admission_is_replayed(
-    harness: ApiHarness, one: str, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, running_vm_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, key = tag(harness, one), {"Idempotency-Key": "k"}
-    first = patch(harness, one, old, **key)
+    old, key = get_etag(harness, running_vm_id), {"Idempotency-Key": "k"}
+    first = patch_if_match(harness, running_vm_id, old, **key)
     earlier, callers = IdempotencyService._replay, []
 
-    def not_yet(self: IdempotencyService, caller: Any) -> Any:
+    def miss_first_replay(self: IdempotencyService, caller: Any) -> Any:
         callers.append(caller)
         return None if len(callers) == 1 else earlier(self, caller)
 
-    monkeypatch.setattr(IdempotencyService, "_replay", not_yet)
-    again = patch(harness, one, old, **key)
+    monkeypatch.setattr(IdempotencyService, "_replay", miss_first_replay)
+    again = patch_if_match(harness, running_vm_id, old, **key)
     assert (again.status_code, again.json) == (200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"
 
 
-def at_once(count: int, call: Callable[[int], TestResponse]) -> list[TestResponse]:
+def run_concurrently(count: int, call: Callable[[int], TestResponse]) -> list[TestResponse]:
     start = Barrier(count)
 
     def run(number: int) -> TestResponse:
@@ -305,25 +334,34 @@ def at_once(count: int, call: Callable[[int], TestResponse]) -> list[TestRespons
         return list(pool.map(run, range(count)))
 
 
-@near_and_far
-def test_one_of_concurrent_changes_with_same_etag_wins(harness: ApiHarness, one: str) -> None:
+@on_both_clouds
+def test_one_of_concurrent_changes_with_same_etag_wins(
+    harness: ApiHarness, running_vm_id: str
+) -> None:
     for _ in range(5):
         harness.run_until_settled()
-        etag = tag(harness, one)
-        responses = at_once(4, lambda at: patch(harness, one, etag, f"{at}"))  # noqa: B023
+        etag = get_etag(harness, running_vm_id)
+
+        def change(number: int, etag: str = etag) -> TestResponse:
+            return patch_if_match(harness, running_vm_id, etag, f"{number}")
+
+        responses = run_concurrently(4, change)
         (won,) = (at for at, response in enumerate(responses) if response.status_code == 200)
         for at, response in enumerate(responses):
             if at != won:
-                assert refused(response) != etag
-        assert harness.get_vm(one)["metadata"] == {"key": f"{won}"}
+                assert check_precondition_failed(response) != etag
+        assert harness.get_vm(running_vm_id)["metadata"] == {"key": f"{won}"}
 
 
 @pytest.mark.parametrize("threads", [16])
-@near_and_far
-def test_concurrent_repeats_of_one_request_all_succeed(harness: ApiHarness, one: str) -> None:
+@on_both_clouds
+def test_concurrent_repeats_of_one_request_all_succeed(
+    harness: ApiHarness, running_vm_id: str
+) -> None:
     for number in range(5):
         harness.run_until_settled()
-        etag, key = tag(harness, one), {"Idempotency-Key": f"k{number}"}
-        responses = at_once(4, lambda _: patch(harness, one, etag, f"{number}", **key))  # noqa: B023
+        etag, key = get_etag(harness, running_vm_id), {"Idempotency-Key": f"k{number}"}
+        repeat = partial(patch_if_match, harness, running_vm_id, etag, f"{number}", **key)
+        responses = run_concurrently(4, lambda _, repeat=repeat: repeat())
         assert [response.status_code for response in responses] == [200] * 4
         assert sum("Idempotent-Replayed" in response.headers for response in responses) == 3

@@ -40,7 +40,7 @@ KEY = re.compile(r"[ -~]{1,255}")
 PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def send(
+def send_headers(
     harness: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> TestResponse:
     """Send headers as a WSGI server passes them: bytes decoded as Latin-1."""
@@ -53,11 +53,11 @@ def send(
     response: TestResponse = harness.client.open(
         path, method=method, json=body, environ_overrides=environ, buffered=True
     )
-    check(response)
+    check_response(response)
     return response
 
 
-def check(response: TestResponse) -> None:
+def check_response(response: TestResponse) -> None:
     assert response.status_code < 500, response.text
     assert REQUEST_ID_PATTERN.fullmatch(response.headers["X-Request-ID"])
     for name, value in response.headers.items():
@@ -72,7 +72,7 @@ def test_arbitrary_header_never_crashes(
     harness: ApiHarness, name: str, data: st.DataObject
 ) -> None:
     request = data.draw(st.sampled_from(REQUESTS))
-    send(harness, request, [(name, data.draw(VALUES))])
+    send_headers(harness, request, [(name, data.draw(VALUES))])
 
 
 @PATIENT
@@ -83,7 +83,7 @@ def test_arbitrary_header_never_crashes(
 def test_arbitrary_headers_together_never_crash(
     harness: ApiHarness, request: tuple[str, str, Any], headers: list[tuple[str, str]]
 ) -> None:
-    send(harness, request, headers)
+    send_headers(harness, request, headers)
 
 
 @PATIENT
@@ -91,7 +91,7 @@ def test_arbitrary_headers_together_never_crash(
 @example(sent="a\n")
 @example(sent="a" * 128)
 def test_request_id_is_used_unchanged_or_replaced(harness: ApiHarness, sent: str) -> None:
-    shown = send(harness, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
+    shown = send_headers(harness, REQUESTS[0], [("X-Request-ID", sent)]).headers["X-Request-ID"]
     assert shown == sent or (not REQUEST_ID_PATTERN.fullmatch(sent) and shown.startswith("req-"))
 
 
@@ -100,7 +100,7 @@ def test_request_id_is_used_unchanged_or_replaced(harness: ApiHarness, sent: str
 @example(sent="k" * 255)
 @example(sent="k" * 256)
 def test_idempotency_key_is_used_unchanged_or_refused(harness: ApiHarness, sent: str) -> None:
-    response = send(harness, REQUESTS[4], [("Idempotency-Key", sent)])
+    response = send_headers(harness, REQUESTS[4], [("Idempotency-Key", sent)])
     expected = "vm_not_found" if KEY.fullmatch(sent) else "malformed_request"
     assert response.json is not None
     assert response.json["code"] == expected
@@ -109,7 +109,7 @@ def test_idempotency_key_is_used_unchanged_or_refused(harness: ApiHarness, sent:
 @PATIENT
 @given(sent=VALUES)
 def test_arbitrary_preference_is_ignored(harness: ApiHarness, sent: str) -> None:
-    response = send(harness, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
+    response = send_headers(harness, ("POST", f"{BASE}/vms", CREATE_BODY), [("Prefer", sent)])
     assert response.status_code in (201, 409)
     applied = response.headers.get("Preference-Applied", "wait=1")
     assert 1 <= int(applied.removeprefix("wait=")) <= 60
@@ -118,7 +118,7 @@ def test_arbitrary_preference_is_ignored(harness: ApiHarness, sent: str) -> None
 @PATIENT
 @given(sent=VALUES)
 def test_arbitrary_content_type_is_json_or_refused(harness: ApiHarness, sent: str) -> None:
-    response = send(harness, REQUESTS[2], [("Content-Type", sent)])
+    response = send_headers(harness, REQUESTS[2], [("Content-Type", sent)])
     assert response.json is not None
     media_type = sent.partition(";")[0].strip().lower()
     expected = (

@@ -17,14 +17,14 @@ from vmapi.services.operations import idempotency
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
-def keyed(
+def send_with_key(
     harness: ApiHarness, method: str, path: str, key: str = "k", **kwargs: Any
 ) -> TestResponse:
     return harness.call(method, path, headers={"Idempotency-Key": key}, **kwargs)
 
 
 def create(harness: ApiHarness, key: str = "k", **fields: Any) -> TestResponse:
-    return keyed(harness, "POST", "/vms", key, json={**CREATE_BODY, **fields})
+    return send_with_key(harness, "POST", "/vms", key, json={**CREATE_BODY, **fields})
 
 
 def check_replay(first: TestResponse, again: TestResponse) -> None:
@@ -70,8 +70,8 @@ def test_repeated_action_patch_and_delete_are_made_once(harness: ApiHarness) -> 
         ("b", "PATCH", f"/vms/{vm_id}", {"json": {"name": "web-2"}}, 200),
         ("c", "DELETE", f"/vms/{vm_id}", {}, 204),
     ]:
-        first = keyed(harness, method, path, key, **kwargs)
-        again = keyed(harness, method, path, key, **kwargs)
+        first = send_with_key(harness, method, path, key, **kwargs)
+        again = send_with_key(harness, method, path, key, **kwargs)
         check_replay(first, again)
         assert (first.status_code, again.status_code) == (status, status)
         assert first.data == again.data
@@ -81,9 +81,9 @@ def test_repeated_action_patch_and_delete_are_made_once(harness: ApiHarness) -> 
 @slow
 def test_repeated_delete_after_end_is_replayed(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
-    first = keyed(harness, "DELETE", f"/vms/{vm_id}", "d")
+    first = send_with_key(harness, "DELETE", f"/vms/{vm_id}", "d")
     harness.clock.sleep(3)
-    again = keyed(harness, "DELETE", f"/vms/{vm_id}", "d")
+    again = send_with_key(harness, "DELETE", f"/vms/{vm_id}", "d")
     check_replay(first, again)
     assert (first.status_code, again.status_code) == (202, 204)
 
@@ -116,8 +116,8 @@ def test_replay_of_superseded_change_is_409(harness: ApiHarness) -> None:
 def test_replay_of_failed_change_returns_its_error(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
     harness.backend.set_faults("action_failed=1")
-    first = keyed(harness, "POST", f"/vms/{vm_id}/stop")
-    again = keyed(harness, "POST", f"/vms/{vm_id}/stop")
+    first = send_with_key(harness, "POST", f"/vms/{vm_id}/stop")
+    again = send_with_key(harness, "POST", f"/vms/{vm_id}/stop")
     assert (first.status_code, again.status_code) == (502, 502)
     assert (first.json["code"], again.json["code"]) == ("backend_error", "backend_error")
     assert ("Idempotent-Replayed" in first.headers, "Idempotent-Replayed" in again.headers) == (
@@ -134,7 +134,7 @@ def test_key_of_another_request_is_refused(harness: ApiHarness) -> None:
         ("DELETE", f"/vms/{vm_id}", {}),
         ("PATCH", f"/vms/{vm_id}", {"json": {"name": "web-2"}}),
     ]:
-        response = keyed(harness, method, path, **kwargs)
+        response = send_with_key(harness, method, path, **kwargs)
         assert response.status_code == 422
         if "?" not in path:
             assert response.json["code"] == "idempotency_key_reused"
@@ -154,9 +154,9 @@ def test_refused_request_releases_key(harness: ApiHarness) -> None:
     created = create(harness)
     assert (created.status_code, "Idempotent-Replayed" in created.headers) == (201, False)
     stop = f"/vms/{created.json['id']}/stop"
-    assert keyed(harness, "POST", stop, "s").status_code == 409
+    assert send_with_key(harness, "POST", stop, "s").status_code == 409
     harness.post_action(created.json["id"], "start")
-    assert keyed(harness, "POST", stop, "s").status_code == 200
+    assert send_with_key(harness, "POST", stop, "s").status_code == 200
 
 
 def test_taken_name_releases_key(harness: ApiHarness) -> None:
@@ -169,11 +169,11 @@ def test_taken_name_releases_key(harness: ApiHarness) -> None:
 def test_refusal_by_cloud_releases_key(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object, **__: object) -> None:
+    def raise_unavailable(*_: object, **__: object) -> None:
         raise errors.BackendUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(harness.backend, "create_vm", away)
+        patched.setattr(harness.backend, "create_vm", raise_unavailable)
         assert create(harness).status_code == 503
     created = create(harness)
     assert (created.status_code, "Idempotent-Replayed" in created.headers) == (201, False)
@@ -209,13 +209,13 @@ def test_repeat_after_concurrent_refusal_is_executed(
 ) -> None:
     vms, list_barrier = harness.backend.list_vms, Barrier(2)
 
-    def looked_for(*, name: str | None = None) -> Any:
+    def list_with_barrier(*, name: str | None = None) -> Any:
         list_barrier.wait()
         list_barrier.wait()
         monkeypatch.setattr(harness.backend, "list_vms", vms)
         raise errors.BackendUnavailable("away")
 
-    monkeypatch.setattr(harness.backend, "list_vms", looked_for)
+    monkeypatch.setattr(harness.backend, "list_vms", list_with_barrier)
     of_key = harness.services.store.operations.find_by_key
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(create, harness)
@@ -283,11 +283,11 @@ def test_create_with_unknown_outcome_is_sent_once(
     monkeypatch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     sent, make = [], backend.create_vm
 
-    def counted(*kwargs: Any, **more: Any) -> Any:
+    def count_create(*kwargs: Any, **more: Any) -> Any:
         sent.append(Verb.CREATE)
         return make(*kwargs, **more)
 
-    monkeypatch.setattr(backend, "create_vm", counted)
+    monkeypatch.setattr(backend, "create_vm", count_create)
     backend.set_faults("lost_answer=1")
     statuses = [create(harness).status_code for _ in range(3)]
     harness.run_until_settled()

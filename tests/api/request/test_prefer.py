@@ -17,22 +17,24 @@ def create(harness: ApiHarness, prefer: str) -> TestResponse:
     return harness.call("POST", "/vms", json=CREATE_BODY, headers={"Prefer": prefer})
 
 
-def waiting(harness: ApiHarness) -> OperationWaiter:
+def operation_waiter(harness: ApiHarness) -> OperationWaiter:
     return harness.services.operations._waiter
 
 
 @pytest.fixture
-def meanwhile(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run_during_wait(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a function as soon as the request waits for the engine."""
 
-    def happens(what: Any) -> None:
-        monkeypatch.setattr(harness.services.operations, "_notify_engine", lambda _: what())
+    def run_and_get(what: Any) -> None:
+        monkeypatch.setattr(
+            harness.services.operations._reconciler, "_notify_engine", lambda _: what()
+        )
 
-    return happens
+    return run_and_get
 
 
-def test_change_finished_within_wait_returns_vm(harness: ApiHarness, meanwhile: Any) -> None:
-    meanwhile(harness.run_until_settled)
+def test_change_finished_within_wait_returns_vm(harness: ApiHarness, run_during_wait: Any) -> None:
+    run_during_wait(harness.run_until_settled)
     created = create(harness, "wait=60")
     assert (created.status_code, created.headers["Preference-Applied"]) == (201, "wait=60")
     assert (created.json["status"], created.json["task"]) == ("STOPPED", None)
@@ -49,9 +51,11 @@ def test_get_operation_waits_until_finished(
     path = "/operations/" + created.headers["Operation-Location"].rpartition("/")[2]
     plain = harness.call("GET", path)
     assert (plain.json["status"], "Preference-Applied" in plain.headers) == ("running", False)
-    get = waiting(harness)._get_operation
+    get = operation_waiter(harness)._get_operation
     monkeypatch.setattr(
-        waiting(harness), "_get_operation", lambda id: (harness.run_until_settled(), get(id))[1]
+        operation_waiter(harness),
+        "_get_operation",
+        lambda id: (harness.run_until_settled(), get(id))[1],
     )
     response = harness.call("GET", path, headers={"Prefer": "wait=60"})
     assert response.json["status"] == "succeeded"
@@ -64,17 +68,19 @@ def test_change_unfinished_after_wait_returns_202(harness: ApiHarness) -> None:
     assert response.headers["Retry-After"] == "1"
 
 
-def test_failure_during_wait_is_returned(harness: ApiHarness, meanwhile: Any) -> None:
+def test_failure_during_wait_is_returned(harness: ApiHarness, run_during_wait: Any) -> None:
     vm_id = harness.create_running()
     harness.backend.set_faults("action_failed=1")
-    meanwhile(harness.run_until_settled)
+    run_during_wait(harness.run_until_settled)
     response = harness.call("POST", f"/vms/{vm_id}/stop", headers={"Prefer": "wait=60"})
     assert (response.status_code, response.json["code"]) == (502, "backend_error")
     assert response.json["vm_id"] == vm_id
     assert harness.get_operation(response)["status"] == "failed"
 
 
-def test_operation_superseded_during_wait_is_returned(harness: ApiHarness, meanwhile: Any) -> None:
+def test_operation_superseded_during_wait_is_returned(
+    harness: ApiHarness, run_during_wait: Any
+) -> None:
     vm_id = harness.create_running()
     left = ["delete"]
 
@@ -83,7 +89,7 @@ def test_operation_superseded_during_wait_is_returned(harness: ApiHarness, meanw
             left.clear()
             harness.call("DELETE", f"/vms/{vm_id}")
 
-    meanwhile(once)
+    run_during_wait(once)
     response = harness.call("POST", f"/vms/{vm_id}/stop", headers={"Prefer": "wait=60"})
     assert (response.status_code, response.json["code"]) == (409, "task_in_progress")
     assert response.json["detail"] == "A delete has ended the stop."
@@ -91,9 +97,9 @@ def test_operation_superseded_during_wait_is_returned(harness: ApiHarness, meanw
     assert harness.get_operation(response)["status"] == "superseded"
 
 
-def test_lost_response_is_recovered_during_wait(harness: ApiHarness, meanwhile: Any) -> None:
+def test_lost_response_is_recovered_during_wait(harness: ApiHarness, run_during_wait: Any) -> None:
     harness.backend.set_faults("lost_answer=1")
-    meanwhile(harness.run_until_settled)
+    run_during_wait(harness.run_until_settled)
     response = create(harness, "wait=60")
     assert (response.status_code, response.json["status"]) == (201, "STOPPED")
 
@@ -102,15 +108,15 @@ def test_lost_response_is_recovered_during_wait(harness: ApiHarness, meanwhile: 
     ("action", "status"), [("stop", "STOPPED"), ("pause", "PAUSED"), ("restart", "RUNNING")]
 )
 def test_cloud_unavailable_at_end_of_change_returns_cached_vm(
-    harness: ApiHarness, meanwhile: Any, action: str, status: str
+    harness: ApiHarness, run_during_wait: Any, action: str, status: str
 ) -> None:
     vm_id = harness.create_running()
 
-    def settle_and_go() -> None:
+    def finish_and_disconnect() -> None:
         harness.run_until_settled()
         harness.backend.set_faults("unavailable=100%")
 
-    meanwhile(settle_and_go)
+    run_during_wait(finish_and_disconnect)
     response = harness.call("POST", f"/vms/{vm_id}/{action}", headers={"Prefer": "wait=60"})
     assert (response.status_code, response.json["status"], response.json["task"]) == (
         200,
@@ -121,13 +127,13 @@ def test_cloud_unavailable_at_end_of_change_returns_cached_vm(
 
 @pytest.mark.parametrize("start", [True, False])
 def test_cloud_unavailable_at_end_of_create_returns_cached_vm(
-    harness: ApiHarness, meanwhile: Any, *, start: bool
+    harness: ApiHarness, run_during_wait: Any, *, start: bool
 ) -> None:
-    def settle_and_go() -> None:
+    def finish_and_disconnect() -> None:
         harness.run_until_settled()
         harness.backend.set_faults("unavailable=100%")
 
-    meanwhile(settle_and_go)
+    run_during_wait(finish_and_disconnect)
     create_body = {**CREATE_BODY, "start": start}
     response = harness.call("POST", "/vms", json=create_body, headers={"Prefer": "wait=60"})
     assert (response.status_code, response.json["task"]) == (201, None)
@@ -150,9 +156,9 @@ def test_cloud_unavailable_at_end_of_create_returns_cached_vm(
     ],
 )
 def test_wait_seconds_are_parsed_and_capped(
-    harness: ApiHarness, meanwhile: Any, prefer: str, seconds: int
+    harness: ApiHarness, run_during_wait: Any, prefer: str, seconds: int
 ) -> None:
-    meanwhile(harness.run_until_settled)
+    run_during_wait(harness.run_until_settled)
     response = create(harness, prefer)
     assert (response.status_code, response.headers["Preference-Applied"]) == (
         201,
@@ -186,13 +192,13 @@ def test_preference_applied_is_absent_without_wait(
 
 
 @pytest.mark.parametrize("threads", [4])
-def test_wait_slots_are_half_the_threads(harness: ApiHarness, meanwhile: Any) -> None:
-    places = waiting(harness).slots
+def test_wait_slots_are_half_the_threads(harness: ApiHarness, run_during_wait: Any) -> None:
+    places = operation_waiter(harness).slots
     assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     response = create(harness, "wait=60")
     assert (response.status_code, "Preference-Applied" in response.headers) == (202, False)
     places.release()
-    meanwhile(harness.run_until_settled)
+    run_during_wait(harness.run_until_settled)
     response = harness.call("DELETE", f"/vms/{response.json['id']}", headers={"Prefer": "wait=60"})
     assert response.status_code == 204
 
@@ -201,30 +207,30 @@ def test_wait_slots_are_half_the_threads(harness: ApiHarness, meanwhile: Any) ->
 def test_one_caller_cannot_take_every_wait_slot(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door, results, get = AuthHarness(harness), [], waiting(harness)._get_operation
-    ci, cd = (door.create_token("operator", subject) for subject in ("ci", "cd"))
+    auth_harness, results, get = AuthHarness(harness), [], operation_waiter(harness)._get_operation
+    ci, cd = (auth_harness.create_token("operator", subject) for subject in ("ci", "cd"))
     coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
 
-    def come(token: str, name: str) -> None:
+    def send_create(token: str, name: str) -> None:
         kwargs: Any = {"json": {**CREATE_BODY, "name": name}, "headers": {"Prefer": "wait=60"}}
-        response = door.call("POST", "/vms", token, **kwargs)
+        response = auth_harness.call("POST", "/vms", token, **kwargs)
         results.append((name, response.status_code, response.headers.get("Preference-Applied")))
 
     def get_during_wait(id: str) -> Operation:
         # each request arrives while the earlier ones wait
         if coming:
-            come(*coming.pop(0))
+            send_create(*coming.pop(0))
         else:
             harness.run_until_settled()
         return get(id)
 
-    monkeypatch.setattr(waiting(harness), "_get_operation", get_during_wait)
-    come(ci, "web-1")
+    monkeypatch.setattr(operation_waiter(harness), "_get_operation", get_during_wait)
+    send_create(ci, "web-1")
     assert results[0] == ("web-3", 202, None)
     assert sorted(results[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]
 
 
-def test_draining_ends_the_wait(harness: ApiHarness, meanwhile: Any) -> None:
-    meanwhile(harness.services.draining.set)
+def test_draining_ends_the_wait(harness: ApiHarness, run_during_wait: Any) -> None:
+    run_during_wait(harness.services.draining.set)
     response = create(harness, "wait=60")
     assert (response.status_code, "Preference-Applied" in response.headers) == (202, False)

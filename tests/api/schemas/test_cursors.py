@@ -30,7 +30,7 @@ EXPIRED = (
 
 
 @pytest.fixture
-def seven(harness: ApiHarness) -> ApiHarness:
+def seven_vms(harness: ApiHarness) -> ApiHarness:
     """Seven VMs, web-0 to web-6, created one second apart."""
     for number in range(7):
         harness.create(f"web-{number}", metadata={"odd": str(number % 2)})
@@ -38,7 +38,7 @@ def seven(harness: ApiHarness) -> ApiHarness:
     return harness
 
 
-def pages(harness: ApiHarness, path: str) -> Iterator[Any]:
+def iterate_pages(harness: ApiHarness, path: str) -> Iterator[Any]:
     """Iterate over the pages of a list by `next`."""
     url = BASE + path
     while url:
@@ -55,7 +55,7 @@ def cursor(harness: ApiHarness, path: str) -> str:
     return found
 
 
-def message(harness: ApiHarness, path: str) -> str:
+def cursor_error(harness: ApiHarness, path: str) -> str:
     """Return the error message of a refused cursor."""
     response = harness.call("GET", path)
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
@@ -67,8 +67,8 @@ def message(harness: ApiHarness, path: str) -> str:
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "-updated_at"])
 @pytest.mark.parametrize("size", [1, 3, 6, 7])
-def test_pages_contain_each_item_once_in_order(seven: ApiHarness, sort: str, size: int) -> None:
-    found = list(pages(seven, f"/vms?sort={sort}&page_size={size}"))
+def test_pages_contain_each_item_once_in_order(seven_vms: ApiHarness, sort: str, size: int) -> None:
+    found = list(iterate_pages(seven_vms, f"/vms?sort={sort}&page_size={size}"))
     names = [vm["name"] for body in found for vm in body["items"]]
     expected = [f"web-{number}" for number in range(7)]
     assert names == (expected[::-1] if sort.startswith("-") else expected)
@@ -77,34 +77,34 @@ def test_pages_contain_each_item_once_in_order(seven: ApiHarness, sort: str, siz
     assert all(len(body["items"]) == size for body in found[:-1])
 
 
-def test_next_contains_only_the_cursor(seven: ApiHarness) -> None:
-    path, query = seven.get_json("/vms?page_size=3&sort=name")["next"].split("?")
+def test_next_contains_only_the_cursor(seven_vms: ApiHarness) -> None:
+    path, query = seven_vms.get_json("/vms?page_size=3&sort=name")["next"].split("?")
     assert path == f"{BASE}/vms"
     assert list(parse_qs(query)) == ["cursor"]
 
 
-def test_cursor_keeps_filters_and_order(seven: ApiHarness) -> None:
+def test_cursor_keeps_filters_and_order(seven_vms: ApiHarness) -> None:
     query = "status=STOPPED&status=ERROR&name=web*&created_before=2026-02-25T10:30:05%2B00:00"
-    found = list(pages(seven, f"/vms?{query}&sort=-name&page_size=2"))
+    found = list(iterate_pages(seven_vms, f"/vms?{query}&sort=-name&page_size=2"))
     names = [[vm["name"] for vm in body["items"]] for body in found]
     assert names == [["web-4", "web-3"], ["web-2", "web-1"], ["web-0"]]
 
 
-def test_total_is_constant_across_pages(seven: ApiHarness) -> None:
+def test_total_is_constant_across_pages(seven_vms: ApiHarness) -> None:
     totals = []
-    for number, body in enumerate(pages(seven, "/vms?page_size=2")):
+    for number, body in enumerate(iterate_pages(seven_vms, "/vms?page_size=2")):
         totals.append(body["total"])
-        seven.create(f"late-{number}")
+        seven_vms.create(f"late-{number}")
     assert totals == [7, 7, 7, 7]
 
 
-def test_concurrent_changes_hide_no_item(seven: ApiHarness) -> None:
-    walk = pages(seven, "/vms?page_size=2")
+def test_concurrent_changes_hide_no_item(seven_vms: ApiHarness) -> None:
+    walk = iterate_pages(seven_vms, "/vms?page_size=2")
     names = [vm["name"] for vm in next(walk)["items"]]
     for number in (6, 4):
-        seven.call("DELETE", f"/vms/{vm_id(seven, f'web-{number}')}")
-        seven.clock.sleep(1)
-        seven.create(f"late-{number}")
+        seven_vms.call("DELETE", f"/vms/{vm_id(seven_vms, f'web-{number}')}")
+        seven_vms.clock.sleep(1)
+        seven_vms.create(f"late-{number}")
     names += [vm["name"] for body in walk for vm in body["items"]]
     assert names == ["web-6", "web-5", "web-3", "web-2", "web-1", "web-0"]
 
@@ -114,8 +114,8 @@ def vm_id(harness: ApiHarness, name: str) -> str:
     return str(vm["id"])
 
 
-def test_cursor_continues_from_any_page(seven: ApiHarness) -> None:
-    found = list(pages(seven, "/vms?page=2&page_size=3&sort=name"))
+def test_cursor_continues_from_any_page(seven_vms: ApiHarness) -> None:
+    found = list(iterate_pages(seven_vms, "/vms?page=2&page_size=3&sort=name"))
     assert [[vm["name"] for vm in body["items"]] for body in found] == [
         ["web-3", "web-4", "web-5"],
         ["web-6"],
@@ -130,61 +130,67 @@ def test_next_reaches_beyond_page_limit(
         harness.create(f"web-{number}")
         harness.clock.sleep(1)
     assert harness.call("GET", "/vms?page=3&page_size=1").status_code == 422
-    found = list(pages(harness, "/vms?page=2&page_size=1&sort=name"))
+    found = list(iterate_pages(harness, "/vms?page=2&page_size=1&sort=name"))
     assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
 
 
-def test_operations_are_paginated_likewise(seven: ApiHarness) -> None:
-    every = [operation["id"] for operation in seven.get_json("/operations")["items"]]
-    walk = pages(seven, "/operations?page_size=3&action=create")
+def test_operations_are_paginated_likewise(seven_vms: ApiHarness) -> None:
+    every = [operation["id"] for operation in seven_vms.get_json("/operations")["items"]]
+    walk = iterate_pages(seven_vms, "/operations?page_size=3&action=create")
     first = next(walk)
-    seven.clock.sleep(1)
-    seven.create("late")
+    seven_vms.clock.sleep(1)
+    seven_vms.create("late")
     found = [first, *walk]
     assert [one["id"] for body in found for one in body["items"]] == every
     assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
 
 
-def test_cursor_with_other_parameters_is_refused(seven: ApiHarness) -> None:
-    good = cursor(seven, "/vms?page_size=3")
+def test_cursor_with_other_parameters_is_refused(seven_vms: ApiHarness) -> None:
+    good = cursor(seven_vms, "/vms?page_size=3")
     for query in ("page=2", "page_size=3", "sort=name", "status=RUNNING", "nonsense=1"):
-        response = seven.call("GET", f"/vms?cursor={good}&{query}")
+        response = seven_vms.call("GET", f"/vms?cursor={good}&{query}")
         assert (response.status_code, response.json["code"]) == (422, "validation_error")
         assert response.json["errors"] == [
             {"pointer": f"/{query.partition('=')[0]}", "message": CURSOR_ALONE_DETAIL}
         ]
-    assert message(seven, f"/vms?cursor={good}&cursor={good}") == "Must not be repeated."
+    assert cursor_error(seven_vms, f"/vms?cursor={good}&cursor={good}") == "Must not be repeated."
 
 
-def test_cursor_expires_after_a_day(seven: ApiHarness) -> None:
-    path = f"/vms?cursor={cursor(seven, '/vms?page_size=3')}"
-    seven.clock.sleep(24 * 3600 - 1)
-    assert seven.call("GET", path).status_code == 200
-    seven.clock.sleep(1)
-    assert message(seven, path) == EXPIRED
+def test_cursor_expires_after_a_day(seven_vms: ApiHarness) -> None:
+    path = f"/vms?cursor={cursor(seven_vms, '/vms?page_size=3')}"
+    seven_vms.clock.sleep(24 * 3600 - 1)
+    assert seven_vms.call("GET", path).status_code == 200
+    seven_vms.clock.sleep(1)
+    assert cursor_error(seven_vms, path) == EXPIRED
 
 
 @pytest.mark.parametrize("sent", ["", "x", "x.y", ".", "%00", "%ff", "%F0%9F%98%80", "." * 5000])
 def test_malformed_cursor_is_refused(harness: ApiHarness, sent: str) -> None:
     for path in ("/vms", "/operations"):
-        assert message(harness, f"{path}?cursor={sent}") == NOT_OURS
+        assert cursor_error(harness, f"{path}?cursor={sent}") == NOT_OURS
 
 
-def test_cursor_of_another_list_is_refused(seven: ApiHarness) -> None:
-    assert message(seven, f"/vms?cursor={cursor(seven, '/operations?page_size=3')}") == NOT_OURS
-    assert message(seven, f"/operations?cursor={cursor(seven, '/vms?page_size=3')}") == NOT_OURS
+def test_cursor_of_another_list_is_refused(seven_vms: ApiHarness) -> None:
+    assert (
+        cursor_error(seven_vms, f"/vms?cursor={cursor(seven_vms, '/operations?page_size=3')}")
+        == NOT_OURS
+    )
+    assert (
+        cursor_error(seven_vms, f"/operations?cursor={cursor(seven_vms, '/vms?page_size=3')}")
+        == NOT_OURS
+    )
 
 
-def test_cursor_with_another_signing_key_is_refused(seven: ApiHarness) -> None:
-    foreign = CursorSigner(lambda: "0" * 64, seven.clock)
+def test_cursor_with_another_signing_key_is_refused(seven_vms: ApiHarness) -> None:
+    foreign = CursorSigner(lambda: "0" * 64, seven_vms.clock)
     created = foreign.encode("vms.list_vms default", Cursor({}, KeysetPosition("web-1", "1", 7)))
-    assert message(seven, f"/vms?cursor={created}") == NOT_OURS
+    assert cursor_error(seven_vms, f"/vms?cursor={created}") == NOT_OURS
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_edited_cursor_is_refused(seven: ApiHarness, data: st.DataObject) -> None:
-    cursors = seven.services.cursors
+def test_edited_cursor_is_refused(seven_vms: ApiHarness, data: st.DataObject) -> None:
+    cursors = seven_vms.services.cursors
     created = cursors.encode("a", Cursor({"name": ["x"]}, KeysetPosition("web-1", "1", 7)))
     at = data.draw(st.integers(0, len(created)))
     cut = data.draw(st.integers(0, 2))
@@ -211,8 +217,8 @@ def test_cursor_round_trip(name: str, total: int) -> None:
         assert len(text) < 6000
 
 
-def test_processes_share_the_cursor_key(served: Callable[..., Flask], tmp_path: Path) -> None:
-    apps = [served(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
+def test_processes_share_the_cursor_key(serve_app: Callable[..., Flask], tmp_path: Path) -> None:
+    apps = [serve_app(database_url=f"sqlite:///{tmp_path}/shared.sqlite3") for _ in range(2)]
     first, second = (app.extensions["vmapi"].cursors for app in apps)
     expected = Cursor({}, KeysetPosition("web-1", "1", 7))
     assert second.decode("a", first.encode("a", expected)) == expected

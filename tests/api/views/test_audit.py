@@ -22,14 +22,14 @@ def audited(harness: ApiHarness) -> ApiHarness:
     return harness
 
 
-def story(entries: list[Any]) -> list[tuple[str, str]]:
+def actions_and_outcomes(entries: list[Any]) -> list[tuple[str, str]]:
     return [(each["action"], each["outcome"]) for each in entries]
 
 
 def test_newest_entries_come_first(audited: ApiHarness) -> None:
     found = audited.get_json("/audit")
     assert found["next"] is None
-    assert story(found["items"]) == [
+    assert actions_and_outcomes(found["items"]) == [
         *[("stop", "succeeded"), ("stop", "accepted"), ("start", "succeeded")],
         *[("start", "accepted"), ("create", "succeeded"), ("create", "accepted")],
     ]
@@ -97,7 +97,7 @@ def test_entries_are_found_by_vm_and_request(audited: ApiHarness) -> None:
     assert len(audited.get_json(f"/audit?vm_id={vm['id'].upper()}")["items"]) == 5
     (operation,) = audited.get_json("/operations?action=start")["items"]
     found = audited.get_json(f"/audit?request_id={operation['request_id']}")["items"]
-    assert story(found) == [("start", "succeeded"), ("start", "accepted")]
+    assert actions_and_outcomes(found) == [("start", "succeeded"), ("start", "accepted")]
 
 
 @pytest.mark.parametrize(

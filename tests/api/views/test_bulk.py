@@ -13,12 +13,12 @@ from vmapi.domain.vm import VM
 from vmapi.services.vms import bulk
 
 
-def act(harness: ApiHarness, key: str | None = None, **body: Any) -> TestResponse:
+def post_bulk(harness: ApiHarness, key: str | None = None, **body: Any) -> TestResponse:
     headers = {"Idempotency-Key": key} if key else {}
     return harness.call("POST", "/vms/actions", json=body, headers=headers)
 
 
-def items(response: TestResponse) -> list[Any]:
+def bulk_items(response: TestResponse) -> list[Any]:
     assert response.status_code == 202, response.text
     assert BulkResponseSchema().validate(response.json) == {}
     found: list[Any] = response.json["items"]  # type: ignore[index]
@@ -27,7 +27,7 @@ def items(response: TestResponse) -> list[Any]:
 
 def test_bulk_starts_one_operation_per_vm(harness: ApiHarness) -> None:
     ids = [harness.create_running(f"web-{n}") for n in range(5)]
-    found = items(act(harness, action="stop", ids=ids))
+    found = bulk_items(post_bulk(harness, action="stop", ids=ids))
     assert [item["vm_id"] for item in found] == ids
     assert {item["operation"]["status"] for item in found} == {"pending"}
     assert [item["operation"]["vm_id"] for item in found] == ids
@@ -42,7 +42,7 @@ def test_bulk_reports_problems_per_vm(harness: ApiHarness) -> None:
     running, stopped = harness.create_running("web-1"), harness.create("web-2")["id"]
     harness.run_until_settled()
     requested_ids = [stopped, UNKNOWN_ID, running, "nonsense"]
-    found = items(act(harness, action="stop", ids=requested_ids))
+    found = bulk_items(post_bulk(harness, action="stop", ids=requested_ids))
     assert [item["vm_id"] for item in found] == requested_ids
     codes = [item["error"]["code"] if "error" in item else None for item in found]
     assert codes == ["invalid_state", "vm_not_found", None, "vm_not_found"]
@@ -58,7 +58,7 @@ def test_bulk_supports_every_action(harness: ApiHarness, action: str) -> None:
     before = {"start": "stop", "resume": "pause"}.get(action)
     if before:
         harness.post_action(vm_id, before)
-    (item,) = items(act(harness, action=action, ids=[vm_id]))
+    (item,) = bulk_items(post_bulk(harness, action=action, ids=[vm_id]))
     assert item["operation"]["action"] == action
     harness.run_until_settled()
     operation = harness.get_json(f"/operations/{item['operation']['id']}")
@@ -68,7 +68,9 @@ def test_bulk_supports_every_action(harness: ApiHarness, action: str) -> None:
 def test_filter_selects_vms(harness: ApiHarness) -> None:
     ids = {harness.create_running(f"web-{n}") for n in range(3)}
     other = harness.create_running("db-1")
-    found = items(act(harness, action="stop", filter={"name": "web-*", "status": ["RUNNING"]}))
+    found = bulk_items(
+        post_bulk(harness, action="stop", filter={"name": "web-*", "status": ["RUNNING"]})
+    )
     assert {item["vm_id"] for item in found} == ids
     harness.run_until_settled()
     assert harness.get_vm(other)["status"] == "RUNNING"
@@ -76,12 +78,12 @@ def test_filter_selects_vms(harness: ApiHarness) -> None:
 
 def test_filter_without_match_returns_no_items(harness: ApiHarness) -> None:
     harness.create_running()
-    assert items(act(harness, action="stop", filter={"name": "nothing"})) == []
+    assert bulk_items(post_bulk(harness, action="stop", filter={"name": "nothing"})) == []
 
 
 def test_wildcard_name_selects_every_vm(harness: ApiHarness) -> None:
     ids = {harness.create_running(f"web-{n}") for n in range(2)}
-    found = items(act(harness, action="delete", filter={"name": "*"}))
+    found = bulk_items(post_bulk(harness, action="delete", filter={"name": "*"}))
     assert {item["vm_id"] for item in found} == ids
     harness.run_until_settled()
     assert harness.get_json("/vms")["items"] == []
@@ -89,8 +91,8 @@ def test_wildcard_name_selects_every_vm(harness: ApiHarness) -> None:
 
 def test_repeated_id_counts_once(harness: ApiHarness) -> None:
     one, two = harness.create_running("web-1"), harness.create_running("web-2")
-    found = items(
-        act(harness, action="stop", ids=[one, two, one, two.upper(), UNKNOWN_ID, UNKNOWN_ID])
+    found = bulk_items(
+        post_bulk(harness, action="stop", ids=[one, two, one, two.upper(), UNKNOWN_ID, UNKNOWN_ID])
     )
     assert [item["vm_id"] for item in found] == [one, two, UNKNOWN_ID]
     assert [item.get("error", {}).get("code") for item in found] == [None, None, "vm_not_found"]
@@ -102,8 +104,8 @@ def test_deleted_vm_is_reported_as_missing(harness: ApiHarness, action: str) -> 
     vm_id = harness.create_running()
     harness.call("DELETE", f"/vms/{vm_id}")
     harness.run_until_settled()
-    found = items(act(harness, action=action, filter={"status": ["DELETED"]}))
-    found += items(act(harness, action=action, ids=[vm_id]))
+    found = bulk_items(post_bulk(harness, action=action, filter={"status": ["DELETED"]}))
+    found += bulk_items(post_bulk(harness, action=action, ids=[vm_id]))
     assert [item["vm_id"] for item in found] == [vm_id, vm_id]
     assert [item["error"]["code"] for item in found] == ["vm_not_found"] * 2
     assert [item["error"]["status"] for item in found] == [404] * 2
@@ -116,11 +118,11 @@ def test_vm_changed_concurrently_is_a_conflict(
 
     def late(vm: VM, action: Action) -> tuple[Step, ...]:
         monkeypatch.undo()
-        items(act(harness, action="pause", ids=[vm_id]))
+        bulk_items(post_bulk(harness, action="pause", ids=[vm_id]))
         return plan(vm, action)
 
     monkeypatch.setattr(bulk.preconditions, "plan_steps", late)
-    (item,) = items(act(harness, action="stop", ids=[vm_id]))
+    (item,) = bulk_items(post_bulk(harness, action="stop", ids=[vm_id]))
     shown = {name: item["error"][name] for name in ("code", "task", "allowed_actions")}
     assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
 
@@ -134,13 +136,13 @@ def test_bulk_lists_the_cloud_once(harness: ApiHarness, monkeypatch: pytest.Monk
     monkeypatch.setattr(harness.backend, "list_vms", lambda **_: (list_calls.append(1), vms())[1])
     monkeypatch.setattr(harness.backend, "get_vm", None)
     monkeypatch.setattr(harness.backend, "perform_action", None)
-    assert len(items(act(harness, action="stop", ids=ids))) == 20
+    assert len(bulk_items(post_bulk(harness, action="stop", ids=ids))) == 20
     assert len(list_calls) == 1
 
 
 def test_key_of_maximum_length_is_accepted(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
-    first = items(act(harness, "x" * 255, action="stop", ids=[vm_id]))
+    first = bulk_items(post_bulk(harness, "x" * 255, action="stop", ids=[vm_id]))
     query = {"idempotency_key": f"{'x' * 255} {vm_id}"}
     (found,) = harness.get_json("/operations", query_string=query)["items"]
     assert found["id"] == first[0]["operation"]["id"]
@@ -169,19 +171,19 @@ def test_key_of_maximum_length_is_accepted(harness: ApiHarness) -> None:
     ],
 )
 def test_invalid_bulk_request_is_refused(harness: ApiHarness, body: Any, pointer: str) -> None:
-    response = act(harness, **body)
+    response = post_bulk(harness, **body)
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
     assert [error["pointer"] for error in response.json["errors"]] == [pointer]
 
 
 def test_a_thousand_ids_are_accepted(harness: ApiHarness) -> None:
     ids = [f"{UNKNOWN_ID[:-4]}{n:04}" for n in range(1000)]
-    assert len(items(act(harness, action="stop", ids=ids))) == 1000
+    assert len(bulk_items(post_bulk(harness, action="stop", ids=ids))) == 1000
 
 
 def test_unavailable_cloud_is_one_problem(harness: ApiHarness) -> None:
     harness.backend.set_faults("unavailable=100%")
-    response = act(harness, action="stop", ids=[UNKNOWN_ID])
+    response = post_bulk(harness, action="stop", ids=[UNKNOWN_ID])
     assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
 
 

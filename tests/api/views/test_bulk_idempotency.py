@@ -14,21 +14,21 @@ from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
 
 
-def act(harness: ApiHarness, body: Any, key: str = "k") -> TestResponse:
+def post_bulk(harness: ApiHarness, body: Any, key: str = "k") -> TestResponse:
     return harness.call("POST", "/vms/actions", json=body, headers={"Idempotency-Key": key})
 
 
-def items(response: TestResponse) -> list[Any]:
+def bulk_items(response: TestResponse) -> list[Any]:
     assert response.status_code == 202, response.text
     found: list[Any] = response.json["items"]  # type: ignore[index]
     return found
 
 
-def replayed(response: TestResponse) -> bool:
+def is_replayed(response: TestResponse) -> bool:
     return response.headers.get("Idempotent-Replayed") == "true"
 
 
-def again(found: list[Any]) -> list[Any]:
+def as_replayed(found: list[Any]) -> list[Any]:
     """Return the expected items of a repeat with unchanged operations."""
     return [{**item, "replayed": True} if "operation" in item else item for item in found]
 
@@ -36,35 +36,35 @@ def again(found: list[Any]) -> list[Any]:
 def test_repeated_bulk_is_replayed(harness: ApiHarness) -> None:
     ids = [harness.create_running(f"web-{n}") for n in range(3)]
     bulk_body = {"action": "stop", "ids": ids}
-    first = act(harness, bulk_body)
-    assert not replayed(first)
-    assert not any("replayed" in item for item in items(first))
-    second = act(harness, bulk_body)
-    assert (items(second), replayed(second)) == (again(items(first)), True)
+    first = post_bulk(harness, bulk_body)
+    assert not is_replayed(first)
+    assert not any("replayed" in item for item in bulk_items(first))
+    second = post_bulk(harness, bulk_body)
+    assert (bulk_items(second), is_replayed(second)) == (as_replayed(bulk_items(first)), True)
     harness.run_until_settled()
-    third = items(act(harness, bulk_body))
+    third = bulk_items(post_bulk(harness, bulk_body))
     assert [item["operation"]["status"] for item in third] == ["succeeded"] * 3
     assert harness.get_json("/operations?action=stop")["total"] == 3
 
 
 def test_repeat_retries_refused_vms(harness: ApiHarness) -> None:
     bulk_body = {"action": "stop", "ids": [harness.create_running(), UNKNOWN_ID]}
-    first = act(harness, bulk_body)
-    second = act(harness, bulk_body)
-    assert (items(second), replayed(second)) == (again(items(first)), False)
+    first = post_bulk(harness, bulk_body)
+    second = post_bulk(harness, bulk_body)
+    assert (bulk_items(second), is_replayed(second)) == (as_replayed(bulk_items(first)), False)
 
 
 def test_repeat_uses_vms_of_first_request(harness: ApiHarness) -> None:
     ids = {harness.create_running(f"web-{n}") for n in range(2)}
-    first = items(act(harness, RUNNING))
+    first = bulk_items(post_bulk(harness, RUNNING))
     harness.run_until_settled()
     other = harness.create_running("web-3")
-    second = act(harness, RUNNING)
-    assert replayed(second)
-    assert {item["vm_id"] for item in items(second)} == ids
+    second = post_bulk(harness, RUNNING)
+    assert is_replayed(second)
+    assert {item["vm_id"] for item in bulk_items(second)} == ids
     was = [item["operation"]["id"] for item in first]
-    assert [item["operation"]["id"] for item in items(second)] == was
-    assert {item["operation"]["status"] for item in items(second)} == {"succeeded"}
+    assert [item["operation"]["id"] for item in bulk_items(second)] == was
+    assert {item["operation"]["status"] for item in bulk_items(second)} == {"succeeded"}
     harness.run_until_settled()
     assert harness.get_vm(other)["status"] == "RUNNING"
 
@@ -72,24 +72,24 @@ def test_repeat_uses_vms_of_first_request(harness: ApiHarness) -> None:
 def test_repeat_after_deletion_is_replayed(harness: ApiHarness) -> None:
     harness.create_running()
     bulk_body = {"action": "delete", "filter": {"name": "web-*"}}
-    first = items(act(harness, bulk_body))
+    first = bulk_items(post_bulk(harness, bulk_body))
     harness.run_until_settled()
     harness.create_running("web-2")
-    second = act(harness, bulk_body)
-    (item,) = items(second)
-    assert replayed(second)
+    second = post_bulk(harness, bulk_body)
+    (item,) = bulk_items(second)
+    assert is_replayed(second)
     assert item["operation"]["id"] == first[0]["operation"]["id"]
     assert item["operation"]["status"] == "succeeded"
     assert harness.get_json("/vms")["total"] == 1
 
 
 def test_repeat_of_empty_selection_stays_empty(harness: ApiHarness) -> None:
-    assert items(act(harness, RUNNING)) == []
+    assert bulk_items(post_bulk(harness, RUNNING)) == []
     vm_id = harness.create_running()
-    second = act(harness, RUNNING)
-    assert (items(second), replayed(second)) == ([], False)
+    second = post_bulk(harness, RUNNING)
+    assert (bulk_items(second), is_replayed(second)) == ([], False)
     assert harness.get_vm(vm_id)["status"] == "RUNNING"
-    assert len(items(act(harness, RUNNING, "other"))) == 1
+    assert len(bulk_items(post_bulk(harness, RUNNING, "other"))) == 1
 
 
 def test_repeat_completes_interrupted_bulk(
@@ -98,27 +98,27 @@ def test_repeat_completes_interrupted_bulk(
     ids = {harness.create_running(f"web-{n}") for n in range(3)}
     enqueue, begun = OperationSubmitter.enqueue, []
 
-    def dying(submitter: OperationSubmitter, new: NewOperation) -> None:
+    def fail_after_first(submitter: OperationSubmitter, new: NewOperation) -> None:
         if begun:
             raise RuntimeError("the process dies")
         begun.append(new.operation)
         enqueue(submitter, new)
 
-    monkeypatch.setattr(OperationSubmitter, "enqueue", dying)
+    monkeypatch.setattr(OperationSubmitter, "enqueue", fail_after_first)
     with pytest.raises(RuntimeError):
-        act(harness, RUNNING)
+        post_bulk(harness, RUNNING)
     monkeypatch.undo()
     harness.run_until_settled()
     other = harness.create_running("web-3")
-    second = act(harness, RUNNING)
-    assert {item["vm_id"] for item in items(second)} == ids
-    assert not replayed(second)
-    earlier = [item["operation"]["id"] for item in items(second) if "replayed" in item]
+    second = post_bulk(harness, RUNNING)
+    assert {item["vm_id"] for item in bulk_items(second)} == ids
+    assert not is_replayed(second)
+    earlier = [item["operation"]["id"] for item in bulk_items(second) if "replayed" in item]
     assert earlier == [begun[0].id]
     harness.run_until_settled()
     assert {harness.get_vm(vm_id)["status"] for vm_id in ids} == {"STOPPED"}
     assert harness.get_vm(other)["status"] == "RUNNING"
-    assert replayed(act(harness, RUNNING))
+    assert is_replayed(post_bulk(harness, RUNNING))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_key_of_another_bulk_is_refused(harness: ApiHarness, other: Any) -> None
     vm_id = harness.create_running()
     by_id = {"action": "stop", "ids": [vm_id]}
     for key, first in (("k", RUNNING), ("l", by_id)):
-        items(act(harness, first, key))
-        response = act(harness, other, key)
+        bulk_items(post_bulk(harness, first, key))
+        response = post_bulk(harness, other, key)
         assert (response.status_code, response.json["code"]) == (422, "idempotency_key_reused")
     harness.run_until_settled()
     assert harness.get_json("/operations?action=start")["total"] == 0
@@ -143,17 +143,17 @@ def test_key_of_another_bulk_is_refused(harness: ApiHarness, other: Any) -> None
 
 def test_key_expires_after_a_day(harness: ApiHarness) -> None:
     first = harness.create_running()
-    items(act(harness, RUNNING))
+    bulk_items(post_bulk(harness, RUNNING))
     harness.run_until_settled()
     second = harness.create_running("web-2")
     harness.clock.now += IDEMPOTENCY_KEY_TTL - timedelta(seconds=60)
-    assert [item["vm_id"] for item in items(act(harness, RUNNING))] == [first]
+    assert [item["vm_id"] for item in bulk_items(post_bulk(harness, RUNNING))] == [first]
     harness.clock.now += timedelta(seconds=60)
-    found = act(harness, RUNNING)
-    assert ([item["vm_id"] for item in items(found)], replayed(found)) == ([second], False)
+    found = post_bulk(harness, RUNNING)
+    assert ([item["vm_id"] for item in bulk_items(found)], is_replayed(found)) == ([second], False)
 
 
 def test_key_of_maximum_length_is_accepted(harness: ApiHarness) -> None:
     bulk_body = {"action": "stop", "ids": [harness.create_running()]}
-    first = items(act(harness, bulk_body, "x" * 255))
-    assert items(act(harness, bulk_body, "x" * 255)) == again(first)
+    first = bulk_items(post_bulk(harness, bulk_body, "x" * 255))
+    assert bulk_items(post_bulk(harness, bulk_body, "x" * 255)) == as_replayed(first)

@@ -28,7 +28,7 @@ ALICE, BOB = "gAAAAABalice-token", "gAAAAABbob-token"
 PROJECTS = {ALICE: "p-a", BOB: "p-b"}
 
 
-class Lender(MemoryBackend):
+class DelegatingCloud(MemoryBackend):
     """Records the tokens of changes, and refuses the configured ones."""
 
     def __init__(self, clock: Clock, latency: str) -> None:
@@ -61,8 +61,8 @@ class Lender(MemoryBackend):
 
 
 @pytest.fixture
-def backend(clock: Clock, latency: str) -> Lender:
-    return Lender(clock, latency)
+def backend(clock: Clock, latency: str) -> DelegatingCloud:
+    return DelegatingCloud(clock, latency)
 
 
 @pytest.fixture
@@ -85,17 +85,17 @@ def auth_harness(keystone: None, harness: ApiHarness) -> AuthHarness:
     return AuthHarness(harness, auth=("token", "keystone"), keystone_url=URL)
 
 
-def ask(
+def send_change(
     auth_harness: AuthHarness, method: str, path: str, body: Any = None, token: str = ALICE
 ) -> TestResponse:
     kwargs = {} if body is None else {"json": body}
     return auth_harness.call(method, path, headers={"X-Auth-Token": token}, **kwargs)
 
 
-def running(
-    auth_harness: AuthHarness, backend: Lender, name: str = "web-1", token: str = ALICE
+def create_running_vm(
+    auth_harness: AuthHarness, backend: DelegatingCloud, name: str = "web-1", token: str = ALICE
 ) -> str:
-    response = ask(
+    response = send_change(
         auth_harness, "POST", "/vms", {**CREATE_BODY, "name": name, "start": True}, token
     )
     assert response.status_code == 201
@@ -103,29 +103,31 @@ def running(
     return str(response.json["id"])
 
 
-def test_first_call_uses_caller_token(auth_harness: AuthHarness, backend: Lender) -> None:
-    vm_id = running(auth_harness, backend)
+def test_first_call_uses_caller_token(auth_harness: AuthHarness, backend: DelegatingCloud) -> None:
+    vm_id = create_running_vm(auth_harness, backend)
     for method, path, body in (
         ("POST", f"/vms/{vm_id}/restart", None),
         ("POST", f"/vms/{vm_id}/pause", None),
         ("PATCH", f"/vms/{vm_id}", {"metadata": {"a": "1"}}),
         ("DELETE", f"/vms/{vm_id}", None),
     ):
-        assert ask(auth_harness, method, path, body).status_code in (200, 204)
+        assert send_change(auth_harness, method, path, body).status_code in (200, 204)
     assert backend.lent == [ALICE] * 4
 
 
-def test_later_calls_use_token_of_vmapi(auth_harness: AuthHarness, backend: Lender) -> None:
-    assert ask(auth_harness, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
+def test_later_calls_use_token_of_vmapi(
+    auth_harness: AuthHarness, backend: DelegatingCloud
+) -> None:
+    assert send_change(auth_harness, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
     assert backend.lent == [ALICE, None]
-    vm_id = running(auth_harness, backend, "web-2")
-    ask(auth_harness, "POST", f"/vms/{vm_id}/pause")
-    ask(auth_harness, "POST", f"/vms/{vm_id}/stop")
+    vm_id = create_running_vm(auth_harness, backend, "web-2")
+    send_change(auth_harness, "POST", f"/vms/{vm_id}/pause")
+    send_change(auth_harness, "POST", f"/vms/{vm_id}/stop")
     assert backend.lent == [ALICE, ALICE, None]
 
 
 def test_keystone_bearer_token_is_a_caller_token(
-    auth_harness: AuthHarness, backend: Lender
+    auth_harness: AuthHarness, backend: DelegatingCloud
 ) -> None:
     assert (
         auth_harness.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code
@@ -135,7 +137,7 @@ def test_keystone_bearer_token_is_a_caller_token(
 
 
 def test_other_credentials_are_not_caller_tokens(
-    auth_harness: AuthHarness, backend: Lender
+    auth_harness: AuthHarness, backend: DelegatingCloud
 ) -> None:
     token = auth_harness.create_token("operator", project="p-a")
     response = auth_harness.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
@@ -155,113 +157,120 @@ def test_other_credentials_are_not_caller_tokens(
 )
 @pytest.mark.parametrize("action", ["create", "stop"])
 def test_refusal_by_the_cloud_reaches_the_caller(
-    auth_harness: AuthHarness, backend: Lender, refusal: errors.VmapiError, status: int, action: str
+    auth_harness: AuthHarness,
+    backend: DelegatingCloud,
+    refusal: errors.VmapiError,
+    status: int,
+    action: str,
 ) -> None:
-    vm_id = running(auth_harness, backend)
+    vm_id = create_running_vm(auth_harness, backend)
     backend.refusal = refusal
     path, body = ("/vms", {**CREATE_BODY, "name": "web-2"})
     if action == "stop":
         path, body = (f"/vms/{vm_id}/stop", None)
-    response = ask(auth_harness, "POST", path, body)
+    response = send_change(auth_harness, "POST", path, body)
     assert (response.status_code, response.json["code"]) == (status, refusal.code)
     if status == 401:
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="vmapi", error="invalid_token"'
-    operation = ask(auth_harness, "GET", f"/operations?action={action}&status=failed").json[
+    operation = send_change(auth_harness, "GET", f"/operations?action={action}&status=failed").json[
         "items"
     ][0]
     assert operation["error"]["code"] == refusal.code
     assert backend.lent == [ALICE]
     backend.refusal = None
-    assert ask(auth_harness, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
-    assert ask(auth_harness, "GET", "/vms").json["total"] == 1
+    assert send_change(auth_harness, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
+    assert send_change(auth_harness, "GET", "/vms").json["total"] == 1
     # the name, the key and the VM are free for another attempt
-    assert ask(auth_harness, "POST", path, body).status_code in (200, 201)
+    assert send_change(auth_harness, "POST", path, body).status_code in (200, 201)
 
 
 # Bulk actions
 
 
-def bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
-    response = ask(auth_harness, "POST", "/vms/actions", {"action": "stop", "ids": ids})
+def post_bulk(auth_harness: AuthHarness, ids: list[str]) -> list[Any]:
+    response = send_change(auth_harness, "POST", "/vms/actions", {"action": "stop", "ids": ids})
     assert response.status_code == 202
     return list(response.json["items"])
 
 
-def ended(auth_harness: AuthHarness, items: list[Any]) -> list[Any]:
+def finished_operations(auth_harness: AuthHarness, items: list[Any]) -> list[Any]:
     """Return the operations of a bulk request when all are finished."""
     ids = [item["operation"]["id"] for item in items]
 
     def operations() -> list[Any]:
-        return [ask(auth_harness, "GET", f"/operations/{each}").json for each in ids]
+        return [send_change(auth_harness, "GET", f"/operations/{each}").json for each in ids]
 
     wait_until(lambda: all(each["finished_at"] for each in operations()))
     return operations()
 
 
-def test_bulk_uses_caller_token(auth_harness: AuthHarness, backend: Lender) -> None:
-    ids = [running(auth_harness, backend, f"web-{n}") for n in range(12)]
-    theirs = running(auth_harness, backend, "theirs", BOB)
-    items = bulk(auth_harness, [*ids, theirs])
+def test_bulk_uses_caller_token(auth_harness: AuthHarness, backend: DelegatingCloud) -> None:
+    ids = [create_running_vm(auth_harness, backend, f"web-{n}") for n in range(12)]
+    theirs = create_running_vm(auth_harness, backend, "theirs", BOB)
+    items = post_bulk(auth_harness, [*ids, theirs])
     assert items.pop()["error"]["code"] == "vm_not_found"
-    assert {each["status"] for each in ended(auth_harness, items)} == {"succeeded"}
+    assert {each["status"] for each in finished_operations(auth_harness, items)} == {"succeeded"}
     assert backend.lent == [ALICE] * 12
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
 def test_engine_continues_started_operations(
-    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender
+    auth_harness: AuthHarness, harness: ApiHarness, backend: DelegatingCloud
 ) -> None:
-    items = bulk(auth_harness, [running(auth_harness, backend)])
+    items = post_bulk(auth_harness, [create_running_vm(auth_harness, backend)])
     wait_until(lambda: bool(backend.lent))
     wait_until(lambda: harness.services.operations.list_leased()[0].is_awaiting_outcome)
     harness.run_until_settled()
-    assert ended(auth_harness, items)[0]["status"] == "succeeded"
+    assert finished_operations(auth_harness, items)[0]["status"] == "succeeded"
     assert backend.lent == [ALICE]
 
 
 def test_engine_does_not_start_delegated_operations(
-    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    auth_harness: AuthHarness,
+    harness: ApiHarness,
+    backend: DelegatingCloud,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(first_calls.ThreadPoolExecutor, "submit", lambda *_: None)
-    vm_id = running(auth_harness, backend)
-    (item,) = bulk(auth_harness, [vm_id])
+    vm_id = create_running_vm(auth_harness, backend)
+    (item,) = post_bulk(auth_harness, [vm_id])
     # an operation that waits for its start is leased: no engine runs it
     harness.reconcile_once()
     assert (
-        ask(auth_harness, "GET", f"/operations/{item['operation']['id']}").json["status"]
+        send_change(auth_harness, "GET", f"/operations/{item['operation']['id']}").json["status"]
         == "pending"
     )
     assert backend.lent == []
     # the process of the operations has died
     harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     harness.reconcile_once()
-    (operation,) = ended(auth_harness, [item])
+    (operation,) = finished_operations(auth_harness, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
     assert operation["error"]["detail"] == "vmapi died before this was sent; send it again."
     assert backend.lent == []
-    assert ask(auth_harness, "GET", f"/vms/{vm_id}").json["task"] is None
+    assert send_change(auth_harness, "GET", f"/vms/{vm_id}").json["task"] is None
 
 
 def test_operation_during_shutdown_is_left_unstarted(
-    auth_harness: AuthHarness, harness: ApiHarness, backend: Lender
+    auth_harness: AuthHarness, harness: ApiHarness, backend: DelegatingCloud
 ) -> None:
-    ids = [running(auth_harness, backend, f"web-{n}") for n in range(2)]
+    ids = [create_running_vm(auth_harness, backend, f"web-{n}") for n in range(2)]
     harness.services.operations.stop()
-    items = bulk(auth_harness, ids)
+    items = post_bulk(auth_harness, ids)
     for item in items:
         harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     harness.reconcile_once()
-    details = {each["error"]["detail"] for each in ended(auth_harness, items)}
+    details = {each["error"]["detail"] for each in finished_operations(auth_harness, items)}
     assert details == {"vmapi died before this was sent; send it again."}
     assert backend.lent == []
 
 
 def test_later_refusal_is_the_error_of_the_operation(
-    auth_harness: AuthHarness, backend: Lender
+    auth_harness: AuthHarness, backend: DelegatingCloud
 ) -> None:
-    items = [running(auth_harness, backend)]
+    items = [create_running_vm(auth_harness, backend)]
     backend.refusal = errors.Unauthenticated("not taken", credentials_sent=True)
-    (operation,) = ended(auth_harness, bulk(auth_harness, items))
+    (operation,) = finished_operations(auth_harness, post_bulk(auth_harness, items))
     assert (operation["status"], operation["error"]["code"]) == ("failed", "unauthenticated")
 
 
@@ -269,17 +278,17 @@ def test_later_refusal_is_the_error_of_the_operation(
 
 
 def test_networks_of_other_projects_are_hidden(
-    auth_harness: AuthHarness, backend: Lender, monkeypatch: pytest.MonkeyPatch
+    auth_harness: AuthHarness, backend: DelegatingCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
     theirs = Network("n-b", "theirs", project="p-b")
     monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, theirs])
     names = [
-        {n["name"] for n in ask(auth_harness, "GET", "/networks", token=t).json["items"]}
+        {n["name"] for n in send_change(auth_harness, "GET", "/networks", token=t).json["items"]}
         for t in PROJECTS
     ]
     assert names == [{"private", "public"}, {"private", "public", "theirs"}]
-    response = ask(auth_harness, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
+    response = send_change(auth_harness, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
     assert (response.status_code, response.json["code"]) == (422, "network_not_found")
     assert backend.lent == []
 
@@ -288,10 +297,13 @@ def test_networks_of_other_projects_are_hidden(
 
 
 def test_caller_token_is_in_no_log_response_or_database(
-    keystone: None, served: Callable[..., Flask], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    keystone: None,
+    serve_app: Callable[..., Flask],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "database"
-    app = served(
+    app = serve_app(
         auth=("keystone",),
         keystone_url=URL,
         database_url=f"sqlite:///{folder}/vmapi.sqlite3",

@@ -12,9 +12,9 @@ from vmapi.services.events import buffer as tail
 from vmapi.settings.settings import Settings
 
 
-def test_silent_stream_sends_heartbeats(harness: ApiHarness, listen: OpenStream) -> None:
+def test_silent_stream_sends_heartbeats(harness: ApiHarness, open_stream: OpenStream) -> None:
     harness.services.events.heartbeat_interval = 0.01
-    stream = listen("?kind=operation.failed")
+    stream = open_stream("?kind=operation.failed")
     first = stream.read_heartbeat()
     run_lifecycle(harness)
     # the heartbeat also advances a client with a filter that matches nothing
@@ -23,8 +23,8 @@ def test_silent_stream_sends_heartbeats(harness: ApiHarness, listen: OpenStream)
     assert last in list_sequences(harness)
 
 
-def test_draining_ends_streams(harness: ApiHarness, listen: OpenStream) -> None:
-    streams = [listen(), listen("", "0")]
+def test_draining_ends_streams(harness: ApiHarness, open_stream: OpenStream) -> None:
+    streams = [open_stream(), open_stream("", "0")]
     streams[0].read_heartbeat()
     streams[1].read_event()
     harness.services.draining.set()
@@ -33,10 +33,10 @@ def test_draining_ends_streams(harness: ApiHarness, listen: OpenStream) -> None:
 
 @pytest.mark.parametrize("buffer_size", [1, 3])
 def test_slow_client_misses_no_event(
-    harness: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch, buffer_size: int
+    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch, buffer_size: int
 ) -> None:
     monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", buffer_size)
-    slow, fast = listen(), listen()
+    slow, fast = open_stream(), open_stream()
     first = slow.read_heartbeat()
     fast.read_heartbeat()
     seen = []
@@ -48,62 +48,62 @@ def test_slow_client_misses_no_event(
 
 
 def test_unavailable_store_ends_stream(
-    harness: ApiHarness, listen: OpenStream, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_lifecycle(harness)
-    stream = listen("", list_sequences(harness)[0])
+    stream = open_stream("", list_sequences(harness)[0])
     stream.read_heartbeat()
 
-    def away(*_: object) -> Any:
+    def raise_unavailable(*_: object) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(harness.services.store.events, "read_range", away)
+    monkeypatch.setattr(harness.services.store.events, "read_range", raise_unavailable)
     assert list(stream.remaining_blocks()) == []
 
 
 def test_unavailable_store_refuses_stream(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away() -> Any:
+    def raise_unavailable() -> Any:
         raise StoreUnavailable("away")
 
     for name in ("assign_sequences", "contains"):
         with monkeypatch.context() as context:
-            context.setattr(harness.services.store.events, name, lambda *_: away())
+            context.setattr(harness.services.store.events, name, lambda *_: raise_unavailable())
             for _ in range(9):
                 response = harness.call("GET", "/events", headers={"Last-Event-ID": "1"})
                 assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
-    assert readers() == 0
+    assert count_reader_threads() == 0
 
 
-def readers() -> int:
+def count_reader_threads() -> int:
     return sum(thread.name == "event-reader" for thread in threading.enumerate())
 
 
-def test_one_reader_thread_serves_all_streams(harness: ApiHarness, listen: OpenStream) -> None:
-    assert readers() == 0
-    streams = [listen() for _ in range(3)]
-    assert readers() == 1
+def test_one_reader_thread_serves_all_streams(harness: ApiHarness, open_stream: OpenStream) -> None:
+    assert count_reader_threads() == 0
+    streams = [open_stream() for _ in range(3)]
+    assert count_reader_threads() == 1
     for stream in streams:
         stream.close()
-    assert readers() == 0
-    listen().read_heartbeat()
-    assert readers() == 1
+    assert count_reader_threads() == 0
+    open_stream().read_heartbeat()
+    assert count_reader_threads() == 1
 
 
 def test_head_takes_no_stream_slot(harness: ApiHarness) -> None:
     for _ in range(20):
         assert harness.call("HEAD", "/events", buffered=True).status_code == 200
-    assert readers() == 0
+    assert count_reader_threads() == 0
 
 
-class TestPlaces:
+class TestStreamSlots:
     @pytest.fixture
     def settings(self, request: pytest.FixtureRequest) -> Settings:
         kwargs = {"event_streams": 2, "caller_streams": 10, "threads": 8}
         return Settings(log_level="CRITICAL", **(kwargs | getattr(request, "param", {})))
 
-    def refused(self, harness: ApiHarness) -> Any:
+    def check_refused(self, harness: ApiHarness) -> Any:
         response = harness.call("GET", "/events")
         assert (response.status_code, response.json["code"]) == (429, "rate_limited")
         assert response.headers["Retry-After"] == "5"
@@ -125,22 +125,22 @@ class TestPlaces:
         indirect=["settings"],
     )
     def test_number_of_streams_is_limited(
-        self, harness: ApiHarness, listen: OpenStream, detail: str
+        self, harness: ApiHarness, open_stream: OpenStream, detail: str
     ) -> None:
-        streams = [listen(), listen()]
+        streams = [open_stream(), open_stream()]
         assert [self.refused(harness) for _ in range(20)] == [detail] * 20
         streams[0].close()
-        listen()
+        open_stream()
         assert self.refused(harness) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
     def test_waiting_requests_take_stream_slots(
-        self, harness: ApiHarness, listen: OpenStream
+        self, harness: ApiHarness, open_stream: OpenStream
     ) -> None:
-        places = harness.services.operations._waiter.slots
-        assert places.acquire(blocking=False)
-        listen()
-        assert not places.acquire(blocking=False)
+        slots = harness.services.operations._waiter.slots
+        assert slots.acquire(blocking=False)
+        open_stream()
+        assert not slots.acquire(blocking=False)
         self.refused(harness)
-        places.release()
-        listen()
+        slots.release()
+        open_stream()

@@ -18,10 +18,10 @@ from vmapi.services.events.feed import EventFeed
 
 
 def test_stream_reports_the_life_of_a_vm(
-    harness: ApiHarness, listen: OpenStream, document: Any
+    harness: ApiHarness, open_stream: OpenStream, document: Any
 ) -> None:
     run_lifecycle(harness, "before")
-    stream = listen()
+    stream = open_stream()
     assert stream.read_heartbeat() == newest_sequence(harness)
     vm_id = run_lifecycle(harness)
     events = stream.read_events(len(LIFECYCLE_EVENTS))
@@ -44,8 +44,8 @@ def test_stream_reports_the_life_of_a_vm(
         Draft202012Validator(schema).validate(event)
 
 
-def test_event_data_equals_api_documents(harness: ApiHarness, listen: OpenStream) -> None:
-    stream = listen()
+def test_event_data_equals_api_documents(harness: ApiHarness, open_stream: OpenStream) -> None:
+    stream = open_stream()
     stream.read_heartbeat()
     created = harness.post("/vms", {**CREATE_BODY, "start": True})
     _, changed, ended = stream.read_events(3)
@@ -53,14 +53,14 @@ def test_event_data_equals_api_documents(harness: ApiHarness, listen: OpenStream
     assert ended["operation"] == harness.get_operation(created)
 
 
-def test_stream_is_not_cached_or_buffered(listen: OpenStream) -> None:
-    headers = listen().response.headers
+def test_stream_is_not_cached_or_buffered(open_stream: OpenStream) -> None:
+    headers = open_stream().response.headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
 
 
-def test_failed_operation_event_has_its_error(harness: ApiHarness, listen: OpenStream) -> None:
-    stream = listen("?kind=operation.failed")
+def test_failed_operation_event_has_its_error(harness: ApiHarness, open_stream: OpenStream) -> None:
+    stream = open_stream("?kind=operation.failed")
     stream.read_heartbeat()
     harness.backend.set_faults("no_capacity=1")
     created = harness.create()
@@ -71,15 +71,15 @@ def test_failed_operation_event_has_its_error(harness: ApiHarness, listen: OpenS
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
-def test_reconnect_misses_no_event(harness: ApiHarness, listen: OpenStream, by: str) -> None:
-    first = listen()
+def test_reconnect_misses_no_event(harness: ApiHarness, open_stream: OpenStream, by: str) -> None:
+    first = open_stream()
     first.read_heartbeat()
     run_lifecycle(harness)
     seen = [event["id"] for event in first.read_events(3)]
     first.close()
     run_lifecycle(harness, "web-2")
     query = "" if by == "header" else f"?last_event_id={seen[-1] if by == 'query' else 'x'}"
-    second = listen(query, None if by == "query" else seen[-1])
+    second = open_stream(query, None if by == "query" else seen[-1])
     assert second.read_heartbeat() == seen[-1]
     seen += [event["id"] for event in second.read_events(2 * len(LIFECYCLE_EVENTS) - 3)]
     run_lifecycle(harness, "web-3")
@@ -87,23 +87,25 @@ def test_reconnect_misses_no_event(harness: ApiHarness, listen: OpenStream, by: 
     assert seen == list_sequences(harness)
 
 
-def test_reconnect_works_after_a_silent_stream(harness: ApiHarness, listen: OpenStream) -> None:
+def test_reconnect_works_after_a_silent_stream(
+    harness: ApiHarness, open_stream: OpenStream
+) -> None:
     run_lifecycle(harness, "before")
-    first = listen(f"?vm_id={UNKNOWN_ID}")
+    first = open_stream(f"?vm_id={UNKNOWN_ID}")
     last = first.read_heartbeat()
     first.close()
     run_lifecycle(harness)
-    second = listen("", last)
+    second = open_stream("", last)
     assert second.read_heartbeat() == last
     assert second.read_kinds(len(LIFECYCLE_EVENTS)) == LIFECYCLE_EVENTS
 
 
 @pytest.mark.parametrize("last", ["nowhere", "-1", "0", "1", "999999999999999999", "9" * 30, "٣"])
 def test_unknown_last_event_id_resets_the_stream(
-    harness: ApiHarness, listen: OpenStream, last: str
+    harness: ApiHarness, open_stream: OpenStream, last: str
 ) -> None:
     run_lifecycle(harness)
-    stream = listen(f"?kind=vm.deleted&last_event_id={last}")
+    stream = open_stream(f"?kind=vm.deleted&last_event_id={last}")
     assert stream.read_event() == {
         **dict.fromkeys(("id", "at", "vm_id", "vm", "operation")),
         "kind": "events.reset",
@@ -113,12 +115,12 @@ def test_unknown_last_event_id_resets_the_stream(
     assert stream.read_kinds(1) == ["vm.deleted"]
 
 
-def test_empty_last_event_id_is_ignored(harness: ApiHarness, listen: OpenStream) -> None:
+def test_empty_last_event_id_is_ignored(harness: ApiHarness, open_stream: OpenStream) -> None:
     run_lifecycle(harness)
-    assert listen("?last_event_id=", "").read_heartbeat() == newest_sequence(harness)
+    assert open_stream("?last_event_id=", "").read_heartbeat() == newest_sequence(harness)
 
 
-def test_filters_select_events(harness: ApiHarness, listen: OpenStream) -> None:
+def test_filters_select_events(harness: ApiHarness, open_stream: OpenStream) -> None:
     one, other = harness.create_running("web-1"), harness.create_running("web-2")
     last = list_sequences(harness)[0]
     queries = [
@@ -126,7 +128,7 @@ def test_filters_select_events(harness: ApiHarness, listen: OpenStream) -> None:
         "?kind=vm.deleted&kind=operation.succeeded",
         f"?vm_id={one}&kind=vm.deleted",
     ]
-    streams = [listen(query, last) for query in queries]
+    streams = [open_stream(query, last) for query in queries]
     for stream in streams:
         stream.read_heartbeat()
     for vm_id in (one, other):

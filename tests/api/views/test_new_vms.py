@@ -13,7 +13,7 @@ from vmapi.domain.vm import CreateSpec, VMPatch
 OUTSIDE = CreateSpec("web-1", min(FLAVORS), min(IMAGES), None, {}, None, None, ())
 
 
-class Behind(RemoteBackend):
+class LaggingCloud(RemoteBackend):
     """A remote cloud with a clock behind that of vmapi."""
 
     def cloud_time(self) -> datetime:
@@ -22,8 +22,8 @@ class Behind(RemoteBackend):
 
 
 @pytest.fixture
-def backend(clock: Clock) -> Behind:
-    return Behind(clock=clock, sleep=clock.sleep)
+def backend(clock: Clock) -> LaggingCloud:
+    return LaggingCloud(clock=clock, sleep=clock.sleep)
 
 
 def test_new_vm_is_listed_at_once(harness: ApiHarness) -> None:

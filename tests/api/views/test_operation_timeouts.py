@@ -20,7 +20,7 @@ def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.M
         real(*kwargs, **more)  # type: ignore[arg-type]
         raise BackendTimeout("late")
 
-    def away(*_: object) -> None:
+    def raise_unavailable(*_: object) -> None:
         raise BackendUnavailable("away")
 
     def create() -> TestResponse:
@@ -29,7 +29,7 @@ def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.M
 
     with monkeypatch.context() as patched:
         patched.setattr(MemoryBackend, "create_vm", lost)
-        patched.setattr(MemoryBackend, "find_created_vm", away)
+        patched.setattr(MemoryBackend, "find_created_vm", raise_unavailable)
         first = create()
         harness.advance_time(HOUR)
     path = first.json["operation"]
@@ -74,11 +74,11 @@ def test_timeout_of_a_read_sends_no_change(
 ) -> None:
     vm_id = harness.create_running("db-1")
 
-    def late(*_: object, **__: object) -> None:
+    def raise_timeout(*_: object, **__: object) -> None:
         raise BackendTimeout("The cloud did not answer in time.")
 
     for name in ("list_vms", "get_vm"):
-        monkeypatch.setattr(MemoryBackend, name, late)
+        monkeypatch.setattr(MemoryBackend, name, raise_timeout)
     response = (
         harness.post("/vms", CREATE) if action == "create" else harness.post_action(vm_id, action)
     )

@@ -45,20 +45,20 @@ def harness(harness: ApiHarness) -> Iterator[ApiHarness]:
 
 
 @pytest.fixture
-def foreign(harness: ApiHarness) -> str:
+def foreign_vm_id(harness: ApiHarness) -> str:
     """The id of a VM of another project."""
     with as_project(harness, "other"):
         return harness.create_running("web-1", metadata={"owner": "other"})
 
 
 @pytest.fixture
-def theirs(harness: ApiHarness, foreign: str) -> Iterator[None]:
+def foreign_response(harness: ApiHarness, foreign_vm_id: str) -> Iterator[None]:
     """Check that the VM of the other project is unchanged."""
     with as_project(harness, "other"):
-        before = (harness.get_vm(foreign), harness.get_json("/operations"))
+        before = (harness.get_vm(foreign_vm_id), harness.get_json("/operations"))
     yield
     with as_project(harness, "other"):
-        assert (harness.get_vm(foreign), harness.get_json("/operations")) == before
+        assert (harness.get_vm(foreign_vm_id), harness.get_json("/operations")) == before
 
 
 def comparable_response(response: TestResponse, vm_id: str) -> Any:
@@ -72,7 +72,7 @@ def comparable_response(response: TestResponse, vm_id: str) -> Any:
 @on_a_vm
 @pytest.mark.usefixtures("theirs")
 def test_vm_of_another_project_is_reported_missing(
-    harness: ApiHarness, foreign: str, method: str, below: str, body: Any
+    harness: ApiHarness, foreign_vm_id: str, method: str, below: str, body: Any
 ) -> None:
     def ask(vm_id: str, **headers: str) -> Any:
         kwargs = {} if body is None else {"json": body}
@@ -80,28 +80,28 @@ def test_vm_of_another_project_is_reported_missing(
             harness.call(method, f"/vms/{vm_id}{below}", headers=headers, **kwargs), vm_id
         )
 
-    response = ask(foreign)
+    response = ask(foreign_vm_id)
     assert response == ask(UNKNOWN_ID)
     assert response[0] == 404
     assert '"detail":"There is no VM of this id."' in response[2]
     if method == "GET":
         fresh = {"Cache-Control": "no-cache"}
-        assert ask(foreign, **fresh) == ask(UNKNOWN_ID, **fresh) == response
+        assert ask(foreign_vm_id, **fresh) == ask(UNKNOWN_ID, **fresh) == response
         tag = {"If-None-Match": "*"}
     else:
-        assert ask(foreign, **KEY) == ask(UNKNOWN_ID, **KEY) == response
+        assert ask(foreign_vm_id, **KEY) == ask(UNKNOWN_ID, **KEY) == response
         tag = {"If-Match": '"1"'}
-    assert ask(foreign, **tag) == ask(UNKNOWN_ID, **tag) == response
+    assert ask(foreign_vm_id, **tag) == ask(UNKNOWN_ID, **tag) == response
 
 
-def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign: str) -> None:
+def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     harness.call("DELETE", f"/vms/{own}")
     with as_project(harness, "other"):
-        harness.call("DELETE", f"/vms/{foreign}")
+        harness.call("DELETE", f"/vms/{foreign_vm_id}")
     responses = [
         comparable_response(harness.call("GET", f"/vms/{each}"), each)
-        for each in (own, foreign, UNKNOWN_ID)
+        for each in (own, foreign_vm_id, UNKNOWN_ID)
     ]
     assert responses[0] == responses[1] == responses[2]
     deleted = harness.get_json("/vms?status=DELETED")
@@ -109,7 +109,7 @@ def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign: str) -> No
 
 
 @pytest.mark.usefixtures("theirs")
-def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign: str) -> None:
+def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
         found = harness.get_json(f"/vms{query}")
@@ -117,10 +117,10 @@ def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign: s
     for query in ("", "?action=create", "?status=succeeded"):
         found = harness.get_json(f"/operations{query}")
         assert ([each["vm_id"] for each in found["items"]], found["total"]) == ([own], 1)
-    assert harness.get_json(f"/operations?vm_id={foreign}")["total"] == 0
+    assert harness.get_json(f"/operations?vm_id={foreign_vm_id}")["total"] == 0
 
 
-def test_cursor_is_valid_in_its_project_only(harness: ApiHarness, foreign: str) -> None:
+def test_cursor_is_valid_in_its_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     for number in range(2):
         harness.create_running(f"web-{number}")
     for path in ("/vms", "/operations"):
@@ -132,42 +132,44 @@ def test_cursor_is_valid_in_its_project_only(harness: ApiHarness, foreign: str) 
 
 
 def test_events_cover_the_project_only(
-    harness: ApiHarness, foreign: str, listen: OpenStream
+    harness: ApiHarness, foreign_vm_id: str, open_stream: OpenStream
 ) -> None:
     own = harness.create_running("web-2")
-    stream = listen("?last_event_id=0")
+    stream = open_stream("?last_event_id=0")
     assert stream.read_event()["kind"] == "events.reset"
     assert {event["vm_id"] for event in stream.read_events(3)} == {own}
     with as_project(harness, "other"):
-        theirs = listen("?last_event_id=0")
-        harness.post_action(foreign, "stop")
+        foreign_response = open_stream("?last_event_id=0")
+        harness.post_action(foreign_vm_id, "stop")
         harness.run_until_settled()
     harness.post_action(own, "stop")
     harness.run_until_settled()
     assert {event["vm_id"] for event in stream.read_events(2)} == {own}
-    assert theirs.read_event()["kind"] == "events.reset"
-    assert {event["vm_id"] for event in theirs.read_events(5)} == {foreign}
+    assert foreign_response.read_event()["kind"] == "events.reset"
+    assert {event["vm_id"] for event in foreign_response.read_events(5)} == {foreign_vm_id}
 
 
 def test_operation_of_another_project_is_reported_missing(
-    harness: ApiHarness, foreign: str
+    harness: ApiHarness, foreign_vm_id: str
 ) -> None:
     with as_project(harness, "other"):
-        theirs = harness.get_json("/operations")["items"][0]["id"]
-        assert harness.get_json(f"/operations/{theirs}")["vm_id"] == foreign
+        foreign_response = harness.get_json("/operations")["items"][0]["id"]
+        assert harness.get_json(f"/operations/{foreign_response}")["vm_id"] == foreign_vm_id
     for headers in ({}, {"Prefer": "wait=60"}):
         responses = [
             comparable_response(harness.call("GET", f"/operations/{each}", headers=headers), each)
-            for each in (theirs, UNKNOWN_ID)
+            for each in (foreign_response, UNKNOWN_ID)
         ]
         assert responses[0] == responses[1]
         assert responses[0][0] == 404
 
 
 @pytest.mark.usefixtures("theirs")
-def test_bulk_changes_the_project_only(harness: ApiHarness, foreign: str) -> None:
+def test_bulk_changes_the_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
-    items = harness.post("/vms/actions", {"action": "stop", "ids": [foreign, UNKNOWN_ID, own]}).json
+    items = harness.post(
+        "/vms/actions", {"action": "stop", "ids": [foreign_vm_id, UNKNOWN_ID, own]}
+    ).json
     errors = [item.get("error") for item in items["items"]]
     assert errors[0] == errors[1] is not None
     assert errors[0]["code"] == "vm_not_found"
@@ -178,9 +180,9 @@ def test_bulk_changes_the_project_only(harness: ApiHarness, foreign: str) -> Non
 
 
 @pytest.mark.usefixtures("theirs")
-def test_names_are_unique_within_a_project(harness: ApiHarness, foreign: str) -> None:
+def test_names_are_unique_within_a_project(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-1")
-    assert own != foreign
+    assert own != foreign_vm_id
     taken = harness.post("/vms", CREATE_BODY)
     assert (taken.status_code, taken.json["vm_id"]) == (409, own)
     other = harness.create_running("web-2")
@@ -213,11 +215,11 @@ def test_idempotency_key_is_bound_to_the_project(harness: ApiHarness) -> None:
         return harness.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
 
     with as_project(harness, "other"):
-        theirs = create()
+        foreign_response = create()
     own = create()
     assert "Idempotent-Replayed" not in own.headers
-    assert own.json["id"] != theirs.json["id"]
-    for project, first in (("default", own), ("other", theirs)):
+    assert own.json["id"] != foreign_response.json["id"]
+    for project, first in (("default", own), ("other", foreign_response)):
         with as_project(harness, project):
             again = create()
             assert again.headers["Idempotent-Replayed"] == "true"
@@ -240,10 +242,10 @@ def test_project_metadata_is_hidden_and_reserved(harness: ApiHarness) -> None:
     assert harness.backend.get_vm(vm_id).project == "default"
 
 
-def test_audit_entry_names_the_project(harness: ApiHarness, foreign: str) -> None:
+def test_audit_entry_names_the_project(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     vm_projects = {(entry.vm_id, entry.project) for entry in audit_rows(harness.app) if entry.vm_id}
-    assert vm_projects == {(foreign, "other"), (own, "default")}
+    assert vm_projects == {(foreign_vm_id, "other"), (own, "default")}
 
 
 # Admins
@@ -252,23 +254,23 @@ def test_audit_entry_names_the_project(harness: ApiHarness, foreign: str) -> Non
 ADMIN = Caller("root", "r", project="admins", all_projects=True)
 
 
-def test_admin_changes_vm_within_its_project(harness: ApiHarness, foreign: str) -> None:
+def test_admin_changes_vm_within_its_project(harness: ApiHarness, foreign_vm_id: str) -> None:
     vms, operations = harness.services.vms, harness.services.operations
-    assert vms.get(foreign, ADMIN.scope).vm.project == "other"
+    assert vms.get(foreign_vm_id, ADMIN.scope).vm.project == "other"
     key = IdempotencyKey("root", "k", "f" * 64, "admins")
-    changed = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
+    changed = vms.update(foreign_vm_id, VMPatch(name="web-9"), replace(ADMIN, key=key))
     assert changed.snapshot is not None
     assert changed.snapshot.vm.name == "web-9"
     assert operations.get(changed.operation.id, "other", "root").project == "other"
-    again = vms.update(foreign, VMPatch(name="web-9"), replace(ADMIN, key=key))
+    again = vms.update(foreign_vm_id, VMPatch(name="web-9"), replace(ADMIN, key=key))
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
     # the name is reserved in the project of the VM
     with as_project(harness, "other"):
         taken = harness.post("/vms", {**CREATE_BODY, "name": "web-9"})
-        assert (taken.status_code, taken.json["vm_id"]) == (409, foreign)
+        assert (taken.status_code, taken.json["vm_id"]) == (409, foreign_vm_id)
     with as_project(harness, "admins"):
         assert harness.get_json("/vms")["total"] == 0
-        assert harness.create("web-9")["id"] != foreign
+        assert harness.create("web-9")["id"] != foreign_vm_id
 
 
 def test_replay_hides_vm_moved_to_another_project(harness: ApiHarness) -> None:

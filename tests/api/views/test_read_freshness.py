@@ -27,7 +27,7 @@ def backend(clock: Clock) -> RemoteBackend:
 
 
 @pytest.fixture
-def far(harness: ApiHarness) -> Iterator[ApiHarness]:
+def remote(harness: ApiHarness) -> Iterator[ApiHarness]:
     """A harness with one RUNNING VM, web-1, and a current inventory."""
     harness.create_running()
     sync_inventory(harness)
@@ -35,47 +35,47 @@ def far(harness: ApiHarness) -> Iterator[ApiHarness]:
     return harness
 
 
-def test_reads_use_the_inventory_only(far: ApiHarness) -> None:
-    for path in read_paths(only_vm_id(far)):
-        assert response_age(far.call("GET", path)) in (0, 1)
-    assert take_calls(far) == []
+def test_reads_use_the_inventory_only(remote: ApiHarness) -> None:
+    for path in read_paths(only_vm_id(remote)):
+        assert response_age(remote.call("GET", path)) in (0, 1)
+    assert take_calls(remote) == []
 
 
-def test_no_cache_reads_from_the_cloud(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.backend.perform_action(vm_id, Verb.PAUSE)
-    assert far.get_vm(vm_id)["status"] == "RUNNING"
+def test_no_cache_reads_from_the_cloud(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.backend.perform_action(vm_id, Verb.PAUSE)
+    assert remote.get_vm(vm_id)["status"] == "RUNNING"
     for path, expected_call in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
-        response = far.call("GET", path, headers=NO_CACHE)
+        response = remote.call("GET", path, headers=NO_CACHE)
         assert response_age(response) in (0, 1)
         found = response.json["items"][0] if path == "/vms" else response.json
-        assert (found["status"], take_calls(far)) == ("PAUSED", [expected_call])
+        assert (found["status"], take_calls(remote)) == ("PAUSED", [expected_call])
 
 
-def test_external_change_is_visible_after_next_poll(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.clock.sleep(1)
-    far.backend.perform_action(vm_id, Verb.PAUSE)
-    sync_inventory(far)
-    assert far.get_vm(vm_id)["status"] == "PAUSED"
-    far.clock.sleep(1)
-    far.backend.perform_action(vm_id, Verb.DELETE)
-    far.clock.sleep(1)
-    sync_inventory(far)
-    assert far.get_json("/vms")["items"] == []
-    (deleted,) = far.get_json("/vms?status=DELETED")["items"]
+def test_external_change_is_visible_after_next_poll(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.clock.sleep(1)
+    remote.backend.perform_action(vm_id, Verb.PAUSE)
+    sync_inventory(remote)
+    assert remote.get_vm(vm_id)["status"] == "PAUSED"
+    remote.clock.sleep(1)
+    remote.backend.perform_action(vm_id, Verb.DELETE)
+    remote.clock.sleep(1)
+    sync_inventory(remote)
+    assert remote.get_json("/vms")["items"] == []
+    (deleted,) = remote.get_json("/vms?status=DELETED")["items"]
     assert (deleted["id"], deleted["status"], deleted["task"]) == (vm_id, "DELETED", None)
-    assert far.call("GET", f"/vms/{vm_id}").status_code == 404
-    far.clock.sleep(24 * 3600)
-    assert far.get_json("/vms?status=DELETED")["items"] == []
+    assert remote.call("GET", f"/vms/{vm_id}").status_code == 404
+    remote.clock.sleep(24 * 3600)
+    assert remote.get_json("/vms?status=DELETED")["items"] == []
 
 
-def test_reader_refreshes_stale_inventory(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
+def test_reader_refreshes_stale_inventory(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
     for path, expected_call in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
-        age_inventory(far, 60)
-        assert response_age(far.call("GET", path)) in (0, 1)
-        assert take_calls(far) == [expected_call]
+        age_inventory(remote, 60)
+        assert response_age(remote.call("GET", path)) in (0, 1)
+        assert take_calls(remote) == [expected_call]
 
 
 def test_first_list_is_complete(harness: ApiHarness) -> None:
@@ -90,96 +90,96 @@ def test_first_list_without_cloud_is_503(harness: ApiHarness) -> None:
         assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
 
 
-def test_reads_without_cloud_report_growing_age(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.backend.set_faults("unavailable=99")
+def test_reads_without_cloud_report_growing_age(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.backend.set_faults("unavailable=99")
     for path in read_paths(vm_id):
-        age_inventory(far, 60)
-        first = response_age(far.call("GET", path))
+        age_inventory(remote, 60)
+        first = response_age(remote.call("GET", path))
         assert first >= 60
-        assert response_age(far.call("GET", path)) >= first
-        fresh = far.call("GET", path, headers=NO_CACHE)
+        assert response_age(remote.call("GET", path)) >= first
+        fresh = remote.call("GET", path, headers=NO_CACHE)
         assert (fresh.status_code, fresh.json["code"]) == (503, "backend_unavailable")
-    far.backend.set_faults("")
-    far.services.backend.breaker.probe()
+    remote.backend.set_faults("")
+    remote.services.backend.breaker.probe()
     for path in read_paths(vm_id):
-        assert response_age(far.call("GET", path, headers=NO_CACHE)) in (0, 1)
+        assert response_age(remote.call("GET", path, headers=NO_CACHE)) in (0, 1)
 
 
-def test_created_vm_is_readable_at_once(far: ApiHarness) -> None:
-    created = far.create("web-2")
+def test_created_vm_is_readable_at_once(remote: ApiHarness) -> None:
+    created = remote.create("web-2")
     assert (created["status"], created["task"]) == ("BUILDING", "creating")
-    take_calls(far)
-    listed = far.get_json("/vms?status=BUILDING")["items"]
+    take_calls(remote)
+    listed = remote.get_json("/vms?status=BUILDING")["items"]
     assert [(vm["id"], vm["name"], vm["task"]) for vm in listed] == [
         (created["id"], "web-2", "creating")
     ]
-    far.run_until_settled()
-    assert far.get_vm(created["id"])["status"] == "STOPPED"
+    remote.run_until_settled()
+    assert remote.get_vm(created["id"])["status"] == "STOPPED"
 
 
-def test_changed_vm_is_readable_at_once(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    assert far.post_action(vm_id, "pause").status_code == 202
-    assert far.get_vm(vm_id)["task"] == "pausing"
-    far.run_until_settled()
-    assert (far.get_vm(vm_id)["status"], far.get_vm(vm_id)["task"]) == ("PAUSED", None)
+def test_changed_vm_is_readable_at_once(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    assert remote.post_action(vm_id, "pause").status_code == 202
+    assert remote.get_vm(vm_id)["task"] == "pausing"
+    remote.run_until_settled()
+    assert (remote.get_vm(vm_id)["status"], remote.get_vm(vm_id)["task"]) == ("PAUSED", None)
     body = {"name": "web-9", "metadata": {"a": "b"}}
-    changed = far.call("PATCH", f"/vms/{vm_id}", json=body).json
+    changed = remote.call("PATCH", f"/vms/{vm_id}", json=body).json
     assert (changed["name"], changed["metadata"]) == ("web-9", {"a": "b"})
-    assert far.get_vm(vm_id) == changed
-    assert far.call("DELETE", f"/vms/{vm_id}").status_code == 202
-    far.run_until_settled()
-    assert far.get_json("/vms")["items"] == []
+    assert remote.get_vm(vm_id) == changed
+    assert remote.call("DELETE", f"/vms/{vm_id}").status_code == 202
+    remote.run_until_settled()
+    assert remote.get_json("/vms")["items"] == []
 
 
-def test_refused_rename_leaves_no_task(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.create_running("web-2")
-    sync_inventory(far)
-    response = far.call("PATCH", f"/vms/{vm_id}", json={"name": "web-2"})
+def test_refused_rename_leaves_no_task(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.create_running("web-2")
+    sync_inventory(remote)
+    response = remote.call("PATCH", f"/vms/{vm_id}", json={"name": "web-2"})
     assert response.json["code"] == "name_taken"
-    assert far.get_vm(vm_id)["task"] is None
-    assert far.post_action(vm_id, "pause").status_code == 202
+    assert remote.get_vm(vm_id)["task"] is None
+    assert remote.post_action(vm_id, "pause").status_code == 202
 
 
-def test_outdated_inventory_is_corrected_by_refused_action(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.backend.perform_action(vm_id, Verb.PAUSE)
-    response = far.post_action(vm_id, "pause")
+def test_outdated_inventory_is_corrected_by_refused_action(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.backend.perform_action(vm_id, Verb.PAUSE)
+    response = remote.post_action(vm_id, "pause")
     assert (response.status_code, response.json["current_status"]) == (409, "PAUSED")
-    assert far.post_action(vm_id, "resume").status_code == 202
+    assert remote.post_action(vm_id, "resume").status_code == 202
 
 
-def test_external_metadata_is_visible_after_full_sync(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    far.backend.update_vm(vm_id, VMPatch(metadata={"a": "b"}))
-    far.call("GET", "/vms", headers=NO_CACHE)
-    assert far.get_vm(vm_id)["metadata"] == {"a": "b"}
+def test_external_metadata_is_visible_after_full_sync(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    remote.backend.update_vm(vm_id, VMPatch(metadata={"a": "b"}))
+    remote.call("GET", "/vms", headers=NO_CACHE)
+    assert remote.get_vm(vm_id)["metadata"] == {"a": "b"}
 
 
-def test_vm_id_is_case_insensitive(far: ApiHarness) -> None:
-    vm_id = only_vm_id(far)
-    assert far.get_vm(vm_id.upper())["id"] == vm_id
-    assert take_calls(far) == []
-    assert far.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
+def test_vm_id_is_case_insensitive(remote: ApiHarness) -> None:
+    vm_id = only_vm_id(remote)
+    assert remote.get_vm(vm_id.upper())["id"] == vm_id
+    assert take_calls(remote) == []
+    assert remote.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
 
 
-def test_duplicate_vm_is_deleted_and_audited(far: ApiHarness) -> None:
-    (create,) = far.get_json("/operations?action=create")["items"]
-    flavor, image = far.backend.list_flavors()[0], far.backend.list_images()[0]
+def test_duplicate_vm_is_deleted_and_audited(remote: ApiHarness) -> None:
+    (create,) = remote.get_json("/operations?action=create")["items"]
+    flavor, image = remote.backend.list_flavors()[0], remote.backend.list_images()[0]
     spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-    duplicate = far.backend.create_vm(spec, create["id"]).vm_id
-    far.clock.sleep(1)
-    age_inventory(far, 60)
-    sync_inventory(far)
-    far.run_until_settled()
-    assert [vm["id"] for vm in far.get_json("/vms")["items"]] == [create["vm_id"]]
-    (delete,) = far.get_json(f"/operations?vm_id={duplicate}")["items"]
+    duplicate = remote.backend.create_vm(spec, create["id"]).vm_id
+    remote.clock.sleep(1)
+    age_inventory(remote, 60)
+    sync_inventory(remote)
+    remote.run_until_settled()
+    assert [vm["id"] for vm in remote.get_json("/vms")["items"]] == [create["vm_id"]]
+    (delete,) = remote.get_json(f"/operations?vm_id={duplicate}")["items"]
     assert (delete["action"], delete["status"], delete["requested_by"]) == (
         *("delete", "succeeded", "vmapi"),
     )
-    recorded = [entry for entry in audit_rows(far.app) if entry.vm_id == duplicate]
+    recorded = [entry for entry in audit_rows(remote.app) if entry.vm_id == duplicate]
     assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
         ("vmapi", "delete", "accepted"),
         ("vmapi", "delete", "succeeded"),

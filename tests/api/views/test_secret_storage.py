@@ -13,10 +13,10 @@ TOKENS = {"Authorization": f"Bearer {SECRET}", "X-Auth-Token": SECRET, "Cookie":
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHunter2InAnSshKeyHunter2InAnSshKey me@there"
 
 
-def test_database_contains_no_secret(served: Callable[..., Flask], tmp_path: Path) -> None:
+def test_database_contains_no_secret(serve_app: Callable[..., Flask], tmp_path: Path) -> None:
     folder = tmp_path / "database"
     url = f"sqlite:///{folder}/vmapi.sqlite3"
-    app = served(database_url=url, audit_key="k" * 32)
+    app = serve_app(database_url=url, audit_key="k" * 32)
     client = app.test_client()
     secret = {"user_data": f"#cloud-config\npassword: {SECRET}\n", "ssh_keys": [SSH_KEY]}
     create_body = {**CREATE_BODY, "metadata": {"team": "metadata-is-no-secret"}, **secret}

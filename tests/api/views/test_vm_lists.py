@@ -8,7 +8,7 @@ NAMES = ["a-web", "web-1", "web-2", "web-10", "Web-3"]
 
 
 @pytest.fixture
-def fleet(harness: ApiHarness) -> ApiHarness:
+def five_vms(harness: ApiHarness) -> ApiHarness:
     """Five VMs, created one minute apart: RUNNING, STOPPED, PAUSED, ERROR, RUNNING."""
     ids = []
     for name in NAMES:
@@ -23,7 +23,7 @@ def fleet(harness: ApiHarness) -> ApiHarness:
     return harness
 
 
-def names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]:
+def list_names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]:
     found: list[str] = [vm["name"] for vm in harness.get_json(f"{path}?{query}")["items"]]
     return found
 
@@ -66,9 +66,9 @@ def names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]:
         ("sort=-updated_at&status=RUNNING&status=ERROR", "430"),
     ],
 )
-def test_filters_and_sort_order(fleet: ApiHarness, query: str, found: str) -> None:
-    assert names(fleet, query) == [NAMES[int(digit)] for digit in found]
-    assert fleet.get_json(f"/vms?{query}")["total"] == len(found)
+def test_filters_and_sort_order(five_vms: ApiHarness, query: str, found: str) -> None:
+    assert list_names(five_vms, query) == [NAMES[int(digit)] for digit in found]
+    assert five_vms.get_json(f"/vms?{query}")["total"] == len(found)
 
 
 def test_list_has_page_members(harness: ApiHarness) -> None:
@@ -81,8 +81,8 @@ def test_list_has_page_members(harness: ApiHarness) -> None:
     }
 
 
-def test_page_beyond_the_end_is_empty(fleet: ApiHarness) -> None:
-    body = fleet.get_json("/vms?page=9&page_size=2")
+def test_page_beyond_the_end_is_empty(five_vms: ApiHarness) -> None:
+    body = five_vms.get_json("/vms?page=9&page_size=2")
     assert (body["items"], body["total"], body["next"]) == ([], 5, None)
 
 
@@ -110,16 +110,16 @@ def test_page_size_and_offset_are_limited(
     assert harness.call("GET", f"{path}?page=10&page_size=1000").status_code == 200
 
 
-def test_operations_are_filtered(fleet: ApiHarness) -> None:
-    every = fleet.get_json("/operations")
+def test_operations_are_filtered(five_vms: ApiHarness) -> None:
+    every = five_vms.get_json("/operations")
     assert (every["total"], every["page"], every["page_size"], every["next"]) == (7, 1, 50, None)
     times = [operation["created_at"] for operation in every["items"]]
     assert times == sorted(times, reverse=True)
-    failed = fleet.get_json("/operations?status=failed")["items"]
+    failed = five_vms.get_json("/operations?status=failed")["items"]
     assert [operation["error"]["code"] for operation in failed] == ["build_failed"]
-    (stop,) = fleet.get_json("/operations?action=stop")["items"]
-    assert fleet.get_json(f"/operations/{stop['id']}") == stop
-    of_vm = fleet.get_json(f"/operations?vm_id={stop['vm_id']}")["items"]
+    (stop,) = five_vms.get_json("/operations?action=stop")["items"]
+    assert five_vms.get_json(f"/operations/{stop['id']}") == stop
+    of_vm = five_vms.get_json(f"/operations?vm_id={stop['vm_id']}")["items"]
     assert sorted(operation["action"] for operation in of_vm) == ["create", "stop"]
-    assert fleet.get_json(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
-    assert fleet.get_json("/operations?vm_id=unknown&action=stop&status=failed")["total"] == 0
+    assert five_vms.get_json(f"/operations?vm_id={stop['vm_id'].upper()}")["total"] == 2
+    assert five_vms.get_json("/operations?vm_id=unknown&action=stop&status=failed")["total"] == 0
