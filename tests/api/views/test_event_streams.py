@@ -128,10 +128,10 @@ class TestStreamSlots:
         self, harness: ApiHarness, open_stream: OpenStream, detail: str
     ) -> None:
         streams = [open_stream(), open_stream()]
-        assert [self.refused(harness) for _ in range(20)] == [detail] * 20
+        assert [self.check_refused(harness) for _ in range(20)] == [detail] * 20
         streams[0].close()
         open_stream()
-        assert self.refused(harness) == detail
+        assert self.check_refused(harness) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
     def test_waiting_requests_take_stream_slots(
@@ -141,6 +141,6 @@ class TestStreamSlots:
         assert slots.acquire(blocking=False)
         open_stream()
         assert not slots.acquire(blocking=False)
-        self.refused(harness)
+        self.check_refused(harness)
         slots.release()
         open_stream()

@@ -52,7 +52,7 @@ def foreign_vm_id(harness: ApiHarness) -> str:
 
 
 @pytest.fixture
-def foreign_response(harness: ApiHarness, foreign_vm_id: str) -> Iterator[None]:
+def foreign_vm_unchanged(harness: ApiHarness, foreign_vm_id: str) -> Iterator[None]:
     """Check that the VM of the other project is unchanged."""
     with as_project(harness, "other"):
         before = (harness.get_vm(foreign_vm_id), harness.get_json("/operations"))
@@ -70,7 +70,7 @@ def comparable_response(response: TestResponse, vm_id: str) -> Any:
 
 
 @on_a_vm
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("foreign_vm_unchanged")
 def test_vm_of_another_project_is_reported_missing(
     harness: ApiHarness, foreign_vm_id: str, method: str, below: str, body: Any
 ) -> None:
@@ -108,7 +108,7 @@ def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign_vm_id: str)
     assert ([vm["id"] for vm in deleted["items"]], deleted["total"]) == ([own], 1)
 
 
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("foreign_vm_unchanged")
 def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
@@ -164,7 +164,7 @@ def test_operation_of_another_project_is_reported_missing(
         assert responses[0][0] == 404
 
 
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("foreign_vm_unchanged")
 def test_bulk_changes_the_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     items = harness.post(
@@ -179,7 +179,7 @@ def test_bulk_changes_the_project_only(harness: ApiHarness, foreign_vm_id: str) 
     assert [item["vm_id"] for item in everything["items"]] == [own]
 
 
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("foreign_vm_unchanged")
 def test_names_are_unique_within_a_project(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-1")
     assert own != foreign_vm_id
