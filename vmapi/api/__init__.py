@@ -1,1 +1,4 @@
-"""HTTP: blueprints, schemas, problems. Nothing else in vmapi knows HTTP."""
+"""The HTTP API: request hooks, views, schemas, problems and the OpenAPI document.
+
+`vmapi.app` assembles it. No package below it imports an HTTP library.
+"""

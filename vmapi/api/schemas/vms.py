@@ -79,7 +79,11 @@ class VMSchema(Schema):
         **described("Actions that the current state allows."),
     )
     ip_address = fields.String(
-        required=True, allow_none=True, **described("Preferred IP address; null without one.")
+        required=True,
+        allow_none=True,
+        **described(
+            "Floating IPv4, otherwise fixed IPv4, otherwise IPv6 address; null without one."
+        ),
     )
     addresses = fields.List(
         fields.Nested(AddressSchema), required=True, **described("All IP addresses.")
