@@ -76,7 +76,7 @@ class RedisCounters:
 
         self._failures: tuple[type[Exception], ...] = (RedisError, OSError)
         try:
-            self._client: Any = Redis.from_url(
+            self.client: Any = Redis.from_url(
                 url,
                 socket_timeout=REDIS_TIMEOUT,
                 socket_connect_timeout=REDIS_TIMEOUT,
@@ -86,17 +86,17 @@ class RedisCounters:
             raise SettingsError("VMAPI_RATE_STORAGE: not a URL of a Redis") from None
         self._fallback = MemoryCounters()
         self._lock = threading.Lock()
-        self._is_unavailable = False
+        self.is_unavailable = False
         self._probe_loop = ProbeLoop(
-            "redis-probe", REDIS_PROBE_INTERVAL, self._ping, lambda: self._is_unavailable
+            "redis-probe", REDIS_PROBE_INTERVAL, self._ping, lambda: self.is_unavailable
         )
 
     def increment(self, kind: str, key: str, windows: Sequence[Window]) -> Sequence[int]:
         """Count a request in each window, in one round trip, and return the counts."""
-        if self._is_unavailable:
+        if self.is_unavailable:
             self._probe_loop.start()
             return self._fallback.increment(kind, key, windows)
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self.client.pipeline(transaction=False)
         for seconds, number in windows:
             counter = f"vmapi:rate:{kind}:{seconds}:{number}:{key}"
             # longer than the window: the clocks of processes differ
@@ -111,18 +111,18 @@ class RedisCounters:
         """Stop the probe and close the connections."""
         # a ping in progress uses the client
         self._probe_loop.stop(wait=True)
-        self._client.close()
+        self.client.close()
 
     def _on_failure(self, error: Exception) -> None:
         with self._lock:
-            if self._is_unavailable:
+            if self.is_unavailable:
                 return
-            self._is_unavailable = True
+            self.is_unavailable = True
         log.warning("Redis is unavailable: rates are limited per process", reason=str(error))
         self._probe_loop.start()
 
     def _ping(self) -> None:
         with suppress(*self._failures):
-            self._client.ping()
-            self._is_unavailable = False
+            self.client.ping()
+            self.is_unavailable = False
             log.info("Redis is available: rates are limited for all processes together")

@@ -19,9 +19,15 @@ ROUNDS = 20
 
 
 @pytest.fixture
-def inventories(connect: Callable[[], Database]) -> list[InventoryRepository]:
+def databases(connect: Callable[[], Database]) -> list[Database]:
+    """The connections of four processes."""
+    return [connect() for _ in range(4)]
+
+
+@pytest.fixture
+def inventories(databases: list[Database]) -> list[InventoryRepository]:
     """The inventories of four processes."""
-    return [InventoryRepository(connect()) for _ in range(4)]
+    return [InventoryRepository(database) for database in databases]
 
 
 def names(inventory: InventoryRepository) -> dict[str, str]:
@@ -36,14 +42,17 @@ def announced(database: Database) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_vm_inserted_by_another_process_first_is_applied_again(
-    inventories: Sequence[InventoryRepository], database: Database, monkeypatch: pytest.MonkeyPatch
+    inventories: Sequence[InventoryRepository],
+    databases: Sequence[Database],
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours, others = inventories[:2]
     first = [replace(VM_1, id=each, name="first") for each in "ba"]
     actions_in_progress = observations.overlay.actions_in_progress
 
     def meanwhile(connection: Any, ids: Any) -> Any:
-        if first and connection.engine.pool is ours._database.engine.pool:
+        if first and connection.engine.pool is databases[0].engine.pool:
             others.save_observations([first.pop()], before)
         return actions_in_progress(connection, ids)
 

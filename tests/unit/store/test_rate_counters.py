@@ -68,9 +68,9 @@ def test_processes_share_the_counts_in_redis(
 def test_counts_expire_in_redis(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
     one = connect(redis.url)
     one.increment("reads", "a", NOW)
-    keys = one._client.keys("*")
+    keys = one.client.keys("*")
     assert len(keys) == 2
-    assert all(0 < one._client.ttl(key) <= 120 for key in keys)
+    assert all(0 < one.client.ttl(key) <= 120 for key in keys)
 
 
 def test_unavailable_redis_at_the_start_counts_in_memory(
@@ -96,7 +96,7 @@ def test_redis_outage_and_return_are_logged(
         assert [one.increment("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
         redis.log.write_text("")
         redis.start()
-        wait_until(lambda: not one._is_unavailable)
+        wait_until(lambda: not one.is_unavailable)
         assert one.increment("reads", "a", NOW) == [1, 1]
     assert [line["event"] for line in logs] == [
         "Redis is unavailable: rates are limited per process",
@@ -124,11 +124,11 @@ def test_hanging_redis_delays_one_request(
     one = connect(redis.url)
     os.kill(redis.pid, signal.SIGSTOP)
     calls = []
-    monkeypatch.setattr(one, "_client", Counting(one._client, calls))
+    monkeypatch.setattr(one, "client", Counting(one.client, calls))
     assert [one.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
     assert calls == ["pipeline"]
     os.kill(redis.pid, signal.SIGCONT)
-    wait_until(lambda: not one._is_unavailable)
+    wait_until(lambda: not one.is_unavailable)
     assert one.increment("reads", "a", NOW)[0] >= 2
 
 
