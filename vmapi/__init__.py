@@ -1,3 +1,3 @@
-"""vmapi: the REST API for the life of OpenStack virtual machines."""
+"""vmapi: a REST API to create, change and delete OpenStack virtual machines."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Builds the authenticator that the settings describe."""
+"""Build the authenticator that the settings describe."""
 
 from collections.abc import Callable
 from datetime import datetime

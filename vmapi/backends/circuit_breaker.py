@@ -44,7 +44,7 @@ class CircuitBreaker:
         monotonic: Callable[[], float] = time.monotonic,
         probe_interval: float = PROBE_INTERVAL,
     ) -> None:
-        """Make a closed breaker.
+        """Create a circuit breaker, closed at first.
 
         `ping` sends a cheap request to the cloud. `monotonic` and `probe_interval` are in seconds.
         """

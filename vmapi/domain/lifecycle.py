@@ -64,7 +64,7 @@ _TASK_BY_ACTION: Mapping[Action, Task] = MappingProxyType(dict(zip(Action, Task,
 
 
 class Verb(StrEnum):
-    """One call to a cloud: the unit of a step, carried out by a driver."""
+    """The kind of call to the cloud that a step makes; a driver carries it out."""
 
     CREATE = "create"
     START = "start"

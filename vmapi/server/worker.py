@@ -64,7 +64,10 @@ class GunicornWorker(ThreadWorker):
             app.extensions["vmapi"].draining.set()
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Accept the connections that wait, then close the listening sockets, once stopping."""
+        """Pause or resume the accepting of connections; when stopping, close the listeners.
+
+        Connections that wait are accepted first: the close of a listener resets them.
+        """
         if self.alive:
             super().set_accept_enabled(enabled)
             return

@@ -106,7 +106,7 @@ class _Json:
 
 
 class _Signer(TimestampSigner):
-    """A signer with an injected clock that accepts one spelling of a signature only."""
+    """A signer with an injected clock. It accepts only its own spelling of a signature."""
 
     def __init__(self, *args: Any, clock: Callable[[], datetime], **options: Any) -> None:
         super().__init__(*args, **options)

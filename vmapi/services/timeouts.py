@@ -1,4 +1,8 @@
-"""Bound the time that a caller waits for a function."""
+"""Bound the time that a caller waits for a function.
+
+The callers define the timeouts: `READ_REFRESH_TIMEOUT` in `vmapi.services.inventory.reader` for the
+read of a VM or a list, `BACKEND_CHECK_TIMEOUT` in `vmapi.services.health` for a readiness check.
+"""
 
 import contextvars
 import threading

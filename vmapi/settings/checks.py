@@ -11,7 +11,8 @@ from vmapi.settings.settings import Settings
 def validate(settings: Settings, *, single_process: bool) -> None:
     """Raise SettingsError where the settings of authentication contradict others.
 
-    The default database of a `single_process` backend ends with the process.
+    `single_process`: the backend lives in the memory of one process. Its default database is
+    deleted when the process ends.
     """
     schemes = settings.auth_schemes
     if "none" in schemes and not (settings.is_on_loopback or settings.allow_anonymous):

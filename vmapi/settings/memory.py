@@ -36,7 +36,7 @@ def render_latency(latency: Mapping[Verb, float]) -> str:
 
 
 class FaultKind(StrEnum):
-    """A failure that the in-memory cloud can show."""
+    """A failure that the in-memory cloud can simulate."""
 
     NO_CAPACITY = "no_capacity"
     BUILD_FAILED = "build_failed"

@@ -59,7 +59,7 @@ def decimal_seconds(low: int, high: int) -> ValueFormat[float]:
 
 
 def duration(unit: str, high: int) -> ValueFormat[timedelta]:
-    """Return the format of a whole number of `days` or `hours`, from 1 to a bound."""
+    """Return the format of a duration: from 1 to `high` whole units, `days` or `hours`."""
     length = timedelta(**{unit: 1})
     number = integer(1, high)
     return ValueFormat(

@@ -1,8 +1,8 @@
 """The event log: events are written with their change and numbered when committed.
 
 A sequence number that is assigned inside a transaction is visible only after its commit. A reader
-could pass it over in the meantime. So events are inserted without one. Any process that reads
-assigns the numbers of the committed events first, under one lock.
+could pass it over in the meantime. Therefore events are inserted without one. Any process that
+reads assigns the numbers of the committed events first, under one lock.
 
 Invariant: a reader that has seen sequence N never finds a smaller sequence later.
 """

@@ -24,9 +24,10 @@ SENSITIVE_LOGGERS = (
 
 
 def configure(level: str, *, serves: bool | None = None) -> None:
-    """Send all logs of this process to stdout, from `level` on; of a command errors to stderr.
+    """Send the logs of a server or worker to stdout, the errors of a command to stderr.
 
-    `serves` says that the process is a server or worker. The default asks the environment of Flask.
+    A server or worker logs from `level` on. `serves` says that the process is one; the default
+    follows from the environment that Flask sets for its commands.
     """
     if serves is None:
         serves = os.environ.get("FLASK_RUN_FROM_CLI") != "true"

@@ -31,7 +31,10 @@ class InstanceAction:
 
 
 class ActionLog:
-    """The actions of every instance; as in Nova, they outlive it for a while."""
+    """The actions of every instance.
+
+    As in Nova, the actions of a deleted instance can be read for some time after its deletion.
+    """
 
     def __init__(self) -> None:
         self._actions: dict[str, deque[InstanceAction]] = {}

@@ -17,7 +17,7 @@ MAX_CLOCK_SKEW = timedelta(minutes=1)
 
 
 class CloudClock:
-    """The local clock, set back to the cloud's clock; thread-safe."""
+    """The cloud's clock: the local clock plus the estimated difference. Thread-safe."""
 
     def __init__(self) -> None:
         self._offsets: deque[timedelta] = deque(maxlen=CLOCK_SAMPLES)

@@ -50,7 +50,7 @@ class ServerQueries:
         return server
 
     def list_servers(self, filters: Mapping[str, str], *, deleted: bool = False) -> list[Json]:
-        """List the servers that match Nova's filters, with `deleted` deleted ones too."""
+        """List the servers that match Nova's filters; `deleted` includes deleted servers."""
 
         def read_all(scope: Mapping[str, str]) -> list[Json]:
             query = {**filters, **scope}

@@ -12,6 +12,7 @@ STREAM_RETRY_AFTER = 5
 class StreamSlots:
     """At most `total` streams in this process, and `per_caller` of one caller.
 
+    These are the settings `VMAPI_EVENT_STREAMS` and `VMAPI_CALLER_STREAMS`.
     `capacity` is the semaphore that waiting requests share: some threads stay free for the others.
     """
 

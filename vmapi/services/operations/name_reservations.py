@@ -18,9 +18,11 @@ class NameReservations:
         self._store = store
 
     def insert_with_reservation(self, new: NewOperation) -> VMSnapshot | None:
-        """Insert a new operation and reserve its name. Raises as `OperationRepository.add` does.
+        """Insert a new operation and reserve its name.
 
-        A reservation of a VM that was deleted or renamed outside vmapi is released.
+        A reservation of a VM that was deleted or renamed outside vmapi is released. Raises
+        NameTaken (409 `name_taken`) if another VM or operation holds the name, and the other
+        errors of `OperationRepository.add`.
         """
         operation = new.operation
         try:

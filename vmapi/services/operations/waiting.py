@@ -1,4 +1,4 @@
-"""Hold the response to a request back until its operation has made progress.
+"""Delay the response to a request until its operation has made progress.
 
 Each waiting request occupies a thread of the server, so their number is bounded.
 """

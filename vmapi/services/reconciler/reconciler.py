@@ -264,7 +264,7 @@ class Reconciler:
         if step.verb is Verb.DELETE:
             return self._save_step(operation, replace(step, state=StepState.DONE))
         return self._fail(
-            operation, errors.BackendLost("The VM vanished from the cloud on the way.")
+            operation, errors.BackendLost("The VM disappeared from the cloud during the operation.")
         )
 
     def _save_step(self, operation: Operation, step: Step) -> ReconcileResult:
@@ -278,6 +278,7 @@ class Reconciler:
         return replace(self._finish(as_failed(operation, error, self._clock())), error=error)
 
     def _finish(self, finished: Operation) -> ReconcileResult:
+        # the same transaction changes name, audit trail and VM: `transitions.on_finished`
         finished = self._store.operations.save(finished)
         duration = (finished.finished_at or self._clock()) - finished.created_at
         reason = {}

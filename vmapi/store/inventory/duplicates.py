@@ -66,7 +66,7 @@ ADOPT_VM = (
 
 
 def adopt(connection: Connection) -> None:
-    """Give each create that timed out without a response its first VM.
+    """Assign the oldest tagged VM to each create that timed out without a response.
 
     The idempotency key stays bound: a client that repeats the create gets this VM.
     """

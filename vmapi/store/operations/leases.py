@@ -91,7 +91,9 @@ class OperationLeases:
 
     @contextmanager
     def acquire(self, operation_id: str) -> Iterator[bool]:
-        """Hold the lease of an operation; yield False while another worker holds it.
+        """Acquire the lease of an operation until the block ends.
+
+        Yields whether the lease was acquired: False while another worker holds it.
 
         Raises StoreUnavailable.
         """

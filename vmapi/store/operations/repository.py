@@ -185,8 +185,8 @@ class OperationRepository:
     def list_leased(self) -> Sequence[Operation]:
         """Return the unfinished operations that this process may lease, oldest first.
 
-        They are its own and those with an expired lease. An operation of another version that this
-        version cannot read is left to that version.
+        These are the operations that it leases already, and those with an expired lease. An
+        operation that only another version of vmapi can read is left to that version.
         """
         with self._database.read() as connection:
             rows = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
