@@ -60,6 +60,7 @@ def bootstrap(
     observer = CloudObserver(backend, store, clock)
     reader = InventoryReader(backend, store, observer, clock)
     quotas = QuotaService(reader, lambda: store.inventory, settings.quotas)
+    waiter = _build_waiter(settings, store, draining)
     reconciler = Reconciler(
         backend,
         observer,
@@ -69,39 +70,22 @@ def bootstrap(
         deadlines=settings.deadlines,
         notify_engine=engine.notify,
     )
-
-    def get_operation(operation_id: str) -> Operation:
-        return store.operations.get(operation_id)
-
-    waiter = OperationWaiter(
-        get_operation, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
-    )
     poller = OperationPoller(observer, time.monotonic)
     operations = OperationService(store, reconciler, waiter, poller, engine.notify)
-    results = ChangeResultBuilder(reader)
-    submitter = OperationSubmitter(
+    idempotency = _build_idempotency(
         backend,
         store,
+        reader,
         reconciler=reconciler,
         operations=operations,
-        reader=reader,
         waiter=waiter,
-        results=results,
         clock=clock,
     )
-    idempotency = IdempotencyService(store, submitter, waiter, results)
     catalog = Catalog(backend)
     vms = VMService(backend, catalog, reader, idempotency, quotas, clock=clock)
     tasks = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
     if not backend.completes_immediately:
-        sync = InventorySync(
-            observer,
-            store,
-            on_full_sync=DuplicateCleaner(store, vms).delete_duplicates,
-            clock=backend.cloud_time,
-            monotonic=time.monotonic,
-        )
-        tasks |= sync.tasks
+        tasks |= _build_sync(backend, store, observer, vms).tasks
     if isinstance(engine, EngineThread):
         engine.configure(operations, tasks)
     tokens = ApiTokenService(lambda: store.api_tokens, clock)
@@ -139,6 +123,51 @@ def _build_store(
         clock,
         renews_idle=isinstance(engine, EngineThread),
         quotas=settings.quotas,
+    )
+
+
+def _build_waiter(settings: Settings, store: Store, draining: threading.Event) -> OperationWaiter:
+    def get_operation(operation_id: str) -> Operation:
+        return store.operations.get(operation_id)
+
+    return OperationWaiter(
+        get_operation, settings.wait_slots, settings.wait_slots_per_caller, draining.is_set
+    )
+
+
+def _build_idempotency(
+    backend: Backend,
+    store: Store,
+    reader: InventoryReader,
+    *,
+    reconciler: Reconciler,
+    operations: OperationService,
+    waiter: OperationWaiter,
+    clock: Callable[[], datetime],
+) -> IdempotencyService:
+    results = ChangeResultBuilder(reader)
+    submitter = OperationSubmitter(
+        backend,
+        store,
+        reconciler=reconciler,
+        operations=operations,
+        reader=reader,
+        waiter=waiter,
+        results=results,
+        clock=clock,
+    )
+    return IdempotencyService(store, submitter, waiter, results)
+
+
+def _build_sync(
+    backend: Backend, store: Store, observer: CloudObserver, vms: VMService
+) -> InventorySync:
+    return InventorySync(
+        observer,
+        store,
+        on_full_sync=DuplicateCleaner(store, vms).delete_duplicates,
+        clock=backend.cloud_time,
+        monotonic=time.monotonic,
     )
 
 

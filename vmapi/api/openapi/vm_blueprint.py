@@ -23,6 +23,12 @@ from vmapi.api.openapi.headers import (
 from vmapi.api.openapi.permissions import View
 from vmapi.api.schemas.vms import VMSchema
 
+CHANGE_HEADERS = {
+    **OPERATION_LOCATION_HEADER,
+    **IDEMPOTENT_REPLAYED_HEADER,
+    **PREFERENCE_APPLIED_HEADER,
+}
+
 
 class VMBlueprint(Blueprint):
     """Declares the reads and the changes of VMs."""
@@ -50,12 +56,7 @@ class VMBlueprint(Blueprint):
 
         A change that `creates` a VM takes no `If-Match`.
         """
-        common = {
-            **OPERATION_LOCATION_HEADER,
-            **IDEMPOTENT_REPLAYED_HEADER,
-            **PREFERENCE_APPLIED_HEADER,
-            **headers,
-        }
+        common = {**CHANGE_HEADERS, **headers}
         has_body = finished_status != 204
         finished = self.response(
             finished_status,

@@ -71,14 +71,13 @@ class OperationSubmitter:
                 raise
             return self._results.build(operation, new.vm, caller.scope)
         except errors.Conflict as conflict:
-            vm = self._reader.latest_or(new.vm)
-            raise preconditions.with_vm_state(conflict, vm) from None
+            latest = self._reader.latest_or(new.vm)
+            raise preconditions.with_vm_state(conflict, latest) from None
         operation = self._waiter.wait_until(result.operation, is_finished, caller.wait_seconds)
-        stored_vm = result.stored_vm or stored_vm
-        if operation is not result.operation:
-            # read again: the row of the VM may have changed since the insert
-            stored_vm = None
-        return self._results.build(operation, new.vm, caller.scope, stored_vm)
+        # after a wait, the row of the VM may have changed since the insert
+        unchanged = operation is result.operation
+        vm = (result.stored_vm or stored_vm) if unchanged else None
+        return self._results.build(operation, new.vm, caller.scope, vm)
 
     def enqueue(self, new: NewOperation) -> None:
         """Insert a new operation and leave its first step to the background.

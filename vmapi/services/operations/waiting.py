@@ -59,17 +59,21 @@ class OperationWaiter:
         except NoFreeSlot:
             return operation
         try:
-            end = time.monotonic() + seconds
-            while not condition(operation) and not self._draining():
-                left = end - time.monotonic()
-                if left <= 0:
-                    break
-                with self._progress:
-                    self._progress.wait(min(OPERATION_POLL_INTERVAL, left))
-                operation = self._get_operation(operation.id)
-            return operation
+            return self._poll_until(operation, condition, time.monotonic() + seconds)
         finally:
             self._pool.release(owner)
+
+    def _poll_until(
+        self, operation: Operation, condition: Callable[[Operation], bool], deadline: float
+    ) -> Operation:
+        while not condition(operation) and not self._draining():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            with self._progress:
+                self._progress.wait(min(OPERATION_POLL_INTERVAL, remaining))
+            operation = self._get_operation(operation.id)
+        return operation
 
 
 def is_finished(operation: Operation) -> bool:

@@ -1,6 +1,7 @@
 """Evaluate the outcome of an accepted step from the VM and Nova's record of the action."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from vmapi import errors
 from vmapi.backends.base import ActionOutcome
@@ -53,6 +54,16 @@ def is_failed_build(operation: Operation) -> bool:
     return (
         operation.steps[0].state is not StepState.DONE
         and operation.error.code not in NON_BUILD_ERROR_CODES
+    )
+
+
+def timeout_error(
+    operation: Operation, deadlines: Mapping[Action, timedelta]
+) -> errors.OperationTimeout:
+    """Return the error of an operation that has passed the deadline of its action."""
+    seconds = int(deadlines[operation.action].total_seconds())
+    return errors.OperationTimeout(
+        f"The {operation.action} did not end within {seconds} seconds. The VM was left as it is."
     )
 
 

@@ -23,7 +23,7 @@ from vmapi.services.reconciler.dispatcher import (
     StepDispatcher,
     is_gone,
 )
-from vmapi.services.reconciler.outcome import evaluate_outcome
+from vmapi.services.reconciler.outcome import evaluate_outcome, timeout_error
 from vmapi.services.reconciler.progress import ReconcileResult, as_failed, as_succeeded
 from vmapi.services.reconciler.recovery import may_still_arrive, require_vm_id, step_started_at
 from vmapi.store.conflicts import OperationRevisionConflict
@@ -118,7 +118,9 @@ class Reconciler:
         is_overdue = self._is_overdue(operation)
         result = self._check_progress(operation, step, observed_vm)
         if result.waiting_on_cloud and is_overdue and not self._may_still_arrive(operation, step):
-            return replace(self._fail(operation, self._timeout_error(operation)), vm=result.vm)
+            return replace(
+                self._fail(operation, timeout_error(operation, self._deadlines)), vm=result.vm
+            )
         return result
 
     def _dispatch_planned(
@@ -142,7 +144,7 @@ class Reconciler:
     def _begin_dispatch(self, operation: Operation) -> ReconcileResult:
         """Save the present step as dispatching, or fail the operation after its deadline."""
         if self._is_overdue(operation):
-            return self._fail(operation, self._timeout_error(operation))
+            return self._fail(operation, timeout_error(operation, self._deadlines))
         return ReconcileResult(self._store.operations.save(operation.as_dispatching(self._clock())))
 
     def _check_progress(
@@ -263,9 +265,7 @@ class Reconciler:
         self._observer.mark_gone(require_vm_id(operation))
         if step.verb is Verb.DELETE:
             return self._save_step(operation, replace(step, state=StepState.DONE))
-        return self._fail(
-            operation, errors.BackendLost("The VM disappeared from the cloud during the operation.")
-        )
+        return self._fail(operation, errors.BackendLost("The VM disappeared from the cloud."))
 
     def _save_step(self, operation: Operation, step: Step) -> ReconcileResult:
         """Save the state of the present step; the last one done ends the operation."""
@@ -299,10 +299,3 @@ class Reconciler:
     def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
         since = step_started_at(operation, step)
         return may_still_arrive(step, since, self._clock(), self._response_timeout)
-
-    def _timeout_error(self, operation: Operation) -> errors.OperationTimeout:
-        seconds = int(self._deadlines[operation.action].total_seconds())
-        return errors.OperationTimeout(
-            f"The {operation.action} did not end within {seconds} seconds."
-            " The VM was left as it is."
-        )
