@@ -1,4 +1,4 @@
-"""Event log tests: each change is announced once, in the order of visibility."""
+"""Event log tests: each change has one event, in the order of visibility."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,15 +21,15 @@ from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
-SEEN = replace(
+RUNNING = replace(
     VM_1,
     id=VM_ID,
     metadata={"é\n": "\U0001f600"},
     addresses=(Address("private", "10.0.0.2", 4, "fixed"),),
     security_groups=("default", "web"),
 )
-STOPPED = replace(SEEN, status=Status.STOPPED, backend_status="SHUTOFF")
-GONE = replace(SEEN, status=Status.DELETED, updated_at=T0)
+STOPPED = replace(RUNNING, status=Status.STOPPED, backend_status="SHUTOFF")
+DELETED = replace(RUNNING, status=Status.DELETED, updated_at=T0)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def kinds(log: EventLog) -> list[str]:
     return [str(event.kind) for event in read_events(log)]
 
 
-def shown(log: EventLog) -> list[tuple[str, str | None, str | None]]:
+def vm_changes(log: EventLog) -> list[tuple[str, str | None, str | None]]:
     """Return the kind, status and task of each VM event."""
     return [
         (event.kind.partition(".")[2], event.vm.status, event.vm.task)
@@ -61,15 +61,15 @@ def shown(log: EventLog) -> list[tuple[str, str | None, str | None]]:
 
 
 def test_events_follow_the_observed_vm(log: EventLog, inventory: InventoryRepository) -> None:
-    for vm in (SEEN, SEEN, STOPPED, STOPPED, GONE, replace(GONE, name="late")):
+    for vm in (RUNNING, RUNNING, STOPPED, STOPPED, DELETED, replace(DELETED, name="late")):
         inventory.save_observations([vm], inventory.observation_time())
-    happened = read_events(log)
-    assert [(event.kind, event.vm, event.operation) for event in happened] == [
-        ("vm.created", SEEN, None),
+    all_events = read_events(log)
+    assert [(event.kind, event.vm, event.operation) for event in all_events] == [
+        ("vm.created", RUNNING, None),
         ("vm.changed", STOPPED, None),
-        ("vm.deleted", GONE, None),
+        ("vm.deleted", DELETED, None),
     ]
-    assert {(event.vm_id, event.project) for event in happened} == {(VM_ID, "default")}
+    assert {(event.vm_id, event.project) for event in all_events} == {(VM_ID, "default")}
 
 
 def test_event_holds_the_vm_of_the_inventory(
@@ -80,13 +80,13 @@ def test_event_holds_the_vm_of_the_inventory(
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     store.save(make.finished(store.get("1")))
-    found = inventory.get(VM_ID)
-    assert found is not None
-    assert (read_events(log)[-2].vm, found.revision) == (found.vm, 4)
+    snapshot = inventory.get(VM_ID)
+    assert snapshot is not None
+    assert (read_events(log)[-2].vm, snapshot.revision) == (snapshot.vm, 4)
     assert kinds(log) == ["vm.created", *["vm.changed"] * 3, "operation.succeeded"]
-    assert shown(log)[1:] == [
+    assert vm_changes(log)[1:] == [
         ("changed", Status.STOPPED, Task.STARTING),
         ("changed", Status.RUNNING, Task.STARTING),
         ("changed", Status.RUNNING, None),
@@ -98,8 +98,8 @@ def test_event_holds_the_finished_operation(
 ) -> None:
     failure = OperationError("no_capacity", "No host.", {"hint": "later"})
     store.add(make("1", Action.CREATE, None, "web", request_id="r-1", requested_by="me"))
-    ended = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
-    store.save(replace(ended, started_at=ended.created_at))
+    finished = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
+    store.save(replace(finished, started_at=finished.created_at))
     (event,) = read_events(log)
     assert (event.kind, event.vm_id, event.vm) == ("operation.failed", None, None)
     row_values = replace(store.get("1"), steps=(), reserved_name=None, revision=0)
@@ -112,7 +112,7 @@ def test_delete_emits_no_event_without_a_visible_change(
     store: OperationRepository,
     make: OperationFactory,
 ) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     store.add(make("1", Action.STOP, VM_ID))
     store.add(make("2", Action.DELETE, VM_ID))
     inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
@@ -125,7 +125,7 @@ def test_delete_emits_no_event_without_a_visible_change(
         ("vm.deleted", None),
         ("operation.succeeded", "2"),
     ]
-    assert [task for _, _, task in shown(log)] == [None, Task.STOPPING, Task.DELETING, None]
+    assert [task for _, _, task in vm_changes(log)] == [None, Task.STOPPING, Task.DELETING, None]
 
 
 def test_superseded_create_emits_its_event(
@@ -135,14 +135,14 @@ def test_superseded_create_emits_its_event(
     make: OperationFactory,
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    began = store.get("1")
-    assert began.step is not None
-    step = replace(began.step, state=StepState.ACCEPTED, request_id="r")
-    new = replace(SEEN, status=Status.BUILDING, task=Task.CREATING)
-    store.save_accepted(replace(began.with_step(step), vm_id=VM_ID), new)
-    inventory.save_observations([SEEN], inventory.observation_time())
+    operation = store.get("1")
+    assert operation.step is not None
+    step = replace(operation.step, state=StepState.ACCEPTED, request_id="r")
+    new = replace(RUNNING, status=Status.BUILDING, task=Task.CREATING)
+    store.save_accepted(replace(operation.with_step(step), vm_id=VM_ID), new)
+    inventory.save_observations([RUNNING], inventory.observation_time())
     store.add(make("2", Action.DELETE, VM_ID))
-    assert shown(log) == [
+    assert vm_changes(log) == [
         ("created", Status.BUILDING, Task.CREATING),
         ("changed", Status.RUNNING, Task.DELETING),
     ]
@@ -154,11 +154,11 @@ def test_discarded_operation_emits_no_event(
     store: OperationRepository,
     make: OperationFactory,
 ) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")
     store.add(rename)
     store.discard(rename, InternalError(""))
-    assert [task for _, _, task in shown(log)] == [None, Task.UPDATING, None]
+    assert [task for _, _, task in vm_changes(log)] == [None, Task.UPDATING, None]
     assert len(read_events(log)) == 3
 
 
@@ -170,7 +170,7 @@ def test_rolled_back_event_is_never_read(log: EventLog, database: Database) -> N
 
 
 def test_restored_vm_emits_a_created_event(log: EventLog, inventory: InventoryRepository) -> None:
-    for vm in (SEEN, GONE, SEEN):
+    for vm in (RUNNING, DELETED, RUNNING):
         inventory.save_observations([vm], inventory.observation_time())
     assert kinds(log) == ["vm.created", "vm.deleted", "vm.created"]
 
@@ -207,14 +207,14 @@ def test_many_events_are_numbered_and_read_in_batches(
     monkeypatch.setattr(events, "SEQUENCE_BATCH", 4)
     ids = [f"{number}" for number in range(10)]
     write(database, *ids)
-    newest, found, number = log.assign_sequences(), [], 0
+    newest, read_ids, number = log.assign_sequences(), [], 0
     while batch := log.read_after(number):
         assert len(batch) <= 3
-        found += [event.vm_id for event in batch]
+        read_ids += [event.vm_id for event in batch]
         number = batch[-1].sequence
-    assert (found, number) == (ids, newest)
-    some = EventQuery("default", vm_ids=frozenset({"2", "9", "7"}))
-    between = log.read_range(0, newest - 1, some)
+    assert (read_ids, number) == (ids, newest)
+    query = EventQuery("default", vm_ids=frozenset({"2", "9", "7"}))
+    between = log.read_range(0, newest - 1, query)
     assert [event.vm_id for event in between] == ["2", "7"]
     assert log.read_range(0, newest, EventQuery(project="other")) == []
 

@@ -40,8 +40,8 @@ def render_quotas(quotas: QuotaConfig) -> str:
     if quotas.default != NO_RESOURCE_LIMITS:
         limits[WILDCARD] = quotas.default
     return ";".join(
-        f"{project}:" + ",".join(f"{k}={v}" for k, v in asdict(each).items() if v is not None)
-        for project, each in limits.items()
+        f"{project}:" + ",".join(f"{k}={v}" for k, v in asdict(limit).items() if v is not None)
+        for project, limit in limits.items()
     )
 
 

@@ -51,7 +51,9 @@ def _parse_bounded(text: str) -> int:
 
 def render_deadlines(deadlines: Mapping[Action, timedelta]) -> str:
     """Render the deadlines as `VMAPI_DEADLINES` has them."""
-    return render_pairs({action: f"{each.total_seconds():g}" for action, each in deadlines.items()})
+    return render_pairs(
+        {action: f"{limit.total_seconds():g}" for action, limit in deadlines.items()}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

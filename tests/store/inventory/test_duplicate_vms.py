@@ -20,8 +20,8 @@ from vmapi.store.operations.repository import OperationRepository
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-MADE = replace(VM_1, operation_id="op", project="web")
-FOUND = [DuplicateVM("b", "web-b", "op", "web")]
+TAGGED_VM = replace(VM_1, operation_id="op", project="web")
+DUPLICATES = [DuplicateVM("b", "web-b", "op", "web")]
 
 
 @pytest.fixture
@@ -43,33 +43,33 @@ def timed_out(store: OperationRepository, make: OperationFactory) -> Operation:
     return store.save(make.finished(store.get("op"), status=OperationStatus.FAILED, error=failure))
 
 
-def see(
-    inventory: InventoryRepository, clock: Clock, *ids: str, later: timedelta = SECOND
+def observe_tagged(
+    inventory: InventoryRepository, clock: Clock, *ids: str, delay: timedelta = SECOND
 ) -> list[VM]:
-    when = clock() + later
-    seen = [
+    created_at = clock() + delay
+    observed_vms = [
         replace(
             VM_1,
-            id=each,
-            name=f"web-{each}",
+            id=vm_id,
+            name=f"web-{vm_id}",
             operation_id="op",
             project="web",
-            created_at=when,
+            created_at=created_at,
         )
-        for each in ids
+        for vm_id in ids
     ]
-    inventory.save_observations(seen, inventory.observation_time())
-    return seen
+    inventory.save_observations(observed_vms, inventory.observation_time())
+    return observed_vms
 
 
 def test_second_vm_of_a_create_is_a_duplicate(
     inventory: InventoryRepository, created: Operation, clock: Clock
 ) -> None:
-    _, double = see(inventory, clock, "a", "b")
-    assert inventory.list_duplicates() == FOUND
-    # a deleted one has lost its mark, but is remembered
-    gone = replace(double, status=Status.DELETED, operation_id=None)
-    inventory.save_observations([gone], inventory.observation_time())
+    _, duplicate = observe_tagged(inventory, clock, "a", "b")
+    assert inventory.list_duplicates() == DUPLICATES
+    # a deleted VM has lost its tag; the inventory still has the create of it
+    deleted = replace(duplicate, status=Status.DELETED, operation_id=None)
+    inventory.save_observations([deleted], inventory.observation_time())
     assert inventory.list_duplicates() == []
     assert inventory.find_created_by("op") in ("a", "b")
 
@@ -78,19 +78,19 @@ def test_vm_of_a_failed_create_is_a_duplicate(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     store.add(make("op", Action.CREATE, None, "web", project="web"))
-    see(inventory, clock, "b")
-    # while it is not known what became of it, it may be the one
+    observe_tagged(inventory, clock, "b")
+    # while the outcome is unknown, it may be the VM of the create
     assert inventory.list_duplicates() == []
     failure = OperationError(BackendTimeout.code, "It never reached the cloud.", {})
     store.save(make.finished(store.get("op"), status=OperationStatus.FAILED, error=failure))
-    assert inventory.list_duplicates() == FOUND
+    assert inventory.list_duplicates() == DUPLICATES
 
 
 @pytest.mark.usefixtures("created")
 def test_much_later_vm_with_the_tag_is_no_duplicate(
     inventory: InventoryRepository, clock: Clock
 ) -> None:
-    see(inventory, clock, "b", later=2 * HOUR)
+    observe_tagged(inventory, clock, "b", delay=2 * HOUR)
     assert inventory.list_duplicates() == []
 
 
@@ -110,20 +110,20 @@ def test_failed_delete_of_a_duplicate_is_repeated_later(
     clock.now = datetime.now(UTC) - 2 * HOUR
     store.add(make("op", Action.CREATE, None, "web", project="web"))
     store.save(make.finished(store.get("op"), vm_id="a"))
-    see(inventory, clock, "b")
-    for begun, found in ((clock(), FOUND), (clock() + 2 * HOUR, [])):
-        clock.now = begun
-        store.add(make(str(begun), Action.DELETE, "b"))
-        store.save(make.finished(store.get(str(begun)), status=OperationStatus.FAILED))
-        assert inventory.list_duplicates() == found
+    observe_tagged(inventory, clock, "b")
+    for attempted_at, expected in ((clock(), DUPLICATES), (clock() + 2 * HOUR, [])):
+        clock.now = attempted_at
+        store.add(make(str(attempted_at), Action.DELETE, "b"))
+        store.save(make.finished(store.get(str(attempted_at)), status=OperationStatus.FAILED))
+        assert inventory.list_duplicates() == expected
 
 
 def test_tagged_vm_of_another_project_is_no_duplicate(
     inventory: InventoryRepository, created: Operation, clock: Clock
 ) -> None:
-    copied = replace(MADE, id="c", project="db", created_at=clock() + SECOND)
+    foreign_vm = replace(TAGGED_VM, id="c", project="db", created_at=clock() + SECOND)
     inventory.save_observations(
-        [copied, replace(copied, id="d", project=None)], inventory.observation_time()
+        [foreign_vm, replace(foreign_vm, id="d", project=None)], inventory.observation_time()
     )
     assert created.vm_id == "a"
     assert inventory.list_duplicates() == []
@@ -134,7 +134,7 @@ def test_timed_out_create_adopts_its_tagged_vm(
 ) -> None:
     assert inventory.list_duplicates() == []
     assert store.get("op") == timed_out
-    see(inventory, clock, "a")
+    observe_tagged(inventory, clock, "a")
     assert inventory.list_duplicates() == []
     adopted = replace(timed_out, vm_id="a", revision=timed_out.revision + 1)
     assert store.find_by_key(IDEMPOTENCY_KEY) == store.get("op") == adopted
@@ -145,8 +145,8 @@ def test_timed_out_create_adopts_its_tagged_vm(
 def test_timed_out_create_adopts_the_first_of_two_vms(
     inventory: InventoryRepository, store: OperationRepository, timed_out: Operation, clock: Clock
 ) -> None:
-    see(inventory, clock, "a", later=2 * SECOND)
-    see(inventory, clock, "c")
+    observe_tagged(inventory, clock, "a", delay=2 * SECOND)
+    observe_tagged(inventory, clock, "c")
     assert inventory.list_duplicates() == [DuplicateVM("a", "web-a", "op", "web")]
     assert store.get("op") == replace(timed_out, vm_id="c", revision=timed_out.revision + 1)
 
@@ -168,7 +168,7 @@ def test_timed_out_create_adopts_no_foreign_vm(
     clock: Clock,
     fields: dict[str, Any],
 ) -> None:
-    vm = replace(MADE, id="a", created_at=clock() + SECOND)
+    vm = replace(TAGGED_VM, id="a", created_at=clock() + SECOND)
     inventory.save_observations([replace(vm, **fields)], inventory.observation_time())
     assert inventory.list_duplicates() == []
     assert store.get("op") == timed_out

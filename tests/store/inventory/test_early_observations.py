@@ -21,8 +21,8 @@ from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
-MADE = replace(VM_1, id="vm", name="web", project="web", operation_id="op")
-MAKING = (Status.BUILDING, Task.CREATING)
+CREATED_VM = replace(VM_1, id="vm", name="web", project="web", operation_id="op")
+BUILDING = (Status.BUILDING, Task.CREATING)
 RUNNING = (Status.RUNNING, None)
 ROUNDS = 20
 
@@ -34,38 +34,42 @@ def inventory(database: Database) -> InventoryRepository:
 
 @pytest.fixture
 def create(store: OperationRepository, make: OperationFactory) -> Operation:
-    """A create that was sent, and is not answered."""
+    """A dispatched create without a response."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=IDEMPOTENCY_KEY))
     return store.save(store.get("op").as_dispatching(make("2").created_at))
 
 
-def save_answered(store: OperationRepository, create: Operation, vm_id: str = "vm") -> Operation:
+def save_create_accepted(
+    store: OperationRepository, create: Operation, vm_id: str = "vm"
+) -> Operation:
     """Save that the cloud has accepted a create, with the VM to expect."""
-    expected = replace(MADE, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
-    sent = create.with_step(Step(Verb.CREATE, StepState.ACCEPTED, "r"))
-    return store.save_accepted(replace(sent, vm_id=vm_id), expected)[0]
+    expected_vm = replace(CREATED_VM, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
+    accepted = create.with_step(Step(Verb.CREATE, StepState.ACCEPTED, "r"))
+    return store.save_accepted(replace(accepted, vm_id=vm_id), expected_vm)[0]
 
 
-def see(
+def observe(
     inventory: InventoryRepository, vm_id: str = "vm", **fields: object
 ) -> tuple[Status, Task | None]:
-    seen = replace(MADE, id=vm_id, **fields)
-    inventory.save_observations([seen], inventory.observation_time())
-    return under(inventory, vm_id)
+    vm = replace(CREATED_VM, id=vm_id, **fields)
+    inventory.save_observations([vm], inventory.observation_time())
+    return status_and_task(inventory, vm_id)
 
 
-def under(inventory: InventoryRepository, vm_id: str = "vm") -> tuple[Status, Task | None]:
-    found = inventory.get(vm_id)
-    assert found is not None
-    return found.vm.status, found.vm.task
+def status_and_task(
+    inventory: InventoryRepository, vm_id: str = "vm"
+) -> tuple[Status, Task | None]:
+    snapshot = inventory.get(vm_id)
+    assert snapshot is not None
+    return snapshot.vm.status, snapshot.vm.task
 
 
 @pytest.mark.usefixtures("create")
 def test_tagged_vm_shows_the_task_of_its_create(inventory: InventoryRepository) -> None:
-    assert see(inventory) == MAKING
+    assert observe(inventory) == BUILDING
     # a list without tags, while the cell is down, removes none
-    assert see(inventory, operation_id=None, flavor="") == MAKING
-    assert see(inventory) == MAKING
+    assert observe(inventory, operation_id=None, flavor="") == BUILDING
+    assert observe(inventory) == BUILDING
 
 
 @pytest.mark.usefixtures("create")
@@ -76,9 +80,9 @@ def test_tag_of_another_project_shows_no_task(
     make: OperationFactory,
     fields: dict[str, str | None],
 ) -> None:
-    assert see(inventory, **fields) == RUNNING
+    assert observe(inventory, **fields) == RUNNING
     store.add(make("1"))
-    assert under(inventory) == (Status.RUNNING, Task.STOPPING)
+    assert status_and_task(inventory) == (Status.RUNNING, Task.STOPPING)
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.PAUSE, Action.UPDATE])
@@ -89,16 +93,16 @@ def test_tagged_vm_refuses_other_operations(
     create: Operation,
     action: Action,
 ) -> None:
-    see(inventory)
+    observe(inventory)
     with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("1", action))
-    assert under(inventory) == MAKING
-    saved = save_answered(store, create)
+    assert status_and_task(inventory) == BUILDING
+    saved = save_create_accepted(store, create)
     with pytest.raises(TaskInProgress):
         store.add(make("1", action))
     store.save(make.finished(saved))
     store.add(make("1", action))
-    assert under(inventory) == (Status.RUNNING, action.task)
+    assert status_and_task(inventory) == (Status.RUNNING, action.task)
 
 
 def test_failed_create_leaves_the_observed_status(
@@ -107,10 +111,10 @@ def test_failed_create_leaves_the_observed_status(
     make: OperationFactory,
     create: Operation,
 ) -> None:
-    see(inventory)
-    see(inventory, "second")
+    observe(inventory)
+    observe(inventory, "second")
     store.save(make.finished(create, status=OperationStatus.FAILED))
-    assert under(inventory) == under(inventory, "second") == RUNNING
+    assert status_and_task(inventory) == status_and_task(inventory, "second") == RUNNING
 
 
 def test_delete_supersedes_the_create_of_a_tagged_vm(
@@ -120,25 +124,25 @@ def test_delete_supersedes_the_create_of_a_tagged_vm(
     create: Operation,
     clock: Clock,
 ) -> None:
-    see(inventory)
+    observe(inventory)
     store.add(make("other", Action.CREATE, None, "db", project="web"))
     clock.sleep(1)
     delete = make("1", Action.DELETE, project="web")
     store.add(delete)
-    assert under(inventory) == (Status.RUNNING, Task.DELETING)
-    ended = store.get("op")
-    assert (ended.status, ended.vm_id) == (OperationStatus.SUPERSEDED, "vm")
-    assert (ended.key, ended.finished_at) == (IDEMPOTENCY_KEY, clock())
-    assert {each.id for each in store.list_leased()} == {"other", "1"}
-    # the answer comes now
+    assert status_and_task(inventory) == (Status.RUNNING, Task.DELETING)
+    superseded = store.get("op")
+    assert (superseded.status, superseded.vm_id) == (OperationStatus.SUPERSEDED, "vm")
+    assert (superseded.key, superseded.finished_at) == (IDEMPOTENCY_KEY, clock())
+    assert {operation.id for operation in store.list_leased()} == {"other", "1"}
+    # the response to the create arrives late
     with pytest.raises(OperationRevisionConflict):
-        save_answered(store, create)
-    again = make("2", Action.CREATE, None, "web", project="web")
+        save_create_accepted(store, create)
+    second_create = make("2", Action.CREATE, None, "web", project="web")
     with pytest.raises(NameTaken) as caught:
-        store.add(again)
+        store.add(second_create)
     assert caught.value.extra == {"vm_id": "vm"}
     store.save(make.finished(store.get("1")))
-    store.add(again)
+    store.add(second_create)
 
 
 def test_accepted_create_conflicts_with_another_operation_of_its_vm(
@@ -148,16 +152,16 @@ def test_accepted_create_conflicts_with_another_operation_of_its_vm(
     create: Operation,
     clock: Clock,
 ) -> None:
-    see(inventory, operation_id=None)
-    # by a clock that is slow
+    observe(inventory, operation_id=None)
+    # the clock is set back
     clock.sleep(-60)
     store.add(make("1"))
     with pytest.raises(OperationRevisionConflict):
-        save_answered(store, create)
+        save_create_accepted(store, create)
     assert store.get("op") == create
     store.save(make.finished(store.get("1")))
-    assert save_answered(store, create).vm_id == "vm"
-    assert under(inventory) == MAKING
+    assert save_create_accepted(store, create).vm_id == "vm"
+    assert status_and_task(inventory) == BUILDING
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
@@ -168,23 +172,30 @@ def test_accepted_create_races_with_a_new_operation(
     first, second = (OperationRepository(database, clock) for database in databases[:2])
     inventory = InventoryRepository(databases[2])
     for round in range(ROUNDS):
-        vm_id, mark = f"vm-{round}", f"op-{round}"
-        create = make(mark, Action.CREATE, None, mark, project="web")
+        vm_id, operation_id = f"vm-{round}", f"op-{round}"
+        create = make(operation_id, Action.CREATE, None, operation_id, project="web")
         first.add(create)
-        see(inventory, vm_id, operation_id=mark)
+        observe(inventory, vm_id, operation_id=operation_id)
         calls = [
-            lambda create=create, vm_id=vm_id: save_answered(first, create, vm_id),
+            lambda create=create, vm_id=vm_id: save_create_accepted(first, create, vm_id),
             lambda round=round, vm_id=vm_id: second.add(make(f"{round}", action, vm_id)),
-            lambda mark=mark, vm_id=vm_id: see(inventory, vm_id, operation_id=mark),
+            lambda operation_id=operation_id, vm_id=vm_id: observe(
+                inventory, vm_id, operation_id=operation_id
+            ),
         ]
         run_concurrently(
             3,
-            lambda at, calls=calls: succeeds(calls[at], OperationRevisionConflict, TaskInProgress),
+            lambda index, calls=calls: succeeds(
+                calls[index], OperationRevisionConflict, TaskInProgress
+            ),
         )
         if action is Action.DELETE:
-            assert first.get(mark).status is OperationStatus.SUPERSEDED
-            assert under(inventory, vm_id) == (Status.RUNNING, Task.DELETING)
+            assert first.get(operation_id).status is OperationStatus.SUPERSEDED
+            assert status_and_task(inventory, vm_id) == (Status.RUNNING, Task.DELETING)
         else:
-            assert (first.get(mark).vm_id, under(inventory, vm_id)) == (vm_id, MAKING)
+            assert (first.get(operation_id).vm_id, status_and_task(inventory, vm_id)) == (
+                vm_id,
+                BUILDING,
+            )
     first.close()
     second.close()

@@ -19,7 +19,7 @@ from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
 VM_ID = "vm"
-SEEN = replace(
+RUNNING = replace(
     VM_1,
     id=VM_ID,
     metadata={"é\n": "\U0001f600"},
@@ -27,7 +27,7 @@ SEEN = replace(
     security_groups=("default", "web"),
     key_name="k",
 )
-STOPPED = replace(SEEN, status=Status.STOPPED, backend_status="SHUTOFF")
+STOPPED = replace(RUNNING, status=Status.STOPPED, backend_status="SHUTOFF")
 LATER = timedelta(seconds=1)
 
 
@@ -36,18 +36,18 @@ def inventory(database: Database) -> InventoryRepository:
     return InventoryRepository(database)
 
 
-def shown(inventory: InventoryRepository) -> VMSnapshot:
-    found = inventory.get(VM_ID)
-    assert found is not None
-    return found
+def get_snapshot(inventory: InventoryRepository) -> VMSnapshot:
+    snapshot = inventory.get(VM_ID)
+    assert snapshot is not None
+    return snapshot
 
 
-def under(inventory: InventoryRepository) -> tuple[Status, Task | None]:
-    vm = shown(inventory).vm
+def status_and_task(inventory: InventoryRepository) -> tuple[Status, Task | None]:
+    vm = get_snapshot(inventory).vm
     return vm.status, vm.task
 
 
-def sent(operation: Operation) -> Operation:
+def as_accepted(operation: Operation) -> Operation:
     assert operation.step is not None
     step = replace(operation.step, state=StepState.ACCEPTED, request_id="r")
     return replace(operation.with_step(step), vm_id=VM_ID)
@@ -55,51 +55,55 @@ def sent(operation: Operation) -> Operation:
 
 def save_created(store: OperationRepository, operation: Operation) -> Operation:
     """Save that the cloud has accepted a create, with the VM to expect."""
-    expected_vm = replace(SEEN, status=Status.BUILDING, task=Task.CREATING, addresses=())
-    return store.save_accepted(sent(operation), expected_vm)[0]
+    expected_vm = replace(RUNNING, status=Status.BUILDING, task=Task.CREATING, addresses=())
+    return store.save_accepted(as_accepted(operation), expected_vm)[0]
 
 
 @pytest.mark.parametrize(
     "vm",
-    [SEEN, STOPPED, replace(SEEN, image=None, fault=Fault("backend_error", "\0 odd", "look"))],
+    [
+        RUNNING,
+        STOPPED,
+        replace(RUNNING, image=None, fault=Fault("backend_error", "\0 odd", "look")),
+    ],
 )
 def test_saved_vm_equals_the_observed_one(inventory: InventoryRepository, vm: VM) -> None:
     assert inventory.save_observations([vm], inventory.observation_time()) == {VM_ID}
-    found = shown(inventory)
-    assert (found.vm, found.revision) == (vm, 1)
-    assert 0 <= found.age_seconds < 5
+    snapshot = get_snapshot(inventory)
+    assert (snapshot.vm, snapshot.revision) == (vm, 1)
+    assert 0 <= snapshot.age_seconds < 5
 
 
 def test_later_started_observation_wins_over_cloud_times(
     inventory: InventoryRepository,
 ) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     older = replace(STOPPED, updated_at=T0 - 60 * LATER)
     assert inventory.save_observations([older], inventory.observation_time()) == {VM_ID}
-    assert shown(inventory).vm == older
+    assert get_snapshot(inventory).vm == older
 
 
 @pytest.mark.parametrize(("change", "applied"), [(-LATER, False), (LATER, True)])
 def test_overlapping_observation_with_later_update_wins(
     inventory: InventoryRepository, change: timedelta, *, applied: bool
 ) -> None:
-    begun = inventory.observation_time()
-    inventory.save_observations([SEEN], inventory.observation_time() + 1)
+    started_at = inventory.observation_time()
+    inventory.save_observations([RUNNING], inventory.observation_time() + 1)
     other = replace(STOPPED, updated_at=T0 + change)
-    assert inventory.save_observations([other], begun - 1) == ({VM_ID} if applied else set())
-    assert shown(inventory).vm == (other if applied else SEEN)
+    assert inventory.save_observations([other], started_at - 1) == ({VM_ID} if applied else set())
+    assert get_snapshot(inventory).vm == (other if applied else RUNNING)
 
 
 def test_overlapping_observation_without_a_task_wins_within_a_second(
     inventory: InventoryRepository,
 ) -> None:
     starting = replace(STOPPED, task=Task.STARTING)
-    for first, second, applied in ((SEEN, starting, set()), (starting, SEEN, {VM_ID})):
-        begun = inventory.observation_time()
-        inventory.save_observations([first], begun)
-        # started later, with the state from before
-        assert inventory.save_observations([second], begun + 1) == applied
-        assert shown(inventory).vm == SEEN
+    for first, second, applied in ((RUNNING, starting, set()), (starting, RUNNING, {VM_ID})):
+        started_at = inventory.observation_time()
+        inventory.save_observations([first], started_at)
+        # it started later and shows the earlier state
+        assert inventory.save_observations([second], started_at + 1) == applied
+        assert get_snapshot(inventory).vm == RUNNING
         inventory.save_observations(
             [replace(STOPPED, updated_at=T0 - LATER)], inventory.observation_time()
         )
@@ -110,67 +114,69 @@ def test_observation_from_before_the_end_of_an_operation_is_ignored(
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    store.save(sent(store.get("1")))
-    begun = inventory.observation_time()
-    inventory.save_observations([SEEN], inventory.observation_time())
+    store.save(as_accepted(store.get("1")))
+    started_at = inventory.observation_time()
+    inventory.save_observations([RUNNING], inventory.observation_time())
     store.save(make.finished(store.get("1")))
     late = replace(STOPPED, updated_at=T0 + LATER)
-    assert inventory.save_observations([late], begun) == set()
-    assert under(inventory) == (Status.RUNNING, None)
+    assert inventory.save_observations([late], started_at) == set()
+    assert status_and_task(inventory) == (Status.RUNNING, None)
 
 
 def test_earlier_observation_does_not_revive_a_deleted_vm(
     inventory: InventoryRepository,
 ) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
-    begun = inventory.observation_time() - 1
+    inventory.save_observations([RUNNING], inventory.observation_time())
+    started_at = inventory.observation_time() - 1
     inventory.mark_deleted(VM_ID, T0, inventory.observation_time())
-    assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
+    assert (
+        inventory.save_observations([replace(RUNNING, updated_at=T0 + LATER)], started_at) == set()
+    )
     assert inventory.get(VM_ID) is None
     # a later observation is newer: the cloud can restore a soft-deleted VM
-    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
-    assert shown(inventory).vm == SEEN
+    assert inventory.save_observations([RUNNING], inventory.observation_time()) == {VM_ID}
+    assert get_snapshot(inventory).vm == RUNNING
 
 
 def test_mark_deleted_wins_over_an_overlapping_observation(inventory: InventoryRepository) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     observed = inventory.observation_time()
-    inventory.save_observations([SEEN], observed)
+    inventory.save_observations([RUNNING], observed)
     inventory.mark_deleted(VM_ID, T0, observed)
     assert inventory.get(VM_ID) is None
     inventory.mark_deleted("unknown", T0, inventory.observation_time())
 
 
 def test_observation_may_repeat_a_vm(inventory: InventoryRepository) -> None:
-    assert inventory.save_observations([SEEN, STOPPED], inventory.observation_time()) == {VM_ID}
-    assert shown(inventory).vm == STOPPED
+    assert inventory.save_observations([RUNNING, STOPPED], inventory.observation_time()) == {VM_ID}
+    assert get_snapshot(inventory).vm == STOPPED
 
 
 def test_fields_stay_known_while_a_cell_is_down(inventory: InventoryRepository) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     fault = Fault("backend_error", "The cloud says UNKNOWN of this VM.", "Try again later.")
     observed = VM(VM_ID, VM_ID, "", None, Status.ERROR, T0, T0, "UNKNOWN", fault=fault)
     for _ in range(2):
         inventory.save_observations([observed], inventory.observation_time())
-        expected = replace(SEEN, status=Status.ERROR, backend_status="UNKNOWN", fault=fault)
-        assert (shown(inventory).vm, shown(inventory).revision) == (expected, 2)
-    inventory.save_observations([SEEN], inventory.observation_time())
-    assert shown(inventory).vm == SEEN
+        expected = replace(RUNNING, status=Status.ERROR, backend_status="UNKNOWN", fault=fault)
+        assert (get_snapshot(inventory).vm, get_snapshot(inventory).revision) == (expected, 2)
+    inventory.save_observations([RUNNING], inventory.observation_time())
+    assert get_snapshot(inventory).vm == RUNNING
 
 
-def test_revision_moves_with_public_fields_only(
+def test_revision_changes_with_public_fields_only(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     revisions = []
-    for vm in (SEEN, SEEN, STOPPED, STOPPED):
+    for vm in (RUNNING, RUNNING, STOPPED, STOPPED):
         inventory.save_observations([vm], inventory.observation_time())
-        revisions.append(shown(inventory).revision)
+        revisions.append(get_snapshot(inventory).revision)
     store.add(make("1", Action.START, VM_ID))
-    revisions.append(shown(inventory).revision)
+    revisions.append(get_snapshot(inventory).revision)
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.save(make.finished(store.get("1")))
     inventory.save_observations([STOPPED], inventory.observation_time())
-    revisions.append(shown(inventory).revision)
+    revisions.append(get_snapshot(inventory).revision)
     assert revisions == [1, 1, 2, 2, 3, 4]
 
 
@@ -179,24 +185,24 @@ def test_overlay_shows_the_task_of_an_operation(
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    assert under(inventory) == (Status.STOPPED, Task.STARTING)
-    inventory.save_observations([SEEN], inventory.observation_time())
-    assert under(inventory) == (Status.RUNNING, Task.STARTING)
+    assert status_and_task(inventory) == (Status.STOPPED, Task.STARTING)
+    inventory.save_observations([RUNNING], inventory.observation_time())
+    assert status_and_task(inventory) == (Status.RUNNING, Task.STARTING)
     store.add(make("2", Action.DELETE, VM_ID))
-    assert under(inventory) == (Status.RUNNING, Task.DELETING)
+    assert status_and_task(inventory) == (Status.RUNNING, Task.DELETING)
     store.save(make.finished(store.get("2")))
-    assert under(inventory) == (Status.RUNNING, None)
+    assert status_and_task(inventory) == (Status.RUNNING, None)
 
 
 def test_discarded_operation_shows_no_task(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     rename = make("1", Action.UPDATE, VM_ID, "web-2")
     store.add(rename)
-    assert under(inventory) == (Status.RUNNING, Task.UPDATING)
+    assert status_and_task(inventory) == (Status.RUNNING, Task.UPDATING)
     store.discard(rename, InternalError(""))
-    assert under(inventory) == (Status.RUNNING, None)
+    assert status_and_task(inventory) == (Status.RUNNING, None)
 
 
 def test_observation_from_before_an_accepted_step_is_ignored(
@@ -204,20 +210,22 @@ def test_observation_from_before_an_accepted_step_is_ignored(
 ) -> None:
     inventory.save_observations([STOPPED], inventory.observation_time())
     store.add(make("1", Action.START, VM_ID))
-    begun = inventory.observation_time() - 1
-    store.save(sent(store.get("1")))
-    assert inventory.save_observations([replace(STOPPED, updated_at=T0 + LATER)], begun) == set()
-    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
+    started_at = inventory.observation_time() - 1
+    store.save(as_accepted(store.get("1")))
+    assert (
+        inventory.save_observations([replace(STOPPED, updated_at=T0 + LATER)], started_at) == set()
+    )
+    assert inventory.save_observations([RUNNING], inventory.observation_time()) == {VM_ID}
 
 
 def test_vm_observed_before_its_create_is_accepted(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    inventory.save_observations([SEEN], inventory.observation_time())
-    assert under(inventory) == (Status.RUNNING, None)
-    store.save(sent(store.get("1")))
-    assert under(inventory) == (Status.BUILDING, Task.CREATING)
+    inventory.save_observations([RUNNING], inventory.observation_time())
+    assert status_and_task(inventory) == (Status.RUNNING, None)
+    store.save(as_accepted(store.get("1")))
+    assert status_and_task(inventory) == (Status.BUILDING, Task.CREATING)
     building = VMQuery(statuses=frozenset({Status.BUILDING}))
     assert inventory.list_page(building, PageRequest(), T0).page.total == 1
 
@@ -226,13 +234,15 @@ def test_expected_vm_is_listed_until_it_is_observed(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    begun = inventory.observation_time()
+    started_at = inventory.observation_time()
     save_created(store, store.get("1"))
-    assert under(inventory) == (Status.BUILDING, Task.CREATING)
-    assert inventory.save_observations([replace(SEEN, updated_at=T0 + LATER)], begun) == set()
-    assert inventory.save_observations([SEEN], inventory.observation_time()) == {VM_ID}
+    assert status_and_task(inventory) == (Status.BUILDING, Task.CREATING)
+    assert (
+        inventory.save_observations([replace(RUNNING, updated_at=T0 + LATER)], started_at) == set()
+    )
+    assert inventory.save_observations([RUNNING], inventory.observation_time()) == {VM_ID}
     store.save(make.finished(store.get("1")))
-    assert shown(inventory).vm == SEEN
+    assert get_snapshot(inventory).vm == RUNNING
 
 
 def test_created_at_stays_the_first_known_one(
@@ -241,9 +251,9 @@ def test_created_at_stays_the_first_known_one(
     store.add(make("1", Action.CREATE, None, "web-1"))
     save_created(store, store.get("1"))
     inventory.save_observations(
-        [replace(SEEN, created_at=T0 - LATER)], inventory.observation_time()
+        [replace(RUNNING, created_at=T0 - LATER)], inventory.observation_time()
     )
-    assert shown(inventory).vm.created_at == T0
+    assert get_snapshot(inventory).vm.created_at == T0
     older = VMQuery(created_before=T0)
     assert inventory.list_page(older, PageRequest(), T0).page.total == 0
 
@@ -252,31 +262,31 @@ def test_observation_inserts_a_new_vm_before_its_create_is_accepted(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1", Action.CREATE, None, "web-1"))
-    inventory.save_observations([SEEN], inventory.observation_time())
+    inventory.save_observations([RUNNING], inventory.observation_time())
     assert save_created(store, store.get("1")).revision == store.get("1").revision
-    assert under(inventory) == (Status.BUILDING, Task.CREATING)
-    assert shown(inventory).vm.addresses == SEEN.addresses
+    assert status_and_task(inventory) == (Status.BUILDING, Task.CREATING)
+    assert get_snapshot(inventory).vm.addresses == RUNNING.addresses
 
 
-def test_ids_not_observed_since_names_the_missing_vms(inventory: InventoryRepository) -> None:
+def test_ids_not_observed_since_returns_the_missing_vms(inventory: InventoryRepository) -> None:
     inventory.save_observations(
-        [replace(SEEN, id=each) for each in "abc"], inventory.observation_time()
+        [replace(RUNNING, id=vm_id) for vm_id in "abc"], inventory.observation_time()
     )
-    begun = inventory.observation_time() + 1
-    inventory.save_observations([replace(SEEN, id="b")], begun)
-    inventory.mark_deleted("c", T0, begun)
-    assert inventory.ids_not_observed_since(begun) == ["a"]
+    started_at = inventory.observation_time() + 1
+    inventory.save_observations([replace(RUNNING, id="b")], started_at)
+    inventory.mark_deleted("c", T0, started_at)
+    assert inventory.ids_not_observed_since(started_at) == ["a"]
 
 
 def test_age_counts_from_the_last_sync(inventory: InventoryRepository) -> None:
-    everyone = (VMQuery(), PageRequest(), T0)
-    assert inventory.list_page(*everyone).age_seconds is None
-    inventory.save_observations([SEEN], inventory.observation_time() - 100_000_000)
-    assert 100 <= shown(inventory).age_seconds < 105
+    all_vms = (VMQuery(), PageRequest(), T0)
+    assert inventory.list_page(*all_vms).age_seconds is None
+    inventory.save_observations([RUNNING], inventory.observation_time() - 100_000_000)
+    assert 100 <= get_snapshot(inventory).age_seconds < 105
     inventory.mark_full_sync(inventory.observation_time() - 60_000_000)
     for age in (60, 20):
-        assert age <= shown(inventory).age_seconds < age + 5
-        listed = inventory.list_page(*everyone).age_seconds
+        assert age <= get_snapshot(inventory).age_seconds < age + 5
+        listed = inventory.list_page(*all_vms).age_seconds
         assert listed is not None
         assert age <= listed < age + 5
         inventory.mark_changes_synced(inventory.observation_time() - 20_000_000)
@@ -288,13 +298,15 @@ def test_concurrent_observations_keep_the_newest(connect: Callable[[], Database]
 
     def observe(number: int) -> bool:
         inventory = inventories[number]
-        for turn in range(5):
+        for round_number in range(5):
             order = ids[:: -1 if number % 2 else 1]
-            drawn = [
-                replace(SEEN, id=each, updated_at=T0 + turn * LATER, name=f"{turn}")
-                for each in order[: 10 * (turn + 1)]
+            observed_vms = [
+                replace(
+                    RUNNING, id=vm_id, updated_at=T0 + round_number * LATER, name=f"{round_number}"
+                )
+                for vm_id in order[: 10 * (round_number + 1)]
             ]
-            inventory.save_observations(drawn, inventory.observation_time())
+            inventory.save_observations(observed_vms, inventory.observation_time())
         return True
 
     assert run_concurrently(4, observe) == 4

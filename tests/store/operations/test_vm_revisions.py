@@ -29,7 +29,7 @@ from vmapi.store.operations import name_reservations, statements
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.tables import operations, vms
 
-SEEN = replace(VM_1, id="vm")
+OBSERVED_VM = replace(VM_1, id="vm")
 ROUNDS = 20
 
 
@@ -47,11 +47,11 @@ def stores(connect: Callable[[], Database], clock: Clock) -> Iterator[list[Opera
         store.close()
 
 
-def see(inventory: InventoryRepository, vm: VM = SEEN) -> VMSnapshot:
+def observe(inventory: InventoryRepository, vm: VM = OBSERVED_VM) -> VMSnapshot:
     inventory.save_observations([vm], inventory.observation_time())
-    found = inventory.get(vm.id)
-    assert found is not None
-    return found
+    snapshot = inventory.get(vm.id)
+    assert snapshot is not None
+    return snapshot
 
 
 @pytest.mark.parametrize("action", [Action.STOP, Action.DELETE, Action.UPDATE])
@@ -62,23 +62,23 @@ def test_required_revision_must_match(
     database: Database,
     action: Action,
 ) -> None:
-    old = see(inventory).revision
-    new = see(inventory, replace(SEEN, name="other")).revision
+    old = observe(inventory).revision
+    new = observe(inventory, replace(OBSERVED_VM, name="other")).revision
     name = "web" if action is Action.UPDATE else None
     with pytest.raises(VMRevisionConflict):
         store.add(make("1", action, name=name), old)
     assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
     assert list_outcomes(database) == []
     store.add(make("2", action, name=name), new)
-    assert [found.id for found in store.list_leased()] == ["2"]
+    assert [operation.id for operation in store.list_leased()] == ["2"]
 
 
 def test_required_revision_of_a_deleted_vm_never_matches(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
-    revision = see(inventory).revision
-    inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
-    for vm_id in (SEEN.id, "unknown"):
+    revision = observe(inventory).revision
+    inventory.mark_deleted(OBSERVED_VM.id, T0, inventory.observation_time())
+    for vm_id in (OBSERVED_VM.id, "unknown"):
         with pytest.raises(VMRevisionConflict):
             store.add(make("1", vm_id=vm_id), revision)
 
@@ -86,12 +86,12 @@ def test_required_revision_of_a_deleted_vm_never_matches(
 def test_delete_of_a_busy_vm_accepts_its_current_revision(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
-    see(inventory)
+    observe(inventory)
     store.add(make("1"))
-    busy = inventory.get(SEEN.id)
+    busy = inventory.get(OBSERVED_VM.id)
     assert busy is not None
     store.add(make("2", Action.DELETE), busy.revision)
-    assert [found.id for found in store.list_leased()] == ["2"]
+    assert [operation.id for operation in store.list_leased()] == ["2"]
     store.add(make("3", Action.DELETE, vm_id="vm"))
 
 
@@ -111,12 +111,12 @@ def test_one_of_many_operations_with_the_same_revision_is_admitted(
 ) -> None:
     for round in range(ROUNDS):
         vm_id = f"vm-{round}"
-        revision = see(inventory, replace(SEEN, id=vm_id)).revision
+        revision = observe(inventory, replace(OBSERVED_VM, id=vm_id)).revision
 
-        def add(at: int, round: int = round, revision: int | None = revision) -> bool:
-            name = f"{round}-{at}" if actions[at] is Action.UPDATE else None
-            new = make(f"{round}-{at}", actions[at], f"vm-{round}", name)
-            return succeeds(lambda: stores[at].add(new, revision), VMRevisionConflict)
+        def add(index: int, round: int = round, revision: int | None = revision) -> bool:
+            name = f"{round}-{index}" if actions[index] is Action.UPDATE else None
+            new = make(f"{round}-{index}", actions[index], f"vm-{round}", name)
+            return succeeds(lambda: stores[index].add(new, revision), VMRevisionConflict)
 
         assert run_concurrently(4, add) == 1
 
@@ -135,66 +135,68 @@ def test_observation_during_the_insert_is_waited_for(
 ) -> None:
     """SQLite has one writer at a time."""
     action, module, step = case
-    revision = see(inventory).revision
-    do = getattr(module, step)
+    revision = observe(inventory).revision
+    original = getattr(module, step)
 
-    def and_then(*given: Any, **more: Any) -> Any:
-        done = do(*given, **more)
-        see(inventory, replace(SEEN, name="other"))
-        return done
+    def call_and_observe(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        observe(inventory, replace(OBSERVED_VM, name="other"))
+        return result
 
-    monkeypatch.setattr(module, step, and_then)
+    monkeypatch.setattr(module, step, call_and_observe)
     with pytest.raises(VMRevisionConflict):
         store.add(make("1", action), revision)
     monkeypatch.undo()
     assert store.list_page(ALL_OPERATIONS, PageRequest()).total == 0
 
 
-def test_private_fields_do_not_move_the_revision(
+def test_private_fields_do_not_change_the_entity_tag(
     inventory: InventoryRepository, store: OperationRepository, make: OperationFactory
 ) -> None:
-    see(inventory)
+    observe(inventory)
     store.add(make("1"))
-    began = inventory.get(SEEN.id)
-    assert began is not None
-    for unseen in (
-        replace(SEEN, task=Task.STOPPING),
-        replace(SEEN, launched=False),
-        replace(SEEN, operation_id="1"),
+    busy = inventory.get(OBSERVED_VM.id)
+    assert busy is not None
+    for vm in (
+        replace(OBSERVED_VM, task=Task.STOPPING),
+        replace(OBSERVED_VM, launched=False),
+        replace(OBSERVED_VM, operation_id="1"),
     ):
-        assert see(inventory, unseen).etag == began.etag
+        assert observe(inventory, vm).etag == busy.etag
     store.add(make("2", Action.DELETE))
-    first = inventory.get(SEEN.id)
+    first = inventory.get(OBSERVED_VM.id)
     store.add(make("3", Action.DELETE))
-    second = inventory.get(SEEN.id)
+    second = inventory.get(OBSERVED_VM.id)
     assert first is not None
     assert second is not None
-    assert first.etag == second.etag != began.etag
+    assert first.etag == second.etag != busy.etag
 
 
 def test_reinserted_vm_has_another_entity_tag(inventory: InventoryRepository) -> None:
-    first = see(inventory)
-    inventory.mark_deleted(SEEN.id, T0, inventory.observation_time())
+    first = observe(inventory)
+    inventory.mark_deleted(OBSERVED_VM.id, T0, inventory.observation_time())
     assert inventory.purge_deleted(T0.replace(year=3000)) == 1
-    again = see(inventory, replace(SEEN, name="other"))
+    again = observe(inventory, replace(OBSERVED_VM, name="other"))
     assert again.revision == first.revision
     assert again.etag != first.etag
 
 
-observations = st.builds(
-    lambda **drawn: replace(SEEN, **drawn),
+observation_choices = st.builds(
+    lambda **drawn: replace(OBSERVED_VM, **drawn),
     status=st.sampled_from([Status.RUNNING, Status.STOPPED, Status.ERROR]),
     task=st.sampled_from([None, Task.STOPPING, Task.OTHER]),
     launched=st.booleans(),
     locked=st.booleans(),
     metadata=st.sampled_from([{}, {"a": "b"}]),
 )
-begun = st.sampled_from([Action.STOP, Action.PAUSE, Action.DELETE])
+action_choices = st.sampled_from([Action.STOP, Action.PAUSE, Action.DELETE])
 EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @EXAMPLES
-@given(drawn=st.lists(st.one_of(observations, begun, st.just("over")), max_size=12))
+@given(
+    drawn=st.lists(st.one_of(observation_choices, action_choices, st.just("finish")), max_size=12)
+)
 def test_entity_tag_changes_exactly_with_the_public_fields(
     database: Database, clock: Clock, drawn: list[object]
 ) -> None:
@@ -206,17 +208,17 @@ def test_entity_tag_changes_exactly_with_the_public_fields(
         OperationRepository(database, clock),
         OperationFactory(clock),
     )
-    before = see(inventory)
-    for number, event in enumerate(drawn):
+    before = observe(inventory)
+    for number, drawn_event in enumerate(drawn):
         clock.sleep(1)
-        if isinstance(event, VM):
-            inventory.save_observations([event], inventory.observation_time())
-        elif isinstance(event, Action):
-            succeeds(lambda: store.add(make(f"{number}", event)), TaskInProgress)  # noqa: B023
+        if isinstance(drawn_event, VM):
+            inventory.save_observations([drawn_event], inventory.observation_time())
+        elif isinstance(drawn_event, Action):
+            succeeds(lambda: store.add(make(f"{number}", drawn_event)), TaskInProgress)  # noqa: B023
         else:
             for operation in store.list_leased():
                 succeeds(lambda: store.save(make.finished(operation)), OperationRevisionConflict)  # noqa: B023
-        after = inventory.get(SEEN.id)
+        after = inventory.get(OBSERVED_VM.id)
         assert after is not None
         same = after.vm.public_fields == before.vm.public_fields
         assert (after.revision == before.revision, after.etag == before.etag) == (same, same)

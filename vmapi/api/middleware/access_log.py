@@ -20,8 +20,8 @@ log = structlog.get_logger("vmapi.access")
 def begin_request(_: MiddlewareConfig) -> None:
     """Create the request state; a valid `X-Request-ID` of the client becomes the request id."""
     started_at = time.perf_counter()
-    sent = request.headers.get("X-Request-ID", "")
-    request_id = sent if REQUEST_ID_PATTERN.fullmatch(sent) else f"req-{uuid.uuid4()}"
+    header = request.headers.get("X-Request-ID", "")
+    request_id = header if REQUEST_ID_PATTERN.fullmatch(header) else f"req-{uuid.uuid4()}"
     g.request_state = RequestState(request_id, started_at)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -52,8 +52,9 @@ class ActionLog:
 
     def get_outcome(self, vm_id: str, request_id: str) -> ActionOutcome:
         """Return the outcome of a request; PENDING for an unknown one. Raises VMNotFound."""
-        found = (act.outcome for act in self._actions_of(vm_id) if act.request_id == request_id)
-        return next(found, ActionOutcome.PENDING)
+        matches = (action for action in self._actions_of(vm_id) if action.request_id == request_id)
+        action = next(matches, None)
+        return ActionOutcome.PENDING if action is None else action.outcome
 
     def find_latest(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str]
@@ -62,12 +63,14 @@ class ActionLog:
 
         Raises VMNotFound.
         """
-        found = (
-            a for a in reversed(self._actions_of(vm_id)) if a.verb is verb and a.started_at >= since
+        matches = (
+            action
+            for action in reversed(self._actions_of(vm_id))
+            if action.verb is verb
+            and action.started_at >= since
+            and action.request_id not in exclude_request_ids
         )
-        return next(
-            (action for action in found if action.request_id not in exclude_request_ids), None
-        )
+        return next(matches, None)
 
     def _actions_of(self, vm_id: str) -> deque[InstanceAction]:
         if vm_id not in self._actions:
