@@ -73,7 +73,7 @@ def boolean() -> ValueFormat[bool]:
     """Return the format of true and false."""
 
     def parse(text: str) -> bool:
-        if (word := text.strip().lower()) not in TRUE_WORDS | FALSE_WORDS:
+        if (word := text.lower()) not in TRUE_WORDS | FALSE_WORDS:
             raise ValueError(text)
         return word in TRUE_WORDS
 

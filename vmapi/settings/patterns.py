@@ -4,7 +4,10 @@ from ipaddress import ip_address
 
 LOOPBACK_URL = r"http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 ISSUER_URL = rf"(https://[^/?#\s@]+|{LOOPBACK_URL})(/[^?#\s]*)?"
-HTTP_URL = r"(?i:https?)://([^/?#\s@]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#\s@:\[\]]+)(:\d{1,5})?([/?#]\S*)?"
+# A host name consists of labels (RFC 1123, section 2.1). Letters beyond ASCII are allowed (IDNA).
+HOST_NAME_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+URL_HOST = rf"(\[[0-9a-fA-F:.]+\]|{HOST_NAME_LABEL}(\.{HOST_NAME_LABEL})*\.?)"
+HTTP_URL = rf"(?i:https?)://([^/?#\s@]*@)?{URL_HOST}(:\d{{1,5}})?([/?#]\S*)?"
 # The patterns of URLs with passwords are strict, so that no library takes a piece of a password for
 # another part of the URL.
 POSTGRESQL_URL = (

@@ -118,6 +118,7 @@ ALLOWED_VALUES = [
             "https://[2001:db8::5]:5000/identity/v3",
             "https://user:hunter2%40@10.0.0.1/v3/?a=b#c",
             "http://büro.example/v3",
+            f"http://{'k' * 63}.x-1.example.:5000",
         )
     ),
     ("OPENSTACK_PASSWORD", SECRET, SECRET),
@@ -140,6 +141,8 @@ def test_allowed_value_is_parsed(
 BAD_URLS = [
     *("keystone:5000", "ftp://keystone", "http://", "http://:5000", "http:///v3", "http://k k/v3"),
     *("http://keystone:port", "http://keystone:123456", "http://[::1", "http://keystone\n", "//k"),
+    *("http://-k", "http://k-", "http://k..org", "http://.k", "http://k_1", "http://k;l/v3"),
+    *("http://k,l/v3", "http://%6b/v3", f"http://{'k' * 64}.org"),
 ]
 REFUSED_VALUES = [
     *(("VMAPI_BACKEND", text) for text in ("Memory", "a b", "-x", "memory\n")),
@@ -152,7 +155,7 @@ REFUSED_VALUES = [
     *(("VMAPI_DEFAULT_PROJECT", text) for text in ("-w", "w/b", "w b", "w\n", "é", "w" * 65)),
     *(("VMAPI_ENGINE", text) for text in ("Thread", "redis", "thread ")),
     *(("VMAPI_AUTH", text) for text in ("basic", "token,", "token, jwt", "None")),
-    ("VMAPI_ALLOW_ANONYMOUS", "perhaps"),
+    *(("VMAPI_ALLOW_ANONYMOUS", text) for text in ("perhaps", "2", " true ")),
     *(
         ("VMAPI_JWT_ISSUER", text)
         for text in ("http://e.org", "e.org", "https://e.org/?a", "ftp://e")
