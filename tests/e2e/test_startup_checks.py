@@ -98,7 +98,9 @@ def test_unix_socket_of_a_dead_server_is_reused(
     server.start().wait_for_line(**ready)
 
 
-def test_several_processes_without_the_config_answer_503(gunicorn: Callable[..., Gunicorn]) -> None:
+def test_several_processes_without_the_gunicorn_config_respond_503(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
     """Without the config file, vmapi learns of other processes from the requests."""
     server = gunicorn()
     server.start("-w", "2", "-b", f"127.0.0.1:{server.port}", config=False)

@@ -27,7 +27,7 @@ UNUSED = (
 )
 
 
-def test_serving_loads_nothing_in_vain() -> None:
+def test_start_of_the_server_imports_no_optional_library() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SERVE, *UNUSED],
         env=build_environment(),

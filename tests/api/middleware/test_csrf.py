@@ -57,7 +57,9 @@ def cors_client(serve_app: Callable[..., Flask]) -> FlaskClient:
         {"Origin": "file://localhost", "Host": "localhost:8000"},
     ],
 )
-def test_foreign_page_cannot_change_anything(harness: ApiHarness, headers: dict[str, str]) -> None:
+def test_cross_site_request_cannot_change_anything(
+    harness: ApiHarness, headers: dict[str, str]
+) -> None:
     vm_id = harness.create_running()
     for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
         response = harness.call(method, f"/vms{path}", headers=headers)

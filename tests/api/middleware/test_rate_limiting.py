@@ -163,7 +163,7 @@ def test_forbidden_requests_count_for_the_caller(set_rate_limits: Limited) -> No
     assert statuses == [403, 403, 429]
 
 
-def test_foreign_page_uses_up_no_rate(set_rate_limits: Limited) -> None:
+def test_refused_cross_site_request_does_not_count(set_rate_limits: Limited) -> None:
     harness = set_rate_limits(changes="1/hour")
     theirs = {"Sec-Fetch-Site": "cross-site"}
     statuses = [

@@ -115,7 +115,7 @@ def test_document_is_valid(document: Any) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_operation_ids_are_unique_and_tested(document: Any) -> None:
+def test_operation_ids_are_unique_and_have_a_refusal_test(document: Any) -> None:
     ids = [operation["operationId"] for _, _, operation in iterate_operations(document)]
     assert sorted(ids) == sorted(REFUSALS)
 

@@ -465,7 +465,7 @@ FREE = {"name", "flavor", "image", "vm_id"}
 @pytest.mark.parametrize(
     ("path", "name"), [(p, name) for p, names in FILTERS.items() for name in names]
 )
-def test_unusual_filter_matches_nothing(
+def test_unusual_filter_value_matches_nothing_or_is_refused(
     harness: ApiHarness, path: str, name: str, value: str
 ) -> None:
     response = harness.call("GET", f"{path}?{name}={value}")
@@ -592,7 +592,7 @@ def test_trailing_slash_is_accepted(harness: ApiHarness, path: str) -> None:
     assert harness.get_json(path + "/") == harness.get_json(path)
 
 
-def test_percent_encoded_letter_is_decoded(harness: ApiHarness) -> None:
+def test_percent_encoded_path_is_decoded(harness: ApiHarness) -> None:
     assert harness.get_json("/%76ms") == harness.get_json("/vms")
 
 

@@ -134,7 +134,7 @@ def test_next_reaches_beyond_page_limit(
     assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
 
 
-def test_operations_are_paginated_likewise(seven_vms: ApiHarness) -> None:
+def test_operations_are_paginated_by_cursor(seven_vms: ApiHarness) -> None:
     every = [operation["id"] for operation in seven_vms.get_json("/operations")["items"]]
     walk = iterate_pages(seven_vms, "/operations?page_size=3&action=create")
     first = next(walk)

@@ -181,7 +181,7 @@ def test_a_thousand_ids_are_accepted(harness: ApiHarness) -> None:
     assert len(bulk_items(post_bulk(harness, action="stop", ids=ids))) == 1000
 
 
-def test_unavailable_cloud_is_one_problem(harness: ApiHarness) -> None:
+def test_unavailable_cloud_fails_the_whole_bulk_request(harness: ApiHarness) -> None:
     harness.backend.set_faults("unavailable=100%")
     response = post_bulk(harness, action="stop", ids=[UNKNOWN_ID])
     assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")
@@ -202,6 +202,6 @@ def test_urls_below_actions_are_404(harness: ApiHarness) -> None:
 
 
 @pytest.mark.parametrize("vm_id", ["action", "actions-1", "Actions", "actions%0a"])
-def test_similar_segment_is_a_vm_id(harness: ApiHarness, vm_id: str) -> None:
+def test_segment_similar_to_actions_is_a_vm_id(harness: ApiHarness, vm_id: str) -> None:
     response = harness.call("GET", f"/vms/{vm_id}")
     assert (response.status_code, response.json["code"]) == (404, "vm_not_found")

@@ -1,4 +1,4 @@
-"""Race tests: several processes insert a VM, and it is created once."""
+"""Race tests: several processes insert one VM, and one insert succeeds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,11 +30,11 @@ def inventories(databases: list[Database]) -> list[InventoryRepository]:
     return [InventoryRepository(database) for database in databases]
 
 
-def names(inventory: InventoryRepository) -> dict[str, str]:
+def names_by_id(inventory: InventoryRepository) -> dict[str, str]:
     return {vm.id: vm.name for vm in inventory.list_page(VMQuery(), PageRequest(1, 100), T0).vms}
 
 
-def announced(database: Database) -> list[tuple[str, str | None]]:
+def read_events(database: Database) -> list[tuple[str, str | None]]:
     log = EventLog(database)
     log.assign_sequences()
     return [(event.kind, event.vm_id) for event in log.read_after(0)]
@@ -47,23 +47,26 @@ def test_vm_inserted_by_another_process_first_is_applied_again(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ours, others = inventories[:2]
-    first = [replace(VM_1, id=each, name="first") for each in "ba"]
+    inventory, other_inventory = inventories[:2]
+    other_vms = [replace(VM_1, id=vm_id, name="first") for vm_id in "ba"]
     actions_in_progress = observations.overlay.actions_in_progress
 
-    def meanwhile(connection: Any, ids: Any) -> Any:
-        if first and connection.engine.pool is databases[0].engine.pool:
-            others.save_observations([first.pop()], before)
+    def save_other_first(connection: Any, ids: Any) -> Any:
+        if other_vms and connection.engine.pool is databases[0].engine.pool:
+            other_inventory.save_observations([other_vms.pop()], other_started_at)
         return actions_in_progress(connection, ids)
 
-    monkeypatch.setattr(observations.overlay, "actions_in_progress", meanwhile)
-    before, begun = others.observation_time(), ours.observation_time() + 60_000_000
-    seen = [replace(VM_1, id=each, name="later") for each in "abc"]
-    assert ours.save_observations(seen, begun) == set("abc")
-    assert names(ours) == dict.fromkeys("abc", "later")
-    assert sorted(announced(database)) == [
+    monkeypatch.setattr(observations.overlay, "actions_in_progress", save_other_first)
+    other_started_at, started_at = (
+        other_inventory.observation_time(),
+        inventory.observation_time() + 60_000_000,
+    )
+    observed_vms = [replace(VM_1, id=vm_id, name="later") for vm_id in "abc"]
+    assert inventory.save_observations(observed_vms, started_at) == set("abc")
+    assert names_by_id(inventory) == dict.fromkeys("abc", "later")
+    assert sorted(read_events(database)) == [
         ("vm.changed", "a"),
-        *(("vm.created", each) for each in "abc"),
+        *(("vm.created", vm_id) for vm_id in "abc"),
     ]
 
 
@@ -71,20 +74,22 @@ def test_vm_inserted_by_another_process_first_is_applied_again(
 def test_newer_row_of_another_process_stays(
     inventories: Sequence[InventoryRepository], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, others = inventories[:2]
-    first = [replace(VM_1, id="a", name="newer")]
+    inventory, other_inventory = inventories[:2]
+    other_vms = [replace(VM_1, id="a", name="newer")]
     actions_in_progress = observations.overlay.actions_in_progress
 
-    def meanwhile(connection: Any, ids: Any) -> Any:
-        while first:
-            others.save_observations([first.pop()], others.observation_time())
+    def save_other_first(connection: Any, ids: Any) -> Any:
+        while other_vms:
+            other_inventory.save_observations([other_vms.pop()], other_inventory.observation_time())
         return actions_in_progress(connection, ids)
 
-    begun = ours.observation_time() - 60_000_000
-    monkeypatch.setattr(observations.overlay, "actions_in_progress", meanwhile)
-    assert ours.save_observations([replace(VM_1, id=each) for each in "ab"], begun) == {"b"}
-    assert names(ours) == {"a": "newer", "b": VM_1.name}
-    assert sorted(announced(database)) == [("vm.created", "a"), ("vm.created", "b")]
+    started_at = inventory.observation_time() - 60_000_000
+    monkeypatch.setattr(observations.overlay, "actions_in_progress", save_other_first)
+    assert inventory.save_observations([replace(VM_1, id=vm_id) for vm_id in "ab"], started_at) == {
+        "b"
+    }
+    assert names_by_id(inventory) == {"a": "newer", "b": VM_1.name}
+    assert sorted(read_events(database)) == [("vm.created", "a"), ("vm.created", "b")]
 
 
 def test_concurrent_observations_of_new_and_known_vms_agree(
@@ -92,17 +97,20 @@ def test_concurrent_observations_of_new_and_known_vms_agree(
 ) -> None:
     for round in range(ROUNDS):
         ids = [f"{round % 7}-{round}-{number}" for number in range(4)]
-        known = [f"{each % 7}-{each}-0" for each in range(round)]
+        known_ids = [f"{number % 7}-{number}-0" for number in range(round)]
 
-        def observe(number: int, ids: list[str] = ids, known: list[str] = known) -> bool:
-            inventory, some = inventories[number], ids[: number + 1]
-            seen = [replace(VM_1, id=each, name=f"{len(known)}") for each in [*known, *some]]
-            return inventory.save_observations(seen, inventory.observation_time()) <= {
-                *known,
-                *some,
+        def observe(number: int, ids: list[str] = ids, known_ids: list[str] = known_ids) -> bool:
+            inventory, new_ids = inventories[number], ids[: number + 1]
+            observed_vms = [
+                replace(VM_1, id=vm_id, name=f"{len(known_ids)}")
+                for vm_id in [*known_ids, *new_ids]
+            ]
+            return inventory.save_observations(observed_vms, inventory.observation_time()) <= {
+                *known_ids,
+                *new_ids,
             }
 
         assert run_concurrently(4, observe) == 4
-        assert set(names(inventories[0])) >= set(ids)
-    created = [vm_id for kind, vm_id in announced(database) if kind == "vm.created"]
+        assert set(names_by_id(inventories[0])) >= set(ids)
+    created = [vm_id for kind, vm_id in read_events(database) if kind == "vm.created"]
     assert len(created) == len(set(created)) == 4 * ROUNDS

@@ -12,8 +12,8 @@ from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
 
 
-def expire(database: Database) -> None:
-    """Let every lease run out on the database's clock."""
+def expire_leases(database: Database) -> None:
+    """Expire every lease on the database's clock."""
     with database.write() as connection:
         connection.execute(
             text("UPDATE operations SET lease_expires_at = lease_expires_at - 10000001")
@@ -22,11 +22,11 @@ def expire(database: Database) -> None:
 
 def test_add_holds_the_lease(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1"))
-    with store.lease("1") as held:
-        assert not held
+    with store.lease("1") as acquired:
+        assert not acquired
     store.release("1")
-    with store.lease("1") as held:
-        assert held
+    with store.lease("1") as acquired:
+        assert acquired
 
 
 def test_lease_has_one_holder_at_a_time(store: OperationRepository, make: OperationFactory) -> None:
@@ -35,8 +35,8 @@ def test_lease_has_one_holder_at_a_time(store: OperationRepository, make: Operat
         store.release(id)
     with store.lease("1") as first, store.lease("1") as second, store.lease("2") as other:
         assert (first, second, other) == (True, False, True)
-    with store.lease("1") as again:
-        assert again
+    with store.lease("1") as acquired:
+        assert acquired
 
 
 def test_lease_is_released_when_its_holder_fails(
@@ -47,20 +47,20 @@ def test_lease_is_released_when_its_holder_fails(
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), store.lease("1"):
             raise ZeroDivisionError
-    with store.lease("1") as again:
-        assert again
+    with store.lease("1") as acquired:
+        assert acquired
 
 
 def test_process_of_the_operation_can_acquire_its_lease(
     store: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
-    assert [found.id for found in store.list_leased()] == ["1"]
+    assert [operation.id for operation in store.list_leased()] == ["1"]
     store.release("1")
     for _ in range(2):
-        assert [found.id for found in store.list_leased()] == ["1"]
-        with store.lease("1") as held:
-            assert held
+        assert [operation.id for operation in store.list_leased()] == ["1"]
+        with store.lease("1") as acquired:
+            assert acquired
 
 
 def test_concurrent_acquires_have_one_winner(
@@ -68,14 +68,14 @@ def test_concurrent_acquires_have_one_winner(
 ) -> None:
     store.add(make("1"))
     store.release("1")
-    everybody = Barrier(20)
+    barrier = Barrier(20)
 
-    def hold(_: int) -> bool:
-        with store.lease("1") as held:
-            everybody.wait()
-            return held
+    def acquire(_: int) -> bool:
+        with store.lease("1") as acquired:
+            barrier.wait()
+            return acquired
 
-    assert run_concurrently(20, hold) == 1
+    assert run_concurrently(20, acquire) == 1
 
 
 def test_lease_stays_with_its_process_until_it_expires(
@@ -87,16 +87,16 @@ def test_lease_stays_with_its_process_until_it_expires(
     store.add(make("1"))
     store.release("1")
     assert other.list_leased() == []
-    with other.lease("1") as held:
-        assert not held
-    expire(database)
-    assert [found.id for found in other.list_leased()] == ["1"]
-    # a slow process still has it
-    assert [found.id for found in store.list_leased()] == ["1"]
-    with other.lease("1") as held:
-        assert held
-        with store.lease("1") as late:
-            assert not late
+    with other.lease("1") as acquired:
+        assert not acquired
+    expire_leases(database)
+    assert [operation.id for operation in other.list_leased()] == ["1"]
+    # a slow process still lists it
+    assert [operation.id for operation in store.list_leased()] == ["1"]
+    with other.lease("1") as acquired:
+        assert acquired
+        with store.lease("1") as acquired_again:
+            assert not acquired_again
     assert store.list_leased() == []
 
 
@@ -108,9 +108,9 @@ def test_each_acquire_renews_the_lease(
 ) -> None:
     store.add(make("1"))
     store.release("1")
-    expire(database)
-    with store.lease("1") as held:
-        assert held
+    expire_leases(database)
+    with store.lease("1") as acquired:
+        assert acquired
     assert other.list_leased() == []
 
 
@@ -124,9 +124,9 @@ def test_close_releases_the_leases(
     store.add(make("1"))
     store.release("1")
     store.close()
-    assert [found.id for found in other.list_leased()] == ["1"]
-    with other.lease("1") as held:
-        assert held
+    assert [operation.id for operation in other.list_leased()] == ["1"]
+    with other.lease("1") as acquired:
+        assert acquired
 
 
 def test_process_without_an_engine_releases_each_lease(
@@ -135,13 +135,13 @@ def test_process_without_an_engine_releases_each_lease(
     store = OperationRepository(database, clock, renews_idle=False)
     store.add(make("1"))
     assert other.list_leased() == []
-    with store.lease("1") as held:
-        assert not held
+    with store.lease("1") as acquired:
+        assert not acquired
     assert other.list_leased() == []
     store.release("1")
-    with other.lease("1") as held:
-        assert held
-    assert [found.id for found in other.list_leased()] == ["1"]
-    with store.lease("1") as held:
-        assert not held
+    with other.lease("1") as acquired:
+        assert acquired
+    assert [operation.id for operation in other.list_leased()] == ["1"]
+    with store.lease("1") as acquired:
+        assert not acquired
     store.close()

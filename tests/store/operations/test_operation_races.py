@@ -1,4 +1,4 @@
-"""Race tests: processes change one VM or name at the same time."""
+"""Race tests: several processes change one VM or name at the same time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -44,18 +44,22 @@ def test_no_operation_is_admitted_during_a_delete(
     actions = (Action.DELETE, *others)
     for round in range(ROUNDS):
         vm_id = f"vm-{round}"
-        new = [make(f"{round}-{at}", action, vm_id) for at, action in enumerate(actions)]
+        new = [make(f"{round}-{index}", action, vm_id) for index, action in enumerate(actions)]
         added = run_concurrently(
             len(new),
-            lambda at, new=new: succeeds(lambda: stores[at].add(new[at]), TaskInProgress),
+            lambda index, new=new: succeeds(lambda: stores[index].add(new[index]), TaskInProgress),
         )
         stored = stores[0].list_page(OperationQuery(vm_id=vm_id), PageRequest()).items
         assert len(stored) == added
-        unfinished = {each.action for each in stored if not each.is_finished}
+        unfinished = {operation.action for operation in stored if not operation.is_finished}
         assert unfinished == {Action.DELETE}
-        ended = {each.status for each in stored if each.action is not Action.DELETE}
-        assert ended <= {OperationStatus.SUPERSEDED}
-        entries = [line[2] for line in list_outcomes(database) if line[0].startswith(f"{round}-")]
+        statuses = {
+            operation.status for operation in stored if operation.action is not Action.DELETE
+        }
+        assert statuses <= {OperationStatus.SUPERSEDED}
+        entries = [
+            entry[2] for entry in list_outcomes(database) if entry[0].startswith(f"{round}-")
+        ]
         assert entries.count("accepted") == added
         assert entries.count("superseded") == added - actions.count(Action.DELETE)
 
@@ -67,11 +71,11 @@ def test_one_of_two_creates_of_a_name_is_admitted(
         clock.sleep(1)
         refused: list[NameTaken] = []
 
-        def add(at: int, round: int = round, refused: list[NameTaken] = refused) -> bool:
+        def add(index: int, round: int = round, refused: list[NameTaken] = refused) -> bool:
             try:
-                stores[at].add(make(f"{round}-{at}", Action.CREATE, None, f"web-{round}"))
-            except NameTaken as taken:
-                refused.append(taken)
+                stores[index].add(make(f"{round}-{index}", Action.CREATE, None, f"web-{round}"))
+            except NameTaken as error:
+                refused.append(error)
                 return False
             return True
 
@@ -87,72 +91,72 @@ def test_save_during_a_delete_finishes_once(
     for round in range(ROUNDS):
         vm_id, stop = f"vm-{round}", f"stop-{round}"
         stores[0].add(make(stop, vm_id=vm_id))
-        begun = stores[0].get(stop)
-        running = replace(begun, status=OperationStatus.RUNNING)
+        operation = stores[0].get(stop)
+        running = replace(operation, status=OperationStatus.RUNNING)
 
         def change(
-            at: int, round: int = round, begun: object = begun, running: object = running
+            index: int, round: int = round, operation: object = operation, running: object = running
         ) -> bool:
-            if at == 0:
+            if index == 0:
                 return succeeds(
-                    lambda: stores[0].save(make.finished(begun)), OperationRevisionConflict
+                    lambda: stores[0].save(make.finished(operation)), OperationRevisionConflict
                 )
-            if at == 1:
+            if index == 1:
                 return succeeds(lambda: stores[1].save(running), OperationRevisionConflict)
             stores[2].add(make(f"delete-{round}", Action.DELETE, f"vm-{round}"))
             return True
 
         assert run_concurrently(3, change) in (1, 2)
-        ended = stores[3].get(stop)
-        entries = [line[2] for line in list_outcomes(database) if line[0] == stop]
-        assert entries == ["accepted", ended.status]
-        assert ended.status in (OperationStatus.SUCCEEDED, OperationStatus.SUPERSEDED)
+        saved = stores[3].get(stop)
+        entries = [entry[2] for entry in list_outcomes(database) if entry[0] == stop]
+        assert entries == ["accepted", saved.status]
+        assert saved.status in (OperationStatus.SUCCEEDED, OperationStatus.SUPERSEDED)
         assert not stores[3].get(f"delete-{round}").is_finished
 
 
 @pytest.fixture
-def meanwhile(
+def before_conflict_read(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[], object]], None]:
     """Run a function just before the repository reads the conflict."""
 
-    def set_up(happens: Callable[[], object]) -> None:
-        read, pending = database.read, [happens]
+    def install(func: Callable[[], object]) -> None:
+        read, pending = database.read, [func]
 
-        def read_afterwards() -> AbstractContextManager[object]:
+        def call_and_read() -> AbstractContextManager[object]:
             while pending:
                 pending.pop()()
             return read()
 
-        monkeypatch.setattr(database, "read", read_afterwards)
+        monkeypatch.setattr(database, "read", call_and_read)
 
-    return set_up
+    return install
 
 
 def test_name_released_during_an_insert_is_reserved(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,
-    meanwhile: Callable[[Callable[[], object]], None],
+    before_conflict_read: Callable[[Callable[[], object]], None],
 ) -> None:
     first = make("1", Action.CREATE, None, "web")
     other.add(first)
-    meanwhile(lambda: other.discard(first, NameTaken("taken")))
+    before_conflict_read(lambda: other.discard(first, NameTaken("taken")))
     store.add(make("2", Action.CREATE, None, "web"))
-    with pytest.raises(NameTaken) as caught:
+    with pytest.raises(NameTaken) as raised:
         other.add(make("3", Action.CREATE, None, "web"))
-    assert caught.value.extra == {"operation_id": "2"}
+    assert raised.value.extra == {"operation_id": "2"}
 
 
 def test_operation_finished_during_an_insert_is_no_conflict(
     store: OperationRepository,
     other: OperationRepository,
     make: OperationFactory,
-    meanwhile: Callable[[Callable[[], object]], None],
+    before_conflict_read: Callable[[Callable[[], object]], None],
 ) -> None:
     other.add(make("1", key=IDEMPOTENCY_KEY))
-    meanwhile(lambda: other.save(make.finished(other.get("1"), key=None)))
+    before_conflict_read(lambda: other.save(make.finished(other.get("1"), key=None)))
     store.add(make("2", key=IDEMPOTENCY_KEY))
     assert store.get("2").key == IDEMPOTENCY_KEY
-    with store.lease("2") as held:
-        assert not held
+    with store.lease("2") as acquired:
+        assert not acquired

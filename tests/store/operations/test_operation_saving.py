@@ -37,7 +37,7 @@ def test_save_moves_the_revision_and_refuses_older_ones(
         store.save(make("never added"))
 
 
-def test_delegation_is_stored(store: OperationRepository, make: OperationFactory) -> None:
+def test_delegated_flag_is_stored(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="a", is_delegated=True))
     store.add(make("2", vm_id="b"))
     assert [(each.id, each.is_delegated) for each in store.list_leased()] == [

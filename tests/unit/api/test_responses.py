@@ -94,13 +94,13 @@ def test_operation_document_matches_schema(operation: Operation, document: Any) 
     check(responses.operation_document(operation), OperationSchema(), "Operation", document)
 
 
-def test_check_finds_deviations(document: Any) -> None:
+def test_schema_check_detects_deviations(document: Any) -> None:
     for change in ({"status": "GONE"}, {"task": "STOPPING"}, {"more": 1}, {"id": "1"}):
         with pytest.raises(Exception, match=str(next(iter(change.values())))):
             check({**responses.vm_document(FULL), **change}, VMSchema(), "VM", document)
 
 
-def test_vm_document_with_every_member() -> None:
+def test_vm_document_has_every_member() -> None:
     assert json.loads(json.dumps(responses.vm_document(FULL))) == {
         "id": VM_ID,
         "name": "web-1",

@@ -83,7 +83,9 @@ def test_token_validates_itself(keystone: KeystoneHarness) -> None:
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/", URL.removesuffix("/v3")])
-def test_url_with_and_without_version(requests_mock: requests_mock.Mocker, url: str) -> None:
+def test_keystone_url_may_contain_the_version(
+    requests_mock: requests_mock.Mocker, url: str
+) -> None:
     keystone = KeystoneHarness(requests_mock, url)
     keystone.respond()
     assert keystone.validator.authenticate(TOKEN).project == PROJECT

@@ -191,7 +191,7 @@ def test_unusable_keys_are_skipped(unusable: Any) -> None:
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": None}, {"keys": {}}, {"keys": []}])
-def test_document_without_keys_has_no_keys(document: dict[str, Any]) -> None:
+def test_key_set_without_keys_is_empty(document: dict[str, Any]) -> None:
     assert parse_jwks(document) == ()
 
 

@@ -113,7 +113,7 @@ def test_user_data_is_deterministic(user_data: str) -> None:
     assert build_user_data(user_data, [KEY]) == build_user_data(user_data, [KEY])
 
 
-def test_boundary_is_in_no_part() -> None:
+def test_multipart_boundary_occurs_in_no_part() -> None:
     composed = build_user_data("--vmapi-0\n--vmapi-1\n", [KEY])
     assert composed is not None
     assert message_from_bytes(composed).get_boundary() == "vmapi-2"

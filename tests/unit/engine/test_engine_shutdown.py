@@ -38,7 +38,7 @@ def test_blocked_operation_delays_no_other_and_is_not_started_twice(engine: Engi
     assert source.started_ids.count("a") == 1
 
 
-def test_unfinished_operation_is_started_again(engine: EngineThread) -> None:
+def test_unfinished_operation_is_reconciled_again(engine: EngineThread) -> None:
     source = BlockingSource(*"aaa")
     engine.configure(source, {})
     engine.notify()

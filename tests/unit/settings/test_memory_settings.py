@@ -98,6 +98,6 @@ def test_driver_describes_its_settings() -> None:
     assert description["limits"] == "vms=3,vcpus=200,ram_mb=409600"
 
 
-def test_ids_are_the_same_in_every_process() -> None:
+def test_flavor_ids_are_the_same_in_every_process() -> None:
     ids = {flavor.name: flavor.id for flavor in MemoryBackend().list_flavors()}
     assert ids["m1.tiny"] == "48b77bab-8ca6-58d3-ae5e-ccf01853b9a1"

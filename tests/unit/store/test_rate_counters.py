@@ -19,7 +19,7 @@ NOW = [(1, 5), (60, 7)]
 
 
 class Redis(ServerProcess):
-    """A Redis of a test's own, on loopback, that keeps nothing."""
+    """A Redis server on loopback for one test, without persistence."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "redis")
@@ -42,15 +42,15 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCounters]]:
-    """Make counters of further processes; they are patient, and ask soon whether it is back."""
+    """Create counters as further processes do, with a long timeout and a short probe interval."""
     monkeypatch.setattr(rate_counters, "REDIS_TIMEOUT", 5)
     monkeypatch.setattr(rate_counters, "REDIS_PROBE_INTERVAL", 0.01)
     with ExitStack() as stack:
 
         def make(url: str) -> RedisCounters:
-            made = RedisCounters(url)
-            stack.callback(made.close)
-            return made
+            counters = RedisCounters(url)
+            stack.callback(counters.close)
+            return counters
 
         yield make
 
@@ -58,28 +58,32 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCo
 def test_processes_share_the_counts_in_redis(
     redis: Redis, connect: Callable[[str], RedisCounters]
 ) -> None:
-    one, other = connect(redis.url), connect(redis.url)
-    assert one.increment("reads", "a", NOW) == [1, 1]
-    assert other.increment("reads", "a", [(1, 6), (60, 7)]) == [1, 2]
-    assert one.increment("reads", "a", NOW) == [2, 3]
-    assert one.increment("reads", "b", NOW) == other.increment("changes", "a", NOW) == [1, 1]
+    counters, other_counters = connect(redis.url), connect(redis.url)
+    assert counters.increment("reads", "a", NOW) == [1, 1]
+    assert other_counters.increment("reads", "a", [(1, 6), (60, 7)]) == [1, 2]
+    assert counters.increment("reads", "a", NOW) == [2, 3]
+    assert (
+        counters.increment("reads", "b", NOW)
+        == other_counters.increment("changes", "a", NOW)
+        == [1, 1]
+    )
 
 
 def test_counts_expire_in_redis(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
-    one = connect(redis.url)
-    one.increment("reads", "a", NOW)
-    keys = one.client.keys("*")
+    counters = connect(redis.url)
+    counters.increment("reads", "a", NOW)
+    keys = counters.client.keys("*")
     assert len(keys) == 2
-    assert all(0 < one.client.ttl(key) <= 120 for key in keys)
+    assert all(0 < counters.client.ttl(key) <= 120 for key in keys)
 
 
 def test_unavailable_redis_at_the_start_counts_in_memory(
     connect: Callable[[str], RedisCounters],
 ) -> None:
-    one = connect(f"redis://:{SECRET}@127.0.0.1:1/0")
+    counters = connect(f"redis://:{SECRET}@127.0.0.1:1/0")
     with capture_logs() as logs:
-        assert [one.increment("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
-    assert [line["event"] for line in logs] == [
+        assert [counters.increment("reads", "a", NOW) for _ in range(2)] == [[1, 1], [2, 2]]
+    assert [entry["event"] for entry in logs] == [
         "Redis is unavailable: rates are limited per process"
     ]
     assert SECRET not in str(logs)
@@ -88,48 +92,48 @@ def test_unavailable_redis_at_the_start_counts_in_memory(
 def test_redis_outage_and_return_are_logged(
     redis: Redis, connect: Callable[[str], RedisCounters]
 ) -> None:
-    one, other = connect(redis.url), connect(redis.url)
-    other.increment("reads", "a", NOW)
-    assert one.increment("reads", "a", NOW) == [2, 2]
+    counters, other_counters = connect(redis.url), connect(redis.url)
+    other_counters.increment("reads", "a", NOW)
+    assert counters.increment("reads", "a", NOW) == [2, 2]
     redis.kill()
     with capture_logs() as logs:
-        assert [one.increment("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
+        assert [counters.increment("reads", "a", NOW) for _ in range(3)] == [[1, 1], [2, 2], [3, 3]]
         redis.log.write_text("")
         redis.start()
-        wait_until(lambda: not one.is_unavailable)
-        assert one.increment("reads", "a", NOW) == [1, 1]
-    assert [line["event"] for line in logs] == [
+        wait_until(lambda: not counters.is_unavailable)
+        assert counters.increment("reads", "a", NOW) == [1, 1]
+    assert [entry["event"] for entry in logs] == [
         "Redis is unavailable: rates are limited per process",
         "Redis is available: rates are limited for all processes together",
     ]
     assert SECRET not in str(logs)
 
 
-def test_wrong_password_counts_in_memory(
+def test_wrong_redis_password_falls_back_to_memory(
     redis: Redis, connect: Callable[[str], RedisCounters]
 ) -> None:
-    one = connect(redis.url.replace(SECRET, "hunter3"))
+    counters = connect(redis.url.replace(SECRET, "hunter3"))
     with capture_logs() as logs:
-        assert one.increment("reads", "a", NOW) == [1, 1]
+        assert counters.increment("reads", "a", NOW) == [1, 1]
     assert "hunter3" not in str(logs)
 
 
 def test_hanging_redis_delays_one_request(
     redis: Redis, connect: Callable[[str], RedisCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = connect(redis.url)
-    one.increment("reads", "a", NOW)
-    one.close()
+    counters = connect(redis.url)
+    counters.increment("reads", "a", NOW)
+    counters.close()
     monkeypatch.setattr(rate_counters, "REDIS_TIMEOUT", 0.1)
-    one = connect(redis.url)
+    counters = connect(redis.url)
     os.kill(redis.pid, signal.SIGSTOP)
     calls = []
-    monkeypatch.setattr(one, "client", Counting(one.client, calls))
-    assert [one.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
+    monkeypatch.setattr(counters, "client", Counting(counters.client, calls))
+    assert [counters.increment("reads", "a", NOW) for _ in range(50)][-1] == [50, 50]
     assert calls == ["pipeline"]
     os.kill(redis.pid, signal.SIGCONT)
-    wait_until(lambda: not one.is_unavailable)
-    assert one.increment("reads", "a", NOW)[0] >= 2
+    wait_until(lambda: not counters.is_unavailable)
+    assert counters.increment("reads", "a", NOW)[0] >= 2
 
 
 class Counting:

@@ -106,7 +106,7 @@ def test_repeated_create_makes_a_second_vm(make_cloud: MemoryCloudFactory) -> No
         (VMPatch(name="mem-vm"), True),
     ],
 )
-def test_updated_at_changes_as_in_nova(
+def test_update_changes_updated_at_as_nova_does(
     make_cloud: MemoryCloudFactory, clock: Clock, patch: VMPatch, is_changed: bool
 ) -> None:
     cloud = make_cloud()

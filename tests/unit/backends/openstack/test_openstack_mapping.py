@@ -72,7 +72,7 @@ def test_server_maps_to_a_vm() -> None:
         ({"status": "UNKNOWN"}, None),
     ],
 )
-def test_project_of_a_server(server: dict[str, Any], project: str | None) -> None:
+def test_server_metadata_maps_to_the_project(server: dict[str, Any], project: str | None) -> None:
     members = {"id": SERVER_ID, "status": "ACTIVE", **server}
     vm = vm_from_server(members, {}, "default-1")
     assert vm.project == project

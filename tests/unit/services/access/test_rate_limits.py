@@ -83,7 +83,7 @@ def test_hit_counts_each_key_kind_and_window_apart() -> None:
     assert harness.hit() == [(1, 1), (2, 60)]
 
 
-def test_limit_that_is_off_counts_nothing() -> None:
+def test_disabled_limit_counts_no_requests() -> None:
     harness = RateLimiterHarness("off")
     assert harness.hit() == []
     assert harness.counters._counts == {}

@@ -38,7 +38,7 @@ def test_operation_starts_once_with_its_token_and_log_context() -> None:
     assert sorted(started) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
 
 
-def test_starts_are_limited_and_end_with_stop() -> None:
+def test_concurrent_starts_are_limited_and_stop_drops_the_queue() -> None:
     started_ids: list[str] = []
     released = threading.Event()
 

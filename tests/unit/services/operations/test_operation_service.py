@@ -63,7 +63,7 @@ def test_refusal_is_raised_without_notifying_the_engine() -> None:
     assert harness.notified_ids == []
 
 
-def test_failed_build_is_not_raised() -> None:
+def test_failed_build_is_a_result_and_no_exception() -> None:
     harness = OperationServiceHarness()
     harness.base.backend.set_faults("no_capacity=1")
     result = harness.base.start(harness.base.add_create())

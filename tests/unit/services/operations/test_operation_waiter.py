@@ -27,7 +27,7 @@ class ScriptedLookup:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
 
-def test_operation_that_meets_the_condition_is_not_read() -> None:
+def test_wait_returns_at_once_if_the_condition_holds() -> None:
     lookup = ScriptedLookup(FINISHED)
     assert (
         OperationWaiter(lookup, 1, 1, lambda: False).wait_until(FINISHED, is_finished, LONG_SECONDS)
