@@ -31,57 +31,57 @@ LONG_AGO = T0 - timedelta(days=30)
 SIZE = 2000
 
 
-def vm(number: int, **more: Any) -> VM:
-    at = T0 + more.pop("at", number) * SECOND
-    return replace(VM_1, id=f"{number:036}", created_at=at, **more)
+def vm(number: int, **fields: Any) -> VM:
+    at = T0 + fields.pop("at", number) * SECOND
+    return replace(VM_1, id=f"{number:036}", created_at=at, **fields)
 
 
-class Cloud:
-    """VMs that come and go while their list is walked."""
+class PagedInventory:
+    """An inventory that changes while a client reads its pages."""
 
     def __init__(self, inventory: InventoryRepository, query: VMQuery, size: int) -> None:
         self._inventory = inventory
         self._query = query
         self._paging: PageRequest | None = PageRequest(1, size)
-        self.seen: list[str] = []
-        self.made = 0
+        self.listed_ids: list[str] = []
+        self.created_count = 0
 
-    def make(self, at: int) -> None:
-        """Let one be seen that was made at a time."""
-        self.made += 1
-        self._see(vm(self.made, at=at))
+    def create(self, at: int) -> None:
+        """Create a VM `at` seconds after T0."""
+        self.created_count += 1
+        self._observe(vm(self.created_count, at=at))
 
     def change(self, number: int, at: int) -> None:
         """Change everything about a VM except its creation time."""
         if (snapshot := self._inventory.get(f"{number:036}")) is not None:
-            self._see(replace(snapshot.vm, updated_at=T0 + at * SECOND, name=f"n-{at}"))
+            self._observe(replace(snapshot.vm, updated_at=T0 + at * SECOND, name=f"n-{at}"))
 
     def delete(self, number: int) -> None:
         self._inventory.mark_deleted(f"{number:036}", T0, self._inventory.observation_time())
 
-    def walk(self) -> bool:
+    def read_page(self) -> bool:
         """Read the next page; False after the last one."""
         if self._paging is None:
             return False
         page = self._inventory.list_page(self._query, self._paging, LONG_AGO).page
-        self.seen += [vm.id for vm in page.items]
+        self.listed_ids += [vm.id for vm in page.items]
         self._paging = (
             replace(self._paging, after=page.next_position) if page.next_position else None
         )
         return True
 
-    def _see(self, vm: VM) -> None:
+    def _observe(self, vm: VM) -> None:
         self._inventory.save_observations([vm], self._inventory.observation_time())
 
 
 number = st.integers(1, 12)
-moment = st.integers(0, 3)
-happenings = st.lists(
+offsets = st.integers(0, 3)
+changes = st.lists(
     st.one_of(
-        st.tuples(st.just("make"), moment),
+        st.tuples(st.just("create"), offsets),
         st.tuples(st.just("delete"), number),
-        st.tuples(st.just("change"), number, moment),
-        st.tuples(st.just("walk")),
+        st.tuples(st.just("change"), number, offsets),
+        st.tuples(st.just("read_page")),
     ),
     max_size=20,
 )
@@ -89,48 +89,56 @@ happenings = st.lists(
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    first=st.lists(moment, max_size=8),
-    drawn=happenings,
+    created_offsets=st.lists(offsets, max_size=8),
+    drawn_changes=changes,
     size=st.integers(1, 4),
     sort=st.sampled_from(["created_at", "-created_at"]),
 )
-def test_keyset_pages_show_every_lasting_vm_once(
-    database: Database, first: Sequence[int], drawn: Sequence[Any], size: int, sort: str
+def test_keyset_pages_list_every_remaining_vm_once(
+    database: Database,
+    created_offsets: Sequence[int],
+    drawn_changes: Sequence[Any],
+    size: int,
+    sort: str,
 ) -> None:
     with database.write() as connection:
         connection.execute(vms.delete())
-    cloud = Cloud(InventoryRepository(database), VMQuery(sort=sort), size)
-    for at in first:
-        cloud.make(at)
-    there = {f"{number:036}" for number in range(1, len(first) + 1)}
-    for what, *how in drawn:
-        getattr(cloud, what)(*how)
-        if what == "delete":
-            there.discard(f"{how[0]:036}")
-    while cloud.walk():
+    paged = PagedInventory(InventoryRepository(database), VMQuery(sort=sort), size)
+    for at in created_offsets:
+        paged.create(at)
+    lasting_ids = {f"{number:036}" for number in range(1, len(created_offsets) + 1)}
+    for method, *arguments in drawn_changes:
+        getattr(paged, method)(*arguments)
+        if method == "delete":
+            lasting_ids.discard(f"{arguments[0]:036}")
+    while paged.read_page():
         pass
-    assert len(set(cloud.seen)) == len(cloud.seen)
-    assert there <= set(cloud.seen)
+    assert len(set(paged.listed_ids)) == len(paged.listed_ids)
+    assert lasting_ids <= set(paged.listed_ids)
 
 
-def test_new_operations_hide_none_on_later_pages(
+def test_new_operations_do_not_shift_later_pages(
     store: OperationRepository, make: OperationFactory, clock: Clock
 ) -> None:
     for number in range(5):
         # two with the same time
         clock.sleep(number % 2)
         store.add(make(f"{number}", vm_id=f"vm-{number}"))
-    query, paging, seen = OperationQuery(status=OperationStatus.PENDING), PageRequest(1, 2), []
+    query, paging, listed_ids = (
+        OperationQuery(status=OperationStatus.PENDING),
+        PageRequest(1, 2),
+        [],
+    )
     while True:
         page = store.list_page(query, paging)
-        seen += [found.id for found in page.items]
+        listed_ids += [operation.id for operation in page.items]
         assert page.total == 5
         if page.next_position is None:
             break
         clock.sleep(1)
-        store.add(make(f"late-{len(seen)}", vm_id=f"late-{len(seen)}"))
+        store.add(make(f"late-{len(listed_ids)}", vm_id=f"late-{len(listed_ids)}"))
         paging = PageRequest(1, 2, page.next_position)
-    assert seen == ["4", "3", "2", "1", "0"]
+    assert listed_ids == ["4", "3", "2", "1", "0"]
 
 
 def seconds(at: datetime) -> int:
@@ -208,10 +216,10 @@ def test_page_of_operations_is_read_by_an_index(
 
 def test_concurrent_processes_share_one_signing_key(connect: Callable[[], Database]) -> None:
     connect().ping()
-    found = [SigningKeys(connect()) for _ in range(4)]
-    made: list[str] = []
-    run_concurrently(4, lambda at: bool(made.append(found[at].get("cursor"))))
-    assert len(set(made)) == 1
-    assert len(bytes.fromhex(made[0])) == 32
-    assert found[0].get("other") != made[0]
-    assert SigningKeys(connect()).get("cursor") == found[1].get("cursor") == made[0]
+    processes = [SigningKeys(connect()) for _ in range(4)]
+    keys: list[str] = []
+    run_concurrently(4, lambda index: bool(keys.append(processes[index].get("cursor"))))
+    assert len(set(keys)) == 1
+    assert len(bytes.fromhex(keys[0])) == 32
+    assert processes[0].get("other") != keys[0]
+    assert SigningKeys(connect()).get("cursor") == processes[1].get("cursor") == keys[0]

@@ -25,8 +25,8 @@ from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
 SMALL = {"vcpus": 1, "ram_mb": 512}
-OURS = replace(VM_1, project="default", **SMALL)
-FOREIGN = replace(OURS, project="other")
+OWN_VM = replace(VM_1, project="default", **SMALL)
+FOREIGN_VM = replace(OWN_VM, project="other")
 
 Opened = Callable[..., OperationRepository]
 
@@ -54,8 +54,8 @@ def inventory(database: Database) -> InventoryRepository:
     return InventoryRepository(database)
 
 
-def create(make: OperationFactory, id: str, **more: Any) -> Operation:
-    return make(id, Action.CREATE, None, f"web-{id}", **{**SMALL, **more})
+def create(make: OperationFactory, id: str, **fields: Any) -> Operation:
+    return make(id, Action.CREATE, None, f"web-{id}", **{**SMALL, **fields})
 
 
 def refusal(store: OperationRepository, operation: Operation) -> str:
@@ -100,20 +100,20 @@ def test_error_names_limit_usage_and_request(limited: Opened, make: OperationFac
 def test_vm_counts_once_from_create_to_delete(
     limited: Opened, inventory: InventoryRepository, make: OperationFactory
 ) -> None:
-    store, one = limited(vms=100), ResourceUsage(1, **SMALL)
-    made = replace(OURS, id="vm", operation_id="1")
+    store, one_vm = limited(vms=100), ResourceUsage(1, **SMALL)
+    created_vm = replace(OWN_VM, id="vm", operation_id="1")
     store.add(create(make, "1"))
-    assert inventory.get_usage("default") == one
+    assert inventory.get_usage("default") == one_vm
     # observed before its project is known
-    inventory.save_observations([made], inventory.observation_time())
-    assert inventory.get_usage("default") == one
+    inventory.save_observations([created_vm], inventory.observation_time())
+    assert inventory.get_usage("default") == one_vm
     store.save(replace(store.get("1"), vm_id="vm"))
-    assert inventory.get_usage("default") == one
+    assert inventory.get_usage("default") == one_vm
     store.save(make.finished(store.get("1")))
-    assert inventory.get_usage("default") == one
+    assert inventory.get_usage("default") == one_vm
     store.add(make("2", Action.DELETE, "vm"))
-    assert inventory.get_usage("default") == one
-    inventory.mark_deleted("vm", made.updated_at, inventory.observation_time())
+    assert inventory.get_usage("default") == one_vm
+    inventory.mark_deleted("vm", created_vm.updated_at, inventory.observation_time())
     assert inventory.get_usage("default") == ResourceUsage()
 
 
@@ -122,9 +122,9 @@ def test_expected_vm_counts_once(
 ) -> None:
     store = limited(vms=100)
     store.add(create(make, "1"))
-    new = replace(OURS, id="vm", name="web-1", status=Status.BUILDING)
-    began = store.get("1").with_step(Step(Verb.CREATE, StepState.ACCEPTED))
-    store.save_accepted(replace(began, vm_id="vm"), new)
+    new = replace(OWN_VM, id="vm", name="web-1", status=Status.BUILDING)
+    operation = store.get("1").with_step(Step(Verb.CREATE, StepState.ACCEPTED))
+    store.save_accepted(replace(operation, vm_id="vm"), new)
     assert inventory.get_usage("default") == ResourceUsage(1, **SMALL)
 
 
@@ -147,10 +147,10 @@ def test_usage_skips_foreign_and_deleted_vms_and_counts_unknown_sizes_as_zero(
     store = limited(vms=2, vcpus=1)
     inventory.save_observations(
         [
-            replace(OURS, id="1", status=Status.DELETED),
-            replace(FOREIGN, id="2", name="web-9"),
-            replace(OURS, id="3", vcpus=None, ram_mb=None),
-            replace(OURS, id="4", project=None),
+            replace(OWN_VM, id="1", status=Status.DELETED),
+            replace(FOREIGN_VM, id="2", name="web-9"),
+            replace(OWN_VM, id="3", vcpus=None, ram_mb=None),
+            replace(OWN_VM, id="4", project=None),
         ],
         inventory.observation_time(),
     )
@@ -165,7 +165,7 @@ def test_external_vm_uses_the_quota(
 ) -> None:
     store = limited(vms=1)
     inventory.save_observations(
-        [replace(OURS, id=str(number)) for number in range(3)], inventory.observation_time()
+        [replace(OWN_VM, id=str(number)) for number in range(3)], inventory.observation_time()
     )
     assert refusal(store, create(make, "1")) == (
         "Project default may have 1 VMs, 3 are used and 1 asked for."

@@ -14,9 +14,9 @@ from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.auth_harness import AuthHarness
 
 ORIGIN = "https://console.example.org"
-THEIRS = "https://evil.example"
+FOREIGN_ORIGIN = "https://evil.example"
 PAGE = "A web page of another origin sent this request, and vmapi requires no token here."
-CROSS = {"Sec-Fetch-Site": "cross-site", "Origin": THEIRS}
+CROSS_SITE_HEADERS = {"Sec-Fetch-Site": "cross-site", "Origin": FOREIGN_ORIGIN}
 
 
 def refusal_detail(response: TestResponse) -> str | None:
@@ -38,12 +38,12 @@ def cors_client(serve_app: Callable[..., Flask]) -> FlaskClient:
 @pytest.mark.parametrize(
     "headers",
     [
-        CROSS,
+        CROSS_SITE_HEADERS,
         {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
         # browsers send the first header only to https and to this machine
-        {"Origin": THEIRS},
+        {"Origin": FOREIGN_ORIGIN},
         {"Origin": "null"},
         {"Origin": "http://[::1"},
         # a page from another server on this machine
@@ -64,8 +64,8 @@ def test_cross_site_request_cannot_change_anything(
     for method, path in (("POST", f"/{vm_id}/stop"), ("DELETE", f"/{vm_id}"), ("POST", "")):
         response = harness.call(method, f"/vms{path}", headers=headers)
         assert str(refusal_detail(response)).startswith(PAGE)
-    (seen,) = harness.get_json("/vms")["items"]
-    assert (seen["status"], seen["task"]) == ("RUNNING", None)
+    (vm,) = harness.get_json("/vms")["items"]
+    assert (vm["status"], vm["task"]) == ("RUNNING", None)
     for path in ("/vms", f"/vms/{vm_id}", "/flavors"):
         assert harness.call("GET", path, headers=headers).status_code == 200
 
@@ -93,8 +93,11 @@ def test_scripts_and_docs_page_can_change(harness: ApiHarness, headers: dict[str
 def test_configured_origin_can_change(cors_client: FlaskClient) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}
     assert cors_client.post(f"{BASE}/vms", json=CREATE_BODY, headers=headers).status_code == 201
-    response = cors_client.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS)
-    assert refusal_detail(response) == f"{PAGE} To allow it, add {THEIRS} to VMAPI_CORS_ORIGINS."
+    response = cors_client.post(f"{BASE}/vms", json=CREATE_BODY, headers=CROSS_SITE_HEADERS)
+    assert (
+        refusal_detail(response)
+        == f"{PAGE} To allow it, add {FOREIGN_ORIGIN} to VMAPI_CORS_ORIGINS."
+    )
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
@@ -112,10 +115,10 @@ def test_host_name_similar_to_ours_is_refused(harness: ApiHarness, host: str) ->
     assert refusal_detail(harness.call("GET", "/vms", headers={"Host": host})) is not None
 
 
-OURS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", "a.localhost"]
+OWN_HOSTS = ["localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "vmapi:8000", "a.localhost"]
 
 
-@pytest.mark.parametrize("host", OURS)
+@pytest.mark.parametrize("host", OWN_HOSTS)
 def test_own_addresses_and_local_names_are_served(harness: ApiHarness, host: str) -> None:
     assert harness.call("GET", "/vms", headers={"Host": host}).status_code == 200
 
@@ -136,7 +139,7 @@ def test_public_endpoint_is_served_under_any_name(harness: ApiHarness) -> None:
 
 def test_caller_with_token_is_not_checked(harness: ApiHarness) -> None:
     door = AuthHarness(harness, auth=("none", "token"))
-    headers = {**CROSS, "Host": "vmapi.example"}
+    headers = {**CROSS_SITE_HEADERS, "Host": "vmapi.example"}
     token = door.create_token("operator")
     response = door.call("POST", "/vms", token, json=CREATE_BODY, headers=headers)
     assert response.status_code == 201
@@ -147,7 +150,7 @@ def test_host_name_is_not_checked_when_tokens_are_required(
     serve_app: Callable[..., Flask], tmp_path: Any
 ) -> None:
     app = serve_app(auth=("token",), database_url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
-    headers = {**CROSS, "Host": "vmapi.example"}
+    headers = {**CROSS_SITE_HEADERS, "Host": "vmapi.example"}
     response = app.test_client().post(f"{BASE}/vms/{UNKNOWN_ID}/stop", headers=headers)
     assert response.status_code == 401
 

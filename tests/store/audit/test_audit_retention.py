@@ -47,8 +47,8 @@ def test_chain_continues_from_a_checkpoint(
 def test_repeated_purges_leave_a_sound_chain(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
-    for days, gone in [(2, 1), (2, 0), (4, 2), (4, 0), (1, 0)]:
-        assert trail.purge(clock() + days * DAY, AUDIT_KEY) == gone
+    for days, purged in [(2, 1), (2, 0), (4, 2), (4, 0), (1, 0)]:
+        assert trail.purge(clock() + days * DAY, AUDIT_KEY) == purged
         assert count_checkpoints(database) == 1
     assert trail.verify(AUDIT_KEY) == ChainVerification(4, chain_head(database), 0)
 
@@ -58,8 +58,8 @@ def test_purge_removes_one_batch_at_a_time(
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     end = chain_head(database)
-    for first, gone in [(3, 2), (4, 1), (4, 0)]:
-        assert trail.purge(clock() + 4 * DAY, AUDIT_KEY) == gone
+    for first, purged in [(3, 2), (4, 1), (4, 0)]:
+        assert trail.purge(clock() + 4 * DAY, AUDIT_KEY) == purged
         assert trail.verify(AUDIT_KEY) == ChainVerification(first, end, 0)
     assert [trail.purge(clock() + 9 * DAY, AUDIT_KEY) for _ in range(2)] == [2, 0]
     assert trail.verify(AUDIT_KEY) == ChainVerification(6, end, 0)
@@ -72,11 +72,11 @@ def test_purge_stops_before_a_break(
 ) -> None:
     monkeypatch.setattr(audit, "AUDIT_PURGE_BATCH", 2)
     tamper(database, "UPDATE audit_entries SET outcome = 'denied' WHERE chain_position = 4")
-    found = trail.verify(AUDIT_KEY).error
-    assert found is not None
+    error = trail.verify(AUDIT_KEY).error
+    assert error is not None
     assert [trail.purge(clock() + 9 * DAY, AUDIT_KEY) for _ in range(2)] == [2, 0]
     assert chain_positions(database) == [3, 4, 5]
-    assert trail.verify(AUDIT_KEY).error == found
+    assert trail.verify(AUDIT_KEY).error == error
 
 
 def test_purge_keeps_recent_entries(
@@ -91,8 +91,8 @@ def test_purge_can_remove_the_whole_chain(
     trail: AuditRepository, database: Database, clock: Clock
 ) -> None:
     end = chain_head(database)
-    for gone in (5, 0):
-        assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == gone
+    for purged in (5, 0):
+        assert trail.purge(clock() + 9 * DAY, AUDIT_KEY) == purged
         assert (list_rows(database), count_checkpoints(database)) == ([], 1)
         assert trail.verify(AUDIT_KEY) == ChainVerification(6, end, 0)
     append_entries(database, build_entry(clock(), 6))
@@ -201,11 +201,11 @@ def test_purge_does_not_hide_tampering(
     trail: AuditRepository, database: Database, clock: Clock, change: str
 ) -> None:
     tamper(database, change)
-    before, found = list_rows(database), trail.verify(AUDIT_KEY).error
-    assert found is not None
+    before, error = list_rows(database), trail.verify(AUDIT_KEY).error
+    assert error is not None
     with capture_logs() as logs:
-        gone = trail.purge(clock() + 3 * DAY, AUDIT_KEY)
-    assert (gone, list_rows(database), trail.verify(AUDIT_KEY).error) == (0, before, found)
+        purged = trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert (purged, list_rows(database), trail.verify(AUDIT_KEY).error) == (0, before, error)
     assert [(line["event"], line["reason"], line["log_level"]) for line in logs] == [
-        ("audit chain broken, nothing purged", found, "error")
+        ("audit chain broken, nothing purged", error, "error")
     ]

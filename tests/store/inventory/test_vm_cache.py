@@ -31,27 +31,27 @@ def listed(inventory: InventoryRepository) -> list[VM]:
 
 
 @contextmanager
-def whole_reads(database: Database) -> Iterator[list[str]]:
-    """Gather the statements that read whole VMs."""
-    found: list[str] = []
+def recorded_vm_reads(database: Database) -> Iterator[list[str]]:
+    """Record the statements that read whole VMs."""
+    statements: list[str] = []
 
-    def note(_: object, __: object, statement: str, *___: object) -> None:
+    def record(_: object, __: object, statement: str, *___: object) -> None:
         if "vms.observed" in statement:
-            found.append(statement)
+            statements.append(statement)
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", record)
     try:
-        yield found
+        yield statements
     finally:
-        event.remove(database.engine, "before_cursor_execute", note)
+        event.remove(database.engine, "before_cursor_execute", record)
 
 
 def test_unchanged_vms_are_read_once(inventory: InventoryRepository, database: Database) -> None:
     first = listed(inventory)
-    with whole_reads(database) as reads:
+    with recorded_vm_reads(database) as reads:
         second = listed(inventory)
     assert first == [A, B]
-    assert all(one is other for one, other in zip(first, second, strict=True))
+    assert all(vm is cached for vm, cached in zip(first, second, strict=True))
     assert reads == []
 
 
@@ -76,9 +76,9 @@ def test_get_reads_a_changed_vm_again(inventory: InventoryRepository) -> None:
     inventory.get("a")
     changed = replace(A, metadata={"a": "b"})
     inventory.save_observations([changed], inventory.observation_time())
-    found = inventory.get("a")
-    assert found is not None
-    assert (found.vm, found.revision) == (changed, 2)
+    snapshot = inventory.get("a")
+    assert snapshot is not None
+    assert (snapshot.vm, snapshot.revision) == (changed, 2)
     inventory.mark_deleted("a", T0, inventory.observation_time())
     assert inventory.get("a") is None
 
@@ -95,9 +95,9 @@ def test_reinserted_row_is_not_served_from_the_cache(
     listed(inventory)
     with database.write() as connection:
         connection.exec_driver_sql("DELETE FROM vms")
-    again = replace(A, metadata={"a": "b"}, updated_at=A.updated_at + timedelta(seconds=1))
-    inventory.save_observations([again], inventory.observation_time())
-    assert listed(inventory) == [again]
+    changed = replace(A, metadata={"a": "b"}, updated_at=A.updated_at + timedelta(seconds=1))
+    inventory.save_observations([changed], inventory.observation_time())
+    assert listed(inventory) == [changed]
 
 
 def test_list_longer_than_the_cache_is_complete(
@@ -110,20 +110,20 @@ def test_list_longer_than_the_cache_is_complete(
 
 
 def test_get_many_returns_the_live_vms_of_a_project_by_id(inventory: InventoryRepository) -> None:
-    ours, foreign, deleted = (replace(A, id=vm_id, project="ours") for vm_id in "cde")
-    foreign = replace(foreign, project="theirs")
-    inventory.save_observations([ours, foreign, deleted], inventory.observation_time())
+    own_vm, foreign_vm, deleted_vm = (replace(A, id=vm_id, project="ours") for vm_id in "cde")
+    foreign_vm = replace(foreign_vm, project="theirs")
+    inventory.save_observations([own_vm, foreign_vm, deleted_vm], inventory.observation_time())
     inventory.mark_deleted("e", T0, inventory.observation_time())
     ids = ["c", "d", "e", "unknown", "c"]
-    assert inventory.get_many(ids, "ours") == {"c": ours}
-    assert inventory.get_many(ids) == {"c": ours, "d": foreign}
+    assert inventory.get_many(ids, "ours") == {"c": own_vm}
+    assert inventory.get_many(ids) == {"c": own_vm, "d": foreign_vm}
     assert inventory.get_many([]) == {}
 
 
 def test_get_many_reads_only_the_named_vms(
     inventory: InventoryRepository, database: Database
 ) -> None:
-    with whole_reads(database) as reads:
+    with recorded_vm_reads(database) as reads:
         first = inventory.get_many(["a"])
         assert inventory.get_many(["a"])["a"] is first["a"]
     assert len(reads) == 1

@@ -35,7 +35,7 @@ ALLOWED: dict[str, dict[str, list[str]]] = {
         "ERROR": ["delete"],
     },
 }
-SHOWN = {
+ALLOWED_ACTIONS = {
     "BUILDING": ["delete"],
     "STOPPED": ["start", "delete"],
     "RUNNING": ["stop", "restart", "pause", "delete"],
@@ -44,7 +44,7 @@ SHOWN = {
     "DELETED": [],
 }
 GRID = list(product(Status, [None, *Task], (False, True), (False, True)))
-MOMENT = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
+CREATED_AT = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 
 
 def vm(status: Status, task: Task | None, locked: bool, launched: bool) -> VM:
@@ -54,8 +54,8 @@ def vm(status: Status, task: Task | None, locked: bool, launched: bool) -> VM:
         flavor="m1.tiny",
         image="cirros",
         status=status,
-        created_at=MOMENT,
-        updated_at=MOMENT,
+        created_at=CREATED_AT,
+        updated_at=CREATED_AT,
         backend_status="ACTIVE",
         task=task,
         locked=locked,
@@ -63,39 +63,39 @@ def vm(status: Status, task: Task | None, locked: bool, launched: bool) -> VM:
     )
 
 
-def refusal(action: Action, seen: VM) -> type[VmapiError] | None:
+def refusal(action: Action, observed_vm: VM) -> type[VmapiError] | None:
     """Return the expected refusal of a combination."""
-    if seen.locked:
+    if observed_vm.locked:
         return VMLocked
-    if seen.task is not None and action is not Action.DELETE:
+    if observed_vm.task is not None and action is not Action.DELETE:
         return TaskInProgress
-    if seen.status not in ALLOWED[action]:
+    if observed_vm.status not in ALLOWED[action]:
         return InvalidState
-    never_ran = seen.status is Status.ERROR and not seen.launched
-    return InvalidState if action is Action.RESTART and never_ran else None
+    was_never_launched = observed_vm.status is Status.ERROR and not observed_vm.launched
+    return InvalidState if action is Action.RESTART and was_never_launched else None
 
 
 def test_expected_table_covers_every_action_and_status() -> None:
     assert list(ALLOWED) == list(Action)
-    assert set(SHOWN) == set(Status)
+    assert set(ALLOWED_ACTIONS) == set(Status)
 
 
 @pytest.mark.parametrize("action", Action)
 def test_every_cell_of_the_grid_is_accepted_or_refused(action: Action) -> None:
     for cell in GRID:
-        seen = vm(*cell)
-        refused = refusal(action, seen)
+        observed_vm = vm(*cell)
+        refused = refusal(action, observed_vm)
         if refused is None:
-            plan = [step.verb for step in preconditions.plan_steps(seen, action)]
-            assert plan == ALLOWED[action][seen.status], (action, cell)
+            plan = [step.verb for step in preconditions.plan_steps(observed_vm, action)]
+            assert plan == ALLOWED[action][observed_vm.status], (action, cell)
             continue
         with pytest.raises(refused) as caught:
-            preconditions.plan_steps(seen, action)
+            preconditions.plan_steps(observed_vm, action)
         assert caught.type is refused
         assert caught.value.extra == {
-            "current_status": seen.status,
-            "task": seen.task,
-            "allowed_actions": seen.allowed_actions,
+            "current_status": observed_vm.status,
+            "task": observed_vm.task,
+            "allowed_actions": observed_vm.allowed_actions,
         }
 
 
@@ -104,20 +104,22 @@ def test_allowed_actions_are_the_accepted_ones(status: Status) -> None:
     for cell in GRID:
         if cell[0] is not status:
             continue
-        seen = vm(*cell)
-        accepted = [action for action in Action if refusal(action, seen) is None]
-        shown = [action for action in accepted if action is not Action.UPDATE]
-        assert list(seen.allowed_actions) == shown
+        observed_vm = vm(*cell)
+        accepted = [action for action in Action if refusal(action, observed_vm) is None]
+        expected = [action for action in accepted if action is not Action.UPDATE]
+        assert list(observed_vm.allowed_actions) == expected
 
 
-@pytest.mark.parametrize(("status", "shown"), SHOWN.items())
-def test_allowed_actions_of_an_idle_vm(status: str, shown: list[str]) -> None:
-    assert list(allowed_actions(Status(status))) == shown
-    assert list(allowed_actions(Status(status), Task.OTHER)) == [a for a in shown if a == "delete"]
+@pytest.mark.parametrize(("status", "actions"), ALLOWED_ACTIONS.items())
+def test_allowed_actions_of_an_idle_vm(status: str, actions: list[str]) -> None:
+    assert list(allowed_actions(Status(status))) == actions
+    assert list(allowed_actions(Status(status), Task.OTHER)) == [
+        action for action in actions if action == "delete"
+    ]
     assert allowed_actions(Status(status), locked=True) == ()
 
 
-def test_vm_that_never_ran_cannot_be_restarted() -> None:
+def test_vm_that_was_never_launched_cannot_be_restarted() -> None:
     assert allowed_actions(Status.ERROR, launched=False) == (Action.DELETE,)
 
 

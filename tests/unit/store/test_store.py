@@ -34,11 +34,11 @@ print("sqlalchemy" in sys.modules, len(list(Path(sys.argv[1]).iterdir())))
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where folders for the memory cloud are made."""
-    made = tmp_path / "temporary"
-    made.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(made))
-    return made
+    """The folder of the temporary databases."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    return temporary
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def operation(id: str) -> Operation:
 
 
 def test_unused_store_loads_and_opens_nothing(tmp_path: Path) -> None:
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", INSPECT_SCRIPT, str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
@@ -61,7 +61,7 @@ def test_unused_store_loads_and_opens_nothing(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    assert ran.stdout.splitlines() == ["False 0", "True 1"]
+    assert result.stdout.splitlines() == ["False 0", "True 1"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,9 +84,9 @@ def test_concurrent_first_uses_open_one_database(store: Store, folder: Path) -> 
 def test_close_removes_the_temporary_database(store: Store, folder: Path) -> None:
     store.close()
     store.operations.add(operation("1"))
-    (made,) = folder.iterdir()
-    assert (made / "vmapi.sqlite3").exists()
-    assert made.stat().st_mode & 0o077 == 0
+    (temporary,) = folder.iterdir()
+    assert (temporary / "vmapi.sqlite3").exists()
+    assert temporary.stat().st_mode & 0o077 == 0
     for _ in range(2):
         store.close()
         assert list(folder.iterdir()) == []
@@ -102,10 +102,10 @@ def test_each_store_has_its_own_database(store: Store) -> None:
 
 def test_close_keeps_a_named_database(tmp_path: Path, folder: Path) -> None:
     url = f"sqlite:///{tmp_path}/new/vmapi.sqlite3"
-    for found in (0, 1):
+    for count in (0, 1):
         store = Store(url, 2, Clock())
-        assert len(store.operations.list_leased()) == found
-        if not found:
+        assert len(store.operations.list_leased()) == count
+        if not count:
             store.operations.add(operation("1"))
             store.leader_leases.acquire("audit")
         store.close()
