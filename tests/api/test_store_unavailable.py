@@ -66,8 +66,8 @@ def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, harness: ApiHarne
 
 
 def postgresql_settings(url: Any) -> Settings:
-    shown = make_url(url).render_as_string(hide_password=False)
-    return Settings(log_level="CRITICAL", database_url=shown)
+    full_url = make_url(url).render_as_string(hide_password=False)
+    return Settings(log_level="CRITICAL", database_url=full_url)
 
 
 class DatabaseProxy:
@@ -84,9 +84,9 @@ class DatabaseProxy:
 
     def shut(self) -> None:
         self._open = False
-        for one in self._inside:
+        for connection in self._inside:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def open(self) -> None:
         self._open = True
@@ -196,8 +196,8 @@ def test_cut_connections_are_replaced(postgresql: ApiHarness) -> None:
     harness.services.store.upgrade()
     vm_id = harness.create_running("web-2")
     database: Any = harness.services.store
-    with database.database.engine.connect() as one:
+    with database.database.engine.connect() as connection:
         others = "FROM pg_stat_activity WHERE datname = current_database()"
         others += " AND pid <> pg_backend_pid()"
-        one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
     check_available(harness, vm_id)

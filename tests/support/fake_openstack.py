@@ -79,20 +79,20 @@ class FakeOpenStack:
 
     def count_requests(self, method: str, path: str) -> int:
         """Count the requests to a path."""
-        return Counter((seen.method, seen.path.partition("?")[0]) for seen in self.requests)[
-            method, path
-        ]
+        return Counter(
+            (request.method, request.path.partition("?")[0]) for request in self.requests
+        )[method, path]
 
     def revoke_tokens(self) -> None:
         """Revoke every token."""
         self.valid_tokens.clear()
 
-    def react(self, seen: ReceivedRequest) -> Reaction:
+    def react(self, request: ReceivedRequest) -> Reaction:
         """Record a request and return the reaction to it."""
-        path = seen.path.partition("?")[0]
+        path = request.path.partition("?")[0]
         with self._lock:
-            self.requests.append(seen)
-            queue = self.replies[seen.method, path]
+            self.requests.append(request)
+            queue = self.replies[request.method, path]
             if queue:
                 answer = queue.pop(0) if len(queue) > 1 else queue[0]
             elif path == "/identity/v3/auth/tokens":
@@ -102,7 +102,7 @@ class FakeOpenStack:
             else:
                 answer = Reply(404, {"itemNotFound": {"message": "Instance could not be found."}})
             if path.startswith("/compute/v2.1/") and (
-                seen.headers.get("X-Auth-Token") not in self.valid_tokens
+                request.headers.get("X-Auth-Token") not in self.valid_tokens
             ):
                 return Reply(401, {"error": {"message": "Unauthorized", "code": 401}})
             return answer

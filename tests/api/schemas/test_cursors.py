@@ -99,13 +99,13 @@ def test_total_is_constant_across_pages(seven_vms: ApiHarness) -> None:
 
 
 def test_concurrent_changes_hide_no_item(seven_vms: ApiHarness) -> None:
-    walk = iterate_pages(seven_vms, "/vms?page_size=2")
-    names = [vm["name"] for vm in next(walk)["items"]]
+    pages = iterate_pages(seven_vms, "/vms?page_size=2")
+    names = [vm["name"] for vm in next(pages)["items"]]
     for number in (6, 4):
         seven_vms.call("DELETE", f"/vms/{vm_id(seven_vms, f'web-{number}')}")
         seven_vms.clock.sleep(1)
         seven_vms.create(f"late-{number}")
-    names += [vm["name"] for body in walk for vm in body["items"]]
+    names += [vm["name"] for body in pages for vm in body["items"]]
     assert names == ["web-6", "web-5", "web-3", "web-2", "web-1", "web-0"]
 
 
@@ -135,13 +135,13 @@ def test_next_reaches_beyond_page_limit(
 
 
 def test_operations_are_paginated_by_cursor(seven_vms: ApiHarness) -> None:
-    every = [operation["id"] for operation in seven_vms.get_json("/operations")["items"]]
-    walk = iterate_pages(seven_vms, "/operations?page_size=3&action=create")
-    first = next(walk)
+    all_ids = [operation["id"] for operation in seven_vms.get_json("/operations")["items"]]
+    pages = iterate_pages(seven_vms, "/operations?page_size=3&action=create")
+    first = next(pages)
     seven_vms.clock.sleep(1)
     seven_vms.create("late")
-    found = [first, *walk]
-    assert [one["id"] for body in found for one in body["items"]] == every
+    found = [first, *pages]
+    assert [operation["id"] for body in found for operation in body["items"]] == all_ids
     assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
 
 

@@ -90,11 +90,15 @@ def test_wildcard_name_selects_every_vm(harness: ApiHarness) -> None:
 
 
 def test_repeated_id_counts_once(harness: ApiHarness) -> None:
-    one, two = harness.create_running("web-1"), harness.create_running("web-2")
+    first_id, second_id = harness.create_running("web-1"), harness.create_running("web-2")
     found = bulk_items(
-        post_bulk(harness, action="stop", ids=[one, two, one, two.upper(), UNKNOWN_ID, UNKNOWN_ID])
+        post_bulk(
+            harness,
+            action="stop",
+            ids=[first_id, second_id, first_id, second_id.upper(), UNKNOWN_ID, UNKNOWN_ID],
+        )
     )
-    assert [item["vm_id"] for item in found] == [one, two, UNKNOWN_ID]
+    assert [item["vm_id"] for item in found] == [first_id, second_id, UNKNOWN_ID]
     assert [item.get("error", {}).get("code") for item in found] == [None, None, "vm_not_found"]
     assert harness.get_json("/operations?action=stop")["total"] == 2
 
@@ -116,15 +120,15 @@ def test_vm_changed_concurrently_is_a_conflict(
 ) -> None:
     vm_id, plan = harness.create_running(), bulk.preconditions.plan_steps
 
-    def late(vm: VM, action: Action) -> tuple[Step, ...]:
+    def refuse(vm: VM, action: Action) -> tuple[Step, ...]:
         monkeypatch.undo()
         bulk_items(post_bulk(harness, action="pause", ids=[vm_id]))
         return plan(vm, action)
 
-    monkeypatch.setattr(bulk.preconditions, "plan_steps", late)
+    monkeypatch.setattr(bulk.preconditions, "plan_steps", refuse)
     (item,) = bulk_items(post_bulk(harness, action="stop", ids=[vm_id]))
-    shown = {name: item["error"][name] for name in ("code", "task", "allowed_actions")}
-    assert shown == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
+    members = {name: item["error"][name] for name in ("code", "task", "allowed_actions")}
+    assert members == {"code": "task_in_progress", "task": "pausing", "allowed_actions": ["delete"]}
 
 
 def test_bulk_lists_the_cloud_once(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:

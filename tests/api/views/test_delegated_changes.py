@@ -33,7 +33,7 @@ class DelegatingCloud(MemoryBackend):
 
     def __init__(self, clock: Clock, latency: str) -> None:
         super().__init__(clock=clock, sleep=clock.sleep, latency=parse_latency(latency))
-        self.lent: list[str | None] = []
+        self.caller_tokens: list[str | None] = []
         self.refusal: errors.VmapiError | None = None
 
     def create_vm(
@@ -55,7 +55,7 @@ class DelegatingCloud(MemoryBackend):
         super().update_vm(vm_id, changes)
 
     def _hear(self, on_behalf: CallerToken | None) -> None:
-        self.lent.append(on_behalf.value if on_behalf else None)
+        self.caller_tokens.append(on_behalf.value if on_behalf else None)
         if self.refusal is not None:
             raise self.refusal
 
@@ -99,7 +99,7 @@ def create_running_vm(
         auth_harness, "POST", "/vms", {**CREATE_BODY, "name": name, "start": True}, token
     )
     assert response.status_code == 201
-    backend.lent.clear()
+    backend.caller_tokens.clear()
     return str(response.json["id"])
 
 
@@ -112,18 +112,18 @@ def test_first_call_uses_caller_token(auth_harness: AuthHarness, backend: Delega
         ("DELETE", f"/vms/{vm_id}", None),
     ):
         assert send_change(auth_harness, method, path, body).status_code in (200, 204)
-    assert backend.lent == [ALICE] * 4
+    assert backend.caller_tokens == [ALICE] * 4
 
 
 def test_later_calls_use_token_of_vmapi(
     auth_harness: AuthHarness, backend: DelegatingCloud
 ) -> None:
     assert send_change(auth_harness, "POST", "/vms", CREATE_BODY).json["status"] == "STOPPED"
-    assert backend.lent == [ALICE, None]
+    assert backend.caller_tokens == [ALICE, None]
     vm_id = create_running_vm(auth_harness, backend, "web-2")
     send_change(auth_harness, "POST", f"/vms/{vm_id}/pause")
     send_change(auth_harness, "POST", f"/vms/{vm_id}/stop")
-    assert backend.lent == [ALICE, ALICE, None]
+    assert backend.caller_tokens == [ALICE, ALICE, None]
 
 
 def test_keystone_bearer_token_is_a_caller_token(
@@ -133,7 +133,7 @@ def test_keystone_bearer_token_is_a_caller_token(
         auth_harness.call("POST", "/vms", ALICE, json={**CREATE_BODY, "start": True}).status_code
         == 201
     )
-    assert backend.lent == [ALICE]
+    assert backend.caller_tokens == [ALICE]
 
 
 def test_other_credentials_are_not_caller_tokens(
@@ -143,7 +143,7 @@ def test_other_credentials_are_not_caller_tokens(
     response = auth_harness.call("POST", "/vms", token, json={**CREATE_BODY, "start": True})
     assert response.status_code == 201
     assert auth_harness.call("POST", f"/vms/{response.json['id']}/stop", token).status_code == 200
-    assert backend.lent == [None, None]
+    assert backend.caller_tokens == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_refusal_by_the_cloud_reaches_the_caller(
         "items"
     ][0]
     assert operation["error"]["code"] == refusal.code
-    assert backend.lent == [ALICE]
+    assert backend.caller_tokens == [ALICE]
     backend.refusal = None
     assert send_change(auth_harness, "GET", f"/vms/{vm_id}").json["status"] == "RUNNING"
     assert send_change(auth_harness, "GET", "/vms").json["total"] == 1
@@ -198,19 +198,24 @@ def finished_operations(auth_harness: AuthHarness, items: list[Any]) -> list[Any
     ids = [item["operation"]["id"] for item in items]
 
     def operations() -> list[Any]:
-        return [send_change(auth_harness, "GET", f"/operations/{each}").json for each in ids]
+        return [
+            send_change(auth_harness, "GET", f"/operations/{operation_id}").json
+            for operation_id in ids
+        ]
 
-    wait_until(lambda: all(each["finished_at"] for each in operations()))
+    wait_until(lambda: all(operation["finished_at"] for operation in operations()))
     return operations()
 
 
 def test_bulk_uses_caller_token(auth_harness: AuthHarness, backend: DelegatingCloud) -> None:
     ids = [create_running_vm(auth_harness, backend, f"web-{n}") for n in range(12)]
-    theirs = create_running_vm(auth_harness, backend, "theirs", BOB)
-    items = post_bulk(auth_harness, [*ids, theirs])
+    foreign = create_running_vm(auth_harness, backend, "theirs", BOB)
+    items = post_bulk(auth_harness, [*ids, foreign])
     assert items.pop()["error"]["code"] == "vm_not_found"
-    assert {each["status"] for each in finished_operations(auth_harness, items)} == {"succeeded"}
-    assert backend.lent == [ALICE] * 12
+    assert {operation["status"] for operation in finished_operations(auth_harness, items)} == {
+        "succeeded"
+    }
+    assert backend.caller_tokens == [ALICE] * 12
 
 
 @pytest.mark.parametrize("latency", ["stop=5"])
@@ -218,11 +223,11 @@ def test_engine_continues_started_operations(
     auth_harness: AuthHarness, harness: ApiHarness, backend: DelegatingCloud
 ) -> None:
     items = post_bulk(auth_harness, [create_running_vm(auth_harness, backend)])
-    wait_until(lambda: bool(backend.lent))
+    wait_until(lambda: bool(backend.caller_tokens))
     wait_until(lambda: harness.services.operations.list_leased()[0].is_awaiting_outcome)
     harness.run_until_settled()
     assert finished_operations(auth_harness, items)[0]["status"] == "succeeded"
-    assert backend.lent == [ALICE]
+    assert backend.caller_tokens == [ALICE]
 
 
 def test_engine_does_not_start_delegated_operations(
@@ -240,14 +245,14 @@ def test_engine_does_not_start_delegated_operations(
         send_change(auth_harness, "GET", f"/operations/{item['operation']['id']}").json["status"]
         == "pending"
     )
-    assert backend.lent == []
+    assert backend.caller_tokens == []
     # the process of the operations has died
     harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     harness.reconcile_once()
     (operation,) = finished_operations(auth_harness, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
     assert operation["error"]["detail"] == "vmapi died before this was sent; send it again."
-    assert backend.lent == []
+    assert backend.caller_tokens == []
     assert send_change(auth_harness, "GET", f"/vms/{vm_id}").json["task"] is None
 
 
@@ -260,9 +265,11 @@ def test_operation_during_shutdown_is_left_unstarted(
     for item in items:
         harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
     harness.reconcile_once()
-    details = {each["error"]["detail"] for each in finished_operations(auth_harness, items)}
+    details = {
+        operation["error"]["detail"] for operation in finished_operations(auth_harness, items)
+    }
     assert details == {"vmapi died before this was sent; send it again."}
-    assert backend.lent == []
+    assert backend.caller_tokens == []
 
 
 def test_later_refusal_is_the_error_of_the_operation(
@@ -281,8 +288,8 @@ def test_networks_of_other_projects_are_hidden(
     auth_harness: AuthHarness, backend: DelegatingCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
-    theirs = Network("n-b", "theirs", project="p-b")
-    monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, theirs])
+    foreign = Network("n-b", "theirs", project="p-b")
+    monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, foreign])
     names = [
         {n["name"] for n in send_change(auth_harness, "GET", "/networks", token=t).json["items"]}
         for t in PROJECTS
@@ -290,7 +297,7 @@ def test_networks_of_other_projects_are_hidden(
     assert names == [{"private", "public"}, {"private", "public", "theirs"}]
     response = send_change(auth_harness, "POST", "/vms", {**CREATE_BODY, "network": "theirs"})
     assert (response.status_code, response.json["code"]) == (422, "network_not_found")
-    assert backend.lent == []
+    assert backend.caller_tokens == []
 
 
 # Secrecy of the token
@@ -331,6 +338,6 @@ def test_caller_token_is_in_no_log_response_or_database(
     out = "".join(capfd.readouterr())
     assert vm_id.encode() in database
     assert "Traceback" in out
-    shown = "".join(f"{each.headers}{each.text}" for each in responses_so_far)
+    response_texts = "".join(f"{response.headers}{response.text}" for response in responses_so_far)
     assert ALICE.encode() not in database
-    assert ALICE not in out + shown
+    assert ALICE not in out + response_texts

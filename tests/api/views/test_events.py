@@ -36,7 +36,7 @@ def test_stream_reports_the_life_of_a_vm(
         *(("PAUSED", "deleting"), ("DELETED", None)),
     ]
     of_operation = [event["operation"] for event in events if event["operation"]]
-    assert [(each["action"], each["status"]) for each in of_operation] == [
+    assert [(operation["action"], operation["status"]) for operation in of_operation] == [
         *(("create", "succeeded"), ("pause", "succeeded"), ("delete", "succeeded"))
     ]
     schema = {"$ref": "#/components/schemas/Event", "components": document["components"]}
@@ -75,16 +75,16 @@ def test_reconnect_misses_no_event(harness: ApiHarness, open_stream: OpenStream,
     first = open_stream()
     first.read_heartbeat()
     run_lifecycle(harness)
-    seen = [event["id"] for event in first.read_events(3)]
+    event_ids = [event["id"] for event in first.read_events(3)]
     first.close()
     run_lifecycle(harness, "web-2")
-    query = "" if by == "header" else f"?last_event_id={seen[-1] if by == 'query' else 'x'}"
-    second = open_stream(query, None if by == "query" else seen[-1])
-    assert second.read_heartbeat() == seen[-1]
-    seen += [event["id"] for event in second.read_events(2 * len(LIFECYCLE_EVENTS) - 3)]
+    query = "" if by == "header" else f"?last_event_id={event_ids[-1] if by == 'query' else 'x'}"
+    second = open_stream(query, None if by == "query" else event_ids[-1])
+    assert second.read_heartbeat() == event_ids[-1]
+    event_ids += [event["id"] for event in second.read_events(2 * len(LIFECYCLE_EVENTS) - 3)]
     run_lifecycle(harness, "web-3")
-    seen += [event["id"] for event in second.read_events(len(LIFECYCLE_EVENTS))]
-    assert seen == list_sequences(harness)
+    event_ids += [event["id"] for event in second.read_events(len(LIFECYCLE_EVENTS))]
+    assert event_ids == list_sequences(harness)
 
 
 def test_reconnect_works_after_a_silent_stream(
@@ -121,23 +121,28 @@ def test_empty_last_event_id_is_ignored(harness: ApiHarness, open_stream: OpenSt
 
 
 def test_filters_select_events(harness: ApiHarness, open_stream: OpenStream) -> None:
-    one, other = harness.create_running("web-1"), harness.create_running("web-2")
+    first_id, second_id = harness.create_running("web-1"), harness.create_running("web-2")
     last = list_sequences(harness)[0]
     queries = [
-        f"?vm_id={other.upper()}&vm_id={UNKNOWN_ID}",
+        f"?vm_id={second_id.upper()}&vm_id={UNKNOWN_ID}",
         "?kind=vm.deleted&kind=operation.succeeded",
-        f"?vm_id={one}&kind=vm.deleted",
+        f"?vm_id={first_id}&kind=vm.deleted",
     ]
     streams = [open_stream(query, last) for query in queries]
     for stream in streams:
         stream.read_heartbeat()
-    for vm_id in (one, other):
+    for vm_id in (first_id, second_id):
         harness.call("DELETE", f"/vms/{vm_id}")
-    gone = ["vm.changed", "vm.deleted", "operation.succeeded"]
-    assert streams[0].read_kinds(6) == ["vm.created", "vm.changed", "operation.succeeded", *gone]
+    delete_kinds = ["vm.changed", "vm.deleted", "operation.succeeded"]
+    assert streams[0].read_kinds(6) == [
+        "vm.created",
+        "vm.changed",
+        "operation.succeeded",
+        *delete_kinds,
+    ]
     ended, deleted = "operation.succeeded", "vm.deleted"
     assert streams[1].read_kinds(6) == [ended, ended, deleted, ended, deleted, ended]
-    assert streams[2].read_event()["vm_id"] == one
+    assert streams[2].read_event()["vm_id"] == first_id
 
 
 @pytest.mark.parametrize(
@@ -159,10 +164,10 @@ def test_invalid_filter_is_refused(harness: ApiHarness, query: str, pointer: str
 def test_events_of_other_projects_are_hidden(harness: ApiHarness) -> None:
     vm_id = run_lifecycle(harness)
     services: EventFeed = harness.services.events
-    other = EventQuery(project="other", vm_ids=frozenset({vm_id}))
-    found, number = services.read_after(0, other, 0)
+    query = EventQuery(project="other", vm_ids=frozenset({vm_id}))
+    found, number = services.read_after(0, query, 0)
     assert (found, number) == ([], 0)
-    listener = services.subscribe(other, "me", "0")
+    listener = services.subscribe(query, "me", "0")
     messages = listener.stream(lambda: True)
     next(messages)
     services.heartbeat_interval = 0.0

@@ -100,8 +100,8 @@ def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign_vm_id: str)
     with as_project(harness, "other"):
         harness.call("DELETE", f"/vms/{foreign_vm_id}")
     responses = [
-        comparable_response(harness.call("GET", f"/vms/{each}"), each)
-        for each in (own, foreign_vm_id, UNKNOWN_ID)
+        comparable_response(harness.call("GET", f"/vms/{vm_id}"), vm_id)
+        for vm_id in (own, foreign_vm_id, UNKNOWN_ID)
     ]
     assert responses[0] == responses[1] == responses[2]
     deleted = harness.get_json("/vms?status=DELETED")
@@ -116,7 +116,7 @@ def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign_vm
         assert ([vm["id"] for vm in found["items"]], found["total"]) == ([own], 1)
     for query in ("", "?action=create", "?status=succeeded"):
         found = harness.get_json(f"/operations{query}")
-        assert ([each["vm_id"] for each in found["items"]], found["total"]) == ([own], 1)
+        assert ([item["vm_id"] for item in found["items"]], found["total"]) == ([own], 1)
     assert harness.get_json(f"/operations?vm_id={foreign_vm_id}")["total"] == 0
 
 
@@ -157,8 +157,10 @@ def test_operation_of_another_project_is_reported_missing(
         assert harness.get_json(f"/operations/{foreign_response}")["vm_id"] == foreign_vm_id
     for headers in ({}, {"Prefer": "wait=60"}):
         responses = [
-            comparable_response(harness.call("GET", f"/operations/{each}", headers=headers), each)
-            for each in (foreign_response, UNKNOWN_ID)
+            comparable_response(
+                harness.call("GET", f"/operations/{operation_id}", headers=headers), operation_id
+            )
+            for operation_id in (foreign_response, UNKNOWN_ID)
         ]
         assert responses[0] == responses[1]
         assert responses[0][0] == 404
@@ -183,8 +185,8 @@ def test_bulk_changes_the_project_only(harness: ApiHarness, foreign_vm_id: str) 
 def test_names_are_unique_within_a_project(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-1")
     assert own != foreign_vm_id
-    taken = harness.post("/vms", CREATE_BODY)
-    assert (taken.status_code, taken.json["vm_id"]) == (409, own)
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["vm_id"]) == (409, own)
     other = harness.create_running("web-2")
     renamed = harness.call("PATCH", f"/vms/{other}", json={"name": "web-1"})
     assert (renamed.status_code, renamed.json["vm_id"]) == (409, own)
@@ -196,8 +198,8 @@ def test_external_vm_belongs_to_default_project(harness: ApiHarness) -> None:
     with as_project(harness, "other"):
         assert harness.call("GET", f"/vms/{outside}").status_code == 404
         assert harness.create("web-1")["id"] != outside
-    taken = harness.post("/vms", CREATE_BODY)
-    assert (taken.status_code, taken.json["vm_id"]) == (409, outside)
+    response = harness.post("/vms", CREATE_BODY)
+    assert (response.status_code, response.json["vm_id"]) == (409, outside)
 
 
 def test_vm_moved_to_another_project_releases_its_name(harness: ApiHarness) -> None:
@@ -225,7 +227,7 @@ def test_idempotency_key_is_bound_to_the_project(harness: ApiHarness) -> None:
             assert again.headers["Idempotent-Replayed"] == "true"
             assert again.json["id"] == first.json["id"]
             found = harness.get_json("/operations?idempotency_key=k-1")
-            assert [each["vm_id"] for each in found["items"]] == [first.json["id"]]
+            assert [item["vm_id"] for item in found["items"]] == [first.json["id"]]
 
 
 def test_project_metadata_is_hidden_and_reserved(harness: ApiHarness) -> None:
@@ -266,8 +268,8 @@ def test_admin_changes_vm_within_its_project(harness: ApiHarness, foreign_vm_id:
     assert (again.replayed, again.operation.id) == (True, changed.operation.id)
     # the name is reserved in the project of the VM
     with as_project(harness, "other"):
-        taken = harness.post("/vms", {**CREATE_BODY, "name": "web-9"})
-        assert (taken.status_code, taken.json["vm_id"]) == (409, foreign_vm_id)
+        response = harness.post("/vms", {**CREATE_BODY, "name": "web-9"})
+        assert (response.status_code, response.json["vm_id"]) == (409, foreign_vm_id)
     with as_project(harness, "admins"):
         assert harness.get_json("/vms")["total"] == 0
         assert harness.create("web-9")["id"] != foreign_vm_id

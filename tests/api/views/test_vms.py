@@ -95,8 +95,8 @@ def test_create_in_progress_returns_202(harness: ApiHarness) -> None:
     assert harness.get_operation(response)["status"] == "running"
     harness.advance_time(2)
     # Nova reports ACTIVE, and the stop is still pending
-    seen = harness.get_vm(vm["id"])
-    assert (seen["status"], seen["task"], seen["backend_status"]) == (
+    vm_document = harness.get_vm(vm["id"])
+    assert (vm_document["status"], vm_document["task"], vm_document["backend_status"]) == (
         *("BUILDING", "creating"),
         "ACTIVE",
     )
@@ -104,11 +104,11 @@ def test_create_in_progress_returns_202(harness: ApiHarness) -> None:
         "vm_id": vm["id"],
         "status": "BUILDING",
         "task": "creating",
-        "updated_at": seen["updated_at"],
+        "updated_at": vm_document["updated_at"],
     }
     harness.advance_time(1)
-    seen = harness.get_vm(vm["id"])
-    assert (seen["status"], seen["task"]) == ("STOPPED", None)
+    vm_document = harness.get_vm(vm["id"])
+    assert (vm_document["status"], vm_document["task"]) == ("STOPPED", None)
     assert harness.get_operation(response)["finished_at"] == "2026-02-25T10:30:03Z"
 
 
@@ -144,8 +144,8 @@ def test_actions_in_progress_return_202(
     assert (response.json["task"], response.json["allowed_actions"]) == (task, ["delete"])
     assert harness.get_json(f"/vms/{vm_id}/status")["task"] == task
     harness.run_until_settled()
-    seen = harness.get_vm(vm_id)
-    assert (seen["status"], seen["task"]) == (status, None)
+    vm_document = harness.get_vm(vm_id)
+    assert (vm_document["status"], vm_document["task"]) == (status, None)
     assert harness.get_operation(response)["status"] == "succeeded"
 
 
@@ -190,8 +190,8 @@ def test_delete_on_instant_cloud_returns_204(harness: ApiHarness) -> None:
     assert "Content-Type" not in response.headers
     assert harness.get_operation(response)["status"] == "succeeded"
     for path in ("", "/status", "/console"):
-        gone = harness.call("GET", f"/vms/{vm_id}{path}")
-        assert (gone.status_code, gone.json["code"]) == (404, "vm_not_found")
+        response = harness.call("GET", f"/vms/{vm_id}{path}")
+        assert (response.status_code, response.json["code"]) == (404, "vm_not_found")
     again = harness.call("DELETE", f"/vms/{vm_id}")
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
     assert harness.get_json("/vms")["total"] == 0
