@@ -46,7 +46,7 @@ class StrictRequestParser(FlaskParser):
         return super().load_querystring(req, schema)
 
     def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ValidationFailed with a JSON pointer to each invalid place."""
+        """Raise ValidationFailed with a JSON pointer to each invalid member."""
         # the outer level names the location: json, query
         locations = error.messages if isinstance(error.messages, dict) else {None: error.messages}
         merged: dict[str | None, Any] = {}

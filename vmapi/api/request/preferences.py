@@ -23,7 +23,8 @@ def preferred_wait() -> int:
 def preference_applied(*, finished: bool) -> dict[str, str]:
     """Return the `Preference-Applied` header if the response honored `Prefer: wait`.
 
-    A response to an unfinished operation before the preferred time found no free wait slot.
+    Without a free wait slot the response does not wait: the header is then absent, unless the
+    operation has finished.
     """
     seconds = preferred_wait()
     honored = finished or time.perf_counter() - request_state().started_at >= seconds

@@ -25,7 +25,7 @@ MAX_BASE64_USER_DATA_CHARS = 65_535
 
 
 def stable_id(name: str) -> str:
-    """Return the id of the item with this name."""
+    """Return an id that depends on the name only: every process has the same ids."""
     return str(uuid5(NAMESPACE_URL, f"vmapi:memory:{name}"))
 
 
