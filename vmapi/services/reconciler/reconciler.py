@@ -281,9 +281,8 @@ class Reconciler:
         # the same transaction changes name, audit trail and VM: `transitions.on_finished`
         finished = self._store.operations.save(finished)
         duration = (finished.finished_at or self._clock()) - finished.created_at
-        reason = {}
-        if finished.error:
-            reason = {"code": finished.error.code, "reason": finished.error.detail}
+        error = finished.error
+        reason = {"code": error.code, "reason": error.detail} if error else {}
         log.info(
             f"vm {finished.action} {finished.status}",
             vm_id=finished.vm_id,
