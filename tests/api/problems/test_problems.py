@@ -427,7 +427,7 @@ def test_every_problem_has_an_explanation(harness: ApiHarness, code: str) -> Non
         "code": code,
         "title": kind.title,
         "status": kind.status,
-        "advice": kind.advice,
+        "advice": f"{kind.meaning} {kind.advice}",
     }
 
 

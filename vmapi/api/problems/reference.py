@@ -13,7 +13,7 @@ INTRODUCTION = """\
 
 Every error response is a problem document (RFC 9457) with the media type
 `application/problem+json`. Branch on `code`: it never changes. `title` and `detail` are texts for
-people and may change. `GET /problems/{code}` returns the title and the advice of one problem.
+people and may change. `GET /problems/{code}` explains one problem.
 """
 
 

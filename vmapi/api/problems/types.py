@@ -25,6 +25,11 @@ class ProblemType:
     members: tuple[str, ...] = ()
     """Members that a problem of this type may have besides those of every problem."""
 
+    @property
+    def explanation(self) -> str:
+        """The cause and the next step, as `GET /problems/{code}` shows them."""
+        return f"{self.meaning} {self.advice}"
+
 
 OPERATION_MEMBERS = ("operation", "vm_id")
 """Additional members of every problem that ended an operation."""

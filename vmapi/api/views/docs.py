@@ -28,7 +28,9 @@ class ProblemTypeSchema(Schema):
     code = fields.String(required=True, **described("Code of the problem."))
     title = fields.String(required=True, **described("Summary for people."))
     status = fields.Integer(required=True, **described("HTTP status code."))
-    advice = fields.String(required=True, **described("Next step of the client."))
+    advice = fields.String(
+        required=True, **described("Cause of the problem, and next step of the client.")
+    )
 
 
 @problems.get("/problems/<code>")
@@ -40,7 +42,7 @@ class ProblemTypeSchema(Schema):
         "code": "vm_locked",
         "title": PROBLEM_TYPES["vm_locked"].title,
         "status": 409,
-        "advice": PROBLEM_TYPES["vm_locked"].advice,
+        "advice": PROBLEM_TYPES["vm_locked"].explanation,
     },
 )
 @problems.problems("not_found")
@@ -53,7 +55,7 @@ def get_problem(code: str) -> Response:
         "code": code,
         "title": problem_type.title,
         "status": problem_type.status,
-        "advice": problem_type.advice,
+        "advice": problem_type.explanation,
     }
     return responses.json_response(body)
 
