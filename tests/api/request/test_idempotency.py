@@ -283,9 +283,9 @@ def test_create_with_unknown_outcome_is_sent_once(
     monkeypatch.setattr(idempotency, "FIRST_RESPONSE_TIMEOUT", 0)
     sent, make = [], backend.create_vm
 
-    def count_create(*kwargs: Any, **more: Any) -> Any:
+    def count_create(*args: Any, **kwargs: Any) -> Any:
         sent.append(Verb.CREATE)
-        return make(*kwargs, **more)
+        return make(*args, **kwargs)
 
     monkeypatch.setattr(backend, "create_vm", count_create)
     backend.set_faults("lost_answer=1")

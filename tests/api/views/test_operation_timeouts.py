@@ -16,8 +16,8 @@ CREATE = {**CREATE_BODY, "start": True}
 def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     real = MemoryBackend.create_vm
 
-    def lost(*kwargs: object, **more: object) -> AcceptedAction:
-        real(*kwargs, **more)  # type: ignore[arg-type]
+    def lost(*args: object, **kwargs: object) -> AcceptedAction:
+        real(*args, **kwargs)  # type: ignore[arg-type]
         raise BackendTimeout("late")
 
     def raise_unavailable(*_: object) -> None:

@@ -369,8 +369,8 @@ def test_concurrent_actions_on_one_vm_conflict(
 ) -> None:
     vm_id, plan, others = harness.create_running(), guard.plan_steps, ["pause"]
 
-    def overtaken(*kwargs: Any, **named: Any) -> Any:
-        planned = plan(*kwargs, **named)
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        planned = plan(*args, **kwargs)
         if others:
             assert harness.post_action(vm_id, others.pop()).status_code == 202
         return planned
@@ -387,8 +387,8 @@ def test_vm_deleted_right_after_change_is_404(
 ) -> None:
     vm_id, update = harness.create_running(), harness.backend.update_vm
 
-    def and_gone(*kwargs: Any, **more: Any) -> None:
-        update(*kwargs, **more)
+    def and_gone(*args: Any, **kwargs: Any) -> None:
+        update(*args, **kwargs)
         harness.backend.cloud.instances.clear()
 
     monkeypatch.setattr(harness.backend, "update_vm", and_gone)
