@@ -12,7 +12,7 @@
     │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
     │   └── KeyNotFound, SecurityGroupNotFound
     ├── AmbiguousName
-    │   └── ImageAmbiguous, NetworkAmbiguous
+    │   └── ImageAmbiguous, NetworkAmbiguous, SecurityGroupAmbiguous
     ├── Conflict
     │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
     ├── PreconditionFailed
@@ -20,7 +20,7 @@
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
-    │   ├── BackendError, BackendUnavailable, BackendTimeout
+    │   ├── BackendError, BackendUnavailable (BackendThrottled), BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
     ├── StoreUnavailable
     ├── IssuerUnavailable
@@ -168,6 +168,12 @@ class NetworkAmbiguous(AmbiguousName, code="network_ambiguous", pointer="/networ
     """Several networks have this name, or the request names none and there are several."""
 
 
+class SecurityGroupAmbiguous(
+    AmbiguousName, code="security_group_ambiguous", pointer="/security_groups"
+):
+    """Several security groups have one of these names."""
+
+
 class Conflict(VmapiError):
     """The request conflicts with the current state of a resource."""
 
@@ -230,6 +236,15 @@ class BackendUnavailable(BackendFailure, code="backend_unavailable"):
     def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.retry_after = retry_after
+
+
+class BackendThrottled(BackendUnavailable):
+    """The cloud refuses requests for `retry_after` seconds, because of their rate.
+
+    Nothing was done. Clients see the code `backend_unavailable`.
+    """
+
+    backend_unresponsive = False
 
 
 class BackendTimeout(BackendFailure, code="backend_timeout"):

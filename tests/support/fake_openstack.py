@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +23,23 @@ REQUEST_ID = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: JSON, or text as it stands. With `half` the connection breaks in the body."""
+    """A response: JSON, or text as it stands. With `half` the connection breaks in the body.
+
+    Errors in JSON have a request id, as OpenStack's do, unless `is_marked` is false.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     half: bool = False
+    is_marked: bool = True
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers to send."""
+        is_fault = self.status >= 300 and isinstance(self.body, dict)
+        marks = {"X-Openstack-Request-Id": REQUEST_ID} if is_fault and self.is_marked else {}
+        return {**marks, **self.headers}
 
 
 @dataclass(frozen=True)
@@ -54,15 +66,34 @@ class ReceivedRequest:
 
 Reaction = Reply | ResetConnection | Stall
 
+UNAUTHORIZED = Reply(
+    401,
+    {"error": {"message": "Unauthorized", "code": 401}},
+    {"WWW-Authenticate": 'Keystone uri="http://127.0.0.1/identity"'},
+)
+
+
+def not_found_reply(path: str) -> Reply:
+    """Return Nova's 404 for the path of a server, or for an unknown path."""
+    server = re.search(r"/servers/([0-9a-f-]{36})", path)
+    if server is None:
+        return Reply(404, {"code": "404 Not Found", "message": "The resource could not be found."})
+    message = f"Instance {server[1]} could not be found."
+    return Reply(404, {"itemNotFound": {"code": 404, "message": message}})
+
 
 class FakeOpenStack:
-    """Sends the replies of a path in order, the last one repeatedly; issues and checks tokens."""
+    """Sends the replies of a path in order, the last one repeatedly; issues and checks tokens.
+
+    `front` is the reply of a proxy that answers in place of Nova; None without such a proxy.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.replies: dict[tuple[str, str], list[Reaction]] = defaultdict(list)
         self.requests: list[ReceivedRequest] = []
         self.closing = Event()
+        self.front: Reply | None = None
         self.microversion = "2.93"
         self.compute_url = f"{url}/compute/v2.1"
         self.services = ["compute", "image", "network"]
@@ -92,6 +123,8 @@ class FakeOpenStack:
         path = request.path.partition("?")[0]
         with self._lock:
             self.requests.append(request)
+            if self.front is not None and path.startswith("/compute/"):
+                return self.front
             queue = self.replies[request.method, path]
             if queue:
                 answer = queue.pop(0) if len(queue) > 1 else queue[0]
@@ -100,11 +133,11 @@ class FakeOpenStack:
             elif path == "/compute/v2.1":
                 return Reply(200, self._version("compute/v2.1", "v2.1", self.microversion))
             else:
-                answer = Reply(404, {"itemNotFound": {"message": "Instance could not be found."}})
+                answer = not_found_reply(path)
             if path.startswith("/compute/v2.1/") and (
                 request.headers.get("X-Auth-Token") not in self.valid_tokens
             ):
-                return Reply(401, {"error": {"message": "Unauthorized", "code": 401}})
+                return UNAUTHORIZED
             return answer
 
     def _token(self) -> Reply:
@@ -176,7 +209,7 @@ def _build_handler(
         def _send(self, reply: Reply) -> None:
             text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
             data = b"" if reply.body is None else text.encode()
-            self.send_reply(reply.status, reply.headers.items(), data, truncate=reply.half)
+            self.send_reply(reply.status, reply.all_headers.items(), data, truncate=reply.half)
 
     return Handler
 
@@ -186,6 +219,7 @@ SERVER_PATH = f"{NOVA_PATH}/servers/{SERVER_ID}"
 DETAIL_PATH = f"{NOVA_PATH}/servers/detail"
 ACCEPTED = Reply(202, None, {"X-Openstack-Request-Id": REQUEST_ID})
 SPEC = CreateSpec("web-1", "1", "img", None, {"a": "b"}, None, None, ())
+SERVER_NOT_FOUND = not_found_reply(SERVER_PATH)
 WRONG_STATE = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_ID} is not ready"}})
 
 

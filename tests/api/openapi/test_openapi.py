@@ -35,6 +35,7 @@ CHANGE = {
 NAMED = {
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
     *("network_ambiguous", "key_not_found", "security_group_not_found", "name_taken"),
+    "security_group_ambiguous",
 }
 REFUSALS: dict[str, set[str]] = {
     "create_vm": {

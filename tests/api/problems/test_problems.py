@@ -46,7 +46,7 @@ STATUSES = {
     422: {
         *("validation_error", "flavor_not_found", "image_not_found", "image_ambiguous"),
         *("network_not_found", "network_ambiguous", "key_not_found", "security_group_not_found"),
-        "idempotency_key_reused",
+        *("security_group_ambiguous", "idempotency_key_reused"),
     },
     500: {"internal_error"},
     502: {"backend_error", "build_failed", "backend_lost"},
@@ -83,6 +83,14 @@ def ambiguous_image(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestRespo
     images = [Image(id, "cirros", "active", 0, 0) for id in "12"]
     patch.setattr(harness.backend, "list_images", lambda refresh=False: images)
     return create(harness)
+
+
+def ambiguous_security_group(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.SecurityGroupAmbiguous("The cloud refuses: Multiple security groups found …")
+
+    patch.setattr(harness.backend, "create_vm", refuse)
+    return create(harness, security_groups=["web"])
 
 
 def inactive_image(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
@@ -286,6 +294,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "key_not_found": (lambda w, _: create(w, key_name="x"), {}),
     "security_group_not_found": (lambda w, _: create(w, security_groups=["x"]), {}),
+    "security_group_ambiguous": (ambiguous_security_group, {}),
     "backend_error": (with_fault("action_failed=1"), {}),
     "backend_unavailable": (with_fault("unavailable=100%"), {}),
     "backend_timeout": (with_fault("lost_answer=1"), {}),

@@ -201,6 +201,13 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Send names of existing security groups.",
         ("errors",),
     ),
+    "security_group_ambiguous": ProblemType(
+        422,
+        "Ambiguous security group",
+        "Several security groups of the project have one of these names.",
+        "Rename one of the security groups, or send the id of the right one.",
+        ("errors",),
+    ),
     "idempotency_key_reused": ProblemType(
         422,
         "Idempotency key already used",

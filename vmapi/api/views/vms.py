@@ -63,6 +63,7 @@ blp.record(_register_converter)
     *("quota_exceeded", *BACKEND_PROBLEMS),
     *("flavor_not_found", "image_not_found", "image_ambiguous", "network_not_found"),
     *("network_ambiguous", "key_not_found", "security_group_not_found"),
+    "security_group_ambiguous",
 )
 def create_vm(create_request: CreateRequest) -> Response:
     """Create a VM

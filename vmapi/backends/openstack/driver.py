@@ -16,7 +16,7 @@ from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
 from vmapi.backends.openstack.catalog import CloudCatalog
 from vmapi.backends.openstack.config import load_region
-from vmapi.backends.openstack.errors import CredentialsRefused, parsing
+from vmapi.backends.openstack.errors import CredentialsRefused, NovaItemNotFound, parsing
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
 from vmapi.backends.openstack.projects import ProjectPolicy
 from vmapi.backends.openstack.server_commands import ServerCommands, build_server_body
@@ -130,7 +130,7 @@ class OpenStackBackend(Driver):
         with self._session.call_timeout():
             try:
                 return self._queries.get_console_output(vm_id, lines)
-            except VMNotFound:
+            except (VMNotFound, NovaItemNotFound):
                 self._queries.get_server(vm_id)
                 raise InvalidState("The cloud has no console of this VM.") from None
             except Forbidden:
@@ -166,7 +166,7 @@ class OpenStackBackend(Driver):
                 return commands.delete(vm_id)
             try:
                 return commands.run_action(vm_id, server_actions.default_body(verb))
-            except VMNotFound:
+            except (VMNotFound, NovaItemNotFound):
                 self._queries.get_server(vm_id)
                 raise InvalidState("The cloud has not chosen a host for the VM yet.") from None
             except InvalidState:
@@ -194,7 +194,7 @@ class OpenStackBackend(Driver):
         """
         try:
             record = self._queries.get_instance_action(action.vm_id, action.request_id)
-        except VMNotFound:
+        except (VMNotFound, NovaItemNotFound):
             self._queries.get_server(action.vm_id)
             return ActionOutcome.PENDING
         with parsing("compute"):

@@ -2,8 +2,12 @@
 
 No other module translates failures of the SDK. Inside the session a request fails in one of three
 ways: `RequestNotSent`, `NoResponse`, or an `ErrorResponse`. `translate_errors` turns each into an
-error of the domain. Invariant: a change with a lost response becomes BackendTimeout (unknown
-outcome); a change that was never sent becomes BackendUnavailable.
+error of the domain. Invariants:
+
+- A change with a lost response becomes BackendTimeout (unknown outcome); a change that was never
+  sent, or that Nova itself does not accept at present, becomes BackendUnavailable.
+- Only Nova speaks for Nova: an error response without the marks of `nova_faults` says nothing about
+  a server. For a change it is a lost response.
 """
 
 import ssl
@@ -21,6 +25,7 @@ from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
 from vmapi.backends.openstack.error_messages import error_for_message
+from vmapi.backends.openstack.nova_faults import NovaFault, is_token_refusal, parse_nova_fault
 
 SDK_ERRORS = (ClientException, SDKException, requests.RequestException, TimeoutError)
 """Exceptions of the SDK and of requests without a response."""
@@ -71,6 +76,22 @@ class CredentialsRefused(errors.BackendUnavailable):
     """The cloud refuses the credentials of vmapi.
 
     Clients see the code `backend_unavailable`.
+    """
+
+    backend_unresponsive = False
+
+
+class NovaItemNotFound(errors.BackendError):
+    """Nova's own 404 that does not deny the server of the URL.
+
+    It may be about the record of an action, a console, or the host of a new server.
+    """
+
+
+class OutcomeUnproven(errors.BackendTimeout):
+    """A change got a response below 500 that is not Nova's: the outcome is unknown.
+
+    Clients see the code `backend_timeout`.
     """
 
     backend_unresponsive = False
@@ -131,21 +152,75 @@ def error_for_response(
     response: requests.Response, service: str, *, is_change: bool
 ) -> errors.VmapiError:
     """Return the error for a response with a status of 300 or more."""
+    if is_token_refusal(response):
+        return _credentials_refused()
+    if service != "compute":
+        return _error_for_catalog_response(response, service)
+    fault = parse_nova_fault(response)
+    if fault is not None:
+        return _error_for_nova_fault(response, fault, is_change=is_change)
+    if is_change:
+        return _error_for_unproven_change(response)
+    detail = f"The response is not Nova's own (HTTP {response.status_code})."
+    return _error_for_read(response, detail)
+
+
+def _error_for_nova_fault(
+    response: requests.Response, fault: NovaFault, *, is_change: bool
+) -> errors.VmapiError:
+    """Return the error for Nova's own response."""
+    status, subject = fault.status, "The cloud's compute service"
+    if status in (413, 429, 503):
+        return _error_for_busy_service(response, subject)
+    if status in (502, 504) and is_change:
+        return errors.BackendTimeout(f"{subject} lost the response (HTTP {status}).")
+    if status == 501 and fault.server_id is not None:
+        return errors.InvalidState("This cloud does not support the action.")
+    is_create = is_change and fault.server_id is None
+    error = error_for_message(status, fault.message, server_id=fault.server_id, is_create=is_create)
+    if status < 500 and error is not None:
+        return error
+    detail = f"{subject} failed (HTTP {status})."
+    return NovaItemNotFound(detail) if status == 404 else errors.BackendError(detail)
+
+
+def _error_for_unproven_change(response: requests.Response) -> errors.VmapiError:
+    """Return the error for a change with a response that is not Nova's own."""
+    status = response.status_code
+    error_class = OutcomeUnproven if status < 500 else errors.BackendTimeout
+    error = error_class(
+        f"The response to the change is not Nova's own (HTTP {status}): the outcome is unknown."
+    )
+    if "Retry-After" in response.headers:
+        error.retry_after = parse_retry_after(response)
+    return error
+
+
+def _error_for_catalog_response(response: requests.Response, service: str) -> errors.VmapiError:
+    """Return the error for a response of Glance or Neutron, which get reads only."""
     status, subject = response.status_code, f"The cloud's {service} service"
     if status == 401:
         return _credentials_refused()
-    if status in (429, 503):
-        detail = f"{subject} does not accept requests at present (HTTP {status})."
-        return errors.BackendUnavailable(detail, retry_after=parse_retry_after(response))
-    if status in (502, 504) and is_change:
-        return errors.BackendTimeout(f"{subject} lost the response (HTTP {status}).")
-    if status == 501:
-        return errors.InvalidState("This cloud does not support the action.")
     if status < 500 and (error := error_for_message(status, _fault_message(response))):
         return error
-    if status == 404 and "/servers/" in (response.url or ""):
-        return errors.VMNotFound("The cloud has no VM of this id.")
-    return errors.BackendError(f"{subject} failed (HTTP {status}).")
+    return _error_for_read(response, f"{subject} failed (HTTP {status}).", subject)
+
+
+def _error_for_read(
+    response: requests.Response, detail: str, subject: str = "The cloud's compute service"
+) -> errors.VmapiError:
+    """Return the error for a failed read: try again later, or a failure of the cloud."""
+    if response.status_code in (429, 503):
+        return _error_for_busy_service(response, subject)
+    return errors.BackendError(detail)
+
+
+def _error_for_busy_service(response: requests.Response, subject: str) -> errors.BackendUnavailable:
+    """Return the error for a service that does nothing at present. A 429 proves that it is up."""
+    status = response.status_code
+    error_class = errors.BackendUnavailable if status == 503 else errors.BackendThrottled
+    detail = f"{subject} does not accept requests at present (HTTP {status})."
+    return error_class(detail, retry_after=parse_retry_after(response))
 
 
 def parse_retry_after(response: requests.Response) -> int:
@@ -172,6 +247,9 @@ def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.Vma
         return errors.BackendError(f"The cloud offers no {service} service to this project.")
     response = getattr(cause, "response", None)
     wait = parse_retry_after(response) if isinstance(response, requests.Response) else 5
+    if isinstance(response, requests.Response) and response.status_code == 429:
+        detail = "The cloud's identity service does not accept requests at present (HTTP 429)."
+        return errors.BackendThrottled(detail, retry_after=wait)
     detail = f"The cloud's identity service or its {service} service cannot be reached."
     return errors.BackendUnavailable(detail, retry_after=wait)
 

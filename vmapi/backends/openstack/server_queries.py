@@ -70,7 +70,7 @@ class ServerQueries:
     def get_instance_action(self, vm_id: str, request_id: str) -> Json:
         """Return the record of a request, with its events.
 
-        Nova creates the record up to 0.2 s after its response: until then this is VMNotFound.
+        Nova creates the record up to 0.2 s after its response: until then NovaItemNotFound.
         """
         path = server_path(vm_id, f"os-instance-actions/{request_id}")
         return self._read(path, "instanceAction", dict)

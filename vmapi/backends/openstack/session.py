@@ -4,7 +4,8 @@ Keystone API v3 "Authentication and token management"; requests to Nova, Glance 
 other modules of this package send all requests through `CloudSession`. Invariants:
 
 - A read is retried when it fails fast. A change is sent once.
-- A request that gets a 401 did nothing: it is repeated once, after a new login.
+- A request that gets a 401 of the cloud did nothing: it is repeated once, after a new login. A
+  change that gets a 401 of another server is not repeated.
 - A request with a caller's token is sent with that token only, and never repeated.
 - The SDK's own retries, timeouts and re-authentication are off.
 """
@@ -41,6 +42,7 @@ from vmapi.backends.openstack.errors import (
     translate_errors,
     wrapping_sdk_errors,
 )
+from vmapi.backends.openstack.nova_faults import is_token_refusal
 from vmapi.domain.identity import CallerToken
 from vmapi.errors import Unauthenticated
 
@@ -142,7 +144,8 @@ class CloudSession:
                 endpoint = self._get_endpoint(service)
                 self._get_connection().session.get_auth_headers()
             response = self._request(service, method, endpoint.url + path, **options)
-            if response.status_code != 401 or is_repeated:
+            did_nothing = method == "GET" or is_token_refusal(response)
+            if response.status_code != 401 or is_repeated or not did_nothing:
                 break
             self._reauthenticate(response.request.headers.get("X-Auth-Token"))
         return _raise_for_status(response)
@@ -155,7 +158,7 @@ class CloudSession:
         url = endpoint.url_for_project(caller_token.project) + path
         options = delegated_request_options(caller_token)
         response = self._request("compute", method, url, json=body, redirect=False, **options)
-        if response.status_code == 401:
+        if is_token_refusal(response):
             raise Unauthenticated(CREDENTIALS_REFUSED_DETAIL, credentials_sent=True)
         return _raise_for_status(response)
 

@@ -109,11 +109,14 @@ class PollSchedule:
                 sync_mark = self._windows.pop(0).started_at
             return sync_mark
 
-    def fail(self, window: PollWindow) -> None:
-        """End a poll that failed: the next one starts after a pause and covers its window."""
+    def fail(self, window: PollWindow, pause: float = SYNC_BACKOFF) -> None:
+        """End a poll that failed: the next one starts after a pause and covers its window.
+
+        `pause` is in seconds.
+        """
         with self._lock:
             self._in_flight -= 1
-            self._next_poll_at = self._monotonic() + SYNC_BACKOFF
+            self._next_poll_at = max(self._next_poll_at, self._monotonic() + pause)
             if not window.is_lookback:
                 self._next_since = min(window.since, self._next_since or window.since)
                 # the later polls have not covered the window of this one

@@ -17,7 +17,7 @@ from math import inf
 
 import structlog
 
-from vmapi.errors import BackendFailure, Forbidden
+from vmapi.errors import BackendFailure, BackendThrottled, Forbidden, VmapiError
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.poll_schedule import (
     MAX_CONCURRENT_POLLS,
@@ -112,7 +112,7 @@ class InventorySync:
             self._observer.fetch_changed(max(window.since, cloud_time - MAX_LOOKBACK), started_at)
         except (BackendFailure, Forbidden) as error:
             log.warning("inventory sync failed; serving cached data", reason=error.detail)
-            self._schedule.fail(window)
+            self._schedule.fail(window, _pause_after(error))
         except BaseException:
             self._schedule.fail(window)
             raise
@@ -126,9 +126,15 @@ class InventorySync:
             self._observer.full_sync()
         except (BackendFailure, Forbidden) as error:
             log.warning("inventory sync failed; serving cached data", reason=error.detail)
-            self._next_full_sync_check_at = self._monotonic() + SYNC_BACKOFF
+            self._next_full_sync_check_at = self._monotonic() + _pause_after(error)
             return
         duration = self._monotonic() - started_at
         interval = max(FULL_SYNC_INTERVAL, FULL_SYNC_PAUSE_FACTOR * duration)
         self._full_sync_interval = min(interval, MAX_FULL_SYNC_INTERVAL)
         self._on_full_sync()
+
+
+def _pause_after(error: VmapiError) -> float:
+    """Return the seconds without a request after a failure: a throttled cloud names its own."""
+    is_throttled = isinstance(error, BackendThrottled)
+    return max(SYNC_BACKOFF, (error.retry_after or 0) if is_throttled else 0)

@@ -42,5 +42,6 @@ Invariants
 - BackendUnavailable means that nothing was sent. BackendTimeout means that the outcome is unknown:
   the operation stays unfinished, and the engine recovers it.
 - A deadline ends no operation in `dispatching` before its window has passed.
-- A failed operation keeps its idempotency key if it may have changed anything in the cloud.
+- A failed operation keeps its idempotency key if it may have changed anything in the cloud, and
+  after a failure of the cloud (BackendError): a lasting failure does not make clients repeat it.
 """

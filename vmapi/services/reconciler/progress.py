@@ -40,13 +40,18 @@ class ReconcileResult:
 
 
 def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> Operation:
-    """Return the operation as failed. Its idempotency key is free again if nothing was changed."""
+    """Return the operation as failed.
+
+    Its idempotency key is free again if nothing was changed, unless the cloud itself has failed.
+    """
     step = operation.step
     is_dispatching = step is not None and step.state is StepState.DISPATCHING
     is_unknown = isinstance(error, errors.OperationTimeout) and is_dispatching
     # the cloud has accepted the create of a VM that has disappeared since
     was_created = isinstance(error, errors.BackendLost)
-    keeps_key = operation.is_accepted or is_unknown or was_created
+    # a repeat would meet the same failure of the cloud: it gets the recorded outcome instead
+    is_final = isinstance(error, errors.BackendError)
+    keeps_key = operation.is_accepted or is_unknown or was_created or is_final
     return replace(
         operation,
         key=operation.key if keeps_key else None,

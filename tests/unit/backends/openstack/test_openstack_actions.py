@@ -9,6 +9,7 @@ from tests.support.fake_openstack import (
     ACCEPTED,
     REQUEST_ID,
     SERVER_ID,
+    SERVER_NOT_FOUND,
     SERVER_PATH,
     WRONG_STATE,
     FakeOpenStack,
@@ -77,7 +78,7 @@ def test_action_on_a_server_without_host_is_invalid_state(
     cloud.reply_to("GET", SERVER_PATH, server_reply("BUILD"))
     with pytest.raises(errors.InvalidState):
         backend.perform_action(SERVER_ID, Verb.STOP)
-    cloud.reply_to("GET", SERVER_PATH, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
+    cloud.reply_to("GET", SERVER_PATH, SERVER_NOT_FOUND)
     with pytest.raises(errors.VMNotFound):
         backend.perform_action(SERVER_ID, Verb.STOP)
 

@@ -145,7 +145,7 @@ def test_half_completed_update_has_an_unknown_outcome(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
     cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata={}))
-    cloud.reply_to("PUT", SERVER_PATH, Reply(503, "busy"))
+    cloud.reply_to("PUT", SERVER_PATH, Reply(503, {"serviceUnavailable": {"message": "busy"}}))
     cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
     with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
         backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": "1"}))

@@ -13,6 +13,7 @@ import structlog
 from tests.support.fake_openstack import (
     REQUEST_ID,
     SERVER_ID,
+    SERVER_NOT_FOUND,
     FakeOpenStack,
     Reaction,
     Reply,
@@ -22,6 +23,7 @@ from tests.support.fake_openstack import (
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.backends.openstack.errors import OutcomeUnproven
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
@@ -103,10 +105,13 @@ CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
     (Reply(502, UNAVAILABLE_PAGE), errors.BackendTimeout),
     (Reply(504, UNAVAILABLE_PAGE), errors.BackendTimeout),
     (Reply(202, {"server": {"id": SERVER_ID}}, half=True), errors.BackendTimeout),
-    (Reply(503, UNAVAILABLE_PAGE), errors.BackendUnavailable),
-    (Reply(429, {"overLimit": {"message": "slowly"}}), errors.BackendUnavailable),
+    (Reply(503, UNAVAILABLE_PAGE), errors.BackendTimeout),
+    (Reply(500, UNAVAILABLE_PAGE), errors.BackendTimeout),
+    (Reply(503, {"serviceUnavailable": {"message": "later"}}), errors.BackendUnavailable),
+    (Reply(429, {"overLimit": {"message": "slowly"}}), errors.BackendThrottled),
+    (Reply(413, {"overLimit": {"message": "slowly"}}), errors.BackendThrottled),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError),
-    (Reply(302, None, {"Location": "/elsewhere"}), errors.BackendError),
+    (Reply(302, None, {"Location": "/elsewhere"}), OutcomeUnproven),
 ]
 
 
@@ -144,7 +149,7 @@ READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
     (ResetConnection(), errors.BackendUnavailable, 3),
     (Reply(503, UNAVAILABLE_PAGE), errors.BackendUnavailable, 3),
     (Reply(503, UNAVAILABLE_PAGE, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
-    (Reply(429, UNAVAILABLE_PAGE), errors.BackendUnavailable, 1),
+    (Reply(429, UNAVAILABLE_PAGE), errors.BackendThrottled, 1),
     (Reply(502, UNAVAILABLE_PAGE), errors.BackendError, 3),
     (Reply(504, UNAVAILABLE_PAGE), errors.BackendError, 1),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError, 1),
@@ -156,7 +161,7 @@ READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
     (Reply(200, {"server": {"status": "ACTIVE"}}), errors.BackendError, 1),
     (Reply(200, {"server": {"id": SERVER_ID, "created": "yesterday"}}), errors.BackendError, 1),
     (Reply(200, []), errors.BackendError, 1),
-    (Reply(404, {"itemNotFound": {"message": "Instance x"}}), errors.VMNotFound, 1),
+    (SERVER_NOT_FOUND, errors.VMNotFound, 1),
     (Reply(200, {"server": {"id": SERVER_ID, "status": "DELETED"}}), errors.VMNotFound, 1),
 ]
 
@@ -333,6 +338,7 @@ def test_retry_after_is_parsed_and_bounded(cloud: FakeOpenStack, backend: OpenSt
     backend.ping()
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=42), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
+    unavailable = errors.BackendUnavailable
     replies = {
         "17": 17,
         soon: 42,
@@ -344,11 +350,14 @@ def test_retry_after_is_parsed_and_bounded(cloud: FakeOpenStack, backend: OpenSt
         "9" * 400: 300,
     }
     for text, seconds in replies.items():
-        for status in (429, 503):
-            cloud.reply_to("POST", ACTION, Reply(status, UNAVAILABLE_PAGE, {"Retry-After": text}))
-            with pytest.raises(errors.BackendUnavailable) as caught:
-                stop(backend)
-            assert abs(caught.value.retry_after - seconds) <= 1, text
+        for status, fault in ((429, "overLimit"), (503, "serviceUnavailable")):
+            for body in ({fault: {"message": "later"}}, UNAVAILABLE_PAGE):
+                cloud.reply_to("POST", ACTION, Reply(status, body, {"Retry-After": text}))
+                expected = errors.BackendTimeout if body is UNAVAILABLE_PAGE else unavailable
+                with pytest.raises(expected) as caught:
+                    stop(backend)
+                assert caught.value.retry_after is not None
+                assert abs(caught.value.retry_after - seconds) <= 1, text
 
 
 @pytest.mark.parametrize(("offered", "negotiated"), [("2.60", "2.60"), ("2.93", "2.84")])

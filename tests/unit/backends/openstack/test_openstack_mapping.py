@@ -245,7 +245,10 @@ NOVA_ERRORS: list[tuple[int, str, type[errors.VmapiError]]] = [
 def test_error_message_maps_to_error(
     status: int, message: str, error: type[errors.VmapiError]
 ) -> None:
-    assert type(error_for_message(status, message)) is error
+    server_id = ID if f"nstance {ID}" in message else None
+    is_create = server_id is None
+    found = error_for_message(status, message, server_id=server_id, is_create=is_create)
+    assert type(found) is error
 
 
 def test_quoted_value_is_not_repeated() -> None:
@@ -256,14 +259,15 @@ def test_quoted_value_is_not_repeated() -> None:
         {"pointer": "/user_data", "message": "the cloud does not accept it"}
     ]
     assert "c2VjcmV0" not in str(error.extra) + error.detail
-    long = error_for_message(409, "x" * 5000)
+    long = error_for_message(409, "x" * 5000, server_id=ID)
     assert long is not None
     assert len(long.detail) < 400
 
 
 def test_unknown_message_maps_to_no_error() -> None:
     assert error_for_message(404, f"Instance {ID} could not be found.") is None
-    assert error_for_message(409, "") is None
+    assert error_for_message(404, f"Action {ID} not found", server_id=ID) is None
+    assert error_for_message(409, "", server_id=ID) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from tests.support.fake_openstack import (
     DETAIL_PATH,
     SERVER_ID,
+    SERVER_NOT_FOUND,
     SERVER_PATH,
     WRONG_STATE,
     FakeOpenStack,
@@ -126,7 +127,7 @@ def test_console_output_and_errors(cloud: FakeOpenStack, backend: OpenStackBacke
         cloud.reply_to("POST", path, reply)
         with pytest.raises(errors.InvalidState):
             backend.get_console(SERVER_ID, None)
-    cloud.reply_to("GET", SERVER_PATH, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
-    cloud.reply_to("POST", path, Reply(404, {"itemNotFound": {"message": "Instance x"}}))
+    cloud.reply_to("GET", SERVER_PATH, SERVER_NOT_FOUND)
+    cloud.reply_to("POST", path, SERVER_NOT_FOUND)
     with pytest.raises(errors.VMNotFound):
         backend.get_console(SERVER_ID, None)
