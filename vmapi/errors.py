@@ -20,7 +20,7 @@
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
-    │   ├── BackendError, BackendUnavailable (BackendThrottled), BackendTimeout
+    │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
     ├── StoreUnavailable
     ├── IssuerUnavailable
@@ -233,18 +233,12 @@ class BackendUnavailable(BackendFailure, code="backend_unavailable"):
 
     backend_unresponsive = True
 
+    #: True if the cloud refuses requests because of their rate: callers wait for `retry_after`.
+    is_throttled: ClassVar[bool] = False
+
     def __init__(self, detail: str, *, retry_after: int = 5, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.retry_after = retry_after
-
-
-class BackendThrottled(BackendUnavailable):
-    """The cloud refuses requests for `retry_after` seconds, because of their rate.
-
-    Nothing was done. Clients see the code `backend_unavailable`.
-    """
-
-    backend_unresponsive = False
 
 
 class BackendTimeout(BackendFailure, code="backend_timeout"):

@@ -14,7 +14,17 @@ MAX_SEQUENTIAL_CALLS = 3
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 HTML = ProxyReply(200, b"<html>Please log in</html>", (("Content-Type", "text/html"),))
 BUSY = ProxyReply(503, b"<html>", (("Retry-After", "7"),))
-FAILED = ProxyReply(500, b'{"computeFault": {"code": 500, "message": "Unexpected API Error."}}')
+REQUEST_ID = ("X-Openstack-Request-Id", "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")
+FAILED = ProxyReply(
+    500,
+    b'{"computeFault": {"code": 500, "message": "Unexpected API Error."}}',
+    (REQUEST_ID,),
+)
+NOVA_BUSY = ProxyReply(
+    503,
+    b'{"serviceUnavailable": {"code": 503, "message": "Not at present."}}',
+    (("Retry-After", "7"), REQUEST_ID),
+)
 
 
 def replaced_by(reply: ProxyReply) -> dict[str, Any]:
@@ -27,6 +37,8 @@ LOST: dict[str, dict[str, Any]] = {
     "reset": {"is_lost": True},
     "half": {"transform": lambda reply: replace(reply, is_truncated=True)},
     "bad-gateway": replaced_by(ProxyReply(502, b"<html>")),
+    "no-upstream": replaced_by(ProxyReply(503, b"no healthy upstream")),
+    "not-found": replaced_by(ProxyReply(404, b"no Route matched")),
 }
 READS: dict[str, tuple[dict[str, Any], int, str]] = {
     "stall": ({"is_stalled": True}, 504, "backend_timeout"),
@@ -102,7 +114,7 @@ def test_create_that_never_reached_nova_fails(
     impatient_script: ApiScript, proxy: NovaProxy
 ) -> None:
     for case, (reply, status, code) in {
-        "busy": (BUSY, 503, "backend_unavailable"),
+        "busy": (NOVA_BUSY, 503, "backend_unavailable"),
         "failed": (FAILED, 502, "backend_error"),
         "html": (HTML, 502, "backend_error"),
         "list": (ProxyReply(202, b"[]"), 502, "backend_error"),
@@ -142,7 +154,7 @@ def test_action_with_a_lost_response_is_found_again(
         assert impatient_script.wait_until_settled(vm_id)["status"] == goal
         assert fault.match_count == 1
     for reply, status, code in (
-        (BUSY, 503, "backend_unavailable"),
+        (NOVA_BUSY, 503, "backend_unavailable"),
         (FAILED, 502, "backend_error"),
         (HTML, 502, "backend_error"),
     ):
@@ -190,3 +202,19 @@ def assert_outcome_unknown(response: ApiResponse) -> None:
     )
     assert response.headers["Operation-Location"] == response.body["operation"]
     assert response.seconds < MAX_SEQUENTIAL_CALLS * IMPATIENT_TIMEOUT + 1
+
+
+def test_delete_behind_a_proxy_of_404_has_not_succeeded(
+    impatient_script: ApiScript, proxy: NovaProxy
+) -> None:
+    vm_id = impatient_script.create_running_vm()
+    lost = {"is_forwarded": False, **LOST["not-found"]}
+    with proxy.inject_fault("DELETE", "/", **lost), proxy.inject_fault("GET", "/servers", **lost):
+        deleted = impatient_script.call("DELETE", f"/vms/{vm_id}")
+        assert_outcome_unknown(deleted)
+        response = impatient_script.call("GET", f"/vms/{vm_id}", refresh=True)
+        assert_problem(response, 502, "backend_error")
+        operation = impatient_script.get(deleted.headers["Operation-Location"])
+        assert operation["status"] == "running"
+    assert impatient_script.wait_until_finished(deleted)["status"] == "succeeded"
+    impatient_script.assert_refused(404, "vm_not_found", "GET", f"/vms/{vm_id}")

@@ -103,7 +103,7 @@ def _says_gone(status: int, message: str, server_id: str) -> bool:
 
 
 def _conflict_class(*, has_server: bool, is_create: bool) -> type[errors.VmapiError] | None:
-    """Return the error of a 409: a create has no VM yet whose state could be wrong."""
+    """Return the error of a 409: a create has no VM with a wrong state."""
     if has_server:
         return errors.InvalidState
     return errors.ValidationFailed if is_create else None

@@ -81,6 +81,16 @@ class CredentialsRefused(errors.BackendUnavailable):
     backend_unresponsive = False
 
 
+class RequestsThrottled(errors.BackendUnavailable):
+    """A service limits the rate of requests, and has done nothing.
+
+    Clients see the code `backend_unavailable`.
+    """
+
+    backend_unresponsive = False
+    is_throttled = True
+
+
 class NovaItemNotFound(errors.BackendError):
     """Nova's own 404 that does not deny the server of the URL.
 
@@ -218,7 +228,7 @@ def _error_for_read(
 def _error_for_busy_service(response: requests.Response, subject: str) -> errors.BackendUnavailable:
     """Return the error for a service that does nothing at present. A 429 proves that it is up."""
     status = response.status_code
-    error_class = errors.BackendUnavailable if status == 503 else errors.BackendThrottled
+    error_class = errors.BackendUnavailable if status == 503 else RequestsThrottled
     detail = f"{subject} does not accept requests at present (HTTP {status})."
     return error_class(detail, retry_after=parse_retry_after(response))
 
@@ -249,7 +259,7 @@ def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.Vma
     wait = parse_retry_after(response) if isinstance(response, requests.Response) else 5
     if isinstance(response, requests.Response) and response.status_code == 429:
         detail = "The cloud's identity service does not accept requests at present (HTTP 429)."
-        return errors.BackendThrottled(detail, retry_after=wait)
+        return RequestsThrottled(detail, retry_after=wait)
     detail = f"The cloud's identity service or its {service} service cannot be reached."
     return errors.BackendUnavailable(detail, retry_after=wait)
 

@@ -1,9 +1,9 @@
 """Nova's own error responses, as opposed to those of a proxy in front of Nova.
 
 Nova API "Faults". Nova marks each error response twice: with a request id in the headers, and with
-a JSON fault whose name follows from the status. A gateway, an ingress or a load balancer sends
-neither. `errors` and the session are the callers. Invariant: a response without both marks proves
-nothing, neither about a server nor about a change.
+a JSON fault that is named by the status. A gateway, an ingress or a load balancer sends neither.
+`errors` and the session are the callers. Invariant: a response without both marks proves nothing,
+neither about a server nor about a change.
 """
 
 import re
@@ -50,7 +50,7 @@ class NovaFault:
 def parse_nova_fault(response: requests.Response) -> NovaFault | None:
     """Return Nova's fault in an error response; None for a response that is not Nova's own."""
     status = response.status_code
-    if not request_id_of(response):
+    if not _has_request_id(response):
         return None
     fault = _json_object(response).get(FAULT_NAMES.get(status, DEFAULT_FAULT_NAME))
     if not isinstance(fault, dict) or fault.get("code", status) != status:
@@ -70,14 +70,12 @@ def is_token_refusal(response: requests.Response) -> bool:
     if response.status_code != 401:
         return False
     scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
-    has_both_marks = bool(request_id_of(response)) and bool(_json_object(response))
+    has_both_marks = _has_request_id(response) and bool(_json_object(response))
     return scheme.lower() == "keystone" or has_both_marks
 
 
-def request_id_of(response: requests.Response) -> str:
-    """Return Nova's id of a request; empty without one."""
-    values = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
-    return next((request_id for request_id in values if request_id), "")
+def _has_request_id(response: requests.Response) -> bool:
+    return any(response.headers.get(name) for name in REQUEST_ID_HEADERS)
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:

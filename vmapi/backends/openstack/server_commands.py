@@ -13,7 +13,7 @@ import requests
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.openstack.errors import parsing
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX
-from vmapi.backends.openstack.nova_faults import request_id_of
+from vmapi.backends.openstack.nova_faults import REQUEST_ID_HEADERS
 from vmapi.backends.openstack.server_queries import ServerQueries, server_path
 from vmapi.backends.openstack.session import CloudSession, Json, json_body
 from vmapi.domain.identity import CallerToken
@@ -56,7 +56,7 @@ class ServerCommands:
         response = self._session.send_change("POST", "/servers", body, self._caller_token)
         with parsing("compute"):
             vm_id = str(json_body(response, "compute")["server"]["id"])
-        return AcceptedAction(vm_id, request_id_of(response))
+        return AcceptedAction(vm_id, _request_id_of(response))
 
     def run_action(self, vm_id: str, body: Json) -> AcceptedAction:
         """Request an action with this body (see `server_actions`)."""
@@ -144,6 +144,11 @@ def _accepted_action(vm_id: str, response: requests.Response) -> AcceptedAction:
 
     Raises BackendError for a response without request id, which is not from Nova.
     """
-    if request_id := request_id_of(response):
+    if request_id := _request_id_of(response):
         return AcceptedAction(vm_id, request_id)
     raise BackendError("The cloud's compute service sent a response without a request id.")
+
+
+def _request_id_of(response: requests.Response) -> str:
+    values = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
+    return next((request_id for request_id in values if request_id), "")

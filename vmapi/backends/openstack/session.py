@@ -144,8 +144,9 @@ class CloudSession:
                 endpoint = self._get_endpoint(service)
                 self._get_connection().session.get_auth_headers()
             response = self._request(service, method, endpoint.url + path, **options)
-            did_nothing = method == "GET" or is_token_refusal(response)
-            if response.status_code != 401 or is_repeated or not did_nothing:
+            if response.status_code != 401 or is_repeated:
+                break
+            if method != "GET" and not is_token_refusal(response):
                 break
             self._reauthenticate(response.request.headers.get("X-Auth-Token"))
         return _raise_for_status(response)
@@ -158,7 +159,7 @@ class CloudSession:
         url = endpoint.url_for_project(caller_token.project) + path
         options = delegated_request_options(caller_token)
         response = self._request("compute", method, url, json=body, redirect=False, **options)
-        if is_token_refusal(response):
+        if response.status_code == 401 and is_token_refusal(response):
             raise Unauthenticated(CREDENTIALS_REFUSED_DETAIL, credentials_sent=True)
         return _raise_for_status(response)
 

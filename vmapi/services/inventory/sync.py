@@ -17,7 +17,7 @@ from math import inf
 
 import structlog
 
-from vmapi.errors import BackendFailure, BackendThrottled, Forbidden, VmapiError
+from vmapi.errors import BackendFailure, BackendUnavailable, Forbidden, VmapiError
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.poll_schedule import (
     MAX_CONCURRENT_POLLS,
@@ -136,5 +136,6 @@ class InventorySync:
 
 def _pause_after(error: VmapiError) -> float:
     """Return the seconds without a request after a failure: a throttled cloud names its own."""
-    is_throttled = isinstance(error, BackendThrottled)
-    return max(SYNC_BACKOFF, (error.retry_after or 0) if is_throttled else 0)
+    if isinstance(error, BackendUnavailable) and error.is_throttled:
+        return max(SYNC_BACKOFF, error.retry_after or 0)
+    return SYNC_BACKOFF

@@ -23,7 +23,7 @@ from tests.support.fake_openstack import (
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.errors import OutcomeUnproven
+from vmapi.backends.openstack.errors import OutcomeUnproven, RequestsThrottled
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
@@ -108,8 +108,8 @@ CHANGES: list[tuple[Reaction, type[errors.VmapiError]]] = [
     (Reply(503, UNAVAILABLE_PAGE), errors.BackendTimeout),
     (Reply(500, UNAVAILABLE_PAGE), errors.BackendTimeout),
     (Reply(503, {"serviceUnavailable": {"message": "later"}}), errors.BackendUnavailable),
-    (Reply(429, {"overLimit": {"message": "slowly"}}), errors.BackendThrottled),
-    (Reply(413, {"overLimit": {"message": "slowly"}}), errors.BackendThrottled),
+    (Reply(429, {"overLimit": {"message": "slowly"}}), RequestsThrottled),
+    (Reply(413, {"overLimit": {"message": "slowly"}}), RequestsThrottled),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError),
     (Reply(302, None, {"Location": "/elsewhere"}), OutcomeUnproven),
 ]
@@ -149,7 +149,7 @@ READS: list[tuple[Reaction, type[errors.VmapiError], int]] = [
     (ResetConnection(), errors.BackendUnavailable, 3),
     (Reply(503, UNAVAILABLE_PAGE), errors.BackendUnavailable, 3),
     (Reply(503, UNAVAILABLE_PAGE, {"Retry-After": "99"}), errors.BackendUnavailable, 1),
-    (Reply(429, UNAVAILABLE_PAGE), errors.BackendThrottled, 1),
+    (Reply(429, UNAVAILABLE_PAGE), RequestsThrottled, 1),
     (Reply(502, UNAVAILABLE_PAGE), errors.BackendError, 3),
     (Reply(504, UNAVAILABLE_PAGE), errors.BackendError, 1),
     (Reply(500, {"computeFault": {"message": "Unexpected"}}), errors.BackendError, 1),

@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import ReconcilerHarness
-from vmapi.errors import BackendThrottled, BackendUnavailable, Forbidden
+from vmapi.backends.openstack.errors import RequestsThrottled
+from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.services.inventory.poll_schedule import (
     LOOKBACK,
     LOOKBACK_INTERVAL,
@@ -200,12 +201,12 @@ def test_failure_is_logged_and_retried_after_a_pause(error: Exception) -> None:
 
 def test_throttled_sync_waits_as_long_as_the_cloud_says() -> None:
     harness = SyncHarness()
-    harness.errors.append(BackendThrottled("too many requests", retry_after=17))
+    harness.errors.append(RequestsThrottled("too many requests", retry_after=17))
     assert harness.run_after() == [FULL_SYNC]
     assert harness.run_after(16.9) == []
     assert harness.run_after(0.1) == [FULL_SYNC]
     harness.run_after()
-    harness.errors.append(BackendThrottled("too many requests", retry_after=17))
+    harness.errors.append(RequestsThrottled("too many requests", retry_after=17))
     assert len(harness.run_after()) == 1
     assert harness.run_after(16.9) == []
     assert harness.run_after(0.1)
