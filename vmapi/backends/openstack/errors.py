@@ -13,8 +13,7 @@ error of the domain. Invariants:
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -25,7 +24,13 @@ from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
 from vmapi.backends.openstack.error_messages import error_for_message
-from vmapi.backends.openstack.nova_faults import NovaFault, is_token_refusal, parse_nova_fault
+from vmapi.backends.openstack.nova_faults import (
+    NovaFault,
+    is_keystone_outage,
+    is_token_refusal,
+    parse_nova_fault,
+)
+from vmapi.backends.openstack.retry_after import parse_retry_after
 
 SDK_ERRORS = (ClientException, SDKException, requests.RequestException, TimeoutError)
 """Exceptions of the SDK and of requests without a response."""
@@ -51,9 +56,6 @@ NOT_RETRIED_ERRORS = (
 
 MAX_RETRIED_ELAPSED = timedelta(seconds=1)
 """A slower error response is not retried: the service is overloaded."""
-
-MAX_RETRY_AFTER = 300
-"""Seconds; longer demands of the cloud are cut."""
 
 
 class ErrorResponse(Exception):
@@ -166,6 +168,8 @@ def error_for_response(
         return _credentials_refused()
     if service != "compute":
         return _error_for_catalog_response(response, service)
+    if is_keystone_outage(response):
+        return _error_for_busy_service(response, "The cloud's identity service")
     fault = parse_nova_fault(response)
     if fault is not None:
         return _error_for_nova_fault(response, fault, is_change=is_change)
@@ -231,23 +235,6 @@ def _error_for_busy_service(response: requests.Response, subject: str) -> errors
     error_class = errors.BackendUnavailable if status == 503 else RequestsThrottled
     detail = f"{subject} does not accept requests at present (HTTP {status})."
     return error_class(detail, retry_after=parse_retry_after(response))
-
-
-def parse_retry_after(response: requests.Response) -> int:
-    """Return the seconds of `Retry-After` (RFC 9110, section 10.2.3), from 1 to 300.
-
-    The default for a response without the header is 5.
-    """
-    text = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(text) if text.isdecimal() else _seconds_until(text)
-    except (ValueError, OverflowError):
-        return 5
-    return round(max(1, min(seconds, MAX_RETRY_AFTER)))
-
-
-def _seconds_until(http_date: str) -> float:
-    return (parsedate_to_datetime(http_date).astimezone(UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.VmapiError:

@@ -34,6 +34,8 @@ FAULT_NAMES: Mapping[int, str] = {
 
 DEFAULT_FAULT_NAME = "computeFault"
 
+KEYSTONE_OUTAGE_MESSAGE = b"The Keystone service is temporarily unavailable"
+
 SERVER_URL_PATTERN = re.compile(r"/servers/([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 
 
@@ -72,6 +74,15 @@ def is_token_refusal(response: requests.Response) -> bool:
     scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
     has_both_marks = _has_request_id(response) and bool(_json_object(response))
     return scheme.lower() == "keystone" or has_both_marks
+
+
+def is_keystone_outage(response: requests.Response) -> bool:
+    """Return whether the keystonemiddleware of Nova could not reach Keystone.
+
+    The middleware then answers before Nova has seen the request.
+    """
+    has_message = KEYSTONE_OUTAGE_MESSAGE in response.content
+    return response.status_code == 503 and has_message and _has_request_id(response)
 
 
 def _has_request_id(response: requests.Response) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.fake_openstack import (
     DETAIL_PATH,
     NOVA_PATH,
+    REQUEST_ID,
     SERVER_ID,
     SERVER_PATH,
     SPEC,
@@ -214,6 +215,26 @@ def test_change_with_a_foreign_401_is_sent_once(
     with pytest.raises(errors.BackendTimeout):
         send(backend)
     assert cloud.count_requests(method, path) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"X-Openstack-Request-Id": REQUEST_ID}, errors.BackendUnavailable),
+        ({}, errors.BackendTimeout),
+    ],
+)
+def test_change_during_an_outage_of_keystone_is_not_done(
+    cloud: FakeOpenStack,
+    backend: OpenStackBackend,
+    headers: dict[str, str],
+    error: type[errors.VmapiError],
+) -> None:
+    method, path, send = CALLS["create"]
+    page = "<html>The Keystone service is temporarily unavailable.</html>"
+    cloud.reply_to(method, path, Reply(503, page, headers))
+    with pytest.raises(error):
+        send(backend)
 
 
 @pytest.mark.parametrize(
