@@ -42,11 +42,12 @@ CREATE_MESSAGE_PATTERNS = _compile(
 """Messages about a create."""
 
 GONE_PATTERNS: Mapping[int, re.Pattern[str]] = {
-    404: re.compile(r"Instance (\S+) could not be found"),
+    # an update and a delete that lose a race with a delete get the message without an id
+    404: re.compile(r"Instance (?:(\S+) )?could not be found\.?$"),
     # Nova sends this for about 0.1 s after a delete, and 404 after that
     409: re.compile(r"Cannot '[^']*' instance (\S+) while it is in vm_state deleted"),
 }
-"""The only messages that prove the absence of a server, by status. The group is its id."""
+"""The only messages that prove the absence of a server, by status. The group is its id, if any."""
 
 ERRORS_BY_FIELD = {
     "flavorRef": errors.FlavorNotFound,
@@ -99,7 +100,7 @@ def _says_gone(status: int, message: str, server_id: str) -> bool:
     """Return whether Nova says that this very server does not exist."""
     pattern = GONE_PATTERNS.get(status)
     match = pattern.match(message) if pattern else None
-    return match is not None and match[1].lower() == server_id.lower()
+    return match is not None and (match[1] or server_id).lower() == server_id.lower()
 
 
 def _conflict_class(*, has_server: bool, is_create: bool) -> type[errors.VmapiError] | None:

@@ -46,6 +46,8 @@ FAULT_NAMES = {
     503: "serviceUnavailable",
 }
 GONE = f"Instance {SERVER_ID} could not be found."
+SHORT_GONE = "Instance could not be found"
+"""The message of Nova to an update or a delete that loses a race with a delete."""
 OTHER_GONE = "Instance 99999999-2222-4333-8444-555555555555 could not be found."
 REFUSED = "The request is refused."
 
@@ -59,6 +61,7 @@ def fault(status: int, message: str, **marks: Any) -> Reply:
 NOVA_BODIES: dict[str, Callable[[int], Reply]] = {
     "nova": lambda status: fault(status, REFUSED),
     "nova-gone": lambda status: fault(status, GONE),
+    "nova-short-gone": lambda status: fault(status, SHORT_GONE),
     "nova-other-gone": lambda status: fault(status, OTHER_GONE),
 }
 FOREIGN_BODIES: dict[str, Callable[[int], Reply]] = {
@@ -125,7 +128,7 @@ def expected_error(call: str, status: int, body: str) -> type[errors.VmapiError]
     has_server = call not in (*LISTS, "create")
     if status == 404 and call == "stop":
         return errors.InvalidState  # the VM can be read: it has no host yet
-    if status == 404 and body == "nova-gone" and has_server:
+    if status == 404 and body in ("nova-gone", "nova-short-gone") and has_server:
         return errors.VMNotFound
     if status == 403 and call == "get":
         return errors.VMNotFound  # hidden: see the assertion on `hidden`
