@@ -85,7 +85,8 @@ def bootstrap(
     vms = VMService(backend, catalog, reader, idempotency, quotas, clock=clock)
     tasks = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
     if not backend.completes_immediately:
-        tasks |= _build_sync(backend, store, observer, vms).tasks
+        timeout = settings.backend_timeout
+        tasks |= _build_sync(backend, store, observer, vms, timeout, clock).tasks
     if isinstance(engine, EngineThread):
         engine.configure(operations, tasks)
     tokens = ApiTokenService(lambda: store.api_tokens, clock)
@@ -160,12 +161,20 @@ def _build_idempotency(
 
 
 def _build_sync(
-    backend: Backend, store: Store, observer: CloudObserver, vms: VMService
+    backend: Backend,
+    store: Store,
+    observer: CloudObserver,
+    vms: VMService,
+    response_timeout: float,
+    clock: Callable[[], datetime],
 ) -> InventorySync:
+    cleaner = DuplicateCleaner(
+        store, vms, clock=clock, cloud_clock=backend.cloud_time, response_timeout=response_timeout
+    )
     return InventorySync(
         observer,
         store,
-        on_full_sync=DuplicateCleaner(store, vms).delete_duplicates,
+        on_full_sync=cleaner.delete_duplicates,
         clock=backend.cloud_time,
         monotonic=time.monotonic,
     )

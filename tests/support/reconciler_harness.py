@@ -13,7 +13,7 @@ from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import NewOperation, Operation, OperationStatus, Step
+from vmapi.domain.operation import CreateOrder, NewOperation, Operation, OperationStatus, Step
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import VmapiError
 from vmapi.services.inventory.observer import CloudObserver
@@ -176,8 +176,14 @@ class ReconcilerHarness:
         """Insert a new create."""
         flavor, image = self.backend.list_flavors()[0], self.backend.list_images()[0]
         spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
+        defaults = {
+            "spec": spec,
+            "vcpus": flavor.vcpus,
+            "ram_mb": flavor.ram_mb,
+            "order": CreateOrder(flavor.name, image.name, image.id),
+        }
         return self.add_operation(
-            Action.CREATE, *(verbs or (Verb.CREATE,)), **{"spec": spec, **fields}
+            Action.CREATE, *(verbs or (Verb.CREATE,)), **{**defaults, **fields}
         )
 
     def reconcile(

@@ -13,6 +13,7 @@ from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.sync import InventorySync
 from vmapi.services.vms.duplicates import DuplicateCleaner
 
+RESPONSE_TIMEOUT = 30.0
 NO_CACHE = {"Cache-Control": "no-cache"}
 
 
@@ -37,7 +38,13 @@ class RemoteBackend(MemoryBackend):
 def sync_inventory(harness: ApiHarness) -> None:
     """Run the poll and the full sync of one minute."""
     store, cloud = harness.services.store, harness.backend
-    tidy = DuplicateCleaner(store, harness.services.vms).delete_duplicates
+    tidy = DuplicateCleaner(
+        store,
+        harness.services.vms,
+        clock=harness.clock,
+        cloud_clock=cloud.cloud_time,
+        response_timeout=RESPONSE_TIMEOUT,
+    ).delete_duplicates
     observer = CloudObserver(cloud, store, harness.clock)
     sync = InventorySync(
         observer, store, on_full_sync=tidy, clock=cloud.cloud_time, monotonic=time.monotonic

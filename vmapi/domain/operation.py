@@ -55,6 +55,24 @@ class OperationError:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateOrder:
+    """The flavor and the image of a create, as the catalog names them.
+
+    With the name of the VM, they show whether a server with the operation tag is of the create: any
+    user of the cloud can copy a tag.
+    """
+
+    flavor: str
+    image_name: str
+    image_id: str
+    """The inventory shows an image without a known name by its id."""
+
+    def matches(self, vm: VM) -> bool:
+        """Return whether a VM has the flavor and the image."""
+        return vm.flavor == self.flavor and vm.image in (self.image_name, self.image_id)
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One change of one VM, as the database holds it.
 
@@ -81,6 +99,10 @@ class Operation:
     vcpus: int | None = None
     ram_mb: int | None = None
     """The size of the VM of a create, for the quota."""
+    order: CreateOrder | None = None
+    """The flavor and the image of a create."""
+    is_recovered: bool = False
+    """Whether the VM of a create was found by its tag: the response of the cloud was lost."""
     is_delegated: bool = False
     """Whether the first step must be sent with the caller's token."""
     key: IdempotencyKey | None = None
@@ -126,6 +148,10 @@ class Operation:
         started = self.started_at or now
         running = replace(self, status=OperationStatus.RUNNING, started_at=started)
         return running.with_step(step)
+
+    def as_recovered(self, step: Step) -> "Operation":
+        """Return the operation after recovery has found the action of a step."""
+        return replace(self, is_recovered=self.is_recovered or step.verb is Verb.CREATE)
 
     def with_step(self, step: Step) -> "Operation":
         """Return the operation with its current step replaced."""

@@ -71,6 +71,8 @@ operations = Table(
     Column("lease_expires_at", BigInteger),
     *(Column(name, Integer) for name in SIZE_COLUMNS),
     Column("is_delegated", Boolean, nullable=False, server_default=false()),
+    Column("create_order", JSON),
+    Column("is_recovered", Boolean, nullable=False, server_default=false()),
     Column("steps", JSON, nullable=False, server_default="[]"),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),

@@ -1,10 +1,12 @@
 """Reads from the inventory: age, refresh, and reads without the cloud."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.support.api_harness import BASE, UNKNOWN_ID, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.audit_rows import audit_rows
 from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import (
@@ -19,6 +21,7 @@ from tests.support.remote_cloud import (
 )
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
+from vmapi.errors import BackendTimeout
 
 
 @pytest.fixture
@@ -165,21 +168,46 @@ def test_vm_id_is_case_insensitive(remote: ApiHarness) -> None:
     assert remote.client.get(f"{BASE}/vms?name=web-1%00").status_code == 422
 
 
-def test_duplicate_vm_is_deleted_and_audited(remote: ApiHarness) -> None:
+def test_vm_with_a_copied_tag_lives(remote: ApiHarness) -> None:
     (create,) = remote.get_json("/operations?action=create")["items"]
     flavor, image = remote.backend.list_flavors()[0], remote.backend.list_images()[0]
     spec = CreateSpec("web-1", flavor.id, image.id, None, {}, None, None, ())
-    duplicate = remote.backend.create_vm(spec, create["id"]).vm_id
+    copied_ids = {remote.backend.create_vm(spec, create["id"]).vm_id}
+    copied_ids.add(remote.backend.create_vm(replace(spec, name="web-2"), create["id"]).vm_id)
     remote.clock.sleep(1)
     age_inventory(remote, 60)
     sync_inventory(remote)
     remote.run_until_settled()
-    assert [vm["id"] for vm in remote.get_json("/vms")["items"]] == [create["vm_id"]]
-    (delete,) = remote.get_json(f"/operations?vm_id={duplicate}")["items"]
-    assert (delete["action"], delete["status"], delete["requested_by"]) == (
-        *("delete", "succeeded", "vmapi"),
-    )
-    recorded = [entry for entry in audit_rows(remote.app) if entry.vm_id == duplicate]
+    listed_ids = {vm["id"] for vm in remote.get_json("/vms")["items"]}
+    assert listed_ids == {create["vm_id"], *copied_ids}
+    assert remote.get_json("/operations?action=delete")["items"] == []
+
+
+def test_duplicate_of_a_lost_create_is_deleted_and_audited(
+    remote: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_vm = remote.backend.create_vm
+
+    def create_twice(*args: Any, **kwargs: Any) -> None:
+        create_vm(*args, **kwargs)
+        remote.clock.sleep(1)
+        create_vm(*args, **kwargs)
+        raise BackendTimeout("lost")
+
+    monkeypatch.setattr(remote.backend, "create_vm", create_twice)
+    response = remote.post("/vms", {**CREATE_BODY, "name": "web-2", "start": True})
+    assert (response.status_code, response.json["code"]) == (504, "backend_timeout")
+    remote.run_until_settled()
+    create = remote.get_operation(response)
+    assert create["status"] == "succeeded"
+    age_inventory(remote, 60)
+    sync_inventory(remote)
+    remote.run_until_settled()
+    (vm,) = remote.get_json("/vms?name=web-2")["items"]
+    assert vm["id"] == create["vm_id"]
+    (delete,) = remote.get_json("/operations?action=delete")["items"]
+    assert (delete["status"], delete["requested_by"]) == ("succeeded", "vmapi")
+    recorded = [entry for entry in audit_rows(remote.app) if entry.vm_id == delete["vm_id"]]
     assert [(entry.user, entry.action, entry.outcome) for entry in recorded] == [
         ("vmapi", "delete", "accepted"),
         ("vmapi", "delete", "succeeded"),

@@ -46,6 +46,8 @@ class DispatchResult:
     """The action to wait for. None with ACCEPTED: the step is done."""
     error: errors.VmapiError | None = None
     """The reason for NOT_SENT and REFUSED."""
+    is_recovered: bool = False
+    """Whether the action was found in the cloud instead of in a response."""
 
 
 class StepDispatcher:
@@ -165,7 +167,7 @@ class StepDispatcher:
             ) from lookup_error
         if action is None:
             return DispatchResult(DispatchState.REFUSED, error=error)
-        return DispatchResult(DispatchState.ACCEPTED, action)
+        return DispatchResult(DispatchState.ACCEPTED, action, is_recovered=True)
 
     def _find_deleted_vm(self, operation: Operation, step: Step) -> str | None:
         if vm_id := self._store.inventory.find_created_by(operation.id):

@@ -173,7 +173,7 @@ class Reconciler:
             return self._save_step(operation, replace(step, state=StepState.PLANNED))
         action = self._dispatcher.find_action(operation, step)
         if action is not None or self._dispatcher.is_update_applied(operation):
-            return self._save_accepted(operation, step, None, action)
+            return self._save_accepted(operation.as_recovered(step), step, None, action)
         if self._may_still_arrive(operation, step):
             return ReconcileResult(operation, waiting_on_cloud=True)
         if step.verb is Verb.CREATE or operation.requires_caller_token:
@@ -219,6 +219,8 @@ class Reconciler:
         may_retry = not (is_first_attempt or operation.requires_caller_token)
         match response.state:
             case DispatchState.ACCEPTED:
+                if response.is_recovered:
+                    operation = operation.as_recovered(step)
                 try:
                     return self._save_accepted(operation, step, new, response.action)
                 except errors.StoreUnavailable as error:

@@ -15,7 +15,7 @@ from vmapi.domain.caller import Caller
 from vmapi.domain.catalog import Flavor, Image
 from vmapi.domain.cloud_init import build_user_data
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import NewOperation, Operation, Step
+from vmapi.domain.operation import CreateOrder, NewOperation, Operation, Step
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.snapshot import VMListing, VMSnapshot
@@ -124,6 +124,7 @@ class VMService:
             reserved_name=request.name,
             vcpus=flavor.vcpus,
             ram_mb=flavor.ram_mb,
+            order=CreateOrder(flavor.name, image.name, image.id),
         )
         return NewOperation(
             operation,

@@ -1,23 +1,61 @@
 """Duplicate VMs: of a create that was sent twice, or arrived after its timeout.
 
-A create tags its VM with the id of its operation. A tagged VM is a duplicate if the operation has
-another VM, or has failed without one. The full sync deletes duplicates.
+A create tags its VM with the id of its operation. Any user of the cloud can copy the tag, and a
+delete cannot be undone. So a tagged VM counts as the create's own only with the project, name,
+flavor and image of the create, and with a creation time in the window of the create. Such a VM is a
+duplicate if the response of the cloud was lost, and the operation has another VM or has failed
+because no VM was found. The full sync deletes duplicates.
+
+Invariant: once a create has its VM from a response, no other VM is a duplicate of it. The same
+holds for a create that the cloud has refused.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, exists, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    exists,
+    or_,
+    select,
+    type_coerce,
+)
 
-from vmapi.domain.lifecycle import Action
-from vmapi.errors import OperationTimeout
+from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.operation import Operation
+from vmapi.domain.vm import VM
+from vmapi.errors import BackendTimeout, OperationTimeout
 from vmapi.store.database import db_now
+from vmapi.store.mappers import operation as operation_mapper
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import operations, vms
-
-MAX_TAG_AGE_US = 3_600_000_000
-"""Microseconds after the create: a VM that is younger has a tag that a user has copied."""
 
 DELETE_RETRY_INTERVAL_US = 3_600_000_000
 """Microseconds before a failed delete of a duplicate is attempted again."""
+
+CREATION_TIME_RESOLUTION = timedelta(seconds=1)
+"""Clouds truncate the creation time of a VM to whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateWindow:
+    """The time in which a create without a response can make a VM."""
+
+    duration: timedelta
+    """The time from the dispatch to the end of the window."""
+    clock_offset: timedelta = timedelta(0)
+    """The time of the cloud minus the time of vmapi."""
+
+    def contains(self, dispatched_at: datetime, vm_created_at: datetime) -> bool:
+        """Return whether a VM can come from a create that vmapi sent at a time."""
+        age = vm_created_at - (dispatched_at + self.clock_offset)
+        return -CREATION_TIME_RESOLUTION <= age <= self.duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +68,12 @@ class DuplicateVM:
     project: str
 
 
-OPERATION_CREATED_US = type_coerce(operations.c.created_at, BigInteger)
-VM_CREATED_US = type_coerce(vms.c.created_at, BigInteger)
 DELETE_ATTEMPTS = operations.alias("delete_attempts")
-CREATED_ANOTHER_VM = operations.c.vm_id != vms.c.id
-FINISHED_WITHOUT_VM = operations.c.vm_id.is_(None) & operations.c.finished_at.is_not(None)
-TIMED_OUT_WITHOUT_VM = FINISHED_WITHOUT_VM & (
+LATER_CREATES = operations.alias("later_creates")
+CREATED_ANOTHER_VM = (operations.c.vm_id != vms.c.id) & operations.c.is_recovered
+FAILED_WITHOUT_VM = operations.c.vm_id.is_(None) & operations.c.finished_at.is_not(None)
+WAS_NOT_FOUND = FAILED_WITHOUT_VM & (operations.c.error["code"].as_string() == BackendTimeout.code)
+TIMED_OUT_WITHOUT_VM = FAILED_WITHOUT_VM & (
     operations.c.error["code"].as_string() == OperationTimeout.code
 )
 WAS_DELETED_RECENTLY = exists().where(
@@ -43,17 +81,29 @@ WAS_DELETED_RECENTLY = exists().where(
     DELETE_ATTEMPTS.c.action == Action.DELETE,
     type_coerce(DELETE_ATTEMPTS.c.created_at, BigInteger) > db_now() - DELETE_RETRY_INTERVAL_US,
 )
+# the response to a later create of the same name may have referred its client to this VM
+WAS_REQUESTED_AGAIN = exists().where(
+    LATER_CREATES.c.project == operations.c.project,
+    LATER_CREATES.c.reserved_name == operations.c.reserved_name,
+    LATER_CREATES.c.id != operations.c.id,
+    LATER_CREATES.c.created_at >= operations.c.created_at,
+    LATER_CREATES.c.vm_id.is_(None),
+)
 SELECT_TAGGED_VMS = (
-    select(vms.c.id, vms.c.name, operations.c.id.label("operation_id"), operations.c.project)
-    .join(operations, operations.c.id == vms.c.operation_id)
+    select(
+        operations,
+        *(vms.c[name].label(f"tagged_{name}") for name in ("id", "observed", "project")),
+    )
+    .join(vms, operations.c.id == vms.c.operation_id)
     .where(
         vms.c.deleted_at.is_(None),
         vms.c.project == operations.c.project,
-        VM_CREATED_US < OPERATION_CREATED_US + MAX_TAG_AGE_US,
+        vms.c.name == operations.c.reserved_name,
+        operations.c.action == Action.CREATE,
     )
 )
 SELECT_DUPLICATES = SELECT_TAGGED_VMS.where(
-    or_(CREATED_ANOTHER_VM, FINISHED_WITHOUT_VM), ~WAS_DELETED_RECENTLY
+    or_(CREATED_ANOTHER_VM, WAS_NOT_FOUND & ~WAS_REQUESTED_AGAIN), ~WAS_DELETED_RECENTLY
 )
 SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
     vms.c.created_at, vms.c.id
@@ -61,21 +111,53 @@ SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
 ADOPT_VM = (
     operations.update()
     .where(operations.c.id == bindparam("of"), operations.c.vm_id.is_(None))
-    .values(vm_id=bindparam("created_vm_id"), revision=operations.c.revision + 1)
+    .values(
+        vm_id=bindparam("created_vm_id"),
+        is_recovered=True,
+        revision=operations.c.revision + 1,
+    )
 )
 
 
-def adopt(connection: Connection) -> None:
+def adopt(connection: Connection, window: CreateWindow) -> None:
     """Assign the oldest tagged VM to each create that timed out without a response.
 
     The idempotency key stays bound: a client that repeats the create gets this VM.
     """
-    for row in connection.execute(SELECT_LOST_CREATES).all():
+    for operation, vm in list(_matching_vms(connection, SELECT_LOST_CREATES, window)):
         # a later VM of the same create changes nothing: the operation has a VM already
-        connection.execute(ADOPT_VM, {"of": row.operation_id, "created_vm_id": row.id})
+        connection.execute(ADOPT_VM, {"of": operation.id, "created_vm_id": vm.id})
 
 
-def find_duplicates(connection: Connection) -> list[DuplicateVM]:
+def find_duplicates(connection: Connection, window: CreateWindow) -> list[DuplicateVM]:
     """Return the VMs to delete."""
-    rows = connection.execute(SELECT_DUPLICATES)
-    return [DuplicateVM(row.id, row.name, row.operation_id, row.project) for row in rows]
+    return [
+        DuplicateVM(vm.id, vm.name, operation.id, operation.project)
+        for operation, vm in _matching_vms(connection, SELECT_DUPLICATES, window)
+    ]
+
+
+def _matching_vms(
+    connection: Connection, query: Select[Any], window: CreateWindow
+) -> Iterator[tuple[Operation, VM]]:
+    for row in connection.execute(query).all():
+        operation, vm = operation_mapper.from_row(row), _tagged_vm(row)
+        if _is_created_by(operation, vm, window):
+            yield operation, vm
+
+
+def _tagged_vm(row: Row[Any]) -> VM:
+    document = {**row.tagged_observed, "project": row.tagged_project}
+    return vm_mapper.from_document(document)
+
+
+def _is_created_by(operation: Operation, vm: VM, window: CreateWindow) -> bool:
+    order, step = operation.order, operation.steps[0]
+    if order is None or step.verb is not Verb.CREATE or step.started_at is None:
+        return False
+    is_as_ordered = (
+        order.matches(vm)
+        and vm.name == operation.reserved_name
+        and (vm.vcpus, vm.ram_mb) == (operation.vcpus, operation.ram_mb)
+    )
+    return is_as_ordered and window.contains(step.started_at, vm.created_at)

@@ -26,7 +26,7 @@ from vmapi.store.inventory.age import (
     to_seconds,
 )
 from vmapi.store.inventory.cache import VERSION_COLUMNS, VMCache
-from vmapi.store.inventory.duplicates import DuplicateVM
+from vmapi.store.inventory.duplicates import CreateWindow, DuplicateVM
 from vmapi.store.tables import sync_state, vms
 
 SELECT_VM: Select[Any] = select(*SNAPSHOT_COLUMNS, *VERSION_COLUMNS[2:])
@@ -153,11 +153,11 @@ class InventoryRepository:
         with self._database.read() as connection:
             return _sync_age(connection.execute(SELECT_CLOCKS).one())
 
-    def list_duplicates(self) -> list[DuplicateVM]:
+    def list_duplicates(self, window: CreateWindow) -> list[DuplicateVM]:
         """Return the duplicate VMs, after creates that timed out have adopted theirs."""
         with self._database.write() as connection:
-            duplicates.adopt(connection)
-            return duplicates.find_duplicates(connection)
+            duplicates.adopt(connection, window)
+            return duplicates.find_duplicates(connection, window)
 
     def find_created_by(self, operation_id: str) -> str | None:
         """Return the id of a VM with the tag of a create, live or deleted, or None."""

@@ -11,14 +11,21 @@ from sqlalchemy import Row, bindparam
 
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import Operation, OperationError, OperationStatus, Step, StepState
+from vmapi.domain.operation import (
+    CreateOrder,
+    Operation,
+    OperationError,
+    OperationStatus,
+    Step,
+    StepState,
+)
 from vmapi.domain.vm import VMPatch
 from vmapi.store.tables import operations
 from vmapi.store.types import from_epoch_us, to_epoch_us
 
 SAVED_COLUMNS = (
     *("vm_id", "status", "steps", "idempotency_caller", "idempotency_key", "fingerprint"),
-    *("idempotency_project", "error", "started_at", "finished_at", "revision"),
+    *("idempotency_project", "error", "started_at", "finished_at", "revision", "is_recovered"),
 )
 """The columns that change after the insert."""
 
@@ -55,6 +62,8 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "vcpus": operation.vcpus,
         "ram_mb": operation.ram_mb,
         "is_delegated": operation.is_delegated,
+        "create_order": asdict(operation.order) if operation.order else None,
+        "is_recovered": operation.is_recovered,
         "steps": [_step_to_json(step) for step in operation.steps],
     }
 
@@ -89,6 +98,8 @@ def from_row(row: Row[Any]) -> Operation:
         vcpus=row.vcpus,
         ram_mb=row.ram_mb,
         is_delegated=row.is_delegated,
+        order=CreateOrder(**row.create_order) if row.create_order else None,
+        is_recovered=row.is_recovered,
     )
 
 

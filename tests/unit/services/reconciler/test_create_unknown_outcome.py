@@ -15,6 +15,8 @@ from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.vm import VM
 from vmapi.services.operations import preconditions
+from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW
+from vmapi.store.inventory.duplicates import CreateWindow
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
 DEADLINE = timedelta(seconds=1800)
@@ -131,7 +133,8 @@ def test_vm_listed_after_its_create_timed_out_is_assigned_to_the_create() -> Non
     assert failed.error is not None
     assert (failed.error.code, failed.vm_id) == ("operation_timeout", None)
     harness.observer.full_sync()
-    assert harness.store.inventory.list_duplicates() == []
+    window = CreateWindow(CREATE_RECOVERY_WINDOW)
+    assert harness.store.inventory.list_duplicates(window) == []
     stored = harness.operations.find_by_key(KEY)
     (vm,) = harness.backend.list_vms()
-    assert stored == replace(failed, vm_id=vm.id, revision=failed.revision + 1)
+    assert stored == replace(failed, vm_id=vm.id, is_recovered=True, revision=failed.revision + 1)

@@ -51,6 +51,8 @@ def _create_operations() -> None:
         sa.Column("lease_expires_at", sa.BigInteger),
         sa.Column("vcpus", sa.Integer),
         sa.Column("ram_mb", sa.Integer),
+        sa.Column("create_order", sa.JSON),
+        sa.Column("is_recovered", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("is_delegated", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("steps", sa.JSON, nullable=False, server_default="[]"),
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
