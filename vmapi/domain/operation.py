@@ -5,7 +5,7 @@ A step goes planned → dispatching (saved before the call) → accepted (by the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from vmapi.domain.caller import IdempotencyKey
@@ -13,6 +13,9 @@ from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.project import DEFAULT_PROJECT
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
+
+CREATION_TIME_RESOLUTION = timedelta(seconds=1)
+"""Clouds truncate the creation time of a VM to whole seconds."""
 
 
 class OperationStatus(StrEnum):
@@ -70,6 +73,21 @@ class CreateOrder:
     def matches(self, vm: VM) -> bool:
         """Return whether a VM has the flavor and the image."""
         return vm.flavor == self.flavor and vm.image in (self.image_name, self.image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateWindow:
+    """The time in which a create without a response can make a VM."""
+
+    duration: timedelta
+    """The time from the dispatch to the end of the window."""
+    clock_offset: timedelta = timedelta(0)
+    """The time of the cloud minus the time of vmapi."""
+
+    def contains(self, dispatched_at: datetime, vm_created_at: datetime) -> bool:
+        """Return whether a VM can come from a create that vmapi sent at a time."""
+        age = vm_created_at - (dispatched_at + self.clock_offset)
+        return -CREATION_TIME_RESOLUTION <= age <= self.duration
 
 
 @dataclass(frozen=True, slots=True)

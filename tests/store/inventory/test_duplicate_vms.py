@@ -13,6 +13,7 @@ from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import (
     CreateOrder,
+    CreateWindow,
     Operation,
     OperationError,
     OperationStatus,
@@ -22,7 +23,7 @@ from vmapi.domain.operation import (
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, OperationTimeout
 from vmapi.store.database import Database
-from vmapi.store.inventory.duplicates import CreateWindow, DuplicateVM
+from vmapi.store.inventory.duplicates import DuplicateVM
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 

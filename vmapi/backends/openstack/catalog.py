@@ -1,7 +1,8 @@
 """The flavors, images and networks of the cloud, cached for a minute.
 
 Nova API "Flavors", Glance API v2 "Images", Neutron API v2.0 "Networks". The driver reads the
-catalog; it invalidates the cache when Nova refuses an id that came from here.
+catalog; it invalidates the cache when Nova refuses an id that came from here. An item that cannot
+be mapped is logged and left out: it costs no other item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +10,16 @@ from threading import Lock
 from time import monotonic
 from typing import Generic, TypeVar
 
+import structlog
 from cachetools import TTLCache
 
 from vmapi.backends.openstack.deadline import acquire_in_time
-from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.members import (
+    MAX_ID_CHARS,
+    MAX_NAME_CHARS,
+    integer_member,
+    text_member,
+)
 from vmapi.backends.openstack.pagination import list_all
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.domain.catalog import Flavor, Image, Network
@@ -28,6 +35,7 @@ PUBLIC_VISIBILITIES = ("public", "community")
 """Glance visibilities of the images that every project can use."""
 
 T = TypeVar("T")
+log = structlog.get_logger("vmapi.openstack")
 
 
 class CachedList(Generic[T]):
@@ -109,43 +117,74 @@ class CloudCatalog:
 
     def _fetch_flavors(self) -> Sequence[Flavor]:
         flavors = list_all(self._session, "compute", "/flavors/detail", "flavors")
-        with parsing("compute"):
-            return [
-                Flavor(flavor["id"], flavor["name"], flavor["vcpus"], flavor["ram"], flavor["disk"])
-                for flavor in flavors
-            ]
+        return map_items("flavor", flavors, _to_flavor)
 
     def _fetch_images(self) -> Sequence[Image]:
         images = list_all(self._session, "image", "/images", "images")
-        with parsing("image"):
-            return [self._to_image(image) for image in images]
+        return map_items("image", images, self._to_image)
 
     def _fetch_networks(self) -> Sequence[Network]:
         networks = list_all(self._session, "network", "/networks", "networks")
-        with parsing("network"):
-            return [self._to_network(network) for network in networks]
+        return map_items("network", networks, self._to_network)
 
     def _to_image(self, image: Json) -> Image:
-        name, disk, ram = image.get("name"), image.get("min_disk"), image.get("min_ram")
-        is_public = image.get("visibility") in PUBLIC_VISIBILITIES
+        image_id = _id_of(image)
+        is_public = text_member(image, "visibility") in PUBLIC_VISIBILITIES
         return Image(
-            image["id"],
-            name or image["id"],
-            image["status"],
-            disk or 0,
-            ram or 0,
+            image_id,
+            text_member(image, "name") or image_id,
+            text_member(image, "status"),
+            integer_member(image, "min_disk") or 0,
+            integer_member(image, "min_ram") or 0,
             project=self._project_of(image, "owner", is_public=is_public),
         )
 
     def _to_network(self, network: Json) -> Network:
-        is_shared = bool(network.get("shared"))
+        network_id, is_shared = _id_of(network), bool(network.get("shared"))
+        name = text_member(network, "name") or network_id
         return Network(
-            network["id"],
-            network["name"],
-            default=self._default_network in (network["id"], network["name"]),
+            network_id,
+            name,
+            default=self._default_network in (network_id, name),
             external=bool(network.get("router:external")) and not is_shared,
             project=self._project_of(network, "project_id", is_public=is_shared),
         )
 
     def _project_of(self, item: Json, member: str, *, is_public: bool) -> str | None:
-        return str(item[member]) if self._multi_project and not is_public else None
+        if not self._multi_project or is_public:
+            return None
+        return _required(item, member, MAX_ID_CHARS)
+
+
+def map_items(kind: str, items: Sequence[Json], to_item: Callable[[Json], T]) -> list[T]:
+    """Map each item of a list. An item that cannot be mapped is logged and left out."""
+    mapped = []
+    for item in items:
+        try:
+            mapped.append(to_item(item))
+        except Exception as error:
+            item_id = text_member(item, "id", MAX_ID_CHARS)
+            log.warning("item of the cloud ignored", kind=kind, id=item_id, reason=str(error))
+    return mapped
+
+
+def _to_flavor(flavor: Json) -> Flavor:
+    vcpus, ram_mb = integer_member(flavor, "vcpus"), integer_member(flavor, "ram")
+    if vcpus is None or ram_mb is None:
+        raise ValueError("the flavor has no valid size")
+    disk_gb = integer_member(flavor, "disk") or 0
+    return Flavor(_id_of(flavor), _required(flavor, "name"), vcpus, ram_mb, disk_gb)
+
+
+def _id_of(item: Json) -> str:
+    item_id = _required(item, "id")
+    # a changed id would be the id of another item, or of none
+    if item_id != item["id"]:
+        raise ValueError("the id has characters that cannot be stored")
+    return item_id
+
+
+def _required(item: Json, member: str, max_chars: int = MAX_NAME_CHARS) -> str:
+    if text := text_member(item, member, max_chars):
+        return text
+    raise ValueError(f"the member {member} is missing")

@@ -14,7 +14,7 @@ from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
-from vmapi.backends.openstack.catalog import CloudCatalog
+from vmapi.backends.openstack.catalog import CloudCatalog, map_items
 from vmapi.backends.openstack.config import load_region
 from vmapi.backends.openstack.errors import CredentialsRefused, NovaItemNotFound, parsing
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
@@ -103,7 +103,10 @@ class OpenStackBackend(Driver):
 
     def get_vm(self, vm_id: str) -> VM:
         """Fetch a server. Raises VMNotFound."""
-        return self._to_vms([self._queries.get_server(vm_id)])[0]
+        server = self._queries.get_server(vm_id)
+        image_names = self._catalog.get_image_names()
+        with parsing("compute"):
+            return vm_from_server(server, image_names, self._project_policy.default_project)
 
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
         """List all live servers, or those of a name."""
@@ -220,7 +223,9 @@ class OpenStackBackend(Driver):
         return AcceptedAction(vm_id, request_id) if request_id else None
 
     def _to_vms(self, servers: Sequence[Json]) -> list[VM]:
+        """Map a list of servers; one that cannot be mapped is logged and left out."""
         image_names = self._catalog.get_image_names()
         default_project = self._project_policy.default_project
-        with parsing("compute"):
-            return [vm_from_server(server, image_names, default_project) for server in servers]
+        return map_items(
+            "server", servers, lambda server: vm_from_server(server, image_names, default_project)
+        )

@@ -3,6 +3,7 @@
 Nova API "Show Server Details", and the status, vm_state and task_state tables of Nova's
 documentation. The driver calls `vm_from_server` for every server that it reads. Invariant: a server
 of a cell that is down, of which Nova returns few members (microversion 2.69), maps to a VM too.
+Every text of the VM is storable; a member that is null or of a wrong type counts as missing.
 """
 
 import re
@@ -11,9 +12,20 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from vmapi.backends.openstack.members import (
+    MAX_NAME_CHARS,
+    integer_member,
+    list_member,
+    object_member,
+    object_of,
+    text_member,
+    texts_of,
+    time_member,
+)
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.project import project_of
 from vmapi.domain.vm import RESERVED_METADATA_PREFIX, VM, Address, Fault
+from vmapi.storable_text import storable_text
 
 Json = Mapping[str, Any]
 
@@ -88,6 +100,18 @@ FAULT_PATTERNS = (
 LAUNCHED_HINT = "Try a restart of type hard; if the VM stays in ERROR, ask the cloud's operator."
 NEVER_LAUNCHED_HINT = "The VM never ran: delete it and create it again."
 UNKNOWN_STATUS_HINT = "Read the VM again later; only the cloud's operator can find the reason."
+MAX_STATUS_CHARS = 64
+MAX_FAULT_CHARS = 1000
+"""Nova itself cuts the message of a fault to 255 characters."""
+
+IP_VERSIONS = (4, 6)
+ADDRESS_TYPES = ("fixed", "floating")
+MAX_ADDRESS_CHARS = 45
+"""The length of the longest IPv6 address."""
+
+MAX_PROJECT_CHARS = 64
+MAX_VM_ID_CHARS = 36
+UUID_PATTERN = re.compile("[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPERATION_TAG_PREFIX = "vmapi.operation."
@@ -99,42 +123,58 @@ def vm_from_server(server: Json, image_names: Mapping[str, str], default_project
     """Return the VM for the JSON of a server.
 
     `image_names` maps image ids to names. `default_project` is the project of a server without
-    project metadata; None stands for Keystone projects. Raises KeyError, TypeError, ValueError.
+    project metadata; None stands for Keystone projects. Raises ValueError for a server without a
+    valid id, or with a malformed time.
     """
-    created = parse_time(server.get("created")) or UNIX_EPOCH
-    flavor = server.get("flavor") or {}
+    created = time_member(server, "created") or UNIX_EPOCH
+    flavor = object_member(server, "flavor")
+    vm_id = _id_of(server)
     return VM(
-        id=server["id"],
-        name=server.get("name") or server["id"],
-        flavor=flavor.get("original_name") or "",
+        id=vm_id,
+        name=text_member(server, "name") or vm_id,
+        flavor=text_member(flavor, "original_name"),
         image=_image_name(server, image_names),
         status=STATUS_BY_NOVA_STATUS.get(_status(server), Status.ERROR),
         created_at=created,
-        updated_at=parse_time(server.get("updated")) or created,
+        updated_at=time_member(server, "updated") or created,
         backend_status=_status(server),
-        task=_task(_status(server), server.get("OS-EXT-STS:task_state")),
-        addresses=tuple(_addresses(server.get("addresses") or {})),
-        metadata=_client_metadata(server.get("metadata") or {}),
-        key_name=server.get("key_name"),
+        task=_task(_status(server), _task_state(server)),
+        addresses=tuple(_addresses(object_member(server, "addresses"))),
+        metadata=_client_metadata(object_member(server, "metadata")),
+        key_name=text_member(server, "key_name") or None,
         security_groups=_security_groups(server),
         locked=bool(server.get("locked")),
         fault=_fault(server),
         launched=_is_launched(server),
         project=_project_of(server, default_project),
-        vcpus=flavor.get("vcpus"),
-        ram_mb=flavor.get("ram"),
+        vcpus=integer_member(flavor, "vcpus"),
+        ram_mb=integer_member(flavor, "ram"),
         operation_id=_operation_id(server),
     )
 
 
+def _id_of(server: Json) -> str:
+    vm_id = text_member(server, "id", MAX_VM_ID_CHARS)
+    # a changed id would be the id of another server, or of none
+    if vm_id and vm_id == server["id"]:
+        return vm_id
+    raise ValueError("the server has no valid id")
+
+
 def _security_groups(server: Json) -> tuple[str, ...]:
+    names = (text_member(group, "name") for group in list_member(server, "security_groups"))
     # Nova repeats a group for each port
-    return tuple(dict.fromkeys(group["name"] for group in server.get("security_groups") or ()))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _operation_id(server: Json) -> str | None:
-    tags = (tag for tag in server.get("tags") or () if tag.startswith(OPERATION_TAG_PREFIX))
-    return next((tag.removeprefix(OPERATION_TAG_PREFIX) for tag in tags), None)
+    tags = (tag for tag in list_member(server, "tags") if isinstance(tag, str))
+    ids = (
+        tag.removeprefix(OPERATION_TAG_PREFIX)
+        for tag in tags
+        if tag.startswith(OPERATION_TAG_PREFIX)
+    )
+    return next(filter(UUID_PATTERN.fullmatch, ids), None)
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -143,7 +183,13 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def _status(server: Json) -> str:
-    return str(server.get("status") or "UNKNOWN")
+    return text_member(server, "status", MAX_STATUS_CHARS) or "UNKNOWN"
+
+
+def _task_state(server: Json) -> str | None:
+    state = server.get("OS-EXT-STS:task_state")
+    # a state that vmapi cannot read is some task: the VM is not settled
+    return state if isinstance(state, str) else str(state) if state else None
 
 
 def _is_launched(server: Json) -> bool:
@@ -151,7 +197,7 @@ def _is_launched(server: Json) -> bool:
 
 
 def _image_name(server: Json, names: Mapping[str, str]) -> str | None:
-    image_id = (server.get("image") or {}).get("id")
+    image_id = text_member(server.get("image"), "id")
     return names.get(image_id, image_id) if image_id else None
 
 
@@ -167,25 +213,36 @@ def _task(status: str, task_state: str | None) -> Task | None:
     return TASK_BY_TASK_STATE.get(task_state, Task.OTHER)
 
 
-def _addresses(networks: Mapping[str, list[Json]]) -> Iterator[Address]:
+def _addresses(networks: Json) -> Iterator[Address]:
     for network, addresses in networks.items():
-        for address in addresses:
-            kind = address.get("OS-EXT-IPS:type") or "fixed"
-            yield Address(network, address["addr"], int(address["version"]), kind)
+        for address in addresses if isinstance(addresses, list) else ():
+            ip, version = text_member(address, "addr", MAX_ADDRESS_CHARS), _version_of(address)
+            if ip and version:
+                kind = text_member(address, "OS-EXT-IPS:type")
+                kind = kind if kind in ADDRESS_TYPES else ADDRESS_TYPES[0]
+                yield Address(storable_text(network, MAX_NAME_CHARS), ip, version, kind)
+
+
+def _version_of(address: Any) -> int | None:
+    version = object_of(address).get("version")
+    return next((known for known in IP_VERSIONS if version in (known, str(known))), None)
 
 
 def _project_of(server: Json, default: str | None) -> str | None:
     if default is None:
-        return server.get("tenant_id")
-    project = project_of(server.get("metadata") or {}, "")
+        return text_member(server, "tenant_id", MAX_PROJECT_CHARS) or None
+    project = project_of(texts_of(object_member(server, "metadata")), "")
     # Nova may return no metadata of a deleted server, or of a server in a cell that is down
+    has_metadata = isinstance(server.get("metadata"), Mapping)
     is_deleted = STATUS_BY_NOVA_STATUS.get(_status(server)) is Status.DELETED
-    return project or (None if is_deleted or "metadata" not in server else default)
+    return project or (None if is_deleted or not has_metadata else default)
 
 
-def _client_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+def _client_metadata(metadata: Json) -> dict[str, str]:
     return {
-        key: text for key, text in metadata.items() if not key.startswith(RESERVED_METADATA_PREFIX)
+        key: text
+        for key, text in texts_of(metadata).items()
+        if not key.startswith(RESERVED_METADATA_PREFIX)
     }
 
 
@@ -197,7 +254,7 @@ def _fault(server: Json) -> Fault | None:
         return Fault(
             "backend_error", f"The cloud reports the status {status}.", UNKNOWN_STATUS_HINT
         )
-    message = str((server.get("fault") or {}).get("message") or "").strip()
+    message = text_member(server.get("fault"), "message", MAX_FAULT_CHARS).strip()
     for pattern, code, hint in FAULT_PATTERNS:
         if re.match(pattern, message):
             return Fault(code, message, hint)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.members import text_member
 from vmapi.backends.openstack.pagination import list_all
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.backends.openstack.visibility import TenantVisibility
@@ -40,9 +41,8 @@ class ServerQueries:
         except Forbidden as error:
             # Nova sends 403 for a server of another project, unless the account is an admin's
             raise _hidden_server() from error
-        is_visible = self._visibility.all_projects or (
-            server.get("tenant_id") in (None, self._session.project_id)
-        )
+        tenant_id = text_member(server, "tenant_id")
+        is_visible = self._visibility.all_projects or (tenant_id in ("", self._session.project_id))
         if not is_visible:
             raise _hidden_server()
         if server.get("status") in DELETED_STATUSES:
@@ -65,7 +65,8 @@ class ServerQueries:
         """Return the last lines of the console, or all (action `os-getConsoleOutput`)."""
         body = {"os-getConsoleOutput": {} if lines is None else {"length": lines}}
         response = self._session.read_by_post(server_path(vm_id, "action"), body)
-        return str(response.get("output") or "")
+        # lone surrogates fit in no response
+        return str(response.get("output") or "").encode(errors="replace").decode()
 
     def get_instance_action(self, vm_id: str, request_id: str) -> Json:
         """Return the record of a request, with its events.

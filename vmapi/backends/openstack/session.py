@@ -10,6 +10,7 @@ other modules of this package send all requests through `CloudSession`. Invarian
 - The SDK's own retries, timeouts and re-authentication are off.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -218,10 +219,27 @@ class CloudSession:
 def json_body(response: requests.Response, service: str) -> Json:
     """Return the JSON object of a response. Raises BackendError for any other body."""
     with parsing(service):
-        body = orjson.loads(response.content)
+        body = _parse_json(response.content)
         if not isinstance(body, dict):
             raise TypeError(type(body))
         return body
+
+
+def _parse_json(content: bytes) -> Any:
+    """Parse JSON; text that is not valid UTF-8, or has lone surrogates, costs no other text.
+
+    Raises ValueError.
+    """
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        if not content.lstrip().startswith(b"{"):
+            raise
+    try:
+        # one user's text must not hide the VMs of all others
+        return json.loads(content.decode(errors="replace"))
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
 
 
 def _raise_for_status(response: requests.Response) -> requests.Response:

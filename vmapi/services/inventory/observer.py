@@ -16,7 +16,7 @@ import structlog
 
 from vmapi.backends.base import Backend
 from vmapi.domain.vm import VM
-from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VMNotFound
+from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VmapiError, VMNotFound
 from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.inventory")
@@ -117,3 +117,8 @@ class CloudObserver:
         except BackendError as error:
             # the cell of the VM may be down: the VM stays as last observed
             log.warning("VM cannot be read", vm_id=vm_id, reason=error.detail)
+        except VmapiError:
+            raise
+        except Exception:
+            # a defect that concerns one VM must not end the sync of all
+            log.exception("VM cannot be read", vm_id=vm_id)

@@ -58,6 +58,7 @@ class OperationPoller:
         self._observed_vms: dict[StepKey, VM] = {}
         self._checked_at: dict[str, float] = {}
         self._resume_at = -inf
+        self._next_poll_at = -inf
 
     def list_due(self, operations: Sequence[Operation]) -> list[DueOperation]:
         """Return the operations with a settled VM or with a check that is due."""
@@ -69,7 +70,7 @@ class OperationPoller:
             for operation in operations
         }
         waiting = [operation for operation in operations if _is_waiting(operation)]
-        if waiting and now >= self._resume_at:
+        if waiting and now >= max(self._resume_at, self._next_poll_at):
             self._poll_changes(waiting, now)
         if not waiting:
             self._since = None
@@ -99,6 +100,11 @@ class OperationPoller:
         except VmapiError as error:
             log.warning("operation poll failed, will retry", reason=error.detail)
             self._resume_at = now + OPERATION_POLL_BACKOFF
+            return
+        except Exception:
+            # a defect of vmapi: each operation is still checked at its own interval
+            log.exception("operation poll failed, will retry")
+            self._next_poll_at = now + OPERATION_POLL_BACKOFF
             return
         if changed:
             self._since = max(vm.updated_at for vm in changed) - OPERATION_POLL_OVERLAP

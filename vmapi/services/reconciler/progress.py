@@ -8,6 +8,7 @@ from vmapi.domain.operation import Operation, OperationError, OperationStatus, S
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.outcome import is_failed_build
+from vmapi.storable_text import storable_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> 
     return replace(
         operation,
         key=operation.key if keeps_key else None,
-        error=OperationError(error.code, error.detail, dict(error.extra)),
+        error=OperationError(error.code, error.detail, storable_json(error.extra)),
         status=OperationStatus.FAILED,
         finished_at=now,
     )

@@ -8,16 +8,20 @@ cleaner after each full sync. Each delete is an operation and in the audit trail
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
+from vmapi.domain.operation import CreateWindow
 from vmapi.errors import VmapiError
 from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW
 from vmapi.services.vms.service import VMService
-from vmapi.store.inventory.duplicates import CreateWindow, DuplicateVM
 from vmapi.store.store import Store
+
+if TYPE_CHECKING:
+    from vmapi.store.inventory.duplicates import DuplicateVM
 
 log = structlog.get_logger("vmapi.duplicates")
 
@@ -59,7 +63,7 @@ class DuplicateCleaner:
             )
             self._delete(duplicate)
 
-    def _delete(self, duplicate: DuplicateVM) -> None:
+    def _delete(self, duplicate: "DuplicateVM") -> None:
         request_id = f"req-{uuid.uuid4()}"
         caller = Caller(DUPLICATE_CLEANER_USER, request_id, project=duplicate.project)
         try:

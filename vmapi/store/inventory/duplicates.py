@@ -12,7 +12,6 @@ holds for a create that the cloud has refused.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +27,7 @@ from sqlalchemy import (
 )
 
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.operation import Operation
+from vmapi.domain.operation import CreateWindow, Operation
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout, OperationTimeout
 from vmapi.store.database import db_now
@@ -38,24 +37,6 @@ from vmapi.store.tables import operations, vms
 
 DELETE_RETRY_INTERVAL_US = 3_600_000_000
 """Microseconds before a failed delete of a duplicate is attempted again."""
-
-CREATION_TIME_RESOLUTION = timedelta(seconds=1)
-"""Clouds truncate the creation time of a VM to whole seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateWindow:
-    """The time in which a create without a response can make a VM."""
-
-    duration: timedelta
-    """The time from the dispatch to the end of the window."""
-    clock_offset: timedelta = timedelta(0)
-    """The time of the cloud minus the time of vmapi."""
-
-    def contains(self, dispatched_at: datetime, vm_created_at: datetime) -> bool:
-        """Return whether a VM can come from a create that vmapi sent at a time."""
-        age = vm_created_at - (dispatched_at + self.clock_offset)
-        return -CREATION_TIME_RESOLUTION <= age <= self.duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Select, bindparam, func, select
 
+from vmapi.domain.operation import CreateWindow
 from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.quota import ResourceUsage
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
+from vmapi.errors import StoreUnavailable
 from vmapi.store import quotas as quota_usage
 from vmapi.store.database import Database, advisory_lock, db_now, db_time
 from vmapi.store.inventory import duplicates, observations, statements
@@ -26,8 +29,10 @@ from vmapi.store.inventory.age import (
     to_seconds,
 )
 from vmapi.store.inventory.cache import VERSION_COLUMNS, VMCache
-from vmapi.store.inventory.duplicates import CreateWindow, DuplicateVM
+from vmapi.store.inventory.duplicates import DuplicateVM
 from vmapi.store.tables import sync_state, vms
+
+log = structlog.get_logger("vmapi.inventory")
 
 SELECT_VM: Select[Any] = select(*SNAPSHOT_COLUMNS, *VERSION_COLUMNS[2:])
 SELECT_LIVE_VM = SELECT_VM.where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
@@ -206,6 +211,24 @@ class InventoryRepository:
                     connection.execute(insert)
 
     def _save_batch(self, batch: Sequence[VM], started_at: int) -> set[str]:
+        """Save a batch. One VM that cannot be stored is logged and left out.
+
+        The poison is found by halving the batch, so that the other VMs are saved.
+        """
+        try:
+            return self._apply(batch, started_at)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                reason = str(getattr(error, "orig", error))
+                log.error("VM cannot be stored", vm_id=batch[0].id, reason=reason)
+                return set()
+        middle = len(batch) // 2
+        halves = (batch[:middle], batch[middle:])
+        return set().union(*(self._save_batch(half, started_at) for half in halves))
+
+    def _apply(self, batch: Sequence[VM], started_at: int) -> set[str]:
         applied: set[str] = set()
         while batch:
             with self._database.write() as connection:

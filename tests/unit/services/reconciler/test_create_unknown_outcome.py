@@ -12,11 +12,10 @@ from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Task
-from vmapi.domain.operation import Operation, OperationStatus
+from vmapi.domain.operation import CreateWindow, Operation, OperationStatus
 from vmapi.domain.vm import VM
 from vmapi.services.operations import preconditions
 from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW
-from vmapi.store.inventory.duplicates import CreateWindow
 
 KEY = IdempotencyKey("me", "k", "f" * 64)
 DEADLINE = timedelta(seconds=1800)
