@@ -86,7 +86,8 @@ def bootstrap(
     tasks = {"maintenance": PeriodicTask(_build_maintenance(settings, store, clock).run)}
     if not backend.completes_immediately:
         timeout = settings.backend_timeout
-        tasks |= _build_sync(backend, store, observer, vms, timeout, clock).tasks
+        sync = _build_sync(backend, store, observer, vms, response_timeout=timeout, clock=clock)
+        tasks |= sync.tasks
     if isinstance(engine, EngineThread):
         engine.configure(operations, tasks)
     tokens = ApiTokenService(lambda: store.api_tokens, clock)
@@ -165,6 +166,7 @@ def _build_sync(
     store: Store,
     observer: CloudObserver,
     vms: VMService,
+    *,
     response_timeout: float,
     clock: Callable[[], datetime],
 ) -> InventorySync:

@@ -33,14 +33,11 @@ class without one only groups others.
 
 from typing import ClassVar
 
-from vmapi.storable_text import storable_text
-
 
 class VmapiError(Exception):
     """The root of all errors. A subclass names its `code` (and `pointer`) as class keywords.
 
-    `detail` is a sentence for the client, which may quote the cloud. `extra` holds further members
-    of the problem document.
+    `detail` is a sentence for the client. `extra` holds further members of the problem document.
     """
 
     code: ClassVar[str]
@@ -65,7 +62,6 @@ class VmapiError(Exception):
             cls.pointer = pointer
 
     def __init__(self, detail: str, **extra: object) -> None:
-        detail = storable_text(detail)
         super().__init__(detail)
         self.detail = detail
         self.extra = extra

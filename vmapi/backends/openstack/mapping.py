@@ -24,8 +24,8 @@ from vmapi.backends.openstack.members import (
 )
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.project import project_of
+from vmapi.domain.storable_text import storable_text
 from vmapi.domain.vm import RESERVED_METADATA_PREFIX, VM, Address, Fault
-from vmapi.storable_text import storable_text
 
 Json = Mapping[str, Any]
 

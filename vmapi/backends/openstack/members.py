@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from vmapi.storable_text import storable_text
+from vmapi.domain.storable_text import storable_text
 
 MAX_NAME_CHARS = 255
 """The length of names in the database, and in Nova, Glance and Neutron."""

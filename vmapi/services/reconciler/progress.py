@@ -6,9 +6,9 @@ from datetime import datetime
 from vmapi import errors
 from vmapi.domain.operation import Operation, OperationError, OperationStatus, StepState
 from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.outcome import is_failed_build
-from vmapi.storable_text import storable_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> 
     return replace(
         operation,
         key=operation.key if keeps_key else None,
-        error=OperationError(error.code, error.detail, storable_json(error.extra)),
+        error=OperationError(error.code, storable_text(error.detail), storable_json(error.extra)),
         status=OperationStatus.FAILED,
         finished_at=now,
     )

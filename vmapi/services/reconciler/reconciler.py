@@ -219,10 +219,9 @@ class Reconciler:
         may_retry = not (is_first_attempt or operation.requires_caller_token)
         match response.state:
             case DispatchState.ACCEPTED:
-                if response.is_recovered:
-                    operation = operation.as_recovered(step)
+                accepted = operation.as_recovered(step) if response.is_recovered else operation
                 try:
-                    return self._save_accepted(operation, step, new, response.action)
+                    return self._save_accepted(accepted, step, new, response.action)
                 except errors.StoreUnavailable as error:
                     sent = f"The {operation.action} was sent to the cloud and continues."
                     raise errors.StoreUnavailable(

@@ -1,7 +1,7 @@
 """Text that every database, JSON encoder and column can hold.
 
-PostgreSQL refuses NUL, UTF-8 has no lone surrogates, and columns have lengths. Drivers and errors
-pass text of the cloud through these functions.
+PostgreSQL refuses NUL, UTF-8 has no lone surrogates, and columns have lengths. Drivers pass
+text of the cloud through these functions, and so do operations with the errors of the cloud.
 """
 
 import re
