@@ -183,6 +183,28 @@ def test_403_is_audited_and_401_is_not(auth_harness: AuthHarness) -> None:
     assert (entry.request_id, entry.outcome, entry.code) == ("mine", "refused", "forbidden")
 
 
+@pytest.mark.parametrize(
+    ("vm_id", "audited"),
+    [
+        (UNKNOWN_ID, UNKNOWN_ID),
+        ("ABCDEF00-0000-4000-8000-000000000000", "abcdef00-0000-4000-8000-000000000000"),
+        ("x", None),
+        ("%00", None),
+        (f"{UNKNOWN_ID}0", None),
+        (f"{UNKNOWN_ID[:-1]}%00", None),
+        (f"{UNKNOWN_ID[:-1]}é", None),
+        ("x" * 17_500, None),
+    ],
+)
+def test_refused_call_is_audited_with_a_uuid_only(
+    auth_harness: AuthHarness, vm_id: str, audited: str | None
+) -> None:
+    viewer = auth_harness.create_token("viewer")
+    assert auth_harness.call("DELETE", f"/vms/{vm_id}", viewer).status_code == 403
+    entry = audit_rows(auth_harness.harness.app)[-1]
+    assert (entry.action, entry.outcome, entry.vm_id) == ("delete_vm", "refused", audited)
+
+
 def test_403_survives_audit_failure(
     auth_harness: AuthHarness, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

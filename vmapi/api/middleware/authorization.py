@@ -14,7 +14,8 @@ from vmapi.api.request.context import current_request_id, current_services, requ
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.caller import Caller
 from vmapi.domain.roles import lowest_role
-from vmapi.errors import Forbidden, StoreUnavailable
+from vmapi.errors import Forbidden, StoreUnavailable, VMNotFound
+from vmapi.services.vms.service import canonical_id
 
 log = structlog.get_logger("vmapi.access")
 
@@ -34,10 +35,17 @@ def _audit_refusal() -> None:
     identity = current_identity()
     caller = Caller(identity.subject, current_request_id(), identity.project, client_address())
     action = (request.endpoint or "").rpartition(".")[2]
-    vm_id = (request.view_args or {}).get("vm_id")
-    entry = AuditEntry.forbidden(caller, datetime.now(UTC), action, vm_id)
+    entry = AuditEntry.forbidden(caller, datetime.now(UTC), action, _requested_vm_id())
     try:
         current_services().store.audit.add(entry)
     except StoreUnavailable as error:
         # without the entry, the request is refused all the same
         log.error("audit entry for refused request not written", action=action, reason=error.detail)
+
+
+def _requested_vm_id() -> str | None:
+    """Return the VM id in the URL; None without one, and for a text that is no id of a VM."""
+    try:
+        return canonical_id((request.view_args or {}).get("vm_id") or "")
+    except VMNotFound:
+        return None

@@ -6,6 +6,7 @@ flask-smorest calls the parser before a view runs. Every refusal is a 400, 413, 
 import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 from flask import Request
@@ -20,6 +21,8 @@ MAX_JSON_DEPTH = 32
 
 TOO_DEEP_DETAIL = f"The body is nested too deeply: the limit is {MAX_JSON_DEPTH} levels."
 MAX_FIELD_ERRORS = 20
+"""The errors that a response lists."""
+
 MAX_POINTER_CHARS = 300
 
 
@@ -99,7 +102,7 @@ def read_json(req: Request, body: bytes) -> Any:
 
 def validation_error(messages: Mapping[Any, Any]) -> ValidationFailed:
     """Build the error from marshmallow's tree of messages."""
-    errors = list(_flatten_messages("", messages))[:MAX_FIELD_ERRORS]
+    errors = list(islice(_flatten_messages("", messages), MAX_FIELD_ERRORS))
     pointer, message = errors[0]
     return ValidationFailed(f"{pointer or 'The request'}: {message}", *errors)
 

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
 
 from vmapi.api.schemas.fields import (
+    BoundedList,
     FullMatch,
     MetadataField,
     NulFreeString,
@@ -28,6 +29,10 @@ INVALID_NAME_DETAIL = (
     "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
 )
 MAX_USER_DATA_BYTES = 65_536
+MAX_CREATE_LIST_ITEMS = 64
+"""The items of `ssh_keys` and of `security_groups`."""
+
+MAX_STATUS_FILTERS = 64
 SORT_VALUES = [sign + key for key in ("created_at", "name", "updated_at") for sign in ("", "-")]
 
 
@@ -141,19 +146,19 @@ class CreateVMSchema(Schema):
         validate=validate.Length(max=MAX_USER_DATA_BYTES),
         **described("Data for cloud-init, at most 64 KiB. Responses never contain it."),
     )
-    ssh_keys = fields.List(
+    ssh_keys = BoundedList(
         fields.String(
             validate=FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key on one line.")
         ),
-        validate=validate.Length(max=64),
+        max_length=MAX_CREATE_LIST_ITEMS,
         **described("OpenSSH public keys that cloud-init authorizes for login."),
     )
     key_name = NulFreeString(
         validate=validate.Length(1, 255), **described("Name of a key pair in the cloud.")
     )
-    security_groups = fields.List(
+    security_groups = BoundedList(
         NulFreeString(validate=validate.Length(1, 255)),
-        validate=validate.Length(max=64),
+        max_length=MAX_CREATE_LIST_ITEMS,
         **described("Names of security groups; by default the project's default group."),
     )
 
@@ -234,9 +239,10 @@ class VMFilterSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    status = fields.List(
+    status = BoundedList(
         fields.Enum(Status),
-        validate=validate.Length(1),
+        min_length=1,
+        max_length=MAX_STATUS_FILTERS,
         **described("Status; repeat the parameter for several."),
     )
     name = NulFreeString(

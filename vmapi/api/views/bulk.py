@@ -21,7 +21,7 @@ from vmapi.api.problems.responses import problem_document
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.request.caller import current_caller
 from vmapi.api.request.context import current_services
-from vmapi.api.schemas.fields import NulFreeString, described
+from vmapi.api.schemas.fields import BoundedList, NulFreeString, described
 from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
 from vmapi.domain.lifecycle import Action
@@ -52,9 +52,10 @@ class BulkRequestSchema(Schema):
     action = fields.String(
         required=True, validate=validate.OneOf(BULK_ACTIONS), **described("The action.")
     )
-    ids = fields.List(
+    ids = BoundedList(
         NulFreeString(validate=validate.Length(1, 64)),
-        validate=validate.Length(1, MAX_BULK_IDS),
+        min_length=1,
+        max_length=MAX_BULK_IDS,
         **described("Ids of the VMs."),
     )
     filter = fields.Nested(

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, String, func, select
 
 from vmapi.domain.audit import AuditEntry, AuditQuery, ChainLink, StoredEntry
+from vmapi.domain.storable_text import storable_text
 from vmapi.store.audit import chain, statements
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.tables import audit_entries as entries
@@ -28,6 +29,11 @@ AUDIT_PURGE_BATCH = 2000
 
 INSERT_ENTRY = entries.insert()
 
+MAX_CHARS_BY_COLUMN = {
+    column.name: column.type.length for column in entries.columns if isinstance(column.type, String)
+}
+"""SQLite does not hold the lengths of columns, PostgreSQL refuses a longer text."""
+
 CHAIN_LOCK = "audit"
 """The advisory lock of the chain: two writers must not extend the same head."""
 
@@ -35,8 +41,12 @@ IS_UNCHAINED = entries.c.chain_position.is_(None)
 
 
 def append(connection: Connection, entry: AuditEntry) -> None:
-    """Insert an entry inside the transaction of its change."""
-    connection.execute(INSERT_ENTRY, asdict(entry))
+    """Insert an entry inside the transaction of its change; cut its texts to their columns."""
+    values = asdict(entry)
+    for name, max_chars in MAX_CHARS_BY_COLUMN.items():
+        if values.get(name) is not None:
+            values[name] = storable_text(str(values[name]), max_chars)
+    connection.execute(INSERT_ENTRY, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,94 @@
+"""Lists of 1 MiB: refused by their length, at little cost and with few errors."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+
+MAX_BODY_CHARS = 1024 * 1024 - 1000
+MAX_SECONDS = 1.0
+"""Several times what a refusal takes; each item with an error took ten times as long."""
+
+ITEMS: dict[str, Any] = {
+    "number": 1,
+    "null": None,
+    "empty": "",
+    "list": [],
+    "object": {},
+    "text": "x",
+    "NUL": "\0",
+}
+LISTS = {
+    "ids": ("/vms/actions", {"action": "stop"}, 1000),
+    "ssh_keys": ("/vms", CREATE_BODY, 64),
+    "security_groups": ("/vms", CREATE_BODY, 64),
+    "status": ("/vms/actions", {"action": "stop"}, 64),
+}
+
+
+def build_body(name: str, items: list[Any]) -> dict[str, Any]:
+    """Return a body with a list, which is a member of `filter` for the status."""
+    members = LISTS[name][1]
+    return {**members, **({"filter": {name: items}} if name == "status" else {name: items})}
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+@pytest.mark.parametrize("name", LISTS)
+def test_list_of_a_mebibyte_is_refused_by_its_length(
+    harness: ApiHarness, name: str, kind: str
+) -> None:
+    path, _, max_items = LISTS[name]
+    count = MAX_BODY_CHARS // len(json.dumps(ITEMS[kind]) + ",")
+    body = json.dumps(build_body(name, [ITEMS[kind]] * count), separators=(",", ":"))
+    harness.call("GET", "/livez")
+    started_at = time.process_time()
+    response = harness.call("POST", path, data=body, content_type="application/json")
+    assert time.process_time() - started_at < MAX_SECONDS
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    (error,) = (error for error in response.json["errors"] if error["pointer"].endswith(name))
+    assert str(max_items) in error["message"]
+    assert len(response.data) < 2000
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_response_lists_20_errors_at_most(harness: ApiHarness, name: str) -> None:
+    path, _, max_items = LISTS[name]
+    response = harness.post(path, build_body(name, [1] * max_items))
+    assert response.status_code == 422
+    pointers = [error["pointer"] for error in response.json["errors"]]
+    prefix = "/filter/status" if name == "status" else f"/{name}"
+    assert pointers == [f"{prefix}/{index}" for index in range(20)]
+
+
+@pytest.mark.parametrize("items", ["x", 1, None, {}, {"a": 1}])
+@pytest.mark.parametrize("name", LISTS)
+def test_value_that_is_no_list_is_refused(harness: ApiHarness, name: str, items: Any) -> None:
+    response = harness.post(LISTS[name][0], build_body(name, items))
+    assert (response.status_code, response.json["code"]) == (422, "validation_error")
+    assert len(response.json["errors"]) <= 2
+
+
+def test_status_parameter_is_refused_by_its_number(harness: ApiHarness) -> None:
+    query = "&".join(["status=RUNNING"] * 65)
+    assert harness.call("GET", f"/vms?{query}").status_code == 422
+    assert harness.call("GET", "/vms?status=RUNNING&status=ERROR").status_code == 200
+    assert harness.call("GET", "/vms?status=").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/vms", {**CREATE_BODY, "metadata": {f"/{n}": 1 for n in range(127)}}),
+        ("POST", "/vms", {**CREATE_BODY, **{f"member-{n}": 1 for n in range(50_000)}}),
+        ("PATCH", f"/vms/{UNKNOWN_ID}", {"metadata": {f"/{n}": None for n in range(50_000)}}),
+    ],
+)
+def test_object_with_many_bad_members_lists_20_errors(
+    harness: ApiHarness, method: str, path: str, body: Any
+) -> None:
+    response = harness.client.open(BASE + path, method=method, json=body)
+    assert response.status_code == 422
+    assert len(response.json["errors"]) == 20
