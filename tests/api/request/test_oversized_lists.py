@@ -10,7 +10,7 @@ from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 
 MAX_BODY_CHARS = 1024 * 1024 - 1000
 MAX_SECONDS = 1.0
-"""Several times what a refusal takes; each item with an error took ten times as long."""
+"""Several times the duration of a refusal; with an error for each item it is ten times longer."""
 
 ITEMS: dict[str, Any] = {
     "number": 1,

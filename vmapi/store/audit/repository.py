@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, String, func, select
 
 from vmapi.domain.audit import AuditEntry, AuditQuery, ChainLink, StoredEntry
-from vmapi.domain.storable_text import storable_text
+from vmapi.domain.storable_text import UNSTORABLE_CHARACTERS, storable_text
 from vmapi.store.audit import chain, statements
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.tables import audit_entries as entries
@@ -30,7 +30,9 @@ AUDIT_PURGE_BATCH = 2000
 INSERT_ENTRY = entries.insert()
 
 MAX_CHARS_BY_COLUMN = {
-    column.name: column.type.length for column in entries.columns if isinstance(column.type, String)
+    column.name: column.type.length
+    for column in entries.columns
+    if isinstance(column.type, String) and column.type.length
 }
 """SQLite does not hold the lengths of columns, PostgreSQL refuses a longer text."""
 
@@ -44,8 +46,9 @@ def append(connection: Connection, entry: AuditEntry) -> None:
     """Insert an entry inside the transaction of its change; cut its texts to their columns."""
     values = asdict(entry)
     for name, max_chars in MAX_CHARS_BY_COLUMN.items():
-        if values.get(name) is not None:
-            values[name] = storable_text(str(values[name]), max_chars)
+        text = values.get(name)
+        if text is not None and (len(text) > max_chars or UNSTORABLE_CHARACTERS.search(text)):
+            values[name] = storable_text(text, max_chars)
     connection.execute(INSERT_ENTRY, values)
 
 
