@@ -80,7 +80,7 @@ class SimulatedNova:
 
 def build_server(vm_id: str, name: str) -> Json:
     """Return a new server with about as many fields as Nova sends."""
-    address = {"addr": "192.168.1.100", "version": 4, "OS-EXT-IPS:type": "fixed"}
+    address = {"addr": "198.18.0.2", "version": 4, "OS-EXT-IPS:type": "fixed"}
     links = [{"rel": rel, "href": f"http://127.0.0.1/servers/{vm_id}"} for rel in ("self", "also")]
     empty = ("accessIPv4", "accessIPv6", "config_drive", "key_name", "description", "locked_reason")
     return dict.fromkeys(empty) | {

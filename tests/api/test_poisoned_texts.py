@@ -54,7 +54,7 @@ SERVER = {
     "flavor": {"original_name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1},
     "created": "2026-11-22T15:55:50Z",
     "updated": "2026-11-22T15:55:52Z",
-    "addresses": {"net": [{"version": 4, "addr": "10.0.0.1", "OS-EXT-IPS:type": "fixed"}]},
+    "addresses": {"net": [{"version": 4, "addr": "198.18.0.1", "OS-EXT-IPS:type": "fixed"}]},
     "key_name": "key-1",
     "OS-SRV-USG:launched_at": "2026-11-22T15:55:52.000000",
     "OS-EXT-STS:task_state": "powering-off",

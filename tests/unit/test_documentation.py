@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.documentation import PAGES, code_blocks, page_name, without_code
 from tests.support.processes import ROOT
+from tests.support.sample_addresses import is_reserved_for_samples
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.settings.settings import Settings
 
@@ -20,6 +21,7 @@ NEWER_THAN_CURL_7_81 = re.compile(
     r"--json|%header\{|%\{header_json|--url-query|--variable|--expand-|--rate |%output\{|%\{certs"
     r"|--remove-on-error|--no-clobber|--ca-native|%\{exitcode\}.*%header"
 )
+IPV4_ADDRESS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 MAX_SENTENCE_WORDS = 25
 HAND_WRITTEN = [page for page in PAGES if page_name(page) not in GENERATED]
 
@@ -83,6 +85,16 @@ def test_log_messages_of_the_page_are_in_the_code() -> None:
     code = "".join(path.read_text() for path in (ROOT / "vmapi").rglob("*.py"))
     assert len(messages) > 10
     assert [message for message in messages if f'"{message}"' not in code] == []
+
+
+@pytest.mark.parametrize(
+    "file", [*PAGES, ROOT / "vmapi/api/openapi/examples.py", ROOT / "bench/nova.py"], ids=page_name
+)
+def test_addresses_of_vms_in_samples_belong_to_no_host(file: Path) -> None:
+    addresses = IPV4_ADDRESS.findall(file.read_text())
+    local = ("127.", "0.0.0.0")
+    remote = [address for address in addresses if not address.startswith(local)]
+    assert [address for address in remote if not is_reserved_for_samples(address)] == []
 
 
 def test_problems_of_a_page_have_the_titles_of_the_api() -> None:

@@ -176,7 +176,7 @@ def test_refused_cross_site_request_does_not_count(set_rate_limits: Limited) -> 
 @pytest.mark.parametrize(
     ("address", "network"),
     [
-        *[("10.0.0.1", "10.0.0.1"), ("", ""), ("::ffff:10.0.0.1", "10.0.0.1")],
+        *[("192.0.2.1", "192.0.2.1"), ("", ""), ("::ffff:192.0.2.1", "192.0.2.1")],
         *[("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:DB8:1:2::9", "2001:db8:1:2::/64")],
         ("fe80::1%eth0", "fe80::/64"),
     ],

@@ -23,7 +23,7 @@ RUNNING = replace(
     VM_1,
     id=VM_ID,
     metadata={"é\n": "\U0001f600"},
-    addresses=(Address("private", "10.0.0.2", 4, "fixed"),),
+    addresses=(Address("private", "198.18.0.2", 4, "fixed"),),
     security_groups=("default", "web"),
     key_name="k",
 )

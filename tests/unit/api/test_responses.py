@@ -24,7 +24,7 @@ FULL = replace(
     id=VM_ID,
     task=Task.STOPPING,
     addresses=(
-        Address("private", "10.0.0.2", 4, "fixed"),
+        Address("private", "198.18.0.2", 4, "fixed"),
         Address("p", "2001:db8::1", 6, "floating"),
     ),
     metadata={"env": "prod"},
@@ -109,9 +109,9 @@ def test_vm_document_has_every_member() -> None:
         "status": "RUNNING",
         "task": "stopping",
         "allowed_actions": ["delete"],
-        "ip_address": "10.0.0.2",
+        "ip_address": "198.18.0.2",
         "addresses": [
-            {"network": "private", "ip": "10.0.0.2", "version": 4, "type": "fixed"},
+            {"network": "private", "ip": "198.18.0.2", "version": 4, "type": "fixed"},
             {"network": "p", "ip": "2001:db8::1", "version": 6, "type": "floating"},
         ],
         "metadata": {"env": "prod"},

@@ -12,8 +12,8 @@ from vmapi.domain.vm import Address, CreateRequest, CreateSpec, VMPatch
 from vmapi.errors import ValidationFailed
 from vmapi.services.operations import preconditions
 
-FIXED_4 = Address("private", "10.0.0.2", 4, "fixed")
-LATER_FIXED_4 = Address("other", "10.9.0.2", 4, "fixed")
+FIXED_4 = Address("private", "198.18.0.2", 4, "fixed")
+LATER_FIXED_4 = Address("other", "198.19.0.2", 4, "fixed")
 FLOATING_4 = Address("private", "203.0.113.9", 4, "floating")
 FIXED_6 = Address("private", "2001:db8::2", 6, "fixed")
 
@@ -23,8 +23,8 @@ FIXED_6 = Address("private", "2001:db8::2", 6, "fixed")
     [
         ((), None),
         ((FIXED_6,), "2001:db8::2"),
-        ((FIXED_6, FIXED_4), "10.0.0.2"),
-        ((LATER_FIXED_4, FIXED_4), "10.9.0.2"),
+        ((FIXED_6, FIXED_4), "198.18.0.2"),
+        ((LATER_FIXED_4, FIXED_4), "198.19.0.2"),
         ((FIXED_6, FIXED_4, FLOATING_4), "203.0.113.9"),
         ((FLOATING_4, FIXED_4), "203.0.113.9"),
     ],

@@ -116,7 +116,7 @@ ALLOWED_VALUES = [
             "http://keystone:5000/v3",
             "HTTPS://keystone.example.org",
             "https://[2001:db8::5]:5000/identity/v3",
-            "https://user:hunter2%40@10.0.0.1/v3/?a=b#c",
+            "https://user:hunter2%40@192.0.2.1/v3/?a=b#c",
             "http://büro.example/v3",
             f"http://{'k' * 63}.x-1.example.:5000",
         )

@@ -11,8 +11,9 @@ from vmapi.domain.vm import Address
 from vmapi.errors import SettingsError
 
 NETWORK_RANGES: Mapping[str, IPv4Network] = MappingProxyType(
-    {"private": IPv4Network("10.0.0.0/16"), "public": IPv4Network("203.0.113.0/24")}
+    {"private": IPv4Network("198.18.0.0/15"), "public": IPv4Network("203.0.113.0/24")}
 )
+"""Ranges for benchmarks (RFC 2544) and documentation (RFC 5737): no host has such an address."""
 
 
 class Subnet:

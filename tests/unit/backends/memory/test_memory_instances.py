@@ -28,7 +28,7 @@ def test_build_takes_the_latency_of_create(make_cloud: MemoryCloudFactory, clock
     vm = cloud.backend.get_vm(action.vm_id)
     assert (vm.status, vm.backend_status, vm.task) == (Status.RUNNING, "ACTIVE", None)
     assert (vm.updated_at - vm.created_at).total_seconds() == 2
-    assert vm.ip_address == "10.0.0.2"
+    assert vm.ip_address == "198.18.0.2"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from tests.contract.cloud_under_test import CloudUnderTest
 from tests.support.memory_cloud import MemoryCloudFactory
+from tests.support.sample_addresses import is_reserved_for_samples
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.backends.memory.networks import NETWORK_RANGES
 from vmapi.domain.lifecycle import Status, Verb
 from vmapi.errors import InvalidState, QuotaExceeded
 from vmapi.settings.memory import MemoryLimits, parse_faults
@@ -41,6 +43,14 @@ def test_addresses_are_released_with_their_vm(make_cloud: MemoryCloudFactory) ->
     assert "No fixed IP addresses available" in vms[-1].fault.message
     cloud.delete_vm(vms[7].id)
     assert cloud.boot_vm().ip_address == addresses[7]
+
+
+@pytest.mark.parametrize("network", NETWORK_RANGES)
+def test_addresses_belong_to_no_host(make_cloud: MemoryCloudFactory, network: str) -> None:
+    vm = make_cloud(default_network=network).boot_vm()
+    assert vm.ip_address is not None
+    assert is_reserved_for_samples(vm.ip_address)
+    assert is_reserved_for_samples(str(NETWORK_RANGES[network].broadcast_address))
 
 
 def test_console_shows_actions_but_no_user_data(make_cloud: MemoryCloudFactory) -> None:

@@ -24,7 +24,7 @@ FULL = {
     "updated": "2026-11-22T15:55:52Z",
     "addresses": {
         "private": [
-            {"version": 4, "addr": "10.10.3.188", "OS-EXT-IPS:type": "fixed"},
+            {"version": 4, "addr": "198.18.3.188", "OS-EXT-IPS:type": "fixed"},
             {"version": 4, "addr": "192.0.2.7", "OS-EXT-IPS:type": "floating"},
         ],
         "six": [{"version": 6, "addr": "2001:db8::1"}],
