@@ -5,7 +5,8 @@ from sqlalchemy import text
 
 from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
-from vmapi.store.database import Database, db_time
+from vmapi.store.clock import db_time
+from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
 
 COUNT = text("SELECT count(*) FROM operations")

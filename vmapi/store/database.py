@@ -1,18 +1,15 @@
 """The database behind the repositories: SQLite or PostgreSQL, one code path.
 
 Repositories open transactions here and nowhere else. Every failure of the database surfaces as
-StoreUnavailable. The database's clock is the one clock that all processes share: leases, event
-sequences and observation times use it.
+StoreUnavailable.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
 
 import orjson
 from sqlalchemy import (
-    BigInteger,
     Connection,
     Engine,
     create_engine,
@@ -23,8 +20,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import FunctionElement
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
@@ -46,24 +41,6 @@ BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """The statements that begin a transaction, by kind. A plain read has none: it autocommits."""
-
-
-class db_now(FunctionElement[int]):
-    """The database's clock in SQL, in microseconds since 1970."""
-
-    type = BigInteger()
-    inherit_cache = True
-
-
-@compiles(db_now, "sqlite")
-def _db_now_sqlite(*_: Any, **__: Any) -> str:
-    # a function of the connection: SQLite's own time has a resolution of 1 ms
-    return "epoch_us()"
-
-
-@compiles(db_now, "postgresql")
-def _db_now_postgresql(*_: Any, **__: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
 class Database:
@@ -135,11 +112,6 @@ class Database:
                 if not self._prepared:
                     self._prepare(self)
                     self._prepared = True
-
-
-def db_time(connection: Connection) -> int:
-    """Return the time of the database's clock, in microseconds since 1970."""
-    return int(connection.execute(select(db_now())).scalar_one())
 
 
 def advisory_lock(connection: Connection, key: str) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
-from vmapi.store.database import Database, advisory_lock, db_now, db_time
+from vmapi.store.clock import db_now, db_time
+from vmapi.store.database import Database, advisory_lock
 from vmapi.store.mappers import event as mapper
 from vmapi.store.tables import events
 from vmapi.store.types import MICROSECOND

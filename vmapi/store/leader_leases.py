@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 
-from vmapi.store.database import Database, db_now
+from vmapi.store.clock import db_now
+from vmapi.store.database import Database
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import leader_leases
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row, func, select
 
 from vmapi.domain.snapshot import VMSnapshot
-from vmapi.store.database import db_now
+from vmapi.store.clock import db_now
 from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import sync_state, vms
 

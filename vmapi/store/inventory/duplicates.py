@@ -30,7 +30,7 @@ from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import CreateWindow, Operation
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout, OperationTimeout
-from vmapi.store.database import db_now
+from vmapi.store.clock import db_now
 from vmapi.store.mappers import operation as operation_mapper
 from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import operations, vms

@@ -44,7 +44,7 @@ from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.vm import VM
 from vmapi.store import events
-from vmapi.store.database import db_time
+from vmapi.store.clock import db_time
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper

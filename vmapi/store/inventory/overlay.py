@@ -18,8 +18,8 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.store import events
+from vmapi.store.clock import db_now
 from vmapi.store.conflicts import VMRevisionConflict
-from vmapi.store.database import db_now
 from vmapi.store.inventory.age import SNAPSHOT_COLUMNS, snapshot_from_row
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper

@@ -20,7 +20,8 @@ from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import StoreUnavailable
 from vmapi.store import quotas as quota_usage
-from vmapi.store.database import Database, advisory_lock, db_now, db_time
+from vmapi.store.clock import db_now, db_time
+from vmapi.store.database import Database, advisory_lock
 from vmapi.store.inventory import duplicates, observations, statements
 from vmapi.store.inventory.age import (
     SELECT_SYNCED_AT,

@@ -17,7 +17,8 @@ import structlog
 from sqlalchemy import ColumnElement, bindparam, or_
 
 from vmapi.errors import StoreUnavailable
-from vmapi.store.database import Database, db_now
+from vmapi.store.clock import db_now
+from vmapi.store.database import Database
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import IS_UNFINISHED, operations
 

@@ -24,13 +24,14 @@ from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
 from vmapi.store.audit import repository as audit
+from vmapi.store.clock import db_now
 from vmapi.store.conflicts import (
     IdempotencyKeyConflict,
     OperationRevisionConflict,
     name_taken,
     operation_in_progress,
 )
-from vmapi.store.database import Database, db_now
+from vmapi.store.database import Database
 from vmapi.store.inventory import overlay
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.mappers import operation as mapper
