@@ -469,7 +469,8 @@ def test_unusual_filter_value_matches_nothing_or_is_refused(
     harness: ApiHarness, path: str, name: str, value: str
 ) -> None:
     response = harness.call("GET", f"{path}?{name}={value}")
-    if name in FREE and value not in ("%00", "x" * 256, ""):
+    is_wildcard = value == "*" and name in ("flavor", "image")
+    if name in FREE and not is_wildcard and value not in ("%00", "x" * 256, ""):
         assert (response.status_code, response.json["total"]) == (200, 0)
         return
     problem = check_problem(response, 422, "validation_error")

@@ -4,15 +4,14 @@
 the identity is `UNAUTHENTICATED`.
 """
 
-import hashlib
 import re
 
 import structlog
 from flask import request
 
-from vmapi.api.request.body import read_body
 from vmapi.api.request.conditional import parse_if_match
 from vmapi.api.request.context import current_request_id, request_state
+from vmapi.api.request.fingerprint import request_fingerprint
 from vmapi.api.request.preferences import preferred_wait
 from vmapi.domain.caller import Caller, IdempotencyKey
 from vmapi.domain.identity import Identity
@@ -54,14 +53,17 @@ def current_scope() -> Scope:
     return current_identity().scope
 
 
-def current_caller() -> Caller:
-    """Return the caller with its request headers. Raises MalformedRequest."""
+def current_caller(body: object = None) -> Caller:
+    """Return the caller with its request headers. Raises MalformedRequest.
+
+    `body` is the loaded body, which an idempotency key is bound to; None without one.
+    """
     return Caller(
         user=current_user(),
         request_id=current_request_id(),
         project=current_project(),
         address=client_address(),
-        key=parse_idempotency_key(),
+        key=parse_idempotency_key(body),
         wait_seconds=preferred_wait(),
         all_projects=current_scope() is None,
         if_match=parse_if_match(),
@@ -69,16 +71,14 @@ def current_caller() -> Caller:
     )
 
 
-def parse_idempotency_key() -> IdempotencyKey | None:
+def parse_idempotency_key(body: object) -> IdempotencyKey | None:
     """Return the idempotency key with the fingerprint of the request. Raises MalformedRequest."""
     value = request.headers.get("Idempotency-Key")
     if value is None:
         return None
     if IDEMPOTENCY_KEY_PATTERN.fullmatch(value) is None:
         raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
-    content = f"{request.method} {request.full_path}\n".encode() + read_body(request)
-    fingerprint = hashlib.sha256(content).hexdigest()
-    return IdempotencyKey(current_user(), value, fingerprint, current_project())
+    return IdempotencyKey(current_user(), value, request_fingerprint(body), current_project())
 
 
 def cursor_scope() -> str:

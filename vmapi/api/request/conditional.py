@@ -13,6 +13,13 @@ from vmapi.errors import MalformedRequest
 ETAG = r'"[\x21\x23-\x7e\x80-\xff]*"'
 ETAG_LIST = re.compile(rf"[ \t,]*(?:W/)?{ETAG}(?:[ \t]*,[ \t,]*(?:W/)?{ETAG})*[ \t,]*")
 ANY_ETAG = frozenset("*")
+CODING_SUFFIX = re.compile(r'(-{1,2}(gzip|deflate|df|br|zstd))+"$')
+"""The suffix that a compressing server appends to a tag.
+
+Sources: `DeflateAlterETag` of https://httpd.apache.org/docs/2.4/mod/mod_deflate.html, and
+`BrotliAlterETag` of mod_brotli. Jetty writes two hyphens, Caddy also `-zstd`.
+"""
+
 UNSUPPORTED_CONDITION_DETAILS = {
     "If-Match": "If-Match applies to the change of one VM. Change the VMs one by one, each with "
     "its own ETag, or omit If-Match.",
@@ -25,8 +32,8 @@ UNSUPPORTED_CONDITION_DETAILS = {
 def parse_if_match() -> frozenset[str]:
     """Return the entity tags of `If-Match`; empty if any VM state is acceptable.
 
-    Weak tags (`W/`) count as strong ones: a compressing proxy weakens the tags that vmapi sent.
-    Raises MalformedRequest.
+    Weak tags (`W/`) count as strong ones, and the suffix of a content coding does not count: a
+    compressing proxy changes the tags that vmapi sent. Raises MalformedRequest.
     """
     etags = _parse_etags("If-Match")
     return frozenset() if etags is None or etags == ANY_ETAG else etags
@@ -55,4 +62,4 @@ def _parse_etags(header: str) -> frozenset[str] | None:
         raise MalformedRequest(
             f'{header} must be * or a list of entity tags in double quotes, as in ETag: "1-a".'
         )
-    return frozenset(re.findall(ETAG, value))
+    return frozenset(CODING_SUFFIX.sub('"', tag) for tag in re.findall(ETAG, value))

@@ -46,6 +46,19 @@ class NulFreeString(fields.String):
         return text
 
 
+class NameFilter(fields.String):
+    """A name to search for, of up to 255 characters; with `prefix`, `*` may be the last one.
+
+    Elsewhere a `*` would match nothing, which looks like the answer to a valid query.
+    """
+
+    def __init__(self, *, prefix: bool = False, **kwargs: Any) -> None:
+        wildcard = "[*]?" if prefix else ""
+        error = "Must have * as its last character only." if prefix else "Must not contain a *."
+        match = FullMatch(rf"^[^\x00*]*{wildcard}$", error=f"{error} No NUL character is allowed.")
+        super().__init__(validate=[validate.Length(1, 255), match], **kwargs)
+
+
 class BoundedList(fields.List[Any]):
     """A list with a maximum length, validated before the items; reports a few bad items only.
 

@@ -8,6 +8,7 @@ from vmapi.api.schemas.fields import (
     BoundedList,
     FullMatch,
     MetadataField,
+    NameFilter,
     NulFreeString,
     QueryInteger,
     RFC3339Field,
@@ -171,6 +172,7 @@ class CreateVMSchema(Schema):
     def _build_request(self, data: dict[str, Any], **_: Any) -> CreateRequest:
         for name in ("ssh_keys", "security_groups"):
             data[name] = tuple(dict.fromkeys(data.get(name, ())))
+        data["user_data"] = data.get("user_data") or None
         return CreateRequest(**data)
 
 
@@ -245,12 +247,9 @@ class VMFilterSchema(Schema):
         max_length=MAX_STATUS_FILTERS,
         **described("Status; repeat the parameter for several."),
     )
-    name = NulFreeString(
-        validate=validate.Length(1, 255),
-        **described("Exact name, or a prefix that ends in `*`."),
-    )
-    flavor = NulFreeString(validate=validate.Length(1, 255), **described("Name of the flavor."))
-    image = NulFreeString(validate=validate.Length(1, 255), **described("Name of the image."))
+    name = NameFilter(prefix=True, **described("Exact name, or a prefix that ends in `*`."))
+    flavor = NameFilter(**described("Exact name of the flavor."))
+    image = NameFilter(**described("Exact name of the image."))
     created_after = RFC3339Field(**described("VMs created after this time."))
     created_before = RFC3339Field(**described("VMs created before this time."))
     updated_after = RFC3339Field(**described("VMs changed after this time."))

@@ -21,6 +21,7 @@ from vmapi.api.problems.responses import problem_document
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.request.caller import current_caller
 from vmapi.api.request.context import current_services
+from vmapi.api.request.fingerprint import canonical_vm_id
 from vmapi.api.schemas.fields import BoundedList, NulFreeString, described
 from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
@@ -106,9 +107,10 @@ def act_on_vms(body: dict[str, Any]) -> Response:
     """Start, stop, restart, pause, resume or delete many VMs"""
     action, bulk = Action(body["action"]), current_services().bulk
     if "ids" in body:
-        results = bulk.perform_by_ids(action, body["ids"], current_caller())
+        caller = current_caller({**body, "ids": [canonical_vm_id(vm_id) for vm_id in body["ids"]]})
+        results = bulk.perform_by_ids(action, body["ids"], caller)
     else:
-        results = bulk.perform_by_filter(action, body["filter"], current_caller())
+        results = bulk.perform_by_filter(action, body["filter"], current_caller(body))
     all_replayed = bool(results) and all(result.replayed for result in results)
     headers = {"Idempotent-Replayed": "true"} if all_replayed else {}
     items = [_item_document(result) for result in results]

@@ -32,6 +32,7 @@ from vmapi.api.schemas.vms import (
     VMSchema,
     VMStatusSchema,
 )
+from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.roles import Permission
@@ -71,7 +72,7 @@ def create_vm(create_request: CreateRequest) -> Response:
     The cloud builds the VM. Then vmapi stops it, unless `start` is true.
     """
     return responses.change_response(
-        current_services().vms.create(create_request, current_caller())
+        current_services().vms.create(create_request, current_caller(create_request))
     )
 
 
@@ -108,7 +109,8 @@ def update_vm(patch: VMPatch, vm_id: str) -> Response:
 
     The body is a JSON merge patch (RFC 7396): null removes a key of `metadata`.
     """
-    return responses.change_response(current_services().vms.update(vm_id, patch, current_caller()))
+    caller = current_caller(patch)
+    return responses.change_response(current_services().vms.update(vm_id, patch, caller))
 
 
 @blp.delete("/vms/<vm:vm_id>")
@@ -120,7 +122,7 @@ def delete_vm(vm_id: str) -> Response:
 
     A delete is allowed in every state. It ends an operation in progress.
     """
-    return _perform(vm_id, Action.DELETE)
+    return _perform(vm_id, Action.DELETE, current_caller())
 
 
 @blp.get("/vms/<vm:vm_id>/status")
@@ -150,7 +152,7 @@ def get_vm_console(query: dict[str, int], vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, "quota_exceeded", *BACKEND_PROBLEMS)
 def start_vm(vm_id: str) -> Response:
     """Start a STOPPED VM"""
-    return _perform(vm_id, Action.START)
+    return _perform(vm_id, Action.START, current_caller())
 
 
 @blp.post("/vms/<vm:vm_id>/stop")
@@ -159,7 +161,7 @@ def start_vm(vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def stop_vm(vm_id: str) -> Response:
     """Stop a RUNNING or PAUSED VM"""
-    return _perform(vm_id, Action.STOP)
+    return _perform(vm_id, Action.STOP, current_caller())
 
 
 @blp.post("/vms/<vm:vm_id>/restart")
@@ -170,7 +172,7 @@ def stop_vm(vm_id: str) -> Response:
 def restart_vm(options: dict[str, str], vm_id: str) -> Response:
     """Restart a RUNNING VM, or a VM in ERROR that ran before"""
     hard = {"soft": False, "hard": True}.get(options.get("type", ""))
-    return _perform(vm_id, Action.RESTART, hard=hard)
+    return _perform(vm_id, Action.RESTART, current_caller(options), hard=hard)
 
 
 @blp.post("/vms/<vm:vm_id>/pause")
@@ -179,7 +181,7 @@ def restart_vm(options: dict[str, str], vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def pause_vm(vm_id: str) -> Response:
     """Pause a RUNNING VM"""
-    return _perform(vm_id, Action.PAUSE)
+    return _perform(vm_id, Action.PAUSE, current_caller())
 
 
 @blp.post("/vms/<vm:vm_id>/resume")
@@ -188,9 +190,9 @@ def pause_vm(vm_id: str) -> Response:
 @blp.problems(*VM_CHANGE_PROBLEMS, *BACKEND_PROBLEMS)
 def resume_vm(vm_id: str) -> Response:
     """Resume a PAUSED VM"""
-    return _perform(vm_id, Action.RESUME)
+    return _perform(vm_id, Action.RESUME, current_caller())
 
 
-def _perform(vm_id: str, action: Action, *, hard: bool | None = None) -> Response:
-    result = current_services().vms.perform_action(vm_id, action, current_caller(), hard=hard)
+def _perform(vm_id: str, action: Action, caller: Caller, *, hard: bool | None = None) -> Response:
+    result = current_services().vms.perform_action(vm_id, action, caller, hard=hard)
     return responses.change_response(result)

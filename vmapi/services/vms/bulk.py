@@ -115,4 +115,4 @@ def _with_vm_key(caller: Caller, vm_id: str) -> Caller:
     """Derive the idempotency key of one VM's operation from the key of the bulk request."""
     if caller.key is None:
         return caller
-    return replace(caller, key=replace(caller.key, value=f"{caller.key.value} {vm_id}"))
+    return replace(caller, key=replace(caller.key, value=f"{caller.key.value} {vm_id.lower()}"))

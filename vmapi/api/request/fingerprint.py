@@ -1,0 +1,54 @@
+"""The fingerprint of a request: equal for all spellings of one request.
+
+An idempotency key is bound to the meaning of its request: the endpoint, the VM, and the loaded body
+with its defaults. White space, escapes, the order of members and of list items, repeated items and
+the case of ids do not count. Source: draft-ietf-httpapi-idempotency-key-header-06, section 2.4.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+
+from flask import request
+
+from vmapi.errors import VMNotFound
+from vmapi.services.vms.service import canonical_id
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def request_fingerprint(body: object) -> str:
+    """Return the fingerprint of the current request; `body` is the loaded body, None without one.
+
+    Every list of a body is a set: `ids`, `status`, `ssh_keys` and `security_groups`.
+    """
+    vm_id = (request.view_args or {}).get("vm_id")
+    target = {"endpoint": request.endpoint, "vm_id": vm_id and canonical_vm_id(vm_id)}
+    return hashlib.sha256(_canonical_json({**target, "body": body}).encode()).hexdigest()
+
+
+def canonical_vm_id(vm_id: str) -> str:
+    """Return the id of a VM as the cloud writes it; any other text in lower case."""
+    try:
+        return canonical_id(vm_id)
+    except VMNotFound:
+        return vm_id.lower()
+
+
+def _canonical_json(value: object) -> str:
+    return json.dumps(_canonical(value), sort_keys=True)
+
+
+def _canonical(value: object) -> object:
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return sorted({_canonical_json(item) for item in value})
+    if isinstance(value, datetime):
+        return (value - EPOCH) // MICROSECOND
+    return value
