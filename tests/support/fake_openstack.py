@@ -25,7 +25,7 @@ REQUEST_ID = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 class Reply:
     """A response: JSON, or text as it stands. With `half` the connection breaks in the body.
 
-    Errors in JSON have a request id, as OpenStack's do, unless `is_marked` is false.
+    JSON objects have a request id, as OpenStack's do, unless `is_marked` is false.
     """
 
     status: int = 200
@@ -37,8 +37,8 @@ class Reply:
     @property
     def all_headers(self) -> dict[str, str]:
         """The headers to send."""
-        is_fault = self.status >= 300 and isinstance(self.body, dict)
-        marks = {"X-Openstack-Request-Id": REQUEST_ID} if is_fault and self.is_marked else {}
+        is_marked = self.is_marked and isinstance(self.body, dict)
+        marks = {"X-Openstack-Request-Id": REQUEST_ID} if is_marked else {}
         return {**marks, **self.headers}
 
 

@@ -48,7 +48,7 @@ CHANGES: dict[str, tuple[Change, tuple[str, str]]] = {
     ),
     "metadata": (
         lambda cloud: cloud.update_vm(SERVER_ID, VMPatch(metadata={"a": "1"}), caller_token=ALICE),
-        ("PUT", f"{SERVER}/metadata"),
+        ("POST", f"{SERVER}/metadata"),
     ),
 }
 

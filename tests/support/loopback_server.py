@@ -42,8 +42,11 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         self, status: int, headers: Iterable[tuple[str, str]], body: bytes, *, truncate: bool
     ) -> None:
         """Send a response. With `truncate` the connection closes in the middle of the body."""
-        self.send_response(status)
-        for name, text in (*headers, ("Content-Length", str(len(body)))):
+        self.send_response_only(status)
+        sent = [*headers, ("Content-Length", str(len(body)))]
+        if all(name != "Date" for name, _ in sent):
+            sent.append(("Date", self.date_time_string()))
+        for name, text in sent:
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if truncate else body)

@@ -82,8 +82,8 @@ def test_status_parameter_is_refused_by_its_number(harness: ApiHarness) -> None:
     ("method", "path", "body"),
     [
         ("POST", "/vms", {**CREATE_BODY, "metadata": {f"/{n}": 1 for n in range(127)}}),
-        ("POST", "/vms", {**CREATE_BODY, **{f"member-{n}": 1 for n in range(50_000)}}),
-        ("PATCH", f"/vms/{UNKNOWN_ID}", {"metadata": {f"/{n}": None for n in range(50_000)}}),
+        ("POST", "/vms", {**CREATE_BODY, **{f"member-{n}": 1 for n in range(127)}}),
+        ("PATCH", f"/vms/{UNKNOWN_ID}", {"metadata": {f"/{n}": None for n in range(127)}}),
     ],
 )
 def test_object_with_many_bad_members_lists_20_errors(

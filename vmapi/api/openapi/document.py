@@ -130,11 +130,9 @@ class Api(flask_smorest.Api):
 def _metadata_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
     if not isinstance(field, MetadataField):
         return {}
-    # in a patch, null removes a pair and counts for nothing
-    limit = {} if field.patch else {"maxProperties": MAX_METADATA_PAIRS}
     return {
         "type": "object",
-        **limit,
+        "maxProperties": MAX_METADATA_PAIRS,
         "propertyNames": {"pattern": METADATA_KEY_PATTERN, "not": {"pattern": r"^vmapi\."}},
         "additionalProperties": {
             "type": ["string", "null"] if field.patch else "string",

@@ -186,7 +186,9 @@ class UpdateVMSchema(Schema):
         validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL),
         **described("New name, unique in the project."),
     )
-    metadata = MetadataField(patch=True, **described("Pairs to set; null removes a pair."))
+    metadata = MetadataField(
+        patch=True, **described("Pairs to set; null removes a pair. At most 127 keys.")
+    )
 
     @post_load
     def _build_patch(self, data: dict[str, Any], **_: Any) -> VMPatch:

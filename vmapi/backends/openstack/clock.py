@@ -1,8 +1,8 @@
 """The cloud's clock, estimated from the `Date` headers of responses.
 
-Source: RFC 9110, section 6.6.1. The session records every response of Nova; the driver reads `now`.
-Invariant: the estimate is never ahead of the cloud's clock, so that a poll of changes since then
-misses nothing.
+Source: RFC 9110, section 6.6.1. The session records responses with Nova's marks; the driver reads
+`now`. Invariant: the estimate is never ahead of the cloud's clock, so that a poll of changes since
+then misses nothing.
 """
 
 from collections import deque

@@ -16,8 +16,10 @@ from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
 from vmapi.backends.openstack.catalog import CloudCatalog, map_items
 from vmapi.backends.openstack.config import load_region
-from vmapi.backends.openstack.errors import CredentialsRefused, NovaItemNotFound, parsing
+from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.failures import CredentialsRefused, NovaItemNotFound
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
+from vmapi.backends.openstack.members import object_member
 from vmapi.backends.openstack.projects import ProjectPolicy
 from vmapi.backends.openstack.server_commands import ServerCommands, build_server_body
 from vmapi.backends.openstack.server_queries import ServerQueries
@@ -188,7 +190,7 @@ class OpenStackBackend(Driver):
         commands = ServerCommands(self._session, self._queries, caller_token)
         with self._session.call_timeout():
             server = self._queries.get_server(vm_id) if changes.metadata else {}
-            commands.update(vm_id, server.get("metadata") or {}, changes)
+            commands.update(vm_id, dict(object_member(server, "metadata")), changes)
 
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
         """Return the outcome of Nova's instance action.

@@ -24,6 +24,15 @@ from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
 from vmapi.backends.openstack.error_messages import error_for_message
+from vmapi.backends.openstack.failures import (
+    CredentialsRefused,
+    ErrorResponse,
+    NoResponse,
+    NovaItemNotFound,
+    OutcomeUnproven,
+    RequestNotSent,
+    RequestsThrottled,
+)
 from vmapi.backends.openstack.nova_faults import (
     NovaFault,
     is_keystone_outage,
@@ -56,57 +65,6 @@ NOT_RETRIED_ERRORS = (
 
 MAX_RETRIED_ELAPSED = timedelta(seconds=1)
 """A slower error response is not retried: the service is overloaded."""
-
-
-class ErrorResponse(Exception):
-    """A response with a status of 300 or more."""
-
-    def __init__(self, response: requests.Response) -> None:
-        super().__init__(f"HTTP {response.status_code}")
-        self.response = response
-
-
-class RequestNotSent(Exception):
-    """The login or discovery before a request failed; `__cause__` has the reason."""
-
-
-class NoResponse(Exception):
-    """A request got no complete response, for the reason in `__cause__`."""
-
-
-class CredentialsRefused(errors.BackendUnavailable):
-    """The cloud refuses the credentials of vmapi.
-
-    Clients see the code `backend_unavailable`.
-    """
-
-    backend_unresponsive = False
-
-
-class RequestsThrottled(errors.BackendUnavailable):
-    """A service limits the rate of requests, and has done nothing.
-
-    Clients see the code `backend_unavailable`.
-    """
-
-    backend_unresponsive = False
-    is_throttled = True
-
-
-class NovaItemNotFound(errors.BackendError):
-    """Nova's own 404 that does not deny the server of the URL.
-
-    It may be about the record of an action, a console, or the host of a new server.
-    """
-
-
-class OutcomeUnproven(errors.BackendTimeout):
-    """A change got a response below 500 that is not Nova's: the outcome is unknown.
-
-    Clients see the code `backend_timeout`.
-    """
-
-    backend_unresponsive = False
 
 
 @contextmanager
@@ -144,6 +102,16 @@ def parsing(service: str) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"The cloud's {service} service sent a response that vmapi cannot read."
         raise errors.BackendError(detail) from error
+
+
+@contextmanager
+def proving_outcome() -> Iterator[None]:
+    """Raise OutcomeUnproven for a response to a change that cannot be read."""
+    try:
+        with parsing("compute"):
+            yield
+    except errors.BackendError as error:
+        raise OutcomeUnproven(f"{error.detail} The outcome of the change is unknown.") from error
 
 
 def is_transient(error: Exception) -> bool:

@@ -52,7 +52,7 @@ class NovaFault:
 def parse_nova_fault(response: requests.Response) -> NovaFault | None:
     """Return Nova's fault in an error response; None for a response that is not Nova's own."""
     status = response.status_code
-    if not _has_request_id(response):
+    if not request_id_of(response):
         return None
     fault = _json_object(response).get(FAULT_NAMES.get(status, DEFAULT_FAULT_NAME))
     if not isinstance(fault, dict) or fault.get("code", status) != status:
@@ -72,7 +72,7 @@ def is_token_refusal(response: requests.Response) -> bool:
     if response.status_code != 401:
         return False
     scheme = response.headers.get("WWW-Authenticate", "").partition(" ")[0]
-    has_both_marks = _has_request_id(response) and bool(_json_object(response))
+    has_both_marks = bool(request_id_of(response)) and bool(_json_object(response))
     return scheme.lower() == "keystone" or has_both_marks
 
 
@@ -82,11 +82,20 @@ def is_keystone_outage(response: requests.Response) -> bool:
     The middleware then answers before Nova has seen the request.
     """
     has_message = KEYSTONE_OUTAGE_MESSAGE in response.content
-    return response.status_code == 503 and has_message and _has_request_id(response)
+    return response.status_code == 503 and has_message and bool(request_id_of(response))
 
 
-def _has_request_id(response: requests.Response) -> bool:
-    return any(response.headers.get(name) for name in REQUEST_ID_HEADERS)
+def request_id_of(response: requests.Response) -> str:
+    """Return the request id in the headers of a response; empty without one."""
+    values = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
+    return next((request_id for request_id in values if request_id), "")
+
+
+def is_novas_own(response: requests.Response) -> bool:
+    """Return whether a response carries the marks of Nova: below 300 that is the request id."""
+    if response.status_code < 300:
+        return bool(request_id_of(response))
+    return parse_nova_fault(response) is not None
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:

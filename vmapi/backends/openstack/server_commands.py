@@ -1,27 +1,34 @@
 """Changes of Nova's servers: create, run an action, update, delete.
 
-Nova API "Create Server", "Run an action", "Update Server", "Replace Metadata Items", "Delete
-Server". The driver makes one `ServerCommands` per change. Invariant: each command sends one change,
-with the caller's token if there is one; an update sends one for the metadata and one for the name.
+Nova API "Create Server", "Run an action", "Update Server", "Delete Server" and "Server metadata".
+The driver makes one `ServerCommands` per change. Invariants:
+
+- Each command sends one change, with the caller's token if there is one. Only an update sends
+  several: one for each removed key, one for all other pairs, one for the name.
+- Only a response with Nova's request id and a readable body proves a change.
 """
 
 import gzip
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import quote
 
 import requests
 
 from vmapi.backends.base import AcceptedAction
-from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.errors import proving_outcome
+from vmapi.backends.openstack.failures import NovaItemNotFound, OutcomeUnproven
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX
-from vmapi.backends.openstack.nova_faults import REQUEST_ID_HEADERS
+from vmapi.backends.openstack.members import object_member
+from vmapi.backends.openstack.metadata_requests import plan_metadata_requests
+from vmapi.backends.openstack.nova_faults import request_id_of
 from vmapi.backends.openstack.server_queries import ServerQueries, server_path
 from vmapi.backends.openstack.session import CloudSession, Json, json_body
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.project import with_project
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.errors import (
-    BackendError,
-    BackendTimeout,
     BackendUnavailable,
     Forbidden,
     ValidationFailed,
@@ -54,38 +61,67 @@ class ServerCommands:
         """Request a server with this body."""
         body = {"server": server}
         response = self._session.send_change("POST", "/servers", body, self._caller_token)
-        with parsing("compute"):
+        request_id = _proven_request_id(response)
+        with proving_outcome():
             vm_id = str(json_body(response, "compute")["server"]["id"])
-        return AcceptedAction(vm_id, _request_id_of(response))
+        return AcceptedAction(vm_id, request_id)
 
     def run_action(self, vm_id: str, body: Json) -> AcceptedAction:
         """Request an action with this body (see `server_actions`)."""
-        return _accepted_action(vm_id, self._send("POST", vm_id, "action", body))
+        return AcceptedAction(vm_id, _proven_request_id(self._send("POST", vm_id, "action", body)))
 
     def delete(self, vm_id: str) -> AcceptedAction:
         """Request the deletion of a server."""
-        return _accepted_action(vm_id, self._send("DELETE", vm_id))
+        return AcceptedAction(vm_id, _proven_request_id(self._send("DELETE", vm_id)))
 
     def update(self, vm_id: str, current_metadata: Json, changes: VMPatch) -> None:
-        """Replace the metadata of a server, then its name.
+        """Change single pairs of the metadata of a server, then its name.
 
-        Raises BackendTimeout when the metadata are changed and the request for the name is not
-        sent: the outcome as a whole is unknown then.
+        Pairs that the patch does not name stay, also those that others add at the same time. Raises
+        BackendTimeout when one request of several is not sent: the outcome as a whole is unknown.
         """
-        metadata = changes.applied_to(current_metadata)
-        if metadata != current_metadata:
-            self._put(vm_id, "metadata", {"metadata": metadata})
-        if changes.name is None:
-            return
-        try:
-            self._put(vm_id, "", {"server": {"name": changes.name}})
-        except BackendUnavailable as error:
-            if metadata == current_metadata:
-                raise
-            raise BackendTimeout("The metadata were changed, not yet the name.") from error
+        requests_to_send = list(self._metadata_requests(vm_id, current_metadata, changes))
+        if changes.name is not None:
+            name = {"server": {"name": changes.name}}
+            requests_to_send.append(partial(self._write, "PUT", vm_id, "", name))
+        for number, send in enumerate(requests_to_send):
+            try:
+                send()
+            except BackendUnavailable as error:
+                if number == 0:
+                    raise
+                detail = f"A part of the update was made, not all of it. {error.detail}"
+                raise OutcomeUnproven(detail) from error
 
-    def _put(self, vm_id: str, below: str, body: Json) -> None:
-        json_body(self._send("PUT", vm_id, below, body), "compute")
+    def _metadata_requests(
+        self, vm_id: str, current: Json, changes: VMPatch
+    ) -> Iterator[Callable[[], None]]:
+        """Iterate over the requests of a patch. Removals precede: Nova limits the pairs."""
+        plan = plan_metadata_requests(current, changes.metadata)
+        if plan.replaced is not None:
+            body = {"metadata": dict(plan.replaced)}
+            yield partial(self._write, "PUT", vm_id, "metadata", body)
+        for key in plan.removed:
+            yield partial(self._remove_key, vm_id, key)
+        if plan.updated:
+            body = {"metadata": dict(plan.updated)}
+            yield partial(self._write, "POST", vm_id, "metadata", body)
+
+    def _remove_key(self, vm_id: str, key: str) -> None:
+        """Remove one metadata pair. A pair that is absent, as Nova's record shows, is removed."""
+        try:
+            response = self._send("DELETE", vm_id, f"metadata/{quote(key, safe='')}")
+        except NovaItemNotFound:
+            if key in object_member(self._queries.get_server(vm_id), "metadata"):
+                raise
+        else:
+            _proven_request_id(response)
+
+    def _write(self, method: str, vm_id: str, below: str, body: Json) -> None:
+        response = self._send(method, vm_id, below, body)
+        _proven_request_id(response)
+        with proving_outcome():
+            json_body(response, "compute")
 
     def _send(
         self, method: str, vm_id: str, below: str = "", body: Json | None = None
@@ -139,16 +175,10 @@ def encode_user_data(user_data: bytes) -> str:
     raise ValidationFailed(f"The user data {message}.", ("/user_data", message))
 
 
-def _accepted_action(vm_id: str, response: requests.Response) -> AcceptedAction:
-    """Return the accepted action.
-
-    Raises BackendError for a response without request id, which is not from Nova.
-    """
-    if request_id := _request_id_of(response):
-        return AcceptedAction(vm_id, request_id)
-    raise BackendError("The cloud's compute service sent a response without a request id.")
-
-
-def _request_id_of(response: requests.Response) -> str:
-    values = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
-    return next((request_id for request_id in values if request_id), "")
+def _proven_request_id(response: requests.Response) -> str:
+    """Return the request id of Nova. Raises OutcomeUnproven for a response that is not Nova's."""
+    if request_id := request_id_of(response):
+        return request_id
+    raise OutcomeUnproven(
+        f"The response to the change has no request id of Nova (HTTP {response.status_code})."
+    )

@@ -35,15 +35,13 @@ from vmapi.backends.openstack.endpoints import (
     discover_endpoint,
 )
 from vmapi.backends.openstack.errors import (
-    ErrorResponse,
-    NoResponse,
-    RequestNotSent,
     is_transient,
     parsing,
     translate_errors,
     wrapping_sdk_errors,
 )
-from vmapi.backends.openstack.nova_faults import is_token_refusal
+from vmapi.backends.openstack.failures import ErrorResponse, NoResponse, RequestNotSent
+from vmapi.backends.openstack.nova_faults import is_novas_own, is_token_refusal
 from vmapi.domain.identity import CallerToken
 from vmapi.errors import Unauthenticated
 
@@ -182,7 +180,7 @@ class CloudSession:
                 skip_cache=True,
                 **options,
             )
-        if service == "compute":
+        if service == "compute" and is_novas_own(response):
             self.clock.record_date(response.headers.get("Date"))
         return response
 

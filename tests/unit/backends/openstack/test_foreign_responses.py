@@ -5,27 +5,23 @@ if it has Nova's fault for its status and a request id. Any other response prove
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.support.fake_openstack import (
     DETAIL_PATH,
-    NOVA_PATH,
     REQUEST_ID,
     SERVER_ID,
     SERVER_PATH,
-    SPEC,
     FakeOpenStack,
     Reply,
     openstack_settings,
     serve_openstack,
 )
+from tests.support.openstack_calls import CALLS, CHANGES
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import VMPatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -79,39 +75,7 @@ FOREIGN_BODIES: dict[str, Callable[[int], Reply]] = {
     "list": lambda status: Reply(status, [GONE]),
 }
 BODIES = NOVA_BODIES | FOREIGN_BODIES
-METADATA = VMPatch(None, {"a": "1"})
 
-CALLS: dict[str, tuple[str, str, Callable[[OpenStackBackend], object]]] = {
-    "get": ("GET", SERVER_PATH, lambda backend: backend.get_vm(SERVER_ID)),
-    "list": ("GET", DETAIL_PATH, lambda backend: backend.list_vms()),
-    "changed": (
-        "GET",
-        DETAIL_PATH,
-        lambda backend: backend.list_changed_since(datetime(2026, 1, 1, tzinfo=UTC)),
-    ),
-    "create": ("POST", f"{NOVA_PATH}/servers", lambda backend: backend.create_vm(SPEC, "op")),
-    "stop": (
-        "POST",
-        f"{SERVER_PATH}/action",
-        lambda backend: backend.perform_action(SERVER_ID, Verb.STOP),
-    ),
-    "delete": (
-        "DELETE",
-        SERVER_PATH,
-        lambda backend: backend.perform_action(SERVER_ID, Verb.DELETE),
-    ),
-    "update": (
-        "PUT",
-        SERVER_PATH,
-        lambda backend: backend.update_vm(SERVER_ID, VMPatch("web-2")),
-    ),
-    "metadata": (
-        "PUT",
-        f"{SERVER_PATH}/metadata",
-        lambda backend: backend.update_vm(SERVER_ID, METADATA),
-    ),
-}
-CHANGES = ("create", "stop", "delete", "update", "metadata")
 LISTS = ("list", "changed")
 
 
@@ -173,7 +137,7 @@ def test_only_nova_speaks_for_nova(
     cloud: FakeOpenStack, backend: OpenStackBackend, call: str, body: str
 ) -> None:
     method, path, send = CALLS[call]
-    server = {"id": SERVER_ID, "status": "ACTIVE", "metadata": {}}
+    server = {"id": SERVER_ID, "status": "ACTIVE", "metadata": {"b": "2"}}
     for status in STATUSES:
         cloud.replies.pop(("GET", DETAIL_PATH), None)
         cloud.reply_to("GET", SERVER_PATH, Reply(200, {"server": server}))
@@ -199,9 +163,8 @@ def test_unknown_route_of_nova_is_no_proof(
 ) -> None:
     method, path, send = CALLS[call]
     unknown = Reply(404, {"code": "404 Not Found", "message": "The resource could not be found."})
-    cloud.reply_to(
-        "GET", SERVER_PATH, Reply(200, {"server": {"id": SERVER_ID, "status": "ACTIVE"}})
-    )
+    server = {"id": SERVER_ID, "status": "ACTIVE", "metadata": {"b": "2"}}
+    cloud.reply_to("GET", SERVER_PATH, Reply(200, {"server": server}))
     cloud.reply_to(method, path, unknown)
     expected = errors.BackendTimeout if call in CHANGES else errors.BackendError
     with pytest.raises(expected):

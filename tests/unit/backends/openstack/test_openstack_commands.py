@@ -24,8 +24,7 @@ from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.backends.openstack.server_commands import encode_user_data
-from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import CreateSpec, VMPatch
+from vmapi.domain.vm import CreateSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
@@ -64,14 +63,8 @@ def test_metadata_of_a_server_hold_its_project(
     (created,) = (r.body["server"] for r in cloud.requests if r.path == f"{NOVA_PATH}/servers")
     assert created["metadata"] == {"a": "b", "vmapi.project": "web"}
     cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata=created["metadata"]))
-    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
-    backend.update_vm(SERVER_ID, VMPatch(metadata={"a": None, "c": "d"}))
-    (updated,) = (r.body for r in cloud.requests if r.path == f"{SERVER_PATH}/metadata")
-    assert updated == {"metadata": {"c": "d", "vmapi.project": "web"}}
-    assert (backend.get_vm(SERVER_ID).project, backend.get_vm(SERVER_ID).metadata) == (
-        "web",
-        {"a": "b"},
-    )
+    vm = backend.get_vm(SERVER_ID)
+    assert (vm.project, vm.metadata) == ("web", {"a": "b"})
     cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata={"a": "b"}))
     other_settings = replace(openstack_settings(cloud.url, monkeypatch), default_project="other")
     another = OpenStackBackend.from_settings(other_settings)
@@ -91,25 +84,6 @@ def test_long_user_data_is_compressed() -> None:
     assert caught.value.extra["errors"][0]["pointer"] == "/user_data"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("reply", [Reply(202), Reply(200, "<html>Please log in</html>")])
-def test_unreadable_response_to_a_change_is_a_backend_error(
-    cloud: FakeOpenStack, backend: OpenStackBackend, reply: Reply
-) -> None:
-    calls = {
-        ("POST", f"{SERVER_PATH}/action"): lambda: backend.perform_action(SERVER_ID, Verb.STOP),
-        ("DELETE", SERVER_PATH): lambda: backend.perform_action(SERVER_ID, Verb.DELETE),
-        ("PUT", SERVER_PATH): lambda: backend.update_vm(SERVER_ID, VMPatch(name="web-2")),
-        ("PUT", f"{SERVER_PATH}/metadata"): lambda: backend.update_vm(
-            SERVER_ID, VMPatch(metadata={"a": "b"})
-        ),
-    }
-    for (method, path), call in calls.items():
-        cloud.reply_to(method, path, reply)
-        with pytest.raises(errors.BackendError):
-            call()
-        assert cloud.count_requests(method, path) == 1
-
-
 def test_created_vm_is_found_by_its_tag(cloud: FakeOpenStack, backend: OpenStackBackend) -> None:
     cloud.reply_to("GET", DETAIL_PATH, Reply(200, {"servers": []}))
     assert backend.find_created_vm("op") is None
@@ -123,31 +97,3 @@ def test_created_vm_is_found_by_its_tag(cloud: FakeOpenStack, backend: OpenStack
     record = {"action": "create", "request_id": REQUEST_ID, "start_time": None}
     cloud.reply_to("GET", actions, Reply(200, {"instanceActions": [record]}))
     assert backend.find_created_vm("op") == AcceptedAction(SERVER_ID, REQUEST_ID)
-
-
-def test_update_replaces_metadata_and_keeps_reserved_ones(
-    cloud: FakeOpenStack, backend: OpenStackBackend
-) -> None:
-    cloud.reply_to(
-        "GET", SERVER_PATH, server_reply("ACTIVE", metadata={"a": "1", "b": "2", "vmapi.own": "3"})
-    )
-    cloud.reply_to("PUT", SERVER_PATH, server_reply("ACTIVE"))
-    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
-    backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": None, "c": "4"}))
-    backend.update_vm(SERVER_ID, VMPatch(None, {"a": "1"}))
-    assert [(r.path, r.body) for r in cloud.requests if r.method == "PUT"] == [
-        (f"{SERVER_PATH}/metadata", {"metadata": {"b": "2", "c": "4", "vmapi.own": "3"}}),
-        (SERVER_PATH, {"server": {"name": "web-2"}}),
-    ]
-
-
-def test_half_completed_update_has_an_unknown_outcome(
-    cloud: FakeOpenStack, backend: OpenStackBackend
-) -> None:
-    cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata={}))
-    cloud.reply_to("PUT", SERVER_PATH, Reply(503, {"serviceUnavailable": {"message": "busy"}}))
-    cloud.reply_to("PUT", f"{SERVER_PATH}/metadata", Reply(200, {"metadata": {}}))
-    with pytest.raises(errors.BackendTimeout, match="The metadata were changed, not yet the name"):
-        backend.update_vm(SERVER_ID, VMPatch("web-2", {"a": "1"}))
-    with pytest.raises(errors.BackendUnavailable):
-        backend.update_vm(SERVER_ID, VMPatch("web-2"))

@@ -23,7 +23,7 @@ from tests.support.fake_openstack import (
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.errors import OutcomeUnproven, RequestsThrottled
+from vmapi.backends.openstack.failures import OutcomeUnproven, RequestsThrottled
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
@@ -136,11 +136,11 @@ def test_failed_change_is_sent_once(
 
 
 @pytest.mark.parametrize("shape", [HTML, Reply(202, "{"), Reply(202, []), Reply(202, {})])
-def test_create_with_an_unreadable_response_is_a_backend_error(
+def test_create_with_an_unreadable_response_has_an_unknown_outcome(
     cloud: FakeOpenStack, impatient_backend: OpenStackBackend, shape: Reply
 ) -> None:
     cloud.reply_to("POST", SERVERS, shape)
-    with pytest.raises(errors.BackendError):
+    with pytest.raises(errors.BackendTimeout):
         create(impatient_backend)
     assert cloud.count_requests("POST", SERVERS) == 1
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import ReconcilerHarness
-from vmapi.backends.openstack.errors import RequestsThrottled
+from vmapi.backends.openstack.failures import RequestsThrottled
 from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.services.inventory.poll_schedule import (
     LOOKBACK,
