@@ -23,7 +23,8 @@ except SettingsError as error:
 
 bind = settings.bind
 workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.worker_count)
-threads = settings.threads
+# more than wait for a dependency that hangs
+threads = settings.request_threads
 worker_class = "vmapi.server.worker.GunicornWorker"
 # seconds; gunicorn kills a worker only if its main loop hangs, not if the cloud is slow
 timeout = 60

@@ -53,7 +53,7 @@ def bootstrap(
 
     Raises SettingsError.
     """
-    backend = CircuitBreakerBackend(driver)
+    backend = CircuitBreakerBackend(driver, settings.threads)
     draining = threading.Event()
     engine = _build_engine(settings)
     store = _build_store(settings, backend, engine, clock)

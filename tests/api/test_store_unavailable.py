@@ -1,9 +1,7 @@
 """An unreachable database: 503, nothing is sent, and recovery afterwards."""
 
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,13 +10,14 @@ from sqlalchemy import create_engine, make_url, text
 
 from tests.support.api_harness import CREATE_BODY, ApiHarness
 from tests.support.blocking_source import wait_until
+from tests.support.database_proxy import DatabaseProxy
 from tests.support.databases import new_postgresql
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
 from vmapi.domain.lifecycle import Verb
 from vmapi.settings.settings import Settings
-from vmapi.store import connections
+from vmapi.store import answer_timeout, connections
 
 
 def check_unavailable(harness: ApiHarness, vm_id: str) -> None:
@@ -70,57 +69,6 @@ def postgresql_settings(url: Any) -> Settings:
     return Settings(log_level="CRITICAL", database_url=full_url)
 
 
-class DatabaseProxy:
-    """A TCP proxy that can be closed; closing it cuts every connection."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._open = True
-        self._inside: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._serve, daemon=True)]
-        self._threads[0].start()
-
-    def shut(self) -> None:
-        self._open = False
-        for connection in self._inside:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def open(self) -> None:
-        self._open = True
-
-    def close(self) -> None:
-        self.shut()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(10)
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                if not self._open:
-                    client.close()
-                    continue
-                server = socket.create_connection(self._server)
-                self._inside += [client, server]
-                for ends in ((client, server), (server, client)):
-                    self._threads.append(threading.Thread(target=_forward, args=ends, daemon=True))
-                    self._threads[-1].start()
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
-    source.close()
-
-
 @pytest.fixture
 def proxy() -> Iterator[tuple[DatabaseProxy, str]]:
     with ExitStack() as stack:
@@ -159,6 +107,27 @@ def test_restarted_postgresql_is_503_then_works(
         "store_unavailable",
     )
     proxy[0].open()
+    check_available(harness, vm_id)
+
+
+@pytest.mark.parametrize("idle_seconds", [0.0, 60.0])
+def test_postgresql_that_stops_answering_is_503(
+    postgresql: ApiHarness,
+    proxy: tuple[DatabaseProxy, str],
+    monkeypatch: pytest.MonkeyPatch,
+    idle_seconds: float,
+) -> None:
+    harness = postgresql
+    harness.services.store.upgrade()
+    vm_id = harness.create_running("web-2")
+    monkeypatch.setattr(answer_timeout, "REQUEST_ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(connections, "PING_TIMEOUT", 0.1)
+    # with and without the ping of an idle connection
+    monkeypatch.setattr(connections, "PING_AFTER_IDLE", 60.0 - idle_seconds)
+    harness.get_vm(vm_id)
+    proxy[0].silence()
+    check_unavailable(harness, vm_id)
+    proxy[0].resume()
     check_available(harness, vm_id)
 
 

@@ -19,6 +19,7 @@ The docstrings list the other exceptions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -64,6 +65,13 @@ class Backend(ABC):
 
     def check_available(self) -> None:
         """Raise BackendUnavailable while the cloud is known to be unreachable."""
+
+    def limit_waiting(self) -> AbstractContextManager[None]:
+        """Return a context for a request that waits for another call to the cloud.
+
+        Entering it raises BackendUnavailable while too many requests wait.
+        """
+        return nullcontext()
 
     def close(self) -> None:
         """Close the connections. No other method is called afterwards."""

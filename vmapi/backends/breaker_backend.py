@@ -3,20 +3,41 @@
 While the breaker is open, every method that sends a request raises BackendUnavailable. A method of
 the contract is one line in the class, in one of two groups: a `_recorded` call moves the state of
 the breaker, a `_checked` call only respects that state.
+
+Each call occupies a slot of a bulkhead. So a cloud that hangs holds a share of the threads, before
+the breaker opens and while single calls hang. Each list of the catalog has its own bulkhead: most
+calls of a list read a cache, which a cloud that hangs must not block.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from vmapi.backends.base import Backend
 from vmapi.backends.circuit_breaker import CircuitBreaker
+from vmapi.concurrency.bulkhead import Bulkhead
+from vmapi.errors import BackendUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 BackendMethod = Callable[Concatenate[Backend, P], R]
 BreakerMethod = Callable[Concatenate["CircuitBreakerBackend", P], R]
+
+DEFAULT_REQUEST_SLOTS = 8
+"""Requests that may wait for the cloud at the same time."""
+
+BULKHEAD_RETRY_AFTER = 2
+"""Seconds of `Retry-After` where too many requests wait for the cloud."""
+
+SHARED_BULKHEAD = "the cloud"
+OWN_BULKHEADS = {
+    "list_flavors": "the cloud's list of flavors",
+    "list_images": "the cloud's list of images",
+    "list_networks": "the cloud's list of networks",
+}
+"""The subjects of the bulkheads by method; the other methods share one."""
 
 
 def _recorded(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
@@ -24,7 +45,7 @@ def _recorded(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
 
     @wraps(method, updated=())  # without the mark of an abstract method
     def delegate(self: "CircuitBreakerBackend", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self.breaker.calling():
+        with self.limit_waiting(method.__name__), self.breaker.calling():
             result: R = getattr(self.driver, method.__name__)(*args, **kwargs)
         return result
 
@@ -39,18 +60,26 @@ def _checked(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
 
     @wraps(method, updated=())  # without the mark of an abstract method
     def delegate(self: "CircuitBreakerBackend", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self.breaker.raise_if_open()
-        result: R = getattr(self.driver, method.__name__)(*args, **kwargs)
+        with self.limit_waiting(method.__name__):
+            self.breaker.raise_if_open()
+            result: R = getattr(self.driver, method.__name__)(*args, **kwargs)
         return result
 
     return delegate
 
 
 class CircuitBreakerBackend(Backend):
-    """Delegates every call to a driver, through a circuit breaker."""
+    """Delegates every call to a driver, through a circuit breaker.
 
-    def __init__(self, driver: Backend) -> None:
+    At most `request_slots` requests wait for the cloud at the same time.
+    """
+
+    def __init__(self, driver: Backend, request_slots: int = DEFAULT_REQUEST_SLOTS) -> None:
         self.driver = driver
+        self._bulkheads = {
+            subject: Bulkhead(request_slots, partial(_refusal, subject))
+            for subject in (SHARED_BULKHEAD, *OWN_BULKHEADS.values())
+        }
         self.breaker = CircuitBreaker(driver.ping)
         self.single_process = driver.single_process
         self.completes_immediately = driver.completes_immediately
@@ -63,6 +92,10 @@ class CircuitBreakerBackend(Backend):
     def check_available(self) -> None:
         """Raise BackendUnavailable while the breaker is open."""
         self.breaker.raise_if_open()
+
+    def limit_waiting(self, method_name: str = "") -> AbstractContextManager[None]:
+        """Return a context that occupies a slot of the cloud, or of a list of its catalog."""
+        return self._bulkheads[OWN_BULKHEADS.get(method_name, SHARED_BULKHEAD)].occupying()
 
     def close(self) -> None:
         """Stop the probes of the breaker and close the driver."""
@@ -92,3 +125,8 @@ class CircuitBreakerBackend(Backend):
     get_outcome = _recorded(Backend.get_outcome)
     find_created_vm = _recorded(Backend.find_created_vm)
     find_action = _recorded(Backend.find_action)
+
+
+def _refusal(subject: str) -> BackendUnavailable:
+    detail = f"Too many requests wait for {subject}, which does not respond. Nothing was sent."
+    return BackendUnavailable(detail, retry_after=BULKHEAD_RETRY_AFTER)

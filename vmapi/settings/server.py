@@ -40,7 +40,8 @@ class ServerSettings:
         "VMAPI_THREADS",
         integer(2, 256),
         "8",
-        "Number of requests that each process serves at the same time.",
+        "Number of requests in each process that may wait for the cloud, and for the database, at "
+        "the same time. Requests that wait for neither have other threads.",
     )
     api_version: str = setting(
         "API_VERSION",

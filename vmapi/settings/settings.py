@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from dotenv import load_dotenv
 
+from vmapi.concurrency.bulkhead import MAX_WAITING_REQUESTS
 from vmapi.errors import SettingsError
 from vmapi.settings.auth import AuthSettings
 from vmapi.settings.cloud import CloudSettings
@@ -22,6 +23,9 @@ from vmapi.settings.operations import OperationSettings
 from vmapi.settings.patterns import is_loopback
 from vmapi.settings.secret_files import read_secret
 from vmapi.settings.server import ServerSettings
+
+FREE_THREADS = 8
+"""Request threads for requests that wait for nothing, beyond half of `VMAPI_THREADS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,14 @@ class Settings(
     def worker_count(self) -> int:
         """The number of worker processes to serve with."""
         return self.workers or (1 if self.backend == "memory" else 2)
+
+    @property
+    def request_threads(self) -> int:
+        """The number of request threads of a process.
+
+        A dependency that hangs, waiting requests and event streams together leave some free.
+        """
+        return 2 * self.threads + MAX_WAITING_REQUESTS + FREE_THREADS
 
     @property
     def wait_slots(self) -> int:

@@ -15,10 +15,14 @@ from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from vmapi.store.answer_timeout import answer_timeout
+
 LOCK_TIMEOUT = 5.0
 """Seconds that a transaction waits for a lock, or for a free connection of the pool."""
 POOL_HEADROOM = 8
 """Connections beyond one for each request thread: the engine needs them."""
+PING_TIMEOUT = 2.0
+"""Seconds that a ping waits for its answer: it waits for no lock."""
 PING_AFTER_IDLE = 1.0
 """Seconds without use after which a connection is pinged: its peer may have vanished."""
 IDLE_IN_TRANSACTION_TIMEOUT = 60.0
@@ -55,6 +59,7 @@ def install_hooks(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite_connection)
     else:
+        event.listen(engine, "do_connect", _open_bounded_connection)
         event.listen(engine, "checkin", _on_checkin)
         event.listen(engine, "checkout", _ping_on_checkout(engine))
 
@@ -83,13 +88,21 @@ def _epoch_us() -> int:
     return time.time_ns() // 1000
 
 
+def _open_bounded_connection(_: Any, __: Any, args: Any, options: Any) -> Any:
+    # imported only where the settings name a PostgreSQL
+    from vmapi.store.bounded_connection import BoundedConnection
+
+    return BoundedConnection.connect(*args, **options)
+
+
 def _ping_on_checkout(engine: Engine) -> Callable[..., None]:
     def ping(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
         idle = time.monotonic() - record.info.get("idle_since", 0.0)
         if idle < PING_AFTER_IDLE and not _has_pending_data(connection):
             return
         try:
-            engine.dialect.do_ping(connection)
+            with answer_timeout(PING_TIMEOUT):
+                engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error
 

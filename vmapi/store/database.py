@@ -21,8 +21,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
+
+MAX_WRITE_SHARE = 2
+"""At most one of so many requests that use the database may wait to write: others then read."""
+
+NO_ANSWER_DETAIL = "vmapi's database does not answer."
 
 READ_ONLY_SQLSTATE = "25006"
 """PostgreSQL's error code for a write on a standby."""
@@ -53,7 +59,12 @@ class Database:
     def __init__(self, url: str, threads: int, prepare: Callable[["Database"], None]) -> None:
         self._prepare = prepare
         self._prepared = False
+        self._failed_prepares = 0
         self._preparing = Lock()
+        # a request that has sent a change must be able to save the response
+        self._requests = Bulkhead(threads, _too_many_requests, admits_once=True)
+        writes = max(1, threads // MAX_WRITE_SHARE)
+        self._write_requests = Bulkhead(writes, _too_many_requests, admits_once=True)
         parsed = make_url(url)
         self.engine: Engine = create_engine(
             parsed,
@@ -75,10 +86,11 @@ class Database:
         asynchronous: a power failure of the database's machine can lose it, the death of a process
         cannot. Use it for leases and for state that can be recovered from the cloud.
         """
-        self._ensure_prepared()
         engine = self.engine if durable else self._non_durable
-        with translate_errors(), engine.begin() as connection:
-            yield connection
+        with self._write_requests.occupying(), self._requests.occupying():
+            self._ensure_prepared()
+            with translate_errors(), engine.begin() as connection:
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -86,16 +98,18 @@ class Database:
 
         Raises StoreUnavailable.
         """
-        self._ensure_prepared()
-        with translate_errors(), self._reader.connect() as connection:
-            yield connection
+        with self._requests.occupying():
+            self._ensure_prepared()
+            with translate_errors(), self._reader.connect() as connection:
+                yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Open a connection with one state for all reads. Raises StoreUnavailable."""
-        self._ensure_prepared()
-        with translate_errors(), self._snapshots.connect() as connection:
-            yield connection
+        with self._requests.occupying():
+            self._ensure_prepared()
+            with translate_errors(), self._snapshots.connect() as connection:
+                yield connection
 
     def ping(self) -> None:
         """Run a query. Raises StoreUnavailable."""
@@ -107,11 +121,20 @@ class Database:
         self.engine.dispose()
 
     def _ensure_prepared(self) -> None:
-        if not self._prepared:
-            with self._preparing:
-                if not self._prepared:
+        if self._prepared:
+            return
+        failed_before = self._failed_prepares
+        with self._preparing:
+            if self._failed_prepares != failed_before:
+                # a thread that has waited for a failure does not wait for the next one
+                raise StoreUnavailable(NO_ANSWER_DETAIL)
+            if not self._prepared:
+                try:
                     self._prepare(self)
-                    self._prepared = True
+                except BaseException:
+                    self._failed_prepares += 1
+                    raise
+                self._prepared = True
 
 
 def advisory_lock(connection: Connection, key: str) -> None:
@@ -129,7 +152,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise StoreUnavailable("vmapi's database does not answer.") from error
+        raise StoreUnavailable(NO_ANSWER_DETAIL) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreUnavailable("vmapi's database closed the connection.") from error
@@ -142,3 +165,7 @@ def _begin_transaction(connection: Connection) -> None:
     kind = connection.get_execution_options().get("begins", "durable")
     for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
         connection.exec_driver_sql(statement)
+
+
+def _too_many_requests() -> StoreUnavailable:
+    return StoreUnavailable("Too many requests wait for vmapi's database, which does not respond.")

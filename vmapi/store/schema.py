@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store.answer_timeout import answer_timeout
 from vmapi.store.database import Database, translate_errors
 from vmapi.store.tables import metadata
 
@@ -58,7 +59,8 @@ def upgrade(database: Database) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 _upgrade(database.engine)
         else:
-            _upgrade(database.engine)
+            with answer_timeout(None):
+                _upgrade(database.engine)
 
 
 def current_revision(connection: Connection) -> str | None:

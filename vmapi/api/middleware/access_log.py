@@ -10,6 +10,7 @@ from flask import Response, g, request
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.request.caller import set_identity
 from vmapi.api.request.context import RequestState, request_state
+from vmapi.concurrency import bulkhead
 from vmapi.domain.identity import UNAUTHENTICATED
 
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -20,6 +21,7 @@ log = structlog.get_logger("vmapi.access")
 def begin_request(_: MiddlewareConfig) -> None:
     """Create the request state; a valid `X-Request-ID` of the client becomes the request id."""
     started_at = time.perf_counter()
+    bulkhead.begin_request()
     header = request.headers.get("X-Request-ID", "")
     request_id = header if REQUEST_ID_PATTERN.fullmatch(header) else f"req-{uuid.uuid4()}"
     g.request_state = RequestState(request_id, started_at)

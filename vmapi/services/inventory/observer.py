@@ -78,6 +78,10 @@ class CloudObserver:
         thread's full sync (-1: no limit).
         """
         self._backend.check_available()
+        with self._backend.limit_waiting():
+            self._full_sync(timeout)
+
+    def _full_sync(self, timeout: float) -> None:
         requested_at, waiting_since = self._store.inventory.observation_time(), time.monotonic()
         if not self._full_sync_lock.acquire(timeout=timeout):
             raise BackendTimeout("Another full sync with the cloud is still in progress.")

@@ -1,0 +1,115 @@
+"""Bound the request threads that wait for one dependency: a bulkhead.
+
+The cloud, each list of its catalog, the database and Keystone have a bulkhead each. A dependency
+that hangs occupies the slots of its bulkhead. Further requests that need it are refused, and all
+other requests find a free thread.
+
+A request waits for a slot while calls end: a busy dependency refuses no request. Only the threads
+that serve requests are bounded; `begin_request` marks them. Invariant: a background thread is never
+refused and takes no slot.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+STALL_SECONDS = 2.0
+"""A bulkhead without a free slot, where no call has ended for this long, refuses requests."""
+
+MAX_WAITING_REQUESTS = 24
+"""Requests that wait for a slot of one bulkhead until it stalls."""
+
+CROWDED_STALL_SECONDS = 0.25
+"""The stall time for requests beyond `MAX_WAITING_REQUESTS`: free threads are few then."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSlots:
+    """The slots of one request."""
+
+    held: set["Bulkhead"] = field(default_factory=set)
+    """The bulkheads in which the request has a slot."""
+
+    admitted: set["Bulkhead"] = field(default_factory=set)
+    """The bulkheads that do not refuse the request any more."""
+
+
+_request_slots: ContextVar[RequestSlots | None] = ContextVar("vmapi_request_slots", default=None)
+
+
+def begin_request() -> None:
+    """Mark the current thread as one that serves a new request."""
+    _request_slots.set(RequestSlots())
+
+
+def is_request_thread() -> bool:
+    """Return whether the current thread serves a request."""
+    return _request_slots.get() is not None
+
+
+class Bulkhead:
+    """A pool with `slots` places for requests that wait for one dependency.
+
+    `refuse` makes the error of a refused request. With `admits_once`, a request that has had a slot
+    is not refused later: it may have changed something already.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        refuse: Callable[[], Exception],
+        *,
+        admits_once: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slots = slots
+        self._refuse = refuse
+        self._admits_once = admits_once
+        self._monotonic = monotonic
+        self._freed = threading.Condition()
+        self._used = 0
+        self._waiting = 0
+        self._progress_at = monotonic()
+
+    @contextmanager
+    def occupying(self) -> Iterator[None]:
+        """Hold a slot during a call, the same one in nested calls. Raises the error of `refuse`."""
+        request = _request_slots.get()
+        if request is None or self in request.held:
+            yield
+            return
+        with self._freed:
+            if self not in request.admitted:
+                self._wait_for_slot()
+            self._used += 1
+        request.held.add(self)
+        if self._admits_once:
+            request.admitted.add(self)
+        try:
+            yield
+        finally:
+            request.held.discard(self)
+            with self._freed:
+                self._used -= 1
+                self._progress_at = self._monotonic()
+                self._freed.notify()
+
+    def _wait_for_slot(self) -> None:
+        if self._used < self._slots:
+            # the time since which all slots are in use, unless a call ends
+            self._progress_at = self._monotonic()
+            return
+        is_crowded = self._waiting >= MAX_WAITING_REQUESTS
+        stall_seconds = CROWDED_STALL_SECONDS if is_crowded else STALL_SECONDS
+        self._waiting += 1
+        try:
+            while self._used >= self._slots:
+                remaining = self._progress_at + stall_seconds - self._monotonic()
+                if remaining <= 0:
+                    raise self._refuse()
+                self._freed.wait(remaining)
+        finally:
+            self._waiting -= 1
