@@ -118,7 +118,7 @@ def vm_response(snapshot: VMSnapshot, body: object) -> Response:
         "Cache-Control": "private, no-cache",
     }
     if if_none_match_matches(snapshot.etag):
-        return _no_content(304, headers)
+        return no_content(304, headers)
     return json_response(body, headers=headers)
 
 
@@ -148,7 +148,7 @@ def change_response(result: ChangeResult) -> Response:
     is_create = operation.action == "create"
     set_logged_vm(operation.vm_id)
     if snapshot is None:
-        return _no_content(204, headers)
+        return no_content(204, headers)
     headers |= _etag_header(snapshot.etag)
     if is_create:
         headers["Location"] = vm_url(snapshot.vm.id)
@@ -162,7 +162,8 @@ def _etag_header(etag: str | None) -> dict[str, str]:
     return {"ETag": etag} if etag else {}
 
 
-def _no_content(status: int, headers: dict[str, str]) -> Response:
+def no_content(status: int, headers: dict[str, str]) -> Response:
+    """Build a response without a body."""
     response = Response(status=status, headers=headers)
     del response.headers["Content-Type"]
     return response

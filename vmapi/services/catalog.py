@@ -129,4 +129,4 @@ def _find_by_id_or_name(
             ids = ", ".join(sorted(item.id for item in matches))
             detail = f"Several {kind}s are called {id_or_name}; give an id instead: {ids}."
             raise ambiguous(detail)
-    raise not_found(f"There is no {kind} {id_or_name}; GET /{kind}s lists all.")
+    raise not_found(f"There is no {kind} {id_or_name}.")

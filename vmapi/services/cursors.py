@@ -122,4 +122,4 @@ class _Signer(TimestampSigner):
 
 
 def _invalid_cursor(message: str) -> ValidationFailed:
-    return ValidationFailed(f"/cursor: {message}", ("/cursor", message))
+    return ValidationFailed(f"Parameter cursor: {message}", ("/cursor", message))

@@ -186,6 +186,11 @@ def with_fault(faults: str) -> Ask:
     return ask
 
 
+UNKNOWN_FIELD_MESSAGE = (
+    "Unknown field. The fields are: flavor, image, key_name, metadata, name, network, "
+    "security_groups, ssh_keys, start, user_data."
+)
+INACTIVE_IMAGE_MESSAGE = "Image cirros is queued, not active. GET /api/v1/images lists all images."
 TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "malformed_request": (
         lambda w, _: w.call("POST", "/vms", data="{", content_type="application/json"),
@@ -207,15 +212,15 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "vm_not_found": (lambda w, _: w.call("GET", f"/vms/{UNKNOWN_ID}"), {}),
     "operation_not_found": (
         lambda w, _: w.call("GET", "/operations/x"),
-        {"detail": "There is no operation x."},
+        {"detail": "There is no operation x. GET /api/v1/operations lists all operations."},
     ),
     "not_found": (
         lambda w, _: w.call("GET", "/nothing"),
-        {"detail": f"No resource has the URL {BASE}/nothing."},
+        {"detail": f"No resource has the URL {BASE}/nothing. The page /docs lists all URLs."},
     ),
     "method_not_allowed": (
         lambda w, _: w.call("PUT", f"/vms/{UNKNOWN_ID}"),
-        {"detail": "PUT is not allowed here. Allowed methods: DELETE, GET, HEAD, OPTIONS, PATCH."},
+        {"detail": "Method PUT is not allowed here; allowed: DELETE, GET, HEAD, OPTIONS, PATCH."},
     ),
     "invalid_state": (
         lambda w, _: w.post_action(w.create_running(), "resume"),
@@ -257,18 +262,18 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "validation_error": (
         lambda w, _: create(w, nmae="x"),
         {
-            "detail": "/nmae: Unknown field.",
-            "errors": [{"pointer": "/nmae", "message": "Unknown field."}],
+            "detail": f"/nmae: {UNKNOWN_FIELD_MESSAGE}",
+            "errors": [{"pointer": "/nmae", "message": UNKNOWN_FIELD_MESSAGE}],
         },
     ),
     "flavor_not_found": (
         lambda w, _: create(w, flavor="m9"),
         {
-            "detail": "There is no flavor m9; GET /flavors lists all.",
+            "detail": "There is no flavor m9. GET /api/v1/flavors lists all flavors.",
             "errors": [
                 {
                     "pointer": "/flavor",
-                    "message": "There is no flavor m9; GET /flavors lists all.",
+                    "message": "There is no flavor m9. GET /api/v1/flavors lists all flavors.",
                 }
             ],
         },
@@ -276,8 +281,8 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     "image_not_found": (
         inactive_image,
         {
-            "detail": "Image cirros is queued, not active.",
-            "errors": [{"pointer": "/image", "message": "Image cirros is queued, not active."}],
+            "detail": INACTIVE_IMAGE_MESSAGE,
+            "errors": [{"pointer": "/image", "message": INACTIVE_IMAGE_MESSAGE}],
         },
     ),
     "image_ambiguous": (
@@ -286,7 +291,7 @@ TABLE: dict[str, tuple[Ask, dict[str, Any]]] = {
     ),
     "network_not_found": (
         lambda w, _: create(w, network="dmz"),
-        {"detail": "There is no network dmz; GET /networks lists all."},
+        {"detail": "There is no network dmz. GET /api/v1/networks lists all networks."},
     ),
     "network_ambiguous": (
         many_networks,

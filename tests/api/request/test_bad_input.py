@@ -113,7 +113,9 @@ def test_json_pointer_is_escaped(harness: ApiHarness) -> None:
     problem = check_problem(
         harness.post("/vms", {**CREATE_BODY, "a/b~c": 1}), 422, "validation_error"
     )
-    assert problem["errors"] == [{"pointer": "/a~1b~0c", "message": "Unknown field."}]
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/a~1b~0c"
+    assert error["message"].startswith("Unknown field. The fields are: ")
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])

@@ -61,7 +61,7 @@ def cursor_error(harness: ApiHarness, path: str) -> str:
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
     (error,) = response.json["errors"]
     assert error["pointer"] == "/cursor"
-    assert response.json["detail"] == f"/cursor: {error['message']}"
+    assert response.json["detail"] == f"Parameter cursor: {error['message']}"
     return str(error["message"])
 
 

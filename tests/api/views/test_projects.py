@@ -83,7 +83,7 @@ def test_vm_of_another_project_is_reported_missing(
     response = ask(foreign_vm_id)
     assert response == ask(UNKNOWN_ID)
     assert response[0] == 404
-    assert '"detail":"There is no VM of this id."' in response[2]
+    assert '"detail":"There is no VM of this id. GET /api/v1/vms lists all VMs."' in response[2]
     if method == "GET":
         fresh = {"Cache-Control": "no-cache"}
         assert ask(foreign_vm_id, **fresh) == ask(UNKNOWN_ID, **fresh) == response

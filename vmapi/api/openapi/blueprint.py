@@ -18,7 +18,12 @@ from vmapi.api.openapi.permissions import View
 from vmapi.api.problems.responses import PROBLEM_MEDIA_TYPE
 from vmapi.api.problems.schema import ProblemSchema, problem_example
 from vmapi.api.problems.types import PROBLEM_TYPES
-from vmapi.api.request.body import StrictRequestParser, read_body, validation_error
+from vmapi.api.request.body import (
+    StrictRequestParser,
+    query_error,
+    read_body,
+    validation_error,
+)
 from vmapi.api.request.conditional import reject_unsupported_conditions
 from vmapi.domain.roles import Permission
 
@@ -206,7 +211,8 @@ def _reject_undeclared(view: Callable[..., Any], declared: set[str]) -> Callable
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if "query" not in declared and request.args:
-            raise validation_error({name: ["Unknown field."] for name in request.args})
+            messages = ["Unknown parameter. There are none here."]
+            raise query_error(dict.fromkeys(request.args, messages))
         if request.method not in ("GET", "HEAD"):
             reject_unsupported_conditions(declared)
             # some clients cannot omit the body: an empty object counts as none

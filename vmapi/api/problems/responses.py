@@ -5,32 +5,44 @@ client: only the log has it.
 """
 
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from vmapi import errors
-from vmapi.api.problems.types import PROBLEM_TYPES
-from vmapi.api.request.context import current_request_id, operation_url
+from vmapi.api.problems.types import DEFAULT_BASE_PATH, PROBLEM_TYPES
+from vmapi.api.problems.unknown_urls import describe_unknown_url
+from vmapi.api.request.context import current_request_id, current_services, operation_url
+from vmapi.services.vms.service import is_uuid
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+MAX_HINT_NAME_CHARS = 63
+"""The characters of a VM name."""
 
 
-def problem_document(error: errors.VmapiError) -> dict[str, Any]:
-    """Return the members of a problem that do not depend on the request."""
+def with_base_path(text: str) -> str:
+    """Return a text of the table of problem types with the base path of the settings."""
+    return text.replace(DEFAULT_BASE_PATH, current_services().base_path)
+
+
+def problem_document(error: errors.VmapiError, hint: str | None = None) -> dict[str, Any]:
+    """Return the members of a problem. A `hint` replaces the one of its type."""
     problem_type = PROBLEM_TYPES[error.code]
+    hint = hint or (with_base_path(problem_type.hint) if problem_type.hint else "")
+    detail = f"{error.detail} {hint}" if hint else error.detail
     extra = dict(error.extra)
     if operation_id := extra.pop("operation_id", None):
         extra["operation"] = operation_url(str(operation_id))
     if error.pointer is not None:
-        extra["errors"] = [{"pointer": error.pointer, "message": error.detail}]
+        extra["errors"] = [{"pointer": error.pointer, "message": detail}]
     return {
         "type": f"/problems/{error.code}",
         "title": problem_type.title,
         "status": problem_type.status,
         "code": error.code,
-        "detail": error.detail,
+        "detail": detail,
         **extra,
     }
 
@@ -38,7 +50,7 @@ def problem_document(error: errors.VmapiError) -> dict[str, Any]:
 def problem_response(error: errors.VmapiError, headers: dict[str, str] | None = None) -> Response:
     """Build the response to the current request from an error."""
     body = {
-        **problem_document(error),
+        **problem_document(error, _name_hint(error)),
         "instance": request.path,
         "request_id": current_request_id(),
     }
@@ -65,10 +77,10 @@ def http_exception_response(error: HTTPException) -> Response:
     """Convert an exception of Flask: an unknown URL, a wrong method, an unreadable body."""
     if error.code == 405:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        detail = f"{request.method} is not allowed here. Allowed methods: {allowed}."
+        detail = f"Method {request.method} is not allowed here; allowed: {allowed}."
         return problem_response(errors.MethodNotAllowed(detail), {"Allow": allowed})
     if error.code == 404:
-        return problem_response(errors.NotFound(f"No resource has the URL {request.path}."))
+        return problem_response(errors.NotFound(describe_unknown_url()))
     if error.code == 413:
         limit = current_app.config["MAX_CONTENT_LENGTH"]
         return problem_response(errors.PayloadTooLarge(f"The body may have at most {limit} bytes."))
@@ -81,6 +93,15 @@ def internal_error_response(error: Exception) -> Response:
     """Log an unexpected exception and return a response without its text."""
     current_app.logger.error("unhandled exception", exc_info=error)
     return problem_response(errors.InternalError("vmapi failed to process the request."))
+
+
+def _name_hint(error: errors.VmapiError) -> str | None:
+    """Return the hint for a URL with the name of a VM instead of its id."""
+    vm_id = (request.view_args or {}).get("vm_id")
+    if vm_id is None or is_uuid(vm_id) or not isinstance(error, errors.VMNotFound):
+        return None
+    name = quote(vm_id[:MAX_HINT_NAME_CHARS], safe="")
+    return f"If it is a name, GET {current_services().base_path}/vms?name={name} finds the id."
 
 
 def _bearer_challenge(error: errors.Unauthenticated) -> str:

@@ -5,6 +5,9 @@ A code is never renamed or reused: clients branch on it (RFC 9457, section 3.1.1
 
 from dataclasses import dataclass
 
+DEFAULT_BASE_PATH = "/api/v1"
+"""The base path in the texts of this table; responses have the one of the settings."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
@@ -24,6 +27,9 @@ class ProblemType:
 
     members: tuple[str, ...] = ()
     """Members that a problem of this type may have besides those of every problem."""
+
+    hint: str = ""
+    """A sentence that follows every detail."""
 
     @property
     def explanation(self) -> str:
@@ -68,14 +74,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         404,
         "VM not found",
         "The VM was deleted, the id is wrong, or the VM belongs to another project.",
-        "Check the id. `GET /vms` lists the existing VMs.",
+        "Check the id. `GET /api/v1/vms` lists the existing VMs.",
         ("operation",),
+        "GET /api/v1/vms lists all VMs.",
     ),
     "operation_not_found": ProblemType(
         404,
         "Operation not found",
         "The id is wrong, or the operation is older than the retention time.",
-        "Check the id. `GET /vms/{id}` shows the current state of the VM.",
+        "Check the id. `GET /api/v1/vms/{id}` shows the current state of the VM.",
+        hint="GET /api/v1/operations lists all operations.",
     ),
     "not_found": ProblemType(
         404,
@@ -100,7 +108,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         409,
         "Another operation is in progress",
         "The VM executes one operation at a time. Only a delete need not wait.",
-        "Poll `GET /vms/{id}/status` until `task` is null, then send the request again.",
+        "Poll `GET /api/v1/vms/{id}/status` until `task` is null, then send the request again.",
         (*VM_STATE, "operation"),
     ),
     "vm_locked": ProblemType(
@@ -155,15 +163,17 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         422,
         "Flavor not found",
         "The cloud has no flavor with this name or id.",
-        "Choose a flavor from `GET /flavors`.",
+        "Choose a flavor from `GET /api/v1/flavors`.",
         ("errors",),
+        "GET /api/v1/flavors lists all flavors.",
     ),
     "image_not_found": ProblemType(
         422,
         "Image not found",
         "The cloud has no image with this name or id, or the image is not active.",
-        "Choose an active image from `GET /images`.",
+        "Choose an active image from `GET /api/v1/images`.",
         ("errors",),
+        "GET /api/v1/images lists all images.",
     ),
     "image_ambiguous": ProblemType(
         422,
@@ -176,8 +186,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         422,
         "Network not found",
         "The cloud has no network with this name or id.",
-        "Choose a network from `GET /networks`.",
+        "Choose a network from `GET /api/v1/networks`.",
         ("errors",),
+        "GET /api/v1/networks lists all networks.",
     ),
     "network_ambiguous": ProblemType(
         422,

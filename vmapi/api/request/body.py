@@ -24,6 +24,8 @@ MAX_FIELD_ERRORS = 20
 """The errors that a response lists."""
 
 MAX_POINTER_CHARS = 300
+UNKNOWN_MESSAGE = "Unknown field."
+"""The message of marshmallow about a name that a schema does not have."""
 
 
 class StrictRequestParser(FlaskParser):
@@ -45,17 +47,19 @@ class StrictRequestParser(FlaskParser):
         for name, values in req.args.lists():
             field = schema.fields.get(name)
             if len(values) > 1 and field is not None and not isinstance(field, fields.List):
-                raise validation_error({name: ["Must not be repeated."]})
+                raise query_error({name: ["Must not be repeated."]})
         return super().load_querystring(req, schema)
 
-    def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise ValidationFailed with a JSON pointer to each invalid member."""
-        # the outer level names the location: json, query
-        locations = error.messages if isinstance(error.messages, dict) else {None: error.messages}
-        merged: dict[str | None, Any] = {}
-        for messages in locations.values():
-            merged |= messages if isinstance(messages, dict) else {None: messages}
-        raise validation_error(merged) from None
+    def handle_error(
+        self, error: ValidationError, req: Request, schema: Schema, **kwargs: Any
+    ) -> NoReturn:
+        """Raise ValidationFailed with a JSON pointer to each invalid member or parameter."""
+        # the outer level names the location: json or query
+        ((location, messages),) = error.messages_dict.items()
+        messages = messages if isinstance(messages, Mapping) else {None: messages}
+        if location == "query":
+            raise query_error(_list_known_names(schema, messages, "parameter")) from None
+        raise validation_error(_list_known_names(schema, messages, "field")) from None
 
 
 def read_body(req: Request) -> bytes:
@@ -105,6 +109,28 @@ def validation_error(messages: Mapping[Any, Any]) -> ValidationFailed:
     errors = list(islice(_flatten_messages("", messages), MAX_FIELD_ERRORS))
     pointer, message = errors[0]
     return ValidationFailed(f"{pointer or 'The request'}: {message}", *errors)
+
+
+def query_error(messages: Mapping[Any, Any]) -> ValidationFailed:
+    """Build the error of a query; its detail names the parameter."""
+    error = validation_error(messages)
+    if name := next(iter(messages)):
+        message = next(_flatten_messages("", messages))[1]
+        error.detail = f"Parameter {str(name)[:MAX_POINTER_CHARS]}: {message}"
+    return error
+
+
+def _list_known_names(schema: Schema, messages: Mapping[Any, Any], kind: str) -> dict[Any, Any]:
+    """Add the names that exist to the message about each unknown name."""
+    listed = dict(messages)
+    for name, nested in messages.items():
+        field = schema.fields.get(name)
+        if isinstance(field, fields.Nested) and isinstance(nested, Mapping):
+            listed[name] = _list_known_names(field.schema, nested, kind)
+        elif nested == [UNKNOWN_MESSAGE]:
+            known = ", ".join(sorted(schema.fields))
+            listed[name] = [f"Unknown {kind}. The {kind}s are: {known}."]
+    return listed
 
 
 def _check_media_type(req: Request) -> None:

@@ -189,11 +189,16 @@ def _expected_vm(request: CreateRequest, flavor: Flavor, image: Image, operation
     )
 
 
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID with its hyphens."""
+    try:
+        return len(text) == UUID_LENGTH and bool(uuid.UUID(text))
+    except ValueError:
+        return False
+
+
 def canonical_id(vm_id: str) -> str:
     """Return an id as the cloud writes it. Raises VMNotFound for an invalid UUID."""
-    try:
-        if len(vm_id) == UUID_LENGTH:
-            return str(uuid.UUID(vm_id))
-    except ValueError:
-        pass
+    if is_uuid(vm_id):
+        return str(uuid.UUID(vm_id))
     raise VMNotFound("There is no such VM: its id is not a UUID.")

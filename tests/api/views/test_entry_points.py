@@ -1,0 +1,135 @@
+"""The entry points of newcomers: /, /docs, /problems, and URLs that are nearly right."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.support.api_harness import BASE, ApiHarness
+from vmapi.api.problems.types import PROBLEM_TYPES
+
+CHROMIUM_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+FIREFOX_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def get(harness: ApiHarness, path: str, **headers: str) -> TestResponse:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    # buffered: the response of a file is read and closed
+    return harness.client.get(path, headers=names, buffered=True)
+
+
+def not_found_detail(response: TestResponse) -> str:
+    assert response.status_code == 404
+    assert response.json is not None
+    assert response.json["code"] == "not_found"
+    return str(response.json["detail"])
+
+
+@pytest.mark.parametrize("accept", [CHROMIUM_ACCEPT, FIREFOX_ACCEPT, "text/html"])
+def test_root_leads_a_browser_to_the_docs_page(harness: ApiHarness, accept: str) -> None:
+    response = get(harness, "/", Accept=accept)
+    # relative, so that a proxy can serve vmapi below a prefix
+    assert (response.status_code, response.headers["Location"]) == (302, "docs")
+    assert response.headers["Vary"] == "Accept"
+    page = get(harness, "/docs", Accept=accept)
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/plain", ""])
+def test_root_lists_entry_points_to_a_program(harness: ApiHarness, accept: str) -> None:
+    response = get(harness, "/", Accept=accept)
+    assert (response.status_code, response.headers["Vary"]) == (200, "Accept")
+    entry_points: Any = response.json
+    assert entry_points.pop("api") == BASE
+    for path in entry_points.values():
+        assert get(harness, path).status_code == 200
+    assert set(entry_points) == {"docs", "openapi", "problems", "livez", "readyz"}
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", BASE, f"{BASE}/", "/swagger", "/x/y", "/docs/x"])
+def test_detail_of_an_unknown_url_names_the_docs_page(harness: ApiHarness, path: str) -> None:
+    detail = not_found_detail(harness.client.get(path))
+    assert detail == f"No resource has the URL {path}. The page /docs lists all URLs."
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        (f"{BASE}/docs", "/docs"),
+        (f"{BASE}/openapi.json", "/openapi.json"),
+        (f"{BASE}/livez", "/livez"),
+        (f"{BASE}/problems", "/problems"),
+        ("/health", f"{BASE}/health"),
+        ("/vms", f"{BASE}/vms"),
+        ("/Docs", "/docs"),
+        ("/API/v1/Flavors", f"{BASE}/flavors"),
+        ("/readyz/", "/readyz"),
+    ],
+)
+def test_detail_of_a_nearly_right_url_names_the_right_one(
+    harness: ApiHarness, path: str, suggestion: str
+) -> None:
+    response = get(harness, path)
+    if response.status_code != 200:
+        assert f"Did you mean {suggestion}? The page /docs" in not_found_detail(response)
+    assert get(harness, suggestion).status_code == 200
+
+
+def test_suggestion_supports_the_method_of_the_request(harness: ApiHarness) -> None:
+    created = not_found_detail(harness.client.post("/vms", json={}))
+    assert f"Did you mean {BASE}/vms?" in created
+    assert "Did you mean" not in not_found_detail(harness.client.delete("/vms"))
+
+
+def test_problems_are_listed_with_their_explanations(harness: ApiHarness) -> None:
+    response = harness.client.get("/problems")
+    assert response.json is not None
+    assert [item["code"] for item in response.json["items"]] == [*PROBLEM_TYPES]
+    for item in response.json["items"]:
+        assert harness.client.get(f"/problems/{item['code']}").json == item
+
+
+def test_explanations_have_the_base_path_of_the_settings(
+    serve_app: Callable[..., Flask],
+) -> None:
+    client = serve_app(api_version="v7").test_client()
+    explanation = client.get("/problems/flavor_not_found").json
+    assert explanation is not None
+    assert "`GET /api/v7/flavors`" in explanation["advice"]
+    body = {"name": "web-1", "flavor": "m9", "image": "cirros"}
+    problem = client.post("/api/v7/vms", json=body).json
+    assert problem is not None
+    assert problem["detail"] == "There is no flavor m9. GET /api/v7/flavors lists all flavors."
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"If-Match": '"other"'},
+        {"If-Match": "*"},
+        {"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"},
+        {"Range": "bytes=999999999-"},
+        {"Range": "bytes=0-3"},
+    ],
+)
+def test_page_ignores_conditions_of_changes(
+    harness: ApiHarness, path: str, header: dict[str, str]
+) -> None:
+    response = harness.client.get(path, headers=header, buffered=True)
+    assert response.status_code == 200
+    assert response.data == get(harness, path).data
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/assets/init.js"])
+def test_page_is_not_sent_again_unchanged(harness: ApiHarness, path: str) -> None:
+    first = get(harness, path)
+    etag = first.headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = get(harness, path, If_None_Match=known)
+        assert (response.status_code, response.data) == (304, b"")
+        for name in ("ETag", "Cache-Control", "Content-Security-Policy"):
+            assert response.headers[name] == first.headers[name]
+    assert get(harness, path, If_None_Match='"other"').status_code == 200
