@@ -38,8 +38,9 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = bootstrap(settings, backend)
-    api = Api(app)
-    register_blueprints(api, f"/api/{settings.api_version}")
+    base_path = f"/api/{settings.api_version}"
+    api = Api(app, base_path)
+    register_blueprints(api, base_path)
     docs.init_app(app, api)
     middleware.install(app, settings, single_process_backend=backend.single_process)
     if settings.proxies:

@@ -75,7 +75,7 @@ _VM_JSON: ObjectCache[VM, bytes] = ObjectCache(lambda vm: orjson.dumps(vm_docume
 
 
 def vm_status_document(vm: VM) -> dict[str, Any]:
-    """Return the JSON members of the status of a VM, as in `VMStatusSchema`."""
+    """Return the JSON members of the status of a VM, as in `VMStateSchema`."""
     return {
         "vm_id": vm.id,
         "status": vm.status,

@@ -111,7 +111,7 @@ TARGET_STATUS_BY_VERB: Mapping[Verb, Status] = MappingProxyType(
 )
 """The status after a verb; create and update have none to wait for."""
 
-_LISTED_ACTIONS = (
+VM_ACTIONS = (
     Action.START,
     Action.STOP,
     Action.RESTART,
@@ -119,6 +119,7 @@ _LISTED_ACTIONS = (
     Action.RESUME,
     Action.DELETE,
 )
+"""The actions on an existing VM, besides an update."""
 
 
 @cache
@@ -130,7 +131,7 @@ def allowed_actions(
         return ()
     return tuple(
         action
-        for action in _LISTED_ACTIONS
+        for action in VM_ACTIONS
         if (status, action) in TRANSITIONS
         and (task is None or action is Action.DELETE)
         and not (action is Action.RESTART and status is Status.ERROR and not launched)

@@ -14,7 +14,7 @@ from vmapi.api import responses
 from vmapi.api.openapi.examples import OPERATION_ID, VM_ID
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.api.schemas.operations import OperationSchema
-from vmapi.api.schemas.vms import VMSchema, VMStatusSchema
+from vmapi.api.schemas.vms import VMSchema, VMStateSchema
 from vmapi.domain.lifecycle import Action, Status, Task
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.vm import VM, Address, Fault
@@ -86,7 +86,7 @@ def check(rendered: Any, schema: Schema, component: str, document: Any) -> None:
 @pytest.mark.parametrize("vm", VMS)
 def test_vm_document_matches_schema(vm: VM, document: Any) -> None:
     check(responses.vm_document(vm), VMSchema(), "VM", document)
-    check(responses.vm_status_document(vm), VMStatusSchema(), "VMStatus", document)
+    check(responses.vm_status_document(vm), VMStateSchema(), "VMState", document)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

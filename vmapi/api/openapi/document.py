@@ -9,17 +9,22 @@ from flask import Flask
 from marshmallow import fields
 
 from vmapi import __version__
+from vmapi.api.openapi.schema_converter import SchemaPlugin, wrap_references
 from vmapi.api.schemas.fields import METADATA_KEY_PATTERN, MetadataField, NulFreeString
 from vmapi.domain.vm import MAX_METADATA_PAIRS
+
+NUL_FREE_PATTERN = r"^[^\x00]*$"
 
 API_DESCRIPTION = """Create, start, stop and delete virtual machines over HTTP.
 
 A change returns the VM when the operation is finished. While the operation is in progress, the
-response is **202**. Then poll `GET /vms/{id}/status` until `task` is null, poll the URL in
-`Operation-Location`, or listen to `GET /events`.
+response is **202**. Then poll `GET {base_path}/vms/{{vm_id}}/status` until `task` is null, poll the
+URL in `Operation-Location`, or listen to `GET {base_path}/events`.
 
 Every error is a problem document (`application/problem+json`, RFC 9457) with a stable `code`.
-`GET /problems/{code}` explains each code."""
+`GET /problems/{{code}}` explains each code."""
+
+CONTRACT_PATH = "/docs/reference/api.md"
 
 SECURITY_SCHEMES = {
     "bearer": {
@@ -53,7 +58,7 @@ class Api(flask_smorest.Api):
     with its own code instead of flask-smorest's.
     """
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, base_path: str) -> None:
         self._lock = threading.Lock()
         self._undocumented: list[flask_smorest.Blueprint] = []
         self._json = b""
@@ -64,8 +69,13 @@ class Api(flask_smorest.Api):
                 "version": __version__,
                 "openapi_version": "3.1.0",
                 "info": {
-                    "description": API_DESCRIPTION,
+                    "description": API_DESCRIPTION.format(base_path=base_path),
+                    "contact": {"name": "The operator of this server"},
                     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+                },
+                "externalDocs": {
+                    "description": "The contract of the API: every rule that clients may rely on",
+                    "url": CONTRACT_PATH,
                 },
                 "servers": [{"url": "/"}],
             },
@@ -76,12 +86,14 @@ class Api(flask_smorest.Api):
         self._app.register_blueprint(blp, **options)
         self._undocumented.append(blp)
 
-    def to_json(self) -> bytes:
-        """Return the document as JSON."""
+    def to_json(self, origin: str) -> bytes:
+        """Return the document as JSON, with links to the origin of the request."""
         with self._lock:
             if not self._json:
-                self._json = orjson.dumps(self.build_document())
-            return self._json
+                self._json = orjson.dumps(self.build_document(), option=orjson.OPT_INDENT_2)
+        # OpenAPI requires an absolute URL, and only the request has the address of the server
+        contract_url = orjson.dumps(origin + CONTRACT_PATH)
+        return self._json.replace(orjson.dumps(CONTRACT_PATH), contract_url)
 
     def build_document(self) -> dict[str, Any]:
         """Return the document with the path parameters and both media types of a PATCH."""
@@ -89,7 +101,7 @@ class Api(flask_smorest.Api):
             blp = self._undocumented.pop(0)
             blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
             self.spec.tag({"name": blp.name, "description": blp.description})
-        document: dict[str, Any] = self.spec.to_dict()
+        document: dict[str, Any] = wrap_references(self.spec.to_dict())
         # flask-smorest adds this schema, and nothing refers to it
         document["components"]["schemas"].pop("PaginationMetadata")
         for path in document["paths"].values():
@@ -116,7 +128,7 @@ class Api(flask_smorest.Api):
                     operation["security"] = requirements
 
     def _init_spec(self, **options: Any) -> None:
-        super()._init_spec(**options)
+        super()._init_spec(marshmallow_plugin=SchemaPlugin(), **options)
         self.ma_plugin.converter.add_attribute_function(_metadata_attributes)
         self.ma_plugin.converter.add_attribute_function(_string_attributes)
 
@@ -137,10 +149,10 @@ def _metadata_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[st
         "additionalProperties": {
             "type": ["string", "null"] if field.patch else "string",
             "maxLength": 255,
-            "pattern": r"^[^\u0000]*$",
+            "pattern": NUL_FREE_PATTERN,
         },
     }
 
 
 def _string_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
-    return {"pattern": r"^[^\u0000]*$"} if isinstance(field, NulFreeString) else {}
+    return {"pattern": NUL_FREE_PATTERN} if isinstance(field, NulFreeString) else {}

@@ -32,15 +32,15 @@ PREFER_HEADER = _request_header(
 )
 IF_MATCH_HEADER = _request_header(
     "If-Match",
-    "Entity tags: the change is refused unless the VM has one of them. `*` matches any VM.",
+    "Entity tags: the change is refused unless the VM has one of them. `*` matches any VM. "
+    'Send an `ETag` as you received it, with its quotes: `"3-730eefdc4dbea94c"`.',
     schema={"type": "string", "pattern": ETAGS_PATTERN},
-    example='"3-730eefdc4dbea94c"',
 )
 IF_NONE_MATCH_HEADER = _request_header(
     "If-None-Match",
-    "Entity tags: the response is 304 if the VM still has one of them.",
+    "Entity tags: the response is 304 if the VM still has one of them. "
+    'Send an `ETag` as you received it, with its quotes: `"3-730eefdc4dbea94c"`.',
     schema={"type": "string", "pattern": ETAGS_PATTERN},
-    example='"3-730eefdc4dbea94c"',
 )
 CACHE_CONTROL_HEADER = _request_header(
     "Cache-Control", "`no-cache` reads from the cloud before the response."

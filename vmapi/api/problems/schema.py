@@ -1,10 +1,15 @@
 """The schema of a problem document: RFC 9457 with the members that vmapi adds."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from vmapi.api.problems.types import PROBLEM_TYPES
-from vmapi.domain.lifecycle import Status, Task
+from vmapi.domain.lifecycle import VM_ACTIONS, Status, Task
 from vmapi.domain.roles import Role
+
+ALLOWED_ACTIONS_DESCRIPTION = (
+    "Actions that the current state allows. The list omits PATCH; STOPPED, RUNNING and PAUSED "
+    "allow it."
+)
 
 
 class FieldErrorSchema(Schema):
@@ -12,7 +17,10 @@ class FieldErrorSchema(Schema):
 
     pointer = fields.String(
         required=True,
-        metadata={"description": "JSON pointer into the body, or the parameter (RFC 6901)."},
+        metadata={
+            "description": "JSON pointer (RFC 6901) into the body or the query parameters. "
+            "`/status/1` is the second `status`."
+        },
     )
     message = fields.String(
         required=True, metadata={"description": "The reason why the value is invalid."}
@@ -45,20 +53,28 @@ class ProblemSchema(Schema):
         fields.Nested(FieldErrorSchema),
         metadata={"description": "Every invalid place: `pointer` and `message`."},
     )
-    current_status = fields.Enum(Status, metadata={"description": "Current status of the VM."})
+    current_status = fields.Enum(
+        Status, metadata={"description": "Current status of the VM.", "enum_name": "VMStatus"}
+    )
     task = fields.Enum(
         Task,
         by_value=True,
         allow_none=True,
-        metadata={"description": "Current task of the VM; null if it has none."},
+        metadata={
+            "description": "Current task of the VM; null if it has none.",
+            "enum_name": "VMTask",
+        },
     )
     allowed_actions = fields.List(
-        fields.String(), metadata={"description": "Actions that the current state allows."}
+        fields.String(validate=validate.OneOf(VM_ACTIONS), metadata={"enum_name": "VMAction"}),
+        metadata={"description": ALLOWED_ACTIONS_DESCRIPTION},
     )
     vm_id = fields.String(allow_none=True, metadata={"description": "Id of the VM concerned."})
     operation = fields.String(metadata={"description": "URL path of the operation concerned."})
     role_needed = fields.Enum(
-        Role, by_value=True, metadata={"description": "Lowest role with the permission."}
+        Role,
+        by_value=True,
+        metadata={"description": "Lowest role with the permission.", "enum_name": "Role"},
     )
     etag = fields.String(metadata={"description": "Current entity tag of the VM, for `If-Match`."})
     hint = fields.String(metadata={"description": "A suggestion for the next step."})

@@ -21,9 +21,12 @@ METADATA_KEY_PATTERN = "^[A-Za-z0-9_.: -]{1,255}$"
 MAX_METADATA_VALUE_CHARS = 255
 
 
-def described(text: str) -> dict[str, Any]:
-    """Return the keyword arguments of a field with a description in the OpenAPI document."""
-    return {"metadata": {"description": text}}
+def described(text: str, **metadata: Any) -> dict[str, Any]:
+    """Return the keyword arguments of a field with a description in the OpenAPI document.
+
+    A field with several allowed values also needs `enum_name`, the name of their component.
+    """
+    return {"metadata": {"description": text, **metadata}}
 
 
 class FullMatch(validate.Regexp):

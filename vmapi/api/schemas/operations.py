@@ -21,14 +21,22 @@ class OperationSchema(Schema):
     """A change of a VM: its caller, progress and error."""
 
     id = fields.UUID(required=True, **described("Id of the operation."))
-    action = fields.Enum(Action, by_value=True, required=True, **described("The change."))
+    action = fields.Enum(
+        Action,
+        by_value=True,
+        required=True,
+        **described("The change.", enum_name="OperationAction"),
+    )
     vm_id = fields.UUID(
         required=True,
         allow_none=True,
         **described("Id of the VM; null until the cloud accepts a create."),
     )
     status = fields.Enum(
-        OperationStatus, by_value=True, required=True, **described("Progress of the operation.")
+        OperationStatus,
+        by_value=True,
+        required=True,
+        **described("Progress of the operation.", enum_name="OperationStatus"),
     )
     error = fields.Nested(
         ProblemSchema,
@@ -61,8 +69,14 @@ class OperationQuerySchema(PageQuerySchema):
     """Filters and pagination of a list of operations."""
 
     vm_id = NulFreeString(validate=validate.Length(1, 36), **described("Id of the VM."))
-    action = fields.Enum(Action, by_value=True, **described("The change."))
-    status = fields.Enum(OperationStatus, by_value=True, **described("Progress of the operation."))
+    action = fields.Enum(
+        Action, by_value=True, **described("The change.", enum_name="OperationAction")
+    )
+    status = fields.Enum(
+        OperationStatus,
+        by_value=True,
+        **described("Progress of the operation.", enum_name="OperationStatus"),
+    )
     idempotency_key = NulFreeString(
         validate=validate.Length(1, MAX_STORED_KEY_CHARS),
         **described("Idempotency-Key of the caller's request; `KEY VM_ID` for a bulk request."),

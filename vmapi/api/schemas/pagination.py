@@ -32,15 +32,20 @@ class PageQuerySchema(Schema):
     page = QueryInteger(
         load_default=1,
         validate=validate.Range(min=1),
-        metadata={"maximum": MAX_PAGED_ITEMS, "description": "Number of the page, from 1."},
+        metadata={
+            "maximum": MAX_PAGED_ITEMS,
+            "description": "Number of the page, from 1. Without it, 1.",
+        },
     )
     page_size = QueryInteger(
         load_default=50,
         validate=validate.Range(1, MAX_PAGE_SIZE),
-        metadata={"description": "Maximum number of items in the page."},
+        metadata={"description": "Maximum number of items in the page. Without it, 50."},
     )
     cursor = CursorField(
-        metadata={"description": "Cursor of the next page, as in `next`; excludes all others."}
+        metadata={
+            "description": "Cursor of the next page, as in `next`. Send no other parameter with it."
+        }
     )
 
     @pre_load

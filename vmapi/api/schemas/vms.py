@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
 
+from vmapi.api.problems.schema import ALLOWED_ACTIONS_DESCRIPTION
 from vmapi.api.schemas.fields import (
     BoundedList,
     FullMatch,
@@ -16,16 +17,20 @@ from vmapi.api.schemas.fields import (
     described,
 )
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
-from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.lifecycle import VM_ACTIONS, Status, Task
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
 VM_NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
 SSH_KEY_PATTERN = (
     "^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)"
-    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,8000}={0,3}"
+    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40}[A-Za-z0-9+/]*={0,3}"
     "( [ -~]{1,255})?$"
 )
+MAX_SSH_KEY_CHARS = 8000
+"""The pattern sets no limit: RE2 allows no repetition of more than 1,000 times."""
+
+OPENSSH_PUBLIC_KEY = FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key on one line.")
 INVALID_NAME_DETAIL = (
     "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
 )
@@ -43,12 +48,16 @@ class AddressSchema(Schema):
     network = fields.String(required=True, **described("Name of the network."))
     ip = fields.String(required=True, **described("The IPv4 or IPv6 address."))
     version = fields.Integer(
-        required=True, validate=validate.OneOf([4, 6]), **described("IP version.")
+        required=True,
+        validate=validate.OneOf([4, 6]),
+        **described("IP version.", enum_name="IPVersion"),
     )
     type = fields.String(
         required=True,
         validate=validate.OneOf(["fixed", "floating"]),
-        **described("`fixed` belongs to the VM; `floating` is mapped to it."),
+        **described(
+            "`fixed` belongs to the VM; `floating` is mapped to it.", enum_name="AddressType"
+        ),
     )
 
 
@@ -71,18 +80,20 @@ class VMSchema(Schema):
         allow_none=True,
         **described("Name of the image; null if the VM boots from a volume."),
     )
-    status = fields.Enum(Status, required=True, **described("Status of the VM."))
+    status = fields.Enum(
+        Status, required=True, **described("Status of the VM.", enum_name="VMStatus")
+    )
     task = fields.Enum(
         Task,
         by_value=True,
         required=True,
         allow_none=True,
-        **described("Work in progress; null if the VM is settled."),
+        **described("Work in progress; null if the VM is settled.", enum_name="VMTask"),
     )
     allowed_actions = fields.List(
-        fields.Enum(Action, by_value=True),
+        fields.String(validate=validate.OneOf(VM_ACTIONS), metadata={"enum_name": "VMAction"}),
         required=True,
-        **described("Actions that the current state allows."),
+        **described(ALLOWED_ACTIONS_DESCRIPTION),
     )
     ip_address = fields.String(
         required=True,
@@ -148,9 +159,7 @@ class CreateVMSchema(Schema):
         **described("Data for cloud-init, at most 64 KiB. Responses never contain it."),
     )
     ssh_keys = BoundedList(
-        fields.String(
-            validate=FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key on one line.")
-        ),
+        fields.String(validate=(validate.Length(max=MAX_SSH_KEY_CHARS), OPENSSH_PUBLIC_KEY)),
         max_length=MAX_CREATE_LIST_ITEMS,
         **described("OpenSSH public keys that cloud-init authorizes for login."),
     )
@@ -203,21 +212,26 @@ class RestartSchema(Schema):
 
     type = fields.String(
         validate=validate.OneOf(["soft", "hard"]),
-        **described("`soft` reboots the guest, `hard` resets it. Default: soft; hard on ERROR."),
+        **described(
+            "`soft` reboots the guest, `hard` resets it. Default: soft; hard on ERROR.",
+            enum_name="RestartType",
+        ),
     )
 
 
-class VMStatusSchema(Schema):
-    """The status of a VM, for polling."""
+class VMStateSchema(Schema):
+    """The status and the task of a VM, for polling."""
 
     vm_id = fields.UUID(required=True, **described("Id of the VM."))
-    status = fields.Enum(Status, required=True, **described("Status of the VM."))
+    status = fields.Enum(
+        Status, required=True, **described("Status of the VM.", enum_name="VMStatus")
+    )
     task = fields.Enum(
         Task,
         by_value=True,
         required=True,
         allow_none=True,
-        **described("Work in progress; null if the VM is settled."),
+        **described("Work in progress; null if the VM is settled.", enum_name="VMTask"),
     )
     updated_at = fields.AwareDateTime(required=True, **described("Time of the last change."))
 
@@ -244,7 +258,7 @@ class VMFilterSchema(Schema):
         unknown = RAISE
 
     status = BoundedList(
-        fields.Enum(Status),
+        fields.Enum(Status, metadata={"enum_name": "VMStatus"}),
         min_length=1,
         max_length=MAX_STATUS_FILTERS,
         **described("Status; repeat the parameter for several."),
@@ -267,7 +281,10 @@ class VMQuerySchema(VMFilterSchema, PageQuerySchema):
     sort = fields.String(
         load_default="-created_at",
         validate=validate.OneOf(SORT_VALUES),
-        **described("Sort key; a leading `-` means descending."),
+        **described(
+            "Sort key; a leading `-` means descending. Without it, `-created_at`.",
+            enum_name="VMSortKey",
+        ),
     )
 
     @post_load

@@ -42,7 +42,11 @@ class AuditEntrySchema(Schema):
         required=True, allow_none=True, **described("Id of the operation; null without one.")
     )
     request_id = fields.String(required=True, **described("Id of the request."))
-    outcome = fields.String(required=True, **described("Outcome of the action."))
+    outcome = fields.String(
+        required=True,
+        validate=validate.OneOf(AUDIT_OUTCOMES),
+        **described("Outcome of the action.", enum_name="AuditOutcome"),
+    )
     code = fields.String(
         required=True, allow_none=True, **described("Problem code of a failure; null without one.")
     )
@@ -76,13 +80,16 @@ class AuditQuerySchema(Schema):
     vm_id = NulFreeString(validate=validate.Length(1, 36), **described("Id of the VM."))
     request_id = NulFreeString(validate=validate.Length(1, 255), **described("Id of the request."))
     token_id = NulFreeString(validate=validate.Length(1, 36), **described("Id of the API token."))
-    outcome = fields.String(validate=validate.OneOf(AUDIT_OUTCOMES), **described("Outcome."))
+    outcome = fields.String(
+        validate=validate.OneOf(AUDIT_OUTCOMES),
+        **described("Outcome of the action.", enum_name="AuditOutcome"),
+    )
     after = RFC3339Field(**described("Entries written after this time."))
     before = RFC3339Field(**described("Entries written before this time."))
     page_size = QueryInteger(
         load_default=50,
         validate=validate.Range(1, MAX_PAGE_SIZE),
-        **described("Maximum number of entries in the page."),
+        **described("Maximum number of entries in the page. Without it, 50."),
     )
     cursor = QueryInteger(
         error_messages={"invalid": INVALID_CURSOR_DETAIL},

@@ -1,6 +1,6 @@
 """/vms/actions: one action on many VMs."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Response
 from marshmallow import (
@@ -25,7 +25,7 @@ from vmapi.api.request.fingerprint import canonical_vm_id
 from vmapi.api.schemas.fields import BoundedList, NulFreeString, described
 from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
-from vmapi.domain.lifecycle import Action
+from vmapi.domain.lifecycle import VM_ACTIONS, Action
 from vmapi.domain.roles import Permission
 from vmapi.domain.vm import VMQuery
 from vmapi.services.vms.bulk import BulkResult
@@ -33,7 +33,6 @@ from vmapi.services.vms.bulk import BulkResult
 blp = Blueprint("bulk", "One action on many VMs")
 
 MAX_BULK_IDS = 1000
-BULK_ACTIONS = [action for action in Action if action not in (Action.CREATE, Action.UPDATE)]
 
 
 class BulkFilterSchema(VMFilterSchema):
@@ -47,11 +46,15 @@ class BulkFilterSchema(VMFilterSchema):
 class BulkRequestSchema(Schema):
     """An action and its VMs: either their ids or a filter."""
 
+    EXACTLY_ONE_OF: ClassVar = {"ids": "BulkActionByIds", "filter": "BulkActionByFilter"}
+
     class Meta:
         unknown = RAISE
 
     action = fields.String(
-        required=True, validate=validate.OneOf(BULK_ACTIONS), **described("The action.")
+        required=True,
+        validate=validate.OneOf(VM_ACTIONS),
+        **described("The action.", enum_name="VMAction"),
     )
     ids = BoundedList(
         NulFreeString(validate=validate.Length(1, 64)),
@@ -76,6 +79,8 @@ class BulkRequestSchema(Schema):
 
 class BulkItemSchema(Schema):
     """The result for one VM: an operation or a problem."""
+
+    EXACTLY_ONE_OF: ClassVar = {"operation": "BulkAccepted", "error": "BulkRefused"}
 
     vm_id = fields.String(required=True, **described("Id of the VM."))
     operation = fields.Nested(OperationSchema, **described("The accepted operation."))

@@ -20,6 +20,8 @@ from vmapi.api.schemas.fields import described
 from vmapi.errors import NotFound
 
 STATIC_FOLDER = Path(__file__).parents[1] / "static"
+REFERENCE_FOLDER = Path(__file__).parents[3] / "docs" / "reference"
+REFERENCE_PAGES = frozenset(path.stem for path in REFERENCE_FOLDER.glob("*.md"))
 DOCS_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "init.js", "favicon-32x32.png")
 
 LOCKED_EXAMPLE = {
@@ -67,7 +69,10 @@ def problem_type_document(code: str) -> dict[str, str | int]:
 @problems.response(200, ProblemTypeListSchema(), example={"items": [LOCKED_EXAMPLE]})
 @problems.problems()
 def list_problems() -> Response:
-    """List the problems"""
+    """List the problems
+
+    The list explains every `code` that a problem document can have.
+    """
     return responses.json_response({"items": [*map(problem_type_document, PROBLEM_TYPES)]})
 
 
@@ -76,7 +81,10 @@ def list_problems() -> Response:
 @problems.response(200, ProblemTypeSchema(), example=LOCKED_EXAMPLE)
 @problems.problems("not_found")
 def get_problem(code: str) -> Response:
-    """Explain a problem"""
+    """Explain a problem
+
+    The `type` of each problem document is the URL of its explanation.
+    """
     if code not in PROBLEM_TYPES:
         raise NotFound(f"No problem has the code {code}. The codes are {', '.join(PROBLEM_TYPES)}.")
     return responses.json_response(problem_type_document(code))
@@ -86,7 +94,9 @@ def init_app(app: Flask, api: Api) -> None:
     """Register the OpenAPI document, the documentation page and its assets."""
 
     def openapi() -> Response:
-        return Response(api.to_json(), mimetype="application/json")
+        # unlike `request.root_url`, this accepts each host name
+        origin = f"{request.scheme}://{request.host}"
+        return Response(api.to_json(origin), mimetype="application/json")
 
     def page() -> Response:
         return _page_file(STATIC_FOLDER, "docs.html")
@@ -106,9 +116,18 @@ def init_app(app: Flask, api: Api) -> None:
         "/docs": page,
         "/docs/": slashed,
         "/docs/assets/<name>": asset,
+        "/docs/reference/<name>.md": _reference_page,
     }
     for rule, view in views.items():
         app.add_url_rule(rule, view_func=requires(PUBLIC)(view))
+
+
+def _reference_page(name: str) -> Response:
+    if name not in REFERENCE_PAGES:
+        raise NotFound(f"No resource has the URL /docs/reference/{name}.md.")
+    page = (REFERENCE_FOLDER / f"{name}.md").read_bytes()
+    # browsers display plain text; some of them download text/markdown
+    return Response(page, mimetype="text/plain")
 
 
 def index() -> BaseResponse:

@@ -49,7 +49,7 @@ class EventSchema(Schema):
     kind = fields.String(
         required=True,
         validate=validate.OneOf([*map(str, EventKind), RESET_KIND]),
-        **described("Kind of the event."),
+        **described("Kind of the event.", enum_name="EventKind"),
     )
     at = fields.AwareDateTime(
         required=True, allow_none=True, **described("Time of the event; null for `events.reset`.")
@@ -79,7 +79,7 @@ class EventQuerySchema(Schema):
         **described("Id of a VM; repeat the parameter for several."),
     )
     kind = fields.List(
-        fields.Enum(EventKind, by_value=True),
+        fields.Enum(EventKind, by_value=True, metadata={"enum_name": "EventKindFilter"}),
         **described("Kind of event; repeat the parameter for several."),
     )
     last_event_id = NulFreeString(

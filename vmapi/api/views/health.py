@@ -45,7 +45,7 @@ class ReadinessSchema(Schema):
     status = fields.String(
         required=True,
         validate=validate.OneOf(READINESS_STATUSES),
-        **described("Readiness of the process."),
+        **described("Readiness of the process.", enum_name="ReadinessStatus"),
     )
     dependencies = fields.Dict(
         keys=fields.String(),
@@ -64,7 +64,10 @@ class ReadinessSchema(Schema):
 )
 @health.problems()
 def get_health() -> Response:
-    """Check that the API is running"""
+    """Check that the API is running
+
+    The response is 200 as long as the process serves requests.
+    """
     now = format_rfc3339(datetime.now(UTC))
     body = {"status": "healthy", "version": current_services().version, "timestamp": now}
     return responses.json_response(body)
@@ -75,7 +78,10 @@ def get_health() -> Response:
 @probes.response(200, LivenessSchema(), example={"status": "alive"})
 @probes.problems()
 def get_livez() -> Response:
-    """Check that the process is running"""
+    """Check that the process is running
+
+    An orchestrator restarts a process that does not respond.
+    """
     return responses.json_response({"status": "alive"})
 
 
@@ -101,7 +107,10 @@ def get_livez() -> Response:
 )
 @probes.problems()
 def get_readyz() -> Response:
-    """Check that the process can serve requests"""
+    """Check that the process can serve requests
+
+    While the response is 503, a load balancer sends no requests to the process.
+    """
     dependencies = current_services().readiness.statuses()
     status = _overall_status(dependencies)
     return responses.json_response(

@@ -30,7 +30,7 @@ from vmapi.api.schemas.vms import (
     VMListSchema,
     VMQuerySchema,
     VMSchema,
-    VMStatusSchema,
+    VMStateSchema,
 )
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
@@ -127,7 +127,7 @@ def delete_vm(vm_id: str) -> Response:
 
 @blp.get("/vms/<vm:vm_id>/status")
 @blp.requires(Permission.READ)
-@blp.vm_response(VMStatusSchema(), examples.VM_STATUS)
+@blp.vm_response(VMStateSchema(), examples.VM_STATUS)
 @blp.problems("vm_not_found", *BACKEND_PROBLEMS)
 def get_vm_status(vm_id: str) -> Response:
     """Get the status of a VM, for polling"""
