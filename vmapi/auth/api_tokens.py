@@ -50,6 +50,10 @@ class ApiTokenValidator:
         """Return whether a token has the prefix of API tokens."""
         return token.startswith(BEARER_PREFIX)
 
+    def has_issued(self, token: str) -> bool:
+        """Return whether a token has the prefix of API tokens."""
+        return self.matches(token)
+
     def authenticate(self, token: str) -> Identity:
         """Return the identity of a token. Raises Unauthenticated, StoreUnavailable."""
         if not is_well_formed(token):

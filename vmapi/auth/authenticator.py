@@ -14,6 +14,9 @@ from vmapi.errors import Unauthenticated
 MAX_TOKEN_CHARS = 8192
 
 MISSING_BEARER_DETAIL = "Send a token: Authorization: Bearer TOKEN."
+MISDIRECTED_BEARER_DETAIL = (
+    "This token is not Keystone's: send it in the header Authorization: Bearer TOKEN."
+)
 LOOPBACK_ONLY_DETAIL = (
     "Requests without a token are accepted from this machine only. "
     "Set VMAPI_AUTH=token, or VMAPI_ALLOW_ANONYMOUS=true if everybody may do everything."
@@ -25,6 +28,10 @@ class TokenValidator(Protocol):
 
     def matches(self, token: str) -> bool:
         """Return whether the form of a token is the form of this type."""
+        ...
+
+    def has_issued(self, token: str) -> bool:
+        """Return whether a token is known to come from the issuer of this type."""
         ...
 
     def authenticate(self, token: str) -> Identity:
@@ -70,8 +77,13 @@ class Authenticator:
         raise Unauthenticated("This token is of no accepted type.", credentials_sent=True)
 
     def authenticate_with_keystone(self, token: str) -> Identity:
-        """Return the identity of a Keystone token. Raises as `authenticate`."""
+        """Return the identity of a Keystone token. Raises as `authenticate`.
+
+        A token of another issuer is refused here: Keystone must not see it.
+        """
         assert self.keystone_validator is not None
+        if any(validator.has_issued(token) for validator in self._validators):
+            raise Unauthenticated(MISDIRECTED_BEARER_DETAIL, credentials_sent=True)
         return _validate_token(self.keystone_validator, token)
 
     def _authenticate_anonymous(self, address: str) -> Identity:

@@ -58,7 +58,7 @@ def _build_jwt_validator(settings: Settings) -> TokenValidator:
         default_project=settings.default_project,
     )
     return JwtValidator(
-        OIDCIssuer(url),
+        OIDCIssuer(url, slots=max(1, settings.threads // 4)),
         claim_mapping,
         url=url,
         audience=audience,
@@ -73,4 +73,5 @@ def _build_keystone_validator(settings: Settings) -> TokenValidator:
     from vmapi.auth.keystone_tokens import KeystoneValidator
 
     url = settings.keystone_url or settings.openstack_auth_url or ""
-    return KeystoneValidator(url, settings.keystone_roles)
+    slots = max(1, settings.threads // 2)
+    return KeystoneValidator(url, settings.keystone_roles, slots=slots)

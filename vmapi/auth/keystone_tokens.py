@@ -14,7 +14,10 @@ import structlog
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.session import Session
 
+from vmapi.auth.authenticator import MISDIRECTED_BEARER_DETAIL
 from vmapi.auth.cache import TokenCache, ValidatedToken
+from vmapi.auth.keystone_breaker import SLOTS, KeystoneBreaker, KeystoneUnresponsive
+from vmapi.domain.api_token import BEARER_PREFIX
 from vmapi.domain.identity import SUBJECT_PATTERN, CallerToken, Identity
 from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role, highest_role
@@ -27,7 +30,9 @@ KEYSTONE_CACHE_TTL = 30.0
 
 #: Seconds, short: another Keystone of the same cloud may not have a new token at once.
 KEYSTONE_NEGATIVE_CACHE_TTL = 10.0
-KEYSTONE_VALIDATION_TIMEOUT = 5.0
+
+KEYSTONE_TIMEOUT = 5.0
+"""Seconds for one request to Keystone."""
 
 UNKNOWN_BEARER_DETAIL = "Keystone does not know this token: it is wrong, expired or revoked."
 UNSCOPED_BEARER_DETAIL = (
@@ -36,7 +41,10 @@ UNSCOPED_BEARER_DETAIL = (
 
 
 class KeystoneValidator:
-    """Validates the tokens of one Keystone; `roles` maps its roles to vmapi roles."""
+    """Validates the tokens of one Keystone; `roles` maps its roles to vmapi roles.
+
+    At most `slots` requests wait for Keystone at the same time.
+    """
 
     def __init__(
         self,
@@ -44,34 +52,49 @@ class KeystoneValidator:
         roles: Mapping[str, Role],
         *,
         session: Session | None = None,
+        slots: int = SLOTS,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         base = url.rstrip("/")
-        self._url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog"
+        self._base_url = base if base.endswith("/v3") else f"{base}/v3"
         self._roles = roles
         self._session = session or Session()
         self._now = now
+        self._breaker = KeystoneBreaker(self.ping, slots)
         self._cache: TokenCache[Identity] = TokenCache(
             negative_ttl_seconds=KEYSTONE_NEGATIVE_CACHE_TTL, monotonic=monotonic
         )
 
     def matches(self, token: str) -> bool:
-        """Return True for any token: Keystone tokens have many forms."""
-        return bool(token)
+        """Return True for any token but an API token: Keystone tokens have many forms."""
+        return not token.startswith(BEARER_PREFIX)
+
+    def has_issued(self, token: str) -> bool:
+        """Return False: the form of a token does not say that Keystone has issued it."""
+        return False
 
     def authenticate(self, token: str) -> Identity:
         """Return the identity of a token, with the token as its caller token, which is not cached.
 
+        An API token is a secret of vmapi, which Keystone must not see.
         Raises Unauthenticated, IssuerUnavailable.
         """
+        if not self.matches(token):
+            raise Unauthenticated(MISDIRECTED_BEARER_DETAIL, credentials_sent=True)
         identity = self._cache.get_or_validate(token, lambda: self._validate(token))
         if identity is None:
             raise Unauthenticated(UNKNOWN_BEARER_DETAIL, credentials_sent=True)
         return replace(identity, caller_token=CallerToken(token, identity.project))
 
+    def ping(self) -> None:
+        """Send a request without a token. Raises IssuerUnavailable without a response."""
+        self._get(self._base_url)
+
     def _validate(self, token: str) -> ValidatedToken[Identity] | None:
-        status, body = self._request_validation(token)
+        with self._breaker.calling():
+            headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+            status, body = self._get(f"{self._base_url}/auth/tokens?nocatalog", headers)
         if status in (401, 404):
             return None
         try:
@@ -85,23 +108,28 @@ class KeystoneValidator:
             log.warning("Keystone did not validate a token", reason=str(error))
             raise IssuerUnavailable("Keystone did not validate this token.") from None
 
-    def _request_validation(self, token: str) -> tuple[int, Any]:
+    def _get(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """Return the status and the JSON of a response. Raises IssuerUnavailable."""
         try:
             response = self._session.get(
-                self._url,
-                headers={"X-Auth-Token": token, "X-Subject-Token": token},
+                url,
+                headers=dict(headers or {}),
                 authenticated=False,
                 raise_exc=False,
                 redirect=False,
                 connect_retries=0,
-                timeout=KEYSTONE_VALIDATION_TIMEOUT,
+                timeout=KEYSTONE_TIMEOUT,
                 # keystoneauth would log a hash of the token
                 log=False,
             )
-            return response.status_code, response.json() if response.status_code == 200 else None
-        except (ClientException, ValueError) as error:
+        # OSError: a file of the TLS settings cannot be read
+        except (ClientException, OSError) as error:
             log.warning("Keystone unavailable", reason=type(error).__name__)
-            raise IssuerUnavailable("Keystone does not answer.") from None
+            raise KeystoneUnresponsive("Keystone does not answer.") from None
+        try:
+            return response.status_code, response.json() if response.status_code == 200 else None
+        except ValueError:
+            return response.status_code, None
 
     def _to_identity(self, token_body: Mapping[str, Any]) -> Identity:
         subject, project = f"keystone:{token_body['user']['id']}", token_body.get("project") or {}

@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
 from vmapi.auth.json_fetch import FetchError, fetch_json_object
 from vmapi.auth.jwks import VerificationKey, parse_jwks, select_key
+from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 log = structlog.get_logger("vmapi.security")
@@ -22,12 +23,19 @@ JWKS_TTL = 300.0
 #: Seconds between two fetches. Tokens with invented key ids cannot cause more.
 REFETCH_COOLDOWN = 5.0
 
+KEY_WAIT_TIMEOUT = 2.0
+"""Seconds that a request with an unknown key waits for a fetch."""
+
+SLOTS = 2
+"""Requests that may wait for a fetch at the same time, by default."""
+
 
 class OIDCIssuer:
     """Provides the keys of one issuer. The first use fetches them.
 
-    Stale keys stay in use while the `executor` fetches new ones, and while the issuer is
-    unavailable. A request waits for a fetch only if its key is unknown.
+    The `executor` fetches, so that an issuer that hangs holds no request with a known key. Stale
+    keys stay in use during a fetch, and while the issuer is unavailable. At most `slots` requests
+    with an unknown key wait for a fetch, each for `KEY_WAIT_TIMEOUT` at most.
     """
 
     def __init__(
@@ -37,50 +45,70 @@ class OIDCIssuer:
         fetch: Callable[[str], dict[str, Any]] = fetch_json_object,
         monotonic: Callable[[], float] = time.monotonic,
         executor: Executor | None = None,
+        slots: int = SLOTS,
     ) -> None:
         self._url = url
         self._fetch = fetch
         self._monotonic = monotonic
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="oidc-issuer")
+        self._bulkhead = Bulkhead(slots, _issuer_unavailable)
         self._lock = threading.Lock()
+        self._fetch_in_progress: Future[None] | None = None
         self._keys: tuple[VerificationKey, ...] = ()
         self._fetched_at: float | None = None
         self._attempted_at: float | None = None
 
     def find_key(self, key_id: str | None, algorithm: str) -> VerificationKey:
         """Return the key that a token names. Raises Unauthenticated, IssuerUnavailable."""
-        keys, fetched_at = self._keys, self._fetched_at
-        key = select_key(keys, key_id, algorithm)
+        key = select_key(self._keys, key_id, algorithm)
         if key is None:
-            self._refresh_keys(fetched_at)
+            self._wait_for_fetch()
             key = select_key(self._keys, key_id, algorithm)
-        elif self._is_stale(fetched_at) and not self._is_cooling_down():
-            self._executor.submit(self._refresh_keys, fetched_at)
+        elif self._is_stale():
+            self._start_fetch()
         if key is not None:
             return key
         if self._fetched_at is None:
-            raise IssuerUnavailable("The issuer's keys cannot be fetched.")
+            raise _issuer_unavailable()
         raise Unauthenticated("The issuer does not have this token's key.", credentials_sent=True)
 
-    def _is_stale(self, fetched_at: float | None) -> bool:
+    def _is_stale(self) -> bool:
+        fetched_at = self._fetched_at
         return fetched_at is not None and self._monotonic() - fetched_at >= JWKS_TTL
 
     def _is_cooling_down(self) -> bool:
         attempted_at = self._attempted_at
         return attempted_at is not None and self._monotonic() - attempted_at < REFETCH_COOLDOWN
 
-    def _refresh_keys(self, known_fetched_at: float | None) -> None:
-        with self._lock:
-            # another thread may have fetched the keys while this one waited for the lock
-            if self._fetched_at != known_fetched_at or self._is_cooling_down():
-                return
-            self._attempted_at = self._monotonic()
+    def _wait_for_fetch(self) -> None:
+        """Wait until a fetch ends, unless the last one was just now. Raises IssuerUnavailable."""
+        fetch = self._start_fetch()
+        if fetch is None:
+            return
+        with self._bulkhead.occupying():
             try:
-                self._keys = self._fetch_keys()
-            except FetchError as error:
-                log.warning("issuer keys cannot be fetched", reason=str(error))
-            else:
-                self._fetched_at = self._attempted_at
+                fetch.result(KEY_WAIT_TIMEOUT)
+            except TimeoutError:
+                raise _issuer_unavailable() from None
+
+    def _start_fetch(self) -> Future[None] | None:
+        """Return the fetch in progress or a new one; None during the cooldown."""
+        with self._lock:
+            if self._fetch_in_progress is None or self._fetch_in_progress.done():
+                if self._is_cooling_down():
+                    return None
+                self._attempted_at = self._monotonic()
+                self._fetch_in_progress = self._executor.submit(self._refresh_keys)
+            return self._fetch_in_progress
+
+    def _refresh_keys(self) -> None:
+        started_at = self._monotonic()
+        try:
+            self._keys = self._fetch_keys()
+        except FetchError as error:
+            log.warning("issuer keys cannot be fetched", reason=str(error))
+        else:
+            self._fetched_at = started_at
 
     def _fetch_keys(self) -> tuple[VerificationKey, ...]:
         metadata = self._fetch(self._url.rstrip("/") + DISCOVERY_PATH)
@@ -91,3 +119,7 @@ class OIDCIssuer:
         if not keys:
             raise FetchError(f"{self._url} has no usable key")
         return keys
+
+
+def _issuer_unavailable() -> IssuerUnavailable:
+    return IssuerUnavailable("The issuer's keys cannot be fetched.")

@@ -9,22 +9,28 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.fake_issuer import URL, FakeIssuer, public
+from vmapi.auth import oidc_issuer
 from vmapi.auth.jwks import parse_jwks, select_key
 from vmapi.auth.oidc_issuer import JWKS_TTL, REFETCH_COOLDOWN, OIDCIssuer
+from vmapi.concurrency import bulkhead
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 
 DISCOVERY_AND_KEYS = [f"{URL}/.well-known/openid-configuration", f"{URL}/certs"]
 
 
 class DeferredExecutor(Executor):
-    """Collects the submitted calls until the test runs them."""
+    """Runs calls at once; with `is_deferred` collects them until the test runs them."""
 
     def __init__(self) -> None:
+        self.is_deferred = False
         self.calls: list[Callable[[], object]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.calls.append(lambda: fn(*args, **kwargs))
-        return Future()
+        future: Future[Any] = Future()
+        self.calls.append(lambda: future.set_result(fn(*args, **kwargs)))
+        if not self.is_deferred:
+            self.run()
+        return future
 
     def run(self) -> None:
         while self.calls:
@@ -110,6 +116,7 @@ def test_withdrawn_key_is_dropped_by_a_background_fetch() -> None:
     assert harness.has_key("RS")
     harness.server.keys = [public("RS-2")]
     harness.now += JWKS_TTL
+    harness.executor.is_deferred = True
     assert harness.has_key("RS")
     assert harness.fetches == 1
     harness.executor.run()
@@ -143,6 +150,25 @@ def test_issuer_without_any_successful_fetch_is_unavailable() -> None:
     harness.server.is_unavailable = False
     harness.now += REFETCH_COOLDOWN
     assert harness.has_key("RS")
+
+
+def test_issuer_that_hangs_stalls_no_request_with_a_known_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(oidc_issuer, "KEY_WAIT_TIMEOUT", 0.01)
+    monkeypatch.setattr(bulkhead, "STALL_SECONDS", 0.05)
+    harness = IssuerHarness("RS")
+    assert harness.has_key("RS")
+    harness.executor.is_deferred = True
+    harness.now += REFETCH_COOLDOWN
+    for number in range(5):
+        with pytest.raises(IssuerUnavailable):
+            harness.issuer.find_key(f"invented-{number}", "RS256")
+        assert harness.has_key("RS")
+    # all of them share one fetch
+    assert len(harness.executor.calls) == 1
+    harness.executor.run()
+    assert not harness.has_key("invented-1")
 
 
 @pytest.mark.parametrize(
