@@ -14,8 +14,10 @@ help: ## list the targets
 run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACKEND names another
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
+# three processes on two cores: many tests wait for servers and timeouts
+# three processes on two cores: many tests wait for servers and timeouts
 test: .venv/test ## run the tests that need neither root nor a cloud
-	$(BIN)/pytest --numprocesses 2 -m 'not live and not fuzz' --ignore=tests/fuzz --ignore=tests/live -p no:schemathesis
+	$(BIN)/pytest --numprocesses 3 -m 'not live and not fuzz' --ignore=tests/fuzz --ignore=tests/live -p no:schemathesis
 
 fuzz: .venv/test ## run the tests with generated input: schemathesis and hypothesis
 	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
