@@ -2,10 +2,10 @@
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from vmapi.api import middleware
 from vmapi.api.middleware import single_process
+from vmapi.api.middleware.forwarded_address import ForwardedAddress
 from vmapi.api.openapi.document import Api
 from vmapi.api.problems import responses as problems
 from vmapi.api.views import docs
@@ -44,8 +44,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     docs.init_app(app, api)
     middleware.install(app, settings, single_process_backend=backend.single_process)
     if settings.proxies:
-        # only the entries of X-Forwarded-For that the trusted proxies appended are believed
-        proxied = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=0, x_host=0)
+        proxied = ForwardedAddress(app.wsgi_app, settings.proxies)
         app.wsgi_app = proxied  # type: ignore[method-assign]
     if backend.single_process:
         single_process.check_settings(settings)

@@ -10,13 +10,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from dotenv import load_dotenv
-
 from vmapi.concurrency.bulkhead import MAX_WAITING_REQUESTS
 from vmapi.errors import SettingsError
 from vmapi.settings.auth import AuthSettings
 from vmapi.settings.cloud import CloudSettings
 from vmapi.settings.declaration import Setting
+from vmapi.settings.dotenv_file import load_dotenv_file
 from vmapi.settings.limits import LimitSettings
 from vmapi.settings.memory import MemorySettings
 from vmapi.settings.operations import OperationSettings
@@ -76,7 +75,7 @@ class Settings(
         `.env` is copied into the environment, where the OpenStack SDK finds its variables.
         Raises SettingsError as `from_environ`.
         """
-        load_dotenv(dotenv)
+        load_dotenv_file(dotenv)
         return cls.from_environ(os.environ)
 
     @classmethod

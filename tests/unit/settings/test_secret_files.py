@@ -123,7 +123,10 @@ def test_unreadable_file_is_reported(
 
     monkeypatch.setattr(Path, "open", refuse)
     environment["OPENSTACK_PASSWORD_FILE"] = "/run/secrets/password"
-    assert "/run/secrets/password': cannot be read (Permission denied); name" in load_error()
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(environment)
+    detail = caught.value.detail
+    assert "/run/secrets/password': cannot be read (Permission denied); name" in detail
 
 
 def test_endless_file_is_read_up_to_the_limit(environment: MutableMapping[str, str]) -> None:
