@@ -264,9 +264,13 @@ class BackendLost(BackendFailure, code="backend_lost"):
 
 
 class StoreUnavailable(VmapiError, code="store_unavailable"):
-    """The database of vmapi does not respond."""
+    """The database of vmapi is unavailable. `reason` is for operators, not for clients."""
 
     retry_after = 5
+
+    def __init__(self, detail: str, *, reason: str | None = None, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.reason = reason or detail
 
 
 class IssuerUnavailable(VmapiError, code="issuer_unavailable"):

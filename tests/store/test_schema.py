@@ -57,7 +57,7 @@ def database(url: str) -> Iterator[Database]:
 
 def migrate_from_scratch(database: Database) -> None:
     """Run every migration, even where an upgrade would create the tables directly."""
-    with database.engine.begin() as connection:
+    with database.file_lock(), database.engine.begin() as connection:
         schema.migrate(connection)
 
 

@@ -1,32 +1,52 @@
-"""`check`: print the settings in effect, and whether the cloud answers."""
+"""`check`: print the settings in effect, and whether the database and the cloud answer."""
 
 import click
 
-from vmapi.cli.context import services, settings
-from vmapi.errors import VmapiError
+from vmapi.cli.context import describe, services, settings
+from vmapi.errors import StoreUnavailable, VmapiError
 from vmapi.settings.settings import DECLARATIONS, Settings
 
 
 @click.command()
 def check() -> None:
-    """Print the settings in effect and ping the cloud.
+    """Print the settings in effect, and ping the database and the cloud.
 
-    Exits with status 1 if the cloud does not answer. Secrets are not printed.
+    Exits with status 1 if one does not answer. Secrets are not printed.
     """
     for name, text in _effective_settings(settings()).items():
         _print_row(name, text)
-    backend, failure = services().backend, ""
+    backend, failures = services().backend, []
+    try:
+        _ping_database()
+    except StoreUnavailable as error:
+        failures.append(describe(error))
     try:
         backend.ping()
     except VmapiError as error:
-        failure = error.detail
+        failures.append(f"the cloud does not answer: {error.detail}")
     # after the ping, because the driver learns some of it from the response
     for name, text in backend.describe().items():
         _print_row(name, text)
     backend.close()
-    if failure:
-        raise click.ClickException(f"the cloud does not answer: {failure}")
+    if failures:
+        raise click.ClickException("\n".join(failures))
     click.echo("the cloud answers")
+
+
+def _ping_database() -> None:
+    """Print whether the database answers. Raises StoreUnavailable.
+
+    Creates no database: its files would belong to the user of this command.
+    """
+    store = services().store
+    if not store.is_created():
+        _print_row("database", "does not exist yet: a server creates it")
+        return
+    try:
+        store.ping()
+    finally:
+        store.close()
+    _print_row("database", "answers")
 
 
 def _effective_settings(settings: Settings) -> dict[str, str]:

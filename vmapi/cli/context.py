@@ -7,7 +7,7 @@ from typing import cast
 import click
 from flask import current_app
 
-from vmapi.errors import VmapiError
+from vmapi.errors import StoreUnavailable, VmapiError
 from vmapi.services.container import Services
 from vmapi.settings.settings import Settings
 
@@ -28,4 +28,11 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except VmapiError as error:
-        raise click.ClickException(error.detail) from None
+        raise click.ClickException(describe(error)) from None
+
+
+def describe(error: VmapiError) -> str:
+    """Return the text of an error for an operator: with the driver's words."""
+    if isinstance(error, StoreUnavailable) and error.reason != error.detail:
+        return f"{error.detail.removesuffix('.')}: {error.reason}"
+    return error.detail

@@ -112,7 +112,7 @@ class EngineThread:
                 if due.operation.id not in self._in_flight:
                     self._in_flight[due.operation.id] = pool.submit(self._reconcile, due)
         except StoreUnavailable as error:
-            log.warning("store unavailable, engine paused", reason=error.detail)
+            log.debug("store unavailable, engine paused", reason=error.detail)
         except Exception:
             log.exception("engine tick failed")
         else:
@@ -128,7 +128,7 @@ class EngineThread:
             try:
                 self._source.reconcile(operation, due.vm)
             except StoreUnavailable as error:
-                log.warning("operation deferred", operation_id=operation.id, reason=error.detail)
+                log.debug("operation deferred", operation_id=operation.id, reason=error.detail)
             except Exception:
                 log.exception("reconcile failed", operation_id=operation.id)
 
@@ -152,6 +152,6 @@ class EngineThread:
         try:
             func()
         except StoreUnavailable as error:
-            log.warning("periodic task deferred", task=name, reason=error.detail)
+            log.debug("periodic task deferred", task=name, reason=error.detail)
         except Exception:
             log.exception("periodic task failed", task=name)

@@ -8,7 +8,7 @@ import os
 import select as sockets
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Engine, event
@@ -16,6 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from vmapi.store.answer_timeout import answer_timeout
+from vmapi.store.sqlite_files import SqliteFiles
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a transaction waits for a lock, or for a free connection of the pool."""
@@ -47,17 +48,17 @@ def engine_options(url: URL, threads: int) -> dict[str, Any]:
         "pool_timeout": LOCK_TIMEOUT,
     }
     if url.get_backend_name() == "sqlite":
-        if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         return options | {"connect_args": {"timeout": LOCK_TIMEOUT, "check_same_thread": False}}
     # switching the isolation level for each transaction would cost more than the BEGIN statement
     return options | {"isolation_level": "AUTOCOMMIT", "connect_args": _libpq_options(url)}
 
 
-def install_hooks(engine: Engine) -> None:
-    """Install connection hooks: pragmas and clock in SQLite, pings in PostgreSQL."""
+def install_hooks(engine: Engine, files: SqliteFiles | None) -> None:
+    """Install connection hooks: pragmas, clock and file checks in SQLite, pings in PostgreSQL."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite_connection)
+        if files is not None:
+            event.listen(engine, "connect", partial(_register_files, files))
     else:
         event.listen(engine, "do_connect", _open_bounded_connection)
         event.listen(engine, "checkin", _on_checkin)
@@ -82,6 +83,10 @@ def _prepare_sqlite_connection(connection: Any, _: Any) -> None:
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
     connection.create_function("epoch_us", 0, _epoch_us)
+
+
+def _register_files(files: SqliteFiles, connection: Any, record: ConnectionPoolEntry) -> None:
+    files.register(connection, record.info)
 
 
 def _epoch_us() -> int:

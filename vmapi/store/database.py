@@ -5,33 +5,21 @@ StoreUnavailable.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 
 import orjson
-from sqlalchemy import (
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    func,
-    make_url,
-    select,
-)
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
 
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
+from vmapi.store.outages import NO_ANSWER, OutageReporter, url_secrets
+from vmapi.store.sqlite_files import SqliteFiles, existing_file_url, file_path
+from vmapi.store.tables import metadata
 
 MAX_WRITE_SHARE = 2
 """At most one of so many requests that use the database may wait to write: others then read."""
-
-NO_ANSWER_DETAIL = "vmapi's database does not answer."
-
-READ_ONLY_SQLSTATE = "25006"
-"""PostgreSQL's error code for a write on a standby."""
 
 BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     "sqlite": {
@@ -47,6 +35,10 @@ BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """The statements that begin a transaction, by kind. A plain read has none: it autocommits."""
+
+READ_EVERY_TABLE = select(*(select(table).exists() for table in metadata.sorted_tables))
+WRITE_NOTHING = text("UPDATE alembic_version SET version_num = version_num")
+"""A write that changes no value, and still reaches the disk."""
 
 
 class Database:
@@ -65,15 +57,16 @@ class Database:
         self._requests = Bulkhead(threads, _too_many_requests, admits_once=True)
         writes = max(1, threads // MAX_WRITE_SHARE)
         self._write_requests = Bulkhead(writes, _too_many_requests, admits_once=True)
-        parsed = make_url(url)
+        parsed, self._files = _open_files(make_url(url))
+        self.outages = OutageReporter(url_secrets(parsed))
         self.engine: Engine = create_engine(
             parsed,
             json_deserializer=orjson.loads,
             hide_parameters=True,
             **connections.engine_options(parsed, threads),
         )
-        event.listen(self.engine, "begin", _begin_transaction)
-        connections.install_hooks(self.engine)
+        event.listen(self.engine, "begin", self._begin_transaction)
+        connections.install_hooks(self.engine, self._files)
         self._non_durable = self.engine.execution_options(begins="not durable")
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
@@ -87,9 +80,13 @@ class Database:
         cannot. Use it for leases and for state that can be recovered from the cloud.
         """
         engine = self.engine if durable else self._non_durable
-        with self._write_requests.occupying(), self._requests.occupying():
+        with (
+            self._write_requests.occupying(),
+            self._requests.occupying(),
+            self.outages.watch(writes=True),
+        ):
             self._ensure_prepared()
-            with translate_errors(), engine.begin() as connection:
+            with engine.begin() as connection:
                 yield connection
 
     @contextmanager
@@ -98,23 +95,33 @@ class Database:
 
         Raises StoreUnavailable.
         """
-        with self._requests.occupying():
+        with self._requests.occupying(), self.outages.watch(writes=False):
             self._ensure_prepared()
-            with translate_errors(), self._reader.connect() as connection:
+            with self._reader.connect() as connection:
                 yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Open a connection with one state for all reads. Raises StoreUnavailable."""
-        with self._requests.occupying():
+        with self._requests.occupying(), self.outages.watch(writes=False):
             self._ensure_prepared()
-            with translate_errors(), self._snapshots.connect() as connection:
+            with self._snapshots.connect() as connection:
                 yield connection
 
     def ping(self) -> None:
-        """Run a query. Raises StoreUnavailable."""
+        """Read from every table; after a failed write, write too. Raises StoreUnavailable."""
         with self.read() as connection:
-            connection.execute(select(1))
+            connection.execute(READ_EVERY_TABLE)
+        if self.outages.blocks_writes:
+            with self.write() as connection:
+                connection.execute(WRITE_NOTHING)
+
+    def file_lock(self) -> AbstractContextManager[None]:
+        """Create the files of SQLite, and lock them until the block ends.
+
+        PostgreSQL has no files here. The block raises StoreUnavailable if a file cannot be made.
+        """
+        return self._files.locked() if self._files else nullcontext()
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,7 +134,7 @@ class Database:
         with self._preparing:
             if self._failed_prepares != failed_before:
                 # a thread that has waited for a failure does not wait for the next one
-                raise StoreUnavailable(NO_ANSWER_DETAIL)
+                raise StoreUnavailable(NO_ANSWER)
             if not self._prepared:
                 try:
                     self._prepare(self)
@@ -135,6 +142,13 @@ class Database:
                     self._failed_prepares += 1
                     raise
                 self._prepared = True
+
+    def _begin_transaction(self, connection: Connection) -> None:
+        if self._files is not None:
+            self._files.check(connection)
+        kind = connection.get_execution_options().get("begins", "durable")
+        for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
+            connection.exec_driver_sql(statement)
 
 
 def advisory_lock(connection: Connection, key: str) -> None:
@@ -146,26 +160,11 @@ def advisory_lock(connection: Connection, key: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
 
 
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise StoreUnavailable for a database that is down, locked, full or a standby."""
-    try:
-        yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise StoreUnavailable(NO_ANSWER_DETAIL) from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable("vmapi's database closed the connection.") from error
-        if getattr(error.orig, "sqlstate", None) == READ_ONLY_SQLSTATE:
-            raise StoreUnavailable("vmapi's database is read-only now.") from error
-        raise
-
-
-def _begin_transaction(connection: Connection) -> None:
-    kind = connection.get_execution_options().get("begins", "durable")
-    for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
-        connection.exec_driver_sql(statement)
-
-
 def _too_many_requests() -> StoreUnavailable:
     return StoreUnavailable("Too many requests wait for vmapi's database, which does not respond.")
+
+
+def _open_files(url: URL) -> tuple[URL, SqliteFiles | None]:
+    """Return the URL for the connections, and the files of a SQLite database."""
+    path = file_path(url)
+    return (existing_file_url(url, path), SqliteFiles(path)) if path else (url, None)

@@ -55,6 +55,6 @@ class LeaseHeartbeat:
                 try:
                     renew()
                 except StoreUnavailable as error:
-                    log.warning("store unavailable, leases not renewed", reason=error.detail)
+                    log.debug("store unavailable, leases not renewed", reason=error.detail)
                 except Exception:
                     log.exception("lease renewal failed")

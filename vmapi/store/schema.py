@@ -6,14 +6,13 @@ while the others wait. A migration is one transaction, so an interrupted one lea
 revision that this version does not know belongs to a newer version and is refused.
 """
 
-import fcntl
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.answer_timeout import answer_timeout
-from vmapi.store.database import Database, translate_errors
+from vmapi.store.database import Database
 from vmapi.store.tables import metadata
 
 HEAD_REVISION = "0001_initial"
@@ -38,7 +37,7 @@ def ensure_current(database: Database) -> None:
     if database.engine.dialect.name == "sqlite":
         upgrade(database)
         return
-    with translate_errors(), database.engine.connect() as connection:
+    with database.outages.watch(writes=False), database.engine.connect() as connection:
         revision = current_revision(connection)
     if revision != HEAD_REVISION:
         state = f"at {revision}" if revision else "empty"
@@ -52,15 +51,8 @@ def upgrade(database: Database) -> None:
 
     Raises StoreUnavailable, also for a database of a newer version.
     """
-    path = database.engine.url.database
-    with translate_errors():
-        if database.engine.dialect.name == "sqlite" and path:
-            with Path(f"{path}.lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                _upgrade(database.engine)
-        else:
-            with answer_timeout(None):
-                _upgrade(database.engine)
+    with database.outages.watch(writes=True), database.file_lock(), answer_timeout(None):
+        _upgrade(database.engine)
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -124,8 +124,17 @@ class Store:
         schema.upgrade(self.database)
         return schema.HEAD_REVISION
 
+    def is_created(self) -> bool:
+        """Return whether the database exists. SQLite is created on first use."""
+        from sqlalchemy import make_url
+
+        from vmapi.store.sqlite_files import file_path
+
+        path = file_path(make_url(self._url)) if self._url else None
+        return bool(self._url) and (path is None or path.exists())
+
     def ping(self) -> None:
-        """Run a query. Raises StoreUnavailable."""
+        """Read from every table; after a failed write, write too. Raises StoreUnavailable."""
         self.database.ping()
 
     def close(self) -> None:

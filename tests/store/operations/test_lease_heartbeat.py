@@ -130,7 +130,7 @@ def test_process_without_an_engine_renews_only_leases_in_use(
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (StoreUnavailable("away"), ("store unavailable, leases not renewed", "warning", "away")),
+        (StoreUnavailable("away"), ("store unavailable, leases not renewed", "debug", "away")),
         (ZeroDivisionError(), ("lease renewal failed", "error", None)),
     ],
 )

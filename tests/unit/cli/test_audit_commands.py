@@ -130,7 +130,9 @@ def test_malformed_anchor_is_refused(trail: AuditHarness, anchor: str) -> None:
 
 def test_verify_reports_an_unreachable_database() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
-    assert verify(url) == (1, ["Error: vmapi's database does not answer."])
+    code, lines = verify(url)
+    assert code == 1
+    assert lines[0].startswith("Error: vmapi's database does not answer: connection failed: ")
 
 
 def export(url: str, *args: str) -> tuple[int, str]:
@@ -212,4 +214,6 @@ def test_export_refuses_an_unknown_outcome(trail: AuditHarness) -> None:
 
 def test_export_reports_an_unreachable_database() -> None:
     url = "postgresql+psycopg://u:hunter2@127.0.0.1:1/n"
-    assert export(url) == (1, "Error: vmapi's database does not answer.\n")
+    code, output = export(url)
+    assert code == 1
+    assert output.startswith("Error: vmapi's database does not answer: connection failed: ")

@@ -164,4 +164,5 @@ def test_token_commands_refuse_a_database_that_ends_with_the_process() -> None:
 
 def test_list_reports_an_unreachable_database() -> None:
     result = CommandRunner("postgresql+psycopg://u:hunter2@127.0.0.1:1/n").run("token", "list")
-    assert (result.exit_code, result.output) == (1, "Error: vmapi's database does not answer.\n")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: vmapi's database does not answer: connection failed: ")

@@ -39,7 +39,7 @@ def test_task_repeats_after_errors_until_the_engine_stops(engine: EngineThread) 
     assert set(calls) == {NAME}
     lines = [(line["event"], line["log_level"], line["task"], line.get("reason")) for line in logs]
     assert lines == [
-        ("periodic task deferred", "warning", NAME, "no response"),
+        ("periodic task deferred", "debug", NAME, "no response"),
         ("periodic task failed", "error", NAME, None),
     ]
     count = len(calls)

@@ -100,7 +100,7 @@ def test_engine_reconciles_until_all_are_finished_and_again_after_notify(
     ("error", "event", "level"),
     [
         (RuntimeError("a defect"), "reconcile failed", "error"),
-        (StoreUnavailable("no response"), "operation deferred", "warning"),
+        (StoreUnavailable("no response"), "operation deferred", "debug"),
     ],
 )
 def test_failed_reconcile_does_not_stop_the_engine(

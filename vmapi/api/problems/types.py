@@ -253,9 +253,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "store_unavailable": ProblemType(
         503,
-        "The database of vmapi is unreachable",
-        "vmapi cannot reach its database. Unless `detail` says otherwise, the cloud received "
-        "nothing.",
+        "The database of vmapi is unavailable",
+        "vmapi cannot use its database: it is unreachable, full, read-only, damaged, or needs an "
+        "upgrade. Unless `detail` says otherwise, the cloud received nothing.",
         "Repeat the request after `Retry-After` seconds; use the same `Idempotency-Key` for a "
         "change.",
         ("operation",),

@@ -101,7 +101,7 @@ class EventBuffer:
                 is_full_batch = self._read_new(event_log, stop) == EVENT_BATCH
                 pause = 0.0 if is_full_batch else self._poll_interval
             except StoreUnavailable as error:
-                log.warning("event reader paused", reason=error.detail)
+                log.debug("event reader paused", reason=error.detail)
                 pause = self._backoff
             except Exception:
                 log.exception("event reader failed")

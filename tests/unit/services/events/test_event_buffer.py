@@ -74,7 +74,7 @@ def test_reader_continues_after_errors(buffer: EventBuffer, event_log: FakeEvent
         assert sequences(buffer, 0) == [1, 2]
     assert [(line["log_level"], line["event"], line.get("reason")) for line in logs] == [
         ("error", "event reader failed", None),
-        ("warning", "event reader paused", "no response"),
+        ("debug", "event reader paused", "no response"),
     ]
 
 
