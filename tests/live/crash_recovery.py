@@ -43,8 +43,8 @@ class DisruptionPlan:
     duration: float = float("inf")
     """The time after which the disruptions end."""
     stops_nova_gracefully: bool = False
-    """Whether Nova's API is stopped, not killed. A killed Nova may lose a request; the operation
-    then fails at its deadline."""
+    """Whether Nova's API is stopped, not killed. A killed Nova may lose a create or a delete; the
+    operation then fails at its deadline."""
 
 
 @dataclass
@@ -136,10 +136,16 @@ class KillTest:
 
 
 def delete_servers(label: str) -> None:
-    """Delete the servers with this name prefix."""
-    with openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud:
+    """Delete the servers with this name prefix, also if Nova has lost a delete."""
+    with (
+        openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud,
+        openstack.connect(cloud=f"{os.environ['OS_CLOUD']}-admin") as admin,
+    ):
         for server in cloud.compute.servers(name=label):
             with suppress(openstack.exceptions.NotFoundException):
+                if server.task_state == "deleting":
+                    # Nova ignores another delete of a server with this task
+                    admin.compute.reset_server_state(server.id, "error")
                 cloud.compute.delete_server(server)
 
 
