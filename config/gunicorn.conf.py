@@ -11,6 +11,7 @@ import sys
 
 from vmapi.backends import registry
 from vmapi.errors import SettingsError
+from vmapi.server import open_files
 from vmapi.settings import checks
 from vmapi.settings.settings import Settings
 
@@ -26,6 +27,8 @@ workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.
 # more than wait for a dependency that hangs
 threads = settings.request_threads
 worker_class = "vmapi.server.worker.GunicornWorker"
+# a worker that cannot accept a connection for lack of open files would serve nobody
+worker_connections = open_files.fit_connections(open_files.raise_limit(), threads)
 # seconds; gunicorn kills a worker only if its main loop hangs, not if the cloud is slow
 timeout = 60
 # longer than a call to the cloud may take, so that a stop waits for every response
@@ -36,6 +39,8 @@ keepalive = 75
 limit_request_line = 8190
 forwarded_allow_ips = "127.0.0.1,::1"
 control_socket_disable = True
+# the worker writes responses without waiting for the client
+sendfile = False
 # the app logs each request
 accesslog = None
 logger_class = "vmapi.server.logger.GunicornLogger"
@@ -45,6 +50,8 @@ ONE_PROCESS = f"the {settings.backend} cloud lives in the memory of one process"
 
 def on_starting(server):
     """Exit if the settings contradict each other, or if the address is in use."""
+    if server.cfg.is_ssl:
+        sys.exit("vmapi does not start: TLS needs a proxy, see docs/how-to/nginx.md")
     if backend.single_process and server.cfg.workers > 1:
         sys.exit(
             f"vmapi does not start: {server.cfg.workers} workers, but {ONE_PROCESS}; "

@@ -8,6 +8,7 @@ from vmapi.api.middleware import single_process
 from vmapi.api.middleware.forwarded_address import ForwardedAddress
 from vmapi.api.openapi.document import Api
 from vmapi.api.problems import responses as problems
+from vmapi.api.request.body import MAX_BODY_BYTES
 from vmapi.api.views import docs
 from vmapi.api.views.registry import register_blueprints
 from vmapi.auth import factory as configured
@@ -19,9 +20,6 @@ from vmapi.errors import VmapiError
 from vmapi.settings import checks
 from vmapi.settings.settings import Settings
 from vmapi.telemetry import logging
-
-MAX_BODY_BYTES = 1024 * 1024
-"""Twice the JSON size of the largest valid create request."""
 
 
 def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:

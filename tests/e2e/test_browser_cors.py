@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn, Nginx, ServerProcess, free_port
-from vmapi.app import MAX_BODY_BYTES
+from vmapi.api.request.body import MAX_BODY_BYTES
 
 USE_API = """
 async vms => {

@@ -1,39 +1,54 @@
-"""The gunicorn worker: the threaded one, with a clean stop and problem documents.
+"""The gunicorn worker: the threaded one, in which no client occupies a thread by being slow.
 
 `config/gunicorn.conf.py` names the class. Each method overrides one of gunicorn's `ThreadWorker`:
 
+- `accept`, `enqueue_req` and `finish_request` let the poller read requests and send responses; a
+  thread only runs the app. Probes have separate threads, and respond whatever hangs.
+- `accept` survives a lack of file descriptors or memory: it pauses.
 - `handle_exit` and `handle_quit` set the draining flag: /readyz responds 503 and streams end.
 - `set_accept_enabled` closes the listening sockets at the beginning of a stop. gunicorn closes them
   at the end and so accepts connections that it then resets.
-- `_keepalive_after` drains a request body that the app has not read, before gunicorn closes the
-  connection. Otherwise the client gets a reset while it sends, and not the response (a 413).
 - `handle_error` responds to a request that is not valid HTTP with a problem document.
 """
 
+import errno
 import time
 import uuid
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-import orjson
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
-from vmapi.api.middleware.security_headers import SECURITY_HEADERS
-from vmapi.api.problems.types import PROBLEM_TYPES
-
-SECURITY_HEADER_BLOCK = "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS.items())
-RESPONSE_HEAD = (
-    "HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-    "Cache-Control: no-store\r\n" + SECURITY_HEADER_BLOCK + "X-Request-ID: {request_id}\r\n"
-    "Content-Length: {length}\r\n\r\n"
-)
+from vmapi.server.connection import Connection
+from vmapi.server.connection_poller import ConnectionPoller
+from vmapi.server.error_response import problem_response
 
 MAX_DRAINED_BYTES = 4 * 1024 * 1024
 """How much of an unread request body is drained."""
 
-DRAIN_TIMEOUT = 5.0
-"""Seconds after which the drain stops."""
+ACCEPT_PAUSE_SECONDS = 0.1
+"""How long a worker accepts nothing after the system refused it a connection."""
+
+ACCEPT_OUTAGE_SECONDS = 60.0
+"""How long the worker accepts fewer connections after a refusal. Each outage has one warning."""
+
+POLL_SECONDS = 0.1
+"""The longest wait for an event while accepting is paused, or the worker stops."""
+
+EXPIRY_CHECK_SECONDS = 0.25
+
+NO_CONNECTION_ERRORS = frozenset(
+    {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
+    # errors of the new connection (accept(2))
+    | {errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET}
+    | {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET, errno.ETIMEDOUT}
+)
+"""Errors of `accept` that concern one connection."""
+
+EXHAUSTION_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of `accept` that pass when other connections close."""
 
 RESPONSE_ERRORS = (
     errors.InvalidResponseHeader,  # type: ignore[attr-defined]
@@ -43,7 +58,121 @@ RESPONSE_ERRORS = (
 
 
 class GunicornWorker(ThreadWorker):
-    """A threaded gunicorn worker that drains before it stops."""
+    """A threaded gunicorn worker; its threads never wait for a client."""
+
+    clients: ConnectionPoller
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._probe_executors: dict[str | None, Executor] = {}
+        self._accept_resumes_at = 0.0
+        self._accept_refused_at = float("-inf")
+        self._next_expiry_check_at = 0.0
+
+    def run(self) -> None:
+        """Serve requests until the worker stops."""
+        cfg = self.cfg
+        self.clients = ConnectionPoller(
+            self.poller,
+            keepalive_seconds=cfg.keepalive,
+            max_head_bytes=cfg.limit_request_line
+            + cfg.limit_request_fields * (cfg.limit_request_field_size + 2),
+            serve=self.enqueue_req,
+            reject=self._reject_head,
+            on_close=self._forget_connection,
+        )
+        liveness = ThreadPoolExecutor(1, "liveness")
+        # the checks of dependencies may take seconds
+        readiness = ThreadPoolExecutor(1, "readiness")
+        self._probe_executors = {"/livez": liveness, "/health": liveness, "/readyz": readiness}
+        super().run()
+        liveness.shutdown(wait=False)
+        readiness.shutdown(wait=False)
+
+    def accept(self, listener: Any) -> None:
+        """Accept a connection, unless the system refuses it."""
+        self._accept_next(listener)
+
+    def _accept_next(self, listener: Any) -> bool:
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            self._handle_accept_error(error)
+            return False
+        self.nr_conns += 1
+        self.clients.add(Connection(self.cfg, client, address, listener.getsockname()))
+        return True
+
+    def _handle_accept_error(self, error: OSError) -> None:
+        if error.errno in NO_CONNECTION_ERRORS:
+            return
+        if error.errno not in EXHAUSTION_ERRORS:
+            raise error
+        now = time.monotonic()
+        if now - self._accept_refused_at > ACCEPT_OUTAGE_SECONDS:
+            self.log.warning(
+                "no connection can be accepted at present: %s (%s connections are open)",
+                error.strerror,
+                self.nr_conns,
+            )
+        self._accept_refused_at = now
+        self._accept_resumes_at = now + ACCEPT_PAUSE_SECONDS
+        # the requests in flight need files and memory, too
+        self.worker_connections = max(1, self.nr_conns * 3 // 4)
+        if self.alive:
+            super().set_accept_enabled(False)
+
+    def _reject_head(self, conn: Connection) -> None:
+        self.handle_error(None, conn.sock, conn.client, errors.LimitRequestHeaders("head"))
+
+    def _forget_connection(self) -> None:
+        self.nr_conns -= 1
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Let a thread serve the complete request of a connection."""
+        executor = self._probe_executors.get(conn.request.probe_path, self.tpool)
+        conn.hand_over_request()
+        future = executor.submit(self.handle, conn)
+        future.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Let the poller send the rest of the response."""
+        is_served = not fs.cancelled() and fs.exception() is None
+        self.clients.finish(conn, keepalive=is_served and bool(fs.result()))
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Serve a request that arrived in full, or has a body too large to be read."""
+        # the poller has sent the interim response
+        req._expected_100_continue = False
+        if not conn.has_whole_body(req):
+            req.force_close()
+        return super().handle_request(req, conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        return keepalive and bool(conn.parser.finish_body(max_bytes=MAX_DRAINED_BYTES))
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """Wait for events of sockets, shortly if accepting is paused or the worker stops."""
+        is_paused = time.monotonic() < self._accept_resumes_at
+        super().wait_for_and_dispatch_events(
+            POLL_SECONDS if is_paused or not self.alive else timeout
+        )
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close expired connections, and the oldest ones if the worker could accept no other."""
+        now = time.monotonic()
+        if now >= self._next_expiry_check_at:
+            self._next_expiry_check_at = now + EXPIRY_CHECK_SECONDS
+            self.clients.close_expired()
+            if now - self._accept_refused_at > ACCEPT_OUTAGE_SECONDS:
+                self.worker_connections = self.cfg.worker_connections
+        while self.nr_conns >= self.worker_connections and self.clients.close_oldest():
+            pass
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        self.clients.limit_waits(deadline)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Mark the process as draining, and stop gracefully (SIGTERM)."""
@@ -69,23 +198,15 @@ class GunicornWorker(ThreadWorker):
         Connections that wait are accepted first: the close of a listener resets them.
         """
         if self.alive:
-            super().set_accept_enabled(enabled)
+            is_paused = time.monotonic() < self._accept_resumes_at
+            super().set_accept_enabled(bool(enabled) and not is_paused)
             return
         for listener in self.sockets:
-            self._accept_waiting(listener)
+            while self._accept_next(listener):
+                pass
         super().set_accept_enabled(False)
         for listener in self.sockets:
             listener.close()
-
-    def _accept_waiting(self, listener: Any) -> None:
-        previous_count = -1
-        while previous_count != self.nr_conns:
-            previous_count = self.nr_conns
-            self.accept(listener)
-
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        deadline = time.monotonic() + DRAIN_TIMEOUT
-        return bool(conn.parser.finish_body(deadline, MAX_DRAINED_BYTES)) and keepalive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """Respond to a request that failed before it reached the app."""
@@ -94,11 +215,11 @@ class GunicornWorker(ThreadWorker):
             # without its text, which quotes the request: a token in the URL, a header
             reason = type(exc).__name__
             self.log.warning("request could not be parsed: %s", reason, extra=context)
-            response = _problem_response("malformed_request", self._describe(exc), **context)
+            response = problem_response("malformed_request", self._describe(exc), **context)
         else:
             self.log.error("request failed outside the app", exc_info=exc, extra=context)
             detail = "vmapi failed to process the request."
-            response = _problem_response("internal_error", detail, **context)
+            response = problem_response("internal_error", detail, **context)
         try:
             util.write_nonblock(client, response)
         except OSError:
@@ -114,14 +235,3 @@ class GunicornWorker(ThreadWorker):
                 f"{cfg.limit_request_fields} headers."
             )
         return "The request is not valid HTTP."
-
-
-def _problem_response(code: str, detail: str, request_id: str) -> bytes:
-    problem = PROBLEM_TYPES[code]
-    members = {"type": f"/problems/{code}", "title": problem.title, "status": problem.status}
-    body = orjson.dumps({**members, "code": code, "detail": detail, "request_id": request_id})
-    reason = {400: "Bad Request", 500: "Internal Server Error"}[problem.status]
-    head = RESPONSE_HEAD.format(
-        status=problem.status, reason=reason, request_id=request_id, length=len(body)
-    )
-    return head.encode() + body

@@ -10,6 +10,7 @@ import json
 import logging
 import logging.config
 import os
+import stat
 import sys
 from typing import Any
 
@@ -21,6 +22,8 @@ SENSITIVE_LOGGERS = (
     *("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config", "dogpile"),
 )
 """Loggers that write tokens, passwords and user data below WARNING."""
+
+QUEUED_HANDLER = "vmapi.telemetry.queued_handler.QueuedStreamHandler"
 
 
 def configure(level: str, *, serves: bool | None = None) -> None:
@@ -68,7 +71,7 @@ def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str
         "formatters": {"line": formatter},
         "handlers": {
             "stream": {
-                "class": "logging.StreamHandler",
+                "class": QUEUED_HANDLER if _can_block(stream) else "logging.StreamHandler",
                 "stream": f"ext://sys.{stream}",
                 "formatter": "line",
             }
@@ -76,6 +79,18 @@ def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str
         "root": {"level": level, "handlers": ["stream"]},
         "loggers": {name: {"level": "WARNING"} for name in SENSITIVE_LOGGERS},
     }
+
+
+def _can_block(stream: str) -> bool:
+    """Return whether a write to the log of a server may wait for a reader: a pipe, a terminal."""
+    if stream != "stdout":
+        return False
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):
+        # a stream in memory
+        return False
+    return not stat.S_ISREG(mode)
 
 
 def _json_renderer() -> list[Processor]:

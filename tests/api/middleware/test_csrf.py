@@ -42,6 +42,12 @@ def cors_client(serve_app: Callable[..., Flask]) -> FlaskClient:
         {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
         {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
+        # no browser sends these
+        {"Sec-Fetch-Site": "cross-origin"},
+        {"Sec-Fetch-Site": "Same-Origin"},
+        {"Sec-Fetch-Site": ""},
+        {"Sec-Fetch-Site": "same-origin, cross-site"},
+        {"Sec-Fetch-Site": "unknown", "Origin": "http://localhost"},
         # browsers send the first header only to https and to this machine
         {"Origin": FOREIGN_ORIGIN},
         {"Origin": "null"},

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.processes import ROOT
 from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS, SECURITY_HEADERS
-from vmapi.server import worker as serving
+from vmapi.server.error_response import problem_response
 
 ORIGIN = "https://console.example.org"
 OTHER = "http://127.0.0.1:3000"
@@ -65,7 +65,7 @@ def test_docs_page_may_load_own_assets(harness: ApiHarness, path: str) -> None:
 
 
 def test_flask_responses_have_security_headers() -> None:
-    gunicorn = serving._problem_response("malformed_request", "x", "mine").decode()
+    gunicorn = problem_response("malformed_request", "x", "mine").decode()
     nginx = (ROOT / "config/nginx.conf").read_text().replace('"', "")
     for name, value in SECURITY_HEADERS.items():
         assert gunicorn.count(f"\r\n{name}: {value}\r\n") == 1

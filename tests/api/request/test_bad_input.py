@@ -572,6 +572,15 @@ def test_unknown_url_is_404(harness: ApiHarness, path: str) -> None:
     check_problem(harness.call("GET", path), 404, "not_found")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("path", ["//api/v1/vms", "///api/v1/vms", "//livez", "//", "//nothing"])
+def test_url_with_slashes_before_the_path_is_404(
+    harness: ApiHarness, method: str, path: str
+) -> None:
+    response = harness.client.open("/", method=method, environ_overrides={"PATH_INFO": path})
+    assert check_problem(response, 404, "not_found")["instance"] == f"/{path.lstrip(chr(47))}"
+
+
 @pytest.mark.parametrize(
     "vm_id",
     [

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from tests.support.processes import ROOT
-from vmapi.api.request.body import MAX_JSON_DEPTH
-from vmapi.app import MAX_BODY_BYTES
+from vmapi.api.request.body import MAX_BODY_BYTES, MAX_JSON_DEPTH
 from vmapi.auth.authenticator import MAX_TOKEN_CHARS
 from vmapi.services.events.feed import STREAM_HEARTBEAT_INTERVAL
 from vmapi.settings.reference import env_example, settings_reference

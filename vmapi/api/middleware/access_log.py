@@ -6,6 +6,7 @@ import uuid
 
 import structlog
 from flask import Response, g, request
+from werkzeug.exceptions import NotFound
 
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.request.caller import set_identity
@@ -28,6 +29,9 @@ def begin_request(_: MiddlewareConfig) -> None:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id)
     set_identity(UNAUTHENTICATED)
+    if request.environ["PATH_INFO"].startswith("//"):
+        # werkzeug ignores all but one of the slashes, and would serve the URL
+        request.url_rule, request.routing_exception = None, NotFound()
 
 
 def end_request(_: MiddlewareConfig, response: Response) -> Response:

@@ -19,8 +19,11 @@ from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
 
-FOREIGN_SITES = ("cross-site", "same-site")
-"""Values of `Sec-Fetch-Site` for a request from another origin (Fetch Metadata)."""
+OWN_SITES = ("same-origin", "none")
+"""Values of `Sec-Fetch-Site` for a request of vmapi's own page, or of no page (Fetch Metadata).
+
+Any other value is foreign: `cross-site`, `same-site`, and words that no browser sends.
+"""
 
 
 def trusted_hostnames(settings: Settings) -> frozenset[str]:
@@ -39,9 +42,11 @@ def reject_foreign_pages(config: MiddlewareConfig) -> None:
     if request.method in SAFE_METHODS or origin in config.origins:
         return
     site = request.headers.get("Sec-Fetch-Site")
-    if site in FOREIGN_SITES or (
-        site is None and origin is not None and not _is_same_origin(origin, host)
-    ):
+    if site is not None:
+        is_own = site in OWN_SITES
+    else:
+        is_own = origin is None or _is_same_origin(origin, host)
+    if not is_own:
         raise Forbidden(
             "A web page of another origin sent this request, and vmapi requires no token here. "
             f"To allow it, add {origin or 'its origin'} to VMAPI_CORS_ORIGINS."

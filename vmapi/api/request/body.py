@@ -16,6 +16,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
+MAX_BODY_BYTES = 1024 * 1024
+"""Twice the JSON size of the largest valid create request."""
+
 MAX_JSON_DEPTH = 32
 """Nesting levels of objects and arrays; the API itself uses three."""
 

@@ -12,7 +12,8 @@ HANGUP_EVENTS = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLR
 class ClientConnection:
     """The socket that gunicorn exposes in the WSGI environment (PEP 3333).
 
-    Other servers expose none. There, a client counts as connected until a write fails.
+    A write to it never waits. Other servers expose none: there, a client counts as connected until
+    a write fails.
     """
 
     def __init__(
@@ -20,8 +21,6 @@ class ClientConnection:
     ) -> None:
         self._write_timeout = write_timeout
         self._socket = environ.get("gunicorn.socket")
-        if self._socket is not None:
-            self._socket.settimeout(write_timeout)
 
     def is_connected(self) -> bool:
         """Return whether the client has not hung up."""

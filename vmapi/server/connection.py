@@ -1,0 +1,64 @@
+"""One connection of a client, between two requests or within one."""
+
+from enum import Enum
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import TConn
+
+from vmapi.server.client_socket import ClientSocket
+from vmapi.server.request_buffer import RequestBuffer
+
+
+class ConnectionPhase(Enum):
+    """The event that the server waits for on a connection."""
+
+    HEAD = "head"
+    BODY = "body"
+    SERVED = "served"
+    SENDING = "sending"
+    IDLE = "idle"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Connection(TConn):
+    """A connection on which a request arrives in full before a thread serves it.
+
+    `deadline` is the monotonic time, in seconds, at which the phase ends. `accounted_bytes` is
+    the share of the connection in the memory limit.
+    """
+
+    sock: ClientSocket
+
+    def __init__(self, cfg: Any, sock: Any, client: Any, server: Any) -> None:
+        super().__init__(cfg, ClientSocket(sock), client, server)
+        # TLS and HTTP/2 are the proxy's: the parser reads from the buffer only
+        self.initialized = True
+        self.parser: Any = get_parser(cfg, (), client)
+        self.request = RequestBuffer()
+        self.phase = ConnectionPhase.HEAD
+        self.deadline = 0.0
+        self.keepalive = False
+        self.accounted_bytes = 0
+        self.discarded_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """The bytes of requests and responses that the process holds for the connection."""
+        return len(self.request) + self.sock.unsent_bytes
+
+    def hand_over_request(self) -> None:
+        """Give the received bytes to the parser."""
+        self.parser.unreader.unread(bytes(self.request))
+        self.request = RequestBuffer()
+
+    def take_back_unread(self) -> None:
+        """Begin the next request with the bytes that the client pipelined."""
+        self.request = RequestBuffer(self.parser.unreader.take_buffered())
+
+    def has_whole_body(self, req: Any) -> bool:
+        """Return whether a request with a declared length arrived in full."""
+        length: int = getattr(req.body.reader, "length", 0)
+        received: int = self.parser.unreader.buf.getbuffer().nbytes
+        return length <= received

@@ -1,0 +1,207 @@
+"""The connections that wait for their clients: the poller reads and sends, and no thread waits.
+
+A request goes to a thread when it has arrived in full. The rest of a response is sent as the client
+reads it. A phase has a deadline, and memory and the number of connections are limited: the
+connection that has waited longest is closed first, so that a client that sends is always served.
+"""
+
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from vmapi.api.request.client_connection import WRITE_TIMEOUT_SECONDS
+from vmapi.server.connection import Connection, ConnectionPhase
+from vmapi.server.request_buffer import RequestBuffer
+
+HEAD_TIMEOUT_SECONDS = 15.0
+"""The time for a head, from the connection or its first byte, as in nginx.conf."""
+
+BODY_TIMEOUT_SECONDS = 60.0
+"""The time of a body from the end of the head: 1 MiB at 140 kbit/s."""
+
+CLOSING_TIMEOUT_SECONDS = 5.0
+"""How long a closing connection discards received bytes (RFC 9112, section 9.6)."""
+
+MAX_DISCARDED_BYTES = 4 * 1024 * 1024
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Bytes of requests and responses that all connections of a process may hold."""
+
+RECEIVE_BYTES = 64 * 1024
+INTERIM_RESPONSE = b"HTTP/1.1 100 Continue\r\n\r\n"
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+log = structlog.get_logger("vmapi.server")
+
+
+class ConnectionPoller:
+    """The open connections of a worker. All methods run in the main thread.
+
+    `serve` gets a connection with a complete request, `reject` one with a head that is too large,
+    and `on_close` runs for each closed connection.
+    """
+
+    def __init__(
+        self,
+        poller: selectors.BaseSelector,
+        *,
+        keepalive_seconds: float,
+        max_head_bytes: int,
+        serve: Callable[[Connection], None],
+        reject: Callable[[Connection], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        self._poller = poller
+        self._timeouts = {
+            ConnectionPhase.HEAD: HEAD_TIMEOUT_SECONDS,
+            ConnectionPhase.BODY: BODY_TIMEOUT_SECONDS,
+            ConnectionPhase.IDLE: keepalive_seconds,
+            ConnectionPhase.SENDING: WRITE_TIMEOUT_SECONDS,
+            ConnectionPhase.CLOSING: CLOSING_TIMEOUT_SECONDS,
+        }
+        self._max_head_bytes = max_head_bytes
+        self._serve, self._reject, self._on_close = serve, reject, on_close
+        # ordered: the connection that has waited longest is first
+        self._waiting: dict[Connection, None] = {}
+        self._held_bytes = 0
+
+    def add(self, conn: Connection) -> None:
+        """Read the first request of a new connection."""
+        self._run(conn, self._receive)
+
+    def finish(self, conn: Connection, keepalive: bool) -> None:
+        """Send the rest of a response, then read the next request or close the connection."""
+        conn.keepalive = keepalive
+        self._run(conn, self._send)
+
+    def close_expired(self) -> None:
+        """Close the connections in a phase that has lasted too long."""
+        now = time.monotonic()
+        for conn in [conn for conn in self._waiting if conn.deadline <= now]:
+            self._close(conn)
+
+    def close_oldest(self) -> bool:
+        """Close the connection that has waited longest; return False if none waits."""
+        if oldest := next(iter(self._waiting), None):
+            self._close(oldest)
+        return oldest is not None
+
+    def limit_waits(self, deadline: float) -> None:
+        """Close every connection that reads no response by a deadline at the latest."""
+        for conn in self._waiting:
+            if conn.phase is not ConnectionPhase.SENDING:
+                conn.deadline = min(conn.deadline, deadline)
+
+    def _run(self, conn: Connection, step: Callable[[Connection], None]) -> None:
+        """Run one step; close the connection if it fails, and keep the worker alive."""
+        try:
+            step(conn)
+        except OSError:
+            self._close(conn)
+        except Exception:
+            log.exception("connection failed")
+            self._close(conn)
+
+    def _receive(self, conn: Connection) -> None:
+        try:
+            received = conn.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._wait(conn, conn.phase)
+            return
+        if not received:
+            self._close(conn)
+            return
+        conn.request.append(received)
+        self._account(conn, conn.held_bytes)
+        self._advance(conn)
+
+    def _advance(self, conn: Connection) -> None:
+        """Serve a complete request, else wait for more of it."""
+        if conn.request.is_complete:
+            self._stop_waiting(conn)
+            conn.phase = ConnectionPhase.SERVED
+            self._serve(conn)
+        elif conn.request.has_head:
+            if conn.phase is not ConnectionPhase.BODY and conn.request.awaits_continue:
+                conn.sock.sendall(INTERIM_RESPONSE)
+            self._wait(conn, ConnectionPhase.BODY)
+        elif len(conn.request) > self._max_head_bytes:
+            self._reject(conn)
+            self.finish(conn, keepalive=False)
+        else:
+            self._wait(conn, ConnectionPhase.HEAD if len(conn.request) else ConnectionPhase.IDLE)
+
+    def _send(self, conn: Connection) -> None:
+        is_sent = conn.sock.flush()
+        self._account(conn, conn.held_bytes)
+        if not is_sent:
+            self._wait(conn, ConnectionPhase.SENDING)
+        elif conn.keepalive:
+            conn.take_back_unread()
+            self._advance(conn)
+        else:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.request = RequestBuffer()
+            self._wait(conn, ConnectionPhase.CLOSING)
+
+    def _discard(self, conn: Connection) -> None:
+        received = conn.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        conn.discarded_bytes += len(received)
+        if not received or conn.discarded_bytes > MAX_DISCARDED_BYTES:
+            self._close(conn)
+
+    def _wait(self, conn: Connection, phase: ConnectionPhase) -> None:
+        """Watch the socket for the event of a phase. A new phase has a new deadline."""
+        if phase is conn.phase and conn in self._waiting and phase is not ConnectionPhase.SENDING:
+            return
+        self._stop_waiting(conn)
+        conn.phase = phase
+        since = conn.sock.last_sent_at if phase is ConnectionPhase.SENDING else time.monotonic()
+        conn.deadline = since + self._timeouts[phase]
+        self._waiting[conn] = None
+        step = {ConnectionPhase.SENDING: self._send, ConnectionPhase.CLOSING: self._discard}
+        sends = phase is ConnectionPhase.SENDING
+        event = selectors.EVENT_WRITE if sends else selectors.EVENT_READ
+        callback = partial(self._on_ready, conn, step.get(phase, self._receive))
+        self._poller.register(conn.sock, event, callback)
+
+    def _on_ready(self, conn: Connection, step: Callable[[Connection], None], _: Any) -> None:
+        # an earlier event of the same poll may have closed the connection
+        if conn in self._waiting:
+            self._run(conn, step)
+
+    def _stop_waiting(self, conn: Connection) -> None:
+        if conn in self._waiting:
+            del self._waiting[conn]
+            self._poller.unregister(conn.sock)
+
+    def _close(self, conn: Connection) -> None:
+        if conn.phase is ConnectionPhase.CLOSED:
+            return
+        self._stop_waiting(conn)
+        conn.phase = ConnectionPhase.CLOSED
+        self._account(conn, 0)
+        if conn.sock.unsent_bytes:
+            # without a reset, the kernel would keep the rest of the response for minutes
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        conn.close()
+        self._on_close()
+
+    def _account(self, conn: Connection, held_bytes: int) -> None:
+        self._held_bytes += held_bytes - conn.accounted_bytes
+        conn.accounted_bytes = held_bytes
+        while self._held_bytes > MAX_HELD_BYTES and (heavy := self._find_heavy()):
+            self._close(heavy)
+
+    def _find_heavy(self) -> Connection | None:
+        """Return the oldest waiting connection that holds the average or more."""
+        waiting_bytes = sum(conn.accounted_bytes for conn in self._waiting)
+        heavy = (
+            c for c in self._waiting if c.accounted_bytes * len(self._waiting) >= waiting_bytes
+        )
+        return next(heavy, None) if waiting_bytes else None

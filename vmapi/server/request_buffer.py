@@ -1,0 +1,129 @@
+"""The bytes of a request, collected until a thread can serve it without waiting for the client.
+
+The framing here is a hint: it decides when a request goes to a thread. gunicorn's parser interprets
+the request, and refuses malformed bytes.
+"""
+
+import re
+
+from vmapi.api.request.body import MAX_BODY_BYTES
+
+HEAD_END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+"""The end of a head; a line feed alone is an error that the parser reports at once."""
+
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
+TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+PROBE_LINE = re.compile(rb"(?:GET|HEAD) (/livez|/readyz|/health)[? ]")
+
+MAX_DECODED_BYTES = MAX_BODY_BYTES + 64 * 1024
+"""Bytes of a chunked body after which the app refuses it; the app reads 64 KiB at a time."""
+
+MAX_ENCODED_BYTES = 4 * MAX_BODY_BYTES
+"""Bytes of a chunked body, with the sizes of its chunks, after which the app refuses it."""
+
+MAX_CHUNK_LINE_BYTES = 8190
+
+
+class RequestBuffer:
+    """The received bytes of one request, and of those that the client pipelined behind it."""
+
+    def __init__(self, received: bytes = b"") -> None:
+        self._data = bytearray(received)
+        self._searched = 0
+        self._body: _FixedBody | _ChunkedBody | None = None
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def append(self, received: bytes) -> None:
+        """Add bytes of the client."""
+        self._data += received
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._data)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head of the request is complete."""
+        if self._body is None and (end := HEAD_END.search(self._data, self._searched)):
+            self._body = _find_body(bytes(self._data[: end.end()]))
+        self._searched = max(0, len(self._data) - 4)
+        return self._body is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a thread can serve the request: it is complete, malformed or too large."""
+        return self.has_head and self._body is not None and self._body.is_complete(self._data)
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client waits for an interim response (RFC 9110, section 10.1.1)."""
+        head_end = self._data.find(b"\r\n\r\n") + 2
+        return EXPECT_CONTINUE.search(self._data, 0, head_end) is not None
+
+    @property
+    def probe_path(self) -> str | None:
+        """The path of a probe, None for another request."""
+        match = PROBE_LINE.match(self._data)
+        return match[1].decode() if match else None
+
+
+class _FixedBody:
+    """A body with a length that the head declares."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+
+    def is_complete(self, data: bytearray) -> bool:
+        return len(data) >= self._end
+
+
+class _ChunkedBody:
+    """A body in chunks (RFC 9112, section 7.1)."""
+
+    def __init__(self, start: int) -> None:
+        self._start = self._position = start
+        self._decoded_bytes = 0
+        self._is_in_trailers = False
+
+    def is_complete(self, data: bytearray) -> bool:
+        while not self._is_in_trailers:
+            line_end = data.find(b"\r\n", self._position)
+            if line_end < 0:
+                return len(data) - self._position > MAX_CHUNK_LINE_BYTES or self._is_too_large(data)
+            size = _chunk_size(data[self._position : line_end])
+            if size is None:
+                return True
+            self._decoded_bytes += size
+            self._is_in_trailers = size == 0
+            # the end of the line of the last chunk may end the trailers
+            self._position = line_end + size + 4 if size else line_end
+        if data.find(b"\r\n\r\n", self._position) >= 0:
+            return True
+        self._position = max(self._position, len(data) - 3)
+        return self._is_too_large(data)
+
+    def _is_too_large(self, data: bytearray) -> bool:
+        missing_bytes = max(0, self._position - len(data))
+        return (
+            len(data) - self._start > MAX_ENCODED_BYTES
+            or self._decoded_bytes - missing_bytes > MAX_DECODED_BYTES
+        )
+
+
+def _find_body(head: bytes) -> _FixedBody | _ChunkedBody:
+    if TRANSFER_ENCODING.search(head):
+        return _ChunkedBody(len(head))
+    declared = CONTENT_LENGTH.search(head)
+    length = int(declared[1]) if declared else 0
+    # vmapi refuses a larger body without reading it
+    return _FixedBody(len(head) + (length if length <= MAX_BODY_BYTES else 0))
+
+
+def _chunk_size(line: bytearray) -> int | None:
+    try:
+        size = int(line.split(b";")[0], 16)
+    except ValueError:
+        return None
+    return size if size >= 0 else None

@@ -1,0 +1,127 @@
+"""A log handler that never waits for the reader of the log.
+
+A full pipe without a reader, or a stopped terminal, blocks the thread that writes to it.
+"""
+
+import logging
+import os
+import select
+import threading
+import weakref
+from collections import deque
+from contextlib import suppress
+from itertools import islice
+from typing import TextIO
+
+MAX_QUEUED_LINES = 10_000
+"""Lines that wait for the reader; further lines are dropped and counted."""
+
+MAX_BATCH_LINES = 100
+FLUSH_TIMEOUT_SECONDS = 2.0
+"""How long the end of the process waits for the reader."""
+
+DROPPED_MESSAGE = "log lines dropped"
+
+
+class QueuedStreamHandler(logging.Handler):
+    """A handler that formats a line in the calling thread, and writes it in its own.
+
+    Lines stay in order. `flush` waits until all lines are written.
+    """
+
+    def __init__(self, stream: TextIO, max_lines: int = MAX_QUEUED_LINES) -> None:
+        super().__init__()
+        self._file_descriptor = stream.fileno()
+        self._max_lines = max_lines
+        self._reset()
+        reset = weakref.WeakMethod(self._reset)
+        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+
+    def _reset(self) -> None:
+        """Begin without lines and without a thread, also in a forked process."""
+        # reentrant: a signal handler may log while the main thread logs
+        self._condition = threading.Condition(threading.RLock())
+        self._lines: deque[bytes] = deque()
+        self._dropped_lines = 0
+        self._thread: threading.Thread | None = None
+        self._is_idle = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, or drop and count it if the queue is full."""
+        try:
+            line = self._encode(record)
+        except Exception:
+            self.handleError(record)
+            return
+        with self._condition:
+            if len(self._lines) >= self._max_lines:
+                self._dropped_lines += 1
+                return
+            self._lines.append(line)
+            if self._is_idle:
+                self._condition.notify_all()
+            elif self._thread is None:
+                self._start_thread()
+
+    def flush(self) -> None:
+        """Wait until all lines are written, but not longer than FLUSH_TIMEOUT_SECONDS."""
+        with self._condition:
+            if self._thread is not None:
+                self._condition.wait_for(lambda: not self._lines, FLUSH_TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        """Write the queued lines, and remove the handler."""
+        self.flush()
+        super().close()
+
+    def _encode(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode(errors="backslashreplace")
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        # without a free thread, the next line starts it
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._is_idle = not self._lines
+                if self._is_idle:
+                    # wakes `flush`
+                    self._condition.notify_all()
+                    self._condition.wait_for(lambda: self._lines)
+                    self._is_idle = False
+                batch = list(islice(self._lines, MAX_BATCH_LINES))
+            try:
+                self._write(b"".join(batch))
+            except OSError:
+                self._finish_batch(batch, dropped_lines=len(batch))
+            else:
+                self._finish_batch(batch)
+
+    def _finish_batch(self, batch: list[bytes], dropped_lines: int = 0) -> None:
+        """Remove a batch from the queue; report the dropped lines as soon as there is room."""
+        with self._condition:
+            for _ in batch:
+                self._lines.popleft()
+            if self._dropped_lines and not dropped_lines:
+                record = logging.LogRecord(
+                    "vmapi.telemetry", logging.WARNING, __file__, 0, DROPPED_MESSAGE, None, None
+                )
+                record.lines = self._dropped_lines
+                self._lines.append(self._encode(record))
+                self._dropped_lines = 0
+            self._dropped_lines += dropped_lines
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._file_descriptor, view) :]
+            except BlockingIOError:
+                # another process made the pipe non-blocking
+                poll = select.poll()
+                poll.register(self._file_descriptor, select.POLLOUT)
+                poll.poll()
