@@ -89,11 +89,24 @@ class Backend(ABC):
 
     @abstractmethod
     def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
-        """List the flavors, from a cache unless `refresh` is set."""
+        """List the flavors, from a cache unless `refresh` is set.
+
+        Each item of the catalog has the projects that may use it.
+        """
 
     @abstractmethod
     def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
-        """List the images, from a cache unless `refresh` is set."""
+        """List the images, from a cache unless `refresh` is set.
+
+        The list may leave out images that can be used by their id only.
+        """
+
+    @abstractmethod
+    def get_image(self, image_id: str) -> Image:
+        """Fetch an image by its id.
+
+        :raises ImageNotFound: there is no such image.
+        """
 
     @abstractmethod
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:

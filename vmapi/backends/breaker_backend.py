@@ -55,7 +55,7 @@ def _recorded(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
 def _checked(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
     """Delegate a method to the driver unless the breaker is open.
 
-    The driver may answer from its cache, so that a success says nothing about the cloud.
+    The driver answers from its cache or asks another service: a success says nothing about Nova.
     """
 
     @wraps(method, updated=())  # without the mark of an abstract method
@@ -112,6 +112,7 @@ class CircuitBreakerBackend(Backend):
 
     list_flavors = _checked(Backend.list_flavors)
     list_images = _checked(Backend.list_images)
+    get_image = _checked(Backend.get_image)
     list_networks = _checked(Backend.list_networks)
     check_create = _checked(Backend.check_create)
     ping = _recorded(Backend.ping)

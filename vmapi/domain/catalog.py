@@ -1,6 +1,18 @@
 """The catalog of a cloud: flavors, images and networks."""
 
+import uuid
 from dataclasses import dataclass
+
+Projects = frozenset[str]
+"""Ids of projects that may use an item of the catalog."""
+
+
+def parse_uuid(text: str) -> str | None:
+    """Return a UUID in any spelling as the cloud writes it (RFC 9562); None for another text."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +24,8 @@ class Flavor:
     vcpus: int
     ram_mb: int
     disk_gb: int
+    #: None for all projects
+    projects: Projects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +37,8 @@ class Image:
     status: str
     min_disk_gb: int
     min_ram_mb: int
-    #: the only project that may use the image; None for all projects
-    project: str | None = None
+    #: None for all projects
+    projects: Projects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +51,5 @@ class Network:
     default: bool = False
     #: leads outside the cloud; never chosen as the only network
     external: bool = False
-    #: the only project that may use the network; None for all projects
-    project: str | None = None
+    #: None for all projects
+    projects: Projects | None = None

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from tests.support.api_harness import ApiHarness
 from tests.support.processes import ROOT
 from vmapi.api.openapi import examples
-from vmapi.api.schemas.vms import MAX_SSH_KEY_CHARS
+from vmapi.api.schemas.ssh_keys import MAX_SSH_KEY_CHARS
 from vmapi.domain.lifecycle import Status, Task, allowed_actions
 
 COMPONENTS = ("components", "schemas")

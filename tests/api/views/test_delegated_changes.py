@@ -288,7 +288,7 @@ def test_networks_of_other_projects_are_hidden(
     auth_harness: AuthHarness, backend: DelegatingCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = backend.list_networks()
-    foreign = Network("n-b", "theirs", project="p-b")
+    foreign = Network("n-b", "theirs", projects=frozenset({"p-b"}))
     monkeypatch.setattr(backend, "list_networks", lambda **_: [*own, foreign])
     names = [
         {n["name"] for n in send_change(auth_harness, "GET", "/networks", token=t).json["items"]}

@@ -11,6 +11,7 @@ from email.message import Message
 import pytest
 import yaml
 
+from vmapi import errors
 from vmapi.domain.cloud_init import build_user_data
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE me@host"
@@ -65,7 +66,7 @@ def test_user_data_without_keys_is_unchanged(user_data: str) -> None:
     assert build_user_data(user_data, ()) == user_data.encode()
 
 
-@pytest.mark.parametrize("keys", [(KEY,), (KEY, AWKWARD), ("ssh-rsa é",)])
+@pytest.mark.parametrize("keys", [(KEY,), (KEY, AWKWARD), ("ssh-rsa é \U0001f511 \u00a0\ufeff",)])
 @pytest.mark.parametrize("user_data", [None, ""])
 def test_keys_without_user_data_are_a_cloud_config(
     user_data: str | None, keys: tuple[str, ...]
@@ -105,6 +106,75 @@ def test_mime_archive_of_the_client_becomes_one_part() -> None:
     assert text(script) == "#!/bin/sh\nFrom here on é"
     assert packages.get_content_type() == "text/cloud-config"
     assert text(packages) == "packages: [nginx]"
+    assert config(text(keys)) == {"ssh_authorized_keys": [KEY], "merge_how": MERGE}
+
+
+@pytest.mark.parametrize("key", [KEY, "ssh-rsa é \U0001f511"])
+@pytest.mark.parametrize("user_data", ["#!/bin/sh\n", ARCHIVE])
+def test_keys_in_an_archive_keep_their_comments(user_data: str, key: str) -> None:
+    keys = parts(build_user_data(user_data, [key]))[-1]
+    assert config(text(keys)) == {"ssh_authorized_keys": [key], "merge_how": MERGE}
+
+
+def test_archive_of_the_client_is_not_changed() -> None:
+    archive = ARCHIVE.replace("MIME-Version", "X-Long: " + "é" * 300 + "\nMIME-Version")
+    composed = build_user_data(archive, [KEY])
+    assert composed is not None
+    assert archive.encode() in composed
+
+
+@pytest.mark.parametrize(
+    "user_data",
+    [
+        "#!/bin/sh\ncat <<E\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\nE\n",
+        "#cloud-config\n# MIME-Version: 1.0\n",
+        "\nMIME-Version: 1.0\n\nx",
+    ],
+)
+def test_text_that_mentions_mime_is_no_archive(user_data: str) -> None:
+    first, _ = parts(build_user_data(user_data, [KEY]))
+    assert text(first) == user_data
+
+
+def nested_archive(depth: int, end: str = "\n") -> str:
+    """Return an archive of archives, `depth` deep."""
+    return (
+        "MIME-Version: 1.0\n"
+        + "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(depth))
+        + end
+        + "".join(f"--b{n}--\n" for n in reversed(range(depth)))
+    )
+
+
+MALFORMED_ARCHIVES = {
+    "nested": nested_archive(400),
+    "nested-over-the-limit": nested_archive(17),
+    "unterminated": ARCHIVE.replace("--==inner==--", ""),
+    "unterminated-accent": "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\né",
+    "no-boundary": "MIME-Version: 1.0\nContent-Type: multipart/mixed\n\né\n",
+    "empty-boundary": 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=""\n\né\n',
+    "other-boundary": ARCHIVE.replace('"==inner=="', '"another"'),
+    "bad-charset": "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary*=x'y'%ff\n\né",
+    "bad-encoding": ARCHIVE.replace("MIME-", "Content-Transfer-Encoding: base64\nMIME-"),
+    "no-separator": "MIME-Version: 1.0\n#!/bin/sh\necho é\n",
+    "digest-without-end": "MIME-Version: 1.0\nContent-Type: multipart/digest; boundary=b\n\n--b\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED_ARCHIVES)
+def test_malformed_archive_cannot_be_combined_with_keys(name: str) -> None:
+    user_data = MALFORMED_ARCHIVES[name]
+    assert build_user_data(user_data, ()) == user_data.encode()
+    with pytest.raises(errors.ValidationFailed) as caught:
+        build_user_data(user_data, [KEY])
+    (error,) = caught.value.extra["errors"]  # type: ignore[misc]
+    assert error["pointer"] == "/user_data"
+    assert "malformed MIME archive, which cannot be combined with ssh_keys" in error["message"]
+
+
+@pytest.mark.parametrize("depth", [1, 16])
+def test_nested_archive_is_combined_with_keys(depth: int) -> None:
+    keys = parts(build_user_data(nested_archive(depth), [KEY]))[-1]
     assert config(text(keys)) == {"ssh_authorized_keys": [KEY], "merge_how": MERGE}
 
 

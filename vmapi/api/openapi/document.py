@@ -11,6 +11,7 @@ from marshmallow import fields
 from vmapi import __version__
 from vmapi.api.openapi.schema_converter import SchemaPlugin, wrap_references
 from vmapi.api.schemas.fields import METADATA_KEY_PATTERN, MetadataField, NulFreeString
+from vmapi.api.schemas.ssh_keys import MAX_SSH_KEY_CHARS, SSH_KEY_PATTERN, SSHKeyField
 from vmapi.domain.vm import MAX_METADATA_PAIRS
 
 NUL_FREE_PATTERN = r"^[^\x00]*$"
@@ -155,4 +156,6 @@ def _metadata_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[st
 
 
 def _string_attributes(_: Any, field: fields.Field[Any], **__: Any) -> dict[str, Any]:
+    if isinstance(field, SSHKeyField):
+        return {"pattern": SSH_KEY_PATTERN, "maxLength": MAX_SSH_KEY_CHARS}
     return {"pattern": NUL_FREE_PATTERN} if isinstance(field, NulFreeString) else {}

@@ -17,20 +17,12 @@ from vmapi.api.schemas.fields import (
     described,
 )
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
+from vmapi.api.schemas.ssh_keys import SSHKeyField
 from vmapi.domain.lifecycle import VM_ACTIONS, Status, Task
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
 VM_NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$"
-SSH_KEY_PATTERN = (
-    "^(ssh-(rsa|ed25519)|ecdsa-sha2-nistp(256|384|521)"
-    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40}[A-Za-z0-9+/]*={0,3}"
-    "( [ -~]{1,255})?$"
-)
-MAX_SSH_KEY_CHARS = 8000
-"""The pattern sets no limit: RE2 allows no repetition of more than 1,000 times."""
-
-OPENSSH_PUBLIC_KEY = FullMatch(SSH_KEY_PATTERN, error="Must be an OpenSSH public key on one line.")
 INVALID_NAME_DETAIL = (
     "Must have 3 to 63 characters of A-Z a-z 0-9 . _ - and begin with a letter or a digit."
 )
@@ -159,7 +151,7 @@ class CreateVMSchema(Schema):
         **described("Data for cloud-init, at most 64 KiB. Responses never contain it."),
     )
     ssh_keys = BoundedList(
-        fields.String(validate=(validate.Length(max=MAX_SSH_KEY_CHARS), OPENSSH_PUBLIC_KEY)),
+        SSHKeyField(),
         max_length=MAX_CREATE_LIST_ITEMS,
         **described("OpenSSH public keys that cloud-init authorizes for login."),
     )

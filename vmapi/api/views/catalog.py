@@ -67,7 +67,8 @@ class NetworkListSchema(Schema):
 @blp.problems(*BACKEND_PROBLEMS)
 def list_flavors() -> Response:
     """List all flavors"""
-    return responses.list_response(FlavorSchema, current_services().catalog.list_flavors())
+    flavors = current_services().catalog.list_flavors(current_scope())
+    return responses.list_response(FlavorSchema, flavors)
 
 
 @blp.get("/images")

@@ -23,7 +23,7 @@ from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
-from vmapi.errors import BackendTimeout, BackendUnavailable, InvalidState
+from vmapi.errors import BackendTimeout, BackendUnavailable, ImageNotFound, InvalidState
 from vmapi.settings.memory import (
     FaultKind,
     FaultRule,
@@ -123,6 +123,13 @@ class MemoryBackend(Driver):
         """List the images."""
         with self._api_call():
             return tuple(IMAGES.values())
+
+    def get_image(self, image_id: str) -> Image:
+        """Return an image. Raises ImageNotFound."""
+        with self._api_call():
+            if image_id not in IMAGES:
+                raise ImageNotFound(f"There is no image {image_id}.")
+            return IMAGES[image_id]
 
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks."""

@@ -1,41 +1,57 @@
-"""The flavors, images and networks of the cloud, cached for a minute.
+"""The flavors, images and networks of the cloud, with the projects that may use each.
 
 Nova API "Flavors", Glance API v2 "Images", Neutron API v2.0 "Networks". The driver reads the
-catalog; it invalidates the cache when Nova refuses an id that came from here. An item that cannot
-be mapped is logged and left out: it costs no other item.
+catalog; it invalidates the caches when Nova refuses an id that came from here. Invariants:
+
+- The account of vmapi may be an admin's, which sees the items of every project. An item that is
+  private is usable in its own projects only.
+- An item that cannot be mapped is logged and left out: it costs no other item.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
-from time import monotonic
 from typing import Generic, TypeVar
+from urllib.parse import quote
 
-import structlog
 from cachetools import TTLCache
 
-from vmapi.backends.openstack.deadline import acquire_in_time
-from vmapi.backends.openstack.members import (
-    MAX_ID_CHARS,
-    MAX_NAME_CHARS,
-    integer_member,
-    text_member,
+from vmapi.backends.openstack.catalog_access import (
+    EVERY_PROJECT,
+    ImageMembers,
+    read_flavor_projects,
+    read_image_members,
+    read_network_targets,
 )
+from vmapi.backends.openstack.catalog_items import (
+    GlanceImage,
+    id_of,
+    is_private_flavor,
+    map_items,
+    network_owner,
+    to_flavor,
+    to_glance_image,
+    to_network,
+)
+from vmapi.backends.openstack.deadline import acquire_in_time
+from vmapi.backends.openstack.errors import parsing
+from vmapi.backends.openstack.failures import CatalogItemNotFound
+from vmapi.backends.openstack.image_names import ImageNames
 from vmapi.backends.openstack.pagination import list_all
 from vmapi.backends.openstack.session import CloudSession, Json
-from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.errors import BackendUnavailable, VmapiError
+from vmapi.domain.catalog import Flavor, Image, Network, Projects, parse_uuid
+from vmapi.errors import BackendUnavailable, ImageNotFound
+
+PUBLIC = "public"
+COMMUNITY = "community"
+SHARED = "shared"
 
 CATALOG_CACHE_TTL = 60.0
 """Seconds for which a list is cached: operators change flavors and images rarely."""
 
-IMAGE_NAMES_TIMEOUT = 5.0
-"""Seconds that a read of VMs waits for Glance: a VM is useful without the name of its image."""
-
-PUBLIC_VISIBILITIES = ("public", "community")
-"""Glance visibilities of the images that every project can use."""
+NO_MEMBERS: Mapping[str, Projects] = {}
 
 T = TypeVar("T")
-log = structlog.get_logger("vmapi.openstack")
 
 
 class CachedList(Generic[T]):
@@ -68,16 +84,26 @@ class CachedList(Generic[T]):
         self._is_invalidated = True
 
 
+@dataclass(frozen=True, slots=True)
+class LimitedImages:
+    """The images that were computed from a list and from members."""
+
+    items: Sequence[GlanceImage]
+    members: Mapping[str, Projects]
+    images: Sequence[Image]
+
+
 class CloudCatalog:
-    """Lists the flavors, images and networks of the service project."""
+    """Lists the flavors, images and networks that the account of vmapi sees."""
 
     def __init__(
         self, session: CloudSession, default_network: str | None, *, multi_project: bool
     ) -> None:
         """Make an empty cache.
 
-        `default_network` is a name or an id. With `multi_project`, images and networks that
-        belong to one project say so.
+        `default_network` is a name or an id. With `multi_project`, projects are Keystone's, and a
+        private item names them. Without it, every project of vmapi has the rights of the account's
+        Keystone project.
         """
         self._session = session
         self._default_network = default_network
@@ -85,19 +111,49 @@ class CloudCatalog:
         self._flavors = CachedList(self._fetch_flavors)
         self._images = CachedList(self._fetch_images)
         self._networks = CachedList(self._fetch_networks)
-        self._image_names: Mapping[str, str] = {}
-        self._retry_image_names_at = 0.0
+        self._members = ImageMembers(session)
+        self._limited_images: LimitedImages | None = None
+        self._image_names = ImageNames(session, self._list_glance_images, self._fetch_image)
 
     def list_flavors(self, *, refresh: bool = False) -> Sequence[Flavor]:
-        """List all flavors that the service project can use."""
+        """List all flavors."""
         return self._flavors.get(refresh=refresh)
 
     def list_images(self, *, refresh: bool = False) -> Sequence[Image]:
-        """List all images that the service project can see."""
-        return self._images.get(refresh=refresh)
+        """List all images but hidden ones; a community image is its owner's.
+
+        As Glance does: any project can publish a community image of any name.
+        """
+        items = self._images.get(refresh=refresh)
+        own_project = None if self._multi_project else self._session.project_id
+        shared = [
+            item.image.id
+            for item in items
+            if item.visibility == SHARED and item.owner != own_project
+        ]
+        members = self._members.get(shared, refresh=refresh) if shared else NO_MEMBERS
+        known = self._limited_images
+        if known is None or known.items is not items or known.members is not members:
+            images = [self._limited(item, members) for item in items]
+            known = self._limited_images = LimitedImages(items, members, images)
+        return known.images
+
+    def get_image(self, image_id: str) -> Image:
+        """Fetch an image that Nova boots by its id: a community, hidden or pending one too.
+
+        Raises ImageNotFound.
+        """
+        with self._session.call_timeout():
+            item = self._fetch_image(image_id)
+            members: Projects = frozenset()
+            if item.visibility == COMMUNITY:
+                item = replace(item, visibility=PUBLIC)
+            elif item.visibility == SHARED:
+                members = read_image_members(self._session, item.image.id)
+            return self._limited(item, {item.image.id: members})
 
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
-        """List all networks that the service project can see."""
+        """List all networks."""
         return self._networks.get(refresh=refresh)
 
     def invalidate(self) -> None:
@@ -105,86 +161,77 @@ class CloudCatalog:
         for cached_list in (self._flavors, self._images, self._networks):
             cached_list.invalidate()
 
-    def get_image_names(self) -> Mapping[str, str]:
-        """Return the names of the images by id; the last known names while Glance fails."""
-        if monotonic() >= self._retry_image_names_at:
-            try:
-                with self._session.call_timeout(IMAGE_NAMES_TIMEOUT):
-                    self._image_names = {image.id: image.name for image in self.list_images()}
-            except VmapiError:
-                self._retry_image_names_at = monotonic() + CATALOG_CACHE_TTL / 2
-        return self._image_names
+    def get_image_names(self, servers: Iterable[Json]) -> Mapping[str, str]:
+        """Return names by id for the images of servers; the last known ones while Glance fails."""
+        return self._image_names.get(servers)
 
     def _fetch_flavors(self) -> Sequence[Flavor]:
-        flavors = list_all(self._session, "compute", "/flavors/detail", "flavors")
-        return map_items("flavor", flavors, _to_flavor)
+        # an admin lists public flavors only, unless it asks for all; others may not ask
+        query = {"is_public": "None"}
+        flavors = list_all(self._session, "compute", "/flavors/detail", "flavors", query)
+        return map_items("flavor", flavors, self._to_flavor)
 
-    def _fetch_images(self) -> Sequence[Image]:
+    def _list_glance_images(self) -> Sequence[GlanceImage]:
+        return self._images.get(refresh=False)
+
+    def _fetch_images(self) -> Sequence[GlanceImage]:
         images = list_all(self._session, "image", "/images", "images")
-        return map_items("image", images, self._to_image)
+        return map_items("image", images, self._to_glance_image)
+
+    def _fetch_image(self, image_id: str) -> GlanceImage:
+        try:
+            image = self._session.read("image", f"/images/{quote(image_id, safe='')}")
+        except CatalogItemNotFound as error:
+            raise ImageNotFound(f"There is no image {image_id}.") from error
+        with parsing("image"):
+            return self._to_glance_image(image)
+
+    def _to_glance_image(self, image: Json) -> GlanceImage:
+        item = to_glance_image(image)
+        if item.visibility == PUBLIC:
+            return item
+        return replace(item, owner=self._known_owner("owner", item.owner))
 
     def _fetch_networks(self) -> Sequence[Network]:
         networks = list_all(self._session, "network", "/networks", "networks")
-        return map_items("network", networks, self._to_network)
+        targets = read_network_targets(self._session) if self._multi_project else {}
+        items = map_items("network", networks, lambda network: self._to_network(network, targets))
+        return [replace(item, default=self._is_default(item)) for item in items]
 
-    def _to_image(self, image: Json) -> Image:
-        image_id = _id_of(image)
-        is_public = text_member(image, "visibility") in PUBLIC_VISIBILITIES
-        return Image(
-            image_id,
-            text_member(image, "name") or image_id,
-            text_member(image, "status"),
-            integer_member(image, "min_disk") or 0,
-            integer_member(image, "min_ram") or 0,
-            project=self._project_of(image, "owner", is_public=is_public),
-        )
+    def _is_default(self, network: Network) -> bool:
+        if network_id := parse_uuid(self._default_network or ""):
+            return network.id == network_id
+        return self._default_network in (network.id, network.name)
 
-    def _to_network(self, network: Json) -> Network:
-        network_id, is_shared = _id_of(network), bool(network.get("shared"))
-        name = text_member(network, "name") or network_id
-        return Network(
-            network_id,
-            name,
-            default=self._default_network in (network_id, name),
-            external=bool(network.get("router:external")) and not is_shared,
-            project=self._project_of(network, "project_id", is_public=is_shared),
-        )
+    def _to_flavor(self, flavor: Json) -> Flavor:
+        is_private = is_private_flavor(flavor)
+        projects = read_flavor_projects(self._session, id_of(flavor)) if is_private else None
+        return to_flavor(flavor, self._usable_by(projects))
 
-    def _project_of(self, item: Json, member: str, *, is_public: bool) -> str | None:
-        if not self._multi_project or is_public:
-            return None
-        return _required(item, member, MAX_ID_CHARS)
+    def _to_network(self, network: Json, targets: Mapping[str, Projects]) -> Network:
+        target_projects = targets.get(id_of(network), frozenset())
+        # an account that is no admin's reads no policies of other projects
+        is_public = bool(network.get("shared")) and not target_projects
+        if is_public or EVERY_PROJECT in target_projects:
+            return to_network(network, None)
+        owner = self._known_owner("project_id", network_owner(network))
+        return to_network(network, self._usable_by(target_projects | {owner}))
 
+    def _limited(self, item: GlanceImage, members: Mapping[str, Projects]) -> Image:
+        """Return an image with the projects that may use it."""
+        if item.visibility == PUBLIC:
+            return item.image
+        projects = members.get(item.image.id, frozenset()) | {item.owner}
+        return replace(item.image, projects=self._usable_by(projects))
 
-def map_items(kind: str, items: Sequence[Json], to_item: Callable[[Json], T]) -> list[T]:
-    """Map each item of a list. An item that cannot be mapped is logged and left out."""
-    mapped = []
-    for item in items:
-        try:
-            mapped.append(to_item(item))
-        except Exception as error:
-            item_id = text_member(item, "id", MAX_ID_CHARS)
-            log.warning("item of the cloud ignored", kind=kind, id=item_id, reason=str(error))
-    return mapped
+    def _known_owner(self, member: str, owner: str) -> str:
+        """Return the owner. Without Keystone projects, an item without one is the account's."""
+        if not owner and self._multi_project:
+            raise ValueError(f"the member {member} is missing")
+        return owner or self._session.project_id or ""
 
-
-def _to_flavor(flavor: Json) -> Flavor:
-    vcpus, ram_mb = integer_member(flavor, "vcpus"), integer_member(flavor, "ram")
-    if vcpus is None or ram_mb is None:
-        raise ValueError("the flavor has no valid size")
-    disk_gb = integer_member(flavor, "disk") or 0
-    return Flavor(_id_of(flavor), _required(flavor, "name"), vcpus, ram_mb, disk_gb)
-
-
-def _id_of(item: Json) -> str:
-    item_id = _required(item, "id")
-    # a changed id would be the id of another item, or of none
-    if item_id != item["id"]:
-        raise ValueError("the id has characters that cannot be stored")
-    return item_id
-
-
-def _required(item: Json, member: str, max_chars: int = MAX_NAME_CHARS) -> str:
-    if text := text_member(item, member, max_chars):
-        return text
-    raise ValueError(f"the member {member} is missing")
+    def _usable_by(self, projects: Projects | None) -> Projects | None:
+        """Return the projects of vmapi that may use an item of these Keystone projects."""
+        if projects is None or self._multi_project:
+            return projects
+        return None if (self._session.project_id or "") in projects else frozenset()

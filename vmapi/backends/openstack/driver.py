@@ -14,7 +14,8 @@ from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
-from vmapi.backends.openstack.catalog import CloudCatalog, map_items
+from vmapi.backends.openstack.catalog import CloudCatalog
+from vmapi.backends.openstack.catalog_items import map_items
 from vmapi.backends.openstack.config import load_region
 from vmapi.backends.openstack.errors import parsing
 from vmapi.backends.openstack.failures import CredentialsRefused, NovaItemNotFound
@@ -95,6 +96,10 @@ class OpenStackBackend(Driver):
         """List the images, cached for a minute."""
         return self._catalog.list_images(refresh=refresh)
 
+    def get_image(self, image_id: str) -> Image:
+        """Fetch an image by its id. Raises ImageNotFound."""
+        return self._catalog.get_image(image_id)
+
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks, cached for a minute."""
         return self._catalog.list_networks(refresh=refresh)
@@ -106,7 +111,7 @@ class OpenStackBackend(Driver):
     def get_vm(self, vm_id: str) -> VM:
         """Fetch a server. Raises VMNotFound."""
         server = self._queries.get_server(vm_id)
-        image_names = self._catalog.get_image_names()
+        image_names = self._catalog.get_image_names([server])
         with parsing("compute"):
             return vm_from_server(server, image_names, self._project_policy.default_project)
 
@@ -226,7 +231,7 @@ class OpenStackBackend(Driver):
 
     def _to_vms(self, servers: Sequence[Json]) -> list[VM]:
         """Map a list of servers; one that cannot be mapped is logged and left out."""
-        image_names = self._catalog.get_image_names()
+        image_names = self._catalog.get_image_names(servers)
         default_project = self._project_policy.default_project
         return map_items(
             "server", servers, lambda server: vm_from_server(server, image_names, default_project)

@@ -65,6 +65,14 @@ ERRORS_BY_STATUS: Mapping[int, type[errors.VmapiError]] = {
 }
 """The error of a message that matches no pattern; a 409 depends on the request."""
 
+MEMBER_PATTERN = re.compile(
+    r"\b(?:(?P<flavor>flavors?|CPUs?|NUMA|PCI|page size)|(?P<image>images?)"
+    r"|(?P<security_groups>security[ _]groups?)|(?P<network>networks?|port|fixed ?IP)"
+    r"|(?P<user_data>user[ _]data)|(?P<key_name>key_name|key ?pair)|(?P<metadata>metadata))\b",
+    re.IGNORECASE,
+)
+"""The member of a request that a message of Nova is about: its first such word."""
+
 INVALID_FIELD_PATTERN = re.compile(r"Invalid input for field/attribute (\S+)\. ")
 MAX_MESSAGE_CHARS = 300
 
@@ -93,7 +101,13 @@ def error_for_message(
     error_class = next(matches, None) or ERRORS_BY_STATUS.get(status)
     if status == 409 and error_class is None:
         error_class = _conflict_class(has_server=server_id is not None, is_create=is_create)
-    return error_class(f"The cloud refuses: {_shorten(message)}") if error_class else None
+    if error_class is None:
+        return None
+    refusal = f"The cloud refuses: {_shorten(message)}"
+    member = MEMBER_PATTERN.search(message)
+    if error_class is errors.ValidationFailed and member is not None:
+        return errors.ValidationFailed(refusal, (f"/{member.lastgroup}", _shorten(message)))
+    return error_class(refusal)
 
 
 def _says_gone(status: int, message: str, server_id: str) -> bool:

@@ -25,6 +25,7 @@ from openstack.exceptions import SDKException, ServiceDisabledException
 from vmapi import errors
 from vmapi.backends.openstack.error_messages import error_for_message
 from vmapi.backends.openstack.failures import (
+    CatalogItemNotFound,
     CredentialsRefused,
     ErrorResponse,
     NoResponse,
@@ -38,6 +39,7 @@ from vmapi.backends.openstack.nova_faults import (
     is_keystone_outage,
     is_token_refusal,
     parse_nova_fault,
+    request_id_of,
 )
 from vmapi.backends.openstack.retry_after import parse_retry_after
 
@@ -185,7 +187,10 @@ def _error_for_catalog_response(response: requests.Response, service: str) -> er
         return _credentials_refused()
     if status < 500 and (error := error_for_message(status, _fault_message(response))):
         return error
-    return _error_for_read(response, f"{subject} failed (HTTP {status}).", subject)
+    detail = f"{subject} failed (HTTP {status})."
+    if status == 404 and request_id_of(response):
+        return CatalogItemNotFound(detail)
+    return _error_for_read(response, detail, subject)
 
 
 def _error_for_read(

@@ -51,6 +51,13 @@ class NovaItemNotFound(errors.BackendError):
     """
 
 
+class CatalogItemNotFound(errors.BackendError):
+    """Glance's or Neutron's own 404: the service has no such item, or shows it to another project.
+
+    A response without a request id is not the service's.
+    """
+
+
 class OutcomeUnproven(errors.BackendTimeout):
     """A change got a response below 500 that proves nothing: the outcome is unknown.
 

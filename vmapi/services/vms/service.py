@@ -113,7 +113,7 @@ class VMService:
         verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
         self._backend.check_create(caller.project, caller.caller_token)
         self._quotas.ensure_usage_known(caller.project)
-        flavor = self._catalog.find_flavor(request.flavor)
+        flavor = self._catalog.find_flavor(request.flavor, caller.project)
         network = self._catalog.find_network(request.network, caller.project)
         image = self._catalog.find_image(request.image, caller.project)
         operation = build_operation(

@@ -190,6 +190,8 @@ def test_invalid_vm_name_is_refused(name: object) -> None:
         "ssh-ed25519 " + "A" * 68 + " a comment, with #/'\"",
         "ecdsa-sha2-nistp256 " + "A" * 140,
         "sk-ssh-ed25519@openssh.com " + "A" * 140 + "==",
+        *(RSA + " jürgen@büro", RSA + " \U0001f511 \u00a0key", RSA + " " + "c" * 1000),
+        RSA + " two  spaces and\ta tab",
     ],
 )
 def test_ssh_key_is_accepted(key: str) -> None:
@@ -199,8 +201,33 @@ def test_ssh_key_is_accepted(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *("", "ssh-rsa", "ssh-rsa AAAA", RSA + "\n", RSA + "\n" + RSA, " " + RSA, RSA + " \u00e9"),
-        *("ssh-dss " + "A" * 372, "ssh-rsa " + "A" * 8001, RSA + " " + "c" * 256, RSA + "===="),
+        *(RSA + " me\n", RSA + " me\r\n", "\n \t" + RSA + " me  ", RSA + " me\n\n"),
+        *(RSA.replace(" ", "   ") + " me", RSA.replace(" ", "\t") + "\t \tme"),
+    ],
+)
+def test_white_space_around_the_parts_of_an_ssh_key_does_not_count(key: str) -> None:
+    loaded = CreateVMSchema().load({**CREATE_BODY, "ssh_keys": [key, RSA + " me"]})
+    assert loaded.ssh_keys == (RSA + " me",)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "",
+            " \n",
+            "ssh-rsa",
+            "ssh-rsa AAAA",
+            RSA + "\n" + RSA,
+            RSA + " a\n" + RSA,
+            "\u00a0" + RSA,
+        ),
+        *(
+            RSA + f" a{end}b"
+            for end in "\n\r\0\x0b\x0c\x1b\x1c\x7f\x85\x9b\u2028\u2029\ufffe\uffff"
+        ),
+        *("ssh-dss " + "A" * 372, "ssh-rsa " + "A" * 8001, RSA + " " + "c" * 8000, RSA + "===="),
+        *("ssh\n-rsa " + "A" * 372, RSA[:100] + "\n" + RSA[100:], RSA.replace(" ", "\n")),
         "-----BEGIN OPENSSH PRIVATE KEY-----",  # pragma: allowlist secret - there is no key
         *('command="rm" ' + RSA, "ssh-rsa " + "é" * 372, 1),
     ],
