@@ -28,7 +28,7 @@ class OperationWaiter:
         per_caller: int,
         draining: Callable[[], bool],
     ) -> None:
-        self._get_operation = get_operation
+        self.get_operation = get_operation
         self.slots = threading.Semaphore(slots)
         self._pool = SlotPool(self.slots, per_caller)
         self._draining = draining
@@ -72,7 +72,7 @@ class OperationWaiter:
                 break
             with self._progress:
                 self._progress.wait(min(OPERATION_POLL_INTERVAL, remaining))
-            operation = self._get_operation(operation.id)
+            operation = self.get_operation(operation.id)
         return operation
 
 
