@@ -4,71 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
-from tests.support.http_client import WAIT_SECONDS
+from tests.support.docs_page import PageVisit
 from tests.support.processes import Gunicorn, Nginx
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.roles import Role
 from vmapi.settings.settings import Settings
 
-COLLECT_VIOLATIONS = """
-window.violations = [];
-addEventListener("securitypolicyviolation", e => violations.push(e.violatedDirective));
-"""
-
-
-class PageVisit:
-    """An open page, its requests and its complaints."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self.origin = origin
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        page.add_init_script(COLLECT_VIOLATIONS)
-        page.set_default_timeout(WAIT_SECONDS * 1000)
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("requestfailed", lambda request: self.complaints.append(request.url))
-        page.on(
-            "console", lambda message: self.complaints.append(f"{message.type}: {message.text}")
-        )
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    def open(self, path: str) -> "PageVisit":
-        self.page.goto(f"{self.origin}{path}")
-        self.page.wait_for_selector(".opblock")
-        return self
-
-    def authorize(self, token: str) -> None:
-        """Enter a token through the Authorize button."""
-        self.page.locator(".auth-wrapper .authorize").first.click()
-        dialog = self.page.locator(".modal-ux")
-        dialog.locator("input").fill(token)
-        dialog.locator("button.authorize").click()
-        dialog.locator("button.btn-done").click()
-
-    def try_out(self, operation: str) -> str:
-        """Execute an operation with its example, and return the displayed status."""
-        block = self.page.locator(f"[id$='-{operation}']")
-        block.locator(".opblock-summary-control").click()
-        block.locator(".try-out__btn").click()
-        block.locator(".execute").click()
-        return block.locator(".live-responses-table tbody .response-col_status").inner_text()
-
-    def check_clean(self) -> None:
-        assert self.complaints == []
-        assert self.page.evaluate("violations") == []
-        assert [
-            url for url in self.requests if not url.startswith((f"{self.origin}/", "data:"))
-        ] == []
-
 
 @pytest.fixture
 def visit(browser: Browser, front: Nginx) -> Iterator[PageVisit]:
     with browser.new_context() as context:
-        yield PageVisit(context.new_page(), f"http://127.0.0.1:{front.port}")
+        yield PageVisit(context.new_page(), f"http://127.0.0.1:{front.port}", front.call)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
@@ -94,7 +43,9 @@ def test_page_creates_a_vm_and_lists_it(browser: Browser, gunicorn: Gunicorn) ->
     server = gunicorn()
     server.start().wait_for("/readyz")
     with browser.new_context() as context:
-        visit = PageVisit(context.new_page(), f"http://127.0.0.1:{server.port}").open("/docs")
+        visit = PageVisit(context.new_page(), f"http://127.0.0.1:{server.port}", server.call).open(
+            "/docs"
+        )
         assert visit.try_out("create_vm") == "201"
         assert visit.try_out("list_vms") == "200"
         response = visit.page.locator("[id$='-list_vms'] .live-responses-table .highlight-code")
@@ -112,7 +63,9 @@ def test_page_sends_a_token_and_does_not_store_it(
     server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
     server.start().wait_for("/readyz")
     with browser.new_context() as context:
-        visit = PageVisit(context.new_page(), f"http://127.0.0.1:{server.port}").open("/docs")
+        visit = PageVisit(context.new_page(), f"http://127.0.0.1:{server.port}", server.call).open(
+            "/docs"
+        )
         visit.authorize(token)
         assert visit.try_out("list_vms") == "200"
         assert visit.try_out("create_vm") == "403"
@@ -120,6 +73,27 @@ def test_page_sends_a_token_and_does_not_store_it(
         assert visit.try_out("list_vms") == "401"
         assert token not in str(context.storage_state())
         assert not any(token in url for url in visit.requests)
+
+
+def test_page_keeps_a_token_only_as_long_as_its_owner_wants(
+    browser: Browser, gunicorn: Gunicorn, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    app = create_app(Settings(log_level="CRITICAL", database_url=url), MemoryBackend())
+    token, _ = app.extensions["vmapi"].api_tokens.create("me", Role.VIEWER, "web", None, "cli:me")
+    server = gunicorn(VMAPI_AUTH="token", VMAPI_DATABASE_URL=url)
+    server.start().wait_for("/readyz")
+    with browser.new_context() as context:
+        visit = PageVisit(context.new_page(), f"http://127.0.0.1:{server.port}", server.call)
+        visit.open("/docs").authorize(token)
+        visit.page.locator("#keep-token").check()
+        for _ in range(2):
+            visit.open("/docs")
+            assert visit.try_out("list_vms") == "200"
+        visit.page.locator("#keep-token").uncheck()
+        assert token not in str(context.storage_state())
+        visit.open("/docs")
+        assert visit.try_out("list_vms") == "401"
 
 
 def test_page_shows_the_problem_of_a_failed_request(visit: PageVisit) -> None:

@@ -144,3 +144,39 @@ class TestStreamSlots:
         self.check_refused(harness)
         slots.release()
         open_stream()
+
+
+@pytest.mark.parametrize("wait", ["1", "1&limit=9"])
+def test_stream_with_wait_ends_without_an_event_and_frees_its_slot(
+    harness: ApiHarness, open_stream: OpenStream, wait: str
+) -> None:
+    for _ in range(harness.app.config["SETTINGS"].caller_streams + 1):
+        stream = open_stream(f"?kind=operation.failed&wait={wait}")
+        stream.read_heartbeat()
+        assert list(stream.remaining_blocks()) == []
+        stream.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_stream_with_limit_ends_after_its_events(
+    harness: ApiHarness, open_stream: OpenStream, limit: int
+) -> None:
+    stream = open_stream(f"?limit={limit}")
+    stream.read_heartbeat()
+    run_lifecycle(harness)
+    assert stream.read_kinds(limit) == LIFECYCLE_EVENTS[:limit]
+    assert list(stream.remaining_blocks()) == []
+    # the next one continues
+    after = list_sequences(harness)[limit - 1]
+    rest = open_stream(f"?limit={len(LIFECYCLE_EVENTS) - limit}", after)
+    rest.read_heartbeat()
+    assert rest.read_kinds(len(LIFECYCLE_EVENTS) - limit) == LIFECYCLE_EVENTS[limit:]
+    assert list(rest.remaining_blocks()) == []
+
+
+@pytest.mark.parametrize("query", ["wait=0", "wait=-1", "wait=86401", "wait=1.5", "limit=0"])
+def test_end_of_a_stream_has_bounds(harness: ApiHarness, query: str) -> None:
+    response = harness.call("GET", f"/events?{query}")
+    assert response.status_code == 422
+    assert response.json is not None
+    assert response.json["errors"][0]["pointer"] == f"/{query.partition('=')[0]}"

@@ -22,7 +22,10 @@ from vmapi.errors import NotFound
 STATIC_FOLDER = Path(__file__).parents[1] / "static"
 REFERENCE_FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 REFERENCE_PAGES = frozenset(path.stem for path in REFERENCE_FOLDER.glob("*.md"))
-DOCS_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "init.js", "favicon-32x32.png")
+DOCS_ASSETS = (
+    *("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"),
+    *("init.js", "page.css"),
+)
 
 LOCKED_EXAMPLE = {
     "code": "vm_locked",

@@ -1,6 +1,8 @@
 """/events: a stream of changes (server-sent events, WHATWG HTML section 9.2)."""
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -16,21 +18,26 @@ from vmapi.api.openapi.headers import LAST_EVENT_ID_HEADER
 from vmapi.api.request.caller import current_scope, current_user
 from vmapi.api.request.client_connection import ClientConnection
 from vmapi.api.request.context import current_services, request_state
-from vmapi.api.schemas.fields import NulFreeString, described
+from vmapi.api.schemas.fields import NulFreeString, QueryInteger, described
 from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMSchema
 from vmapi.domain.event import Event, EventKind, EventQuery
-from vmapi.domain.identity import Identity
 from vmapi.domain.roles import Permission
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.errors import StoreUnavailable
-from vmapi.services.events.feed import Heartbeat, StreamReset, Subscription
+from vmapi.services.events.feed import Heartbeat, StreamMessage, StreamReset
 
 blp = Blueprint("events", "Stream of changes")
 log = structlog.get_logger("vmapi.events")
 
 EVENT_STREAM_MEDIA_TYPE = "text/event-stream"
 RESET_KIND = "events.reset"
+MAX_STREAM_SECONDS = 86_400
+"""The longest `wait` of a client, in seconds."""
+
+MAX_STREAM_EVENTS = 10_000
+"""The highest `limit` of a client."""
+
 STREAM_PREAMBLE = b"retry: 3000\n\n"
 """The browser reconnects 3000 ms after the stream ends."""
 
@@ -85,6 +92,14 @@ class EventQuerySchema(Schema):
     last_event_id = NulFreeString(
         **described("For clients that cannot send `Last-Event-ID`; the header takes precedence.")
     )
+    wait = QueryInteger(
+        validate=validate.Range(1, MAX_STREAM_SECONDS),
+        **described("Seconds after which the stream ends. Without it, the stream is endless."),
+    )
+    limit = QueryInteger(
+        validate=validate.Range(1, MAX_STREAM_EVENTS),
+        **described("Number of events after which the stream ends."),
+    )
 
 
 @blp.get("/events")
@@ -96,8 +111,8 @@ class EventQuerySchema(Schema):
     EventSchema(),
     content_type=EVENT_STREAM_MEDIA_TYPE,
     example=examples.EVENT,
-    description="An endless stream of server-sent events. `id` and `event` repeat the id and the "
-    "kind; `data` is this JSON object. A heartbeat is a comment.",
+    description="A stream of server-sent events, endless without `wait` and `limit`. `id` and "
+    "`event` repeat the id and the kind; `data` is this JSON object. A heartbeat is a comment.",
 )
 @blp.problems("rate_limited", "store_unavailable")
 def listen_to_events(query: dict[str, Any]) -> Response:
@@ -118,24 +133,35 @@ def listen_to_events(query: dict[str, Any]) -> Response:
     authenticate = request_state().authenticate
     assert authenticate is not None
     connection = ClientConnection(request.environ)
-    blocks = _stream_blocks(app, subscription, connection, authenticate)
+    ends_at = time.monotonic() + query.get("wait", math.inf)
+
+    def is_open() -> bool:
+        in_time = time.monotonic() < ends_at
+        return in_time and connection.is_connected() and is_still_authenticated(authenticate)
+
+    messages = _first_events(subscription.stream(is_open), query.get("limit"))
+    blocks = _stream_blocks(app, messages, connection)
     response = Response(blocks, headers=STREAM_HEADERS, mimetype=EVENT_STREAM_MEDIA_TYPE)
     response.call_on_close(subscription.close)
     return response
 
 
-def _stream_blocks(
-    app: Flask,
-    subscription: Subscription,
-    connection: ClientConnection,
-    authenticate: Callable[[], Identity],
-) -> Iterator[bytes]:
-    def is_open() -> bool:
-        return connection.is_connected() and is_still_authenticated(authenticate)
+def _first_events(messages: Iterator[StreamMessage], limit: int | None) -> Iterator[StreamMessage]:
+    """Yield messages until `limit` of them are events; all without a limit."""
+    count = 0
+    for message in messages:
+        yield message
+        count += not isinstance(message, Heartbeat)
+        if count == limit:
+            return
 
+
+def _stream_blocks(
+    app: Flask, messages: Iterator[StreamMessage], connection: ClientConnection
+) -> Iterator[bytes]:
     yield STREAM_PREAMBLE
     try:
-        for message in subscription.stream(is_open):
+        for message in messages:
             if not connection.wait_writable():
                 return
             # the request's own context has ended; a problem document needs operation URLs
@@ -147,7 +173,7 @@ def _stream_blocks(
         log.warning("event stream ended, store unavailable", reason=error.detail)
 
 
-def _format_event(message: Event | Heartbeat | StreamReset) -> bytes:
+def _format_event(message: StreamMessage) -> bytes:
     """Format one message; `id` is last, so that the client has the data when it stores the id."""
     if isinstance(message, Heartbeat):
         return b": heartbeat\nid: %d\n\n" % message.sequence

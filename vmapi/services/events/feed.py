@@ -40,6 +40,10 @@ class StreamReset:
     """A gap: the events after the client's last one are purged. All that remain follow."""
 
 
+StreamMessage = Event | Heartbeat | StreamReset
+"""A message of a stream."""
+
+
 class EventFeed:
     """The source of event streams.
 
@@ -110,7 +114,7 @@ class Subscription:
         self._sequence = sequence
         self.close = resources.close
 
-    def stream(self, is_connected: Callable[[], bool]) -> Iterator[Event | Heartbeat | StreamReset]:
+    def stream(self, is_connected: Callable[[], bool]) -> Iterator[StreamMessage]:
         """Yield events until the client disconnects or the process drains.
 
         Raises StoreUnavailable.
