@@ -59,7 +59,7 @@ def bootstrap(
     store = _build_store(settings, backend, engine, clock)
     observer = CloudObserver(backend, store, clock)
     reader = InventoryReader(backend, store, observer, clock)
-    quotas = QuotaService(reader, lambda: store.inventory, settings.quotas)
+    quotas = QuotaService(backend, reader, lambda: store.inventory, settings.quotas)
     waiter = _build_waiter(settings, store, draining)
     reconciler = Reconciler(
         backend,

@@ -28,6 +28,7 @@ from typing import Self
 from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
+from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.settings.settings import Settings
 
@@ -111,6 +112,14 @@ class Backend(ABC):
     @abstractmethod
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks, from a cache unless `refresh` is set."""
+
+    @abstractmethod
+    def get_cloud_limits(self, project: str) -> ResourceLimits:
+        """Return the limits of the cloud's own quota for the VMs of a project.
+
+        The cloud counts all VMs of its own project, also those of other vmapi projects. A limit is
+        None where the cloud has none, or does not tell it to vmapi.
+        """
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:
         """Check that a VM can be created in a project, before its spec is resolved.

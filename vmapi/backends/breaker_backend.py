@@ -116,6 +116,7 @@ class CircuitBreakerBackend(Backend):
     list_networks = _checked(Backend.list_networks)
     check_create = _checked(Backend.check_create)
     ping = _recorded(Backend.ping)
+    get_cloud_limits = _recorded(Backend.get_cloud_limits)
     get_vm = _recorded(Backend.get_vm)
     list_vms = _recorded(Backend.list_vms)
     list_changed_since = _recorded(Backend.list_changed_since)

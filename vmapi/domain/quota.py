@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,29 @@ class QuotaConfig:
 NO_QUOTAS = QuotaConfig()
 
 
+class LimitSource(StrEnum):
+    """The quota that a limit belongs to."""
+
+    PROJECT = "project"
+    CLOUD = "cloud"
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectQuota:
-    """The usage and the limits of a project."""
+    """The usage of a project, its limits in vmapi, and the limits of the cloud's own quota."""
 
     used: ResourceUsage
     limits: ResourceLimits
+    cloud_limits: ResourceLimits
+
+    def get_lower_limit(self, kind: str) -> tuple[int | None, LimitSource | None]:
+        """Return the lower limit on a kind of resource, and its source; None for no limit."""
+        candidates: list[tuple[int, LimitSource]] = [
+            (limit, source)
+            for source, limits in (
+                (LimitSource.PROJECT, self.limits),
+                (LimitSource.CLOUD, self.cloud_limits),
+            )
+            if (limit := getattr(limits, kind)) is not None
+        ]
+        return min(candidates, key=lambda item: item[0], default=(None, None))

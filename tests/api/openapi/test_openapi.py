@@ -277,7 +277,7 @@ def test_query_parameters_are_documented(document: Any, shell: Flask) -> None:
         found[name] = {each["name"] for each in shown if each["in"] == "query"}
         assert (name, found[name]) == (name, set().union(*declared))
     assert {"page", "cursor", "sort", "status"} < found["list_vms"]
-    assert found["listen_to_events"] == {"vm_id", "kind", "last_event_id"}
+    assert found["listen_to_events"] == {"vm_id", "kind", "last_event_id", "wait", "limit"}
     assert found["get_vm"] == set()
 
 

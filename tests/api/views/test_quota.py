@@ -30,9 +30,9 @@ def settings(settings: Settings) -> Settings:
 
 def test_quota_shows_usage_and_limits(harness: ApiHarness) -> None:
     assert harness.get_json("/quota") == {
-        "vms": {"used": 0, "limit": 3},
-        "vcpus": {"used": 0, "limit": 4},
-        "ram_mb": {"used": 0, "limit": 8192},
+        "vms": {"used": 0, "limit": 3, "limited_by": "project"},
+        "vcpus": {"used": 0, "limit": 4, "limited_by": "project"},
+        "ram_mb": {"used": 0, "limit": 8192, "limited_by": "project"},
     }
     harness.create_running("web-1", flavor="m1.medium")
     harness.create("web-2", flavor="m1.small")
@@ -43,9 +43,9 @@ def test_quota_shows_usage_and_limits(harness: ApiHarness) -> None:
     }
     with as_project(harness, "other"):
         assert harness.get_json("/quota") == {
-            "vms": {"used": 0, "limit": 1},
-            "vcpus": {"used": 0, "limit": None},
-            "ram_mb": {"used": 0, "limit": None},
+            "vms": {"used": 0, "limit": 1, "limited_by": "project"},
+            "vcpus": {"used": 0, "limit": 200, "limited_by": "cloud"},
+            "ram_mb": {"used": 0, "limit": 409_600, "limited_by": "cloud"},
         }
     response = harness.call("GET", "/quota")
     assert response.headers["Age"] == "0"

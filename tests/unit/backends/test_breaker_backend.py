@@ -23,6 +23,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
     "list_images": lambda backend: backend.list_images(),
     "get_image": lambda backend: backend.get_image("image-1"),
     "list_networks": lambda backend: backend.list_networks(),
+    "get_cloud_limits": lambda backend: backend.get_cloud_limits("default"),
     "get_vm": lambda backend: backend.get_vm("vm-1"),
     "list_vms": lambda backend: backend.list_vms(),
     "list_changed_since": lambda backend: backend.list_changed_since(Clock()()),

@@ -99,7 +99,7 @@ IMAGE: dict[str, Any] = {
 NETWORK: dict[str, Any] = {"id": "5a8e0c3b-0df7-4be9-9f7a-6f0f4ad2c9d1", "name": "private"}
 
 QUOTA: dict[str, Any] = {
-    "vms": {"used": 4, "limit": 10},
-    "vcpus": {"used": 6, "limit": 20},
-    "ram_mb": {"used": 12_288, "limit": None},
+    "vms": {"used": 4, "limit": 10, "limited_by": "project"},
+    "vcpus": {"used": 6, "limit": 20, "limited_by": "cloud"},
+    "ram_mb": {"used": 12_288, "limit": None, "limited_by": None},
 }

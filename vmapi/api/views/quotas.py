@@ -13,6 +13,7 @@ from vmapi.api.request.caller import current_project
 from vmapi.api.request.context import current_services
 from vmapi.api.request.preferences import no_cache
 from vmapi.api.schemas.fields import described
+from vmapi.domain.quota import LimitSource
 from vmapi.domain.roles import Permission
 
 blp = Blueprint("quota", "Quota of the project and its usage")
@@ -23,7 +24,20 @@ class QuotaUsageSchema(Schema):
 
     used = fields.Integer(required=True, **described("Amount in use."))
     limit = fields.Integer(
-        required=True, allow_none=True, **described("Upper limit; null without a limit.")
+        required=True,
+        allow_none=True,
+        **described("The lower limit of the project's quota and the cloud's; null without any."),
+    )
+    limited_by = fields.Enum(
+        LimitSource,
+        by_value=True,
+        required=True,
+        allow_none=True,
+        **described(
+            "The quota with this limit: of the `project` in vmapi, or of the `cloud`, which counts "
+            "all VMs of its own project; null without a limit.",
+            enum_name="QuotaLimitSource",
+        ),
     )
 
 
@@ -43,6 +57,8 @@ class QuotaSchema(Schema):
 def get_quota() -> Response:
     """Get the quota and the usage of your project"""
     quota, age = current_services().quotas.get(current_project(), refresh=no_cache())
-    used, limits = asdict(quota.used), asdict(quota.limits)
-    body = {kind: {"used": used[kind], "limit": limits[kind]} for kind in used}
+    body = {}
+    for kind, used in asdict(quota.used).items():
+        limit, source = quota.get_lower_limit(kind)
+        body[kind] = {"used": used, "limit": limit, "limited_by": source}
     return responses.json_response(body, headers=responses.age_header(age))

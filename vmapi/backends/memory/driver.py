@@ -22,6 +22,7 @@ from vmapi.backends.memory.quota import CloudQuota
 from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
+from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import BackendTimeout, BackendUnavailable, ImageNotFound, InvalidState
 from vmapi.settings.memory import (
@@ -135,6 +136,11 @@ class MemoryBackend(Driver):
         """List the networks."""
         with self._api_call() as (cloud, _):
             return tuple(subnet.network for subnet in cloud.subnets.values())
+
+    def get_cloud_limits(self, project: str) -> ResourceLimits:
+        """Return the limits of VMAPI_MEMORY_LIMITS, which all projects share."""
+        with self._api_call() as (cloud, _):
+            return cloud.quota.limits
 
     def get_vm(self, vm_id: str) -> VM:
         """Return a copy of an instance. Raises VMNotFound."""

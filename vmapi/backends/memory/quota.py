@@ -1,8 +1,10 @@
 """The quota of the in-memory cloud."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from vmapi.domain.catalog import Flavor
+from vmapi.domain.quota import ResourceLimits
 from vmapi.errors import QuotaExceeded
 from vmapi.settings.memory import MemoryLimits
 
@@ -14,6 +16,11 @@ class CloudQuota:
 
     def __init__(self, limits: MemoryLimits) -> None:
         self._limits = limits
+
+    @property
+    def limits(self) -> ResourceLimits:
+        """The limits, which all projects share."""
+        return ResourceLimits(**asdict(self._limits))
 
     def check(self, used: Iterable[Flavor], requested: Flavor) -> None:
         """Check one more VM of the requested flavor.

@@ -22,12 +22,14 @@ from vmapi.backends.openstack.failures import CredentialsRefused, NovaItemNotFou
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
 from vmapi.backends.openstack.members import object_member
 from vmapi.backends.openstack.projects import ProjectPolicy
+from vmapi.backends.openstack.quota import read_compute_limits
 from vmapi.backends.openstack.server_commands import ServerCommands, build_server_body
 from vmapi.backends.openstack.server_queries import ServerQueries
 from vmapi.backends.openstack.session import CloudSession, Json
 from vmapi.domain.catalog import Flavor, Image, Network
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
+from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import (
     FlavorNotFound,
@@ -103,6 +105,13 @@ class OpenStackBackend(Driver):
     def list_networks(self, *, refresh: bool = False) -> Sequence[Network]:
         """List the networks, cached for a minute."""
         return self._catalog.list_networks(refresh=refresh)
+
+    def get_cloud_limits(self, project: str) -> ResourceLimits:
+        """Return the limits of Nova's quota."""
+        is_own = not self._project_policy.uses_keystone_projects or (
+            project == self._session.project_id
+        )
+        return read_compute_limits(self._session, None if is_own else project)
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:
         """Raise Forbidden for a project in which vmapi cannot create or see a VM."""

@@ -1,0 +1,25 @@
+"""The limits of Nova's own quota (Nova API "Limits")."""
+
+from vmapi.backends.openstack.members import integer_member, object_member
+from vmapi.backends.openstack.session import CloudSession
+from vmapi.domain.quota import ResourceLimits
+from vmapi.errors import Forbidden
+
+
+def read_compute_limits(session: CloudSession, project_id: str | None) -> ResourceLimits:
+    """Return the limits of a Keystone project; None for the project of vmapi's account.
+
+    A limit is None where Nova has none (-1). All are None where Nova does not tell them: only an
+    admin's account may read those of other projects.
+    """
+    query = {} if project_id is None else {"tenant_id": project_id}
+    try:
+        response = session.read("compute", "/limits", query)
+    except Forbidden:
+        return ResourceLimits()
+    limits = object_member(object_member(response, "limits"), "absolute")
+    return ResourceLimits(
+        vms=integer_member(limits, "maxTotalInstances"),
+        vcpus=integer_member(limits, "maxTotalCores"),
+        ram_mb=integer_member(limits, "maxTotalRAMSize"),
+    )
