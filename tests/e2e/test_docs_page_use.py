@@ -1,4 +1,4 @@
-"""Each operation of the docs page works at the first press, on a desk and on a phone."""
+"""The operations of the docs page work at the first press, on wide and narrow screens."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -117,8 +117,8 @@ class Backend(ABC):
     def get_cloud_limits(self, project: str) -> ResourceLimits:
         """Return the limits of the cloud's own quota for the VMs of a project.
 
-        The cloud counts all VMs of its own project, also those of other vmapi projects. A limit is
-        None where the cloud has none, or does not tell it to vmapi.
+        The cloud counts all VMs of the OpenStack project, also those of other vmapi projects. None
+        means that the cloud has no limit, or hides it from vmapi.
         """
 
     def check_create(self, project: str, caller_token: CallerToken | None) -> None:

@@ -54,7 +54,7 @@ class QuotaService:
     def _get_cloud_limits(self, project: str, *, refresh: bool) -> ResourceLimits:
         """Return the limits of the cloud; those of an earlier read while the cloud fails.
 
-        Raises BackendFailure if the cloud never told them.
+        Raises BackendFailure if no read ever succeeded.
         """
         with self._lock:
             read_at, known = self._cloud_limits.get(project, (-math.inf, None))

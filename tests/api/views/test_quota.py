@@ -48,7 +48,7 @@ def test_quota_shows_usage_and_limits(harness: ApiHarness) -> None:
             "ram_mb": {"used": 0, "limit": 409_600, "limited_by": "cloud"},
         }
     response = harness.call("GET", "/quota")
-    assert response.headers["Age"] == "0"
+    assert int(response.headers["Age"]) < 10
 
 
 def test_create_over_quota_is_refused(harness: ApiHarness) -> None:

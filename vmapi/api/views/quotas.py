@@ -35,7 +35,7 @@ class QuotaUsageSchema(Schema):
         allow_none=True,
         **described(
             "The quota with this limit: of the `project` in vmapi, or of the `cloud`, which counts "
-            "all VMs of its own project; null without a limit.",
+            "all VMs of the OpenStack project; null without a limit.",
             enum_name="QuotaLimitSource",
         ),
     )

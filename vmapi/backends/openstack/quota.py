@@ -9,8 +9,8 @@ from vmapi.errors import Forbidden
 def read_compute_limits(session: CloudSession, project_id: str | None) -> ResourceLimits:
     """Return the limits of a Keystone project; None for the project of vmapi's account.
 
-    A limit is None where Nova has none (-1). All are None where Nova does not tell them: only an
-    admin's account may read those of other projects.
+    None means that Nova has no limit (-1), or refuses to show the limits: only the account of an
+    admin may read those of other projects.
     """
     query = {} if project_id is None else {"tenant_id": project_id}
     try:
