@@ -58,7 +58,7 @@ class KillTest:
     finished: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.client = RetryingClient(self.deployment.url)
+        self.client = RetryingClient(self.deployment.port)
         self._started_at = time.monotonic()
 
     def run_scenarios(self, creates: int) -> Counter[str]:

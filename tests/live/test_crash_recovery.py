@@ -66,7 +66,7 @@ def test_operation_of_a_stopped_worker_continues_in_the_next_worker(
         deployment = Deployment(settings, 1, tmp_path / "log")
         try:
             deployment.start()
-            client = RetryingClient(deployment.url)
+            client = RetryingClient(deployment.port)
             slow = {"name": name, **VM_OPTIONS, "metadata": {"devcloud_delay": "20"}}
             status, vm = client.send("POST", "/vms", slow)
             assert (status, vm["task"]) == (202, "creating")

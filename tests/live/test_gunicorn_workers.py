@@ -58,7 +58,7 @@ def test_concurrent_clients_see_no_error(served: GunicornServer, owner: Any) -> 
     responses = [response for script in scripts for response in script.responses]
     codes = {response.body["code"] for response in responses if response.status >= 400}
     assert codes <= {"vm_not_found", "task_in_progress"}
-    workers = served.worker_pids()
+    workers = served.child_pids()
     sockets = [open_connections(pid, owner.compute.get_endpoint()) for pid in workers]
     assert len(workers) == 2
     assert all(sockets)
@@ -136,7 +136,7 @@ def test_sigterm_waits_for_responses(
             release.set()
             response = waiting.result(60)
         assert (response.status, response.body["task"]) == (202, "creating")
-        assert served.wait() == 0
+        assert served.wait_for_exit() == 0
         assert_log(served, {})
     with serve_gunicorn(tmp_path, **SHAPE) as served:
         next_script = ApiScript(served.send, script.label)

@@ -82,11 +82,11 @@ class Comparison:
     """Compares the inventory with Nova's list of the external servers."""
 
     def __init__(
-        self, external_servers: ExternalServers, backend: OpenStackBackend, url: str
+        self, external_servers: ExternalServers, backend: OpenStackBackend, port: int
     ) -> None:
         self._external_servers = external_servers
         self._backend = backend
-        self._client = RetryingClient(url)
+        self._client = RetryingClient(port)
 
     def assert_equal(self, title: str) -> None:
         """Assert that the inventory becomes equal to Nova's list, and print the time until then."""
@@ -153,7 +153,7 @@ def _differing(
 def test_inventory_equals_novas_list(
     external_servers: ExternalServers, backend: OpenStackBackend, deployment: Deployment
 ) -> None:
-    comparison = Comparison(external_servers, backend, deployment.url)
+    comparison = Comparison(external_servers, backend, deployment.port)
     external_servers.create_servers(min(SERVER_COUNT, MAX_BOOTED_SERVERS))
     comparison.assert_equal("created")
     with InventoryWatch(deployment.url, external_servers.label).measuring_lag("changed"):

@@ -15,8 +15,9 @@ import requests
 
 from tests.support.live.api_response import ApiResponse
 from tests.support.live.api_script import EXTERNAL_CHANGE_TIMEOUT, RUN_LABEL, ApiScript, wait_for
-from tests.support.live.gunicorn_server import ROOT, GunicornServer, serve_gunicorn
+from tests.support.live.gunicorn_server import GunicornServer, serve_gunicorn
 from tests.support.live.keystone_users import KeystoneUser, KeystoneUsers, keystone_users
+from tests.support.processes import ROOT
 from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,

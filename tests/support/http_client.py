@@ -38,13 +38,14 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Sends requests to one server."""
+    """Sends requests to one server. A connection times out after `timeout` seconds."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, timeout: float = WAIT_SECONDS) -> None:
         self.port = port
+        self._timeout = timeout
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
+        return HTTPConnection("127.0.0.1", self.port, timeout=self._timeout)
 
     def __call__(
         self,

@@ -64,6 +64,9 @@ def require_program(program: str, name: str) -> str:
 class ServerProcess:
     """A process that listens on a port and writes a log file."""
 
+    stop_timeout = 5.0
+    """Seconds to stop in, after which the process is killed."""
+
     def __init__(self, directory: Path, name: str, port: int | None = None) -> None:
         self.directory = directory
         self.log = directory / f"{name}.log"
@@ -109,12 +112,12 @@ class ServerProcess:
         return self.process.wait(WAIT_SECONDS)
 
     def stop(self) -> None:
-        """Terminate the process, and kill it after 5 seconds."""
+        """Terminate the process, and kill it if it does not stop in time."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(self.stop_timeout)
         except subprocess.TimeoutExpired:
             self.kill()
 

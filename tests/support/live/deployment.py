@@ -6,15 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
-from tests.support.live.postgresql import free_port
+from tests.support.http_client import HttpClient
+from tests.support.processes import ROOT, free_port
 
-ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 SERVER_COMMAND = (str(BIN / "gunicorn"), "-c", "config/gunicorn.conf.py", "wsgi:app")
 FLASK_COMMAND = (str(BIN / "flask"), "--app", "wsgi")
@@ -31,13 +31,14 @@ class Deployment:
     """
 
     def __init__(self, settings: Mapping[str, str], workers: int, log: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._http = HttpClient(self.port, timeout=2)
         self.log = log
         self.disruptions: Counter[str] = Counter()
         self.worker_exit_codes: list[int] = []
         own = {name: text for name, text in os.environ.items() if not name.startswith("VMAPI_")}
-        self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{port}"}
+        self._environment = {**own, **settings, "VMAPI_BIND": f"127.0.0.1:{self.port}"}
         self._environment["PYTHONFAULTHANDLER"] = "1"
         for what in ("READS", "CHANGES", "ADDRESS"):
             self._environment[f"VMAPI_RATE_{what}"] = "off"
@@ -117,9 +118,8 @@ class Deployment:
         if not _children(self._running[0].pid):
             return False
         try:
-            with urllib.request.urlopen(f"{self.url}/livez", timeout=2):
-                return True
-        except OSError:
+            return self._http("GET", "/livez").status == 200
+        except (OSError, HTTPException):
             return False
 
     def _spawn(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:

@@ -1,108 +1,74 @@
-"""vmapi under gunicorn with the production configuration: processes, log, shutdown."""
+"""vmapi under gunicorn on the cloud of `OS_CLOUD`."""
 
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
+from tests.support.http_client import HttpClient
 from tests.support.live.api_response import ApiResponse
-from tests.support.live.api_script import wait_for
+from tests.support.processes import Gunicorn
 
-ROOT = Path(__file__).parents[3]
+RESPONSE_TIMEOUT = 90.0
+"""Seconds until a response: a loaded Nova takes long."""
+CLOUD_PREFIXES = ("OS_", "OPENSTACK_")
+"""The prefixes of the variables that name the cloud."""
 
 
-@dataclass
-class GunicornServer:
-    """A running gunicorn."""
+class GunicornServer(Gunicorn):
+    """A gunicorn that the scripts of the live tests send requests to."""
 
-    process: subprocess.Popen[bytes]
-    url: str
-    log: Path
+    stop_timeout = 60.0
+
+    @property
+    def url(self) -> str:
+        """The URL of the server, without a path."""
+        return f"http://127.0.0.1:{self.port}"
 
     def send(
         self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
     ) -> ApiResponse:
         """Send a request over a new connection."""
         started_at = time.monotonic()
-        all_headers = {"Connection": "close", **(headers or {})}
-        with requests.request(
-            method, self.url + path, json=body, headers=all_headers, timeout=90
-        ) as reply:
-            is_json = "json" in reply.headers.get("Content-Type", "")
-            content = reply.json() if is_json else None
+        client = HttpClient(self.port, RESPONSE_TIMEOUT)
+        response = client(method, path, body, headers=dict(headers or {}))
+        is_json = "json" in response.headers.get("Content-Type", "")
         return ApiResponse(
-            reply.status_code, reply.headers, content, reply.text, time.monotonic() - started_at
+            response.status,
+            response.headers,
+            response.json if is_json else None,
+            response.body.decode(),
+            time.monotonic() - started_at,
         )
-
-    def worker_pids(self) -> list[int]:
-        """Return the process ids of the gunicorn workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
 
     def terminate(self) -> None:
         """Send SIGTERM, for a graceful shutdown."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def wait(self) -> int:
-        """Wait for the exit and return the exit code."""
-        return self.process.wait(timeout=60)
+        os.kill(self.pid, signal.SIGTERM)
 
 
 @contextmanager
 def serve_gunicorn(folder: Path, **settings: str) -> Iterator[GunicornServer]:
     """Run gunicorn for a `with` block."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    log = folder / "gunicorn.log"
-    environ = os.environ | {
+    defaults = {
         "VMAPI_BACKEND": "openstack",
         "VMAPI_AUTH": "none",
-        "VMAPI_BIND": f"127.0.0.1:{port}",
         "VMAPI_DATABASE_URL": f"sqlite:///{folder}/vmapi.sqlite3",
         "VMAPI_RATE_READS": "off",
         "VMAPI_RATE_CHANGES": "off",
         "VMAPI_RATE_ADDRESS": "off",
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environ | settings, stdout=out, stderr=subprocess.STDOUT
-        )
-    server = GunicornServer(process, f"http://127.0.0.1:{port}", log)
+    cloud = {name: value for name, value in os.environ.items() if name.startswith(CLOUD_PREFIXES)}
+    server = GunicornServer(folder, **(cloud | defaults | settings))
     try:
-        wait_for(lambda: process.poll() is not None or _ready(server), 30)
-        assert process.poll() is None, log.read_text()
+        server.start().wait_for("/readyz")
         yield server
     finally:
-        if not _stops(server):
-            process.kill()
-            process.wait()
-
-
-def _ready(server: GunicornServer) -> bool:
-    try:
-        return server.send("GET", "/readyz", None).status == 200
-    except requests.ConnectionError:
-        return False
-
-
-def _stops(server: GunicornServer) -> bool:
-    server.terminate()
-    try:
-        server.wait()
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        server.stop()
 
 
 def open_connections(pid: int, url: str) -> set[str]:

@@ -2,12 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+
+from tests.support.processes import free_port
 
 
 def find_programs() -> Path | None:
@@ -15,13 +16,6 @@ def find_programs() -> Path | None:
     programs = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     newest = max(programs, key=lambda path: float(path.parts[-3]), default=None)
     return newest.parent if newest else None
-
-
-def free_port() -> int:
-    """Return a free port of loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class PostgresqlServer:

@@ -1,19 +1,20 @@
 """A client that repeats each change with its idempotency key until a final response."""
 
-import json
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
+from tests.support.http_client import HttpClient
+
 CLIENT_TIMEOUT = 1200.0
 """Seconds after which a client gives up: longer than all deadlines together."""
+RESPONSE_TIMEOUT = 60.0
+"""Seconds until a single response."""
 BUSY_CODES = ("task_in_progress", "idempotency_in_progress")
 SUCCESS_STATUSES = (200, 201, 204)
 
@@ -39,9 +40,12 @@ class RetryingClient:
     It sends nothing after `stopped` is set.
     """
 
-    url: str
+    port: int
     response_counts: Counter[str] = field(default_factory=Counter)
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._http = HttpClient(self.port, RESPONSE_TIMEOUT)
 
     def change(self, method: str, path: str, body: Any = None) -> FinalResponse:
         """Send a change until there is a final response, and return that response."""
@@ -60,18 +64,15 @@ class RetryingClient:
         """Send a request once; the status 0 means no response."""
         headers = {"Prefer": "wait=10", "Content-Type": "application/json"}
         headers |= {"Idempotency-Key": key} if key else {}
-        data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(
-            f"{self.url}/api/v1{path}", data=data, headers=headers, method=method
-        )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return response.status, json.loads(response.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            return error.code, _json_of(error)
-        except (OSError, ValueError, HTTPException):
+            response = self._http(method, f"/api/v1{path}", body, headers=headers)
+        except (OSError, HTTPException):
             # also one that broke off in the middle
             return 0, {}
+        try:
+            return response.status, response.json if response.body else {}
+        except ValueError:
+            return response.status, {}
 
     def list_operations(self, **filters: str) -> list[Any]:
         """List all operations that match the filters."""
@@ -98,10 +99,3 @@ class RetryingClient:
         return status == 200 and any(
             operation["status"] == "failed" for operation in items["items"]
         )
-
-
-def _json_of(error: urllib.error.HTTPError) -> Any:
-    try:
-        return json.loads(error.read() or b"{}")
-    except (OSError, ValueError, HTTPException):
-        return {}
