@@ -27,9 +27,9 @@ from sqlalchemy import create_engine, text
 
 from bench.clock import Duration, measure
 from bench.machine import describe_machine
-from bench.sides import CHANGES, AppTarget, DriverTarget, Target
 from bench.standin import fake_openstack
 from bench.statements import recording
+from bench.targets import CHANGES, AppTarget, DriverTarget, Target
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings

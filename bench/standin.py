@@ -2,7 +2,7 @@
 
 By default responses cost next to nothing, except for a delay of `--latency` seconds in Nova. With
 `--servers`, Nova has many servers, changes `--churn` of them a second, and has the response times
-of a real Nova.
+of a real Nova. It needs no package of the tests, as the benchmark may use any environment of vmapi.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bench.crowd import LargeNova
+from bench.large_nova import LargeNova
 from bench.nova import IMAGE, NETWORK, SimulatedNova
 
 Json = dict[str, Any]

@@ -46,15 +46,15 @@ def main(turns: int) -> None:
         Path(os.devnull).open("w") as log,
         redirect_stdout(log),
     ):
-        sides = build_senders(f"sqlite:///{folder}/vmapi.sqlite3")
-        for run in sides.values():
+        senders = build_senders(f"sqlite:///{folder}/vmapi.sqlite3")
+        for run in senders.values():
             measure_batch(run)
         gc.collect()
         gc.freeze()
-        times = [{name: measure_batch(run) for name, run in sides.items()} for _ in range(turns)]
+        times = [{name: measure_batch(run) for name, run in senders.items()} for _ in range(turns)]
     print(describe_machine())
     print(f"{turns} turns of {BATCH} requests, load {os.getloadavg()[0]:.1f}; µs of CPU a request")
-    for name in sides:
+    for name in senders:
         print(f"{name:<18} {summary(turn[name] for turn in times)}")
         if name != "anonymous":
             print(f"{'  adds':<18} {summary(turn[name] - turn['anonymous'] for turn in times)}")
