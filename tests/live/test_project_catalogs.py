@@ -63,6 +63,7 @@ def test_images_are_offered_as_glance_offers_them(
         for visibility in ("private", "community", "shared", "public")
     }
     created["hidden"] = fixtures.create_image(owner, label("hidden"), "private", os_hidden=True)
+    created["own"] = fixtures.create_image(owner, label("own"), "community")
     created["pending"] = fixtures.create_image(admin, label("pending"), "shared")
     fixtures.share_image(admin, created["shared"], owner, is_accepted=True)
     fixtures.share_image(admin, created["pending"], owner, is_accepted=False)

@@ -175,7 +175,9 @@ class CloudCatalog:
         return self._images.get(refresh=False)
 
     def _fetch_images(self) -> Sequence[GlanceImage]:
-        images = list_all(self._session, "image", "/images", "images")
+        # by default Glance leaves out the community images of other owners than the account
+        query = {"visibility": "all"} if self._multi_project else {}
+        images = list_all(self._session, "image", "/images", "images", query)
         return map_items("image", images, self._to_glance_image)
 
     def _fetch_image(self, image_id: str) -> GlanceImage:

@@ -60,8 +60,11 @@ def to_flavor(flavor: Json, projects: Projects | None) -> Flavor:
 
 
 def is_private_flavor(flavor: Json) -> bool:
-    """Return whether only projects of an access list may use a flavor."""
-    return flavor.get("os-flavor-access:is_public") is False
+    """Return whether only projects of an access list may use a flavor.
+
+    A flavor is private if Nova does not say clearly that it is public.
+    """
+    return flavor.get("os-flavor-access:is_public", True) is not True
 
 
 def to_glance_image(image: Json) -> GlanceImage:

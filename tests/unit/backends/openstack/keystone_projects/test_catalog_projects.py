@@ -125,6 +125,23 @@ def test_image_is_usable_as_glance_allows(
             assert find(catalog.find_image, image_id, project) == expected
 
 
+def test_images_are_listed_with_the_community_images_of_other_owners(
+    cloud: FakeOpenStack, catalog: Catalog
+) -> None:
+    serve_images(cloud, image("debian", OTHER, "community"), members={})
+    assert names(catalog.list_images(OTHER)) == {"debian"}
+    assert any(request.path == f"{IMAGES_PATH}?visibility=all" for request in cloud.requests)
+
+
+@pytest.mark.parametrize("is_public", [False, None, "true", 1])
+def test_flavor_that_is_not_clearly_public_is_private(
+    cloud: FakeOpenStack, catalog: Catalog, is_public: Any
+) -> None:
+    serve_flavors(cloud, flavor("m1", is_public=is_public), access={"m1": [OTHER]})
+    assert find(catalog.find_flavor, "m1", OTHER) == "m1"
+    assert find(catalog.find_flavor, "m1", OWN) is None
+
+
 def test_image_that_is_not_active_is_refused_by_id(cloud: FakeOpenStack, catalog: Catalog) -> None:
     hidden = image("hidden", OTHER, "private", status="queued", os_hidden=True)
     serve_images(cloud, unlisted=(hidden,), members={})
