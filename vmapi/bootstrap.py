@@ -106,7 +106,11 @@ def bootstrap(
         engine=engine,
         store=store,
         authenticator=build_authenticator(
-            settings, tokens.find_by_digest, tokens.record_use, clock
+            settings,
+            tokens.find_by_digest,
+            tokens.record_use,
+            clock,
+            cloud_tls=backend.identity_tls,
         ),
         api_tokens=tokens,
         rate_limiter=RateLimiter.from_settings(settings),

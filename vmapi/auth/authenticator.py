@@ -42,6 +42,14 @@ class TokenValidator(Protocol):
         ...
 
 
+class KeystoneTokenValidator(TokenValidator, Protocol):
+    """Validates the tokens of one Keystone."""
+
+    def ping(self) -> None:
+        """Send a request without a token. Raises IssuerUnavailable without a response."""
+        ...
+
+
 class Authenticator:
     """Authenticates requests by the types of tokens that the settings enable.
 
@@ -55,7 +63,7 @@ class Authenticator:
         *,
         anonymous_identity: Identity | None,
         allow_remote_anonymous: bool,
-        keystone_validator: TokenValidator | None = None,
+        keystone_validator: KeystoneTokenValidator | None = None,
     ) -> None:
         self._validators = validators
         #: Validates tokens that the client declares as Keystone tokens (`X-Auth-Token`).

@@ -33,8 +33,10 @@ SLOTS = 4
 class KeystoneUnresponsive(IssuerUnavailable):
     """Keystone sent no response.
 
-    Clients see the code `issuer_unavailable`.
+    Clients see the code `issuer_unavailable`; `reason` is for the operator.
     """
+
+    reason: str = ""
 
 
 class KeystoneBreaker:

@@ -22,6 +22,7 @@ from vmapi.domain.identity import SUBJECT_PATTERN, CallerToken, Identity
 from vmapi.domain.project import PROJECT_NAME_PATTERN
 from vmapi.domain.roles import Role, highest_role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
+from vmapi.settings.tls import SYSTEM_TLS, TLSOptions
 
 log = structlog.get_logger("vmapi.security")
 
@@ -51,7 +52,7 @@ class KeystoneValidator:
         url: str,
         roles: Mapping[str, Role],
         *,
-        session: Session | None = None,
+        tls: TLSOptions = SYSTEM_TLS,
         slots: int = SLOTS,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -59,7 +60,7 @@ class KeystoneValidator:
         base = url.rstrip("/")
         self._base_url = base if base.endswith("/v3") else f"{base}/v3"
         self._roles = roles
-        self._session = session or Session()
+        self._session = Session(verify=tls.verify, cert=tls.cert)
         self._now = now
         self._breaker = KeystoneBreaker(self.ping, slots)
         self._cache: TokenCache[Identity] = TokenCache(
@@ -124,8 +125,10 @@ class KeystoneValidator:
             )
         # OSError: a file of the TLS settings cannot be read
         except (ClientException, OSError) as error:
-            log.warning("Keystone unavailable", reason=type(error).__name__)
-            raise KeystoneUnresponsive("Keystone does not answer.") from None
+            unresponsive = KeystoneUnresponsive("Keystone does not answer.")
+            unresponsive.reason = f"{type(error).__name__}: {error}"
+            log.warning("Keystone unavailable", reason=unresponsive.reason)
+            raise unresponsive from None
         try:
             return response.status_code, response.json() if response.status_code == 200 else None
         except ValueError:

@@ -31,6 +31,7 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.settings.settings import Settings
+from vmapi.settings.tls import TLSOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Backend(ABC):
 
     def close(self) -> None:
         """Close the connections. No other method is called afterwards."""
+
+    def identity_tls(self, url: str) -> TLSOptions | None:
+        """Return the TLS options for the Keystone at a URL; None if it is not the cloud's own."""
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from vmapi.backends.base import Backend
 from vmapi.backends.circuit_breaker import CircuitBreaker
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import BackendUnavailable
+from vmapi.settings.tls import TLSOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,6 +106,10 @@ class CircuitBreakerBackend(Backend):
     def describe(self) -> dict[str, str]:
         """Describe the driver; this sends no request."""
         return self.driver.describe()
+
+    def identity_tls(self, url: str) -> TLSOptions | None:
+        """Return the TLS options for the Keystone at a URL; this sends no request."""
+        return self.driver.identity_tls(url)
 
     def cloud_time(self) -> datetime:
         """Return the time on the cloud's clock; this sends no request."""

@@ -1,15 +1,15 @@
-"""`check`: print the settings in effect, and whether the database and the cloud answer."""
+"""`check`: print the settings in effect, and whether database, cloud and Keystone answer."""
 
 import click
 
 from vmapi.cli.context import describe, services, settings
-from vmapi.errors import StoreUnavailable, VmapiError
+from vmapi.errors import IssuerUnavailable, StoreUnavailable, VmapiError
 from vmapi.settings.settings import DECLARATIONS, Settings
 
 
 @click.command()
 def check() -> None:
-    """Print the settings in effect, and ping the database and the cloud.
+    """Print the settings in effect, and ping the database, the cloud and Keystone.
 
     Exits with status 1 if one does not answer. Secrets are not printed.
     """
@@ -28,6 +28,13 @@ def check() -> None:
     for name, text in backend.describe().items():
         _print_row(name, text)
     backend.close()
+    if keystone := services().authenticator.keystone_validator:
+        try:
+            keystone.ping()
+            _print_row("keystone", "answers")
+        except IssuerUnavailable as error:
+            reason = getattr(error, "reason", "")
+            failures.append(f"Keystone, which validates tokens, does not answer: {reason}")
     if failures:
         raise click.ClickException("\n".join(failures))
     click.echo("the cloud answers")

@@ -7,8 +7,12 @@ time and no waiting beyond the timeouts.
 import threading
 from collections.abc import Callable, Mapping
 
-from vmapi.errors import BackendTimeout, StoreUnavailable, VmapiError
+import structlog
+
+from vmapi.errors import BackendTimeout, InternalError, StoreUnavailable, VmapiError
 from vmapi.services.timeouts import run_with_timeout
+
+log = structlog.get_logger("vmapi.health")
 
 HEALTH_CACHE_TTL = 2.0
 """Seconds for which the status of a dependency is cached."""
@@ -62,6 +66,9 @@ class HealthCheck:
             return self._timeout_code
         except VmapiError as error:
             return error.code
+        except Exception:
+            log.exception("health check failed")
+            return InternalError.code
         return OK
 
     def _ping_exclusive(self) -> None:

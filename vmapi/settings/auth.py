@@ -128,6 +128,15 @@ class AuthSettings:
         "For `keystone`: the Keystone that issues the tokens. Unset: `OPENSTACK_AUTH_URL`.",
         example="https://keystone.example.org/v3",
     )
+    keystone_cacert: str | None = setting(
+        "VMAPI_KEYSTONE_CACERT",
+        matching(r"/(?s:.+)", "the absolute path of a file"),
+        "",
+        "For `keystone`: the CA certificates of that Keystone, in PEM. Unset: the TLS options of "
+        "the cloud (`cacert`, `OS_CACERT` and so on) if the Keystone is the cloud's own, else the "
+        "CAs of the system.",
+        example="/etc/vmapi/keystone-ca.pem",
+    )
     keystone_roles: Mapping[str, Role] = setting(
         "VMAPI_KEYSTONE_ROLES",
         ROLE_MAPPING,

@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
     "find_action": lambda backend: backend.find_action("vm-1", Verb.STOP, Clock()()),
 }
 SEND_NOTHING = {
-    "limit_waiting",
+    *("limit_waiting", "identity_tls"),
     *("close", "describe", "cloud_time", "is_suspect", "check_available", "check_create"),
     *("single_process", "completes_immediately"),
 }

@@ -16,7 +16,7 @@ from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
 from vmapi.backends.openstack.catalog import CloudCatalog
 from vmapi.backends.openstack.catalog_items import map_items
-from vmapi.backends.openstack.config import load_region
+from vmapi.backends.openstack.config import load_region, tls_options
 from vmapi.backends.openstack.errors import parsing
 from vmapi.backends.openstack.failures import CredentialsRefused, NovaItemNotFound
 from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
@@ -40,6 +40,7 @@ from vmapi.errors import (
     VMNotFound,
 )
 from vmapi.settings.settings import Settings
+from vmapi.settings.tls import TLSOptions
 
 PING_TIMEOUT = 5.0
 """Seconds after which a ping fails: readiness and the breaker need an answer soon."""
@@ -81,6 +82,11 @@ class OpenStackBackend(Driver):
             "sees": str(self._project_policy.visibility),
             "microversion": self._session.microversion or "not asked yet",
         }
+
+    def identity_tls(self, url: str) -> TLSOptions | None:
+        """Return the TLS options of the region if its Keystone has the host and port of a URL."""
+        auth_url = self._region.config["auth"].get("auth_url") or ""
+        return tls_options(self._region) if _server_of(url) == _server_of(auth_url) else None
 
     def ping(self) -> None:
         """Read one server. Raises Forbidden when the cloud refuses the credentials."""
@@ -245,3 +251,8 @@ class OpenStackBackend(Driver):
         return map_items(
             "server", servers, lambda server: vm_from_server(server, image_names, default_project)
         )
+
+
+def _server_of(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -11,7 +11,7 @@ error of the domain. Invariants:
 """
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -43,8 +43,11 @@ from vmapi.backends.openstack.nova_faults import (
 )
 from vmapi.backends.openstack.retry_after import parse_retry_after
 
-SDK_ERRORS = (ClientException, SDKException, requests.RequestException, TimeoutError)
-"""Exceptions of the SDK and of requests without a response."""
+SDK_ERRORS = (ClientException, SDKException, OSError)
+"""Exceptions of the SDK and of requests without a response; requests raises OSErrors only."""
+
+TLS_FILE_ERROR_PREFIXES = ("Could not find a suitable TLS", "Could not find the TLS")
+"""How requests names a file of the TLS options that does not exist: it sends nothing then."""
 
 NOT_SENT_ERRORS = (
     requests.ConnectTimeout,
@@ -215,6 +218,8 @@ def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.Vma
         return _credentials_refused()
     if isinstance(cause, EndpointNotFound | ServiceDisabledException):
         return errors.BackendError(f"The cloud offers no {service} service to this project.")
+    if (tls_file_error := _error_for_tls_file([cause])) is not None:
+        return tls_file_error
     response = getattr(cause, "response", None)
     wait = parse_retry_after(response) if isinstance(response, requests.Response) else 5
     if isinstance(response, requests.Response) and response.status_code == 429:
@@ -228,6 +233,8 @@ def _error_for_no_response(
     failure: BaseException | None, service: str, *, is_change: bool
 ) -> errors.VmapiError:
     causes, subject = list(_causes(failure)), f"The cloud's {service} service"
+    if (tls_file_error := _error_for_tls_file(causes)) is not None:
+        return tls_file_error
     if any(isinstance(cause, NOT_SENT_ERRORS) for cause in causes):
         return errors.BackendUnavailable(f"{subject} cannot be reached.")
     if any(isinstance(cause, TIMEOUT_ERRORS) for cause in causes):
@@ -237,6 +244,15 @@ def _error_for_no_response(
     if any(isinstance(cause, TRUNCATED_RESPONSE_ERRORS) for cause in causes):
         return errors.BackendError(f"{subject} closed the connection during its response.")
     return errors.BackendUnavailable(f"{subject} closed the connection before its response.")
+
+
+def _error_for_tls_file(
+    causes: Iterable[BaseException | None],
+) -> errors.BackendUnavailable | None:
+    for cause in causes:
+        if str(cause).startswith(TLS_FILE_ERROR_PREFIXES):
+            return errors.BackendUnavailable(f"vmapi cannot connect to the cloud. {cause}")
+    return None
 
 
 def _credentials_refused() -> CredentialsRefused:
