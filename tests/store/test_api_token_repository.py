@@ -127,3 +127,20 @@ def test_token_is_not_in_the_database(harness: TokenHarness) -> None:
         rows = connection.execute(text("SELECT * FROM api_tokens")).all()
     assert token.digest in str(rows)
     assert secret not in str(rows) + str(list_rows(harness.database))
+
+
+def test_purge_removes_tokens_that_ended_before_a_time(harness: TokenHarness) -> None:
+    end = harness.clock()
+    earlier, later = end - HOUR, end + HOUR
+    harness.add("revoked", revoked_at=earlier)
+    harness.add("expired", expires_at=earlier)
+    harness.add("rotated", revoked_at=later, expires_at=later)
+    harness.add("at the time", revoked_at=end)
+    harness.add("endless")
+    assert harness.store.purge(end) == 2
+    assert {token.id for token in harness.store.list_all()} == {
+        "rotated",
+        "at the time",
+        "endless",
+    }
+    assert harness.store.purge(end) == 0

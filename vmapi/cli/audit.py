@@ -46,7 +46,10 @@ def verify(anchor: str | None) -> None:
     with reporting_errors():
         verification = services().store.audit.verify(key, _parse_anchor(anchor))
     first, head = verification.first_position, verification.head
-    click.echo(f"sound from position {first} to {head.position}, {verification.pending} open")
+    sound = f"sound from position {first} to {head.position}"
+    if head.position < first:
+        sound = "no entry is sound" if verification.error else "the chain has no entries yet"
+    click.echo(f"{sound}, {verification.pending} open")
     if verification.error is not None:
         raise click.ClickException(verification.error)
     click.echo(f"anchor {head.position}:{head.mac}")

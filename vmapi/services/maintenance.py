@@ -13,6 +13,7 @@ import structlog
 from vmapi.domain.vm import DELETED_VM_RETENTION
 
 if TYPE_CHECKING:
+    from vmapi.store.api_tokens import ApiTokenRepository
     from vmapi.store.audit.repository import AuditRepository
     from vmapi.store.events import EventLog
     from vmapi.store.inventory.repository import InventoryRepository
@@ -51,6 +52,11 @@ class MaintainedStore(Protocol):
     @property
     def events(self) -> "EventLog":
         """The event log."""
+        ...
+
+    @property
+    def api_tokens(self) -> "ApiTokenRepository":
+        """The API tokens."""
         ...
 
 
@@ -108,13 +114,16 @@ class Maintenance:
             self._next_purge_at = self._monotonic()
         vms = self._store.inventory.purge_deleted(now - DELETED_VM_RETENTION)
         events = self._purge_events()
-        if operations or entries or vms or events:
+        # entries of the audit trail name a token for as long
+        tokens = self._store.api_tokens.purge(now - self._audit_retention)
+        if operations or entries or vms or events or tokens:
             log.info(
                 "purged expired rows",
                 operations=operations,
                 audit_entries=entries,
                 vms=vms,
                 events=events,
+                api_tokens=tokens,
             )
 
     def _purge_events(self) -> int:

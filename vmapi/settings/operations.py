@@ -114,7 +114,8 @@ class OperationSettings:
         "VMAPI_AUDIT_RETENTION",
         duration("days", 3650),
         "365",
-        "How long entries of the audit trail are stored.",
+        "How long entries of the audit trail are stored, and API tokens that were revoked or have "
+        "expired.",
     )
     audit_key: str | None = setting(
         "VMAPI_AUDIT_KEY",

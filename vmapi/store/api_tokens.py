@@ -81,6 +81,12 @@ class ApiTokenRepository:
             update = api_tokens.update().where(api_tokens.c.id == id, is_due)
             connection.execute(update.values(last_used_at=at))
 
+    def purge(self, until: datetime) -> int:
+        """Delete the tokens that were revoked or expired before a time; return the number."""
+        has_ended = or_(api_tokens.c.revoked_at < until, api_tokens.c.expires_at < until)
+        with self._database.write() as connection:
+            return connection.execute(api_tokens.delete().where(has_ended)).rowcount
+
     def _find(self, condition: ColumnElement[bool]) -> ApiToken | None:
         with self._database.read() as connection:
             row = connection.execute(select(api_tokens).where(condition)).first()

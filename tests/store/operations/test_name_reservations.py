@@ -1,14 +1,18 @@
 """Name reservation tests: from the insert of an operation to a delete."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import OperationFactory
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.errors import NameTaken
+from vmapi.store.database import Database
+from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
 
 
@@ -107,3 +111,22 @@ def test_superseded_operation_holds_its_name_until_the_delete(
     assert holder(store, make, "web") == {"vm_id": "vm"}
     store.save(make.finished(store.get("2")))
     store.add(make("3", Action.CREATE, None, "web"))
+
+
+def test_purge_of_deleted_vms_releases_their_names(
+    store: OperationRepository, make: OperationFactory, database: Database
+) -> None:
+    inventory = InventoryRepository(database)
+    for vm_id in ("deleted", "renaming", "live"):
+        made(store, make, f"name-{vm_id}", vm_id)
+    store.add(make("rename", Action.UPDATE, "renaming", "name-next"))
+    observed = [replace(VM_1, id=vm_id) for vm_id in ("deleted", "renaming", "live")]
+    inventory.save_observations(observed, inventory.observation_time())
+    for vm_id in ("deleted", "renaming"):
+        inventory.mark_deleted(vm_id, T0, inventory.observation_time())
+    assert holder(store, make, "name-deleted") == {"vm_id": "deleted"}
+    assert inventory.purge_deleted(T0 + timedelta(seconds=1)) == 2
+    store.add(make("again", Action.CREATE, None, "name-deleted"))
+    # an unfinished operation gives this name
+    assert holder(store, make, "name-next") == {"vm_id": "renaming"}
+    assert holder(store, make, "name-live") == {"vm_id": "live"}

@@ -72,12 +72,20 @@ def test_intact_chain_is_verified(trail: AuditHarness) -> None:
 
 def test_anchor_of_an_empty_trail_is_accepted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
-    expected = (0, ["sound from position 1 to 0, 0 open", "anchor 0:"])
+    expected = (0, ["the chain has no entries yet, 0 open", "anchor 0:"])
     assert verify(url) == expected
     assert verify(url, "--anchor", "0:") == expected
     trail = AuditHarness(url)
     assert trail.verify("--anchor", "0:")[0] == 0
     trail.database.close()
+
+
+def test_entries_without_a_chain_are_open(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    database = Database(url, 2, schema.ensure_current)
+    append_entries(database, *(build_entry(Clock()(), number) for number in range(3)))
+    database.close()
+    assert verify(url) == (0, ["the chain has no entries yet, 3 open", "anchor 0:"])
 
 
 def test_deleted_entry_is_detected(trail: AuditHarness) -> None:
@@ -103,7 +111,7 @@ def test_truncated_end_is_detected_with_an_anchor(trail: AuditHarness) -> None:
 def test_wrong_key_is_detected(trail: AuditHarness) -> None:
     assert trail.verify(key=OTHER_AUDIT_KEY) == (
         1,
-        ["sound from position 1 to 0, 0 open", "Error: entry 1 does not follow from position 0"],
+        ["no entry is sound, 0 open", "Error: entry 1 does not follow from position 0"],
     )
 
 

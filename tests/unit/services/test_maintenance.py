@@ -15,7 +15,9 @@ from tests.support.audit_chain import (
 )
 from tests.support.maintenance_harness import DAY, MaintenanceHarness
 from vmapi.domain.lifecycle import Action
+from vmapi.domain.roles import Role
 from vmapi.errors import StoreUnavailable
+from vmapi.services.access.api_tokens import ApiTokenService
 from vmapi.services.maintenance import PURGE_INTERVAL
 from vmapi.store import events
 from vmapi.store.audit import repository as audit
@@ -220,3 +222,19 @@ def test_run_raises_when_the_store_is_unavailable(
     monkeypatch.setattr(harness.store.audit, "has_pending", fail)
     with pytest.raises(StoreUnavailable):
         harness.maintenance.run()
+
+
+def test_purge_removes_api_tokens_as_late_as_their_audit_entries(
+    harness: MaintenanceHarness,
+) -> None:
+    tokens = ApiTokenService(lambda: harness.store.api_tokens, harness.clock)
+    _, token = tokens.create("ci", Role.VIEWER, "web", None, "me")
+    assert tokens.revoke(token.id, "me")
+    harness.clock.now += 365 * DAY
+    harness.run()
+    assert [state for _, state in tokens.list_tokens()] == ["revoked"]
+    harness.clock.sleep(1)
+    harness.monotonic += PURGE_INTERVAL
+    (line,) = harness.run()
+    assert (line["event"], line["api_tokens"]) == ("purged expired rows", 1)
+    assert tokens.list_tokens() == []

@@ -6,6 +6,7 @@ where a call costs nothing (the memory cloud). While the cloud is unavailable, r
 known state with its age.
 """
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -53,9 +54,14 @@ class InventoryReader:
     def get(self, vm_id: str, scope: Scope, *, refresh: bool = False) -> VMSnapshot:
         """Return a VM of a project; `refresh` asks the cloud first. Raises VMNotFound.
 
-        A VM of another project costs the same calls as an unknown one and gets the same error.
+        A VM of another project gets the same error as an unknown one, after the same time: the
+        cloud is asked for an id that no VM has.
         """
-        snapshot = self._store.inventory.get(vm_id, scope)
+        snapshot = self._store.inventory.get(vm_id)
+        if snapshot is not None and scope not in (None, snapshot.vm.project):
+            # a VM without a known project may belong to the caller
+            vm_id = str(uuid.uuid4()) if snapshot.vm.project else vm_id
+            snapshot = None
         refresh = refresh or self._completes_immediately or snapshot is None
         if not refresh and snapshot is not None and not self._is_stale(snapshot.age_seconds):
             return snapshot

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, exists, func, select
 
 from vmapi.domain.operation import CreateWindow
 from vmapi.domain.pagination import Page, PageRequest
@@ -31,7 +31,7 @@ from vmapi.store.inventory.age import (
 )
 from vmapi.store.inventory.cache import VERSION_COLUMNS, VMCache
 from vmapi.store.inventory.duplicates import DuplicateVM
-from vmapi.store.tables import sync_state, vms
+from vmapi.store.tables import IS_UNFINISHED, name_reservations, operations, sync_state, vms
 
 log = structlog.get_logger("vmapi.inventory")
 
@@ -55,6 +55,14 @@ SELECT_NAME_HOLDER = select(
     SELECT_ID_BY_NAME.scalar_subquery().label("holder"),
 )
 SELECT_CLOCKS = select(db_now().label("now"), SELECT_SYNCED_AT.label("synced_at"))
+
+# a VM that was deleted outside vmapi has no delete that releases its name
+RELEASE_NAMES_OF_DELETED = name_reservations.delete().where(
+    name_reservations.c.vm_id.in_(
+        select(vms.c.id).where(vms.c.deleted_at < bindparam("until", type_=vms.c.deleted_at.type))
+    ),
+    ~exists().where(IS_UNFINISHED, operations.c.id == name_reservations.c.operation_id),
+)
 
 CHANGES = "changes"
 EVERYTHING = "everything"
@@ -196,8 +204,12 @@ class InventoryRepository:
         return None if microseconds is None else to_seconds(microseconds)
 
     def purge_deleted(self, until: datetime) -> int:
-        """Delete the rows of VMs that were deleted before a time; return the number."""
+        """Delete the rows and the names of VMs that were deleted before a time.
+
+        Returns the number of VMs.
+        """
         with self._database.write() as connection:
+            connection.execute(RELEASE_NAMES_OF_DELETED, {"until": until})
             return connection.execute(vms.delete().where(vms.c.deleted_at < until)).rowcount
 
     def _save_sync_mark(self, kind: str, started_at: int) -> None:
