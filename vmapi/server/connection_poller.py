@@ -117,7 +117,6 @@ class ConnectionPoller:
             self._close(conn)
             return
         conn.request.append(received)
-        self._account(conn, conn.held_bytes)
         self._advance(conn)
 
     def _advance(self, conn: Connection) -> None:
@@ -138,7 +137,6 @@ class ConnectionPoller:
 
     def _send(self, conn: Connection) -> None:
         is_sent = conn.sock.flush()
-        self._account(conn, conn.held_bytes)
         if not is_sent:
             self._wait(conn, ConnectionPhase.SENDING)
         elif conn.keepalive:
@@ -156,9 +154,13 @@ class ConnectionPoller:
             self._close(conn)
 
     def _wait(self, conn: Connection, phase: ConnectionPhase) -> None:
-        """Watch the socket for the event of a phase. A new phase has a new deadline."""
-        if phase is conn.phase and conn in self._waiting and phase is not ConnectionPhase.SENDING:
-            return
+        """Watch the socket for the event of a phase. Progress in sending is a new phase."""
+        if phase is not conn.phase or conn not in self._waiting or conn.sock.unsent_bytes:
+            self._watch(conn, phase)
+        # last: this may close the connection
+        self._account(conn, conn.held_bytes)
+
+    def _watch(self, conn: Connection, phase: ConnectionPhase) -> None:
         self._stop_waiting(conn)
         conn.phase = phase
         since = conn.sock.last_sent_at if phase is ConnectionPhase.SENDING else time.monotonic()

@@ -8,13 +8,14 @@ import re
 
 from vmapi.api.request.body import MAX_BODY_BYTES
 
-HEAD_END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
-"""The end of a head; a line feed alone is an error that the parser reports at once."""
+HEAD_END = b"\r\n\r\n"
+BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+"""An error that the parser reports at once."""
 
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
-TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
-PROBE_LINE = re.compile(rb"(?:GET|HEAD) (/livez|/readyz|/health)[? ]")
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
+TRANSFER_ENCODING = b"\r\ntransfer-encoding:"
+EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
+PROBE_LINE = re.compile(rb"(?:GET|HEAD) (?:(/readyz)|/livez|/api/v[0-9]+/health)[? ]")
 
 MAX_DECODED_BYTES = MAX_BODY_BYTES + 64 * 1024
 """Bytes of a chunked body after which the app refuses it; the app reads 64 KiB at a time."""
@@ -46,9 +47,13 @@ class RequestBuffer:
     @property
     def has_head(self) -> bool:
         """Whether the head of the request is complete."""
-        if self._body is None and (end := HEAD_END.search(self._data, self._searched)):
-            self._body = _find_body(bytes(self._data[: end.end()]))
-        self._searched = max(0, len(self._data) - 4)
+        if self._body is None:
+            end = self._data.find(HEAD_END, self._searched)
+            if end >= 0:
+                self._body = _find_body(bytes(self._data[: end + len(HEAD_END)]).lower())
+            elif BARE_LINE_FEED.search(self._data, self._searched):
+                self._body = _FixedBody(0)
+            self._searched = max(0, len(self._data) - len(HEAD_END))
         return self._body is not None
 
     @property
@@ -59,14 +64,14 @@ class RequestBuffer:
     @property
     def awaits_continue(self) -> bool:
         """Whether the client waits for an interim response (RFC 9110, section 10.1.1)."""
-        head_end = self._data.find(b"\r\n\r\n") + 2
-        return EXPECT_CONTINUE.search(self._data, 0, head_end) is not None
+        head = self._data[: self._data.find(HEAD_END) + len(HEAD_END)]
+        return EXPECT_CONTINUE.search(head.lower()) is not None
 
     @property
-    def probe_path(self) -> str | None:
-        """The path of a probe, None for another request."""
+    def probe(self) -> str | None:
+        """The kind of a probe, `liveness` or `readiness`; None for another request."""
         match = PROBE_LINE.match(self._data)
-        return match[1].decode() if match else None
+        return match and ("readiness" if match[1] else "liveness")
 
 
 class _FixedBody:
@@ -99,7 +104,7 @@ class _ChunkedBody:
             self._is_in_trailers = size == 0
             # the end of the line of the last chunk may end the trailers
             self._position = line_end + size + 4 if size else line_end
-        if data.find(b"\r\n\r\n", self._position) >= 0:
+        if data.find(HEAD_END, self._position) >= 0:
             return True
         self._position = max(self._position, len(data) - 3)
         return self._is_too_large(data)
@@ -113,7 +118,7 @@ class _ChunkedBody:
 
 
 def _find_body(head: bytes) -> _FixedBody | _ChunkedBody:
-    if TRANSFER_ENCODING.search(head):
+    if TRANSFER_ENCODING in head:
         return _ChunkedBody(len(head))
     declared = CONTENT_LENGTH.search(head)
     length = int(declared[1]) if declared else 0

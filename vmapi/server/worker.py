@@ -84,7 +84,7 @@ class GunicornWorker(ThreadWorker):
         liveness = ThreadPoolExecutor(1, "liveness")
         # the checks of dependencies may take seconds
         readiness = ThreadPoolExecutor(1, "readiness")
-        self._probe_executors = {"/livez": liveness, "/health": liveness, "/readyz": readiness}
+        self._probe_executors = {"liveness": liveness, "readiness": readiness}
         super().run()
         liveness.shutdown(wait=False)
         readiness.shutdown(wait=False)
@@ -110,11 +110,8 @@ class GunicornWorker(ThreadWorker):
             raise error
         now = time.monotonic()
         if now - self._accept_refused_at > ACCEPT_OUTAGE_SECONDS:
-            self.log.warning(
-                "no connection can be accepted at present: %s (%s connections are open)",
-                error.strerror,
-                self.nr_conns,
-            )
+            outage = {"reason": error.strerror, "connections": self.nr_conns}
+            self.log.warning("no connection can be accepted at present", extra=outage)
         self._accept_refused_at = now
         self._accept_resumes_at = now + ACCEPT_PAUSE_SECONDS
         # the requests in flight need files and memory, too
@@ -130,7 +127,7 @@ class GunicornWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Let a thread serve the complete request of a connection."""
-        executor = self._probe_executors.get(conn.request.probe_path, self.tpool)
+        executor = self._probe_executors.get(conn.request.probe, self.tpool)
         conn.hand_over_request()
         future = executor.submit(self.handle, conn)
         future.add_done_callback(

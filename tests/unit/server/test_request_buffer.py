@@ -55,16 +55,16 @@ def test_request_that_must_be_refused_is_complete_at_once(request_bytes: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("line", "path"),
+    ("line", "probe"),
     [
-        (b"GET /livez HTTP/1.1", "/livez"),
-        (b"HEAD /readyz?verbose HTTP/1.1", "/readyz"),
-        (b"GET /health HTTP/1.0", "/health"),
+        (b"GET /livez HTTP/1.1", "liveness"),
+        (b"HEAD /readyz?verbose HTTP/1.1", "readiness"),
+        (b"GET /api/v1/health HTTP/1.0", "liveness"),
         (b"POST /livez HTTP/1.1", None),
         (b"GET /livez/x HTTP/1.1", None),
         (b"GET //livez HTTP/1.1", None),
         (b"GET /api/v1/vms HTTP/1.1", None),
     ],
 )
-def test_probe_is_known_by_its_first_line(line: bytes, path: str | None) -> None:
-    assert RequestBuffer(line + b"\r\nHost: a\r\n\r\n").probe_path == path
+def test_probe_is_known_by_its_first_line(line: bytes, probe: str | None) -> None:
+    assert RequestBuffer(line + b"\r\nHost: a\r\n\r\n").probe == probe
