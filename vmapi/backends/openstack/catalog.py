@@ -175,10 +175,13 @@ class CloudCatalog:
         return self._images.get(refresh=False)
 
     def _fetch_images(self) -> Sequence[GlanceImage]:
-        # by default Glance leaves out the community images of other owners than the account
-        query = {"visibility": "all"} if self._multi_project else {}
-        images = list_all(self._session, "image", "/images", "images", query)
-        return map_items("image", images, self._to_glance_image)
+        images = list_all(self._session, "image", "/images", "images")
+        if self._multi_project:
+            # Glance leaves out the community images of other owners than the account
+            query = {"visibility": COMMUNITY}
+            images += list_all(self._session, "image", "/images", "images", query)
+        items = map_items("image", images, self._to_glance_image)
+        return list({item.image.id: item for item in items}.values())
 
     def _fetch_image(self, image_id: str) -> GlanceImage:
         try:
