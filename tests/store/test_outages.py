@@ -51,7 +51,7 @@ def test_outage_is_logged_when_it_begins_and_when_it_is_over() -> None:
         succeed(reporter)
         for clock.seconds in (10, 11, 14):
             fail(reporter)
-        # a server that restarts refuses some connections
+        # a disk that is almost full refuses some writes
         clock.seconds += OUTAGE_SETTLE_SECONDS - 1
         succeed(reporter)
         fail(reporter)
@@ -61,7 +61,7 @@ def test_outage_is_logged_when_it_begins_and_when_it_is_over() -> None:
         for _ in range(2):
             succeed(reporter)
     assert lines(logs)[1:] == [("info", "database available again")]
-    assert (logs[1]["failures"], logs[1]["duration_seconds"]) == (4, 7.0)
+    assert (logs[1]["failures"], logs[1]["duration_seconds"]) == (4, 13.0)
 
 
 def test_outage_of_writes_ends_with_a_write() -> None:

@@ -19,8 +19,8 @@ from vmapi.errors import StoreUnavailable
 
 log = structlog.get_logger("vmapi.store")
 
-OUTAGE_SETTLE_SECONDS = 2.0
-"""Seconds without a failure that end an outage: a server that restarts refuses some."""
+OUTAGE_SETTLE_SECONDS = 5.0
+"""Seconds without a failure that end an outage: a disk that is almost full refuses some writes."""
 
 MAX_REASON_CHARS = 500
 """The longest reason in a log line."""
