@@ -194,6 +194,10 @@ class NameTaken(Conflict, code="name_taken"):
     """Another live VM has this name."""
 
 
+class BulkIncomplete(Conflict, code="bulk_incomplete"):
+    """A bulk action did not change every one of its VMs."""
+
+
 class IdempotencyInProgress(Conflict, code="idempotency_in_progress"):
     """The first request with this idempotency key has no response yet."""
 

@@ -16,6 +16,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.store import connections, schema
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.operations.repository import OperationRepository
+from vmapi.store.vm_locks import lock_vms
 
 OTHERS = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 WAITING = text(
@@ -29,7 +30,7 @@ def row(connection: Connection) -> None:
 
 
 def key(connection: Connection) -> None:
-    advisory_lock(connection, "vm")
+    lock_vms(connection, ["vm"])
 
 
 @pytest.fixture

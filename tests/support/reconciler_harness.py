@@ -1,6 +1,5 @@
 """The memory cloud with scripted failures, and a reconciler on it."""
 
-import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,9 @@ from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.store import Store
 
 RESPONSE_TIMEOUT = 30
+
+OPEN_STORES: list[Store] = []
+"""The store of the last harness: there is one harness at a time."""
 
 
 class ScriptedBackend(MemoryBackend):
@@ -108,10 +110,7 @@ class ScriptedBackend(MemoryBackend):
 
 @dataclass
 class ReconcilerHarness:
-    """A store and a reconciler on a scripted cloud, with one clock.
-
-    The store closes with the last reference to the harness.
-    """
+    """A store and a reconciler on a scripted cloud, with one clock."""
 
     clock: Clock
     backend: ScriptedBackend
@@ -125,13 +124,13 @@ class ReconcilerHarness:
     not_started: dict[str, NewOperation] = field(default_factory=dict)
     """The new operations that this harness holds leases of."""
 
-    def __post_init__(self) -> None:
-        weakref.finalize(self, self.store.close)
-
     @classmethod
     def build(cls, latency: str = "0") -> "ReconcilerHarness":
         clock = Clock()
+        while OPEN_STORES:
+            OPEN_STORES.pop().close()
         backend, store = ScriptedBackend(clock, latency), Store(None, 4, clock)
+        OPEN_STORES.append(store)
         observer = CloudObserver(backend, store, clock)
         notified_ids: list[str] = []
         reconciler = Reconciler(

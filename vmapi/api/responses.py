@@ -18,8 +18,9 @@ from vmapi.api.request.conditional import if_none_match_matches
 from vmapi.api.request.context import operation_url, set_logged_vm, vm_url
 from vmapi.api.request.preferences import preference_applied
 from vmapi.api.schemas.pagination import page_metadata
+from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
 from vmapi.domain.object_cache import ObjectCache
-from vmapi.domain.operation import Operation
+from vmapi.domain.operation import Operation, OperationError
 from vmapi.domain.pagination import Page
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.timestamps import format_rfc3339
@@ -86,22 +87,54 @@ def vm_status_document(vm: VM) -> dict[str, Any]:
 
 def operation_document(operation: Operation) -> dict[str, Any]:
     """Return the JSON members of an operation, as in `OperationSchema`."""
-    error = None
-    if operation.error is not None:
-        error_class = errors.error_class(operation.error.code)
-        error = problem_document(error_class(operation.error.detail, **operation.error.extra))
+    return _operation_document(operation, operation.vm_id, operation.bulk_id, None)
+
+
+def bulk_summary_document(bulk: BulkSummary) -> dict[str, Any]:
+    """Return the JSON members of a bulk operation without its items."""
+    return _operation_document(bulk, None, None, {"counts": dict(bulk.counts)})
+
+
+def bulk_document(bulk: BulkOperation) -> dict[str, Any]:
+    """Return the JSON members of a bulk operation, as in `OperationSchema`."""
+    document = bulk_summary_document(bulk.summarize())
+    document["bulk"]["items"] = [_bulk_part_document(bulk, item) for item in bulk.items]
+    return document
+
+
+def error_document(error: OperationError) -> dict[str, Any]:
+    """Return the problem document of a stored error."""
+    return problem_document(errors.error_class(error.code)(error.detail, **error.extra))
+
+
+def _bulk_part_document(bulk: BulkOperation, item: BulkItem) -> dict[str, Any]:
+    if item.error is not None:
+        return {"vm_id": item.vm_id, "error": error_document(item.error)}
+    operation = bulk.operations.get(item.operation_id or "")
+    status = {"status": operation.status} if operation else {}
+    return {"vm_id": item.vm_id, "operation_id": item.operation_id, **status}
+
+
+def _operation_document(
+    operation: Operation | BulkSummary,
+    vm_id: str | None,
+    bulk_id: str | None,
+    bulk: dict[str, Any] | None,
+) -> dict[str, Any]:
     started_at, finished_at = operation.started_at, operation.finished_at
     return {
         "id": operation.id,
         "action": operation.action,
-        "vm_id": operation.vm_id,
+        "vm_id": vm_id,
         "status": operation.status,
-        "error": error,
+        "error": operation.error and error_document(operation.error),
         "requested_by": operation.requested_by,
         "request_id": operation.request_id,
         "created_at": format_rfc3339(operation.created_at),
         "started_at": started_at and format_rfc3339(started_at),
         "finished_at": finished_at and format_rfc3339(finished_at),
+        "bulk_id": bulk_id,
+        "bulk": bulk,
     }
 
 

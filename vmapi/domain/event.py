@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from vmapi.domain.bulk import BulkSummary
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
@@ -43,7 +44,7 @@ class Event:
     #: the VM after the change
     vm: VM | None = None
     #: the finished operation
-    operation: Operation | None = None
+    operation: Operation | BulkSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,8 @@ class Operation:
     """The size of the VM of a create, for the quota."""
     order: CreateOrder | None = None
     """The flavor and the image of a create."""
+    bulk_id: str | None = None
+    """The bulk operation that this one is part of."""
     is_recovered: bool = False
     """Whether the VM of a create was found by its tag: the response of the cloud was lost."""
     is_delegated: bool = False
@@ -204,4 +206,5 @@ class OperationQuery:
     vm_id: str | None = None
     action: Action | None = None
     status: OperationStatus | None = None
+    request_id: str | None = None
     key: IdempotencyKey | None = None

@@ -105,6 +105,9 @@ class Maintenance:
 
     def _purge(self) -> None:
         now = self._clock()
+        # first: its operations would be missing otherwise
+        while self._store.operations.bulk.purge(now - self._operation_retention):
+            pass
         operations = 0
         while purged := self._store.operations.purge(now - self._operation_retention):
             operations += purged

@@ -11,6 +11,14 @@ class OperationRevisionConflict(Exception):
     """Another worker has saved this operation since it was read."""
 
 
+class VMsInProgress(Exception):
+    """VMs of a bulk operation have another unfinished operation."""
+
+    def __init__(self, vm_ids: frozenset[str]) -> None:
+        super().__init__(f"{len(vm_ids)} VMs")
+        self.vm_ids = vm_ids
+
+
 class VMRevisionConflict(Exception):
     """The VM has changed since the client read it."""
 

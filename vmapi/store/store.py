@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from vmapi.store.events import EventLog
     from vmapi.store.inventory.repository import InventoryRepository
     from vmapi.store.leader_leases import LeaderLeases
-    from vmapi.store.operations.bulk_requests import BulkRequestRepository
     from vmapi.store.operations.repository import OperationRepository
     from vmapi.store.signing_keys import SigningKeys
 
@@ -38,7 +37,6 @@ class Repositories:
 
     database: "Database"
     operations: "OperationRepository"
-    bulk_requests: "BulkRequestRepository"
     inventory: "InventoryRepository"
     audit: "AuditRepository"
     events: "EventLog"
@@ -81,11 +79,6 @@ class Store:
     def operations(self) -> "OperationRepository":
         """Operations and their progress."""
         return self._get_repositories().operations
-
-    @property
-    def bulk_requests(self) -> "BulkRequestRepository":
-        """Idempotency keys of bulk requests."""
-        return self._get_repositories().bulk_requests
 
     @property
     def inventory(self) -> "InventoryRepository":
@@ -166,7 +159,6 @@ class Store:
         from vmapi.store.inventory.repository import InventoryRepository
         from vmapi.store.leader_leases import LeaderLeases
         from vmapi.store.lease_heartbeat import LeaseHeartbeat
-        from vmapi.store.operations.bulk_requests import BulkRequestRepository
         from vmapi.store.operations.repository import OperationRepository
         from vmapi.store.signing_keys import SigningKeys
 
@@ -178,7 +170,6 @@ class Store:
         return Repositories(
             database,
             OperationRepository(database, self._clock, heartbeat=heartbeat, **options),
-            BulkRequestRepository(database, self._clock),
             InventoryRepository(database),
             AuditRepository(database),
             EventLog(database),

@@ -74,6 +74,7 @@ operations = Table(
     Column("create_order", JSON),
     Column("is_recovered", Boolean, nullable=False, server_default=false()),
     Column("steps", JSON, nullable=False, server_default="[]"),
+    Column("bulk_id", String(36)),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
@@ -86,21 +87,35 @@ operations = Table(
         unique=True,
     ),
     Index("uq_operations_idempotency_key", *IDEMPOTENCY_COLUMNS, unique=True),
+    Index("ix_operations_request_id_created_at", "request_id", "created_at"),
+    _partial_index("ix_operations_bulk_id", "bulk_id", where=text("bulk_id IS NOT NULL")),
+    _partial_index(
+        "ix_operations_unfinished_bulk_id",
+        "bulk_id",
+        where=text("finished_at IS NULL AND bulk_id IS NOT NULL"),
+    ),
 )
 
 IS_UNFINISHED = operations.c.finished_at.is_(None)
 HAS_NO_VM = operations.c.vm_id.is_(None)
 """True for a create without a response from the cloud: its VM carries the operation id as a tag."""
 
-bulk_requests = Table(
-    "bulk_requests",
+bulk_operations = Table(
+    "bulk_operations",
     metadata,
-    Column("project", String(64), primary_key=True),
-    Column("caller", String(255), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("vm_ids", JSON, nullable=False),
+    Column("id", String(36), primary_key=True),
+    Column("action", String(16), nullable=False),
+    Column("items", JSON, nullable=False),
+    Column("idempotency_project", String(64)),
+    Column("idempotency_caller", String(255)),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64)),
+    Column("requested_by", String(255), nullable=False),
+    Column("project", String(64), nullable=False),
+    Column("request_id", String(255), nullable=False),
     Column("created_at", EpochMicros, nullable=False),
+    Index("ix_bulk_operations_created_at", "created_at"),
+    Index("uq_bulk_operations_idempotency_key", *IDEMPOTENCY_COLUMNS, unique=True),
 )
 
 name_reservations = Table(

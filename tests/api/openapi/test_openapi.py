@@ -74,7 +74,7 @@ REFUSALS: dict[str, set[str]] = {
 ANSWERS = {
     "create_vm": {"201", "202"},
     "delete_vm": {"202", "204"},
-    "act_on_vms": {"202"},
+    "act_on_vms": {"200", "202"},
     "get_readyz": {"200", "503"},
     "get_vm": {"200", "304"},
     "get_vm_status": {"200", "304"},
@@ -194,7 +194,8 @@ def test_response_headers_are_documented(document: Any) -> None:
     of_changes = {location, "Idempotent-Replayed", "Preference-Applied"}
     assert headers["create_vm"]["201"] == {*of_changes, "Location", "ETag"}
     assert headers["create_vm"]["202"] == {*of_changes, "Location", "ETag", "Retry-After"}
-    assert headers["act_on_vms"]["202"] == {"Idempotent-Replayed"}
+    assert headers["act_on_vms"]["200"] == of_changes
+    assert headers["act_on_vms"]["202"] == {*of_changes, "Retry-After"}
     assert headers["delete_vm"]["204"] == of_changes
     assert headers["delete_vm"]["202"] == {*of_changes, "ETag", "Retry-After"}
     assert headers["stop_vm"]["200"] == {*of_changes, "ETag"}

@@ -20,8 +20,8 @@ from vmapi.store.rate_counters import MemoryCounters
 
 Ask = Callable[[ApiHarness, pytest.MonkeyPatch], TestResponse]
 
-LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost"}
-"""Problems of operations and faults, tested in test_vms.py."""
+LATER = {"no_capacity", "build_failed", "operation_timeout", "backend_lost", "bulk_incomplete"}
+"""Problems of operations and faults, tested in test_vms.py and test_bulk_operations.py."""
 COME_BACK = {
     *("backend_unavailable", "store_unavailable", "issuer_unavailable"),
     *("idempotency_in_progress", "rate_limited"),
@@ -37,7 +37,7 @@ STATUSES = {
     405: {"method_not_allowed"},
     409: {
         *("invalid_state", "task_in_progress", "vm_locked", "name_taken"),
-        "idempotency_in_progress",
+        *("idempotency_in_progress", "bulk_incomplete"),
     },
     412: {"precondition_failed"},
     413: {"payload_too_large"},
@@ -142,7 +142,7 @@ def unanswered_request(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestRe
 
 
 def all_slots_taken(harness: ApiHarness, _: Any) -> TestResponse:
-    slots = harness.services.waiter.slots
+    slots = harness.services.operations._waiter.slots
     while slots.acquire(blocking=False):
         pass
     return harness.call("GET", "/events")

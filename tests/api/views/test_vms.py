@@ -58,6 +58,8 @@ def test_create_on_instant_cloud_returns_201(harness: ApiHarness) -> None:
         "created_at": "2026-02-25T10:30:00Z",
         "started_at": "2026-02-25T10:30:00Z",
         "finished_at": "2026-02-25T10:30:00Z",
+        "bulk_id": None,
+        "bulk": None,
     }
 
 

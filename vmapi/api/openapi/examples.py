@@ -3,6 +3,7 @@
 from typing import Any
 
 VM_ID = "c15d5f2c-be9d-4206-be9a-05fa001cd071"
+BULK_ID = "0f6a3b52-1c0e-4a53-9d0c-6a4b1f0e7c55"
 OPERATION_ID = "7d2f3f0a-64a5-4f0c-9d3a-0d5f4b0a8c11"
 
 CREATE: dict[str, Any] = {
@@ -55,6 +56,19 @@ OPERATION: dict[str, Any] = {
     "created_at": "2026-02-25T10:35:00Z",
     "started_at": "2026-02-25T10:35:00.012000Z",
     "finished_at": "2026-02-25T10:35:02.501000Z",
+    "bulk_id": None,
+    "bulk": None,
+}
+
+RUNNING_OPERATION: dict[str, Any] = {**OPERATION, "status": "running", "finished_at": None}
+
+BULK_COUNTS = {
+    "pending": 0,
+    "running": 0,
+    "succeeded": 1,
+    "failed": 0,
+    "superseded": 0,
+    "refused": 0,
 }
 
 EVENT: dict[str, Any] = {

@@ -126,6 +126,12 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Use the other VM, delete it, or choose another name.",
         ("vm_id", "operation"),
     ),
+    "bulk_incomplete": ProblemType(
+        409,
+        "Not every VM of the bulk action was changed",
+        "The action was refused for some of the VMs, or it failed for them.",
+        "Read `bulk.items` of the operation. Repeat the action with a new `Idempotency-Key`.",
+    ),
     "idempotency_in_progress": ProblemType(
         409,
         "The first request with this key is in progress",

@@ -1,6 +1,6 @@
 """Schemas of operations in responses and of their list query."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, post_load, validate
 
@@ -17,8 +17,46 @@ MAX_STORED_KEY_CHARS = 300
 """A stored key is the client's key; a bulk request appends a space and the id of the VM."""
 
 
+class BulkCountsSchema(Schema):
+    """The number of VMs of a bulk action by outcome."""
+
+    pending = fields.Integer(required=True, **described("Operations that have not begun."))
+    running = fields.Integer(required=True, **described("Operations in progress."))
+    succeeded = fields.Integer(required=True, **described("Operations that succeeded."))
+    failed = fields.Integer(required=True, **described("Operations that failed."))
+    superseded = fields.Integer(required=True, **described("Operations that a delete ended."))
+    refused = fields.Integer(required=True, **described("VMs without an operation."))
+
+
+class BulkPartSchema(Schema):
+    """The outcome for one VM of a bulk action: its operation, or a problem."""
+
+    EXACTLY_ONE_OF: ClassVar = {"operation_id": "BulkPartAccepted", "error": "BulkPartRefused"}
+
+    vm_id = fields.String(required=True, **described("Id of the VM."))
+    operation_id = fields.UUID(**described("Id of the operation."))
+    status = fields.Enum(
+        OperationStatus,
+        by_value=True,
+        **described("Progress of the operation.", enum_name="OperationStatus"),
+    )
+    error = fields.Nested(ProblemSchema, **described("The problem that refused the action."))
+
+
+class BulkSchema(Schema):
+    """The VMs of a bulk action."""
+
+    counts = fields.Nested(
+        BulkCountsSchema, required=True, **described("Number of VMs by outcome.")
+    )
+    items = fields.List(
+        fields.Nested(BulkPartSchema),
+        **described("The outcome for each VM; absent in events."),
+    )
+
+
 class OperationSchema(Schema):
-    """A change of a VM: its caller, progress and error."""
+    """A change of a VM, or a bulk action: its caller, progress and error."""
 
     id = fields.UUID(required=True, **described("Id of the operation."))
     action = fields.Enum(
@@ -30,7 +68,7 @@ class OperationSchema(Schema):
     vm_id = fields.UUID(
         required=True,
         allow_none=True,
-        **described("Id of the VM; null until the cloud accepts a create."),
+        **described("Id of the VM; null until the cloud accepts a create, and for a bulk action."),
     )
     status = fields.Enum(
         OperationStatus,
@@ -55,6 +93,17 @@ class OperationSchema(Schema):
     finished_at = fields.AwareDateTime(
         required=True, allow_none=True, **described("Time of the end; null before it.")
     )
+    bulk_id = fields.UUID(
+        required=True,
+        allow_none=True,
+        **described("Id of the bulk operation that this one is part of; null without one."),
+    )
+    bulk = fields.Nested(
+        BulkSchema,
+        required=True,
+        allow_none=True,
+        **described("The VMs of a bulk action; null for the change of one VM."),
+    )
 
 
 class OperationListSchema(PageSchema):
@@ -76,6 +125,10 @@ class OperationQuerySchema(PageQuerySchema):
         OperationStatus,
         by_value=True,
         **described("Progress of the operation.", enum_name="OperationStatus"),
+    )
+    request_id = NulFreeString(
+        validate=validate.Length(1, 255),
+        **described("`X-Request-ID` of the request; those of a bulk action share it."),
     )
     idempotency_key = NulFreeString(
         validate=validate.Length(1, MAX_STORED_KEY_CHARS),

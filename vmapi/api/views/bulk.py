@@ -16,16 +16,23 @@ from marshmallow import (
 from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, IDEMPOTENCY_PROBLEMS, Blueprint
-from vmapi.api.openapi.headers import IDEMPOTENCY_KEY_HEADER, IDEMPOTENT_REPLAYED_HEADER
-from vmapi.api.problems.responses import problem_document
+from vmapi.api.openapi.headers import (
+    IDEMPOTENCY_KEY_HEADER,
+    PREFER_HEADER,
+    RETRY_AFTER_HEADER,
+)
+from vmapi.api.openapi.vm_blueprint import CHANGE_HEADERS
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.request.caller import current_caller
-from vmapi.api.request.context import current_services
+from vmapi.api.request.context import current_services, operation_url
 from vmapi.api.request.fingerprint import canonical_vm_id
+from vmapi.api.request.preferences import preference_applied
 from vmapi.api.schemas.fields import BoundedList, NulFreeString, described
-from vmapi.api.schemas.operations import OperationSchema
+from vmapi.api.schemas.operations import BulkCountsSchema, OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
+from vmapi.domain.bulk import BulkItem
 from vmapi.domain.lifecycle import VM_ACTIONS, Action
+from vmapi.domain.operation import OperationStatus
 from vmapi.domain.roles import Permission
 from vmapi.domain.vm import VMQuery
 from vmapi.services.vms.bulk import BulkResult
@@ -91,41 +98,92 @@ class BulkItemSchema(Schema):
 
 
 class BulkResponseSchema(Schema):
-    """The results, one for each VM."""
+    """A bulk operation and the results, one for each VM."""
 
+    operation_id = fields.UUID(required=True, **described("Id of the bulk operation."))
+    status = fields.Enum(
+        OperationStatus,
+        by_value=True,
+        required=True,
+        **described("Progress of the whole.", enum_name="OperationStatus"),
+    )
+    counts = fields.Nested(
+        BulkCountsSchema, required=True, **described("Number of VMs by outcome.")
+    )
     items = fields.List(fields.Nested(BulkItemSchema), required=True, **described("The results."))
+
+
+FINISHED_EXAMPLE = {
+    "operation_id": examples.BULK_ID,
+    "status": OperationStatus.SUCCEEDED,
+    "counts": examples.BULK_COUNTS,
+    "items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}],
+}
+RUNNING_EXAMPLE = {
+    **FINISHED_EXAMPLE,
+    "status": OperationStatus.RUNNING,
+    "counts": {**examples.BULK_COUNTS, "running": 1, "succeeded": 0},
+    "items": [{"vm_id": examples.VM_ID, "operation": examples.RUNNING_OPERATION}],
+}
 
 
 @blp.post("/vms/actions")
 @blp.requires(Permission.CHANGE)
 @blp.arguments(BulkRequestSchema(), example={"action": "stop", "ids": [examples.VM_ID]})
 @blp.response(
+    200,
+    BulkResponseSchema(),
+    example=FINISHED_EXAMPLE,
+    headers=CHANGE_HEADERS,
+    description="Every operation is finished",
+)
+@blp.alt_response(
     202,
     BulkResponseSchema(),
-    example={"items": [{"vm_id": examples.VM_ID, "operation": examples.OPERATION}]},
-    headers=IDEMPOTENT_REPLAYED_HEADER,
-    description="An operation or a problem for each VM",
+    example=RUNNING_EXAMPLE,
+    headers={**CHANGE_HEADERS, **RETRY_AFTER_HEADER},
+    description="An operation or a problem for each VM; operations are in progress",
 )
-@blp.request_headers(IDEMPOTENCY_KEY_HEADER)
+@blp.request_headers(IDEMPOTENCY_KEY_HEADER, PREFER_HEADER)
 @blp.problems(*IDEMPOTENCY_PROBLEMS, *BACKEND_PROBLEMS)
 def act_on_vms(body: dict[str, Any]) -> Response:
-    """Start, stop, restart, pause, resume or delete many VMs"""
+    """Start, stop, restart, pause, resume or delete many VMs
+
+    The VMs share one bulk operation, `Operation-Location`. It is finished when all are.
+    """
     action, bulk = Action(body["action"]), current_services().bulk
     if "ids" in body:
         caller = current_caller({**body, "ids": [canonical_vm_id(vm_id) for vm_id in body["ids"]]})
-        results = bulk.perform_by_ids(action, body["ids"], caller)
+        result = bulk.perform_by_ids(action, body["ids"], caller)
     else:
-        results = bulk.perform_by_filter(action, body["filter"], current_caller(body))
-    all_replayed = bool(results) and all(result.replayed for result in results)
-    headers = {"Idempotent-Replayed": "true"} if all_replayed else {}
-    items = [_item_document(result) for result in results]
-    return responses.json_response({"items": items}, 202, headers)
+        result = bulk.perform_by_filter(action, body["filter"], current_caller(body))
+    return _bulk_response(result)
 
 
-def _item_document(result: BulkResult) -> dict[str, Any]:
-    if result.error is not None:
-        return {"vm_id": result.vm_id, "error": problem_document(result.error)}
-    assert result.operation is not None
-    operation = responses.operation_document(result.operation)
-    item = {"vm_id": result.vm_id, "operation": operation}
-    return {**item, "replayed": True} if result.replayed else item
+def _bulk_response(result: BulkResult) -> Response:
+    bulk = result.bulk
+    summary = bulk.summarize()
+    headers = {"Operation-Location": operation_url(bulk.id)}
+    headers |= preference_applied(finished=bulk.is_finished)
+    if result.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    body = {
+        "operation_id": bulk.id,
+        "status": summary.status,
+        "counts": dict(summary.counts),
+        "items": [_item_document(result, item) for item in bulk.items],
+    }
+    if bulk.is_finished:
+        return responses.json_response(body, 200, headers)
+    headers["Retry-After"] = responses.CHANGE_RETRY_AFTER
+    return responses.json_response(body, 202, headers)
+
+
+def _item_document(result: BulkResult, item: BulkItem) -> dict[str, Any]:
+    if item.error is not None:
+        return {"vm_id": item.vm_id, "error": responses.error_document(item.error)}
+    document: dict[str, Any] = {"vm_id": item.vm_id}
+    # the retention of operations may be shorter than the life of the key
+    if operation := result.bulk.operations.get(item.operation_id or ""):
+        document["operation"] = responses.operation_document(operation)
+    return {**document, "replayed": True} if result.replayed else document

@@ -21,7 +21,9 @@ from vmapi.api.request.context import current_services, request_state
 from vmapi.api.schemas.fields import NulFreeString, QueryInteger, described
 from vmapi.api.schemas.operations import OperationSchema
 from vmapi.api.schemas.vms import VMSchema
+from vmapi.domain.bulk import BulkSummary
 from vmapi.domain.event import Event, EventKind, EventQuery
+from vmapi.domain.operation import Operation
 from vmapi.domain.roles import Permission
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.errors import StoreUnavailable
@@ -193,5 +195,11 @@ def _event_document(message: Event | StreamReset) -> dict[str, Any]:
         "at": format_rfc3339(message.at),
         "vm_id": message.vm_id,
         "vm": message.vm and responses.vm_document(message.vm),
-        "operation": message.operation and responses.operation_document(message.operation),
+        "operation": message.operation and _operation_document(message.operation),
     }
+
+
+def _operation_document(operation: Operation | BulkSummary) -> dict[str, Any]:
+    if isinstance(operation, BulkSummary):
+        return responses.bulk_summary_document(operation)
+    return responses.operation_document(operation)

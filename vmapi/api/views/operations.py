@@ -14,6 +14,7 @@ from vmapi.api.schemas.operations import (
     OperationQuerySchema,
     OperationSchema,
 )
+from vmapi.domain.bulk import BulkOperation
 from vmapi.domain.operation import OperationQuery
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.roles import Permission
@@ -44,4 +45,6 @@ def get_operation(operation_id: str) -> Response:
         operation_id, current_scope(), current_user(), preferred_wait()
     )
     headers = preference_applied(finished=operation.is_finished)
+    if isinstance(operation, BulkOperation):
+        return responses.json_response(responses.bulk_document(operation), headers=headers)
     return responses.json_response(responses.operation_document(operation), headers=headers)

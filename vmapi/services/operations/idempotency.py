@@ -61,22 +61,6 @@ class IdempotencyService:
             # only reads have preceded
             raise errors.BackendUnavailable(f"{error.detail} Nothing was sent.") from error
 
-    def run_in_background(
-        self, caller: Caller, build: Callable[[], NewOperation]
-    ) -> tuple[Operation, bool]:
-        """Build and enqueue an operation once for the caller's key; return it.
-
-        The second value is True for the operation of the request that this one repeats.
-        """
-        if operation := self._find_by_key(caller):
-            return operation, True
-        new = build()
-        try:
-            self._submitter.enqueue(new)
-        except IdempotencyKeyConflict:
-            return self.run_in_background(caller, build)
-        return new.operation, False
-
     def _replay(self, caller: Caller) -> ChangeResult | None:
         """Return the result of the request that this one repeats, or None for a new request."""
         operation = self._find_by_key(caller)

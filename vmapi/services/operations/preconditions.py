@@ -15,6 +15,8 @@ from vmapi.errors import (
     VMLocked,
 )
 
+KEY_REUSED_DETAIL = "This Idempotency-Key came with another request before; use a new one."
+
 
 def plan_steps(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:
     """Return the steps of an action on a VM; `hard` is for a restart.
@@ -68,8 +70,7 @@ def precondition_failed(snapshot: VMSnapshot) -> PreconditionFailed:
 def check_fingerprint(key: IdempotencyKey, stored_fingerprint: str) -> None:
     """Raise IdempotencyKeyReused unless the request has the fingerprint of the first one."""
     if key.fingerprint != stored_fingerprint:
-        detail = "This Idempotency-Key came with another request before; use a new one."
-        raise IdempotencyKeyReused(detail)
+        raise IdempotencyKeyReused(KEY_REUSED_DETAIL)
 
 
 def check_changes(vm: VM, changes: VMPatch) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from vmapi.domain.bulk import BulkOperation
 from vmapi.domain.operation import NewOperation, Operation, OperationQuery
 from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
-from vmapi.errors import BackendTimeout
+from vmapi.errors import BackendTimeout, OperationNotFound
 from vmapi.services.operations.delegated import DelegatedStarter
-from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.operations.waiting import OperationWaiter, is_finished
 from vmapi.services.reconciler.poller import DueOperation, OperationPoller
 from vmapi.services.reconciler.reconciler import Reconciler
 from vmapi.store.store import Store
@@ -32,15 +33,29 @@ class OperationService:
         self._notify_engine = notify_engine
         self._delegated_starter = DelegatedStarter(self._start_delegated)
 
-    def get(self, operation_id: str, scope: Scope, caller: str, wait_seconds: int = 0) -> Operation:
-        """Return an operation when it is finished, or after `wait_seconds`.
+    def get(
+        self, operation_id: str, scope: Scope, caller: str, wait_seconds: int = 0
+    ) -> Operation | BulkOperation:
+        """Return an operation or a bulk operation when it is finished, or after `wait_seconds`.
 
         Raises OperationNotFound.
         """
-        operation = self._store.operations.get(operation_id, scope)
-        return self._waiter.wait_until(
-            operation, lambda current: current.is_finished, wait_seconds, caller
+        try:
+            operation = self._store.operations.get(operation_id, scope)
+        except OperationNotFound:
+            bulk = self._store.operations.bulk.get(operation_id, scope)
+            return self.wait_for_bulk(bulk, wait_seconds, caller)
+        return self._waiter.wait_until(operation, is_finished, wait_seconds, caller)
+
+    def wait_for_bulk(self, bulk: BulkOperation, wait_seconds: int, caller: str) -> BulkOperation:
+        """Return a bulk operation when it is finished, or its last state after `wait_seconds`."""
+        if bulk.is_finished or not wait_seconds:
+            return bulk
+        repository = self._store.operations.bulk
+        self._waiter.wait_for(
+            False, lambda: repository.is_finished(bulk.id), bool, wait_seconds, caller
         )
+        return repository.get(bulk.id, None)
 
     def list(
         self, query: OperationQuery, page_request: PageRequest, scope: Scope
@@ -48,13 +63,14 @@ class OperationService:
         """Return a page of the operations of a project, the newest first."""
         return self._store.operations.list_page(query, page_request, scope)
 
-    def start_in_background(self, new: NewOperation) -> None:
-        """Leave a new operation to the engine, or to a thread with the token of its caller."""
-        if new.caller_token is not None:
-            self._delegated_starter.submit(new)
-            return
-        self._store.operations.release(new.operation.id)
-        self._notify_engine(new.operation.id)
+    def start_all_in_background(self, new_operations: Sequence[NewOperation]) -> None:
+        """Leave new operations to the engine, or to threads with the tokens of their callers."""
+        for new in new_operations:
+            if new.caller_token is not None:
+                self._delegated_starter.submit(new)
+        if new_operations:
+            # one notification makes the engine scan all operations
+            self._notify_engine(new_operations[0].operation.id)
 
     def list_leased(self) -> Sequence[Operation]:
         """Return the unfinished operations that this process may lease, the oldest first."""

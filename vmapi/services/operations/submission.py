@@ -17,7 +17,6 @@ from vmapi.services.inventory.reader import InventoryReader
 from vmapi.services.operations import preconditions
 from vmapi.services.operations.name_reservations import NameReservations
 from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder
-from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.waiting import OperationWaiter, is_finished
 from vmapi.services.reconciler.reconciler import Reconciler
 from vmapi.store.conflicts import VMRevisionConflict
@@ -33,15 +32,12 @@ class OperationSubmitter:
         store: Store,
         *,
         reconciler: Reconciler,
-        operations: OperationService,
         reader: InventoryReader,
         waiter: OperationWaiter,
         results: ChangeResultBuilder,
         clock: Callable[[], datetime],
     ) -> None:
-        self._backend = backend
         self._reconciler = reconciler
-        self._operations = operations
         self._reader = reader
         self._waiter = waiter
         self._results = results
@@ -78,15 +74,6 @@ class OperationSubmitter:
         unchanged = operation is result.operation
         vm = (result.stored_vm or stored_vm) if unchanged else None
         return self._results.build(operation, new.vm, caller.scope, vm)
-
-    def enqueue(self, new: NewOperation) -> None:
-        """Insert a new operation and leave its first step to the background.
-
-        Raises as `submit` does, and BackendUnavailable while the circuit breaker is open.
-        """
-        self._backend.check_available()
-        self._insert(new)
-        self._operations.start_in_background(new)
 
     def _insert(self, new: NewOperation) -> VMSnapshot | None:
         try:

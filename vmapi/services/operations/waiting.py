@@ -6,9 +6,13 @@ Each waiting request occupies a thread of the server, so their number is bounded
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from vmapi.concurrency.slot_pool import NoFreeSlot, SlotPool
 from vmapi.domain.operation import Operation
+
+State = TypeVar("State")
 
 OPERATION_POLL_INTERVAL = 0.25
 """Seconds between two reads of an operation, which another process may reconcile."""
@@ -28,7 +32,7 @@ class OperationWaiter:
         per_caller: int,
         draining: Callable[[], bool],
     ) -> None:
-        self.get_operation = get_operation
+        self._get_operation = get_operation
         self.slots = threading.Semaphore(slots)
         self._pool = SlotPool(self.slots, per_caller)
         self._draining = draining
@@ -52,28 +56,48 @@ class OperationWaiter:
         the operation. Raises OperationNotFound, StoreUnavailable.
         """
         owner = caller or operation.requested_by
-        if condition(operation):
-            return operation
+        read = partial(self._get_operation, operation.id)
+        return self.wait_for(operation, read, condition, seconds, owner)
+
+    def wait_for(
+        self,
+        state: State,
+        read: Callable[[], State],
+        condition: Callable[[State], bool],
+        seconds: float,
+        owner: str,
+    ) -> State:
+        """Return a state when `condition` holds, or the last one after `seconds`.
+
+        `read` returns the current state. Return at once if `owner` gets no slot. Raises the errors
+        of `read`.
+        """
+        if condition(state):
+            return state
         try:
             self._pool.acquire(owner)
         except NoFreeSlot:
-            return operation
+            return state
         try:
-            return self._poll_until(operation, condition, time.monotonic() + seconds)
+            return self._poll_until(state, read, condition, time.monotonic() + seconds)
         finally:
             self._pool.release(owner)
 
     def _poll_until(
-        self, operation: Operation, condition: Callable[[Operation], bool], deadline: float
-    ) -> Operation:
-        while not condition(operation) and not self._draining():
+        self,
+        state: State,
+        read: Callable[[], State],
+        condition: Callable[[State], bool],
+        deadline: float,
+    ) -> State:
+        while not condition(state) and not self._draining():
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
             with self._progress:
                 self._progress.wait(min(OPERATION_POLL_INTERVAL, remaining))
-            operation = self.get_operation(operation.id)
-        return operation
+            state = read()
+        return state
 
 
 def is_finished(operation: Operation) -> bool:

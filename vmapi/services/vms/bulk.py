@@ -1,118 +1,186 @@
-"""One action on many VMs: an operation for each, which the engine carries out in the background.
+"""One action on many VMs: one bulk operation, with an operation for each VM that allows the action.
 
-An idempotency key is bound to the ids of the VMs before the first operation is inserted: a repeated
-request is for the same VMs, although its filter may match others by now.
+All operations are inserted in one transaction, with the refusals and the idempotency key. So a
+repeated request gets the same VMs and the same refusals, although its filter may match other VMs by
+now. The engine carries the operations out in the background.
 """
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from vmapi.backends.base import Backend
+from vmapi.domain.bulk import BulkItem, BulkOperation
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action, Status
-from vmapi.domain.operation import NewOperation, Operation
+from vmapi.domain.operation import NewOperation, OperationError
+from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM, VMQuery
-from vmapi.errors import VmapiError, VMNotFound
+from vmapi.errors import IdempotencyKeyReused, ValidationFailed, VmapiError, VMNotFound
 from vmapi.services.inventory.reader import VM_NOT_FOUND_DETAIL, InventoryReader
 from vmapi.services.operations import preconditions
-from vmapi.services.operations.idempotency import IdempotencyService
+from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.submission import build_vm_operation
-from vmapi.store.conflicts import IdempotencyKeyConflict
+from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress, operation_in_progress
+from vmapi.store.mappers.event import NO_PROJECT
 from vmapi.store.store import Store
+
+MAX_BULK_VMS = 10_000
+"""The VMs that one filter may match: they are admitted in one transaction."""
+
+Selection = Mapping[str, VM | None]
+"""The VMs of a bulk request by the id that the client wrote; None for an unknown VM."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkResult:
-    """The result for one VM: an operation or an error."""
+    """A bulk operation, and whether an earlier request with the same key has made it."""
 
-    vm_id: str
-    operation: Operation | None = None
-    error: VmapiError | None = None
+    bulk: BulkOperation
     replayed: bool = False
-    """Whether an earlier request with the same key has inserted the operation."""
 
 
 class BulkService:
-    """Submits an operation for each VM. `clock` returns the time in UTC."""
+    """Submits bulk operations. `clock` returns the time in UTC."""
 
     def __init__(
         self,
+        backend: Backend,
         reader: InventoryReader,
-        idempotency: IdempotencyService,
+        operations: OperationService,
         store: Store,
         clock: Callable[[], datetime],
     ) -> None:
+        self._backend = backend
         self._reader = reader
-        self._idempotency = idempotency
+        self._operations = operations
         self._store = store
         self._clock = clock
 
-    def perform_by_ids(
-        self, action: Action, ids: Sequence[str], caller: Caller
-    ) -> Sequence[BulkResult]:
+    def perform_by_ids(self, action: Action, ids: Sequence[str], caller: Caller) -> BulkResult:
         """Submit an action for each of these VMs, in this order; once for a repeated id.
 
-        Raises IdempotencyKeyReused.
+        Waits for the end as the caller prefers. Raises IdempotencyKeyReused and BackendFailure.
         """
-        ids = _deduplicate(ids)
-        vms = self._reader.get_many([vm_id.lower() for vm_id in ids], caller.scope)
-        if self._find_bound_ids(caller) is None and not self._bind_key(caller, ids):
-            return self.perform_by_ids(action, ids, caller)
-        return [self._submit_one(action, vm_id, vms.get(vm_id.lower()), caller) for vm_id in ids]
 
-    def perform_by_filter(
-        self, action: Action, query: VMQuery, caller: Caller
-    ) -> Sequence[BulkResult]:
-        """Submit an action for each VM that the query matches. Raises IdempotencyKeyReused."""
-        if (ids := self._find_bound_ids(caller)) is not None:
-            return self.perform_by_ids(action, ids, caller)
-        vms = self._reader.list_all(query, caller.scope)
-        if not self._bind_key(caller, [vm.id for vm in vms]):
-            return self.perform_by_filter(action, query, caller)
-        return [self._submit_one(action, vm.id, vm, caller) for vm in vms]
+        def select() -> Selection:
+            spellings = _deduplicate(ids)
+            vms = self._reader.get_many(list(spellings), caller.scope)
+            return {spelling: vms.get(vm_id) for vm_id, spelling in spellings.items()}
 
-    def _find_bound_ids(self, caller: Caller) -> Sequence[str] | None:
-        request = self._store.bulk_requests.find_by_key(caller.key) if caller.key else None
-        if request is None or caller.key is None:
-            return None
-        preconditions.check_fingerprint(caller.key, request.fingerprint)
-        return request.vm_ids
+        return self._run(action, select, caller)
 
-    def _bind_key(self, caller: Caller, ids: Sequence[str]) -> bool:
-        """Bind the caller's key to the VMs; False if a concurrent request was first."""
-        if caller.key is not None:
+    def perform_by_filter(self, action: Action, query: VMQuery, caller: Caller) -> BulkResult:
+        """Submit an action for each VM that the query matches, as `perform_by_ids` does.
+
+        Raises ValidationFailed for more than `MAX_BULK_VMS` VMs.
+        """
+
+        def select() -> Selection:
+            vms = self._reader.list_all(query, caller.scope)
+            if len(vms) > MAX_BULK_VMS:
+                message = f"Matches {len(vms)} VMs; at most {MAX_BULK_VMS} are allowed."
+                raise ValidationFailed(f"/filter: {message}", ("/filter", message))
+            return {vm.id: vm for vm in vms}
+
+        return self._run(action, select, caller)
+
+    def _run(self, action: Action, select: Callable[[], Selection], caller: Caller) -> BulkResult:
+        result = self._replay(caller)
+        if result is None:
+            self._backend.check_available()
             try:
-                self._store.bulk_requests.add(caller.key, ids)
+                result = BulkResult(self._submit(action, select(), caller))
             except IdempotencyKeyConflict:
-                return False
-        return True
+                # a concurrent request with the same key was first
+                return self._run(action, select, caller)
+        if caller.wait_seconds and not result.bulk.is_finished:
+            bulk = self._operations.wait_for_bulk(result.bulk, caller.wait_seconds, caller.user)
+            return replace(result, bulk=bulk)
+        return result
 
-    def _submit_one(self, action: Action, vm_id: str, vm: VM | None, caller: Caller) -> BulkResult:
-        caller = _with_vm_key(caller, vm_id)
+    def _replay(self, caller: Caller) -> BulkResult | None:
+        """Return the result of the request that this one repeats. Raises IdempotencyKeyReused."""
+        if caller.key is None:
+            return None
+        bulk = self._store.operations.bulk.find_by_key(caller.key)
+        if bulk is not None and bulk.key is not None:
+            preconditions.check_fingerprint(caller.key, bulk.key.fingerprint)
+            return BulkResult(bulk, replayed=True)
+        if self._store.operations.bulk.is_key_of_operation(caller.key):
+            raise IdempotencyKeyReused(preconditions.KEY_REUSED_DETAIL)
+        return None
 
-        def build() -> NewOperation:
-            if vm is None or vm.status is Status.DELETED:
-                raise VMNotFound(VM_NOT_FOUND_DETAIL)
-            steps = preconditions.plan_steps(vm, action)
-            return build_vm_operation(caller, vm, action, steps, self._clock())
+    def _submit(self, action: Action, selection: Selection, caller: Caller) -> BulkOperation:
+        """Insert the bulk operation. Refuse the VMs that another operation has begun on."""
+        busy_ids: frozenset[str] = frozenset()
+        while True:
+            bulk, started = self._plan(action, selection, busy_ids, caller)
+            try:
+                self._store.operations.bulk.add(bulk)
+            except VMsInProgress as conflict:
+                busy_ids |= conflict.vm_ids
+                latest = self._store.inventory.get_many(list(busy_ids), caller.scope)
+                selection = {
+                    vm_id: (vm and latest.get(vm.id, vm)) for vm_id, vm in selection.items()
+                }
+            else:
+                self._operations.start_all_in_background(started)
+                return bulk
 
-        try:
-            operation, replayed = self._idempotency.run_in_background(caller, build)
-        except VmapiError as error:
-            return BulkResult(vm_id, error=error)
-        return BulkResult(vm_id, operation, replayed=replayed)
+    def _plan(
+        self, action: Action, selection: Selection, busy_ids: frozenset[str], caller: Caller
+    ) -> tuple[BulkOperation, Sequence[NewOperation]]:
+        bulk = BulkOperation(
+            id=str(uuid.uuid4()),
+            action=action,
+            items=(),
+            created_at=self._clock(),
+            requested_by=caller.user,
+            request_id=caller.request_id,
+            project=_common_project(selection, caller),
+            key=caller.key,
+        )
+        items, started = [], []
+        for vm_id, vm in selection.items():
+            try:
+                new = _build_operation(bulk, vm, vm is not None and vm.id in busy_ids, caller)
+            except VmapiError as error:
+                items.append(BulkItem(vm_id, error=_storable_error(error)))
+            else:
+                items.append(BulkItem(vm_id, operation_id=new.operation.id))
+                started.append(new)
+        operations = {new.operation.id: new.operation for new in started}
+        return replace(bulk, items=tuple(items), operations=operations), started
 
 
-def _deduplicate(ids: Sequence[str]) -> Sequence[str]:
-    """Drop repeated ids, which may differ in case; keep the first spelling."""
-    first: dict[str, str] = {}
+def _build_operation(
+    bulk: BulkOperation, vm: VM | None, is_busy: bool, caller: Caller
+) -> NewOperation:
+    """Build the operation of one VM. Raises VMNotFound and the errors of `plan_steps`."""
+    if vm is None or vm.status is Status.DELETED:
+        raise VMNotFound(VM_NOT_FOUND_DETAIL)
+    steps = preconditions.plan_steps(vm, bulk.action)
+    if is_busy:
+        raise preconditions.with_vm_state(operation_in_progress(), vm)
+    if caller.key is not None:
+        caller = replace(caller, key=replace(caller.key, value=f"{caller.key.value} {vm.id}"))
+    return build_vm_operation(caller, vm, bulk.action, steps, bulk.created_at, bulk_id=bulk.id)
+
+
+def _common_project(selection: Selection, caller: Caller) -> str:
+    projects = {vm.project for vm in selection.values() if vm is not None}
+    return caller.project if projects <= {caller.project, None} else NO_PROJECT
+
+
+def _storable_error(error: VmapiError) -> OperationError:
+    return OperationError(error.code, storable_text(error.detail), storable_json(error.extra))
+
+
+def _deduplicate(ids: Sequence[str]) -> Mapping[str, str]:
+    """Return the first spelling of each id by the id in lower case."""
+    spellings: dict[str, str] = {}
     for vm_id in ids:
-        first.setdefault(vm_id.lower(), vm_id)
-    return list(first.values())
-
-
-def _with_vm_key(caller: Caller, vm_id: str) -> Caller:
-    """Derive the idempotency key of one VM's operation from the key of the bulk request."""
-    if caller.key is None:
-        return caller
-    return replace(caller, key=replace(caller.key, value=f"{caller.key.value} {vm_id.lower()}"))
+        spellings.setdefault(vm_id.lower(), vm_id)
+    return spellings

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, String, func, select
@@ -42,14 +43,19 @@ CHAIN_LOCK = "audit"
 IS_UNCHAINED = entries.c.chain_position.is_(None)
 
 
-def append(connection: Connection, entry: AuditEntry) -> None:
-    """Insert an entry inside the transaction of its change; cut its texts to their columns."""
+def append(connection: Connection, *entries_of_change: AuditEntry) -> None:
+    """Insert entries inside the transaction of their change; cut their texts to their columns."""
+    if entries_of_change:
+        connection.execute(INSERT_ENTRY, [_entry_values(entry) for entry in entries_of_change])
+
+
+def _entry_values(entry: AuditEntry) -> dict[str, Any]:
     values = asdict(entry)
     for name, max_chars in MAX_CHARS_BY_COLUMN.items():
         text = values.get(name)
         if text is not None and (len(text) > max_chars or UNSTORABLE_CHARACTERS.search(text)):
             values[name] = storable_text(text, max_chars)
-    connection.execute(INSERT_ENTRY, values)
+    return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,18 @@ from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, vms
 
-SELECT_VM_FOR_UPDATE = select(vms).where(vms.c.id == bindparam("vm_id")).with_for_update()
+SELECT_VMS_FOR_UPDATE = (
+    select(vms)
+    .where(vms.c.id.in_(bindparam("vm_ids", expanding=True)))
+    # rows of VMs are locked in the order of their ids
+    .order_by(vms.c.id)
+    .with_for_update()
+)
+UPDATE_OVERLAY = (
+    vms.update()
+    .where(vms.c.id == bindparam("of"))
+    .values({name: bindparam(f"new_{name}") for name in ("status", "task", "revision")})
+)
 UPDATE_LIVE_VM = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
 NEW_TASK = bindparam("new_task", type_=vms.c.task.type)
 SHOW_TASK = (
@@ -134,17 +145,25 @@ def on_finished(connection: Connection, operation: Operation) -> None:
         connection.execute(RAISE_FENCE, {"of": vm_id})
 
 
-def refresh(connection: Connection, vm_id: str | None) -> None:
-    """Apply the overlay to a VM again, if the inventory has it."""
-    row = connection.execute(SELECT_VM_FOR_UPDATE, {"vm_id": vm_id}).first()
-    if row is None:
+def refresh(connection: Connection, *vm_ids: str | None) -> None:
+    """Apply the overlay again to those of the VMs that the inventory has."""
+    rows = connection.execute(SELECT_VMS_FOR_UPDATE, {"vm_ids": vm_ids}).all()
+    if not rows:
         return
-    vm = vm_mapper.observed_vm(row)
-    status, task = overlaid_status(vm, actions_in_progress(connection, [vm]).get(row.id))
-    if (status, task) != (row.status, row.task):
-        values = {"status": status, "task": task, "revision": row.revision + 1}
-        connection.execute(vms.update().where(vms.c.id == vm_id).values(values))
-        _append_event(connection, {**row._asdict(), **values})
+    observed = {row.id: vm_mapper.observed_vm(row) for row in rows}
+    actions = actions_in_progress(connection, list(observed.values()))
+    updates, event_rows = [], []
+    for row in rows:
+        status, task = overlaid_status(observed[row.id], actions.get(row.id))
+        if (status, task) != (row.status, row.task):
+            values = {"status": status, "task": task, "revision": row.revision + 1}
+            new_values = {f"new_{name}": value for name, value in values.items()}
+            updates.append({"of": row.id, **new_values})
+            changed = {**row._asdict(), **values}
+            event_rows.append(event_mapper.vm_event_to_row(EventKind.VM_CHANGED, changed))
+    if updates:
+        connection.execute(UPDATE_OVERLAY, updates)
+        events.append(connection, *event_rows)
 
 
 def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot:

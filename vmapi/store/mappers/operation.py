@@ -64,6 +64,7 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "is_delegated": operation.is_delegated,
         "create_order": asdict(operation.order) if operation.order else None,
         "is_recovered": operation.is_recovered,
+        "bulk_id": operation.bulk_id,
         "steps": [_step_to_json(step) for step in operation.steps],
     }
 
@@ -100,6 +101,7 @@ def from_row(row: Row[Any]) -> Operation:
         is_delegated=row.is_delegated,
         order=CreateOrder(**row.create_order) if row.create_order else None,
         is_recovered=row.is_recovered,
+        bulk_id=row.bulk_id,
     )
 
 

@@ -22,7 +22,13 @@ from vmapi.domain.project import Scope
 from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
-from vmapi.errors import NameTaken, OperationNotFound, TaskInProgress, VmapiError
+from vmapi.errors import (
+    IdempotencyKeyReused,
+    NameTaken,
+    OperationNotFound,
+    TaskInProgress,
+    VmapiError,
+)
 from vmapi.store.audit import repository as audit
 from vmapi.store.clock import db_now
 from vmapi.store.conflicts import (
@@ -36,6 +42,7 @@ from vmapi.store.inventory import overlay
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import name_reservations, statements, transitions
+from vmapi.store.operations.bulk_operations import BulkOperationRepository
 from vmapi.store.operations.leases import LEASE_DURATION_US, LEASE_IS_FREE, OperationLeases
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import operations
@@ -72,19 +79,23 @@ class OperationRepository:
         self._clock = clock
         self._quotas = quotas
         self._leases = OperationLeases(database, renews_idle=renews_idle, heartbeat=heartbeat)
+        self.bulk = BulkOperationRepository(database, clock, self._leases)
         self._unreadable_ids: set[str] = set()
 
     def find_by_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation of an unexpired idempotency key; None without one.
 
-        The fingerprint is not compared.
+        The fingerprint is not compared. Raises IdempotencyKeyReused for a bulk operation's key.
         """
+        expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
         with self._database.read() as connection:
             params = statements.key_params(key)
-            rows = statements.fetch_all(connection, statements.SELECT_BY_KEY, **params)
-        return (
-            rows[0] if rows and self._clock() - rows[0].created_at < IDEMPOTENCY_KEY_TTL else None
-        )
+            row = connection.execute(statements.SELECT_BY_KEY, params).one()
+        if row.bulk_created_at is not None and row.bulk_created_at > expired_before:
+            raise IdempotencyKeyReused("This Idempotency-Key came with a bulk action before.")
+        if row.id is None or row.created_at <= expired_before:
+            return None
+        return mapper.from_row(row)
 
     def get(self, operation_id: str, scope: Scope = None) -> Operation:
         """Return an operation of a project. Raises OperationNotFound."""

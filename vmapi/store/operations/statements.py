@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, literal, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.store.mappers import operation as mapper
-from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, vms
+from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, bulk_operations, operations, vms
 
 IS_VM = vms.c.id == bindparam("vm_id")
 IS_TAGGED = HAS_NO_VM & (
@@ -31,7 +41,20 @@ NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc())
 
 SELECT_OPERATIONS = select(operations)
 SELECT_BY_ID = SELECT_OPERATIONS.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
-SELECT_BY_KEY = SELECT_OPERATIONS.where(*HAS_KEY).order_by(*OLDEST_FIRST)
+BULK_HAS_KEY = (
+    bulk_operations.c.idempotency_project == bindparam("key_project"),
+    bulk_operations.c.idempotency_caller == bindparam("key_caller"),
+    bulk_operations.c.idempotency_key == bindparam("key_value"),
+)
+# one row: the operation of a key, and the time of the bulk operation of the same key
+SELECT_BY_KEY = select(
+    operations, bulk_operations.c.created_at.label("bulk_created_at")
+).select_from(
+    select(literal(1))
+    .subquery()
+    .outerjoin(operations, and_(*HAS_KEY))
+    .outerjoin(bulk_operations, and_(*BULK_HAS_KEY))
+)
 SELECT_UNFINISHED = SELECT_OPERATIONS.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
 SELECT_UNFINISHED_OF_VM = SELECT_UNFINISHED.where(
     or_(operations.c.vm_id == bindparam("vm_id"), IS_CREATED_BY_TAG)
@@ -44,6 +67,7 @@ def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[boo
         "vm_id": query.vm_id,
         "action": query.action,
         "status": query.status,
+        "request_id": query.request_id,
         "project": scope,
     }
     if query.key is not None:

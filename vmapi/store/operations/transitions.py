@@ -28,8 +28,9 @@ project; a key has one operation; usage never exceeds the quota; the audit trail
 entry per admitted operation, and one entry for its end.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam
 
@@ -42,12 +43,12 @@ from vmapi.store import events
 from vmapi.store import quotas as quota_usage
 from vmapi.store.audit import repository as audit
 from vmapi.store.conflicts import operation_in_progress
-from vmapi.store.database import advisory_lock
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import operation as mapper
-from vmapi.store.operations import name_reservations, statements
+from vmapi.store.operations import bulk_events, name_reservations, statements
 from vmapi.store.tables import operations
+from vmapi.store.vm_locks import lock_vms
 
 IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
 """How long a key stays bound to its operation; the API documents it."""
@@ -66,16 +67,16 @@ RELEASE_EXPIRED_KEY = (
 
 def before_insert(
     connection: Connection, operation: Operation, quotas: QuotaConfig, vm_revision: int | None
-) -> bool:
-    """Prepare the insert of an operation; return whether it superseded another one.
+) -> Sequence[Operation]:
+    """Prepare the insert of an operation; return the operations that it superseded.
 
     A delete supersedes the unfinished operations of its VM, and an expired idempotency key is
     released. Other conflicts surface as IntegrityError of the insert. Raises VMRevisionConflict.
     """
-    superseded = False
+    superseded: Sequence[Operation] = ()
     quota_usage.serialize_creates(connection, operation, quotas)
     if operation.vm_id is not None:
-        advisory_lock(connection, operation.vm_id)
+        lock_vms(connection, [operation.vm_id])
         # a concurrent operation has changed the revision by now; `on_begun` waits for observations
         overlay.check_vm_revision(connection, operation.vm_id, vm_revision)
         if operation.action is Action.DELETE:
@@ -90,13 +91,13 @@ def after_insert(
     quotas: QuotaConfig,
     vm_revision: int | None,
     *,
-    superseded: bool = False,
+    superseded: Sequence[Operation] = (),
 ) -> VMSnapshot | None:
     """Reserve the name, check the quota, write the audit entry and show the task.
 
-    `superseded`: the operation has superseded another one. Returns the changed VM; None if the VM
-    is unknown or shows the task already. Raises QuotaExceeded, TaskInProgress, VMRevisionConflict,
-    and IntegrityError if another operation or VM holds the name.
+    `superseded`: the operations that this one has superseded. Returns the changed VM; None if it is
+    unknown or shows the task already. Raises QuotaExceeded, TaskInProgress, VMRevisionConflict, and
+    IntegrityError if another operation or VM holds the name.
     """
     name_reservations.reserve(connection, operation)
     quota_usage.check_quota(connection, operation, quotas)
@@ -104,6 +105,7 @@ def after_insert(
     if superseded:
         # the task of the superseded operation leaves the overlay
         overlay.refresh(connection, operation.vm_id)
+        bulk_events.append_if_finished(connection, superseded)
         return None
     snapshot = overlay.on_begun(connection, operation, vm_revision)
     if snapshot is None and operation.action not in (Action.CREATE, Action.DELETE):
@@ -125,6 +127,29 @@ def on_finished(connection: Connection, operation: Operation) -> None:
     name_reservations.finalize(connection, operation)
     overlay.on_finished(connection, operation)
     _record_end(connection, operation)
+    bulk_events.append_if_finished(connection, [operation])
+
+
+def supersede(
+    connection: Connection, operation: Operation, vm_id: str | None, at: datetime
+) -> Operation:
+    """Save that a delete of a VM has ended an operation; return the operation.
+
+    The caller holds the lock of its row, and refreshes the overlay after the insert of the delete.
+    """
+    superseded = replace(
+        operation,
+        # a create without a response has no VM id yet
+        vm_id=vm_id,
+        status=OperationStatus.SUPERSEDED,
+        finished_at=at,
+        revision=operation.revision + 1,
+    )
+    is_same = operations.c.id == operation.id
+    connection.execute(operations.update().where(is_same).values(mapper.to_row(superseded)))
+    name_reservations.finalize(connection, superseded)
+    _record_end(connection, superseded)
+    return superseded
 
 
 def _record_end(connection: Connection, operation: Operation) -> None:
@@ -134,27 +159,16 @@ def _record_end(connection: Connection, operation: Operation) -> None:
 
 def _supersede_unfinished(
     connection: Connection, delete: Operation, vm_revision: int | None
-) -> bool:
+) -> Sequence[Operation]:
     query = statements.SELECT_UNFINISHED_OF_VM.where(operations.c.action != Action.DELETE)
     # row locks: no worker may save one of them before this transaction ends
     query = query.with_for_update(of=operations)
     unfinished = statements.fetch_all(connection, query, vm_id=delete.vm_id)
     overlay.check_vm_revision(connection, delete.vm_id, vm_revision, lock_row=True)
-    for operation in unfinished:
-        superseded = replace(
-            operation,
-            # a create without a response has no VM id yet
-            vm_id=delete.vm_id,
-            status=OperationStatus.SUPERSEDED,
-            finished_at=delete.created_at,
-            revision=operation.revision + 1,
-        )
-        is_same = operations.c.id == operation.id
-        connection.execute(operations.update().where(is_same).values(mapper.to_row(superseded)))
-        # `after_insert` refreshes the overlay once the delete is inserted
-        name_reservations.finalize(connection, superseded)
-        _record_end(connection, superseded)
-    return bool(unfinished)
+    return [
+        supersede(connection, operation, delete.vm_id, delete.created_at)
+        for operation in unfinished
+    ]
 
 
 def _release_expired_key(connection: Connection, operation: Operation) -> None:

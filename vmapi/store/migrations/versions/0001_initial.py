@@ -13,7 +13,7 @@ ORDERED_NAME = sa.String(255).with_variant(sa.String(255, collation="C"), "postg
 def upgrade() -> None:
     """Apply the migration."""
     _create_operations()
-    _create_bulk_requests()
+    _create_bulk_operations()
     _create_name_reservations()
     _create_vms()
     _create_sync_state()
@@ -55,7 +55,15 @@ def _create_operations() -> None:
         sa.Column("is_recovered", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("is_delegated", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("steps", sa.JSON, nullable=False, server_default="[]"),
+        sa.Column("bulk_id", sa.String(36)),
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
+    )
+    _create_partial_index("ix_operations_bulk_id", "operations", ["bulk_id"], "bulk_id IS NOT NULL")
+    _create_partial_index(
+        "ix_operations_unfinished_bulk_id",
+        "operations",
+        ["bulk_id"],
+        "finished_at IS NULL AND bulk_id IS NOT NULL",
     )
     op.create_index("ix_operations_finished_at", "operations", ["finished_at"])
     op.create_index("ix_operations_newest", "operations", ["created_at", "id"])
@@ -64,6 +72,9 @@ def _create_operations() -> None:
     )
     _create_partial_index(
         "ix_operations_unfinished", "operations", ["created_at"], "finished_at IS NULL"
+    )
+    op.create_index(
+        "ix_operations_request_id_created_at", "operations", ["request_id", "created_at"]
     )
     op.create_index("ix_operations_vm_id_created_at", "operations", ["vm_id", "created_at"])
     op.create_index(
@@ -81,16 +92,28 @@ def _create_operations() -> None:
     )
 
 
-def _create_bulk_requests() -> None:
+def _create_bulk_operations() -> None:
     op.create_table(
-        "bulk_requests",
+        "bulk_operations",
+        sa.Column("id", sa.String(36), nullable=False),
+        sa.Column("action", sa.String(16), nullable=False),
+        sa.Column("items", sa.JSON, nullable=False),
+        sa.Column("idempotency_project", sa.String(64)),
+        sa.Column("idempotency_caller", sa.String(255)),
+        sa.Column("idempotency_key", sa.String(255)),
+        sa.Column("fingerprint", sa.String(64)),
+        sa.Column("requested_by", sa.String(255), nullable=False),
         sa.Column("project", sa.String(64), nullable=False),
-        sa.Column("caller", sa.String(255), nullable=False),
-        sa.Column("key", sa.String(255), nullable=False),
-        sa.Column("fingerprint", sa.String(64), nullable=False),
-        sa.Column("vm_ids", sa.JSON, nullable=False),
+        sa.Column("request_id", sa.String(255), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("project", "caller", "key", name="pk_bulk_requests"),
+        sa.PrimaryKeyConstraint("id", name="pk_bulk_operations"),
+    )
+    op.create_index("ix_bulk_operations_created_at", "bulk_operations", ["created_at"])
+    op.create_index(
+        "uq_bulk_operations_idempotency_key",
+        "bulk_operations",
+        ["idempotency_project", "idempotency_caller", "idempotency_key"],
+        unique=True,
     )
 
 

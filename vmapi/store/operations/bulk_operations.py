@@ -1,0 +1,132 @@
+"""Bulk operations in the database.
+
+A bulk operation is admitted with all operations of its VMs in one transaction: after a crash, all
+of them exist or none does. Its row never changes.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from vmapi.domain.bulk import BulkOperation
+from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.operation import Operation
+from vmapi.domain.project import Scope
+from vmapi.errors import OperationNotFound, StoreUnavailable
+from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
+from vmapi.store.database import Database
+from vmapi.store.operations import bulk_admission, bulk_events, statements
+from vmapi.store.operations.leases import OperationLeases
+from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
+from vmapi.store.tables import IS_UNFINISHED, bulk_operations, operations
+
+MAX_BULK_INSERT_ATTEMPTS = 3
+"""Inserts to attempt while every conflict is gone before its holder can be named."""
+
+BULK_PURGE_BATCH = 100
+"""Bulk operations that one transaction deletes; each row has the ids of its VMs."""
+
+
+class BulkOperationRepository:
+    """The bulk operations of one database. Any method may raise StoreUnavailable."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime], leases: OperationLeases
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._leases = leases
+
+    def find_by_key(self, key: IdempotencyKey) -> BulkOperation | None:
+        """Return the bulk operation of an unexpired idempotency key; None without one.
+
+        The fingerprint is not compared.
+        """
+        expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
+        query = select(bulk_operations.c.id).where(
+            *statements.BULK_HAS_KEY, bulk_operations.c.created_at > expired_before
+        )
+        with self._database.snapshot() as connection:
+            bulk_id = connection.execute(query, statements.key_params(key)).scalar()
+            return bulk_events.load(connection, bulk_id) if bulk_id else None
+
+    def is_key_of_operation(self, key: IdempotencyKey) -> bool:
+        """Return whether an operation that is no bulk operation has an unexpired key."""
+        expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
+        query = select(operations.c.id).where(
+            *statements.HAS_KEY, operations.c.created_at > expired_before
+        )
+        with self._database.read() as connection:
+            return connection.execute(query, statements.key_params(key)).first() is not None
+
+    def get(self, bulk_id: str, scope: Scope) -> BulkOperation:
+        """Return a bulk operation of a project. Raises OperationNotFound."""
+        bulk = None
+        # PostgreSQL refuses a NUL in a text
+        if "\0" not in bulk_id:
+            with self._database.snapshot() as connection:
+                bulk = bulk_events.load(connection, bulk_id)
+        if bulk is None or scope not in (None, bulk.project):
+            raise OperationNotFound(f"There is no operation {bulk_id}.")
+        return bulk
+
+    def is_finished(self, bulk_id: str) -> bool:
+        """Return whether all operations of a bulk operation are finished."""
+        with self._database.read() as connection:
+            return bulk_events.is_finished(connection, bulk_id)
+
+    def add(self, bulk: BulkOperation) -> None:
+        """Admit a bulk operation with the operations of its VMs, all or none.
+
+        This thread holds the leases of delegated operations until `OperationRepository.release`.
+        The engine may begin the others at once. Raises IdempotencyKeyConflict, and VMsInProgress if
+        VMs have another unfinished operation.
+        """
+        for _ in range(MAX_BULK_INSERT_ATTEMPTS):
+            try:
+                self._add(bulk)
+            except IntegrityError:
+                if conflict := self._conflict(bulk):
+                    raise conflict from None
+            else:
+                return
+        raise StoreUnavailable("Other changes of these VMs came first. Nothing was done.")
+
+    def purge(self, until: datetime) -> int:
+        """Delete a batch of the finished bulk operations before a time; return the number."""
+        is_unfinished = select(operations.c.id).where(
+            operations.c.bulk_id == bulk_operations.c.id, IS_UNFINISHED
+        )
+        batch = select(bulk_operations.c.id).where(
+            bulk_operations.c.created_at < until, ~is_unfinished.exists()
+        )
+        with self._database.write() as connection:
+            delete = bulk_operations.delete().where(
+                bulk_operations.c.id.in_(batch.limit(BULK_PURGE_BATCH))
+            )
+            return connection.execute(delete).rowcount
+
+    def _add(self, bulk: BulkOperation) -> None:
+        delegated = [part.id for part in bulk.operations.values() if part.is_delegated]
+        # before the rows are visible: the engine of this process lacks the token of the caller
+        for operation_id in delegated:
+            self._leases.local_locks.acquire(operation_id)
+        owner = self._leases.owner_id() if delegated or self._leases.renews_idle else None
+        try:
+            with self._database.write() as connection:
+                bulk_admission.admit(connection, bulk, owner)
+        except BaseException:
+            for operation_id in delegated:
+                self._leases.local_locks.release(operation_id)
+            raise
+
+    def _conflict(self, bulk: BulkOperation) -> IdempotencyKeyConflict | VMsInProgress | None:
+        """Return the error of a refused insert; None if the holder has finished."""
+        if bulk.key is not None and self.find_by_key(bulk.key) is not None:
+            return IdempotencyKeyConflict()
+        parts: Sequence[Operation] = list(bulk.operations.values())
+        with self._database.read() as connection:
+            busy = bulk_admission.find_conflicts(connection, bulk.action, parts)
+        return VMsInProgress(busy) if busy else None
