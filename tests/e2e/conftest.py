@@ -1,12 +1,15 @@
 """Fixtures of the end-to-end tests: gunicorn with vmapi, nginx, a browser."""
 
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.http_client import HttpClient
+from tests.support.doc_scripts import http_server
+from tests.support.http_client import WAIT_SECONDS, HttpClient
 from tests.support.processes import Gunicorn, Nginx, ServerProcess, require_program
 
 if TYPE_CHECKING:
@@ -97,3 +100,25 @@ def browser() -> Iterator["Browser"]:
         chromium = playwright.chromium.launch(executable_path=program, args=options + offline)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def ports(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The ports of a vmapi, of another web server, and of one with a self-signed certificate."""
+    key = tmp_path_factory.mktemp("tls") / "key.pem"
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key)
+    name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    command = [
+        require_program("openssl", "openssl"),
+        "req",
+        "-x509",
+        *curve,
+        *name,
+        "-out",
+        f"{key}.crt",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{key}.crt", key)
+    with http_server() as other, http_server(context) as secure:
+        yield {"port": cloud.port, "other": other, "secure": secure}

@@ -1,25 +1,22 @@
-"""The session of the README and the scripts of the how-to guides, when something fails."""
+"""The scripts of the how-to guides, when something fails."""
 
 import json
 import os
 import random
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
-from tests.support.documentation import code_blocks, write_files, write_short_sleep
-from tests.support.http_client import WAIT_SECONDS
-from tests.support.processes import ROOT, Gunicorn, Nginx, build_environment, require_program
+from tests.support.doc_scripts import TruncatingHandler, api_url, http_server, run
+from tests.support.documentation import write_files, write_short_sleep
+from tests.support.processes import Gunicorn, build_environment, require_program
 
 NEW_VM = '{"name": "web-2", "flavor": "m1.small", "image": "ubuntu-22.04"}'
 SHORT_SLEEP = "import time; sleep = time.sleep; time.sleep = lambda s: sleep(s / 20)\n"
@@ -39,57 +36,6 @@ print(status, *(outcome(i, m, url + path)[0] for i, (m, path) in enumerate(calls
 SCRIPTS = {"python": ("nightly.py", sys.executable), "bash": ("nightly.sh", "bash")}
 
 
-class TruncatingHandler(BaseHTTPRequestHandler):
-    """Breaks its first response off in the middle of the body."""
-
-    BODY = b'{"name": "web-2"}'
-    truncated_responses = 1
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(201)
-        self.send_header("Content-Length", str(len(self.BODY)))
-        self.end_headers()
-        self.wfile.write(self.BODY[:5] if self.truncated_responses else self.BODY)
-        type(self).truncated_responses = 0
-
-    def do_GET(self) -> None:
-        self.send_error(404)
-
-
-@contextmanager
-def http_server(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve on a port that is no vmapi."""
-    with HTTPServer(("127.0.0.1", 0), TruncatingHandler) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_port
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def ports(cloud: Gunicorn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """The ports of a vmapi, of another web server, and of one with a self-signed certificate."""
-    key = tmp_path_factory.mktemp("tls") / "key.pem"
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key)
-    name = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
-    command = [
-        require_program("openssl", "openssl"),
-        "req",
-        "-x509",
-        *curve,
-        *name,
-        "-out",
-        f"{key}.crt",
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_SECONDS)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{key}.crt", key)
-    with http_server() as other, http_server(context) as secure:
-        yield {"port": cloud.port, "other": other, "secure": secure}
-
-
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
     """A folder with the files of both how-to guides."""
@@ -99,78 +45,6 @@ def scripts(tmp_path: Path) -> Path:
     for language in SCRIPTS:
         write_files(f"docs/how-to/robust-script-{language}.md", tmp_path)
     return tmp_path
-
-
-def run(
-    folder: Path, *command: str, succeeds: bool | None = True, **settings: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a program that must succeed, or must fail."""
-    result = subprocess.run(
-        command,
-        cwd=folder,
-        env=build_environment(PATH=f"{folder}:{os.environ['PATH']}", **settings),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
-    if succeeds is not None:
-        assert (result.returncode == 0) == succeeds, (result.stdout, result.stderr)
-    return result
-
-
-def run_session(
-    folder: Path, port: int, *, succeeds: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Run the session of the README in a shell that sleeps less."""
-    require_program("curl", "curl")
-    require_program("jq", "jq")
-    (session,) = (block for block in code_blocks(ROOT / "README.md") if block.is_run)
-    script = session.text.replace(":8000", f":{port}")
-    write_short_sleep(folder)
-    return run(folder, "bash", "-c", script, succeeds=succeeds)
-
-
-def api_url(port: int) -> str:
-    return f"http://127.0.0.1:{port}/api/v1"
-
-
-def test_session_of_the_readme_shows_each_status(front: Nginx, tmp_path: Path) -> None:
-    lines = run_session(tmp_path, front.port).stdout.splitlines()
-    assert re.fullmatch(r"web-1 has the address [0-9.]+", lines.pop(1))
-    assert lines == [
-        *("web-1 is RUNNING", "web-1 is PAUSED", "web-1 is RUNNING", "web-1 is RUNNING"),
-        *("stop", "web-1 is STOPPED", "web-1 is deleted"),
-    ]
-
-
-def test_session_stops_when_the_build_fails(
-    gunicorn: Callable[..., Gunicorn], tmp_path: Path
-) -> None:
-    cloud = gunicorn(VMAPI_MEMORY_LATENCY="create=0.2", VMAPI_MEMORY_FAULTS="build_failed=1")
-    cloud.start().wait_for("/readyz")
-    result = run_session(tmp_path, cloud.port, succeeds=False)
-    assert result.stdout == "web-1 is ERROR\n"
-    assert "/pause: VM web-1 is ERROR" in result.stderr
-
-
-def test_session_stops_when_the_name_is_taken(
-    gunicorn: Callable[..., Gunicorn], tmp_path: Path
-) -> None:
-    cloud = gunicorn()
-    cloud.start().wait_for("/readyz")
-    taken = {"name": "web-1", "flavor": "m1.small", "image": "cirros"}
-    assert cloud.call("POST", "/api/v1/vms", taken).status == 201
-    result = run_session(tmp_path, cloud.port, succeeds=False)
-    assert result.stdout == ""
-    assert re.search(r"POST /vms: VM [0-9a-f-]{36} .*web-1", result.stderr)
-    assert cloud.call.get_json("/api/v1/vms")["total"] == 1
-
-
-def test_session_stops_when_no_server_answers(tmp_path: Path) -> None:
-    result = run_session(tmp_path, 1, succeeds=False)
-    assert result.stdout == ""
-    assert "POST /vms:" in result.stderr
 
 
 def test_bash_create_with_a_lost_response_makes_one_vm(
@@ -329,3 +203,24 @@ def test_script_gives_up_at_its_deadline(scripts: Path, language: str) -> None:
         scripts, *command[language], succeeds=False, API="http://127.0.0.1:1/api/v1", DEADLINE="1"
     )
     assert re.search(r"not finished after 1 s", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://127.0.0.1:1/api/v1", "is API=http://127.0.0.1:1/api/v1 right?"),
+        ("nothing:", "Check API=nothing:"),
+        ("http://127.0.0.1:{port}/api/v2", "No resource has the URL /api/v2/vms."),
+        ("http://127.0.0.1:{unknown}/api/v1", "HTTP 501, not from vmapi: check API="),
+        ("https://127.0.0.1:{port}/api/v1", "and its certificate"),
+        ("https://127.0.0.1:{secure}/api/v1", "and its certificate"),
+    ],
+)
+def test_tutorial_script_with_a_wrong_url_says_what_to_do(
+    ports: dict[str, int], scripts: Path, url: str, advice: str
+) -> None:
+    write_files("docs/tutorial.md", scripts)
+    with http_server(handler=BaseHTTPRequestHandler) as unknown:
+        settings = {"API": url.format(**ports, unknown=unknown), "DEADLINE": "1"}
+        result = run(scripts, "bash", "create.sh", succeeds=False, **settings)
+    assert advice in result.stderr
