@@ -1,6 +1,8 @@
 """The connection of a client that reads a stream."""
 
 import select
+import socket
+from contextlib import suppress
 from typing import Any
 
 WRITE_TIMEOUT_SECONDS = 30.0
@@ -27,10 +29,16 @@ class ClientConnection:
         return not self._poll_socket(select.POLLRDHUP, 0) & HANGUP_EVENTS
 
     def wait_writable(self) -> bool:
-        """Wait until the socket accepts data; return False if the client hung up or timed out."""
+        """Wait until the socket accepts data; return False if the client hung up or timed out.
+
+        A timeout ends the connection: the client would get the end of the stream without its rest.
+        """
         if self._socket is None:
             return True
         events = self._poll_socket(select.POLLOUT | select.POLLRDHUP, self._write_timeout)
+        if not events:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
         return bool(events & select.POLLOUT) and not events & HANGUP_EVENTS
 
     def _poll_socket(self, events: int, timeout: float) -> int:
