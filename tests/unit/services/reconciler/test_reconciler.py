@@ -18,8 +18,6 @@ TRANSIENT_ERRORS = [
     errors.BackendTimeout("late"),
     errors.BackendError("broken"),
 ]
-
-
 CREATE_AND_STOP = (Verb.CREATE, Verb.STOP)
 
 

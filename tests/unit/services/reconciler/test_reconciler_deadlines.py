@@ -18,11 +18,7 @@ TRANSIENT_ERRORS = [
     errors.BackendTimeout("late"),
     errors.BackendError("broken"),
 ]
-
-
 DEADLINE_SECONDS = {Verb.CREATE: 1800, Verb.STOP: 600, Verb.DELETE: 600}
-
-
 CREATE_RECOVERY_SECONDS = CREATE_RECOVERY_WINDOW.total_seconds() + RESPONSE_TIMEOUT
 
 

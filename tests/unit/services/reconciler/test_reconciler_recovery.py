@@ -18,11 +18,7 @@ TRANSIENT_ERRORS = [
     errors.BackendTimeout("late"),
     errors.BackendError("broken"),
 ]
-
-
 CREATE_RECOVERY_SECONDS = CREATE_RECOVERY_WINDOW.total_seconds() + RESPONSE_TIMEOUT
-
-
 ACTION_RECOVERY_SECONDS = ACTION_RECOVERY_WINDOW.total_seconds() + RESPONSE_TIMEOUT
 
 
