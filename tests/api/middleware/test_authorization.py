@@ -18,7 +18,10 @@ from vmapi.settings.settings import Settings
 from vmapi.store.audit.repository import AuditRepository
 from vmapi.telemetry.logging import configure
 
-OPEN = ["get_health", "get_livez", "get_readyz", "get_problem", "openapi", "page", "slashed"]
+OPEN = [
+    *("get_health", "get_livez", "get_readyz", "openapi", "index", "page", "slashed"),
+    *("list_problems", "get_problem", "_reference_page"),
+]
 READS = [
     *("list_vms", "get_vm", "get_vm_status", "get_vm_console", "list_operations", "get_operation"),
     *("list_flavors", "list_images", "list_networks", "listen_to_events", "get_quota"),
