@@ -74,7 +74,7 @@ def test_added_token_is_found_by_digest_and_id(harness: TokenHarness) -> None:
 def test_revoke_ends_a_token_once(harness: TokenHarness) -> None:
     token = harness.add("1")
     assert harness.revoke("1")
-    assert harness.store.get("1") == replace(token, revoked_at=harness.clock())
+    assert harness.store.get("1") == replace(token, revoked_at=harness.clock(), is_revoked=True)
     harness.clock.sleep(1)
     for id in ("1", "nothing"):
         assert not harness.revoke(id)
@@ -144,3 +144,23 @@ def test_purge_removes_tokens_that_ended_before_a_time(harness: TokenHarness) ->
         "endless",
     }
     assert harness.store.purge(end) == 0
+
+
+def test_revoked_token_stays_revoked_after_the_clock_was_set_back(harness: TokenHarness) -> None:
+    token = harness.add("1")
+    assert harness.revoke("1")
+    harness.clock.now -= HOUR
+    stored = harness.store.find_by_digest(token.digest)
+    assert stored is not None
+    assert stored.state(harness.clock()) == "revoked"
+    assert not harness.revoke("1")
+    assert not harness.replace("1", by="2", until=harness.clock() + HOUR)
+
+
+def test_use_is_recorded_after_the_clock_was_set_back(harness: TokenHarness) -> None:
+    harness.add("1")
+    harness.store.record_use("1", harness.clock())
+    harness.clock.now -= HOUR
+    harness.store.record_use("1", harness.clock())
+    (stored,) = harness.store.list_all()
+    assert stored.last_used_at == harness.clock()

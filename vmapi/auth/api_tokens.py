@@ -80,7 +80,8 @@ class ApiTokenValidator:
         now = self._clock()
         if token.state(now) != "active":
             return
-        if token.last_used_at is None or token.last_used_at <= now - LAST_USE_REPORT_INTERVAL:
+        # a time in the future is from a clock that was ahead
+        if token.last_used_at is None or abs(now - token.last_used_at) >= LAST_USE_REPORT_INTERVAL:
             self._executor.submit(self._record_last_use, token.id, now)
 
     def _record_last_use(self, token_id: str, used_at: datetime) -> None:

@@ -38,6 +38,8 @@ class ApiToken:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    is_revoked: bool = False
+    """Whether the token was revoked at once: also if a clock that was ahead wrote `revoked_at`."""
 
     @property
     def identity(self) -> Identity:
@@ -46,7 +48,7 @@ class ApiToken:
 
     def state(self, now: datetime) -> str:
         """Return `active`, `revoked` or `expired`."""
-        if self.revoked_at is not None and self.revoked_at <= now:
+        if self.is_revoked or (self.revoked_at is not None and self.revoked_at <= now):
             return "revoked"
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"

@@ -47,7 +47,7 @@ class ApiTokenRepository:
         """Revoke a token from a time on; return False if it is not active then."""
         revoke = api_tokens.update().where(api_tokens.c.id == id, _is_active(at))
         with self._database.write() as connection:
-            if not connection.execute(revoke.values(revoked_at=at)).rowcount:
+            if not connection.execute(revoke.values(revoked_at=at, is_revoked=True)).rowcount:
                 return False
             append(connection, entry)
         return True
@@ -93,6 +93,7 @@ class ApiTokenRepository:
 
 def _is_active(at: datetime) -> ColumnElement[bool]:
     return and_(
+        ~api_tokens.c.is_revoked,
         or_(api_tokens.c.revoked_at.is_(None), api_tokens.c.revoked_at > at),
         or_(api_tokens.c.expires_at.is_(None), api_tokens.c.expires_at > at),
     )

@@ -234,6 +234,7 @@ api_tokens = Table(
     Column("expires_at", EpochMicros),
     Column("revoked_at", EpochMicros),
     Column("last_used_at", EpochMicros),
+    Column("is_revoked", Boolean, nullable=False, server_default=false()),
     Index("uq_api_tokens_digest", "digest", unique=True),
 )
 

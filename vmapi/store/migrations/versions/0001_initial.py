@@ -260,6 +260,7 @@ def _create_api_tokens() -> None:
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("revoked_at", sa.BigInteger),
         sa.Column("last_used_at", sa.BigInteger),
+        sa.Column("is_revoked", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
     )
     op.create_index("uq_api_tokens_digest", "api_tokens", ["digest"], unique=True)
