@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-ann
 # compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz live torture lint audit format docs lock clean
+.PHONY: help run test fuzz clients live torture lint audit format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -15,12 +15,14 @@ run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACK
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
 # three processes on two cores: many tests wait for servers and timeouts
-# three processes on two cores: many tests wait for servers and timeouts
 test: .venv/test ## run the tests that need neither root nor a cloud
-	$(BIN)/pytest --numprocesses 3 -m 'not live and not fuzz' --ignore=tests/fuzz --ignore=tests/live -p no:schemathesis
+	$(BIN)/pytest --numprocesses 3 -m 'not live and not fuzz and not clients' --ignore=tests/fuzz --ignore=tests/clients --ignore=tests/live -p no:schemathesis
 
 fuzz: .venv/test ## run the tests with generated input: schemathesis and hypothesis
 	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
+
+clients: .venv/test ## lint the OpenAPI document, and run clients that are generated from it (node, npm)
+	$(BIN)/pytest tests/clients -p no:schemathesis
 
 live: .venv/test ## run the live suite on the cloud of OS_CLOUD, else on a new OpenStack (root, Debian 12)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/live/run

@@ -1,19 +1,16 @@
 """A certified OpenID provider (npm package `oidc-provider`) as a process."""
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import jwt
-import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.http_client import WAIT_SECONDS
-from tests.support.processes import ServerProcess, build_environment, require_program
+from tests.support.npm import install_npm_packages
+from tests.support.processes import ServerProcess, build_environment
 
 HERE = Path(__file__).parents[1] / "e2e" / "issuer"
 AUDIENCE = "https://vmapi.example.org"
@@ -21,17 +18,7 @@ AUDIENCE = "https://vmapi.example.org"
 
 def install_provider(folder: Path) -> Path:
     """Install the provider from its lock file; skip the test if npm cannot download it."""
-    require_program("node", "node")
-    npm = require_program("npm", "node")
-    shutil.copytree(HERE, folder, dirs_exist_ok=True)
-    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    if done.returncode != 0:
-        required = "node" in os.environ.get("TEST_REQUIRE", "").split(",")
-        (pytest.fail if required else pytest.skip)(f"npm ci: {done.stderr[-500:]}")
-    return folder
+    return install_npm_packages(HERE, folder)
 
 
 def generate_key(id: str) -> dict[str, Any]:
