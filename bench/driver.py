@@ -5,11 +5,13 @@ so that a slow phase of the cloud affects both. The output is the median of each
 the differences within a turn. CPU is that of this process.
 """
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 
+import openstack
 import requests
 
 from bench.clock import measure
@@ -45,11 +47,12 @@ class RawNova:
     """A Nova client without the driver: one connection, one token, no parsing."""
 
     def __init__(self, backend: OpenStackBackend) -> None:
-        endpoint = backend._session._get_endpoint("compute")
-        self.url = endpoint.url
+        cloud = openstack.connect(cloud=os.environ["OS_CLOUD"])
+        self.url = cloud.compute.get_endpoint()
         self.http = requests.Session()
-        self.http.headers["X-Auth-Token"] = endpoint.proxy.session.get_token()
-        self.http.headers["OpenStack-API-Version"] = f"compute {endpoint.microversion}"
+        self.http.headers["X-Auth-Token"] = cloud.auth_token
+        microversion = backend.describe()["microversion"]
+        self.http.headers["OpenStack-API-Version"] = f"compute {microversion}"
 
     def get(self, path: str) -> bytes:
         """Return the body of a GET response."""

@@ -98,6 +98,7 @@ def bootstrap(
         vms=vms,
         bulk=BulkService(backend, reader, operations, store, clock),
         operations=operations,
+        waiter=waiter,
         cursors=CursorSigner(lambda: store.signing_keys.get("cursor"), clock),
         events=_build_event_feed(settings, store, waiter, draining),
         periodic_tasks=tasks,

@@ -1,5 +1,6 @@
 """The memory cloud with scripted failures, and a reconciler on it."""
 
+import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -25,9 +26,6 @@ from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.store import Store
 
 RESPONSE_TIMEOUT = 30
-
-OPEN_STORES: list[Store] = []
-"""The store of the last harness: there is one harness at a time."""
 
 
 class ScriptedBackend(MemoryBackend):
@@ -110,7 +108,10 @@ class ScriptedBackend(MemoryBackend):
 
 @dataclass
 class ReconcilerHarness:
-    """A store and a reconciler on a scripted cloud, with one clock."""
+    """A store and a reconciler on a scripted cloud, with one clock.
+
+    The store closes with the last reference to the harness.
+    """
 
     clock: Clock
     backend: ScriptedBackend
@@ -124,13 +125,13 @@ class ReconcilerHarness:
     not_started: dict[str, NewOperation] = field(default_factory=dict)
     """The new operations that this harness holds leases of."""
 
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.store.close)
+
     @classmethod
     def build(cls, latency: str = "0") -> "ReconcilerHarness":
         clock = Clock()
-        while OPEN_STORES:
-            OPEN_STORES.pop().close()
         backend, store = ScriptedBackend(clock, latency), Store(None, 4, clock)
-        OPEN_STORES.append(store)
         observer = CloudObserver(backend, store, clock)
         notified_ids: list[str] = []
         reconciler = Reconciler(

@@ -56,6 +56,11 @@ class CeleryNotifier:
         self._stopping = False
         self._unavailable = False
 
+    @property
+    def queued_count(self) -> int:
+        """The number of queued messages."""
+        return self._queue.qsize()
+
     def notify(self, operation_id: str | None = None) -> None:
         """Queue a message; drop it while the broker is slow. None is no operation: do nothing."""
         if operation_id is None:

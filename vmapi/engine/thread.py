@@ -46,13 +46,15 @@ class EngineThread:
     """Reconciles due operations in a pool of threads, and runs each periodic task in a thread.
 
     The threads start with the first `notify`: not before the server has forked, and not in a
-    command that only reads.
+    command that only reads. Setting `stopping` ends them.
     """
 
-    def __init__(self, tick_seconds: float = ENGINE_TICK) -> None:
+    def __init__(
+        self, tick_seconds: float = ENGINE_TICK, stopping: threading.Event | None = None
+    ) -> None:
         self._tick_seconds = tick_seconds
         self._notified = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._in_flight: dict[str, Future[None]] = {}

@@ -14,6 +14,7 @@ from vmapi.services.cursors import CursorSigner
 from vmapi.services.events.feed import EventFeed
 from vmapi.services.health import ReadinessChecks
 from vmapi.services.operations.service import OperationService
+from vmapi.services.operations.waiting import OperationWaiter
 from vmapi.services.periodic import PeriodicTask
 from vmapi.services.quotas import QuotaService
 from vmapi.services.vms.bulk import BulkService
@@ -44,6 +45,7 @@ class Services:
     vms: VMService
     bulk: BulkService
     operations: OperationService
+    waiter: OperationWaiter
     cursors: CursorSigner
     events: EventFeed
     periodic_tasks: Mapping[str, PeriodicTask]

@@ -58,6 +58,11 @@ class MemoryCounters:
                 totals.append(count)
         return totals
 
+    def keys(self) -> set[str]:
+        """Return the keys with a count."""
+        with self._lock:
+            return {key for _, counts in self._counts.values() for key in counts}
+
     def close(self) -> None:
         """Do nothing: there are no connections."""
 

@@ -142,7 +142,7 @@ def unanswered_request(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestRe
 
 
 def all_slots_taken(harness: ApiHarness, _: Any) -> TestResponse:
-    slots = harness.services.operations._waiter.slots
+    slots = harness.services.waiter.slots
     while slots.acquire(blocking=False):
         pass
     return harness.call("GET", "/events")

@@ -16,7 +16,6 @@ from tests.support.fake_clock import Clock
 from tests.support.remote_cloud import RemoteBackend, sync_inventory
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.services.operations.idempotency import IdempotencyService
 
 MALFORMED = [
     *("", " ", "1-a", '"1-a', '1-a"', "''", 'w/"1-a"', "W/1-a", '"a" "b"', '"a";"b"', '*, "a"'),
@@ -311,13 +310,14 @@ def test_repeat_during_admission_is_replayed(
 ) -> None:
     old, key = get_etag(harness, running_vm_id), {"Idempotency-Key": "k"}
     first = patch_if_match(harness, running_vm_id, old, **key)
-    earlier, callers = IdempotencyService._replay, []
+    operations, keys = harness.services.store.operations, []
+    find_by_key = operations.find_by_key
 
-    def miss_first_replay(self: IdempotencyService, caller: Any) -> Any:
-        callers.append(caller)
-        return None if len(callers) == 1 else earlier(self, caller)
+    def miss_first(key: Any) -> Any:
+        keys.append(key)
+        return None if len(keys) == 1 else find_by_key(key)
 
-    monkeypatch.setattr(IdempotencyService, "_replay", miss_first_replay)
+    monkeypatch.setattr(operations, "find_by_key", miss_first)
     again = patch_if_match(harness, running_vm_id, old, **key)
     assert (again.status_code, again.json) == (200, first.json)
     assert again.headers["Idempotent-Replayed"] == "true"

@@ -1,5 +1,6 @@
 """Prefer: wait=N delays the response until the operation finishes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,8 +8,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.auth_harness import AuthHarness
-from vmapi.domain.operation import Operation
-from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.operations import waiting
 
 pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
@@ -17,19 +17,16 @@ def create(harness: ApiHarness, prefer: str) -> TestResponse:
     return harness.call("POST", "/vms", json=CREATE_BODY, headers={"Prefer": prefer})
 
 
-def operation_waiter(harness: ApiHarness) -> OperationWaiter:
-    return harness.services.operations._waiter
-
-
 @pytest.fixture
 def run_during_wait(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a function as soon as the request waits for the engine."""
+    """Run a function whenever a waiting request is about to read its operation."""
+    waiter = harness.services.waiter
+    get_operation = waiter.get_operation
 
-    def run_and_get(what: Any) -> None:
-        monkeypatch.setattr(
-            harness.services.operations._reconciler, "_notify_engine", lambda _: what()
-        )
+    def run_and_get(run: Callable[[], object]) -> None:
+        monkeypatch.setattr(waiter, "get_operation", lambda id: (run(), get_operation(id))[1])
 
+    monkeypatch.setattr(waiting, "OPERATION_POLL_INTERVAL", 0.01)
     return run_and_get
 
 
@@ -44,19 +41,12 @@ def test_change_finished_within_wait_returns_vm(harness: ApiHarness, run_during_
         assert (response.status_code, response.headers["Preference-Applied"]) == (status, "wait=60")
 
 
-def test_get_operation_waits_until_finished(
-    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_get_operation_waits_until_finished(harness: ApiHarness, run_during_wait: Any) -> None:
     created = harness.call("POST", "/vms", json=CREATE_BODY)
     path = "/operations/" + created.headers["Operation-Location"].rpartition("/")[2]
     plain = harness.call("GET", path)
     assert (plain.json["status"], "Preference-Applied" in plain.headers) == ("running", False)
-    get = operation_waiter(harness)._get_operation
-    monkeypatch.setattr(
-        operation_waiter(harness),
-        "_get_operation",
-        lambda id: (harness.run_until_settled(), get(id))[1],
-    )
+    run_during_wait(harness.run_until_settled)
     response = harness.call("GET", path, headers={"Prefer": "wait=60"})
     assert response.json["status"] == "succeeded"
     assert response.headers["Preference-Applied"] == "wait=60"
@@ -193,21 +183,19 @@ def test_preference_applied_is_absent_without_wait(
 
 @pytest.mark.parametrize("threads", [4])
 def test_wait_slots_are_half_the_threads(harness: ApiHarness, run_during_wait: Any) -> None:
-    places = operation_waiter(harness).slots
-    assert [places.acquire(blocking=False) for _ in range(3)] == [True, True, False]
+    slots = harness.services.waiter.slots
+    assert [slots.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     response = create(harness, "wait=60")
     assert (response.status_code, "Preference-Applied" in response.headers) == (202, False)
-    places.release()
+    slots.release()
     run_during_wait(harness.run_until_settled)
     response = harness.call("DELETE", f"/vms/{response.json['id']}", headers={"Prefer": "wait=60"})
     assert response.status_code == 204
 
 
 @pytest.mark.parametrize("threads", [8])
-def test_one_caller_cannot_take_every_wait_slot(
-    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    auth_harness, results, get = AuthHarness(harness), [], operation_waiter(harness)._get_operation
+def test_one_caller_cannot_take_every_wait_slot(harness: ApiHarness, run_during_wait: Any) -> None:
+    auth_harness, results = AuthHarness(harness), []
     ci, cd = (auth_harness.create_token("operator", subject) for subject in ("ci", "cd"))
     coming = [(ci, "web-2"), (ci, "web-3"), (cd, "web-4")]
 
@@ -216,15 +204,14 @@ def test_one_caller_cannot_take_every_wait_slot(
         response = auth_harness.call("POST", "/vms", token, **kwargs)
         results.append((name, response.status_code, response.headers.get("Preference-Applied")))
 
-    def get_during_wait(id: str) -> Operation:
+    def send_next() -> None:
         # each request arrives while the earlier ones wait
         if coming:
             send_create(*coming.pop(0))
         else:
             harness.run_until_settled()
-        return get(id)
 
-    monkeypatch.setattr(operation_waiter(harness), "_get_operation", get_during_wait)
+    run_during_wait(send_next)
     send_create(ci, "web-1")
     assert results[0] == ("web-3", 202, None)
     assert sorted(results[1:]) == [(f"web-{n}", 201, "wait=60") for n in (1, 2, 4)]

@@ -247,7 +247,7 @@ def test_engine_does_not_start_delegated_operations(
     )
     assert backend.caller_tokens == []
     # the process of the operations has died
-    harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
+    harness.services.store.operations.release(item["operation"]["id"])
     harness.reconcile_once()
     (operation,) = finished_operations(auth_harness, [item])
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_unavailable")
@@ -263,7 +263,7 @@ def test_operation_during_shutdown_is_left_unstarted(
     harness.services.operations.stop()
     items = post_bulk(auth_harness, ids)
     for item in items:
-        harness.services.store.operations._leases.local_locks.release(item["operation"]["id"])
+        harness.services.store.operations.release(item["operation"]["id"])
     harness.reconcile_once()
     details = {
         operation["error"]["detail"] for operation in finished_operations(auth_harness, items)

@@ -137,7 +137,7 @@ class TestStreamSlots:
     def test_waiting_requests_take_stream_slots(
         self, harness: ApiHarness, open_stream: OpenStream
     ) -> None:
-        slots = harness.services.operations._waiter.slots
+        slots = harness.services.waiter.slots
         assert slots.acquire(blocking=False)
         open_stream()
         assert not slots.acquire(blocking=False)

@@ -3,8 +3,10 @@
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from celery import Celery
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
@@ -96,7 +98,7 @@ def test_broker_without_confirmations_blocks_no_notify(broker: FakeBroker) -> No
         ]
         broker.is_silent = False
         wait_until(lambda: broker.confirmed_count > 0)
-        wait_until(notifier._queue.empty)
+        wait_until(lambda: notifier.queued_count == 0)
         notifier.stop()
     assert [line["event"] for line in logs] == [UNAVAILABLE_EVENT, AVAILABLE_EVENT]
     # messages beyond the queue size are dropped
@@ -110,7 +112,12 @@ def test_stop_does_not_wait_for_a_silent_broker(
 ) -> None:
     notifier = CeleryNotifier(broker.url)
     sending, unblock = threading.Event(), threading.Event()
-    monkeypatch.setattr(notifier, "_send", lambda *_: (sending.set(), unblock.wait(GUARD_TIMEOUT)))
+
+    def block(*_: object, **__: object) -> None:
+        sending.set()
+        unblock.wait(GUARD_TIMEOUT)
+
+    monkeypatch.setattr(Celery, "send_task", block)
     notifier.notify("1")
     assert sending.wait(GUARD_TIMEOUT)
     stopping = threading.Thread(target=notifier.stop, daemon=True)
@@ -146,7 +153,7 @@ def test_refusing_broker_is_logged_once_until_it_accepts_messages(
         for number in range(3):
             notifier.notify(str(number))
         wait_until(lambda: broker.request_count == 3)
-        wait_until(notifier._queue.empty)
+        wait_until(lambda: notifier.queued_count == 0)
         broker.declare_error, broker.rejects = None, False
         wait_until(lambda: bool(notifier.notify("later") or broker.confirmed_count))
         notifier.stop()
@@ -173,9 +180,11 @@ def test_failed_thread_start_is_retried_at_the_next_notify(
 def test_message_names_the_operation_and_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     notifier = CeleryNotifier("memory://")
     send_calls = []
-    monkeypatch.setattr(
-        notifier._app, "send_task", lambda *args, **kwargs: send_calls.append((args, kwargs))
-    )
+
+    def record_call(_: Celery, *args: Any, **kwargs: Any) -> None:
+        send_calls.append((args, kwargs))
+
+    monkeypatch.setattr(Celery, "send_task", record_call)
     notifier.notify("1")
     notifier.stop()
     ((args, kwargs),) = send_calls

@@ -62,28 +62,32 @@ def test_task_runs_while_all_operations_block(engine: EngineThread) -> None:
     source.released.set()
 
 
-def test_task_waits_a_second_before_each_call(
-    engine: EngineThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timeouts: list[float | None] = []
-    wait = engine._stopping.wait
+class FastEvent(threading.Event):
+    """An event with short waits in the thread of the task, which `timeouts` records."""
 
-    def wait_briefly(timeout: float | None = None) -> bool:
-        if threading.current_thread().name == NAME:
-            timeouts.append(timeout)
-            return wait(0.001)
-        return wait(timeout)
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeouts: list[float | None] = []
 
-    monkeypatch.setattr(engine._stopping, "wait", wait_briefly)
+    def wait(self, timeout: float | None = None) -> bool:
+        if threading.current_thread().name != NAME:
+            return super().wait(timeout)
+        self.timeouts.append(timeout)
+        return super().wait(0.001)
+
+
+def test_task_waits_a_second_before_each_call() -> None:
+    stopping = FastEvent()
+    engine = EngineThread(tick_seconds=0.001, stopping=stopping)
     waits_at_call: list[int] = []
-    task = PeriodicTask(lambda: waits_at_call.append(len(timeouts)))
+    task = PeriodicTask(lambda: waits_at_call.append(len(stopping.timeouts)))
     engine.configure(BlockingSource(), {NAME: task})
     engine.notify()
     wait_until(lambda: len(waits_at_call) >= 3)
     engine.stop()
     # one wait before each call, before the first one too
     assert waits_at_call == list(range(1, len(waits_at_call) + 1))
-    assert set(timeouts) == {1.0}
+    assert set(stopping.timeouts) == {1.0}
 
 
 def test_task_that_is_not_due_is_not_called(engine: EngineThread) -> None:

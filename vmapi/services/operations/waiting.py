@@ -32,7 +32,7 @@ class OperationWaiter:
         per_caller: int,
         draining: Callable[[], bool],
     ) -> None:
-        self._get_operation = get_operation
+        self.get_operation = get_operation
         self.slots = threading.Semaphore(slots)
         self._pool = SlotPool(self.slots, per_caller)
         self._draining = draining
@@ -56,7 +56,7 @@ class OperationWaiter:
         the operation. Raises OperationNotFound, StoreUnavailable.
         """
         owner = caller or operation.requested_by
-        read = partial(self._get_operation, operation.id)
+        read = partial(self.get_operation, operation.id)
         return self.wait_for(operation, read, condition, seconds, owner)
 
     def wait_for(

@@ -1,6 +1,7 @@
 """Background starts of delegated operations."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.factories import OPERATION_1, VM_1
 from vmapi import errors
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.operation import NewOperation
+from vmapi.services.operations import delegated
 from vmapi.services.operations.delegated import DELEGATED_START_THREADS, DelegatedStarter
 
 ALICE = CallerToken("gAAAAABalice", "p1")
@@ -38,9 +40,19 @@ def test_operation_starts_once_with_its_token_and_log_context() -> None:
     assert sorted(started) == [(str(n), ALICE, f"req-{n}", "alice") for n in range(9)]
 
 
-def test_concurrent_starts_are_limited_and_stop_drops_the_queue() -> None:
+def test_concurrent_starts_are_limited_and_stop_drops_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     started_ids: list[str] = []
-    released = threading.Event()
+    released, dropped = threading.Event(), threading.Event()
+
+    class ObservedPool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            dropped.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr(delegated, "ThreadPoolExecutor", ObservedPool)
 
     def start(new: NewOperation) -> None:
         started_ids.append(new.operation.id)
@@ -52,7 +64,7 @@ def test_concurrent_starts_are_limited_and_stop_drops_the_queue() -> None:
     wait_until(lambda: len(started_ids) == DELEGATED_START_THREADS)
     stopping = threading.Thread(target=starter.stop)
     stopping.start()
-    wait_until(lambda: starter._pool._shutdown)
+    assert dropped.wait(GUARD_TIMEOUT)
     released.set()
     stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
