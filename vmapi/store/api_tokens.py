@@ -74,6 +74,8 @@ class ApiTokenRepository:
         is_due = or_(
             api_tokens.c.last_used_at.is_(None),
             api_tokens.c.last_used_at <= at - LAST_USED_WRITE_INTERVAL,
+            # from a wrong clock
+            api_tokens.c.last_used_at > at + LAST_USED_WRITE_INTERVAL,
         )
         with self._database.write() as connection:
             update = api_tokens.update().where(api_tokens.c.id == id, is_due)

@@ -6,9 +6,15 @@ has written is then in the future, and proves nothing.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
+
+CLOCK_STEP_TOLERANCE_US = 1_000_000
+"""Microseconds by which the clock may be set back without an effect."""
+
+FUTURE_TIME_AGE_US = 86_400_000_000
+"""The age, in microseconds, of a row with a time in the future: a day, too old for any reader."""
 
 
 class db_now(FunctionElement[int]):
@@ -32,3 +38,20 @@ def _db_now_postgresql(*_: Any, **__: Any) -> str:
 def db_time(connection: Connection) -> int:
     """Return the time of the database's clock, in microseconds since 1970."""
     return int(connection.execute(select(db_now())).scalar_one())
+
+
+def past_time(time: int, now: int) -> int:
+    """Return a stored time; for one in the future, the time of `FUTURE_TIME_AGE_US` ago."""
+    return time if time <= now + CLOCK_STEP_TOLERANCE_US else now - FUTURE_TIME_AGE_US
+
+
+def sql_past_time(column: ColumnElement[int]) -> ColumnElement[int]:
+    """Return `past_time` of a column in SQL."""
+    is_future = column > db_now() + CLOCK_STEP_TOLERANCE_US
+    return case((is_future, db_now() - FUTURE_TIME_AGE_US), else_=column)
+
+
+def sql_is_expired(expires_at: ColumnElement[int], duration_us: int) -> ColumnElement[bool]:
+    """Return whether a lease of a duration has expired, or is from the future."""
+    latest = db_now() + duration_us + CLOCK_STEP_TOLERANCE_US
+    return (expires_at < db_now()) | (expires_at > latest)

@@ -1,7 +1,8 @@
 """Leader leases: jobs that exactly one process runs, such as the inventory sync.
 
 A process acquires a lease before each run of the job. The heartbeat renews it during a long run.
-A lease expires when its owner dies, and another process takes the job over.
+A lease expires when its owner dies, and another process takes the job over. A lease that ends
+later than a new one would is from a wrong clock, and free.
 
 Leases are written with `durable=False`. A power failure can lose the last ones: then two processes
 run a job at once for one lease duration, until the former owner fails to acquire the lease again.
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 
-from vmapi.store.clock import db_now
+from vmapi.store.clock import db_now, sql_is_expired
 from vmapi.store.database import Database
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import leader_leases
@@ -74,7 +75,8 @@ class LeaderLeases:
     def _try_acquire(self, name: str) -> bool:
         lease = {"owner": self._owner, "expires_at": db_now() + LEADER_LEASE_DURATION_US}
         is_named = leader_leases.c.name == name
-        is_free = (leader_leases.c.owner == self._owner) | (leader_leases.c.expires_at < db_now())
+        is_expired = sql_is_expired(leader_leases.c.expires_at, LEADER_LEASE_DURATION_US)
+        is_free = (leader_leases.c.owner == self._owner) | is_expired
         try:
             with self._database.write(durable=False) as connection:
                 update = leader_leases.update().where(is_named, is_free).values(lease)

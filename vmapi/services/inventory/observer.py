@@ -33,7 +33,7 @@ class CloudObserver:
         self._store = store
         self._clock = clock
         self._full_sync_lock = threading.Lock()
-        self._last_full_sync = 0
+        self._last_full_sync_at = -inf
         self._last_failure: BackendFailure | None = None
         self._last_failure_at = -inf
 
@@ -82,23 +82,25 @@ class CloudObserver:
             self._full_sync(timeout)
 
     def _full_sync(self, timeout: float) -> None:
-        requested_at, waiting_since = self._store.inventory.observation_time(), time.monotonic()
+        waiting_since = time.monotonic()
         if not self._full_sync_lock.acquire(timeout=timeout):
             raise BackendTimeout("Another full sync with the cloud is still in progress.")
         try:
             if self._last_failure is not None and self._last_failure_at > waiting_since:
                 # a thread that has waited for a failure does not wait for the next one
                 raise copy(self._last_failure)
-            if self._last_full_sync <= requested_at:
-                self._last_full_sync = self._list_all()
+            if self._last_full_sync_at <= waiting_since:
+                started_at = time.monotonic()
+                self._list_all()
+                self._last_full_sync_at = started_at
         except BackendFailure as error:
             self._last_failure, self._last_failure_at = error, time.monotonic()
             raise
         finally:
             self._full_sync_lock.release()
 
-    def _list_all(self) -> int:
-        """List all VMs; fetch each missing one before it counts as deleted. Return the start time.
+    def _list_all(self) -> None:
+        """List all VMs; fetch each missing one before it counts as deleted.
 
         So an incomplete list, for example while a Nova cell is down, deletes nothing.
         """
@@ -111,7 +113,6 @@ class CloudObserver:
             if vm_id not in listed_ids:
                 self._fetch_unlisted(vm_id)
         inventory.mark_full_sync(started_at)
-        return started_at
 
     def _fetch_unlisted(self, vm_id: str) -> None:
         try:

@@ -18,6 +18,8 @@ from vmapi.domain.operation import NewOperation, Operation, Step
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.reconciler.recovery import (
     ACTION_RECOVERY_WINDOW,
+    WRONG_CLOCK_SEARCH_PERIOD,
+    is_from_wrong_clock,
     require_vm_id,
     step_started_at,
 )
@@ -99,7 +101,10 @@ class StepDispatcher:
         vm_id = require_vm_id(operation)
         # a request id in the database belongs to another operation or another step
         known_ids = self._store.operations.request_ids(vm_id)
-        since = self._to_cloud_time(operation.created_at)
+        created_at, now = operation.created_at, self._clock()
+        if is_from_wrong_clock(created_at, now):
+            created_at = now - WRONG_CLOCK_SEARCH_PERIOD
+        since = self._to_cloud_time(created_at)
         return self._backend.find_action(vm_id, step.verb, since, known_ids)
 
     def is_update_applied(self, operation: Operation) -> bool:

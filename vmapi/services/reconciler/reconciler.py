@@ -25,7 +25,12 @@ from vmapi.services.reconciler.dispatcher import (
 )
 from vmapi.services.reconciler.outcome import evaluate_outcome, timeout_error
 from vmapi.services.reconciler.progress import ReconcileResult, as_failed, as_succeeded
-from vmapi.services.reconciler.recovery import may_still_arrive, require_vm_id, step_started_at
+from vmapi.services.reconciler.recovery import (
+    is_from_wrong_clock,
+    may_still_arrive,
+    require_vm_id,
+    step_started_at,
+)
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
 
@@ -115,6 +120,9 @@ class Reconciler:
             return self._finish(as_succeeded(operation, self._clock()))
         if step.state is StepState.PLANNED:
             return self._dispatch_planned(operation, step, new)
+        if is_from_wrong_clock(step_started_at(operation, step), self._clock()):
+            # the time limits begin again: they may be too long, never too short
+            return self._save_step(operation, replace(step, started_at=self._clock()))
         is_overdue = self._is_overdue(operation)
         result = self._check_progress(operation, step, observed_vm)
         if result.waiting_on_cloud and is_overdue and not self._may_still_arrive(operation, step):
@@ -127,8 +135,9 @@ class Reconciler:
         self, operation: Operation, step: Step, new: NewOperation | None
     ) -> ReconcileResult:
         is_first_attempt = operation.started_at is None
-        if is_first_attempt and new is None and operation.reserved_name is not None:
-            # only the process of the request would have checked the name in the cloud
+        # only the process of the request has the spec of a create, and has checked a new name
+        is_name_unchecked = is_first_attempt and operation.reserved_name is not None
+        if new is None and (step.verb is Verb.CREATE or is_name_unchecked):
             return self._fail(operation, self._dispatcher.not_sendable_error())
         result = self._begin_dispatch(operation)
         if result.operation.is_finished:
@@ -294,7 +303,11 @@ class Reconciler:
         return ReconcileResult(finished)
 
     def _is_overdue(self, operation: Operation) -> bool:
-        return self._clock() - operation.created_at > self._deadlines[operation.action]
+        began_at = operation.created_at
+        if operation.step is not None:
+            # earlier only where the time of the operation is from a wrong clock
+            began_at = min(began_at, step_started_at(operation, operation.step))
+        return self._clock() - began_at > self._deadlines[operation.action]
 
     def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
         since = step_started_at(operation, step)

@@ -12,6 +12,17 @@ CREATE_RECOVERY_WINDOW = timedelta(seconds=120)
 ACTION_RECOVERY_WINDOW = timedelta(seconds=10)
 """Shorter than for a create: the cloud refuses an action that arrives a second time."""
 
+MAX_PROCESS_CLOCK_SKEW = timedelta(seconds=60)
+"""A time further in the future is from a wrong clock, not from the clock of another machine."""
+
+WRONG_CLOCK_SEARCH_PERIOD = timedelta(hours=1)
+"""How far back an action is searched in the cloud if its time is from a wrong clock."""
+
+
+def is_from_wrong_clock(time: datetime, now: datetime) -> bool:
+    """Return whether a time is in the future: the clock has been set back since."""
+    return time - now > MAX_PROCESS_CLOCK_SKEW
+
 
 def may_still_arrive(step: Step, since: datetime, now: datetime, timeout: timedelta) -> bool:
     """Return whether a call sent at `since` may still take effect; `timeout` is the response's."""

@@ -23,7 +23,8 @@ A row is in one of three states:
 An observation replaces a row if it started at or after both the fence and the row's `finished_at`.
 If the two windows overlap, the order of the requests is unknown, and the content decides, in this
 order: a deletion wins; then the later `updated_at` of the cloud; within the same second of it, the
-observation without a task, since a task comes before its result; then the later start.
+observation without a task, since a task comes before its result; then the later start. A fence or
+window in the future is from a wrong clock, and ignored.
 
 Invariants: the rows of one batch are locked in the order of their ids, so that two batches cannot
 deadlock. A row that another transaction inserts first is applied again in a new transaction, since
@@ -44,7 +45,7 @@ from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.vm import VM
 from vmapi.store import events
-from vmapi.store.clock import db_time
+from vmapi.store.clock import db_now, db_time, past_time
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper
@@ -61,7 +62,7 @@ UPDATE_VM = (
     .values({name: bindparam(name, type_=vms.c[name].type) for name in UPDATED_COLUMNS})
 )
 SELECT_VMS_FOR_UPDATE = (
-    select(vms)
+    select(vms, db_now().label("now"))
     .where(vms.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(vms.c.id)
     .with_for_update()
@@ -124,7 +125,8 @@ def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at
     `at` is the cloud's time of the deletion, `observed_at` the database's time of the 404.
     """
     for row in _select_for_update(connection, [vm_id]):
-        if row.deleted_at is None and observed_at >= row.observation_started_at:
+        last_started_at = past_time(row.observation_started_at, row.now)
+        if row.deleted_at is None and observed_at >= last_started_at:
             deleted = vm_mapper.as_deleted(vm_mapper.observed_vm(row), at)
             batch = _Batch()
             batch.update(_update_values(row, deleted, None, observed_at), row)
@@ -132,9 +134,9 @@ def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at
 
 
 def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
-    if started_at < row.min_observed_at:
+    if started_at < past_time(row.min_observed_at, row.now):
         return False
-    if started_at >= row.observation_finished_at:
+    if started_at >= past_time(row.observation_finished_at, row.now):
         return True
     rank = (vm.status is Status.DELETED, vm.updated_at, vm.task is None, started_at)
     has_no_task = row.observed["task"] is None

@@ -20,7 +20,7 @@ from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import StoreUnavailable
 from vmapi.store import quotas as quota_usage
-from vmapi.store.clock import db_now, db_time
+from vmapi.store.clock import db_now, db_time, sql_past_time
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.inventory import duplicates, observations, statements
 from vmapi.store.inventory.age import (
@@ -109,7 +109,7 @@ class InventoryRepository:
     def ids_not_observed_since(self, started_at: int) -> list[str]:
         """Return the ids of live VMs without an observation since a time."""
         query = select(vms.c.id).where(
-            vms.c.deleted_at.is_(None), vms.c.observation_started_at < started_at
+            vms.c.deleted_at.is_(None), sql_past_time(vms.c.observation_started_at) < started_at
         )
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
@@ -197,7 +197,8 @@ class InventoryRepository:
 
     def seconds_since_full_sync(self) -> float | None:
         """Return the seconds since the start of the last full sync; None before the first."""
-        query = select(db_now() - sync_state.c.started_at).where(sync_state.c.kind == EVERYTHING)
+        age = db_now() - sql_past_time(sync_state.c.started_at)
+        query = select(age).where(sync_state.c.kind == EVERYTHING)
         with self._database.read() as connection:
             microseconds = connection.execute(query).scalar()
         return None if microseconds is None else to_seconds(microseconds)

@@ -1,7 +1,8 @@
 """Operation leases: one thread of one process at a time reconciles an operation.
 
 A lease is two columns of the operation's row, on the database's clock. The process that inserts an
-operation holds its lease from the start. The heartbeat renews leases; one that expires is free.
+operation holds its lease from the start. The heartbeat renews leases; one that expires is free. So
+is one that ends later than a new lease would: a wrong clock has written it.
 
 Leases are written with `durable=False`, since a lost lease does no harm. A process that loses one
 without noticing fails at its next save: the revision of the row has moved. No step is dispatched
@@ -17,7 +18,7 @@ import structlog
 from sqlalchemy import ColumnElement, bindparam, or_
 
 from vmapi.errors import StoreUnavailable
-from vmapi.store.clock import db_now
+from vmapi.store.clock import db_now, sql_is_expired
 from vmapi.store.database import Database
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import IS_UNFINISHED, operations
@@ -28,7 +29,8 @@ LEASE_DURATION_US = 10_000_000
 """Microseconds until a lease expires that its owner does not renew."""
 
 LEASE_IS_FREE = or_(
-    operations.c.lease_owner == bindparam("owner"), operations.c.lease_expires_at < db_now()
+    operations.c.lease_owner == bindparam("owner"),
+    sql_is_expired(operations.c.lease_expires_at, LEASE_DURATION_US),
 )
 """True where the process `owner` holds the lease or may acquire it."""
 

@@ -56,12 +56,7 @@ def block_lists(
 def count_requests(harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with each full sync that is requested from now on."""
     requests: list[int] = []
-    observation_time = harness.store.inventory.observation_time
-    monkeypatch.setattr(
-        harness.store.inventory,
-        "observation_time",
-        lambda: requests.append(1) or observation_time(),
-    )
+    monkeypatch.setattr(harness.backend, "check_available", lambda: requests.append(1))
     return requests
 
 
