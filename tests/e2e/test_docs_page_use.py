@@ -90,7 +90,11 @@ def test_operation_shows_no_samples_of_problems_and_no_links(visit: PageVisit) -
         response = block.locator(f"tr.response[data-code='{status}']")
         expect(response).to_be_visible()
         expect(response.locator(".highlight-code, .example")).to_have_count(0)
+        expect(response.locator(".headers-wrapper")).to_have_count(0)
     expect(block.locator(".response-col_links").first).to_be_hidden()
+    operation_id = block.locator(".opblock-summary-operation-id")
+    is_narrow = visit.page.evaluate("innerWidth") < 600
+    expect(operation_id).to_be_hidden() if is_narrow else expect(operation_id).to_be_visible()
 
 
 def test_link_to_an_operation_opens_it_without_a_warning(visit: PageVisit) -> None:

@@ -14,10 +14,10 @@ function endEventStream(request) {
 
 const vmapiPlugin = (system) => ({
   wrapComponents: {
-    // the samples of fifteen problems make an operation slow to open
+    // the samples and headers of fifteen problems make an operation slow to open
     response: (Response) => (props) => system.React.createElement(Response, {
       ...props,
-      response: props.code >= 400 ? props.response.delete("content") : props.response,
+      response: props.code >= 400 ? props.response.filter((_, name) => name === "description") : props.response,
     }),
   },
   statePlugins: {
