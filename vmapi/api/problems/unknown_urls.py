@@ -1,10 +1,14 @@
 """Describe a URL without a resource, and suggest the one that the client may have meant."""
 
+import re
 from collections.abc import Iterator
 
 from flask import current_app, request
 
 from vmapi.api.request.context import current_services
+
+OTHER_BASE_PATH = re.compile(r"^(/api)?(/v[0-9.]+)?(?=/)")
+"""The start of a path below the base path of another version, or below a part of it."""
 
 
 def describe_unknown_url() -> str:
@@ -15,12 +19,13 @@ def describe_unknown_url() -> str:
 
 
 def _similar_paths() -> Iterator[str]:
-    """Yield the path in lower case, with the base path, and without it."""
+    """Yield the path in lower case, below the base path, and below the root."""
     base_path = current_services().base_path
     path = "/" + "/".join(filter(None, request.path.lower().split("/")))
     yield path
-    yield f"{base_path}{path}"
-    yield path.removeprefix(base_path)
+    path_below = OTHER_BASE_PATH.sub("", path.removeprefix(base_path))
+    yield f"{base_path}{path_below}"
+    yield path_below
 
 
 def _is_served(path: str) -> bool:
