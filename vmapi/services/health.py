@@ -6,11 +6,17 @@ time and no waiting beyond the timeouts.
 
 import threading
 from collections.abc import Callable, Mapping
+from math import inf
 
 import structlog
 
-from vmapi.errors import BackendTimeout, InternalError, StoreUnavailable, VmapiError
-from vmapi.services.timeouts import run_with_timeout
+from vmapi.errors import (
+    BackendTimeout,
+    InternalError,
+    StoreUnavailable,
+    VmapiError,
+)
+from vmapi.services.timeouts import run_with_timeout, throttled_seconds
 
 log = structlog.get_logger("vmapi.health")
 
@@ -46,14 +52,17 @@ class HealthCheck:
         self._lock = threading.Lock()
         self._ping_lock = threading.Lock()
         self._status: str | None = None
-        self._checked_at = 0.0
+        self._next_check_at = -inf
 
     def status(self) -> str:
         """Return `ok` or the code of the error."""
         with self._lock:
-            age = self._monotonic() - self._checked_at
-            if self._status is None or age >= HEALTH_CACHE_TTL:
-                self._status, self._checked_at = self._check(), self._monotonic()
+            if self._status is None or self._monotonic() >= self._next_check_at:
+                self._next_check_at = -inf
+                self._status = self._check()
+                # a throttled cloud names a longer wait
+                earliest = self._monotonic() + HEALTH_CACHE_TTL
+                self._next_check_at = max(self._next_check_at, earliest)
             return self._status
 
     def _check(self) -> str:
@@ -65,6 +74,7 @@ class HealthCheck:
         except BackendTimeout:
             return self._timeout_code
         except VmapiError as error:
+            self._next_check_at = self._monotonic() + throttled_seconds(error)
             return error.code
         except Exception:
             log.exception("health check failed")

@@ -1,4 +1,4 @@
-"""Bound the time that a caller waits for a function.
+"""Bound the time that a caller waits for a function, and the wait of a throttled caller.
 
 The callers define the timeouts: `READ_REFRESH_TIMEOUT` in `vmapi.services.inventory.reader` for the
 read of a VM or a list, `BACKEND_CHECK_TIMEOUT` in `vmapi.services.health` for a readiness check.
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from vmapi.errors import BackendTimeout
+from vmapi.errors import BackendTimeout, BackendUnavailable, VmapiError
 
 
 def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
@@ -26,6 +26,12 @@ def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
         future.result(seconds)
     except TimeoutError:
         raise BackendTimeout("There is no response yet.") from None
+
+
+def throttled_seconds(error: VmapiError) -> int:
+    """Return the seconds without requests that a throttled cloud asks for; 0 for other errors."""
+    is_throttled = isinstance(error, BackendUnavailable) and error.is_throttled
+    return (error.retry_after or 0) if is_throttled else 0
 
 
 def _run(func: Callable[[], object], future: "Future[None]") -> None:

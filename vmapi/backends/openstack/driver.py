@@ -14,6 +14,7 @@ from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
 from vmapi.backends.openstack import server_actions
+from vmapi.backends.openstack.action_records import ActionRecords
 from vmapi.backends.openstack.catalog import CloudCatalog
 from vmapi.backends.openstack.catalog_items import map_items
 from vmapi.backends.openstack.config import load_region, tls_options
@@ -59,6 +60,7 @@ class OpenStackBackend(Driver):
             multi_project=self._project_policy.uses_keystone_projects,
         )
         self._queries = ServerQueries(self._session, self._project_policy.visibility)
+        self._action_records = ActionRecords(self._queries, self.get_vm)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -213,17 +215,8 @@ class OpenStackBackend(Driver):
             commands.update(vm_id, dict(object_member(server, "metadata")), changes)
 
     def get_outcome(self, action: AcceptedAction) -> ActionOutcome:
-        """Return the outcome of Nova's instance action.
-
-        The outcome is PENDING until Nova has recorded the action.
-        """
-        try:
-            record = self._queries.get_instance_action(action.vm_id, action.request_id)
-        except (VMNotFound, NovaItemNotFound):
-            self._queries.get_server(action.vm_id)
-            return ActionOutcome.PENDING
-        with parsing("compute"):
-            return server_actions.outcome_of(record)
+        """Return the outcome of Nova's instance action, as `ActionRecords` does."""
+        return self._action_records.get_outcome(action)
 
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
         """Find the server with the operation id as a tag; the oldest of several."""
@@ -238,11 +231,7 @@ class OpenStackBackend(Driver):
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()
     ) -> AcceptedAction | None:
         """Find the newest instance action of this verb. Raises VMNotFound."""
-        records = self._queries.list_instance_actions(vm_id)
-        names = server_actions.instance_action_names(verb)
-        with parsing("compute"):
-            request_id = server_actions.find_newest(records, names, since, exclude_request_ids)
-        return AcceptedAction(vm_id, request_id) if request_id else None
+        return self._action_records.find(vm_id, verb, since, exclude_request_ids)
 
     def _to_vms(self, servers: Sequence[Json]) -> list[VM]:
         """Map a list of servers; one that cannot be mapped is logged and left out."""

@@ -17,7 +17,7 @@ from math import inf
 
 import structlog
 
-from vmapi.errors import BackendFailure, BackendUnavailable, Forbidden, VmapiError
+from vmapi.errors import BackendFailure, Forbidden, VmapiError
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.poll_schedule import (
     MAX_CONCURRENT_POLLS,
@@ -26,6 +26,7 @@ from vmapi.services.inventory.poll_schedule import (
     PollSchedule,
 )
 from vmapi.services.periodic import PeriodicTask
+from vmapi.services.timeouts import throttled_seconds
 from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.sync")
@@ -136,6 +137,4 @@ class InventorySync:
 
 def _pause_after(error: VmapiError) -> float:
     """Return the seconds without a request after a failure: a throttled cloud names its own."""
-    if isinstance(error, BackendUnavailable) and error.is_throttled:
-        return max(SYNC_BACKOFF, error.retry_after or 0)
-    return SYNC_BACKOFF
+    return max(SYNC_BACKOFF, throttled_seconds(error))

@@ -15,6 +15,7 @@ from vmapi.domain.operation import Operation, StepState
 from vmapi.domain.vm import VM
 from vmapi.errors import StoreUnavailable, VmapiError
 from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.timeouts import throttled_seconds
 
 log = structlog.get_logger("vmapi.poll")
 
@@ -99,7 +100,8 @@ class OperationPoller:
             raise
         except VmapiError as error:
             log.warning("operation poll failed, will retry", reason=error.detail)
-            self._resume_at = now + OPERATION_POLL_BACKOFF
+            pause = max(OPERATION_POLL_BACKOFF, throttled_seconds(error))
+            self._resume_at = now + pause
             return
         except Exception:
             # a defect of vmapi: each operation is still checked at its own interval

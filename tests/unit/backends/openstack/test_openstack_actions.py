@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.fake_openstack import (
     ACCEPTED,
@@ -136,6 +137,63 @@ def test_outcome_without_record_is_pending(cloud: FakeOpenStack, backend: OpenSt
     cloud.reply_to("GET", SERVER_PATH, server_reply("SOFT_DELETED"))
     with pytest.raises(errors.VMNotFound):
         backend.get_outcome(AcceptedAction(SERVER_ID, REQUEST_ID))
+
+
+POLICY_REFUSAL = Reply(
+    403, {"forbidden": {"code": 403, "message": "Policy doesn't allow os-instance-actions:show."}}
+)
+
+
+def hide_records(cloud: FakeOpenStack) -> None:
+    for path in (
+        f"{SERVER_PATH}/os-instance-actions/{REQUEST_ID}",
+        f"{SERVER_PATH}/os-instance-actions",
+    ):
+        cloud.reply_to("GET", path, POLICY_REFUSAL)
+
+
+def test_hidden_record_leaves_the_outcome_to_the_vm(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    hide_records(cloud)
+    action = AcceptedAction(SERVER_ID, REQUEST_ID)
+    with capture_logs() as logs:
+        outcomes = {backend.get_outcome(action) for _ in range(3)}
+    assert outcomes == {ActionOutcome.SUCCEEDED}
+    # the operator gets one warning, not one per operation
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "records of actions are hidden: operations are judged by the VM alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "task_state", "is_found"),
+    [
+        (Verb.STOP, "SHUTOFF", None, True),
+        (Verb.STOP, "ACTIVE", "powering-off", True),
+        (Verb.STOP, "ACTIVE", "pausing", False),
+        (Verb.STOP, "ACTIVE", None, False),
+        (Verb.PAUSE, "PAUSED", None, True),
+        (Verb.RESTART_SOFT, "REBOOT", "rebooting", True),
+        (Verb.RESTART_HARD, "ACTIVE", None, False),
+    ],
+)
+def test_vm_shows_an_action_with_hidden_records(
+    cloud: FakeOpenStack,
+    backend: OpenStackBackend,
+    verb: Verb,
+    status: str,
+    task_state: str | None,
+    *,
+    is_found: bool,
+) -> None:
+    hide_records(cloud)
+    task = {"OS-EXT-STS:task_state": task_state}
+    cloud.reply_to("GET", SERVER_PATH, server_reply(status, tenant_id="p", **task))
+    action = backend.find_action(SERVER_ID, verb, datetime(2026, 1, 1, tzinfo=UTC))
+    assert action == (AcceptedAction(SERVER_ID, "") if is_found else None)
+    if action is not None:
+        assert backend.get_outcome(action) is ActionOutcome.SUCCEEDED
 
 
 def test_action_is_found_by_verb_time_and_request_id(

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
+from vmapi.backends.openstack.failures import RequestsThrottled
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
@@ -159,6 +160,26 @@ def test_poll_of_an_unavailable_cloud_is_retried_after_the_backoff(
     harness.list_changed = list_changed
     harness.base.clock.sleep(10)
     assert set(harness.list_due()) == {operation.id}
+
+
+def test_throttled_poll_is_retried_after_the_wait_of_the_cloud() -> None:
+    harness = PollerHarness()
+    harness.start_stop()
+    polls = 0
+
+    def refuse(since: datetime) -> Sequence[VM]:
+        nonlocal polls
+        polls += 1
+        raise RequestsThrottled("HTTP 429", retry_after=30)
+
+    harness.list_changed = refuse
+    for _ in range(4):
+        assert harness.list_due() == {}
+        harness.base.clock.sleep(9)
+    assert polls == 1
+    harness.base.clock.sleep(9)
+    harness.list_due()
+    assert polls == 2
 
 
 @pytest.mark.parametrize(
