@@ -60,7 +60,7 @@ class QueuedStreamHandler(logging.Handler):
             self._lines.append(line)
             if self._is_idle:
                 self._condition.notify_all()
-            elif self._thread is None:
+            elif self._thread is None or not self._thread.is_alive():
                 self._start_thread()
 
     def flush(self) -> None:
