@@ -40,7 +40,6 @@ LOST: dict[str, dict[str, Any]] = {
     "no-upstream": replaced_by(ProxyReply(503, b"no healthy upstream")),
     "not-found": replaced_by(ProxyReply(404, b"no Route matched")),
     "html": replaced_by(HTML),
-    "list": replaced_by(ProxyReply(202, b"[]", (REQUEST_ID,))),
 }
 READS: dict[str, tuple[dict[str, Any], int, str]] = {
     "stall": ({"is_stalled": True}, 504, "backend_timeout"),

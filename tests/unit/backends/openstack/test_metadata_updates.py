@@ -145,3 +145,22 @@ def test_half_completed_update_has_an_unknown_outcome(
     for patch in (VMPatch("web-2"), VMPatch(None, {"c": "1"})):
         with pytest.raises(errors.BackendUnavailable):
             backend.update_vm(SERVER_ID, patch)
+
+
+def test_repetition_of_a_half_completed_update_completes_it(
+    cloud: FakeOpenStack, backend: OpenStackBackend
+) -> None:
+    patch = VMPatch("web-2", {"a": None, "c": "1"})
+    cloud.reply_to("POST", METADATA_PATH, Reply(502, "<html>"))
+    with pytest.raises(errors.BackendTimeout):
+        backend.update_vm(SERVER_ID, patch)
+    # others have set pairs since
+    metadata = {"b": "3", "outside": "yes"}
+    cloud.reply_to("GET", SERVER_PATH, server_reply("ACTIVE", metadata=metadata))
+    cloud.reply_to("POST", METADATA_PATH, UPDATED)
+    cloud.requests.clear()
+    backend.update_vm(SERVER_ID, patch)
+    assert changes_sent(cloud) == [
+        ("POST", METADATA_PATH, {"metadata": {"c": "1"}}),
+        ("PUT", SERVER_PATH, {"server": {"name": "web-2"}}),
+    ]
