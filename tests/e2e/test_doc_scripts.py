@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api_harness import UNKNOWN_ID
 from tests.support.doc_scripts import TruncatingHandler, api_url, http_server, run
 from tests.support.documentation import write_files, write_short_sleep
 from tests.support.processes import Gunicorn, build_environment, require_program
@@ -224,3 +225,23 @@ def test_tutorial_script_with_a_wrong_url_says_what_to_do(
         settings = {"API": url.format(**ports, unknown=unknown), "DEADLINE": "1"}
         result = run(scripts, "bash", "create.sh", succeeds=False, **settings)
     assert advice in result.stderr
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
+def test_change_of_a_missing_vm_or_a_taken_name_ends_with_the_reason(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
+) -> None:
+    cloud = gunicorn()
+    cloud.start().wait_for("/readyz")
+    body = {"name": "taken", "flavor": "m1.tiny", "image": "cirros"}
+    assert cloud.call("POST", "/api/v1/vms", body).status == 201
+    for path, sent, code in (
+        (f"/vms/{UNKNOWN_ID}/restart", {}, "vm_not_found"),
+        ("/vms", body, "name_taken"),
+        ("/vms", {**body, "name": "x y"}, "validation_error"),
+    ):
+        in_bash = f". ./vmapi.sh; change POST {path} key-1 '{json.dumps(sent)}'"
+        in_python = f"import vmapi_client; vmapi_client.change('POST', {path!r}, 'key-1', {sent!r})"
+        command = {"bash": ("bash", "-euc", in_bash), "python": (sys.executable, "-c", in_python)}
+        result = run(scripts, *command[language], succeeds=False, API=api_url(cloud.port))
+        assert f"({code}" in result.stderr, result.stderr
