@@ -110,6 +110,7 @@ class EventQuerySchema(Schema):
 @blp.request_headers(LAST_EVENT_ID_HEADER)
 @blp.response(
     200,
+    # generators type the stream by this schema of its `data`
     EventSchema(),
     content_type=EVENT_STREAM_MEDIA_TYPE,
     example=examples.EVENT,
