@@ -87,12 +87,11 @@ operations = Table(
         unique=True,
     ),
     Index("uq_operations_idempotency_key", *IDEMPOTENCY_COLUMNS, unique=True),
-    Index("ix_operations_request_id_created_at", "request_id", "created_at"),
-    _partial_index("ix_operations_bulk_id", "bulk_id", where=text("bulk_id IS NOT NULL")),
+    Index("ix_operations_request_id_created_at_id", "request_id", "created_at", "id"),
     _partial_index(
-        "ix_operations_unfinished_bulk_id",
-        "bulk_id",
-        where=text("finished_at IS NULL AND bulk_id IS NOT NULL"),
+        "ix_operations_bulk_id_finished_at",
+        *("bulk_id", "finished_at"),
+        where=text("bulk_id IS NOT NULL"),
     ),
 )
 

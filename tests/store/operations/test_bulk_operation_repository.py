@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import (
@@ -13,16 +14,20 @@ from tests.support.operation_factory import (
     run_concurrently,
     succeeds,
 )
+from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
+from vmapi.domain.project import Scope
 from vmapi.errors import OperationNotFound
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
+from vmapi.store.operations import statements
 from vmapi.store.operations.repository import OperationRepository
 from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
+from vmapi.store.tables import IS_UNFINISHED, operations
 
 VM_IDS = tuple(f"vm-{number}" for number in range(5))
 REFUSED = BulkItem("gone", error=OperationError("vm_not_found", "There is no VM of this id."))
@@ -90,6 +95,24 @@ def test_bulk_operation_is_stored_with_its_operations(
     for bulk_id, scope in (("b", "other"), ("c", None), ("b\0", None), ("", None)):
         with pytest.raises(OperationNotFound):
             store.bulk.get(bulk_id, scope)
+
+
+@pytest.mark.parametrize("scope", [None, "default"])
+def test_operations_of_a_request_and_of_a_bulk_are_found_by_an_index(
+    store: OperationRepository, database: Database, make: OperationFactory, scope: Scope
+) -> None:
+    store.add(make("first"))
+    rows = [
+        {"id": f"{n}", "vm_id": f"{n}", "request_id": f"r-{n % 500}", "bulk_id": f"b-{n % 500}"}
+        for n in range(5000)
+    ]
+    copy_rows(database, operations, rows)
+    filters = statements.build_filters(OperationQuery(request_id="r-7"), scope)
+    assert "ix_operations_request_id_created_at_id" in explain(
+        database, statements.select_page_ids(filters, PageRequest())
+    )
+    unfinished = select(operations.c.id).where(operations.c.bulk_id == "b-7", IS_UNFINISHED)
+    assert "ix_operations_bulk_id_finished_at" in explain(database, unfinished)
 
 
 def test_busy_vm_refuses_the_whole_bulk(

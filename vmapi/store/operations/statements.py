@@ -68,7 +68,6 @@ def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[boo
         "action": query.action,
         "status": query.status,
         "request_id": query.request_id,
-        "project": scope,
     }
     if query.key is not None:
         values |= {
@@ -76,7 +75,14 @@ def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[boo
             "idempotency_caller": query.key.caller,
             "idempotency_key": query.key.value,
         }
-    return [operations.c[name] == value for name, value in values.items() if value is not None]
+    filters = [operations.c[name] == value for name, value in values.items() if value is not None]
+    if scope is None:
+        return filters
+    project: ColumnElement[str] = operations.c.project
+    if query.request_id is not None:
+        # SQLite would search by the index of the project, and read all of its operations
+        project = project.concat("")
+    return [*filters, project == scope]
 
 
 def key_params(key: IdempotencyKey) -> dict[str, str]:

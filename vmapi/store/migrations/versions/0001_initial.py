@@ -58,12 +58,11 @@ def _create_operations() -> None:
         sa.Column("bulk_id", sa.String(36)),
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
     )
-    _create_partial_index("ix_operations_bulk_id", "operations", ["bulk_id"], "bulk_id IS NOT NULL")
     _create_partial_index(
-        "ix_operations_unfinished_bulk_id",
+        "ix_operations_bulk_id_finished_at",
         "operations",
-        ["bulk_id"],
-        "finished_at IS NULL AND bulk_id IS NOT NULL",
+        ["bulk_id", "finished_at"],
+        "bulk_id IS NOT NULL",
     )
     op.create_index("ix_operations_finished_at", "operations", ["finished_at"])
     op.create_index("ix_operations_newest", "operations", ["created_at", "id"])
@@ -74,7 +73,9 @@ def _create_operations() -> None:
         "ix_operations_unfinished", "operations", ["created_at"], "finished_at IS NULL"
     )
     op.create_index(
-        "ix_operations_request_id_created_at", "operations", ["request_id", "created_at"]
+        "ix_operations_request_id_created_at_id",
+        "operations",
+        ["request_id", "created_at", "id"],
     )
     op.create_index("ix_operations_vm_id_created_at", "operations", ["vm_id", "created_at"])
     op.create_index(
