@@ -22,8 +22,7 @@
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
-    ├── StoreUnavailable
-    ├── IssuerUnavailable
+    ├── StoreUnavailable, IssuerUnavailable
     ├── InternalError
     └── SettingsError
 

@@ -17,6 +17,7 @@ from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import NewOperation, Operation, Step, StepState
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.observer import CloudObserver
+from vmapi.services.reconciler import recovery
 from vmapi.services.reconciler.dispatcher import (
     DispatchResult,
     DispatchState,
@@ -25,12 +26,6 @@ from vmapi.services.reconciler.dispatcher import (
 )
 from vmapi.services.reconciler.outcome import evaluate_outcome, timeout_error
 from vmapi.services.reconciler.progress import ReconcileResult, as_failed, as_succeeded
-from vmapi.services.reconciler.recovery import (
-    is_from_wrong_clock,
-    may_still_arrive,
-    require_vm_id,
-    step_started_at,
-)
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
 
@@ -120,35 +115,30 @@ class Reconciler:
             return self._finish(as_succeeded(operation, self._clock()))
         if step.state is StepState.PLANNED:
             return self._dispatch_planned(operation, step, new)
-        if is_from_wrong_clock(step_started_at(operation, step), self._clock()):
+        if recovery.is_from_wrong_clock(recovery.step_started_at(operation, step), self._clock()):
             # the time limits begin again: they may be too long, never too short
             return self._save_step(operation, replace(step, started_at=self._clock()))
         is_overdue = self._is_overdue(operation)
         result = self._check_progress(operation, step, observed_vm)
         if result.waiting_on_cloud and is_overdue and not self._may_still_arrive(operation, step):
-            return replace(
-                self._fail(operation, timeout_error(operation, self._deadlines)), vm=result.vm
-            )
+            failed = self._fail(operation, timeout_error(operation, self._deadlines))
+            return replace(failed, vm=result.vm)
         return result
 
     def _dispatch_planned(
         self, operation: Operation, step: Step, new: NewOperation | None
     ) -> ReconcileResult:
-        is_first_attempt = operation.started_at is None
+        is_first = operation.started_at is None
         # only the process of the request has the spec of a create, and has checked a new name
-        is_name_unchecked = is_first_attempt and operation.reserved_name is not None
+        is_name_unchecked = is_first and operation.reserved_name is not None
         if new is None and (step.verb is Verb.CREATE or is_name_unchecked):
             return self._fail(operation, self._dispatcher.not_sendable_error())
         result = self._begin_dispatch(operation)
         if result.operation.is_finished:
             return result
         operation, step = result.operation, result.operation.step or step
-        response = self._dispatcher.dispatch(
-            operation, step, new, is_first_attempt=is_first_attempt
-        )
-        return self._save_response(
-            operation, step, new, response, is_first_attempt=is_first_attempt
-        )
+        response = self._dispatcher.dispatch(operation, step, new, is_first_attempt=is_first)
+        return self._save_response(operation, step, new, response, is_first_attempt=is_first)
 
     def _begin_dispatch(self, operation: Operation) -> ReconcileResult:
         """Save the present step as dispatching, or fail the operation after its deadline."""
@@ -198,7 +188,7 @@ class Reconciler:
     def _check_outcome(
         self, operation: Operation, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
-        action = AcceptedAction(require_vm_id(operation), step.request_id or "")
+        action = AcceptedAction(recovery.require_vm_id(operation), step.request_id or "")
         vm = observed_vm or self._observer.fetch(action.vm_id)
         if vm.status is Status.DELETED:
             return self._save_vm_gone(operation, step)
@@ -272,7 +262,7 @@ class Reconciler:
 
     def _save_vm_gone(self, operation: Operation, step: Step) -> ReconcileResult:
         """Save that the VM does not exist in the cloud: success for a delete only."""
-        self._observer.mark_gone(require_vm_id(operation))
+        self._observer.mark_gone(recovery.require_vm_id(operation))
         if step.verb is Verb.DELETE:
             return self._save_step(operation, replace(step, state=StepState.DONE))
         return self._fail(operation, errors.BackendLost("The VM disappeared from the cloud."))
@@ -303,12 +293,8 @@ class Reconciler:
         return ReconcileResult(finished)
 
     def _is_overdue(self, operation: Operation) -> bool:
-        began_at = operation.created_at
-        if operation.step is not None:
-            # earlier only where the time of the operation is from a wrong clock
-            began_at = min(began_at, step_started_at(operation, operation.step))
-        return self._clock() - began_at > self._deadlines[operation.action]
+        return self._clock() - recovery.began_at(operation) > self._deadlines[operation.action]
 
     def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
-        since = step_started_at(operation, step)
-        return may_still_arrive(step, since, self._clock(), self._response_timeout)
+        since = recovery.step_started_at(operation, step)
+        return recovery.may_still_arrive(step, since, self._clock(), self._response_timeout)

@@ -38,6 +38,16 @@ def step_started_at(operation: Operation, step: Step) -> datetime:
     return step.started_at or operation.created_at
 
 
+def began_at(operation: Operation) -> datetime:
+    """Return when the time limit of an operation began.
+
+    The step is older than the operation only if `created_at` is from a wrong clock.
+    """
+    if operation.step is None:
+        return operation.created_at
+    return min(operation.created_at, step_started_at(operation, operation.step))
+
+
 def require_vm_id(operation: Operation) -> str:
     """Return the id of the VM. Raises InternalError for a create without one."""
     if operation.vm_id is None:
