@@ -39,7 +39,8 @@ runLifecycle({
     return bodyOf(data, error);
   },
   async bulkDelete(ids) {
-    const { data, error } = await api.actOnVms({ body: { action: "delete", ids } });
+    const body = { action: "delete" as const, ids };
+    const { data, error } = await api.actOnVms({ body, headers: wait });
     return bodyOf(data, error).items.map((item) =>
       "operation" in item ? item.operation.action : item.error.code,
     );

@@ -43,6 +43,7 @@ runLifecycle({
   async bulkDelete(ids) {
     const { data, error } = await client.POST("/api/v1/vms/actions", {
       body: { action: "delete", ids },
+      params: { header: wait },
     });
     return bodyOf(data, error).items.map((item) =>
       "operation" in item ? item.operation.action : item.error.code,

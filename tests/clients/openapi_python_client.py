@@ -82,8 +82,8 @@ def check_life(client: AuthenticatedClient) -> None:
 
 def check_bulk_delete(client: AuthenticatedClient, vm_id: UUID) -> None:
     body = BulkActionByIds(action=VMAction.DELETE, ids=[str(vm_id)])
-    response = act_on_vms.sync_detailed(client=client, body=body)
-    (item,) = body_of(response, 202, BulkResponse).items
+    response = act_on_vms.sync_detailed(client=client, body=body, prefer=WAIT)
+    (item,) = body_of(response, 200, BulkResponse).items
     assert isinstance(item, BulkAccepted)
     assert item.operation.action.value == "delete"
 

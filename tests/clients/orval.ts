@@ -44,7 +44,7 @@ runLifecycle({
   },
   async bulkDelete(ids) {
     const response = await api.actOnVms({ action: "delete", ids }, options);
-    assert.ok(response.status === 202);
+    assert.ok(response.status === 200);
     return response.data.items.map((item) =>
       "operation" in item ? item.operation.action : item.error.code,
     );
