@@ -1,13 +1,17 @@
 """The endpoints of the cloud's services: discovery and microversion.
 
 Keystone API v3 "Service catalog", and the version documents of each service (Nova API
-"API versions"). The session discovers each service once.
+"API versions"). The session discovers each service once, and checks the microversion of each
+response: a proxy that removes `OpenStack-API-Version` makes Nova answer in the oldest one, in which
+servers have no tags and creates are refused.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import requests
 from openstack.connection import Connection
 from openstack.exceptions import ServiceDiscoveryException
 from openstack.proxy import Proxy
@@ -22,6 +26,14 @@ MAX_MICROVERSION = (2, 84)
 
 MIN_MICROVERSION = (2, 52)
 """The oldest usable microversion: servers with tags, by which a lost create is found."""
+
+MICROVERSION_HEADER = "OpenStack-API-Version"
+
+OLD_FLAVOR_PATTERN = re.compile(rb'"flavor": ?\{[^{}]*"id"')
+"""The flavor of a server before microversion 2.47."""
+
+UNKNOWN_MEMBER_MESSAGE = b"Additional properties are not allowed"
+"""How an old microversion refuses a member of a newer one."""
 
 CREDENTIALS_REFUSED_DETAIL = (
     "The cloud refuses this Keystone token: it has expired, or was revoked."
@@ -59,6 +71,34 @@ def discover_endpoint(connection: Connection, service: ServiceType) -> ServiceEn
         _negotiate_microversion(endpoint.max_microversion) if service == "compute" else None
     )
     return ServiceEndpoint(proxy, endpoint.url.rstrip("/"), microversion, proxy.get_project_id())
+
+
+def check_microversion(response: requests.Response, requested: str) -> None:
+    """Raise BackendError for a response to another microversion than the requested one.
+
+    A change that Nova has accepted counts as accepted in any microversion. Without the header, the
+    content of the response decides.
+    """
+    is_read = response.status_code < 300 and response.request.method == "GET"
+    if not is_read and response.status_code != 400:
+        return
+    microversion = response.headers.get(MICROVERSION_HEADER)
+    if microversion is None:
+        is_other, subject = _is_old_format(response.content), "Nova names no microversion"
+    else:
+        is_other = microversion.strip().lower() != f"compute {requested}"
+        subject = f"Nova answers in microversion {microversion.strip()}"
+    if is_other:
+        raise BackendError(
+            f"{subject}, and {requested} was requested: a proxy in front of it may remove the "
+            f"header {MICROVERSION_HEADER}."
+        )
+
+
+def _is_old_format(content: bytes) -> bool:
+    if UNKNOWN_MEMBER_MESSAGE in content:
+        return True
+    return b'"original_name"' not in content and OLD_FLAVOR_PATTERN.search(content) is not None
 
 
 def delegated_request_options(caller_token: CallerToken) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from vmapi.backends.openstack.endpoints import (
     CREDENTIALS_REFUSED_DETAIL,
     ServiceEndpoint,
     ServiceType,
+    check_microversion,
     delegated_request_options,
     discover_endpoint,
 )
@@ -182,6 +183,7 @@ class CloudSession:
             )
         if service == "compute" and is_novas_own(response):
             self.clock.record_date(response.headers.get("Date"))
+            check_microversion(response, endpoint.microversion or "")
         return response
 
     def _reauthenticate(self, refused_token: Any) -> None:
