@@ -14,9 +14,9 @@
     ├── AmbiguousName
     │   └── ImageAmbiguous, NetworkAmbiguous, SecurityGroupAmbiguous
     ├── Conflict
-    │   └── InvalidState, TaskInProgress, VMLocked, NameTaken, IdempotencyInProgress
-    ├── PreconditionFailed
-    ├── Unauthenticated
+    │   ├── InvalidState, TaskInProgress, VMLocked, NameTaken
+    │   └── IdempotencyInProgress, BulkIncomplete
+    ├── PreconditionFailed, Unauthenticated
     ├── Forbidden
     │   └── QuotaExceeded
     ├── BackendFailure
