@@ -21,9 +21,9 @@ for event in events(sys.argv[1], sys.argv[2]):
 
 def read_example(language: str) -> str:
     """Return the example in a language."""
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
-    assert found is not None
-    return found[1]
+    match = re.search(rf"```{language}\n(.*?)```", PAGE, re.S)
+    assert match is not None
+    return match[1]
 
 
 class ListenerScript:

@@ -28,10 +28,10 @@ class EventStream:
         assert self.read_block() == b"retry: 3000\n\n"
 
     def read_block(self) -> bytes:
-        found = next(self._blocks)
-        assert isinstance(found, bytes)
-        assert found.endswith(b"\n\n")
-        return found
+        block = next(self._blocks)
+        assert isinstance(block, bytes)
+        assert block.endswith(b"\n\n")
+        return block
 
     def read_heartbeat(self) -> str:
         """Read a heartbeat and return its event id."""

@@ -9,8 +9,8 @@ from vmapi.domain.vm import VM, VMQuery
 def filter_and_sort(query: VMQuery, vms: Iterable[VM]) -> list[VM]:
     """Return the VMs that match a query, sorted by its key and then by id."""
     descending, key = query.sort.startswith("-"), query.sort.removeprefix("-")
-    found = [vm for vm in vms if matches(query, vm)]
-    return sorted(found, key=lambda vm: (getattr(vm, key), vm.id), reverse=descending)
+    matching_vms = [vm for vm in vms if matches(query, vm)]
+    return sorted(matching_vms, key=lambda vm: (getattr(vm, key), vm.id), reverse=descending)
 
 
 def matches(query: VMQuery, vm: VM) -> bool:

@@ -54,11 +54,11 @@ def free_port() -> int:
 
 def require_program(program: str, name: str) -> str:
     """Return the path of a program; skip without it, fail where TEST_REQUIRE names it."""
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         required = name in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)(f"{name} is not installed")
-    return str(found)
+    return path
 
 
 class ServerProcess:

@@ -56,9 +56,9 @@ def sync_inventory(harness: ApiHarness) -> None:
 def take_calls(harness: ApiHarness) -> list[str]:
     """Return the recorded calls and clear the record."""
     assert isinstance(harness.backend, RemoteBackend)
-    found = list(harness.backend.calls)
+    calls = list(harness.backend.calls)
     harness.backend.calls.clear()
-    return found
+    return calls
 
 
 def age_inventory(harness: ApiHarness, seconds: int) -> None:

@@ -51,8 +51,8 @@ def iterate_pages(harness: ApiHarness, path: str) -> Iterator[Any]:
 
 
 def cursor(harness: ApiHarness, path: str) -> str:
-    (found,) = parse_qs(urlsplit(harness.get_json(path)["next"]).query)["cursor"]
-    return found
+    (cursor,) = parse_qs(urlsplit(harness.get_json(path)["next"]).query)["cursor"]
+    return cursor
 
 
 def cursor_error(harness: ApiHarness, path: str) -> str:
@@ -68,13 +68,13 @@ def cursor_error(harness: ApiHarness, path: str) -> str:
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "name", "-name", "-updated_at"])
 @pytest.mark.parametrize("size", [1, 3, 6, 7])
 def test_pages_contain_each_item_once_in_order(seven_vms: ApiHarness, sort: str, size: int) -> None:
-    found = list(iterate_pages(seven_vms, f"/vms?sort={sort}&page_size={size}"))
-    names = [vm["name"] for body in found for vm in body["items"]]
+    pages = list(iterate_pages(seven_vms, f"/vms?sort={sort}&page_size={size}"))
+    names = [vm["name"] for body in pages for vm in body["items"]]
     expected = [f"web-{number}" for number in range(7)]
     assert names == (expected[::-1] if sort.startswith("-") else expected)
-    assert [body["page"] for body in found] == [1] + [None] * (len(found) - 1)
-    assert {body["page_size"] for body in found} == {size}
-    assert all(len(body["items"]) == size for body in found[:-1])
+    assert [body["page"] for body in pages] == [1] + [None] * (len(pages) - 1)
+    assert {body["page_size"] for body in pages} == {size}
+    assert all(len(body["items"]) == size for body in pages[:-1])
 
 
 def test_next_contains_only_the_cursor(seven_vms: ApiHarness) -> None:
@@ -85,8 +85,8 @@ def test_next_contains_only_the_cursor(seven_vms: ApiHarness) -> None:
 
 def test_cursor_keeps_filters_and_order(seven_vms: ApiHarness) -> None:
     query = "status=STOPPED&status=ERROR&name=web*&created_before=2026-02-25T10:30:05%2B00:00"
-    found = list(iterate_pages(seven_vms, f"/vms?{query}&sort=-name&page_size=2"))
-    names = [[vm["name"] for vm in body["items"]] for body in found]
+    pages = list(iterate_pages(seven_vms, f"/vms?{query}&sort=-name&page_size=2"))
+    names = [[vm["name"] for vm in body["items"]] for body in pages]
     assert names == [["web-4", "web-3"], ["web-2", "web-1"], ["web-0"]]
 
 
@@ -115,8 +115,8 @@ def vm_id(harness: ApiHarness, name: str) -> str:
 
 
 def test_cursor_continues_from_any_page(seven_vms: ApiHarness) -> None:
-    found = list(iterate_pages(seven_vms, "/vms?page=2&page_size=3&sort=name"))
-    assert [[vm["name"] for vm in body["items"]] for body in found] == [
+    pages = list(iterate_pages(seven_vms, "/vms?page=2&page_size=3&sort=name"))
+    assert [[vm["name"] for vm in body["items"]] for body in pages] == [
         ["web-3", "web-4", "web-5"],
         ["web-6"],
     ]
@@ -130,8 +130,8 @@ def test_next_reaches_beyond_page_limit(
         harness.create(f"web-{number}")
         harness.clock.sleep(1)
     assert harness.call("GET", "/vms?page=3&page_size=1").status_code == 422
-    found = list(iterate_pages(harness, "/vms?page=2&page_size=1&sort=name"))
-    assert [vm["name"] for body in found for vm in body["items"]] == ["web-1", "web-2"]
+    pages = list(iterate_pages(harness, "/vms?page=2&page_size=1&sort=name"))
+    assert [vm["name"] for body in pages for vm in body["items"]] == ["web-1", "web-2"]
 
 
 def test_operations_are_paginated_by_cursor(seven_vms: ApiHarness) -> None:
@@ -140,9 +140,9 @@ def test_operations_are_paginated_by_cursor(seven_vms: ApiHarness) -> None:
     first = next(pages)
     seven_vms.clock.sleep(1)
     seven_vms.create("late")
-    found = [first, *pages]
-    assert [operation["id"] for body in found for operation in body["items"]] == all_ids
-    assert [(body["page"], body["total"]) for body in found] == [(1, 7), (None, 7), (None, 7)]
+    all_pages = [first, *pages]
+    assert [operation["id"] for body in all_pages for operation in body["items"]] == all_ids
+    assert [(body["page"], body["total"]) for body in all_pages] == [(1, 7), (None, 7), (None, 7)]
 
 
 def test_cursor_with_other_parameters_is_refused(seven_vms: ApiHarness) -> None:

@@ -23,17 +23,17 @@ def audited(harness: ApiHarness) -> ApiHarness:
 
 
 def actions_and_outcomes(entries: list[Any]) -> list[tuple[str, str]]:
-    return [(each["action"], each["outcome"]) for each in entries]
+    return [(entry["action"], entry["outcome"]) for entry in entries]
 
 
 def test_newest_entries_come_first(audited: ApiHarness) -> None:
-    found = audited.get_json("/audit")
-    assert found["next"] is None
-    assert actions_and_outcomes(found["items"]) == [
+    page = audited.get_json("/audit")
+    assert page["next"] is None
+    assert actions_and_outcomes(page["items"]) == [
         *[("stop", "succeeded"), ("stop", "accepted"), ("start", "succeeded")],
         *[("start", "accepted"), ("create", "succeeded"), ("create", "accepted")],
     ]
-    newest = found["items"][0]
+    newest = page["items"][0]
     (operation,) = audited.get_json("/operations?action=stop")["items"]
     assert AuditEntrySchema().validate(newest) == {}
     assert newest == {
@@ -66,7 +66,7 @@ def test_next_continues_the_list(audited: ApiHarness) -> None:
         assert "user=anonymous" in url
         response = audited.client.get(url)
     assert "Link" not in response.headers
-    assert [each["id"] for each in seen] == [6, 5, 4, 3, 2, 1]
+    assert [entry["id"] for entry in seen] == [6, 5, 4, 3, 2, 1]
     assert audited.get_json("/audit?page_size=6")["next"] is None
 
 
@@ -96,8 +96,8 @@ def test_entries_are_found_by_vm_and_request(audited: ApiHarness) -> None:
     (vm,) = audited.get_json("/vms")["items"]
     assert len(audited.get_json(f"/audit?vm_id={vm['id'].upper()}")["items"]) == 5
     (operation,) = audited.get_json("/operations?action=start")["items"]
-    found = audited.get_json(f"/audit?request_id={operation['request_id']}")["items"]
-    assert actions_and_outcomes(found) == [("start", "succeeded"), ("start", "accepted")]
+    entries = audited.get_json(f"/audit?request_id={operation['request_id']}")["items"]
+    assert actions_and_outcomes(entries) == [("start", "succeeded"), ("start", "accepted")]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_entries_are_found_by_vm_and_request(audited: ApiHarness) -> None:
 def test_invalid_parameter_is_refused(audited: ApiHarness, query: str, where: str) -> None:
     response = audited.call("GET", f"/audit?{query}")
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
-    assert [each["pointer"] for each in response.json["errors"]] == [where]
+    assert [error["pointer"] for error in response.json["errors"]] == [where]
 
 
 @pytest.mark.parametrize("cursor", ["xxx", "-1", "", "9" * 30])

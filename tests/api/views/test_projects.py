@@ -112,11 +112,11 @@ def test_deleted_vm_is_reported_missing(harness: ApiHarness, foreign_vm_id: str)
 def test_lists_and_totals_cover_the_project_only(harness: ApiHarness, foreign_vm_id: str) -> None:
     own = harness.create_running("web-2")
     for query in ("", "?name=web*", "?sort=name", "?status=RUNNING", "?flavor=m1.tiny"):
-        found = harness.get_json(f"/vms{query}")
-        assert ([vm["id"] for vm in found["items"]], found["total"]) == ([own], 1)
+        page = harness.get_json(f"/vms{query}")
+        assert ([vm["id"] for vm in page["items"]], page["total"]) == ([own], 1)
     for query in ("", "?action=create", "?status=succeeded"):
-        found = harness.get_json(f"/operations{query}")
-        assert ([item["vm_id"] for item in found["items"]], found["total"]) == ([own], 1)
+        page = harness.get_json(f"/operations{query}")
+        assert ([item["vm_id"] for item in page["items"]], page["total"]) == ([own], 1)
     assert harness.get_json(f"/operations?vm_id={foreign_vm_id}")["total"] == 0
 
 
@@ -226,8 +226,8 @@ def test_idempotency_key_is_bound_to_the_project(harness: ApiHarness) -> None:
             again = create()
             assert again.headers["Idempotent-Replayed"] == "true"
             assert again.json["id"] == first.json["id"]
-            found = harness.get_json("/operations?idempotency_key=k-1")
-            assert [item["vm_id"] for item in found["items"]] == [first.json["id"]]
+            page = harness.get_json("/operations?idempotency_key=k-1")
+            assert [item["vm_id"] for item in page["items"]] == [first.json["id"]]
 
 
 def test_project_metadata_is_hidden_and_reserved(harness: ApiHarness) -> None:

@@ -31,7 +31,7 @@ def test_vm_has_at_most_one_unfinished_operation(
     store.add(make("5", Action.CREATE, vm_id=None))
     store.save(make.finished(store.get("1")))
     store.add(make("6"))
-    assert {found.id for found in store.list_leased()} == {"3", "4", "5", "6"}
+    assert {operation.id for operation in store.list_leased()} == {"3", "4", "5", "6"}
 
 
 def test_refused_operation_leaves_no_row(
@@ -44,7 +44,7 @@ def test_refused_operation_leaves_no_row(
         store.get("2")
     assert store.find_by_key(IDEMPOTENCY_KEY) is None
     with store.lease("2") as held:
-        assert not held or "2" not in {found.id for found in store.list_leased()}
+        assert not held or "2" not in {operation.id for operation in store.list_leased()}
 
 
 def test_delete_supersedes_the_unfinished_operation(
@@ -62,7 +62,7 @@ def test_delete_supersedes_the_unfinished_operation(
         store.save(make.finished(ended))
     clock.sleep(1)
     store.add(make("3", Action.DELETE))
-    assert [found.id for found in store.list_leased()] == ["2", "3"]
+    assert [operation.id for operation in store.list_leased()] == ["2", "3"]
     with pytest.raises(TaskInProgress, match="Another change of the VM is still in progress"):
         store.add(make("4"))
     store.add(make("5", vm_id="other"))
@@ -74,7 +74,7 @@ def test_delete_supersedes_nothing_else(store: OperationRepository, make: Operat
     store.add(make("3"))
     store.save(make.finished(store.get("3")))
     store.add(make("4", Action.DELETE))
-    assert {found.id for found in store.list_leased()} == {"1", "2", "4"}
+    assert {operation.id for operation in store.list_leased()} == {"1", "2", "4"}
     assert store.get("3").status is OperationStatus.SUCCEEDED
 
 
@@ -88,8 +88,8 @@ def test_find_unfinished_returns_the_newest(
     store.add(make("3", vm_id="other"))
     store.add(make("4", Action.CREATE, vm_id=None))
     store.save(store.get("2"))
-    found = [store.find_unfinished(each) for each in ("vm", "other", "unknown")]
-    assert [each and each.id for each in found] == ["1", "3", None]
+    operations = [store.find_unfinished(vm_id) for vm_id in ("vm", "other", "unknown")]
+    assert [operation and operation.id for operation in operations] == ["1", "3", None]
 
 
 def test_concurrent_inserts_admit_one_operation(
@@ -121,4 +121,4 @@ def test_save_refuses_a_superseded_operation(
 ) -> None:
     store.add(make("1"))
     other.add(make("2", Action.DELETE))
-    assert [found.id for found in store.list_leased()] == []
+    assert [operation.id for operation in store.list_leased()] == []

@@ -30,7 +30,9 @@ def inventory(database: Database) -> InventoryRepository:
     return inventory
 
 
-def found(inventory: InventoryRepository, scope: Scope, *statuses: Status) -> tuple[set[str], int]:
+def list_ids(
+    inventory: InventoryRepository, scope: Scope, *statuses: Status
+) -> tuple[set[str], int]:
     query = VMQuery(statuses=frozenset(statuses))
     page = inventory.list_page(query, PageRequest(), YESTERDAY, scope).page
     return {vm.id for vm in page.items}, page.total
@@ -43,18 +45,18 @@ def only(inventory: InventoryRepository, vm_id: str) -> VM:
 
 
 def test_scope_selects_the_vms_of_its_project(inventory: InventoryRepository) -> None:
-    assert found(inventory, "web") == ({"w"}, 1)
-    assert found(inventory, "unknown") == (set(), 0)
-    assert found(inventory, None) == ({"w", "d", "n"}, 3)
+    assert list_ids(inventory, "web") == ({"w"}, 1)
+    assert list_ids(inventory, "unknown") == (set(), 0)
+    assert list_ids(inventory, None) == ({"w", "d", "n"}, 3)
     known = [inventory.get(vm_id, "web") for vm_id in ("w", "d", "n", "unknown")]
-    assert [each and each.vm for each in known] == [WEB, None, None, None]
+    assert [snapshot and snapshot.vm for snapshot in known] == [WEB, None, None, None]
     assert [only(inventory, vm.id) for vm in (WEB, DB, NOBODYS)] == [WEB, DB, NOBODYS]
 
 
 def test_vm_can_move_to_another_project(inventory: InventoryRepository) -> None:
     inventory.save_observations([replace(WEB, project="db")], inventory.observation_time())
-    assert found(inventory, "web") == (set(), 0)
-    assert found(inventory, "db") == ({"w", "d"}, 2)
+    assert list_ids(inventory, "web") == (set(), 0)
+    assert list_ids(inventory, "db") == ({"w", "d"}, 2)
 
 
 @pytest.mark.parametrize("project", [None, "web"])
@@ -63,13 +65,13 @@ def test_deleted_vm_stays_in_its_project(
 ) -> None:
     gone = replace(WEB, status=Status.DELETED, project=project)
     inventory.save_observations([gone], inventory.observation_time())
-    assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
-    assert found(inventory, "db", Status.DELETED) == (set(), 0)
+    assert list_ids(inventory, "web", Status.DELETED) == ({"w"}, 1)
+    assert list_ids(inventory, "db", Status.DELETED) == (set(), 0)
 
 
 def test_vm_missing_in_the_cloud_stays_in_its_project(inventory: InventoryRepository) -> None:
     inventory.mark_deleted("w", T0, inventory.observation_time())
-    assert found(inventory, "web", Status.DELETED) == ({"w"}, 1)
+    assert list_ids(inventory, "web", Status.DELETED) == ({"w"}, 1)
 
 
 def test_project_stays_known_while_a_cell_is_down(inventory: InventoryRepository) -> None:
@@ -77,7 +79,7 @@ def test_project_stays_known_while_a_cell_is_down(inventory: InventoryRepository
     inventory.save_observations([unreadable], inventory.observation_time())
     vm = only(inventory, "w")
     assert (vm.project, vm.vcpus, vm.ram_mb) == ("web", 2, 4096)
-    assert found(inventory, "web") == ({"w"}, 1)
+    assert list_ids(inventory, "web") == ({"w"}, 1)
 
 
 def test_scope_selects_the_operations_of_its_project(
@@ -92,7 +94,7 @@ def test_scope_selects_the_operations_of_its_project(
 
     def ids(query: OperationQuery, scope: Scope) -> tuple[list[str], int]:
         page = store.list_page(query, PageRequest(), scope)
-        return sorted(each.id for each in page.items), page.total
+        return sorted(operation.id for operation in page.items), page.total
 
     assert ids(ALL_OPERATIONS, "web") == (["1"], 1)
     assert ids(ALL_OPERATIONS, None) == (["1", "2"], 2)
@@ -107,13 +109,13 @@ def test_same_key_in_another_project_is_another_key(
     assert store.find_by_key(other) is None
     store.add(make("2", Action.CREATE, None, "web-1", project="db", key=other))
     bound = [store.find_by_key(key) for key in (IDEMPOTENCY_KEY, other)]
-    assert [each and (each.id, each.key) for each in bound] == [
+    assert [operation and (operation.id, operation.key) for operation in bound] == [
         ("1", IDEMPOTENCY_KEY),
         ("2", other),
     ]
     for key, id in ((IDEMPOTENCY_KEY, "1"), (other, "2")):
         page = store.list_page(OperationQuery(key=key), PageRequest(), key.project)
-        assert [each.id for each in page.items] == [id]
+        assert [operation.id for operation in page.items] == [id]
 
 
 def test_key_has_the_project_of_the_caller_and_the_operation_that_of_the_vm(

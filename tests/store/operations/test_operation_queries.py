@@ -36,7 +36,7 @@ def test_list_page_is_newest_first(
     store.save(make.finished(store.get("c")))
     clock.now -= timedelta(seconds=9)
     store.add(make("d", vm_id="4"))
-    assert [found.id for found in store.list_page(ALL_OPERATIONS, PageRequest()).items] == [
+    assert [operation.id for operation in store.list_page(ALL_OPERATIONS, PageRequest()).items] == [
         "c",
         "b",
         "a",
@@ -50,7 +50,7 @@ def test_list_leased_is_oldest_first(
     for id in "cab":
         store.add(make(id, vm_id=id))
         clock.sleep(1)
-    assert [found.id for found in store.list_leased()] == ["c", "a", "b"]
+    assert [operation.id for operation in store.list_leased()] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,9 @@ def test_unreadable_operation_does_not_hinder_others(
     with database.write() as connection:
         connection.exec_driver_sql(f"UPDATE operations SET {change} WHERE id = 'b'")
     with capture_logs() as logs:
-        assert [[found.id for found in store.list_leased()] for _ in range(2)] == [["a", "c"]] * 2
+        assert [[operation.id for operation in store.list_leased()] for _ in range(2)] == [
+            ["a", "c"]
+        ] * 2
     assert [(line["event"], line["operation_id"], line["log_level"]) for line in logs] == [
         ("operation of another version cannot be read, not reconciled here", "b", "error")
     ]
@@ -117,7 +119,7 @@ def test_filters_select_matching_operations(
     clock.sleep(1)
     store.add(make("4", Action.CREATE, None))
     page = store.list_page(query, PageRequest())
-    assert ("".join(found.id for found in page.items), page.total) == (ids, len(ids))
+    assert ("".join(operation.id for operation in page.items), page.total) == (ids, len(ids))
 
 
 def test_numbered_pages_cover_all_operations(
@@ -130,8 +132,8 @@ def test_numbered_pages_cover_all_operations(
     walked = []
     for number in (1, 2, 3, 4):
         page = store.list_page(ALL_OPERATIONS, PageRequest(number, 3))
-        walked.append("".join(found.id for found in page.items))
+        walked.append("".join(operation.id for operation in page.items))
         assert (page.total, page.next_position is not None) == (7, number < 3)
     assert walked == ["654", "321", "0", ""]
     odd = store.list_page(OperationQuery(vm_id="1"), PageRequest(1, 2))
-    assert ([found.id for found in odd.items], odd.total) == (["5", "3"], 3)
+    assert ([operation.id for operation in odd.items], odd.total) == (["5", "3"], 3)

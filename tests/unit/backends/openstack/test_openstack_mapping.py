@@ -247,8 +247,8 @@ def test_error_message_maps_to_error(
 ) -> None:
     server_id = ID if f"nstance {ID}" in message else None
     is_create = server_id is None
-    found = error_for_message(status, message, server_id=server_id, is_create=is_create)
-    assert type(found) is error
+    result = error_for_message(status, message, server_id=server_id, is_create=is_create)
+    assert type(result) is error
 
 
 def test_quoted_value_is_not_repeated() -> None:
