@@ -21,6 +21,7 @@ class RemoteBackend(MemoryBackend):
     """The memory cloud as a remote cloud; `calls` records the reads."""
 
     completes_immediately = False
+    has_change_feed = False
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -43,6 +43,20 @@ class AcceptedAction:
     """The cloud's id of the request, by which `Backend.get_outcome` finds the outcome."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """The VMs that changed after a position of the change feed."""
+
+    vms: Sequence[VM]
+    """Their current state, in the order of the last change. Deleted VMs have the status DELETED."""
+
+    position: int
+    """The position of the newest change."""
+
+    is_complete: bool = True
+    """False if the feed has forgotten deletions after the requested position."""
+
+
 class ActionOutcome(Enum):
     """The state of a change that the cloud has accepted."""
 
@@ -59,6 +73,9 @@ class Backend(ABC):
 
     completes_immediately: bool = False
     """Whether a change may finish before its response, so that a read right after it pays off."""
+
+    has_change_feed: bool = False
+    """Whether `list_changes_after` works, so that a read need not look at unchanged VMs."""
 
     @property
     def is_suspect(self) -> bool:
@@ -159,6 +176,14 @@ class Backend(ABC):
         :param since: a time on the cloud's clock, see `cloud_time`.
         :returns: the changed VMs, and possibly more. Deleted VMs have the status DELETED.
         """
+
+    def list_changes_after(self, position: int | None) -> ChangeSet:
+        """List the VMs that changed after a position of the change feed.
+
+        :param position: the position of an earlier change set; None for the first call.
+        :raises NotImplementedError: `has_change_feed` is False.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def cloud_time(self) -> datetime:

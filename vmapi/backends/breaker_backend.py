@@ -84,6 +84,7 @@ class CircuitBreakerBackend(Backend):
         self.breaker = CircuitBreaker(driver.ping)
         self.single_process = driver.single_process
         self.completes_immediately = driver.completes_immediately
+        self.has_change_feed = driver.has_change_feed
 
     @property
     def is_suspect(self) -> bool:
@@ -125,6 +126,7 @@ class CircuitBreakerBackend(Backend):
     get_vm = _recorded(Backend.get_vm)
     list_vms = _recorded(Backend.list_vms)
     list_changed_since = _recorded(Backend.list_changed_since)
+    list_changes_after = _recorded(Backend.list_changes_after)
     get_console = _recorded(Backend.get_console)
     create_vm = _recorded(Backend.create_vm)
     perform_action = _recorded(Backend.perform_action)

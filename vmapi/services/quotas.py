@@ -46,10 +46,10 @@ class QuotaService:
     def get(self, project: str, *, refresh: bool = False) -> tuple[ProjectQuota, float]:
         """Return the quota of a project, and the age of its usage in seconds."""
         inventory = self._inventory()
-        self._reader.refresh_if_stale(inventory.age_seconds(), refresh=refresh)
+        self._reader.refresh_if_stale(self._reader.age_seconds(), refresh=refresh)
         cloud_limits = self._get_cloud_limits(project, refresh=refresh)
         usage, limits = inventory.get_usage(project), self._quotas.limits_for(project)
-        return ProjectQuota(usage, limits, cloud_limits), inventory.age_seconds() or 0.0
+        return ProjectQuota(usage, limits, cloud_limits), self._reader.age_seconds() or 0.0
 
     def _get_cloud_limits(self, project: str, *, refresh: bool) -> ResourceLimits:
         """Return the limits of the cloud; those of an earlier read while the cloud fails.
@@ -76,4 +76,4 @@ class QuotaService:
         Raises BackendFailure.
         """
         if self._quotas.limits_for(project) != NO_RESOURCE_LIMITS:
-            self._reader.refresh_if_stale(self._inventory().age_seconds())
+            self._reader.refresh_if_stale(self._reader.age_seconds())

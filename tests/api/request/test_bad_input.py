@@ -12,6 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.memory_cloud import remove_instances
 from vmapi.api.problems.schema import ProblemSchema
 
 JSON = "application/json"
@@ -106,7 +107,7 @@ def test_unknown_field_is_refused(harness: ApiHarness, key: str) -> None:
     for method, path in (("POST", "/vms"), ("PATCH", f"/vms/{harness.create_running()}")):
         body = {**CREATE_BODY, key: 1} if method == "POST" else {key: 1}
         check_problem(harness.call(method, path, json=body), 422, "validation_error")
-        harness.backend.cloud.instances.clear()
+        remove_instances(harness.backend.cloud)
 
 
 def test_json_pointer_is_escaped(harness: ApiHarness) -> None:

@@ -77,7 +77,7 @@ def test_timeout_of_a_read_sends_no_change(
     def raise_timeout(*_: object, **__: object) -> None:
         raise BackendTimeout("The cloud did not answer in time.")
 
-    for name in ("list_vms", "get_vm"):
+    for name in ("list_vms", "list_changes_after"):
         monkeypatch.setattr(MemoryBackend, name, raise_timeout)
     response = (
         harness.post("/vms", CREATE) if action == "create" else harness.post_action(vm_id, action)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_harness import BASE, UNKNOWN_ID, ApiHarness
+from tests.support.memory_cloud import remove_instances
 from vmapi.services.operations import preconditions as guard
 
 slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
@@ -318,7 +319,7 @@ def test_operation_past_its_deadline_fails(harness: ApiHarness) -> None:
 def test_vm_deleted_during_operation_fails_it(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
     response = harness.post_action(vm_id, "stop")
-    harness.backend.cloud.instances.clear()
+    remove_instances(harness.backend.cloud)
     harness.reconcile_once()
     operation = harness.get_operation(response)
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
@@ -391,7 +392,7 @@ def test_vm_deleted_right_after_change_is_404(
 
     def and_gone(*args: Any, **kwargs: Any) -> None:
         update(*args, **kwargs)
-        harness.backend.cloud.instances.clear()
+        remove_instances(harness.backend.cloud)
 
     monkeypatch.setattr(harness.backend, "update_vm", and_gone)
     response = harness.call("PATCH", f"/vms/{vm_id}", json={"metadata": {"a": "1"}})

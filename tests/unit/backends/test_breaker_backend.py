@@ -27,6 +27,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
     "get_vm": lambda backend: backend.get_vm("vm-1"),
     "list_vms": lambda backend: backend.list_vms(),
     "list_changed_since": lambda backend: backend.list_changed_since(Clock()()),
+    "list_changes_after": lambda backend: backend.list_changes_after(None),
     "get_console": lambda backend: backend.get_console("vm-1", None),
     "create_vm": lambda backend: backend.create_vm(SPEC, "op-1"),
     "perform_action": lambda backend: backend.perform_action("vm-1", Verb.STOP),
@@ -38,7 +39,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
 SEND_NOTHING = {
     *("limit_waiting", "identity_tls"),
     *("close", "describe", "cloud_time", "is_suspect", "check_available", "check_create"),
-    *("single_process", "completes_immediately"),
+    *("single_process", "completes_immediately", "has_change_feed"),
 }
 NOT_SENT_TO_NOVA = {"list_flavors", "list_images", "get_image", "list_networks"}
 

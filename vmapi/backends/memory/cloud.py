@@ -4,9 +4,7 @@ The driver calls the methods, holds its lock and passes the time. Invariant: no 
 or reads a clock.
 """
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
@@ -18,16 +16,15 @@ from vmapi.backends.memory.catalog import FLAVORS, IMAGES, check_spec
 from vmapi.backends.memory.console import SerialConsole
 from vmapi.backends.memory.faults import action_fault, build_fault, no_address_fault
 from vmapi.backends.memory.instance import Instance, PendingAction
+from vmapi.backends.memory.instances import InstanceTable
 from vmapi.backends.memory.networks import Subnet
 from vmapi.backends.memory.quota import CloudQuota
-from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.lifecycle import Verb
 from vmapi.domain.project import with_project
-from vmapi.domain.vm import VM, Address, CreateSpec, Fault, VMPatch
-from vmapi.errors import QuotaExceeded, VMNotFound
+from vmapi.domain.vm import Address, CreateSpec, Fault, VMPatch
+from vmapi.errors import QuotaExceeded
 from vmapi.settings.memory import FaultKind
 
-DELETED_HISTORY = 1000
-"""Deleted instances that a list of changes still has."""
 MAX_METADATA_ITEMS = 128
 """Nova's default limit of metadata items per server."""
 
@@ -39,9 +36,8 @@ class Cloud:
         self.subnets = subnets
         self.quota = quota
         self._default_project = default_project
-        self.instances: dict[str, Instance] = {}
+        self.instances = InstanceTable()
         self.action_log = ActionLog()
-        self.deleted_vms: deque[VM] = deque(maxlen=DELETED_HISTORY)
         self._pending_actions: list[tuple[datetime, int, Instance, PendingAction]] = []
         self._sequence = count()
 
@@ -53,17 +49,10 @@ class Cloud:
             if instance.pending is pending:
                 self._complete(instance, pending, due_at)
 
-    def get_instance(self, vm_id: str) -> Instance:
-        """Return an instance. Raises VMNotFound."""
-        if vm_id not in self.instances:
-            raise VMNotFound(f"Instance {vm_id} could not be found.")
-        return self.instances[vm_id]
-
     def check_create(self, spec: CreateSpec) -> None:
         """Check that a spec can be built. Raises the errors of `Backend.create_vm`."""
         check_spec(spec, self.subnets)
-        used = [instance.flavor for instance in self.instances.values()]
-        self.quota.check(used, FLAVORS[spec.flavor_id])
+        self.quota.check(self.instances.usage, FLAVORS[spec.flavor_id])
         _check_metadata_count(with_project(spec))
 
     def start_build(
@@ -84,7 +73,7 @@ class Cloud:
         instance = self._new_instance(
             spec, vm_id=vm_id, operation_id=operation_id, subnet=subnet, address=address, now=now
         )
-        self.instances[vm_id] = instance
+        self.instances.add(instance)
         instance.create_action = self._start(
             instance, Verb.CREATE, instance_fault, now, duration_seconds
         )
@@ -94,7 +83,7 @@ class Cloud:
         self, vm_id: str, verb: Verb, fails: bool, now: datetime, duration_seconds: float
     ) -> AcceptedAction:
         """Start a checked action. A delete cancels the action in progress."""
-        instance = self.get_instance(vm_id)
+        instance = self.instances.get(vm_id)
         if verb is not Verb.DELETE:
             return self._start(
                 instance, verb, action_fault(verb) if fails else None, now, duration_seconds
@@ -111,14 +100,16 @@ class Cloud:
         As in Nova, a rename is always allowed, and equal metadata are no change. Raises VMNotFound,
         InvalidState, TaskInProgress, QuotaExceeded.
         """
-        instance = self.get_instance(vm_id)
+        instance = self.instances.get(vm_id)
         metadata = changes.applied_to(instance.metadata)
         if metadata != instance.metadata:
             instance.check_action(Verb.UPDATE)
             _check_metadata_count(metadata)
             instance.metadata, instance.updated_at = metadata, now
+            self.instances.record_change(instance)
         if changes.name is not None:
-            instance.name, instance.updated_at = changes.name, now
+            instance.updated_at = now
+            self.instances.rename(instance, changes.name)
 
     def _new_instance(
         self,
@@ -165,6 +156,7 @@ class Cloud:
     ) -> AcceptedAction:
         pending = instance.pending = PendingAction(verb, fault)
         instance.updated_at = now
+        self.instances.record_change(instance)
         due_at = now + timedelta(seconds=duration_seconds)
         heappush(self._pending_actions, (due_at, next(self._sequence), instance, pending))
         return self._log_action(instance, pending, now)
@@ -181,10 +173,9 @@ class Cloud:
         pending.set_outcome(ActionOutcome.FAILED if pending.fault else ActionOutcome.SUCCEEDED)
         if pending.verb is not Verb.DELETE:
             instance.complete(pending, at)
+            self.instances.record_change(instance)
             return
-        del self.instances[instance.id]
-        deleted = replace(instance.to_vm(), status=Status.DELETED, task=None, updated_at=at)
-        self.deleted_vms.append(deleted)
+        self.instances.remove(instance, at)
         self.action_log.mark_deleted(instance.id)
         if instance.address:
             instance.subnet.release(instance.address)

@@ -13,7 +13,7 @@ from time import sleep as real_sleep
 from types import MappingProxyType
 from typing import Self
 
-from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
+from vmapi.backends.base import AcceptedAction, ActionOutcome, ChangeSet, Driver
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
 from vmapi.backends.memory.cloud import Cloud
 from vmapi.backends.memory.faults import FaultInjector
@@ -51,6 +51,7 @@ class MemoryBackend(Driver):
 
     single_process = True
     completes_immediately = True
+    has_change_feed = True
 
     def __init__(
         self,
@@ -145,22 +146,23 @@ class MemoryBackend(Driver):
     def get_vm(self, vm_id: str) -> VM:
         """Return a copy of an instance. Raises VMNotFound."""
         with self._api_call() as (cloud, _):
-            return cloud.get_instance(vm_id).to_vm()
+            return cloud.instances.get(vm_id).to_vm()
 
     def list_vms(self, *, name: str | None = None) -> Sequence[VM]:
         """Return copies of the live instances, or of those with a name."""
         with self._api_call() as (cloud, _):
-            return tuple(
-                instance.to_vm()
-                for instance in cloud.instances.values()
-                if name in (None, instance.name)
-            )
+            instances = cloud.instances if name is None else cloud.instances.list_named(name)
+            return tuple(instance.to_vm() for instance in instances)
 
     def list_changed_since(self, since: datetime) -> Sequence[VM]:
         """Return copies of the instances changed since a time, recently deleted ones too."""
         with self._api_call() as (cloud, _):
-            live = (instance.to_vm() for instance in cloud.instances.values())
-            return tuple(vm for vm in (*live, *cloud.deleted_vms) if vm.updated_at >= since)
+            return cloud.instances.list_changed_since(since)
+
+    def list_changes_after(self, position: int | None) -> ChangeSet:
+        """Return copies of the instances that changed after a position."""
+        with self._api_call() as (cloud, _):
+            return cloud.instances.list_changes_after(position)
 
     def cloud_time(self) -> datetime:
         """Return the time of the clock."""
@@ -169,7 +171,7 @@ class MemoryBackend(Driver):
     def get_console(self, vm_id: str, lines: int | None) -> str:
         """Return the console output. Raises VMNotFound; InvalidState if the build failed."""
         with self._api_call() as (cloud, _):
-            instance = cloud.get_instance(vm_id)
+            instance = cloud.instances.get(vm_id)
             if instance.fault and not instance.launched:
                 raise InvalidState(f"Instance {vm_id} is not ready")
             return instance.console.get_output(lines)
@@ -189,7 +191,7 @@ class MemoryBackend(Driver):
     ) -> AcceptedAction:
         """Start an action, or refuse it as Nova does."""
         with self._api_call(is_change=True) as (cloud, now):
-            cloud.get_instance(vm_id).check_action(verb)
+            cloud.instances.get(vm_id).check_action(verb)
             fails = verb is not Verb.DELETE and self._faults.triggers(FaultKind.ACTION_FAILED)
             return cloud.start_action(vm_id, verb, fails, now, self._latency[verb])
 
@@ -211,14 +213,8 @@ class MemoryBackend(Driver):
     def find_created_vm(self, operation_id: str) -> AcceptedAction | None:
         """Find the live instance with the operation id."""
         with self._api_call() as (cloud, _):
-            return next(
-                (
-                    instance.create_action
-                    for instance in cloud.instances.values()
-                    if instance.operation_id == operation_id
-                ),
-                None,
-            )
+            instance = cloud.instances.find_created_by(operation_id)
+            return instance.create_action if instance else None
 
     def find_action(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()

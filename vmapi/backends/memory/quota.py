@@ -1,10 +1,9 @@
 """The quota of the in-memory cloud."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from vmapi.domain.catalog import Flavor
-from vmapi.domain.quota import ResourceLimits
+from vmapi.domain.quota import ResourceLimits, ResourceUsage
 from vmapi.errors import QuotaExceeded
 from vmapi.settings.memory import MemoryLimits
 
@@ -22,16 +21,15 @@ class CloudQuota:
         """The limits, which all projects share."""
         return ResourceLimits(**asdict(self._limits))
 
-    def check(self, used: Iterable[Flavor], requested: Flavor) -> None:
+    def check(self, used: ResourceUsage, requested: Flavor) -> None:
         """Check one more VM of the requested flavor.
 
         Raises QuotaExceeded, with Nova's message, when it would exceed a limit.
         """
-        flavors = list(used)
         rows = zip(
             NOVA_RESOURCE_NAMES,
             (1, requested.vcpus, requested.ram_mb),
-            (len(flavors), sum(f.vcpus for f in flavors), sum(f.ram_mb for f in flavors)),
+            (used.vms, used.vcpus, used.ram_mb),
             (self._limits.vms, self._limits.vcpus, self._limits.ram_mb),
             strict=True,
         )

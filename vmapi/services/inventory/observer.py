@@ -34,6 +34,8 @@ class CloudObserver:
         self._clock = clock
         self._full_sync_lock = threading.Lock()
         self._last_full_sync_at = -inf
+        self._feed_lock = threading.Lock()
+        self._feed_position: int | None = None
         self._last_failure: BackendFailure | None = None
         self._last_failure_at = -inf
 
@@ -70,6 +72,33 @@ class CloudObserver:
         vms = self._backend.list_changed_since(since)
         saved_ids = self._store.inventory.save_observations(vms, started_at)
         return [vm for vm in vms if vm.id in saved_ids]
+
+    def read_change_feed(self) -> bool:
+        """Save the changes since the last call, where the cloud has a change feed.
+
+        Returns False where it has none. Afterwards the inventory is as current as the cloud.
+        """
+        if not self._backend.has_change_feed:
+            return False
+        with self._feed_lock:
+            for _ in range(MAX_FETCH_ATTEMPTS):
+                changes = self._backend.list_changes_after(self._feed_position)
+                if changes.position == self._feed_position or self._save_changes():
+                    break
+        return True
+
+    def _save_changes(self) -> bool:
+        """Save the next change set; return False if a row is newer and may lack a change."""
+        started_at = self._store.inventory.observation_time()
+        changes = self._backend.list_changes_after(self._feed_position)
+        if not changes.is_complete:
+            self.full_sync()
+        elif len(self._store.inventory.save_observations(changes.vms, started_at)) < len(
+            changes.vms
+        ):
+            return False
+        self._feed_position = changes.position
+        return True
 
     def full_sync(self, timeout: float = -1) -> None:
         """List all VMs and save them, or wait for a full sync that began after this call.

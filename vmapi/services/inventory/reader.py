@@ -57,11 +57,16 @@ class InventoryReader:
         A VM of another project gets the same error as an unknown one, after the same time: the
         cloud is asked for an id that no VM has.
         """
+        is_current = self._observer.read_change_feed()
         snapshot = self._store.inventory.get(vm_id)
         if snapshot is not None and scope not in (None, snapshot.vm.project):
             # a VM without a known project may belong to the caller
             vm_id = str(uuid.uuid4()) if snapshot.vm.project else vm_id
             snapshot = None
+        if is_current:
+            if snapshot is None:
+                raise VMNotFound(VM_NOT_FOUND_DETAIL)
+            return replace(snapshot, age_seconds=0.0)
         refresh = refresh or self._completes_immediately or snapshot is None
         if not refresh and snapshot is not None and not self._is_stale(snapshot.age_seconds):
             return snapshot
@@ -83,8 +88,11 @@ class InventoryReader:
         self, query: VMQuery, request: PageRequest, scope: Scope, *, refresh: bool = False
     ) -> VMListing:
         """Return a page of the VMs of a project that match a query."""
+        is_current = self._observer.read_change_feed()
         deleted_after = self._clock() - DELETED_VM_RETENTION
         listing = self._store.inventory.list_page(query, request, deleted_after, scope)
+        if is_current:
+            return replace(listing, age_seconds=0.0)
         refresh = refresh or self._completes_immediately
         if not self.refresh_if_stale(listing.age_seconds, refresh=refresh):
             return listing
@@ -96,6 +104,8 @@ class InventoryReader:
         `age` is in seconds, None before the first full sync. Raises BackendFailure if the cloud
         fails and the inventory cannot be used instead.
         """
+        if self._observer.read_change_feed():
+            return True
         refresh = refresh or age is None
         if not refresh and not self._is_stale(age or 0.0):
             return False
@@ -112,14 +122,17 @@ class InventoryReader:
             return False
         return True
 
+    def age_seconds(self) -> float | None:
+        """Return the seconds since all changes were known; None before the first sync."""
+        return 0.0 if self._backend.has_change_feed else self._store.inventory.age_seconds()
+
     def list_all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
         """Return all VMs of a project that match a query."""
         return self.list_page(query, ALL_VMS, scope).vms
 
     def get_many(self, vm_ids: Sequence[str], scope: Scope) -> Mapping[str, VM]:
         """Return the live VMs of a project among these ids, by id."""
-        age_seconds = self._store.inventory.age_seconds()
-        self.refresh_if_stale(age_seconds, refresh=self._completes_immediately)
+        self.refresh_if_stale(self.age_seconds(), refresh=self._completes_immediately)
         return self._store.inventory.get_many(vm_ids, scope)
 
     def snapshot_after(

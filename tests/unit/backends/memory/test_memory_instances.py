@@ -9,7 +9,7 @@ from tests.support.fake_clock import Clock
 from tests.support.memory_cloud import MemoryCloudFactory
 from vmapi.backends.base import ActionOutcome
 from vmapi.backends.memory.action_log import MAX_DELETED_LOGS
-from vmapi.backends.memory.cloud import DELETED_HISTORY
+from vmapi.backends.memory.instances import DELETED_HISTORY
 from vmapi.domain.lifecycle import Status, Task, Verb
 from vmapi.domain.vm import VMPatch
 from vmapi.errors import InvalidState, QuotaExceeded, TaskInProgress, VMNotFound

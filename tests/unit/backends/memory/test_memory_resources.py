@@ -67,7 +67,7 @@ def test_console_shows_actions_but_no_user_data(make_cloud: MemoryCloudFactory) 
     cloud.perform_action(vm, Verb.START)
     cloud.perform_action(vm, Verb.RESTART_SOFT)
     assert cloud.backend.get_console(vm.id, None).count(f"Booting {vm.name}") == 3
-    instance = cloud.backend.cloud.get_instance(vm.id)  # type: ignore[attr-defined]
+    instance = cloud.backend.cloud.instances.get(vm.id)  # type: ignore[attr-defined]
     assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(instance)
 
 

@@ -19,6 +19,7 @@ class CountingBackend(MemoryBackend):
     """A memory cloud with operations that take time; it records the reads of single VMs."""
 
     completes_immediately = False
+    has_change_feed = False
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock=clock, sleep=clock.sleep)

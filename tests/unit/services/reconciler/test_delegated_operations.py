@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.memory_cloud import remove_instances
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi import errors
 from vmapi.domain.caller import IdempotencyKey
@@ -188,7 +189,7 @@ def test_lost_delete_of_a_missing_vm_succeeds() -> None:
     harness.backend.fail("perform", RESPONSE_LOST)
     with pytest.raises(errors.BackendTimeout):
         harness.reconcile(operation, ALICE)
-    harness.backend.cloud.instances.clear()
+    remove_instances(harness.backend.cloud)
     harness.backend.fail("find", errors.VMNotFound("gone"))
     assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
     assert harness.backend.dispatched == {Verb.DELETE: 1}
