@@ -27,6 +27,7 @@ BEGIN_STATEMENTS: dict[str, dict[str, tuple[str, ...]]] = {
         # SQLite refuses a transaction that reads first and writes after another writer committed
         "durable": ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"),
         "not durable": ("PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"),
+        "temporary": ("PRAGMA synchronous=OFF", "BEGIN IMMEDIATE"),
     },
     "postgresql": {
         "snapshot": ("BEGIN ISOLATION LEVEL REPEATABLE READ",),
@@ -45,10 +46,18 @@ class Database:
     """One database; connects on first use.
 
     `threads` sizes the connection pool. `prepare` runs before the first transaction, and again
-    until one call succeeds.
+    until one call succeeds. A `temporary` database is a SQLite file that ends with the process, so
+    that no commit waits for the disk.
     """
 
-    def __init__(self, url: str, threads: int, prepare: Callable[["Database"], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        threads: int,
+        prepare: Callable[["Database"], None],
+        *,
+        temporary: bool = False,
+    ) -> None:
         self._prepare = prepare
         self._prepared = False
         self._failed_prepares = 0
@@ -67,7 +76,9 @@ class Database:
         )
         event.listen(self.engine, "begin", self._begin_transaction)
         connections.install_hooks(self.engine, self._files)
-        self._non_durable = self.engine.execution_options(begins="not durable")
+        durable, non_durable = ("temporary",) * 2 if temporary else ("durable", "not durable")
+        self._durable = self.engine.execution_options(begins=durable)
+        self._non_durable = self.engine.execution_options(begins=non_durable)
         self._reader = self.engine.execution_options(begins="read")
         self._snapshots = self.engine.execution_options(begins="snapshot")
 
@@ -79,7 +90,7 @@ class Database:
         asynchronous: a power failure of the database's machine can lose it, the death of a process
         cannot. Use it for leases and for state that can be recovered from the cloud.
         """
-        engine = self.engine if durable else self._non_durable
+        engine = self._durable if durable else self._non_durable
         with (
             self._write_requests.occupying(),
             self._requests.occupying(),

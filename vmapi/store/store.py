@@ -162,9 +162,8 @@ class Store:
         from vmapi.store.operations.repository import OperationRepository
         from vmapi.store.signing_keys import SigningKeys
 
-        database = Database(
-            self._url or self._temporary_url(), self._threads, schema.ensure_current
-        )
+        url = self._url or self._temporary_url()
+        database = Database(url, self._threads, schema.ensure_current, temporary=not self._url)
         heartbeat = LeaseHeartbeat()
         options: Any = {"renews_idle": self._renews_idle, "quotas": self._quotas}
         return Repositories(

@@ -44,6 +44,8 @@ class CloudObserver:
 
         Raises VMNotFound and marks the VM as deleted, unless the cloud may only hide it.
         """
+        if self.read_change_feed():
+            return self._backend.get_vm(vm_id)
         for _ in range(MAX_FETCH_ATTEMPTS):
             started_at = self._store.inventory.observation_time()
             try:
