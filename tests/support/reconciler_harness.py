@@ -35,6 +35,8 @@ class ScriptedBackend(MemoryBackend):
     accepted. `caller_tokens` lists the token of each change in order.
     """
 
+    has_change_feed = False
+
     def __init__(self, clock: Clock, latency: str = "0") -> None:
         super().__init__(
             latency=parse_latency(latency), clock=clock, sleep=clock.sleep, timeout=RESPONSE_TIMEOUT
@@ -129,9 +131,9 @@ class ReconcilerHarness:
         weakref.finalize(self, self.store.close)
 
     @classmethod
-    def build(cls, latency: str = "0") -> "ReconcilerHarness":
+    def build(cls, latency: str = "0", url: str | None = None) -> "ReconcilerHarness":
         clock = Clock()
-        backend, store = ScriptedBackend(clock, latency), Store(None, 4, clock)
+        backend, store = ScriptedBackend(clock, latency), Store(url, 4, clock)
         observer = CloudObserver(backend, store, clock)
         notified_ids: list[str] = []
         reconciler = Reconciler(

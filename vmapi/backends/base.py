@@ -75,7 +75,7 @@ class Backend(ABC):
     """Whether a change may finish before its response, so that a read right after it pays off."""
 
     has_change_feed: bool = False
-    """Whether `list_changes_after` works, so that a read need not look at unchanged VMs."""
+    """Whether `list_changes_after` works, so that a read need not visit unchanged VMs."""
 
     @property
     def is_suspect(self) -> bool:

@@ -31,7 +31,7 @@ class PageRequest:
     page_size: int = 50
     after: KeysetPosition | None = None
     #: the query parameters of the request, without the page
-    query_params: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query_params: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
 
     @property
     def offset(self) -> int:

@@ -82,14 +82,15 @@ def _prepare_sqlite_connection(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-    connection.create_function("epoch_us", 0, _epoch_us)
+    connection.create_function("epoch_us", 0, epoch_us)
 
 
 def _register_files(files: SqliteFiles, connection: Any, record: ConnectionPoolEntry) -> None:
     files.register(connection, record.info)
 
 
-def _epoch_us() -> int:
+def epoch_us() -> int:
+    """Return the time of SQLite's clock, in microseconds since 1970."""
     return time.time_ns() // 1000
 
 

@@ -67,6 +67,7 @@ class Database:
         writes = max(1, threads // MAX_WRITE_SHARE)
         self._write_requests = Bulkhead(writes, _too_many_requests, admits_once=True)
         parsed, self._files = _open_files(make_url(url))
+        self.is_file = self._files is not None
         self.outages = OutageReporter(url_secrets(parsed))
         self.engine: Engine = create_engine(
             parsed,
@@ -119,6 +120,22 @@ class Database:
             with self._snapshots.connect() as connection:
                 yield connection
 
+    def connect_detached(self) -> Connection:
+        """Open a connection for reads outside the pool, which the caller closes.
+
+        Raises StoreUnavailable.
+        """
+        with self._requests.occupying(), self.outages.watch(writes=False):
+            self._ensure_prepared()
+            connection = self._reader.connect()
+            connection.detach()
+            return connection
+
+    def check_files(self, connection: Connection) -> None:
+        """Check that the files of a SQLite connection are in place. Raises StoreUnavailable."""
+        if self._files is not None:
+            self._files.check(connection)
+
     def ping(self) -> None:
         """Read from every table; after a failed write, write too. Raises StoreUnavailable."""
         with self.read() as connection:
@@ -155,8 +172,7 @@ class Database:
                 self._prepared = True
 
     def _begin_transaction(self, connection: Connection) -> None:
-        if self._files is not None:
-            self._files.check(connection)
+        self.check_files(connection)
         kind = connection.get_execution_options().get("begins", "durable")
         for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
             connection.exec_driver_sql(statement)

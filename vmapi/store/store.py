@@ -141,6 +141,7 @@ class Store:
         except StoreUnavailable as error:
             log.warning("leases not released, will expire", reason=error.detail)
         finally:
+            repositories.inventory.close()
             repositories.database.close()
             self._remove_file()
 

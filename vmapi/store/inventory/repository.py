@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Select, bindparam, exists, func, select
 
+from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import CreateWindow
 from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.project import Scope
@@ -31,6 +32,7 @@ from vmapi.store.inventory.age import (
 )
 from vmapi.store.inventory.cache import VERSION_COLUMNS, VMCache
 from vmapi.store.inventory.duplicates import DuplicateVM
+from vmapi.store.inventory.read_cache import NoReadCache, SqliteReadCache, StoredVM
 from vmapi.store.tables import IS_UNFINISHED, name_reservations, operations, sync_state, vms
 
 log = structlog.get_logger("vmapi.inventory")
@@ -80,6 +82,11 @@ class InventoryRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._cache = VMCache()
+        self._read_cache = SqliteReadCache(database) if database.is_file else NoReadCache()
+
+    def close(self) -> None:
+        """Close the connection of the read cache."""
+        self._read_cache.close()
 
     def observation_time(self) -> int:
         """Return the database's time in microseconds, before a request to the cloud."""
@@ -116,11 +123,10 @@ class InventoryRepository:
 
     def get(self, vm_id: str, scope: Scope = None) -> VMSnapshot | None:
         """Return a live VM of a project; None if the inventory has none."""
-        with self._database.read() as connection:
-            row = connection.execute(SELECT_LIVE_VM, {"id": vm_id}).first()
-        if row is None or scope not in (None, row.project):
+        snapshot = self._read_cache.get_vm(vm_id, self._load_vm)
+        if snapshot is None or scope not in (None, snapshot.vm.project):
             return None
-        return VMSnapshot(self._cache.get(row), row.revision, row_age_seconds(row))
+        return snapshot
 
     def get_many(self, vm_ids: Sequence[str], scope: Scope = None) -> dict[str, VM]:
         """Return the live VMs of a project among these ids, by id."""
@@ -137,18 +143,14 @@ class InventoryRepository:
         Deleted VMs are in it only if the query names their status and they were deleted after
         `deleted_after`.
         """
-        filters = statements.build_filters(query, deleted_after, scope)
-        with self._database.snapshot() as connection:
-            count = select(func.count()).select_from(vms).where(*filters)
-            total = request.after.total if request.after else connection.execute(count).scalar_one()
-            page = statements.select_page(query.sort, filters, request)
-            rows = connection.execute(page).all()
-            clocks = connection.execute(SELECT_CLOCKS).one()
-            shown = rows[: request.page_size]
-            items = self._cache.read(connection, shown)
-        has_more = len(rows) > len(shown)
-        position = statements.position_of(query.sort, shown[-1], total) if has_more else None
-        return VMListing(Page(items, total, request, position), _sync_age(clocks))
+
+        def load() -> VMListing:
+            return self._load_page(query, request, deleted_after, scope)
+
+        # deleted VMs leave the list with time, without an event
+        if Status.DELETED in query.statuses:
+            return load()
+        return self._read_cache.get_page((query, request, scope), load)
 
     def find_by_name(self, project: str, name: str) -> tuple[str | None, float | None]:
         """Return the id of the live VM with a name, if any, and the age of the inventory."""
@@ -211,6 +213,30 @@ class InventoryRepository:
         with self._database.write() as connection:
             connection.execute(RELEASE_NAMES_OF_DELETED, {"until": until})
             return connection.execute(vms.delete().where(vms.c.deleted_at < until)).rowcount
+
+    def _load_vm(self, vm_id: str) -> StoredVM | None:
+        with self._database.read() as connection:
+            row = connection.execute(SELECT_LIVE_VM, {"id": vm_id}).first()
+        if row is None:
+            return None
+        snapshot = VMSnapshot(self._cache.get(row), row.revision, row_age_seconds(row))
+        return StoredVM(snapshot, row.observation_started_at)
+
+    def _load_page(
+        self, query: VMQuery, request: PageRequest, deleted_after: datetime, scope: Scope
+    ) -> VMListing:
+        filters = statements.build_filters(query, deleted_after, scope)
+        with self._database.snapshot() as connection:
+            count = select(func.count()).select_from(vms).where(*filters)
+            total = request.after.total if request.after else connection.execute(count).scalar_one()
+            page = statements.select_page(query.sort, filters, request)
+            rows = connection.execute(page).all()
+            clocks = connection.execute(SELECT_CLOCKS).one()
+            shown = rows[: request.page_size]
+            items = self._cache.read(connection, shown)
+        has_more = len(rows) > len(shown)
+        position = statements.position_of(query.sort, shown[-1], total) if has_more else None
+        return VMListing(Page(items, total, request, position), _sync_age(clocks))
 
     def _save_sync_mark(self, kind: str, started_at: int) -> None:
         # not durable: after a power failure the older mark makes the next sync reach further back,

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
@@ -14,8 +15,8 @@ DURABLE = "PRAGMA synchronous=FULL"
 NOT_DURABLE = "PRAGMA synchronous=NORMAL"
 
 
-def test_idle_process_commits_no_durable_transaction() -> None:
-    harness = ReconcilerHarness.build()
+def test_idle_process_commits_no_durable_transaction(tmp_path: Path) -> None:
+    harness = ReconcilerHarness.build(url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
     now = time.monotonic()
     store, day = harness.store, timedelta(days=1)
     maintenance = Maintenance(
