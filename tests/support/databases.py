@@ -43,7 +43,7 @@ def folders_with_copies(template: Path) -> Callable[..., str]:
         # a test that changes the folder of temporary files gets its own
         is_changed = tempfile.gettempdir() != default_parent
         folder = tempfile.mkdtemp(prefix=prefix, dir=None if is_changed else parent)
-        shutil.copyfile(template, Path(folder) / FILE_NAME)
+        shutil.copy(template, Path(folder) / FILE_NAME)
         return folder
 
     return mkdtemp

@@ -22,7 +22,7 @@ from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
 from vmapi.domain.object_cache import ObjectCache
 from vmapi.domain.operation import Operation, OperationError
 from vmapi.domain.pagination import Page
-from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.domain.vm import VM
 from vmapi.services.operations.results import ChangeResult
@@ -164,6 +164,22 @@ def page_response(
     if body["next"]:
         headers["Link"] = f'<{body["next"]}>; rel="next"'
     return json_response(body, headers=headers)
+
+
+def vm_page_response(listing: VMListing) -> Response:
+    """Build the response with one page of VMs; a cached page is rendered once."""
+    body, headers = _VM_PAGES.get(listing.page)
+    headers = {**headers, **age_header(listing.age_seconds)}
+    return Response(body, 200, headers, mimetype="application/json")
+
+
+def _render_vm_page(page: Page[VM]) -> tuple[bytes, dict[str, str]]:
+    response = page_response(page, [vm_json(vm) for vm in page.items])
+    link = response.headers.get("Link")
+    return response.get_data(), {"Link": link} if link else {}
+
+
+_VM_PAGES: ObjectCache[Page[VM], tuple[bytes, dict[str, str]]] = ObjectCache(_render_vm_page)
 
 
 def list_response(schema: type[Schema], items: Sequence[object]) -> Response:

@@ -39,7 +39,7 @@ class PageRequest:
         return 0 if self.after else (self.page - 1) * self.page_size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Page(Generic[T]):
     """One page of a list."""
 

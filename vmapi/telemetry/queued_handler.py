@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import threading
+import time
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -17,6 +18,9 @@ MAX_QUEUED_LINES = 10_000
 """Lines that wait for the reader; further lines are dropped and counted."""
 
 MAX_BATCH_LINES = 100
+BATCH_INTERVAL_SECONDS = 0.01
+"""The pause between two batches: waking the writer for each line would cost more than the line."""
+
 FLUSH_TIMEOUT_SECONDS = 2.0
 """How long the end of the process waits for the reader."""
 
@@ -100,6 +104,7 @@ class QueuedStreamHandler(logging.Handler):
                 self._finish_batch(batch, dropped_lines=len(batch))
             else:
                 self._finish_batch(batch)
+            time.sleep(BATCH_INTERVAL_SECONDS)
 
     def _finish_batch(self, batch: list[bytes], dropped_lines: int = 0) -> None:
         """Remove a batch from the queue; report the dropped lines as soon as there is room."""

@@ -11,6 +11,7 @@ from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
 from vmapi import errors
 from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES
+from vmapi.backends.memory.instance import Instance
 from vmapi.domain.catalog import Image, Network
 from vmapi.domain.lifecycle import Verb
 from vmapi.services.access.rate_limits import RateLimiter
@@ -74,8 +75,9 @@ def refused_by_cloud(error: errors.VmapiError) -> Ask:
 
 
 def locked_vm(harness: ApiHarness, patch: pytest.MonkeyPatch) -> TestResponse:
-    vm_id, get = harness.create_running(), harness.backend.get_vm
-    patch.setattr(harness.backend, "get_vm", lambda vm_id: replace(get(vm_id), locked=True))
+    to_vm = Instance.to_vm
+    patch.setattr(Instance, "to_vm", lambda instance: replace(to_vm(instance), locked=True))
+    vm_id = harness.create_running()
     return harness.post_action(vm_id, "stop")
 
 
@@ -418,7 +420,7 @@ def test_500_reveals_only_the_request_id(harness: ApiHarness, monkeypatch: Any) 
     from vmapi.api.problems import responses as problems
 
     monkeypatch.setitem(handlers, Exception, problems.internal_error_response)
-    monkeypatch.setattr(harness.backend, "get_vm", broken)
+    monkeypatch.setattr(harness.backend, "list_changes_after", broken)
     response = harness.call("GET", f"/vms/{UNKNOWN_ID}", headers={"X-Request-ID": "mine"})
     assert response.status_code == 500
     assert response.json == {

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
-from flask import Request
+from cachetools import LRUCache
+from flask import Request, request
 from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -18,6 +19,9 @@ from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFaile
 
 MAX_BODY_BYTES = 1024 * 1024
 """Twice the JSON size of the largest valid create request."""
+
+MAX_CACHED_QUERIES = 1000
+MAX_CACHED_QUERY_CHARS = 500
 
 MAX_JSON_DEPTH = 32
 """Nesting levels of objects and arrays; the API itself uses three."""
@@ -35,6 +39,22 @@ class StrictRequestParser(FlaskParser):
     """Refuses other media types, duplicate keys and parameters, and unknown fields."""
 
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"json": RAISE, "query": RAISE}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._queries: LRUCache[tuple[Schema, bytes], Any] = LRUCache(MAX_CACHED_QUERIES)
+
+    def parse(self, argmap: Any, req: Request | None = None, **kwargs: Any) -> Any:
+        """Parse the body or the query; cache the immutable values of a repeated query string."""
+        query_string = request.query_string
+        # a cursor expires
+        is_cacheable = len(query_string) <= MAX_CACHED_QUERY_CHARS and b"cursor" not in query_string
+        if not (getattr(argmap, "loads_immutable", False) and is_cacheable):
+            return super().parse(argmap, req, **kwargs)
+        key = (argmap, query_string)
+        if (values := self._queries.get(key)) is None:
+            values = self._queries[key] = super().parse(argmap, req, **kwargs)
+        return values
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Return the parsed body; an absent body is {} if the schema requires no field."""

@@ -270,6 +270,8 @@ class VMFilterSchema(Schema):
 class VMQuerySchema(VMFilterSchema, PageQuerySchema):
     """Filters, order and pagination of a list of VMs."""
 
+    loads_immutable = True
+
     sort = fields.String(
         load_default="-created_at",
         validate=validate.OneOf(SORT_VALUES),

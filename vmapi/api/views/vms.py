@@ -85,8 +85,7 @@ def create_vm(create_request: CreateRequest) -> Response:
 def list_vms(query: tuple[VMQuery, PageRequest]) -> Response:
     """List VMs"""
     listing = current_services().vms.list(*query, current_scope(), refresh=no_cache())
-    items = [responses.vm_json(vm) for vm in listing.vms]
-    return responses.page_response(listing.page, items, responses.age_header(listing.age_seconds))
+    return responses.vm_page_response(listing)
 
 
 @blp.get("/vms/<vm:vm_id>")

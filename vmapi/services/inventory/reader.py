@@ -57,16 +57,13 @@ class InventoryReader:
         A VM of another project gets the same error as an unknown one, after the same time: the
         cloud is asked for an id that no VM has.
         """
-        is_current = self._observer.read_change_feed()
+        if self._observer.read_change_feed():
+            return self._get_current(vm_id, scope)
         snapshot = self._store.inventory.get(vm_id)
         if snapshot is not None and scope not in (None, snapshot.vm.project):
             # a VM without a known project may belong to the caller
             vm_id = str(uuid.uuid4()) if snapshot.vm.project else vm_id
             snapshot = None
-        if is_current:
-            if snapshot is None:
-                raise VMNotFound(VM_NOT_FOUND_DETAIL)
-            return replace(snapshot, age_seconds=0.0)
         refresh = refresh or self._completes_immediately or snapshot is None
         if not refresh and snapshot is not None and not self._is_stale(snapshot.age_seconds):
             return snapshot
@@ -166,6 +163,13 @@ class InventoryReader:
             return self.get(previous_vm.id, previous_vm.project, refresh=True).vm
         except (VMNotFound, BackendFailure):
             return previous_vm
+
+    def _get_current(self, vm_id: str, scope: Scope) -> VMSnapshot:
+        """Return a VM after the change feed was read: the inventory knows all changes."""
+        snapshot = self._store.inventory.get(vm_id, scope, is_current=True)
+        if snapshot is None:
+            raise VMNotFound(VM_NOT_FOUND_DETAIL)
+        return replace(snapshot, age_seconds=0.0)
 
     def _cached(self, vm_id: str) -> VMSnapshot | None:
         try:

@@ -9,9 +9,10 @@ sees each commit that ended before its read, whichever process made it.
 """
 
 import sqlite3
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from time import monotonic
 from typing import Any, TypeVar
 
 from cachetools import LRUCache
@@ -19,6 +20,7 @@ from sqlalchemy import Connection
 
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.errors import StoreUnavailable
+from vmapi.store.clock import past_time
 from vmapi.store.connections import epoch_us
 from vmapi.store.database import Database
 from vmapi.store.inventory.age import to_seconds
@@ -32,12 +34,15 @@ MAX_CACHED_PAGE_ITEMS = 20_000
 MAX_EVENTS_READ = 1000
 """Events since the last read after which the cache is emptied instead."""
 
-SELECT_SYNCED_AT = "SELECT max(started_at) FROM sync_state"
+SELECT_SYNC_MARKS = "SELECT started_at FROM sync_state"
 SELECT_NEWEST_EVENT = "SELECT coalesce(max(id), 0), '', '' FROM events"
 SELECT_EVENTS = "SELECT id, kind, vm_id FROM events WHERE id >= ? ORDER BY id LIMIT ?"
 
 MAX_CACHED_AGE = 5.0
 """Seconds. An older VM is read again: an observation without a change leaves no event."""
+
+FILE_CHECK_INTERVAL = 0.1
+"""Seconds between two checks that the file was neither deleted nor replaced."""
 
 NO_VERSION = -1
 """The version of a database that cannot be read."""
@@ -50,14 +55,16 @@ class StoredVM:
     """A VM as read from its row."""
 
     snapshot: VMSnapshot
-    known_at: int
+    observed_at: int
     """The start of the last observation, in microseconds since 1970."""
 
 
 class NoReadCache:
     """Reads each VM and each page from the database."""
 
-    def get_vm(self, vm_id: str, load: Callable[[str], StoredVM | None]) -> VMSnapshot | None:
+    def get_vm(
+        self, vm_id: str, load: Callable[[str], StoredVM | None], *, is_current: bool = False
+    ) -> VMSnapshot | None:
         """Load a VM."""
         stored = load(vm_id)
         return stored.snapshot if stored else None
@@ -83,24 +90,29 @@ class SqliteReadCache(NoReadCache):
         self._connection: Connection | None = None
         self._version = NO_VERSION
         self._newest_event_id = 0
-        self._synced_at = 0
+        self._sync_marks: list[int] = []
+        self._next_check_at = 0.0
 
-    def get_vm(self, vm_id: str, load: Callable[[str], StoredVM | None]) -> VMSnapshot | None:
-        """Return a VM with its present age; load it if it is not cached."""
-        stored, synced_at = self._get(self._vms, vm_id, lambda: load(vm_id))
+    def get_vm(
+        self, vm_id: str, load: Callable[[str], StoredVM | None], *, is_current: bool = False
+    ) -> VMSnapshot | None:
+        """Return a VM with its present age; load it if it is not cached.
+
+        `is_current`: every change in the cloud is known, whatever the age.
+        """
+        stored, sync_marks = self._get(self._vms, vm_id, lambda: load(vm_id))
         if stored is None:
             return None
-        age_seconds = to_seconds(epoch_us() - max(stored.known_at, synced_at))
-        if age_seconds > MAX_CACHED_AGE:
+        age_seconds = _age_seconds([stored.observed_at, *sync_marks])
+        if age_seconds > MAX_CACHED_AGE and not is_current:
             current = load(vm_id)
             return current.snapshot if current else None
         return VMSnapshot(stored.snapshot.vm, stored.snapshot.revision, age_seconds)
 
     def get_page(self, key: Hashable, load: Callable[[], VMListing]) -> VMListing:
         """Return a page with its present age; load it if it is not cached."""
-        listing, synced_at = self._get(self._pages, key, load)
-        age_seconds = to_seconds(epoch_us() - synced_at) if synced_at else None
-        return VMListing(listing.page, age_seconds)
+        listing, sync_marks = self._get(self._pages, key, load)
+        return VMListing(listing.page, _age_seconds(sync_marks) if sync_marks else None)
 
     def close(self) -> None:
         """Drop the entries and close the connection."""
@@ -109,23 +121,25 @@ class SqliteReadCache(NoReadCache):
 
     def _get(
         self, entries: LRUCache[Any, Any], key: Hashable, load: Callable[[], T]
-    ) -> tuple[T, int]:
-        """Return an entry, and the time of the last sync: 0 before the first one."""
+    ) -> tuple[T, Sequence[int]]:
+        """Return an entry, and the sync marks."""
         with self._lock:
             version, entry = self._refresh(), entries.get(key)
-            synced_at = self._synced_at
+            sync_marks = self._sync_marks
         if entry is None:
             entry = load()
             with self._lock:
                 if entry is not None and version == self._version != NO_VERSION:
                     entries[key] = entry
-        return entry, synced_at
+        return entry, sync_marks
 
     def _refresh(self) -> int:
         """Drop the entries that commits have changed; return the version of the database."""
         try:
             connection = self._connection = self._connection or self._database.connect_detached()
-            self._database.check_files(connection)
+            if (now := monotonic()) >= self._next_check_at:
+                self._database.check_files(connection)
+                self._next_check_at = now + FILE_CHECK_INTERVAL
             driver_connection: Any = connection.connection.dbapi_connection
             (version,) = driver_connection.execute("PRAGMA data_version").fetchone()
             if version != self._version:
@@ -137,8 +151,8 @@ class SqliteReadCache(NoReadCache):
         return self._version
 
     def _read_changes(self, connection: sqlite3.Connection) -> None:
-        # the sync mark first: it is committed after its observations and their events
-        synced_at = connection.execute(SELECT_SYNCED_AT).fetchone()[0]
+        # the sync marks first: each is committed after its observations and their events
+        sync_marks = connection.execute(SELECT_SYNC_MARKS).fetchall()
         parameters = (self._newest_event_id, MAX_EVENTS_READ)
         rows = connection.execute(SELECT_EVENTS, parameters).fetchall()
         # without the event that was the newest, others may have been purged
@@ -151,11 +165,11 @@ class SqliteReadCache(NoReadCache):
                 self._vms.pop(vm_id, None)
                 self._pages.clear()
         self._newest_event_id = rows[-1][0]
-        self._synced_at = synced_at or 0
+        self._sync_marks = [mark for (mark,) in sync_marks]
 
     def _reset(self) -> None:
         self._drop_entries()
-        self._version, self._synced_at = NO_VERSION, 0
+        self._version, self._sync_marks, self._next_check_at = NO_VERSION, [], 0.0
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -163,3 +177,8 @@ class SqliteReadCache(NoReadCache):
     def _drop_entries(self) -> None:
         self._vms.clear()
         self._pages.clear()
+
+
+def _age_seconds(known_at: Sequence[int]) -> float:
+    now = epoch_us()
+    return to_seconds(now - max(past_time(time, now) for time in known_at))

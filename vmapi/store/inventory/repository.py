@@ -121,9 +121,14 @@ class InventoryRepository:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def get(self, vm_id: str, scope: Scope = None) -> VMSnapshot | None:
-        """Return a live VM of a project; None if the inventory has none."""
-        snapshot = self._read_cache.get_vm(vm_id, self._load_vm)
+    def get(
+        self, vm_id: str, scope: Scope = None, *, is_current: bool = False
+    ) -> VMSnapshot | None:
+        """Return a live VM of a project; None if the inventory has none.
+
+        `is_current`: every change in the cloud is known, whatever the age.
+        """
+        snapshot = self._read_cache.get_vm(vm_id, self._load_vm, is_current=is_current)
         if snapshot is None or scope not in (None, snapshot.vm.project):
             return None
         return snapshot
