@@ -45,7 +45,8 @@ class LeaseHeartbeat:
         self._closing.set()
         with self._lock:
             thread = self._thread
-        if thread is not None:
+        # a finalizer may close the store in this very thread
+        if thread is not None and thread is not threading.current_thread():
             thread.join()
         return thread is not None
 
