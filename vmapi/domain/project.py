@@ -14,6 +14,9 @@ DEFAULT_PROJECT = "default"
 PROJECT_METADATA_KEY = f"{RESERVED_METADATA_PREFIX}project"
 """The metadata key of the project of a server."""
 
+NO_PROJECT = ""
+"""Stands for an unknown project: only callers of all projects see such an event."""
+
 Scope = str | None
 """The only project that a caller may see and change; None for all projects."""
 

@@ -15,6 +15,7 @@ from vmapi.domain.bulk import BulkItem, BulkOperation
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import NewOperation, OperationError
+from vmapi.domain.project import NO_PROJECT
 from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import IdempotencyKeyReused, ValidationFailed, VmapiError, VMNotFound
@@ -23,7 +24,6 @@ from vmapi.services.operations import preconditions
 from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.submission import build_vm_operation
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress, operation_in_progress
-from vmapi.store.mappers.event import NO_PROJECT
 from vmapi.store.store import Store
 
 MAX_BULK_VMS = 10_000

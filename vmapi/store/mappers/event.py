@@ -9,11 +9,9 @@ from vmapi.domain.bulk import BulkSummary
 from vmapi.domain.event import EVENT_KIND_BY_STATUS, Event, EventKind
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
+from vmapi.domain.project import NO_PROJECT
 from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.types import from_epoch_us, to_epoch_us
-
-NO_PROJECT = ""
-"""Stands for an unknown project: only callers of all projects see such an event."""
 
 OPERATION_TIME_FIELDS = ("created_at", "started_at", "finished_at")
 
