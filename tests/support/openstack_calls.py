@@ -1,50 +1,49 @@
-"""Calls of the OpenStack driver to a failing cloud."""
+"""The calls of the OpenStack driver, each with the request that the fake OpenStack receives."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import UTC, datetime
 
-import pytest
-
-from tests.support.fake_openstack import (
-    NOVA_PATH,
-    SERVER_ID,
-    SERVER_PATH,
-    Reply,
-    openstack_settings,
-)
+from tests.support.fake_openstack import DETAIL_PATH, NOVA_PATH, SERVER_ID, SERVER_PATH, SPEC
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.vm import CreateSpec
+from vmapi.domain.vm import VMPatch
 
-ACTION_PATH = f"{SERVER_PATH}/action"
-SERVERS_PATH = f"{NOVA_PATH}/servers"
-TIMEOUT = 1.0
-LONG_TIMEOUT = 30.0
-SPEC = CreateSpec("web-1", "1", SERVER_ID, SERVER_ID, {}, b"secret-data", None, ())
-HTML = Reply(200, "<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
-UNAVAILABLE_PAGE = "<html><head><title>503 Service Unavailable</title></head></html>"
+METADATA = VMPatch(None, {"a": "1"})
 
-Call = Callable[[OpenStackBackend], object]
-
-
-def connect(
-    url: str, monkeypatch: pytest.MonkeyPatch, timeout: float = TIMEOUT
-) -> OpenStackBackend:
-    """Build a driver for 16 threads; the timeout is in seconds."""
-    settings = replace(openstack_settings(url, monkeypatch), backend_timeout=timeout, threads=16)
-    return OpenStackBackend.from_settings(settings)
-
-
-def stop(backend: OpenStackBackend) -> object:
-    """Stop the server."""
-    return backend.perform_action(SERVER_ID, Verb.STOP)
-
-
-def create(backend: OpenStackBackend) -> object:
-    """Create a server."""
-    return backend.create_vm(SPEC, "op")
-
-
-def get(backend: OpenStackBackend) -> object:
-    """Read the server."""
-    return backend.get_vm(SERVER_ID)
+CALLS: dict[str, tuple[str, str, Callable[[OpenStackBackend], object]]] = {
+    "get": ("GET", SERVER_PATH, lambda backend: backend.get_vm(SERVER_ID)),
+    "list": ("GET", DETAIL_PATH, lambda backend: backend.list_vms()),
+    "changed": (
+        "GET",
+        DETAIL_PATH,
+        lambda backend: backend.list_changed_since(datetime(2026, 1, 1, tzinfo=UTC)),
+    ),
+    "create": ("POST", f"{NOVA_PATH}/servers", lambda backend: backend.create_vm(SPEC, "op")),
+    "stop": (
+        "POST",
+        f"{SERVER_PATH}/action",
+        lambda backend: backend.perform_action(SERVER_ID, Verb.STOP),
+    ),
+    "delete": (
+        "DELETE",
+        SERVER_PATH,
+        lambda backend: backend.perform_action(SERVER_ID, Verb.DELETE),
+    ),
+    "update": (
+        "PUT",
+        SERVER_PATH,
+        lambda backend: backend.update_vm(SERVER_ID, VMPatch("web-2")),
+    ),
+    "metadata": (
+        "POST",
+        f"{SERVER_PATH}/metadata",
+        lambda backend: backend.update_vm(SERVER_ID, METADATA),
+    ),
+    "removal": (
+        "DELETE",
+        f"{SERVER_PATH}/metadata/b",
+        lambda backend: backend.update_vm(SERVER_ID, VMPatch(None, {"b": None})),
+    ),
+}
+CHANGES = ("create", "stop", "delete", "update", "metadata", "removal")
+"""The calls that change something. The removal needs a server with the metadata key `b`."""

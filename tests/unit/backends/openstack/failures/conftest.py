@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.driver_calls import LONG_TIMEOUT, SERVERS_PATH, connect
 from tests.support.fake_openstack import (
     SERVER_ID,
     SERVER_PATH,
@@ -11,7 +12,6 @@ from tests.support.fake_openstack import (
     Reply,
     serve_openstack,
 )
-from tests.support.openstack_calls import LONG_TIMEOUT, SERVERS_PATH, connect
 from vmapi.backends.openstack.driver import OpenStackBackend
 
 

@@ -7,6 +7,16 @@ from email.utils import format_datetime
 import pytest
 import structlog
 
+from tests.support.driver_calls import (
+    ACTION_PATH,
+    HTML,
+    SERVERS_PATH,
+    TIMEOUT,
+    UNAVAILABLE_PAGE,
+    Call,
+    create,
+    stop,
+)
 from tests.support.fake_openstack import (
     REQUEST_ID,
     SERVER_ID,
@@ -17,16 +27,6 @@ from tests.support.fake_openstack import (
     Reply,
     ResetConnection,
     Stall,
-)
-from tests.support.openstack_calls import (
-    ACTION_PATH,
-    HTML,
-    SERVERS_PATH,
-    TIMEOUT,
-    UNAVAILABLE_PAGE,
-    Call,
-    create,
-    stop,
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend

@@ -6,18 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from tests.support.fake_openstack import (
-    ACCEPTED,
-    SERVER_ID,
-    SERVER_PATH,
-    FakeOpenStack,
-    Reaction,
-    Reply,
-    ResetConnection,
-    Stall,
-    serve_openstack,
-)
-from tests.support.openstack_calls import (
+from tests.support.driver_calls import (
     ACTION_PATH,
     HTML,
     SERVERS_PATH,
@@ -28,6 +17,17 @@ from tests.support.openstack_calls import (
     create,
     get,
     stop,
+)
+from tests.support.fake_openstack import (
+    ACCEPTED,
+    SERVER_ID,
+    SERVER_PATH,
+    FakeOpenStack,
+    Reaction,
+    Reply,
+    ResetConnection,
+    Stall,
+    serve_openstack,
 )
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
