@@ -19,6 +19,7 @@ from tests.support.databases import (
     folders_with_copies,
 )
 from tests.support.fake_clock import Clock
+from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.app import create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
 from vmapi.backends.memory.driver import MemoryBackend
@@ -66,6 +67,13 @@ def _breakers() -> Iterator[None]:
     for thread in left:
         thread.join(PROBE_INTERVAL / 2)
     assert not [thread for thread in left if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def _harness_stores() -> Iterator[None]:
+    """Close the store of a harness: its heartbeat would write log lines into later tests."""
+    yield
+    ReconcilerHarness.close_stores()
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The memory cloud with scripted failures, and a reconciler on it."""
 
-import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
@@ -110,10 +109,7 @@ class ScriptedBackend(MemoryBackend):
 
 @dataclass
 class ReconcilerHarness:
-    """A store and a reconciler on a scripted cloud, with one clock.
-
-    The store closes with the last reference to the harness.
-    """
+    """A store and a reconciler on a scripted cloud, with one clock."""
 
     clock: Clock
     backend: ScriptedBackend
@@ -127,13 +123,21 @@ class ReconcilerHarness:
     not_started: dict[str, NewOperation] = field(default_factory=dict)
     """The new operations that this harness holds leases of."""
 
-    def __post_init__(self) -> None:
-        weakref.finalize(self, self.store.close)
+    open_stores: ClassVar[list[Store]] = []
+    """The store of the last harness: there is one harness at a time."""
+
+    @classmethod
+    def close_stores(cls) -> None:
+        """Close the store of the last harness; a fixture does so after each test."""
+        while cls.open_stores:
+            cls.open_stores.pop().close()
 
     @classmethod
     def build(cls, latency: str = "0", url: str | None = None) -> "ReconcilerHarness":
+        cls.close_stores()
         clock = Clock()
         backend, store = ScriptedBackend(clock, latency), Store(url, 4, clock)
+        cls.open_stores.append(store)
         observer = CloudObserver(backend, store, clock)
         notified_ids: list[str] = []
         reconciler = Reconciler(
