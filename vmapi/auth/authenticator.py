@@ -4,6 +4,7 @@ The HTTP middleware calls the authenticator; each validator knows one type of to
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -110,6 +111,7 @@ def _validate_token(validator: TokenValidator, token: str) -> Identity:
     return validator.authenticate(token)
 
 
+@lru_cache(4096)
 def _is_loopback_address(text: str) -> bool:
     try:
         address = ip_address(text)
