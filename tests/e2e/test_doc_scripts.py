@@ -132,6 +132,25 @@ def test_script_reports_a_failed_build(
 
 
 @pytest.mark.parametrize("language", SCRIPTS)
+def test_script_keeps_its_job_after_a_failed_change(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
+) -> None:
+    cloud = gunicorn()
+    cloud.start().wait_for("/readyz")
+    body = {"name": "nightly", "flavor": "m1.small", "image": "cirros"}
+    vm = cloud.call("POST", "/api/v1/vms", body).json
+    file, program = SCRIPTS[language]
+    result = run(scripts, program, file, succeeds=False, API=api_url(cloud.port))
+    assert "(name_taken" in result.stderr
+    job = (scripts / "nightly.job").read_text()
+    cloud.call("DELETE", f"/api/v1/vms/{vm['id']}")
+    run(scripts, program, file, API=api_url(cloud.port))
+    assert not (scripts / "nightly.job").exists()
+    key = f"{job.strip()}-create"
+    assert cloud.call.get_json(f"/api/v1/operations?idempotency_key={key}")["total"] == 1
+
+
+@pytest.mark.parametrize("language", SCRIPTS)
 @pytest.mark.parametrize(
     ("url", "advice"),
     [

@@ -61,8 +61,9 @@ def test_nginx_recovers_after_a_crash_of_gunicorn(
         "title": "The cloud returned an error",
         "status": 502,
         "code": "backend_error",
-        "detail": "vmapi does not respond. A change may have been made: check the VM before you "
-        "repeat it.",
+        "detail": "vmapi does not respond. A change may have been made. Repeat it with the same "
+        "Idempotency-Key; use a new key only after Idempotent-Replayed: true. Without a key, check "
+        "the VM first.",
         "instance": VMS,
         "request_id": "during-crash",
     }

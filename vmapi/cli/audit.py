@@ -9,7 +9,7 @@ import orjson
 from flask import current_app
 
 from vmapi.api.openapi.permissions import audit_actions
-from vmapi.cli.context import reporting_errors, services, settings
+from vmapi.cli.context import services, settings, using_database
 from vmapi.domain.audit import AUDIT_OUTCOMES, AuditQuery, ChainLink
 from vmapi.domain.timestamps import parse_rfc3339
 
@@ -34,6 +34,7 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--anchor", help="POSITION:MAC as printed by an earlier run")
+@using_database()
 def verify(anchor: str | None) -> None:
     """Verify the hash chain of the audit trail.
 
@@ -43,8 +44,7 @@ def verify(anchor: str | None) -> None:
     key = settings().audit_key
     if key is None:
         raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail has no hash chain")
-    with reporting_errors():
-        verification = services().store.audit.verify(key, _parse_anchor(anchor))
+    verification = services().store.audit.verify(key, _parse_anchor(anchor))
     first, head = verification.first_position, verification.head
     sound = f"sound from position {first} to {head.position}"
     if head.position < first:
@@ -72,11 +72,11 @@ def _check_action_name(_: click.Context, __: click.Parameter, text: str | None) 
 @click.option("--request-id", help="entries of this request")
 @click.option("--token-id", help="entries about this API token")
 @click.option("--outcome", type=click.Choice(AUDIT_OUTCOMES), help="entries with this outcome")
+@using_database()
 def export(**filters: Any) -> None:
     """Write the audit trail to stdout: one JSON object per line, the oldest first."""
-    with reporting_errors():
-        for stored in services().store.audit.iterate(AuditQuery(**filters)):
-            click.echo(orjson.dumps(stored.to_document()))
+    for stored in services().store.audit.iterate(AuditQuery(**filters)):
+        click.echo(orjson.dumps(stored.to_document()))
 
 
 def _parse_anchor(anchor: str | None) -> ChainLink | None:

@@ -46,7 +46,7 @@ def _ping_database() -> None:
     Creates no database: its files would belong to the user of this command.
     """
     store = services().store
-    if not store.is_created():
+    if store.is_temporary() or store.find_missing_file():
         _print_row("database", "does not exist yet: a server creates it")
         return
     try:

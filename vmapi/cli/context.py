@@ -1,8 +1,9 @@
 """Access of the commands to the app: its settings, its services, its errors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from functools import wraps
+from typing import Any, cast
 
 import click
 from flask import current_app
@@ -29,6 +30,36 @@ def reporting_errors() -> Iterator[None]:
         yield
     except VmapiError as error:
         raise click.ClickException(describe(error)) from None
+
+
+def using_database(
+    *, creates: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator of a command that uses the database: report errors, close the store.
+
+    Refuses a database that ends with the process. Unless the command `creates` the database,
+    refuses a missing SQLite file too: a mistyped path looks like an empty database.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def wrapper(**params: Any) -> None:
+            store = services().store
+            if store.is_temporary():
+                raise click.ClickException(
+                    "the database ends with the process: set VMAPI_DATABASE_URL=sqlite:////PATH"
+                )
+            if not creates and (path := store.find_missing_file()):
+                raise click.ClickException(f"there is no database at {path}")
+            try:
+                with reporting_errors():
+                    command(**params)
+            finally:
+                store.close()
+
+        return wrapper
+
+    return decorate
 
 
 def describe(error: VmapiError) -> str:

@@ -2,7 +2,7 @@
 
 import click
 
-from vmapi.cli.context import reporting_errors, services
+from vmapi.cli.context import services, using_database
 
 
 @click.group()
@@ -11,7 +11,7 @@ def db() -> None:
 
 
 @db.command()
+@using_database(creates=True)
 def upgrade() -> None:
     """Upgrade the schema to the version of this vmapi; safe to repeat."""
-    with reporting_errors():
-        click.echo(f"the database is at {services().store.upgrade()}")
+    click.echo(f"the database is at {services().store.upgrade()}")

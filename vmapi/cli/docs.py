@@ -15,8 +15,8 @@ COMMANDS_INTRODUCTION = """\
 # Commands
 
 Run the commands as `flask --app wsgi COMMAND` in the directory of vmapi, with the settings of the
-server. They exit with 0 after success, with 1 after a failure, with 2 for a wrong option, and with
-3 if a setting is not allowed.
+server: [how to](../how-to/connect-a-cloud.md#run-a-command-as-the-service). They exit with 0 after
+success, with 1 after a failure, with 2 for a wrong option, and with 3 if a setting is not allowed.
 """
 
 

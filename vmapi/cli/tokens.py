@@ -5,12 +5,10 @@ import pwd
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import wraps
-from typing import Any
 
 import click
 
-from vmapi.cli.context import reporting_errors, services, settings
+from vmapi.cli.context import services, settings, using_database
 from vmapi.domain.api_token import ApiToken
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.domain.project import PROJECT_NAME_PATTERN
@@ -43,24 +41,6 @@ def _check_pattern(pattern: re.Pattern[str], allowed: str) -> Callable[..., str 
     return check
 
 
-def _with_store(command: Callable[..., None]) -> Callable[..., None]:
-    """Refuse a database that ends with the process, report errors, and close the store."""
-
-    @wraps(command)
-    def wrapper(**params: Any) -> None:
-        if settings().backend == "memory" and settings().database_url is None:
-            raise click.ClickException(
-                "the database ends with the process: set VMAPI_DATABASE_URL=sqlite:////PATH"
-            )
-        try:
-            with reporting_errors():
-                command(**params)
-        finally:
-            services().store.close()
-
-    return wrapper
-
-
 @click.group()
 def token() -> None:
     """Create, list, revoke and rotate API tokens."""
@@ -91,7 +71,7 @@ def token() -> None:
     callback=_parse_lifetime,
     help="the lifetime: 30d, 12h, never",
 )
-@_with_store
+@using_database(creates=True)
 def create(subject: str, role: str, project: str | None, expires: timedelta | None) -> None:
     """Create a token and print it.
 
@@ -102,7 +82,7 @@ def create(subject: str, role: str, project: str | None, expires: timedelta | No
 
 
 @token.command("list")
-@_with_store
+@using_database()
 def list_tokens() -> None:
     """List all tokens, without their secrets."""
     row = "{:<36}  {:<8}  {:<8}  {:<16}  {:<16}  {:<16}  {}"
@@ -115,7 +95,7 @@ def list_tokens() -> None:
 
 @token.command()
 @click.argument("id")
-@_with_store
+@using_database()
 def revoke(id: str) -> None:
     """Revoke a token; every process rejects it within five seconds."""
     if not services().api_tokens.revoke(id, _operator()):
@@ -131,7 +111,7 @@ def revoke(id: str) -> None:
     callback=_parse_duration,
     help="how long the old token stays valid, as 1h",
 )
-@_with_store
+@using_database()
 def rotate(id: str, overlap: timedelta) -> None:
     """Replace a token by a new one with the same subject, role, project and lifetime.
 

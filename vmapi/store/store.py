@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -117,14 +118,25 @@ class Store:
         schema.upgrade(self.database)
         return schema.HEAD_REVISION
 
-    def is_created(self) -> bool:
-        """Return whether the database exists. SQLite is created on first use."""
+    def is_temporary(self) -> bool:
+        """Return whether the database ends with the process: without a URL, or in memory."""
+        from sqlalchemy import make_url
+
+        from vmapi.store.sqlite_files import file_path
+
+        if not self._url:
+            return True
+        url = make_url(self._url)
+        return url.get_backend_name() == "sqlite" and file_path(url) is None
+
+    def find_missing_file(self) -> Path | None:
+        """Return the path of the SQLite file if it does not exist: the first use creates it."""
         from sqlalchemy import make_url
 
         from vmapi.store.sqlite_files import file_path
 
         path = file_path(make_url(self._url)) if self._url else None
-        return bool(self._url) and (path is None or path.exists())
+        return path if path is not None and not path.exists() else None
 
     def ping(self) -> None:
         """Read from every table; after a failed write, write too. Raises StoreUnavailable."""

@@ -53,6 +53,12 @@ def verify(url: str, *args: str, key: str | None = AUDIT_KEY) -> tuple[int, list
     return result.exit_code, result.output.splitlines()
 
 
+def create_database(url: str) -> None:
+    database = Database(url, 2, schema.ensure_current)
+    database.ping()
+    database.close()
+
+
 @pytest.fixture
 def trail(tmp_path: Path) -> Iterator[AuditHarness]:
     trail = AuditHarness(f"sqlite:///{tmp_path}/vmapi.sqlite3")
@@ -72,6 +78,7 @@ def test_intact_chain_is_verified(trail: AuditHarness) -> None:
 
 def test_anchor_of_an_empty_trail_is_accepted(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    create_database(url)
     expected = (0, ["the chain has no entries yet, 0 open", "anchor 0:"])
     assert verify(url) == expected
     assert verify(url, "--anchor", "0:") == expected

@@ -248,8 +248,8 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         502,
         "The cloud returned an error",
         "The cloud rejected the request, or it failed to process the request.",
-        "Repeat the request; use a new `Idempotency-Key` for a change. If the error persists, "
-        "inform the operator.",
+        "Repeat a read. Repeat a change with the same `Idempotency-Key`; use a new key only after "
+        "`Idempotent-Replayed: true`. If the error persists, inform the operator.",
     ),
     "backend_unavailable": ProblemType(
         503,
@@ -278,8 +278,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "The cloud did not respond in time",
         "The cloud did not respond to vmapi. The outcome of a change is unknown until vmapi finds "
         "it in the cloud.",
-        "Repeat a read. For a change, poll the operation in `operation`; do not send the change "
-        "again before that operation is finished.",
+        "Repeat a read. Repeat a change with the same `Idempotency-Key`; use a new key only after "
+        "`Idempotent-Replayed: true`. Without a key, poll the operation in `operation` until it is "
+        "finished.",
         ("operation",),
     ),
     "no_capacity": ProblemType(
