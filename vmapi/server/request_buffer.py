@@ -13,7 +13,7 @@ BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 """An error that the parser reports at once."""
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
-TRANSFER_ENCODING = b"\r\ntransfer-encoding:"
+TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
 EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
 PROBE_LINE = re.compile(rb"(?:GET|HEAD) (?:(/readyz)|/livez|/api/v[0-9]+/health)[? ]")
 
@@ -118,8 +118,10 @@ class _ChunkedBody:
 
 
 def _find_body(head: bytes) -> _FixedBody | _ChunkedBody:
-    if TRANSFER_ENCODING in head:
-        return _ChunkedBody(len(head))
+    if codings := TRANSFER_ENCODING.findall(head):
+        is_chunked = codings[-1].rstrip().endswith(b"chunked")
+        # the parser refuses another last coding: the length of the body is unknown
+        return _ChunkedBody(len(head)) if is_chunked else _FixedBody(len(head))
     declared = CONTENT_LENGTH.search(head)
     length = int(declared[1]) if declared else 0
     # vmapi refuses a larger body without reading it

@@ -58,6 +58,7 @@ def install_hooks(engine: Engine, files: SqliteFiles | None) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite_connection)
         if files is not None:
+            event.listen(engine, "do_connect", lambda *_: files.check_presence())
             event.listen(engine, "connect", partial(_register_files, files))
     else:
         event.listen(engine, "do_connect", _open_bounded_connection)

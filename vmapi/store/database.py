@@ -123,9 +123,9 @@ class Database:
     def connect_detached(self) -> Connection:
         """Open a connection for reads outside the pool, which the caller closes.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable and the errors of SQLAlchemy, which count as no outage.
         """
-        with self._requests.occupying(), self.outages.watch(writes=False):
+        with self._requests.occupying():
             self._ensure_prepared()
             connection = self._reader.connect()
             connection.detach()

@@ -69,6 +69,11 @@ class SqliteFiles:
         finally:
             os.close(lock)
 
+    def check_presence(self) -> None:
+        """Check that the files are there, before another connection. Raises StoreUnavailable."""
+        if self._id is not None:
+            self._read()
+
     def register(self, connection: Any, info: dict[str, Any]) -> None:
         """Remember the files that a new connection has opened. Raises StoreUnavailable."""
         # opens the WAL

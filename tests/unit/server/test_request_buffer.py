@@ -38,6 +38,8 @@ def test_pipelined_bytes_do_not_delay_a_request(request_bytes: bytes) -> None:
 @pytest.mark.parametrize(
     "request_bytes",
     [
+        POST + b"Transfer-Encoding: unknown\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"GET / HTTP/1.1\n",
         b"GET / HTTP/1.1\r\nHost: a\n",
         CHUNKED + b"nonsense\r\n",

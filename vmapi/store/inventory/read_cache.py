@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from cachetools import LRUCache
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.errors import StoreUnavailable
@@ -145,7 +146,7 @@ class SqliteReadCache(NoReadCache):
             if version != self._version:
                 self._read_changes(driver_connection)
                 self._version = version
-        except (sqlite3.Error, StoreUnavailable):
+        except (sqlite3.Error, SQLAlchemyError, StoreUnavailable):
             # the query of the caller fails too, and says why
             self._reset()
         return self._version
