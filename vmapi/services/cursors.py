@@ -19,7 +19,8 @@ from itsdangerous.encoding import want_bytes
 from vmapi.domain.pagination import KeysetPosition
 from vmapi.errors import ValidationFailed
 
-CURSOR_TTL = timedelta(hours=24)
+CURSOR_TTL = timedelta(hours=24, minutes=1)
+"""A day, and the time that a rendered page is cached."""
 
 START_AGAIN_TEXT = "Start again with the first page, and follow next without changes."
 

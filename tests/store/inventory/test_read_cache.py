@@ -15,6 +15,7 @@ from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
+from vmapi.store.inventory import read_cache
 from vmapi.store.inventory.repository import InventoryRepository
 
 pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -122,6 +123,17 @@ def test_purged_events_empty_the_cache(
     with database.write() as connection:
         connection.execute(text("DELETE FROM events WHERE id < (SELECT max(id) FROM events)"))
     assert (read(inventory, "a"), listed(inventory)[0]) == (changed, changed)
+
+
+def test_page_is_cached_for_a_limited_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_cache, "PAGE_TTL", 0)
+    inventory = new_inventory(database)
+    assert listed(inventory) == [A, B]
+    with recorded_statements(database) as statements:
+        assert listed(inventory) == [A, B]
+    assert statements
 
 
 def test_deleted_vms_leave_a_list_with_time(inventory: InventoryRepository) -> None:

@@ -7,6 +7,7 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from threading import Lock
 from typing import Any, NoReturn
 
 from cachetools import LRUCache
@@ -42,18 +43,22 @@ class StrictRequestParser(FlaskParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._lock = Lock()
         self._queries: LRUCache[tuple[Schema, bytes], Any] = LRUCache(MAX_CACHED_QUERIES)
 
     def parse(self, argmap: Any, req: Request | None = None, **kwargs: Any) -> Any:
         """Parse the body or the query; cache the immutable values of a repeated query string."""
-        query_string = request.query_string
-        # a cursor expires
-        is_cacheable = len(query_string) <= MAX_CACHED_QUERY_CHARS and b"cursor" not in query_string
-        if not (getattr(argmap, "loads_immutable", False) and is_cacheable):
+        if not getattr(argmap, "loads_immutable", False):
             return super().parse(argmap, req, **kwargs)
-        key = (argmap, query_string)
-        if (values := self._queries.get(key)) is None:
-            values = self._queries[key] = super().parse(argmap, req, **kwargs)
+        key = (argmap, request.query_string)
+        with self._lock:
+            values = self._queries.get(key)
+        if values is None:
+            values = super().parse(argmap, req, **kwargs)
+            # a cursor expires, and is valid for one project
+            if len(key[1]) <= MAX_CACHED_QUERY_CHARS and "cursor" not in request.args:
+                with self._lock:
+                    self._queries[key] = values
         return values
 
     def load_json(self, req: Request, schema: Schema) -> Any:

@@ -9,13 +9,13 @@ sees each commit that ended before its read, whichever process made it.
 """
 
 import sqlite3
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
 from typing import Any, TypeVar
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,6 +31,9 @@ MAX_CACHED_VMS = 5000
 
 MAX_CACHED_PAGE_ITEMS = 20_000
 """VMs in all cached pages together, with about 700 bytes of rendered JSON each."""
+
+PAGE_TTL = 60.0
+"""Seconds that a page is cached: the cursor of its `next` link expires a day later."""
 
 MAX_EVENTS_READ = 1000
 """Events since the last read after which the cache is emptied instead."""
@@ -83,8 +86,8 @@ class SqliteReadCache(NoReadCache):
 
     def __init__(self, database: Database) -> None:
         self._vms: LRUCache[str, StoredVM] = LRUCache(MAX_CACHED_VMS)
-        self._pages: LRUCache[Hashable, VMListing] = LRUCache(
-            MAX_CACHED_PAGE_ITEMS, getsizeof=lambda listing: len(listing.vms) + 1
+        self._pages: TTLCache[Hashable, VMListing] = TTLCache(
+            MAX_CACHED_PAGE_ITEMS, PAGE_TTL, getsizeof=lambda listing: len(listing.vms) + 1
         )
         self._database = database
         self._lock = Lock()
@@ -121,7 +124,7 @@ class SqliteReadCache(NoReadCache):
             self._reset()
 
     def _get(
-        self, entries: LRUCache[Any, Any], key: Hashable, load: Callable[[], T]
+        self, entries: MutableMapping[Any, Any], key: Hashable, load: Callable[[], T]
     ) -> tuple[T, Sequence[int]]:
         """Return an entry, and the sync marks."""
         with self._lock:
