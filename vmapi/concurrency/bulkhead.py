@@ -34,7 +34,7 @@ class RequestSlots:
     """The bulkheads in which the request has a slot."""
 
     admitted: set["Bulkhead"] = field(default_factory=set)
-    """The bulkheads that do not refuse the request any more."""
+    """The bulkheads that always admit the request."""
 
 
 _request_slots: ContextVar[RequestSlots | None] = ContextVar("vmapi_request_slots", default=None)

@@ -78,10 +78,9 @@ class Database:
         event.listen(self.engine, "begin", self._begin_transaction)
         connections.install_hooks(self.engine, self._files)
         durable, non_durable = ("temporary",) * 2 if temporary else ("durable", "not durable")
-        self._durable = self.engine.execution_options(begins=durable)
-        self._non_durable = self.engine.execution_options(begins=non_durable)
-        self._reader = self.engine.execution_options(begins="read")
-        self._snapshots = self.engine.execution_options(begins="snapshot")
+        begins = (durable, non_durable, "read", "snapshot")
+        engines = [self.engine.execution_options(begins=kind) for kind in begins]
+        self._durable, self._non_durable, self._reader, self._snapshots = engines
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:

@@ -5,8 +5,9 @@ The texts come from the table of problem types, the member descriptions from the
 
 from http import HTTPStatus
 
+from vmapi.api.problems.problem_type import ProblemType
 from vmapi.api.problems.schema import ProblemSchema
-from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES, ProblemType
+from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES
 
 INTRODUCTION = """\
 # Problems

@@ -3,38 +3,10 @@
 A code is never renamed or reused: clients branch on it (RFC 9457, section 3.1.1).
 """
 
-from dataclasses import dataclass
+from vmapi.api.problems.problem_type import ProblemType
 
 DEFAULT_BASE_PATH = "/api/v1"
 """The base path in the texts of this table; responses have the one of the settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemType:
-    """The parts that all problems with one code share."""
-
-    status: int
-    """HTTP status code."""
-
-    title: str
-    """Short summary for people; the wording may change."""
-
-    meaning: str
-    """The cause, in one or two sentences."""
-
-    advice: str
-    """The next step of the client."""
-
-    members: tuple[str, ...] = ()
-    """Members that a problem of this type may have besides those of every problem."""
-
-    hint: str = ""
-    """A sentence that follows every detail."""
-
-    @property
-    def explanation(self) -> str:
-        """The cause and the next step, as `GET /problems/{code}` shows them."""
-        return f"{self.meaning} {self.advice}"
 
 
 OPERATION_MEMBERS = ("operation", "vm_id")
