@@ -119,7 +119,7 @@ def update_vm(patch: VMPatch, vm_id: str) -> Response:
 def delete_vm(vm_id: str) -> Response:
     """Delete a VM
 
-    A delete is allowed in every state. It ends an operation in progress.
+    A delete is allowed in every state, unless the VM is locked. It ends an operation in progress.
     """
     return _perform(vm_id, Action.DELETE, current_caller())
 
