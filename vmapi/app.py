@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     base_path = f"/api/{settings.api_version}"
     api = Api(app, base_path)
     register_blueprints(api, base_path)
-    docs.init_app(app, api)
+    docs.init_app(app, api, base_path)
     middleware.install(app, settings, single_process_backend=backend.single_process)
     if settings.proxies:
         proxied = ForwardedAddress(app.wsgi_app, settings.proxies)

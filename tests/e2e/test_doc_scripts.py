@@ -131,6 +131,25 @@ def test_script_reports_a_failed_build(
     assert cloud.call.get_json("/api/v1/vms")["total"] == 0
 
 
+@pytest.mark.parametrize(("file", "program"), SCRIPTS.values())
+def test_slash_at_the_end_of_the_url_does_not_count(
+    gunicorn: Callable[..., Gunicorn], scripts: Path, file: str, program: str
+) -> None:
+    server = gunicorn().start()
+    server.wait_for("/readyz")
+    assert run(scripts, program, file, API=f"{api_url(server.port)}/").stdout.endswith("done\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("",), ("web-", "db-")])
+@pytest.mark.parametrize(("file", "program"), SCRIPTS.values())
+def test_stop_of_all_vms_requires_a_prefix(
+    scripts: Path, file: str, program: str, arguments: tuple[str, ...]
+) -> None:
+    script = file.replace("nightly", "stop_all")
+    result = run(scripts, program, script, *arguments, succeeds=False)
+    assert result.stderr.startswith("Usage: ")
+
+
 @pytest.mark.parametrize("language", SCRIPTS)
 def test_script_keeps_its_job_after_a_failed_change(
     gunicorn: Callable[..., Gunicorn], scripts: Path, language: str
@@ -156,6 +175,7 @@ def test_script_keeps_its_job_after_a_failed_change(
     [
         ("http://127.0.0.1:1/api/v1", r"Is the URL right, and does vmapi run\? Set API"),
         ("nothing:", r"is not a URL: use http://HOST:PORT/api/v1"),
+        ("http://unknown.invalid/api/v1", r"unknown host; check API\."),
         ("http://127.0.0.1:{port}/api/v2", r"\(not_found\S*.*\).*; check API=http"),
         ("http://127.0.0.1:{port}", r"check API=http"),
         ("http://127.0.0.1:{other}/api/v1", r"not vmapi: check API"),

@@ -13,7 +13,7 @@ from flask import Response
 from marshmallow import Schema
 
 from vmapi import errors
-from vmapi.api.problems.responses import problem_document
+from vmapi.api.problems.responses import problem_document, vm_name_hint
 from vmapi.api.request.conditional import if_none_match_matches
 from vmapi.api.request.context import operation_url, set_logged_vm, vm_url
 from vmapi.api.request.preferences import preference_applied
@@ -102,14 +102,15 @@ def bulk_document(bulk: BulkOperation) -> dict[str, Any]:
     return document
 
 
-def error_document(error: OperationError) -> dict[str, Any]:
-    """Return the problem document of a stored error."""
-    return problem_document(errors.error_class(error.code)(error.detail, **error.extra))
+def error_document(error: OperationError, vm_id: str | None = None) -> dict[str, Any]:
+    """Return the problem document of a stored error; `vm_id` is the id that the client sent."""
+    restored = errors.error_class(error.code)(error.detail, **error.extra)
+    return problem_document(restored, vm_name_hint(restored, vm_id))
 
 
 def _bulk_part_document(bulk: BulkOperation, item: BulkItem) -> dict[str, Any]:
     if item.error is not None:
-        return {"vm_id": item.vm_id, "error": error_document(item.error)}
+        return {"vm_id": item.vm_id, "error": error_document(item.error, item.vm_id)}
     operation = bulk.operations.get(item.operation_id or "")
     status = {"status": operation.status} if operation else {}
     return {"vm_id": item.vm_id, "operation_id": item.operation_id, **status}

@@ -17,7 +17,8 @@ from vmapi.settings.settings import Settings
 
 METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {
-    *("/", "/openapi.json", "/docs", "/docs/", "/docs/assets/<name>", "/docs/reference/<name>.md"),
+    *("/", "/api/v1", "/api/v1/"),
+    *("/openapi.json", "/docs", "/docs/", "/docs/assets/<name>", "/docs/reference/<name>.md"),
 }
 """The entry page, and the routes of the document and its page, are not in the document."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.support.api_harness import BASE, ApiHarness
+from tests.support.api_harness import BASE, UNKNOWN_ID, ApiHarness
 from vmapi.api.problems.types import PROBLEM_TYPES
 
 CHROMIUM_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -48,7 +48,7 @@ def test_root_lists_entry_points_to_a_program(harness: ApiHarness, accept: str) 
     assert set(entry_points) == {"docs", "openapi", "problems", "livez", "readyz"}
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", BASE, f"{BASE}/", "/swagger", "/x/y", "/docs/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/x/y", "/docs/x", "/a" * 50])
 def test_detail_of_an_unknown_url_names_the_docs_page(harness: ApiHarness, path: str) -> None:
     detail = not_found_detail(harness.client.get(path))
     assert detail == f"No resource has the URL {path}. The page /docs lists all URLs."
@@ -70,6 +70,17 @@ def test_detail_of_an_unknown_url_names_the_docs_page(harness: ApiHarness, path:
         ("/Docs", "/docs"),
         ("/API/v1/Flavors", f"{BASE}/flavors"),
         ("/readyz/", "/readyz"),
+        ("/ready", "/readyz"),
+        ("/api", BASE),
+        ("/api/", BASE),
+        ("/api/v2", BASE),
+        ("/v1", BASE),
+        ("/swagger", "/docs"),
+        (f"{BASE}/flavours", f"{BASE}/flavors"),
+        (f"{BASE}/vm", f"{BASE}/vms"),
+        (f"{BASE}/servers", f"{BASE}/vms"),
+        (f"{BASE}/quotas", f"{BASE}/quota"),
+        (f"{BASE}/tasks", f"{BASE}/operations"),
     ],
 )
 def test_detail_of_a_nearly_right_url_names_the_right_one(
@@ -79,6 +90,29 @@ def test_detail_of_a_nearly_right_url_names_the_right_one(
     if response.status_code != 200:
         assert f"Did you mean {suggestion}? The page /docs" in not_found_detail(response)
     assert get(harness, suggestion).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("word", "action"),
+    [
+        *(("reboot", "restart"), ("Reboot", "restart"), ("restrat", "restart")),
+        *(("unpause", "resume"), ("suspend", "pause"), ("shutdown", "stop"), ("boot", "start")),
+        *(("starting", "start"), ("power-off", "stop")),
+    ],
+)
+def test_other_word_for_an_action_suggests_the_action(
+    harness: ApiHarness, word: str, action: str
+) -> None:
+    path = f"{BASE}/vms/{UNKNOWN_ID}"
+    detail = not_found_detail(harness.client.post(f"{path}/{word}"))
+    assert f"Did you mean {path}/{action}? The page /docs" in detail
+
+
+@pytest.mark.parametrize(("path", "target"), [(BASE, "../docs"), (f"{BASE}/", "../../docs")])
+def test_base_path_answers_as_the_root(harness: ApiHarness, path: str, target: str) -> None:
+    response = get(harness, path, Accept=CHROMIUM_ACCEPT)
+    assert (response.status_code, response.headers["Location"]) == (302, target)
+    assert get(harness, path).json == get(harness, "/").json
 
 
 def test_suggestion_supports_the_method_of_the_request(harness: ApiHarness) -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from tests.support.api_harness import ApiHarness
 
-PREFIX_ERROR = "Must have * as its last character only. No NUL character is allowed."
-NAME_ERROR = "Must not contain a *. No NUL character is allowed."
+PREFIX_ERROR = "Must have * as its last character only."
+NAME_ERROR = "Must not contain a *."
+NUL_ERROR = "Must not contain the NUL character."
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,7 @@ NAME_ERROR = "Must not contain a *. No NUL character is allowed."
         *(("name", value, PREFIX_ERROR) for value in ("*web*", "w*b", "*web", "**", "a**", "*a")),
         *(("flavor", value, NAME_ERROR) for value in ("m1.*", "*", "*tiny")),
         *(("image", value, NAME_ERROR) for value in ("cirr*", "*", "c*s")),
+        *((name, "a\0*b", NUL_ERROR) for name in ("name", "flavor", "image")),
     ],
 )
 def test_misplaced_wildcard_is_refused(

@@ -47,10 +47,18 @@ def problem_document(error: errors.VmapiError, hint: str | None = None) -> dict[
     }
 
 
+def vm_name_hint(error: errors.VmapiError, vm_id: str | None) -> str | None:
+    """Return the hint for the name of a VM that the client sent instead of its id."""
+    if vm_id is None or is_uuid(vm_id) or not isinstance(error, errors.VMNotFound):
+        return None
+    name = quote(vm_id[:MAX_HINT_NAME_CHARS], safe="")
+    return f"If it is a name, GET {current_services().base_path}/vms?name={name} finds the id."
+
+
 def problem_response(error: errors.VmapiError, headers: dict[str, str] | None = None) -> Response:
     """Build the response to the current request from an error."""
     body = {
-        **problem_document(error, _name_hint(error)),
+        **problem_document(error, vm_name_hint(error, (request.view_args or {}).get("vm_id"))),
         "instance": request.path,
         "request_id": current_request_id(),
     }
@@ -93,15 +101,6 @@ def internal_error_response(error: Exception) -> Response:
     """Log an unexpected exception and return a response without its text."""
     current_app.logger.error("unhandled exception", exc_info=error)
     return problem_response(errors.InternalError("vmapi failed to process the request."))
-
-
-def _name_hint(error: errors.VmapiError) -> str | None:
-    """Return the hint for a URL with the name of a VM instead of its id."""
-    vm_id = (request.view_args or {}).get("vm_id")
-    if vm_id is None or is_uuid(vm_id) or not isinstance(error, errors.VMNotFound):
-        return None
-    name = quote(vm_id[:MAX_HINT_NAME_CHARS], safe="")
-    return f"If it is a name, GET {current_services().base_path}/vms?name={name} finds the id."
 
 
 def _bearer_challenge(error: errors.Unauthenticated) -> str:

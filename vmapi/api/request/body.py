@@ -86,7 +86,8 @@ class StrictRequestParser(FlaskParser):
         ((location, messages),) = error.messages_dict.items()
         messages = messages if isinstance(messages, Mapping) else {None: messages}
         if location == "query":
-            raise query_error(_list_known_names(schema, messages, "parameter")) from None
+            messages = _list_known_names(schema, messages, "parameter")
+            raise query_error(_explain_commas(req, schema, messages)) from None
         raise validation_error(_list_known_names(schema, messages, "field")) from None
 
 
@@ -134,18 +135,21 @@ def read_json(req: Request, body: bytes) -> Any:
 
 def validation_error(messages: Mapping[Any, Any]) -> ValidationFailed:
     """Build the error from marshmallow's tree of messages."""
-    errors = list(islice(_flatten_messages("", messages), MAX_FIELD_ERRORS))
-    pointer, message = errors[0]
-    return ValidationFailed(f"{pointer or 'The request'}: {message}", *errors)
+    return _build_error(messages)
 
 
 def query_error(messages: Mapping[Any, Any]) -> ValidationFailed:
     """Build the error of a query; its detail names the parameter."""
-    error = validation_error(messages)
-    if name := next(iter(messages)):
-        message = next(_flatten_messages("", messages))[1]
-        error.detail = f"Parameter {str(name)[:MAX_POINTER_CHARS]}: {message}"
-    return error
+    name = next(iter(messages))
+    return _build_error(messages, f"Parameter {str(name)[:MAX_POINTER_CHARS]}" if name else "")
+
+
+def _build_error(messages: Mapping[Any, Any], place: str = "") -> ValidationFailed:
+    """Build the error. Its detail is the first message with its `place`, by default a pointer."""
+    errors = list(islice(_flatten_messages("", messages), MAX_FIELD_ERRORS))
+    pointer, message = errors[0]
+    others = f" (and {len(errors) - 1} more in errors)" if len(errors) > 1 else ""
+    return ValidationFailed(f"{place or pointer or 'The request'}: {message}{others}", *errors)
 
 
 def _list_known_names(schema: Schema, messages: Mapping[Any, Any], kind: str) -> dict[Any, Any]:
@@ -159,6 +163,19 @@ def _list_known_names(schema: Schema, messages: Mapping[Any, Any], kind: str) ->
             known = ", ".join(sorted(schema.fields))
             listed[name] = [f"Unknown {kind}. The {kind}s are: {known}."]
     return listed
+
+
+def _explain_commas(req: Request, schema: Schema, messages: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Add to the errors of a list with a comma in a value that the parameter is repeated."""
+    explained = dict(messages)
+    for name, nested in messages.items():
+        is_list = isinstance(schema.fields.get(name), fields.List) and isinstance(nested, Mapping)
+        if is_list and any("," in value for value in req.args.getlist(name)):
+            explained[name] = {
+                index: [f"{text} For several values, repeat the parameter." for text in texts]
+                for index, texts in nested.items()
+            }
+    return explained
 
 
 def _check_media_type(req: Request) -> None:
@@ -204,7 +221,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in members:
             # as a JSON string: the key may contain an unpaired surrogate
-            raise ValueError(f"the key {json.dumps(key[:100])} is repeated in one object")
+            raise MalformedRequest(f"The body repeats the key {json.dumps(key[:100])}.")
         members[key] = value
     return members
 

@@ -20,6 +20,7 @@ Sources: `DeflateAlterETag` of https://httpd.apache.org/docs/2.4/mod/mod_deflate
 `BrotliAlterETag` of mod_brotli. Jetty writes two hyphens, Caddy also `-zstd`.
 """
 
+CREATE_CONDITION_DETAIL = "A create has no VM to compare: omit If-Match."
 UNSUPPORTED_CONDITION_DETAILS = {
     "If-Match": "If-Match applies to the change of one VM. Change the VMs one by one, each with "
     "its own ETag, or omit If-Match.",
@@ -45,9 +46,15 @@ def if_none_match_matches(etag: str | None) -> bool:
     return etags is not None and (etags == ANY_ETAG or etag in etags)
 
 
-def reject_unsupported_conditions(supported: Container[str]) -> None:
-    """Raise MalformedRequest if the request has a condition that the endpoint ignores."""
-    for header, detail in UNSUPPORTED_CONDITION_DETAILS.items():
+def reject_unsupported_conditions(supported: Container[str], *, creates: bool) -> None:
+    """Raise MalformedRequest if the request has a condition that the endpoint ignores.
+
+    `creates`: the endpoint creates a VM.
+    """
+    details = UNSUPPORTED_CONDITION_DETAILS
+    if creates:
+        details = details | {"If-Match": CREATE_CONDITION_DETAIL}
+    for header, detail in details.items():
         if header in request.headers and header not in supported:
             raise MalformedRequest(detail)
 

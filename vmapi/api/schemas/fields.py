@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from vmapi.api.request.body import MAX_FIELD_ERRORS
 from vmapi.domain.timestamps import parse_rfc3339
@@ -27,6 +27,15 @@ def described(text: str, **metadata: Any) -> dict[str, Any]:
     A field with several allowed values also needs `enum_name`, the name of their component.
     """
     return {"metadata": {"description": text, **metadata}}
+
+
+class BodySchema(Schema):
+    """A JSON object in a request body, without unknown members."""
+
+    error_messages: dict[str, str] = {"type": "Must be a JSON object."}  # noqa: RUF012
+
+    class Meta:
+        unknown = RAISE
 
 
 class FullMatch(validate.Regexp):
@@ -49,7 +58,7 @@ class NulFreeString(fields.String):
         return text
 
 
-class NameFilter(fields.String):
+class NameFilter(NulFreeString):
     """A name to search for, of up to 255 characters; with `prefix`, `*` may be the last one.
 
     Elsewhere a `*` would match nothing, which looks like the answer to a valid query.
@@ -58,7 +67,7 @@ class NameFilter(fields.String):
     def __init__(self, *, prefix: bool = False, **kwargs: Any) -> None:
         wildcard = "[*]?" if prefix else ""
         error = "Must have * as its last character only." if prefix else "Must not contain a *."
-        match = FullMatch(rf"^[^\x00*]*{wildcard}$", error=f"{error} No NUL character is allowed.")
+        match = FullMatch(rf"^[^\x00*]*{wildcard}$", error=error)
         super().__init__(validate=[validate.Length(1, 255), match], **kwargs)
 
 
@@ -72,7 +81,8 @@ class BoundedList(fields.List[Any]):
         self, inner: fields.Field[Any], *, max_length: int, min_length: int = 0, **kwargs: Any
     ) -> None:
         length = validate.Length(min_length or None, max_length)
-        super().__init__(inner, validate=length, **kwargs)
+        messages: dict[str, Any] = {"invalid": "Must be a list."}
+        super().__init__(inner, validate=length, error_messages=messages, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
@@ -102,7 +112,13 @@ class StrictBoolean(fields.Boolean):
 
 
 class QueryInteger(fields.Integer):
-    """A non-negative integer in a query, in at most 18 ASCII digits."""
+    """A non-negative integer in a query, in at most 18 ASCII digits, with one error for all."""
+
+    def __init__(self, minimum: int = 0, maximum: int | None = None, **kwargs: Any) -> None:
+        limits = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        error = f"Must be a whole number {limits}."
+        kwargs["error_messages"] = {"invalid": error} | kwargs.get("error_messages", {})
+        super().__init__(validate=validate.Range(minimum, maximum, error=error), **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if not isinstance(value, str) or re.fullmatch("[0-9]{1,18}", value) is None:

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import request
-from marshmallow import Schema, ValidationError, fields, pre_load, validate
+from marshmallow import Schema, ValidationError, fields, pre_load
 
 from vmapi.api.request.caller import cursor_scope
 from vmapi.api.request.context import current_services
@@ -30,16 +30,17 @@ class PageQuerySchema(Schema):
     """Pagination parameters of a list."""
 
     page = QueryInteger(
+        minimum=1,
         load_default=1,
-        validate=validate.Range(min=1),
         metadata={
             "maximum": MAX_PAGED_ITEMS,
             "description": "Number of the page, from 1. Without it, 1.",
         },
     )
     page_size = QueryInteger(
+        minimum=1,
+        maximum=MAX_PAGE_SIZE,
         load_default=50,
-        validate=validate.Range(1, MAX_PAGE_SIZE),
         metadata={"description": "Maximum number of items in the page. Without it, 50."},
     )
     cursor = CursorField(

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
 
 from vmapi.api.problems.schema import ALLOWED_ACTIONS_DESCRIPTION
 from vmapi.api.schemas.fields import (
+    BodySchema,
     BoundedList,
     FullMatch,
     MetadataField,
@@ -121,11 +122,8 @@ class VMSchema(Schema):
     updated_at = fields.AwareDateTime(required=True, **described("Time of the last change."))
 
 
-class CreateVMSchema(Schema):
+class CreateVMSchema(BodySchema):
     """The parameters of a new VM."""
-
-    class Meta:
-        unknown = RAISE
 
     name = fields.String(
         required=True,
@@ -177,11 +175,8 @@ class CreateVMSchema(Schema):
         return CreateRequest(**data)
 
 
-class UpdateVMSchema(Schema):
+class UpdateVMSchema(BodySchema):
     """A JSON merge patch of a VM (RFC 7396)."""
-
-    class Meta:
-        unknown = RAISE
 
     name = fields.String(
         validate=FullMatch(VM_NAME_PATTERN, error=INVALID_NAME_DETAIL),
@@ -196,11 +191,8 @@ class UpdateVMSchema(Schema):
         return VMPatch(**data)
 
 
-class RestartSchema(Schema):
+class RestartSchema(BodySchema):
     """The options of a restart."""
-
-    class Meta:
-        unknown = RAISE
 
     type = fields.String(
         validate=validate.OneOf(["soft", "hard"]),
@@ -238,16 +230,14 @@ class ConsoleQuerySchema(Schema):
     """The length of the console output."""
 
     lines = QueryInteger(
-        validate=validate.Range(1, 10_000),
+        minimum=1,
+        maximum=10_000,
         **described("Number of last lines to return; by default all."),
     )
 
 
-class VMFilterSchema(Schema):
+class VMFilterSchema(BodySchema):
     """Filters of VMs; a VM must match all of them."""
-
-    class Meta:
-        unknown = RAISE
 
     status = BoundedList(
         fields.Enum(Status, metadata={"enum_name": "VMStatus"}),

@@ -87,8 +87,9 @@ class AuditQuerySchema(Schema):
     after = RFC3339Field(**described("Entries written after this time."))
     before = RFC3339Field(**described("Entries written before this time."))
     page_size = QueryInteger(
+        minimum=1,
+        maximum=MAX_PAGE_SIZE,
         load_default=50,
-        validate=validate.Range(1, MAX_PAGE_SIZE),
         **described("Maximum number of entries in the page. Without it, 50."),
     )
     cursor = QueryInteger(

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from flask import Response
 from marshmallow import (
-    RAISE,
     Schema,
     ValidationError,
     fields,
@@ -27,7 +26,7 @@ from vmapi.api.request.caller import current_caller
 from vmapi.api.request.context import current_services, operation_url
 from vmapi.api.request.fingerprint import canonical_vm_id
 from vmapi.api.request.preferences import preference_applied
-from vmapi.api.schemas.fields import BoundedList, NulFreeString, described
+from vmapi.api.schemas.fields import BodySchema, BoundedList, NulFreeString, described
 from vmapi.api.schemas.operations import BulkCountsSchema, OperationSchema
 from vmapi.api.schemas.vms import VMFilterSchema
 from vmapi.domain.bulk import BulkItem
@@ -50,13 +49,10 @@ class BulkFilterSchema(VMFilterSchema):
         return self.build_query(data)
 
 
-class BulkRequestSchema(Schema):
+class BulkRequestSchema(BodySchema):
     """An action and its VMs: either their ids or a filter."""
 
     EXACTLY_ONE_OF: ClassVar = {"ids": "BulkActionByIds", "filter": "BulkActionByFilter"}
-
-    class Meta:
-        unknown = RAISE
 
     action = fields.String(
         required=True,
@@ -77,7 +73,7 @@ class BulkRequestSchema(Schema):
     @validates_schema
     def _check_selection(self, data: dict[str, Any], **_: Any) -> None:
         if ("ids" in data) == ("filter" in data):
-            raise ValidationError("Send either ids or filter.", "ids")
+            raise ValidationError("Send exactly one of ids and filter.", "ids")
         if data.get("filter") == VMQuery():
             raise ValidationError(
                 'Send at least one filter; {"name": "*"} selects every VM.', "filter"
@@ -181,7 +177,7 @@ def _bulk_response(result: BulkResult) -> Response:
 
 def _item_document(result: BulkResult, item: BulkItem) -> dict[str, Any]:
     if item.error is not None:
-        return {"vm_id": item.vm_id, "error": responses.error_document(item.error)}
+        return {"vm_id": item.vm_id, "error": responses.error_document(item.error, item.vm_id)}
     document: dict[str, Any] = {"vm_id": item.vm_id}
     # the retention of operations may be shorter than the life of the key
     if operation := result.bulk.operations.get(item.operation_id or ""):

@@ -93,7 +93,7 @@ def get_problem(code: str) -> Response:
     return responses.json_response(problem_type_document(code))
 
 
-def init_app(app: Flask, api: Api) -> None:
+def init_app(app: Flask, api: Api, base_path: str) -> None:
     """Register the OpenAPI document, the documentation page and its assets."""
 
     def openapi() -> Response:
@@ -115,6 +115,8 @@ def init_app(app: Flask, api: Api) -> None:
 
     views: dict[str, Callable[..., BaseResponse]] = {
         "/": index,
+        base_path: base_index,
+        f"{base_path}/": slashed_base_index,
         "/openapi.json": openapi,
         "/docs": page,
         "/docs/": slashed,
@@ -134,17 +136,30 @@ def _reference_page(name: str) -> Response:
 
 
 def index() -> BaseResponse:
-    """Redirect a browser to the documentation page, and list the entry points to a program."""
+    """Redirect a browser to the documentation page, and list the entry points to a program.
+
+    The redirect is relative, so that a proxy can serve vmapi below a prefix.
+    """
     # a client that accepts anything, such as curl, gets the first one
     media_type = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if media_type == "text/html":
-        response: BaseResponse = redirect("docs")
+        response: BaseResponse = redirect(f"{'../' * (request.path.count('/') - 1)}docs")
     else:
         paths = ("docs", "openapi.json", "problems", "livez", "readyz")
         entry_points = {path.partition(".")[0]: f"/{path}" for path in paths}
         response = responses.json_response({"api": current_services().base_path, **entry_points})
     response.vary.add("Accept")
     return response
+
+
+def base_index() -> BaseResponse:
+    """Answer at the base path as at the root."""
+    return index()
+
+
+def slashed_base_index() -> BaseResponse:
+    """Answer at the base path with a slash as at the root."""
+    return index()
 
 
 def _page_file(folder: Path, name: str, max_age: int | None = None) -> Response:

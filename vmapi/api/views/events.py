@@ -95,11 +95,13 @@ class EventQuerySchema(Schema):
         **described("For clients that cannot send `Last-Event-ID`; the header takes precedence.")
     )
     wait = QueryInteger(
-        validate=validate.Range(1, MAX_STREAM_SECONDS),
+        minimum=1,
+        maximum=MAX_STREAM_SECONDS,
         **described("Seconds after which the stream ends. Without it, the stream is endless."),
     )
     limit = QueryInteger(
-        validate=validate.Range(1, MAX_STREAM_EVENTS),
+        minimum=1,
+        maximum=MAX_STREAM_EVENTS,
         **described("Number of events after which the stream ends."),
     )
 

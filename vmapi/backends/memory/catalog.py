@@ -51,7 +51,7 @@ SECURITY_GROUPS = frozenset({"default", "web"})
 def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     """Check that the cloud has everything that a spec names.
 
-    The errors have Nova's messages. Raises FlavorNotFound, ImageNotFound, NetworkNotFound,
+    Raises FlavorNotFound, ImageNotFound, NetworkNotFound,
     KeyNotFound, SecurityGroupNotFound, ValidationFailed.
     """
     data = spec.user_data or b""
@@ -65,9 +65,9 @@ def check_spec(spec: CreateSpec, networks: Container[str]) -> None:
     if spec.flavor_id not in FLAVORS:
         raise FlavorNotFound(f"Flavor {spec.flavor_id} could not be found.")
     if spec.key_name is not None and spec.key_name not in KEY_PAIRS:
-        raise KeyNotFound(f"Invalid key_name provided: there is no key pair {spec.key_name}.")
+        raise KeyNotFound(f"There is no key pair {spec.key_name}.")
     for group in spec.security_groups:
         if group not in SECURITY_GROUPS:
-            raise SecurityGroupNotFound(f"Unable to find security_group with name or id '{group}'")
+            raise SecurityGroupNotFound(f"There is no security group {group}.")
     if spec.network_id is not None and spec.network_id not in networks:
         raise NetworkNotFound(f"Network {spec.network_id} could not be found.")
