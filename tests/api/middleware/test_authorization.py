@@ -19,7 +19,8 @@ from vmapi.store.audit.repository import AuditRepository
 from vmapi.telemetry.logging import configure
 
 OPEN = [
-    *("get_health", "get_livez", "get_readyz", "openapi", "index", "page", "slashed"),
+    *("get_health", "get_livez", "get_readyz", "openapi", "page", "slashed"),
+    *("index", "base_index", "slashed_base_index"),
     *("list_problems", "get_problem", "_reference_page"),
 ]
 READS = [
