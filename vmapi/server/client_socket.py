@@ -3,7 +3,6 @@
 import socket
 import time
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 
@@ -22,14 +21,9 @@ class ClientSocket(socket.socket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send as many bytes as the kernel accepts; `flush` sends the rest. Raises OSError."""
-        count = 0
-        if not self._unsent:
-            with suppress(BlockingIOError):
-                count = self.send(data, socket.MSG_DONTWAIT)
-                self.last_sent_at = time.monotonic()
-        if count < len(data):
-            self._unsent.append(memoryview(data)[count:])
-            self.unsent_bytes += len(data) - count
+        self._unsent.append(memoryview(data))
+        self.unsent_bytes += len(data)
+        self.flush()
 
     def flush(self) -> bool:
         """Send the remaining bytes; return whether all are sent. Raises OSError."""

@@ -22,24 +22,42 @@ class ClientConnection:
         self, environ: dict[str, Any], *, write_timeout: float = WRITE_TIMEOUT_SECONDS
     ) -> None:
         self._write_timeout = write_timeout
-        self._socket = environ.get("gunicorn.socket")
+        self._socket: Any = environ.get("gunicorn.socket")
 
     def is_connected(self) -> bool:
-        """Return whether the client has not hung up."""
+        """Return whether the client has not hung up; send what earlier writes left."""
+        with suppress(OSError):
+            self._flush()
         return not self._poll_socket(select.POLLRDHUP, 0) & HANGUP_EVENTS
 
     def wait_writable(self) -> bool:
-        """Wait until the socket accepts data; return False if the client hung up or timed out.
+        """Wait until earlier writes are sent; return False if the client hung up or timed out.
 
-        A timeout ends the connection: the client would get the end of the stream without its rest.
+        The time limit begins again when the client reads. A timeout ends the connection: the
+        client would get the end of the stream without its rest.
         """
         if self._socket is None:
             return True
+        with suppress(OSError):
+            while self._wait_for_buffer():
+                if self._flush():
+                    return True
+        return False
+
+    def _wait_for_buffer(self) -> bool:
+        """Wait until the kernel accepts bytes; return False if the client hung up or timed out."""
         events = self._poll_socket(select.POLLOUT | select.POLLRDHUP, self._write_timeout)
         if not events:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
         return bool(events & select.POLLOUT) and not events & HANGUP_EVENTS
+
+    def _flush(self) -> bool:
+        """Send what earlier writes left; return whether all is sent. Raises OSError.
+
+        Only the sockets of vmapi's own worker buffer writes.
+        """
+        return bool(getattr(self._socket, "flush", lambda: True)())
 
     def _poll_socket(self, events: int, timeout: float) -> int:
         if self._socket is None:
