@@ -89,11 +89,8 @@ class GunicornWorker(ThreadWorker):
         liveness.shutdown(wait=False)
         readiness.shutdown(wait=False)
 
-    def accept(self, listener: Any) -> None:
-        """Accept a connection, unless the system refuses it."""
-        self._accept_next(listener)
-
-    def _accept_next(self, listener: Any) -> bool:
+    def accept(self, listener: Any) -> bool:  # type: ignore[override]
+        """Accept a connection; return False if none waits or the system refuses it."""
         try:
             client, address = listener.accept()
         except OSError as error:
@@ -114,8 +111,10 @@ class GunicornWorker(ThreadWorker):
             self.log.warning("no connection can be accepted at present", extra=outage)
         self._accept_refused_at = now
         self._accept_resumes_at = now + ACCEPT_PAUSE_SECONDS
-        # the requests in flight need files and memory, too
-        self.worker_connections = max(1, self.nr_conns * 3 // 4)
+        # the requests in flight need files and memory, too; a shortage of the whole system may
+        # outlast the connections of one process, so that each thread keeps a connection
+        least = 1 if error.errno == errno.EMFILE else self.cfg.threads
+        self.worker_connections = max(least, self.nr_conns * 3 // 4)
         if self.alive:
             super().set_accept_enabled(False)
 
@@ -199,11 +198,13 @@ class GunicornWorker(ThreadWorker):
             super().set_accept_enabled(bool(enabled) and not is_paused)
             return
         for listener in self.sockets:
-            while self._accept_next(listener):
+            while self.accept(listener):
                 pass
         super().set_accept_enabled(False)
         for listener in self.sockets:
             listener.close()
+        # gunicorn calls this twice if the stop begins while accepting is disabled
+        self.sockets = []
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """Respond to a request that failed before it reached the app."""
