@@ -55,8 +55,10 @@ class ConnectionPoller:
         serve: Callable[[Connection], None],
         reject: Callable[[Connection], None],
         on_close: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._poller = poller
+        self._clock = clock
         self._timeouts = {
             ConnectionPhase.HEAD: HEAD_TIMEOUT_SECONDS,
             ConnectionPhase.BODY: BODY_TIMEOUT_SECONDS,
@@ -81,7 +83,7 @@ class ConnectionPoller:
 
     def close_expired(self) -> None:
         """Close the connections in a phase that has lasted too long."""
-        now = time.monotonic()
+        now = self._clock()
         for conn in [conn for conn in self._waiting if conn.deadline <= now]:
             self._close(conn)
 
@@ -92,7 +94,13 @@ class ConnectionPoller:
         return oldest is not None
 
     def limit_waits(self, deadline: float) -> None:
-        """Close every connection that reads no response by a deadline at the latest."""
+        """Close every connection that reads no response by a deadline at the latest.
+
+        A phase that begins later gets the time that a phase has at the call.
+        """
+        seconds = deadline - self._clock()
+        for phase in (ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.IDLE):
+            self._timeouts[phase] = min(self._timeouts[phase], seconds)
         for conn in self._waiting:
             if conn.phase is not ConnectionPhase.SENDING:
                 conn.deadline = min(conn.deadline, deadline)
@@ -163,7 +171,7 @@ class ConnectionPoller:
     def _watch(self, conn: Connection, phase: ConnectionPhase) -> None:
         self._stop_waiting(conn)
         conn.phase = phase
-        since = conn.sock.last_sent_at if phase is ConnectionPhase.SENDING else time.monotonic()
+        since = conn.sock.last_sent_at if phase is ConnectionPhase.SENDING else self._clock()
         conn.deadline = since + self._timeouts[phase]
         self._waiting[conn] = None
         step = {ConnectionPhase.SENDING: self._send, ConnectionPhase.CLOSING: self._discard}
@@ -201,9 +209,11 @@ class ConnectionPoller:
             self._close(heavy)
 
     def _find_heavy(self) -> Connection | None:
-        """Return the oldest waiting connection that holds the average or more."""
+        """Return the oldest waiting connection that holds half the average or more.
+
+        With the whole average, one large request would outweigh many slow clients of one size.
+        """
         waiting_bytes = sum(conn.accounted_bytes for conn in self._waiting)
-        heavy = (
-            c for c in self._waiting if c.accounted_bytes * len(self._waiting) >= waiting_bytes
-        )
+        doubled_count = 2 * len(self._waiting)
+        heavy = (c for c in self._waiting if c.accounted_bytes * doubled_count >= waiting_bytes)
         return next(heavy, None) if waiting_bytes else None

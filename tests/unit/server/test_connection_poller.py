@@ -10,6 +10,7 @@ import pytest
 from gunicorn.config import Config
 
 from tests.support.http_client import wait_until
+from vmapi.api.request.client_connection import WRITE_TIMEOUT_SECONDS
 from vmapi.server import connection_poller
 from vmapi.server.connection import Connection
 from vmapi.server.connection_poller import ConnectionPoller
@@ -27,6 +28,7 @@ class PollerHarness:
         self.served: list[Connection] = []
         self.rejected: list[Connection] = []
         self.closed_count = 0
+        self.skipped_seconds = 0.0
         self.clients: list[socket.socket] = []
         self.poller = ConnectionPoller(
             self.selector,
@@ -35,7 +37,11 @@ class PollerHarness:
             serve=self.served.append,
             reject=self.rejected.append,
             on_close=self._count_close,
+            clock=self.clock,
         )
+
+    def clock(self) -> float:
+        return time.monotonic() + self.skipped_seconds
 
     def _count_close(self) -> None:
         self.closed_count += 1
@@ -115,7 +121,7 @@ def test_client_that_sends_too_slowly_is_disconnected(
         assert harness.served == []
     else:
         # the other phase has its own time
-        time.sleep(0.1)
+        harness.skipped_seconds = 0.1
         harness.poll()
         assert harness.closed_count == 0
 
@@ -172,14 +178,12 @@ def test_rest_of_a_response_is_sent_as_the_client_reads(harness: PollerHarness) 
 
 
 def test_client_that_reads_nothing_is_disconnected_silently(
-    monkeypatch: pytest.MonkeyPatch, build_harness: Callable[[], PollerHarness]
+    harness: PollerHarness,
 ) -> None:
-    monkeypatch.setattr(connection_poller, "WRITE_TIMEOUT_SECONDS", 0.05)
-    harness = build_harness()
     harness.connect(GET)
     # the last write of an event stream that has waited as long as allowed
     harness.served[0].sock.sendall(bytes(10_000_000))
-    time.sleep(0.1)
+    harness.skipped_seconds = WRITE_TIMEOUT_SECONDS
     harness.respond(b"0\r\n\r\n", keepalive=False)
     harness.poller.close_expired()
     assert harness.closed_count == 1
@@ -225,3 +229,29 @@ def test_memory_of_unfinished_requests_is_bounded(
     assert harness.closed_count == 17
     idle.sendall(GET)
     harness.poll_until(lambda: harness.served)
+
+
+def test_memory_limit_closes_many_slow_clients_before_one_large_request(
+    monkeypatch: pytest.MonkeyPatch, harness: PollerHarness
+) -> None:
+    monkeypatch.setattr(connection_poller, "MAX_HELD_BYTES", 100_000)
+    head = b"POST /vms HTTP/1.1\r\nContent-Length: 90000\r\n\r\n"
+    slow = [harness.connect(head + bytes(7_000)) for _ in range(12)]
+    harness.connect(head + bytes(20_000))
+    assert harness.closed_count == 1
+    assert slow[0].recv(100) == b""
+
+
+def test_stop_limits_the_phases_that_begin_after_it(harness: PollerHarness) -> None:
+    clients = [harness.connect(GET) for _ in range(3)]
+    harness.poller.limit_waits(harness.clock() + 2)
+    for client, begun in zip(clients, (b"", HALF_HEAD, HALF_BODY), strict=True):
+        # an event stream, for example, that ends because the worker stops
+        client.sendall(begun)
+        harness.respond(b"response")
+        assert client.recv(100) == b"response"
+        harness.poll()
+    assert harness.closed_count == 0
+    harness.skipped_seconds = 2
+    harness.poller.close_expired()
+    assert harness.closed_count == 3
