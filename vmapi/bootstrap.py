@@ -36,6 +36,7 @@ from vmapi.services.periodic import PeriodicTask
 from vmapi.services.quotas import QuotaService
 from vmapi.services.reconciler.poller import OperationPoller
 from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.services.reconciler.recovery import create_window
 from vmapi.services.vms.bulk import BulkService
 from vmapi.services.vms.duplicates import DuplicateCleaner
 from vmapi.services.vms.service import VMService
@@ -79,6 +80,7 @@ def bootstrap(
         reconciler=reconciler,
         waiter=waiter,
         clock=clock,
+        response_timeout=settings.backend_timeout,
     )
     catalog = Catalog(backend)
     vms = VMService(backend, catalog, reader, idempotency, quotas, clock=clock)
@@ -149,6 +151,7 @@ def _build_idempotency(
     reconciler: Reconciler,
     waiter: OperationWaiter,
     clock: Callable[[], datetime],
+    response_timeout: float,
 ) -> IdempotencyService:
     results = ChangeResultBuilder(reader)
     submitter = OperationSubmitter(
@@ -159,6 +162,7 @@ def _build_idempotency(
         waiter=waiter,
         results=results,
         clock=clock,
+        create_window=lambda: create_window(response_timeout, backend.cloud_time() - clock()),
     )
     return IdempotencyService(store, submitter, waiter, results)
 

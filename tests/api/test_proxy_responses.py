@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from tests.support.fake_openstack import (
     openstack_settings,
     serve_openstack,
 )
-from tests.support.remote_cloud import NO_CACHE, sync_inventory
+from tests.support.remote_cloud import NO_CACHE, age_inventory, sync_inventory
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.backends.openstack.driver import OpenStackBackend
@@ -83,8 +84,45 @@ def hold_servers(cloud: FakeOpenStack, *servers: dict[str, Any]) -> None:
     cloud.reply_to("GET", f"{SERVER_PATH}/os-instance-actions", Reply(200, {"instanceActions": []}))
 
 
-def create(harness: ApiHarness) -> Any:
-    return harness.call("POST", "/vms", json={**CREATE_BODY, "start": True}, headers=KEY)
+def create(harness: ApiHarness, key: str = "key-1") -> Any:
+    headers = {"Idempotency-Key": key}
+    return harness.call("POST", "/vms", json={**CREATE_BODY, "start": True}, headers=headers)
+
+
+def lose_create(harness: ApiHarness, cloud: FakeOpenStack) -> Any:
+    """Send a create that a proxy answers with 503; return its operation after the search."""
+    sync_inventory(harness)
+    cloud.reply_to("POST", SERVERS_PATH, Reply(503, "upstream connect error", PLAIN))
+    response = create(harness)
+    assert (response.status_code, response.json["code"]) == (504, "backend_timeout")
+    harness.clock.sleep(200)
+    harness.run_until_settled()
+    operation = harness.get_operation(response)
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_timeout")
+    return operation
+
+
+def show_late_server(
+    harness: ApiHarness, cloud: FakeOpenStack, operation: Any, **members: Any
+) -> None:
+    """Let Nova list the server of a lost create, with the full proof, then with these members."""
+    dispatched_at = datetime.fromisoformat(operation["created_at"])
+    created_at = dispatched_at + (harness.backend.cloud_time() - harness.clock())
+    server = {
+        **SERVER,
+        "created": f"{created_at + timedelta(seconds=5):%Y-%m-%dT%H:%M:%SZ}",
+        "flavor": {"original_name": FLAVOR["name"], "vcpus": 1, "ram": 512},
+        "image": {"id": IMAGE["id"]},
+        "tags": [f"vmapi.operation.{operation['id']}"],
+    }
+    hold_servers(cloud, {**server, **members})
+    cloud.reply_to("DELETE", SERVER_PATH, Reply(204, None, {"X-Openstack-Request-Id": REQUEST_ID}))
+
+
+def sync_again(harness: ApiHarness) -> None:
+    """Sync and clean up duplicates after a pause."""
+    age_inventory(harness, 120)
+    sync_inventory(harness)
 
 
 @pytest.mark.parametrize("front", FRONTS_404)
@@ -137,6 +175,53 @@ def test_forwarded_create_with_a_foreign_error_is_made_once(
     assert harness.get_operation(response)["status"] == "succeeded"
     assert cloud.count_requests("POST", SERVERS_PATH) == 1
     assert [vm["id"] for vm in harness.get_json("/vms")["items"]] == [SERVER_ID]
+
+
+def test_repeat_gets_the_late_server_of_its_own_create(
+    harness: ApiHarness, cloud: FakeOpenStack
+) -> None:
+    operation = lose_create(harness, cloud)
+    show_late_server(harness, cloud, operation)
+    age_inventory(harness, 120)
+    repeated = create(harness)
+    assert (repeated.status_code, repeated.json["id"]) == (202, SERVER_ID)
+    assert repeated.headers["Idempotent-Replayed"] == "true"
+    harness.run_until_settled()
+    assert harness.get_operation(repeated)["status"] == "succeeded"
+    for _ in range(2):
+        sync_again(harness)
+    again = create(harness)
+    assert (again.status_code, again.json["id"]) == (201, SERVER_ID)
+    assert again.headers["Operation-Location"] == repeated.headers["Operation-Location"]
+    assert cloud.count_requests("POST", SERVERS_PATH) == 1
+    assert cloud.count_requests("DELETE", SERVER_PATH) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "members"), [("key-2", {}), ("key-1", {"image": {"id": "another"}})]
+)
+def test_server_that_a_409_has_named_is_not_deleted(
+    harness: ApiHarness, cloud: FakeOpenStack, key: str, members: dict[str, Any]
+) -> None:
+    operation = lose_create(harness, cloud)
+    show_late_server(harness, cloud, operation, **members)
+    age_inventory(harness, 120)
+    taken = create(harness, key)
+    assert (taken.status_code, taken.json["code"]) == (409, "name_taken")
+    assert taken.json["vm_id"] == SERVER_ID
+    show_late_server(harness, cloud, operation)
+    for _ in range(2):
+        sync_again(harness)
+    assert cloud.count_requests("DELETE", SERVER_PATH) == 0
+    assert [vm["id"] for vm in harness.get_json("/vms")["items"]] == [SERVER_ID]
+
+
+def test_late_server_that_no_response_has_named_is_deleted(
+    harness: ApiHarness, cloud: FakeOpenStack
+) -> None:
+    show_late_server(harness, cloud, lose_create(harness, cloud))
+    sync_again(harness)
+    assert cloud.count_requests("DELETE", SERVER_PATH) == 1
 
 
 def test_throttled_cloud_is_not_unreachable(harness: ApiHarness, cloud: FakeOpenStack) -> None:

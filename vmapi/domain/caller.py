@@ -1,9 +1,13 @@
 """The caller of one request, and the idempotency key of the request."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from vmapi.domain.identity import CallerToken
 from vmapi.domain.project import DEFAULT_PROJECT, Scope
+
+IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
+"""How long a key stays bound to its operation; the API documents it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,8 @@ class Operation:
     is_delegated: bool = False
     """Whether the first step must be sent with the caller's token."""
     key: IdempotencyKey | None = None
+    freed_key: IdempotencyKey | None = None
+    """The former key of a create that no search has found in the cloud."""
     patch: VMPatch | None = field(default=None, repr=False)
     revision: int = 0
 
@@ -160,6 +162,21 @@ class Operation:
         vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
         return {"operation_id": self.id, **vm}
 
+    def has_created(self, vm: VM, window: CreateWindow) -> bool:
+        """Return whether a VM with the tag of this create is as ordered and was made in time.
+
+        Any user of the cloud can copy a tag. The caller has compared the projects.
+        """
+        step = self.steps[0]
+        if self.order is None or step.verb is not Verb.CREATE or step.started_at is None:
+            return False
+        is_as_ordered = (
+            self.order.matches(vm)
+            and vm.name == self.reserved_name
+            and (vm.vcpus, vm.ram_mb) == (self.vcpus, self.ram_mb)
+        )
+        return is_as_ordered and window.contains(step.started_at, vm.created_at)
+
     def as_dispatching(self, now: datetime) -> "Operation":
         """Return the operation with its current step in state `dispatching`."""
         if self.step is None:
@@ -193,6 +210,8 @@ class NewOperation:
     """The VM before the change. For a create: the VM to show until the first observation."""
     spec: CreateSpec | None = field(default=None, repr=False)
     """The parameters of a create, with the client's user data."""
+    created_vm_id: str | None = None
+    """The VM that an earlier create of the same idempotency key has made: none is created."""
     caller_token: CallerToken | None = field(default=None, repr=False)
     """The token that the first step of a delegated operation needs."""
     vm_revision: int | None = None

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import UNKNOWN_ID, ApiHarness
-from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 
 RUNNING = {"action": "stop", "filter": {"status": ["RUNNING"]}}
 

@@ -16,6 +16,7 @@ from tests.support.operation_factory import (
 )
 from tests.support.query_plans import copy_rows, explain
 from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
@@ -26,7 +27,6 @@ from vmapi.store.database import Database
 from vmapi.store.events import EventLog
 from vmapi.store.operations import statements
 from vmapi.store.operations.repository import OperationRepository
-from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import IS_UNFINISHED, operations
 
 VM_IDS = tuple(f"vm-{number}" for number in range(5))

@@ -7,11 +7,11 @@ import pytest
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.operations.repository import OperationRepository
-from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 
 
 def test_key_is_bound_to_its_operation(store: OperationRepository, make: OperationFactory) -> None:

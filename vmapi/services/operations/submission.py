@@ -10,7 +10,7 @@ from vmapi import errors
 from vmapi.backends.base import Backend
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import NewOperation, Operation, Step
+from vmapi.domain.operation import CreateWindow, NewOperation, Operation, Step
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
@@ -36,13 +36,14 @@ class OperationSubmitter:
         waiter: OperationWaiter,
         results: ChangeResultBuilder,
         clock: Callable[[], datetime],
+        create_window: Callable[[], CreateWindow],
     ) -> None:
         self._reconciler = reconciler
         self._reader = reader
         self._waiter = waiter
         self._results = results
         self._clock = clock
-        self._name_reservations = NameReservations(backend, store)
+        self._name_reservations = NameReservations(backend, store, create_window)
 
     def submit(self, new: NewOperation, caller: Caller) -> ChangeResult:
         """Insert a new operation, dispatch its first step, and wait as the caller prefers.
@@ -57,7 +58,8 @@ class OperationSubmitter:
             new = replace(new, operation=new.operation.as_dispatching(self._clock()))
         stored_vm = self._insert(new)
         if not name_is_free:
-            self._name_reservations.verify_in_cloud(new.operation)
+            vm_id = self._name_reservations.verify_in_cloud(new.operation)
+            new = replace(new, created_vm_id=vm_id)
         try:
             result = self._reconciler.dispatch_first(new)
             result.raise_error()
@@ -73,7 +75,8 @@ class OperationSubmitter:
         # after a wait, the row of the VM may have changed since the insert
         unchanged = operation is result.operation
         vm = (result.stored_vm or stored_vm) if unchanged else None
-        return self._results.build(operation, new.vm, caller.scope, vm)
+        built = self._results.build(operation, new.vm, caller.scope, vm)
+        return replace(built, replayed=new.created_vm_id is not None)
 
     def _insert(self, new: NewOperation) -> VMSnapshot | None:
         try:

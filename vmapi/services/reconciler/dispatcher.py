@@ -78,6 +78,9 @@ class StepDispatcher:
         """
         if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
             return DispatchResult(DispatchState.EXPIRED)
+        if new is not None and new.created_vm_id is not None:
+            created = AcceptedAction(new.created_vm_id, "")
+            return DispatchResult(DispatchState.ACCEPTED, created, is_recovered=True)
         try:
             call = self._prepare_call(operation, step, new)
             action = call()

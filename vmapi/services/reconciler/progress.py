@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vmapi import errors
+from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError, OperationStatus, StepState
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.storable_text import storable_json, storable_text
@@ -53,9 +54,12 @@ def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> 
     # a repeat would meet the same failure of the cloud: it gets the recorded outcome instead
     is_final = isinstance(error, errors.BackendError)
     keeps_key = operation.is_accepted or is_unknown or was_created or is_final
+    # the VM of a create may appear after the search
+    may_appear = is_dispatching and operation.action is Action.CREATE and not keeps_key
     return replace(
         operation,
         key=operation.key if keeps_key else None,
+        freed_key=operation.key if may_appear else None,
         error=OperationError(error.code, storable_text(error.detail), storable_json(error.extra)),
         status=OperationStatus.FAILED,
         finished_at=now,

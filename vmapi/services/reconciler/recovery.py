@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from vmapi import errors
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.operation import Operation, Step, StepState
+from vmapi.domain.operation import CreateWindow, Operation, Step, StepState
 
 CREATE_RECOVERY_WINDOW = timedelta(seconds=120)
 """Nova may queue a create for this long after the response timeout before the server shows."""
@@ -31,6 +31,14 @@ def may_still_arrive(step: Step, since: datetime, now: datetime, timeout: timede
     is_create = step.verb is Verb.CREATE
     window = CREATE_RECOVERY_WINDOW if is_create else ACTION_RECOVERY_WINDOW
     return now - since <= timeout + window
+
+
+def create_window(response_timeout: float, clock_offset: timedelta) -> CreateWindow:
+    """Return the window of a create without a response; `response_timeout` is in seconds.
+
+    `clock_offset`: the time of the cloud minus the time of vmapi.
+    """
+    return CreateWindow(timedelta(seconds=response_timeout) + CREATE_RECOVERY_WINDOW, clock_offset)
 
 
 def step_started_at(operation: Operation, step: Step) -> datetime:

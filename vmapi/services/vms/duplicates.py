@@ -7,16 +7,15 @@ cleaner after each full sync. Each delete is an operation and in the audit trail
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import CreateWindow
 from vmapi.errors import VmapiError
-from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW
+from vmapi.services.reconciler.recovery import create_window
 from vmapi.services.vms.service import VMService
 from vmapi.store.store import Store
 
@@ -49,11 +48,11 @@ class DuplicateCleaner:
         self._vms = vms
         self._clock = clock
         self._cloud_clock = cloud_clock
-        self._window_duration = timedelta(seconds=response_timeout) + CREATE_RECOVERY_WINDOW
+        self._response_timeout = response_timeout
 
     def delete_duplicates(self) -> None:
         """Delete each duplicate VM by an operation. Raises StoreUnavailable."""
-        window = CreateWindow(self._window_duration, self._cloud_clock() - self._clock())
+        window = create_window(self._response_timeout, self._cloud_clock() - self._clock())
         for duplicate in self._store.inventory.list_duplicates(window):
             log.warning(
                 "deleting duplicate VM",

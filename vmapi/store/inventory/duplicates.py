@@ -6,8 +6,11 @@ flavor and image of the create, and with a creation time in the window of the cr
 duplicate if the response of the cloud was lost, and the operation has another VM or has failed
 because no VM was found. The full sync deletes duplicates.
 
-Invariant: once a create has its VM from a response, no other VM is a duplicate of it. The same
-holds for a create that the cloud has refused.
+Invariants:
+
+- A VM that a 409 response has named is no duplicate, nor is one that a later create has.
+- Once a create has its VM from a response, no other VM is a duplicate of it. The same holds for a
+  create that the cloud has refused.
 """
 
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from vmapi.domain.lifecycle import Action, Verb
+from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import CreateWindow, Operation
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout, OperationTimeout
@@ -62,13 +65,14 @@ WAS_DELETED_RECENTLY = exists().where(
     DELETE_ATTEMPTS.c.action == Action.DELETE,
     type_coerce(DELETE_ATTEMPTS.c.created_at, BigInteger) > db_now() - DELETE_RETRY_INTERVAL_US,
 )
-# the response to a later create of the same name may have referred its client to this VM
+# the response to a later create of the same name may have referred its client to this VM, or the
+# later create has it
 WAS_REQUESTED_AGAIN = exists().where(
     LATER_CREATES.c.project == operations.c.project,
     LATER_CREATES.c.reserved_name == operations.c.reserved_name,
     LATER_CREATES.c.id != operations.c.id,
     LATER_CREATES.c.created_at >= operations.c.created_at,
-    LATER_CREATES.c.vm_id.is_(None),
+    LATER_CREATES.c.vm_id.is_(None) | (LATER_CREATES.c.vm_id == vms.c.id),
 )
 SELECT_TAGGED_VMS = (
     select(
@@ -84,7 +88,9 @@ SELECT_TAGGED_VMS = (
     )
 )
 SELECT_DUPLICATES = SELECT_TAGGED_VMS.where(
-    or_(CREATED_ANOTHER_VM, WAS_NOT_FOUND & ~WAS_REQUESTED_AGAIN), ~WAS_DELETED_RECENTLY
+    or_(CREATED_ANOTHER_VM, WAS_NOT_FOUND & ~WAS_REQUESTED_AGAIN),
+    ~operations.c.is_vm_disclosed,
+    ~WAS_DELETED_RECENTLY,
 )
 SELECT_LOST_CREATES = SELECT_TAGGED_VMS.where(TIMED_OUT_WITHOUT_VM).order_by(
     vms.c.created_at, vms.c.id
@@ -110,6 +116,15 @@ def adopt(connection: Connection, window: CreateWindow) -> None:
         connection.execute(ADOPT_VM, {"of": operation.id, "created_vm_id": vm.id})
 
 
+def mark_disclosed(connection: Connection, create_id: str, project: str) -> None:
+    """Save that a response names the VM with the tag of a create of a project.
+
+    The VM may be unknown to the inventory, so its create has the mark.
+    """
+    is_create = (operations.c.id == create_id) & (operations.c.project == project)
+    connection.execute(operations.update().where(is_create).values(is_vm_disclosed=True))
+
+
 def find_duplicates(connection: Connection, window: CreateWindow) -> list[DuplicateVM]:
     """Return the VMs to delete."""
     return [
@@ -123,22 +138,10 @@ def _matching_vms(
 ) -> Iterator[tuple[Operation, VM]]:
     for row in connection.execute(query).all():
         operation, vm = operation_mapper.from_row(row), _tagged_vm(row)
-        if _is_created_by(operation, vm, window):
+        if operation.has_created(vm, window):
             yield operation, vm
 
 
 def _tagged_vm(row: Row[Any]) -> VM:
     document = {**row.tagged_observed, "project": row.tagged_project}
     return vm_mapper.from_document(document)
-
-
-def _is_created_by(operation: Operation, vm: VM, window: CreateWindow) -> bool:
-    order, step = operation.order, operation.steps[0]
-    if order is None or step.verb is not Verb.CREATE or step.started_at is None:
-        return False
-    is_as_ordered = (
-        order.matches(vm)
-        and vm.name == operation.reserved_name
-        and (vm.vcpus, vm.ram_mb) == (operation.vcpus, operation.ram_mb)
-    )
-    return is_as_ordered and window.contains(step.started_at, vm.created_at)

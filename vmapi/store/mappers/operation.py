@@ -26,6 +26,7 @@ from vmapi.store.types import from_epoch_us, to_epoch_us
 SAVED_COLUMNS = (
     *("vm_id", "status", "steps", "idempotency_caller", "idempotency_key", "fingerprint"),
     *("idempotency_project", "error", "started_at", "finished_at", "revision", "is_recovered"),
+    "freed_key",
 )
 """The columns that change after the insert."""
 
@@ -49,6 +50,7 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "idempotency_key": operation.key.value if operation.key else None,
         "fingerprint": operation.key.fingerprint if operation.key else None,
         "idempotency_project": operation.key.project if operation.key else None,
+        "freed_key": asdict(operation.freed_key) if operation.freed_key else None,
         "patch": asdict(operation.patch) if operation.patch else None,
         "error": asdict(operation.error) if operation.error else None,
         "requested_by": operation.requested_by,
@@ -94,6 +96,7 @@ def from_row(row: Row[Any]) -> Operation:
         finished_at=row.finished_at,
         reserved_name=row.reserved_name,
         key=_key_from_row(row),
+        freed_key=IdempotencyKey(**row.freed_key) if row.freed_key else None,
         patch=VMPatch(**row.patch) if row.patch else None,
         revision=row.revision,
         vcpus=row.vcpus,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, Update, bindparam, select
 
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.bulk import BulkOperation
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation
 from vmapi.store.audit import repository as audit
@@ -121,7 +122,7 @@ def _release_expired_keys(
                 table.c.idempotency_project == bulk.key.project,
                 table.c.idempotency_caller == bulk.key.caller,
                 table.c.idempotency_key.in_(values),
-                table.c.created_at <= bulk.created_at - transitions.IDEMPOTENCY_KEY_TTL,
+                table.c.created_at <= bulk.created_at - IDEMPOTENCY_KEY_TTL,
             )
         )
 

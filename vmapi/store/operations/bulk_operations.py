@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.bulk import BulkOperation
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, IdempotencyKey
 from vmapi.domain.operation import Operation
 from vmapi.domain.project import Scope
 from vmapi.errors import OperationNotFound, StoreUnavailable
@@ -19,7 +19,6 @@ from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
 from vmapi.store.operations import bulk_admission, bulk_events, statements
 from vmapi.store.operations.leases import OperationLeases
-from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import IS_UNFINISHED, bulk_operations, operations
 
 MAX_BULK_INSERT_ATTEMPTS = 3

@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, IdempotencyKey
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
 from vmapi.domain.project import Scope
@@ -29,7 +29,6 @@ from vmapi.errors import (
     TaskInProgress,
     VmapiError,
 )
-from vmapi.store.audit import repository as audit
 from vmapi.store.clock import db_now
 from vmapi.store.conflicts import (
     IdempotencyKeyConflict,
@@ -38,13 +37,12 @@ from vmapi.store.conflicts import (
     operation_in_progress,
 )
 from vmapi.store.database import Database
-from vmapi.store.inventory import overlay
+from vmapi.store.inventory import duplicates, overlay
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import name_reservations, statements, transitions
 from vmapi.store.operations.bulk_operations import BulkOperationRepository
 from vmapi.store.operations.leases import LEASE_DURATION_US, LEASE_IS_FREE, OperationLeases
-from vmapi.store.operations.transitions import IDEMPOTENCY_KEY_TTL
 from vmapi.store.tables import operations
 
 log = structlog.get_logger("vmapi.store")
@@ -131,9 +129,8 @@ class OperationRepository:
 
     def request_ids(self, vm_id: str) -> set[str]:
         """Return the cloud's request ids of all steps that were dispatched to a VM."""
-        query = select(operations.c.steps).where(operations.c.vm_id == vm_id)
         with self._database.read() as connection:
-            plans = connection.execute(query).scalars().all()
+            plans = connection.execute(statements.SELECT_STEPS, {"vm_id": vm_id}).scalars().all()
         return {step["request_id"] for plan in plans for step in plan if step["request_id"]}
 
     def add(self, operation: Operation, vm_revision: int | None = None) -> VMSnapshot | None:
@@ -151,16 +148,21 @@ class OperationRepository:
                     raise conflict from None
         raise operation_in_progress()
 
-    def discard(self, operation: Operation, reason: VmapiError) -> None:
-        """Delete an operation that was never dispatched, and audit the refusal."""
-        entry = AuditEntry.refused(operation, self._clock(), reason.code)
+    def discard(
+        self, operation: Operation, reason: VmapiError, disclosed_create: str | None = None
+    ) -> None:
+        """Delete an operation that was never dispatched, and audit the refusal.
+
+        `disclosed_create`: the tag of the VM that the refusal names to the client.
+        """
         try:
             with self._database.write() as connection:
+                if disclosed_create is not None:
+                    duplicates.mark_disclosed(connection, disclosed_create, operation.project)
                 delete = operations.delete().where(operations.c.id == operation.id)
                 if connection.execute(delete).rowcount:
-                    name_reservations.release(connection, operation)
-                    overlay.refresh(connection, operation.vm_id)
-                    audit.append(connection, entry)
+                    entry = AuditEntry.refused(operation, self._clock(), reason.code)
+                    transitions.on_discarded(connection, operation, entry)
         finally:
             self._leases.local_locks.release(operation.id)
 

@@ -55,6 +55,7 @@ SELECT_BY_KEY = select(
     .outerjoin(operations, and_(*HAS_KEY))
     .outerjoin(bulk_operations, and_(*BULK_HAS_KEY))
 )
+SELECT_STEPS = select(operations.c.steps).where(operations.c.vm_id == bindparam("vm_id"))
 SELECT_UNFINISHED = SELECT_OPERATIONS.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
 SELECT_UNFINISHED_OF_VM = SELECT_UNFINISHED.where(
     or_(operations.c.vm_id == bindparam("vm_id"), IS_CREATED_BY_TAG)

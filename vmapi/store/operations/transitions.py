@@ -30,11 +30,12 @@ entry per admitted operation, and one entry for its end.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, bindparam
 
 from vmapi.domain.audit import AuditEntry
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.quota import QuotaConfig
@@ -49,9 +50,6 @@ from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import bulk_events, name_reservations, statements
 from vmapi.store.tables import operations
 from vmapi.store.vm_locks import lock_vms
-
-IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
-"""How long a key stays bound to its operation; the API documents it."""
 
 SELECT_OTHER_UNFINISHED = statements.SELECT_UNFINISHED_OF_VM.where(
     operations.c.id != bindparam("excluded_id")
@@ -128,6 +126,13 @@ def on_finished(connection: Connection, operation: Operation) -> None:
     overlay.on_finished(connection, operation)
     _record_end(connection, operation)
     bulk_events.append_if_finished(connection, [operation])
+
+
+def on_discarded(connection: Connection, operation: Operation, entry: AuditEntry) -> None:
+    """Release the name of a deleted operation, hide its task and write its audit entry."""
+    name_reservations.release(connection, operation)
+    overlay.refresh(connection, operation.vm_id)
+    audit.append(connection, entry)
 
 
 def supersede(
