@@ -4,7 +4,7 @@ Glance API v2 "List images" and "Show image". A read of VMs waits for names only
 is useful without the name of its image.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from time import monotonic
 
@@ -43,26 +43,39 @@ class ImageNames:
         self._session = session
         self._list_images = list_images
         self._fetch_image = fetch_image
+        self._indexed_items: Sequence[GlanceImage] = ()
         self._listed: Mapping[str, str] = {}
         self._unlisted: TTLCache[str, str] = TTLCache(MAX_UNLISTED_NAMES, UNLISTED_NAMES_TTL)
         self._unlisted_lock = Lock()
         self._retry_at = 0.0
 
     def get(self, servers: Iterable[Json]) -> Mapping[str, str]:
-        """Return names by id for the images of servers; the last known ones while Glance fails."""
+        """Return names by id for the images of servers; the last known ones while Glance fails.
+
+        The cost depends on the number of servers: neither list nor cache is copied.
+        """
+        image_ids = _image_ids(servers)
         if monotonic() >= self._retry_at:
             try:
                 with self._session.call_timeout(IMAGE_NAMES_TIMEOUT):
-                    self._listed = {item.image.id: item.image.name for item in self._list_images()}
-                self._fetch_unlisted(_image_ids(servers) - self._listed.keys())
+                    self._index(self._list_images())
+                self._fetch_unlisted(image_ids)
             except VmapiError:
                 self._retry_at = monotonic() + IMAGE_NAMES_RETRY_INTERVAL
+        listed = self._listed
         with self._unlisted_lock:
-            return {**dict(self._unlisted), **self._listed}
+            names = {key: listed.get(key) or self._unlisted.get(key) for key in image_ids}
+        return {key: name for key, name in names.items() if name}
 
-    def _fetch_unlisted(self, image_ids: Collection[str]) -> None:
+    def _index(self, items: Sequence[GlanceImage]) -> None:
+        if items is not self._indexed_items:
+            self._listed = {item.image.id: item.image.name for item in items}
+            self._indexed_items = items
+
+    def _fetch_unlisted(self, image_ids: Iterable[str]) -> None:
+        unlisted_ids = sorted(key for key in image_ids if key not in self._listed)
         with self._unlisted_lock:
-            unknown_ids = sorted(set(image_ids) - set(self._unlisted))
+            unknown_ids = [key for key in unlisted_ids if key not in self._unlisted]
         with self._session.call_timeout(NAME_LOOKUPS_TIMEOUT):
             for image_id in unknown_ids:
                 try:
