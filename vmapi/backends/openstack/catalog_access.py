@@ -51,13 +51,15 @@ def read_flavor_projects(session: CloudSession, flavor_id: str) -> Projects:
 
 
 def read_network_targets(session: CloudSession) -> Mapping[str, Projects]:
-    """Return the targets of the sharing policies by network; nothing where Neutron has none."""
+    """Return the targets of the sharing policies by network.
+
+    There are none for an account that may not read them, or without the extension of Neutron. Any
+    other failure is raised: without its targets, a network for one project would be everybody's.
+    """
     query = {"object_type": "network", "action": "access_as_shared"}
     try:
         policies = list_all(session, "network", "/rbac-policies", "rbac_policies", query)
-    except BackendUnavailable:
-        raise
-    except VmapiError:
+    except (Forbidden, CatalogItemNotFound):
         return {}
     targets: dict[str, Projects] = {}
     for policy in policies:

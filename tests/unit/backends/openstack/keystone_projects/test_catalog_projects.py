@@ -12,6 +12,7 @@ from tests.support.catalog_items import (
     NO_IMAGE,
     OTHER,
     OWN,
+    POLICIES_PATH,
     THIRD,
     flavor,
     image,
@@ -21,7 +22,7 @@ from tests.support.catalog_items import (
     serve_networks,
     uuid_of,
 )
-from tests.support.fake_openstack import NOVA_PATH, FakeOpenStack, Reply
+from tests.support.fake_openstack import NOVA_PATH, FakeOpenStack, Reply, Stall
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.services.catalog import Catalog
@@ -221,6 +222,30 @@ def test_shared_network_without_readable_policies_is_public(
 ) -> None:
     networks = network("own", OWN), network("shared", OWN, is_shared=True)
     serve_networks(cloud, *networks, policies=policies)
+    assert names(catalog.list_networks(OTHER)) == {"shared"}
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(500), Reply(502, "bad gateway"), Reply(504), Reply(200, []), Stall(0.1)]
+)
+def test_network_for_one_project_is_not_shared_while_policies_are_unreadable(
+    cloud: FakeOpenStack, catalog: Catalog, reply: Reply | Stall
+) -> None:
+    policies = {"for-one": [OTHER]}
+    serve_networks(cloud, network("for-one", OWN, is_shared=True), policies=policies)
+    cloud.reply_to("GET", POLICIES_PATH, reply)
+    with pytest.raises(errors.BackendFailure):
+        catalog.list_networks(THIRD)
+    serve_networks(cloud, network("for-one", OWN, is_shared=True), policies=policies)
+    assert names(catalog.list_networks(THIRD)) == set()
+    assert names(catalog.list_networks(OTHER)) == {"for-one"}
+
+
+def test_shared_network_is_public_where_neutron_has_no_policies(
+    cloud: FakeOpenStack, catalog: Catalog
+) -> None:
+    serve_networks(cloud, network("shared", OWN, is_shared=True), policies=None)
+    cloud.reply_to("GET", POLICIES_PATH, NO_IMAGE)
     assert names(catalog.list_networks(OTHER)) == {"shared"}
 
 
