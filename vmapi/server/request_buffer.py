@@ -13,6 +13,7 @@ BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 """An error that the parser reports at once."""
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
+CONTENT_LENGTH_NAME = b"\r\ncontent-length:"
 TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
 EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
 PROBE_LINE = re.compile(rb"(?:GET|HEAD) (?:(/readyz)|/livez|/api/v[0-9]+/health)[? ]")
@@ -24,6 +25,9 @@ MAX_ENCODED_BYTES = 4 * MAX_BODY_BYTES
 """Bytes of a chunked body, with the sizes of its chunks, after which the app refuses it."""
 
 MAX_CHUNK_LINE_BYTES = 8190
+
+MAX_CHUNK_OVERHEAD_BYTES = 64 * 1024
+"""Bytes of chunk lines beyond one for each byte of data: more only slows the poller down."""
 
 
 class RequestBuffer:
@@ -101,6 +105,8 @@ class _ChunkedBody:
             if size is None:
                 return True
             self._decoded_bytes += size
+            if line_end - self._start > MAX_CHUNK_OVERHEAD_BYTES + 2 * self._decoded_bytes:
+                return True
             self._is_in_trailers = size == 0
             # the end of the line of the last chunk may end the trailers
             self._position = line_end + size + 4 if size else line_end
@@ -118,10 +124,13 @@ class _ChunkedBody:
 
 
 def _find_body(head: bytes) -> _FixedBody | _ChunkedBody:
-    if codings := TRANSFER_ENCODING.findall(head):
-        is_chunked = codings[-1].rstrip().endswith(b"chunked")
-        # the parser refuses another last coding: the length of the body is unknown
-        return _ChunkedBody(len(head)) if is_chunked else _FixedBody(len(head))
+    codings, lengths = TRANSFER_ENCODING.findall(head), head.count(CONTENT_LENGTH_NAME)
+    is_chunked = bool(codings) and codings[-1].rstrip().endswith(b"chunked")
+    # the parser refuses any other framing, and two of them
+    if len(codings) + lengths > 1 or (codings and not is_chunked):
+        return _FixedBody(len(head))
+    if is_chunked:
+        return _ChunkedBody(len(head))
     declared = CONTENT_LENGTH.search(head)
     length = int(declared[1]) if declared else 0
     # vmapi refuses a larger body without reading it

@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from tests.support.factories import T0, VM_1
 from tests.support.inventory_model import filter_and_sort
 from vmapi.domain.lifecycle import Status
-from vmapi.domain.pagination import PageRequest
+from vmapi.domain.pagination import MAX_PAGE_SIZE, PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
 from vmapi.store.inventory import read_cache
@@ -134,6 +134,14 @@ def test_page_is_cached_for_a_limited_time(
     with recorded_statements(database) as statements:
         assert listed(inventory) == [A, B]
     assert statements
+
+
+def test_list_of_all_vms_is_not_cached(inventory: InventoryRepository, database: Database) -> None:
+    request = PageRequest(page_size=MAX_PAGE_SIZE + 1)
+    for _ in range(2):
+        with recorded_statements(database) as statements:
+            assert list(inventory.list_page(BY_NAME, request, T0).vms) == [A, B]
+        assert statements
 
 
 def test_deleted_vms_leave_a_list_with_time(inventory: InventoryRepository) -> None:

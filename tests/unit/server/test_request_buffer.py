@@ -39,6 +39,10 @@ def test_pipelined_bytes_do_not_delay_a_request(request_bytes: bytes) -> None:
     "request_bytes",
     [
         POST + b"Transfer-Encoding: unknown\r\n\r\n",
+        POST + b"Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+        POST + b"Content-Length: 50\r\nContent-Length: 5\r\n\r\n",
+        CHUNKED + b"1\r\n \r\n" * 20_000,
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"GET / HTTP/1.1\n",
         b"GET / HTTP/1.1\r\nHost: a\n",

@@ -21,6 +21,9 @@ from vmapi.store.store import Store
 
 log = structlog.get_logger("vmapi.inventory")
 
+FEED_TIMEOUT = 2.0
+"""Seconds that a reader waits while another thread saves changes of the feed."""
+
 MAX_FETCH_ATTEMPTS = 3
 """How often a VM is fetched while newer observations of others overtake each result."""
 
@@ -78,27 +81,34 @@ class CloudObserver:
     def read_change_feed(self) -> bool:
         """Save the changes since the last call, where the cloud has a change feed.
 
-        Returns False where it has none. Afterwards the inventory is as current as the cloud.
+        Returns False where it has none. Afterwards the inventory is as current as the cloud. Raises
+        BackendTimeout if another thread is still saving changes.
         """
         if not self._backend.has_change_feed:
             return False
-        with self._feed_lock:
-            for _ in range(MAX_FETCH_ATTEMPTS):
-                changes = self._backend.list_changes_after(self._feed_position)
-                if changes.position == self._feed_position or self._save_changes():
-                    break
+        position = self._feed_position
+        if self._backend.list_changes_after(position).position == position:
+            return True
+        with self._backend.limit_waiting():
+            if not self._feed_lock.acquire(timeout=FEED_TIMEOUT):
+                raise BackendTimeout("The changes of the cloud are still being saved.")
+            try:
+                any(self._save_changes() for _ in range(MAX_FETCH_ATTEMPTS))
+            finally:
+                self._feed_lock.release()
         return True
 
     def _save_changes(self) -> bool:
         """Save the next change set; return False if a row is newer and may lack a change."""
-        started_at = self._store.inventory.observation_time()
+        inventory = self._store.inventory
+        started_at = inventory.observation_time()
         changes = self._backend.list_changes_after(self._feed_position)
         if not changes.is_complete:
             self.full_sync()
-        elif len(self._store.inventory.save_observations(changes.vms, started_at)) < len(
-            changes.vms
-        ):
-            return False
+        elif changes.vms:
+            saved_ids = inventory.save_observations(changes.vms, started_at)
+            if len(saved_ids) < len(changes.vms):
+                return False
         self._feed_position = changes.position
         return True
 

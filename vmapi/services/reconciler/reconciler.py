@@ -156,7 +156,8 @@ class Reconciler:
         except (OperationRevisionConflict, errors.StoreUnavailable):
             raise
         except errors.VmapiError as error:
-            if is_gone(error):
+            # a create that has no VM yet may find it later
+            if is_gone(error) and operation.vm_id is not None:
                 return self._save_vm_gone(operation, step)
             log.warning(
                 "outcome check failed, will retry", operation_id=operation.id, reason=error.detail

@@ -14,7 +14,7 @@ from sqlalchemy import Select, bindparam, exists, func, select
 
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import CreateWindow
-from vmapi.domain.pagination import Page, PageRequest
+from vmapi.domain.pagination import MAX_PAGE_SIZE, Page, PageRequest
 from vmapi.domain.project import Scope
 from vmapi.domain.quota import ResourceUsage
 from vmapi.domain.snapshot import VMListing, VMSnapshot
@@ -152,8 +152,8 @@ class InventoryRepository:
         def load() -> VMListing:
             return self._load_page(query, request, deleted_after, scope)
 
-        # deleted VMs leave the list with time, without an event
-        if Status.DELETED in query.statuses:
+        # deleted VMs leave the list with time, without an event; all VMs would fill the cache
+        if Status.DELETED in query.statuses or request.page_size > MAX_PAGE_SIZE:
             return load()
         return self._read_cache.get_page((query, request, scope), load)
 

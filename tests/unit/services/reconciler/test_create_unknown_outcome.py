@@ -137,3 +137,14 @@ def test_vm_listed_after_its_create_timed_out_is_assigned_to_the_create() -> Non
     stored = harness.operations.find_by_key(KEY)
     (vm,) = harness.backend.list_vms()
     assert stored == replace(failed, vm_id=vm.id, is_recovered=True, revision=failed.revision + 1)
+
+
+def test_create_with_a_missing_server_is_searched_again() -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create()
+    harness.backend.fail("create", errors.BackendTimeout("lost"), done=True)
+    with pytest.raises(errors.BackendTimeout):
+        harness.reconcile(operation)
+    harness.backend.fail("find", errors.VMNotFound("gone"))
+    assert harness.reconcile(operation).operation.status is OperationStatus.RUNNING
+    assert harness.reconcile(operation).operation.vm_id is not None
