@@ -18,6 +18,7 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM
 
 THREADS = 4
+LIST_SLOTS = THREADS // 4
 
 
 class HangingCloud(RemoteBackend):
@@ -74,11 +75,14 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def start_requests(
-    pool: ThreadPoolExecutor, backend: HangingCloud, send: Callable[[], TestResponse]
+    pool: ThreadPoolExecutor,
+    backend: HangingCloud,
+    send: Callable[[], TestResponse],
+    count: int = THREADS,
 ) -> list[Future[TestResponse]]:
     """Send as many requests as may wait for the cloud; return when all wait."""
-    futures = [pool.submit(send) for _ in range(THREADS)]
-    wait_until(lambda: backend.hung == THREADS)
+    futures = [pool.submit(send) for _ in range(count)]
+    wait_until(lambda: backend.hung == count)
     return futures
 
 
@@ -131,7 +135,7 @@ def test_image_service_that_hangs_blocks_no_other_list(
     remote: ApiHarness, backend: HangingCloud, pool: ThreadPoolExecutor
 ) -> None:
     backend.hanging_calls = {"list_images"}
-    futures = start_requests(pool, backend, lambda: call(remote, "GET", "/images"))
+    futures = start_requests(pool, backend, lambda: call(remote, "GET", "/images"), LIST_SLOTS)
     response = call(remote, "GET", "/images")
     assert response.json is not None
     assert (response.status_code, response.json["code"]) == (503, "backend_unavailable")

@@ -72,15 +72,18 @@ def _checked(method: BackendMethod[P, R]) -> BreakerMethod[P, R]:
 class CircuitBreakerBackend(Backend):
     """Delegates every call to a driver, through a circuit breaker.
 
-    At most `request_slots` requests wait for the cloud at the same time.
+    At most `request_slots` requests wait for the servers of the cloud at the same time, and a
+    quarter as many for each list of its catalog.
     """
 
     def __init__(self, driver: Backend, request_slots: int = DEFAULT_REQUEST_SLOTS) -> None:
         self.driver = driver
         self._bulkheads = {
-            subject: Bulkhead(request_slots, partial(_refusal, subject))
-            for subject in (SHARED_BULKHEAD, *OWN_BULKHEADS.values())
+            subject: Bulkhead(max(1, request_slots // 4), partial(_refusal, subject))
+            for subject in OWN_BULKHEADS.values()
         }
+        shared = Bulkhead(request_slots, partial(_refusal, SHARED_BULKHEAD))
+        self._bulkheads[SHARED_BULKHEAD] = shared
         self.breaker = CircuitBreaker(driver.ping)
         self.single_process = driver.single_process
         self.completes_immediately = driver.completes_immediately

@@ -4,9 +4,12 @@ The cloud, each list of its catalog, the database and Keystone have a bulkhead e
 that hangs occupies the slots of its bulkhead. Further requests that need it are refused, and all
 other requests find a free thread.
 
-A request waits for a slot while calls end: a busy dependency refuses no request. Only the threads
-that serve requests are bounded; `begin_request` marks them. Invariant: a background thread is never
-refused and takes no slot.
+A request waits for a slot while calls end: a busy dependency refuses no request. The requests that
+wait for slots are counted together, for all bulkheads of the process: so several dependencies that
+hang leave free threads too.
+
+Only the threads that serve requests are bounded; `begin_request` marks them. Invariant: a
+background thread is never refused and takes no slot.
 """
 
 import threading
@@ -20,7 +23,7 @@ STALL_SECONDS = 2.0
 """A bulkhead without a free slot, where no call has ended for this long, refuses requests."""
 
 MAX_WAITING_REQUESTS = 24
-"""Requests that wait for a slot of one bulkhead until it stalls."""
+"""Requests of the process that wait for a slot, in any bulkhead, until it stalls."""
 
 CROWDED_STALL_SECONDS = 0.25
 """The stall time for requests beyond `MAX_WAITING_REQUESTS`: free threads are few then."""
@@ -37,6 +40,27 @@ class RequestSlots:
     """The bulkheads that always admit the request."""
 
 
+class WaitingRequests:
+    """The number of requests of the process that wait for a slot. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[bool]:
+        """Count a request while it waits; yield whether too many others wait."""
+        with self._lock:
+            is_crowded = self._count >= MAX_WAITING_REQUESTS
+            self._count += 1
+        try:
+            yield is_crowded
+        finally:
+            with self._lock:
+                self._count -= 1
+
+
+_waiting_requests = WaitingRequests()
 _request_slots: ContextVar[RequestSlots | None] = ContextVar("vmapi_request_slots", default=None)
 
 
@@ -71,7 +95,6 @@ class Bulkhead:
         self._monotonic = monotonic
         self._freed = threading.Condition()
         self._used = 0
-        self._waiting = 0
         self._progress_at = monotonic()
 
     @contextmanager
@@ -102,14 +125,10 @@ class Bulkhead:
             # the time since which all slots are in use, unless a call ends
             self._progress_at = self._monotonic()
             return
-        is_crowded = self._waiting >= MAX_WAITING_REQUESTS
-        stall_seconds = CROWDED_STALL_SECONDS if is_crowded else STALL_SECONDS
-        self._waiting += 1
-        try:
+        with _waiting_requests.counting() as is_crowded:
+            stall_seconds = CROWDED_STALL_SECONDS if is_crowded else STALL_SECONDS
             while self._used >= self._slots:
                 remaining = self._progress_at + stall_seconds - self._monotonic()
                 if remaining <= 0:
                     raise self._refuse()
                 self._freed.wait(remaining)
-        finally:
-            self._waiting -= 1

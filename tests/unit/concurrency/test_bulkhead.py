@@ -58,6 +58,12 @@ def start() -> Iterator[Callable[..., BulkheadHarness]]:
 
 
 @pytest.fixture
+def crowd() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
 def stalls_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulkhead, "STALL_SECONDS", 0.05)
 
@@ -94,6 +100,26 @@ def test_request_beyond_the_waiting_ones_is_refused_sooner(
     harness.hang(1)
     with pytest.raises(Refused):
         harness.request(lambda: None)
+
+
+def test_waiting_requests_count_for_all_bulkheads(
+    start: Callable[..., BulkheadHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    crowd: ThreadPoolExecutor,
+) -> None:
+    monkeypatch.setattr(bulkhead, "MAX_WAITING_REQUESTS", 1)
+    monkeypatch.setattr(bulkhead, "STALL_SECONDS", GUARD_TIMEOUT)
+    first, second = start(1), start(1)
+    hanging = [*first.hang(1), *second.hang(1)]
+    waiting = [crowd.submit(first.request, lambda: None) for _ in range(2)]
+    # of the two, only the first one may wait long
+    wait_until(lambda: any(future.done() for future in waiting))
+    with pytest.raises(Refused):
+        second.request(lambda: None)
+    first.answer.set()
+    second.answer.set()
+    errors = [future.exception(GUARD_TIMEOUT) for future in (*waiting, *hanging)]
+    assert [type(error) for error in errors if error] == [Refused]
 
 
 @pytest.mark.usefixtures("stalls_soon")
