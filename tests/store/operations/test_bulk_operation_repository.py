@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import (
@@ -140,6 +140,24 @@ def test_delete_supersedes_the_operations_of_its_vms(
     counts = store.bulk.get("stop", None).summarize().counts
     assert (counts["superseded"], counts["refused"]) == (2, 1)
     assert not store.bulk.is_finished("delete")
+
+
+@pytest.mark.parametrize("action", [Action.STOP, Action.DELETE])
+def test_create_that_gets_its_vm_id_during_an_admission_is_found(
+    store: OperationRepository, make_bulk: BulkFactory, database: Database, action: Action
+) -> None:
+    """A create without a VM id is searched by tag before its id can be searched."""
+    statements: list[str] = []
+
+    def record(*arguments: object) -> None:
+        statements.append(str(arguments[2]))
+
+    event.listen(database.engine, "before_cursor_execute", record)
+    store.bulk.add(make_bulk("b", "vm-0", action=action))
+    selects = [text for text in statements if "operations.finished_at IS NULL" in text]
+    by_tag = next(i for i, text in enumerate(selects) if "vms.operation_id" in text)
+    by_id = next(i for i, text in enumerate(selects) if "operations.vm_id IN" in text)
+    assert by_tag < by_id
 
 
 def test_key_is_bound_to_its_first_bulk_for_a_day(

@@ -91,8 +91,9 @@ def find_conflicts(
     if action is Action.DELETE or not parts:
         return frozenset()
     params = {"vm_ids": [part.vm_id for part in parts]}
-    by_id = connection.execute(SELECT_UNFINISHED_BY_ID, params).scalars().all()
+    # by tag first, as in `_supersede`
     by_tag = connection.execute(SELECT_UNFINISHED_BY_TAG, params).scalars().all()
+    by_id = connection.execute(SELECT_UNFINISHED_BY_ID, params).scalars().all()
     return frozenset((*by_id, *by_tag))
 
 
@@ -100,10 +101,11 @@ def _supersede(
     connection: Connection, bulk: BulkOperation, vm_ids: Sequence[str]
 ) -> Sequence[Operation]:
     params = {"vm_ids": vm_ids}
-    rows = connection.execute(SELECT_SUPERSEDED_BY_ID, params).all()
-    unfinished = [(mapper.from_row(row), row.vm_id) for row in rows]
+    # by tag first: a create that gets its VM id between the statements is found by id then
     rows = connection.execute(SELECT_SUPERSEDED_BY_TAG, params).all()
-    unfinished += [(mapper.from_row(row), row.tagged_vm_id) for row in rows]
+    unfinished = [(mapper.from_row(row), row.tagged_vm_id) for row in rows]
+    rows = connection.execute(SELECT_SUPERSEDED_BY_ID, params).all()
+    unfinished += [(mapper.from_row(row), row.vm_id) for row in rows]
     return [
         transitions.supersede(connection, operation, vm_id, bulk.created_at)
         for operation, vm_id in unfinished
