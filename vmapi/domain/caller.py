@@ -1,6 +1,6 @@
 """The caller of one request, and the idempotency key of the request."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from vmapi.domain.identity import CallerToken
@@ -8,6 +8,9 @@ from vmapi.domain.project import DEFAULT_PROJECT, Scope
 
 IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
 """How long a key stays bound to its operation; the API documents it."""
+
+BULK_KEY_SEPARATOR = "\x1f"
+"""Between a client's key and the id of a VM in a bulk action: no client can send it in a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,15 @@ class IdempotencyKey:
     fingerprint: str
     #: the project of the caller
     project: str = DEFAULT_PROJECT
+
+    def for_vm(self, vm_id: str) -> "IdempotencyKey":
+        """Return the key of the operation of one VM in a bulk action."""
+        return replace(self, value=f"{self.value}{BULK_KEY_SEPARATOR}{vm_id}")
+
+    @property
+    def stored_values(self) -> tuple[str, ...]:
+        """The stored keys that clients write as this one: `KEY VM_ID` is also that of a VM."""
+        return self.value, BULK_KEY_SEPARATOR.join(self.value.rsplit(" ", 1))
 
 
 @dataclass(frozen=True, slots=True)

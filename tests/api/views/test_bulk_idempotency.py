@@ -45,6 +45,30 @@ def test_repeated_bulk_is_replayed(harness: ApiHarness) -> None:
     assert harness.get_json("/operations?action=stop")["total"] == 3
 
 
+@pytest.mark.parametrize("bulk_is_first", [True, False])
+def test_key_of_a_vm_in_a_bulk_action_is_no_key_of_a_client(
+    harness: ApiHarness, bulk_is_first: bool
+) -> None:
+    vm_id = harness.create_running()
+    key = f"k {vm_id}"
+
+    def restart() -> TestResponse:
+        headers = {"Idempotency-Key": key}
+        return harness.call("POST", f"/vms/{vm_id}/restart", headers=headers)
+
+    def post() -> TestResponse:
+        return post_bulk(harness, {"action": "restart", "ids": [vm_id]})
+
+    for send in (post, restart) if bulk_is_first else (restart, post):
+        response = send()
+        assert response.status_code in (200, 202), response.text
+        assert not is_replayed(response)
+        harness.run_until_settled()
+        assert is_replayed(send())
+    found = harness.get_json("/operations", query_string={"idempotency_key": key})
+    assert found["total"] == 2
+
+
 def test_refusals_are_replayed(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
     bulk_body = {"action": "pause", "ids": [vm_id, UNKNOWN_ID]}

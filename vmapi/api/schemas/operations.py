@@ -14,7 +14,7 @@ from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 
 MAX_STORED_KEY_CHARS = 300
-"""A stored key is the client's key; a bulk request appends a space and the id of the VM."""
+"""A stored key is the client's key; a bulk request appends a separator and the id of the VM."""
 
 
 class BulkCountsSchema(Schema):

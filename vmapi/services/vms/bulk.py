@@ -165,7 +165,7 @@ def _build_operation(
     if is_busy:
         raise preconditions.with_vm_state(operation_in_progress(), vm)
     if caller.key is not None:
-        caller = replace(caller, key=replace(caller.key, value=f"{caller.key.value} {vm.id}"))
+        caller = replace(caller, key=caller.key.for_vm(vm.id))
     return build_vm_operation(caller, vm, bulk.action, steps, bulk.created_at, bulk_id=bulk.id)
 
 

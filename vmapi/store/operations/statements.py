@@ -74,9 +74,10 @@ def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[boo
         values |= {
             "idempotency_project": query.key.project,
             "idempotency_caller": query.key.caller,
-            "idempotency_key": query.key.value,
         }
     filters = [operations.c[name] == value for name, value in values.items() if value is not None]
+    if query.key is not None:
+        filters.append(operations.c.idempotency_key.in_(query.key.stored_values))
     if scope is None:
         return filters
     project: ColumnElement[str] = operations.c.project
