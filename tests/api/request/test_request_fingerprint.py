@@ -1,12 +1,14 @@
 """An Idempotency-Key is bound to the meaning of its request, not to its bytes."""
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import CREATE_BODY, ApiHarness
+from vmapi.api.request.fingerprint import request_fingerprint
 
 SSH_KEY = "ssh-ed25519 " + "A" * 68
 CREATE = json.dumps(CREATE_BODY)
@@ -36,6 +38,35 @@ def check_same_request(
 def check_other_request(harness: ApiHarness, method: str, path: str, body: str | None) -> None:
     response = send(harness, method, path, body)
     assert (response.status_code, response.json["code"]) == (422, "idempotency_key_reused")
+
+
+@dataclass(frozen=True)
+class FormerBody:
+    """The body of a request in one version of vmapi."""
+
+    name: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class LaterBody(FormerBody):
+    """The body of the same request with the optional members of the next version."""
+
+    zone: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    flag: bool = False
+
+
+def test_added_member_with_its_default_keeps_the_fingerprint(harness: ApiHarness) -> None:
+    with harness.app.test_request_context("/api/v1/vms", method="POST"):
+        former = request_fingerprint(FormerBody("a", 1))
+        assert request_fingerprint(LaterBody("a", 1)) == former
+        others = (
+            *(LaterBody("a", 1, zone="b"), LaterBody("a", 1, labels={"a": "b"})),
+            *(LaterBody("a", 1, flag=True), LaterBody("a"), LaterBody("b", 1)),
+        )
+        fingerprints = {former, *map(request_fingerprint, others)}
+    assert len(fingerprints) == 1 + len(others)
 
 
 @pytest.mark.parametrize(

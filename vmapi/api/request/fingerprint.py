@@ -8,8 +8,9 @@ the case of ids do not count. Source: draft-ietf-httpapi-idempotency-key-header-
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from flask import request
 
@@ -44,7 +45,11 @@ def _canonical_json(value: object) -> str:
 
 def _canonical(value: object) -> object:
     if is_dataclass(value):
-        value = {field.name: getattr(value, field.name) for field in fields(value)}
+        members = {field: getattr(value, field.name) for field in fields(value)}
+        # a new optional member of the next version changes no fingerprint
+        value = {
+            field.name: member for field, member in members.items() if member != _default_of(field)
+        }
     if isinstance(value, Mapping):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -52,3 +57,8 @@ def _canonical(value: object) -> object:
     if isinstance(value, datetime):
         return (value - EPOCH) // MICROSECOND
     return value
+
+
+def _default_of(field: Field[Any]) -> object:
+    """Return the default of a field; MISSING without one."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
