@@ -131,14 +131,18 @@ class CloudObserver:
                 # a thread that has waited for a failure does not wait for the next one
                 raise copy(self._last_failure)
             if self._last_full_sync_at <= waiting_since:
-                started_at = time.monotonic()
-                self._list_all()
-                self._last_full_sync_at = started_at
+                self._list_all_once()
+        finally:
+            self._full_sync_lock.release()
+
+    def _list_all_once(self) -> None:
+        started_at = time.monotonic()
+        try:
+            self._list_all()
         except BackendFailure as error:
             self._last_failure, self._last_failure_at = error, time.monotonic()
             raise
-        finally:
-            self._full_sync_lock.release()
+        self._last_full_sync_at = started_at
 
     def _list_all(self) -> None:
         """List all VMs; fetch each missing one before it counts as deleted.

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from vmapi.domain.lifecycle import Verb
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import BackendError, BackendTimeout, BackendUnavailable, VMNotFound
+from vmapi.services.inventory import observer
 
 UNAVAILABLE = BackendUnavailable("The cloud is unavailable.")
 
@@ -58,6 +60,22 @@ def count_requests(harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch) 
     requests: list[int] = []
     monkeypatch.setattr(harness.backend, "check_available", lambda: requests.append(1))
     return requests
+
+
+def test_shared_failure_is_no_new_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits since a failure lists, also if another thread has shared that failure."""
+    harness = ReconcilerHarness.build()
+    script_lists(harness, monkeypatch, UNAVAILABLE, ())
+    times = iter((1.0, 1.0, 2.0))
+    monkeypatch.setattr(observer, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with pytest.raises(BackendUnavailable):
+        harness.observer.full_sync()
+    # the second sync began before the failure, the third one after it
+    times = iter((1.5, 3.0))
+    with pytest.raises(BackendUnavailable):
+        harness.observer.full_sync()
+    times = iter((2.5, 2.5))
+    harness.observer.full_sync()
 
 
 def test_full_sync_fetches_a_vm_that_the_list_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
