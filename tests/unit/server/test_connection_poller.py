@@ -244,7 +244,7 @@ def test_memory_limit_closes_many_slow_clients_before_one_large_request(
 
 def test_stop_limits_the_phases_that_begin_after_it(harness: PollerHarness) -> None:
     clients = [harness.connect(GET) for _ in range(3)]
-    harness.poller.limit_waits(harness.clock() + 2)
+    harness.poller.limit_waits(harness.clock() + 10)
     for client, begun in zip(clients, (b"", HALF_HEAD, HALF_BODY), strict=True):
         # an event stream, for example, that ends because the worker stops
         client.sendall(begun)
@@ -252,6 +252,6 @@ def test_stop_limits_the_phases_that_begin_after_it(harness: PollerHarness) -> N
         assert client.recv(100) == b"response"
         harness.poll()
     assert harness.closed_count == 0
-    harness.skipped_seconds = 2
+    harness.skipped_seconds = 10
     harness.poller.close_expired()
     assert harness.closed_count == 3
