@@ -14,7 +14,14 @@ ACTION_STATES = {
 
 TIMESTAMP = "2026-11-22T15:55:50Z"
 ACTION_RECORD = {"events": [{"event": "compute", "result": "Success", "finish_time": TIMESTAMP}]}
-FLAVOR = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
+FLAVOR = {
+    "id": "1",
+    "name": "m1.tiny",
+    "vcpus": 1,
+    "ram": 512,
+    "disk": 1,
+    "os-flavor-access:is_public": True,
+}
 NETWORK = {"id": "6d4e5f6a-0000-4000-8000-000000000002", "name": "private"}
 IMAGE = {
     "id": "6d4e5f6a-0000-4000-8000-000000000001",

@@ -80,7 +80,8 @@ IMAGE = {
     "min_disk": 1,
     "min_ram": 1,
 }
-FLAVOR = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
+SIZES = {"vcpus": 1, "ram": 512, "disk": 1}
+FLAVOR = {"id": "1", "name": "m1.tiny", **SIZES, "os-flavor-access:is_public": True}
 NETWORK = {"id": "n-1", "name": "net", "shared": True, "router:external": False, "project_id": "p"}
 LISTS = {
     "flavors": (f"{NOVA_PATH}/flavors/detail", FLAVOR),

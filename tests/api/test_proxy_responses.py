@@ -37,7 +37,14 @@ SERVER = {
     "created": "2026-01-01T00:00:00Z",
     "metadata": {},
 }
-FLAVOR = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
+FLAVOR = {
+    "id": "1",
+    "name": "m1.tiny",
+    "vcpus": 1,
+    "ram": 512,
+    "disk": 1,
+    "os-flavor-access:is_public": True,
+}
 IMAGE = {"id": "22222222-2222-4333-8444-555555555555", "name": "cirros", "status": "active"}
 NETWORK = {"id": "33333333-2222-4333-8444-555555555555", "name": "private"}
 KEY = {"Idempotency-Key": "key-1"}

@@ -64,7 +64,7 @@ def is_private_flavor(flavor: Json) -> bool:
 
     A flavor is private if Nova does not say clearly that it is public.
     """
-    return flavor.get("os-flavor-access:is_public", True) is not True
+    return flavor.get("os-flavor-access:is_public") is not True
 
 
 def to_glance_image(image: Json) -> GlanceImage:

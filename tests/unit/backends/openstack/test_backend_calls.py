@@ -91,7 +91,14 @@ def servers_reply(*servers: dict[str, Any]) -> Reply:
 
 @pytest.fixture
 def cloud() -> Iterator[FakeOpenStack]:
-    flavor = {"id": "1", "name": "tiny", "vcpus": 1, "ram": 64, "disk": 1}
+    flavor = {
+        "id": "1",
+        "name": "tiny",
+        "vcpus": 1,
+        "ram": 64,
+        "disk": 1,
+        "os-flavor-access:is_public": True,
+    }
     event = {"event": "compute", "result": "Success", "finish_time": "2999-01-01T00:00:00"}
     with serve_openstack() as cloud:
         cloud.reply_to("GET", f"{NOVA_PATH}/flavors/detail", Reply(200, {"flavors": [flavor]}))

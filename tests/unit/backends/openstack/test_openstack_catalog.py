@@ -26,7 +26,14 @@ def network(name: str, *, external: bool = False, shared: bool = False) -> dict[
 def test_unknown_flavor_invalidates_the_catalog(
     cloud: FakeOpenStack, backend: OpenStackBackend
 ) -> None:
-    flavor = {"id": "1", "name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1}
+    flavor = {
+        "id": "1",
+        "name": "m1.tiny",
+        "vcpus": 1,
+        "ram": 512,
+        "disk": 1,
+        "os-flavor-access:is_public": True,
+    }
     cloud.reply_to("GET", f"{NOVA_PATH}/flavors/detail", Reply(200, {"flavors": [flavor]}))
     for _ in range(2):
         assert backend.list_flavors()[0].name == "m1.tiny"

@@ -134,6 +134,16 @@ def test_images_are_listed_with_the_community_images_of_other_owners(
     assert any(request.path == f"{IMAGES_PATH}?visibility=community" for request in cloud.requests)
 
 
+def test_flavor_without_the_member_of_its_access_is_private(
+    cloud: FakeOpenStack, catalog: Catalog
+) -> None:
+    silent = flavor("silent")
+    del silent["os-flavor-access:is_public"]
+    serve_flavors(cloud, silent, access={"silent": [OTHER]})
+    assert names(catalog.list_flavors(OTHER)) == {"silent"}
+    assert names(catalog.list_flavors(THIRD)) == set()
+
+
 @pytest.mark.parametrize("is_public", [False, None, "true", 1])
 def test_flavor_that_is_not_clearly_public_is_private(
     cloud: FakeOpenStack, catalog: Catalog, is_public: Any
