@@ -102,6 +102,16 @@ def test_create_in_another_spelling_is_a_repeat(
     assert harness.get_json("/vms")["total"] == 1
 
 
+@pytest.mark.parametrize("member", ["flavor", "image", "network"])
+def test_create_with_an_id_in_another_spelling_is_a_repeat(
+    harness: ApiHarness, member: str
+) -> None:
+    (item, *_) = harness.call("GET", f"/{member}s").json["items"]
+    spellings = (item["id"], item["id"].upper(), item["id"].replace("-", ""))
+    first, *others = (json.dumps({**CREATE_BODY, member: id}) for id in spellings)
+    check_same_request(harness, "POST", "/vms", first, *(("/vms", other) for other in others))
+
+
 @pytest.mark.parametrize("action", ["stop", "pause", "restart"])
 def test_action_with_id_or_empty_body_in_another_spelling_is_a_repeat(
     harness: ApiHarness, action: str

@@ -14,8 +14,12 @@ from typing import Any
 
 from flask import request
 
+from vmapi.domain.catalog import parse_uuid
 from vmapi.errors import VMNotFound
 from vmapi.services.vms.service import canonical_id
+
+REFERENCES = ("flavor", "image", "network")
+"""Members that are a name or an id."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -48,7 +52,9 @@ def _canonical(value: object) -> object:
         members = {field: getattr(value, field.name) for field in fields(value)}
         # a new optional member of the next version changes no fingerprint
         value = {
-            field.name: member for field, member in members.items() if member != _default_of(field)
+            field.name: _canonical_reference(member) if field.name in REFERENCES else member
+            for field, member in members.items()
+            if member != _default_of(field)
         }
     if isinstance(value, Mapping):
         return {key: _canonical(item) for key, item in value.items()}
@@ -57,6 +63,11 @@ def _canonical(value: object) -> object:
     if isinstance(value, datetime):
         return (value - EPOCH) // MICROSECOND
     return value
+
+
+def _canonical_reference(text: object) -> object:
+    """Return a name as it is, and an id in any spelling as the cloud writes it."""
+    return (parse_uuid(text) or text) if isinstance(text, str) else text
 
 
 def _default_of(field: Field[Any]) -> object:
