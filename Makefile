@@ -16,7 +16,7 @@ run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACK
 
 # three processes on two cores: many tests wait for servers and timeouts
 test: .venv/test ## run the tests that need neither root nor a cloud
-	$(BIN)/pytest --numprocesses 3 -m 'not live and not fuzz and not clients' --ignore=tests/fuzz --ignore=tests/clients --ignore=tests/live -p no:schemathesis
+	$(BIN)/pytest --numprocesses 3 --dist worksteal -m 'not live and not fuzz and not clients' --ignore=tests/fuzz --ignore=tests/clients --ignore=tests/live -p no:schemathesis
 
 fuzz: .venv/test ## run the tests with generated input: schemathesis and hypothesis
 	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
