@@ -149,6 +149,8 @@ def test_killed_listener_resumes_at_another_server(
         server = Gunicorn(tmp_path / name, **settings)
         servers.append(server)
         server.start().wait_for("/readyz")
+        # the first read syncs with the cloud of this server: no VM of the other one exists yet
+        assert server.call.get_json(VMS)["items"] == []
         callers.append(server.call)
     check_killed_listener(listener, callers)
 
