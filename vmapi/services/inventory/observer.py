@@ -49,6 +49,10 @@ class CloudObserver:
         """
         if self.read_change_feed():
             return self._backend.get_vm(vm_id)
+        return self._fetch(vm_id)
+
+    def _fetch(self, vm_id: str) -> VM:
+        """Fetch one VM without the change feed, which a full sync may be reading. As `fetch`."""
         for _ in range(MAX_FETCH_ATTEMPTS):
             started_at = self._store.inventory.observation_time()
             try:
@@ -161,7 +165,7 @@ class CloudObserver:
 
     def _fetch_unlisted(self, vm_id: str) -> None:
         try:
-            self.fetch(vm_id)
+            self._fetch(vm_id)
         except VMNotFound:
             pass
         except BackendError as error:

@@ -1,5 +1,6 @@
 """Reads of the change feed: bounded while another reader saves, and never behind."""
 
+from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
@@ -14,8 +15,15 @@ from vmapi.store.store import Store
 
 
 @pytest.fixture
-def observer() -> CloudObserver:
-    return CloudObserver(MemoryBackend(), Store(None, 4, lambda: T0), lambda: T0)
+def store() -> Iterator[Store]:
+    store = Store(None, 4, lambda: T0)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def observer(store: Store) -> CloudObserver:
+    return CloudObserver(MemoryBackend(), store, lambda: T0)
 
 
 def test_reader_waits_a_limited_time_for_a_reader_that_saves(
@@ -58,3 +66,12 @@ def test_unsaved_change_is_read_again(
     for _ in range(2):
         assert observer.read_change_feed()
     assert set(positions) == {None}
+
+
+def test_first_read_deletes_the_vms_of_an_earlier_cloud(
+    observer: CloudObserver, store: Store
+) -> None:
+    inventory = store.inventory
+    inventory.save_observations([VM_1], inventory.observation_time())
+    assert observer.read_change_feed()
+    assert inventory.get(VM_1.id) is None
