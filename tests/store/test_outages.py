@@ -17,7 +17,7 @@ from vmapi.store.outages import OUTAGE_SETTLE_SECONDS, OutageReporter, url_secre
 from vmapi.store.tables import metadata
 
 POSTGRESQL = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-PASSWORD = "p@ss/w:rd 1"
+PASSWORD = "p@ss/w:rd 1"  # pragma: allowlist secret
 SET_READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 
 
@@ -91,7 +91,7 @@ def test_conflict_is_no_outage() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg://u:p%40ss%2Fw%3Ard%201@127.0.0.1/n",
+        "postgresql+psycopg://u:p%40ss%2Fw%3Ard%201@127.0.0.1/n",  # pragma: allowlist secret
         "postgresql+psycopg://u@127.0.0.1/n?password=p%40ss%2Fw%3Ard%201",
     ],
 )

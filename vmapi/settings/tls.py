@@ -62,9 +62,9 @@ def _check_client_certificate(cert: str | tuple[str, str]) -> None:
         for file in files:
             with Path(file).open("rb"):
                 pass
-        # a key with a passphrase would ask for it at a terminal
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_cert_chain(files[0], files[-1], password="")
+        # a key with a passphrase would ask for it at a terminal
+        context.load_cert_chain(files[0], files[-1], password="")  # nosec B106
     except (OSError, ValueError) as error:
         name = getattr(error, "filename", None) or " and ".join(files)
         reason = _reason(error, "no certificate in PEM with its key, without a passphrase")
