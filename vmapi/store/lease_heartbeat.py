@@ -45,8 +45,7 @@ class LeaseHeartbeat:
         self._closing.set()
         with self._lock:
             thread = self._thread
-        # a finalizer may close the store in this very thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None:
             thread.join()
         return thread is not None
 

@@ -177,11 +177,6 @@ def _operation_id(server: Json) -> str | None:
     return next(filter(UUID_PATTERN.fullmatch, ids), None)
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """Parse a time of Nova, which is in UTC with or without an offset."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-
-
 def _status(server: Json) -> str:
     return text_member(server, "status", MAX_STATUS_CHARS) or "UNKNOWN"
 

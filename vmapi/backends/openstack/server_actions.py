@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vmapi.backends.base import ActionOutcome
-from vmapi.backends.openstack.mapping import UNIX_EPOCH, parse_time
+from vmapi.backends.openstack.mapping import UNIX_EPOCH
+from vmapi.backends.openstack.members import time_member
 from vmapi.backends.openstack.session import Json
 from vmapi.domain.lifecycle import Verb
 
@@ -93,7 +94,7 @@ def find_newest(
     `since`, a time on the cloud's clock.
     """
     started = [
-        (parse_time(record.get("start_time")) or UNIX_EPOCH, str(record["request_id"]))
+        (time_member(record, "start_time") or UNIX_EPOCH, str(record["request_id"]))
         for record in records
         if record["action"] in names and record["request_id"] not in exclude_request_ids
     ]

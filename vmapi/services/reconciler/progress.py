@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from vmapi import errors
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError, OperationStatus, StepState
@@ -10,6 +12,8 @@ from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.outcome import is_failed_build
+
+log = structlog.get_logger("vmapi.operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,17 @@ def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> 
 def as_succeeded(operation: Operation, now: datetime) -> Operation:
     """Return the operation as succeeded."""
     return replace(operation, status=OperationStatus.SUCCEEDED, finished_at=now)
+
+
+def log_finished(operation: Operation) -> None:
+    """Log the outcome and the duration of a finished operation."""
+    duration = (operation.finished_at or operation.created_at) - operation.created_at
+    error = operation.error
+    reason = {"code": error.code, "reason": error.detail} if error else {}
+    log.info(
+        f"vm {operation.action} {operation.status}",
+        vm_id=operation.vm_id,
+        operation_id=operation.id,
+        duration_ms=round(duration.total_seconds() * 1000),
+        **reason,
+    )

@@ -25,7 +25,12 @@ from vmapi.services.reconciler.dispatcher import (
     is_gone,
 )
 from vmapi.services.reconciler.outcome import evaluate_outcome, timeout_error
-from vmapi.services.reconciler.progress import ReconcileResult, as_failed, as_succeeded
+from vmapi.services.reconciler.progress import (
+    ReconcileResult,
+    as_failed,
+    as_succeeded,
+    log_finished,
+)
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
 
@@ -281,16 +286,7 @@ class Reconciler:
     def _finish(self, finished: Operation) -> ReconcileResult:
         # the same transaction changes name, audit trail and VM: `transitions.on_finished`
         finished = self._store.operations.save(finished)
-        duration = (finished.finished_at or self._clock()) - finished.created_at
-        error = finished.error
-        reason = {"code": error.code, "reason": error.detail} if error else {}
-        log.info(
-            f"vm {finished.action} {finished.status}",
-            vm_id=finished.vm_id,
-            operation_id=finished.id,
-            duration_ms=round(duration.total_seconds() * 1000),
-            **reason,
-        )
+        log_finished(finished)
         return ReconcileResult(finished)
 
     def _is_overdue(self, operation: Operation) -> bool:

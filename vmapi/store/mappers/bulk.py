@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from vmapi.domain.bulk import BulkItem, BulkOperation
-from vmapi.domain.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError
+from vmapi.store.mappers.operation import key_from_row, key_to_row
 
 
 def to_row(bulk: BulkOperation) -> dict[str, Any]:
@@ -22,20 +22,12 @@ def to_row(bulk: BulkOperation) -> dict[str, Any]:
         "requested_by": bulk.requested_by,
         "request_id": bulk.request_id,
         "project": bulk.project,
-        "idempotency_project": bulk.key.project if bulk.key else None,
-        "idempotency_caller": bulk.key.caller if bulk.key else None,
-        "idempotency_key": bulk.key.value if bulk.key else None,
-        "fingerprint": bulk.key.fingerprint if bulk.key else None,
+        **key_to_row(bulk.key),
     }
 
 
 def from_row(row: Row[Any], operations: Mapping[str, Operation]) -> BulkOperation:
     """Return the bulk operation of a row, with the operations of its VMs by id."""
-    key = None
-    if row.idempotency_key is not None:
-        key = IdempotencyKey(
-            row.idempotency_caller, row.idempotency_key, row.fingerprint, row.idempotency_project
-        )
     return BulkOperation(
         id=row.id,
         action=Action(row.action),
@@ -44,7 +36,7 @@ def from_row(row: Row[Any], operations: Mapping[str, Operation]) -> BulkOperatio
         requested_by=row.requested_by,
         request_id=row.request_id,
         project=row.project,
-        key=key,
+        key=key_from_row(row),
         operations=operations,
     )
 

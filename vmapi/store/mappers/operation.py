@@ -46,10 +46,7 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "vm_id": operation.vm_id,
         "status": operation.status,
         "reserved_name": operation.reserved_name,
-        "idempotency_caller": operation.key.caller if operation.key else None,
-        "idempotency_key": operation.key.value if operation.key else None,
-        "fingerprint": operation.key.fingerprint if operation.key else None,
-        "idempotency_project": operation.key.project if operation.key else None,
+        **key_to_row(operation.key),
         "freed_key": asdict(operation.freed_key) if operation.freed_key else None,
         "patch": asdict(operation.patch) if operation.patch else None,
         "error": asdict(operation.error) if operation.error else None,
@@ -95,7 +92,7 @@ def from_row(row: Row[Any]) -> Operation:
         started_at=row.started_at,
         finished_at=row.finished_at,
         reserved_name=row.reserved_name,
-        key=_key_from_row(row),
+        key=key_from_row(row),
         freed_key=IdempotencyKey(**row.freed_key) if row.freed_key else None,
         patch=VMPatch(**row.patch) if row.patch else None,
         revision=row.revision,
@@ -123,7 +120,18 @@ def _step_from_json(
     return Step(Verb(verb), StepState(state), request_id, from_epoch_us(started_at))
 
 
-def _key_from_row(row: Row[Any]) -> IdempotencyKey | None:
+def key_to_row(key: IdempotencyKey | None) -> dict[str, str | None]:
+    """Return the columns of an idempotency key, which bulk operations have too."""
+    return {
+        "idempotency_project": key.project if key else None,
+        "idempotency_caller": key.caller if key else None,
+        "idempotency_key": key.value if key else None,
+        "fingerprint": key.fingerprint if key else None,
+    }
+
+
+def key_from_row(row: Row[Any]) -> IdempotencyKey | None:
+    """Return the idempotency key of a row, or None."""
     if row.idempotency_key is None:
         return None
     return IdempotencyKey(

@@ -6,7 +6,7 @@ or counts in a quota: a bulk action neither creates nor renames.
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, Update, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.bulk import BulkOperation
@@ -23,7 +23,6 @@ from vmapi.store.operations import bulk_events, statements, transitions
 from vmapi.store.operations.leases import LEASE_DURATION_US
 from vmapi.store.tables import (
     HAS_NO_VM,
-    IDEMPOTENCY_COLUMNS,
     IS_UNFINISHED,
     bulk_operations,
     operations,
@@ -120,14 +119,10 @@ def _release_expired_keys(
     keys = [part.key.value for part in parts if part.key]
     for table, values in ((bulk_operations, [bulk.key.value]), (operations, keys)):
         connection.execute(
-            _release_keys(table).where(
+            statements.release_keys(table).where(
                 table.c.idempotency_project == bulk.key.project,
                 table.c.idempotency_caller == bulk.key.caller,
                 table.c.idempotency_key.in_(values),
                 table.c.created_at <= bulk.created_at - IDEMPOTENCY_KEY_TTL,
             )
         )
-
-
-def _release_keys(table: Table) -> Update:
-    return table.update().values({**dict.fromkeys(IDEMPOTENCY_COLUMNS), "fingerprint": None})

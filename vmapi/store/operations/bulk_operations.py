@@ -45,7 +45,7 @@ class BulkOperationRepository:
         """
         expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
         query = select(bulk_operations.c.id).where(
-            *statements.BULK_HAS_KEY, bulk_operations.c.created_at > expired_before
+            statements.has_key(bulk_operations), bulk_operations.c.created_at > expired_before
         )
         with self._database.snapshot() as connection:
             bulk_id = connection.execute(query, statements.key_params(key)).scalar()
@@ -55,7 +55,7 @@ class BulkOperationRepository:
         """Return whether an operation that is no bulk operation has an unexpired key."""
         expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
         query = select(operations.c.id).where(
-            *statements.HAS_KEY, operations.c.created_at > expired_before
+            statements.has_key(operations), operations.c.created_at > expired_before
         )
         with self._database.read() as connection:
             return connection.execute(query, statements.key_params(key)).first() is not None

@@ -1,4 +1,4 @@
-"""SELECT statements of operations. Frequent ones are built once, at import."""
+"""Statements and conditions of operations. Frequent ones are built once, at import."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Table,
+    Update,
     and_,
     bindparam,
     literal,
@@ -20,7 +22,14 @@ from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
 from vmapi.store.mappers import operation as mapper
-from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, bulk_operations, operations, vms
+from vmapi.store.tables import (
+    HAS_NO_VM,
+    IDEMPOTENCY_COLUMNS,
+    IS_UNFINISHED,
+    bulk_operations,
+    operations,
+    vms,
+)
 
 IS_VM = vms.c.id == bindparam("vm_id")
 IS_TAGGED = HAS_NO_VM & (
@@ -30,30 +39,35 @@ IS_TAGGED = HAS_NO_VM & (
 IS_CREATED_BY_TAG = IS_TAGGED & (
     operations.c.project == select(vms.c.project).where(IS_VM).scalar_subquery()
 )
-HAS_KEY = (
-    operations.c.idempotency_project == bindparam("key_project"),
-    operations.c.idempotency_caller == bindparam("key_caller"),
-    operations.c.idempotency_key == bindparam("key_value"),
-)
+
+
+def has_key(table: Table) -> ColumnElement[bool]:
+    """Return the condition that a row has the idempotency key of `key_params`."""
+    return and_(
+        table.c.idempotency_project == bindparam("key_project"),
+        table.c.idempotency_caller == bindparam("key_caller"),
+        table.c.idempotency_key == bindparam("key_value"),
+    )
+
+
+def release_keys(table: Table) -> Update:
+    """Return the statement that removes idempotency keys; the caller adds the condition."""
+    return table.update().values({**dict.fromkeys(IDEMPOTENCY_COLUMNS), "fingerprint": None})
+
 
 OLDEST_FIRST = (operations.c.created_at, operations.c.id)
 NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc())
 
 SELECT_OPERATIONS = select(operations)
 SELECT_BY_ID = SELECT_OPERATIONS.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
-BULK_HAS_KEY = (
-    bulk_operations.c.idempotency_project == bindparam("key_project"),
-    bulk_operations.c.idempotency_caller == bindparam("key_caller"),
-    bulk_operations.c.idempotency_key == bindparam("key_value"),
-)
 # one row: the operation of a key, and the time of the bulk operation of the same key
 SELECT_BY_KEY = select(
     operations, bulk_operations.c.created_at.label("bulk_created_at")
 ).select_from(
     select(literal(1))
     .subquery()
-    .outerjoin(operations, and_(*HAS_KEY))
-    .outerjoin(bulk_operations, and_(*BULK_HAS_KEY))
+    .outerjoin(operations, has_key(operations))
+    .outerjoin(bulk_operations, has_key(bulk_operations))
 )
 SELECT_STEPS = select(operations.c.steps).where(operations.c.vm_id == bindparam("vm_id"))
 SELECT_UNFINISHED = SELECT_OPERATIONS.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
@@ -88,7 +102,7 @@ def build_filters(query: OperationQuery, scope: Scope) -> list[ColumnElement[boo
 
 
 def key_params(key: IdempotencyKey) -> dict[str, str]:
-    """Return the parameters of `HAS_KEY`."""
+    """Return the parameters of `has_key`."""
     return {"key_project": key.project, "key_caller": key.caller, "key_value": key.value}
 
 

@@ -54,12 +54,8 @@ from vmapi.store.vm_locks import lock_vms
 SELECT_OTHER_UNFINISHED = statements.SELECT_UNFINISHED_OF_VM.where(
     operations.c.id != bindparam("excluded_id")
 ).limit(1)
-RELEASE_EXPIRED_KEY = (
-    operations.update()
-    .where(*statements.HAS_KEY, operations.c.created_at <= bindparam("expired_before"))
-    .values(
-        idempotency_project=None, idempotency_caller=None, idempotency_key=None, fingerprint=None
-    )
+RELEASE_EXPIRED_KEY = statements.release_keys(operations).where(
+    statements.has_key(operations), operations.c.created_at <= bindparam("expired_before")
 )
 
 
