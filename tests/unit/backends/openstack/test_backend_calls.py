@@ -23,6 +23,7 @@ from tests.support.fake_openstack import (
 )
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
+from vmapi.engine.thread import EngineThread
 from vmapi.services.container import Services
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -113,6 +114,13 @@ def cloud() -> Iterator[FakeOpenStack]:
         yield cloud
 
 
+class SlowEngine(EngineThread):
+    """An engine that polls once while an operation is reconciled, on a busy machine too."""
+
+    def __init__(self) -> None:
+        super().__init__(tick_seconds=3.0)
+
+
 @pytest.fixture
 def harness(
     cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -123,6 +131,7 @@ def harness(
         log_level="CRITICAL",
     )
     monkeypatch.setattr("vmapi.services.inventory.sync.SCHEDULE_TICK", 3600.0)
+    monkeypatch.setattr("vmapi.bootstrap.EngineThread", SlowEngine)
     backend = OpenStackBackend.from_settings(settings)
     app = create_app(settings, backend)
     services = app.extensions["vmapi"]
