@@ -287,13 +287,10 @@ def test_revoked_token_is_refused(cloud: KeystoneCloud, alice: ApiScript) -> Non
     assert list_vms_named(alice, create_body["name"]) == []
     assert [server["name"] for server in cloud.users.list_servers()].count(create_body["name"]) == 0
 
-    def is_refused_by_all() -> bool:
-        # each process has a cache
-        return all(script.call("GET", "/vms").status == 401 for _ in range(10))
-
-    wait_for(is_refused_by_all, TOKEN_CACHE_SECONDS + 5)
-    assert time.monotonic() - started_at < TOKEN_CACHE_SECONDS + 5
-    script.assert_refused(401, "unauthenticated", "GET", "/vms")
+    # a worker that gets no request keeps what it cached before the user was disabled
+    time.sleep(max(0.0, started_at + TOKEN_CACHE_SECONDS + 1 - time.monotonic()))
+    for _ in range(10):
+        script.assert_refused(401, "unauthenticated", "GET", "/vms")
 
 
 def test_api_token_creates_in_the_service_project_only(
