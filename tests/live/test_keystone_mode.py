@@ -287,7 +287,7 @@ def test_revoked_token_is_refused(cloud: KeystoneCloud, alice: ApiScript) -> Non
     assert list_vms_named(alice, create_body["name"]) == []
     assert [server["name"] for server in cloud.users.list_servers()].count(create_body["name"]) == 0
 
-    # a worker that gets no request keeps what it cached before the user was disabled
+    # a worker that gets no request keeps its cached tokens until they expire
     time.sleep(max(0.0, started_at + TOKEN_CACHE_SECONDS + 1 - time.monotonic()))
     for _ in range(10):
         script.assert_refused(401, "unauthenticated", "GET", "/vms")

@@ -25,6 +25,7 @@ class RemoteBackend(MemoryBackend):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.may_wait = True
         self.calls: list[str] = []
 
     def get_vm(self, vm_id: str) -> VM:

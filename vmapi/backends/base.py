@@ -74,6 +74,9 @@ class Backend(ABC):
     completes_immediately: bool = False
     """Whether a change may finish before its response, so that a read right after it pays off."""
 
+    may_wait: bool = True
+    """Whether a call may take time, so that few requests may wait for the cloud at once."""
+
     has_change_feed: bool = False
     """Whether `list_changes_after` works, so that a read need not visit unchanged VMs."""
 

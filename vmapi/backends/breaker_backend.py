@@ -10,7 +10,7 @@ calls of a list read a cache, which a cloud that hangs must not block.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
@@ -100,6 +100,8 @@ class CircuitBreakerBackend(Backend):
 
     def limit_waiting(self, method_name: str = "") -> AbstractContextManager[None]:
         """Return a context that occupies a slot of the cloud, or of a list of its catalog."""
+        if not self.driver.may_wait:
+            return nullcontext()
         return self._bulkheads[OWN_BULKHEADS.get(method_name, SHARED_BULKHEAD)].occupying()
 
     def close(self) -> None:

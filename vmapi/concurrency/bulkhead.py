@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from vmapi.concurrency.nonblocking import WouldBlock, is_nonblocking
+
 STALL_SECONDS = 2.0
 """A bulkhead without a free slot, where no call has ended for this long, refuses requests."""
 
@@ -32,6 +34,9 @@ CROWDED_STALL_SECONDS = 0.25
 @dataclass(frozen=True, slots=True)
 class RequestSlots:
     """The slots of one request."""
+
+    may_wait: bool
+    """Whether the thread may wait; see `vmapi.concurrency.nonblocking`."""
 
     held: set["Bulkhead"] = field(default_factory=set)
     """The bulkheads in which the request has a slot."""
@@ -66,7 +71,7 @@ _request_slots: ContextVar[RequestSlots | None] = ContextVar("vmapi_request_slot
 
 def begin_request() -> None:
     """Mark the current thread as one that serves a new request."""
-    _request_slots.set(RequestSlots())
+    _request_slots.set(RequestSlots(may_wait=not is_nonblocking()))
 
 
 def is_request_thread() -> bool:
@@ -104,6 +109,8 @@ class Bulkhead:
         if request is None or self in request.held:
             yield
             return
+        if not request.may_wait:
+            raise WouldBlock
         with self._freed:
             if self not in request.admitted:
                 self._wait_for_slot()

@@ -3,14 +3,19 @@
 import socket
 import time
 from collections import deque
+from itertools import islice
 from typing import Any
+
+MAX_SENT_VIEWS = 100
+"""Buffers that one system call sends: fewer than IOV_MAX (writev(2))."""
 
 
 class ClientSocket(socket.socket):
     """A socket that buffers the bytes that the kernel does not accept.
 
     The thread that writes a response is free at once. `flush` sends the rest. `last_sent_at` is the
-    monotonic time, in seconds, of the last byte that the kernel accepted.
+    monotonic time, in seconds, of the last byte that the kernel accepted. While `is_corked`, only
+    `flush` sends: head and body of a response share a system call.
     """
 
     def __init__(self, accepted: socket.socket) -> None:
@@ -18,24 +23,30 @@ class ClientSocket(socket.socket):
         self._unsent: deque[memoryview] = deque()
         self.unsent_bytes = 0
         self.last_sent_at = time.monotonic()
+        self.is_corked = False
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send as many bytes as the kernel accepts; `flush` sends the rest. Raises OSError."""
         self._unsent.append(memoryview(data))
         self.unsent_bytes += len(data)
-        self.flush()
+        if not self.is_corked:
+            self.flush()
 
     def flush(self) -> bool:
         """Send the remaining bytes; return whether all are sent. Raises OSError."""
         while self._unsent:
-            view = self._unsent.popleft()
+            views = list(islice(self._unsent, MAX_SENT_VIEWS))
             try:
-                count = self.send(view, socket.MSG_DONTWAIT)
+                count = self.sendmsg(views, (), socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self._unsent.appendleft(view)
                 return False
-            self.unsent_bytes -= count
             self.last_sent_at = time.monotonic()
-            if count < len(view):
-                self._unsent.appendleft(view[count:])
+            self._drop_sent(count)
         return True
+
+    def _drop_sent(self, count: int) -> None:
+        self.unsent_bytes -= count
+        while self._unsent and count >= len(self._unsent[0]):
+            count -= len(self._unsent.popleft())
+        if count:
+            self._unsent[0] = self._unsent[0][count:]

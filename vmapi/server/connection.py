@@ -48,10 +48,19 @@ class Connection(TConn):
         """The bytes of requests and responses that the process holds for the connection."""
         return len(self.request) + self.sock.unsent_bytes
 
-    def hand_over_request(self) -> None:
-        """Give the received bytes to the parser."""
-        self.parser.unreader.unread(bytes(self.request))
+    def hand_over_request(self) -> bytes:
+        """Give the received bytes to the parser, and return them."""
+        received = bytes(self.request)
+        self.parser.unreader.unread(received)
         self.request = RequestBuffer()
+        return received
+
+    def hand_over_again(self, received: bytes) -> None:
+        """Give the bytes of a request that was parsed already to a new parser."""
+        parsed_requests = self.parser.req_count
+        self.parser = get_parser(self.cfg, (), self.client)
+        self.parser.req_count = parsed_requests - 1
+        self.parser.unreader.unread(received)
 
     def take_back_unread(self) -> None:
         """Begin the next request with the bytes that the client pipelined."""

@@ -16,7 +16,13 @@ CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n"
 CONTENT_LENGTH_NAME = b"\r\ncontent-length:"
 TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
 EXPECT_CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
-PROBE_LINE = re.compile(rb"(?:GET|HEAD) (?:(/readyz)|/livez|/api/v[0-9]+/health)[? ]")
+REQUEST_LINE = re.compile(
+    rb"(?:GET|HEAD) "
+    rb"(?:(?P<readiness>/readyz)"
+    rb"|(?P<liveness>/livez|/api/v[0-9]+/health)"
+    rb"|(?P<vms>/api/v[0-9]+/vms(?:/[^/? ]+(?:/status)?)?))"
+    rb"[? ]"
+)
 
 MAX_DECODED_BYTES = MAX_BODY_BYTES + 64 * 1024
 """Bytes of a chunked body after which the app refuses it; the app reads 64 KiB at a time."""
@@ -72,10 +78,10 @@ class RequestBuffer:
         return EXPECT_CONTINUE.search(head.lower()) is not None
 
     @property
-    def probe(self) -> str | None:
-        """The kind of a probe, `liveness` or `readiness`; None for another request."""
-        match = PROBE_LINE.match(self._data)
-        return match and ("readiness" if match[1] else "liveness")
+    def kind(self) -> str | None:
+        """The kind of a read: `liveness`, `readiness` or `vms`; None for another request."""
+        match = REQUEST_LINE.match(self._data)
+        return match and match.lastgroup
 
 
 class _FixedBody:

@@ -3,7 +3,9 @@
 `config/gunicorn.conf.py` names the class. Each method overrides one of gunicorn's `ThreadWorker`:
 
 - `accept`, `enqueue_req` and `finish_request` let the poller read requests and send responses; a
-  thread only runs the app. Probes have separate threads, and respond whatever hangs.
+  thread only runs the app. The readiness probe has a separate thread.
+- `enqueue_req` serves liveness probes and reads of VMs in the poller thread, unless they would
+  wait.
 - `accept` survives a lack of file descriptors or memory: it pauses.
 - `handle_exit` and `handle_quit` set the draining flag: /readyz responds 503 and streams end.
 - `set_accept_enabled` closes the listening sockets at the beginning of a stop. gunicorn closes them
@@ -14,16 +16,19 @@
 import errno
 import time
 import uuid
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.server.connection import Connection
 from vmapi.server.connection_poller import ConnectionPoller
 from vmapi.server.error_response import problem_response
+from vmapi.server.nonblocking_attempts import NonblockingAttempts
 
 MAX_DRAINED_BYTES = 4 * 1024 * 1024
 """How much of an unread request body is drained."""
@@ -64,7 +69,10 @@ class GunicornWorker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._probe_executors: dict[str | None, Executor] = {}
+        # the checks of dependencies may take seconds
+        self._readiness_executor = ThreadPoolExecutor(1, "readiness")
+        self._attempts = NonblockingAttempts()
+        self._is_serving = False
         self._accept_resumes_at = 0.0
         self._accept_refused_at = float("-inf")
         self._next_expiry_check_at = 0.0
@@ -81,13 +89,8 @@ class GunicornWorker(ThreadWorker):
             reject=self._reject_head,
             on_close=self._forget_connection,
         )
-        liveness = ThreadPoolExecutor(1, "liveness")
-        # the checks of dependencies may take seconds
-        readiness = ThreadPoolExecutor(1, "readiness")
-        self._probe_executors = {"liveness": liveness, "readiness": readiness}
         super().run()
-        liveness.shutdown(wait=False)
-        readiness.shutdown(wait=False)
+        self._readiness_executor.shutdown(wait=False)
 
     def accept(self, listener: Any) -> bool:  # type: ignore[override]
         """Accept a connection; return False if none waits or the system refuses it."""
@@ -125,13 +128,37 @@ class GunicornWorker(ThreadWorker):
         self.nr_conns -= 1
 
     def enqueue_req(self, conn: Any) -> None:
-        """Let a thread serve the complete request of a connection."""
-        executor = self._probe_executors.get(conn.request.probe, self.tpool)
-        conn.hand_over_request()
-        future = executor.submit(self.handle, conn)
+        """Serve the complete request of a connection, in this thread or in another."""
+        if self._is_serving:
+            # a request that the client pipelined behind the one that is served here
+            self.method_queue.defer(self.enqueue_req, conn)
+            return
+        kind, received = conn.request.kind, conn.hand_over_request()
+        request = RepeatableRequest()
+        if self._attempts.is_due(kind) and self._serve_without_waiting(conn, request, received):
+            return
+        executor = self._readiness_executor if kind == "readiness" else self.tpool
+        future = executor.submit(request.serve_again, partial(self.handle, conn))
         future.add_done_callback(
             lambda done: self.method_queue.defer(self.finish_request, conn, done)
         )
+
+    def _serve_without_waiting(
+        self, conn: Connection, request: RepeatableRequest, received: bytes
+    ) -> bool:
+        """Serve a read in this thread; return False if it would wait."""
+        self._is_serving = conn.sock.is_corked = True
+        try:
+            keepalive = request.serve_without_waiting(partial(self.handle, conn))
+            self._attempts.record_success()
+            self.clients.finish(conn, keepalive=bool(keepalive))
+        except WouldBlock:
+            self._attempts.record_failure()
+            conn.hand_over_again(received)
+            return False
+        finally:
+            self._is_serving = conn.sock.is_corked = False
+        return True
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """Let the poller send the rest of the response."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.errors import BackendTimeout, BackendUnavailable, VmapiError
 
 
@@ -17,6 +18,7 @@ def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
 
     Raises BackendTimeout after the timeout, and before that the exceptions of the function.
     """
+    raise_if_nonblocking()
     # not with an executor of concurrent.futures: that joins its threads when the process exits
     future: Future[None] = Future()
     context = contextvars.copy_context()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import SettingsError
 
@@ -101,6 +102,7 @@ class RedisCounters:
         if self.is_unavailable:
             self._probe_loop.start()
             return self._fallback.increment(kind, key, windows)
+        raise_if_nonblocking()
         pipeline = self.client.pipeline(transaction=False)
         for seconds, number in windows:
             counter = f"vmapi:rate:{kind}:{seconds}:{number}:{key}"

@@ -10,6 +10,7 @@ from flask import Flask
 from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.auth_harness import AuthHarness
 from vmapi.api.middleware import rate_limits as throttle
+from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.domain.api_token import generate_token
 from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.settings.limits import parse_rate_limits
@@ -68,6 +69,16 @@ def test_request_over_the_limit_is_429(set_rate_limits: Limited) -> None:
     }
     harness.clock.sleep(seconds)
     assert harness.call("GET", "/vms").status_code == 200
+
+
+def test_read_that_is_served_again_counts_once(set_rate_limits: Limited) -> None:
+    harness = set_rate_limits(reads="5/hour", address="9/hour")
+    request = RepeatableRequest()
+    with pytest.raises(WouldBlock):
+        request.serve_without_waiting(lambda: harness.call("GET", "/vms"))
+    response = request.serve_again(lambda: harness.call("GET", "/vms"))
+    remaining = [limit.split(";")[:2] for limit in response.headers["RateLimit"].split(", ")]
+    assert remaining == [['"address-per-hour"', "r=8"], ['"reads-per-hour"', "r=4"]]
 
 
 def test_reads_and_changes_have_separate_limits(set_rate_limits: Limited) -> None:

@@ -39,7 +39,7 @@ CALLS: dict[str, Callable[[Backend], Any]] = {
 SEND_NOTHING = {
     *("limit_waiting", "identity_tls"),
     *("close", "describe", "cloud_time", "is_suspect", "check_available", "check_create"),
-    *("single_process", "completes_immediately", "has_change_feed"),
+    *("single_process", "completes_immediately", "has_change_feed", "may_wait"),
 }
 NOT_SENT_TO_NOVA = {"list_flavors", "list_images", "get_image", "list_networks"}
 

@@ -48,6 +48,22 @@ def test_write_sends_the_rest_of_an_earlier_one(
     assert server.unsent_bytes < unsent_bytes
 
 
+def test_corked_socket_sends_all_writes_with_the_flush(
+    sockets: tuple[ClientSocket, socket.socket],
+) -> None:
+    server, client = sockets
+    server.is_corked = True
+    blocks = [b"%d\n" % number for number in range(300)]
+    for block in blocks:
+        server.sendall(block)
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.recv(1)
+    client.settimeout(WAIT_SECONDS)
+    assert server.flush()
+    assert receive(client, len(b"".join(blocks))) == b"".join(blocks)
+
+
 def test_slow_reader_of_a_stream_gets_all_events_and_heartbeats(
     sockets: tuple[ClientSocket, socket.socket],
 ) -> None:

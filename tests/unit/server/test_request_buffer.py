@@ -61,7 +61,7 @@ def test_request_that_must_be_refused_is_complete_at_once(request_bytes: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("line", "probe"),
+    ("line", "kind"),
     [
         (b"GET /livez HTTP/1.1", "liveness"),
         (b"HEAD /readyz?verbose HTTP/1.1", "readiness"),
@@ -69,8 +69,14 @@ def test_request_that_must_be_refused_is_complete_at_once(request_bytes: bytes) 
         (b"POST /livez HTTP/1.1", None),
         (b"GET /livez/x HTTP/1.1", None),
         (b"GET //livez HTTP/1.1", None),
-        (b"GET /api/v1/vms HTTP/1.1", None),
+        (b"GET /api/v1/vms HTTP/1.1", "vms"),
+        (b"HEAD /api/v1/vms?page_size=5 HTTP/1.1", "vms"),
+        (b"GET /api/v1/vms/some-id HTTP/1.1", "vms"),
+        (b"GET /api/v1/vms/some-id/status?x HTTP/1.1", "vms"),
+        (b"GET /api/v1/vms/some-id/console HTTP/1.1", None),
+        (b"POST /api/v1/vms HTTP/1.1", None),
+        (b"GET /api/v1/events HTTP/1.1", None),
     ],
 )
-def test_probe_is_known_by_its_first_line(line: bytes, probe: str | None) -> None:
-    assert RequestBuffer(line + b"\r\nHost: a\r\n\r\n").probe == probe
+def test_kind_of_a_read_is_known_by_its_first_line(line: bytes, kind: str | None) -> None:
+    assert RequestBuffer(line + b"\r\nHost: a\r\n\r\n").kind == kind

@@ -12,6 +12,7 @@ from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.openapi.blueprint import RATE_LIMIT_EXEMPT
 from vmapi.api.request.caller import current_user
 from vmapi.api.request.context import current_services, request_state
+from vmapi.concurrency.nonblocking import run_once
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.services.access.rate_limits import enforce
 
@@ -50,7 +51,8 @@ def add_rate_limit_headers(_: MiddlewareConfig, response: Response) -> Response:
 def _hit(kind: str, key: str) -> None:
     if request.blueprint in RATE_LIMIT_EXEMPT:
         return
-    statuses = current_services().rate_limiter.hit(kind, key)
+    limiter = current_services().rate_limiter
+    statuses = run_once(("rate limit", kind), lambda: limiter.hit(kind, key))
     request_state().rate_limits += statuses
     enforce(kind, statuses)
 

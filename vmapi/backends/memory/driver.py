@@ -82,6 +82,7 @@ class MemoryBackend(Driver):
         }
         self._timeout, self._clock, self._sleep = timeout, clock, sleep
         self._lock = RLock()
+        self._on_delays_changed()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -100,12 +101,17 @@ class MemoryBackend(Driver):
         with self._lock:
             self._faults = FaultInjector(parse_faults(faults), self._random)
             self._settings_text["faults"] = faults or "none"
+            self._on_delays_changed()
 
     def set_latency(self, verb: Verb, seconds: float) -> None:
         """Change the latency of one verb, for actions that start afterwards."""
         with self._lock:
             self._latency = MappingProxyType({**self._latency, verb: seconds})
             self._settings_text["latency"] = render_latency(self._latency)
+            self._on_delays_changed()
+
+    def _on_delays_changed(self) -> None:
+        self.may_wait = self._faults.has_delays or self._latency[Verb.UPDATE] > 0
 
     def describe(self) -> dict[str, str]:
         """Return the latency, the faults and the quota."""

@@ -18,6 +18,11 @@ class FaultInjector:
         self._remaining = {kind: rule.count for kind, rule in rules.items()}
         self._random = random
 
+    @property
+    def has_delays(self) -> bool:
+        """Whether a call may be slow."""
+        return FaultKind.SLOW in self._rules
+
     def triggers(self, kind: FaultKind) -> bool:
         """Return whether a fault triggers now, and count it."""
         rule = self._rules.get(kind)

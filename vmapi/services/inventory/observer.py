@@ -15,6 +15,7 @@ from math import inf
 import structlog
 
 from vmapi.backends.base import Backend
+from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VmapiError, VMNotFound
 from vmapi.store.store import Store
@@ -93,6 +94,7 @@ class CloudObserver:
         position = self._feed_position
         if self._backend.list_changes_after(position).position == position:
             return True
+        raise_if_nonblocking()
         with self._backend.limit_waiting():
             if not self._feed_lock.acquire(timeout=FEED_TIMEOUT):
                 raise BackendTimeout("The changes of the cloud are still being saved.")
@@ -123,6 +125,7 @@ class CloudObserver:
         thread's full sync (-1: no limit).
         """
         self._backend.check_available()
+        raise_if_nonblocking()
         with self._backend.limit_waiting():
             self._full_sync(timeout)
 

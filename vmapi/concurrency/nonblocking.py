@@ -1,0 +1,71 @@
+"""Serve a request in a thread that must not wait, and again in one that may wait.
+
+The poller thread of the worker serves most reads: handing a request to another thread costs more
+than a read of cached data. A step that would wait raises `WouldBlock` there, and the worker serves
+the request again in a request thread.
+
+Invariant: before a request may raise `WouldBlock`, it changes nothing, except by `run_once`.
+"""
+
+from collections.abc import Callable, Hashable
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class WouldBlock(BaseException):
+    """The request has to wait, in a thread that must not wait.
+
+    Like KeyboardInterrupt, it is no Exception: error handlers must not respond to it.
+    """
+
+
+class RepeatableRequest:
+    """A request that may be served twice."""
+
+    def __init__(self) -> None:
+        self.may_wait = False
+        self.results: dict[Hashable, Any] = {}
+
+    def serve_without_waiting(self, serve: Callable[[], T]) -> T:
+        """Serve the request. Raises WouldBlock before the first wait."""
+        return self._run(serve, may_wait=False)
+
+    def serve_again(self, serve: Callable[[], T]) -> T:
+        """Serve the request in a thread that may wait."""
+        return self._run(serve, may_wait=True)
+
+    def _run(self, serve: Callable[[], T], *, may_wait: bool) -> T:
+        def run() -> T:
+            _current_request.set(self)
+            return serve()
+
+        self.may_wait = may_wait
+        # the context variables of a request end with it
+        return copy_context().run(run)
+
+
+_current_request: ContextVar[RepeatableRequest | None] = ContextVar("vmapi_request", default=None)
+
+
+def is_nonblocking() -> bool:
+    """Return whether this thread must not wait."""
+    request = _current_request.get()
+    return request is not None and not request.may_wait
+
+
+def raise_if_nonblocking() -> None:
+    """Raise WouldBlock if this thread must not wait. Call it before each wait."""
+    if is_nonblocking():
+        raise WouldBlock
+
+
+def run_once(key: Hashable, func: Callable[[], T]) -> T:
+    """Return the result of a step that a second run of the request must not repeat."""
+    request = _current_request.get()
+    if request is None:
+        return func()
+    if key not in request.results:
+        request.results[key] = func()
+    return cast(T, request.results[key])
