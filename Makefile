@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-ann
 # compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz clients live torture lint audit format docs lock clean
+.PHONY: help run test fuzz clients live torture bench profile lint audit format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,12 @@ live: .venv/test ## run the live suite on the cloud of OS_CLOUD, else on a new O
 
 torture: .venv/test ## run the kill test on a running devcloud; options in HOW="--creates 200 --engine celery"
 	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.crash_recovery $(HOW)
+
+bench: .venv/test ## measure the aims for speed on a quiet machine (wrk); options in HOW="reads --rounds 5"
+	$(BIN)/python -m bench $(HOW)
+
+profile: .venv/test ## profile the hot paths of the app; options in HOW="one-vm --cloud openstack"
+	$(BIN)/python -m bench.profile $(HOW)
 
 lint: .venv/test ## check style, types and import rules
 	$(BIN)/ruff check --config config/ruff.toml

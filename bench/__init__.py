@@ -1,1 +1,1 @@
-"""Benchmarks. Each program prints its results with the machine and the date."""
+"""Benchmarks: `python -m bench` measures the aims, `python -m bench.profile` the causes."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -21,10 +21,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 import vmapi
-from bench.operations import build_app
-from bench.standin import fake_openstack
-from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.settings.settings import Settings
+from bench.apps import build_app, open_backend
+from bench.processes import remove_settings
 
 PACKAGE = Path(vmapi.__file__).parent
 VIEWS = str(PACKAGE / "api" / "views") + os.sep
@@ -130,30 +128,19 @@ def record_poll(app: Flask) -> CallPath:
 @contextmanager
 def open_app() -> Iterator[Flask]:
     """Build an app with a full inventory on a simulated OpenStack."""
-    names = [name for name in os.environ if name.startswith("OS_")]
     with (
         mock.patch.dict(os.environ),
-        fake_openstack() as url,
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        Path(os.devnull).open("w") as log,
-        redirect_stdout(log),
     ):
-        for name in names:
-            del os.environ[name]
-        settings = Settings(
-            openstack_auth_url=f"{url}/identity/v3",
-            openstack_username="bench",
-            openstack_password="bench",
-            openstack_project="bench",
-        )
-        backend = OpenStackBackend.from_settings(settings)
-        app = build_app(backend, f"sqlite:///{folder}/vmapi.sqlite3")
-        services = app.extensions["vmapi"]
-        services.engine.stop()
-        services.periodic_tasks["full-sync"]()
-        yield app
-        services.store.close()
-        backend.close()
+        remove_settings()
+        with (
+            open_backend() as backend,
+            build_app(backend, f"sqlite:///{folder}/vmapi.sqlite3", backend="openstack") as app,
+        ):
+            services = app.extensions["vmapi"]
+            services.engine.stop()
+            services.periodic_tasks["full-sync"]()
+            yield app
 
 
 def main() -> None:

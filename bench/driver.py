@@ -30,7 +30,7 @@ def main(turns: int) -> None:
     vm_id = create_server(backend)
     try:
         nova = RawNova(backend)
-        print(describe_machine(), f"{turns} turns", sep="\n")
+        print(*map(": ".join, describe_machine().items()), f"{turns} turns", sep="\n")
         compare(
             "one server",
             turns,
@@ -48,9 +48,9 @@ class RawNova:
 
     def __init__(self, backend: OpenStackBackend) -> None:
         cloud = openstack.connect(cloud=os.environ["OS_CLOUD"])
-        self.url = cloud.compute.get_endpoint()
+        self.url = cloud.compute.get_endpoint() or ""
         self.http = requests.Session()
-        self.http.headers["X-Auth-Token"] = cloud.auth_token
+        self.http.headers["X-Auth-Token"] = cloud.auth_token or ""
         microversion = backend.describe()["microversion"]
         self.http.headers["OpenStack-API-Version"] = f"compute {microversion}"
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench.nova import FLAVOR, build_server
+from bench.nova import FLAVOR, IMAGES, build_server
+from bench.population import build_sample
 
 Json = dict[str, Any]
 
@@ -20,15 +21,25 @@ LIST_SECONDS, LISTED_SERVER_SECONDS = 0.22, 0.0064
 """Seconds for a list, and for each server in it: 0.35 s for 20 servers, 0.86 s for 100."""
 CHANGE_TICK = 0.01
 CREATED_AT = "2026-01-01T00:00:00Z"
+NOVA_STATUSES = {"RUNNING": "ACTIVE", "STOPPED": "SHUTOFF", "PAUSED": "PAUSED"}
 
 
 class LargeNova:
-    """A cloud with servers that change at a steady rate; a change sets the name to the time."""
+    """A cloud with servers that change at a steady rate; a change sets the name to the time.
 
-    def __init__(self, number: int, changes_per_second: float) -> None:
+    `delays` names the requests with the duration of a real Nova: `lists` (also one server) and
+    `changes`. `varied` servers are the samples of `bench.population`.
+    """
+
+    def __init__(
+        self, number: int, changes_per_second: float, *, delays: frozenset[str], varied: bool
+    ) -> None:
         ids = sorted(str(uuid.UUID(int=random.getrandbits(128))) for _ in range(number))
+        self._delays = delays
         self._servers = {
-            vm_id: build_server(vm_id, f"vm-{place}")
+            vm_id: build_sample_server(vm_id, place, number)
+            if varied
+            else build_server(vm_id, f"vm-{place}")
             | {"status": "ACTIVE", "created": CREATED_AT, "updated": CREATED_AT}
             for place, vm_id in enumerate(ids)
         }
@@ -49,7 +60,7 @@ class LargeNova:
             case "GET", "servers", "detail":
                 return 200, self._page(query_params)
             case "GET", "servers", vm_id if vm_id in self._servers:
-                time.sleep(SERVER_SECONDS)
+                self._delay("lists", SERVER_SECONDS)
                 return 200, {"server": self._servers[vm_id]}
         return 404, {"itemNotFound": {"message": "Instance could not be found."}}
 
@@ -67,8 +78,13 @@ class LargeNova:
         if has_more:
             link = f"http://127.0.0.1/servers/detail?limit={size}&marker={page_ids[-1]}"
             page["servers_links"] = [{"rel": "next", "href": link}]
-        time.sleep(LIST_SECONDS + LISTED_SERVER_SECONDS * len(page_ids))
+        kind = "changes" if "changes-since" in query_params else "lists"
+        self._delay(kind, LIST_SECONDS + LISTED_SERVER_SECONDS * len(page_ids))
         return page
+
+    def _delay(self, kind: str, seconds: float) -> None:
+        if kind in self._delays:
+            time.sleep(seconds)
 
     def _changed_since(self, since: float) -> set[str]:
         ids = set()
@@ -89,3 +105,17 @@ class LargeNova:
                 self._servers[vm_id] |= {"name": f"vm-{now:.3f}", "updated": updated}
                 self._changes.append((now, vm_id))
             done = due
+
+
+def build_sample_server(vm_id: str, place: int, number: int) -> Json:
+    """Return the sample VM of a place as a server."""
+    sample = build_sample(place, number)
+    created = sample.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    server = build_server(vm_id, sample.name)
+    return server | {
+        "status": NOVA_STATUSES[sample.status],
+        "image": {**server["image"], "id": IMAGES[sample.image]["id"]},
+        "flavor": {**server["flavor"], "original_name": sample.flavor},
+        "created": created,
+        "updated": created,
+    }

@@ -23,18 +23,21 @@ FLAVOR = {
     "os-flavor-access:is_public": True,
 }
 NETWORK = {"id": "6d4e5f6a-0000-4000-8000-000000000002", "name": "private"}
-IMAGE = {
-    "id": "6d4e5f6a-0000-4000-8000-000000000001",
-    "name": "cirros",
-    "status": "active",
+IMAGES = {
+    name: {"id": f"6d4e5f6a-0000-4000-8000-00000000000{digit}", "name": name, "status": "active"}
+    for name, digit in (("cirros", 1), ("ubuntu-22.04", 3), ("debian-12", 4))
 }
 
 
 class SimulatedNova:
-    """The servers of the simulated Nova."""
+    """The servers of the simulated Nova, of which `active` exist from the start."""
 
-    def __init__(self) -> None:
-        self._servers: dict[str, Json] = {}
+    def __init__(self, active: int = 0) -> None:
+        ids = [str(uuid.uuid4()) for _ in range(active)]
+        self._servers: dict[str, Json] = {
+            vm_id: build_server(vm_id, f"vm-{place}") | {"status": "ACTIVE"}
+            for place, vm_id in enumerate(ids)
+        }
         self._final_statuses: dict[str, str] = {}
 
     def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
@@ -98,7 +101,7 @@ def build_server(vm_id: str, name: str) -> Json:
         "updated": TIMESTAMP,
         "hostId": "a" * 56,
         "links": links,
-        "image": {"id": IMAGE["id"], "links": links[:1]},
+        "image": {"id": IMAGES["cirros"]["id"], "links": links[:1]},
         "flavor": {"original_name": "m1.tiny", "vcpus": 1, "ram": 512, "disk": 1, "swap": 0},
         "addresses": {"private": [address]},
         "metadata": {"env": "bench"},

@@ -2,7 +2,8 @@
 
 By default responses cost next to nothing, except for a delay of `--latency` seconds in Nova. With
 `--servers`, Nova has many servers, changes `--churn` of them a second, and has the response times
-of a real Nova. It needs no package of the tests, as the benchmark may use any environment of vmapi.
+of a real Nova unless `--delays` says otherwise. It needs no package of the tests, as the benchmark
+may use any environment of vmapi.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from bench.large_nova import LargeNova
-from bench.nova import IMAGE, NETWORK, SimulatedNova
+from bench.nova import IMAGES, NETWORK, SimulatedNova
 
 Json = dict[str, Any]
 FOREVER = "2999-01-01T00:00:00.000000Z"
@@ -78,7 +79,7 @@ def other_service(url: str, path: str) -> tuple[int, Json]:
         case "compute", "v2.1":
             return 200, version(url, path, "v2.1", "2.96")
         case "image", "v2", *images:
-            return 200, {"images": [IMAGE]} if images else version(url, path, "v2.9")
+            return 200, {"images": [*IMAGES.values()]} if images else version(url, path, "v2.9")
         case "network", "v2.0", *networks:
             return 200, {"networks": [NETWORK]} if networks else version(url, path, "v2.0")
     return 404, {}
@@ -108,10 +109,22 @@ def token(url: str) -> Json:
     }
 
 
+def build_nova(options: argparse.Namespace) -> SimulatedNova | LargeNova:
+    """Return the Nova of the options."""
+    if not options.servers:
+        return SimulatedNova(options.active)
+    return LargeNova(
+        options.servers,
+        options.churn,
+        delays=frozenset({"changes", "lists"} if options.delays == "all" else {options.delays}),
+        varied=options.varied,
+    )
+
+
 def main(options: argparse.Namespace) -> None:
     """Serve until the process is terminated."""
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    nova = LargeNova(options.servers, options.churn) if options.servers else SimulatedNova()
+    nova = build_nova(options)
     url = f"http://127.0.0.1:{httpd.server_port}"
     about = {"nova": nova, "latency": options.latency, "url": url}
     httpd.RequestHandlerClass = type("Bound", (Handler,), about)
@@ -123,5 +136,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="bench.standin")
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--servers", type=int, default=0)
+    parser.add_argument("--active", type=int, default=0, help="servers that clients can change")
     parser.add_argument("--churn", type=float, default=0.0, help="changes a second")
+    parser.add_argument(
+        "--delays",
+        choices=("all", "changes", "none"),
+        default="all",
+        help="the responses with the duration of a real Nova: all, lists of changes, or none",
+    )
+    parser.add_argument(
+        "--varied", action="store_true", help="servers with different statuses, names and times"
+    )
     main(parser.parse_args())

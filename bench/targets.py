@@ -88,17 +88,22 @@ class AppTarget:
 
     def prepare(self, change: str) -> Callable[[], object]:
         """Build the request; return a function that sends it."""
-        for task in ("full-sync", "incremental-sync"):
-            self._tasks[task]()
+        self.sync()
         headers = [("Idempotency-Key", str(uuid.uuid4()))] if self._keyed else []
         environ = self._builder(change, headers).get_environ()
 
         def send() -> None:
             self._response = run_wsgi_app(self._app, environ, buffered=True)
-            if not self._response[1].startswith("202"):
+            if not self._response[1].startswith("20"):
                 raise RuntimeError(b"".join(self._response[0]))
 
         return send
+
+    def sync(self) -> None:
+        """Sync the inventory with a cloud that has no change feed."""
+        for name in ("full-sync", "incremental-sync"):
+            if name in self._tasks:
+                self._tasks[name]()
 
     def settle(self) -> None:
         """Run scans of the engine until all operations are finished."""

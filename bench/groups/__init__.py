@@ -1,0 +1,1 @@
+"""The groups of rows: each starts its servers, measures, and yields its results."""

@@ -1,0 +1,68 @@
+"""Aim 7: two workers serve almost twice the requests of one, on two cores.
+
+The load generator uses the cores, too. So the row is computed from CPU time: the requests that the
+busiest worker allows when every worker has a core.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from bench.aims import Limit, Result, Row
+from bench.client import VMS, connect
+from bench.load import Load, compute_medians, send_load
+from bench.options import RunOptions
+from bench.processes import read_cpu_seconds
+from bench.servers import Server, run_on_openstack
+
+MIN_RATIO = 1.8
+WORKERS = (1, 2)
+CONNECTIONS = 32
+"""Enough that chance does not give one worker many more than the other."""
+
+
+def measure_workers(options: RunOptions) -> Iterator[Result]:
+    """Measure one VM with one worker and with two."""
+    scale = options.scale
+    with ExitStack() as stack:
+        servers = {
+            workers: stack.enter_context(
+                run_on_openstack(
+                    options,
+                    *("--delays", "none", "--varied"),
+                    vms=scale.vms,
+                    settings={"VMAPI_WORKERS": str(workers)},
+                )
+            )
+            for workers in WORKERS
+        }
+        paths = {workers: find_vm(server) for workers, server in servers.items()}
+        turns: dict[int, list[tuple[Load, float]]] = {workers: [] for workers in WORKERS}
+        for _ in range(scale.rounds):
+            for workers, server in servers.items():
+                turns[workers].append(send_and_compare(server, paths[workers], scale.seconds))
+    loads = {workers: compute_medians([load for load, _ in turns[workers]]) for workers in WORKERS}
+    shares = sorted(share for _, share in turns[2])
+    share = shares[len(shares) // 2]
+    yield Row(
+        "7",
+        "one VM, two workers with a core each: requests a second, relative to one worker",
+        loads[1].cpu_us / (loads[2].cpu_us * share),
+        "×",
+        Limit.at_least(MIN_RATIO),
+        f"one {loads[1]}; two {loads[2]}, of which the busier worker {share:.0%}",
+    )
+
+
+def find_vm(server: Server) -> str:
+    """Return the path of a VM."""
+    with connect(server.url) as client:
+        return f"{VMS}/{client.call('GET', f'{VMS}?page_size=1')['items'][0]['id']}"
+
+
+def send_and_compare(server: Server, path: str, seconds: float) -> tuple[Load, float]:
+    """Send a load; return it with the share of the busiest worker in the CPU time."""
+    pids = server.worker_pids
+    before = [read_cpu_seconds(pid) for pid in pids]
+    load = send_load(server, path, seconds, connections=CONNECTIONS)
+    used = [read_cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
+    return load, max(used) / sum(used)

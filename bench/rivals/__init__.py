@@ -1,0 +1,1 @@
+"""The servers that vmapi is compared with: they serve the same bodies, and do nothing else."""

@@ -1,0 +1,66 @@
+"""The benchmarks run, and every row has a value. Times are not checked: any machine may be busy."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.rivals.environment import ensure_environment
+from bench.runner import GROUPS
+from tests.support.processes import ROOT, require_program
+from vmapi.api.middleware import AFTER_REQUEST, BEFORE_REQUEST
+
+pytestmark = pytest.mark.e2e
+
+RUN_SECONDS = 300
+AIM = r"\| [1-9](?:, stretch)? \| "
+
+
+def run_module(*arguments: str) -> str:
+    """Run a module in a new process, and return its output."""
+    result = subprocess.run(
+        (sys.executable, "-m", *arguments),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def require_rivals() -> None:
+    """Skip without the packages of the rivals, fail where TEST_REQUIRE names wrk."""
+    try:
+        ensure_environment()
+    except subprocess.CalledProcessError as error:
+        required = "wrk" in os.environ.get("TEST_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)(f"the rivals cannot be installed: {error}")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_row_has_a_value(group: str, tmp_path: Path) -> None:
+    require_program("wrk", "wrk")
+    if group == "reads":
+        require_rivals()
+    report = tmp_path / "report.md"
+    output = run_module("bench", group, "--short", "--output", str(report))
+    rows = [line.split(" | ") for line in report.read_text().splitlines() if re.match(AIM, line)]
+    assert rows, output
+    for _, value, result, *_ in rows:
+        assert re.match(r"[\d.,]+ ", result + " "), value
+
+
+@pytest.mark.parametrize("cloud", ["memory", "openstack"])
+def test_a_profile_has_the_share_of_each_hook(cloud: str) -> None:
+    paths = ("one-vm", "list-100", "stop")
+    output = run_module("bench.profile", *paths, "--cloud", cloud, "--requests=2", "--vms=3")
+    for path in paths:
+        assert f"=== {path}: " in output
+    for hook in (*BEFORE_REQUEST, *AFTER_REQUEST):
+        shares = re.findall(rf"^\w+\.{hook.__name__} +\d+\.\d%$", output, re.M)
+        assert len(shares) == len(paths), hook
