@@ -12,6 +12,7 @@ import logging.config
 import os
 import stat
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -24,6 +25,15 @@ SENSITIVE_LOGGERS = (
 """Loggers that write tokens, passwords and user data below WARNING."""
 
 QUEUED_HANDLER = "vmapi.telemetry.queued_handler.QueuedStreamHandler"
+STREAM_HANDLER = "vmapi.telemetry.stream_handler.LineStreamHandler"
+
+SHARED_PROCESSORS: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.EventRenamer("message"),
+)
+"""Processors of the lines of vmapi, and of those of the standard library."""
 
 
 def configure(level: str, *, serves: bool | None = None) -> None:
@@ -36,34 +46,36 @@ def configure(level: str, *, serves: bool | None = None) -> None:
         serves = os.environ.get("FLASK_RUN_FROM_CLI") != "true"
     if not serves and level != "CRITICAL":
         level = "ERROR"
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.EventRenamer("message"),
+    stream = "stdout" if serves else "stderr"
+    render: list[Processor] = [
+        # renders the traceback as plain text, whether rich is installed or not
+        structlog.processors.format_exc_info,
+        *(_console_renderer() if getattr(sys, stream).isatty() else _json_renderer()),
     ]
+    logging.config.dictConfig(_logging_config(level, render, stream))
+    # a line of vmapi goes to the handler without a record: rendering it once costs least
+    write_line = logging.getLogger().handlers[0].write_line  # type: ignore[attr-defined]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*SHARED_PROCESSORS, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: LineLogger(write_line),
         cache_logger_on_first_use=False,
     )
-    logging.config.dictConfig(logging_config(level, shared, "stdout" if serves else "stderr"))
 
 
-def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str, Any]:
+class LineLogger:
+    """Writes rendered lines; structlog calls the method of a level."""
+
+    def __init__(self, write_line: Callable[[str], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write_line
+
+
+def _logging_config(level: str, render: list[Processor], stream: str) -> dict[str, Any]:
     """Return the configuration of the standard library, for `logging.config.dictConfig`."""
-    is_terminal = getattr(sys, stream).isatty()
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": shared,
-        "processors": [
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            # renders the traceback as plain text, whether rich is installed or not
-            structlog.processors.format_exc_info,
-            *(_console_renderer() if is_terminal else _json_renderer()),
-        ],
+        "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *SHARED_PROCESSORS],
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
     }
     return {
         "version": 1,
@@ -71,7 +83,7 @@ def logging_config(level: str, shared: list[Processor], stream: str) -> dict[str
         "formatters": {"line": formatter},
         "handlers": {
             "stream": {
-                "class": QUEUED_HANDLER if _can_block(stream) else "logging.StreamHandler",
+                "class": QUEUED_HANDLER if _can_block(stream) else STREAM_HANDLER,
                 "stream": f"ext://sys.{stream}",
                 "formatter": "line",
             }

@@ -53,15 +53,19 @@ class QueuedStreamHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line, or drop and count it if the queue is full."""
         try:
-            line = self._encode(record)
+            line = self.format(record)
         except Exception:
             self.handleError(record)
             return
+        self.write_line(line)
+
+    def write_line(self, line: str) -> None:
+        """Queue a rendered line, or drop and count it if the queue is full."""
         with self._condition:
             if len(self._lines) >= self._max_lines:
                 self._dropped_lines += 1
                 return
-            self._lines.append(line)
+            self._lines.append(_encode(line))
             if self._is_idle:
                 self._condition.notify_all()
             elif self._thread is None or not self._thread.is_alive():
@@ -77,9 +81,6 @@ class QueuedStreamHandler(logging.Handler):
         """Write the queued lines, and remove the handler."""
         self.flush()
         super().close()
-
-    def _encode(self, record: logging.LogRecord) -> bytes:
-        return f"{self.format(record)}\n".encode(errors="backslashreplace")
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -116,7 +117,7 @@ class QueuedStreamHandler(logging.Handler):
                     "vmapi.telemetry", logging.WARNING, __file__, 0, DROPPED_MESSAGE, None, None
                 )
                 record.lines = self._dropped_lines
-                self._lines.append(self._encode(record))
+                self._lines.append(_encode(self.format(record)))
                 self._dropped_lines = 0
             self._dropped_lines += dropped_lines
 
@@ -130,3 +131,7 @@ class QueuedStreamHandler(logging.Handler):
                 poll = select.poll()
                 poll.register(self._file_descriptor, select.POLLOUT)
                 poll.poll()
+
+
+def _encode(line: str) -> bytes:
+    return f"{line}\n".encode(errors="backslashreplace")
