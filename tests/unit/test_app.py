@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, Reque
 
 from tests.support.api_harness import BASE, ApiHarness
 from vmapi.api.problems import responses as problems
-from vmapi.api.request.context import RequestState
+from vmapi.api.request.context import RequestState, current_services
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.errors import SettingsError
@@ -103,7 +103,7 @@ def test_engine_finishes_an_operation_without_a_waiting_request() -> None:
     ],
 )
 def test_flask_error_is_a_problem_document(error: HTTPException, status: int, code: str) -> None:
-    g.request_state = RequestState("mine", 0.0)
+    g.request_state = RequestState("mine", 0.0, current_services())
     response = problems.http_exception_response(error)
     assert (response.status_code, response.content_type) == (status, "application/problem+json")
     assert response.json is not None

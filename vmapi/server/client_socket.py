@@ -25,6 +25,9 @@ class ClientSocket(socket.socket):
         self.last_sent_at = time.monotonic()
         self.is_corked = False
 
+    def setblocking(self, flag: bool) -> None:
+        """Do nothing: each call of this class says that it must not wait."""
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send as many bytes as the kernel accepts; `flush` sends the rest. Raises OSError."""
         self._unsent.append(memoryview(data))

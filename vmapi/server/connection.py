@@ -26,7 +26,8 @@ class Connection(TConn):
     """A connection on which a request arrives in full before a thread serves it.
 
     `deadline` is the monotonic time, in seconds, at which the phase ends. `accounted_bytes` is
-    the share of the connection in the memory limit.
+    the share of the connection in the memory limit. `watched_events` are the events of
+    the socket that the poller waits for.
     """
 
     sock: ClientSocket
@@ -42,6 +43,7 @@ class Connection(TConn):
         self.keepalive = False
         self.accounted_bytes = 0
         self.discarded_bytes = 0
+        self.watched_events = 0
 
     @property
     def held_bytes(self) -> int:

@@ -68,6 +68,7 @@ class ConnectionPoller:
         }
         self._max_head_bytes = max_head_bytes
         self._serve, self._reject, self._on_close = serve, reject, on_close
+        self._steps = {ConnectionPhase.SENDING: self._send, ConnectionPhase.CLOSING: self._discard}
         # ordered: the connection that has waited longest is first
         self._waiting: dict[Connection, None] = {}
         self._held_bytes = 0
@@ -75,6 +76,12 @@ class ConnectionPoller:
     def add(self, conn: Connection) -> None:
         """Read the first request of a new connection."""
         self._run(conn, self._receive)
+
+    def ignore_events(self, conn: Connection) -> None:
+        """Stop watching the socket of a connection while another thread serves its request."""
+        if conn.watched_events:
+            self._poller.unregister(conn.sock)
+            conn.watched_events = 0
 
     def finish(self, conn: Connection, keepalive: bool) -> None:
         """Send the rest of a response, then read the next request or close the connection."""
@@ -130,7 +137,7 @@ class ConnectionPoller:
     def _advance(self, conn: Connection) -> None:
         """Serve a complete request, else wait for more of it."""
         if conn.request.is_complete:
-            self._stop_waiting(conn)
+            self._waiting.pop(conn, None)
             conn.phase = ConnectionPhase.SERVED
             self._serve(conn)
         elif conn.request.has_head:
@@ -169,31 +176,29 @@ class ConnectionPoller:
         self._account(conn, conn.held_bytes)
 
     def _watch(self, conn: Connection, phase: ConnectionPhase) -> None:
-        self._stop_waiting(conn)
+        self._waiting.pop(conn, None)
         conn.phase = phase
         since = conn.sock.last_sent_at if phase is ConnectionPhase.SENDING else self._clock()
         conn.deadline = since + self._timeouts[phase]
         self._waiting[conn] = None
-        step = {ConnectionPhase.SENDING: self._send, ConnectionPhase.CLOSING: self._discard}
-        sends = phase is ConnectionPhase.SENDING
-        event = selectors.EVENT_WRITE if sends else selectors.EVENT_READ
-        callback = partial(self._on_ready, conn, step.get(phase, self._receive))
-        self._poller.register(conn.sock, event, callback)
+        is_sending = phase is ConnectionPhase.SENDING
+        events = selectors.EVENT_WRITE if is_sending else selectors.EVENT_READ
+        # most connections wait for the next request again: that needs no system call
+        if events != conn.watched_events:
+            watch = self._poller.modify if conn.watched_events else self._poller.register
+            watch(conn.sock, events, partial(self._on_ready, conn))
+            conn.watched_events = events
 
-    def _on_ready(self, conn: Connection, step: Callable[[Connection], None], _: Any) -> None:
+    def _on_ready(self, conn: Connection, _: Any) -> None:
         # an earlier event of the same poll may have closed the connection
         if conn in self._waiting:
-            self._run(conn, step)
-
-    def _stop_waiting(self, conn: Connection) -> None:
-        if conn in self._waiting:
-            del self._waiting[conn]
-            self._poller.unregister(conn.sock)
+            self._run(conn, self._steps.get(conn.phase, self._receive))
 
     def _close(self, conn: Connection) -> None:
         if conn.phase is ConnectionPhase.CLOSED:
             return
-        self._stop_waiting(conn)
+        self._waiting.pop(conn, None)
+        self.ignore_events(conn)
         conn.phase = ConnectionPhase.CLOSED
         self._account(conn, 0)
         if conn.sock.unsent_bytes:

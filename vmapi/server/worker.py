@@ -137,6 +137,7 @@ class GunicornWorker(ThreadWorker):
         request = RepeatableRequest()
         if self._attempts.is_due(kind) and self._serve_without_waiting(conn, request, received):
             return
+        self.clients.ignore_events(conn)
         executor = self._readiness_executor if kind == "readiness" else self.tpool
         future = executor.submit(request.serve_again, partial(self.handle, conn))
         future.add_done_callback(

@@ -25,7 +25,7 @@ SENSITIVE_LOGGERS = (
 """Loggers that write tokens, passwords and user data below WARNING."""
 
 QUEUED_HANDLER = "vmapi.telemetry.queued_handler.QueuedStreamHandler"
-STREAM_HANDLER = "vmapi.telemetry.stream_handler.LineStreamHandler"
+STREAM_HANDLER = "vmapi.telemetry.logging.LineStreamHandler"
 
 SHARED_PROCESSORS: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -61,6 +61,22 @@ def configure(level: str, *, serves: bool | None = None) -> None:
         logger_factory=lambda *_: LineLogger(write_line),
         cache_logger_on_first_use=False,
     )
+
+
+class LineStreamHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes records and rendered lines to a stream."""
+
+    def write_line(self, line: str) -> None:
+        """Write a line; an error of the stream is reported as for a record."""
+        self.acquire()
+        try:
+            self.stream.write(line + self.terminator)
+            self.stream.flush()
+        except (OSError, ValueError):
+            # ValueError: the stream is closed
+            self.handleError(logging.makeLogRecord({"msg": line}))
+        finally:
+            self.release()
 
 
 class LineLogger:

@@ -9,9 +9,11 @@ from flask import Flask
 
 from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.auth_harness import AuthHarness
-from vmapi.api.middleware import rate_limits as throttle
+from vmapi.api.middleware.rate_limits import client_network
 from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.domain.api_token import generate_token
+from vmapi.domain.identity import Identity
+from vmapi.domain.roles import Role
 from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.settings.limits import parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
@@ -33,6 +35,19 @@ def set_rate_limits(harness: ApiHarness) -> Limited:
         return harness
 
     return limit
+
+
+def authenticate_as(harness: ApiHarness, next_user: Callable[[], str]) -> None:
+    """Authenticate each request as the next user."""
+
+    class Authenticator:
+        keystone_validator = None
+
+        def authenticate(self, _token: str | None, _address: str) -> Identity:
+            return Identity(next_user(), Role.ADMIN, "default")
+
+    services: Any = harness.app.extensions["vmapi"]
+    harness.app.extensions["vmapi"] = replace(services, authenticator=Authenticator())
 
 
 def test_headers_show_policy_and_remaining(set_rate_limits: Limited) -> None:
@@ -125,13 +140,11 @@ def test_every_other_url_is_limited(set_rate_limits: Limited) -> None:
     )
 
 
-def test_each_caller_has_its_own_limit(
-    set_rate_limits: Limited, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_caller_has_its_own_limit(set_rate_limits: Limited) -> None:
     harness = set_rate_limits(reads="1/hour")
 
     def status(user: str, address: str) -> int:
-        monkeypatch.setattr(throttle, "current_user", lambda: user)
+        authenticate_as(harness, lambda: user)
         statuses: dict[str, Any] = {"REMOTE_ADDR": address}
         return harness.call("GET", "/vms", environ_overrides=statuses).status_code
 
@@ -141,12 +154,10 @@ def test_each_caller_has_its_own_limit(
     assert status("anonymous", "127.0.0.1") == 429
 
 
-def test_address_limit_applies_to_all_users(
-    set_rate_limits: Limited, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_address_limit_applies_to_all_users(set_rate_limits: Limited) -> None:
     harness = set_rate_limits(address="2/hour", reads="1000/second")
     users = iter(["a", "b", "c"])
-    monkeypatch.setattr(throttle, "current_user", lambda: next(users))
+    authenticate_as(harness, lambda: next(users))
     responses = [harness.call("GET", "/vms") for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
     assert (
@@ -193,7 +204,7 @@ def test_refused_cross_site_request_does_not_count(set_rate_limits: Limited) -> 
     ],
 )
 def test_client_network_of_ipv6_is_64_bits(address: str, network: str) -> None:
-    assert throttle.client_network(address) == network
+    assert client_network(address) == network
 
 
 def test_preflight_is_not_counted(serve_app: Callable[..., Flask]) -> None:

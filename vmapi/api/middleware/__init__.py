@@ -5,9 +5,8 @@ request; the hooks after the request always run.
 """
 
 from collections.abc import Callable
-from functools import partial
 
-from flask import Flask, Response
+from flask import Flask, Request, Response, g, request
 
 from vmapi.api.middleware import (
     access_log,
@@ -21,11 +20,13 @@ from vmapi.api.middleware import (
 )
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.openapi.permissions import permissions_by_endpoint
+from vmapi.api.request.context import RequestState, request_state
 from vmapi.settings.settings import Settings
 
-BEFORE_REQUEST: tuple[Callable[[MiddlewareConfig], Response | None], ...] = (
-    # every other hook and log line needs the request state
-    access_log.begin_request,
+BeforeHook = Callable[[MiddlewareConfig, Request, RequestState], Response | None]
+AfterHook = Callable[[MiddlewareConfig, Request, RequestState, Response], None]
+
+BEFORE_REQUEST: tuple[BeforeHook, ...] = (
     # a preflight request has no token and counts for no rate limit
     cors.answer_preflight,
     # before authentication: a client that guesses tokens is limited by its address
@@ -40,7 +41,7 @@ BEFORE_REQUEST: tuple[Callable[[MiddlewareConfig], Response | None], ...] = (
     single_process.reject_multiple_processes,
 )
 
-AFTER_REQUEST: tuple[Callable[[MiddlewareConfig, Response], Response], ...] = (
+AFTER_REQUEST: tuple[AfterHook, ...] = (
     rate_limits.add_rate_limit_headers,
     cors.add_cors_headers,
     # after the hooks and views that set one of these headers
@@ -62,8 +63,20 @@ def install(app: Flask, settings: Settings, *, single_process_backend: bool) -> 
         allows_anonymous="none" in settings.auth_schemes,
         single_process_backend=settings.backend if single_process_backend else None,
     )
-    for before in BEFORE_REQUEST:
-        app.before_request(partial(before, config))
-    # Flask runs these hooks in reverse order
-    for after in reversed(AFTER_REQUEST):
-        app.after_request(partial(after, config))
+
+    @app.before_request
+    def before_request() -> Response | None:
+        # one lookup of the request for all hooks
+        current = request._get_current_object()  # type: ignore[attr-defined]
+        # first: every hook and log line needs the request state
+        g.request_state = state = access_log.begin_request(current)
+        responses = (hook(config, current, state) for hook in BEFORE_REQUEST)
+        return next((response for response in responses if response is not None), None)
+
+    @app.after_request
+    def after_request(response: Response) -> Response:
+        current = request._get_current_object()  # type: ignore[attr-defined]
+        state = request_state()
+        for hook in AFTER_REQUEST:
+            hook(config, current, state, response)
+        return response

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from flask import request
+import structlog
+from flask import Request
 
 from vmapi.api.middleware.config import MiddlewareConfig
-from vmapi.api.request.caller import client_address, set_identity
-from vmapi.api.request.context import current_services, request_state
+from vmapi.api.request.caller import client_address
+from vmapi.api.request.context import RequestState
 from vmapi.domain.identity import Identity
 from vmapi.errors import IssuerUnavailable, MalformedRequest, StoreUnavailable, Unauthenticated
 
@@ -21,7 +22,7 @@ BEARER_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 """RFC 6750, section 2.1."""
 
 
-def authenticate(config: MiddlewareConfig) -> None:
+def authenticate(config: MiddlewareConfig, request: Request, state: RequestState) -> None:
     """Set the identity of the request, unless the endpoint is public.
 
     Raises Unauthenticated, MalformedRequest, StoreUnavailable or IssuerUnavailable.
@@ -29,11 +30,11 @@ def authenticate(config: MiddlewareConfig) -> None:
     # an unknown URL is a 404 for every caller, and a browser sends OPTIONS without a token
     if request.endpoint is None or request.method == "OPTIONS":
         return
-    state = request_state()
     state.required_permission = config.permissions[request.endpoint]
     if state.required_permission is not None:
-        state.authenticate = _authenticator()
-        set_identity(state.authenticate())
+        state.authenticate = _authenticator(request, state)
+        state.identity = state.authenticate()
+        structlog.contextvars.bind_contextvars(user=state.identity.subject)
 
 
 def is_still_authenticated(authenticate: Callable[[], Identity]) -> bool:
@@ -50,12 +51,12 @@ def is_still_authenticated(authenticate: Callable[[], Identity]) -> bool:
     return True
 
 
-def _authenticator() -> Callable[[], Identity]:
+def _authenticator(request: Request, state: RequestState) -> Callable[[], Identity]:
     """Parse the token headers; return a function that validates the token."""
-    authenticator = current_services().authenticator
-    token, keystone_token = _bearer_token(), request.headers.get("X-Auth-Token")
+    authenticator = state.services.authenticator
+    token, keystone_token = _bearer_token(request), request.headers.get("X-Auth-Token")
     if keystone_token is None or authenticator.keystone_validator is None:
-        return partial(authenticator.authenticate, token, client_address())
+        return partial(authenticator.authenticate, token, client_address(request))
     if token is not None:
         raise MalformedRequest("Send a token in Authorization or in X-Auth-Token, not in both.")
     if BEARER_TOKEN_PATTERN.fullmatch(keystone_token) is None:
@@ -63,10 +64,13 @@ def _authenticator() -> Callable[[], Identity]:
     return partial(authenticator.authenticate_with_keystone, keystone_token)
 
 
-def _bearer_token() -> str | None:
+def _bearer_token(request: Request) -> str | None:
     """Return the bearer token of the `Authorization` header; None for another scheme."""
     # not `request.authorization`: it raises for Basic credentials that are not ASCII
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
     # several spaces may precede the token (RFC 9110, section 11.4)

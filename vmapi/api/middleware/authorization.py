@@ -6,11 +6,11 @@ A refusal is a 403 and an entry of the audit trail.
 from datetime import UTC, datetime
 
 import structlog
-from flask import request
+from flask import Request
 
 from vmapi.api.middleware.config import MiddlewareConfig
-from vmapi.api.request.caller import client_address, current_identity
-from vmapi.api.request.context import current_request_id, current_services, request_state
+from vmapi.api.request.caller import client_address
+from vmapi.api.request.context import RequestState
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.caller import Caller
 from vmapi.domain.roles import lowest_role
@@ -20,30 +20,30 @@ from vmapi.services.vms.service import canonical_id
 log = structlog.get_logger("vmapi.access")
 
 
-def authorize(_: MiddlewareConfig) -> None:
+def authorize(_: MiddlewareConfig, request: Request, state: RequestState) -> None:
     """Raise Forbidden if the caller lacks the permission of the endpoint."""
-    permission, identity = request_state().required_permission, current_identity()
+    permission, identity = state.required_permission, state.identity
     if permission is None or identity.has_permission(permission):
         return
-    _audit_refusal()
+    _audit_refusal(request, state)
     role = lowest_role(permission)
     detail = f"This needs the role {role}; {identity.subject} has {identity.role or 'none'}."
     raise Forbidden(detail, role_needed=role)
 
 
-def _audit_refusal() -> None:
-    identity = current_identity()
-    caller = Caller(identity.subject, current_request_id(), identity.project, client_address())
+def _audit_refusal(request: Request, state: RequestState) -> None:
+    identity, address = state.identity, client_address(request)
+    caller = Caller(identity.subject, state.request_id, identity.project, address)
     action = (request.endpoint or "").rpartition(".")[2]
-    entry = AuditEntry.forbidden(caller, datetime.now(UTC), action, _requested_vm_id())
+    entry = AuditEntry.forbidden(caller, datetime.now(UTC), action, _requested_vm_id(request))
     try:
-        current_services().store.audit.add(entry)
+        state.services.store.audit.add(entry)
     except StoreUnavailable as error:
         # without the entry, the request is refused all the same
         log.error("audit entry for refused request not written", action=action, reason=error.detail)
 
 
-def _requested_vm_id() -> str | None:
+def _requested_vm_id(request: Request) -> str | None:
     """Return the VM id in the URL; None without one, and for a text that is no id of a VM."""
     try:
         return canonical_id((request.view_args or {}).get("vm_id") or "")

@@ -3,9 +3,10 @@
 Credentials mode is never allowed: scripts send a token in a header, and vmapi sets no cookies.
 """
 
-from flask import Response, request
+from flask import Request, Response
 
 from vmapi.api.middleware.config import MiddlewareConfig
+from vmapi.api.request.context import RequestState
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE"
 ALLOWED_HEADERS = (
@@ -19,7 +20,9 @@ EXPOSED_HEADERS = (
 PREFLIGHT_MAX_AGE_SECONDS = "600"
 
 
-def answer_preflight(config: MiddlewareConfig) -> Response | None:
+def answer_preflight(
+    config: MiddlewareConfig, request: Request, _: RequestState
+) -> Response | None:
     """Return the response to a preflight request of an allowed origin."""
     is_preflight = (
         request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
@@ -36,14 +39,15 @@ def answer_preflight(config: MiddlewareConfig) -> Response | None:
     return response
 
 
-def add_cors_headers(config: MiddlewareConfig, response: Response) -> Response:
+def add_cors_headers(
+    config: MiddlewareConfig, request: Request, _: RequestState, response: Response
+) -> None:
     """Let scripts of an allowed origin read the response."""
     if not config.origins:
-        return response
+        return
     # for every caller: a cache must not serve one origin's response to another
     response.vary.add("Origin")
     origin = request.headers.get("Origin")
     if origin in config.origins:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
-    return response

@@ -6,15 +6,15 @@ With DNS rebinding, the page points its own host name to this machine and reads 
 Both attacks work only if vmapi accepts callers without a token: a page cannot send one.
 """
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import Request
 
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.middleware.rate_limits import SAFE_METHODS
-from vmapi.api.request.caller import current_user
-from vmapi.api.request.context import request_state
+from vmapi.api.request.context import RequestState
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
@@ -31,15 +31,18 @@ def trusted_hostnames(settings: Settings) -> frozenset[str]:
     return frozenset(_hostname(url) for url in (*settings.cors_origins, f"//{settings.bind}"))
 
 
-def reject_foreign_pages(config: MiddlewareConfig) -> None:
+def reject_foreign_pages(config: MiddlewareConfig, request: Request, state: RequestState) -> None:
     """Raise Forbidden for an anonymous request from a web page of an origin not allowed."""
-    if not config.allows_anonymous or request_state().required_permission is None:
+    if not config.allows_anonymous or state.required_permission is None:
         return
-    if current_user() != ANONYMOUS_SUBJECT:
+    if state.identity.subject != ANONYMOUS_SUBJECT:
         return
-    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    _check_hostname(_hostname(f"//{host}"), config)
-    if request.method in SAFE_METHODS or origin in config.origins:
+    host = request.headers.get("Host", "")
+    _check_hostname(host, config)
+    if request.method in SAFE_METHODS:
+        return
+    origin = request.headers.get("Origin")
+    if origin in config.origins:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -53,8 +56,9 @@ def reject_foreign_pages(config: MiddlewareConfig) -> None:
         )
 
 
-def _check_hostname(hostname: str, config: MiddlewareConfig) -> None:
-    if not (_is_not_public_name(hostname) or hostname in config.trusted_hostnames):
+def _check_hostname(host: str, config: MiddlewareConfig) -> None:
+    hostname, is_public_name = _parse_host(host)
+    if is_public_name and hostname not in config.trusted_hostnames:
         raise Forbidden(
             f"vmapi requires no token here, so it does not serve the host name {hostname}: a web "
             "page could have pointed that name to this machine. Use the IP address, or add the "
@@ -83,13 +87,15 @@ def _is_same_origin(origin: str, host: str) -> bool:
     return same_port and _hostname(origin) == _hostname(f"//{host}")
 
 
-def _is_not_public_name(hostname: str) -> bool:
-    """Return whether an attacker cannot point a host name to another machine by public DNS."""
+@lru_cache(256)
+def _parse_host(host: str) -> tuple[str, bool]:
+    """Return the host name of a `Host` header, and whether public DNS may resolve it."""
+    hostname = _hostname(f"//{host}")
     # a name without a dot is local; a request without a name is not from a browser
     if "." not in hostname or hostname.endswith(".localhost"):
-        return True
+        return hostname, False
     try:
         ip_address(hostname)
     except ValueError:
-        return False
-    return True
+        return hostname, True
+    return hostname, False

@@ -6,12 +6,11 @@ The headers `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelim
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
-from flask import Response, request
+from flask import Request, Response
 
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.openapi.blueprint import RATE_LIMIT_EXEMPT
-from vmapi.api.request.caller import current_user
-from vmapi.api.request.context import current_services, request_state
+from vmapi.api.request.context import RequestState
 from vmapi.concurrency.nonblocking import run_once
 from vmapi.domain.identity import ANONYMOUS_SUBJECT
 from vmapi.services.access.rate_limits import enforce
@@ -20,40 +19,41 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """RFC 9110, section 9.2.1."""
 
 
-def limit_by_address(_: MiddlewareConfig) -> None:
+def limit_by_address(_: MiddlewareConfig, request: Request, state: RequestState) -> None:
     """Count the request for the client address. Raises RateLimited."""
-    _hit("address", client_network(request.remote_addr or ""))
+    if request.blueprint not in RATE_LIMIT_EXEMPT:
+        _hit(state, "address", client_network(request.remote_addr or ""))
 
 
-def limit_by_caller(_: MiddlewareConfig) -> None:
+def limit_by_caller(_: MiddlewareConfig, request: Request, state: RequestState) -> None:
     """Count the request for the caller; anonymous callers count by address. Raises RateLimited."""
-    user = current_user()
-    is_anonymous = user == ANONYMOUS_SUBJECT
-    key = client_network(request.remote_addr or "") if is_anonymous else f"user {user}"
-    _hit("reads" if request.method in SAFE_METHODS else "changes", key)
-
-
-def add_rate_limit_headers(_: MiddlewareConfig, response: Response) -> Response:
-    """Add `RateLimit` and `RateLimit-Policy` if a limit counted the request."""
-    statuses = request_state().rate_limits
-    if statuses:
-        response.headers["RateLimit-Policy"] = ", ".join(
-            f'"{status.limit.name}";q={status.limit.amount};w={status.limit.window}'
-            for status in statuses
-        )
-        response.headers["RateLimit"] = ", ".join(
-            f'"{status.limit.name}";r={max(0, status.remaining)};t={status.reset_after}'
-            for status in statuses
-        )
-    return response
-
-
-def _hit(kind: str, key: str) -> None:
     if request.blueprint in RATE_LIMIT_EXEMPT:
         return
-    limiter = current_services().rate_limiter
+    user = state.identity.subject
+    is_anonymous = user == ANONYMOUS_SUBJECT
+    key = client_network(request.remote_addr or "") if is_anonymous else f"user {user}"
+    _hit(state, "reads" if request.method in SAFE_METHODS else "changes", key)
+
+
+def add_rate_limit_headers(
+    _: MiddlewareConfig, __: Request, state: RequestState, response: Response
+) -> None:
+    """Add `RateLimit` and `RateLimit-Policy` if a limit counted the request."""
+    if not state.rate_limits:
+        return
+    policies, remaining = [], []
+    for status in state.rate_limits:
+        limit = status.limit
+        policies.append(f'"{limit.name}";q={limit.amount};w={limit.window}')
+        remaining.append(f'"{limit.name}";r={max(0, status.remaining)};t={status.reset_after}')
+    response.headers.add("RateLimit-Policy", ", ".join(policies))
+    response.headers.add("RateLimit", ", ".join(remaining))
+
+
+def _hit(state: RequestState, kind: str, key: str) -> None:
+    limiter = state.services.rate_limiter
     statuses = run_once(("rate limit", kind), lambda: limiter.hit(kind, key))
-    request_state().rate_limits += statuses
+    state.rate_limits += statuses
     enforce(kind, statuses)
 
 

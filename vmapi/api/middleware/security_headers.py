@@ -4,9 +4,10 @@ Strict-Transport-Security is not among them: the proxy that terminates TLS sends
 (config/nginx.conf).
 """
 
-from flask import Response
+from flask import Request, Response
 
 from vmapi.api.middleware.config import MiddlewareConfig
+from vmapi.api.request.context import RequestState
 
 SECURITY_HEADERS = {
     # an API response is data: opened as a page, it may load, run and frame nothing
@@ -28,11 +29,12 @@ DOCS_PAGE_HEADERS = {
 DEFAULT_HEADERS = {**SECURITY_HEADERS, "Cache-Control": "private, no-cache"}
 
 
-def add_default_headers(_: MiddlewareConfig, response: Response) -> Response:
+def add_default_headers(
+    _: MiddlewareConfig, __: Request, ___: RequestState, response: Response
+) -> None:
     """Add each default header that the response does not have."""
     # one pass: a lookup by name raises and catches an exception for every missing header
     present = {name.lower() for name, _ in response.headers}
     for name, value in DEFAULT_HEADERS.items():
         if name.lower() not in present:
             response.headers.add(name, value)
-    return response

@@ -1,9 +1,10 @@
 """Refuse to serve a cloud in the memory of one process from several processes."""
 
 import structlog
-from flask import request
+from flask import Request
 
 from vmapi.api.middleware.config import MiddlewareConfig
+from vmapi.api.request.context import RequestState
 from vmapi.errors import BackendUnavailable, SettingsError
 from vmapi.settings.settings import Settings
 
@@ -32,7 +33,7 @@ def check_settings(settings: Settings) -> None:
     )
 
 
-def reject_multiple_processes(config: MiddlewareConfig) -> None:
+def reject_multiple_processes(config: MiddlewareConfig, request: Request, _: RequestState) -> None:
     """Raise BackendUnavailable if the server runs several processes for such a cloud.
 
     A server that was not started by the settings of vmapi reports this in the WSGI environment.

@@ -6,8 +6,7 @@ the identity is `UNAUTHENTICATED`.
 
 import re
 
-import structlog
-from flask import request
+from flask import Request, request
 
 from vmapi.api.request.conditional import parse_if_match
 from vmapi.api.request.context import current_request_id, request_state
@@ -22,15 +21,9 @@ MAX_ADDRESS_CHARS = 64
 IDEMPOTENCY_KEY_PATTERN = re.compile(r"[ -~]{1,255}")
 
 
-def client_address() -> str:
+def client_address(current: Request | None = None) -> str:
     """Return the IP address of the client; "" for a Unix socket."""
-    return (request.remote_addr or "")[:MAX_ADDRESS_CHARS]
-
-
-def set_identity(identity: Identity) -> None:
-    """Set the identity of the current request and of its log lines."""
-    request_state().identity = identity
-    structlog.contextvars.bind_contextvars(user=identity.subject)
+    return ((current or request).remote_addr or "")[:MAX_ADDRESS_CHARS]
 
 
 def current_identity() -> Identity:

@@ -26,6 +26,9 @@ class RequestState:
     started_at: float
     """`time.perf_counter()` at the first hook."""
 
+    services: Services
+    """The services of the app."""
+
     identity: Identity = UNAUTHENTICATED
     """The authenticated principal."""
 
