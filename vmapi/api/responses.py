@@ -33,7 +33,7 @@ CHANGE_RETRY_AFTER = "1"
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Build a JSON response."""
-    return Response(orjson.dumps(body), status, headers, mimetype="application/json")
+    return Response(orjson.dumps(body), status, headers, content_type="application/json")
 
 
 def vm_document(vm: VM) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def vm_page_response(listing: VMListing) -> Response:
     """Build the response with one page of VMs; a cached page is rendered once."""
     body, headers = _VM_PAGES.get(listing.page)
     headers = {**headers, **age_header(listing.age_seconds)}
-    return Response(body, 200, headers, mimetype="application/json")
+    return Response(body, 200, headers, content_type="application/json")
 
 
 def _render_vm_page(page: Page[VM]) -> tuple[bytes, dict[str, str]]:
@@ -212,8 +212,12 @@ def _etag_header(etag: str | None) -> dict[str, str]:
     return {"ETag": etag} if etag else {}
 
 
+class NoContentResponse(Response):
+    """A response without a body, and so without a media type."""
+
+    default_mimetype = None
+
+
 def no_content(status: int, headers: dict[str, str]) -> Response:
     """Build a response without a body."""
-    response = Response(status=status, headers=headers)
-    del response.headers["Content-Type"]
-    return response
+    return NoContentResponse(status=status, headers=headers)

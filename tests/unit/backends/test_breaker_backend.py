@@ -41,7 +41,9 @@ SEND_NOTHING = {
     *("close", "describe", "cloud_time", "is_suspect", "check_available", "check_create"),
     *("single_process", "completes_immediately", "has_change_feed", "may_wait"),
 }
-NOT_SENT_TO_NOVA = {"list_flavors", "list_images", "get_image", "list_networks"}
+NOT_SENT_TO_NOVA = {
+    *("list_flavors", "list_images", "get_image", "list_networks", "list_changes_after"),
+}
 
 
 def unavailable_backend() -> tuple[CircuitBreakerBackend, MemoryBackend]:

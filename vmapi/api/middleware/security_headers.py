@@ -1,4 +1,4 @@
-"""Security headers of every response.
+"""Security headers of every response but a 304, for which the client keeps those it has.
 
 Strict-Transport-Security is not among them: the proxy that terminates TLS sends it
 (config/nginx.conf).
@@ -33,6 +33,9 @@ def add_default_headers(
     _: MiddlewareConfig, __: Request, ___: RequestState, response: Response
 ) -> None:
     """Add each default header that the response does not have."""
+    if response.status_code == 304:
+        # the client keeps the headers of the response that it has (RFC 9110, section 15.4.5)
+        return
     # one pass: a lookup by name raises and catches an exception for every missing header
     present = {name.lower() for name, _ in response.headers}
     for name, value in DEFAULT_HEADERS.items():

@@ -126,13 +126,9 @@ class Blueprint(flask_smorest.Blueprint):
         """Declare the problems of the endpoint in addition to the common ones."""
 
         def decorator(view: View) -> View:
-            @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                return view(*args, **kwargs)
-
             doc = {**getattr(view, "_apidoc", {}), "problems": codes}
-            setattr(wrapper, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
-            return cast(View, wrapper)
+            setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
+            return view
 
         return decorator
 
@@ -210,7 +206,7 @@ def _problem_response_doc(codes: list[str], headers: dict[str, dict[str, Any]]) 
 def _reject_undeclared(view: Callable[..., Any], declared: set[str]) -> Callable[..., Any]:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if "query" not in declared and request.args:
+        if "query" not in declared and request.query_string and request.args:
             messages = ["Unknown parameter. There are none here."]
             raise query_error(dict.fromkeys(request.args, messages))
         if request.method not in ("GET", "HEAD"):
