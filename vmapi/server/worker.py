@@ -69,8 +69,6 @@ class GunicornWorker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # the checks of dependencies may take seconds
-        self._readiness_executor = ThreadPoolExecutor(1, "readiness")
         self._attempts = NonblockingAttempts()
         self._is_serving = False
         self._accept_resumes_at = 0.0
@@ -89,6 +87,8 @@ class GunicornWorker(ThreadWorker):
             reject=self._reject_head,
             on_close=self._forget_connection,
         )
+        # the checks of dependencies may take seconds
+        self._readiness_executor = ThreadPoolExecutor(1, "readiness")
         super().run()
         self._readiness_executor.shutdown(wait=False)
 
