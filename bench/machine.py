@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.databases import describe_postgresql
+from bench.environments import read_twin_versions
 from bench.options import RunOptions
 from bench.processes import ROOT
-from bench.rivals.environment import read_versions
 
 QUIET_LOAD = 0.5
 """The load average above which the results are not to be trusted."""
@@ -35,7 +35,7 @@ def describe_machine() -> dict[str, str]:
 
 def describe_run(options: RunOptions) -> dict[str, str]:
     """Return the facts about the machine, the rivals and the databases by title."""
-    rivals, postgresql = read_versions(), options.postgresql_url
+    rivals, postgresql = read_twin_versions(), options.postgresql_url
     return {
         **describe_machine(),
         "twin": ", ".join(f"{name} {rivals[name]}" for name in ("fastapi", "pydantic", "uvicorn")),

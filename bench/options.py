@@ -1,5 +1,6 @@
 """The options of a run."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class RunOptions:
     """The folder of databases and log files."""
     postgresql_url: str | None = None
     """A PostgreSQL in which databases can be created; None: it is not measured."""
+    python: str = sys.executable
+    """The interpreter of the servers of vmapi."""
 
     @property
     def databases(self) -> tuple[str, ...]:

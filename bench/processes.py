@@ -14,12 +14,16 @@ SCHEDULER_CLOCK = 2
 STOP_SECONDS = 10.0
 """How long a process may take to stop; then it is killed."""
 SETTING_PREFIXES = ("VMAPI_", "OS_", "OPENSTACK_", "API_VERSION", "LOG_LEVEL", "WEB_CONCURRENCY")
+REMOVED_VARIABLES = (*SETTING_PREFIXES, "PYTHONDONTWRITEBYTECODE")
 
 
 def build_environment(settings: Mapping[str, str], **more: str) -> dict[str, str]:
-    """Return the environment of this process with these settings of vmapi, and no others."""
+    """Return the environment of this process with these settings of vmapi, and no others.
+
+    Processes write compiled modules, as they do at an operator's.
+    """
     inherited = {
-        name: text for name, text in os.environ.items() if not name.startswith(SETTING_PREFIXES)
+        name: text for name, text in os.environ.items() if not name.startswith(REMOVED_VARIABLES)
     }
     return {**inherited, "PYTHONPATH": str(ROOT), **settings, **more}
 
@@ -76,7 +80,7 @@ def read_tree_cpu_seconds(pid: int) -> float:
     return sum(map(read_cpu_seconds, list_tree(pid)))
 
 
-def read_memory_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB (10^6 bytes)."""
+def read_memory_mib(pid: int) -> float:
+    """Return the resident memory of a process in MiB (2^20 bytes), as `top` shows it."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

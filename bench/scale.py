@@ -29,6 +29,8 @@ class Scale:
     sync_warmup: float
     sync_seconds: float
     starts: int
+    has_runtime_environment: bool
+    """Whether starts are measured without the packages for development."""
 
 
 COMPLETE = Scale(
@@ -49,6 +51,7 @@ COMPLETE = Scale(
     sync_warmup=10.0,
     sync_seconds=40.0,
     starts=10,
+    has_runtime_environment=True,
 )
 SHORT = Scale(
     rounds=1,
@@ -68,4 +71,5 @@ SHORT = Scale(
     sync_warmup=0.1,
     sync_seconds=2.0,
     starts=1,
+    has_runtime_environment=False,
 )

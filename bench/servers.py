@@ -18,7 +18,7 @@ from bench.standin import fake_openstack
 
 START_SECONDS = 120.0
 START_POLL_SECONDS = 0.005
-GUNICORN = (sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"))
+GUNICORN = ("-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"))
 UNLIMITED = dict.fromkeys(
     ("VMAPI_RATE_READS", "VMAPI_RATE_CHANGES", "VMAPI_RATE_ADDRESS"), "1000000/second"
 )
@@ -113,7 +113,8 @@ def run_vmapi(
             **UNLIMITED,
             **settings,
         }
-        with run_server(options, port, (*GUNICORN, app), "/livez", settings) as server:
+        command = (options.python, *GUNICORN, app)
+        with run_server(options, port, command, "/livez", settings) as server:
             yield Server(server.url, server.pid, url)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from bench.aims import Limit, Result, Row
 from bench.databases import new_database
 from bench.options import SQLITE, RunOptions
-from bench.processes import read_cpu_seconds, read_memory_mb
+from bench.processes import read_cpu_seconds, read_memory_mib
 from bench.servers import build_cloud_settings, run_worker
 from bench.standin import fake_openstack
 
@@ -44,7 +44,7 @@ def measure_freshness(options: RunOptions) -> Iterator[Result]:
         started_at, used = time.monotonic(), read_cpu_seconds(pid)
         lags = collect_lags(path, scale.sync_seconds)
         share = (read_cpu_seconds(pid) - used) / (time.monotonic() - started_at)
-        memory = read_memory_mb(pid)
+        memory = read_memory_mib(pid)
     title = f"{scale.synced_vms:,} servers, {changes:.0f} changes a second"
     percentiles = statistics.quantiles(lags, n=100)
     detail = f"p50 {percentiles[49]:.2f} s, {len(lags):,} changes"
@@ -52,7 +52,7 @@ def measure_freshness(options: RunOptions) -> Iterator[Result]:
     yield Row("9", f"{title}: p99 until a change shows", percentiles[98], "s", limit, detail)
     limit = Limit.at_most(MAX_CORE_PERCENT)
     yield Row("9", f"{title}: CPU time of the sync, of a core", share * 100, "%", limit)
-    yield Row("9", f"{title}: memory of the syncing process", memory, "MB")
+    yield Row("9", f"{title}: memory of the syncing process", memory, "MiB")
 
 
 def wait_for_full_sync(path: str, vms: int) -> None:

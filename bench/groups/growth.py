@@ -11,7 +11,7 @@ from bench.client import VMS, connect
 from bench.load import Load, measure_in_turns, send_load
 from bench.options import POSTGRESQL, SQLITE, RunOptions
 from bench.population import list_filters
-from bench.processes import read_memory_mb
+from bench.processes import read_memory_mib
 from bench.servers import Server, run_on_memory, run_on_openstack
 
 MAX_GROWTH = 1.3
@@ -46,7 +46,7 @@ def compare_sizes(
             yield compare_loads(f"{title}, {size:,} VMs", loads[size], loads[small])
         (pid,) = servers[large[-1]].worker_pids
         yield Row(
-            "4", f"{title}, {large[-1]:,} VMs: memory of the worker", read_memory_mb(pid), "MB"
+            "4", f"{title}, {large[-1]:,} VMs: memory of the worker", read_memory_mib(pid), "MiB"
         )
     yield build_table(f"Lists of 100 on {title}", loads)
 

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from bench.environments import ensure_twin_environment
 from bench.options import RunOptions
 from bench.processes import ROOT
-from bench.rivals.environment import ensure_environment
 from bench.servers import Server, free_port, run_server
 
 FLOOR_THREADS = "8"
@@ -27,7 +27,7 @@ def run_floor(options: RunOptions, bodies: Mapping[str, bytes]) -> Iterator[Serv
 def run_twin(options: RunOptions, bodies: Mapping[str, bytes]) -> Iterator[Server]:
     """Run the FastAPI twin on uvicorn."""
     port, folder = free_port(), write_bodies(options, bodies)
-    uvicorn = str(ensure_environment() / "uvicorn")
+    uvicorn = str(ensure_twin_environment() / "uvicorn")
     arguments = ("--app-dir", str(ROOT / "bench/rivals"), "--no-access-log", "--port", str(port))
     command = (uvicorn, *arguments, "twin:app")
     with run_server(options, port, command, "/vms?page_size=1", {"RIVAL_FOLDER": folder}) as server:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.rivals.environment import ensure_environment
+from bench.environments import ensure_twin_environment
 from bench.runner import GROUPS
 from tests.support.processes import ROOT, require_program
 from vmapi.api.middleware import AFTER_REQUEST, BEFORE_REQUEST
@@ -36,7 +36,7 @@ def run_module(*arguments: str) -> str:
 def require_rivals() -> None:
     """Skip without the packages of the rivals, fail where TEST_REQUIRE names wrk."""
     try:
-        ensure_environment()
+        ensure_twin_environment()
     except subprocess.CalledProcessError as error:
         required = "wrk" in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)(f"the rivals cannot be installed: {error}")

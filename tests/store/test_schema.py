@@ -108,6 +108,27 @@ def test_migrations_name_tables_and_indexes_as_the_metadata_does(database: Datab
     assert schema_names(database) == migrated
 
 
+def index_definitions(database: Database) -> set[str]:
+    """Return the SQL of all indexes, with their conditions."""
+    query = "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    if database.engine.dialect.name == "postgresql":
+        query = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    with database.engine.connect() as connection:
+        definitions = set(connection.execute(text(query)).scalars())
+    return {definition for definition in definitions if "alembic" not in definition}
+
+
+@DIALECTS
+def test_indexes_of_the_metadata_have_the_conditions_of_the_migrations(database: Database) -> None:
+    migrate_from_scratch(database)
+    migrated = index_definitions(database)
+    with database.engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    assert index_definitions(database) == migrated
+    assert sum(" WHERE " in definition for definition in migrated) > 3
+
+
 def test_head_revision_is_the_newest_migration() -> None:
     script = ScriptDirectory(str(ROOT / "vmapi/store/migrations"))
     assert script.get_heads() == [schema.HEAD_REVISION]

@@ -19,6 +19,14 @@ class WithoutRich:
 sys.meta_path.insert(0, WithoutRich)
 runpy.run_path("config/gunicorn.conf.py")
 import vmapi.server.logger, vmapi.server.worker, wsgi
+"""
+REQUEST = """
+client = wsgi.app.test_client()
+create_body = {"name": "web", "flavor": "m1.tiny", "image": "cirros"}
+assert client.post("/api/v1/vms", json=create_body).status_code == 201
+assert client.get("/api/v1/vms").json["total"] == 1
+"""
+REPORT = """
 # the log goes to stdout, from a thread
 print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr)
 """
@@ -28,9 +36,13 @@ UNUSED = (
 )
 
 
-def test_start_of_the_server_imports_no_optional_library() -> None:
+UNUSED_BY_REQUESTS = ("sqlalchemy.dialects.postgresql", "sqlalchemy.orm", "psycopg", "email.policy")
+
+
+def find_loaded(script: str, *names: str) -> str:
+    """Run a script, and return those of the modules that it loads."""
     ran = subprocess.run(
-        [sys.executable, "-c", SERVE, *UNUSED],
+        [sys.executable, "-c", script, *names],
         env=build_environment(),
         cwd=ROOT,
         capture_output=True,
@@ -38,4 +50,12 @@ def test_start_of_the_server_imports_no_optional_library() -> None:
         check=True,
         timeout=WAIT_SECONDS,
     )
-    assert ran.stderr.splitlines()[-1] == ""
+    return ran.stderr.splitlines()[-1]
+
+
+def test_start_of_the_server_imports_no_optional_library() -> None:
+    assert find_loaded(SERVE + REPORT, *UNUSED) == ""
+
+
+def test_requests_on_sqlite_import_no_other_dialect_and_no_mime_types() -> None:
+    assert find_loaded(SERVE + REQUEST + REPORT, *UNUSED_BY_REQUESTS, "sqlalchemy") == "sqlalchemy"

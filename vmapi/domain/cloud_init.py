@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from email import message_from_bytes
 from email.message import Message
-from email.mime.text import MIMEText
 from email.parser import BytesHeaderParser
 
 from vmapi.errors import ValidationFailed
@@ -66,6 +65,9 @@ def _is_mime_archive(user_data: str) -> bool:
 
 
 def _encode_part(text: str, subtype: str) -> bytes:
+    # loads a megabyte of modules, and few creates have a part
+    from email.mime.text import MIMEText
+
     return MIMEText(text, subtype, "utf-8").as_bytes()
 
 

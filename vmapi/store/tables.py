@@ -5,17 +5,21 @@ of microseconds since 1970 in UTC. Unique indexes hold the rules that concurrent
 break: one unfinished operation per VM, one holder per name, one operation per idempotency key.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     TextClause,
+    event,
     false,
     text,
 )
@@ -34,6 +38,9 @@ SERIAL = BigInteger().with_variant(Integer, "sqlite")
 ORDERED_NAME = String(255).with_variant(String(255, collation="C"), "postgresql")
 """Names sort by code point on both databases."""
 
+PARTIAL_INDEX_CONDITION = "condition"
+"""The key of the condition in the info of a partial index."""
+
 IDEMPOTENCY_COLUMNS = ("idempotency_project", "idempotency_caller", "idempotency_key")
 SIZE_COLUMNS = ("vcpus", "ram_mb")
 SORT_COLUMNS = ("created_at", "updated_at", "name")
@@ -42,7 +49,17 @@ AUDIT_FILTER_COLUMNS = ("user", "project", "action", "vm_id", "request_id", "out
 
 
 def _partial_index(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    # the arguments sqlite_where and postgresql_where would load both dialects
+    return Index(name, *columns, unique=unique, info={PARTIAL_INDEX_CONDITION: where})
+
+
+@event.listens_for(metadata, "before_create")
+def _set_conditions(_: MetaData, connection: Connection, **__: Any) -> None:
+    """Set the condition of each partial index for the dialect of the connection."""
+    for index in (index for table in metadata.sorted_tables for index in table.indexes):
+        if PARTIAL_INDEX_CONDITION in index.info:
+            options = index.dialect_options[connection.dialect.name]
+            options["where"] = index.info[PARTIAL_INDEX_CONDITION]
 
 
 operations = Table(

@@ -8,8 +8,7 @@ never wait for each other here.
 from collections.abc import Iterable
 from zlib import crc32
 
-from sqlalchemy import Connection, Integer, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, Connection, Integer, bindparam, func, select
 
 VM_LOCK_COUNT = 1024
 VM_LOCK_SPACE = 1
