@@ -41,6 +41,7 @@ lint: .venv/test ## check style, types and import rules
 	$(BIN)/ruff format --check --config config/ruff.toml
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+	cd clients/python && ../../$(BIN)/lint-imports
 
 audit: .venv/test ## search for weaknesses in code and packages, and for secrets
 	.ci/audit

@@ -44,7 +44,10 @@ class Reader:
         write_short_sleep(folder / "bin")
         (folder / ".venv").mkdir()
         (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
-        (folder / "bin/python3").symlink_to(sys.executable)
+        # a link would start the interpreter without the packages of the environment
+        python = folder / "bin/python3"
+        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        python.chmod(0o755)
 
     def start(self, command: str) -> None:
         """Start vmapi with the settings that a command sets."""

@@ -36,7 +36,7 @@ def build_environment(**settings: str) -> dict[str, str]:
     """
     variables = os.environ.items()
     inherited = {name: value for name, value in variables if not REMOVED_VARIABLES.match(name)}
-    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
+    return {**inherited, "PYTHONPATH": f"{ROOT}:{ROOT}/clients/python", **settings}
 
 
 def free_port() -> int:

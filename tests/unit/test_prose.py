@@ -1,7 +1,8 @@
 """The words of code and documentation: terms of the field, no private dialect.
 
-Checked are docstrings, comments, log messages and identifiers of `vmapi/`, `bench/` and `tests/`,
-every other text of `vmapi/`, and the prose of the Markdown files. A quotation stands in backticks.
+Checked are docstrings, comments, log messages and identifiers of `vmapi/`, `clients/`, `bench/`
+and `tests/`, every other text of `vmapi/` and `clients/`, and the prose of the Markdown files.
+A quotation stands in backticks.
 """
 
 import ast
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("vmapi", "bench", "tests", "docs", "README.md", "CHANGELOG.md", "wsgi.py")
+PLACES = ("vmapi", "clients", "bench", "tests", "docs", "README.md", "CHANGELOG.md", "wsgi.py")
 SKIPPED_FOLDERS = {"devcloud", "exchanges", "node_modules"}
 
 AFTER_WHAT = (
@@ -181,7 +182,7 @@ def check_file(path: Path) -> Iterator[str]:
     if path.suffix == ".md":
         yield from find_banned_words(read_markdown(text))
         return
-    every_text = "vmapi" in path.relative_to(ROOT).parts
+    every_text = path.relative_to(ROOT).parts[0] in ("vmapi", "clients")
     yield from find_banned_words(read_texts(ast.parse(text), every_text=every_text))
     yield from find_banned_words(read_comments(text))
     yield from find_banned_identifiers(text)

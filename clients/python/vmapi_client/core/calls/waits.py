@@ -1,0 +1,121 @@
+"""Plans that wait for a status of a VM, or for the end of an operation."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vmapi_client.core.calls.session import CallSession, id_of, vm_path, with_headers
+from vmapi_client.core.calls.vms import VMCalls
+from vmapi_client.core.deadline import Deadline, growing_pauses
+from vmapi_client.core.exchange import Attempt, Plan, Request, Response
+from vmapi_client.errors import DeadlineExceeded, VMFailed, VmNotFound
+from vmapi_client.models import VM, Operation, VMState
+
+FIRST_POLL_SECONDS = 0.1
+LONGEST_POLL_SECONDS = 2.0
+
+
+class WaitCalls:
+    """Plans that end when something has happened."""
+
+    def __init__(self, session: CallSession, vms: VMCalls) -> None:
+        self._session = session
+        self._vms = vms
+
+    def wait_for(self, vm: VM | str, status: str, timeout: float | None) -> Plan[VM]:
+        """Wait until a VM has a status and no task.
+
+        Raises VMFailed if it goes into ERROR, VmNotFound if it is deleted, and DeadlineExceeded.
+        """
+        deadline = self._session.deadline(timeout)
+        states = self._poll(vm, deadline)
+        while True:
+            state = yield from states.read()
+            if state.task is None and state.status in (status, "ERROR"):
+                current = yield from self._vms.get(vm, timeout=max(deadline.remaining, 1.0))
+                if current.task is None and current.status == status:
+                    return current
+                if current.task is None and current.status == "ERROR":
+                    raise VMFailed(describe_fault(current), vm=current)
+            if states.next_pause >= deadline.remaining:
+                task = f" with the task {state.task}" if state.task else ""
+                raise DeadlineExceeded(
+                    f"VM {id_of(vm)} is {state.status}{task}, and not {status}, "
+                    f"after {deadline.seconds:g} s."
+                )
+
+    def wait_until_deleted(self, vm: VM | str, timeout: float | None) -> Plan[None]:
+        """Wait until a VM is deleted. Raises DeadlineExceeded."""
+        deadline = self._session.deadline(timeout)
+        states = self._poll(vm, deadline)
+        while True:
+            try:
+                state = yield from states.read()
+            except VmNotFound:
+                return
+            if states.next_pause >= deadline.remaining:
+                raise DeadlineExceeded(
+                    f"VM {id_of(vm)} is {state.status}, and not deleted, "
+                    f"after {deadline.seconds:g} s."
+                )
+
+    def wait_for_operation(self, operation_id: str, timeout: float | None) -> Plan[Operation]:
+        """Wait until an operation is finished. Raises DeadlineExceeded."""
+        deadline = self._session.deadline(timeout)
+        request = Request("GET", f"/operations/{operation_id}")
+        pauses, pause = growing_pauses(FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS), 0.0
+        while True:
+            plan = self._session.read_waiting(request, deadline)
+            response = yield from delayed(plan, pause)
+            operation = self._session.parse(request, response, Operation.from_json)
+            if operation.is_finished:
+                return operation
+            pause = next(pauses)
+            if pause >= deadline.remaining:
+                raise DeadlineExceeded(
+                    f"Operation {operation_id} has not finished within {deadline.seconds:g} s."
+                )
+
+    def _poll(self, vm: VM | str, deadline: Deadline) -> "StatePoller":
+        return StatePoller(self._session, Request("GET", vm_path(vm, "/status")), deadline)
+
+
+class StatePoller:
+    """Reads the state of one VM again and again, with entity tags and growing pauses."""
+
+    def __init__(self, session: CallSession, request: Request, deadline: Deadline) -> None:
+        self._session = session
+        self._request = request
+        self._deadline = deadline
+        self._pauses: Iterator[float] = growing_pauses(FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS)
+        self._response: Response | None = None
+        self.next_pause = 0.0
+
+    def read(self) -> Plan[VMState]:
+        """Read the state after the pause."""
+        request = self._request
+        if self._response is not None:
+            request = with_headers(request, {"If-None-Match": self._response.headers["etag"]})
+        plan = self._session.read(request, max(self._deadline.remaining, 1.0))
+        response = yield from delayed(plan, self.next_pause)
+        self.next_pause = next(self._pauses)
+        if response.status != 304 or self._response is None:
+            self._response = response
+        return self._session.parse(request, self._response, VMState.from_json)
+
+
+def delayed(plan: Plan[Response], delay: float) -> Plan[Response]:
+    """Run a plan with a delay before its first attempt."""
+    attempt: Attempt = replace(next(plan), delay=delay)
+    while True:
+        reply = yield attempt
+        try:
+            attempt = plan.send(reply)
+        except StopIteration as end:
+            response: Response = end.value
+            return response
+
+
+def describe_fault(vm: VM) -> str:
+    """Return a sentence about the fault of a VM."""
+    reason = f": {vm.fault.message} ({vm.fault.code}) {vm.fault.hint}" if vm.fault else ""
+    return f"VM {vm.name} ({vm.id}) is in ERROR{reason}"

@@ -1,0 +1,1 @@
+"""httpx, behind two transports: one with threads, one with coroutines."""
