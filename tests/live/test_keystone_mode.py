@@ -1,23 +1,25 @@
 """Callers with Keystone tokens: two projects, and the permissions of roles in them."""
 
-import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from tests.support.live.api_response import ApiResponse
-from tests.support.live.api_script import EXTERNAL_CHANGE_TIMEOUT, RUN_LABEL, ApiScript, wait_for
-from tests.support.live.gunicorn_server import GunicornServer, serve_gunicorn
-from tests.support.live.keystone_users import KeystoneUser, KeystoneUsers, keystone_users
-from tests.support.processes import ROOT
+from tests.support.live.api_script import EXTERNAL_CHANGE_TIMEOUT, ApiScript, wait_for
+from tests.support.live.gunicorn_server import serve_gunicorn
+from tests.support.live.keystone_cloud import (
+    KeystoneCloud,
+    check_tokens_are_stored_nowhere,
+    create_in_nova,
+    finished_operation,
+    list_vms_named,
+    read_events,
+    run_command,
+    script_with_api_token,
+    serve_keystone_cloud,
+)
 from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,
@@ -26,82 +28,19 @@ from vmapi.backends.openstack.server_commands import HIDDEN_VM_DETAIL
 from vmapi.backends.openstack.visibility import ALL_PROJECTS_VISIBLE, ALL_TENANTS_REFUSED
 
 pytestmark = pytest.mark.live
-
 TOKEN_CACHE_SECONDS = 30.0
 """Seconds for which vmapi caches the validation of a token."""
-ROLES = "reader=viewer,member=operator,vmapi-chief=admin"
 BAD_TOKEN = 'Bearer realm="vmapi", error="invalid_token"'
-
-
-@dataclass
-class KeystoneCloud:
-    """A vmapi in Keystone mode with users of two projects.
-
-    alice, carol and dora are in one project, bob is in another. carol is a reader. dora is an admin
-    of vmapi, and has no role in Nova outside her project.
-    """
-
-    server: GunicornServer
-    settings: dict[str, str]
-    users: KeystoneUsers
-    admin: Any
-    alice: KeystoneUser
-    bob: KeystoneUser
-    carol: KeystoneUser
-    dora: KeystoneUser
-
-    @property
-    def account(self) -> str:
-        """The name in clouds.yaml of the service account, an admin."""
-        return self.settings["OS_CLOUD"]
-
-    @property
-    def member(self) -> str:
-        """The name in clouds.yaml of an account that is a member of one project."""
-        return self.account.removesuffix("-admin")
-
-    def actions(self, vm_id: str) -> list[tuple[str, str]]:
-        """Return the instance actions of a server with their user ids, oldest first."""
-        response = self.admin.compute.get(f"/servers/{vm_id}/os-instance-actions")
-        records = response.json()["instanceActions"]
-        return [(record["action"], record["user_id"]) for record in reversed(records)]
-
-    def server_of(self, vm_id: str) -> Any:
-        """Return a server from Nova."""
-        return self.admin.compute.get(f"/servers/{vm_id}").json()["server"]
 
 
 @pytest.fixture(scope="module")
 def cloud(
     devcloud: str, admin: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[KeystoneCloud]:
-    settings = {
-        "OS_CLOUD": f"{devcloud}-admin",
-        "VMAPI_AUTH": "token,keystone",
-        "VMAPI_KEYSTONE_URL": admin.config.get_auth_args()["auth_url"],
-        "VMAPI_KEYSTONE_ROLES": ROLES,
-        "LOG_LEVEL": "DEBUG",
-    }
     folder = tmp_path_factory.mktemp("keystone")
-    settings["VMAPI_DATABASE_URL"] = f"sqlite:///{folder}/vmapi.sqlite3"
-    with keystone_users(admin) as users, serve_gunicorn(folder, **settings) as server:
-        project_a, project_b = users.create_project("a"), users.create_project("b")
-        cloud = KeystoneCloud(
-            server,
-            settings,
-            users,
-            admin,
-            users.create_user("alice", project_a, "member"),
-            users.create_user("bob", project_b, "member"),
-            users.create_user("carol", project_a, "reader"),
-            users.create_user("dora", project_a, "vmapi-chief"),
-        )
+    with serve_keystone_cloud(devcloud, admin, folder) as cloud:
         yield cloud
-        stored_bytes = server.log.read_bytes()
-        stored_bytes += b"".join(path.read_bytes() for path in folder.glob("vmapi.sqlite3*"))
-        assert b"keystone:" in stored_bytes
-        for user in (cloud.alice, cloud.bob, cloud.carol, cloud.dora):
-            assert user.token.encode() not in stored_bytes
+        check_tokens_are_stored_nowhere(cloud, folder)
 
 
 @pytest.fixture
@@ -332,75 +271,3 @@ def test_create_in_an_invisible_project_is_forbidden(cloud: KeystoneCloud, tmp_p
         assert script.get("/operations")["total"] == script.get("/vms")["total"] == 0
     assert "VMs of other projects are not visible" in server.log.read_text()
     assert script.vm_name("vm") not in [server["name"] for server in cloud.users.list_servers()]
-
-
-def create_in_nova(user: KeystoneUser, name: str) -> str:
-    """Create a server through Nova as a user, and return its id."""
-    sdk = user.sdk
-    server = sdk.compute.create_server(
-        name=name,
-        image_id=next(iter(sdk.image.images(status="active"))).id,
-        flavor_id=next(iter(sdk.compute.flavors())).id,
-        networks=[{"uuid": next(iter(sdk.network.networks())).id}],
-    )
-    sdk.compute.wait_for_server(server)
-    return str(server.id)
-
-
-def list_vms_named(script: ApiScript, name: str) -> list[str]:
-    """Return the ids of the VMs with a name that a script sees."""
-    page = script.get(f"/vms?name={name}")
-    assert page["total"] == len(page["items"])
-    return [vm["id"] for vm in page["items"]]
-
-
-def finished_operation(script: ApiScript, operation_id: str) -> Any:
-    """Return an operation if it has finished, else None."""
-    operation = script.get(f"/operations/{operation_id}")
-    return operation if operation["finished_at"] else None
-
-
-def read_events(cloud: KeystoneCloud, user: KeystoneUser, vm_id: str) -> list[Any]:
-    """Return the events of a user, from the oldest one to the success of an operation."""
-    messages: list[Any] = []
-    headers = {"X-Auth-Token": user.token, "Last-Event-ID": "1"}
-    url = f"{cloud.server.url}/api/v1/events"
-    with requests.get(url, headers=headers, stream=True, timeout=30) as response:
-        assert response.status_code == 200, response.text
-        for line in response.iter_lines():
-            if line.startswith(b"data: "):
-                messages.append(json.loads(line.removeprefix(b"data: ")))
-            if messages and (messages[-1]["vm_id"], messages[-1]["kind"]) == (
-                vm_id,
-                "operation.succeeded",
-            ):
-                return messages
-    raise AssertionError(f"no event of {vm_id}")
-
-
-def script_with_api_token(cloud: KeystoneCloud, project: str) -> ApiScript:
-    """Return a script with an API token of a project."""
-    options = ("--subject", "ci", "--role", "operator", "--project", project)
-    token = run_command(cloud, "token", "create", *options).strip()
-
-    def send(
-        method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
-    ) -> ApiResponse:
-        bearer = {"Authorization": f"Bearer {token}"}
-        return cloud.server.send(method, path, body, {**(headers or {}), **bearer})
-
-    return ApiScript(send, f"{RUN_LABEL}-token")
-
-
-def run_command(cloud: KeystoneCloud, *command: str, **settings: str) -> str:
-    """Run a flask command, and return its output."""
-    environ = {**os.environ, "VMAPI_BACKEND": "openstack", **cloud.settings, **settings}
-    result = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "wsgi", *command],
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return result.stdout

@@ -2,11 +2,16 @@
 
 from typing import Any
 
+import pytest
+
 from tests.contract.cloud_under_test import CloudUnderTest
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.cloud import Cloud
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.memory import parse_latency
+
+slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
+"""Runs a test on a cloud where every change but an update takes time."""
 
 
 class MemoryCloudFactory:

@@ -9,12 +9,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
+from tests.support.memory_cloud import slow
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.lifecycle import Verb
 from vmapi.services.operations import idempotency
-
-slow = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
 
 
 def send_with_key(

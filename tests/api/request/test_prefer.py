@@ -8,9 +8,10 @@ from werkzeug.test import TestResponse
 
 from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.auth_harness import AuthHarness
+from tests.support.memory_cloud import slow
 from vmapi.services.operations import waiting
 
-pytestmark = pytest.mark.parametrize("latency", ["create=2,delete=2,update=0,*=1"], ids=["slow"])
+pytestmark = slow
 
 
 def create(harness: ApiHarness, prefer: str) -> TestResponse:

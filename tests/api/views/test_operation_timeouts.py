@@ -47,6 +47,17 @@ def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.M
     assert harness.get_json("/operations")["total"] == 1
 
 
+@pytest.mark.parametrize("latency", ["stop=3600"])
+def test_operation_past_its_deadline_fails(harness: ApiHarness) -> None:
+    vm_id = harness.create_running()
+    response = harness.post_action(vm_id, "stop")
+    harness.advance_time(601)
+    operation = harness.get_operation(response)
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "operation_timeout")
+    assert operation["error"]["status"] == 504
+    assert harness.get_vm(vm_id)["status"] == "RUNNING"
+
+
 @pytest.mark.parametrize("latency", ["create=3600"])
 def test_create_past_its_deadline_fails(harness: ApiHarness) -> None:
     headers = {"Idempotency-Key": "k"}
