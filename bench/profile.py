@@ -100,9 +100,9 @@ def print_profile(stats: pstats.Stats, lines: int) -> None:
 
 def print_statements(send: Send) -> None:
     """Send a request, and print its SQL statements."""
-    with recording() as statements:
+    with recording() as recorded:
         send()
-    print(statements, statements.in_short(), sep="\n")
+    print(recorded.counts, recorded.in_short(), sep="\n")
 
 
 def parse_arguments() -> argparse.Namespace:

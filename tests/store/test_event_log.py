@@ -139,7 +139,7 @@ def test_superseded_create_emits_its_event(
     assert operation.step is not None
     step = replace(operation.step, state=StepState.ACCEPTED, request_id="r")
     new = replace(RUNNING, status=Status.BUILDING, task=Task.CREATING)
-    store.save_accepted(replace(operation.with_step(step), vm_id=VM_ID), new)
+    store.save(replace(operation.with_step(step), vm_id=VM_ID), expected_vm=new)
     inventory.save_observations([RUNNING], inventory.observation_time())
     store.add(make("2", Action.DELETE, VM_ID))
     assert vm_changes(log) == [

@@ -124,7 +124,7 @@ def test_expected_vm_counts_once(
     store.add(create(make, "1"))
     new = replace(OWN_VM, id="vm", name="web-1", status=Status.BUILDING)
     operation = store.get("1").with_step(Step(Verb.CREATE, StepState.ACCEPTED))
-    store.save_accepted(replace(operation, vm_id="vm"), new)
+    store.save(replace(operation, vm_id="vm"), expected_vm=new)
     assert inventory.get_usage("default") == ResourceUsage(1, **SMALL)
 
 

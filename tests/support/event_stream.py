@@ -9,8 +9,8 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import BASE, ApiHarness
 
 LIFECYCLE_EVENTS = [
-    *("vm.created", "vm.changed", "operation.succeeded"),
-    *("vm.changed", "vm.changed", "vm.changed", "operation.succeeded"),
+    *("vm.created", "operation.succeeded"),
+    *("vm.changed", "vm.changed", "operation.succeeded"),
     *("vm.changed", "vm.deleted", "operation.succeeded"),
 ]
 """Kinds of events of a VM that is created, paused and deleted on the instant cloud."""

@@ -227,6 +227,12 @@ class ReconcilerHarness:
         """Return an operation as it is now."""
         return self.operations.get(operation.id)
 
+    def inventory_vm(self, operation: Operation) -> VM:
+        """Return the VM of an operation as the inventory shows it."""
+        snapshot = self.store.inventory.get(self.reload(operation).vm_id or "")
+        assert snapshot is not None
+        return snapshot.vm
+
     def running_vm(self) -> str:
         """Make a RUNNING VM and return its id; it counts as nothing sent."""
         operation = self.add_create()

@@ -47,4 +47,4 @@ def as_accepted(operation: Operation) -> Operation:
 def save_created(store: OperationRepository, operation: Operation) -> Operation:
     """Save that the cloud has accepted a create, with the VM to expect."""
     expected_vm = replace(RUNNING, status=Status.BUILDING, task=Task.CREATING, addresses=())
-    return store.save_accepted(as_accepted(operation), expected_vm)[0]
+    return store.save(as_accepted(operation), expected_vm=expected_vm).operation

@@ -6,7 +6,7 @@ from bench.call_path import open_app, record_create
 
 MAX_FRAMES = 14
 MAX_VIEW_MODULES = 50
-MAX_MODULES = 87
+MAX_MODULES = 89
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 

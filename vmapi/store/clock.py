@@ -4,6 +4,7 @@ Leases, event sequences and observation times use it. It can be set back: a time
 has written is then in the future, and proves nothing.
 """
 
+import time
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, select
@@ -35,8 +36,15 @@ def _db_now_postgresql(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
+def sqlite_time() -> int:
+    """Return the time of SQLite's clock, in microseconds since 1970: that of this machine."""
+    return time.time_ns() // 1000
+
+
 def db_time(connection: Connection) -> int:
     """Return the time of the database's clock, in microseconds since 1970."""
+    if connection.dialect.name == "sqlite":
+        return sqlite_time()
     return int(connection.execute(select(db_now())).scalar_one())
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from vmapi.store.answer_timeout import answer_timeout
+from vmapi.store.clock import sqlite_time
 from vmapi.store.sqlite_files import SqliteFiles
 
 LOCK_TIMEOUT = 5.0
@@ -83,16 +84,11 @@ def _prepare_sqlite_connection(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-    connection.create_function("epoch_us", 0, epoch_us)
+    connection.create_function("epoch_us", 0, sqlite_time)
 
 
 def _register_files(files: SqliteFiles, connection: Any, record: ConnectionPoolEntry) -> None:
     files.register(connection, record.info)
-
-
-def epoch_us() -> int:
-    """Return the time of SQLite's clock, in microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def _open_bounded_connection(_: Any, __: Any, args: Any, options: Any) -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import StoreUnavailable
 from vmapi.store import connections
+from vmapi.store.clock import db_time, sqlite_time
 from vmapi.store.outages import NO_ANSWER, OutageReporter, url_secrets
 from vmapi.store.sqlite_files import SqliteFiles, existing_file_url, file_path
 from vmapi.store.tables import metadata
@@ -118,6 +119,16 @@ class Database:
             self._ensure_prepared()
             with self._snapshots.connect() as connection:
                 yield connection
+
+    def time(self) -> int:
+        """Return the time of the database's clock, in microseconds since 1970.
+
+        Raises StoreUnavailable.
+        """
+        if self.engine.dialect.name == "sqlite":
+            return sqlite_time()
+        with self.read() as connection:
+            return db_time(connection)
 
     def connect_detached(self) -> Connection:
         """Open a connection for reads outside the pool, which the caller closes.

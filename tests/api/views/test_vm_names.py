@@ -1,6 +1,7 @@
 """VM names are unique among live VMs, also under concurrency."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -8,7 +9,24 @@ import pytest
 
 from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.domain.vm import CreateSpec
+from vmapi.domain.vm import VM, CreateSpec
+from vmapi.errors import BackendUnavailable
+
+
+def unproven_name(check: Callable[[], object]) -> Callable[..., Sequence[VM]]:
+    """Return a `list_vms` that runs a check when an operation has reserved a name."""
+    failures = [BackendUnavailable("unavailable")]
+
+    def list_vms(*, name: str | None = None) -> Sequence[VM]:
+        if name is not None and failures:
+            # nothing proves that the name is free: the operation is inserted first
+            raise failures.pop()
+        if name is not None:
+            check()
+        return ()
+
+    return list_vms
+
 
 slow = pytest.mark.parametrize("latency", ["1"], ids=["slow"])
 
@@ -63,7 +81,7 @@ def test_reservation_is_released_when_check_fails(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(harness.backend, "list_vms", lambda name: 1 / 0)
+        patched.setattr(harness.backend, "list_vms", unproven_name(lambda: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             harness.post("/vms", CREATE_BODY)
     assert harness.get_json("/operations")["total"] == 0
@@ -112,11 +130,7 @@ def test_one_of_fifty_concurrent_creates_gets_the_name(harness: ApiHarness) -> N
 def test_engine_leaves_unverified_create_to_its_request(
     harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def looked_for(*, name: str | None = None) -> list[object]:
-        harness.reconcile_once()
-        return []
-
     with monkeypatch.context() as patched:
-        patched.setattr(harness.backend, "list_vms", looked_for)
+        patched.setattr(harness.backend, "list_vms", unproven_name(harness.reconcile_once))
         assert harness.post("/vms", CREATE_BODY).status_code == 201
     assert len(harness.backend.list_vms()) == 1

@@ -68,7 +68,7 @@ def add_create(
         store.add(replace(create, key=fields.pop("key", None), order=order))
         if not fields:
             return store.get("op")
-        return store.save(make.finished(store.get("op"), **fields))
+        return store.save(make.finished(store.get("op"), **fields)).operation
 
     return add
 

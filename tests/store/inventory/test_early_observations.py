@@ -36,7 +36,7 @@ def inventory(database: Database) -> InventoryRepository:
 def create(store: OperationRepository, make: OperationFactory) -> Operation:
     """A dispatched create without a response."""
     store.add(make("op", Action.CREATE, None, "web", project="web", key=IDEMPOTENCY_KEY))
-    return store.save(store.get("op").as_dispatching(make("2").created_at))
+    return store.save(store.get("op").as_dispatching(make("2").created_at)).operation
 
 
 def save_create_accepted(
@@ -45,7 +45,7 @@ def save_create_accepted(
     """Save that the cloud has accepted a create, with the VM to expect."""
     expected_vm = replace(CREATED_VM, id=vm_id, status=Status.BUILDING, task=Task.CREATING)
     accepted = create.with_step(Step(Verb.CREATE, StepState.ACCEPTED, "r"))
-    return store.save_accepted(replace(accepted, vm_id=vm_id), expected_vm)[0]
+    return store.save(replace(accepted, vm_id=vm_id), expected_vm=expected_vm).operation
 
 
 def observe(

@@ -26,7 +26,7 @@ def holder(store: OperationRepository, make: OperationFactory, name: str) -> dic
 def made(store: OperationRepository, make: OperationFactory, name: str, vm_id: str) -> Operation:
     """Have a VM made."""
     store.add(make(f"create-{vm_id}", Action.CREATE, None, name))
-    return store.save(make.finished(replace(store.get(f"create-{vm_id}"), vm_id=vm_id)))
+    return store.save(make.finished(replace(store.get(f"create-{vm_id}"), vm_id=vm_id))).operation
 
 
 def ended(
@@ -34,7 +34,7 @@ def ended(
 ) -> Operation:
     """Have an operation begun and ended."""
     store.add(operation)
-    return store.save(make.finished(store.get(operation.id), **more))
+    return store.save(make.finished(store.get(operation.id), **more)).operation
 
 
 def test_name_is_reserved_by_an_unfinished_operation(

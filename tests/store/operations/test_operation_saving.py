@@ -25,11 +25,11 @@ def test_save_moves_the_revision_and_refuses_older_ones(
 ) -> None:
     store.add(make("1"))
     first = store.get("1")
-    saved = store.save(replace(first, vm_id="a"))
+    saved = store.save(replace(first, vm_id="a")).operation
     assert saved == replace(first, vm_id="a", revision=1) == store.get("1")
     with pytest.raises(OperationRevisionConflict):
         store.save(replace(first, vm_id="b"))
-    over = store.save(make.finished(saved))
+    over = store.save(make.finished(saved)).operation
     assert store.get("1") == over
     with pytest.raises(OperationRevisionConflict):
         store.save(over)
@@ -61,7 +61,7 @@ def test_stored_operation_equals_the_saved_one(
     running = replace(store.get("1"), status=OperationStatus.RUNNING, started_at=begun).with_step(
         sent
     )
-    assert store.get("1") != store.save(running) == store.get("1")
+    assert store.get("1") != store.save(running).operation == store.get("1")
     assert store.get("1").steps == (sent, Step(Verb.STOP))
     failure = OperationError("no_capacity", "Full.", {"hint": "Wait.", "vm_id": None})
     failed = make.finished(store.get("1"), status=OperationStatus.FAILED, error=failure)
@@ -81,7 +81,7 @@ def test_other_process_sees_the_saved_operation(
     store: OperationRepository, other: OperationRepository, make: OperationFactory
 ) -> None:
     store.add(make("1"))
-    saved = store.save(make.finished(store.get("1")))
+    saved = store.save(make.finished(store.get("1"))).operation
     assert other.get("1") == saved
 
 

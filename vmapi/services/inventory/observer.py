@@ -11,19 +11,23 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import datetime
 from math import inf
+from typing import TYPE_CHECKING
 
 import structlog
 
 from vmapi.backends.base import Backend
 from vmapi.concurrency.nonblocking import raise_if_nonblocking
+from vmapi.domain.observation import Observation
+from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VmapiError, VMNotFound
+from vmapi.services.inventory.change_feed import ChangeFeedReader
 from vmapi.store.store import Store
 
-log = structlog.get_logger("vmapi.inventory")
+if TYPE_CHECKING:
+    from vmapi.store.operations.saving import SavedOperation
 
-FEED_TIMEOUT = 2.0
-"""Seconds that a reader waits while another thread saves changes of the feed."""
+log = structlog.get_logger("vmapi.inventory")
 
 MAX_FETCH_ATTEMPTS = 3
 """How often a VM is fetched while newer observations of others overtake each result."""
@@ -36,10 +40,9 @@ class CloudObserver:
         self._backend = backend
         self._store = store
         self._clock = clock
+        self._feed = ChangeFeedReader(backend, store, self.full_sync)
         self._full_sync_lock = threading.Lock()
         self._last_full_sync_at = -inf
-        self._feed_lock = threading.Lock()
-        self._feed_position: int | None = None
         self._last_failure: BackendFailure | None = None
         self._last_failure_at = -inf
 
@@ -60,16 +63,36 @@ class CloudObserver:
                 vm = self._backend.get_vm(vm_id)
             except VMNotFound as error:
                 if not error.hidden:
-                    self.mark_gone(vm_id)
+                    inventory = self._store.inventory
+                    inventory.mark_deleted(vm_id, self._clock(), inventory.observation_time())
                 raise
             if self._store.inventory.save_observations([vm], started_at):
                 break
         return vm
 
-    def mark_gone(self, vm_id: str) -> None:
-        """Save that the cloud has responded just now that a VM does not exist."""
-        inventory = self._store.inventory
-        inventory.mark_deleted(vm_id, self._clock(), inventory.observation_time())
+    def observe(self, vm_id: str) -> Observation:
+        """Fetch one VM from the cloud for `save_operation`. Raises VMNotFound."""
+        started_at = self._store.inventory.observation_time()
+        return Observation(started_at, (self._backend.get_vm(vm_id),))
+
+    def observe_gone(self, vm_id: str) -> Observation:
+        """Return the observation that the cloud has just denied that a VM exists."""
+        return Observation(self._store.inventory.observation_time(), gone_vm_id=vm_id)
+
+    def save_operation(
+        self, operation: Operation, observation: Observation | None, expected_vm: VM | None = None
+    ) -> "SavedOperation":
+        """Save an operation together with an observation of its VM.
+
+        The changes of a change feed replace the observation. Raises OperationRevisionConflict.
+        """
+
+        def save(latest: Observation | None) -> "SavedOperation":
+            return self._store.operations.save(operation, latest, expected_vm=expected_vm)
+
+        if observation is None or not self._backend.has_change_feed:
+            return save(observation)
+        return self._feed.save_with_changes(save)
 
     def fetch_changed(self, since: datetime, started_at: int | None = None) -> Sequence[VM]:
         """Fetch the VMs that changed since a time of the cloud's clock, and save them.
@@ -89,34 +112,7 @@ class CloudObserver:
         Returns False where it has none. Afterwards the inventory is as current as the cloud. Raises
         BackendTimeout if another thread is still saving changes.
         """
-        if not self._backend.has_change_feed:
-            return False
-        position = self._feed_position
-        if self._backend.list_changes_after(position).position == position:
-            return True
-        raise_if_nonblocking()
-        with self._backend.limit_waiting():
-            if not self._feed_lock.acquire(timeout=FEED_TIMEOUT):
-                raise BackendTimeout("The changes of the cloud are still being saved.")
-            try:
-                any(self._save_changes() for _ in range(MAX_FETCH_ATTEMPTS))
-            finally:
-                self._feed_lock.release()
-        return True
-
-    def _save_changes(self) -> bool:
-        """Save the next change set; return False if a row is newer and may lack a change."""
-        inventory = self._store.inventory
-        started_at = inventory.observation_time()
-        changes = self._backend.list_changes_after(self._feed_position)
-        if not changes.is_complete:
-            self.full_sync()
-        elif changes.vms:
-            saved_ids = inventory.save_observations(changes.vms, started_at)
-            if len(saved_ids) < len(changes.vms):
-                return False
-        self._feed_position = changes.position
-        return True
+        return self._feed.read()
 
     def full_sync(self, timeout: float = -1) -> None:
         """List all VMs and save them, or wait for a full sync that began after this call.

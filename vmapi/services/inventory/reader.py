@@ -119,6 +119,10 @@ class InventoryReader:
             return False
         return True
 
+    def read_change_feed(self) -> None:
+        """Save earlier changes of the cloud, so that an operation is saved with its own only."""
+        self._observer.read_change_feed()
+
     def age_seconds(self) -> float | None:
         """Return the seconds since all changes were known; None before the first sync."""
         return 0.0 if self._backend.has_change_feed else self._store.inventory.age_seconds()
@@ -137,14 +141,14 @@ class InventoryReader:
     ) -> VMSnapshot:
         """Return a VM after an operation on it has begun or finished, with few cloud calls.
 
-        `previous_vm` is the VM before the operation, `stored_vm` its row since then. Raises
-        BackendFailure if the VM can neither be read nor inferred.
+        `previous_vm` is the VM before the operation, `stored_vm` its row as the last change of the
+        operation has left it. Raises BackendFailure if the VM can neither be read nor inferred.
         """
+        if stored_vm is not None:
+            return stored_vm
         if not operation.is_finished and not self._completes_immediately:
-            return (
-                stored_vm
-                or self._cached(previous_vm.id)
-                or _unversioned(_expected_during(operation, previous_vm))
+            return self._cached(previous_vm.id) or _unversioned(
+                _expected_during(operation, previous_vm)
             )
         try:
             # only the cloud shows the result of an update of name or metadata

@@ -1,6 +1,7 @@
 """Reserve VM names: within a project a name belongs to one VM, whether vmapi created it or not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from vmapi import errors
 from vmapi.backends.base import Backend
@@ -43,10 +44,15 @@ class NameReservations:
             return self._store.operations.add(operation, new.vm_revision)
 
     def is_free(self, operation: Operation) -> bool:
-        """Return whether the inventory proves that the name is free, or no name is needed."""
+        """Return whether it is proven that the name is free, or no name is needed.
+
+        The inventory proves it, or a cloud that responds at once.
+        """
         if operation.reserved_name is None:
             return True
         if self._backend.completes_immediately:
+            with suppress(errors.BackendFailure):
+                return not self._list_holders(operation)
             return False
         inventory = self._store.inventory
         holder, age = inventory.find_by_name(operation.project, operation.reserved_name)
@@ -61,8 +67,7 @@ class NameReservations:
         """
         tag = None
         try:
-            vms = self._backend.list_vms(name=operation.reserved_name)
-            holders = [vm for vm in vms if vm.project == operation.project]
+            holders = self._list_holders(operation)
             own = [vm for vm in holders if self._is_of_same_key(vm, operation)]
             if own:
                 return min(own, key=lambda vm: (vm.created_at, vm.id)).id
@@ -75,6 +80,10 @@ class NameReservations:
             self._store.operations.discard(operation, reason, disclosed_create=tag)
             raise
         return None
+
+    def _list_holders(self, operation: Operation) -> Sequence[VM]:
+        vms = self._backend.list_vms(name=operation.reserved_name)
+        return [vm for vm in vms if vm.project == operation.project]
 
     def _is_of_same_key(self, vm: VM, operation: Operation) -> bool:
         """Return whether an earlier create of the key has made a VM that no search has found."""

@@ -74,7 +74,8 @@ class OperationSubmitter:
         operation = self._waiter.wait_until(result.operation, is_finished, caller.wait_seconds)
         # after a wait, the row of the VM may have changed since the insert
         unchanged = operation is result.operation
-        vm = (result.stored_vm or stored_vm) if unchanged else None
+        vm = result.stored_vm or (None if operation.is_finished else stored_vm)
+        vm = vm if unchanged else None
         built = self._results.build(operation, new.vm, caller.scope, vm)
         return replace(built, replayed=new.created_vm_id is not None)
 

@@ -14,6 +14,7 @@ from functools import partial
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction, Backend
 from vmapi.domain.lifecycle import Status, Verb
+from vmapi.domain.observation import Observation
 from vmapi.domain.operation import NewOperation, Operation, Step
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.reconciler.recovery import (
@@ -50,6 +51,8 @@ class DispatchResult:
     """The reason for NOT_SENT and REFUSED."""
     is_recovered: bool = False
     """Whether the action was found in the cloud instead of in a response."""
+    observation: Observation | None = None
+    """The VM after an update."""
 
 
 class StepDispatcher:
@@ -78,7 +81,7 @@ class StepDispatcher:
         """
         if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
             return DispatchResult(DispatchState.EXPIRED)
-        if new is not None and new.created_vm_id is not None:
+        if step.verb is Verb.CREATE and new is not None and new.created_vm_id is not None:
             created = AcceptedAction(new.created_vm_id, "")
             return DispatchResult(DispatchState.ACCEPTED, created, is_recovered=True)
         try:
@@ -89,11 +92,12 @@ class StepDispatcher:
             raise
         except errors.VmapiError as error:
             return self._handle_error(operation, step, error, is_first_attempt=is_first_attempt)
+        observation = None
         if action is None:
             # Nova's changes-since does not report new metadata
             with suppress(errors.VmapiError):
-                self._observer.fetch(require_vm_id(operation))
-        return DispatchResult(DispatchState.ACCEPTED, action)
+                observation = self._observer.observe(require_vm_id(operation))
+        return DispatchResult(DispatchState.ACCEPTED, action, observation=observation)
 
     def find_action(self, operation: Operation, step: Step) -> AcceptedAction | None:
         """Return the action that a step has started in the cloud. Raises VMNotFound."""

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 
 from vmapi import errors
 from vmapi.domain.lifecycle import Action
+from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationError, OperationStatus, StepState
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM
+from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.reconciler.outcome import is_failed_build
 
 log = structlog.get_logger("vmapi.operations")
@@ -21,20 +24,22 @@ class ReconcileResult:
     """The state of an operation after one or more steps of the reconcile loop."""
 
     operation: Operation
-    vm: VM | None = None
-    """The VM as observed last."""
     error: errors.VmapiError | None = None
     """The error that ended the operation."""
     waiting_on_cloud: bool = False
     """Whether nothing is to be done until the cloud makes progress."""
+    is_saved: bool = True
+    """Whether the database has this state of the operation."""
+    observation: Observation | None = None
+    """The VM as the cloud has shown it, to be saved with the operation."""
+    expected_vm: VM | None = None
+    """The VM of an accepted create, to be saved with the operation."""
     stored_vm: VMSnapshot | None = None
-    """The VM as inserted into the inventory when the cloud accepted its create."""
+    """The VM as the last save has left it in the inventory."""
 
-    def following(self, previous: "ReconcileResult") -> "ReconcileResult":
-        """Return this result with the VMs of the one before where it has none."""
-        return replace(
-            self, vm=self.vm or previous.vm, stored_vm=self.stored_vm or previous.stored_vm
-        )
+    def changed(self, operation: Operation, **changes: Any) -> "ReconcileResult":
+        """Return the result with another, unsaved state of the operation."""
+        return replace(self, operation=operation, is_saved=False, **changes)
 
     def raise_error(self) -> None:
         """Raise the error that ended the operation, unless its VM shows the error itself."""
@@ -75,7 +80,31 @@ def as_succeeded(operation: Operation, now: datetime) -> Operation:
     return replace(operation, status=OperationStatus.SUCCEEDED, finished_at=now)
 
 
-def log_finished(operation: Operation) -> None:
+def save_result(observer: CloudObserver, result: ReconcileResult) -> ReconcileResult:
+    """Save an operation, its VM as observed, and all that follows from its end.
+
+    Raises OperationRevisionConflict, StoreUnavailable.
+    """
+    if result.is_saved:
+        return result
+    operation = result.operation
+    try:
+        saved = observer.save_operation(operation, result.observation, result.expected_vm)
+    except errors.StoreUnavailable as error:
+        if not operation.is_accepted:
+            raise
+        sent = f"The {operation.action} was sent to the cloud and continues."
+        raise errors.StoreUnavailable(
+            f"{error.detail} {sent}", operation_id=operation.id
+        ) from error
+    if operation.is_finished:
+        _log_finished(operation)
+    return ReconcileResult(
+        saved.operation, result.error, result.waiting_on_cloud, stored_vm=saved.vm
+    )
+
+
+def _log_finished(operation: Operation) -> None:
     """Log the outcome and the duration of a finished operation."""
     duration = (operation.finished_at or operation.created_at) - operation.created_at
     error = operation.error

@@ -29,7 +29,7 @@ from vmapi.services.reconciler.progress import (
     ReconcileResult,
     as_failed,
     as_succeeded,
-    log_finished,
+    save_result,
 )
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
@@ -73,27 +73,23 @@ class Reconciler:
         """
         result = ReconcileResult(new.operation)
         try:
-            if new.operation.started_at is None:
-                result = self._begin_dispatch(new.operation)
-            if not result.operation.is_finished:
-                operation, step = result.operation, result.operation.steps[0]
-                response = self._dispatcher.dispatch(operation, step, new, is_first_attempt=True)
-                result = self._save_response(operation, step, new, response, is_first_attempt=True)
-                result = self._run(result, None, new)
+            if new.operation.started_at is not None:
+                result = self._dispatch(result, new.operation.steps[0], new, is_first_attempt=True)
+            result = self._run(result, None, new)
         except OperationRevisionConflict:
             result = ReconcileResult(self._store.operations.get(new.operation.id))
         finally:
             self._store.operations.release(new.operation.id)
-            if not result.operation.is_finished:
+            if not (result.is_saved and result.operation.is_finished):
                 self._notify_engine(new.operation.id)
         return result
 
     def reconcile(self, operation: Operation, observed_vm: VM | None = None) -> ReconcileResult:
         """Reconcile an operation until it is finished or must wait for the cloud.
 
-        Do nothing while another thread or process holds the lease. `observed_vm` is a current
-        observation of the VM, which saves a request. Raises BackendTimeout if the outcome of a
-        step is unknown, StoreUnavailable if the result cannot be saved.
+        Do nothing while another thread or process holds the lease. `observed_vm` is a saved and
+        current observation of the VM, which saves a request. Raises BackendTimeout if the outcome
+        of a step is unknown, StoreUnavailable if the result cannot be saved.
         """
         result = ReconcileResult(operation)
         with self._store.operations.lease(operation.id) as acquired:
@@ -107,153 +103,154 @@ class Reconciler:
     def _run(
         self, result: ReconcileResult, observed_vm: VM | None, new: NewOperation | None
     ) -> ReconcileResult:
+        """Reconcile until the operation is finished or must wait, and save it."""
         while not (result.operation.is_finished or result.waiting_on_cloud):
-            next_result = self._reconcile_once(result.operation, observed_vm, new)
-            result, observed_vm = next_result.following(result), None
-        return result
+            result, observed_vm = self._reconcile_once(result, observed_vm, new), None
+        return save_result(self._observer, result)
 
     def _reconcile_once(
-        self, operation: Operation, observed_vm: VM | None, new: NewOperation | None
+        self, result: ReconcileResult, observed_vm: VM | None, new: NewOperation | None
     ) -> ReconcileResult:
-        step = operation.step
+        operation, step = result.operation, result.operation.step
         if step is None:
-            return self._finish(as_succeeded(operation, self._clock()))
+            return result.changed(as_succeeded(operation, self._clock()))
         if step.state is StepState.PLANNED:
-            return self._dispatch_planned(operation, step, new)
+            return self._dispatch_planned(result, step, new)
         if recovery.is_from_wrong_clock(recovery.step_started_at(operation, step), self._clock()):
             # the time limits begin again: they may be too long, never too short
-            return self._save_step(operation, replace(step, started_at=self._clock()))
+            return self._with_step(result, replace(step, started_at=self._clock()))
         is_overdue = self._is_overdue(operation)
-        result = self._check_progress(operation, step, observed_vm)
+        result = self._check_progress(result, step, observed_vm)
         if result.waiting_on_cloud and is_overdue and not self._may_still_arrive(operation, step):
-            failed = self._fail(operation, timeout_error(operation, self._deadlines))
-            return replace(failed, vm=result.vm)
+            return self._fail(result, timeout_error(operation, self._deadlines))
         return result
 
     def _dispatch_planned(
-        self, operation: Operation, step: Step, new: NewOperation | None
+        self, result: ReconcileResult, step: Step, new: NewOperation | None
     ) -> ReconcileResult:
+        operation = result.operation
         is_first = operation.started_at is None
         # only the process of the request has the spec of a create, and has checked a new name
         is_name_unchecked = is_first and operation.reserved_name is not None
         if new is None and (step.verb is Verb.CREATE or is_name_unchecked):
-            return self._fail(operation, self._dispatcher.not_sendable_error())
-        result = self._begin_dispatch(operation)
-        if result.operation.is_finished:
-            return result
-        operation, step = result.operation, result.operation.step or step
-        response = self._dispatcher.dispatch(operation, step, new, is_first_attempt=is_first)
-        return self._save_response(operation, step, new, response, is_first_attempt=is_first)
-
-    def _begin_dispatch(self, operation: Operation) -> ReconcileResult:
-        """Save the present step as dispatching, or fail the operation after its deadline."""
+            return self._fail(result, self._dispatcher.not_sendable_error())
         if self._is_overdue(operation):
-            return self._fail(operation, timeout_error(operation, self._deadlines))
-        return ReconcileResult(self._store.operations.save(operation.as_dispatching(self._clock())))
+            return self._fail(result, timeout_error(operation, self._deadlines))
+        result = save_result(
+            self._observer, result.changed(operation.as_dispatching(self._clock()))
+        )
+        return self._dispatch(result, result.operation.step or step, new, is_first_attempt=is_first)
+
+    def _dispatch(
+        self,
+        result: ReconcileResult,
+        step: Step,
+        new: NewOperation | None,
+        *,
+        is_first_attempt: bool,
+    ) -> ReconcileResult:
+        """Send a step that is saved as dispatching."""
+        response = self._dispatcher.dispatch(
+            result.operation, step, new, is_first_attempt=is_first_attempt
+        )
+        planned = replace(step, state=StepState.PLANNED)
+        may_retry = not (is_first_attempt or result.operation.requires_caller_token)
+        match response.state:
+            case DispatchState.ACCEPTED:
+                return self._accept(result, step, new, response)
+            case DispatchState.VM_GONE:
+                return self._end_missing(result, step)
+            case DispatchState.EXPIRED:
+                return self._with_step(result, planned)
+            case DispatchState.NOT_SENT if may_retry:
+                return replace(self._with_step(result, planned), waiting_on_cloud=True)
+        reason = response.error or errors.InternalError("The cloud gave no reason.")
+        return self._fail(result, reason)
 
     def _check_progress(
-        self, operation: Operation, step: Step, observed_vm: VM | None
+        self, result: ReconcileResult, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
+        operation = result.operation
         try:
             if step.state is StepState.DISPATCHING:
-                return self._recover(operation, step)
-            return self._check_outcome(operation, step, observed_vm)
-        except (OperationRevisionConflict, errors.StoreUnavailable):
-            raise
+                return self._recover(result, step)
+            return self._check_outcome(result, step, observed_vm)
+        except errors.StoreUnavailable:
+            if result.is_saved:
+                raise
         except errors.VmapiError as error:
             # a create that has no VM yet may find it later
             if is_gone(error) and operation.vm_id is not None:
-                return self._save_vm_gone(operation, step)
+                return self._end_missing(result, step)
             log.warning(
                 "outcome check failed, will retry", operation_id=operation.id, reason=error.detail
             )
         except Exception:
             # a defect of vmapi ends with the deadline of the operation
             log.exception("outcome check failed, will retry", operation_id=operation.id)
-        return ReconcileResult(operation, waiting_on_cloud=True)
+        return replace(result, waiting_on_cloud=True)
 
-    def _recover(self, operation: Operation, step: Step) -> ReconcileResult:
+    def _recover(self, result: ReconcileResult, step: Step) -> ReconcileResult:
+        operation, planned = result.operation, replace(step, state=StepState.PLANNED)
         if step.verb in (Verb.UPDATE, Verb.DELETE) and not operation.requires_caller_token:
             # a repeated update or delete changes nothing
-            return self._save_step(operation, replace(step, state=StepState.PLANNED))
+            return self._with_step(result, planned)
         action = self._dispatcher.find_action(operation, step)
         if action is not None or self._dispatcher.is_update_applied(operation):
-            return self._save_accepted(operation.as_recovered(step), step, None, action)
+            response = DispatchResult(DispatchState.ACCEPTED, action, is_recovered=True)
+            return self._accept(result, step, None, response)
         if self._may_still_arrive(operation, step):
-            return ReconcileResult(operation, waiting_on_cloud=True)
+            return replace(result, waiting_on_cloud=True)
         if step.verb is Verb.CREATE or operation.requires_caller_token:
-            return self._fail(operation, self._dispatcher.not_found_error(operation, step))
+            return self._fail(result, self._dispatcher.not_found_error(operation, step))
         log.info(
             "re-dispatching action",
             operation_id=operation.id,
             vm_id=operation.vm_id,
             verb=step.verb,
         )
-        return self._save_step(operation, replace(step, state=StepState.PLANNED))
+        return self._with_step(result, planned)
 
     def _check_outcome(
-        self, operation: Operation, step: Step, observed_vm: VM | None
+        self, result: ReconcileResult, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
-        action = AcceptedAction(recovery.require_vm_id(operation), step.request_id or "")
-        vm = observed_vm or self._observer.fetch(action.vm_id)
+        action = AcceptedAction(recovery.require_vm_id(result.operation), step.request_id or "")
+        vm = observed_vm
+        if vm is None:
+            result, vm = self._observe(result, action.vm_id)
         if vm.status is Status.DELETED:
-            return self._save_vm_gone(operation, step)
+            return self._end_without_vm(result, step)
         outcome, error = evaluate_outcome(step.verb, vm, lambda: self._backend.get_outcome(action))
         if error is not None:
             # the observation may predate the end of the action: only a new one proves a failure
-            vm = self._observer.fetch(action.vm_id)
+            result, vm = self._observe(result, action.vm_id)
             outcome, error = evaluate_outcome(
                 step.verb, vm, lambda: self._backend.get_outcome(action)
             )
         if error is not None:
-            return replace(self._fail(operation, error), vm=vm)
+            return self._fail(result, error)
         if outcome is ActionOutcome.PENDING:
-            return ReconcileResult(operation, vm, waiting_on_cloud=True)
-        return replace(self._save_step(operation, replace(step, state=StepState.DONE)), vm=vm)
+            return replace(result, waiting_on_cloud=True)
+        return self._with_step(result, replace(step, state=StepState.DONE))
 
-    def _save_response(
+    def _observe(self, result: ReconcileResult, vm_id: str) -> tuple[ReconcileResult, VM]:
+        observation = self._observer.observe(vm_id)
+        return replace(result, observation=observation), observation.vms[0]
+
+    def _accept(
         self,
-        operation: Operation,
+        result: ReconcileResult,
         step: Step,
         new: NewOperation | None,
         response: DispatchResult,
-        *,
-        is_first_attempt: bool,
     ) -> ReconcileResult:
-        planned = replace(step, state=StepState.PLANNED)
-        may_retry = not (is_first_attempt or operation.requires_caller_token)
-        match response.state:
-            case DispatchState.ACCEPTED:
-                accepted = operation.as_recovered(step) if response.is_recovered else operation
-                try:
-                    return self._save_accepted(accepted, step, new, response.action)
-                except errors.StoreUnavailable as error:
-                    sent = f"The {operation.action} was sent to the cloud and continues."
-                    raise errors.StoreUnavailable(
-                        f"{error.detail} {sent}", operation_id=operation.id
-                    ) from error
-            case DispatchState.VM_GONE:
-                return self._save_vm_gone(operation, step)
-            case DispatchState.EXPIRED:
-                return self._save_step(operation, planned)
-            case DispatchState.NOT_SENT if may_retry:
-                return replace(self._save_step(operation, planned), waiting_on_cloud=True)
-        reason = response.error or errors.InternalError("The cloud gave no reason.")
-        return self._fail(operation, reason)
-
-    def _save_accepted(
-        self,
-        operation: Operation,
-        step: Step,
-        new: NewOperation | None,
-        action: AcceptedAction | None,
-    ) -> ReconcileResult:
-        """Save that the cloud has accepted a step, with the VM of a create.
-
-        A step without an action to wait for is done.
-        """
+        """Take a step as accepted by the cloud; without an action to wait for it is done."""
+        operation, action = result.operation, response.action
+        if response.is_recovered:
+            operation = operation.as_recovered(step)
         if action is None:
-            return self._save_step(operation, replace(step, state=StepState.DONE))
+            result = result.changed(operation, observation=response.observation)
+            return self._with_step(result, replace(step, state=StepState.DONE))
         is_instant = self._backend.completes_immediately
         expected_vm = None
         if new is not None and step.verb is Verb.CREATE and not is_instant:
@@ -261,33 +258,35 @@ class Reconciler:
             at = self._backend.cloud_time().replace(microsecond=0)
             expected_vm = replace(new.vm, id=action.vm_id, created_at=at, updated_at=at)
         step = replace(step, state=StepState.ACCEPTED, request_id=action.request_id)
-        operation, stored_vm = self._store.operations.save_accepted(
-            replace(operation, vm_id=action.vm_id).with_step(step), expected_vm
+        return result.changed(
+            replace(operation, vm_id=action.vm_id).with_step(step),
+            expected_vm=expected_vm,
+            waiting_on_cloud=not is_instant,
         )
-        return ReconcileResult(operation, waiting_on_cloud=not is_instant, stored_vm=stored_vm)
 
-    def _save_vm_gone(self, operation: Operation, step: Step) -> ReconcileResult:
-        """Save that the VM does not exist in the cloud: success for a delete only."""
-        self._observer.mark_gone(recovery.require_vm_id(operation))
+    def _end_missing(self, result: ReconcileResult, step: Step) -> ReconcileResult:
+        """End an operation on a VM that the cloud does not have, and record the deletion."""
+        vm_id = recovery.require_vm_id(result.operation)
+        return self._end_without_vm(
+            replace(result, observation=self._observer.observe_gone(vm_id)), step
+        )
+
+    def _end_without_vm(self, result: ReconcileResult, step: Step) -> ReconcileResult:
+        """End an operation on a deleted VM: with success for a delete only."""
         if step.verb is Verb.DELETE:
-            return self._save_step(operation, replace(step, state=StepState.DONE))
-        return self._fail(operation, errors.BackendLost("The VM disappeared from the cloud."))
+            return self._with_step(result, replace(step, state=StepState.DONE))
+        return self._fail(result, errors.BackendLost("The VM disappeared from the cloud."))
 
-    def _save_step(self, operation: Operation, step: Step) -> ReconcileResult:
-        """Save the state of the present step; the last one done ends the operation."""
-        operation = operation.with_step(step)
+    def _with_step(self, result: ReconcileResult, step: Step) -> ReconcileResult:
+        """Change the present step; the last one done ends the operation."""
+        operation = result.operation.with_step(step)
         if operation.step is None:
-            return self._finish(as_succeeded(operation, self._clock()))
-        return ReconcileResult(self._store.operations.save(operation))
+            operation = as_succeeded(operation, self._clock())
+        return result.changed(operation)
 
-    def _fail(self, operation: Operation, error: errors.VmapiError) -> ReconcileResult:
-        return replace(self._finish(as_failed(operation, error, self._clock())), error=error)
-
-    def _finish(self, finished: Operation) -> ReconcileResult:
-        # the same transaction changes name, audit trail and VM: `transitions.on_finished`
-        finished = self._store.operations.save(finished)
-        log_finished(finished)
-        return ReconcileResult(finished)
+    def _fail(self, result: ReconcileResult, error: errors.VmapiError) -> ReconcileResult:
+        failed = as_failed(result.operation, error, self._clock())
+        return result.changed(failed, error=error, waiting_on_cloud=False)
 
     def _is_overdue(self, operation: Operation) -> bool:
         return self._clock() - recovery.began_at(operation) > self._deadlines[operation.action]

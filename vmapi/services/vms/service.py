@@ -112,6 +112,8 @@ class VMService:
     def _build_create(self, request: CreateRequest, caller: Caller) -> NewOperation:
         verbs = (Verb.CREATE,) if request.start else (Verb.CREATE, Verb.STOP)
         self._backend.check_create(caller.project, caller.caller_token)
+        if self._backend.has_change_feed:
+            self._reader.read_change_feed()
         self._quotas.ensure_usage_known(caller.project)
         flavor = self._catalog.find_flavor(request.flavor, caller.project)
         network = self._catalog.find_network(request.network, caller.project)

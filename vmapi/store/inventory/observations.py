@@ -32,17 +32,17 @@ locking it late would break that order. A new revision and its event are written
 revision moves only if a public field has changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
-from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status
+from vmapi.domain.observation import Observation
+from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.store import events
 from vmapi.store.clock import db_now, db_time, past_time
@@ -54,7 +54,7 @@ from vmapi.store.tables import vms
 UPDATED_COLUMNS = (
     *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
     *("ram_mb", "operation_id", "observed", "status", "task", "revision"),
-    *("observation_started_at", "observation_finished_at"),
+    *("observation_started_at", "observation_finished_at", "min_observed_at"),
 )
 UPDATE_VM = (
     vms.update()
@@ -78,7 +78,7 @@ class _Batch:
     inserts: list[Values] = field(default_factory=list)
     updates: list[Values] = field(default_factory=list)
     events: list[Values] = field(default_factory=list)
-    unchanged_ids: list[str] = field(default_factory=list)
+    unchanged: list[Row[Any]] = field(default_factory=list)
 
     def insert(self, values: Values) -> None:
         self.inserts.append(values)
@@ -89,20 +89,40 @@ class _Batch:
         self.events += _events_for(values, row)
 
 
-def apply(
-    connection: Connection, observed: Sequence[VM], started_at: int
-) -> tuple[set[str], Sequence[VM]]:
-    """Apply an observation that started at a time, in the order of the ids.
+@dataclass(frozen=True, slots=True)
+class AppliedObservation:
+    """The rows of an observation after its transaction."""
 
-    Returns the ids of the rows that agree with the observation afterwards, and the VMs that
-    another transaction has inserted first: apply these again in a new transaction.
+    rows: Mapping[str, Mapping[str, Any]]
+    """The rows that agree with the observation, by VM id."""
+    late_vms: Sequence[VM] = ()
+    """The VMs that another transaction has inserted first: apply them again in a new one."""
+
+    @property
+    def ids(self) -> Set[str]:
+        """The ids of the VMs with a row that agrees with the observation."""
+        return self.rows.keys()
+
+    def find_snapshot(self, vm_id: str | None) -> VMSnapshot | None:
+        """Return the VM of a row that agrees with the observation; None for another VM."""
+        row = self.rows.get(vm_id or "")
+        return VMSnapshot(vm_mapper.from_values(row), row["revision"], 0.0) if row else None
+
+
+def apply(
+    connection: Connection, observation: Observation, *, raises_fence: bool = False
+) -> AppliedObservation:
+    """Apply an observation; its VMs are in the order of their ids.
+
+    `raises_fence`: ignore any other observation of these VMs that started before now.
     """
+    observed, started_at = observation.vms, observation.started_at
     rows = {row.id: row for row in _select_for_update(connection, [vm.id for vm in observed])}
     completed = [
         vm_mapper.fill_unknown(vm, rows[vm.id]) if vm.id in rows else vm for vm in observed
     ]
     actions = overlay.actions_in_progress(connection, completed)
-    batch, applied = _Batch(), set()
+    batch = _Batch()
     for vm in observed:
         row, action = rows.get(vm.id), actions.get(vm.id)
         if row is None:
@@ -110,13 +130,17 @@ def apply(
         elif not _is_newer(row, vm, started_at):
             continue
         elif _is_unchanged(row, vm, action):
-            batch.unchanged_ids.append(vm.id)
+            batch.unchanged.append(row)
         else:
             batch.update(_update_values(row, vm, action, started_at), row)
-        applied.add(vm.id)
-    late_ids = _write(connection, batch)
-    _extend_windows(connection, batch.unchanged_ids, started_at)
-    return applied - late_ids, [vm for vm in observed if vm.id in late_ids]
+    late_ids = _write(connection, batch, raises_fence=raises_fence)
+    _extend_windows(connection, batch.unchanged, started_at, raises_fence=raises_fence)
+    applied = {values["id"]: values for values in (*batch.inserts, *batch.updates)}
+    applied |= {row.id: row._mapping for row in batch.unchanged}
+    return AppliedObservation(
+        {vm_id: row for vm_id, row in applied.items() if vm_id not in late_ids},
+        [vm for vm in observed if vm.id in late_ids],
+    )
 
 
 def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at: int) -> None:
@@ -178,6 +202,7 @@ def _update_values(row: Row[Any], vm: VM, action: Action | None, started_at: int
         "task": task,
         "revision": row.revision + has_changed,
         "observation_started_at": started_at,
+        "min_observed_at": row.min_observed_at,
     }
 
 
@@ -193,15 +218,15 @@ def _events_for(values: Values, previous: Row[Any] | None) -> Sequence[Values]:
     return [event_mapper.vm_event_to_row(EventKind.VM_DELETED if is_deleted else kind, values)]
 
 
-def _write(connection: Connection, batch: _Batch) -> set[str]:
+def _write(connection: Connection, batch: _Batch, *, raises_fence: bool = False) -> set[str]:
     """Write a batch; return the ids that another transaction has inserted first."""
     if not batch.inserts and not batch.updates:
         return set()
-    finished = {"observation_finished_at": db_time(connection)}
+    finished = _times_after_write(connection, raises_fence=raises_fence)
     late_ids = {values["id"] for values in batch.inserts}
     if batch.inserts:
         rows = [{**values, **finished} for values in batch.inserts]
-        insert = _insert_statement(connection.dialect.name)
+        insert = overlay.insert_missing_vms(connection.dialect.name)
         late_ids -= set(connection.execute(insert, rows).scalars())
     if batch.updates:
         rows = [{**values, **finished, "of": values["id"]} for values in batch.updates]
@@ -210,23 +235,20 @@ def _write(connection: Connection, batch: _Batch) -> set[str]:
     return late_ids
 
 
-def _extend_windows(connection: Connection, ids: Sequence[str], started_at: int) -> None:
-    if ids:
-        window = {
-            "observation_started_at": started_at,
-            "observation_finished_at": db_time(connection),
-        }
+def _extend_windows(
+    connection: Connection, rows: Sequence[Row[Any]], started_at: int, *, raises_fence: bool
+) -> None:
+    if rows:
+        finished = _times_after_write(connection, raises_fence=raises_fence)
+        window = {"observation_started_at": started_at, **finished}
+        ids = [row.id for row in rows]
         connection.execute(vms.update().where(vms.c.id.in_(ids)).values(window))
 
 
-@cache
-def _insert_statement(dialect: str) -> Executable:
-    # import the dialect in use only
-    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
-    statement: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(
-        vms.c.id
-    )
-    return statement
+def _times_after_write(connection: Connection, *, raises_fence: bool) -> dict[str, int]:
+    now = db_time(connection)
+    fence = {"min_observed_at": now} if raises_fence else {}
+    return {"observation_finished_at": now, **fence}
 
 
 def _select_for_update(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:

@@ -8,9 +8,11 @@ one without the other. Each visible change moves the revision and appends an eve
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, Executable, bindparam, or_, select
 
 from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status, Task
@@ -52,9 +54,24 @@ SHOW_TASK = (
     .returning(*SNAPSHOT_COLUMNS)
 )
 RAISE_FENCE = UPDATE_LIVE_VM.values(min_observed_at=db_now())
-INSERT_EXPECTED_VM = vms.insert().values(min_observed_at=db_now())
 HAS_KNOWN_ACTION = operations.c.action.in_(list(Action))
 SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("tag")).order_by(vms.c.id)
+
+
+@cache
+def insert_missing_vms(dialect: str, *, raises_fence: bool = False) -> Executable:
+    """Return the statement that inserts the VMs without a row, and returns their ids.
+
+    `raises_fence`: observations that started before now are ignored.
+    """
+    # import the dialect in use only
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
+    if raises_fence:
+        insert = insert.values(min_observed_at=db_now())
+    statement: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(
+        vms.c.id
+    )
+    return statement
 
 
 def actions_in_progress(connection: Connection, observed: Sequence[VM]) -> dict[str, Action]:
@@ -123,12 +140,11 @@ def on_accepted(
 ) -> VMSnapshot | None:
     """Ignore observations that started before now: they may predate the accepted step.
 
-    Inserts and returns the expected VM of a create. Raises IntegrityError if an observation has
-    inserted it first; the caller repeats the call without it.
+    Inserts and returns the expected VM of a create, unless an observation has inserted it first.
     """
     if operation.action is Action.CREATE:
-        if expected_vm is not None:
-            return _insert_expected(connection, expected_vm)
+        if expected_vm is not None and (vm := _insert_expected(connection, expected_vm)):
+            return vm
         # the observation may have come before the operation was known to have this VM
         refresh(connection, operation.vm_id)
     connection.execute(RAISE_FENCE, {"of": operation.vm_id})
@@ -166,7 +182,7 @@ def refresh(connection: Connection, *vm_ids: str | None) -> None:
         events.append(connection, *event_rows)
 
 
-def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot:
+def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot | None:
     values = {
         **vm_mapper.to_row(vm),
         "status": vm.status,
@@ -176,7 +192,9 @@ def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot:
         "observation_started_at": 0,
         "observation_finished_at": 0,
     }
-    connection.execute(INSERT_EXPECTED_VM, values)
+    insert = insert_missing_vms(connection.dialect.name, raises_fence=True)
+    if connection.execute(insert, values).first() is None:
+        return None
     _append_event(connection, values, EventKind.VM_CREATED)
     return VMSnapshot(vm, 1, 0.0)
 

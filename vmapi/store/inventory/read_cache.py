@@ -21,8 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.errors import StoreUnavailable
-from vmapi.store.clock import past_time
-from vmapi.store.connections import epoch_us
+from vmapi.store.clock import past_time, sqlite_time
 from vmapi.store.database import Database
 from vmapi.store.inventory.age import to_seconds
 
@@ -184,5 +183,5 @@ class SqliteReadCache(NoReadCache):
 
 
 def _age_seconds(known_at: Sequence[int]) -> float:
-    now = epoch_us()
+    now = sqlite_time()
     return to_seconds(now - max(past_time(time, now) for time in known_at))

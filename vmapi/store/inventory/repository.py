@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Select, bindparam, exists, func, select
 
 from vmapi.domain.lifecycle import Status
+from vmapi.domain.observation import Observation
 from vmapi.domain.operation import CreateWindow
 from vmapi.domain.pagination import MAX_PAGE_SIZE, Page, PageRequest
 from vmapi.domain.project import Scope
@@ -21,7 +22,7 @@ from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import StoreUnavailable
 from vmapi.store import quotas as quota_usage
-from vmapi.store.clock import db_now, db_time, sql_past_time
+from vmapi.store.clock import db_now, sql_past_time
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.inventory import duplicates, observations, statements
 from vmapi.store.inventory.age import (
@@ -90,8 +91,7 @@ class InventoryRepository:
 
     def observation_time(self) -> int:
         """Return the database's time in microseconds, before a request to the cloud."""
-        with self._database.read() as connection:
-            return db_time(connection)
+        return self._database.time()
 
     def save_observations(self, vms: Sequence[VM], started_at: int) -> set[str]:
         """Save VMs as observed by a request to the cloud that started at a time.
@@ -277,8 +277,9 @@ class InventoryRepository:
         applied: set[str] = set()
         while batch:
             with self._database.write() as connection:
-                applied_ids, batch = observations.apply(connection, batch, started_at)
-            applied |= applied_ids
+                result = observations.apply(connection, Observation(started_at, batch))
+            applied |= result.ids
+            batch = result.late_vms
         return applied
 
 

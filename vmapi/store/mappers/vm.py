@@ -82,6 +82,11 @@ def from_row(row: Row[Any]) -> VM:
     return _build(row.observed, row.status, row.task, row.project)
 
 
+def from_values(values: Mapping[str, Any]) -> VM:
+    """Return the VM of the columns of a row by name, with the overlay applied."""
+    return _build(values["observed"], values["status"], values["task"], values["project"])
+
+
 def as_deleted(vm: VM, at: datetime) -> VM:
     """Return a VM that the cloud has deleted at a time."""
     return replace(vm, status=Status.DELETED, task=None, updated_at=max(at, vm.updated_at))

@@ -7,34 +7,40 @@ keeps concurrent operations apart.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.store.tables import IS_UNFINISHED, name_reservations, operations
 
+IS_OWN = name_reservations.c.operation_id == bindparam("of_operation")
+IS_OF_VM = name_reservations.c.vm_id == bindparam("of_vm")
+INSERT_NAME = name_reservations.insert()
+ASSIGN_NAME = name_reservations.update().where(IS_OWN).values(vm_id=bindparam("of_vm"))
+RELEASE_NAME = name_reservations.delete().where(IS_OWN)
+RELEASE_NAMES_OF_VM = name_reservations.delete().where(IS_OF_VM)
+RELEASE_OTHER_NAMES_OF_VM = RELEASE_NAMES_OF_VM.where(~IS_OWN)
+
 
 def reserve(connection: Connection, operation: Operation) -> None:
     """Reserve the name that a new operation gives, if any. Raises IntegrityError."""
     if operation.reserved_name is not None:
-        connection.execute(
-            name_reservations.insert().values(
-                project=operation.project,
-                name=operation.reserved_name,
-                operation_id=operation.id,
-                vm_id=operation.vm_id,
-            )
-        )
+        values = {
+            "project": operation.project,
+            "name": operation.reserved_name,
+            "operation_id": operation.id,
+            "vm_id": operation.vm_id,
+        }
+        connection.execute(INSERT_NAME, values)
 
 
 def finalize(connection: Connection, operation: Operation) -> None:
     """Pass the name of a finished operation to its VM, or release it."""
-    is_own = name_reservations.c.operation_id == operation.id
-    is_of_vm = name_reservations.c.vm_id == operation.vm_id
     succeeded = operation.status is OperationStatus.SUCCEEDED
+    holder = {"of_operation": operation.id, "of_vm": operation.vm_id}
     if operation.action is Action.DELETE:
         if succeeded:
-            connection.execute(name_reservations.delete().where(is_of_vm))
+            connection.execute(RELEASE_NAMES_OF_VM, holder)
     elif operation.reserved_name is not None:
         # a VM in ERROR has its name; a rename that a delete superseded may have happened
         may_have_name = (
@@ -45,16 +51,14 @@ def finalize(connection: Connection, operation: Operation) -> None:
         if operation.vm_id is None or not may_have_name:
             release(connection, operation)
             return
-        update = name_reservations.update().where(is_own).values(vm_id=operation.vm_id)
-        connection.execute(update)
-        if succeeded:
-            connection.execute(name_reservations.delete().where(is_of_vm, ~is_own))
+        connection.execute(ASSIGN_NAME, holder)
+        if succeeded and operation.action is Action.UPDATE:
+            connection.execute(RELEASE_OTHER_NAMES_OF_VM, holder)
 
 
 def release(connection: Connection, operation: Operation) -> None:
     """Release the name that an operation has reserved."""
-    is_own = name_reservations.c.operation_id == operation.id
-    connection.execute(name_reservations.delete().where(is_own))
+    connection.execute(RELEASE_NAME, {"of_operation": operation.id})
 
 
 def release_stale(connection: Connection, project: str, name: str, vm_id: str) -> None:

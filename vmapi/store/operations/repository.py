@@ -6,7 +6,6 @@ trail change in the same transactions. `transitions` states the protocol of admi
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, IdempotencyKey
+from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
 from vmapi.domain.project import Scope
@@ -32,17 +32,17 @@ from vmapi.errors import (
 from vmapi.store.clock import db_now
 from vmapi.store.conflicts import (
     IdempotencyKeyConflict,
-    OperationRevisionConflict,
     name_taken,
     operation_in_progress,
 )
 from vmapi.store.database import Database
-from vmapi.store.inventory import duplicates, overlay
+from vmapi.store.inventory import duplicates
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import name_reservations, statements, transitions
 from vmapi.store.operations.bulk_operations import BulkOperationRepository
 from vmapi.store.operations.leases import LEASE_DURATION_US, LEASE_IS_FREE, OperationLeases
+from vmapi.store.operations.saving import OperationSaver, SavedOperation
 from vmapi.store.tables import operations
 
 log = structlog.get_logger("vmapi.store")
@@ -77,6 +77,7 @@ class OperationRepository:
         self._clock = clock
         self._quotas = quotas
         self._leases = OperationLeases(database, renews_idle=renews_idle, heartbeat=heartbeat)
+        self._saver = OperationSaver(database)
         self.bulk = BulkOperationRepository(database, clock, self._leases)
         self._unreadable_ids: set[str] = set()
 
@@ -171,30 +172,20 @@ class OperationRepository:
         with self._database.write() as connection:
             name_reservations.release_stale(connection, project, name, vm_id)
 
-    def save(self, operation: Operation) -> Operation:
-        """Save the new state of an operation and return it with its new revision.
+    def save(
+        self,
+        operation: Operation,
+        observation: Observation | None = None,
+        *,
+        expected_vm: VM | None = None,
+    ) -> SavedOperation:
+        """Save the new state of an operation, together with an observation of the cloud.
 
-        Raises OperationRevisionConflict if another worker has saved or superseded the operation
-        since it was read, or if its VM has another unfinished operation.
+        `expected_vm`: the VM of a create that the cloud has accepted; the inventory shows it until
+        an observation does. Raises OperationRevisionConflict if another worker has saved or
+        superseded the operation since it was read, or if its VM has another unfinished operation.
         """
-        return self.save_accepted(operation, None)[0]
-
-    def save_accepted(
-        self, operation: Operation, expected_vm: VM | None
-    ) -> tuple[Operation, VMSnapshot | None]:
-        """Save an operation after the cloud accepted its step, with the VM of a create.
-
-        `expected_vm`: inserted into the inventory, and returned, unless an observation has
-        inserted the VM first. Raises OperationRevisionConflict as `save` does.
-        """
-        saved = replace(operation, revision=operation.revision + 1)
-        for vm_observed in (False, True):
-            try:
-                return saved, self._save(saved, None if vm_observed else expected_vm)
-            except IntegrityError:
-                # an observation inserted the new VM first, or the VM has another operation
-                self._check_no_other(saved)
-        return saved, self._save(saved, None)
+        return self._saver.save(operation, observation, expected_vm)
 
     def list_leased(self) -> Sequence[Operation]:
         """Return the unfinished operations that this process may lease, oldest first.
@@ -263,24 +254,6 @@ class OperationRepository:
         except BaseException:
             self._leases.local_locks.release(operation.id)
             raise
-
-    def _save(self, saved: Operation, expected_vm: VM | None) -> VMSnapshot | None:
-        # a lost `accepted` leaves `dispatching`, and recovery finds the request in the cloud
-        durable = saved.is_finished or not saved.is_awaiting_outcome
-        with self._database.write(durable=durable) as connection:
-            params = mapper.update_params(saved)
-            if connection.execute(mapper.UPDATE_OPERATION, params).rowcount == 0:
-                raise OperationRevisionConflict(saved.id)
-            if saved.is_finished:
-                transitions.on_finished(connection, saved)
-            elif saved.is_awaiting_outcome:
-                return overlay.on_accepted(connection, saved, expected_vm)
-        return None
-
-    def _check_no_other(self, operation: Operation) -> None:
-        with self._database.read() as connection:
-            if transitions.has_other_unfinished(connection, operation):
-                raise OperationRevisionConflict(operation.id)
 
     def _conflict(
         self, operation: Operation

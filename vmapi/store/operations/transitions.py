@@ -37,14 +37,16 @@ from sqlalchemy import Connection, bindparam
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
+from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationStatus
 from vmapi.domain.quota import QuotaConfig
 from vmapi.domain.snapshot import VMSnapshot
+from vmapi.domain.vm import VM
 from vmapi.store import events
 from vmapi.store import quotas as quota_usage
 from vmapi.store.audit import repository as audit
 from vmapi.store.conflicts import operation_in_progress
-from vmapi.store.inventory import overlay
+from vmapi.store.inventory import observations, overlay
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import bulk_events, name_reservations, statements
@@ -116,12 +118,45 @@ def has_other_unfinished(connection: Connection, operation: Operation) -> bool:
     return connection.execute(SELECT_OTHER_UNFINISHED, params).first() is not None
 
 
-def on_finished(connection: Connection, operation: Operation) -> None:
-    """Update name, inventory, audit trail and events for a finished operation."""
-    name_reservations.finalize(connection, operation)
-    overlay.on_finished(connection, operation)
-    _record_end(connection, operation)
-    bulk_events.append_if_finished(connection, [operation])
+def on_saved(
+    connection: Connection,
+    operation: Operation,
+    observation: Observation | None,
+    expected_vm: VM | None,
+) -> tuple[VMSnapshot | None, bool]:
+    """Save all that follows from the new state of an operation.
+
+    Name, audit trail and events change with the end of the operation. Returns the VM of the
+    operation where its row was written, and whether all VMs of the observation are saved.
+    """
+    if operation.is_finished:
+        name_reservations.finalize(connection, operation)
+    vm, is_applied = None, False
+    if observation is not None:
+        vm, is_applied = _apply(connection, operation, observation)
+    if vm is None and operation.is_finished:
+        overlay.on_finished(connection, operation)
+    elif vm is None and operation.is_awaiting_outcome:
+        vm = overlay.on_accepted(connection, operation, expected_vm)
+    if operation.is_finished:
+        _record_end(connection, operation)
+        bulk_events.append_if_finished(connection, [operation])
+    return vm, is_applied
+
+
+def _apply(
+    connection: Connection, operation: Operation, observation: Observation
+) -> tuple[VMSnapshot | None, bool]:
+    if observation.gone_vm_id is not None:
+        deleted_at = operation.finished_at or operation.created_at
+        observations.apply_deletion(
+            connection, observation.gone_vm_id, deleted_at, observation.started_at
+        )
+    if not observation.vms:
+        return None, True
+    # an observation that started before now may predate the step that this one shows
+    applied = observations.apply(connection, observation, raises_fence=True)
+    return applied.find_snapshot(operation.vm_id), len(applied.rows) == len(observation.vms)
 
 
 def on_discarded(connection: Connection, operation: Operation, entry: AuditEntry) -> None:

@@ -8,8 +8,9 @@ import pytest
 from tests.support.factories import T0, VM_1
 from vmapi.backends.base import ChangeSet
 from vmapi.backends.memory.driver import MemoryBackend
+from vmapi.domain.vm import VM
 from vmapi.errors import BackendTimeout
-from vmapi.services.inventory import observer as observers
+from vmapi.services.inventory import change_feed
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.store.store import Store
 
@@ -29,14 +30,15 @@ def observer(store: Store) -> CloudObserver:
 def test_reader_waits_a_limited_time_for_a_reader_that_saves(
     observer: CloudObserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observers, "FEED_TIMEOUT", 0.05)
+    monkeypatch.setattr(change_feed, "FEED_TIMEOUT", 0.05)
     saving, finish = Event(), Event()
 
-    def hang() -> None:
+    def hang(_: MemoryBackend) -> list[VM]:
         saving.set()
         finish.wait()
+        return []
 
-    monkeypatch.setattr(observer, "full_sync", hang)
+    monkeypatch.setattr(MemoryBackend, "list_vms", hang)
     writer = Thread(target=observer.read_change_feed)
     writer.start()
     try:

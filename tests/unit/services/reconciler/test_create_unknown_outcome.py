@@ -11,7 +11,7 @@ from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.domain.caller import IdempotencyKey
-from vmapi.domain.lifecycle import Action, Status, Task
+from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import CreateWindow, Operation, OperationStatus
 from vmapi.domain.vm import VM
 from vmapi.services.operations import preconditions
@@ -95,7 +95,7 @@ def test_delete_before_the_create_response_supersedes_the_create(
 
 
 def test_create_waits_for_the_operation_that_its_vm_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = ReconcilerHarness.build("1")
+    harness = ReconcilerHarness.build("create=10,stop=1")
     stops: list[Operation] = []
 
     def insert_stop(vm_id: str) -> None:
@@ -148,3 +148,14 @@ def test_create_with_a_missing_server_is_searched_again() -> None:
     harness.backend.fail("find", errors.VMNotFound("gone"))
     assert harness.reconcile(operation).operation.status is OperationStatus.RUNNING
     assert harness.reconcile(operation).operation.vm_id is not None
+
+
+def test_late_vm_of_a_repeated_create_is_stopped() -> None:
+    harness = ReconcilerHarness.build()
+    vm_id = harness.running_vm()
+    create = harness.add_create(Verb.CREATE, Verb.STOP)
+    new = replace(harness.not_started.pop(create.id), created_vm_id=vm_id)
+    finished = harness.reconciler.dispatch_first(new).operation
+    assert status_and_has_vm(finished) == (OperationStatus.SUCCEEDED, True)
+    assert harness.backend.dispatched == {Verb.STOP: 1}
+    assert get_listed_vm(harness, vm_id).status is Status.STOPPED

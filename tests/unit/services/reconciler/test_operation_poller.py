@@ -223,8 +223,7 @@ def test_stale_observation_does_not_fail_the_operation() -> None:
     # the record of the cloud says finished, the stale observation does not
     progress = harness.base.reconcile_copy(operation, stale_vm)
     assert progress.operation.status == "succeeded"
-    assert progress.vm is not None
-    assert progress.vm.status is Status.STOPPED
+    assert harness.base.inventory_vm(operation).status is Status.STOPPED
 
 
 def test_dispatching_operation_is_due_once_per_retry_interval() -> None:

@@ -27,19 +27,19 @@ def test_create_waits_for_the_build_and_then_stops_the_vm() -> None:
     started_at = harness.clock()
     first = harness.reconcile(operation)
     assert first.waiting_on_cloud
-    assert first.vm is not None
-    assert first.vm.status is Status.BUILDING
-    assert first.operation.vm_id == first.vm.id
+    assert harness.inventory_vm(operation).status is Status.BUILDING
     assert first.operation.status is OperationStatus.RUNNING
     assert first.operation.started_at == started_at
     harness.clock.sleep(2)
     second = harness.reconcile(operation)
-    assert second.vm is not None
-    assert (second.waiting_on_cloud, second.vm.task) == (True, Task.STOPPING)
+    assert second.waiting_on_cloud
+    # the task of the create, until the VM is stopped
+    assert harness.inventory_vm(operation).task is Task.CREATING
+    assert harness.backend.get_vm(second.operation.vm_id or "").task is Task.STOPPING
     harness.clock.sleep(1)
     third = harness.reconcile(operation)
-    assert third.vm is not None
-    assert (third.operation.status, third.vm.status) == ("succeeded", Status.STOPPED)
+    assert third.operation.status is OperationStatus.SUCCEEDED
+    assert harness.inventory_vm(operation).status is Status.STOPPED
     assert third.operation.finished_at == harness.clock() == started_at + timedelta(seconds=3)
     assert [step.state for step in third.operation.steps] == [StepState.DONE] * 2
     assert harness.backend.dispatched == {Verb.CREATE: 1, Verb.STOP: 1}
@@ -47,9 +47,9 @@ def test_create_waits_for_the_build_and_then_stops_the_vm() -> None:
 
 def test_steps_that_finish_immediately_finish_in_one_reconcile() -> None:
     harness = ReconcilerHarness.build()
-    progress = harness.reconcile(harness.add_create(*CREATE_AND_STOP))
-    assert progress.vm is not None
-    assert (progress.operation.status, progress.vm.status) == ("succeeded", Status.STOPPED)
+    operation = harness.add_create(*CREATE_AND_STOP)
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert harness.inventory_vm(operation).status is Status.STOPPED
 
 
 def test_reconcile_of_a_finished_operation_changes_nothing() -> None:
@@ -136,11 +136,11 @@ def test_failed_build_fails_the_create(fault: str) -> None:
     harness.backend.set_faults(f"{fault}=1")
     progress = harness.reconcile(harness.add_create(*CREATE_AND_STOP))
     check_failed(progress, fault)
-    assert progress.vm is not None
-    assert progress.vm.fault is not None
+    vm_fault = harness.inventory_vm(progress.operation).fault
+    assert vm_fault is not None
     assert progress.operation.error is not None
-    assert progress.operation.error.detail == progress.vm.fault.message
-    assert progress.operation.error.extra == {"hint": progress.vm.fault.hint}
+    assert progress.operation.error.detail == vm_fault.message
+    assert progress.operation.error.extra == {"hint": vm_fault.hint}
     assert harness.backend.dispatched == {Verb.CREATE: 1}
 
 
@@ -203,7 +203,7 @@ def test_observed_vm_saves_a_call_to_the_cloud() -> None:
     observed_vm = harness.backend.get_vm(started.vm_id or "")
     harness.backend.fail("get", errors.BackendError("unexpected call"))
     progress = harness.reconcile_copy(started, observed_vm)
-    assert (progress.operation.status, progress.vm) == (OperationStatus.SUCCEEDED, observed_vm)
+    assert progress.operation.status is OperationStatus.SUCCEEDED
 
 
 def test_observed_vm_is_used_for_one_step_only() -> None:
@@ -215,8 +215,7 @@ def test_observed_vm_is_used_for_one_step_only() -> None:
     assert (observed_vm.status, observed_vm.task) == (Status.RUNNING, None)
     progress = harness.reconcile_copy(started, observed_vm)
     assert progress.waiting_on_cloud
-    assert progress.vm is not None
-    assert progress.vm.task is Task.STOPPING
+    assert [step.state for step in progress.operation.steps] == [StepState.DONE, StepState.ACCEPTED]
 
 
 def test_reconcile_skips_an_operation_under_another_lease() -> None:
