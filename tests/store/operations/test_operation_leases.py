@@ -6,6 +6,7 @@ from threading import Barrier
 import pytest
 from sqlalchemy import text
 
+from bench.statements import recording
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import OperationFactory, run_concurrently
 from vmapi.store.database import Database
@@ -61,6 +62,50 @@ def test_process_of_the_operation_can_acquire_its_lease(
         assert [operation.id for operation in store.list_leased()] == ["1"]
         with store.lease("1") as acquired:
             assert acquired
+
+
+def count_writes(store: OperationRepository, operation_id: str) -> int:
+    """Return the number of writing transactions of an acquired lease."""
+    with recording() as recorded, store.lease(operation_id) as acquired:
+        assert acquired
+    return recorded.counts.writes
+
+
+def test_lease_of_this_process_needs_no_write(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    store.add(make("1"))
+    store.release("1")
+    assert count_writes(store, "1") == 1
+    store.list_leased()
+    assert count_writes(store, "1") == 0
+
+
+@pytest.mark.parametrize("moved_us", [-5_000_000, 3_600_000_000])
+def test_lease_that_ends_soon_or_too_late_is_acquired_again(
+    store: OperationRepository, make: OperationFactory, database: Database, moved_us: int
+) -> None:
+    store.add(make("1"))
+    store.release("1")
+    with database.write() as connection:
+        moved = f"UPDATE operations SET lease_expires_at = lease_expires_at + {moved_us}"
+        connection.execute(text(moved))
+    store.list_leased()
+    assert count_writes(store, "1") == 1
+
+
+def test_expired_lease_of_another_process_is_acquired(
+    store: OperationRepository,
+    other: OperationRepository,
+    make: OperationFactory,
+    database: Database,
+) -> None:
+    store.add(make("1"))
+    store.release("1")
+    store.list_leased()
+    expire_leases(database)
+    assert [operation.id for operation in other.list_leased()] == ["1"]
+    assert count_writes(other, "1") == 1
 
 
 def test_concurrent_acquires_have_one_winner(

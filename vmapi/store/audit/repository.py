@@ -7,7 +7,7 @@ entry before it: a changed, removed or inserted entry breaks the chain.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +50,7 @@ def append(connection: Connection, *entries_of_change: AuditEntry) -> None:
 
 
 def _entry_values(entry: AuditEntry) -> dict[str, Any]:
-    values = asdict(entry)
+    values = {name: getattr(entry, name) for name in chain.ENTRY_FIELDS}
     for name, max_chars in MAX_CHARS_BY_COLUMN.items():
         text = values.get(name)
         if text is not None and (len(text) > max_chars or UNSTORABLE_CHARACTERS.search(text)):

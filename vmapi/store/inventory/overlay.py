@@ -39,6 +39,7 @@ UPDATE_OVERLAY = (
     .where(vms.c.id == bindparam("of"))
     .values({name: bindparam(f"new_{name}") for name in ("status", "task", "revision")})
 )
+UPDATE_OVERLAY_AND_FENCE = UPDATE_OVERLAY.values(min_observed_at=db_now())
 UPDATE_LIVE_VM = vms.update().where(vms.c.id == bindparam("of"), vms.c.deleted_at.is_(None))
 NEW_TASK = bindparam("new_task", type_=vms.c.task.type)
 SHOW_TASK = (
@@ -54,7 +55,15 @@ SHOW_TASK = (
     .returning(*SNAPSHOT_COLUMNS)
 )
 RAISE_FENCE = UPDATE_LIVE_VM.values(min_observed_at=db_now())
+IS_OF_VMS = operations.c.vm_id.in_(bindparam("vm_ids", expanding=True))
+IS_TAGGED = HAS_NO_VM & operations.c.id.in_(bindparam("tags", expanding=True))
+# this version cannot show an action of a newer one
 HAS_KNOWN_ACTION = operations.c.action.in_(list(Action))
+SELECT_ACTIONS = (
+    select(*(operations.c[name] for name in ("id", "project", "vm_id", "action")))
+    .where(IS_UNFINISHED, or_(IS_OF_VMS, IS_TAGGED), HAS_KNOWN_ACTION)
+    .order_by(operations.c.created_at, operations.c.id)
+)
 SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("tag")).order_by(vms.c.id)
 
 
@@ -82,14 +91,13 @@ def actions_in_progress(connection: Connection, observed: Sequence[VM]) -> dict[
     ids_by_tag: defaultdict[tuple[str | None, str | None], list[str]] = defaultdict(list)
     for vm in observed:
         ids_by_tag[vm.operation_id, vm.project].append(vm.id)
-    is_of_vm = operations.c.vm_id.in_([vm.id for vm in observed])
-    is_tagged = HAS_NO_VM & operations.c.id.in_([tag for tag, _ in ids_by_tag if tag])
-    columns = (operations.c[name] for name in ("id", "project", "vm_id", "action"))
-    # this version cannot show an action of a newer one
-    query = select(*columns).where(IS_UNFINISHED, or_(is_of_vm, is_tagged), HAS_KNOWN_ACTION)
+    params = {
+        "vm_ids": [vm.id for vm in observed],
+        "tags": [tag for tag, _ in ids_by_tag if tag],
+    }
     actions: dict[str, Action] = {}
     # oldest first: a delete overwrites the operation that it superseded
-    for row in connection.execute(query.order_by(operations.c.created_at, operations.c.id)):
+    for row in connection.execute(SELECT_ACTIONS, params):
         vm_ids = [row.vm_id] if row.vm_id else ids_by_tag[row.id, row.project]
         actions |= dict.fromkeys(vm_ids, Action(row.action))
     return actions
@@ -146,8 +154,9 @@ def on_accepted(
         if expected_vm is not None and (vm := _insert_expected(connection, expected_vm)):
             return vm
         # the observation may have come before the operation was known to have this VM
-        refresh(connection, operation.vm_id)
-    connection.execute(RAISE_FENCE, {"of": operation.vm_id})
+        refresh(connection, operation.vm_id, raises_fence=True)
+    else:
+        connection.execute(RAISE_FENCE, {"of": operation.vm_id})
     return None
 
 
@@ -156,13 +165,14 @@ def on_finished(connection: Connection, operation: Operation) -> None:
     vm_ids: Sequence[str] = [operation.vm_id] if operation.vm_id else []
     if operation.vm_id is None:
         vm_ids = connection.execute(SELECT_TAGGED, {"tag": operation.id}).scalars().all()
-    for vm_id in vm_ids:
-        refresh(connection, vm_id)
-        connection.execute(RAISE_FENCE, {"of": vm_id})
+    refresh(connection, *vm_ids, raises_fence=True)
 
 
-def refresh(connection: Connection, *vm_ids: str | None) -> None:
-    """Apply the overlay again to those of the VMs that the inventory has."""
+def refresh(connection: Connection, *vm_ids: str | None, raises_fence: bool = False) -> None:
+    """Apply the overlay again to those of the VMs that the inventory has.
+
+    `raises_fence`: ignore observations that started before now.
+    """
     rows = connection.execute(SELECT_VMS_FOR_UPDATE, {"vm_ids": vm_ids}).all()
     if not rows:
         return
@@ -171,14 +181,15 @@ def refresh(connection: Connection, *vm_ids: str | None) -> None:
     updates, event_rows = [], []
     for row in rows:
         status, task = overlaid_status(observed[row.id], actions.get(row.id))
-        if (status, task) != (row.status, row.task):
-            values = {"status": status, "task": task, "revision": row.revision + 1}
-            new_values = {f"new_{name}": value for name, value in values.items()}
-            updates.append({"of": row.id, **new_values})
+        is_changed = (status, task) != (row.status, row.task)
+        values = {"status": status, "task": task, "revision": row.revision + is_changed}
+        if is_changed:
             changed = {**row._asdict(), **values}
             event_rows.append(event_mapper.vm_event_to_row(EventKind.VM_CHANGED, changed))
+        if is_changed or (raises_fence and row.deleted_at is None):
+            updates.append({"of": row.id, **{f"new_{name}": values[name] for name in values}})
     if updates:
-        connection.execute(UPDATE_OVERLAY, updates)
+        connection.execute(UPDATE_OVERLAY_AND_FENCE if raises_fence else UPDATE_OVERLAY, updates)
         events.append(connection, *event_rows)
 
 

@@ -6,16 +6,20 @@ is one that ends later than a new lease would: a wrong clock has written it.
 
 Leases are written with `durable=False`, since a lost lease does no harm. A process that loses one
 without noticing fails at its next save: the revision of the row has moved. No step is dispatched
-twice, since a step is saved as `dispatching` before the call.
+twice, since a step is saved as `dispatching` before the call. So a lease that this process has read
+in the row needs no second write before its end comes near.
 """
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, bindparam, or_
+from sqlalchemy import ColumnElement, Row, bindparam, or_
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.clock import db_now, sql_is_expired
@@ -27,6 +31,9 @@ log = structlog.get_logger("vmapi.store")
 
 LEASE_DURATION_US = 10_000_000
 """Microseconds until a lease expires that its owner does not renew."""
+
+MIN_LEASE_REST_US = LEASE_DURATION_US // 2
+"""Microseconds that must be left of a lease for its use without a renewal."""
 
 LEASE_IS_FREE = or_(
     operations.c.lease_owner == bindparam("owner"),
@@ -85,12 +92,31 @@ class OperationLeases:
         self._heartbeat = heartbeat or LeaseHeartbeat()
         self._heartbeat.register(self._renew)
         self._has_acquired = False
+        #: the monotonic time until which a lease can be used without a renewal, by operation id
+        self._usable_until: Mapping[str, float] = {}
 
     def owner_id(self) -> str:
         """Start the heartbeat and return the owner id for a lease that this process takes."""
         self._has_acquired = True
         self._heartbeat.start()
         return self.owner
+
+    def record(self, rows: Iterable[Row[Any]], read_at: float) -> None:
+        """Record the leases of this process in rows of operations that have the time `now`.
+
+        `read_at`: the monotonic time before the read, in seconds.
+        """
+        rests = {
+            row.id: row.lease_expires_at - row.now
+            for row in rows
+            if self.renews_idle and row.lease_owner == self.owner
+        }
+        self._usable_until = {
+            operation_id: read_at + (rest - MIN_LEASE_REST_US) / 1_000_000
+            for operation_id, rest in rests.items()
+            # a lease that ends later than a new one is from a wrong clock
+            if rest <= LEASE_DURATION_US
+        }
 
     @contextmanager
     def acquire(self, operation_id: str) -> Iterator[bool]:
@@ -105,7 +131,7 @@ class OperationLeases:
             return
         acquired = False
         try:
-            acquired = self._try_acquire(operation_id)
+            acquired = self._is_usable(operation_id) or self._try_acquire(operation_id)
             yield acquired
         finally:
             if acquired:
@@ -124,6 +150,7 @@ class OperationLeases:
     def close(self) -> None:
         """Stop the heartbeat and release the leases. Raises StoreUnavailable."""
         self._heartbeat.close()
+        self._usable_until = {}
         if self._has_acquired:
             self._release(IS_UNFINISHED)
 
@@ -140,6 +167,9 @@ class OperationLeases:
             connection.execute(
                 operations.update().where(is_owned).values(lease_owner=None, lease_expires_at=0)
             )
+
+    def _is_usable(self, operation_id: str) -> bool:
+        return time.monotonic() < self._usable_until.get(operation_id, -inf)
 
     def _try_acquire(self, operation_id: str) -> bool:
         with self._database.write(durable=False) as connection:

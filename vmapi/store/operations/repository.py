@@ -4,6 +4,7 @@ Services insert, save and list operations here; the inventory, name reservations
 trail change in the same transactions. `transitions` states the protocol of admission.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -48,7 +49,7 @@ from vmapi.store.tables import operations
 log = structlog.get_logger("vmapi.store")
 
 INSERT_OPERATION = operations.insert().values(lease_expires_at=db_now() + LEASE_DURATION_US)
-SELECT_LEASED = statements.SELECT_UNFINISHED.where(LEASE_IS_FREE)
+SELECT_LEASED = statements.SELECT_UNFINISHED.where(LEASE_IS_FREE).add_columns(db_now().label("now"))
 
 OPERATION_PURGE_BATCH = 1000
 """Operations that one transaction deletes: other writers wait for it."""
@@ -193,8 +194,10 @@ class OperationRepository:
         These are the operations that it leases already, and those with an expired lease. An
         operation that only another version of vmapi can read is left to that version.
         """
+        read_at = time.monotonic()
         with self._database.read() as connection:
             rows = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
+        self._leases.record(rows, read_at)
         return [operation for row in rows if (operation := self._decode(row)) is not None]
 
     def lease(self, operation_id: str) -> AbstractContextManager[bool]:
