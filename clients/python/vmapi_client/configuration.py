@@ -65,7 +65,7 @@ class _Source:
     names: tuple[str, str, str] = ("url", "token", "token_file")
 
     def describe(self, index: int) -> str:
-        return f"{self.name} {self.names[index]}".strip()
+        return self.name.format(self.names[index])
 
 
 def _from_arguments(
@@ -75,7 +75,7 @@ def _from_arguments(
     ca_file: str | os.PathLike[str] | None,
 ) -> _Source:
     return _Source(
-        "the argument",
+        "the argument {}",
         url,
         token,
         None if token_file is None else os.fspath(token_file),
@@ -87,7 +87,7 @@ def _from_environment(environ: Mapping[str, str]) -> _Source:
     names = ("VMAPI_URL", "VMAPI_TOKEN", "VMAPI_TOKEN_FILE")
     url, token, token_file = (environ.get(name) or None for name in names)
     ca_file = environ.get("VMAPI_CA_FILE") or None
-    return _Source("", url, token, token_file, ca_file, names=names)
+    return _Source("{}", url, token, token_file, ca_file, names=names)
 
 
 def _from_context(name: str | None, environ: Mapping[str, str]) -> _Source | None:
@@ -95,7 +95,7 @@ def _from_context(name: str | None, environ: Mapping[str, str]) -> _Source | Non
     context: Context | None = store.find(name)
     if context is None:
         return None
-    title = f"the context {context.name}:"
+    title = f"the {{}} of the context {context.name}"
     return _Source(
         title, context.url, context.token, context.token_file, context.ca_file, context.name
     )
@@ -105,7 +105,7 @@ def _merge(sources: list[_Source]) -> Configuration:
     place = next((source for source in sources if source.url), None)
     if place is None or place.url is None:
         raise ConfigurationError(
-            "No URL: set VMAPI_URL (https://HOST), pass url=, or run 'vmctl context add'."
+            "No URL: set VMAPI_URL to https://HOST[:PORT], or run 'vmctl context add NAME URL'."
         )
     root, base_path = split_url(place.url, place.describe(0))
     with_access = (source for source in sources if source.token or source.token_file)

@@ -89,6 +89,11 @@ class AsyncClient:
         chosen = EventFilter(as_tuple(kinds), as_tuple(vm_ids))
         return self._transport.run_stream(EventStream(self._session, chosen, since, seconds))
 
+    async def newest_event_id(self) -> str:
+        """Return the id of the newest event: `events(since=…)` yields all later ones."""
+        stream = EventStream(self._session, EventFilter(), None, None)
+        return await self._transport.read_position(stream)
+
     async def flavors(self, *, timeout: float | None = None) -> list[Flavor]:
         """Return all flavors, the smallest first."""
         return await self._transport.run(self._records.flavors(timeout))

@@ -82,6 +82,11 @@ class EventStream:
         self._delay = 0.0
         self._reason = ""
 
+    @property
+    def position(self) -> str | None:
+        """The id of the newest event that the stream has passed."""
+        return self._parser.last_id
+
     def next_attempt(self) -> Attempt | None:
         """Return the next attempt to connect, or None if the stream has ended."""
         wait = None
@@ -96,7 +101,7 @@ class EventStream:
     def begin(self, attempt: Attempt, reply: Reply) -> bool:
         """Return whether a reply begins a stream. Raises the error of a refusal."""
         check_reply(attempt.request, reply, self._session.server)
-        self._reason = find_failure(reply) or ""
+        self._reason = find_failure(attempt.request, reply) or ""
         if not self._reason and isinstance(reply, Response):
             problem = find_problem(reply)
             if problem is None:

@@ -23,6 +23,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     below_root: bool = False
+    failure_statuses: tuple[int, ...] = ()
+    """Statuses beyond 2xx with a document instead of a problem."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

@@ -26,6 +26,9 @@ WAIT_SECONDS = 30
 
 LEAST_TIMEOUT_SECONDS = 0.1
 
+IN_PROGRESS = "the change is in progress"
+"""The reason to repeat a change that vmapi has accepted."""
+
 REPEATED_READ_STATUSES = (429, 502, 503, 504)
 UNKNOWN_OUTCOME_STATUSES = (502, 503, 504)
 
@@ -34,7 +37,11 @@ IsFinal = Callable[[Response], bool]
 
 def read(request: Request, deadline: Deadline, server: Server) -> Plan[Response]:
     """Repeat a read until it succeeds or is refused."""
-    return _repeat(request, deadline, server, is_final_read)
+
+    def is_final(response: Response) -> bool:
+        return is_final_read(response) or response.status in request.failure_statuses
+
+    return _repeat(request, deadline, server, is_final)
 
 
 def read_waiting(request: Request, deadline: Deadline, server: Server) -> Plan[Response]:
@@ -89,7 +96,7 @@ def _repeat(
         reply = yield Attempt(prepared, max(timeout, LEAST_TIMEOUT_SECONDS), delay, reason)
         with _named_key(key):
             check_reply(request, reply, server)
-        failure = find_failure(reply)
+        failure = find_failure(request, reply)
         if failure is None and isinstance(reply, Response) and is_final(reply):
             if find_problem(reply) is not None:
                 raise build_error(reply, server, key)
@@ -124,14 +131,14 @@ def _pause_after(reply: Reply, pause: float) -> float:
 def _describe_pause(reply: Reply) -> str:
     assert isinstance(reply, Response)
     problem = find_problem(reply)
-    return "the change is in progress" if problem is None else problem.detail
+    return IN_PROGRESS if problem is None else problem.detail
 
 
 def _end_error(
     request: Request, reply: Reply, deadline: Deadline, server: Server, key: str | None
 ) -> VmapiError:
     """Return the error at the deadline, made from the last reply."""
-    failure = find_failure(reply)
+    failure = find_failure(request, reply)
     repeat = "" if key is None else f" Repeat it with idempotency_key={key!r} for its outcome."
     within = f"within {deadline.seconds:g} s"
     request_id = request.headers.get("X-Request-ID")

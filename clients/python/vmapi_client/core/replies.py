@@ -39,15 +39,16 @@ def find_problem(response: Response) -> Problem | None:
         return None
 
 
-def find_failure(reply: Reply) -> str | None:
+def find_failure(request: Request, reply: Reply) -> str | None:
     """Return why a reply has no outcome of vmapi, or None if it has one."""
     if isinstance(reply, Failure):
         return reply.reason
     if find_problem(reply) is not None or reply.status in (204, 304):
         return None
-    if reply.status >= 500 or reply.status in TEMPORARY_STATUSES:
+    has_document = reply.content_type == "application/json" and _is_success(request, reply)
+    if (reply.status >= 500 and not has_document) or reply.status in TEMPORARY_STATUSES:
         return f"a proxy answered {reply.status} in place of vmapi"
-    if 200 <= reply.status < 300 and reply.content_type == "application/json":
+    if has_document:
         try:
             _ = reply.document
         except ValueError:
@@ -59,7 +60,7 @@ def check_reply(request: Request, reply: Reply, server: Server) -> None:
     """Raise an error that no repeat can heal: a wrong URL, host or certificate."""
     if isinstance(reply, Failure):
         _check_failure(reply, server)
-    elif find_failure(reply) is None and not _is_from_vmapi(reply):
+    elif find_failure(request, reply) is None and not _is_from_vmapi(request, reply):
         raise NotVmapi(describe_foreign_response(request, reply, server), status=reply.status)
 
 
@@ -77,6 +78,11 @@ def build_error(
     )
 
 
+def build_operation_error(problem: Problem) -> ProblemError:
+    """Return the error of an operation that failed, or of a VM that a bulk action refused."""
+    return error_class(problem.code, problem.status)(problem)
+
+
 def describe_foreign_response(request: Request, response: Response, server: Server) -> str:
     """Return a sentence about a response that is not one of vmapi."""
     location = response.headers.get("location")
@@ -92,10 +98,14 @@ def describe_foreign_response(request: Request, response: Response, server: Serv
     )
 
 
-def _is_from_vmapi(response: Response) -> bool:
+def _is_success(request: Request, response: Response) -> bool:
+    return 200 <= response.status < 300 or response.status in request.failure_statuses
+
+
+def _is_from_vmapi(request: Request, response: Response) -> bool:
     if response.status in (204, 304) or find_problem(response) is not None:
         return True
-    return 200 <= response.status < 300 and response.content_type in SUCCESS_TYPES
+    return _is_success(request, response) and response.content_type in SUCCESS_TYPES
 
 
 def _check_failure(failure: Failure, server: Server) -> None:

@@ -1,8 +1,8 @@
 """The transport of the client with coroutines."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -45,6 +45,20 @@ class AsyncTransport:
 
     async def run_stream(self, stream: EventStream) -> AsyncIterator[Event]:
         """Yield the events of a stream, and connect again after each interruption."""
+        async with aclosing(self._run_chunks(stream)) as chunks:
+            async for events in chunks:
+                for event in events:
+                    yield event
+
+    async def read_position(self, stream: EventStream) -> str:
+        """Return the id of the newest event: a stream begins with it."""
+        async with aclosing(self._run_chunks(stream)) as chunks:
+            async for _ in chunks:
+                if stream.position is not None:
+                    break
+        return stream.position or ""
+
+    async def _run_chunks(self, stream: EventStream) -> AsyncGenerator[list[Event], None]:
         while (attempt := stream.next_attempt()) is not None:
             async with self._open(attempt) as opened:
                 reply, chunks = opened
@@ -53,8 +67,7 @@ class AsyncTransport:
                 reason = "the stream ended"
                 try:
                     async for chunk in chunks:
-                        for event in stream.feed(chunk):
-                            yield event
+                        yield list(stream.feed(chunk))
                 except httpx.HTTPError as error:
                     reason = describe_failure(error).reason
             stream.interrupt(reason)

@@ -9,6 +9,7 @@ import httpx
 
 from vmapi_client.configuration import Configuration
 from vmapi_client.core.exchange import Attempt, Failure, Request, Response
+from vmapi_client.core.repeats import IN_PROGRESS
 from vmapi_client.errors import ConfigurationError
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -76,9 +77,9 @@ def build_response(response: httpx.Response, body: bytes) -> Response:
 def log_delay(attempt: Attempt) -> None:
     """Log why an attempt is a repeat, and when it is made."""
     if attempt.reason:
-        logger.info(
-            "%s: %s; next attempt in %.1f s", attempt.request, attempt.reason, attempt.delay
-        )
+        level = logging.DEBUG if attempt.reason == IN_PROGRESS else logging.INFO
+        message = "%s: %s; next attempt in %.1f s"
+        logger.log(level, message, attempt.request, attempt.reason, attempt.delay)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -44,6 +44,17 @@ class Transport:
 
     def run_stream(self, stream: EventStream) -> Iterator[Event]:
         """Yield the events of a stream, and connect again after each interruption."""
+        for events in self._run_chunks(stream):
+            yield from events
+
+    def read_position(self, stream: EventStream) -> str:
+        """Return the id of the newest event: a stream begins with it."""
+        for _ in self._run_chunks(stream):
+            if stream.position is not None:
+                break
+        return stream.position or ""
+
+    def _run_chunks(self, stream: EventStream) -> Iterator[list[Event]]:
         while (attempt := stream.next_attempt()) is not None:
             with self._open(attempt) as opened:
                 reply, chunks = opened
@@ -52,7 +63,7 @@ class Transport:
                 reason = "the stream ended"
                 try:
                     for chunk in chunks:
-                        yield from stream.feed(chunk)
+                        yield list(stream.feed(chunk))
                 except httpx.HTTPError as error:
                     reason = describe_failure(error).reason
             stream.interrupt(reason)

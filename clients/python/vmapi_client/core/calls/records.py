@@ -49,5 +49,5 @@ class RecordCalls:
 
     def readiness(self, timeout: float | None) -> Plan[Readiness]:
         """Read the readiness of the server; needs no token."""
-        request = Request("GET", "/readyz", below_root=True)
+        request = Request("GET", "/readyz", below_root=True, failure_statuses=(503,))
         return self._session.read_model(Readiness, request, timeout)

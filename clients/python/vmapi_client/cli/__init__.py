@@ -1,0 +1,1 @@
+"""vmctl: the command line of vmapi."""

@@ -1,0 +1,16 @@
+"""The entry point of vmctl."""
+
+import sys
+
+
+def main() -> None:
+    """Run vmctl with the arguments of the process."""
+    try:
+        import click  # noqa: F401
+    except ImportError:
+        sys.exit("vmctl needs click and rich: run pip install 'vmapi-client[cli]'.")
+    # httpx would import its own command line, and with it rich and pygments
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    from vmapi_client.cli.run import run_program
+
+    sys.exit(run_program())

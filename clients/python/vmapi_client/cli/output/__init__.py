@@ -1,0 +1,1 @@
+"""Records on stdout, in the format of `--output`."""

@@ -1,0 +1,192 @@
+"""The VMs of a command: by name or id, or by filters."""
+
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmapi_client.cli.app import App, Duration
+from vmapi_client.cli.exit_codes import NOT_FOUND, print_error
+
+if TYPE_CHECKING:
+    from vmapi_client.models import VM
+    from vmapi_client.sync.client import Client
+
+STATUSES = ("BUILDING", "STOPPED", "RUNNING", "PAUSED", "ERROR")
+LARGEST_PAGE = 1000
+COMPLETION_SECONDS = 2.0
+MAX_COMPLETIONS = 200
+
+
+class VMName(click.ParamType[str]):
+    """The name or the id of a VM, with completion."""
+
+    name = "vm"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """Return the VMs with a prefix; none if the server does not answer at once."""
+        from click.shell_completion import CompletionItem
+
+        from vmapi_client.errors import VmapiError
+        from vmapi_client.sync.client import Client
+
+        options = ctx.find_root().ensure_object(App).options
+        try:
+            with Client(
+                options.get("url"), context=options.get("context"), timeout=COMPLETION_SECONDS
+            ) as client:
+                pattern = f"{incomplete}*" if incomplete else None
+                vms = client.vms.list(name=pattern, sort="name", page_size=MAX_COMPLETIONS)
+                chosen = [vm for vm, _ in zip(vms, range(MAX_COMPLETIONS), strict=False)]
+        except VmapiError:
+            return []
+        return [CompletionItem(vm.name, help=vm.status) for vm in chosen]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The options that select VMs."""
+
+    names: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    pattern: str | None = None
+    older_than: timedelta | None = None
+    select_all: bool = False
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether a filter selects the VMs, and not their names."""
+        return bool(self.statuses or self.pattern or self.older_than or self.select_all)
+
+    def check(self) -> None:
+        """Raise UsageError unless the options name VMs, or select them."""
+        if self.names and self.has_filters:
+            raise click.UsageError("Name VMs, or select them with options, not both.")
+        if not self.names and not self.has_filters:
+            raise click.UsageError(
+                "Name at least one VM, or select VMs with --status, --name, --older-than or --all."
+            )
+
+    def find(self, client: "Client") -> Iterator["VM"]:
+        """Yield the VMs that the filters select."""
+        prefix = re.split(r"[*?\[]", self.pattern or "*", maxsplit=1)[0]
+        exact = self.pattern is not None and prefix == self.pattern
+        before = None
+        if self.older_than is not None:
+            before = datetime.now(timezone.utc) - self.older_than
+        vms = client.vms.list(
+            name=prefix if exact else f"{prefix}*",
+            status=self.statuses or None,  # type: ignore[arg-type]  # checked by click
+            created_before=before,
+            sort="created_at",
+            page_size=LARGEST_PAGE,
+        )
+        return (vm for vm in vms if self.pattern is None or fnmatchcase(vm.name, self.pattern))
+
+    def matches(self, vm: "VM") -> bool:
+        """Return whether a new VM is one of the selection."""
+        if self.names:
+            return vm.name in self.names or vm.id in self.names
+        return (not self.statuses or vm.status in self.statuses) and (
+            self.pattern is None or fnmatchcase(vm.name, self.pattern)
+        )
+
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the filters to a command: `statuses`, `pattern`, `older_than`."""
+    options = (
+        click.option(
+            "--status",
+            "statuses",
+            multiple=True,
+            type=click.Choice(STATUSES, case_sensitive=False),
+            help="VMs with this status; may be repeated.",
+        ),
+        click.option("--name", "pattern", metavar="PATTERN", help="VMs by name, such as 'web-*'."),
+        click.option(
+            "--older-than", type=Duration(), help="VMs created longer ago, such as 2h or 1d."
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is an id, in any spelling."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def find_vm(client: "Client", name: str) -> "VM":
+    """Return the VM with a name or an id. Raises VmNotFound with similar names."""
+    if is_uuid(name):
+        return client.vms.get(name)
+    matches = list(client.vms.find(name)) if "*" not in name else []
+    if len(matches) > 1:
+        ids = ", ".join(vm.id for vm in matches)
+        raise click.UsageError(f"Several VMs have the name {name!r}: use one of the ids {ids}.")
+    if not matches:
+        raise build_not_found(client, name)
+    return matches[0]
+
+
+def find_vms(client: "Client", names: Sequence[str]) -> tuple[list["VM"], list[int]]:
+    """Return the VMs that exist, and an exit code for each missing one, with a line on stderr."""
+    from vmapi_client.errors import VmNotFound
+
+    vms: dict[str, VM] = {}
+    codes: list[int] = []
+    for name in names:
+        try:
+            vm = find_vm(client, name)
+            vms[vm.id] = vm
+        except VmNotFound as error:  # noqa: PERF203 - the other names are found
+            print_error(error)
+            codes.append(NOT_FOUND)
+    return list(vms.values()), codes
+
+
+def build_not_found(client: "Client", name: str) -> Exception:
+    """Return the error of a missing VM; it names VMs with a similar name."""
+    from difflib import get_close_matches
+    from itertools import islice
+
+    from vmapi_client.errors import VmNotFound
+    from vmapi_client.models import Problem
+
+    names = [vm.name for vm in islice(client.vms.list(page_size=LARGEST_PAGE), LARGEST_PAGE)]
+    similar = get_close_matches(name, names, 3)
+    hint = f" Similar names: {', '.join(similar)}." if similar else ""
+    problem = Problem(
+        type="/problems/vm_not_found",
+        title="VM not found",
+        status=404,
+        code="vm_not_found",
+        detail=f"No VM has the name {name!r}.{hint}",
+    )
+    return VmNotFound(problem)
+
+
+def confirm(action: str, vms: Sequence["VM"], *, yes: bool) -> None:
+    """List the VMs on stderr and ask. Raises UsageError without a terminal."""
+    for vm in vms:
+        print(f"  {vm.name}  {vm.status}  {vm.id}", file=sys.stderr)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{action.capitalize()} {len(vms)} VMs? Without a terminal, add --yes."
+        )
+    click.confirm(f"{action.capitalize()} {len(vms)} VMs?", abort=True, err=True)

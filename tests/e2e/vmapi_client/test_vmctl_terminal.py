@@ -1,0 +1,90 @@
+"""vmctl on a pseudo-terminal."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.vmctl import Vmctl, read_terminal
+
+NAME = "a-very-long-name-of-a-vm-on-a-narrow-terminal-"
+FLAVOR = ("--flavor", "m1.tiny", "--image", "cirros")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def name(vmctl: Vmctl) -> Iterator[str]:
+    """A VM with a long name, deleted after the test."""
+    vmctl.succeed("create", f"{NAME}1", *FLAVOR, "--wait")
+    yield f"{NAME}1"
+    vmctl("delete", "--name", f"{NAME}*", "--yes", "--wait")
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_table_fits_the_terminal(vmctl: Vmctl, name: str, columns: int) -> None:
+    command = ("list", "--name", f"{NAME}*")
+    code, lines = read_terminal(vmctl.spawn(*command, columns=columns))
+    plain = [ESCAPE.sub("", line).rstrip() for line in lines]
+    assert (code, len(plain)) == (0, 2)
+    assert plain[0].split() == ["NAME", "STATUS", "TASK", "IP", "FLAVOR", "IMAGE", "AGE"]
+    assert max(map(len, plain)) <= columns
+    assert (name in plain[1]) == (columns == 200)
+    assert "STOPPED" in plain[1]
+
+
+def test_colors_are_for_terminals_without_no_color(vmctl: Vmctl, name: str) -> None:
+    command = ("list", "--name", f"{NAME}*")
+    _, colored = read_terminal(vmctl.spawn(*command))
+    assert ESCAPE.search("".join(colored))
+    _, plain = read_terminal(vmctl.spawn(*command, NO_COLOR="1"))
+    assert not ESCAPE.search("".join(plain))
+
+
+def test_question_needs_a_yes(vmctl: Vmctl, name: str) -> None:
+    process = vmctl.spawn("delete", "--name", f"{NAME}*")
+    process.expect("Delete 1 VMs\\?")
+    process.sendline("n")
+    code, lines = read_terminal(process)
+    assert (code, lines[-1]) == (1, "vmctl: no confirmation: nothing was done")
+    process = vmctl.spawn("delete", "--name", f"{NAME}*", "--wait")
+    process.expect("Delete 1 VMs\\?")
+    process.sendline("y")
+    code, lines = read_terminal(process)
+    assert code == 0
+    assert "DELETED" in lines[-1]
+
+
+def test_waiting_command_shows_progress_and_then_the_data(vmctl: Vmctl, name: str) -> None:
+    process = vmctl.spawn("start", name, "--wait", columns=120)
+    process.expect("starting")
+    process.expect("1/1")
+    code, lines = read_terminal(process)
+    assert code == 0
+    assert "RUNNING" in lines[-1]
+
+
+def test_token_is_not_echoed(vmctl: Vmctl) -> None:
+    process = vmctl.spawn("login", "--url", vmctl.url or "")
+    process.expect("Token:")
+    process.sendline("secret-token")
+    code, lines = read_terminal(process)
+    assert code == 0
+    assert "secret-token" not in "".join(lines)
+
+
+def test_live_table_follows_changes_until_ctrl_c(vmctl: Vmctl, name: str) -> None:
+    process = vmctl.spawn("watch", name, columns=120)
+    process.expect("STOPPED")
+    vmctl.succeed("start", name, "--wait")
+    process.expect("RUNNING")
+    process.sendcontrol("c")
+    code, lines = read_terminal(process)
+    assert (code, lines[-1]) == (130, "vmctl: interrupted"), lines
+
+
+def test_ctrl_c_ends_a_wait_at_once(vmctl: Vmctl, name: str) -> None:
+    process = vmctl.spawn("wait", name, "--for", "PAUSED")
+    process.expect("waiting")
+    process.sendcontrol("c")
+    code, lines = read_terminal(process)
+    assert (code, lines[-1]) == (130, "vmctl: interrupted"), lines
