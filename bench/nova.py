@@ -9,6 +9,9 @@ Json = dict[str, Any]
 ACTION_STATES = {
     "os-start": ("powering-on", "ACTIVE"),
     "os-stop": ("powering-off", "SHUTOFF"),
+    "reboot": ("rebooting", "ACTIVE"),
+    "pause": ("pausing", "PAUSED"),
+    "unpause": ("unpausing", "ACTIVE"),
 }
 """The task state of each action, and the status after it."""
 
@@ -44,24 +47,43 @@ class SimulatedNova:
         """Return the status and the body of a response. `path` follows the version in the URL."""
         url = urlsplit(path)
         parts = url.path.strip("/").split("/")
-        match method, *parts:
-            case "GET", "flavors", "detail":
+        if method == "GET":
+            response = self._read(parts, parse_qs(url.query))
+        else:
+            response = self._change(method, parts, body or {})
+        return response or (404, {"itemNotFound": {"message": "Instance could not be found."}})
+
+    def _read(
+        self, parts: list[str], query: dict[str, list[str]]
+    ) -> tuple[int, Json | None] | None:
+        match parts:
+            case "flavors", "detail":
                 return 200, {"flavors": [FLAVOR]}
-            case "GET", "servers", "detail":
-                return 200, {"servers": self._list_servers(parse_qs(url.query))}
-            case "GET", "servers", vm_id if vm_id in self._servers:
+            case "servers", "detail":
+                return 200, {"servers": self._list_servers(query)}
+            case "servers", vm_id if vm_id in self._servers:
                 return 200, {"server": self._servers[vm_id]}
-            case "GET", "servers", _, "os-instance-actions", _:
+            case "servers", _, "os-instance-actions", _:
                 return 200, {"instanceAction": ACTION_RECORD}
+        return None
+
+    def _change(self, method: str, parts: list[str], body: Json) -> tuple[int, Json | None] | None:
+        match method, *parts:
             case "POST", "servers":
-                return 202, {"server": {"id": self._create((body or {})["server"]["name"])}}
+                return 202, {"server": {"id": self._create(body["server"]["name"])}}
             case "POST", "servers", vm_id, "action":
-                self._begin(vm_id, *ACTION_STATES[next(iter(body or {}))])
+                self._begin(vm_id, *ACTION_STATES[next(iter(body))])
                 return 202, None
+            case "POST", "servers", vm_id, "metadata":
+                self._servers[vm_id] |= body
+                return 200, body
+            case "PUT", "servers", vm_id:
+                self._servers[vm_id] |= body["server"]
+                return 200, {"server": self._servers[vm_id]}
             case "DELETE", "servers", vm_id:
                 self._begin(vm_id, "deleting", "DELETED")
                 return 204, None
-        return 404, {"itemNotFound": {"message": "Instance could not be found."}}
+        return None
 
     def _create(self, name: str) -> str:
         vm_id = str(uuid.uuid4())

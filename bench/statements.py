@@ -48,7 +48,8 @@ class Recording:
     @property
     def counts(self) -> StatementCounts:
         """The numbers of transactions and statements."""
-        kinds = [transaction.kind for transaction in self.transactions]
+        # the check of a file after a checkpoint may begin a transaction without a statement
+        kinds = [transaction.kind for transaction in self.transactions if transaction.statements]
         writes = sum(kind in WRITE_KINDS for kind in kinds)
         statements = sum(len(transaction.statements) for transaction in self.transactions)
         return StatementCounts(len(kinds) - writes, writes, kinds.count("durable"), statements)

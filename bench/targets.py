@@ -16,6 +16,19 @@ from vmapi.domain.vm import CreateSpec
 CHANGES = ("create", "stop", "start", "delete")
 """The changes in the life of one VM, in order."""
 
+ALL_CHANGES = (
+    *("create", "stop", "start", "restart", "pause", "resume"),
+    *("update", "rename", "delete"),
+)
+"""Every kind of change of one VM, in an order that its status allows."""
+
+
+PATCHES: dict[str, dict[str, Any]] = {
+    "update": {"metadata": {"tier": "web"}},
+    "rename": {"name": "bench-renamed"},
+}
+"""The bodies of the changes of name and metadata."""
+
 
 class Target(Protocol):
     """A way to change a VM. The first change creates the VM, the last one deletes it."""
@@ -125,4 +138,6 @@ class AppTarget:
         path = f"/api/v1/vms/{self._vm_id}"
         if change == "delete":
             return EnvironBuilder(path, method="DELETE", headers=headers)
+        if patch := PATCHES.get(change):
+            return EnvironBuilder(path, method="PATCH", json=patch, headers=headers)
         return EnvironBuilder(f"{path}/{change}", method="POST", headers=headers)

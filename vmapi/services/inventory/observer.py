@@ -72,12 +72,12 @@ class CloudObserver:
 
     def observe(self, vm_id: str) -> Observation:
         """Fetch one VM from the cloud for `save_operation`. Raises VMNotFound."""
-        started_at = self._store.inventory.observation_time()
+        started_at = self._observation_time()
         return Observation(started_at, (self._backend.get_vm(vm_id),))
 
     def observe_gone(self, vm_id: str) -> Observation:
         """Return the observation that the cloud has just denied that a VM exists."""
-        return Observation(self._store.inventory.observation_time(), gone_vm_id=vm_id)
+        return Observation(self._observation_time(), gone_vm_id=vm_id)
 
     def save_operation(
         self, operation: Operation, observation: Observation | None, expected_vm: VM | None = None
@@ -93,6 +93,10 @@ class CloudObserver:
         if observation is None or not self._backend.has_change_feed:
             return save(observation)
         return self._feed.save_with_changes(save)
+
+    def _observation_time(self) -> int:
+        # the feed reads the time when it reads the changes
+        return 0 if self._backend.has_change_feed else self._store.inventory.observation_time()
 
     def fetch_changed(self, since: datetime, started_at: int | None = None) -> Sequence[VM]:
         """Fetch the VMs that changed since a time of the cloud's clock, and save them.

@@ -35,9 +35,10 @@ revision moves only if a public field has changed.
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Update, bindparam, select
 
 from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status
@@ -45,7 +46,7 @@ from vmapi.domain.observation import Observation
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.store import events
-from vmapi.store.clock import db_now, db_time, past_time
+from vmapi.store.clock import db_now, past_time
 from vmapi.store.inventory import overlay
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper
@@ -54,13 +55,12 @@ from vmapi.store.tables import vms
 UPDATED_COLUMNS = (
     *("name", "flavor", "image", "created_at", "updated_at", "deleted_at", "project", "vcpus"),
     *("ram_mb", "operation_id", "observed", "status", "task", "revision"),
-    *("observation_started_at", "observation_finished_at", "min_observed_at"),
+    "observation_started_at",
 )
-UPDATE_VM = (
-    vms.update()
-    .where(vms.c.id == bindparam("of"))
-    .values({name: bindparam(name, type_=vms.c[name].type) for name in UPDATED_COLUMNS})
-)
+FINISHED = ("observation_finished_at",)
+FINISHED_AND_FENCED = (*FINISHED, "min_observed_at")
+"""The columns that a write sets to the time of the database's clock."""
+
 SELECT_VMS_FOR_UPDATE = (
     select(vms, db_now().label("now"))
     .where(vms.c.id.in_(bindparam("ids", expanding=True)))
@@ -75,6 +75,7 @@ Values = dict[str, Any]
 class _Batch:
     """The writes of one batch of observations."""
 
+    started_at: int
     inserts: list[Values] = field(default_factory=list)
     updates: list[Values] = field(default_factory=list)
     events: list[Values] = field(default_factory=list)
@@ -122,7 +123,7 @@ def apply(
         vm_mapper.fill_unknown(vm, rows[vm.id]) if vm.id in rows else vm for vm in observed
     ]
     actions = overlay.actions_in_progress(connection, completed)
-    batch = _Batch()
+    batch = _Batch(started_at)
     for vm in observed:
         row, action = rows.get(vm.id), actions.get(vm.id)
         if row is None:
@@ -133,8 +134,7 @@ def apply(
             batch.unchanged.append(row)
         else:
             batch.update(_update_values(row, vm, action, started_at), row)
-    late_ids = _write(connection, batch, raises_fence=raises_fence)
-    _extend_windows(connection, batch.unchanged, started_at, raises_fence=raises_fence)
+    late_ids = _write(connection, batch, FINISHED_AND_FENCED if raises_fence else FINISHED)
     applied = {values["id"]: values for values in (*batch.inserts, *batch.updates)}
     applied |= {row.id: row._mapping for row in batch.unchanged}
     return AppliedObservation(
@@ -152,9 +152,9 @@ def apply_deletion(connection: Connection, vm_id: str, at: datetime, observed_at
         last_started_at = past_time(row.observation_started_at, row.now)
         if row.deleted_at is None and observed_at >= last_started_at:
             deleted = vm_mapper.as_deleted(vm_mapper.observed_vm(row), at)
-            batch = _Batch()
+            batch = _Batch(observed_at)
             batch.update(_update_values(row, deleted, None, observed_at), row)
-            _write(connection, batch)
+            _write(connection, batch, FINISHED)
 
 
 def _is_newer(row: Row[Any], vm: VM, started_at: int) -> bool:
@@ -184,7 +184,6 @@ def _insert_values(vm: VM, action: Action | None, started_at: int) -> Values:
     return {
         **vm_mapper.to_row(vm),
         "observation_started_at": started_at,
-        "min_observed_at": 0,
         "status": status,
         "task": task,
         "revision": 1,
@@ -202,7 +201,6 @@ def _update_values(row: Row[Any], vm: VM, action: Action | None, started_at: int
         "task": task,
         "revision": row.revision + has_changed,
         "observation_started_at": started_at,
-        "min_observed_at": row.min_observed_at,
     }
 
 
@@ -218,37 +216,39 @@ def _events_for(values: Values, previous: Row[Any] | None) -> Sequence[Values]:
     return [event_mapper.vm_event_to_row(EventKind.VM_DELETED if is_deleted else kind, values)]
 
 
-def _write(connection: Connection, batch: _Batch, *, raises_fence: bool = False) -> set[str]:
+@cache
+def _update_vms(times: Sequence[str]) -> Update:
+    """Return the statement that saves observations, and sets columns to the present time."""
+    return (
+        vms.update()
+        .where(vms.c.id == bindparam("of"))
+        .values({name: bindparam(name, type_=vms.c[name].type) for name in UPDATED_COLUMNS})
+        .values(dict.fromkeys(times, db_now()))
+    )
+
+
+@cache
+def _extend_window(times: Sequence[str]) -> Update:
+    """Return the statement that saves observations without a change."""
+    values = {"observation_started_at": bindparam("started_at"), **dict.fromkeys(times, db_now())}
+    is_one = vms.c.id.in_(bindparam("ids", expanding=True))
+    return vms.update().where(is_one).values(values)
+
+
+def _write(connection: Connection, batch: _Batch, times: Sequence[str]) -> set[str]:
     """Write a batch; return the ids that another transaction has inserted first."""
-    if not batch.inserts and not batch.updates:
-        return set()
-    finished = _times_after_write(connection, raises_fence=raises_fence)
     late_ids = {values["id"] for values in batch.inserts}
     if batch.inserts:
-        rows = [{**values, **finished} for values in batch.inserts]
-        insert = overlay.insert_missing_vms(connection.dialect.name)
-        late_ids -= set(connection.execute(insert, rows).scalars())
+        insert = overlay.insert_missing_vms(connection.dialect.name, times)
+        late_ids -= set(connection.execute(insert, batch.inserts).scalars())
     if batch.updates:
-        rows = [{**values, **finished, "of": values["id"]} for values in batch.updates]
-        connection.execute(UPDATE_VM, rows)
+        rows = [{**values, "of": values["id"]} for values in batch.updates]
+        connection.execute(_update_vms(times), rows)
+    if batch.unchanged:
+        ids = [row.id for row in batch.unchanged]
+        connection.execute(_extend_window(times), {"ids": ids, "started_at": batch.started_at})
     events.append(connection, *(event for event in batch.events if event["vm_id"] not in late_ids))
     return late_ids
-
-
-def _extend_windows(
-    connection: Connection, rows: Sequence[Row[Any]], started_at: int, *, raises_fence: bool
-) -> None:
-    if rows:
-        finished = _times_after_write(connection, raises_fence=raises_fence)
-        window = {"observation_started_at": started_at, **finished}
-        ids = [row.id for row in rows]
-        connection.execute(vms.update().where(vms.c.id.in_(ids)).values(window))
-
-
-def _times_after_write(connection: Connection, *, raises_fence: bool) -> dict[str, int]:
-    now = db_time(connection)
-    fence = {"min_observed_at": now} if raises_fence else {}
-    return {"observation_finished_at": now, **fence}
 
 
 def _select_for_update(connection: Connection, ids: Sequence[str]) -> Iterator[Row[Any]]:

@@ -68,15 +68,14 @@ SELECT_TAGGED = select(vms.c.id).where(vms.c.operation_id == bindparam("tag")).o
 
 
 @cache
-def insert_missing_vms(dialect: str, *, raises_fence: bool = False) -> Executable:
+def insert_missing_vms(dialect: str, times: Sequence[str]) -> Executable:
     """Return the statement that inserts the VMs without a row, and returns their ids.
 
-    `raises_fence`: observations that started before now are ignored.
+    It sets the columns `times` to the time of the database's clock.
     """
     # import the dialect in use only
     insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(vms)
-    if raises_fence:
-        insert = insert.values(min_observed_at=db_now())
+    insert = insert.values({"min_observed_at": 0, **dict.fromkeys(times, db_now())})
     statement: Executable = insert.on_conflict_do_nothing(index_elements=[vms.c.id]).returning(
         vms.c.id
     )
@@ -203,7 +202,7 @@ def _insert_expected(connection: Connection, vm: VM) -> VMSnapshot | None:
         "observation_started_at": 0,
         "observation_finished_at": 0,
     }
-    insert = insert_missing_vms(connection.dialect.name, raises_fence=True)
+    insert = insert_missing_vms(connection.dialect.name, ("min_observed_at",))
     if connection.execute(insert, values).first() is None:
         return None
     _append_event(connection, values, EventKind.VM_CREATED)

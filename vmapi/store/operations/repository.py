@@ -148,6 +148,8 @@ class OperationRepository:
             except IntegrityError:
                 if conflict := self._conflict(operation):
                     raise conflict from None
+                with self._database.write() as connection:
+                    transitions.release_expired_key(connection, operation)
         raise operation_in_progress()
 
     def discard(

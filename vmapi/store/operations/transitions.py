@@ -10,7 +10,7 @@ runs one transaction:
 
 1. Before the insert: the creates of a project with a quota are serialized by an advisory lock. The
    VM is locked too, and its revision compared with `If-Match`. A delete supersedes the unfinished
-   operations of its VM. An expired idempotency key is released.
+   operations of its VM.
 2. The insert. Unique indexes refuse a second unfinished operation of a VM (deletes excepted) and a
    second operation of an idempotency key, whichever process writes first.
 3. After the insert: the name is reserved (a primary key refuses a second holder), the quota is
@@ -20,8 +20,8 @@ runs one transaction:
    raised.
 
 Any error rolls everything back. An IntegrityError does not name the rule: the repository finds the
-holder of key, name or VM afterwards. If the holder has finished in the meantime, no conflict is
-left, and the repository attempts the insert again.
+holder of key, name or VM afterwards. If the holder has finished in the meantime, or its key has
+expired, no conflict is left. Then the repository releases the key and attempts the insert again.
 
 Invariants: a VM has at most one unfinished operation besides deletes; a name has one holder per
 project; a key has one operation; usage never exceeds the quota; the audit trail has one `accepted`
@@ -66,8 +66,8 @@ def before_insert(
 ) -> Sequence[Operation]:
     """Prepare the insert of an operation; return the operations that it superseded.
 
-    A delete supersedes the unfinished operations of its VM, and an expired idempotency key is
-    released. Other conflicts surface as IntegrityError of the insert. Raises VMRevisionConflict.
+    A delete supersedes the unfinished operations of its VM. Other conflicts surface as
+    IntegrityError of the insert. Raises VMRevisionConflict.
     """
     superseded: Sequence[Operation] = ()
     quota_usage.serialize_creates(connection, operation, quotas)
@@ -77,8 +77,15 @@ def before_insert(
         overlay.check_vm_revision(connection, operation.vm_id, vm_revision)
         if operation.action is Action.DELETE:
             superseded = _supersede_unfinished(connection, operation, vm_revision)
-    _release_expired_key(connection, operation)
     return superseded
+
+
+def release_expired_key(connection: Connection, operation: Operation) -> None:
+    """Release the idempotency key of an operation from an older one that has expired."""
+    if operation.key is not None:
+        expired_before = operation.created_at - IDEMPOTENCY_KEY_TTL
+        params = {**statements.key_params(operation.key), "expired_before": expired_before}
+        connection.execute(RELEASE_EXPIRED_KEY, params)
 
 
 def after_insert(
@@ -205,10 +212,3 @@ def _supersede_unfinished(
         supersede(connection, operation, delete.vm_id, delete.created_at)
         for operation in unfinished
     ]
-
-
-def _release_expired_key(connection: Connection, operation: Operation) -> None:
-    if operation.key is not None:
-        expired_before = operation.created_at - IDEMPOTENCY_KEY_TTL
-        params = {**statements.key_params(operation.key), "expired_before": expired_before}
-        connection.execute(RELEASE_EXPIRED_KEY, params)
