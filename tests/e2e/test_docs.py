@@ -29,6 +29,7 @@ from tests.support.documentation import (
 )
 from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn, build_environment, require_program
+from tests.support.vmctl import VMCTL
 
 
 class Reader:
@@ -45,9 +46,13 @@ class Reader:
         (folder / ".venv").mkdir()
         (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
         # a link would start the interpreter without the packages of the environment
-        python = folder / "bin/python3"
-        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-        python.chmod(0o755)
+        self._write_program("python3", '"$@"')
+        self._write_program("vmctl", f'-c "{VMCTL}" "$@"')
+
+    def _write_program(self, name: str, arguments: str) -> None:
+        program = self._folder / "bin" / name
+        program.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments}\n")
+        program.chmod(0o755)
 
     def start(self, command: str) -> None:
         """Start vmapi with the settings that a command sets."""

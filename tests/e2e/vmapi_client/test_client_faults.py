@@ -68,8 +68,6 @@ def test_coroutines_make_each_change_once(gunicorn: Callable[..., Gunicorn]) -> 
             ids = await asyncio.gather(*(live(client, f"web-{number}") for number in range(3)))
             deleted = [vm.id async for vm in client.vms.list(status="DELETED", page_size=1)]
             assert sorted(deleted) == sorted(ids)
-            kinds = [event.kind async for event in client.events(since="0", seconds=2)]
-            assert kinds.count("vm.created") == kinds.count("vm.deleted") == 3
 
     with run_unreliable_proxy(server.port) as (url, _):
         asyncio.run(run(url))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.support.http_client import WAIT_SECONDS
-from tests.support.processes import build_environment
+from tests.support.processes import ROOT, build_environment
 from vmapi_client.cli.app import Duration
 from vmapi_client.cli.commands.create import expand_braces
 from vmapi_client.cli.exit_codes import (
@@ -195,3 +195,9 @@ def test_exit_codes_of_several_vms_are_combined(codes: list[int], combined: int)
 
 def test_json_of_a_template_is_no_format_error() -> None:
     assert json.loads(fill_template('{"name": "{{.name}}"}', DOCUMENT)) == {"name": "web-1"}
+
+
+def test_page_of_vmctl_lists_the_exit_codes() -> None:
+    page = (ROOT / "docs/how-to/vmctl.md").read_text()
+    rows = [f"| {code} | {meaning} |" for code, meaning in MEANINGS.items()]
+    assert "\n".join(rows) in page

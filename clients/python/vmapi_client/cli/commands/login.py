@@ -22,10 +22,10 @@ DEFAULT_CONTEXT = "default"
 )
 @click.pass_obj
 def login(app: App) -> None:
-    """Store a token in a context, after a check.
+    """Store a token in a context.
 
-    The token is read from a prompt, or from stdin where there is no terminal. With --url, the
-    context has the name of --context, or `default`.
+    The token is read from a prompt, or from stdin without a terminal. The server must accept it.
+    With --url, the context has the name of --context, or `default`.
     """
     store = ContextStore.from_environment()
     context = choose_context(app, store)
