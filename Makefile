@@ -21,7 +21,7 @@ test: .venv/test ## run the tests that need neither root nor a cloud
 fuzz: .venv/test ## run the tests with generated input: schemathesis and hypothesis
 	$(BIN)/pytest --numprocesses 2 -m fuzz --ignore=tests/live
 
-clients: .venv/test ## lint the OpenAPI document, and run clients that are generated from it (node, npm)
+clients: .venv/test ## lint the OpenAPI document, run generated clients, install and type-check the Python library (node, npm)
 	$(BIN)/pytest tests/clients -p no:schemathesis
 
 live: .venv/test ## run the live suite on the cloud of OS_CLOUD, else on a new OpenStack (root, Debian 12)

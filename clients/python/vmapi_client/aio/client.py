@@ -9,7 +9,7 @@ from typing import Any
 from vmapi_client.aio.operations import AsyncOperations
 from vmapi_client.aio.pages import iterate_pages
 from vmapi_client.aio.vms import AsyncVMs
-from vmapi_client.configuration import load_configuration
+from vmapi_client.configuration import Configuration, load_configuration
 from vmapi_client.core.calls.records import RecordCalls
 from vmapi_client.core.calls.session import DEFAULT_TIMEOUT_SECONDS, CallSession, as_tuple
 from vmapi_client.core.event_stream import EventFilter, EventStream
@@ -48,14 +48,14 @@ class AsyncClient:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         **http_options: Any,
     ) -> None:
-        self.configuration = load_configuration(
+        self.configuration: Configuration = load_configuration(
             url, token, token_file=token_file, ca_file=ca_file, context=context
         )
         self._transport = AsyncTransport(self.configuration, **http_options)
         self._session = CallSession(self.configuration.server, timeout)
         self._records = RecordCalls(self._session)
-        self.vms = AsyncVMs(self._session, self._transport)
-        self.operations = AsyncOperations(self._session, self._transport)
+        self.vms: AsyncVMs = AsyncVMs(self._session, self._transport)
+        self.operations: AsyncOperations = AsyncOperations(self._session, self._transport)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

@@ -8,15 +8,15 @@ import click
 from vmapi_client.cli.exit_codes import MEANINGS
 from vmapi_client.version import __version__
 
-ENVIRONMENT = {
-    "VMAPI_URL": "URL of the server.",
-    "VMAPI_TOKEN": "Token.",
-    "VMAPI_TOKEN_FILE": "File with the token; it is read for each request.",
-    "VMAPI_CA_FILE": "Certificates to trust.",
-    "VMAPI_CONTEXT": "Context to use, if VMAPI_URL is not set.",
-    "VMAPI_CONTEXTS_FILE": "File of the contexts.",
-    "NO_COLOR": "Print no colors.",
-}
+ENVIRONMENT = (
+    ("VMAPI_URL", "URL of the server."),
+    ("VMAPI_TOKEN", "Token."),
+    ("VMAPI_TOKEN_FILE", "File with the token; it is read for each request."),
+    ("VMAPI_CA_FILE", "Certificates to trust."),
+    ("VMAPI_CONTEXT", "Context to use, if VMAPI_URL is not set."),
+    ("VMAPI_CONTEXTS_FILE", "File of the contexts."),
+    ("NO_COLOR", "Print no colors."),
+)
 
 
 def write_pages(command: click.Command, name: str = "vmctl") -> dict[str, str]:
@@ -45,7 +45,7 @@ def _page(command: click.Command, context: click.Context, name: str) -> Iterator
         yield from _commands(command, context, name)
     yield from _examples(command.epilog or "")
     if name == "vmctl":
-        yield from _definitions("ENVIRONMENT", ENVIRONMENT)
+        yield from _definitions("ENVIRONMENT", dict(ENVIRONMENT))
         yield from _definitions("EXIT STATUS", {str(k): v for k, v in MEANINGS.items()})
 
 

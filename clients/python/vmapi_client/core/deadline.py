@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 Clock = Callable[[], float]
 
+_random = random.SystemRandom()
+
 MAX_TIMEOUT_SECONDS = 23 * 3600
 """The longest deadline: vmapi forgets an idempotency key after 24 hours."""
 
@@ -35,5 +37,5 @@ def growing_pauses(
     """Yield pauses in seconds that grow up to a limit, with a random part."""
     pause = first
     while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        yield pause * _random.uniform(0.75, 1.25)
         pause = min(pause * 2, longest)

@@ -15,7 +15,7 @@ from vmapi_client.errors import ConfigurationError
 CONNECT_TIMEOUT_SECONDS = 10.0
 PERMANENT_HOST_ERRORS = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
-logger = logging.getLogger("vmapi_client")
+logger: logging.Logger = logging.getLogger("vmapi_client")
 
 
 def describe_failure(error: Exception) -> Failure:

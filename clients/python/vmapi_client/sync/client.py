@@ -6,7 +6,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from vmapi_client.configuration import load_configuration
+from vmapi_client.configuration import Configuration, load_configuration
 from vmapi_client.core.calls.records import RecordCalls
 from vmapi_client.core.calls.session import DEFAULT_TIMEOUT_SECONDS, CallSession, as_tuple
 from vmapi_client.core.event_stream import EventFilter, EventStream
@@ -48,14 +48,14 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         **http_options: Any,
     ) -> None:
-        self.configuration = load_configuration(
+        self.configuration: Configuration = load_configuration(
             url, token, token_file=token_file, ca_file=ca_file, context=context
         )
         self._transport = Transport(self.configuration, **http_options)
         self._session = CallSession(self.configuration.server, timeout)
         self._records = RecordCalls(self._session)
-        self.vms = VMs(self._session, self._transport)
-        self.operations = Operations(self._session, self._transport)
+        self.vms: VMs = VMs(self._session, self._transport)
+        self.operations: Operations = Operations(self._session, self._transport)
 
     def __enter__(self) -> "Client":
         return self

@@ -152,9 +152,13 @@ class ActionRun:
         return changed
 
 
-start = action_command("start", "Start STOPPED VMs.")
-stop = action_command("stop", "Stop RUNNING or PAUSED VMs.")
-restart = action_command("restart", "Restart RUNNING VMs.", extra="vmctl restart web-1 --type hard")
-pause = action_command("pause", "Pause RUNNING VMs.")
-resume = action_command("resume", "Resume PAUSED VMs.")
-delete = action_command("delete", "Delete VMs.", extra="vmctl delete --older-than 1d --dry-run")
+start: click.Command = action_command("start", "Start STOPPED VMs.")
+stop: click.Command = action_command("stop", "Stop RUNNING or PAUSED VMs.")
+restart: click.Command = action_command(
+    "restart", "Restart RUNNING VMs.", extra="vmctl restart web-1 --type hard"
+)
+pause: click.Command = action_command("pause", "Pause RUNNING VMs.")
+resume: click.Command = action_command("resume", "Resume PAUSED VMs.")
+delete: click.Command = action_command(
+    "delete", "Delete VMs.", extra="vmctl delete --older-than 1d --dry-run"
+)

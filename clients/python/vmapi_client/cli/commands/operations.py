@@ -91,5 +91,6 @@ def report_outcome(finished: "Operation") -> int:
     return exit_code_of(error)
 
 
-for member in (list_operations, show_operation, wait_for_operation):
-    operation.add_command(member)
+operation.add_command(list_operations)
+operation.add_command(show_operation)
+operation.add_command(wait_for_operation)

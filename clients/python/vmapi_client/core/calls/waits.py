@@ -88,7 +88,7 @@ class StatePoller:
         self._deadline = deadline
         self._pauses: Iterator[float] = growing_pauses(FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS)
         self._response: Response | None = None
-        self.next_pause = 0.0
+        self.next_pause: float = 0.0
 
     def read(self) -> Plan[VMState]:
         """Read the state after the pause."""
