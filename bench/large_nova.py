@@ -88,7 +88,7 @@ class LargeNova:
 
     def _changed_since(self, since: float) -> set[str]:
         ids = set()
-        for at, vm_id in reversed(self._changes):
+        for at, vm_id in reversed(self._changes.copy()):
             if int(at) < since:
                 break
             ids.add(vm_id)

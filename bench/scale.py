@@ -48,8 +48,8 @@ COMPLETE = Scale(
     bulk_vms=1000,
     streams=1000,
     synced_vms=10_000,
-    sync_warmup=10.0,
-    sync_seconds=40.0,
+    sync_warmup=5.0,
+    sync_seconds=30.0,
     starts=10,
     has_runtime_environment=True,
 )
