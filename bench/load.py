@@ -6,11 +6,13 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bench.processes import read_tree_cpu_seconds
+from bench.processes import read_tree_cpu_seconds, run_process
 from bench.servers import Server
 
 CONNECTIONS = 8
@@ -18,6 +20,8 @@ MIN_REQUESTS = 4
 """The fewest responses of each connection."""
 EXTENSION_FACTOR = 4
 MAX_SECONDS = 60
+SIGNAL_SECONDS = 0.2
+"""How long wrk may take to handle a signal."""
 LATENCY_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -78,21 +82,25 @@ def send_load(
 
 
 def run_wrk(command: Sequence[str], seconds: float) -> str:
-    """Run wrk for a time, and return its output."""
-    # it takes whole seconds only, and prints its results when it is interrupted
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
-        try:
-            wrk.wait(seconds)
-        except subprocess.TimeoutExpired:
+    """Run wrk for a time, and return its output. Raises RuntimeError when wrk fails."""
+    with run_process(*command, stdout=subprocess.PIPE) as wrk:
+        time.sleep(seconds)
+        while True:
+            # wrk takes whole seconds only, and prints its results when it is interrupted;
+            # it ignores the signal while it starts
             wrk.send_signal(signal.SIGINT)
-        output, _ = wrk.communicate()
-    return output
+            with suppress(subprocess.TimeoutExpired):
+                output, _ = wrk.communicate(timeout=SIGNAL_SECONDS)
+                break
+    if wrk.returncode not in (0, -signal.SIGINT):
+        raise RuntimeError(f"{' '.join(command)} failed: {wrk.returncode}")
+    return str(output, "utf-8")
 
 
 def count_requests(output: str) -> int:
     """Return the number of responses. Raises RuntimeError when a request failed."""
     if not output:
-        # on a busy machine the signal may arrive before wrk handles it
+        # the signal has ended wrk before it could handle the signal
         return 0
     count = re.search(r"(\d+) requests in", output)
     if count is None or re.search(r"Socket errors|Non-2xx", output):

@@ -21,16 +21,17 @@ AIM = r"\| [1-9](?:, stretch)? \| "
 
 def run_module(*arguments: str) -> str:
     """Run a module in a new process, and return its output."""
-    result = subprocess.run(
-        (sys.executable, "-m", *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout
+    command = (sys.executable, "-m", *arguments)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **streams) as process:
+        try:
+            output, _ = process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            # it stops its servers
+            process.terminate()
+            raise
+    assert process.returncode == 0, output[-3000:]
+    return output
 
 
 def require_rivals() -> None:
