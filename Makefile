@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-ann
 # compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz clients live torture bench profile lint audit format docs lock clean
+.PHONY: help run test fuzz clients live torture killtest bench profile lint audit format docs lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,9 @@ live: .venv/test ## run the live suite on the cloud of OS_CLOUD, else on a new O
 
 torture: .venv/test ## run the kill test on a running devcloud; options in HOW="--creates 200 --engine celery"
 	eval "$$(tests/live/devcloud/devcloud.sh env)" && $(BIN)/python -m tests.live.crash_recovery $(HOW)
+
+killtest: .venv/test ## run the kill test of the Python client on a simulated Nova; options in HOW="--creates 200"
+	PYTHONPATH=.:clients/python $(BIN)/python -m tests.support.client_kill_test $(HOW)
 
 bench: .venv/test ## measure the aims for speed on a quiet machine (wrk); options in HOW="reads --rounds 5"
 	$(BIN)/python -m bench $(HOW)

@@ -20,24 +20,19 @@ def name(vmctl: Vmctl) -> Iterator[str]:
     vmctl("delete", "--name", f"{NAME}*", "--yes", "--wait")
 
 
-@pytest.mark.parametrize("columns", [80, 200])
-def test_table_fits_the_terminal(vmctl: Vmctl, name: str, columns: int) -> None:
+@pytest.mark.parametrize(("columns", "variables"), [(80, {}), (200, {"NO_COLOR": "1"})])
+def test_table_fits_the_terminal_with_colors_unless_there_shall_be_none(
+    vmctl: Vmctl, name: str, columns: int, variables: dict[str, str]
+) -> None:
     command = ("list", "--name", f"{NAME}*")
-    code, lines = read_terminal(vmctl.spawn(*command, columns=columns))
+    code, lines = read_terminal(vmctl.spawn(*command, columns=columns, **variables))
+    assert bool(ESCAPE.search("".join(lines))) is not bool(variables)
     plain = [ESCAPE.sub("", line).rstrip() for line in lines]
     assert (code, len(plain)) == (0, 2)
     assert plain[0].split() == ["NAME", "STATUS", "TASK", "IP", "FLAVOR", "IMAGE", "AGE"]
     assert max(map(len, plain)) <= columns
     assert (name in plain[1]) == (columns == 200)
     assert "STOPPED" in plain[1]
-
-
-def test_colors_are_for_terminals_without_no_color(vmctl: Vmctl, name: str) -> None:
-    command = ("list", "--name", f"{NAME}*")
-    _, colored = read_terminal(vmctl.spawn(*command))
-    assert ESCAPE.search("".join(colored))
-    _, plain = read_terminal(vmctl.spawn(*command, NO_COLOR="1"))
-    assert not ESCAPE.search("".join(plain))
 
 
 def test_question_needs_a_yes(vmctl: Vmctl, name: str) -> None:
