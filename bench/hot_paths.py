@@ -1,7 +1,6 @@
 """The requests that `bench.profile` measures: each can be sent any number of times."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -51,7 +50,7 @@ def run_hot_path(name: str, app: Flask, times: int, run: Run) -> None:
             run_life(target, name, run)
         return
     AppTarget(name, app, keyed=False).sync()
-    send = build_reads(app)[name]()
+    send = build_read(name, app)
     send()
     for _ in range(times):
         run(send)
@@ -68,25 +67,23 @@ def run_life(target: AppTarget, name: str, run: Run) -> None:
         target.settle()
 
 
-def build_reads(app: Flask) -> Mapping[str, Callable[[], WsgiRequest]]:
-    """Return functions that build the requests."""
+def build_read(name: str, app: Flask) -> WsgiRequest:
+    """Return a read of an app."""
+    client = app.test_client()
+    (item,) = client.get(f"{VMS}?page_size=1").get_json()["items"]
+    etag = client.get(f"{VMS}/{item['id']}").headers["ETag"]
+    path, headers = list_reads(item["id"], etag)[name]
+    return WsgiRequest(app, path, **headers)
+
+
+def list_reads(vm_id: str, etag: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the path and the headers of each read."""
+    vm, page = f"{VMS}/{vm_id}", f"{VMS}?page_size="
     return {
-        "livez": partial(WsgiRequest, app, "/livez"),
-        "one-vm": lambda: WsgiRequest(app, find_vm(app)),
-        "not-modified": lambda: build_conditional(app, find_vm(app)),
-        "list-100": partial(WsgiRequest, app, f"{VMS}?page_size=100"),
-        "list-1000": partial(WsgiRequest, app, f"{VMS}?page_size=1000"),
-        "list-by-name": partial(WsgiRequest, app, f"{VMS}?page_size=100&sort=name&status=RUNNING"),
+        "livez": ("/livez", {}),
+        "one-vm": (vm, {}),
+        "not-modified": (vm, {"If-None-Match": etag}),
+        "list-100": (f"{page}100", {}),
+        "list-1000": (f"{page}1000", {}),
+        "list-by-name": (f"{page}100&sort=name&status=RUNNING", {}),
     }
-
-
-def find_vm(app: Flask) -> str:
-    """Return the path of a VM."""
-    (item,) = app.test_client().get(f"{VMS}?page_size=1").get_json()["items"]
-    return f"{VMS}/{item['id']}"
-
-
-def build_conditional(app: Flask, path: str) -> WsgiRequest:
-    """Return a read with the entity tag of the VM."""
-    etag = app.test_client().get(path).headers["ETag"]
-    return WsgiRequest(app, path, **{"If-None-Match": etag})

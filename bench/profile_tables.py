@@ -11,6 +11,8 @@ from vmapi.api.middleware import AFTER_REQUEST, BEFORE_REQUEST
 
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+WAIT = "'poll' of 'select."
+"""A part of the name of the function that waits for requests."""
 MIN_SHARE = 0.01
 
 
@@ -38,13 +40,14 @@ def render_packages(stats: Stats) -> str:
 
 
 def get_total(stats: Stats) -> float:
-    """Return the time of all functions in seconds."""
-    return float(stats.total_tt)  # type: ignore[attr-defined]
+    """Return the time of all functions in seconds, without waits for requests."""
+    return float(sum(values[2] for values in get_times(stats).values()))
 
 
 def get_times(stats: Stats) -> dict[tuple[str, int, str], Any]:
-    """Return calls and times by file, line and name of a function."""
-    return dict(stats.stats)  # type: ignore[attr-defined]
+    """Return calls and times by file, line and name of a function, without waits for requests."""
+    functions = stats.stats  # type: ignore[attr-defined]
+    return {key: values for key, values in functions.items() if WAIT not in key[2]}
 
 
 def find_package(file: str) -> str:

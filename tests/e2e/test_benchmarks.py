@@ -57,6 +57,18 @@ def test_every_row_has_a_value(group: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cloud", ["memory", "openstack"])
+def test_a_profile_of_the_server_has_the_way_from_the_socket_to_the_view(cloud: str) -> None:
+    require_program("wrk", "wrk")
+    output = run_module(
+        *("bench.profile", "one-vm", "--served", "--cloud", cloud),
+        *("--seconds=0.2", "--vms=3", "--lines=500"),
+    )
+    assert "=== one-vm: " in output
+    assert re.search(r"connection_poller\.py:\d+\(", output)
+    assert re.search(r"views/vms\.py:\d+\(get_vm\)", output)
+
+
+@pytest.mark.parametrize("cloud", ["memory", "openstack"])
 def test_a_profile_has_the_share_of_each_hook(cloud: str) -> None:
     paths = ("one-vm", "list-100", "stop")
     output = run_module("bench.profile", *paths, "--cloud", cloud, "--requests=2", "--vms=3")
