@@ -45,9 +45,9 @@ class JsonClient:
     def wait_for_vms(self, count: int) -> None:
         """Wait until the server lists this number of VMs. Raises TimeoutError."""
         deadline = time.monotonic() + SYNC_TIMEOUT_SECONDS
-        while (found := self._count_vms()) < count:
+        while (listed := self._count_vms()) < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{found} of {count} VMs after {SYNC_TIMEOUT_SECONDS:.0f} s")
+                raise TimeoutError(f"{listed} of {count} VMs after {SYNC_TIMEOUT_SECONDS:.0f} s")
             time.sleep(0.2)
 
     def _count_vms(self) -> int:

@@ -60,18 +60,7 @@ def send_load(
     A load with too few responses is sent again, for longer: requests that the end interrupts would
     distort it. Raises RuntimeError when a request fails.
     """
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{EXTENSION_FACTOR * MAX_SECONDS}s",
-        "--latency",
-    ]
-    command += [
-        part for name, text in (headers or {}).items() for part in ("-H", f"{name}: {text}")
-    ]
-    command += ["-s", str(script)] if script else []
-    command.append(server.url + path)
+    command = build_command(server.url + path, connections, headers or {}, script)
     while True:
         cpu = read_tree_cpu_seconds(server.pid)
         output = run_wrk(command, seconds)
@@ -79,6 +68,18 @@ def send_load(
         if count >= MIN_REQUESTS * connections or seconds > MAX_SECONDS:
             return parse_output(output, (read_tree_cpu_seconds(server.pid) - cpu) / max(count, 1))
         seconds *= EXTENSION_FACTOR
+
+
+def build_command(
+    url: str, connections: int, headers: Mapping[str, str], script: Path | None
+) -> list[str]:
+    """Return the command line of wrk with one thread."""
+    duration = f"-d{EXTENSION_FACTOR * MAX_SECONDS}s"
+    command = ["wrk", "-t1", f"-c{connections}", duration, "--latency"]
+    for name, text in headers.items():
+        command += ["-H", f"{name}: {text}"]
+    command += ["-s", str(script)] if script else []
+    return [*command, url]
 
 
 def run_wrk(command: Sequence[str], seconds: float) -> str:

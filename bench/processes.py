@@ -63,7 +63,7 @@ def list_children(pid: int) -> list[int]:
 
 def list_tree(pid: int) -> list[int]:
     """Return the id of a process, and those of its descendants."""
-    return [pid, *(found for child in list_children(pid) for found in list_tree(child))]
+    return [pid, *(member for child in list_children(pid) for member in list_tree(child))]
 
 
 def read_cpu_seconds(pid: int) -> float:

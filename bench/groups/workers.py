@@ -4,8 +4,9 @@ The load generator uses the cores, too. So the row is computed from CPU time: th
 busiest worker allows when every worker has a core.
 """
 
+import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 from bench.aims import Limit, Result, Row
 from bench.client import VMS, connect
@@ -20,36 +21,42 @@ CONNECTIONS = 32
 """Enough that chance does not give one worker many more than the other."""
 
 
+Turns = dict[int, list[tuple[Load, float]]]
+"""The loads by number of workers, with the share of the busiest worker in the CPU time."""
+
+
 def measure_workers(options: RunOptions) -> Iterator[Result]:
     """Measure one VM with one worker and with two."""
     scale = options.scale
     with ExitStack() as stack:
-        servers = {
-            workers: stack.enter_context(
-                run_on_openstack(
-                    options,
-                    *("--delays", "none", "--varied"),
-                    vms=scale.vms,
-                    settings={"VMAPI_WORKERS": str(workers)},
-                )
-            )
-            for workers in WORKERS
-        }
+        servers = {workers: stack.enter_context(run(options, workers)) for workers in WORKERS}
         paths = {workers: find_vm(server) for workers, server in servers.items()}
-        turns: dict[int, list[tuple[Load, float]]] = {workers: [] for workers in WORKERS}
+        turns: Turns = {workers: [] for workers in WORKERS}
         for _ in range(scale.rounds):
             for workers, server in servers.items():
                 turns[workers].append(send_and_compare(server, paths[workers], scale.seconds))
-    loads = {workers: compute_medians([load for load, _ in turns[workers]]) for workers in WORKERS}
-    shares = sorted(share for _, share in turns[2])
-    share = shares[len(shares) // 2]
-    yield Row(
+    yield compare_workers(turns)
+
+
+def run(options: RunOptions, workers: int) -> AbstractContextManager[Server]:
+    """Run a server with a number of workers."""
+    settings = {"VMAPI_WORKERS": str(workers)}
+    return run_on_openstack(
+        options, "--delays", "none", "--varied", vms=options.scale.vms, settings=settings
+    )
+
+
+def compare_workers(turns: Turns) -> Row:
+    """Return the requests that two workers allow, relative to one."""
+    single, double = (compute_medians([load for load, _ in turns[count]]) for count in WORKERS)
+    share = statistics.median(share for _, share in turns[2])
+    return Row(
         "7",
         "one VM, two workers with a core each: requests a second, relative to one worker",
-        loads[1].cpu_us / (loads[2].cpu_us * share),
+        single.cpu_us / (double.cpu_us * share),
         "×",
         Limit.at_least(MIN_RATIO),
-        f"one {loads[1]}; two {loads[2]}, of which the busier worker {share:.0%}",
+        f"one {single}; two {double}, of which the busier worker {share:.0%}",
     )
 
 
