@@ -6,7 +6,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Context:
 
     name: str
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     token_file: str | None = None
     ca_file: str | None = None
 

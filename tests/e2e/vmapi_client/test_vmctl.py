@@ -5,9 +5,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.support.vmctl import Vmctl
+from vmapi_client.cli.app import App
+from vmapi_client.cli.program import vmctl as program
+from vmapi_client.cli.selection import VMName
 
 FLAVOR = ("--flavor", "m1.tiny", "--image", "cirros")
 
@@ -89,6 +93,7 @@ def test_several_vms_are_changed_by_one_bulk_operation(vmctl: Vmctl, pair: tuple
     assert [line.split()[0] for line in partly.lines[1:]] == [pair[1]]
     refused = vmctl("start", *pair)
     assert (refused.exit_code, refused.out) == (4, "")
+    assert refused.err.count(", request req-") == 2
 
 
 def test_filters_select_vms_and_need_an_answer(
@@ -158,6 +163,17 @@ def test_records_of_the_server_are_listed(vmctl: Vmctl, pair: tuple[str, str]) -
     assert json.loads(vmctl.succeed("operation", "show", operation, "-o", "json").out)["id"]
     audited = vmctl.succeed("audit", "--newer-than", "1h", "--limit", "1", "-o", "{{.action}}")
     assert len(audited.lines) == 1
+
+
+def test_names_of_vms_are_completed(vmctl: Vmctl, pair: tuple[str, str], prefix: str) -> None:
+    context = click.Context(program, obj=App({"url": vmctl.url}))
+    parameter = click.Argument(["names"])
+    items = VMName().shell_complete(click.Context(program, parent=context), parameter, prefix)
+    assert [item.value for item in items] == [*pair]
+    context.obj = App({"url": "http://127.0.0.1:9"})
+    assert VMName().shell_complete(click.Context(program, parent=context), parameter, "") == []
+    script = vmctl.succeed("completion", "bash").out
+    assert "_VMCTL_COMPLETE=bash_complete" in script
 
 
 def test_events_are_lines(vmctl: Vmctl, pair: tuple[str, str]) -> None:

@@ -112,6 +112,7 @@ def test_contexts_are_private_and_the_first_one_is_current(store: ContextStore) 
     store.use("test")
     store.set_token("test", "other")
     assert store.find() == Context("test", "http://127.0.0.1:8000", token="other")
+    assert "other" not in repr(store.find())
     store.remove("test")
     assert store.find() is None
     assert [path.name for path in store.path.parent.iterdir()] == ["contexts.json"]

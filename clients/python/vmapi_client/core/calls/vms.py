@@ -98,7 +98,8 @@ class VMCalls:
         """Perform an action on many VMs."""
         request = Request("POST", "/vms/actions", body=bulk_body(action, ids, filters))
         response: Response = yield from self._session.change(request, options)
-        return self._session.parse(request, response, BulkResult.from_json)
+        result = self._session.parse(request, response, BulkResult.from_json)
+        return with_request_ids(result, response.headers.get("x-request-id"))
 
     def _current_tag(self, vm: VM | str, timeout: float | None) -> Plan[str]:
         if not isinstance(vm, VM):
@@ -121,6 +122,17 @@ def bulk_body(
     if ids is not None:
         return {"action": action, "ids": [id_of(vm) for vm in ids]}
     return {"action": action, "filter": dict(filters or {})}
+
+
+def with_request_ids(result: BulkResult, request_id: str | None) -> BulkResult:
+    """Return a result in which the refusals of VMs have the id of the request."""
+    items = (
+        replace(item, error=replace(item.error, request_id=item.error.request_id or request_id))
+        if item.error
+        else item
+        for item in result.items
+    )
+    return replace(result, items=tuple(items))
 
 
 def build_fault_error(vm: VM) -> ProblemError:
