@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
 from vmapi.errors import StoreUnavailable
 
@@ -159,6 +160,8 @@ class Store:
 
     def _get_repositories(self) -> Repositories:
         if self._repositories is None:
+            # the import of SQLAlchemy takes tenths of a second, the first connection even more
+            raise_if_nonblocking()
             with self._lock:
                 self._repositories = self._repositories or self._open()
         return self._repositories

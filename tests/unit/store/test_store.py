@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import OperationFactory, run_concurrently
+from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.domain.operation import Operation
 from vmapi.errors import OperationNotFound, StoreUnavailable
 from vmapi.store import store as stores
@@ -79,6 +80,15 @@ def test_concurrent_first_uses_open_one_database(store: Store, folder: Path) -> 
     assert run_concurrently(16, lambda at: store.operations.add(operation(str(at))) is None) == 16
     assert len(store.operations.list_leased()) == 16
     assert len(list(folder.iterdir())) == 1
+
+
+def test_thread_that_must_not_wait_does_not_open_the_database(store: Store, folder: Path) -> None:
+    request = RepeatableRequest()
+    with pytest.raises(WouldBlock):
+        request.serve_without_waiting(lambda: store.operations)
+    assert list(folder.iterdir()) == []
+    operations = request.serve_again(lambda: store.operations)
+    assert request.serve_without_waiting(lambda: store.operations) is operations
 
 
 def test_close_removes_the_temporary_database(store: Store, folder: Path) -> None:
