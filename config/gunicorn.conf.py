@@ -28,7 +28,9 @@ workers = settings.workers or int(os.environ.get("WEB_CONCURRENCY") or settings.
 threads = settings.request_threads
 worker_class = "vmapi.server.worker.GunicornWorker"
 # a worker that cannot accept a connection for lack of open files would serve nobody
-worker_connections = open_files.fit_connections(open_files.raise_limit(), threads)
+worker_connections = open_files.fit_connections(
+    open_files.raise_limit(), threads, settings.event_streams
+)
 # seconds; gunicorn kills a worker only if its main loop hangs, not if the cloud is slow
 timeout = 60
 # longer than a call to the cloud may take, so that a stop waits for every response
@@ -103,9 +105,11 @@ def post_fork(server, worker):  # noqa: ARG001
 
 
 def post_worker_init(worker):
-    """Start the engine, and log that the worker serves requests."""
+    """Start the engine, limit the streams, and log that the worker serves requests."""
+    services = worker.wsgi.extensions["vmapi"]
+    services.events.slots.limit(open_files.max_streams(worker.cfg.worker_connections))
     # the engine takes over the unfinished operations of processes that died
-    worker.wsgi.extensions["vmapi"].engine.notify()
+    services.engine.notify()
     gc.freeze()
     gc.enable()
     where = ", ".join(str(listener) for listener in worker.sockets)

@@ -205,8 +205,9 @@ def _build_maintenance(
 def _build_event_feed(
     settings: Settings, store: Store, waiter: OperationWaiter, draining: threading.Event
 ) -> EventFeed:
-    total = min(settings.event_streams, settings.wait_slots)
-    slots = StreamSlots(waiter.slots, total, settings.caller_streams)
+    slots = StreamSlots(
+        settings.event_streams, settings.caller_streams, waiter.slots, settings.wait_slots
+    )
     return EventFeed(lambda: store.events, slots, draining.is_set)
 
 

@@ -1,13 +1,21 @@
 """Fixtures of the API tests: apps with other settings, and event streams."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.support.api_harness import ApiHarness
-from tests.support.event_stream import EventStream, OpenStream
+from tests.support.event_stream import (
+    EventStream,
+    OpenStream,
+    build_headers,
+    open_at_worker,
+    open_in_thread,
+)
+from tests.support.worker_thread import serve
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
@@ -32,15 +40,25 @@ def serve_app() -> Iterator[Callable[..., Flask]]:
         app.extensions["vmapi"].store.close()
 
 
-@pytest.fixture
-def open_stream(harness: ApiHarness) -> Iterator[OpenStream]:
-    """Return a function that opens an event stream; the fixture closes open streams."""
-    begun: list[EventStream] = []
+@pytest.fixture(params=["thread", "worker"])
+def open_stream(harness: ApiHarness, request: pytest.FixtureRequest) -> Iterator[OpenStream]:
+    """Return a function that opens an event stream; the fixture closes open streams.
 
-    def begin(query: str = "", last: str | None = None) -> EventStream:
-        begun.append(EventStream(harness, query, last))
-        return begun[-1]
+    A stream occupies a thread, as on most servers, or the poller thread of a worker writes it.
+    """
+    with ExitStack() as stack:
+        worker = stack.enter_context(serve(harness.app)) if request.param == "worker" else None
 
-    yield begin
-    for stream in begun:
-        stream.close()
+        def begin(
+            query: str = "", last: str | None = None, token: str | None = None
+        ) -> EventStream:
+            headers = build_headers(last, token)
+            stream = (
+                open_at_worker(worker.address, query, headers)
+                if worker
+                else open_in_thread(harness, query, headers)
+            )
+            stack.callback(stream.close)
+            return stream
+
+        yield begin

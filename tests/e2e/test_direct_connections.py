@@ -34,6 +34,7 @@ SLOW_CLIENTS = {
     "closed connection kept open": (50, b"GET /livez HTTP/1.0\r\n\r\n"),
     "half a pipelined request": (50, b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nGET /livez"),
     "unread response": (50, GET_LARGE * 3),
+    "event stream": (50, b"GET /api/v1/events HTTP/1.1\r\nHost: a\r\n\r\n"),
 }
 
 
@@ -62,6 +63,8 @@ def call_in_time(server: Gunicorn, path: str) -> HttpResponse:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
     limits = {"VMAPI_RATE_CHANGES": "off", "VMAPI_RATE_READS": "off", "VMAPI_RATE_ADDRESS": "off"}
+    # each stream raises the limit of connections
+    limits |= {"VMAPI_EVENT_STREAMS": "50"}
     server = Gunicorn(tmp_path_factory.mktemp("direct"), **limits)
     server.start("--threads", "2")
     try:

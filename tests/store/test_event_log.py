@@ -214,9 +214,10 @@ def test_many_events_are_numbered_and_read_in_batches(
         number = batch[-1].sequence
     assert (read_ids, number) == (ids, newest)
     query = EventQuery("default", vm_ids=frozenset({"2", "9", "7"}))
-    between = log.read_range(0, newest - 1, query)
-    assert [event.vm_id for event in between] == ["2", "7"]
-    assert log.read_range(0, newest, EventQuery(project="other")) == []
+    for limit, vm_ids in ((9, ["2", "7"]), (1, ["2"])):
+        between = log.read_range(0, newest - 1, query, limit)
+        assert [event.vm_id for event in between] == vm_ids
+    assert log.read_range(0, newest, EventQuery(project="other"), 9) == []
 
 
 def test_purge_removes_the_oldest_events(log: EventLog, database: Database) -> None:

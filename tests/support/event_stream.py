@@ -1,12 +1,12 @@
 """A stream of events, as a client reads it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
-from werkzeug.test import TestResponse
-
 from tests.support.api_harness import BASE, ApiHarness
+from tests.support.http_client import WAIT_SECONDS
 
 LIFECYCLE_EVENTS = [
     *("vm.created", "operation.succeeded"),
@@ -19,19 +19,16 @@ LIFECYCLE_EVENTS = [
 class EventStream:
     """Reads the blocks of a stream; a heartbeat instead of an event fails the test."""
 
-    def __init__(self, harness: ApiHarness, query: str = "", last: str | None = None) -> None:
-        headers = {} if last is None else {"Last-Event-ID": last}
-        url = f"{BASE}/events{query}"
-        self.response: TestResponse = harness.client.get(url, headers=headers, buffered=False)
-        assert self.response.status_code == 200, self.response.text
-        self._blocks = iter(self.response.response)
+    def __init__(
+        self, blocks: Iterator[bytes], headers: Mapping[str, str], close: Callable[[], None]
+    ) -> None:
+        self.headers = headers
+        self.close = close
+        self._blocks = blocks
         assert self.read_block() == b"retry: 3000\n\n"
 
     def read_block(self) -> bytes:
-        block = next(self._blocks)
-        assert isinstance(block, bytes)
-        assert block.endswith(b"\n\n")
-        return block
+        return next(self._blocks)
 
     def read_heartbeat(self) -> str:
         """Read a heartbeat and return its event id."""
@@ -58,8 +55,51 @@ class EventStream:
     def remaining_blocks(self) -> Iterator[bytes]:
         return self._blocks
 
-    def close(self) -> None:
-        self.response.close()
+
+def open_in_thread(harness: ApiHarness, query: str, headers: dict[str, str]) -> EventStream:
+    """Open a stream that occupies the thread of its request."""
+    response = harness.client.get(f"{BASE}/events{query}", headers=headers, buffered=False)
+    assert response.status_code == 200, response.text
+    return EventStream(_split_blocks(response.response), response.headers, response.close)
+
+
+def open_at_worker(address: tuple[str, int], query: str, headers: dict[str, str]) -> EventStream:
+    """Open a stream that the poller thread of a worker writes."""
+    connection = HTTPConnection(*address, timeout=WAIT_SECONDS)
+    connection.request("GET", f"{BASE}/events{query}", headers=headers)
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+
+    def close() -> None:
+        response.close()
+        connection.close()
+
+    return EventStream(_read_blocks(response), response.headers, close)
+
+
+def build_headers(last: str | None, token: str | None) -> dict[str, str]:
+    """Return the headers of a request for a stream."""
+    headers = {"Last-Event-ID": last, "Authorization": token and f"Bearer {token}"}
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def _split_blocks(chunks: Iterable[bytes | str]) -> Iterator[bytes]:
+    for chunk in chunks:
+        assert isinstance(chunk, bytes)
+        *blocks, rest = chunk.split(b"\n\n")
+        assert rest == b""
+        for block in blocks:
+            yield block + b"\n\n"
+
+
+def _read_blocks(response: HTTPResponse) -> Iterator[bytes]:
+    block = b""
+    while line := response.readline():
+        block += line
+        if line == b"\n":
+            yield block
+            block = b""
+    assert block == b""
 
 
 OpenStream = Callable[..., EventStream]

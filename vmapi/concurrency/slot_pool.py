@@ -1,7 +1,7 @@
 """Limit concurrency: a pool of slots with a limit for each caller (a bulkhead).
 
-Waiting requests and event streams have a pool each. Both pools take their slots from one semaphore,
-so that together they leave threads for all other requests.
+Waiting requests and event streams have a pool each. Pools of requests that hold a thread take their
+slots from one semaphore, so that together they leave threads for all other requests.
 """
 
 import threading
@@ -24,13 +24,18 @@ class PoolExhausted(NoFreeSlot):
 class SlotPool:
     """A pool with at most `total` slots, and `per_caller` slots of one caller.
 
-    Each slot takes one from `capacity`, which other pools may share.
+    With a `capacity`, which other pools may share, each slot takes one from it.
     """
 
-    def __init__(self, capacity: threading.Semaphore, per_caller: int, total: float = inf) -> None:
-        self._capacity = capacity
+    def __init__(
+        self,
+        per_caller: float = inf,
+        total: float = inf,
+        capacity: threading.Semaphore | None = None,
+    ) -> None:
         self._per_caller = per_caller
-        self._total = total
+        self.total = total
+        self._capacity = capacity
         self._lock = threading.Lock()
         self._used: Counter[str] = Counter()
 
@@ -39,7 +44,7 @@ class SlotPool:
         with self._lock:
             if self._used[caller] >= self._per_caller:
                 raise CallerLimitReached
-            if self._used.total() >= self._total or not self._capacity.acquire(blocking=False):
+            if self._used.total() >= self.total or not self._take_capacity():
                 raise PoolExhausted
             self._used[caller] += 1
 
@@ -49,4 +54,8 @@ class SlotPool:
             self._used[caller] -= 1
             # drops the callers without a slot
             self._used += Counter()
-        self._capacity.release()
+        if self._capacity is not None:
+            self._capacity.release()
+
+    def _take_capacity(self) -> bool:
+        return self._capacity is None or self._capacity.acquire(blocking=False)

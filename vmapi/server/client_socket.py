@@ -18,6 +18,9 @@ class ClientSocket(socket.socket):
     `flush` sends: head and body of a response share a system call.
     """
 
+    accepts_detached_body = True
+    """The worker of this socket takes over response bodies: see `accepts_detached_body`."""
+
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self._unsent: deque[memoryview] = deque()

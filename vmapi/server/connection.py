@@ -6,8 +6,11 @@ from typing import Any
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn
 
+from vmapi.api.request.detached_body import DetachedBody
 from vmapi.server.client_socket import ClientSocket
 from vmapi.server.request_buffer import RequestBuffer
+
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ConnectionPhase(Enum):
@@ -17,6 +20,7 @@ class ConnectionPhase(Enum):
     BODY = "body"
     SERVED = "served"
     SENDING = "sending"
+    STREAMING = "streaming"
     IDLE = "idle"
     CLOSING = "closing"
     CLOSED = "closed"
@@ -27,7 +31,8 @@ class Connection(TConn):
 
     `deadline` is the monotonic time, in seconds, at which the phase ends. `accounted_bytes` is
     the share of the connection in the memory limit. `watched_events` are the events of
-    the socket that the poller waits for.
+    the socket that the poller waits for. `body` is the rest of a response that no thread holds;
+    `is_chunked` is its framing (RFC 9112, section 7.1).
     """
 
     sock: ClientSocket
@@ -44,6 +49,8 @@ class Connection(TConn):
         self.accounted_bytes = 0
         self.discarded_bytes = 0
         self.watched_events = 0
+        self.body: DetachedBody | None = None
+        self.is_chunked = False
 
     @property
     def held_bytes(self) -> int:
@@ -66,10 +73,34 @@ class Connection(TConn):
 
     def take_back_unread(self) -> None:
         """Begin the next request with the bytes that the client pipelined."""
-        self.request = RequestBuffer(self.parser.unreader.take_buffered())
+        received = self.parser.unreader.take_buffered()
+        if len(self.request):
+            # these arrived during a stream
+            received += bytes(self.request)
+        self.request = RequestBuffer(received)
+
+    def send_body(self, data: bytes) -> None:
+        """Put bytes of a detached body into the socket's buffer; its next flush sends them."""
+        parts = (b"%x\r\n" % len(data), data, b"\r\n") if self.is_chunked else (data,)
+        self._buffer(*parts)
+
+    def end_body(self) -> None:
+        """Put the end of a detached body into the socket's buffer."""
+        if self.is_chunked:
+            self._buffer(LAST_CHUNK)
+
+    def _buffer(self, *parts: bytes) -> None:
+        self.sock.is_corked = True
+        for part in parts:
+            self.sock.sendall(part)
+        self.sock.is_corked = False
 
     def has_whole_body(self, req: Any) -> bool:
         """Return whether a request with a declared length arrived in full."""
         length: int = getattr(req.body.reader, "length", 0)
         received: int = self.parser.unreader.buf.getbuffer().nbytes
         return length <= received
+
+    def has_no_body(self, req: Any) -> bool:
+        """Return whether a request is without a body."""
+        return getattr(req.body.reader, "length", None) == 0

@@ -28,11 +28,17 @@ BODY_TIMEOUT_SECONDS = 60.0
 CLOSING_TIMEOUT_SECONDS = 5.0
 """How long a closing connection discards received bytes (RFC 9112, section 9.6)."""
 
+EXPIRY_CHECK_SECONDS = 0.25
+"""Seconds between two searches for expired phases, and for due heartbeats of streams."""
+
 MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Bytes of requests and responses that all connections of a process may hold."""
 
 RECEIVE_BYTES = 64 * 1024
+RECEIVE_AHEAD_BYTES = 4096
+"""Bytes of the next request that the process holds during a stream."""
+
 INTERIM_RESPONSE = b"HTTP/1.1 100 Continue\r\n\r\n"
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -43,7 +49,8 @@ class ConnectionPoller:
     """The open connections of a worker. All methods run in the main thread.
 
     `serve` gets a connection with a complete request, `reject` one with a head that is too large,
-    and `on_close` runs for each closed connection.
+    `stream` one with a detached body after its earlier bytes are sent. `on_close` runs for each
+    closed connection.
     """
 
     def __init__(
@@ -54,7 +61,8 @@ class ConnectionPoller:
         max_head_bytes: int,
         serve: Callable[[Connection], None],
         reject: Callable[[Connection], None],
-        on_close: Callable[[], None],
+        stream: Callable[[Connection], None],
+        on_close: Callable[[Connection], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._poller = poller
@@ -67,8 +75,13 @@ class ConnectionPoller:
             ConnectionPhase.CLOSING: CLOSING_TIMEOUT_SECONDS,
         }
         self._max_head_bytes = max_head_bytes
-        self._serve, self._reject, self._on_close = serve, reject, on_close
-        self._steps = {ConnectionPhase.SENDING: self._send, ConnectionPhase.CLOSING: self._discard}
+        self._serve, self._reject = serve, reject
+        self._stream, self._on_close = stream, on_close
+        self._steps = {
+            ConnectionPhase.SENDING: self._send,
+            ConnectionPhase.STREAMING: self._receive_ahead,
+            ConnectionPhase.CLOSING: self._discard,
+        }
         # ordered: the connection that has waited longest is first
         self._waiting: dict[Connection, None] = {}
         self._held_bytes = 0
@@ -84,9 +97,16 @@ class ConnectionPoller:
             conn.watched_events = 0
 
     def finish(self, conn: Connection, keepalive: bool) -> None:
-        """Send the rest of a response, then read the next request or close the connection."""
+        """Send the rest of a response, then read the next request or close the connection.
+
+        A detached body comes in between.
+        """
         conn.keepalive = keepalive
         self._run(conn, self._send)
+
+    def close(self, conn: Connection) -> None:
+        """Close a connection at once."""
+        self._close(conn)
 
     def close_expired(self) -> None:
         """Close the connections in a phase that has lasted too long."""
@@ -154,6 +174,8 @@ class ConnectionPoller:
         is_sent = conn.sock.flush()
         if not is_sent:
             self._wait(conn, ConnectionPhase.SENDING)
+        elif conn.body is not None:
+            self._wait_for_body(conn)
         elif conn.keepalive:
             conn.take_back_unread()
             self._advance(conn)
@@ -161,6 +183,30 @@ class ConnectionPoller:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.request = RequestBuffer()
             self._wait(conn, ConnectionPhase.CLOSING)
+
+    def _wait_for_body(self, conn: Connection) -> None:
+        """Watch the client while its stream is silent. Such a connection never expires."""
+        self._waiting.pop(conn, None)
+        conn.phase = ConnectionPhase.STREAMING
+        self._account(conn, conn.held_bytes)
+        if len(conn.request):
+            self.ignore_events(conn)
+        else:
+            self._watch_events(conn, selectors.EVENT_READ)
+        self._stream(conn)
+
+    def _receive_ahead(self, conn: Connection) -> None:
+        """Close the connection at the client's end; hold bytes of its next request.
+
+        The client is not read on, so that TCP delays it until the stream ends.
+        """
+        received = conn.sock.recv(RECEIVE_AHEAD_BYTES, socket.MSG_DONTWAIT)
+        if not received:
+            self._close(conn)
+            return
+        conn.request.append(received)
+        self.ignore_events(conn)
+        self._account(conn, conn.held_bytes)
 
     def _discard(self, conn: Connection) -> None:
         received = conn.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
@@ -182,7 +228,9 @@ class ConnectionPoller:
         conn.deadline = since + self._timeouts[phase]
         self._waiting[conn] = None
         is_sending = phase is ConnectionPhase.SENDING
-        events = selectors.EVENT_WRITE if is_sending else selectors.EVENT_READ
+        self._watch_events(conn, selectors.EVENT_WRITE if is_sending else selectors.EVENT_READ)
+
+    def _watch_events(self, conn: Connection, events: int) -> None:
         # most connections wait for the next request again: that needs no system call
         if events != conn.watched_events:
             watch = self._poller.modify if conn.watched_events else self._poller.register
@@ -191,7 +239,7 @@ class ConnectionPoller:
 
     def _on_ready(self, conn: Connection, _: Any) -> None:
         # an earlier event of the same poll may have closed the connection
-        if conn in self._waiting:
+        if conn in self._waiting or conn.phase is ConnectionPhase.STREAMING:
             self._run(conn, self._steps.get(conn.phase, self._receive))
 
     def _close(self, conn: Connection) -> None:
@@ -205,7 +253,7 @@ class ConnectionPoller:
             # without a reset, the kernel would keep the rest of the response for minutes
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         conn.close()
-        self._on_close()
+        self._on_close(conn)
 
     def _account(self, conn: Connection, held_bytes: int) -> None:
         self._held_bytes += held_bytes - conn.accounted_bytes

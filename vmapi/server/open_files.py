@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 MAX_CONNECTIONS = 1000
-"""Connections of a process, as gunicorn's default."""
+"""Connections of a process besides its event streams, as gunicorn's default."""
 
 RESERVED_FILES = 64
 """Files of a process besides those of requests: the log, listeners, the database, modules."""
@@ -24,10 +24,18 @@ def raise_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-def fit_connections(max_files: int, threads: int) -> int:
+def fit_connections(max_files: int, threads: int, streams: int) -> int:
     """Return the number of connections that leave files for the requests themselves.
 
     At least half of the files are for connections.
     """
     spare_files = max_files - RESERVED_FILES - FILES_PER_THREAD * threads
-    return min(MAX_CONNECTIONS, max(spare_files, max_files // 2))
+    return min(MAX_CONNECTIONS + streams, max(spare_files, max_files // 2))
+
+
+def max_streams(connections: int) -> int:
+    """Return the number of event streams that leave connections for other requests.
+
+    At most half of few connections are streams.
+    """
+    return max(connections - MAX_CONNECTIONS, connections // 2)

@@ -6,6 +6,7 @@
   thread only runs the app. The readiness probe has a separate thread.
 - `enqueue_req` serves liveness probes and reads of VMs in the poller thread, unless they would
   wait.
+- `handle_request` leaves a detached body, for example an event stream, to the poller thread.
 - `accept` survives a lack of file descriptors or memory: it pauses.
 - `handle_exit` and `handle_quit` set the draining flag: /readyz responds 503 and streams end.
 - `set_accept_enabled` closes the listening sockets at the beginning of a stop. gunicorn closes them
@@ -24,10 +25,13 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from vmapi.api.request.detached_body import BodyDetached
 from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
+from vmapi.server import open_files
+from vmapi.server.body_writer import BodyWriter
 from vmapi.server.connection import Connection
-from vmapi.server.connection_poller import ConnectionPoller
-from vmapi.server.error_response import problem_response
+from vmapi.server.connection_poller import EXPIRY_CHECK_SECONDS, ConnectionPoller
+from vmapi.server.error_response import malformed_response, problem_response
 from vmapi.server.nonblocking_attempts import NonblockingAttempts
 
 MAX_DRAINED_BYTES = 4 * 1024 * 1024
@@ -41,8 +45,6 @@ ACCEPT_OUTAGE_SECONDS = 60.0
 
 POLL_SECONDS = 0.1
 """The longest wait for an event while accepting is paused, or the worker stops."""
-
-EXPIRY_CHECK_SECONDS = 0.25
 
 NO_CONNECTION_ERRORS = frozenset(
     {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
@@ -66,6 +68,7 @@ class GunicornWorker(ThreadWorker):
     """A threaded gunicorn worker; its threads never wait for a client."""
 
     clients: ConnectionPoller
+    streams: BodyWriter
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,12 +88,17 @@ class GunicornWorker(ThreadWorker):
             + cfg.limit_request_fields * (cfg.limit_request_field_size + 2),
             serve=self.enqueue_req,
             reject=self._reject_head,
+            stream=self._resume_stream,
             on_close=self._forget_connection,
         )
         # the checks of dependencies may take seconds
         self._readiness_executor = ThreadPoolExecutor(1, "readiness")
-        super().run()
-        self._readiness_executor.shutdown(wait=False)
+        self.streams = BodyWriter(self.clients, self.method_queue.defer)
+        try:
+            super().run()
+        finally:
+            self.streams.abort()
+            self._readiness_executor.shutdown(wait=False)
 
     def accept(self, listener: Any) -> bool:  # type: ignore[override]
         """Accept a connection; return False if none waits or the system refuses it."""
@@ -124,8 +132,12 @@ class GunicornWorker(ThreadWorker):
     def _reject_head(self, conn: Connection) -> None:
         self.handle_error(None, conn.sock, conn.client, errors.LimitRequestHeaders("head"))
 
-    def _forget_connection(self) -> None:
+    def _resume_stream(self, conn: Connection) -> None:
+        self.streams.resume(conn)
+
+    def _forget_connection(self, conn: Connection) -> None:
         self.nr_conns -= 1
+        self.streams.forget(conn)
 
     def enqueue_req(self, conn: Any) -> None:
         """Serve the complete request of a connection, in this thread or in another."""
@@ -172,17 +184,35 @@ class GunicornWorker(ThreadWorker):
         req._expected_100_continue = False
         if not conn.has_whole_body(req):
             req.force_close()
-        return super().handle_request(req, conn)
+        try:
+            return super().handle_request(req, conn)
+        except BodyDetached as detached:
+            return self._take_over_body(req, conn, detached)
+
+    def _take_over_body(self, req: Any, conn: Connection, detached: BodyDetached) -> bool:
+        """Leave the rest of a response to the poller.
+
+        Return whether the connection serves other requests after it. The conditions are those of
+        the head, which gunicorn has written.
+        """
+        conn.body = detached.body
+        conn.is_chunked = req.version > (1, 0)
+        keeps_alive = self.alive and bool(self.cfg.keepalive) and not req.should_close()
+        return conn.is_chunked and keeps_alive and conn.has_no_body(req)
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         return keepalive and bool(conn.parser.finish_body(max_bytes=MAX_DRAINED_BYTES))
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
-        """Wait for events of sockets, shortly if accepting is paused or the worker stops."""
+        """Wait for events of sockets, shortly if accepting is paused or the worker stops.
+
+        Then write to streams.
+        """
         is_paused = time.monotonic() < self._accept_resumes_at
-        super().wait_for_and_dispatch_events(
-            POLL_SECONDS if is_paused or not self.alive else timeout
-        )
+        if is_paused or not self.alive:
+            timeout = POLL_SECONDS
+        super().wait_for_and_dispatch_events(self.streams.limit_wait(timeout))
+        self.streams.write_ready()
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close expired connections, and the oldest ones if the worker could accept no other."""
@@ -190,12 +220,15 @@ class GunicornWorker(ThreadWorker):
         if now >= self._next_expiry_check_at:
             self._next_expiry_check_at = now + EXPIRY_CHECK_SECONDS
             self.clients.close_expired()
+            self.streams.check_due()
+            self.streams.limit(open_files.max_streams(self.worker_connections))
             if now - self._accept_refused_at > ACCEPT_OUTAGE_SECONDS:
                 self.worker_connections = self.cfg.worker_connections
         while self.nr_conns >= self.worker_connections and self.clients.close_oldest():
             pass
 
     def _cap_keepalive(self, deadline: float) -> None:
+        self.streams.end_all()
         self.clients.limit_waits(deadline)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -241,7 +274,7 @@ class GunicornWorker(ThreadWorker):
             # without its text, which quotes the request: a token in the URL, a header
             reason = type(exc).__name__
             self.log.warning("request could not be parsed: %s", reason, extra=context)
-            response = problem_response("malformed_request", self._describe(exc), **context)
+            response = malformed_response(self.cfg, exc, **context)
         else:
             self.log.error("request failed outside the app", exc_info=exc, extra=context)
             detail = "vmapi failed to process the request."
@@ -250,14 +283,3 @@ class GunicornWorker(ThreadWorker):
             util.write_nonblock(client, response)
         except OSError:
             self.log.debug("client has disconnected", extra=context)
-
-    def _describe(self, exc: errors.ParseException) -> str:
-        cfg = self.cfg
-        if isinstance(exc, errors.LimitRequestLine):
-            return f"The first line of a request has at most {cfg.limit_request_line} bytes."
-        if isinstance(exc, errors.LimitRequestHeaders):
-            return (
-                f"A header has at most {cfg.limit_request_field_size} bytes, a request "
-                f"{cfg.limit_request_fields} headers."
-            )
-        return "The request is not valid HTTP."

@@ -122,15 +122,15 @@ class LimitSettings:
     )
     event_streams: int = setting(
         "VMAPI_EVENT_STREAMS",
-        integer(1, 128),
-        "50",
-        "Limit of open event streams in each process. Streams and waiting requests together use "
-        "at most half of `VMAPI_THREADS`.",
+        integer(1, 10_000),
+        "1000",
+        "Limit of open event streams in each process. Each one is a connection: with few open "
+        "files, the limit is lower.",
     )
     caller_streams: int = setting(
         "VMAPI_CALLER_STREAMS",
-        integer(1, 128),
-        "10",
+        integer(1, 10_000),
+        "100",
         "Limit of open event streams of one caller in each process.",
     )
     caller_waits: int | None = setting(

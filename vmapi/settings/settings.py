@@ -42,13 +42,13 @@ class Settings(
     def request_threads(self) -> int:
         """The number of request threads of a process.
 
-        A dependency that hangs, waiting requests and event streams together leave some free.
+        A dependency that hangs and waiting requests together leave some free.
         """
         return 2 * self.threads + MAX_WAITING_REQUESTS + FREE_THREADS
 
     @property
     def wait_slots(self) -> int:
-        """The number of threads of a process that waiting requests and event streams may hold."""
+        """The number of threads of a process that waiting requests may hold."""
         return self.threads // 2
 
     @property

@@ -75,13 +75,12 @@ class EventLog:
 
     def read_after(self, sequence: int) -> Sequence[Event]:
         """Return the next events after a sequence, at most `EVENT_BATCH`."""
-        return self._read(events.c.sequence > sequence)
+        return self._read(events.c.sequence > sequence, limit=EVENT_BATCH)
 
-    def read_range(self, after: int, last: int, query: EventQuery) -> Sequence[Event]:
+    def read_range(self, after: int, last: int, query: EventQuery, limit: int) -> Sequence[Event]:
         """Return the next matching events after a sequence up to and including the last."""
-        return self._read(
-            events.c.sequence > after, events.c.sequence <= last, *_build_filters(query)
-        )
+        is_in_range = (events.c.sequence > after, events.c.sequence <= last)
+        return self._read(*is_in_range, *_build_filters(query), limit=limit)
 
     def purge(self, max_age: timedelta) -> int:
         """Delete a batch of older events, but never the newest; return the number."""
@@ -104,8 +103,8 @@ class EventLog:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def _read(self, *filters: ColumnElement[bool]) -> Sequence[Event]:
-        query = select(events).where(*filters).order_by(events.c.sequence).limit(EVENT_BATCH)
+    def _read(self, *filters: ColumnElement[bool], limit: int) -> Sequence[Event]:
+        query = select(events).where(*filters).order_by(events.c.sequence).limit(limit)
         with self._database.read() as connection:
             return [mapper.from_row(row) for row in connection.execute(query)]
 

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from tests.support.api_harness import BASE, ApiHarness
 from tests.support.auth_harness import AuthHarness
+from tests.support.event_stream import OpenStream
 from vmapi.auth import api_tokens
 from vmapi.domain.api_token import generate_token
 from vmapi.errors import StoreUnavailable
+from vmapi.server import body_writer
 from vmapi.store.api_tokens import ApiTokenRepository
 
 
@@ -97,34 +99,33 @@ def test_revoked_token_is_401(auth_harness: AuthHarness) -> None:
 
 
 def test_stream_ends_when_token_is_revoked(
-    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # no cache: the revocation takes effect at once
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    auth_harness = AuthHarness(harness)
-    response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))
-    blocks = iter(response.response)
-    assert [next(blocks)[:6] for _ in range(2)] == [b"retry:", b": hear"]
+    stream = open_stream(token=AuthHarness(harness).create_token("viewer"))
+    stream.read_heartbeat()
     ((created, _),) = harness.services.api_tokens.list_tokens()
     harness.services.api_tokens.revoke(created.id, "cli:me")
-    assert list(blocks) == []
-    response.close()
+    assert list(stream.remaining_blocks()) == []
 
 
 def test_stream_survives_unavailable_store(
-    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    checks = []
+
     def raise_unavailable(*_: object) -> None:
+        checks.append(1)
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(api_tokens, "API_TOKEN_CACHE_TTL", 0.0)
-    auth_harness = AuthHarness(harness)
+    monkeypatch.setattr(body_writer, "CREDENTIALS_CHECK_SECONDS", 0.0)
     harness.services.events.heartbeat_interval = 0.01
-    response = auth_harness.call("GET", "/events", auth_harness.create_token("viewer"))
-    blocks = iter(response.response)
+    stream = open_stream(token=AuthHarness(harness).create_token("viewer"))
     monkeypatch.setattr(ApiTokenRepository, "find_by_digest", raise_unavailable)
-    assert [next(blocks)[:6] for _ in range(4)] == [b"retry:", *[b": hear"] * 3]
-    response.close()
+    while len(checks) < 3:
+        stream.read_heartbeat()
 
 
 HEADER = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=300)

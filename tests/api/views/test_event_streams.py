@@ -7,8 +7,10 @@ import pytest
 
 from tests.support.api_harness import ApiHarness
 from tests.support.event_stream import LIFECYCLE_EVENTS, OpenStream, list_sequences, run_lifecycle
+from tests.support.http_client import wait_until
 from vmapi.errors import StoreUnavailable
-from vmapi.services.events import buffer as tail
+from vmapi.services.events import feed
+from vmapi.services.events.buffer import EventBuffer
 from vmapi.settings.settings import Settings
 
 
@@ -33,9 +35,10 @@ def test_draining_ends_streams(harness: ApiHarness, open_stream: OpenStream) -> 
 
 @pytest.mark.parametrize("buffer_size", [1, 3])
 def test_slow_client_misses_no_event(
-    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch, buffer_size: int
+    harness: ApiHarness, open_stream: OpenStream, buffer_size: int
 ) -> None:
-    monkeypatch.setattr(tail, "EVENT_BUFFER_SIZE", buffer_size)
+    services = harness.services
+    services.events.buffer = EventBuffer(lambda: services.store.events, size=buffer_size)
     slow, fast = open_stream(), open_stream()
     first = slow.read_heartbeat()
     fast.read_heartbeat()
@@ -47,17 +50,32 @@ def test_slow_client_misses_no_event(
     assert (seen, first) == (list_sequences(harness), "0")
 
 
+def test_replay_in_several_batches_misses_no_event(
+    harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "STREAM_BATCH", 3)
+    run_lifecycle(harness, "web-1")
+    run_lifecycle(harness, "web-2")
+    first, *rest = list_sequences(harness)
+    for query, count in (("", len(rest)), ("?kind=vm.deleted", 2)):
+        stream = open_stream(query, first)
+        stream.read_heartbeat()
+        received = [event["id"] for event in stream.read_events(count)]
+        assert received == [id for id in rest if id in received]
+        assert len(set(received)) == count
+
+
 def test_unavailable_store_ends_stream(
     harness: ApiHarness, open_stream: OpenStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_lifecycle(harness)
-    stream = open_stream("", list_sequences(harness)[0])
-    stream.read_heartbeat()
 
     def raise_unavailable(*_: object) -> Any:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(harness.services.store.events, "read_range", raise_unavailable)
+    stream = open_stream("", list_sequences(harness)[0])
+    stream.read_heartbeat()
     assert list(stream.remaining_blocks()) == []
 
 
@@ -73,11 +91,15 @@ def test_unavailable_store_refuses_stream(
             for _ in range(9):
                 response = harness.call("GET", "/events", headers={"Last-Event-ID": "1"})
                 assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
-    assert count_reader_threads() == 0
+    wait_for_end_of_readers()
 
 
 def count_reader_threads() -> int:
     return sum(thread.name == "event-reader" for thread in threading.enumerate())
+
+
+def wait_for_end_of_readers() -> None:
+    wait_until("the end of the event reader", lambda: count_reader_threads() == 0)
 
 
 def test_one_reader_thread_serves_all_streams(harness: ApiHarness, open_stream: OpenStream) -> None:
@@ -86,7 +108,7 @@ def test_one_reader_thread_serves_all_streams(harness: ApiHarness, open_stream: 
     assert count_reader_threads() == 1
     for stream in streams:
         stream.close()
-    assert count_reader_threads() == 0
+    wait_for_end_of_readers()
     open_stream().read_heartbeat()
     assert count_reader_threads() == 1
 
@@ -94,7 +116,10 @@ def test_one_reader_thread_serves_all_streams(harness: ApiHarness, open_stream: 
 def test_head_takes_no_stream_slot(harness: ApiHarness) -> None:
     for _ in range(20):
         assert harness.call("HEAD", "/events", buffered=True).status_code == 200
-    assert count_reader_threads() == 0
+    wait_for_end_of_readers()
+
+
+in_thread = pytest.mark.parametrize("open_stream", ["thread"], indirect=True)
 
 
 class TestStreamSlots:
@@ -124,6 +149,7 @@ class TestStreamSlots:
         ],
         indirect=["settings"],
     )
+    @in_thread
     def test_number_of_streams_is_limited(
         self, harness: ApiHarness, open_stream: OpenStream, detail: str
     ) -> None:
@@ -134,6 +160,7 @@ class TestStreamSlots:
         assert self.check_refused(harness) == detail
 
     @pytest.mark.parametrize("settings", [{"event_streams": 50, "threads": 4}], indirect=True)
+    @in_thread
     def test_waiting_requests_take_stream_slots(
         self, harness: ApiHarness, open_stream: OpenStream
     ) -> None:

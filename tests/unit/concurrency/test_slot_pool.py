@@ -21,25 +21,25 @@ def refusals(pool: SlotPool, *callers: str) -> list[type[NoFreeSlot] | None]:
 
 
 def test_caller_gets_no_more_slots_than_its_limit() -> None:
-    pool = SlotPool(Semaphore(9), 2)
+    pool = SlotPool(2)
     assert refusals(pool, "a", "a", "a", "b") == [None, None, CallerLimitReached, None]
 
 
 def test_pool_gives_no_more_slots_than_its_total() -> None:
-    pool = SlotPool(Semaphore(9), 2, 3)
+    pool = SlotPool(2, 3)
     assert refusals(pool, "a", "a", "b", "c") == [None, None, None, PoolExhausted]
 
 
 def test_pools_share_the_capacity() -> None:
     capacity = Semaphore(2)
-    waits, streams = SlotPool(capacity, 9), SlotPool(capacity, 9)
+    waits, streams = SlotPool(9, capacity=capacity), SlotPool(9, capacity=capacity)
     assert refusals(waits, "a") + refusals(streams, "a", "b") == [None, None, PoolExhausted]
     waits.release("a")
     assert refusals(streams, "b") == [None]
 
 
 def test_released_slot_can_be_acquired_again() -> None:
-    pool = SlotPool(Semaphore(1), 1)
+    pool = SlotPool(1, capacity=Semaphore(1))
     for caller in ("a", "a", "b"):
         pool.acquire(caller)
         pool.release(caller)
@@ -47,7 +47,7 @@ def test_released_slot_can_be_acquired_again() -> None:
 
 def test_refused_caller_takes_nothing_from_the_capacity() -> None:
     capacity = Semaphore(2)
-    pool = SlotPool(capacity, 1)
+    pool = SlotPool(1, capacity=capacity)
     pool.acquire("a")
     with pytest.raises(CallerLimitReached):
         pool.acquire("a")

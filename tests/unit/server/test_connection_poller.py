@@ -27,7 +27,8 @@ class PollerHarness:
         self.selector = selectors.DefaultSelector()
         self.served: list[Connection] = []
         self.rejected: list[Connection] = []
-        self.closed_count = 0
+        self.streamed: list[Connection] = []
+        self.closed: list[Connection] = []
         self.skipped_seconds = 0.0
         self.clients: list[socket.socket] = []
         self.poller = ConnectionPoller(
@@ -36,15 +37,17 @@ class PollerHarness:
             max_head_bytes=1000,
             serve=self.served.append,
             reject=self.rejected.append,
-            on_close=self._count_close,
+            stream=self.streamed.append,
+            on_close=self.closed.append,
             clock=self.clock,
         )
 
     def clock(self) -> float:
         return time.monotonic() + self.skipped_seconds
 
-    def _count_close(self) -> None:
-        self.closed_count += 1
+    @property
+    def closed_count(self) -> int:
+        return len(self.closed)
 
     def connect(self, sent: bytes = b"") -> socket.socket:
         server, client = socket.socketpair()

@@ -1,21 +1,15 @@
 """Requests that the worker serves in its poller thread, and those that wait in another one."""
 
-import os
-import selectors
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from gunicorn.config import Config
-from gunicorn.sock import TCPSocket
 
 from tests.support.http_client import WAIT_SECONDS
+from tests.support.worker_thread import serve
 from vmapi.concurrency.nonblocking import raise_if_nonblocking, run_once
-from vmapi.server.logger import GunicornLogger
-from vmapi.server.worker import GunicornWorker
 
 PIPELINED_REQUESTS = 1500
 """More than Python has stack frames."""
@@ -49,23 +43,8 @@ class ThreadNamingApp:
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """The address of a worker that serves the app in a thread of this process."""
-    cfg = Config()
-    cfg.set("bind", "127.0.0.1:0")
-    log = GunicornLogger(cfg)
-    listener = TCPSocket(("127.0.0.1", 0), cfg, log)
-    worker: Any = GunicornWorker(0, os.getppid(), [listener], None, 60, cfg, log)
-    worker.tpool = ThreadPoolExecutor(1, "request")
-    worker.poller = selectors.DefaultSelector()
-    worker.method_queue.init()
-    worker.wsgi = ThreadNamingApp()
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield listener.getsockname()
-    finally:
-        worker.alive = False
-        thread.join()
-        worker.tmp.close()
+    with serve(ThreadNamingApp()) as worker:
+        yield worker.address
 
 
 def send(address: tuple[str, int], requests: bytes) -> list[str]:

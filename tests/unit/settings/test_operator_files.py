@@ -65,6 +65,9 @@ def test_security_page_has_the_limits() -> None:
     settings = Settings()
     assert f"| {settings.rate_address[0].amount} a second |" in page
     assert f"| {settings.event_streams}, {settings.caller_streams}, and never" in page
+    streams = (ROOT / "docs/reference/api.md").read_text()
+    assert f"at most {settings.event_streams:,} in a process (`VMAPI_EVENT_STREAMS`)" in streams
+    assert f"{settings.caller_streams} of one caller (`VMAPI_CALLER_STREAMS`)" in streams
     assert settings.wait_slots == settings.threads // 2
     assert settings.wait_slots_per_caller == settings.wait_slots // 2
 

@@ -51,7 +51,7 @@ def is_still_authenticated(authenticate: Callable[[], Identity]) -> bool:
     return True
 
 
-def _authenticator(request: Request, state: RequestState) -> Callable[[], Identity]:
+def _authenticator(request: Request, state: RequestState) -> partial[Identity]:
     """Parse the token headers; return a function that validates the token."""
     authenticator = state.services.authenticator
     token, keystone_token = _bearer_token(request), request.headers.get("X-Auth-Token")

@@ -14,8 +14,7 @@ HANGUP_EVENTS = select.POLLHUP | select.POLLERR | select.POLLNVAL | select.POLLR
 class ClientConnection:
     """The socket that gunicorn exposes in the WSGI environment (PEP 3333).
 
-    A write to it never waits. Other servers expose none: there, a client counts as connected until
-    a write fails.
+    Other servers expose none: there, a client counts as connected until a write fails.
     """
 
     def __init__(
@@ -25,39 +24,22 @@ class ClientConnection:
         self._socket: Any = environ.get("gunicorn.socket")
 
     def is_connected(self) -> bool:
-        """Return whether the client has not hung up; send what earlier writes left."""
-        with suppress(OSError):
-            self._flush()
+        """Return whether the client has not hung up."""
         return not self._poll_socket(select.POLLRDHUP, 0) & HANGUP_EVENTS
 
     def wait_writable(self) -> bool:
-        """Wait until earlier writes are sent; return False if the client hung up or timed out.
+        """Wait until the kernel accepts bytes; return False if the client hung up or timed out.
 
         The time limit begins again when the client reads. A timeout ends the connection: the
         client would get the end of the stream without its rest.
         """
         if self._socket is None:
             return True
-        with suppress(OSError):
-            while self._wait_for_buffer():
-                if self._flush():
-                    return True
-        return False
-
-    def _wait_for_buffer(self) -> bool:
-        """Wait until the kernel accepts bytes; return False if the client hung up or timed out."""
         events = self._poll_socket(select.POLLOUT | select.POLLRDHUP, self._write_timeout)
         if not events:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
         return bool(events & select.POLLOUT) and not events & HANGUP_EVENTS
-
-    def _flush(self) -> bool:
-        """Send what earlier writes left; return whether all is sent. Raises OSError.
-
-        Only the sockets of vmapi's own worker buffer writes.
-        """
-        return bool(getattr(self._socket, "flush", lambda: True)())
 
     def _poll_socket(self, events: int, timeout: float) -> int:
         if self._socket is None:

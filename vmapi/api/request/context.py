@@ -4,8 +4,8 @@
 and responses read it. A view never writes it, except for the VM id of the access log.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from flask import current_app, g
@@ -32,7 +32,7 @@ class RequestState:
     identity: Identity = UNAUTHENTICATED
     """The authenticated principal."""
 
-    authenticate: Callable[[], Identity] | None = None
+    authenticate: partial[Identity] | None = None
     """Validates the credentials of this request, also later; None if the endpoint is public."""
 
     required_permission: Permission | None = None

@@ -1,15 +1,16 @@
 """Buffer the newest events in memory: one thread reads them for all streams of the process."""
 
 import threading
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import structlog
 
-from vmapi.domain.event import EVENT_BATCH, Event
+from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
 from vmapi.errors import StoreUnavailable
+from vmapi.services.events.batch import EventBatch
 
 if TYPE_CHECKING:
     from vmapi.store.events import EventLog
@@ -24,6 +25,13 @@ EVENT_READ_BACKOFF = 2.0
 
 EVENT_BUFFER_SIZE = 1000
 """Events in memory. A stream that is further behind reads from the database."""
+
+STREAM_BATCH = 100
+"""Events that a stream reads at once."""
+
+MAX_SHARED_BATCHES = 256
+
+SEQUENCE = attrgetter("sequence")
 
 
 class EventBuffer:
@@ -46,12 +54,13 @@ class EventBuffer:
         self._backoff = backoff
         self._updated = threading.Condition()
         self._subscribers = 0
+        self._listeners: set[Callable[[], None]] = set()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._recent: deque[Event] = deque()
+        self._recent: list[Event] = []
         #: The buffer has all events after this sequence number.
         self._evicted_until = 0
         self._newest = 0
+        self._batches: dict[tuple[int, EventQuery], EventBatch] = {}
 
     def subscribe(self) -> int:
         """Add a subscriber; return the newest sequence number. Raises StoreUnavailable."""
@@ -59,40 +68,60 @@ class EventBuffer:
         newest = event_log.assign_sequences()
         with self._updated:
             self._subscribers += 1
-            if self._thread is None:
-                self._recent.clear()
+            if self._subscribers == 1:
+                self._recent, self._batches = [], {}
                 self._evicted_until = self._newest = newest
                 self._stop = threading.Event()
-                self._thread = threading.Thread(
+                threading.Thread(
                     target=self._run, args=(event_log, self._stop), name="event-reader", daemon=True
-                )
-                self._thread.start()
+                ).start()
         return newest
 
     def unsubscribe(self) -> None:
-        """Remove a subscriber; the last one stops the thread."""
+        """Remove a subscriber; the last one stops the thread, without waiting for it."""
         with self._updated:
             self._subscribers -= 1
-            if self._subscribers:
-                return
-            thread, self._thread = self._thread, None
-            self._stop.set()
-        if thread is not None:
-            thread.join()
+            if not self._subscribers:
+                self._listeners = set()
+                self._stop.set()
+
+    def add_listener(self, on_events: Callable[[], None]) -> None:
+        """Call a function after each read of new events, until the last subscriber leaves."""
+        with self._updated:
+            self._listeners.add(on_events)
 
     def newest_if_behind(self, sequence: int) -> int | None:
         """Return the newest sequence number if events after `sequence` are missing, else None."""
         with self._updated:
             return self._newest if sequence < self._evicted_until else None
 
-    def read_after(self, sequence: int, timeout: float) -> Sequence[Event]:
-        """Return the buffered events after `sequence`; wait up to `timeout` seconds for one."""
+    def wait_for_newer(self, sequence: int, timeout: float) -> None:
+        """Wait up to `timeout` seconds for an event after `sequence`."""
         with self._updated:
             self._updated.wait_for(lambda: self._newest > sequence, timeout)
+
+    def read(self, sequence: int, query: EventQuery) -> EventBatch | None:
+        """Return the next buffered events after `sequence`; None if some are missing here."""
+        with self._updated:
             if sequence < self._evicted_until:
-                return []
-            newer = takewhile(lambda event: event.sequence > sequence, reversed(self._recent))
-            return list(newer)[::-1]
+                return None
+            if sequence >= self._newest:
+                return EventBatch((), sequence)
+            if len(self._batches) >= MAX_SHARED_BATCHES:
+                self._batches = {}
+            key = (sequence, query)
+            if key not in self._batches:
+                self._batches[key] = self._select(sequence, query)
+            return self._batches[key]
+
+    def _select(self, sequence: int, query: EventQuery) -> EventBatch:
+        position = bisect_right(self._recent, sequence, key=SEQUENCE)
+        selected: list[Event] = []
+        while position < len(self._recent) and len(selected) < STREAM_BATCH:
+            if query.matches(event := self._recent[position]):
+                selected.append(event)
+            position += 1
+        return EventBatch(selected, self._recent[position - 1].sequence)
 
     def _run(self, event_log: "EventLog", stop: threading.Event) -> None:
         pause = 0.0
@@ -104,7 +133,9 @@ class EventBuffer:
                 log.debug("event reader paused", reason=error.detail)
                 pause = self._backoff
             except Exception:
-                log.exception("event reader failed")
+                # a stopped reader may find the database closed
+                if not stop.is_set():
+                    log.exception("event reader failed")
                 pause = self._backoff
 
     def _read_new(self, event_log: "EventLog", stop: threading.Event) -> int:
@@ -112,10 +143,19 @@ class EventBuffer:
             return 0
         events = event_log.read_after(self._newest)
         with self._updated:
-            if events and not stop.is_set():
-                self._recent.extend(events)
-                while len(self._recent) > self._size:
-                    self._evicted_until = self._recent.popleft().sequence
-                self._newest = events[-1].sequence
-                self._updated.notify_all()
+            if not events or stop.is_set():
+                return 0
+            self._append(events)
+            listeners = tuple(self._listeners)
+        for notify in listeners:
+            notify()
         return len(events)
+
+    def _append(self, events: Sequence[Event]) -> None:
+        self._recent.extend(events)
+        if len(self._recent) > self._size:
+            self._evicted_until = self._recent[-self._size - 1].sequence
+            del self._recent[: -self._size]
+        self._newest = events[-1].sequence
+        self._batches = {}
+        self._updated.notify_all()

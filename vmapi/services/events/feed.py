@@ -1,19 +1,19 @@
-"""Stream events to clients: from now on, or after the last event that a client has.
+"""Follow the events of the event log: from now on, or after the last event that a client has.
 
 The SSE view subscribes for each stream. The database holds the events for the retention time, the
-buffer the newest ones. A stream yields each event once and in order of the sequence number. A
-client that reconnects with a sequence number that is purged gets a `StreamReset` first.
+buffer the newest ones. A stream reads each event once and in order of the sequence number. A
+client that reconnects with a sequence number that is purged starts over with the oldest event.
 """
 
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
-from vmapi.services.events.buffer import EventBuffer
+from vmapi.concurrency.nonblocking import WouldBlock
+from vmapi.domain.event import EventQuery
+from vmapi.services.events.batch import EventBatch
+from vmapi.services.events.buffer import STREAM_BATCH, EventBuffer
 from vmapi.services.events.slots import StreamSlots
 
 if TYPE_CHECKING:
@@ -22,26 +22,7 @@ if TYPE_CHECKING:
 STREAM_HEARTBEAT_INTERVAL = 15.0
 """Seconds of silence after which a stream sends a heartbeat."""
 
-LIVENESS_INTERVAL = 0.25
-"""Seconds between two checks that the client is connected and the process is not draining."""
-
 SEQUENCE_PATTERN = re.compile(r"[0-9]{1,18}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """No event, and the sequence number to resume after."""
-
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReset:
-    """A gap: the events after the client's last one are purged. All that remain follow."""
-
-
-StreamMessage = Event | Heartbeat | StreamReset
-"""A message of a stream."""
 
 
 class EventFeed:
@@ -60,40 +41,36 @@ class EventFeed:
     ) -> None:
         self.heartbeat_interval = heartbeat_interval
         self.is_draining = is_draining
+        self.slots = slots
         self._event_log = event_log
-        self._slots = slots
-        self._buffer = EventBuffer(event_log)
+        self.buffer = EventBuffer(event_log)
 
     def subscribe(
-        self, query: EventQuery, caller: str, last_event_id: str | None
+        self, query: EventQuery, caller: str, last_event_id: str | None, *, holds_thread: bool
     ) -> "Subscription":
         """Subscribe a caller from now on, or from after `last_event_id`.
 
         Raises RateLimited if all slots are in use, StoreUnavailable.
         """
         with ExitStack() as stack:
-            self._slots.acquire(caller)
-            stack.callback(self._slots.release, caller)
-            newest = self._buffer.subscribe()
-            stack.callback(self._buffer.unsubscribe)
+            self.slots.acquire(caller, holds_thread=holds_thread)
+            stack.callback(self.slots.release, caller, holds_thread=holds_thread)
+            newest = self.buffer.subscribe()
+            stack.callback(self.buffer.unsubscribe)
             sequence = self._resume_after(last_event_id) if last_event_id else newest
             resources = stack.pop_all()
         return Subscription(self, query, sequence, resources)
 
-    def read_after(
-        self, sequence: int, query: EventQuery, timeout: float
-    ) -> tuple[Sequence[Event], int]:
-        """Return the matching events after a sequence number, and the number that was read up to.
+    def read_stored(self, sequence: int, query: EventQuery) -> EventBatch | None:
+        """Read the next matching events after a sequence number from the database.
 
-        Waits up to `timeout` seconds for a new event. Raises StoreUnavailable.
+        Returns None if the buffer has them. Raises StoreUnavailable.
         """
-        newest = self._buffer.newest_if_behind(sequence)
+        newest = self.buffer.newest_if_behind(sequence)
         if newest is None:
-            recent = self._buffer.read_after(sequence, timeout)
-            sequence = recent[-1].sequence if recent else sequence
-            return [event for event in recent if query.matches(event)], sequence
-        events = self._event_log().read_range(sequence, newest, query)
-        return events, events[-1].sequence if len(events) == EVENT_BATCH else newest
+            return None
+        events = self._event_log().read_range(sequence, newest, query, STREAM_BATCH)
+        return EventBatch(events, events[-1].sequence if len(events) == STREAM_BATCH else newest)
 
     def _resume_after(self, last_event_id: str) -> int | None:
         sequence = int(last_event_id) if SEQUENCE_PATTERN.fullmatch(last_event_id) else 0
@@ -101,9 +78,10 @@ class EventFeed:
 
 
 class Subscription:
-    """The stream of one client. The caller closes it, even if it never reads from the stream.
+    """The position of one stream. The stream closes it, even if it never reads.
 
-    `sequence` is the number to resume after; None if the client's last event is purged.
+    `sequence` is the number to resume after. `is_reset` says that the client's last event is
+    purged: all stored events follow.
     """
 
     def __init__(
@@ -111,22 +89,31 @@ class Subscription:
     ) -> None:
         self._feed = feed
         self._query = query
-        self._sequence = sequence
+        self.is_reset = sequence is None
+        self.sequence = sequence or 0
+        self._stored: EventBatch | None = None
         self.close = resources.close
+        self.add_listener = feed.buffer.add_listener
 
-    def stream(self, is_connected: Callable[[], bool]) -> Iterator[StreamMessage]:
-        """Yield events until the client disconnects or the process drains.
+    def read(self) -> EventBatch:
+        """Return the next events in memory, and move behind them.
+
+        Raises WouldBlock if they have to be loaded.
+        """
+        batch, self._stored = self._stored, None
+        batch = batch or self._feed.buffer.read(self.sequence, self._query)
+        if batch is None:
+            raise WouldBlock
+        self.sequence = batch.last
+        return batch
+
+    def load(self) -> None:
+        """Load the next events from the database if the buffer lacks them.
 
         Raises StoreUnavailable.
         """
-        sequence = self._sequence or 0
-        yield StreamReset() if self._sequence is None else Heartbeat(sequence)
-        last_sent_at = time.monotonic()
-        while not self._feed.is_draining() and is_connected():
-            events, sequence = self._feed.read_after(sequence, self._query, LIVENESS_INTERVAL)
-            yield from events
-            if events:
-                last_sent_at = time.monotonic()
-            elif time.monotonic() - last_sent_at >= self._feed.heartbeat_interval:
-                yield Heartbeat(sequence)
-                last_sent_at = time.monotonic()
+        self._stored = self._feed.read_stored(self.sequence, self._query)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a new event."""
+        self._feed.buffer.wait_for_newer(self.sequence, seconds)

@@ -21,8 +21,9 @@ OPERATION_POLL_INTERVAL = 0.25
 class OperationWaiter:
     """Blocks up to `slots` request threads, and up to `per_caller` of one caller.
 
-    Further callers return at once. Event streams use the same slots. `get_operation` reads an
-    operation; waiting ends when `draining` returns True, before the process stops.
+    Further callers return at once. Event streams that hold a thread use the same slots.
+    `get_operation` reads an operation; waiting ends when `draining` returns True, before the
+    process stops.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class OperationWaiter:
     ) -> None:
         self.get_operation = get_operation
         self.slots = threading.Semaphore(slots)
-        self._pool = SlotPool(self.slots, per_caller)
+        self._pool = SlotPool(per_caller, capacity=self.slots)
         self._draining = draining
         self._progress = threading.Condition()
 

@@ -1,16 +1,20 @@
 """The event buffer: it reads on after errors, and holds the newest events only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
 
-from vmapi.domain.event import Event, EventKind
+from tests.support.http_client import wait_until
+from vmapi.domain.event import Event, EventKind, EventQuery
 from vmapi.errors import StoreUnavailable
+from vmapi.services.events import buffer as buffer_module
+from vmapi.services.events.batch import EventBatch
 from vmapi.services.events.buffer import EventBuffer
 
 TIMEOUT = 30.0
+EVERYTHING = EventQuery(project=None)
 AT = datetime(2026, 2, 25, tzinfo=UTC)
 
 
@@ -63,8 +67,11 @@ def buffer(event_log: FakeEventLog, size: int) -> Iterator[EventBuffer]:
     buffer.unsubscribe()
 
 
-def sequences(buffer: EventBuffer, after: int) -> list[int]:
-    return [event.sequence for event in buffer.read_after(after, TIMEOUT)]
+def sequences(buffer: EventBuffer, after: int, query: EventQuery = EVERYTHING) -> list[int]:
+    buffer.wait_for_newer(after, TIMEOUT)
+    batch = buffer.read(after, query)
+    assert batch is not None
+    return [event.sequence for event in batch.events]
 
 
 def test_reader_continues_after_errors(buffer: EventBuffer, event_log: FakeEventLog) -> None:
@@ -83,12 +90,13 @@ def test_buffer_evicts_the_oldest_events(buffer: EventBuffer, event_log: FakeEve
     event_log.newest = 5
     assert sequences(buffer, 4) == [5]
     assert [buffer.newest_if_behind(sequence) for sequence in (1, 2)] == [5, None]
-    assert sequences(buffer, 1) == []
+    assert buffer.read(1, EVERYTHING) is None
     assert sequences(buffer, 2) == [3, 4, 5]
 
 
 def test_read_waits_for_a_newer_event(buffer: EventBuffer, event_log: FakeEventLog) -> None:
-    assert buffer.read_after(0, 0.01) == []
+    buffer.wait_for_newer(0, 0.01)
+    assert buffer.read(0, EVERYTHING) == EventBatch((), 0)
     event_log.newest = 3
     assert sequences(buffer, 2) == [3]
 
@@ -99,5 +107,57 @@ def test_buffer_starts_empty_after_the_last_subscriber_has_left(event_log: FakeE
         event_log.newest = newest
         assert buffer.subscribe() == newest
         assert buffer.newest_if_behind(newest - 1) == newest
-        assert buffer.read_after(newest, 0.01) == []
+        assert buffer.read(newest, EVERYTHING) == EventBatch((), newest)
+        buffer.unsubscribe()
+
+
+def test_streams_with_equal_filters_share_a_batch(
+    buffer: EventBuffer, event_log: FakeEventLog
+) -> None:
+    event_log.newest = 3
+    queries = [EventQuery("default", frozenset({"vm"})) for _ in range(2)]
+    queries += [EventQuery("other"), EVERYTHING]
+    for query, expected in zip(queries, [[2, 3], [2, 3], [], [2, 3]], strict=True):
+        assert sequences(buffer, 1, query) == expected
+    batches = [buffer.read(1, query) for query in queries]
+    assert batches[0] is batches[1]
+    assert len({id(batch) for batch in batches}) == 3
+    # nothing matches, but the stream has read on
+    assert batches[2] == EventBatch([], 3)
+
+
+def test_batch_is_rendered_once() -> None:
+    batch = EventBatch([event(1), event(2)], 2)
+    rendered: list[int] = []
+
+    def render(events: Sequence[Event]) -> bytes:
+        rendered.extend(event.sequence for event in events)
+        return b"text"
+
+    assert [batch.render(render), batch.render(render)] == [b"text", b"text"]
+    assert rendered == [1, 2]
+
+
+def test_batch_is_limited(
+    monkeypatch: pytest.MonkeyPatch, buffer: EventBuffer, event_log: FakeEventLog
+) -> None:
+    monkeypatch.setattr(buffer_module, "STREAM_BATCH", 2)
+    event_log.newest = 5
+    position, received = 0, []
+    while events := sequences(buffer, position) if position < 5 else []:
+        assert len(events) <= 2
+        received += events
+        position = events[-1]
+    assert received == [1, 2, 3, 4, 5]
+
+
+def test_listener_is_called_for_new_events_only(event_log: FakeEventLog) -> None:
+    buffer = build(event_log)
+    calls: list[int] = []
+    for newest in (1, 2):
+        buffer.subscribe()
+        buffer.add_listener(lambda: calls.append(event_log.newest))
+        event_log.newest = newest
+        wait_until("the notification", lambda newest=newest: calls == list(range(1, newest + 1)))
+        # the last subscriber takes its listeners along
         buffer.unsubscribe()

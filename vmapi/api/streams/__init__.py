@@ -1,0 +1,1 @@
+"""The bodies of event streams, and the format of server-sent events."""
