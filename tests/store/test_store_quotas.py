@@ -15,6 +15,7 @@ from tests.support.operation_factory import (
     run_concurrently,
     succeeds,
 )
+from tests.support.query_plans import explain
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, Step, StepState
 from vmapi.domain.quota import QuotaConfig, ResourceLimits, ResourceUsage
@@ -23,6 +24,7 @@ from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.database import Database
 from vmapi.store.inventory.repository import InventoryRepository
 from vmapi.store.operations.repository import OperationRepository
+from vmapi.store.quotas import SELECT_USAGE
 
 SMALL = {"vcpus": 1, "ram_mb": 512}
 OWN_VM = replace(VM_1, project="default", **SMALL)
@@ -196,3 +198,10 @@ def test_one_create_of_a_key_is_admitted_at_the_limit(
         )
 
     assert run_concurrently(20, add) == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_usage_is_read_from_indexes_of_vms_and_unfinished_operations(database: Database) -> None:
+    plan = explain(database, SELECT_USAGE.params(of_project="default", excluded_id="1"))
+    assert "vms USING COVERING INDEX ix_vms_usage" in plan
+    assert "operations USING INDEX ix_operations_finished_at (finished_at=?)" in plan

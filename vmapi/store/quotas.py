@@ -9,11 +9,13 @@ from sqlalchemy import (
     FromClause,
     Select,
     String,
+    TextClause,
     bindparam,
     exists,
     func,
     or_,
     select,
+    text,
     union_all,
 )
 
@@ -22,13 +24,13 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.quota import NO_RESOURCE_LIMITS, RESOURCE_KINDS, QuotaConfig, ResourceUsage
 from vmapi.errors import QuotaExceeded
 from vmapi.store.database import advisory_lock
-from vmapi.store.tables import IS_UNFINISHED, operations, vms
+from vmapi.store.tables import IS_UNFINISHED, USAGE_CONDITION, operations, vms
 
 PROJECT_PARAM = bindparam("of_project", type_=String)
 RESOURCE_LABELS = {"vms": "VMs", "vcpus": "vCPUs", "ram_mb": "MB of RAM"}
 
 
-def _select_sums(table: FromClause, *conditions: ColumnElement[bool]) -> Select[Any]:
+def _select_sums(table: FromClause, *conditions: ColumnElement[bool] | TextClause) -> Select[Any]:
     sums = [func.coalesce(func.sum(table.c[name]), 0).label(name) for name in RESOURCE_KINDS[1:]]
     return select(func.count().label("vms"), *sums).select_from(table).where(*conditions)
 
@@ -37,10 +39,11 @@ def _select_sums(table: FromClause, *conditions: ColumnElement[bool]) -> Select[
 VM_IS_OBSERVED = or_(vms.c.id == operations.c.vm_id, vms.c.operation_id == operations.c.id)
 # one statement, so that it counts a VM exactly once while the VM moves from create to inventory
 SELECT_USAGE = union_all(
-    _select_sums(vms, vms.c.project == PROJECT_PARAM, vms.c.deleted_at.is_(None)),
+    _select_sums(vms, vms.c.project == PROJECT_PARAM, text(USAGE_CONDITION)),
     _select_sums(
         operations,
-        operations.c.project == PROJECT_PARAM,
+        # SQLite would search by the index of the project, and read all of its operations
+        operations.c.project.concat("") == PROJECT_PARAM,
         operations.c.id != bindparam("excluded_id", type_=String),
         operations.c.action == Action.CREATE,
         IS_UNFINISHED,

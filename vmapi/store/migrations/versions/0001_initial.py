@@ -165,6 +165,12 @@ def _create_vms() -> None:
     op.create_index("ix_vms_project_updated_at_id", "vms", ["project", "updated_at", "id"])
     op.create_index("ix_vms_status_created_at_id", "vms", ["status", "created_at", "id"])
     op.create_index("ix_vms_updated_at_id", "vms", ["updated_at", "id"])
+    _create_partial_index(
+        "ix_vms_usage",
+        "vms",
+        ["project", "vcpus", "ram_mb", "deleted_at"],
+        "deleted_at IS NULL AND project <> ''",
+    )
 
 
 def _create_sync_state() -> None:
