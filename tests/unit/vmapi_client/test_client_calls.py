@@ -89,7 +89,7 @@ def test_create_with_a_failed_build_raises_the_error_of_the_fault(
     for fault, error in ((FAULT, NoCapacity), (None, BuildFailed)):
         reply = respond_with_vm(201, status="ERROR", fault=fault)
         with pytest.raises(error, match=r"web-1 \(c15d.* exists in ERROR: delete it") as caught:
-            runner.run(calls.create({"name": "web-1"}, ChangeOptions()), reply)
+            runner.run(calls.create("web-1", {}, ChangeOptions()), reply)
         assert caught.value.vm is not None
         assert caught.value.vm_id == VM_DOCUMENT["id"]
 

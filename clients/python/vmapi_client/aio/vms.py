@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from vmapi_client.aio.pages import iterate_pages
-from vmapi_client.core.calls.session import CallSession, ChangeOptions
+from vmapi_client.core.calls.session import CallSession, ChangeOptions, as_list
 from vmapi_client.core.calls.vms import VMCalls
 from vmapi_client.core.calls.waits import WaitCalls
 from vmapi_client.http.async_transport import AsyncTransport
@@ -80,19 +80,18 @@ class AsyncVMs:
     ) -> VM:
         """Create a VM. Raises BuildFailed or NoCapacity, with `vm`, if the build fails."""
         members: dict[str, Any] = {
-            "name": name,
             "flavor": flavor,
             "image": image,
             "network": network,
             "start": start,
-            "metadata": None if metadata is None else dict(metadata),
+            "metadata": metadata,
             "user_data": user_data,
-            "ssh_keys": None if ssh_keys is None else [*ssh_keys],
+            "ssh_keys": as_list(ssh_keys),
             "key_name": key_name,
-            "security_groups": None if security_groups is None else [*security_groups],
+            "security_groups": as_list(security_groups),
         }
         options = ChangeOptions(wait, timeout, idempotency_key)
-        return await self._run(self._calls.create(members, options))
+        return await self._run(self._calls.create(name, members, options))
 
     async def update(
         self,

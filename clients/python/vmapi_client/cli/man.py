@@ -25,9 +25,9 @@ def write_pages(command: click.Command, name: str = "vmctl") -> dict[str, str]:
     pages = {name: "\n".join(_page(command, context, name)) + "\n"}
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
-            found = command.get_command(context, child)
-            assert found is not None
-            pages |= write_pages(found, f"{name}-{child}")
+            item = command.get_command(context, child)
+            assert item is not None
+            pages |= write_pages(item, f"{name}-{child}")
     return pages
 
 

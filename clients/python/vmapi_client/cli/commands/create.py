@@ -53,9 +53,14 @@ def read_text(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value is None or not value.startswith("@"):
         return value
     try:
-        return Path(value[1:]).read_text(encoding="utf-8")
+        return Path(value[1:]).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(str(error), ctx, param) from error
+
+
+def read_keys(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """Return public keys, or those in files."""
+    return [read_text(ctx, param, value) or "" for value in values]
 
 
 @command(
@@ -74,7 +79,14 @@ def read_text(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--start", is_flag=True, help="Leave the VMs running; else they end STOPPED.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", callback=parse_pairs)
 @click.option("--user-data", metavar="TEXT|@FILE", callback=read_text, help="For cloud-init.")
-@click.option("--ssh-key", "ssh_keys", multiple=True, metavar="KEY|@FILE", help="Public key.")
+@click.option(
+    "--ssh-key",
+    "ssh_keys",
+    multiple=True,
+    metavar="KEY|@FILE",
+    callback=read_keys,
+    help="Public key.",
+)
 @click.option("--key-name", help="Key pair of the cloud.")
 @click.option("--security-group", "security_groups", multiple=True)
 @click.option("--wait", is_flag=True, help="Wait until the VMs are settled.")
@@ -87,12 +99,9 @@ def create_vms(
     /,
     *,
     names: tuple[str, ...],
-    ssh_keys: tuple[str, ...],
-    security_groups: tuple[str, ...],
-    start: bool,
-    wait: bool,
     key: str | None,
     dry_run: bool,
+    wait: bool,
     output: OutputFormat,
     **members: Any,
 ) -> int:
@@ -104,29 +113,14 @@ def create_vms(
     if dry_run:
         click.echo("\n".join(expanded))
         return 0
-    members["ssh_keys"] = [_read_key(value) for value in ssh_keys] or None
-    members["security_groups"] = security_groups or None
-    progress = Progress("creating", len(expanded), enabled=wait)
+    options: dict[str, Any] = {name: value or None for name, value in members.items()}
     with app.build_client(CHANGE_TIMEOUT_SECONDS) as client:
         # a wrong URL ends here, and not after the long deadline of a change
         client.health(timeout=app.timeout_or(READ_TIMEOUT_SECONDS))
 
         def create(name: str) -> VM:
-            return client.vms.create(
-                name,
-                start=start or None,
-                wait=wait,
-                idempotency_key=key_of(key, name, len(expanded)),
-                **members,
-            )
+            name_key = key_of(key, name, len(expanded))
+            return client.vms.create(name, wait=wait, idempotency_key=name_key, **options)
 
+        progress = Progress("creating", len(expanded), enabled=wait)
         return finish(run_each(expanded, create, progress), output)
-
-
-def _read_key(value: str) -> str:
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(str(error), param_hint="--ssh-key") from error

@@ -156,6 +156,11 @@ def as_tuple(values: str | Iterable[str] | None) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
 
 
+def as_list(values: Iterable[str] | None) -> list[str] | None:
+    """Return texts as a list of JSON; None stays None."""
+    return None if values is None else list(values)
+
+
 def id_of(resource: VM | str) -> str:
     """Return the id of a VM, to be used in a path."""
     return resource.id if isinstance(resource, VM) else resource

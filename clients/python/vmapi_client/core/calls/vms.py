@@ -41,10 +41,10 @@ class VMCalls:
             return cached
         return self._session.parse_vm(request, response)
 
-    def create(self, members: Mapping[str, Any], options: ChangeOptions) -> Plan[VM]:
+    def create(self, name: str, members: Mapping[str, Any], options: ChangeOptions) -> Plan[VM]:
         """Create a VM. Raises the error of its fault if the build fails."""
-        body = {name: value for name, value in members.items() if value is not None}
-        request = Request("POST", "/vms", body=body)
+        present = {member: value for member, value in members.items() if value is not None}
+        request = Request("POST", "/vms", body={"name": name, **present})
         response = yield from self._session.change(request, options)
         vm = self._session.parse_vm(request, response)
         if vm.status == "ERROR":
