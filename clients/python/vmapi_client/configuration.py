@@ -117,7 +117,7 @@ def _merge(sources: list[_Source]) -> Configuration:
     return Configuration(
         root,
         base_path,
-        Server(root, place.describe(0), origin),
+        Server(place.url, place.describe(0), origin),
         _token_reader(access, origin or ""),
         certificates,
         place.context,

@@ -169,7 +169,7 @@ def test_wait_ends_at_its_deadline(runner: PlanRunner, waits: WaitCalls) -> None
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("7", 7.0), ("", None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+    [("7", 7.0), ("", None), ("soon", None), ("²", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
     assert parse_retry_after(text) == seconds

@@ -90,9 +90,19 @@ def test_values_have_python_types() -> None:
         vm.name = "web-2"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("document", [None, [], "text", {**VM_DOCUMENT, "addresses": [1]}])
-def test_document_of_another_form_is_refused(document: Any) -> None:
-    with pytest.raises(ValueError, match="is not a JSON object"):
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "is not a JSON object"),
+        ([], "is not a JSON object"),
+        ({**VM_DOCUMENT, "addresses": [1]}, "Address is not a JSON object"),
+        ({**VM_DOCUMENT, "addresses": 1}, "VM has a member of a wrong type"),
+        ({**VM_DOCUMENT, "created_at": None}, "VM has a member of a wrong type"),
+        ({"id": "1"}, "VM has no member name, flavor"),
+    ],
+)
+def test_document_of_another_form_is_refused(document: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         models.VM.from_json(document)
 
 

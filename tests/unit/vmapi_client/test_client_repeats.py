@@ -44,6 +44,8 @@ def calls(runner: PlanRunner) -> VMCalls:
         Response(200, {"content-type": "application/json"}, b'{"id": "c15d'),
         HTML,
         Response(500, {"content-type": "text/html"}, b""),
+        respond_with_problem(503, "store_unavailable", {"allowed_actions": None}),
+        respond_with_problem(503, "store_unavailable", {"code": {}}),
         respond_with_vm(202, {"retry_after": "1"}),
         respond_with_problem(429, "rate_limited", retry_after="2"),
         respond_with_problem(409, "idempotency_in_progress", retry_after="1"),

@@ -169,6 +169,8 @@ def build_not_found(client: "Client", name: str) -> Exception:
     names = [vm.name for vm in islice(client.vms.list(page_size=LARGEST_PAGE), LARGEST_PAGE)]
     similar = get_close_matches(name, names, 3)
     hint = f" Similar names: {', '.join(similar)}." if similar else ""
+    if "*" in name:
+        hint = f" Select VMs with --name '{name}'."
     problem = Problem(
         type="/problems/vm_not_found",
         title="VM not found",

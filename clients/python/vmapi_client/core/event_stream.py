@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vmapi_client.core.calls.session import CallSession, build_query, with_request_id
 from vmapi_client.core.deadline import Deadline, growing_pauses
 from vmapi_client.core.exchange import Attempt, Reply, Request, Response
-from vmapi_client.core.repeats import REPEATED_READ_STATUSES
+from vmapi_client.core.repeats import LEAST_PAUSE_SECONDS, REPEATED_READ_STATUSES
 from vmapi_client.core.replies import (
     build_error,
     check_reply,
@@ -139,7 +139,7 @@ class EventStream:
 
     def _pause(self, retry_after: float | None) -> None:
         pause = next(self._pauses)
-        self._delay = pause if retry_after is None else retry_after
+        self._delay = pause if retry_after is None else max(retry_after, LEAST_PAUSE_SECONDS)
         if self._delay >= self._deadline.remaining:
             raise NotReachable(
                 f"GET /events: no stream within {self._deadline.seconds:g} s: {self._reason}. "

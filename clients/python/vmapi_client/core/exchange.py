@@ -94,11 +94,11 @@ Plan = Generator[Attempt, Reply, T]
 
 def parse_retry_after(text: str) -> float | None:
     """Parse a `Retry-After` header: seconds or a date."""
-    if text.strip().isdigit():
+    if text.isascii() and text.strip().isdigit():
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
     return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())

@@ -25,6 +25,7 @@ WAIT_SECONDS = 30
 """Seconds for which vmapi delays a response until a change is settled (`Prefer: wait`)."""
 
 LEAST_TIMEOUT_SECONDS = 0.1
+LEAST_PAUSE_SECONDS = 0.1
 
 IN_PROGRESS = "the change is in progress"
 """The reason to repeat a change that vmapi has accepted."""
@@ -125,7 +126,7 @@ def _prefer_wait(request: Request, remaining: float) -> Request:
 
 def _pause_after(reply: Reply, pause: float) -> float:
     retry_after = None if isinstance(reply, Failure) else reply.retry_after
-    return pause if retry_after is None else retry_after
+    return pause if retry_after is None else max(retry_after, LEAST_PAUSE_SECONDS)
 
 
 def _describe_pause(reply: Reply) -> str:

@@ -34,9 +34,10 @@ def find_problem(response: Response) -> Problem | None:
     if response.content_type != PROBLEM_TYPE:
         return None
     try:
-        return Problem.from_json(response.document)
+        problem = Problem.from_json(response.document)
     except ValueError:
         return None
+    return problem if isinstance(problem.code, str) else None
 
 
 def find_failure(request: Request, reply: Reply) -> str | None:

@@ -26,7 +26,7 @@ class Model:
     def from_json(cls: type[M], document: JsonObject, **client_only: Any) -> M:
         """Build the object from JSON.
 
-        Raises ValueError if a required member is missing, or the document is no JSON object.
+        Raises ValueError if a member is missing or of a wrong type, or without a JSON object.
         """
         if not isinstance(document, Mapping):
             raise ValueError(f"{cls.__name__} is not a JSON object: {document!r:.80}")
@@ -34,9 +34,11 @@ class Model:
         missing = [name for name in members.required if name not in document]
         if missing:
             raise ValueError(f"{cls.__name__} has no member {', '.join(missing)}")
-        values = {
-            name: read(document[name]) for name, read in members.readers.items() if name in document
-        }
+        present = [name for name in members.readers if name in document]
+        try:
+            values = {name: members.readers[name](document[name]) for name in present}
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{cls.__name__} has a member of a wrong type: {error}") from error
         extra = {name: value for name, value in document.items() if name not in members.readers}
         return cls(**values, extra=extra, **client_only)
 

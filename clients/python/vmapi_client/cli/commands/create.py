@@ -44,7 +44,7 @@ def parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     pairs = dict(value.partition("=")[::2] for value in values)
     bad = [value for value in values if "=" not in value]
     if bad:
-        raise click.BadParameter(f"{bad[0]!r} has the form KEY=VALUE", ctx, param)
+        raise click.BadParameter(f"{bad[0]!r} needs the form KEY=VALUE.", ctx, param)
     return pairs or None
 
 
