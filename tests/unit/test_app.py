@@ -70,6 +70,7 @@ def test_no_thread_runs_before_the_first_operation() -> None:
     assert client.post(f"{BASE}/vms", json=body).status_code == 202
     assert "engine" in {thread.name for thread in threading.enumerate()}
     app.extensions["vmapi"].engine.stop()
+    app.extensions["vmapi"].store.close()
     assert "engine" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -88,6 +89,7 @@ def test_engine_finishes_an_operation_without_a_waiting_request() -> None:
     until.cancel()
     services.engine.stop()
     vm = client.get(response.headers["Location"]).json
+    services.store.close()
     assert vm is not None
     assert (vm["status"], vm["task"]) == ("STOPPED", None)
 
