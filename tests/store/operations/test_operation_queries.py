@@ -137,3 +137,17 @@ def test_numbered_pages_cover_all_operations(
     assert walked == ["654", "321", "0", ""]
     odd = store.list_page(OperationQuery(vm_id="1"), PageRequest(1, 2))
     assert ([operation.id for operation in odd.items], odd.total) == (["5", "3"], 3)
+
+
+def test_scan_decodes_unchanged_operations_once(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    store.add(make("1", vm_id="a"))
+    store.add(make("2", vm_id="b"))
+    first = store.list_leased()
+    store.save(first[1].as_dispatching(make("3").created_at))
+    second = store.list_leased()
+    assert second[0] is first[0]
+    assert second[1] == store.get("2")
+    store.save(make.finished(second[0]))
+    assert store.list_leased() == [second[1]]

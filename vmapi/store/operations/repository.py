@@ -80,7 +80,8 @@ class OperationRepository:
         self._leases = OperationLeases(database, renews_idle=renews_idle, heartbeat=heartbeat)
         self._saver = OperationSaver(database)
         self.bulk = BulkOperationRepository(database, clock, self._leases)
-        self._unreadable_ids: set[str] = set()
+        #: the revision of each operation of the last scan, and the operation if it can be read
+        self._scanned: dict[str, tuple[int, Operation | None]] = {}
 
     def find_by_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation of an unexpired idempotency key; None without one.
@@ -200,7 +201,14 @@ class OperationRepository:
         with self._database.read() as connection:
             rows = connection.execute(SELECT_LEASED, {"owner": self._leases.owner}).all()
         self._leases.record(rows, read_at)
-        return [operation for row in rows if (operation := self._decode(row)) is not None]
+        previous = self._scanned
+        self._scanned = {
+            row.id: entry
+            if (entry := previous.get(row.id)) and entry[0] == row.revision
+            else (row.revision, _decode(row))
+            for row in rows
+        }
+        return [operation for _, operation in self._scanned.values() if operation is not None]
 
     def lease(self, operation_id: str) -> AbstractContextManager[bool]:
         """Hold the lease of an operation; yield False while another worker holds it."""
@@ -228,20 +236,6 @@ class OperationRepository:
     def close(self) -> None:
         """Stop the heartbeat and release the leases."""
         self._leases.close()
-
-    def _decode(self, row: Row[Any]) -> Operation | None:
-        try:
-            return mapper.from_row(row)
-        except (TypeError, ValueError) as error:
-            # logged once per operation: every tick reads the row
-            if row.id not in self._unreadable_ids:
-                self._unreadable_ids.add(row.id)
-                log.error(
-                    "operation of another version cannot be read, not reconciled here",
-                    operation_id=row.id,
-                    reason=str(error),
-                )
-            return None
 
     def _add(self, operation: Operation, vm_revision: int | None) -> VMSnapshot | None:
         row = {**mapper.to_row(operation), "lease_owner": self._leases.owner_id()}
@@ -275,4 +269,17 @@ class OperationRepository:
                 return name_taken(operation.reserved_name, **holder._asdict())
         if operation.vm_id is not None and self.find_unfinished(operation.vm_id):
             return operation_in_progress()
+        return None
+
+
+def _decode(row: Row[Any]) -> Operation | None:
+    """Return the operation of a row; None and a log line for a row of another version."""
+    try:
+        return mapper.from_row(row)
+    except (TypeError, ValueError) as error:
+        log.error(
+            "operation of another version cannot be read, not reconciled here",
+            operation_id=row.id,
+            reason=str(error),
+        )
         return None
