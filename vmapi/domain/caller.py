@@ -9,6 +9,8 @@ from vmapi.domain.project import DEFAULT_PROJECT, Scope
 IDEMPOTENCY_KEY_TTL = timedelta(hours=24)
 """How long a key stays bound to its operation; the API documents it."""
 
+KEY_REUSED_DETAIL = "This Idempotency-Key came with another request before; use a new one."
+
 BULK_KEY_SEPARATOR = "\x1f"
 """Between a client's key and the id of a VM in a bulk action: no client can send it in a key."""
 

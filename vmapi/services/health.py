@@ -51,35 +51,32 @@ class HealthCheck:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._ping_lock = threading.Lock()
-        self._status: str | None = None
+        self._status = OK
         self._next_check_at = -inf
 
     def status(self) -> str:
         """Return `ok` or the code of the error."""
         with self._lock:
-            if self._status is None or self._monotonic() >= self._next_check_at:
-                self._next_check_at = -inf
-                self._status = self._check()
-                # a throttled cloud names a longer wait
-                earliest = self._monotonic() + HEALTH_CACHE_TTL
-                self._next_check_at = max(self._next_check_at, earliest)
+            if self._monotonic() >= self._next_check_at:
+                self._status, pause = self._check()
+                self._next_check_at = self._monotonic() + max(pause, HEALTH_CACHE_TTL)
             return self._status
 
-    def _check(self) -> str:
+    def _check(self) -> tuple[str, float]:
+        """Return the status, and the seconds that a throttled cloud asks to wait."""
         if self._ping_lock.locked():
             # an earlier ping still hangs
-            return self._timeout_code
+            return self._timeout_code, 0.0
         try:
             run_with_timeout(self._timeout, self._ping_exclusive)
         except BackendTimeout:
-            return self._timeout_code
+            return self._timeout_code, 0.0
         except VmapiError as error:
-            self._next_check_at = self._monotonic() + throttled_seconds(error)
-            return error.code
+            return error.code, throttled_seconds(error)
         except Exception:
             log.exception("health check failed")
-            return InternalError.code
-        return OK
+            return InternalError.code, 0.0
+        return OK, 0.0
 
     def _ping_exclusive(self) -> None:
         with self._ping_lock:

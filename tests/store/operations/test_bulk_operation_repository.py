@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, select
 
+from bench.statements import StatementCounts, recording
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import (
     IDEMPOTENCY_KEY,
@@ -21,7 +22,7 @@ from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.domain.project import Scope
-from vmapi.errors import OperationNotFound
+from vmapi.errors import IdempotencyKeyReused, OperationNotFound
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
@@ -264,3 +265,16 @@ def test_external_worker_may_lease_the_operations_at_once(
     server.bulk.add(make_bulk("b", *VM_IDS))
     assert len(store.list_leased()) == len(VM_IDS)
     server.close()
+
+
+def test_key_is_looked_up_by_one_statement(
+    store: OperationRepository, make: OperationFactory
+) -> None:
+    # the first use prepares the database
+    store.add(make("1"))
+    with recording() as recorded:
+        assert store.bulk.find_by_key(IDEMPOTENCY_KEY) is None
+    assert recorded.counts == StatementCounts(reads=1, writes=0, disk_waits=0, statements=1)
+    store.add(make("2", vm_id="other", key=IDEMPOTENCY_KEY))
+    with pytest.raises(IdempotencyKeyReused):
+        store.bulk.find_by_key(IDEMPOTENCY_KEY)

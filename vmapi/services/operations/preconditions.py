@@ -1,6 +1,6 @@
 """Check the preconditions of a change against the VM, and plan its steps. Pure functions."""
 
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.caller import KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
 from vmapi.domain.operation import Step
 from vmapi.domain.snapshot import VMSnapshot
@@ -14,8 +14,6 @@ from vmapi.errors import (
     VmapiError,
     VMLocked,
 )
-
-KEY_REUSED_DETAIL = "This Idempotency-Key came with another request before; use a new one."
 
 
 def plan_steps(vm: VM, action: Action, *, hard: bool | None = None) -> tuple[Step, ...]:

@@ -18,7 +18,7 @@ from vmapi.domain.operation import NewOperation, OperationError
 from vmapi.domain.project import NO_PROJECT
 from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM, VMQuery
-from vmapi.errors import IdempotencyKeyReused, ValidationFailed, VmapiError, VMNotFound
+from vmapi.errors import ValidationFailed, VmapiError, VMNotFound
 from vmapi.services.inventory.reader import VM_NOT_FOUND_DETAIL, InventoryReader
 from vmapi.services.operations import preconditions
 from vmapi.services.operations.service import OperationService
@@ -105,12 +105,10 @@ class BulkService:
         if caller.key is None:
             return None
         bulk = self._store.operations.bulk.find_by_key(caller.key)
-        if bulk is not None and bulk.key is not None:
-            preconditions.check_fingerprint(caller.key, bulk.key.fingerprint)
-            return BulkResult(bulk, replayed=True)
-        if self._store.operations.bulk.is_key_of_operation(caller.key):
-            raise IdempotencyKeyReused(preconditions.KEY_REUSED_DETAIL)
-        return None
+        if bulk is None or bulk.key is None:
+            return None
+        preconditions.check_fingerprint(caller.key, bulk.key.fingerprint)
+        return BulkResult(bulk, replayed=True)
 
     def _submit(self, action: Action, selection: Selection, caller: Caller) -> BulkOperation:
         """Insert the bulk operation. Refuse the VMs that another operation has begun on."""

@@ -11,10 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.bulk import BulkOperation
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, IdempotencyKey
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.operation import Operation
 from vmapi.domain.project import Scope
-from vmapi.errors import OperationNotFound, StoreUnavailable
+from vmapi.errors import IdempotencyKeyReused, OperationNotFound, StoreUnavailable
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
 from vmapi.store.operations import bulk_admission, bulk_events, statements
@@ -41,24 +41,18 @@ class BulkOperationRepository:
     def find_by_key(self, key: IdempotencyKey) -> BulkOperation | None:
         """Return the bulk operation of an unexpired idempotency key; None without one.
 
-        The fingerprint is not compared.
+        The fingerprint is not compared. Raises IdempotencyKeyReused for the key of an operation
+        that is no bulk operation.
         """
         expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
-        query = select(bulk_operations.c.id).where(
-            statements.has_key(bulk_operations), bulk_operations.c.created_at > expired_before
-        )
         with self._database.snapshot() as connection:
-            bulk_id = connection.execute(query, statements.key_params(key)).scalar()
-            return bulk_events.load(connection, bulk_id) if bulk_id else None
-
-    def is_key_of_operation(self, key: IdempotencyKey) -> bool:
-        """Return whether an operation that is no bulk operation has an unexpired key."""
-        expired_before = self._clock() - IDEMPOTENCY_KEY_TTL
-        query = select(operations.c.id).where(
-            statements.has_key(operations), operations.c.created_at > expired_before
-        )
-        with self._database.read() as connection:
-            return connection.execute(query, statements.key_params(key)).first() is not None
+            params = statements.key_params(key)
+            row = connection.execute(statements.SELECT_BULK_BY_KEY, params).one()
+            if row.id is not None and row.created_at > expired_before:
+                return bulk_events.load(connection, row.id)
+        if row.operation_created_at is not None and row.operation_created_at > expired_before:
+            raise IdempotencyKeyReused(KEY_REUSED_DETAIL)
+        return None
 
     def get(self, bulk_id: str, scope: Scope) -> BulkOperation:
         """Return a bulk operation of a project. Raises OperationNotFound."""

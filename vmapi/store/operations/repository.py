@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, IdempotencyKey
+from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
@@ -93,7 +93,7 @@ class OperationRepository:
             params = statements.key_params(key)
             row = connection.execute(statements.SELECT_BY_KEY, params).one()
         if row.bulk_created_at is not None and row.bulk_created_at > expired_before:
-            raise IdempotencyKeyReused("This Idempotency-Key came with a bulk action before.")
+            raise IdempotencyKeyReused(KEY_REUSED_DETAIL)
         if row.id is None or row.created_at <= expired_before:
             return None
         return mapper.from_row(row)

@@ -60,15 +60,22 @@ NEWEST_FIRST = (operations.c.created_at.desc(), operations.c.id.desc())
 
 SELECT_OPERATIONS = select(operations)
 SELECT_BY_ID = SELECT_OPERATIONS.where(operations.c.id == bindparam("id")).order_by(*OLDEST_FIRST)
-# one row: the operation of a key, and the time of the bulk operation of the same key
-SELECT_BY_KEY = select(
-    operations, bulk_operations.c.created_at.label("bulk_created_at")
-).select_from(
+ROW_OF_KEY = (
     select(literal(1))
     .subquery()
     .outerjoin(operations, has_key(operations))
     .outerjoin(bulk_operations, has_key(bulk_operations))
 )
+# one row: the operation of a key, and the time of the bulk operation of the same key
+SELECT_BY_KEY = select(
+    operations, bulk_operations.c.created_at.label("bulk_created_at")
+).select_from(ROW_OF_KEY)
+# one row: the bulk operation of a key, and the time of the operation of the same key
+SELECT_BULK_BY_KEY = select(
+    bulk_operations.c.id,
+    bulk_operations.c.created_at,
+    operations.c.created_at.label("operation_created_at"),
+).select_from(ROW_OF_KEY)
 SELECT_STEPS = select(operations.c.steps).where(operations.c.vm_id == bindparam("vm_id"))
 SELECT_UNFINISHED = SELECT_OPERATIONS.where(IS_UNFINISHED).order_by(*OLDEST_FIRST)
 SELECT_UNFINISHED_OF_VM = SELECT_UNFINISHED.where(
