@@ -6,7 +6,8 @@ a step and finds the outcome of a lost call. `OperationPoller` selects the opera
 The protocol of lost responses
 ------------------------------
 A call may change something in the cloud although no response arrives: a timeout passes, a
-connection breaks, or this process dies. Each step has a state, saved before and after the call::
+connection breaks, or this process dies. Each step has a state, saved before and after the call.
+States that follow one another without a call are saved together, with the VM as observed::
 
     planned ──1──► dispatching ──2──► accepted ──3──► done
        ▲                │
