@@ -32,7 +32,7 @@ log = structlog.get_logger("vmapi.server")
 
 
 class BodyWriter:
-    """The streams of a worker. All methods run in the main thread.
+    """The streams of a worker. All methods but `announce` run in the main thread.
 
     `defer` lets the main thread call a function; any thread may call it.
     """
@@ -52,9 +52,10 @@ class BodyWriter:
         # ordered: the oldest stream is first
         self._streams: dict[Connection, DetachedBody] = {}
         self._ready: OrderedDict[Connection, None] = OrderedDict()
+        self._announced: set[Connection] = set()
         self._loading: set[Connection] = set()
         self._next_check_at = 0.0
-        self._is_checking = self._is_stopping = False
+        self._is_checking = self._is_stopping = self._is_aborted = False
 
     def limit_wait(self, timeout: float | None) -> float | None:
         """Return how long the poller may wait for events of sockets."""
@@ -64,9 +65,16 @@ class BodyWriter:
             return timeout
         return EXPIRY_CHECK_SECONDS if timeout is None else min(timeout, EXPIRY_CHECK_SECONDS)
 
+    def announce(self, conn: Connection) -> None:
+        """Remember a new stream until the main thread resumes it, or has aborted all streams."""
+        self._announced.add(conn)
+        if self._is_aborted:
+            self._end_announced()
+
     def resume(self, conn: Connection) -> None:
         """Write to a connection after its earlier bytes are sent."""
         assert conn.body is not None
+        self._announced.discard(conn)
         if conn not in self._streams:
             self._streams[conn] = conn.body
             conn.body.notify(self._notify)
@@ -114,12 +122,10 @@ class BodyWriter:
 
     def abort(self) -> None:
         """End all streams at once: the process exits, maybe out of the middle of a write."""
+        self._is_aborted = True
         for conn in self._streams:
-            # a stream with unsent bytes breaks off
-            if not conn.sock.unsent_bytes:
-                conn.end_body()
-                with suppress(OSError):
-                    conn.sock.flush()
+            _send_end(conn)
+        self._end_announced()
         for executor in (self._loader, self._checker):
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -127,9 +133,16 @@ class BodyWriter:
         """Release the body of a closed connection, or of a stream that has ended."""
         body = self._streams.pop(conn, None) or conn.body
         conn.body = None
+        self._announced.discard(conn)
         self._ready.pop(conn, None)
         if body is not None:
             body.release()
+
+    def _end_announced(self) -> None:
+        # each stream has one end, even if two threads end them
+        with suppress(KeyError):
+            while True:
+                _send_end(self._announced.pop())
 
     def _notify(self) -> None:
         self._defer(self._mark_all_ready)
@@ -179,6 +192,14 @@ class BodyWriter:
             if body.credentials in refused:
                 body.end()
                 self._ready[conn] = None
+
+
+def _send_end(conn: Connection) -> None:
+    """Send the end of a body. A stream with unsent bytes breaks off."""
+    if not conn.sock.unsent_bytes:
+        conn.end_body()
+        with suppress(OSError):
+            conn.sock.flush()
 
 
 def _find_refused(bodies: Mapping[Hashable, DetachedBody]) -> set[Hashable]:

@@ -197,6 +197,7 @@ class GunicornWorker(ThreadWorker):
         """
         conn.body = detached.body
         conn.is_chunked = req.version > (1, 0)
+        self.streams.announce(conn)
         keeps_alive = self.alive and bool(self.cfg.keepalive) and not req.should_close()
         return conn.is_chunked and keeps_alive and conn.has_no_body(req)
 

@@ -3,9 +3,13 @@
 import logging
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from typing import Any
 
 import pytest
+from gunicorn.config import Config
 
 from tests.support.fake_body import (
     GET,
@@ -19,6 +23,8 @@ from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.worker_thread import WorkerThread, serve
 from vmapi.api.request import client_connection
 from vmapi.server import body_writer, connection_poller
+from vmapi.server.body_writer import BodyWriter
+from vmapi.server.connection import Connection
 
 LARGE_CHUNK = bytes(50_000_000)
 """More than the socket buffers of both sides."""
@@ -223,6 +229,21 @@ def test_stop_of_the_worker_ends_streams(
     for reader, body in zip(readers, bodies, strict=False):
         assert reader.read_chunk() == b""
         assert body.is_released
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_abort_ends_a_stream_that_waits_for_the_poller(is_late: bool) -> None:
+    server, client = socket.socketpair()
+    with client, ThreadPoolExecutor(1) as request_thread:
+        clients: Any = None
+        writer = BodyWriter(clients, request_thread.submit)
+        conn = Connection(Config(), server, "", "")
+        conn.is_chunked = True
+        steps = [partial(writer.announce, conn), writer.abort]
+        for step in reversed(steps) if is_late else steps:
+            request_thread.submit(step).result()
+        conn.close()
+        assert client.recv(100) == b"0\r\n\r\n"
 
 
 def test_defect_of_a_body_ends_its_connection_only(
