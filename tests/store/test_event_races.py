@@ -5,10 +5,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.support.factories import VM_1
 from tests.support.operation_factory import run_concurrently
 from vmapi.domain.event import Event
+from vmapi.domain.observation import Observation
 from vmapi.store import events
 from vmapi.store.database import Database
 from vmapi.store.events import EventLog
@@ -34,9 +36,9 @@ def write(database: Database, late: Database, writer: int) -> None:
                 change(younger, writer, "b", turn)
 
 
-def change(connection: object, writer: int, name: str, turn: int) -> None:
+def change(connection: Connection, writer: int, name: str, turn: int) -> None:
     vm = replace(VM_1, id=f"{writer}{name}", name=f"{turn}")
-    observations.apply(connection, [vm], 2**62 + turn)  # type: ignore[arg-type]
+    observations.apply(connection, Observation(2**62 + turn, [vm]))
 
 
 def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
