@@ -49,4 +49,4 @@ def end_request(
 
 def generate_request_id() -> str:
     """Return a unique request id. It is no secret, so no system call supplies its bits."""
-    return f"req-{uuid.UUID(int=getrandbits(128), version=4)}"
+    return f"req-{uuid.UUID(int=getrandbits(128), version=4)}"  # nosec B311
