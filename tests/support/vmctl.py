@@ -2,8 +2,10 @@
 
 import io
 import os
+import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pexpect
@@ -75,6 +77,8 @@ class Vmctl:
     def spawn(self, *arguments: str, columns: int = 80, **variables: str) -> "pexpect.spawn[str]":
         """Start a command on a pseudo-terminal."""
         environment = build_environment(TERM="xterm-256color", **self.variables, **variables)
+        # rich prefers it to the size of the terminal, and test runners set it
+        environment.pop("COLUMNS", None)
         return pexpect.spawn(
             sys.executable,
             ["-c", VMCTL, *arguments],
@@ -82,6 +86,8 @@ class Vmctl:
             dimensions=(24, columns),
             encoding="utf-8",
             timeout=WAIT_SECONDS,
+            # a test process in the background ignores the signal, and children inherit that
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
 
