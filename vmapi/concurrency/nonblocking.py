@@ -7,8 +7,10 @@ the request again in a request thread.
 Invariant: before a request may raise `WouldBlock`, it changes nothing, except by `run_once`.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -59,6 +61,18 @@ def raise_if_nonblocking() -> None:
     """Raise WouldBlock if this thread must not wait. Call it before each wait."""
     if is_nonblocking():
         raise WouldBlock
+
+
+@contextmanager
+def holding(lock: Lock) -> Iterator[None]:
+    """Hold a lock. Raises WouldBlock in a thread that must not wait for it."""
+    if not lock.acquire(blocking=False):
+        raise_if_nonblocking()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def run_once(key: Hashable, func: Callable[[], T]) -> T:

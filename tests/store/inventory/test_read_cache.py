@@ -1,16 +1,20 @@
 """The read cache: repeated reads without a query, and no stale VM after any commit."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from threading import Event
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
 from tests.support.factories import T0, VM_1
+from tests.support.http_client import WAIT_SECONDS
 from tests.support.inventory_model import filter_and_sort
+from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import MAX_PAGE_SIZE, PageRequest
 from vmapi.domain.vm import VM, VMQuery
@@ -176,3 +180,29 @@ def test_random_changes_of_two_processes_are_all_read(
             assert listed(reader, query) == filter_and_sort(query, model.values())
             read_id = random.choice("abcdef")
             assert read(reader, read_id) == model.get(read_id)
+
+
+def test_thread_that_must_not_wait_leaves_a_thread_alone_that_opens_the_database(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = InventoryRepository(database)
+    connect, connecting, may_connect = database.connect_detached, Event(), Event()
+
+    def connect_slowly() -> Connection:
+        connecting.set()
+        assert may_connect.wait(WAIT_SECONDS)
+        return connect()
+
+    monkeypatch.setattr(database, "connect_detached", connect_slowly)
+    with ThreadPoolExecutor(2) as executor:
+        opening = executor.submit(inventory.get, A.id)
+        assert connecting.wait(WAIT_SECONDS)
+        read = executor.submit(
+            RepeatableRequest().serve_without_waiting, lambda: inventory.get(A.id)
+        )
+        try:
+            assert isinstance(read.exception(5), WouldBlock)
+        finally:
+            may_connect.set()
+        assert opening.result() is None
+    inventory.close()

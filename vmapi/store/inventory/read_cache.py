@@ -19,6 +19,7 @@ from cachetools import LRUCache, TTLCache
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from vmapi.concurrency.nonblocking import holding
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.errors import StoreUnavailable
 from vmapi.store.clock import past_time, sqlite_time
@@ -126,7 +127,8 @@ class SqliteReadCache(NoReadCache):
         self, entries: MutableMapping[Any, Any], key: Hashable, load: Callable[[], T]
     ) -> tuple[T, Sequence[int]]:
         """Return an entry, and the sync marks."""
-        with self._lock:
+        # another thread may hold it while it opens the database
+        with holding(self._lock):
             version, entry = self._refresh(), entries.get(key)
             sync_marks = self._sync_marks
         if entry is None:
@@ -139,7 +141,7 @@ class SqliteReadCache(NoReadCache):
     def _refresh(self) -> int:
         """Drop the entries that commits have changed; return the version of the database."""
         try:
-            connection = self._connection = self._connection or self._database.connect_detached()
+            connection = self._connection = self._connection or self._connect()
             if (now := monotonic()) >= self._next_check_at:
                 self._database.check_files(connection)
                 self._next_check_at = now + FILE_CHECK_INTERVAL
@@ -152,6 +154,12 @@ class SqliteReadCache(NoReadCache):
             # the query of the caller fails too, and says why
             self._reset()
         return self._version
+
+    def _connect(self) -> Connection:
+        """Open a connection for reads that never wait for a lock of the database."""
+        connection = self._database.connect_detached()
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        return connection
 
     def _read_changes(self, connection: sqlite3.Connection) -> None:
         # the sync marks first: each is committed after its observations and their events
