@@ -102,6 +102,12 @@ class Settings(
         return cls(**values)
 
 
+CLIENT_VARIABLES = (
+    *("VMAPI_URL", "VMAPI_TOKEN", "VMAPI_TOKEN_FILE", "VMAPI_CA_FILE"),
+    *("VMAPI_CONTEXT", "VMAPI_CONTEXTS_FILE"),
+)
+"""Variables of the Python library and of vmctl, which a shell may have exported."""
+
 #: The declaration of each setting by the name of its field.
 DECLARATIONS: Mapping[str, Setting] = {
     item.name: item.metadata["setting"] for item in fields(Settings)
@@ -119,9 +125,10 @@ def _read_text(declared: Setting, environ: Mapping[str, str]) -> tuple[str, str]
 def _unknown_setting_problems(environ: Mapping[str, str]) -> list[str]:
     names = sorted(declared.name for declared in DECLARATIONS.values())
     files = {f"{declared.name}_FILE" for declared in DECLARATIONS.values() if declared.is_secret}
+    accepted = {*names, *files, *CLIENT_VARIABLES}
     known = ", ".join(name for name in names if name.startswith("VMAPI_"))
     return [
         f"{name}: no such setting; those that begin with VMAPI_ are {known}"
         for name in sorted(environ)
-        if name.startswith("VMAPI_") and name not in {*names, *files}
+        if name.startswith("VMAPI_") and name not in accepted
     ]

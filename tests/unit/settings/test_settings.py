@@ -15,7 +15,7 @@ from vmapi.errors import SettingsError
 from vmapi.settings.memory import FaultKind, FaultRule, MemoryLimits
 from vmapi.settings.operations import ENGINES
 from vmapi.settings.server import LOG_LEVELS
-from vmapi.settings.settings import DECLARATIONS, Settings
+from vmapi.settings.settings import CLIENT_VARIABLES, DECLARATIONS, Settings
 
 SECRET = "hunter2"
 NAMES = {declared.name: field for field, declared in DECLARATIONS.items()}
@@ -260,3 +260,9 @@ def test_worker_count_depends_on_the_backend(settings: Settings, count: int) -> 
 def test_rendered_value_is_the_parsed_text(name: str, text: str) -> None:
     declared = DECLARATIONS[NAMES[name]]
     assert text == "" or declared.render(declared.format.parse(text)) == text
+
+
+def test_variables_of_the_client_are_no_settings_of_the_server() -> None:
+    # a shell that uses vmctl may also start the server
+    variables = dict.fromkeys(CLIENT_VARIABLES, "text")
+    assert Settings.from_environ(variables) == Settings.from_environ({})
