@@ -1,13 +1,5 @@
-"""The WSGI application, for gunicorn and for `flask --app wsgi`."""
+"""The WSGI application of a checkout, for gunicorn and for `flask --app wsgi`."""
 
-import sys
+from vmapi.wsgi import app
 
-from vmapi.app import create_app
-from vmapi.errors import SettingsError
-
-try:
-    app = create_app()
-except SettingsError as error:
-    print(f"vmapi does not start: {error.detail}", file=sys.stderr)
-    # the status that stops gunicorn from restarting the worker
-    sys.exit(3)
+__all__ = ["app"]

@@ -4,9 +4,11 @@ import argparse
 import dataclasses
 import math
 import os
+import shlex
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.aims import Row
@@ -33,11 +35,22 @@ def main(arguments: argparse.Namespace) -> None:
         options = RunOptions(build_scale(arguments), Path(folder), arguments.postgresql)
         facts = describe_run(options)
         facts["form"] = "short: the values mean nothing" if arguments.short else "complete"
+        facts["command"] = describe_command(os.environ, sys.argv[1:])
         results = list(run_groups(arguments.groups or list(GROUPS), options))
     write_report(arguments.output, facts, results)
     print(f"written to {arguments.output}")
     if any(isinstance(result, Row) and not math.isfinite(result.value) for result in results):
         sys.exit("bench: some rows have no value")
+
+
+def describe_command(environ: Mapping[str, str], arguments: Sequence[str]) -> str:
+    """Return the command that measures this again."""
+    how = f' HOW="{" ".join(arguments)}"' if arguments else ""
+    if "TEST_POSTGRESQL_URL" not in environ:
+        return f"`make bench{how}`"
+    options = environ.get("TEST_POSTGRESQL_OPTIONS")
+    setting = "" if options is None else f"TEST_POSTGRESQL_OPTIONS={shlex.quote(options)} "
+    return f"`{setting}tests/with-postgresql make bench{how}`"
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -13,6 +13,14 @@ OPERATIONS = "/api/v1/operations"
 SYNC_TIMEOUT_SECONDS = 300.0
 
 
+class RequestFailed(RuntimeError):
+    """A response that is an error."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{status} {detail}")
+        self.status = status
+
+
 class JsonClient:
     """A client that sends and receives JSON."""
 
@@ -20,14 +28,14 @@ class JsonClient:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=120)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Send a request and return the JSON of its response. Raises RuntimeError for an error."""
+        """Send a request and return the JSON of its response. Raises RequestFailed."""
         content = None if body is None else json.dumps(body)
         headers |= {} if body is None else {"Content-Type": "application/json"}
         self._connection.request(method, path, content, headers)
         response = self._connection.getresponse()
         text = response.read()
         if response.status >= 300:
-            raise RuntimeError(f"{method} {path}: {response.status} {text[:500]!r}")
+            raise RequestFailed(response.status, f"{method} {path}: {text[:500]!r}")
         return json.loads(text) if text else None
 
     def get_bytes(self, path: str) -> bytes:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench.nova import FLAVOR, IMAGES, build_server
+from bench.nova import FLAVORS, IMAGES, build_server
 from bench.population import build_sample
 
 Json = dict[str, Any]
@@ -56,7 +56,10 @@ class LargeNova:
         query_params = {name: values[-1] for name, values in parse_qs(url.query).items()}
         match method, *url.path.strip("/").split("/"):
             case "GET", "flavors", "detail":
-                return 200, {"flavors": [FLAVOR]}
+                return 200, {"flavors": FLAVORS}
+            case "GET", "servers":
+                # the health check of vmapi
+                return 200, {"servers": [{"id": vm_id} for vm_id in self._ids[:1]]}
             case "GET", "servers", "detail":
                 return 200, self._page(query_params)
             case "GET", "servers", vm_id if vm_id in self._servers:
@@ -116,6 +119,7 @@ def build_sample_server(vm_id: str, place: int, number: int) -> Json:
         "status": NOVA_STATUSES[sample.status],
         "image": {**server["image"], "id": IMAGES[sample.image]["id"]},
         "flavor": {**server["flavor"], "original_name": sample.flavor},
+        "metadata": sample.metadata,
         "created": created,
         "updated": created,
     }

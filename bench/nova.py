@@ -1,6 +1,10 @@
 """Simulate a Nova in memory. The next poll for changes completes all actions."""
 
+import threading
+import time
 import uuid
+from collections import deque
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,15 +21,21 @@ ACTION_STATES = {
 
 TIMESTAMP = "2026-11-22T15:55:50Z"
 ACTION_RECORD = {"events": [{"event": "compute", "result": "Success", "finish_time": TIMESTAMP}]}
-FLAVOR = {
-    "id": "1",
-    "name": "m1.tiny",
-    "vcpus": 1,
-    "ram": 512,
-    "disk": 1,
-    "os-flavor-access:is_public": True,
-}
+FLAVORS = [
+    {"id": place, "name": name, "vcpus": vcpus, "ram": ram, "disk": disk}
+    | {"os-flavor-access:is_public": True}
+    for place, name, vcpus, ram, disk in (
+        ("1", "m1.tiny", 1, 512, 1),
+        ("2", "m1.small", 1, 2048, 2),
+    )
+]
 NETWORK = {"id": "6d4e5f6a-0000-4000-8000-000000000002", "name": "private"}
+MAX_SETTLED = 10_000
+"""Changes that `SharedNova` remembers."""
+
+LOOKBACK_SECONDS = 1.0
+"""How far `SharedNova` reaches back: a poll may be earlier than the record of its change."""
+
 IMAGES = {
     name: {"id": f"6d4e5f6a-0000-4000-8000-00000000000{digit}", "name": name, "status": "active"}
     for name, digit in (("cirros", 1), ("ubuntu-22.04", 3), ("debian-12", 4))
@@ -58,7 +68,9 @@ class SimulatedNova:
     ) -> tuple[int, Json | None] | None:
         match parts:
             case "flavors", "detail":
-                return 200, {"flavors": [FLAVOR]}
+                return 200, {"flavors": FLAVORS}
+            case ["servers"]:
+                return 200, {"servers": [*self._servers.values()][:1]}
             case "servers", "detail":
                 return 200, {"servers": self._list_servers(query)}
             case "servers", vm_id if vm_id in self._servers:
@@ -70,13 +82,17 @@ class SimulatedNova:
     def _change(self, method: str, parts: list[str], body: Json) -> tuple[int, Json | None] | None:
         match method, *parts:
             case "POST", "servers":
-                return 202, {"server": {"id": self._create(body["server"]["name"])}}
+                return 202, {"server": {"id": self._create(body["server"])}}
             case "POST", "servers", vm_id, "action":
                 self._begin(vm_id, *ACTION_STATES[next(iter(body))])
                 return 202, None
-            case "POST", "servers", vm_id, "metadata":
-                self._servers[vm_id] |= body
+            case "POST" | "PUT", "servers", vm_id, "metadata":
+                stored = self._servers[vm_id]["metadata"] if method == "POST" else {}
+                self._servers[vm_id]["metadata"] = stored | body["metadata"]
                 return 200, body
+            case "DELETE", "servers", vm_id, "metadata", key:
+                del self._servers[vm_id]["metadata"][key]
+                return 204, None
             case "PUT", "servers", vm_id:
                 self._servers[vm_id] |= body["server"]
                 return 200, {"server": self._servers[vm_id]}
@@ -85,9 +101,16 @@ class SimulatedNova:
                 return 204, None
         return None
 
-    def _create(self, name: str) -> str:
+    def _create(self, requested: Json) -> str:
         vm_id = str(uuid.uuid4())
-        self._servers[vm_id] = build_server(vm_id, name)
+        server = build_server(vm_id, requested["name"])
+        flavor = next(item for item in FLAVORS if item["id"] == requested["flavorRef"])
+        sizes = {name: flavor[name] for name in ("vcpus", "ram", "disk")}
+        self._servers[vm_id] = server | {
+            "flavor": {**server["flavor"], **sizes, "original_name": flavor["name"]},
+            "image": {**server["image"], "id": requested["imageRef"]},
+            "metadata": requested["metadata"],
+        }
         self._begin(vm_id, "spawning", "ACTIVE")
         return vm_id
 
@@ -136,3 +159,26 @@ def build_server(vm_id: str, name: str) -> Json:
         "OS-EXT-STS:power_state": 1,
         "OS-SRV-USG:launched_at": TIMESTAMP,
     }
+
+
+class SharedNova(SimulatedNova):
+    """A Nova that several pollers ask: each one gets every change since its time."""
+
+    def __init__(self, active: int = 0) -> None:
+        super().__init__(active)
+        self._lock = threading.Lock()
+        self._settled: deque[tuple[float, Json]] = deque(maxlen=MAX_SETTLED)
+
+    def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
+        """Return the status and the body of a response."""
+        with self._lock:
+            return super().handle(method, path, body)
+
+    def _list_servers(self, query: dict[str, list[str]]) -> list[Json]:
+        servers = super()._list_servers(query)
+        if "changes-since" not in query:
+            return servers
+        now = time.time()
+        self._settled.extend((now, server) for server in servers)
+        since = datetime.fromisoformat(query["changes-since"][0]).timestamp() - LOOKBACK_SECONDS
+        return list({server["id"]: server for at, server in self._settled if at >= since}.values())

@@ -46,7 +46,7 @@ def populate(backend: MemoryBackend, clock: SettableClock, number: int) -> None:
             flavor_id=flavors[sample.flavor],
             image_id=images[sample.image],
             network_id=network.id,
-            metadata={"env": "bench"},
+            metadata=sample.metadata,
             user_data=None,
             key_name=None,
             security_groups=("default",),

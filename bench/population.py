@@ -18,6 +18,11 @@ class SampleVM:
     image: str
     created_at: datetime
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata, with the first part of the name as the role."""
+        return {"env": "bench", "role": self.name.partition("-")[0]}
+
 
 def build_sample(place: int, number: int) -> SampleVM:
     """Return the VM at a place, the oldest first, of an inventory with a number of VMs."""
@@ -40,6 +45,7 @@ def list_filters(number: int) -> dict[str, str]:
         "name": "web-*",
         "flavor": "m1.tiny",
         "image": "cirros",
+        "selector": "role%3Dweb",
         "created_after": middle,
         "created_before": middle,
         "updated_after": middle,
@@ -49,6 +55,7 @@ def list_filters(number: int) -> dict[str, str]:
         "name": "rare-*",
         "flavor": "m1.medium",
         "image": "debian-12",
+        "selector": "role%3Drare",
         "created_after": newest,
         "created_before": oldest,
         "updated_after": newest,

@@ -75,6 +75,13 @@ def read_cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | SCHEDULER_CLOCK)
 
 
+def read_ended_cpu_seconds(pid: int) -> float:
+    """Return the CPU time of the ended children of a process, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = fields[13:15]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def read_tree_cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process and its descendants, user and system."""
     return sum(map(read_cpu_seconds, list_tree(pid)))

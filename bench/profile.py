@@ -77,12 +77,12 @@ def profile_app(arguments: argparse.Namespace, folder: str) -> None:
 @contextmanager
 def open_app(arguments: argparse.Namespace, folder: str) -> Iterator[Flask]:
     """Build an app with VMs on the memory cloud, or on a simulated OpenStack."""
-    url = arguments.database or f"sqlite:///{folder}/vmapi.sqlite3"
     if arguments.cloud == "memory":
         driver = build_backend(parse_memory_limits(MEMORY_LIMITS), arguments.vms)
-        with build_app(driver, url) as app:
+        with build_app(driver, arguments.database) as app:
             yield app
         return
+    url = arguments.database or f"sqlite:///{folder}/vmapi.sqlite3"
     with (
         open_backend("--active", str(arguments.vms)) as backend,
         build_app(backend, url, backend="openstack") as app,

@@ -1,5 +1,6 @@
 """Start vmapi on a simulated OpenStack or on the memory cloud, as an operator starts it."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from bench.standin import fake_openstack
 
 START_SECONDS = 120.0
 START_POLL_SECONDS = 0.005
+SYNC_POLL_SECONDS = 1.0
 GUNICORN = ("-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"))
 UNLIMITED = dict.fromkeys(
     ("VMAPI_RATE_READS", "VMAPI_RATE_CHANGES", "VMAPI_RATE_ADDRESS"), "1000000/second"
@@ -163,10 +165,21 @@ def run_on_openstack(
         server = stack.enter_context(run_vmapi(options, settings, database=database))
         if not syncs:
             settings |= {"VMAPI_DATABASE_URL": server.database_url}
+            run_command("db", "upgrade", **settings)
             stack.enter_context(run_worker(options, settings))
+            wait_for_sync(settings)
         with connect(server.url) as client:
             client.wait_for_vms(vms)
         yield server
+
+
+def wait_for_sync(settings: Mapping[str, str]) -> None:
+    """Wait until another process has synced: a read before would sync in the server itself."""
+    deadline = time.monotonic() + START_SECONDS
+    while json.loads(run_command("inventory", "show", "--json", **settings))["age_seconds"] is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no sync within {START_SECONDS:.0f} s")
+        time.sleep(SYNC_POLL_SECONDS)
 
 
 @contextmanager

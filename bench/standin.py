@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from bench.large_nova import LargeNova
-from bench.nova import IMAGES, NETWORK, SimulatedNova
+from bench.nova import IMAGES, NETWORK, SharedNova, SimulatedNova
 
 Json = dict[str, Any]
 FOREVER = "2999-01-01T00:00:00.000000Z"
@@ -112,7 +112,7 @@ def token(url: str) -> Json:
 def build_nova(options: argparse.Namespace) -> SimulatedNova | LargeNova:
     """Return the Nova of the options."""
     if not options.servers:
-        return SimulatedNova(options.active)
+        return (SharedNova if options.shared else SimulatedNova)(options.active)
     return LargeNova(
         options.servers,
         options.churn,
@@ -123,7 +123,7 @@ def build_nova(options: argparse.Namespace) -> SimulatedNova | LargeNova:
 
 def main(options: argparse.Namespace) -> None:
     """Serve until the process is terminated."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    httpd = ThreadingHTTPServer(("127.0.0.1", options.port), BaseHTTPRequestHandler)
     nova = build_nova(options)
     url = f"http://127.0.0.1:{httpd.server_port}"
     about = {"nova": nova, "latency": options.latency, "url": url}
@@ -134,9 +134,11 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="bench.standin")
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--servers", type=int, default=0)
     parser.add_argument("--active", type=int, default=0, help="servers that clients can change")
+    parser.add_argument("--shared", action="store_true", help="several pollers see each change")
     parser.add_argument("--churn", type=float, default=0.0, help="changes a second")
     parser.add_argument(
         "--delays",

@@ -1,8 +1,10 @@
 """Fixtures of all tests: an app on the memory cloud with a fake clock and a stopped engine."""
 
+import gc
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -19,6 +21,8 @@ from tests.support.databases import (
     folders_with_copies,
 )
 from tests.support.fake_clock import Clock
+from tests.support.metrics import RecordedMetrics
+from tests.support.process_shares import order_for_processes, slow_group_of
 from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.app import create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
@@ -27,9 +31,45 @@ from vmapi.bootstrap import bootstrap
 from vmapi.settings.memory import parse_latency, parse_memory_limits
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
+from vmapi.telemetry.metrics.registry import MetricRegistry
 
-hypothesis.settings.register_profile("vmapi", deadline=None, derandomize=True, database=None)
-hypothesis.settings.load_profile("vmapi")
+FEW_EXAMPLES = hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("few", FEW_EXAMPLES)
+hypothesis.settings.register_profile("many", FEW_EXAMPLES, max_examples=150)
+# make fuzz names the other profile
+hypothesis.settings.load_profile("few")
+
+GARBAGE_THRESHOLD = 10_000
+"""New container objects after which the garbage collector runs."""
+
+LOG_RENDERER = structlog.dev.ConsoleRenderer(
+    colors=False, exception_formatter=structlog.dev.plain_traceback
+)
+"""The renderer of log lines with Python's traceback: rich formats the locals of each frame."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector, and exempt the modules and tests from it.
+
+    Each full collection traverses all tracked objects, and thousands of tests are such objects.
+    Python's own threshold is 700 new objects.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD)
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each process of pytest-xdist begin with tests of servers."""
+    process_count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if process_count > 1:
+        items[:] = order_for_processes(items, process_count, slow_group_of)
 
 
 @pytest.fixture(scope="session")
@@ -56,24 +96,46 @@ def _logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.contextvars.clear_contextvars()
+    _reset_structlog()
+
+
+def _reset_structlog() -> None:
     structlog.reset_defaults()
+    processors = structlog.get_config()["processors"]
+    structlog.configure(processors=[*processors[:-1], LOG_RENDERER])
+
+
+_reset_structlog()
 
 
 @pytest.fixture(autouse=True)
-def _breakers() -> Iterator[None]:
-    """Check that no test leaves a probe thread behind: a later test would see its log lines."""
+def _background_threads() -> Iterator[None]:
+    """Check that no test leaves a thread behind that writes log lines into later tests."""
+    before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread.name == "breaker-probe"]
-    for thread in left:
+    threads = [
+        thread
+        for thread in threading.enumerate()
+        if thread.name in ("breaker-probe", "lease-heartbeat") and thread not in before
+    ]
+    for thread in threads:
         thread.join(PROBE_INTERVAL / 2)
-    assert not [thread for thread in left if thread.is_alive()]
+    assert not [thread for thread in threads if thread.is_alive()]
 
 
 @pytest.fixture(autouse=True)
 def _harness_stores() -> Iterator[None]:
-    """Close the store of a harness: its heartbeat would write log lines into later tests."""
+    """Close the store of a harness, and with it its heartbeat."""
     yield
     ReconcilerHarness.close_stores()
+
+
+@pytest.fixture
+def metrics() -> Iterator[RecordedMetrics]:
+    """The metrics that the test records from now on."""
+    registry = MetricRegistry()
+    yield RecordedMetrics(registry)
+    registry.disable()
 
 
 @pytest.fixture
@@ -130,7 +192,13 @@ def shell() -> Flask:
 
 
 @pytest.fixture
-def app(shell: Flask, settings: Settings, backend: MemoryBackend, clock: Clock) -> Iterator[Flask]:
+def app(
+    shell: Flask,
+    settings: Settings,
+    backend: MemoryBackend,
+    clock: Clock,
+    _background_threads: None,
+) -> Iterator[Flask]:
     """The app on an empty cloud; the tests run the engine themselves."""
     configure(settings.log_level)
     services = bootstrap(settings, backend, clock)

@@ -9,11 +9,10 @@ from werkzeug.exceptions import HTTPException
 from vmapi.api import middleware
 from vmapi.api.middleware import single_process
 from vmapi.api.middleware.forwarded_address import ForwardedAddress
-from vmapi.api.openapi.document import Api
 from vmapi.api.problems import responses as problems
 from vmapi.api.request.body import MAX_BODY_BYTES
-from vmapi.api.views import docs
-from vmapi.api.views.registry import register_blueprints
+from vmapi.api.request.versions import ApiVersion
+from vmapi.api.views.registry import build_versions, register_versions
 from vmapi.auth import factory as configured
 from vmapi.backends import registry
 from vmapi.backends.base import Backend
@@ -33,10 +32,15 @@ class Application(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None, backend: Backend | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None,
+    backend: Backend | None = None,
+    *,
+    other_versions: tuple[ApiVersion, ...] = (),
+) -> Flask:
     """Build the app. It opens no connection and starts no thread before the first request.
 
-    Raises SettingsError.
+    It serves `other_versions` of the API besides the version of the settings. Raises SettingsError.
     """
     settings = settings or Settings.load()
     logging.configure(settings.log_level)
@@ -47,10 +51,7 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["SETTINGS"] = settings
     app.extensions["vmapi"] = bootstrap(settings, backend)
-    base_path = f"/api/{settings.api_version}"
-    api = Api(app, base_path)
-    register_blueprints(api, base_path)
-    docs.init_app(app, api, base_path)
+    register_versions(app, build_versions(settings.api_version, other_versions))
     middleware.install(app, settings, single_process_backend=backend.single_process)
     if settings.proxies:
         proxied = ForwardedAddress(app.wsgi_app, settings.proxies)
@@ -59,8 +60,12 @@ def create_app(settings: Settings | None = None, backend: Backend | None = None)
         single_process.check_settings(settings)
     checks.validate(settings, single_process=backend.single_process)
     configured.warn_if_anonymous(settings)
+    _register_error_handlers(app)
+    cli.init_app(app)
+    return app
+
+
+def _register_error_handlers(app: Flask) -> None:
     app.register_error_handler(VmapiError, problems.problem_response)
     app.register_error_handler(HTTPException, problems.http_exception_response)
     app.register_error_handler(Exception, problems.internal_error_response)
-    cli.init_app(app)
-    return app

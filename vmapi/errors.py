@@ -22,8 +22,7 @@
     ├── BackendFailure
     │   ├── BackendError, BackendUnavailable, BackendTimeout
     │   └── NoCapacity, BuildFailed, OperationTimeout, BackendLost
-    ├── StoreUnavailable, IssuerUnavailable
-    ├── InternalError
+    ├── StoreUnavailable, IssuerUnavailable, UnderMaintenance, InternalError
     └── SettingsError
 
 HTTP statuses and titles are in `vmapi.api.problems.types`. A class that is raised has a code; a
@@ -32,14 +31,17 @@ class without one only groups others.
 
 from typing import ClassVar
 
+FIELD_ERROR_MEMBERS = "pointer", "message", "offset"
+
 
 class VmapiError(Exception):
-    """The root of all errors. A subclass names its `code` (and `pointer`) as class keywords.
+    """The root of all errors. A subclass has `code`, `pointer` and `retry_after` as class keywords.
 
     `detail` is a sentence for the client. `extra` holds further members of the problem document.
     """
 
     code: ClassVar[str]
+    classes_by_code: ClassVar[dict[str, type["VmapiError"]]] = {}
 
     #: The JSON pointer (RFC 6901) of the member of the request body that the error is about.
     pointer: ClassVar[str | None] = None
@@ -53,12 +55,17 @@ class VmapiError(Exception):
     #: True if this is the recorded outcome of an earlier request with the same idempotency key.
     replayed: bool = False
 
-    def __init_subclass__(cls, *, code: str | None = None, pointer: str | None = None) -> None:
+    def __init_subclass__(
+        cls, *, code: str | None = None, pointer: str | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init_subclass__()
         if code is not None:
             cls.code = code
+            VmapiError.classes_by_code[code] = cls
         if pointer is not None:
             cls.pointer = pointer
+        if retry_after is not None:
+            cls.retry_after = retry_after
 
     def __init__(self, detail: str, **extra: object) -> None:
         super().__init__(detail)
@@ -77,11 +84,11 @@ class MalformedRequest(RequestError, code="malformed_request"):
 class ValidationFailed(RequestError, code="validation_error"):
     """The request is well-formed but breaks the contract.
 
-    `errors` are pairs of a JSON pointer (RFC 6901) and a message.
+    `errors` are a JSON pointer (RFC 6901) and a message each, and an offset in a text if known.
     """
 
-    def __init__(self, detail: str, *errors: tuple[str, str], **extra: object) -> None:
-        listed = [{"pointer": pointer, "message": message} for pointer, message in errors]
+    def __init__(self, detail: str, *errors: tuple[str | int, ...], **extra: object) -> None:
+        listed = [dict(zip(FIELD_ERROR_MEMBERS, error, strict=False)) for error in errors]
         super().__init__(detail, **{"errors": listed, **extra})
 
 
@@ -197,10 +204,8 @@ class BulkIncomplete(Conflict, code="bulk_incomplete"):
     """A bulk action did not change every one of its VMs."""
 
 
-class IdempotencyInProgress(Conflict, code="idempotency_in_progress"):
+class IdempotencyInProgress(Conflict, code="idempotency_in_progress", retry_after=2):
     """The first request with this idempotency key has no response yet."""
-
-    retry_after = 2
 
 
 class Unauthenticated(VmapiError, code="unauthenticated"):
@@ -266,20 +271,20 @@ class BackendLost(BackendFailure, code="backend_lost"):
     """The VM disappeared during the operation."""
 
 
-class StoreUnavailable(VmapiError, code="store_unavailable"):
+class StoreUnavailable(VmapiError, code="store_unavailable", retry_after=5):
     """The database of vmapi is unavailable. `reason` is for operators, not for clients."""
-
-    retry_after = 5
 
     def __init__(self, detail: str, *, reason: str | None = None, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.reason = reason or detail
 
 
-class IssuerUnavailable(VmapiError, code="issuer_unavailable"):
+class IssuerUnavailable(VmapiError, code="issuer_unavailable", retry_after=5):
     """The token issuer (OIDC provider or Keystone) does not respond."""
 
-    retry_after = 5
+
+class UnderMaintenance(VmapiError, code="under_maintenance", retry_after=60):
+    """The proxy in front of vmapi answers in its place, with this code. vmapi does not raise it."""
 
 
 class InternalError(VmapiError, code="internal_error"):
@@ -292,9 +297,4 @@ class SettingsError(VmapiError, code="settings_error"):
 
 def error_class(code: str) -> type[VmapiError]:
     """Return the error class of a code; BackendError if no class has it."""
-    classes: list[type[VmapiError]] = [VmapiError]
-    for cls in classes:
-        if getattr(cls, "code", None) == code:
-            return cls
-        classes.extend(cls.__subclasses__())
-    return BackendError
+    return VmapiError.classes_by_code.get(code, BackendError)

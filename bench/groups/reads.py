@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlencode
 
 from bench.aims import Limit, Result, Row, Table
 from bench.client import VMS, connect
@@ -24,6 +25,18 @@ MAX_WITH_TOKEN = 1.35
 MAX_NOT_MODIFIED = 0.9
 MAX_LIVENESS = 1.0
 MIN_AHEAD_OF_TWIN = {"list of 100": 1.0, "list of 1,000": 2.3}
+GRAPHQL_PAGE_SIZE = 100
+GRAPHQL_DOCUMENT = f"""{{ vms(first: {GRAPHQL_PAGE_SIZE}) {{
+  totalCount pageInfo {{ hasNextPage endCursor }}
+  nodes {{
+    id name flavor image status task allowedActions ipAddress
+    addresses {{ network ip version type }}
+    metadata keyName securityGroups locked fault {{ code message hint }} backendStatus createdAt
+    updatedAt
+  }}
+}} }}"""
+GRAPHQL_PATH = f"/graphql?{urlencode({'query': GRAPHQL_DOCUMENT})}"
+MAX_OF_REST = 2.0
 MIN_RATE = 1.5
 """Requests in a second relative to the floor: 2,500 where the floor makes 1,671."""
 
@@ -68,7 +81,11 @@ def measure_reads(options: RunOptions) -> Iterator[Result]:
             }
             path = f"{VMS}?page_size={size}"
             sends |= {name: partial(cloud.send, path, seconds) for name, cloud in clouds.items()}
+            if size == GRAPHQL_PAGE_SIZE:
+                sends["GraphQL"] = partial(clouds[MEMORY].send, GRAPHQL_PATH, seconds)
             loads = measure_in_turns(sends, rounds)
+            if "GraphQL" in loads:
+                yield compare_graphql(loads["GraphQL"], loads[MEMORY])
             yield from compare_lists(f"list of {size:,}", loads, clouds)
             tables.append((f"list of {size:,}", loads))
         yield build_table(tables)
@@ -148,6 +165,13 @@ def compare_lists(
             subject = f"{title}, {name}: CPU time of the twin, relative to that of vmapi"
             aim = "2, stretch" if bound == 1 else "2"
             yield Row(aim, subject, ahead, "×", Limit.at_least(bound), f"{loads['twin']}")
+
+
+def compare_graphql(graphql: Load, rest: Load) -> Row:
+    """Compare a page with all fields of its VMs, in GraphQL and in the REST API."""
+    subject = f"list of {GRAPHQL_PAGE_SIZE}, GraphQL: CPU time, relative to the REST API"
+    ratio = graphql.cpu_us / rest.cpu_us
+    return Row("2", subject, ratio, "×", Limit.at_most(MAX_OF_REST), f"{graphql}; REST {rest}")
 
 
 def compare(aim: str, title: str, load: Load, floor: Load, bound: float) -> Row:

@@ -48,15 +48,15 @@ def run(options: RunOptions, workers: int) -> AbstractContextManager[Server]:
 
 def compare_workers(turns: Turns) -> Row:
     """Return the requests that two workers allow, relative to one."""
-    single, double = (compute_medians([load for load, _ in turns[count]]) for count in WORKERS)
+    single, paired = (compute_medians([load for load, _ in turns[count]]) for count in WORKERS)
     share = statistics.median(share for _, share in turns[2])
     return Row(
         "7",
         "one VM, two workers with a core each: requests a second, relative to one worker",
-        single.cpu_us / (double.cpu_us * share),
+        single.cpu_us / (paired.cpu_us * share),
         "×",
         Limit.at_least(MIN_RATIO),
-        f"one {single}; two {double}, of which the busier worker {share:.0%}",
+        f"one {single}; two {paired}, of which the busier worker {share:.0%}",
     )
 
 

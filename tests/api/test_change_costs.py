@@ -27,8 +27,6 @@ NOTHING = StatementCounts(0, 0, 0, 0)
 Costs = dict[str, StatementCounts]
 """The counts by change."""
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 
 def read_table() -> dict[str, Costs]:
     """Return the documented costs by column of the table."""

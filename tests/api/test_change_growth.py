@@ -3,6 +3,7 @@
 Counted are the instructions of SQLite's virtual machine, and the VMs that the cloud copies.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ class Work:
 
 @contextmanager
 def counting_instructions(work: Work) -> Iterator[None]:
-    """Count the instructions of the connections that are opened in the block."""
+    """Count the instructions of this thread, on connections that are opened in the block."""
+    thread_id = threading.get_ident()
 
     def count() -> None:
-        work.instructions += 1
+        # the heartbeat renews leases in another thread
+        if threading.get_ident() == thread_id:
+            work.instructions += 1
 
     def on_connect(connection: Any, _: Any) -> None:
         connection.set_progress_handler(count, 1)

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from tests.support.api_harness import ApiHarness
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_clock import Clock
+from tests.support.metrics import RecordedMetrics
 from tests.support.remote_cloud import NO_CACHE, RemoteBackend, only_vm_id, sync_inventory
 from vmapi.concurrency import bulkhead
 from vmapi.domain.lifecycle import Verb
@@ -117,7 +118,7 @@ def test_changes_beyond_the_share_of_a_hanging_cloud_are_503_at_once(
 
 @pytest.mark.parametrize("threads", [THREADS])
 def test_lists_wait_for_a_full_sync_within_the_share_of_the_cloud(
-    remote: ApiHarness, backend: HangingCloud, pool: ThreadPoolExecutor
+    remote: ApiHarness, backend: HangingCloud, pool: ThreadPoolExecutor, metrics: RecordedMetrics
 ) -> None:
     backend.hanging_calls = {"list_vms"}
     futures = {
@@ -125,6 +126,7 @@ def test_lists_wait_for_a_full_sync_within_the_share_of_the_cloud(
     }
     (refused,), waiting = wait(futures, GUARD_TIMEOUT, FIRST_COMPLETED)
     assert refused.result().status_code == 503
+    assert metrics.sum("vmapi_bulkhead_refusals_total", dependency="cloud") == 1
     assert call(remote, "GET", "/vms").status_code == 200
     backend.answer.set()
     assert {future.result(GUARD_TIMEOUT).status_code for future in waiting} == {200}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -136,8 +136,7 @@ class PoisonedCloud:
 
     @property
     def store(self) -> Store:
-        store: Store = self.app.extensions["vmapi"].store
-        return store
+        return cast("Store", self.app.extensions["vmapi"].store)
 
     def get(self, path: str, status: int = 200) -> Any:
         """Return the JSON of a read from the cloud."""
@@ -211,6 +210,7 @@ def deployment(url: str) -> Iterator[PoisonedCloud]:
         app = create_app(settings, backend)
         harness = PoisonedCloud(cloud, app, count(1))
         stack.callback(harness.store.close)
+        harness.check_reads({})  # starts the heartbeat of the store, which all tests share
         yield harness
 
 

@@ -27,8 +27,6 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 SERVERS_PATH = f"{NOVA_PATH}/servers"
 SERVER = {
     "id": SERVER_ID,

@@ -17,7 +17,7 @@ from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
 from vmapi.domain.lifecycle import Verb
 from vmapi.settings.settings import Settings
-from vmapi.store import answer_timeout, connections
+from vmapi.store.connections import answer_timeout, engine_setup
 
 
 def check_unavailable(harness: ApiHarness, vm_id: str) -> None:
@@ -51,7 +51,7 @@ def test_locked_sqlite_is_503(monkeypatch: pytest.MonkeyPatch, harness: ApiHarne
         # open connections have the lock timeout of their creation
         engine.dispose()
         with monkeypatch.context() as patched:
-            patched.setattr(connections, "LOCK_TIMEOUT", 0.05)
+            patched.setattr(engine_setup, "LOCK_TIMEOUT", 0.2)
             impatient = bootstrap(postgresql_settings(url), harness.backend, harness.clock)
             impatient.engine.stop()
             services = harness.app.extensions["vmapi"]
@@ -120,13 +120,14 @@ def test_postgresql_that_stops_answering_is_503(
     harness = postgresql
     harness.services.store.upgrade()
     vm_id = harness.create_running("web-2")
-    monkeypatch.setattr(answer_timeout, "REQUEST_ANSWER_TIMEOUT", 0.1)
-    monkeypatch.setattr(connections, "PING_TIMEOUT", 0.1)
     # with and without the ping of an idle connection
-    monkeypatch.setattr(connections, "PING_AFTER_IDLE", 60.0 - idle_seconds)
+    monkeypatch.setattr(engine_setup, "PING_AFTER_IDLE", 60.0 - idle_seconds)
     harness.get_vm(vm_id)
     proxy[0].silence()
-    check_unavailable(harness, vm_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(answer_timeout, "REQUEST_ANSWER_TIMEOUT", 0.1)
+        patched.setattr(engine_setup, "PING_TIMEOUT", 0.1)
+        check_unavailable(harness, vm_id)
     proxy[0].resume()
     check_available(harness, vm_id)
 
@@ -135,7 +136,7 @@ def test_unmigrated_postgresql_is_503(postgresql: ApiHarness) -> None:
     harness = postgresql
     response = harness.call("POST", "/vms", json=CREATE_BODY)
     assert (response.status_code, response.json["code"]) == (503, "store_unavailable")
-    assert response.json["detail"].endswith("is needed: flask --app wsgi db upgrade")
+    assert response.json["detail"].endswith("is needed: vmapi db upgrade")
     harness.services.store.upgrade()
     assert harness.create()["status"] == "STOPPED"
 

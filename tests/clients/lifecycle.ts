@@ -26,7 +26,7 @@ export interface Client {
   problemOf(id: string): Promise<string>;
 }
 
-// Return the body of a response. Throws an error if there is none.
+// Return the body of a response. Throws an error without one.
 export function bodyOf<T>(data: T | undefined, error: unknown): T {
   assert.equal(error, undefined);
   assert.ok(data !== undefined);

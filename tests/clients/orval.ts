@@ -1,4 +1,4 @@
-// The fetch client of orval. Each response is a union that its status tells apart.
+// The fetch client of orval. Each response is a union, discriminated by its status.
 import assert from "node:assert/strict";
 import * as api from "./generated/orval/api";
 import { authorization, runLifecycle, wait } from "./lifecycle";

@@ -22,8 +22,8 @@ def live(client: Client) -> VM:
     except errors.InvalidState as error:
         actions: tuple[str, ...] = error.allowed_actions
         assert "resume" in actions
-    found: Iterator[VM] = client.vms.find("library-*")
-    assert [item.id for item in found] == [vm.id]
+    vms: Iterator[VM] = client.vms.find("library-*")
+    assert [item.id for item in vms] == [vm.id]
     vm = client.vms.update(client.vms.get(vm), name="library-2", if_unchanged=True, wait=True)
     counts: models.BulkCounts = client.vms.bulk("stop", [vm], wait=True).counts
     assert counts.succeeded == 1

@@ -83,7 +83,7 @@ class CloudUnderTest:
             "key_name": None,
             "security_groups": (),
         }
-        return CreateSpec(**{**members, **changed})  # type: ignore[arg-type]
+        return CreateSpec(**{**members, **changed})
 
     def create_vm(self, spec: CreateSpec, operation_seed: str = "operation") -> AcceptedAction:
         """Request a VM that is deleted after the test."""

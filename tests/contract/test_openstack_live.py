@@ -15,10 +15,7 @@ from tests.support.http_recorder import HttpRecorder, label_of, recording_path
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),  # the SDK's own
-]
+pytestmark = pytest.mark.live
 IS_CLOUD_REQUIRED = "cloud" in os.environ.get("TEST_REQUIRE", "")
 
 

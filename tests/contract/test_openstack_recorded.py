@@ -11,8 +11,6 @@ from tests.support.http_recorder import recording_path, replaying
 from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # the SDK's own
-
 
 class TestRecordedOpenStack(BackendSuite):
     @pytest.fixture

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.doc_scripts import http_server
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS, HttpClient
-from tests.support.processes import Gunicorn, Nginx, ServerProcess, require_program
+from tests.support.installed import (
+    InstalledServer,
+    build_wheel,
+    create_environment,
+    run_quietly,
+)
+from tests.support.processes import Gunicorn, ServerProcess, require_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -36,6 +43,12 @@ def servers() -> Iterator[list[ServerProcess]]:
 
 
 @pytest.fixture
+def new_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start Python for each server, as the subject of a test."""
+    monkeypatch.setattr(ServerProcess, "is_forked", False)
+
+
+@pytest.fixture
 def gunicorn(tmp_path: Path, servers: list[ServerProcess]) -> Callable[..., Gunicorn]:
     """Build a gunicorn: `gunicorn(VMAPI_…=…)` does not start it."""
 
@@ -57,6 +70,32 @@ def nginx(tmp_path: Path, servers: list[ServerProcess]) -> Callable[[int], Nginx
         return server.start()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel of vmapi."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"), "--no-build-isolation")
+
+
+@pytest.fixture(scope="session")
+def installed_program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel, and return the path of `vmapi`."""
+    programs = create_environment(tmp_path_factory.mktemp("venv"))
+    pip = (str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-deps")
+    run_quietly(*pip, str(wheel))
+    return programs / "vmapi"
+
+
+@pytest.fixture
+def installed_server(
+    tmp_path: Path, installed_program: Path, servers: list[ServerProcess]
+) -> InstalledServer:
+    """Return the server of the wheel, not started, in an empty folder."""
+    (tmp_path / "empty").mkdir()
+    server = InstalledServer(tmp_path / "empty", installed_program)
+    servers.append(server)
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +130,9 @@ def call(front: Nginx) -> HttpClient:
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Start a Chromium that resolves no name but loopback."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=WAIT_SECONDS * 1000)
     program = require_program("chromium", "chromium")
     options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
     offline = ["--disable-background-networking", f"--host-resolver-rules={OFFLINE}"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS
-from tests.support.processes import Gunicorn, Nginx, ServerProcess, free_port
+from tests.support.processes import Gunicorn, ServerProcess, free_port
 from vmapi.api.request.body import MAX_BODY_BYTES
 
 USE_API = """

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.http_client import wait_until
 from tests.support.processes import Gunicorn
+
+pytestmark = pytest.mark.disruption
 
 CREATE_BODY = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
 

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
+from tests.support.gateways import Nginx
 from tests.support.http_client import HttpClient, send_raw
-from tests.support.processes import ROOT, Gunicorn, Nginx
+from tests.support.processes import ROOT, Gunicorn
 from vmapi.api.middleware.security_headers import SECURITY_HEADERS
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.api.request.body import MAX_BODY_BYTES
@@ -148,13 +149,22 @@ def test_internal_pages_of_nginx_are_not_reachable(call: HttpClient) -> None:
     call("GET", "/_problem/backend_error").check_problem(404, "not_found")
 
 
-def test_problems_of_nginx_match_the_problem_types() -> None:
-    text = (ROOT / "config/nginx.conf").read_text()
-    problems = re.findall(r"location = /_problem/(\w+) \{[^}]*return (\d+) '(.*)';", text)
-    assert len(problems) == 7
-    for code, status, body in problems:
-        problem = json.loads(body)
-        problem_type = PROBLEM_TYPES[code]
-        assert (problem["code"], problem["type"]) == (code, f"/problems/{code}")
+@pytest.mark.parametrize(
+    ("file", "count"),
+    [
+        ("config/nginx.conf", 10),
+        ("deploy/haproxy/haproxy.cfg", 9),
+        ("deploy/haproxy/gateway.cfg", 2),
+    ],
+)
+def test_problems_of_a_proxy_match_the_problem_types(file: str, count: int) -> None:
+    text = (ROOT / file).read_text()
+    start = r"(?:return|status) (\d+) (?:content-type \S+ (?:lf-)?string )?"
+    problems = re.findall(start + "'({.*})'", text)
+    assert len(problems) == count
+    for status, body in problems:
+        problem = json.loads(body.replace("%[var(txn.instance)]", '"/"'))
+        problem_type = PROBLEM_TYPES[problem["code"]]
+        assert problem["type"] == f"/problems/{problem['code']}"
         assert (problem["status"], problem["title"]) == (int(status), problem_type.title)
         assert int(status) == problem_type.status

@@ -5,8 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ import pytest
 
 from tests.support.databases import THREADS, new_postgresql
 from tests.support.event_listener import EVENTS_PATH, ListenerScript, read_example
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS, HttpClient, wait_until
-from tests.support.processes import Gunicorn, Nginx, build_environment, require_program
+from tests.support.processes import Gunicorn, build_environment, require_program
 from vmapi.store import schema
 from vmapi.store.database import Database
 
 VMS = "/api/v1/vms"
 CREATE_BODY = {"flavor": "m1.tiny", "image": "cirros", "start": True}
 LISTENER_KILLS = 6
-VMS_PER_CALLER = 12
+VMS_PER_KILL = 2
 STREAM_END_SECONDS = 20.0
 """Far longer than a stop takes to end a stream, and shorter than the graceful timeout."""
 
@@ -98,26 +99,20 @@ def read_stored(port: int, count: int) -> list[Any]:
 
 def check_killed_listener(listener: ListenerScript, callers: list[HttpClient]) -> None:
     """Kill a listener repeatedly while VMs come and go through several servers."""
-    vm_ids: list[str] = []
-
-    def work(number: int) -> None:
-        vm_ids.extend(
-            run_vm_lifecycle(callers[number], f"vm-{number}-{turn}")
-            for turn in range(VMS_PER_CALLER)
-        )
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(callers))]
-    for thread in threads:
-        thread.start()
-    try:
+    lifecycles: list[Future[str]] = []
+    with ThreadPoolExecutor(len(callers)) as pool:
         for kill in range(LISTENER_KILLS):
+            count = len(listener.received_events())
             listener.start(callers[kill % len(callers)].port)
-            listener.wait_for(len(listener.received_events()) + 5)
+            lifecycles += [
+                pool.submit(run_vm_lifecycle, call, f"vm-{number}-{kill}-{turn}")
+                for turn in range(VMS_PER_KILL)
+                for number, call in enumerate(callers)
+            ]
+            # fewer than those of the new VMs
+            listener.wait_for(count + 5)
             listener.kill()
-    finally:
-        for thread in threads:
-            thread.join()
-    assert len(vm_ids) == VMS_PER_CALLER * len(callers)
+        vm_ids = [lifecycle.result() for lifecycle in lifecycles]
     listener.start(callers[0].port)
     finished_operations = 2 * len(vm_ids)
 

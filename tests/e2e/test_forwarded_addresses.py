@@ -1,4 +1,4 @@
-"""Addresses of clients through nginx: forged headers have no effect."""
+"""Addresses of clients through nginx and HAProxy: forged headers have no effect."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gateways import Haproxy, Nginx
 from tests.support.http_client import WAIT_SECONDS, send_request
-from tests.support.processes import Gunicorn, Nginx
+from tests.support.processes import Gunicorn, ServerProcess
 
 CLIENT = "127.0.0.9"
 FORGED = "203.0.113.66"
@@ -41,18 +42,22 @@ def audited_addresses(port: int, folder: Path) -> set[str]:
     return {address for (address,) in rows}
 
 
+@pytest.mark.parametrize("gateway", [Nginx, Haproxy])
 @pytest.mark.parametrize("proxies", ["0", "1"])
-def test_forged_address_has_no_effect_behind_nginx(
+def test_forged_address_has_no_effect_behind_a_proxy(
     gunicorn: Callable[..., Gunicorn],
-    nginx: Callable[[int], Nginx],
+    servers: list[ServerProcess],
     tmp_path: Path,
+    gateway: type[Nginx] | type[Haproxy],
     proxies: str,
 ) -> None:
-    """Without VMAPI_PROXIES the address is that of nginx, with it that of the client."""
+    """Without VMAPI_PROXIES the address is that of the proxy, with it that of the client."""
     url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
     server = gunicorn(VMAPI_DATABASE_URL=url, VMAPI_PROXIES=proxies)
     server.start().wait_for("/readyz")
-    front = nginx(server.port)
+    front = gateway(tmp_path, server.port)
+    servers.append(front)
+    front.start()
     assert audited_addresses(front.port, tmp_path) == {CLIENT if proxies == "1" else "127.0.0.1"}
 
 

@@ -9,17 +9,35 @@ from pathlib import Path
 import pytest
 
 from tests.support.doc_scripts import BusyHandler, api_url, http_server, run_session
+from tests.support.gateways import Nginx
 from tests.support.http_client import wait_until
-from tests.support.processes import Gunicorn, Nginx
+from tests.support.openstack_process import OpenStackProcess
+from tests.support.processes import Gunicorn, ServerProcess
 
 
-def test_session_of_the_readme_shows_each_status(front: Nginx, tmp_path: Path) -> None:
-    lines = run_session(tmp_path, api_url(front.port)).stdout.splitlines()
+def check_session(folder: Path, port: int) -> None:
+    """Run the session, and check its output."""
+    lines = run_session(folder, api_url(port)).stdout.splitlines()
     assert re.fullmatch(r"web-1 has the address [0-9.]+", lines.pop(1))
     assert lines == [
         *("web-1 is RUNNING", "web-1 is PAUSED", "web-1 is RUNNING", "web-1 is RUNNING"),
         *("stop", "web-1 is STOPPED", "web-1 is deleted"),
     ]
+
+
+def test_session_of_the_readme_shows_each_status(front: Nginx, tmp_path: Path) -> None:
+    check_session(tmp_path, front.port)
+
+
+def test_session_runs_on_the_simulated_openstack_of_the_trial(
+    gunicorn: Callable[..., Gunicorn], servers: list[ServerProcess], tmp_path: Path
+) -> None:
+    cloud = OpenStackProcess(tmp_path, "--shared")
+    servers.append(cloud.start())
+    database_url = f"sqlite:///{tmp_path}/vmapi.sqlite3"
+    api = gunicorn(**cloud.settings, VMAPI_AUTH="none", VMAPI_DATABASE_URL=database_url)
+    api.start().wait_for("/readyz")
+    check_session(tmp_path, api.port)
 
 
 def test_session_stops_when_the_build_fails(

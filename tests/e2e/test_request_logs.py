@@ -13,15 +13,17 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.factories import GENERATED_REQUEST_ID
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS, HttpClient, send_raw, wait_until
-from tests.support.processes import ROOT, Gunicorn, Nginx, build_environment
+from tests.support.processes import ROOT, Gunicorn, build_environment
 
 VMS = "/api/v1/vms"
 CREATE_BODY = {"name": "log-1", "flavor": "m1.tiny", "image": "cirros"}
 FORGED_LINE = '{"level":"error","message":"forged"}'
 LINE_ENDS = ["\n", "\x0b", "\x0c", "\x1b[31m", "\x1c", "\x7f", "\x85", "\u2028", "\u2029", "\u202e"]
 REQUEST_LINE_MEMBERS = {
-    *("timestamp", "level", "message", "request_id", "user"),
+    *("timestamp", "level", "logger", "message", "request_id", "user"),
     *("endpoint", "vm_id", "status", "duration_ms"),
 }
 
@@ -45,8 +47,7 @@ def test_malformed_request_id_is_replaced(front: Nginx, cloud: Gunicorn, sent: s
     for call in (front.call, cloud.call):
         answer = call("GET", "/livez", headers={"X-Request-ID": sent})
         request_id = answer.headers["X-Request-ID"]
-        form = r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-        assert re.fullmatch(form, request_id)
+        assert GENERATED_REQUEST_ID.fullmatch(request_id)
         assert cloud.wait_for_line(request_id=request_id)
 
 
@@ -126,14 +127,8 @@ def test_terminal_log_is_coloured_without_escapes_of_clients() -> None:
     terminal, server_end = pty.openpty()
     server = HttpClient(0)
     env = build_environment(VMAPI_BIND="127.0.0.1:0", TERM="xterm")
-    command = (
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-c",
-        str(ROOT / "config/gunicorn.conf.py"),
-        "wsgi:app",
-    )
+    config = str(ROOT / "config/gunicorn.conf.py")
+    command = (sys.executable, *("-m", "gunicorn", "-c", config, "wsgi:app"))
     process = subprocess.Popen(
         command, env=env, stdout=server_end, stderr=server_end, cwd=ROOT / "tests"
     )

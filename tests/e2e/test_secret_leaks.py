@@ -3,21 +3,23 @@
 import json
 import re
 import socket
-import subprocess
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
 
+from tests.support.environment import ROOT, build_environment
+from tests.support.fork_server import ForkedProcess
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS, HttpResponse, send_raw, wait_until
-from tests.support.processes import ROOT, Gunicorn, Nginx, ServerProcess, build_environment
+from tests.support.processes import Gunicorn, ServerProcess
 from vmapi.settings.settings import DECLARATIONS
 
 VMS = "/api/v1/vms"
-FLASK = (sys.executable, "-m", "flask", "--app", "wsgi")
 CANARY = "hunter2"
 """Part of every secret of these tests."""
 
@@ -135,6 +137,19 @@ def files(tmp_path: Path) -> dict[str, str]:
     return settings
 
 
+def cause_defects(server: Gunicorn) -> list[HttpResponse]:
+    """Check that two crashes of a view are problems, and that the log has the traceback."""
+    crashes = [server.call("POST", CRASH_URL, CREATE_BODY, headers=SECRET_HEADERS) for _ in "12"]
+    for crash in crashes:
+        crash.check_problem(500, "internal_error")
+    logged_crash = server.wait_for_line(
+        request_id=crashes[0].headers["X-Request-ID"], level="error"
+    )
+    assert "RuntimeError: a defect" in logged_crash["exception"]
+    assert "LookupError" in logged_crash["exception"]
+    return crashes
+
+
 def test_server_shows_no_secret(
     gunicorn: Callable[..., Gunicorn],
     nginx: Callable[[int], Nginx],
@@ -148,18 +163,9 @@ def test_server_shows_no_secret(
     front = nginx(server.port)
     answers = [*send_all_requests(server.call), *send_all_requests(front.call)]
     assert {answer.status for answer in answers} >= {200, 201, 204, 400, 404, 405, 409, 415, 422}
-    crashes = [server.call("POST", CRASH_URL, CREATE_BODY, headers=SECRET_HEADERS) for _ in "12"]
-    for crash in crashes:
-        crash.check_problem(500, "internal_error")
-    outputs = [response_bytes(answer) for answer in (*answers, *crashes)] + [
-        *send_unparsable(server.port)
-    ]
+    outputs = [response_bytes(answer) for answer in (*answers, *cause_defects(server))]
+    outputs += send_unparsable(server.port)
     outputs += process_titles(server)
-    logged_crash = server.wait_for_line(
-        request_id=crashes[0].headers["X-Request-ID"], level="error"
-    )
-    assert "RuntimeError: a defect" in logged_crash["exception"]
-    assert "LookupError" in logged_crash["exception"]
     server.kill()
     front.call("GET", f"{VMS}?token={CANARY}", headers=SECRET_HEADERS).check_problem(
         502, "backend_error"
@@ -204,16 +210,17 @@ def test_unreachable_services_show_no_secret(
 
 def flask(*arguments: str, **settings: str) -> tuple[int, bytes]:
     """Run a command until it exits; return its exit code, and its output with its title."""
-    with subprocess.Popen(
-        (*FLASK, *arguments),
-        env=build_environment(**settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=ROOT,
-    ) as process:
-        title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        output, _ = process.communicate(timeout=WAIT_SECONDS)
-    return process.returncode, output + title
+    env = build_environment(**settings)
+    with TemporaryFile() as file:
+        command = ("flask", "--app", "wsgi", *arguments)
+        process = ForkedProcess(*command, cwd=ROOT, env=env, stdout=file, stderr=file)
+        title = b""
+        # a command that has ended has no title
+        with suppress(FileNotFoundError, ProcessLookupError):
+            title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        code = process.wait(WAIT_SECONDS)
+        file.seek(0)
+        return code, file.read() + title
 
 
 @pytest.mark.parametrize(
@@ -242,7 +249,7 @@ def test_worker_without_its_services_shows_no_secret(
 ) -> None:
     worker = ServerProcess(tmp_path, "worker")
     servers.append(worker)
-    worker.spawn(*FLASK, "worker", env=build_environment(**UNREACHABLE_SERVICES))
+    worker.spawn_python("flask", "--app", "wsgi", "worker", **UNREACHABLE_SERVICES)
     errors = ("store unavailable", "Cannot connect to amqp")
     wait_until("the errors", lambda: all(error in worker.read_log() for error in errors))
     for output in (*process_titles(worker), worker.log.read_bytes()):

@@ -8,8 +8,9 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
+from tests.support.gateways import Nginx
 from tests.support.http_client import WAIT_SECONDS, wait_until
-from tests.support.processes import Gunicorn, Nginx
+from tests.support.processes import Gunicorn
 
 VMS = "/api/v1/vms"
 SLOW_CLIENTS = 20

@@ -1,5 +1,7 @@
 """Refused starts: the message names the setting."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +12,15 @@ import pytest
 from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.processes import Gunicorn, build_environment
 
+pytestmark = pytest.mark.usefixtures("new_interpreters")
+
 ONE_PROCESS = "the memory cloud lives in the memory of one process"
 ADVICE = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
 
 
 def refusal(server: Gunicorn) -> str:
     """Return the last line of a server that did not start, without its prefix."""
-    assert server.wait_for_exit() == 1
+    assert server.wait_for_exit() == 3
     assert "Traceback" not in server.read_log()
     last = server.read_log().splitlines()[-1]
     prefix = "vmapi does not start: "
@@ -45,9 +49,11 @@ def test_several_workers_of_the_memory_cloud_are_refused(
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("VMAPI_THREDS", "8", "VMAPI_THREDS: no such setting; those that begin with VMAPI_ are "),
+        ("VMAPI_THREDS", "8", "VMAPI_THREDS: no such setting; VMAPI_THREADS is similar"),
+        ("VMAPI_LOG_LEVEL", "DEBUG", "VMAPI_LOG_LEVEL: no such setting; its name is LOG_LEVEL"),
         ("VMAPI_THREADS", "many", "VMAPI_THREADS 'many': allowed is a whole number from 2 to 256"),
         ("VMAPI_BIND", "8000", "VMAPI_BIND '8000': allowed is HOST:PORT or unix:/PATH"),
+        ("VMAPI_BIND", "127.0.0.1:65536", "VMAPI_BIND '127.0.0.1:65536': allowed is HOST:PORT or "),
         ("VMAPI_BACKEND", "aws", "VMAPI_BACKEND 'aws': allowed is memory, openstack"),
         ("VMAPI_MEMORY_FAULTS", "fire=1", "VMAPI_MEMORY_FAULTS 'fire=1': allowed is FAULT=COUNT"),
         ("VMAPI_BIND", "0.0.0.0:0", "VMAPI_AUTH token: tokens are stored in the database, "),
@@ -84,6 +90,24 @@ def test_second_server_on_a_unix_socket_is_refused(
     (tmp_path / "second").mkdir()
     second = Gunicorn(tmp_path / "second", VMAPI_BIND=f"unix:{path}").start()
     assert refusal(second) == (f"cannot serve at {path} (VMAPI_BIND): another server answers there")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("missing/vmapi.sock", "the folder does not exist"),
+        ("file", "the file is not a socket"),
+        ("file/vmapi.sock", "the folder does not exist"),
+        (".", "the file is not a socket"),
+    ],
+)
+def test_path_without_room_for_a_unix_socket_is_refused(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path, path: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    address = f"{tmp_path}/{path}"
+    server = gunicorn(VMAPI_BIND=f"unix:{address}").start()
+    assert refusal(server) == f"cannot serve at {address} (VMAPI_BIND): {reason}"
 
 
 def test_unix_socket_of_a_dead_server_is_reused(
@@ -160,3 +184,21 @@ def test_gunicorn_does_not_restart_a_misconfigured_worker(
     assert server.wait_for_exit() == 3
     message = "vmapi does not start: VMAPI_THREADS '0': allowed is a whole number from 2 to 256"
     assert server.read_log().splitlines().count(message) == 1
+
+
+def test_reload_continues_with_the_settings_of_the_start(
+    gunicorn: Callable[..., Gunicorn], tmp_path: Path
+) -> None:
+    key_file = tmp_path / "audit-key"
+    key_file.write_text("k" * 32)
+    server = gunicorn(VMAPI_AUDIT_KEY_FILE=str(key_file)).start()
+    server.wait_for("/readyz")
+    (before,) = server.child_pids()
+    key_file.unlink()
+    (server.directory / ".env").write_text("VMAPI_THREDS=8")
+    os.kill(server.pid, signal.SIGHUP)
+    wait_until("new worker", lambda: before not in server.child_pids() and server.child_pids())
+    server.wait_for("/readyz")
+    log = server.read_log()
+    assert "secret file not usable" in log
+    assert "Traceback" not in log

@@ -1,15 +1,16 @@
 """API tokens end to end: created by a command, used over HTTP, revoked."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.environment import ROOT, build_environment
+from tests.support.fork_server import run_forked
 from tests.support.http_client import WAIT_SECONDS, wait_until
-from tests.support.processes import ROOT, Gunicorn, build_environment
-from vmapi.domain.api_token import is_well_formed
+from tests.support.processes import Gunicorn
+from vmapi.domain.access.api_token import is_well_formed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,15 +25,11 @@ def command(url: str) -> Command:
     """Run `flask --app wsgi token …` on the database."""
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "wsgi", "token", *args],
-            env=build_environment(VMAPI_DATABASE_URL=url),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=WAIT_SECONDS,
-        )
+        arguments = ("--app", "wsgi", "token", *args)
+        env = build_environment(VMAPI_DATABASE_URL=url)
+        ran = run_forked("flask", *arguments, cwd=ROOT, env=env, timeout=WAIT_SECONDS)
+        ran.check_returncode()
+        return ran
 
     return run
 

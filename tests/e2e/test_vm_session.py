@@ -1,8 +1,11 @@
 """The lifecycle of a VM over HTTP, on an in-memory cloud with latency."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.http_client import HttpClient, HttpResponse, wait_until
+from tests.support.processes import Gunicorn
 
 VMS = "/api/v1/vms"
 ACTIONS = [
@@ -50,7 +53,13 @@ def test_create_start_pause_resume_restart_stop_delete(call: HttpClient) -> None
     call("GET", vm).check_problem(404, "vm_not_found")
 
 
-def test_second_change_is_rejected_until_the_first_finishes(call: HttpClient) -> None:
+def test_second_change_is_rejected_until_the_first_finishes(
+    gunicorn: Callable[..., Gunicorn],
+) -> None:
+    # a create that ends only by the delete
+    server = gunicorn(VMAPI_MEMORY_LATENCY="create=3600,delete=0.15").start()
+    server.wait_for("/readyz")
+    call = server.call
     created = call("POST", VMS, {"name": "session-2", "flavor": "m1.tiny", "image": "cirros"})
     vm = f"{VMS}/{created.json['id']}"
     problem = call("POST", f"{vm}/start").check_problem(409, "task_in_progress")

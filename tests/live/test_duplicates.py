@@ -14,7 +14,7 @@ from tests.support.live.nova_proxy import NovaProxy
 FULL_SYNC_SECONDS = 75.0
 """Seconds until a full sync has seen a server, with one a minute."""
 
-DUPLICATE_TIMEOUT = 90.0
+DUPLICATE_TIMEOUT = 240.0
 """Seconds for a full sync, one a minute, and the delete."""
 
 pytestmark = pytest.mark.live

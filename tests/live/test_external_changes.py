@@ -129,18 +129,19 @@ def test_server_created_and_renamed_outside(script: ApiScript, owner: Any) -> No
     script.assert_refused(404, "vm_not_found", "POST", f"/vms/{server.id}/start")
 
 
+def create_external_network(network_api: Any, name: str, undo: ExitStack) -> Any:
+    external = network_api.create_network(name=name, is_router_external=True)
+    undo.callback(network_api.delete_network, external)
+    network_api.create_subnet(
+        network_id=external.id, name=name, ip_version=4, cidr="203.0.113.0/24", enable_dhcp=False
+    )
+    return external
+
+
 def test_floating_ip_is_shown_after_a_full_sync(script: ApiScript, owner: Any, admin: Any) -> None:
-    name, admin_network, network_api = script.vm_name("ext"), admin.network, owner.network
+    name, network_api = script.vm_name("ext"), owner.network
     with ExitStack() as undo:
-        external = admin_network.create_network(name=name, is_router_external=True)
-        undo.callback(admin_network.delete_network, external)
-        admin_network.create_subnet(
-            network_id=external.id,
-            name=name,
-            ip_version=4,
-            cidr="203.0.113.0/24",
-            enable_dhcp=False,
-        )
+        external = create_external_network(admin.network, name, undo)
         gateway = {"network_id": external.id}
         router = network_api.create_router(name=name, external_gateway_info=gateway)
         undo.callback(network_api.delete_router, router)

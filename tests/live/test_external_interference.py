@@ -17,12 +17,8 @@ def test_pause_between_two_steps_fails_the_operation(
     vm_id = proxied_script.create_running_vm()
     proxied_script.perform_action(vm_id, "pause")
 
-    def interfere() -> None:
-        owner.compute.pause_server(vm_id)
-        wait_until_settled_in_nova(owner, vm_id, "PAUSED")
-
     with proxy.inject_fault(
-        "POST", "/action$", body_contains=b"os-stop", run_before=interfere
+        "POST", "/action$", body_contains=b"os-stop", run_before=_pausing(owner, vm_id)
     ) as stop:
         operation = proxied_script.wait_until_finished(proxied_script.request_action(vm_id, "stop"))
     assert (stop.match_count, operation["status"]) == (1, "failed")
@@ -65,6 +61,14 @@ def test_delete_during_an_operation_fails_the_operation(
     with proxy.inject_fault("POST", "/action$", body_contains=b"os-stop", run_before=delete_server):
         operation = proxied_script.wait_until_finished(proxied_script.request_action(vm_id, "stop"))
     assert (operation["status"], operation["error"]["code"]) == ("failed", "backend_lost")
+
+
+def _pausing(owner: Any, vm_id: str) -> Callable[[], None]:
+    def pause() -> None:
+        owner.compute.pause_server(vm_id)
+        wait_until_settled_in_nova(owner, vm_id, "PAUSED")
+
+    return pause
 
 
 def _unpausing(owner: Any, vm_id: str) -> Callable[[], None]:

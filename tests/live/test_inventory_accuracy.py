@@ -29,7 +29,7 @@ CHANGED_SHARE = 0.5
 OUTAGE_SECONDS = float(os.environ.get("TEST_SYNC_OUTAGE", "10"))
 FULL_SYNC_FIELDS = ("metadata", "addresses", "ip_address", "security_groups")
 """VM fields without an entry in Nova's changes-since: a full sync finds their changes."""
-INCREMENTAL_SYNC_TIMEOUT = 30.0
+INCREMENTAL_SYNC_TIMEOUT = 55.0
 """Seconds until an incremental sync on a loaded machine; two on an idle one."""
 FULL_SYNC_TIMEOUT = 150.0
 

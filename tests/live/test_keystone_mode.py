@@ -24,8 +24,8 @@ from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,
 )
-from vmapi.backends.openstack.server_commands import HIDDEN_VM_DETAIL
-from vmapi.backends.openstack.visibility import ALL_PROJECTS_VISIBLE, ALL_TENANTS_REFUSED
+from vmapi.backends.openstack.servers.commands import HIDDEN_VM_DETAIL
+from vmapi.backends.openstack.servers.visibility import ALL_PROJECTS_VISIBLE, ALL_TENANTS_REFUSED
 
 pytestmark = pytest.mark.live
 TOKEN_CACHE_SECONDS = 30.0
@@ -94,6 +94,19 @@ def test_bulk_actions_use_the_callers_token(cloud: KeystoneCloud, alice: ApiScri
         assert cloud.actions(vm_id)[-1] == ("stop", cloud.alice.id)
 
 
+def assert_vm_is_hidden(script: ApiScript, vm_id: str) -> None:
+    """Check that every request about a VM of another project is answered by vm_not_found."""
+    for path in ("", "/status", "/console"):
+        script.assert_refused(404, "vm_not_found", "GET", f"/vms/{vm_id}{path}")
+    for refresh in (True, False):
+        assert script.call("GET", f"/vms/{vm_id}", refresh=refresh).status == 404
+    for action in ("stop", "start", "pause"):
+        script.assert_refused(404, "vm_not_found", "POST", f"/vms/{vm_id}/{action}")
+    script.assert_refused(404, "vm_not_found", "DELETE", f"/vms/{vm_id}")
+    (item,) = script.call("POST", "/vms/actions", {"action": "stop", "ids": [vm_id]}).body["items"]
+    assert item["error"]["code"] == "vm_not_found"
+
+
 def test_projects_are_isolated(cloud: KeystoneCloud, alice: ApiScript, bob: ApiScript) -> None:
     name = alice.vm_name("same")
     bobs_vm = create_in_nova(cloud.bob, name)
@@ -110,16 +123,9 @@ def test_projects_are_isolated(cloud: KeystoneCloud, alice: ApiScript, bob: ApiS
     create_body = {**bob.create_body(), "name": name}
     taken = bob.assert_refused(409, "name_taken", "POST", "/vms", create_body)
     assert taken["vm_id"] == bobs_vm
-    for path in ("", "/status", "/console"):
-        alice.assert_refused(404, "vm_not_found", "GET", f"/vms/{bobs_vm}{path}")
+    assert_vm_is_hidden(alice, bobs_vm)
     for refresh in (True, False):
-        assert alice.call("GET", f"/vms/{bobs_vm}", refresh=refresh).status == 404
         assert alice.get("/vms", refresh=refresh)["total"] == 1
-    for action in ("stop", "start", "pause"):
-        alice.assert_refused(404, "vm_not_found", "POST", f"/vms/{bobs_vm}/{action}")
-    alice.assert_refused(404, "vm_not_found", "DELETE", f"/vms/{bobs_vm}")
-    (item,) = alice.call("POST", "/vms/actions", {"action": "stop", "ids": [bobs_vm]}).body["items"]
-    assert item["error"]["code"] == "vm_not_found"
     stopped = bob.request_action(bobs_vm, "stop")
     operation = bob.wait_until_finished(stopped)
     alice.assert_refused(404, "operation_not_found", "GET", f"/operations/{operation['id']}")
@@ -257,7 +263,7 @@ def test_check_command_shows_the_visible_projects(cloud: KeystoneCloud) -> None:
         (cloud.member, ALL_TENANTS_REFUSED),
     ):
         output = run_command(cloud, "check", OS_CLOUD=name)
-        assert f"{'sees':<24} {projects}\n" in output
+        assert f"{'sees':<26} {projects}\n" in output
         assert output.splitlines()[-1] == "the cloud answers"
 
 

@@ -14,10 +14,7 @@ from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.services.catalog import Catalog
 from vmapi.settings.settings import Settings
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),  # the SDK's own
-]
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture

@@ -5,15 +5,13 @@ from contextlib import ExitStack
 from shutil import rmtree
 
 import pytest
-from sqlalchemy import text
 
-from tests.support.databases import FILE_NAME, THREADS, new_postgresql
+from tests.support.databases import FILE_NAME, THREADS, new_postgresql, remove_rows
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import OperationFactory
 from vmapi.store import schema
 from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
-from vmapi.store.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +39,7 @@ def url(
 ) -> Iterator[str]:
     """The URL of a database with empty tables."""
     if request.param == "postgresql":
-        with postgresql().write() as connection:
-            connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
+        remove_rows(postgresql())
         yield postgresql().engine.url.render_as_string(hide_password=False)
         return
     folder = new_database_folder()

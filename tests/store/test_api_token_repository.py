@@ -10,10 +10,10 @@ from sqlalchemy import text
 from tests.support.audit_chain import list_rows
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import run_concurrently
-from vmapi.domain import api_token
-from vmapi.domain.api_token import ApiToken
+from vmapi.domain.access import api_token
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.roles import Role
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.roles import Role
 from vmapi.store.api_tokens import ApiTokenRepository
 from vmapi.store.database import Database
 

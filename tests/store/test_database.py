@@ -3,7 +3,10 @@
 import pytest
 from sqlalchemy import text
 
+from tests.support.metrics import RecordedMetrics
 from tests.support.operation_factory import OperationFactory
+from vmapi.concurrency import bulkhead
+from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.errors import StoreUnavailable
 from vmapi.store.clock import db_time
 from vmapi.store.database import Database
@@ -79,3 +82,34 @@ def test_clock_moves_between_two_statements(database: Database) -> None:
             connection.execute(text("SELECT 1"))
     # otherwise an observation could begin and end at the same time as another
     assert times == sorted(set(times))
+
+
+def test_transactions_are_counted_by_kind_and_outcome(
+    database: Database, metrics: RecordedMetrics
+) -> None:
+    with database.read() as connection:
+        connection.execute(COUNT)
+    with database.snapshot() as connection:
+        connection.execute(COUNT)
+    with pytest.raises(KeyError), database.write():
+        raise KeyError
+    samples = metrics.read()
+    for kind, outcome in (("read", "done"), ("snapshot", "done"), ("write", "failed")):
+        name = "vmapi_database_transaction_duration_seconds_count"
+        assert samples.sum(name, kind=kind, outcome=outcome) == 1
+    assert samples.sum(name) == 3
+
+
+def test_transaction_that_another_thread_repeats_is_not_counted(
+    database: Database, metrics: RecordedMetrics
+) -> None:
+    def read() -> None:
+        bulkhead.begin_request()
+        with database.read() as connection:
+            connection.execute(COUNT)
+
+    request = RepeatableRequest()
+    with pytest.raises(WouldBlock):
+        request.serve_without_waiting(read)
+    request.serve_again(read)
+    assert metrics.sum("vmapi_database_transaction_duration_seconds_count") == 1

@@ -17,12 +17,12 @@ from vmapi.store.events import EventLog
 from vmapi.store.inventory import observations
 
 WRITERS = 3
-EACH = 40
+UPDATES_PER_WRITER = 40
 
 
 def write(database: Database, late: Database, writer: int) -> None:
     """Change VMs in transactions of which every other one commits after a younger one."""
-    for turn in range(0, EACH, 2):
+    for turn in range(0, UPDATES_PER_WRITER, 2):
         with database.write() as connection:
             change(connection, writer, "a", turn)
             if late is not database:
@@ -43,14 +43,14 @@ def change(connection: Connection, writer: int, name: str, turn: int) -> None:
 
 def read(log: EventLog, over: Callable[[], bool]) -> list[Event]:
     """Read in rounds, as a client that disconnects after three events."""
-    found: list[Event] = []
+    received: list[Event] = []
     while True:
         last = over()
         log.assign_sequences()
-        batch = log.read_after(found[-1].sequence if found else 0)[:3]
+        batch = log.read_after(received[-1].sequence if received else 0)[:3]
         if last and not batch:
-            return found
-        found += batch
+            return received
+        received += batch
 
 
 def test_concurrent_readers_skip_no_event(
@@ -73,10 +73,10 @@ def test_concurrent_readers_skip_no_event(
         return True
 
     assert run_concurrently(WRITERS + 2, work) == WRITERS + 2
-    for found in seen:
-        assert len(found) == WRITERS * EACH
-        assert all(one.sequence < other.sequence for one, other in pairwise(found))
-        for vm_id in {event.vm_id for event in found}:
-            names = [event.vm.name for event in found if event.vm_id == vm_id and event.vm]
-            assert names == [f"{turn}" for turn in range(0, EACH, 2)]
+    for received in seen:
+        assert len(received) == WRITERS * UPDATES_PER_WRITER
+        assert all(earlier.sequence < later.sequence for earlier, later in pairwise(received))
+        for vm_id in {event.vm_id for event in received}:
+            names = [event.vm.name for event in received if event.vm_id == vm_id and event.vm]
+            assert names == [f"{turn}" for turn in range(0, UPDATES_PER_WRITER, 2)]
     assert [event.sequence for event in seen[0]] == [event.sequence for event in seen[1]]

@@ -1,10 +1,11 @@
 """Leader lease tests: one process owns a job until it closes or dies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import text
 
+from tests.support.no_free_thread import refusing_threads
 from tests.support.operation_factory import run_concurrently
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
@@ -13,8 +14,10 @@ from vmapi.store.leader_leases import LEADER_LEASE_DURATION_US, LeaderLeases
 
 
 @pytest.fixture
-def leases(connect: Callable[[], Database]) -> LeaderLeases:
-    return LeaderLeases(connect())
+def leases(connect: Callable[[], Database]) -> Iterator[LeaderLeases]:
+    leases = LeaderLeases(connect())
+    yield leases
+    leases.close()
 
 
 @pytest.fixture
@@ -69,6 +72,17 @@ def test_lease_is_renewed_until_the_last_thread_is_done(
         age_leases(database, 2 * LEADER_LEASE_DURATION_US)
         leases.renew()
         assert not other.acquire("sync")
+    age_leases(database, 2 * LEADER_LEASE_DURATION_US)
+    leases.renew()
+    assert other.acquire("sync")
+
+
+def test_lease_is_not_renewed_for_a_job_without_a_free_thread(
+    leases: LeaderLeases, other: LeaderLeases, database: Database
+) -> None:
+    leases.acquire("sync")
+    with refusing_threads(), pytest.raises(RuntimeError), leases.renewing("sync"):
+        pass
     age_leases(database, 2 * LEADER_LEASE_DURATION_US)
     leases.renew()
     assert other.acquire("sync")

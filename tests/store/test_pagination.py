@@ -87,7 +87,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     created_offsets=st.lists(offsets, max_size=8),
     drawn_changes=changes,
@@ -161,7 +161,7 @@ def seconds(at: datetime) -> int:
 def test_page_of_vms_is_read_by_an_index(database: Database, query: VMQuery, index: str) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([vm(0, name="web-0")], inventory.observation_time())
-    moments = [T0 + number * SECOND for number in range(1, SIZE)]
+    times = [T0 + number * SECOND for number in range(1, SIZE)]
     rows = [
         {
             "id": f"{seconds(at):06}",
@@ -169,10 +169,10 @@ def test_page_of_vms_is_read_by_an_index(database: Database, query: VMQuery, ind
             "created_at": at,
             "updated_at": at,
         }
-        for at in moments
+        for at in times
     ]
     copy_rows(database, vms, rows)
-    middle = moments[SIZE // 2]
+    middle = times[SIZE // 2]
     value = f"web-{seconds(middle):06}" if "name" in query.sort else middle
     places = (None, KeysetPosition(value, f"{seconds(middle):06}", SIZE))
     for place, scope in product(places, (None, "default")):
@@ -218,8 +218,25 @@ def test_concurrent_processes_share_one_signing_key(connect: Callable[[], Databa
     connect().ping()
     processes = [SigningKeys(connect()) for _ in range(4)]
     keys: list[str] = []
-    run_concurrently(4, lambda index: bool(keys.append(processes[index].get("cursor"))))
+    run_concurrently(4, lambda index: bool(keys.extend(processes[index].get("cursor"))))
     assert len(set(keys)) == 1
     assert len(bytes.fromhex(keys[0])) == 32
-    assert processes[0].get("other") != keys[0]
-    assert SigningKeys(connect()).get("cursor") == processes[1].get("cursor") == keys[0]
+    assert processes[0].get("other") != (keys[0],)
+    assert SigningKeys(connect()).get("cursor") == processes[1].get("cursor") == (keys[0],)
+
+
+def test_rotated_signing_key_stays_valid_until_the_next_rotation(
+    connect: Callable[[], Database],
+) -> None:
+    connect().ping()
+    first, second = SigningKeys(connect()), SigningKeys(connect())
+    (old,) = first.get("cursor")
+    assert second.get("cursor") == (old,)
+    first.rotate("cursor")
+    assert second.get("cursor") == (old,)
+    previous, new = second.read("cursor")
+    assert previous == old
+    assert second.get("cursor") == (old, new)
+    first.rotate("cursor")
+    assert first.read("cursor")[0] == new
+    assert old not in first.read("cursor")

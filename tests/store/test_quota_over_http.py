@@ -9,7 +9,7 @@ from tests.support.fake_clock import Clock
 from tests.support.operation_factory import run_concurrently, succeeds
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.vm import CreateRequest
 from vmapi.errors import QuotaExceeded
@@ -29,9 +29,9 @@ def cloud(clock: Clock) -> MemoryBackend:
 def processes(url: str, cloud: MemoryBackend, clock: Clock) -> Iterator[list[Services]]:
     """Two that serve from one database."""
     settings = Settings(database_url=url, threads=50, quotas=parse_quotas("web:vms=10"))
-    made = [bootstrap(settings, cloud, clock) for _ in range(2)]
-    yield made
-    for services in made:
+    processes = [bootstrap(settings, cloud, clock) for _ in range(2)]
+    yield processes
+    for services in processes:
         services.engine.stop()
         services.store.close()
 

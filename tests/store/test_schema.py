@@ -17,23 +17,23 @@ from tests.support.databases import THREADS, new_postgresql
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import OperationFactory
 from vmapi.errors import StoreUnavailable
-from vmapi.store import connections, schema
+from vmapi.store import schema, schema_version
+from vmapi.store.connections import engine_setup
 from vmapi.store.database import Database
 from vmapi.store.operations.repository import OperationRepository
+from vmapi.store.schema_version import REVISIONS, alembic_version
 from vmapi.store.tables import metadata
 
 ROOT = Path(__file__).parents[2]
 DIALECTS = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 UPGRADE_SCRIPT = """
 import sys
-from vmapi.store import schema
+from vmapi.store import schema, schema_version
 from vmapi.store.database import Database
 database = Database(sys.argv[1], 2, schema.ensure_current)
 print("ready", flush=True)
 sys.stdin.readline()
-schema.upgrade(database)
-with database.read() as connection:
-    print(schema.current_revision(connection))
+print(schema.upgrade(database))
 database.close()
 """
 
@@ -66,7 +66,7 @@ def check_alembic(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert schema.current_revision(connection) == schema.HEAD_REVISION
+        assert schema.select_version(connection).revision == schema.HEAD_REVISION
 
 
 def schema_names(database: Database) -> set[str]:
@@ -81,9 +81,10 @@ def schema_names(database: Database) -> set[str]:
     return {name for name in names if "alembic" not in name}
 
 
-def set_revision(database: Database, revision: str) -> None:
+def set_version(database: Database, revision: str, oldest_revision: str) -> None:
+    version = {"version_num": revision, "oldest_revision": oldest_revision}
     with database.engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
+        connection.execute(alembic_version.update().values(version))
 
 
 @DIALECTS
@@ -132,6 +133,7 @@ def test_indexes_of_the_metadata_have_the_conditions_of_the_migrations(database:
 def test_head_revision_is_the_newest_migration() -> None:
     script = ScriptDirectory(str(ROOT / "vmapi/store/migrations"))
     assert script.get_heads() == [schema.HEAD_REVISION]
+    assert [item.revision for item in script.walk_revisions()] == list(reversed(REVISIONS))
 
 
 @DIALECTS
@@ -170,7 +172,7 @@ def test_concurrent_upgrades_of_three_processes_all_succeed(url: str) -> None:
             [sys.executable, "-c", UPGRADE_SCRIPT, url],
             cwd=ROOT,
             text=True,
-            **pipes,  # type: ignore[call-overload]
+            **pipes,
         )
         for _ in range(3)
     ]
@@ -191,17 +193,19 @@ def test_postgresql_is_upgraded_by_command_only(database: Database) -> None:
         with pytest.raises(StoreUnavailable) as caught:
             store.list_leased()
         assert caught.value.detail == (
-            f"vmapi's database is empty, {schema.HEAD_REVISION} is needed: "
-            "flask --app wsgi db upgrade"
+            f"vmapi's database is empty, {schema.HEAD_REVISION} is needed: vmapi db upgrade"
         )
     schema.upgrade(database)
     assert store.list_leased() == []
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_an_outdated_postgresql_schema_is_named(database: Database) -> None:
+def test_an_outdated_postgresql_schema_is_named(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schema.upgrade(database)
-    set_revision(database, "0000")
+    monkeypatch.setattr(schema_version, "REVISIONS", ("0000", schema.HEAD_REVISION))
+    set_version(database, "0000", "0000")
     with pytest.raises(StoreUnavailable, match=f"at 0000, {schema.HEAD_REVISION} is needed"):
         database.ping()
 
@@ -209,7 +213,7 @@ def test_an_outdated_postgresql_schema_is_named(database: Database) -> None:
 @DIALECTS
 def test_upgrade_refuses_a_schema_of_a_newer_version(url: str, database: Database) -> None:
     schema.upgrade(database)
-    set_revision(database, "9999_future")
+    set_version(database, "9999_future", "9999_future")
     names = schema_names(database)
     other = Database(url, THREADS, schema.ensure_current)
     with pytest.raises(StoreUnavailable, match="9999_future, which this version does not know"):
@@ -224,7 +228,7 @@ def test_upgrade_refuses_a_schema_of_a_newer_version(url: str, database: Databas
 def test_sqlite_locked_for_too_long_raises_store_unavailable(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(engine_setup, "LOCK_TIMEOUT", 0.05)
     database, clock = Database(url, THREADS, schema.ensure_current), Clock()
     store, make = OperationRepository(database, clock), OperationFactory(clock)
     store.add(make("1"))
@@ -232,7 +236,7 @@ def test_sqlite_locked_for_too_long_raises_store_unavailable(
     with database.engine.connect() as hog:
         hog.execute(text("UPDATE operations SET revision = revision"))
         # readers are not in its way
-        assert [found.id for found in store.list_leased()] == ["1"]
+        assert [operation.id for operation in store.list_leased()] == ["1"]
         with pytest.raises(StoreUnavailable, match="does not answer"):
             store.add(make("2", vm_id="other"))
         with pytest.raises(StoreUnavailable):
@@ -248,14 +252,14 @@ def test_cut_connections_are_replaced(database: Database) -> None:
     schema.upgrade(database)
     store = OperationRepository(database, Clock())
     store.add(OperationFactory(Clock())("1"))
-    with database.read() as one:
+    with database.read() as connection:
         others = "FROM pg_stat_activity"
         others += " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         with database.read() as other:
             other.execute(text("SELECT 1"))
-        one.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
         # the server process needs time to end
-        wait_until(lambda: one.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
+        wait_until(lambda: connection.execute(text(f"SELECT count(*) {others}")).scalar() == 0)
     assert store.get("1").id == "1"
     store.close()
 

@@ -45,7 +45,7 @@ def build_chain(database: Database, at: datetime, count: int) -> AuditRepository
     )
     trail = AuditRepository(database)
     trail.chain_pending(AUDIT_KEY)
-    assert trail.verify(AUDIT_KEY).error is None
+    assert trail.verify([AUDIT_KEY]).error is None
     return trail
 
 

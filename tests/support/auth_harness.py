@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.api_harness import ApiHarness
 from vmapi.auth.factory import build_authenticator
-from vmapi.domain.roles import Role
+from vmapi.domain.access.roles import Role
 from vmapi.settings.settings import Settings
 
 

@@ -10,7 +10,7 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.services.reconciler.poller import DueOperation
 
-GUARD_TIMEOUT = 10.0
+GUARD_TIMEOUT = 60.0
 """Seconds that nothing here takes."""
 
 
@@ -49,5 +49,5 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def live_thread_names() -> set[str]:
     names = {thread.name for thread in threading.enumerate()}
-    prefixes = ("engine", "housekeeping", "maintenance", "incremental-sync", "full-sync")
+    prefixes = ("engine", "maintenance", "incremental-sync", "full-sync")
     return {name for name in names if name.startswith(prefixes)}

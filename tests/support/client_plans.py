@@ -5,30 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmapi.api.openapi.examples import VM as VM_DOCUMENT
 from vmapi_client.core.calls.session import CallSession
 from vmapi_client.core.exchange import Attempt, Failure, Plan, Reply, Response, T
 from vmapi_client.core.replies import Server
 
 LOST = Failure("connection reset")
-VM_DOCUMENT: dict[str, Any] = {
-    "id": "c15d5f2c-be9d-4206-be9a-05fa001cd071",
-    "name": "web-1",
-    "flavor": "m1.small",
-    "image": "ubuntu-22.04",
-    "status": "RUNNING",
-    "task": None,
-    "allowed_actions": ["stop", "restart", "pause", "delete"],
-    "ip_address": "198.18.0.2",
-    "addresses": [{"network": "private", "ip": "198.18.0.2", "version": 4, "type": "fixed"}],
-    "metadata": {"env": "prod"},
-    "key_name": None,
-    "security_groups": ["default"],
-    "locked": False,
-    "fault": None,
-    "backend_status": "ACTIVE",
-    "created_at": "2026-02-25T10:30:00Z",
-    "updated_at": "2026-02-25T10:35:00Z",
-}
 
 
 def respond(status: int, document: Any = None, **headers: str) -> Response:

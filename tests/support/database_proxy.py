@@ -28,6 +28,10 @@ class DatabaseProxy:
     def open(self) -> None:
         self._open = True
 
+    def redirect(self, port: int) -> None:
+        """Forward new connections to another port, as a virtual address that moves."""
+        self._server = (self._server[0], port)
+
     def silence(self) -> None:
         """Accept and acknowledge everything, and forward nothing: a server that is stopped."""
         self._answering.clear()
@@ -50,7 +54,12 @@ class DatabaseProxy:
                 if not self._open:
                     client.close()
                     continue
-                server = socket.create_connection(self._server)
+                try:
+                    server = socket.create_connection(self._server)
+                except OSError:
+                    # the server is down
+                    client.close()
+                    continue
                 self._inside += [client, server]
                 for ends in ((client, server), (server, client)):
                     thread = threading.Thread(target=self._forward, args=ends, daemon=True)

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from vmapi.store import schema
 from vmapi.store.database import Database
+from vmapi.store.tables import metadata
 
 THREADS = 24
 FILE_NAME = "vmapi.sqlite3"
@@ -49,20 +52,45 @@ def folders_with_copies(template: Path) -> Callable[..., str]:
     return mkdtemp
 
 
-def engines_with_shared_statements() -> Callable[..., Engine]:
-    """Return a `create_engine` that gives all SQLite engines one cache of compiled statements.
+class SharedDialect:
+    """A dialect that equals all others of its class: dialects are parts of keys of statements."""
 
-    SQLAlchemy keeps the cache in the engine, and the dialect object is part of its keys.
+    # an object that gets another class keeps its memory layout
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+class SharedSqliteDialect(SQLiteDialect_pysqlite, SharedDialect):
+    supports_statement_cache = True
+
+
+class SharedPostgresqlDialect(PGDialect_psycopg, SharedDialect):
+    supports_statement_cache = True
+
+
+SHARED_DIALECTS: dict[type, type] = {
+    SQLiteDialect_pysqlite: SharedSqliteDialect,
+    PGDialect_psycopg: SharedPostgresqlDialect,
+}
+
+
+def engines_with_shared_statements() -> Callable[..., Engine]:
+    """Return a `create_engine` that gives all engines one cache of compiled statements.
+
+    SQLAlchemy keeps the cache in the engine.
     """
-    shared: list[Engine] = []
+    cache: Any = None
 
     def create(url: Any, **options: Any) -> Engine:
+        nonlocal cache
         engine = create_engine(url, **options)
-        if engine.dialect.name == "sqlite":
-            shared.append(engine)
-            engine.dialect = engine.pool._dialect = shared[0].dialect
-            engine._compiled_cache = shared[0]._compiled_cache
-            del shared[1:]
+        engine.dialect.__class__ = SHARED_DIALECTS[type(engine.dialect)]
+        cache = engine._compiled_cache = engine._compiled_cache if cache is None else cache
         return engine
 
     return create
@@ -93,3 +121,16 @@ def new_postgresql() -> Iterator[str]:
                 connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     finally:
         administrator.dispose()
+
+
+def remove_rows(database: Database) -> None:
+    """Truncate the tables of a PostgreSQL database that have pages: few, after most tests.
+
+    PostgreSQL creates new files for each truncated table and each of its indexes.
+    """
+    sizes = ", ".join(f"pg_relation_size('{table}')" for table in metadata.tables)
+    with database.write() as connection:
+        row = connection.execute(text(f"SELECT {sizes}")).one()
+        tables = [table for table, size in zip(metadata.tables, row, strict=True) if size]
+        if tables:
+            connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))

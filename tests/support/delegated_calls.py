@@ -10,7 +10,7 @@ from tests.support.fake_clock import Clock
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import CreateSpec, VMPatch
 from vmapi.settings.memory import parse_latency

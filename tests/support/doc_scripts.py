@@ -3,15 +3,17 @@
 import os
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 from tests.support.documentation import code_blocks, write_short_sleep
-from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import ROOT, build_environment, require_program
+
+SCRIPT_SECONDS = 150.0
+"""Seconds for a script on a busy machine: it runs a dozen programs."""
 
 
 class TruncatingHandler(BaseHTTPRequestHandler):
@@ -64,6 +66,22 @@ def http_server(
         server.shutdown()
 
 
+def start(folder: Path, *command: str, **settings: str) -> subprocess.Popen[str]:
+    """Start a program that finds the other programs of the folder."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=script_environment(folder, settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def script_environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    return build_environment(PATH=f"{folder}:{os.environ['PATH']}", **settings)
+
+
 def run(
     folder: Path, *command: str, succeeds: bool | None = True, **settings: str
 ) -> subprocess.CompletedProcess[str]:
@@ -71,10 +89,10 @@ def run(
     result = subprocess.run(
         command,
         cwd=folder,
-        env=build_environment(PATH=f"{folder}:{os.environ['PATH']}", **settings),
+        env=script_environment(folder, settings),
         capture_output=True,
         text=True,
-        timeout=WAIT_SECONDS,
+        timeout=SCRIPT_SECONDS,
         check=False,
     )
     if succeeds is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.api_harness import BASE, ApiHarness
 from tests.support.http_client import WAIT_SECONDS
 
+EVENTS_PATH = f"{BASE}/events"
 LIFECYCLE_EVENTS = [
     *("vm.created", "operation.succeeded"),
     *("vm.changed", "vm.changed", "operation.succeeded"),
@@ -46,6 +47,15 @@ class EventStream:
         assert fields == expected
         return data
 
+    def read_result(self) -> Any:
+        """Read an event of a GraphQL subscription and return its data."""
+        lines = self.read_block().decode().split("\n")
+        fields = dict(line.split(": ", 1) for line in lines[:-2])
+        data = json.loads(fields.pop("data"))
+        event_id = (data.get("data") or {}).get("events", {}).get("id")
+        assert fields == {"event": "next"} | ({"id": event_id} if event_id else {})
+        return data
+
     def read_events(self, count: int) -> list[Any]:
         return [self.read_event() for _ in range(count)]
 
@@ -56,17 +66,21 @@ class EventStream:
         return self._blocks
 
 
-def open_in_thread(harness: ApiHarness, query: str, headers: dict[str, str]) -> EventStream:
+def open_in_thread(
+    harness: ApiHarness, query: str, headers: dict[str, str], path: str = EVENTS_PATH
+) -> EventStream:
     """Open a stream that occupies the thread of its request."""
-    response = harness.client.get(f"{BASE}/events{query}", headers=headers, buffered=False)
+    response = harness.client.get(f"{path}{query}", headers=headers, buffered=False)
     assert response.status_code == 200, response.text
     return EventStream(_split_blocks(response.response), response.headers, response.close)
 
 
-def open_at_worker(address: tuple[str, int], query: str, headers: dict[str, str]) -> EventStream:
+def open_at_worker(
+    address: tuple[str, int], query: str, headers: dict[str, str], path: str = EVENTS_PATH
+) -> EventStream:
     """Open a stream that the poller thread of a worker writes."""
     connection = HTTPConnection(*address, timeout=WAIT_SECONDS)
-    connection.request("GET", f"{BASE}/events{query}", headers=headers)
+    connection.request("GET", f"{path}{query}", headers=headers)
     response = connection.getresponse()
     assert response.status == 200, response.read()
 
@@ -79,7 +93,12 @@ def open_at_worker(address: tuple[str, int], query: str, headers: dict[str, str]
 
 def build_headers(last: str | None, token: str | None) -> dict[str, str]:
     """Return the headers of a request for a stream."""
-    headers = {"Last-Event-ID": last, "Authorization": token and f"Bearer {token}"}
+    accept = "text/event-stream"
+    headers = {
+        "Accept": accept,
+        "Last-Event-ID": last,
+        "Authorization": token and f"Bearer {token}",
+    }
     return {name: value for name, value in headers.items() if value is not None}
 
 

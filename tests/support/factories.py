@@ -1,5 +1,6 @@
 """Sample values of the domain, and the time at which the samples were made."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from vmapi.domain.lifecycle import Action, Status, Verb
@@ -8,6 +9,11 @@ from vmapi.domain.vm import VM
 
 T0 = datetime(2026, 2, 25, 10, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+GENERATED_REQUEST_ID = re.compile(
+    "req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
+"""A request id of vmapi: a random UUID after `req-`."""
+
 VM_1 = VM(
     id="1",
     name="web-1",

@@ -19,7 +19,7 @@ class FakeBody:
     def __init__(self, credentials: Hashable = "token") -> None:
         self.credentials = credentials
         self.due_at = float("inf")
-        self.is_ended = self.is_released = self.must_load = False
+        self.is_ended = self.is_released = self.must_load = self.has_blocked = False
         self.is_closed_by_app = False
         self.load_begun, self.load_gate = threading.Event(), threading.Event()
         self.loading_threads: list[str] = []
@@ -56,6 +56,7 @@ class FakeBody:
         if self.error is not None:
             raise self.error
         if self.must_load:
+            self.has_blocked = True
             raise WouldBlock
         if time.monotonic() >= self.due_at:
             self.due_at = float("inf")

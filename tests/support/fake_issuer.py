@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.json_fetch import FetchError
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 from vmapi.settings.auth import parse_role_mapping
 
 URL = "https://sso.example.org/realms/cloud"

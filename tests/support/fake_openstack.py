@@ -16,6 +16,7 @@ import pytest
 from tests.support.loopback_server import LoopbackHandler, run_server
 from vmapi.domain.vm import CreateSpec
 from vmapi.settings.settings import Settings
+from vmapi.settings.tls import CA_BUNDLE_VARIABLES
 
 SERVER_ID = "11111111-2222-4333-8444-555555555555"
 REQUEST_ID = "req-aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
@@ -226,6 +227,8 @@ WRONG_STATE = Reply(409, {"conflictingRequest": {"message": f"Instance {SERVER_I
 def openstack_settings(url: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Settings:
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
+    for name in CA_BUNDLE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)  # each driver would parse the file
     credentials = {"username": "u", "password": "hunter2", "project": "p", **more}
     settings = {f"openstack_{name}": value for name, value in credentials.items()}
     return Settings(openstack_auth_url=f"{url}/identity/v3", **settings)

@@ -88,11 +88,11 @@ def _send_frame(line: socket.socket, channel: int, of: int, method: int, argumen
 def run_fake_broker() -> Iterator[FakeBroker]:
     """Serve on a free port while the block lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        one = FakeBroker(listening)
-        serving = Thread(target=one.serve, daemon=True)
+        broker = FakeBroker(listening)
+        serving = Thread(target=broker.serve, daemon=True)
         serving.start()
         try:
-            yield one
+            yield broker
         finally:
             # closing it alone does not end an accept
             listening.shutdown(socket.SHUT_RDWR)

@@ -92,11 +92,13 @@ def read_response(connection: HTTPConnection) -> HttpResponse:
     return HttpResponse(response.status, response.headers, response.read())
 
 
-def wait_until(description: str, condition: Callable[[], Any]) -> Any:
+def wait_until(
+    description: str, condition: Callable[[], Any], timeout: float = WAIT_SECONDS
+) -> Any:
     """Return the value of a condition as soon as it is true."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + timeout
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s: {description}"
+        assert time.monotonic() < deadline, f"not within {timeout} s: {description}"
         time.sleep(0.02)
     return value
 

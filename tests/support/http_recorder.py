@@ -22,7 +22,7 @@ from zlib import crc32
 
 import requests
 
-from vmapi.backends.openstack.deadline import DeadlineAdapter
+from vmapi.backends.openstack.connection.deadline import DeadlineAdapter
 
 EXCHANGES = Path(__file__).parents[1] / "contract" / "exchanges"
 SECRET_MEMBERS = ("adminPass", "user_data", "password")

@@ -21,6 +21,7 @@ def matches(query: VMQuery, vm: VM) -> bool:
         and (query.name is None or _matches_name(vm.name, query.name))
         and query.flavor in (None, vm.flavor)
         and query.image in (None, vm.image)
+        and (query.selector is None or query.selector.matches(vm.metadata))
         and (query.created_after is None or vm.created_at > query.created_after)
         and (query.created_before is None or vm.created_at < query.created_before)
         and (query.updated_after is None or vm.updated_at > query.updated_after)

@@ -12,7 +12,7 @@ from tests.support.fake_openstack import (
     Reply,
 )
 from vmapi.backends.base import Backend
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VMPatch
 

@@ -27,7 +27,7 @@ class MaintenanceHarness:
         self.new_operation = OperationFactory(self.clock)
         self.maintenance = Maintenance(
             self.store,
-            audit_key=key,
+            read_audit_keys=lambda: [key] if key else [],
             operation_retention=30 * DAY,
             audit_retention=365 * DAY,
             event_retention=DAY,

@@ -7,7 +7,7 @@ from threading import Barrier
 from typing import Any
 
 from tests.support.fake_clock import Clock
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationQuery, OperationStatus, Step
 

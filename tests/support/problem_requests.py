@@ -163,6 +163,11 @@ PROBLEM_REQUESTS: dict[str, tuple[ProblemRequest, dict[str, Any]]] = {
         refused_by_authenticator(errors.IssuerUnavailable("Away.")),
         {"detail": "Away."},
     ),
+    # the proxy in front of vmapi answers so: tests/e2e/test_gateways.py
+    "under_maintenance": (
+        refused_by_authenticator(errors.UnderMaintenance("Closed.")),
+        {"detail": "Closed."},
+    ),
     "forbidden": (
         refused_by_cloud(errors.Forbidden("Policy says no.")),
         {"detail": "Policy says no."},
@@ -264,11 +269,11 @@ PROBLEM_REQUESTS: dict[str, tuple[ProblemRequest, dict[str, Any]]] = {
     "backend_timeout": (with_fault("lost_answer=1"), {}),
     "idempotency_key_reused": (
         reused_key,
-        {"detail": "This Idempotency-Key came with another request before; use a new one."},
+        {"detail": "This idempotency key came with another request before; use a new one."},
     ),
     "idempotency_in_progress": (
         unanswered_request,
-        {"detail": "The first request with this Idempotency-Key is still in progress."},
+        {"detail": "The first request with this idempotency key is still in progress."},
     ),
     "rate_limited": (
         over_rate_limit,

@@ -1,25 +1,35 @@
 """Server processes: gunicorn with vmapi and nginx, as an operator starts them."""
 
+import fcntl
 import json
 import os
 import random
-import re
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.environment import ROOT, build_environment
+from tests.support.fork_server import ForkedProcess, has_preloaded_code
 from tests.support.http_client import WAIT_SECONDS, HttpClient, wait_until
 
-ROOT = Path(__file__).parents[2]
-REMOVED_VARIABLES = re.compile(
-    r"VMAPI_|OS_|OPENSTACK_|API_VERSION|LOG_LEVEL|WEB_CONCURRENCY|GUNICORN|FLASK|PYTEST"
-    r"|PYTHONDONTWRITEBYTECODE"
-)
+FLASK_COMMAND = (sys.executable, "-m", "flask", "--app", "wsgi")
+
+PORTS = range(10_000, 32_000)
+"""Ports below the ephemeral ones."""
+
+LAST_PORT = Path(tempfile.gettempdir()) / f"vmapi-tests-last-port-{os.getuid()}"
+"""A file with the port that a test process of this user got last."""
 
 PASS_SOCKET = """
 import os, sys
@@ -29,50 +39,65 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def build_environment(**settings: str) -> dict[str, str]:
-    """Return the environment of this process with these settings of vmapi, and no others.
-
-    Processes write compiled modules: each start would compile all of them otherwise.
-    """
-    variables = os.environ.items()
-    inherited = {name: value for name, value in variables if not REMOVED_VARIABLES.match(name)}
-    return {**inherited, "PYTHONPATH": f"{ROOT}:{ROOT}/clients/python", **settings}
+def run_flask(directory: Path, settings: Mapping[str, str], *arguments: str) -> None:
+    """Run a command of vmapi in a directory."""
+    environment = build_environment(**settings)
+    subprocess.run((*FLASK_COMMAND, *arguments), env=environment, cwd=directory, check=True)
 
 
 def free_port() -> int:
-    """Find a free port below the ephemeral ports."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    """Find a free port, which no other test process gets before its server listens."""
+    with LAST_PORT.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = PORTS.index(int(file.read() or random.choice(PORTS)))
+        ports = (PORTS[(last + step) % len(PORTS)] for step in count(1))
+        port = next(filter(_is_free, ports))
+        file.truncate(0)
+        file.write(str(port))
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def require_program(program: str, name: str) -> str:
     """Return the path of a program; skip without it, fail where TEST_REQUIRE names it."""
     path = shutil.which(program)
-    if path is None:
+    require_installed(name, is_installed=path is not None)
+    assert path is not None
+    return path
+
+
+def require_installed(name: str, *, is_installed: bool) -> None:
+    """Skip without a service; fail where TEST_REQUIRE names it."""
+    if not is_installed:
         required = name in os.environ.get("TEST_REQUIRE", "").split(",")
         (pytest.fail if required else pytest.skip)(f"{name} is not installed")
-    return path
 
 
 class ServerProcess:
     """A process that listens on a port and writes a log file."""
 
-    stop_timeout = 5.0
+    stop_timeout = WAIT_SECONDS
     """Seconds to stop in, after which the process is killed."""
+
+    is_forked = True
+    """Whether a fork replaces the start of Python, where nothing else differs."""
 
     def __init__(self, directory: Path, name: str, port: int | None = None) -> None:
         self.directory = directory
         self.log = directory / f"{name}.log"
         self.port = port or free_port()
         self.call = HttpClient(self.port)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     @property
     def pid(self) -> int:
@@ -85,6 +110,17 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
 
+    def spawn_python(self, module: str, *arguments: str, **settings: str) -> None:
+        """Start `python -m MODULE` with these settings, and append its output to the log."""
+        env = build_environment(**settings)
+        if not (self.is_forked and has_preloaded_code(env)):
+            self.spawn(sys.executable, "-m", module, *arguments, env=env)
+            return
+        with self.log.open("ab") as log:
+            self.process = ForkedProcess(
+                module, *arguments, cwd=self.directory, env=env, stdout=log, stderr=log
+            )
+
     def read_log(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
@@ -94,6 +130,13 @@ class ServerProcess:
             wait_until(path, lambda: self._serves(path))
         except (AssertionError, TimeoutError) as error:
             pytest.fail(f"{self.log.name}: {error}\n{self.read_log()[-3000:]}")
+
+    def answers(self, path: str) -> bool:
+        """Return whether a GET has any response."""
+        try:
+            return self.call("GET", path).status > 0
+        except OSError:
+            return False
 
     def _serves(self, path: str) -> bool:
         assert self.process is not None
@@ -122,9 +165,18 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the process and its children, as when the machine goes down."""
-        for pid in (self.pid, *self.child_pids()):
-            os.kill(pid, 9)
+        """Kill the process and its children, as when the machine goes down; wait for all ends.
+
+        A child holds the sockets until its end, which may come after that of the process.
+        """
+        with ExitStack() as stack:
+            processes = [os.pidfd_open(pid) for pid in (self.pid, *self.child_pids())]
+            for process in processes:
+                stack.callback(os.close, process)
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            for process in processes:
+                assert select.select([process], (), (), WAIT_SECONDS)[0]
         self.wait_for_exit()
 
     def child_pids(self) -> list[int]:
@@ -148,11 +200,15 @@ class Gunicorn(ServerProcess):
     ) -> "Gunicorn":
         """Start gunicorn without waiting. `listener_fd`: a socket passed as systemd does."""
         configured = ("-c", str(ROOT / "config/gunicorn.conf.py")) if config else ()
-        command = [sys.executable, "-m", "gunicorn", *configured, *arguments, app]
-        handed = () if listener_fd is None else (listener_fd,)
-        if listener_fd is not None:
-            command = [sys.executable, "-c", PASS_SOCKET, str(listener_fd), *command]
-        self.spawn(*command, env=build_environment(**self.settings), pass_fds=handed)
+        gunicorn = ("gunicorn", *configured, *arguments, app)
+        # another app may replace functions before vmapi imports them
+        self.is_forked = self.is_forked and app == "wsgi:app"
+        if listener_fd is None:
+            self.spawn_python(*gunicorn, **self.settings)
+        else:
+            passed = (sys.executable, "-c", PASS_SOCKET, str(listener_fd), sys.executable, "-m")
+            env = build_environment(**self.settings)
+            self.spawn(*passed, *gunicorn, env=env, pass_fds=(listener_fd,))
         return self
 
     def log_lines(self) -> list[dict[str, Any]]:
@@ -169,41 +225,3 @@ class Gunicorn(ServerProcess):
             return next(matches, None)
 
         return dict(wait_until(f"a line in the log with {members}", find_line))
-
-
-class Nginx(ServerProcess):
-    """nginx with the configuration in `config/` and other addresses."""
-
-    def __init__(self, directory: Path, upstream: int) -> None:
-        super().__init__(directory, "nginx")
-        self.config = directory / "nginx.conf"
-        self.config.write_text((ROOT / "config/nginx.conf").read_text())
-        self.replace("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};")
-        self.listen()
-
-    def listen(self) -> None:
-        """Replace the port in the configuration by this server's port."""
-        self.replace("\n        listen 8080;", f"\n        listen 127.0.0.1:{self.port};")
-
-    def replace(self, old: str, new: str) -> None:
-        """Replace a text that the configuration has once."""
-        text = self.config.read_text()
-        assert text.count(old) == 1, old
-        self.config.write_text(text.replace(old, new))
-
-    def start(self) -> "Nginx":
-        """Start nginx and wait until it listens."""
-        program = require_program("nginx", "nginx")
-        # root may read the test's directory, the user that root would change to may not
-        user = "user root; " if os.geteuid() == 0 else ""
-        options = ("-p", str(self.directory), "-e", "stderr", "-c", str(self.config))
-        self.spawn(program, *options, "-g", f"{user}daemon off;")
-        wait_until("nginx", self._listens)
-        return self
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            pytest.fail(f"nginx: exited, {self.process.returncode}\n{self.read_log()[-3000:]}")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0

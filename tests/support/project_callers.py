@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from tests.support.api_harness import ApiHarness
 from vmapi.auth.authenticator import Authenticator
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, ClassVar
 
@@ -11,14 +11,22 @@ from tests.support.factories import VM_1
 from tests.support.fake_clock import Clock
 from vmapi.backends.base import AcceptedAction, ActionOutcome
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Status, Verb
-from vmapi.domain.operation import CreateOrder, NewOperation, Operation, OperationStatus, Step
+from vmapi.domain.operation import (
+    CreateOrder,
+    CreateWindow,
+    NewOperation,
+    Operation,
+    OperationStatus,
+    Step,
+)
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import VmapiError
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.reconciler.progress import ReconcileResult
 from vmapi.services.reconciler.reconciler import Reconciler
+from vmapi.services.reconciler.recovery import create_window
 from vmapi.settings.memory import parse_latency
 from vmapi.settings.operations import parse_deadlines
 from vmapi.store.operations.repository import OperationRepository
@@ -226,6 +234,15 @@ class ReconcilerHarness:
     def reload(self, operation: Operation) -> Operation:
         """Return an operation as it is now."""
         return self.operations.get(operation.id)
+
+    def save_finished(self, operation: Operation, status: OperationStatus) -> Operation:
+        """Save an operation as finished, and return it."""
+        finished = replace(operation, status=status, finished_at=self.clock())
+        return self.operations.save(finished).operation
+
+    def create_window(self) -> CreateWindow:
+        """Return the window of a create without a response."""
+        return create_window(RESPONSE_TIMEOUT, timedelta(0))
 
     def inventory_vm(self, operation: Operation) -> VM:
         """Return the VM of an operation as the inventory shows it."""

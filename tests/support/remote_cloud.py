@@ -71,6 +71,8 @@ def age_inventory(harness: ApiHarness, seconds: int) -> None:
             text(f"UPDATE vms SET observation_started_at = observation_started_at - {age}")
         )
         connection.execute(text(f"UPDATE sync_state SET started_at = started_at - {age}"))
+    # no event has announced the change: drop the cached VMs
+    harness.services.store.inventory.close()
 
 
 def only_vm_id(harness: ApiHarness) -> str:

@@ -1,4 +1,4 @@
-"""A Nova that keeps servers, tags and the records of actions, and loses every fifth response.
+"""A Nova that keeps servers, tags and the records of actions, and may lose responses.
 
 Nova API "Servers", "Servers - run an action" and "Servers actions". Changes take a fraction of a
 second. The other services are those of `bench.standin`.
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from bench.nova import FLAVOR, build_server
+from bench.nova import FLAVORS, build_server
 from bench.standin import other_service
 from tests.support.loopback_server import LoopbackHandler, run_server
 
@@ -67,11 +67,24 @@ class ServerRecord:
 
 
 class StatefulNova:
-    """The servers of one Nova. `creates` counts the servers ever made, by name."""
+    """The servers of one Nova. `creates` counts the servers ever made, by name.
 
-    def __init__(self) -> None:
+    `traceparents` has the header of this name of each change, in order.
+
+    With `loses_responses`, each fifth response to a change is lost. With a `password`, only its
+    logins and the tokens since its last change are accepted. `delay_seconds` passes before
+    each response of compute. No change is answered before `answers` is set.
+    """
+
+    def __init__(self, *, loses_responses: bool) -> None:
+        self._loses_responses = loses_responses
         self.creates: Counter[str] = Counter()
         self.lost_responses = 0
+        self.traceparents: list[str] = []
+        self.password: str | None = None
+        self.delay_seconds = 0.0
+        self.answers = Event()
+        self.answers.set()
         self._servers: dict[str, ServerRecord] = {}
         self._changes = 0
         self._lock = Lock()
@@ -80,11 +93,25 @@ class StatefulNova:
         """Return the servers that are not deleted."""
         return [server for server in self._list({}) if server["status"] != "DELETED"]
 
+    @property
+    def token(self) -> str:
+        """The token of every login."""
+        return f"token-of-{self.password}"
+
+    def accepts(self, login: Json | None, token: str | None) -> bool:
+        """Return whether the credentials of a request are valid."""
+        if self.password is None:
+            return True
+        if login is None:
+            return token == self.token
+        password = login["auth"]["identity"]["password"]["user"]["password"]
+        return bool(password == self.password)
+
     def loses_response(self, method: str) -> bool:
         """Return whether the response to a request is lost."""
         with self._lock:
             self._changes += method != "GET"
-            is_lost = method != "GET" and self._changes % LOST_TURN == 0
+            is_lost = method != "GET" and self._changes % LOST_TURN == 0 and self._loses_responses
             self.lost_responses += is_lost
             return is_lost
 
@@ -96,7 +123,9 @@ class StatefulNova:
         with self._lock:
             match method, *url.path.strip("/").split("/"):
                 case "GET", "flavors", "detail":
-                    return 200, {"flavors": [FLAVOR]}
+                    return 200, {"flavors": FLAVORS}
+                case "GET", "servers":
+                    return 200, {"servers": self._list({})[:1]}
                 case "GET", "servers", "detail":
                     return 200, {"servers": self._list(dict(parse_qsl(url.query)))}
                 case "POST", "servers":
@@ -176,14 +205,23 @@ class StatefulNovaHandler(LoopbackHandler):
         body = json.loads(text) if text else None
         request_id = f"req-{uuid.uuid4()}"
         _, service, _version, *rest = self.path.split("/", 3)
-        if service != "compute" or not rest:
+        login = body if self.path.endswith("/auth/tokens") else None
+        needs_login = login is not None or (service == "compute" and rest)
+        if needs_login and not self.nova.accepts(login, self.headers["X-Auth-Token"]):
+            status, content = 401, {"error": {"code": 401, "title": "Unauthorized"}}
+        elif service != "compute" or not rest:
             status, content = other_service(self.url, self.path.partition("?")[0])
         else:
+            if self.command != "GET":
+                self.nova.traceparents.append(self.headers.get("traceparent", ""))
             status, content = self.nova.handle(self.command, rest[0], body, request_id)
+            time.sleep(self.nova.delay_seconds)
+            if self.command != "GET":
+                self.nova.answers.wait()
             if self.nova.loses_response(self.command):
                 self.reset()
                 return
-        headers = [("X-Openstack-Request-Id", request_id), ("X-Subject-Token", "token")]
+        headers = [("X-Openstack-Request-Id", request_id), ("X-Subject-Token", self.nova.token)]
         headers.append(("Content-Type", "application/json"))
         data = b"" if content is None else json.dumps(content).encode()
         self.send_reply(status, headers, data, truncate=False)
@@ -192,10 +230,13 @@ class StatefulNovaHandler(LoopbackHandler):
 
 
 @contextmanager
-def run_stateful_nova() -> Iterator[tuple[str, StatefulNova]]:
+def run_stateful_nova(*, loses_responses: bool) -> Iterator[tuple[str, StatefulNova]]:
     """Serve an OpenStack during the block."""
-    nova = StatefulNova()
+    nova = StatefulNova(loses_responses=loses_responses)
     with run_server() as server:
         about = {"nova": nova, "url": server.url}
         server.RequestHandlerClass = type("Handler", (StatefulNovaHandler,), about)
-        yield server.url, nova
+        try:
+            yield server.url, nova
+        finally:
+            nova.answers.set()

@@ -10,7 +10,14 @@ from tests.support.http_client import HttpClient, HttpResponse
 from tests.support.loopback_server import LoopbackHandler, run_server
 
 HOP_HEADERS = ("connection", "content-length", "date", "transfer-encoding")
-DISRUPTIONS = ("lost request", "lost response", "truncated", "repeated", "bad gateway")
+DISRUPTIONS = (
+    "lost request",
+    "lost response",
+    "truncated",
+    "repeated",
+    "bad gateway",
+    "gateway timeout",
+)
 DISRUPTED_SHARE = 3
 """One request of so many is disrupted."""
 
@@ -52,6 +59,8 @@ class UnreliableHandler(LoopbackHandler):
             self.reset()
         elif disruption == "bad gateway":
             self.send_reply(502, [("Content-Type", "text/html")], b"<html>", truncate=False)
+        elif disruption == "gateway timeout":
+            self.send_reply(504, [], b"", truncate=False)
         else:
             self.send_back(response, truncate=disruption == "truncated")
 
@@ -75,9 +84,11 @@ class UnreliableHandler(LoopbackHandler):
 
 
 @contextmanager
-def run_unreliable_proxy(port: int) -> Iterator[tuple[str, UnreliableProxy]]:
+def run_unreliable_proxy(
+    port: int, handler: type[UnreliableHandler] = UnreliableHandler
+) -> Iterator[tuple[str, UnreliableProxy]]:
     """Start a proxy in front of a port."""
     proxy = UnreliableProxy(port)
     with run_server() as server:
-        server.RequestHandlerClass = type("Handler", (UnreliableHandler,), {"proxy": proxy})
+        server.RequestHandlerClass = type("Handler", (handler,), {"proxy": proxy})
         yield server.url, proxy

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from werkzeug.exceptions import BadRequest, HTTPException, NotImplemented, RequestTimeout
 
 from tests.support.api_harness import BASE, ApiHarness
+from tests.support.blocking_source import wait_until
 from vmapi.api.problems import responses as problems
 from vmapi.api.request.context import RequestState, current_services
 from vmapi.app import create_app
@@ -69,9 +70,10 @@ def test_no_thread_runs_before_the_first_operation() -> None:
     body = {"name": "web-1", "flavor": "m1.tiny", "image": "cirros"}
     assert client.post(f"{BASE}/vms", json=body).status_code == 202
     assert "engine" in {thread.name for thread in threading.enumerate()}
-    app.extensions["vmapi"].engine.stop()
-    app.extensions["vmapi"].store.close()
+    services = app.extensions["vmapi"]
+    services.engine.stop()
     assert "engine" not in {thread.name for thread in threading.enumerate()}
+    services.store.close()
 
 
 def test_engine_finishes_an_operation_without_a_waiting_request() -> None:
@@ -81,12 +83,7 @@ def test_engine_finishes_an_operation_without_a_waiting_request() -> None:
     response = client.post(f"{BASE}/vms", json=body)
     assert response.status_code == 202
     services = app.extensions["vmapi"]
-    over = threading.Event()
-    until = threading.Timer(10, over.set)
-    until.start()
-    while services.operations.list_leased() and not over.wait(0.02):
-        pass
-    until.cancel()
+    wait_until(lambda: not services.operations.list_leased())
     services.engine.stop()
     vm = client.get(response.headers["Location"]).json
     services.store.close()

@@ -33,6 +33,7 @@ print(*(name for name in sys.argv[1:] if name in sys.modules), file=sys.stderr)
 UNUSED = (
     *("rich", "pygments", "openstack", "keystoneauth1", "requests", "cryptography"),
     *("sqlalchemy", "alembic", "psycopg", "celery", "kombu", "redis"),
+    *("opentelemetry", "google.protobuf"),
 )
 
 

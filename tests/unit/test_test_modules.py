@@ -1,32 +1,70 @@
 """Rules for the test modules themselves."""
 
-import ast
-from collections.abc import Iterator
+import gc
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.support.process_shares import order_for_processes
+
 TESTS = Path(__file__).parents[1]
 FILES = sorted(path for path in TESTS.rglob("*.py") if "devcloud" not in path.parts)
 
-
-def imported_modules(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+IMPORT_FROM_TESTS = re.compile(r"^ *(?:from|import) tests\b(?:.*\([^)]*\)|.*)", re.M)
+"""An import statement, in which parentheses may enclose the names."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_no_module_imports_a_test_module(path: Path) -> None:
+def find_test_modules(text: str) -> list[str]:
+    """Return the test modules that a text imports."""
+    imports = " ".join(IMPORT_FROM_TESTS.findall(text))
+    return re.findall(r"\btest_\w+", imports)
+
+
+def test_no_module_imports_a_test_module() -> None:
     """Shared code belongs into `tests.support`, fixtures into a conftest."""
-    modules = imported_modules(ast.parse(path.read_text(encoding="utf-8")))
-    parts = {part for name in modules if name.startswith("tests.") for part in name.split(".")}
-    assert [part for part in parts if part.startswith("test_")] == []
+    imported = {path: find_test_modules(path.read_text(encoding="utf-8")) for path in FILES}
+    assert {str(path.relative_to(TESTS)): names for path, names in imported.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from tests.unit.test_app import app",
+        "from tests.unit import test_app",
+        "    import tests.unit.test_app as app",
+        "from tests.unit import (\n    factories,\n    test_app,\n)",
+    ],
+)
+def test_import_of_a_test_module_is_found(text: str) -> None:
+    assert find_test_modules(f"import ast\n{text}\ntest_other = 1\n") == ["test_app"]
 
 
 def test_names_of_test_modules_are_unique() -> None:
     """A name such as `test_quotas` is enough to find a file."""
     names = [path.name for path in FILES if path.name.startswith("test_")]
     assert len(names) == len(set(names))
+
+
+def test_garbage_collector_ignores_the_collected_tests(request: pytest.FixtureRequest) -> None:
+    """A full collection traverses tracked objects only: thousands of tests slow down each one."""
+    assert gc.isenabled()
+    tracked_ids = {id(tracked) for tracked in gc.get_objects()}
+    assert tracked_ids
+    assert not tracked_ids & {id(item) for item in request.session.items}
+
+
+def test_each_process_begins_with_tests_of_servers() -> None:
+    """The last tests are quick: no process waits for a long test of another one."""
+    tests = [*"aabb", "w1", *map(str, range(7)), "w2", "c"]
+    slow_groups = {"a": "a", "b": "b", "c": "c", "w1": "wheel", "w2": "wheel"}
+    ordered = order_for_processes(tests, 3, slow_groups.get)
+    # fourteen tests in shares of 4, 5 and 5, as xdist splits them
+    shares = [ordered[:4], ordered[4:9], ordered[9:]]
+    assert shares == [["a", "a", "c", "0"], ["b", "b", *"123"], ["w1", "w2", *"456"]]
+
+
+def test_processes_run_all_tests_once_if_most_are_slow() -> None:
+    tests = ["a"] * 7 + ["b", "0"]
+    ordered = order_for_processes(tests, 2, {"a": "a", "b": "b"}.get)
+    assert sorted(ordered) == sorted(tests)

@@ -4,6 +4,7 @@ The documents are built without marshmallow, for speed. A test compares them wit
 document them.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,10 +14,11 @@ from flask import Response
 from marshmallow import Schema
 
 from vmapi import errors
-from vmapi.api.problems.responses import problem_document, vm_name_hint
-from vmapi.api.request.conditional import if_none_match_matches
+from vmapi.api.problems.responses import problem_document
+from vmapi.api.problems.terms import ClientApi
 from vmapi.api.request.context import operation_url, set_logged_vm, vm_url
-from vmapi.api.request.preferences import preference_applied
+from vmapi.api.request.headers import if_none_match_matches, preference_applied
+from vmapi.api.request.versions import current_version
 from vmapi.api.schemas.pagination import page_metadata
 from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
 from vmapi.domain.object_cache import ObjectCache
@@ -29,6 +31,8 @@ from vmapi.services.operations.results import ChangeResult
 
 CHANGE_RETRY_AFTER = "1"
 """`Retry-After` of a change in progress, in seconds."""
+
+NO_VM_SELECTED_DETAIL = "The filter selects no VM: nothing was done."
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -95,22 +99,24 @@ def bulk_summary_document(bulk: BulkSummary) -> dict[str, Any]:
     return _operation_document(bulk, None, None, {"counts": dict(bulk.counts)})
 
 
-def bulk_document(bulk: BulkOperation) -> dict[str, Any]:
+def bulk_document(bulk: BulkOperation, api: ClientApi = ClientApi.REST) -> dict[str, Any]:
     """Return the JSON members of a bulk operation, as in `OperationSchema`."""
     document = bulk_summary_document(bulk.summarize())
-    document["bulk"]["items"] = [_bulk_part_document(bulk, item) for item in bulk.items]
+    document["bulk"]["items"] = [_bulk_part_document(bulk, item, api) for item in bulk.items]
     return document
 
 
-def error_document(error: OperationError, vm_id: str | None = None) -> dict[str, Any]:
+def error_document(
+    error: OperationError, vm_id: str | None = None, api: ClientApi = ClientApi.REST
+) -> dict[str, Any]:
     """Return the problem document of a stored error; `vm_id` is the id that the client sent."""
     restored = errors.error_class(error.code)(error.detail, **error.extra)
-    return problem_document(restored, vm_name_hint(restored, vm_id))
+    return problem_document(restored, vm_id, api)
 
 
-def _bulk_part_document(bulk: BulkOperation, item: BulkItem) -> dict[str, Any]:
+def _bulk_part_document(bulk: BulkOperation, item: BulkItem, api: ClientApi) -> dict[str, Any]:
     if item.error is not None:
-        return {"vm_id": item.vm_id, "error": error_document(item.error, item.vm_id)}
+        return {"vm_id": item.vm_id, "error": error_document(item.error, item.vm_id, api)}
     operation = bulk.operations.get(item.operation_id or "")
     status = {"status": operation.status} if operation else {}
     return {"vm_id": item.vm_id, "operation_id": item.operation_id, **status}
@@ -169,7 +175,7 @@ def page_response(
 
 def vm_page_response(listing: VMListing) -> Response:
     """Build the response with one page of VMs; a cached page is rendered once."""
-    body, headers = _VM_PAGES.get(listing.page)
+    body, headers = _VM_PAGES[current_version().name].get(listing.page)
     headers = {**headers, **age_header(listing.age_seconds)}
     return Response(body, 200, headers, content_type="application/json")
 
@@ -180,7 +186,10 @@ def _render_vm_page(page: Page[VM]) -> tuple[bytes, dict[str, str]]:
     return response.get_data(), {"Link": link} if link else {}
 
 
-_VM_PAGES: ObjectCache[Page[VM], tuple[bytes, dict[str, str]]] = ObjectCache(_render_vm_page)
+_VM_PAGES: defaultdict[str, ObjectCache[Page[VM], tuple[bytes, dict[str, str]]]] = defaultdict(
+    lambda: ObjectCache(_render_vm_page)
+)
+"""By version: a page has the URL of the next one."""
 
 
 def list_response(schema: type[Schema], items: Sequence[object]) -> Response:

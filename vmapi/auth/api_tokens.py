@@ -4,13 +4,14 @@ import hmac
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
 
 from vmapi.auth.cache import TokenCache, ValidatedToken
-from vmapi.domain.api_token import BEARER_PREFIX, ApiToken, hash_token, is_well_formed
-from vmapi.domain.identity import Identity
+from vmapi.domain.access.api_token import BEARER_PREFIX, ApiToken, hash_token, is_well_formed
+from vmapi.domain.access.identity import Identity
 from vmapi.errors import StoreUnavailable, Unauthenticated
 
 log = structlog.get_logger("vmapi.security")
@@ -82,7 +83,9 @@ class ApiTokenValidator:
             return
         # a time in the future is from a clock that was ahead
         if token.last_used_at is None or abs(now - token.last_used_at) >= LAST_USE_REPORT_INTERVAL:
-            self._executor.submit(self._record_last_use, token.id, now)
+            # without a free thread, the next validation records its use
+            with suppress(RuntimeError):
+                self._executor.submit(self._record_last_use, token.id, now)
 
     def _record_last_use(self, token_id: str, used_at: datetime) -> None:
         try:

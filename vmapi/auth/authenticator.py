@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
-from vmapi.domain.identity import Identity
+from vmapi.domain.access.identity import Identity
 from vmapi.errors import Unauthenticated
 
 #: The longest header that gunicorn and nginx accept.

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 from cachetools import TLRUCache, TTLCache
 
+from vmapi.telemetry.metrics.catalog import TOKEN_CACHE_LOOKUPS
+
 T = TypeVar("T")
 
 TOKEN_CACHE_SIZE = 4096
@@ -57,8 +59,11 @@ class TokenCache(Generic[T]):
         key = hashlib.sha256(token.encode()).hexdigest()
         with self._lock:
             validated = self._valid.get(key)
-            if validated is None and key in self._unknown:
-                return None
+            is_unknown = validated is None and key in self._unknown
+        if is_unknown:
+            TOKEN_CACHE_LOOKUPS.increment("unknown")
+            return None
+        TOKEN_CACHE_LOOKUPS.increment("miss" if validated is None else "hit")
         if validated is None:
             validated = validate()
             with self._lock:

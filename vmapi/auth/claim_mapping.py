@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vmapi.domain.identity import SUBJECT_PATTERN, Identity
-from vmapi.domain.project import PROJECT_NAME_PATTERN
-from vmapi.domain.roles import Role, highest_role
+from vmapi.domain.access.identity import SUBJECT_PATTERN, Identity
+from vmapi.domain.access.project import PROJECT_NAME_PATTERN
+from vmapi.domain.access.roles import Role, highest_role
 from vmapi.errors import Unauthenticated
 
 

@@ -7,8 +7,8 @@ import structlog
 
 from vmapi.auth.api_tokens import ApiTokenValidator
 from vmapi.auth.authenticator import Authenticator, KeystoneTokenValidator, TokenValidator
-from vmapi.domain.api_token import ApiToken
-from vmapi.domain.identity import anonymous
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.identity import anonymous
 from vmapi.settings.settings import Settings
 from vmapi.settings.tls import SYSTEM_TLS, TLSOptions, check_tls_files
 

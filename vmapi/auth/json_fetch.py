@@ -4,6 +4,7 @@ import json
 import re
 import time
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from vmapi.settings.patterns import ISSUER_URL
@@ -33,7 +34,7 @@ def fetch_json_object(url: str) -> dict[str, Any]:
     try:
         with opener.open(url, timeout=DOCUMENT_FETCH_TIMEOUT) as response:
             document = json.loads(_read_bounded(response))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         raise FetchError(f"{url}: {error}") from error
     if not isinstance(document, dict):
         raise FetchError(f"{url}: not a JSON object")

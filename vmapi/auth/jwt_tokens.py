@@ -9,7 +9,7 @@ import jwt
 from vmapi.auth.cache import TokenCache, ValidatedToken
 from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.oidc_issuer import OIDCIssuer
-from vmapi.domain.identity import Identity
+from vmapi.domain.access.identity import Identity
 from vmapi.errors import Unauthenticated
 
 #: Seconds.

@@ -14,6 +14,7 @@ import structlog
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import IssuerUnavailable
+from vmapi.telemetry.metrics.catalog import BULKHEAD_REFUSALS, CIRCUIT_BREAKER_OPEN
 
 log = structlog.get_logger("vmapi.security")
 
@@ -49,9 +50,10 @@ class KeystoneBreaker:
         probe_interval: float = KEYSTONE_PROBE_INTERVAL,
     ) -> None:
         self._ping = ping
-        self._bulkhead = Bulkhead(slots, _refusal)
+        self._bulkhead = Bulkhead(slots, _refuse_crowd)
         self._lock = threading.Lock()
         self._failures = 0
+        CIRCUIT_BREAKER_OPEN.set(0, "keystone")
         self._probe_loop = ProbeLoop(
             "keystone-probe", probe_interval, self._probe, lambda: self.is_open
         )
@@ -89,6 +91,7 @@ class KeystoneBreaker:
                 self._failures += 1
                 opens = self._failures == FAILURE_THRESHOLD
             if opens:
+                CIRCUIT_BREAKER_OPEN.set(1, "keystone")
                 log.warning("Keystone does not respond: its tokens are not validated")
             raise
         else:
@@ -98,12 +101,18 @@ class KeystoneBreaker:
         with self._lock:
             was_open, self._failures = self.is_open, 0
         if was_open:
+            CIRCUIT_BREAKER_OPEN.set(0, "keystone")
             log.info("Keystone responds again")
 
     def _probe(self) -> None:
         with suppress(KeystoneUnresponsive):
             self._ping()
             self._record_response()
+
+
+def _refuse_crowd() -> IssuerUnavailable:
+    BULKHEAD_REFUSALS.increment("keystone")
+    return _refusal()
 
 
 def _refusal() -> IssuerUnavailable:

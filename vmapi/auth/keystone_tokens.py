@@ -17,12 +17,14 @@ from keystoneauth1.session import Session
 from vmapi.auth.authenticator import MISDIRECTED_BEARER_DETAIL
 from vmapi.auth.cache import TokenCache, ValidatedToken
 from vmapi.auth.keystone_breaker import SLOTS, KeystoneBreaker, KeystoneUnresponsive
-from vmapi.domain.api_token import BEARER_PREFIX
-from vmapi.domain.identity import SUBJECT_PATTERN, CallerToken, Identity
-from vmapi.domain.project import PROJECT_NAME_PATTERN
-from vmapi.domain.roles import Role, highest_role
+from vmapi.cloud_http import CloudHttpSession
+from vmapi.domain.access.api_token import BEARER_PREFIX
+from vmapi.domain.access.identity import SUBJECT_PATTERN, CallerToken, Identity
+from vmapi.domain.access.project import PROJECT_NAME_PATTERN
+from vmapi.domain.access.roles import Role, highest_role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 from vmapi.settings.tls import SYSTEM_TLS, TLSOptions
+from vmapi.telemetry.metrics.catalog import OPENSTACK_SECONDS
 
 log = structlog.get_logger("vmapi.security")
 
@@ -60,7 +62,7 @@ class KeystoneValidator:
         base = url.rstrip("/")
         self._base_url = base if base.endswith("/v3") else f"{base}/v3"
         self._roles = roles
-        self._session = Session(verify=tls.verify, cert=tls.cert)
+        self._session = Session(session=CloudHttpSession(), verify=tls.verify, cert=tls.cert)
         self._now = now
         self._breaker = KeystoneBreaker(self.ping, slots)
         self._cache: TokenCache[Identity] = TokenCache(
@@ -111,6 +113,7 @@ class KeystoneValidator:
 
     def _get(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
         """Return the status and the JSON of a response. Raises IssuerUnavailable."""
+        started_at, status = time.perf_counter(), "none"
         try:
             response = self._session.get(
                 url,
@@ -123,12 +126,17 @@ class KeystoneValidator:
                 # keystoneauth would log a hash of the token
                 log=False,
             )
+            status = str(response.status_code)
         # OSError: a file of the TLS settings cannot be read
         except (ClientException, OSError) as error:
             unresponsive = KeystoneUnresponsive("Keystone does not answer.")
             unresponsive.reason = f"{type(error).__name__}: {error}"
             log.warning("Keystone unavailable", reason=unresponsive.reason)
             raise unresponsive from None
+        finally:
+            call = "GET /auth/tokens" if headers else "GET /"
+            seconds = time.perf_counter() - started_at
+            OPENSTACK_SECONDS.observe(seconds, "identity", call, status)
         try:
             return response.status_code, response.json() if response.status_code == 200 else None
         except ValueError:

@@ -12,6 +12,7 @@ from vmapi.auth.json_fetch import FetchError, fetch_json_object
 from vmapi.auth.jwks import VerificationKey, parse_jwks, select_key
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import IssuerUnavailable, Unauthenticated
+from vmapi.telemetry.metrics.catalog import BULKHEAD_REFUSALS
 
 log = structlog.get_logger("vmapi.security")
 
@@ -51,7 +52,7 @@ class OIDCIssuer:
         self._fetch = fetch
         self._monotonic = monotonic
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="oidc-issuer")
-        self._bulkhead = Bulkhead(slots, _issuer_unavailable)
+        self._bulkhead = Bulkhead(slots, _refuse_crowd)
         self._lock = threading.Lock()
         self._fetch_in_progress: Future[None] | None = None
         self._keys: tuple[VerificationKey, ...] = ()
@@ -92,13 +93,17 @@ class OIDCIssuer:
                 raise _issuer_unavailable() from None
 
     def _start_fetch(self) -> Future[None] | None:
-        """Return the fetch in progress or a new one; None during the cooldown."""
+        """Return the fetch in progress or a new one; None in the cooldown or without a thread."""
         with self._lock:
             if self._fetch_in_progress is None or self._fetch_in_progress.done():
                 if self._is_cooling_down():
                     return None
                 self._attempted_at = self._monotonic()
-                self._fetch_in_progress = self._executor.submit(self._refresh_keys)
+                try:
+                    self._fetch_in_progress = self._executor.submit(self._refresh_keys)
+                except RuntimeError:
+                    # no thread is free: the next fetch is due after the cooldown
+                    return None
             return self._fetch_in_progress
 
     def _refresh_keys(self) -> None:
@@ -119,6 +124,11 @@ class OIDCIssuer:
         if not keys:
             raise FetchError(f"{self._url} has no usable key")
         return keys
+
+
+def _refuse_crowd() -> IssuerUnavailable:
+    BULKHEAD_REFUSALS.increment("issuer")
+    return _issuer_unavailable()
 
 
 def _issuer_unavailable() -> IssuerUnavailable:

@@ -25,8 +25,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Self
 
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch

@@ -20,6 +20,7 @@ from vmapi.backends.circuit_breaker import CircuitBreaker
 from vmapi.concurrency.bulkhead import Bulkhead
 from vmapi.errors import BackendUnavailable
 from vmapi.settings.tls import TLSOptions
+from vmapi.telemetry.metrics.catalog import BULKHEAD_REFUSALS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,5 +143,6 @@ class CircuitBreakerBackend(Backend):
 
 
 def _refusal(subject: str) -> BackendUnavailable:
+    BULKHEAD_REFUSALS.increment("cloud")
     detail = f"Too many requests wait for {subject}, which does not respond. Nothing was sent."
     return BackendUnavailable(detail, retry_after=BULKHEAD_RETRY_AFTER)

@@ -19,6 +19,7 @@ import structlog
 
 from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import BackendUnavailable, VmapiError
+from vmapi.telemetry.metrics.catalog import CIRCUIT_BREAKER_OPEN
 
 log = structlog.get_logger("vmapi.backend")
 
@@ -56,6 +57,7 @@ class CircuitBreaker:
         self._consecutive_failures = 0
         self._opened_at: float | None = None
         self._reason = ""
+        CIRCUIT_BREAKER_OPEN.set(0, "cloud")
         self._probe_loop = ProbeLoop(
             "breaker-probe", probe_interval, self.probe, lambda: self._consecutive_failures > 0
         )
@@ -72,11 +74,6 @@ class CircuitBreaker:
         return self._consecutive_failures > 0 or any(
             started_at < slow_since for started_at in list(self._in_flight.values())
         )
-
-    @property
-    def calls_in_flight(self) -> int:
-        """The number of calls and probes that wait for a response."""
-        return len(self._in_flight)
 
     def raise_if_open(self) -> None:
         """Raise BackendUnavailable while the breaker is open."""
@@ -126,6 +123,7 @@ class CircuitBreaker:
             self._consecutive_failures = 0
             opened_at, self._opened_at = self._opened_at, None
         if opened_at is not None:
+            CIRCUIT_BREAKER_OPEN.set(0, "cloud")
             seconds = round(self._monotonic() - opened_at, 1)
             log.info("circuit breaker closed", seconds=seconds)
 
@@ -139,5 +137,6 @@ class CircuitBreaker:
             if opens:
                 self._opened_at = self._monotonic()
         if opens:
+            CIRCUIT_BREAKER_OPEN.set(1, "cloud")
             log.warning("circuit breaker opened", reason=error.detail)
         self._probe_loop.start()

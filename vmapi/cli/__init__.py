@@ -1,1 +1,1 @@
-"""Commands of `flask --app wsgi` for operators."""
+"""Commands of `vmapi` and `flask --app wsgi` for operators."""

@@ -2,16 +2,21 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 from flask import current_app
 
 from vmapi.api.openapi.permissions import audit_actions
+from vmapi.cli.command import OperatorGroup
 from vmapi.cli.context import services, settings, using_database
+from vmapi.cli.output import as_json, print_json
 from vmapi.domain.audit import AUDIT_OUTCOMES, AuditQuery, ChainLink
 from vmapi.domain.timestamps import parse_rfc3339
+
+if TYPE_CHECKING:
+    from vmapi.store.audit.repository import ChainVerification
 
 
 class RFC3339Time(click.ParamType[datetime]):
@@ -27,32 +32,53 @@ class RFC3339Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-@click.group()
+@click.group(cls=OperatorGroup)
 def audit() -> None:
     """Verify and export the audit trail."""
 
 
 @audit.command()
 @click.option("--anchor", help="POSITION:MAC as printed by an earlier run")
+@as_json
 @using_database()
-def verify(anchor: str | None) -> None:
+def verify(anchor: str | None, is_json: bool) -> None:
     """Verify the hash chain of the audit trail.
 
     Exits with status 1 if an entry was changed, removed or added. Prints an anchor: pass it to a
     later run, which then also finds out whether the end of the chain was cut off.
     """
-    key = settings().audit_key
-    if key is None:
+    keys = settings().read_audit_keys()
+    if not keys:
         raise click.ClickException("VMAPI_AUDIT_KEY is not set: the trail has no hash chain")
-    verification = services().store.audit.verify(key, _parse_anchor(anchor))
-    first, head = verification.first_position, verification.head
-    sound = f"sound from position {first} to {head.position}"
-    if head.position < first:
-        sound = "no entry is sound" if verification.error else "the chain has no entries yet"
-    click.echo(f"{sound}, {verification.pending} open")
+    verification = services().store.audit.verify(keys, _parse_anchor(anchor))
+    document = _to_document(verification)
+    if is_json:
+        print_json(document)
+    else:
+        click.echo(_describe(verification))
     if verification.error is not None:
         raise click.ClickException(verification.error)
-    click.echo(f"anchor {head.position}:{head.mac}")
+    if not is_json:
+        click.echo(f"anchor {document['anchor']}")
+
+
+def _to_document(verification: "ChainVerification") -> dict[str, Any]:
+    head = verification.head
+    return {
+        "first_position": verification.first_position,
+        "last_position": head.position,
+        "open": verification.pending,
+        "error": verification.error,
+        "anchor": None if verification.error else f"{head.position}:{head.mac}",
+    }
+
+
+def _describe(verification: "ChainVerification") -> str:
+    first, last = verification.first_position, verification.head.position
+    sound = f"sound from position {first} to {last}"
+    if last < first:
+        sound = "no entry is sound" if verification.error else "the chain has no entries yet"
+    return f"{sound}, {verification.pending} open"
 
 
 def _check_action_name(_: click.Context, __: click.Parameter, text: str | None) -> str | None:

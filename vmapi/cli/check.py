@@ -1,64 +1,85 @@
 """`check`: print the settings in effect, and whether database, cloud and Keystone answer."""
 
+from collections.abc import Iterator, Mapping
+
 import click
 
+from vmapi.cli.command import OperatorCommand
 from vmapi.cli.context import describe, services, settings
+from vmapi.cli.output import as_json, print_fields, print_json
 from vmapi.errors import IssuerUnavailable, StoreUnavailable, VmapiError
 from vmapi.settings.settings import DECLARATIONS, Settings
 
+ANSWERS = "answers"
 
-@click.command()
-def check() -> None:
+
+@click.command(cls=OperatorCommand)
+@as_json
+def check(is_json: bool) -> None:
     """Print the settings in effect, and ping the database, the cloud and Keystone.
 
     Exits with status 1 if one does not answer. Secrets are not printed.
     """
-    for name, text in _effective_settings(settings()).items():
-        _print_row(name, text)
-    backend, failures = services().backend, []
+    texts, answers = effective_settings(settings()), dict[str, str]()
+    if not is_json:
+        # before the pings, which may take long
+        print_fields(texts)
+    failures = list(_check_dependencies(answers))
+    if is_json:
+        print_json({**texts, **answers, "failures": failures})
+    else:
+        print_fields(answers, max(map(len, texts)))
+    if failures:
+        raise click.ClickException("\n".join(failures))
+    if not is_json:
+        click.echo("the cloud answers")
+
+
+def _check_dependencies(answers: dict[str, str]) -> Iterator[str]:
+    """Add the answer of each dependency, and yield the failures of the others."""
+    backend = services().backend
     try:
-        _ping_database()
+        answers["database"] = _ping_database()
     except StoreUnavailable as error:
-        failures.append(describe(error))
+        yield describe(error)
     try:
         backend.ping()
     except VmapiError as error:
-        failures.append(f"the cloud does not answer: {error.detail}")
+        yield f"the cloud does not answer: {error.detail}"
     # after the ping, because the driver learns some of it from the response
-    for name, text in backend.describe().items():
-        _print_row(name, text)
+    answers.update(backend.describe())
     backend.close()
     if keystone := services().authenticator.keystone_validator:
         try:
             keystone.ping()
-            _print_row("keystone", "answers")
+            answers["keystone"] = ANSWERS
         except IssuerUnavailable as error:
             reason = getattr(error, "reason", "")
-            failures.append(f"Keystone, which validates tokens, does not answer: {reason}")
-    if failures:
-        raise click.ClickException("\n".join(failures))
-    click.echo("the cloud answers")
+            yield f"Keystone, which validates tokens, does not answer: {reason}"
 
 
-def _ping_database() -> None:
-    """Print whether the database answers. Raises StoreUnavailable.
+def _ping_database() -> str:
+    """Return the state of the database. Raises StoreUnavailable.
 
     Creates no database: its files would belong to the user of this command.
     """
     store = services().store
+    store.check_creatable()
     if store.is_temporary() or store.find_missing_file():
-        _print_row("database", "does not exist yet: a server creates it")
-        return
+        return "does not exist yet: a server creates it"
     try:
         store.ping()
     finally:
         store.close()
-    _print_row("database", "answers")
+    return ANSWERS
 
 
-def _effective_settings(settings: Settings) -> dict[str, str]:
+def effective_settings(settings: Settings) -> dict[str, str]:
     """Return each setting as text, with computed defaults and without secrets."""
-    computed = {"workers": settings.worker_count, "auth": settings.auth_schemes}
+    computed: Mapping[str, object] = {
+        "workers": settings.worker_count,
+        "auth": settings.auth_schemes,
+    }
     rows = {}
     for field_name, declared in DECLARATIONS.items():
         text = declared.render(computed.get(field_name, getattr(settings, field_name)))
@@ -66,7 +87,3 @@ def _effective_settings(settings: Settings) -> dict[str, str]:
         is_hidden = declared.is_secret and text not in ("", declared.default)
         rows[declared.name] = "(set, hidden)" if is_hidden else text
     return rows
-
-
-def _print_row(name: str, text: str) -> None:
-    click.echo(f"{name:<24} {text or '-'}")

@@ -1,5 +1,7 @@
 """Access of the commands to the app: its settings, its services, its errors."""
 
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -49,10 +51,11 @@ def using_database(
                 raise click.ClickException(
                     "the database ends with the process: set VMAPI_DATABASE_URL=sqlite:////PATH"
                 )
-            if not creates and (path := store.find_missing_file()):
-                raise click.ClickException(f"there is no database at {path}")
             try:
                 with reporting_errors():
+                    if not creates and (path := store.find_missing_file()):
+                        store.check_creatable()
+                        raise click.ClickException(f"there is no database at {path}")
                     command(**params)
             finally:
                 store.close()
@@ -67,3 +70,13 @@ def describe(error: VmapiError) -> str:
     if isinstance(error, StoreUnavailable) and error.reason != error.detail:
         return f"{error.detail.removesuffix('.')}: {error.reason}"
     return error.detail
+
+
+def operator_subject() -> str:
+    """Return the subject of the operator for the audit trail."""
+    uid = os.getuid()
+    try:
+        return f"cli:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        # in a container the uid may have no name
+        return f"cli:{uid}"

@@ -1,6 +1,7 @@
 """`docs`: print the pages of the documentation that are generated from the code."""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from inspect import cleandoc
 from itertools import chain
 
@@ -9,14 +10,29 @@ from flask import current_app
 
 from vmapi.api.openapi.permission_table import authorization_table
 from vmapi.api.problems.reference import render_problem_reference
+from vmapi.api.views.graphql import NOT_INSTALLED_DETAIL
+from vmapi.cli.command import OperatorCommand
+from vmapi.cli.serve import serve
 from vmapi.settings.reference import env_example, settings_reference
+from vmapi.telemetry.messages.reference import logs_reference
+from vmapi.telemetry.metrics.reference import metrics_reference
 
 COMMANDS_INTRODUCTION = """\
 # Commands
 
-Run the commands as `flask --app wsgi COMMAND` in the directory of vmapi, with the settings of the
-server: [how to](../how-to/connect-a-cloud.md#run-a-command-as-the-service). They exit with 0 after
-success, with 1 after a failure, with 2 for a wrong option, and with 3 if a setting is not allowed.
+All pages write `vmapi COMMAND`. An installed command needs the settings of the server:
+[how to](../how-to/connect-a-cloud.md#run-a-command-as-the-service). In a checkout, write
+`.venv/bin/python -m vmapi COMMAND`, or `.venv/bin/flask --app wsgi COMMAND` for all except `serve`.
+
+Commands write data to stdout, and all else to stderr. `--json` prints a JSON document for scripts:
+if the command fails before it has one, `{"error": REASON}`.
+
+| Exit status | Meaning |
+|---|---|
+| 0 | done |
+| 1 | refused or failed; the last line of stderr has the reason |
+| 2 | a wrong option or argument |
+| 3 | a setting is not allowed, or the current folder was deleted |
 """
 
 
@@ -31,6 +47,8 @@ has a fixed set of permissions. Without the permission the response is 403 `forb
 Callers see and change the VMs of their project, admins those of all projects. Only commands on the
 server create API tokens, never an endpoint.
 
+A mutation of `POST /graphql` needs the permission of the same change in the REST API.
+
 """
 
 
@@ -41,7 +59,7 @@ def authorization_reference() -> str:
 
 def commands_reference() -> str:
     """Return the reference page of all commands in Markdown."""
-    commands = sorted(current_app.cli.commands.items())
+    commands = sorted({**current_app.cli.commands, str(serve.name): serve}.items())
     sections = [_sections(name, command) for name, command in commands if _is_ours(command)]
     return "\n".join([COMMANDS_INTRODUCTION, *chain.from_iterable(sections)])
 
@@ -80,17 +98,32 @@ def _option_row(option: click.Option) -> str:
     return f"| `{option.opts[0]}` | {default} | {option.help}{choices} |"
 
 
+def graphql_schema() -> str:
+    """Return the GraphQL schema in its definition language. Raises ClickException."""
+    if find_spec("strawberry") is None:
+        raise click.ClickException(NOT_INSTALLED_DETAIL)
+    from vmapi.api.graphql.schema import build_schema
+
+    return f"{build_schema(introspection=True, is_caching=False).as_str()}\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings": settings_reference,
     "problems": render_problem_reference,
     "commands": commands_reference,
     "authorization": authorization_reference,
+    "metrics": metrics_reference,
+    "logs": logs_reference,
+    "schema": graphql_schema,
     "env": env_example,
 }
 
 
-@click.command()
+@click.command(cls=OperatorCommand)
 @click.argument("page", type=click.Choice(list(PAGES)))
 def docs(page: str) -> None:
-    """Print a generated page: `docs/reference/PAGE.md`, or `config/.env.example` for `env`."""
+    """Print a generated page: `docs/reference/PAGE.md`.
+
+    `env` is `config/.env.example`, and `schema` is `docs/reference/schema.graphql`.
+    """
     click.echo(PAGES[page](), nl=False)

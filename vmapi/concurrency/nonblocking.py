@@ -24,9 +24,13 @@ class WouldBlock(BaseException):
 
 
 class RepeatableRequest:
-    """A request that may be served twice."""
+    """A request that may be served twice.
 
-    def __init__(self) -> None:
+    `batch` is the same object for requests that had all arrived before the first was served.
+    """
+
+    def __init__(self, batch: object = None) -> None:
+        self.batch = batch
         self.may_wait = False
         self.results: dict[Hashable, Any] = {}
 
@@ -61,6 +65,15 @@ def raise_if_nonblocking() -> None:
     """Raise WouldBlock if this thread must not wait. Call it before each wait."""
     if is_nonblocking():
         raise WouldBlock
+
+
+def current_batch() -> object:
+    """Return the batch of the request, in a thread that must not wait; else None.
+
+    A request that may wait may also have changed what another one has read.
+    """
+    request = _current_request.get()
+    return None if request is None or request.may_wait else request.batch
 
 
 @contextmanager

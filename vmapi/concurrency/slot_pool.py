@@ -39,6 +39,12 @@ class SlotPool:
         self._lock = threading.Lock()
         self._used: Counter[str] = Counter()
 
+    @property
+    def used(self) -> int:
+        """The number of slots in use."""
+        with self._lock:
+            return self._used.total()
+
     def acquire(self, caller: str) -> None:
         """Acquire a slot without waiting. Raises CallerLimitReached, PoolExhausted."""
         with self._lock:

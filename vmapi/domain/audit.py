@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, astuple, dataclass
+import uuid
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from vmapi.domain.api_token import ApiToken
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.operation import Operation
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.errors import Forbidden
@@ -19,8 +20,13 @@ OUTCOME_SUCCEEDED = "succeeded"
 AUDIT_OUTCOMES = (OUTCOME_ACCEPTED, OUTCOME_REFUSED, OUTCOME_SUCCEEDED, "failed", "superseded")
 
 TOKEN_ACTIONS = ("token_create", "token_revoke", "token_rotate")
+OPERATION_ACTIONS = ("operation_fail", "operation_retry")
+"""Actions of an operator on an operation."""
 
 MAX_ACTION_CHARS = 16
+
+OPTIONAL_MEMBERS = 2
+"""Members at the end of an entry that most entries lack: `token_id` and `reason`."""
 
 GENESIS = ""
 """The MAC before the first entry."""
@@ -45,6 +51,8 @@ class AuditEntry:
     outcome: str
     code: str | None = None
     token_id: str | None = None
+    reason: str | None = None
+    """The reason of an operator for the end of an operation."""
 
     @classmethod
     def accepted(cls, operation: Operation) -> "AuditEntry":
@@ -100,6 +108,15 @@ class AuditEntry:
         )
 
     @classmethod
+    def for_operator(
+        cls, operation: Operation, at: datetime, action: str, user: str, reason: str | None = None
+    ) -> "AuditEntry":
+        """Return the entry for an operator's action on an operation, under a new request id."""
+        entry = cls._for_operation(operation, at, OUTCOME_SUCCEEDED)
+        act = replace(entry, user=user, address="", action=action, reason=reason)
+        return replace(act, request_id=f"req-{uuid.uuid4()}")
+
+    @classmethod
     def _for_operation(
         cls, operation: Operation, at: datetime, outcome: str, code: str | None = None
     ) -> "AuditEntry":
@@ -119,9 +136,11 @@ class AuditEntry:
     def compute_mac(self, key: str, position: int, previous_mac: str) -> str:
         """Return the HMAC-SHA256 (RFC 2104) of this entry at a position of the chain."""
         members = [None if value is None else str(value) for value in astuple(self)]
-        if self.token_id is None:
-            # an absent optional member takes no place: its addition keeps the MACs of other entries
-            members.pop()
+        for _ in range(OPTIONAL_MEMBERS):
+            # an absent optional member at the end takes no place: so the MACs of entries that were
+            # written before it was added remain
+            if members[-1] is None:
+                members.pop()
         return compute_hmac(key, previous_mac, position, *members)
 
 

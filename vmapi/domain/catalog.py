@@ -1,18 +1,9 @@
 """The catalog of a cloud: flavors, images and networks."""
 
-import uuid
 from dataclasses import dataclass
 
 Projects = frozenset[str]
 """Ids of projects that may use an item of the catalog."""
-
-
-def parse_uuid(text: str) -> str | None:
-    """Return a UUID in any spelling as the cloud writes it (RFC 9562); None for another text."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _defects(message: Message) -> Iterator[str]:
 
 
 def _invalid_archive(reason: str) -> ValidationFailed:
-    message = f"Is a malformed MIME archive, which cannot be combined with ssh_keys. {reason}"
+    message = f"Is a malformed MIME archive, which cannot be combined with SSH keys. {reason}"
     return ValidationFailed(
         "The user data cannot be combined with the SSH keys.", ("/user_data", message)
     )

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from vmapi.domain.caller import IdempotencyKey
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.caller import IdempotencyKey
+from vmapi.domain.access.identity import CallerToken
+from vmapi.domain.access.project import DEFAULT_PROJECT
 from vmapi.domain.lifecycle import Action, Verb
-from vmapi.domain.project import DEFAULT_PROJECT
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
+from vmapi.errors import InternalError
 
 CREATION_TIME_RESOLUTION = timedelta(seconds=1)
 """Clouds truncate the creation time of a VM to whole seconds."""
@@ -129,7 +131,11 @@ class Operation:
     freed_key: IdempotencyKey | None = None
     """The former key of a create that no search has found in the cloud."""
     patch: VMPatch | None = field(default=None, repr=False)
+    traceparent: str | None = None
+    """The span that has submitted the operation (W3C Trace Context); None if it is not traced."""
     revision: int = 0
+    retry_requested_at: datetime | None = None
+    """When an operator has last requested an attempt without delay."""
 
     @property
     def is_finished(self) -> bool:
@@ -157,10 +163,29 @@ class Operation:
         return next((step for step in self.steps if step.state is not StepState.DONE), None)
 
     @property
-    def reference(self) -> dict[str, object]:
+    def reference(self) -> dict[str, Any]:
         """The members of a problem that refer to the operation and its VM."""
         vm = {} if self.vm_id is None else {"vm_id": self.vm_id}
         return {"operation_id": self.id, **vm}
+
+    @property
+    def began_at(self) -> datetime:
+        """The start of the time limit of the operation.
+
+        The step is older than the operation only if `created_at` is from a wrong clock.
+        """
+        step = self.step
+        return self.created_at if step is None else min(self.created_at, self.step_started_at(step))
+
+    def step_started_at(self, step: Step) -> datetime:
+        """Return when a step was saved as dispatching."""
+        return step.started_at or self.created_at
+
+    def require_vm_id(self) -> str:
+        """Return the id of the VM. Raises InternalError for a create without one."""
+        if self.vm_id is None:
+            raise InternalError(f"Operation {self.id} has no VM yet.")
+        return self.vm_id
 
     def has_created(self, vm: VM, window: CreateWindow) -> bool:
         """Return whether a VM with the tag of this create is as ordered and was made in time.
@@ -195,6 +220,22 @@ class Operation:
         states = [previous.state is StepState.DONE for previous in self.steps]
         current = states.index(False)
         return replace(self, steps=(*self.steps[:current], step, *self.steps[current + 1 :]))
+
+
+@dataclass(frozen=True, slots=True)
+class OperationReport:
+    """An operation with the facts that only operators see."""
+
+    operation: Operation
+    age_seconds: float
+    """Seconds since the request, on the database's clock."""
+    failed_attempts: int
+    """How often the engine could not dispatch or check a step."""
+    last_failure: OperationError | None
+    """The reason of the last failed attempt."""
+    last_failed_at: datetime | None
+    is_leased: bool
+    """Whether a running process continues the operation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class PageRequest:
     after: KeysetPosition | None = None
     #: the query parameters of the request, without the page
     query_params: Mapping[str, Sequence[str]] = field(default_factory=dict, compare=False)
+    #: when the cursor of the request expires; None without a cursor
+    expires_at: datetime | None = field(default=None, compare=False)
 
     @property
     def offset(self) -> int:

@@ -5,15 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from vmapi.domain.lifecycle import Action, Status, Task, allowed_actions
-
-RESERVED_METADATA_PREFIX = "vmapi."
-"""The prefix of vmapi's metadata keys: refused from clients, never shown."""
+from vmapi.domain.selector import Selector
 
 DELETED_VM_RETENTION = timedelta(hours=24)
 """How long lists show a deleted VM."""
-
-MAX_METADATA_PAIRS = 127
-"""Metadata pairs of a client: Nova takes 128, and vmapi needs one for the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +138,5 @@ class VMQuery:
     created_after: datetime | None = None
     created_before: datetime | None = None
     updated_after: datetime | None = None
+    selector: Selector | None = None
     sort: str = "-created_at"

@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 from celery import Celery
 
+from vmapi.telemetry.metrics.catalog import CELERY_NOTIFICATIONS
+
 log = structlog.get_logger("vmapi.engine")
 
 NOTIFY_TASK_NAME = "vmapi.wake"
@@ -65,10 +67,12 @@ class CeleryNotifier:
         """Queue a message; drop it while the broker is slow. None is no operation: do nothing."""
         if operation_id is None:
             return
-        # RuntimeError: no thread can be started; Full: the broker is slow
-        with suppress(RuntimeError, Full):
+        try:
             self._start()
             self._queue.put_nowait(operation_id)
+        except (RuntimeError, Full):
+            # no thread can be started, or the broker is slow
+            CELERY_NOTIFICATIONS.increment("dropped")
 
     def stop(self) -> None:
         """Send the queue within `BROKER_TIMEOUT`, and close the connection to the broker."""
@@ -92,7 +96,9 @@ class CeleryNotifier:
         while (operation_id := self._queue.get()) is not None:
             try:
                 self._send(operation_id, connection)
+                CELERY_NOTIFICATIONS.increment("sent")
             except Exception as error:
+                CELERY_NOTIFICATIONS.increment("failed")
                 self._on_failure(error)
                 # the channel may be closed, or a late confirmation may belong to this message
                 _close(connection)

@@ -1,6 +1,7 @@
 """The engine as a thread: scan for due operations, and call the periodic tasks."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -13,6 +14,13 @@ from vmapi.domain.vm import VM
 from vmapi.errors import StoreUnavailable
 from vmapi.services.periodic import PeriodicTask
 from vmapi.services.reconciler.poller import DueOperation
+from vmapi.telemetry.background_context import continuing
+from vmapi.telemetry.metrics.catalog import (
+    ENGINE_ERRORS,
+    ENGINE_LEASED_OPERATIONS,
+    ENGINE_RUNNING_OPERATIONS,
+    ENGINE_SCAN_TIME_SECONDS,
+)
 
 log = structlog.get_logger("vmapi.engine")
 
@@ -56,7 +64,7 @@ class EngineThread:
         self._notified = threading.Event()
         self._stopping = stopping or threading.Event()
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         self._in_flight: dict[str, Future[None]] = {}
         self._source: OperationSource | None = None
         self._periodic_tasks: Mapping[str, PeriodicTask] = {}
@@ -68,10 +76,15 @@ class EngineThread:
         self._source = source
         self._periodic_tasks = periodic_tasks
 
+    @property
+    def queued_count(self) -> int:
+        """Zero: this process sends no messages."""
+        return 0
+
     def notify(self, operation_id: str | None = None) -> None:
-        """Scan now; start the threads unless they run or the engine has stopped."""
+        """Scan now; start the threads that do not run, unless the engine has stopped."""
         with self._lock:
-            if not self._threads and not self._stopping.is_set():
+            if not self._stopping.is_set():
                 self._start_thread("engine", self._run)
                 for name, task in self._periodic_tasks.items():
                     self._start_thread(name, partial(self._run_task, name, task))
@@ -82,13 +95,14 @@ class EngineThread:
         with self._lock:
             self._stopping.set()
         self._notified.set()
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join()
 
     def _start_thread(self, name: str, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        if name not in self._threads:
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads[name] = thread
 
     def _run(self) -> None:
         pool = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
@@ -116,33 +130,39 @@ class EngineThread:
         except StoreUnavailable as error:
             log.debug("store unavailable, engine paused", reason=error.detail)
         except Exception:
+            ENGINE_ERRORS.increment("scan")
             log.exception("engine tick failed")
         else:
+            ENGINE_LEASED_OPERATIONS.set(len(leased))
+            ENGINE_RUNNING_OPERATIONS.set(len(self._in_flight))
+            ENGINE_SCAN_TIME_SECONDS.set(time.time())
             return bool(leased)
         return False
 
     def _reconcile(self, due: DueOperation) -> None:
         assert self._source is not None
         operation = due.operation
-        with structlog.contextvars.bound_contextvars(
-            request_id=operation.request_id, user=operation.requested_by
-        ):
+        with continuing(f"reconcile {operation.action}", operation):
             try:
                 self._source.reconcile(operation, due.vm)
             except StoreUnavailable as error:
                 log.debug("operation deferred", operation_id=operation.id, reason=error.detail)
             except Exception:
+                ENGINE_ERRORS.increment("reconcile")
                 log.exception("reconcile failed", operation_id=operation.id)
 
     def _run_task(self, name: str, task: PeriodicTask) -> None:
         if task.max_concurrent == 1:
             self._repeat(name, task, task.interval)
             return
+        running: list[Future[None]] = []
         with ThreadPoolExecutor(task.max_concurrent, thread_name_prefix=name) as pool:
 
             def start_if_due() -> None:
-                if task.is_due():
-                    pool.submit(self._call, name, task.func)
+                # calls that waited for a database that hangs would all run when it answers
+                running[:] = [future for future in running if not future.done()]
+                if len(running) < task.max_concurrent and task.is_due():
+                    running.append(pool.submit(self._call, name, task.func))
 
             self._repeat(name, start_if_due, task.interval)
 
@@ -156,4 +176,5 @@ class EngineThread:
         except StoreUnavailable as error:
             log.debug("periodic task deferred", task=name, reason=error.detail)
         except Exception:
+            ENGINE_ERRORS.increment(name)
             log.exception("periodic task failed", task=name)

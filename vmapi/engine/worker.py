@@ -1,9 +1,9 @@
-"""Worker processes: `flask --app wsgi worker`. Any number of them share the work by leases."""
+"""Worker processes: `vmapi worker`. Any number of them share the work by leases."""
 
 import logging
 import os
 import signal
-import threading
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,17 +18,21 @@ log = structlog.get_logger("vmapi.engine")
 
 def run_worker(operations: OperationService, periodic_tasks: Mapping[str, PeriodicTask]) -> None:
     """Reconcile operations until SIGTERM or SIGINT."""
-    stopping = threading.Event()
+    signaled, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    # a handler that sets an event could wait for a lock of the thread that it interrupts
+    signal.set_wakeup_fd(wakeup.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: None)
     with _running_engine(operations, periodic_tasks):
-        stopping.wait()
+        signaled.recv(1)
 
 
 def run_celery_worker(
     operations: OperationService, periodic_tasks: Mapping[str, PeriodicTask], broker_url: str
 ) -> None:
     """Reconcile operations until SIGTERM or SIGINT, and scan at once after a message."""
+    from celery.apps import worker as celery_worker
     from celery.signals import setup_logging
 
     from vmapi.engine.celery_notifier import NOTIFY_TASK_NAME, celery_app
@@ -38,6 +42,8 @@ def run_celery_worker(
     logging.getLogger("celery").setLevel(logging.WARNING)
     # with a receiver of this signal Celery does not configure logging itself
     setup_logging.connect(_keep_logging_setup)
+    # Celery writes the texts of its signal handlers to stdout, next to the log
+    celery_worker.safe_say = _log_celery_text
     name = f"--hostname=vmapi-{os.getpid()}@%h"
     standalone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     with _running_engine(operations, periodic_tasks) as engine:
@@ -58,9 +64,15 @@ def _running_engine(
     engine.configure(operations, periodic_tasks)
     engine.notify()
     log.info("worker ready")
-    yield engine
-    engine.stop()
-    log.info("worker stopped")
+    try:
+        yield engine
+    finally:
+        engine.stop()
+        log.info("worker stopped")
+
+
+def _log_celery_text(text: str, *_: object) -> None:
+    log.info("Celery message", reason=text.strip())
 
 
 def _keep_logging_setup(**_: object) -> None:

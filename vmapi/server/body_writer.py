@@ -16,6 +16,7 @@ from itertools import islice
 import structlog
 
 from vmapi.api.request.detached_body import DetachedBody
+from vmapi.concurrency.fair_executor import FairExecutor
 from vmapi.concurrency.nonblocking import WouldBlock
 from vmapi.server.connection import Connection, ConnectionPhase
 from vmapi.server.connection_poller import EXPIRY_CHECK_SECONDS, ConnectionPoller
@@ -47,7 +48,7 @@ class BodyWriter:
         self._defer = defer
         self._clock = clock
         # threads start with the first task
-        self._loader = ThreadPoolExecutor(LOADING_THREADS, "stream-loader")
+        self._loader = FairExecutor(LOADING_THREADS, "stream-loader")
         self._checker = ThreadPoolExecutor(1, "stream-credentials")
         # ordered: the oldest stream is first
         self._streams: dict[Connection, DetachedBody] = {}
@@ -100,10 +101,12 @@ class BodyWriter:
         )
         if now >= self._next_check_at and not self._is_checking and self._streams:
             self._next_check_at = now + CREDENTIALS_CHECK_SECONDS
-            self._is_checking = True
             bodies = {body.credentials: body for body in self._streams.values()}
-            future = self._checker.submit(_find_refused, bodies)
-            future.add_done_callback(partial(self._defer, self._end_refused))
+            # without a free thread, the next check is due in a second
+            with suppress(RuntimeError):
+                future = self._checker.submit(_find_refused, bodies)
+                self._is_checking = True
+                future.add_done_callback(partial(self._defer, self._end_refused))
 
     def limit(self, count: int) -> None:
         """End the oldest streams beyond a number, and close their connections."""
@@ -126,8 +129,8 @@ class BodyWriter:
         for conn in self._streams:
             _send_end(conn)
         self._end_announced()
-        for executor in (self._loader, self._checker):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._loader.shutdown()
+        self._checker.shutdown(wait=False, cancel_futures=True)
 
     def forget(self, conn: Connection) -> None:
         """Release the body of a closed connection, or of a stream that has ended."""
@@ -154,7 +157,7 @@ class BodyWriter:
         try:
             data = self._streams[conn].read()
         except WouldBlock:
-            self._load(conn)
+            self._clients.run(conn, self._load)
         except Exception:
             log.exception("response body failed")
             self._clients.close(conn)
@@ -171,8 +174,10 @@ class BodyWriter:
         self._clients.finish(conn, conn.keepalive)
 
     def _load(self, conn: Connection) -> None:
+        body = self._streams[conn]
+        # a caller with many streams does not delay those of others
+        future = self._loader.submit(body.credentials, body.load)
         self._loading.add(conn)
-        future = self._loader.submit(self._streams[conn].load)
         future.add_done_callback(partial(self._defer, self._finish_load, conn))
 
     def _finish_load(self, conn: Connection, future: Future[None]) -> None:

@@ -67,13 +67,7 @@ class ConnectionPoller:
     ) -> None:
         self._poller = poller
         self._clock = clock
-        self._timeouts = {
-            ConnectionPhase.HEAD: HEAD_TIMEOUT_SECONDS,
-            ConnectionPhase.BODY: BODY_TIMEOUT_SECONDS,
-            ConnectionPhase.IDLE: keepalive_seconds,
-            ConnectionPhase.SENDING: WRITE_TIMEOUT_SECONDS,
-            ConnectionPhase.CLOSING: CLOSING_TIMEOUT_SECONDS,
-        }
+        self._timeouts = _phase_timeouts(keepalive_seconds)
         self._max_head_bytes = max_head_bytes
         self._serve, self._reject = serve, reject
         self._stream, self._on_close = stream, on_close
@@ -88,7 +82,7 @@ class ConnectionPoller:
 
     def add(self, conn: Connection) -> None:
         """Read the first request of a new connection."""
-        self._run(conn, self._receive)
+        self.run(conn, self._receive)
 
     def ignore_events(self, conn: Connection) -> None:
         """Stop watching the socket of a connection while another thread serves its request."""
@@ -102,7 +96,17 @@ class ConnectionPoller:
         A detached body comes in between.
         """
         conn.keepalive = keepalive
-        self._run(conn, self._send)
+        self.run(conn, self._send)
+
+    def run(self, conn: Connection, step: Callable[[Connection], None]) -> None:
+        """Run one step; close the connection if it fails, and keep the worker alive."""
+        try:
+            step(conn)
+        except OSError:
+            self._close(conn)
+        except Exception:
+            log.exception("connection failed")
+            self._close(conn)
 
     def close(self, conn: Connection) -> None:
         """Close a connection at once."""
@@ -131,16 +135,6 @@ class ConnectionPoller:
         for conn in self._waiting:
             if conn.phase is not ConnectionPhase.SENDING:
                 conn.deadline = min(conn.deadline, deadline)
-
-    def _run(self, conn: Connection, step: Callable[[Connection], None]) -> None:
-        """Run one step; close the connection if it fails, and keep the worker alive."""
-        try:
-            step(conn)
-        except OSError:
-            self._close(conn)
-        except Exception:
-            log.exception("connection failed")
-            self._close(conn)
 
     def _receive(self, conn: Connection) -> None:
         try:
@@ -240,7 +234,7 @@ class ConnectionPoller:
     def _on_ready(self, conn: Connection, _: Any) -> None:
         # an earlier event of the same poll may have closed the connection
         if conn in self._waiting or conn.phase is ConnectionPhase.STREAMING:
-            self._run(conn, self._steps.get(conn.phase, self._receive))
+            self.run(conn, self._steps.get(conn.phase, self._receive))
 
     def _close(self, conn: Connection) -> None:
         if conn.phase is ConnectionPhase.CLOSED:
@@ -270,3 +264,14 @@ class ConnectionPoller:
         doubled_count = 2 * len(self._waiting)
         heavy = (c for c in self._waiting if c.accounted_bytes * doubled_count >= waiting_bytes)
         return next(heavy, None) if waiting_bytes else None
+
+
+def _phase_timeouts(keepalive_seconds: float) -> dict[ConnectionPhase, float]:
+    """Return the seconds of each phase; a streaming connection has no timeout."""
+    return {
+        ConnectionPhase.HEAD: HEAD_TIMEOUT_SECONDS,
+        ConnectionPhase.BODY: BODY_TIMEOUT_SECONDS,
+        ConnectionPhase.IDLE: keepalive_seconds,
+        ConnectionPhase.SENDING: WRITE_TIMEOUT_SECONDS,
+        ConnectionPhase.CLOSING: CLOSING_TIMEOUT_SECONDS,
+    }

@@ -5,6 +5,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from vmapi.domain.access.api_token import hide_tokens
 from vmapi.settings.settings import Settings
 from vmapi.telemetry.logging import configure
 
@@ -33,5 +34,6 @@ class GunicornLogger(Logger):
         """
         atoms = super().atoms(resp, req, environ, request_time)
         safe = {name: value for name, value in atoms.items() if name[-2:] not in ("}i", "}e")}
-        request_line = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["SERVER_PROTOCOL"])
+        path = hide_tokens(environ["PATH_INFO"])
+        request_line = (environ["REQUEST_METHOD"], path, environ["SERVER_PROTOCOL"])
         return {**safe, "r": " ".join(request_line), "q": "", "f": "-", "u": "-"}

@@ -1,11 +1,11 @@
 """The gunicorn worker: the threaded one, in which no client occupies a thread by being slow.
 
-`config/gunicorn.conf.py` names the class. Each method overrides one of gunicorn's `ThreadWorker`:
+`gunicorn_config.py` names the class. Each method overrides one of gunicorn's `ThreadWorker`:
 
 - `accept`, `enqueue_req` and `finish_request` let the poller read requests and send responses; a
   thread only runs the app. The readiness probe has a separate thread.
-- `enqueue_req` serves liveness probes and reads of VMs in the poller thread, unless they would
-  wait.
+- `enqueue_req` and `wait_for_and_dispatch_events` serve liveness probes and reads of VMs in the
+  poller thread, unless they would wait.
 - `handle_request` leaves a detached body, for example an event stream, to the poller thread.
 - `accept` survives a lack of file descriptors or memory: it pauses.
 - `handle_exit` and `handle_quit` set the draining flag: /readyz responds 503 and streams end.
@@ -25,14 +25,17 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from vmapi.api.request.client_connection import limit_unread_bytes
 from vmapi.api.request.detached_body import BodyDetached
 from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
 from vmapi.server import open_files
+from vmapi.server.accept_errors import EXHAUSTION_ERRORS, NO_CONNECTION_ERRORS
 from vmapi.server.body_writer import BodyWriter
 from vmapi.server.connection import Connection
 from vmapi.server.connection_poller import EXPIRY_CHECK_SECONDS, ConnectionPoller
 from vmapi.server.error_response import malformed_response, problem_response
 from vmapi.server.nonblocking_attempts import NonblockingAttempts
+from vmapi.telemetry.metrics.catalog import MALFORMED_REQUESTS
 
 MAX_DRAINED_BYTES = 4 * 1024 * 1024
 """How much of an unread request body is drained."""
@@ -45,17 +48,6 @@ ACCEPT_OUTAGE_SECONDS = 60.0
 
 POLL_SECONDS = 0.1
 """The longest wait for an event while accepting is paused, or the worker stops."""
-
-NO_CONNECTION_ERRORS = frozenset(
-    {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
-    # errors of the new connection (accept(2))
-    | {errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET}
-    | {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET, errno.ETIMEDOUT}
-)
-"""Errors of `accept` that concern one connection."""
-
-EXHAUSTION_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors of `accept` that pass when other connections close."""
 
 RESPONSE_ERRORS = (
     errors.InvalidResponseHeader,  # type: ignore[attr-defined]
@@ -73,7 +65,7 @@ class GunicornWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._attempts = NonblockingAttempts()
-        self._is_serving = False
+        self._batch: list[Connection] = []
         self._accept_resumes_at = 0.0
         self._accept_refused_at = float("-inf")
         self._next_expiry_check_at = 0.0
@@ -118,8 +110,10 @@ class GunicornWorker(ThreadWorker):
             raise error
         now = time.monotonic()
         if now - self._accept_refused_at > ACCEPT_OUTAGE_SECONDS:
-            outage = {"reason": error.strerror, "connections": self.nr_conns}
-            self.log.warning("no connection can be accepted at present", extra=outage)
+            self.log.warning(
+                "no connection can be accepted at present",
+                extra={"reason": error.strerror, "connections": self.nr_conns},
+            )
         self._accept_refused_at = now
         self._accept_resumes_at = now + ACCEPT_PAUSE_SECONDS
         # the requests in flight need files and memory, too; a shortage of the whole system may
@@ -141,14 +135,31 @@ class GunicornWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Serve the complete request of a connection, in this thread or in another."""
-        if self._is_serving:
-            # a request that the client pipelined behind the one that is served here
-            self.method_queue.defer(self.enqueue_req, conn)
+        kind = conn.request.kind
+        if self._attempts.is_due(kind):
+            # served when each request that has arrived by now is received
+            self._batch.append(conn)
             return
-        kind, received = conn.request.kind, conn.hand_over_request()
-        request = RepeatableRequest()
-        if self._attempts.is_due(kind) and self._serve_without_waiting(conn, request, received):
-            return
+        conn.hand_over_request()
+        self._submit(conn, RepeatableRequest(), kind)
+
+    def _serve_batch(self) -> None:
+        """Serve reads in this thread, unless they would wait."""
+        # requests that clients pipelined behind these are the next batch
+        connections, self._batch = self._batch, []
+        serve = partial(self._serve_batched, object())
+        for conn in connections:
+            self.clients.run(conn, serve)
+
+    def _serve_batched(self, batch: object, conn: Connection) -> None:
+        request, received = RepeatableRequest(batch), conn.hand_over_request()
+        if not self._serve_without_waiting(conn, request, received):
+            self._submit(conn, request)
+
+    def _submit(
+        self, conn: Connection, request: RepeatableRequest, kind: str | None = None
+    ) -> None:
+        """Serve a request in another thread."""
         self.clients.ignore_events(conn)
         executor = self._readiness_executor if kind == "readiness" else self.tpool
         future = executor.submit(request.serve_again, partial(self.handle, conn))
@@ -160,7 +171,7 @@ class GunicornWorker(ThreadWorker):
         self, conn: Connection, request: RepeatableRequest, received: bytes
     ) -> bool:
         """Serve a read in this thread; return False if it would wait."""
-        self._is_serving = conn.sock.is_corked = True
+        conn.sock.is_corked = True
         try:
             keepalive = request.serve_without_waiting(partial(self.handle, conn))
             self._attempts.record_success()
@@ -170,7 +181,7 @@ class GunicornWorker(ThreadWorker):
             conn.hand_over_again(received)
             return False
         finally:
-            self._is_serving = conn.sock.is_corked = False
+            conn.sock.is_corked = False
         return True
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
@@ -195,6 +206,7 @@ class GunicornWorker(ThreadWorker):
         Return whether the connection serves other requests after it. The conditions are those of
         the head, which gunicorn has written.
         """
+        limit_unread_bytes(conn.sock)
         conn.body = detached.body
         conn.is_chunked = req.version > (1, 0)
         self.streams.announce(conn)
@@ -207,12 +219,13 @@ class GunicornWorker(ThreadWorker):
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         """Wait for events of sockets, shortly if accepting is paused or the worker stops.
 
-        Then write to streams.
+        Then serve the batch of reads, and write to streams.
         """
         is_paused = time.monotonic() < self._accept_resumes_at
         if is_paused or not self.alive:
             timeout = POLL_SECONDS
-        super().wait_for_and_dispatch_events(self.streams.limit_wait(timeout))
+        super().wait_for_and_dispatch_events(0 if self._batch else self.streams.limit_wait(timeout))
+        self._serve_batch()
         self.streams.write_ready()
 
     def murder_keepalived(self, force: bool = False) -> None:
@@ -274,6 +287,7 @@ class GunicornWorker(ThreadWorker):
         if isinstance(exc, errors.ParseException) and not isinstance(exc, RESPONSE_ERRORS):
             # without its text, which quotes the request: a token in the URL, a header
             reason = type(exc).__name__
+            MALFORMED_REQUESTS.increment(reason)
             self.log.warning("request could not be parsed: %s", reason, extra=context)
             response = malformed_response(self.cfg, exc, **context)
         else:

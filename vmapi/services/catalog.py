@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from vmapi.backends.base import Backend
-from vmapi.domain.catalog import Flavor, Image, Network, Projects, parse_uuid
-from vmapi.domain.project import Scope
+from vmapi.domain.access.project import Scope
+from vmapi.domain.catalog import Flavor, Image, Network, Projects
+from vmapi.domain.uuids import parse_uuid
 from vmapi.errors import (
     FlavorNotFound,
     ImageAmbiguous,
@@ -84,8 +85,8 @@ class Catalog:
         Return None if the project has no network. Raises NetworkNotFound, NetworkAmbiguous.
         """
         if id_or_name is not None:
-            found = _find(id_or_name, project, self._backend.list_networks)
-            return _the_only("network", id_or_name, found, NetworkNotFound, NetworkAmbiguous)
+            networks = _find(id_or_name, project, self._backend.list_networks)
+            return _the_only("network", id_or_name, networks, NetworkNotFound, NetworkAmbiguous)
         networks = self.list_networks(project)
         candidates = [network for network in networks if network.default]
         candidates = candidates or [network for network in networks if not network.external]

@@ -4,7 +4,7 @@ The engine runs this as a periodic task in every process. A leader lease ("audit
 makes sure that one process does each part for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,14 +63,15 @@ class MaintainedStore(Protocol):
 class Maintenance:
     """The maintenance of the database. `clock` returns UTC, `monotonic` seconds.
 
-    Without an `audit_key` the audit trail has no hash chain.
+    `read_audit_keys` returns the keys of the audit trail, the newest first. Without a key it has no
+    hash chain.
     """
 
     def __init__(
         self,
         store: MaintainedStore,
         *,
-        audit_key: str | None,
+        read_audit_keys: Callable[[], Sequence[str]],
         operation_retention: timedelta,
         audit_retention: timedelta,
         event_retention: timedelta,
@@ -78,7 +79,7 @@ class Maintenance:
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
-        self._audit_key = audit_key
+        self._read_audit_keys = read_audit_keys
         self._operation_retention = operation_retention
         self._audit_retention = audit_retention
         self._event_retention = event_retention
@@ -91,8 +92,9 @@ class Maintenance:
 
         Raises StoreUnavailable.
         """
-        if self._audit_key is not None and self._store.audit.has_pending():
-            self._chain_pending(self._audit_key)
+        keys = self._read_audit_keys()
+        if keys and self._store.audit.has_pending():
+            self._chain_pending(keys[0])
         if self._monotonic() >= self._next_purge_at:
             self._next_purge_at = self._monotonic() + PURGE_INTERVAL
             if self._store.leader_leases.acquire("retention"):
@@ -111,7 +113,7 @@ class Maintenance:
         operations = 0
         while purged := self._store.operations.purge(now - self._operation_retention):
             operations += purged
-        entries = self._store.audit.purge(now - self._audit_retention, self._audit_key)
+        entries = self._store.audit.purge(now - self._audit_retention, self._read_audit_keys())
         if entries:
             # the next batch waits for the next run: a purge blocks other writers on SQLite
             self._next_purge_at = self._monotonic()

@@ -1,10 +1,8 @@
 """Quotas of projects: limits from the settings and the cloud, and usage from the inventory."""
 
 import math
-from collections.abc import Callable
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
@@ -12,9 +10,7 @@ from vmapi.backends.base import Backend
 from vmapi.domain.quota import NO_RESOURCE_LIMITS, ProjectQuota, QuotaConfig, ResourceLimits
 from vmapi.errors import BackendFailure
 from vmapi.services.inventory.reader import InventoryReader
-
-if TYPE_CHECKING:
-    from vmapi.store.inventory.repository import InventoryRepository
+from vmapi.store.store import Store
 
 CLOUD_LIMITS_TTL = 60.0
 """Seconds for which the limits of the cloud are cached: operators change them rarely."""
@@ -24,18 +20,18 @@ MAX_CACHED_PROJECTS = 1000
 
 
 class QuotaService:
-    """Reads the limits and the usage of projects. `inventory` opens the database on first use."""
+    """Reads the limits and the usage of projects."""
 
     def __init__(
         self,
         backend: Backend,
         reader: InventoryReader,
-        inventory: "Callable[[], InventoryRepository]",
+        store: Store,
         quotas: QuotaConfig,
     ) -> None:
         self._backend = backend
         self._reader = reader
-        self._inventory = inventory
+        self._store = store
         self._quotas = quotas
         #: Limits of the cloud by project, with the monotonic time of their read.
         self._cloud_limits: LRUCache[str, tuple[float, ResourceLimits]] = LRUCache(
@@ -45,7 +41,7 @@ class QuotaService:
 
     def get(self, project: str, *, refresh: bool = False) -> tuple[ProjectQuota, float]:
         """Return the quota of a project, and the age of its usage in seconds."""
-        inventory = self._inventory()
+        inventory = self._store.inventory
         self._reader.refresh_if_stale(self._reader.age_seconds(), refresh=refresh)
         cloud_limits = self._get_cloud_limits(project, refresh=refresh)
         usage, limits = inventory.get_usage(project), self._quotas.limits_for(project)

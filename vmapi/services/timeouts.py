@@ -16,14 +16,18 @@ from vmapi.errors import BackendTimeout, BackendUnavailable, VmapiError
 def run_with_timeout(seconds: float, func: Callable[[], object]) -> None:
     """Run a function in a thread and wait for it. After the timeout the thread runs on.
 
-    Raises BackendTimeout after the timeout, and before that the exceptions of the function.
+    Raises BackendTimeout after the timeout or without a free thread, and the exceptions of the
+    function.
     """
     raise_if_nonblocking()
     # not with an executor of concurrent.futures: that joins its threads when the process exits
     future: Future[None] = Future()
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(_run, func, future), daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        raise BackendTimeout("No thread is free to wait for a response.") from None
     try:
         future.result(seconds)
     except TimeoutError:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from vmapi.domain.roles import Role
+from vmapi.domain.access.roles import Role
 from vmapi.settings.declaration import ValueFormat, setting
 from vmapi.settings.parsing import boolean, comma_list, integer_seconds, matching
 from vmapi.settings.patterns import HTTP_URL, ISSUER_URL

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from vmapi.domain.project import PROJECT_NAME_PATTERN
+from vmapi.domain.access.project import PROJECT_NAME_PATTERN
+from vmapi.domain.access.rate_limit import RATE_UNIT_SECONDS, RateLimit
 from vmapi.domain.quota import (
     NO_QUOTAS,
     NO_RESOURCE_LIMITS,
@@ -12,7 +13,6 @@ from vmapi.domain.quota import (
     QuotaConfig,
     ResourceLimits,
 )
-from vmapi.domain.rate_limit import RATE_UNIT_SECONDS, RateLimit
 from vmapi.settings.declaration import ValueFormat, setting
 from vmapi.settings.parsing import WILDCARD, integer, matching, parse_int, parse_pairs
 from vmapi.settings.patterns import REDIS_URL

@@ -65,7 +65,7 @@ class OperationSettings:
         one_of(ENGINES, "thread, worker or celery"),
         "thread",
         "What runs operations: a thread of each serving process (`thread`), or processes of "
-        "`flask --app wsgi worker` that scan the database (`worker`) or that a message broker "
+        "`vmapi worker` that scan the database (`worker`) or that a message broker "
         "wakes (`celery`).",
     )
     broker_url: str = setting(
@@ -123,5 +123,13 @@ class OperationSettings:
         "",
         "The key of the hash chain over the audit trail, the same in all processes. "
         "Unset: no chain.",
+        is_secret=True,
+    )
+    audit_old_keys: str | None = setting(
+        "VMAPI_AUDIT_OLD_KEYS",
+        matching(r"[^\n]{32,}(\n+[^\n]{32,})*", "texts of 32 characters or more, one a line"),
+        "",
+        "Earlier values of `VMAPI_AUDIT_KEY`, one a line. Entries of the audit trail verify with "
+        "each of them.",
         is_secret=True,
     )

@@ -31,7 +31,7 @@ vmapi reads its settings once, at the start. Sources, in order of precedence:
 
 An empty value counts as unset. An unknown name that begins with `VMAPI_`, or a value that is not
 allowed, stops the start. The message names every such setting and its allowed values.
-`flask --app wsgi check` prints the settings in effect.
+`vmapi check` prints the settings in effect.
 
 A setting marked *secret* is never printed or logged. It may come from a file: set `NAME_FILE` to
 the absolute path of the file instead of `NAME`. In URLs, percent-encode the characters of user

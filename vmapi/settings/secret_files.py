@@ -1,12 +1,39 @@
 """Secrets from files: NAME_FILE instead of NAME (Docker, Kubernetes, systemd credentials)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
+from threading import Lock
+
+import structlog
 
 from vmapi.errors import SettingsError
 
+log = structlog.get_logger("vmapi.settings")
+
+UNUSABLE_SECRET_LOG_INTERVAL = 60.0
+"""Seconds between two log lines about one secret: it may be read many times a second."""
+
 #: A longer file is not a secret but some other file, named by mistake.
 MAX_SECRET_BYTES = 64 * 1024
+
+
+class UnusableSecretLog:
+    """Logs replaced files that are not usable. Thread-safe; `monotonic` returns seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._next_line_at: dict[str, float] = {}
+
+    def record(self, name: str, reason: str) -> None:
+        """Log why the file of a secret is not usable, unless it had a line in this minute."""
+        with self._lock:
+            now = self._monotonic()
+            if now < self._next_line_at.get(name, -inf):
+                return
+            self._next_line_at[name] = now + UNUSABLE_SECRET_LOG_INTERVAL
+        log.warning("secret file not usable", reason=reason)
 
 
 def read_secret(name: str, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from vmapi.settings.declaration import ValueFormat, setting
 from vmapi.settings.parsing import integer, matching, one_of
-from vmapi.settings.patterns import BIND_ADDRESS, ORIGIN_PATTERN
+from vmapi.settings.patterns import BIND_ADDRESS, HOST_AND_PORT, ORIGIN_PATTERN
+
+GRAPHQL_OFF = "off"
+GRAPHQL_INTROSPECTION = "introspection"
+GRAPHQL_PAGE = "graphiql"
+GRAPHQL_MODES = (GRAPHQL_OFF, "endpoint", GRAPHQL_INTROSPECTION, GRAPHQL_PAGE)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -59,6 +64,22 @@ class ServerSettings:
         "Number of proxies in front that set or append to `X-Forwarded-For`: 1 behind "
         "`config/nginx.conf`. Rate limits and the audit trail then use the address of the client.",
     )
+    metrics_bind: str | None = setting(
+        "VMAPI_METRICS_BIND",
+        matching(HOST_AND_PORT, "HOST:PORT"),
+        "",
+        "The address where gunicorn serves `/metrics` for Prometheus, of all its processes. Choose "
+        "one that clients cannot reach: it needs no token. Unset: no metrics.",
+        example="127.0.0.1:9464",
+    )
+    worker_metrics_bind: str | None = setting(
+        "VMAPI_WORKER_METRICS_BIND",
+        matching(HOST_AND_PORT, "HOST:PORT"),
+        "",
+        "The address where `vmapi worker` serves `/metrics`. Each worker of a machine "
+        "needs a separate port. Unset: no metrics.",
+        example="127.0.0.1:9465",
+    )
     cors_origins: tuple[str, ...] = setting(
         "VMAPI_CORS_ORIGINS",
         ValueFormat(_ORIGINS.allowed, _parse_origins, ",".join),
@@ -66,4 +87,12 @@ class ServerSettings:
         "Origins of web pages with scripts that may use the API from a browser. Unset: none.",
         unset=(),
         example="https://console.example.org",
+    )
+    graphql: str = setting(
+        "VMAPI_GRAPHQL",
+        one_of(GRAPHQL_MODES, ", ".join(GRAPHQL_MODES)),
+        GRAPHQL_PAGE,
+        "What `/graphql` serves, if the extra `graphql` is installed: `off`, nothing; `endpoint`, "
+        "queries and mutations; `introspection`, also the schema; "
+        "`graphiql`, also a page for browsers at `/docs/graphiql`.",
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, or_, select
 
-from vmapi.domain.api_token import ApiToken
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.roles import Role
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.roles import Role
 from vmapi.store.audit.repository import append
 from vmapi.store.database import Database
 from vmapi.store.tables import api_tokens

@@ -1,15 +1,19 @@
-"""The database's clock: the one clock that all processes share.
+"""Times in the database, in whole microseconds since 1970, and the clock that all processes share.
 
 Leases, event sequences and observation times use it. It can be set back: a time that a wrong clock
 has written is then in the future, and proves nothing.
 """
 
 import time
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, case, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Dialect, case, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from vmapi.domain.timestamps import EPOCH, MICROSECOND
 
 CLOCK_STEP_TOLERANCE_US = 1_000_000
 """Microseconds by which the clock may be set back without an effect."""
@@ -34,6 +38,36 @@ def _db_now_sqlite(*_: Any, **__: Any) -> str:
 @compiles(db_now, "postgresql")
 def _db_now_postgresql(*_: Any, **__: Any) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
+def to_epoch_us(time: datetime | None) -> int | None:
+    """Return a time in microseconds since 1970."""
+    return None if time is None else (time - EPOCH) // MICROSECOND
+
+
+def from_epoch_us(microseconds: int | None) -> datetime | None:
+    """Return the time of a number of microseconds since 1970."""
+    return None if microseconds is None else EPOCH + microseconds * MICROSECOND
+
+
+class EpochMicros(TypeDecorator[datetime]):
+    """A column of aware times, stored as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return the number to store."""
+        return to_epoch_us(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return the stored time."""
+        return from_epoch_us(value)
+
+
+def to_seconds(microseconds: int) -> float:
+    """Return a duration in seconds, never below zero."""
+    return max(microseconds, 0) / 1_000_000
 
 
 def sqlite_time() -> int:

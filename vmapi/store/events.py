@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
-from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
+from vmapi.domain.event import EVENT_BATCH, VM_EVENT_KINDS, Event, EventQuery
+from vmapi.domain.timestamps import MICROSECOND
 from vmapi.store.clock import db_now, db_time
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.mappers import event as mapper
+from vmapi.store.selector_conditions import build_selector_conditions
 from vmapi.store.tables import events
-from vmapi.store.types import MICROSECOND
 
 SEQUENCE_BATCH = 5000
 """Events that one transaction numbers or purges."""
@@ -116,3 +117,6 @@ def _build_filters(query: EventQuery) -> Iterator[ColumnElement[bool]]:
         yield events.c.vm_id.in_(query.vm_ids)
     if query.kinds:
         yield events.c.kind.in_(query.kinds)
+    if query.selector is not None:
+        yield events.c.kind.in_(VM_EVENT_KINDS)
+        yield from build_selector_conditions(events.c.payload, query.selector)

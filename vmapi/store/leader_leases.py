@@ -10,6 +10,8 @@ No job depends on being alone for correctness: each takes a lock or compares rev
 concurrent runs could conflict.
 """
 
+import os
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from vmapi.store.clock import db_now, sql_is_expired
 from vmapi.store.database import Database
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.tables import leader_leases
+from vmapi.telemetry.metrics.catalog import LEADER
 
 LEADER_LEASE_DURATION_US = 5_000_000
 """Microseconds until a lease expires that its owner does not renew."""
@@ -40,6 +43,7 @@ class LeaderLeases:
     def acquire(self, name: str) -> bool:
         """Acquire or renew a lease; return False while another process holds it."""
         acquired = self._try_acquire(name)
+        LEADER.set(acquired, name)
         if acquired:
             self._has_acquired = True
         return acquired
@@ -48,8 +52,8 @@ class LeaderLeases:
     def renewing(self, name: str) -> Iterator[None]:
         """Have the heartbeat renew an acquired lease until the block ends."""
         self._renewed_names.append(name)
-        self._heartbeat.start()
         try:
+            self._heartbeat.start()
             yield
         finally:
             self._renewed_names.remove(name)
@@ -73,7 +77,8 @@ class LeaderLeases:
                 connection.execute(leader_leases.update().where(is_owned).values(expires_at=0))
 
     def _try_acquire(self, name: str) -> bool:
-        lease = {"owner": self._owner, "expires_at": db_now() + LEADER_LEASE_DURATION_US}
+        expires_at = db_now() + LEADER_LEASE_DURATION_US
+        lease = {"owner": self._owner, "expires_at": expires_at, "process": _process_name()}
         is_named = leader_leases.c.name == name
         is_expired = sql_is_expired(leader_leases.c.expires_at, LEADER_LEASE_DURATION_US)
         is_free = (leader_leases.c.owner == self._owner) | is_expired
@@ -89,3 +94,8 @@ class LeaderLeases:
             # another process inserted the row first
             pass
         return False
+
+
+def _process_name() -> str:
+    """Return the host and the id of this process, for operators."""
+    return f"{socket.gethostname()[:200]}, process {os.getpid()}"

@@ -14,6 +14,7 @@ import structlog
 from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import SettingsError
+from vmapi.telemetry.metrics.catalog import CIRCUIT_BREAKER_OPEN
 
 log = structlog.get_logger("vmapi.rates")
 
@@ -59,7 +60,7 @@ class MemoryCounters:
                 totals.append(count)
         return totals
 
-    def keys(self) -> set[str]:
+    def list_counted_keys(self) -> set[str]:
         """Return the keys with a count."""
         with self._lock:
             return {key for _, counts in self._counts.values() for key in counts}
@@ -93,6 +94,7 @@ class RedisCounters:
         self._fallback = MemoryCounters()
         self._lock = threading.Lock()
         self.is_unavailable = False
+        CIRCUIT_BREAKER_OPEN.set(0, "redis")
         self._probe_loop = ProbeLoop(
             "redis-probe", REDIS_PROBE_INTERVAL, self._ping, lambda: self.is_unavailable
         )
@@ -125,6 +127,7 @@ class RedisCounters:
             if self.is_unavailable:
                 return
             self.is_unavailable = True
+        CIRCUIT_BREAKER_OPEN.set(1, "redis")
         log.warning("Redis is unavailable: rates are limited per process", reason=str(error))
         self._probe_loop.start()
 
@@ -132,4 +135,5 @@ class RedisCounters:
         with suppress(*self._failures):
             self.client.ping()
             self.is_unavailable = False
+            CIRCUIT_BREAKER_OPEN.set(0, "redis")
             log.info("Redis is available: rates are limited for all processes together")

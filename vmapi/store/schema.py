@@ -2,26 +2,30 @@
 
 SQLite is upgraded when a process opens it, PostgreSQL by the command `db upgrade` only. Processes
 may upgrade at the same time: a file lock (SQLite) or an advisory lock (PostgreSQL) lets one work
-while the others wait. A migration is one transaction, so an interrupted one leaves no trace. A
-revision that this version does not know belongs to a newer version and is refused.
+while the others wait. A migration is one transaction, so an interrupted one leaves no trace. Older
+processes serve during an upgrade and after it, until `contract` ends the support for them.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, func, inspect, select
+from sqlalchemy import Connection, Engine, event, func, inspect, select
+from sqlalchemy.exc import OperationalError
 
 from vmapi.errors import StoreUnavailable
-from vmapi.store.answer_timeout import answer_timeout
+from vmapi.store import schema_version
+from vmapi.store.connections.answer_timeout import answer_timeout
 from vmapi.store.database import Database
-from vmapi.store.tables import metadata
-
-HEAD_REVISION = "0001_initial"
-"""The revision of the newest file in migrations/versions."""
-
-alembic_version = Table(
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+from vmapi.store.migrations.expand_rule import ExpandRule
+from vmapi.store.schema_version import (
+    HEAD_REVISION,
+    REVISIONS,
+    alembic_version,
+    list_tables,
+    read_version,
+    select_version,
 )
-"""Alembic's table of the current revision."""
+from vmapi.store.tables import metadata
 
 MIGRATION_LOCK_ID = 7_611_209
 """The advisory lock of a migration in PostgreSQL: any number that no other program uses."""
@@ -29,7 +33,11 @@ MIGRATION_LOCK_ID = 7_611_209
 DISABLE_TIMEOUTS = "SET LOCAL lock_timeout TO 0; SET LOCAL idle_in_transaction_session_timeout TO 0"
 """A migration may take longer than a request may, and so may the wait for one."""
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+LIMIT_TABLE_WAIT = "SET LOCAL lock_timeout TO '2s'"
+"""Requests queue behind a migration that waits for a table, so it waits less than they may."""
+
+LOCK_NOT_AVAILABLE = "55P03"
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 def ensure_current(database: Database) -> None:
@@ -38,29 +46,38 @@ def ensure_current(database: Database) -> None:
         upgrade(database)
         return
     with database.outages.watch(writes=False), database.engine.connect() as connection:
-        revision = current_revision(connection)
-    if revision != HEAD_REVISION:
-        state = f"at {revision}" if revision else "empty"
+        version = read_version(connection)
+    if version is None or not version.may_be_served():
+        if version is not None:
+            version.check_known()
+        state = version.describe() if version else "empty"
         raise StoreUnavailable(
-            f"vmapi's database is {state}, {HEAD_REVISION} is needed: flask --app wsgi db upgrade"
+            f"vmapi's database is {state}, {HEAD_REVISION} is needed: vmapi db upgrade"
         )
 
 
-def upgrade(database: Database) -> None:
-    """Upgrade the schema to the newest revision; safe to run concurrently and again.
+def upgrade(database: Database) -> str:
+    """Run the missing expand steps, and return the revision; safe to run concurrently and again.
 
-    Raises StoreUnavailable, also for a database of a newer version.
+    Raises StoreUnavailable, also for a database that only a newer version may serve.
     """
     with database.outages.watch(writes=True), database.file_lock(), answer_timeout(None):
-        _upgrade(database.engine)
+        return _upgrade(database.engine)
 
 
-def current_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema; None for an empty database."""
-    if not inspect(connection).has_table(alembic_version.name):
-        return None
-    revision: str | None = connection.execute(select(alembic_version.c.version_num)).scalar()
-    return revision
+def contract(database: Database) -> str:
+    """Run the contract steps, and return the oldest revision with code that may serve.
+
+    Raises StoreUnavailable, also for a database that is not at the revision of this version.
+    """
+    upgrade(database)
+    with (
+        database.outages.watch(writes=True),
+        database.file_lock(),
+        answer_timeout(None),
+        _migration(database.engine) as connection,
+    ):
+        return _run_contract_steps(connection)
 
 
 def migrate(connection: Connection) -> None:
@@ -68,37 +85,92 @@ def migrate(connection: Connection) -> None:
     # the import takes a quarter of a second, and a current database does not need it
     from alembic import command
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    revision = current_revision(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
-        raise StoreUnavailable(
-            f"vmapi's database is at {revision}, which this version does not know: it needs "
-            f"{HEAD_REVISION}. Run the version that upgraded the database, or a newer one."
-        )
-    command.upgrade(config, "head")
-
-
-def _upgrade(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if current_revision(connection) == HEAD_REVISION:
+    version = read_version(connection)
+    if version is not None:
+        version.check_known()
+        if version.may_be_served():
+            # of this version or a newer one: another process was faster
             return
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(DISABLE_TIMEOUTS)
-            # a process that waited here finds the newest revision, and Alembic does nothing
-            connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK_ID)))
-        if inspect(connection).get_table_names():
+    config = Config()
+    config.set_main_option("script_location", str(schema_version.MIGRATIONS))
+    config.attributes["connection"] = connection
+    check = ExpandRule().check_statement
+    event.listen(connection, "before_cursor_execute", check)
+    try:
+        command.upgrade(config, "head")
+    finally:
+        event.remove(connection, "before_cursor_execute", check)
+    if version is None or not version.oldest_revision:
+        _name_oldest_revision(connection)
+
+
+def _upgrade(engine: Engine) -> str:
+    with engine.connect() as connection:
+        version = read_version(connection)
+    if version is not None and version.may_be_served():
+        return version.revision
+    with _migration(engine) as connection:
+        if list_tables(connection):
             migrate(connection)
         else:
             _create_all(connection)
+        return select_version(connection).revision
+
+
+@contextmanager
+def _migration(engine: Engine) -> Iterator[Connection]:
+    """Open the transaction of a migration, alone. Raises StoreUnavailable if a table is in use."""
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(DISABLE_TIMEOUTS)
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK_ID)))
+                connection.exec_driver_sql(LIMIT_TABLE_WAIT)
+            yield connection
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise StoreUnavailable(
+            "A long transaction, such as a backup, holds a table of vmapi's database. Nothing was "
+            "changed. Repeat the command."
+        ) from error
+
+
+def _run_contract_steps(connection: Connection) -> str:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.script import ScriptDirectory
+
+    version = select_version(connection)
+    oldest_revision = version.oldest_revision
+    if version.revision != HEAD_REVISION:
+        raise StoreUnavailable(
+            f"vmapi's database is at {version.revision}: contract it with the version that "
+            "upgraded it, or a newer one."
+        )
+    scripts = ScriptDirectory(str(schema_version.MIGRATIONS))
+    context = MigrationContext.configure(connection, opts={"render_as_batch": True})
+    with Operations.context(context):
+        for revision in REVISIONS[REVISIONS.index(oldest_revision) + 1 :]:
+            script = scripts.get_revision(revision)
+            if hasattr(script.module, "contract"):
+                script.module.contract()
+                oldest_revision = revision
+    connection.execute(alembic_version.update().values(oldest_revision=oldest_revision))
+    return oldest_revision
+
+
+def _name_oldest_revision(connection: Connection) -> None:
+    columns = inspect(connection).get_columns(alembic_version.name)
+    if alembic_version.c.oldest_revision.name not in {column["name"] for column in columns}:
+        statement = f"ALTER TABLE {alembic_version.name} ADD COLUMN oldest_revision VARCHAR(32)"
+        connection.exec_driver_sql(statement)
+    connection.execute(alembic_version.update().values(oldest_revision=REVISIONS[0]))
 
 
 def _create_all(connection: Connection) -> None:
     metadata.create_all(connection)
     alembic_version.create(connection)
-    connection.execute(alembic_version.insert().values(version_num=HEAD_REVISION))
+    row = {"version_num": HEAD_REVISION, "oldest_revision": HEAD_REVISION}
+    connection.execute(alembic_version.insert().values(row))

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from vmapi.store.types import EpochMicros
+from vmapi.store.clock import EpochMicros
 
 metadata = MetaData(
     naming_convention={
@@ -98,6 +98,12 @@ operations = Table(
     Column("is_vm_disclosed", Boolean, nullable=False, server_default=false()),
     Column("steps", JSON, nullable=False, server_default="[]"),
     Column("bulk_id", String(36)),
+    Column("traceparent", String(64)),
+    Column("failed_attempts", Integer, nullable=False, server_default="0"),
+    Column("defects", Integer, nullable=False, server_default="0"),
+    Column("last_failure", JSON),
+    Column("last_failed_at", EpochMicros),
+    Column("retry_requested_at", EpochMicros),
     Index("ix_operations_newest", "created_at", "id"),
     Index("ix_operations_project_created_at_id", "project", "created_at", "id"),
     Index("ix_operations_vm_id_created_at", "vm_id", "created_at"),
@@ -188,6 +194,7 @@ sync_state = Table(
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
 )
 
 events = Table(
@@ -211,6 +218,7 @@ leader_leases = Table(
     Column("name", String(32), primary_key=True),
     Column("owner", String(36), nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("process", String(255)),
 )
 
 audit_entries = Table(
@@ -230,6 +238,7 @@ audit_entries = Table(
     Column("chain_position", BigInteger),
     Column("mac", String(64)),
     Column("token_id", String(36)),
+    Column("reason", String(300)),
     Index("ix_audit_entries_at", "at"),
     *(Index(f"ix_audit_entries_{name}_id", name, "id") for name in AUDIT_FILTER_COLUMNS),
     _partial_index(

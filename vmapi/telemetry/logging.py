@@ -19,17 +19,22 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from vmapi.telemetry.tracing.tracer import TRACER
+
 SENSITIVE_LOGGERS = (
     *("keystoneauth", "openstack", "urllib3", "stevedore", "os_client_config", "dogpile"),
 )
 """Loggers that write tokens, passwords and user data below WARNING."""
 
+FILE_HANDLER = "vmapi.telemetry.line_writer.FileLineHandler"
 QUEUED_HANDLER = "vmapi.telemetry.queued_handler.QueuedStreamHandler"
 STREAM_HANDLER = "vmapi.telemetry.logging.LineStreamHandler"
 
 SHARED_PROCESSORS: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
+    TRACER.add_log_members,
     structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.EventRenamer("message"),
 )
@@ -58,7 +63,7 @@ def configure(level: str, *, serves: bool | None = None) -> None:
     structlog.configure(
         processors=[*SHARED_PROCESSORS, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=lambda *_: LineLogger(write_line),
+        logger_factory=lambda *name: LineLogger(write_line, *name),
         cache_logger_on_first_use=False,
     )
 
@@ -82,7 +87,8 @@ class LineStreamHandler(logging.StreamHandler):  # type: ignore[type-arg]
 class LineLogger:
     """Writes rendered lines; structlog calls the method of a level."""
 
-    def __init__(self, write_line: Callable[[str], None]) -> None:
+    def __init__(self, write_line: Callable[[str], None], name: str = "vmapi") -> None:
+        self.name = name
         self.debug = self.info = self.warning = self.error = self.critical = write_line
 
 
@@ -93,32 +99,36 @@ def _logging_config(level: str, render: list[Processor], stream: str) -> dict[st
         "foreign_pre_chain": [structlog.stdlib.ExtraAdder(), *SHARED_PROCESSORS],
         "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
     }
+    sensitive_level = level if level in ("ERROR", "CRITICAL") else "WARNING"
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
         "handlers": {
             "stream": {
-                "class": QUEUED_HANDLER if _can_block(stream) else STREAM_HANDLER,
+                "class": _handler_class(stream),
                 "stream": f"ext://sys.{stream}",
                 "formatter": "line",
             }
         },
         "root": {"level": level, "handlers": ["stream"]},
-        "loggers": {name: {"level": "WARNING"} for name in SENSITIVE_LOGGERS},
+        "loggers": {name: {"level": sensitive_level} for name in SENSITIVE_LOGGERS},
     }
 
 
-def _can_block(stream: str) -> bool:
-    """Return whether a write to the log of a server may wait for a reader: a pipe, a terminal."""
+def _handler_class(stream: str) -> str:
+    """Return the name of the handler class for a stream.
+
+    A write to the pipe or the terminal of a server may wait for a reader; a disk may be full.
+    """
     if stream != "stdout":
-        return False
+        return STREAM_HANDLER
     try:
         mode = os.fstat(sys.stdout.fileno()).st_mode
     except (OSError, ValueError):
         # a stream in memory
-        return False
-    return not stat.S_ISREG(mode)
+        return STREAM_HANDLER
+    return FILE_HANDLER if stat.S_ISREG(mode) else QUEUED_HANDLER
 
 
 def _json_renderer() -> list[Processor]:

@@ -3,9 +3,7 @@
 A full pipe without a reader, or a stopped terminal, blocks the thread that writes to it.
 """
 
-import logging
 import os
-import select
 import threading
 import time
 import weakref
@@ -13,6 +11,8 @@ from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import TextIO
+
+from vmapi.telemetry.line_writer import LineHandler, LineWriter, encode_line
 
 MAX_QUEUED_LINES = 10_000
 """Lines that wait for the reader; further lines are dropped and counted."""
@@ -24,10 +24,8 @@ BATCH_INTERVAL_SECONDS = 0.01
 FLUSH_TIMEOUT_SECONDS = 2.0
 """How long the end of the process waits for the reader."""
 
-DROPPED_MESSAGE = "log lines dropped"
 
-
-class QueuedStreamHandler(logging.Handler):
+class QueuedStreamHandler(LineHandler):
     """A handler that formats a line in the calling thread, and writes it in its own.
 
     Lines stay in order. `flush` waits until all lines are written.
@@ -47,17 +45,9 @@ class QueuedStreamHandler(logging.Handler):
         self._condition = threading.Condition(threading.RLock())
         self._lines: deque[bytes] = deque()
         self._dropped_lines = 0
+        self._writer = LineWriter(self._file_descriptor, self.format)
         self._thread: threading.Thread | None = None
         self._is_idle = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, or drop and count it if the queue is full."""
-        try:
-            line = self.format(record)
-        except Exception:
-            self.handleError(record)
-            return
-        self.write_line(line)
 
     def write_line(self, line: str) -> None:
         """Queue a rendered line, or drop and count it if the queue is full."""
@@ -65,7 +55,7 @@ class QueuedStreamHandler(logging.Handler):
             if len(self._lines) >= self._max_lines:
                 self._dropped_lines += 1
                 return
-            self._lines.append(_encode(line))
+            self._lines.append(encode_line(line))
             if self._is_idle:
                 self._condition.notify_all()
             elif self._thread is None or not self._thread.is_alive():
@@ -99,39 +89,10 @@ class QueuedStreamHandler(logging.Handler):
                     self._condition.wait_for(lambda: self._lines)
                     self._is_idle = False
                 batch = list(islice(self._lines, MAX_BATCH_LINES))
-            try:
-                self._write(b"".join(batch))
-            except OSError:
-                self._finish_batch(batch, dropped_lines=len(batch))
-            else:
-                self._finish_batch(batch)
-            time.sleep(BATCH_INTERVAL_SECONDS)
-
-    def _finish_batch(self, batch: list[bytes], dropped_lines: int = 0) -> None:
-        """Remove a batch from the queue; report the dropped lines as soon as there is room."""
-        with self._condition:
-            for _ in batch:
-                self._lines.popleft()
-            if self._dropped_lines and not dropped_lines:
-                record = logging.LogRecord(
-                    "vmapi.telemetry", logging.WARNING, __file__, 0, DROPPED_MESSAGE, None, None
-                )
-                record.lines = self._dropped_lines
-                self._lines.append(_encode(self.format(record)))
+                self._writer.dropped_lines += self._dropped_lines
                 self._dropped_lines = 0
-            self._dropped_lines += dropped_lines
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._file_descriptor, view) :]
-            except BlockingIOError:
-                # another process made the pipe non-blocking
-                poll = select.poll()
-                poll.register(self._file_descriptor, select.POLLOUT)
-                poll.poll()
-
-
-def _encode(line: str) -> bytes:
-    return f"{line}\n".encode(errors="backslashreplace")
+            self._writer.write(b"".join(batch))
+            with self._condition:
+                for _ in batch:
+                    self._lines.popleft()
+            time.sleep(BATCH_INTERVAL_SECONDS)

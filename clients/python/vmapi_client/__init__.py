@@ -6,14 +6,14 @@ with Client() as client:
     vm = client.vms.create("web-1", flavor="m1.small", image="debian-12", start=True, wait=True)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from vmapi_client.version import __version__
 
+# an import of another package would delay the handler of Ctrl-C of the command line
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from vmapi_client import errors, models
     from vmapi_client.aio.client import AsyncClient
+    from vmapi_client.core.deadline import Deadline
     from vmapi_client.errors import ProblemError, VmapiError
     from vmapi_client.models import VM, Event, Operation
     from vmapi_client.sync.client import Client
@@ -22,6 +22,7 @@ __all__ = [
     "VM",
     "AsyncClient",
     "Client",
+    "Deadline",
     "Event",
     "Operation",
     "ProblemError",
@@ -34,6 +35,7 @@ __all__ = [
 _MODULES = {
     "AsyncClient": "vmapi_client.aio.client",
     "Client": "vmapi_client.sync.client",
+    "Deadline": "vmapi_client.core.deadline",
     "Event": "vmapi_client.models",
     "Operation": "vmapi_client.models",
     "ProblemError": "vmapi_client.errors",
@@ -42,8 +44,10 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a name at its first use: the command line starts without httpx."""
+    from importlib import import_module
+
     if name in ("errors", "models"):
         return import_module(f"vmapi_client.{name}")
     if name not in _MODULES:

@@ -1,6 +1,7 @@
 """The URL, the token and the certificates of a server: from arguments, variables or a context."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,9 @@ from urllib.parse import urlsplit
 from vmapi_client.contexts import Context, ContextStore
 from vmapi_client.core.replies import Server
 from vmapi_client.errors import ConfigurationError
+from vmapi_client.text_files import describe_file_error, read_text_file
 
+MAX_TOKEN_BYTES = 1 << 16
 DEFAULT_BASE_PATH = "/api/v1"
 
 TokenReader = Callable[[], "str | None"]
@@ -42,16 +45,25 @@ def load_configuration(
 ) -> Configuration:
     """Find URL and token: arguments first, then `VMAPI_*` variables, then a context.
 
-    The token of a context goes to the URL of that context only. Raises ConfigurationError.
+    Token and certificates of a context count for its URL only. Raises ConfigurationError.
     """
     environ = os.environ if environ is None else environ
-    sources = (
-        _from_arguments(url, token, token_file, ca_file),
-        _from_context(context, environ) if context else None,
-        _from_environment(environ),
-        _from_context(environ.get("VMAPI_CONTEXT"), environ),
-    )
-    return _merge([source for source in sources if source is not None])
+    arguments = {"url": url, "token": token, "token_file": token_file, "ca_file": ca_file}
+    for name, value in {**arguments, "context": context}.items():
+        if value == "":
+            raise ConfigurationError(f"the argument {name} is empty.")
+    if url is not None and context is not None:
+        raise ConfigurationError("the argument url and the argument context: give one of them.")
+    if token is not None and token_file is not None:
+        raise ConfigurationError("the arguments token and token_file: give one of them.")
+    sources = [_from_arguments(url, token, token_file, ca_file)]
+    if context is not None:
+        sources += _from_context(context, environ)
+    sources.append(_from_environment(environ))
+    if not any(source.url for source in sources):
+        # with a URL, a damaged contexts file is no obstacle
+        sources += _from_context(environ.get("VMAPI_CONTEXT") or None, environ)
+    return _merge(sources)
 
 
 @dataclass(frozen=True)
@@ -90,15 +102,14 @@ def _from_environment(environ: Mapping[str, str]) -> _Source:
     return _Source("{}", url, token, token_file, ca_file, names=names)
 
 
-def _from_context(name: str | None, environ: Mapping[str, str]) -> _Source | None:
+def _from_context(name: str | None, environ: Mapping[str, str]) -> list[_Source]:
     store = ContextStore.from_environment(environ)
     context: Context | None = store.find(name)
     if context is None:
-        return None
+        return []
     title = f"the {{}} of the context {context.name}"
-    return _Source(
-        title, context.url, context.token, context.token_file, context.ca_file, context.name
-    )
+    access = (context.token, context.token_file, context.ca_file)
+    return [_Source(title, context.url, *access, context.name)]
 
 
 def _merge(sources: list[_Source]) -> Configuration:
@@ -108,12 +119,13 @@ def _merge(sources: list[_Source]) -> Configuration:
             "No URL: set VMAPI_URL to https://HOST[:PORT], or run 'vmctl context add NAME URL'."
         )
     root, base_path = split_url(place.url, place.describe(0))
-    with_access = (source for source in sources if source.token or source.token_file)
-    access = next((s for s in with_access if s is place or s.context is None), None)
+    # the access of a context is for no other URL
+    usable = [source for source in sources if source is place or source.context is None]
+    access = next((source for source in usable if source.token or source.token_file), None)
     origin = None
     if access is not None:
         origin = access.describe(1 if access.token else 2)
-    certificates = next((source.ca_file for source in sources if source.ca_file), None)
+    certificates = next((source.ca_file for source in usable if source.ca_file), None)
     return Configuration(
         root,
         base_path,
@@ -129,10 +141,13 @@ def split_url(url: str, origin: str = "the argument url") -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")
     except ValueError:
         valid = False
-    if not valid or parts.query or parts.fragment or parts.username:
-        raise ConfigurationError(f"{origin} is {url!r}: it has the form https://HOST[:PORT].")
+    if not valid or parts.query or parts.fragment or "@" in url:
+        # a password may be in it, and may have a slash
+        shown = re.sub(r"^(\w+://)?.*@", r"\1…@", url, flags=re.DOTALL)
+        raise ConfigurationError(f"{origin} is {shown!r}: it has the form https://HOST[:PORT].")
     root = f"{parts.scheme}://{parts.netloc}"
     path = parts.path.rstrip("/")
     before, api, version = path.rpartition("/api/")
@@ -154,9 +169,13 @@ def _token_reader(source: _Source | None, origin: str) -> TokenReader:
 def _read_token_file(path: Path, origin: str) -> str:
     """Read a token at each request, so that a renewed token counts at once."""
     try:
-        return check_token(path.read_text(encoding="utf-8"), origin)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{origin}: the token cannot be read: {error}") from error
+        text, _ = read_text_file(path, MAX_TOKEN_BYTES)
+    except (OSError, ValueError) as error:
+        reason = describe_file_error(error)
+        raise ConfigurationError(
+            f"{origin}: the token cannot be read from {path}: {reason}."
+        ) from error
+    return check_token(text, origin)
 
 
 def check_token(token: str, origin: str) -> str:

@@ -12,30 +12,32 @@ from tests.support.audit_rows import audit_rows
 from tests.support.auth_harness import AuthHarness
 from tests.support.log_capture import Capture, read_logs
 from vmapi.api import middleware
-from vmapi.domain.api_token import generate_token
+from vmapi.domain.access.api_token import generate_token
 from vmapi.errors import StoreUnavailable
 from vmapi.settings.settings import Settings
 from vmapi.store.audit.repository import AuditRepository
 from vmapi.telemetry.logging import configure
 
 OPEN = [
-    *("get_health", "get_livez", "get_readyz", "openapi", "page", "slashed"),
+    *("get_health", "get_livez", "get_readyz", "openapi"),
+    *("docs_page", "slashed_docs_page", "docs_asset", "graphiql_page", "graphiql_asset"),
     *("index", "base_index", "slashed_base_index"),
-    *("list_problems", "get_problem", "_reference_page"),
+    *("list_problems", "get_problem", "reference_page"),
 ]
 READS = [
     *("list_vms", "get_vm", "get_vm_status", "get_vm_console", "list_operations", "get_operation"),
     *("list_flavors", "list_images", "list_networks", "listen_to_events", "get_quota"),
+    *("query_graphql", "execute_graphql"),
 ]
 CHANGES = [
     *("create_vm", "update_vm", "delete_vm", "act_on_vms"),
     *("start_vm", "stop_vm", "restart_vm", "pause_vm", "resume_vm"),
 ]
 MAY = {
-    None: {*OPEN, "asset"},
-    "viewer": {*OPEN, "asset", *READS},
-    "operator": {*OPEN, "asset", *READS, *CHANGES},
-    "admin": {*OPEN, "asset", *READS, *CHANGES, "list_audit"},
+    None: set(OPEN),
+    "viewer": {*OPEN, *READS},
+    "operator": {*OPEN, *READS, *CHANGES},
+    "admin": {*OPEN, *READS, *CHANGES, "list_audit"},
 }
 ON_A_VM = [
     *(("GET", f"/vms/{{}}{below}") for below in ("", "/status", "/console")),
@@ -55,12 +57,12 @@ def auth_harness(harness: ApiHarness) -> AuthHarness:
 
 def list_endpoints(app: Flask) -> dict[str, tuple[str, str]]:
     """Return the method and the path of each endpoint."""
-    found = {}
+    endpoints = {}
     for rule in app.url_map.iter_rules():
         (method,) = (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        path = re.sub(r"<(\w+:)?(\w+)>", lambda found: FILLED[found[2]], rule.rule)
-        found[rule.endpoint.rpartition(".")[2]] = (method, path)
-    return found
+        path = re.sub(r"<(\w+:)?(\w+)>", lambda parameter: FILLED[parameter[2]], rule.rule)
+        endpoints[rule.endpoint.rpartition(".")[2]] = (method, path)
+    return endpoints
 
 
 def refusal_code(response: TestResponse) -> Any:
@@ -72,10 +74,10 @@ def test_every_endpoint_enforces_its_role(auth_harness: AuthHarness, role: str |
     token = None if role is None else auth_harness.create_token(role)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     refused = "unauthenticated" if role is None else "forbidden"
-    found = list_endpoints(auth_harness.harness.app)
+    endpoints = list_endpoints(auth_harness.harness.app)
     # every endpoint must be listed in this test
-    assert set(found) == MAY["admin"]
-    for name, (method, path) in found.items():
+    assert set(endpoints) == MAY["admin"]
+    for name, (method, path) in endpoints.items():
         response = auth_harness.client.open(path, method=method, headers=headers)
         assert refusal_code(response) == (None if name in MAY[role] else refused), name
         # the event stream never ends

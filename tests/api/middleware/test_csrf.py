@@ -165,7 +165,7 @@ TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_
 
 
 @given(TEXT, TEXT, TEXT)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arbitrary_host_and_origin_never_crash(
     harness: ApiHarness, host: str, origin: str, site: str
 ) -> None:

@@ -11,9 +11,9 @@ from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.auth_harness import AuthHarness
 from vmapi.api.middleware.rate_limits import client_network
 from vmapi.concurrency.nonblocking import RepeatableRequest, WouldBlock
-from vmapi.domain.api_token import generate_token
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access.api_token import generate_token
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 from vmapi.services.access.rate_limits import RateLimiter
 from vmapi.settings.limits import parse_rate_limits
 from vmapi.store.rate_counters import MemoryCounters
@@ -56,8 +56,8 @@ def test_headers_show_policy_and_remaining(set_rate_limits: Limited) -> None:
     assert response.headers["RateLimit-Policy"] == (
         '"address-per-hour";q=9;w=3600, "reads-per-second";q=3;w=1, "reads-per-minute";q=100;w=60'
     )
-    left = [each.split(";")[:2] for each in response.headers["RateLimit"].split(", ")]
-    assert left == [
+    remaining = [policy.split(";")[:2] for policy in response.headers["RateLimit"].split(", ")]
+    assert remaining == [
         ['"address-per-hour"', "r=8"],
         ['"reads-per-second"', "r=2"],
         ['"reads-per-minute"', "r=99"],

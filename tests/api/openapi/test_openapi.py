@@ -10,6 +10,7 @@ from flask import Flask
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests.support.openapi_document import resolve_references
 from vmapi.api.problems.types import PROBLEM_TYPES
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
@@ -17,10 +18,10 @@ from vmapi.settings.settings import Settings
 
 METHODS = ("get", "post", "patch", "delete")
 UNDOCUMENTED = {
-    *("/", "/api/v1", "/api/v1/"),
+    *("/", "/api/v1", "/api/v1/", "/graphql", "/docs/graphiql", "/docs/graphiql/<name>"),
     *("/openapi.json", "/docs", "/docs/", "/docs/assets/<name>", "/docs/reference/<name>.md"),
 }
-"""The entry page, and the routes of the document and its page, are not in the document."""
+"""The entry page, GraphQL, and the routes of the document and its page."""
 ANYWHERE = {"malformed_request", "validation_error", "internal_error"}
 PROBES = {"get_health", "get_livez", "get_readyz"}
 """Endpoints without a rate limit."""
@@ -87,10 +88,11 @@ ANSWERS = {
 
 
 def iterate_operations(document: Any) -> Iterator[tuple[str, str, Any]]:
+    """Iterate over the operations, with components in place of references."""
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
-                yield path, method, item[method]
+                yield path, method, resolve_references(document, item[method])
 
 
 def iterate_bodies(document: Any) -> Iterator[tuple[str, Any]]:
@@ -161,7 +163,9 @@ def test_every_example_is_valid(document: Any) -> None:
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_problem_is_documented(document: Any, name: str) -> None:
     (operation,) = [
-        found for _, _, found in iterate_operations(document) if found["operationId"] == name
+        operation
+        for _, _, operation in iterate_operations(document)
+        if operation["operationId"] == name
     ]
     problems = {
         code: status
@@ -243,15 +247,17 @@ def test_document_lists_the_configured_security_schemes(
         keystone_url="https://keystone.invalid",
     )
     app_document = create_app(settings, MemoryBackend()).test_client().get("/openapi.json").json
-    found = [operation["security"] for _, _, operation in iterate_operations(app_document)]
+    requirements = [operation["security"] for _, _, operation in iterate_operations(app_document)]
     accepted = [{way: []} for way in ways]
-    assert [each for each in found if each] == [accepted] * (len(found) - len(OPEN))
+    assert [requirement for requirement in requirements if requirement] == [accepted] * (
+        len(requirements) - len(OPEN)
+    )
     assert set(app_document["components"]["securitySchemes"]) == set(ways)
     OpenAPIV31SpecValidator(app_document).validate()
 
 
 def test_request_headers_are_documented(document: Any) -> None:
-    heeded = {
+    documented = {
         operation["operationId"]: {
             parameter["name"]
             for parameter in operation.get("parameters", ())
@@ -259,28 +265,31 @@ def test_request_headers_are_documented(document: Any) -> None:
         }
         for _, _, operation in iterate_operations(document)
     }
-    assert heeded["create_vm"] == {"Idempotency-Key", "Prefer"}
+    assert documented["create_vm"] == {"Idempotency-Key", "Prefer"}
     for name in ("update_vm", "delete_vm", "restart_vm"):
-        assert heeded[name] == {"Idempotency-Key", "Prefer", "If-Match"}
+        assert documented[name] == {"Idempotency-Key", "Prefer", "If-Match"}
     for name in ("get_vm", "get_vm_status"):
-        assert heeded[name] == {"If-None-Match", "Cache-Control"}
-    assert heeded["list_vms"] == {"Cache-Control"}
+        assert documented[name] == {"If-None-Match", "Cache-Control"}
+    assert documented["list_vms"] == {"Cache-Control"}
 
 
 def test_query_parameters_are_documented(document: Any, shell: Flask) -> None:
     views = {name.rpartition(".")[2]: view for name, view in shell.view_functions.items()}
-    found = {}
+    parameters = {}
     for _, _, operation in iterate_operations(document):
         name = operation["operationId"]
         about: Any = getattr(views[name], "_apidoc")  # noqa: B009 - no type has it
         taken = about.get("arguments", {}).get("parameters", ())
-        declared = [set(each["schema"].fields) for each in taken if each["in"] == "query"]
+        declared = [
+            set(parameter["schema"].fields) for parameter in taken if parameter["in"] == "query"
+        ]
         shown = operation.get("parameters", ())
-        found[name] = {each["name"] for each in shown if each["in"] == "query"}
-        assert (name, found[name]) == (name, set().union(*declared))
-    assert {"page", "cursor", "sort", "status"} < found["list_vms"]
-    assert found["listen_to_events"] == {"vm_id", "kind", "last_event_id", "wait", "limit"}
-    assert found["get_vm"] == set()
+        parameters[name] = {parameter["name"] for parameter in shown if parameter["in"] == "query"}
+        assert (name, parameters[name]) == (name, set().union(*declared))
+    assert {"page", "cursor", "sort", "status"} < parameters["list_vms"]
+    filters = {"vm_id", "kind", "selector"}
+    assert parameters["listen_to_events"] == {*filters, "last_event_id", "wait", "limit"}
+    assert parameters["get_vm"] == set()
 
 
 @pytest.mark.parametrize("schema", ["CreateVM", "UpdateVM"])

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.openapi_document import resolve_references
 
 VM_FIELDS = (
     "flavor, image, key_name, metadata, name, network, security_groups, ssh_keys, start, user_data"
 )
-FILTERS = "created_after, created_before, flavor, image, name, status, updated_after"
+FILTERS = "created_after, created_before, flavor, image, name, selector, status, updated_after"
 
 
 def refuse(harness: ApiHarness, method: str, path: str, **options: Any) -> Any:
@@ -50,7 +51,8 @@ def test_unknown_parameter_lists_the_parameters(harness: ApiHarness, path: str) 
     (error,) = (error for error in problem["errors"] if error["pointer"] == "/nmae")
     parameters = error["message"].partition("The parameters are: ")[2].rstrip(".").split(", ")
     document: Any = harness.client.get("/openapi.json").json
-    described = document["paths"][f"{BASE}{path.partition('?')[0]}"]["get"]["parameters"]
+    operation = document["paths"][f"{BASE}{path.partition('?')[0]}"]["get"]
+    described = resolve_references(document, operation)["parameters"]
     assert parameters == sorted(item["name"] for item in described if item["in"] == "query")
 
 

@@ -37,7 +37,7 @@ REQUESTS: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/nothing", None),
 )
 KEY = re.compile(r"[ -~]{1,255}")
-PATIENT = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PATIENT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def send_headers(

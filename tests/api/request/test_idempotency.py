@@ -88,9 +88,11 @@ def test_repeated_delete_after_end_is_replayed(harness: ApiHarness) -> None:
 
 
 def test_replay_of_create_with_deleted_vm_is_404(harness: ApiHarness) -> None:
-    harness.call("DELETE", f"/vms/{create(harness).json['id']}")
+    vm_id = create(harness).json["id"]
+    harness.call("DELETE", f"/vms/{vm_id}")
     again = create(harness)
     assert (again.status_code, again.json["code"]) == (404, "vm_not_found")
+    assert again.json["vm_id"] == vm_id
     assert again.headers["Idempotent-Replayed"] == "true"
     assert harness.get_operation(again)["status"] == "succeeded"
     assert len(harness.backend.list_vms()) == 0
@@ -104,11 +106,13 @@ def test_replay_of_superseded_change_is_409(harness: ApiHarness) -> None:
     assert (again.status_code, again.json["code"]) == (409, "task_in_progress")
     assert again.json["detail"] == "A delete has ended the create."
     assert (again.json["current_status"], again.json["task"]) == ("BUILDING", "deleting")
+    assert again.json["vm_id"] == vm_id
     assert again.headers["Idempotent-Replayed"] == "true"
     harness.run_until_settled()
     later = create(harness)
     assert (later.status_code, later.json["code"]) == (404, "vm_not_found")
     assert later.json["detail"].startswith("A delete has ended the create.")
+    assert later.json["vm_id"] == vm_id
     assert harness.get_operation(later)["status"] == "superseded"
 
 
@@ -221,10 +225,10 @@ def test_repeat_after_concurrent_refusal_is_executed(
         list_barrier.wait()
 
         def bound(key: Any) -> Any:
-            found = of_key(key)
+            operation = of_key(key)
             monkeypatch.setattr(harness.services.store.operations, "find_by_key", of_key)
             list_barrier.wait()
-            return found
+            return operation
 
         monkeypatch.setattr(harness.services.store.operations, "find_by_key", bound)
         again = create(harness)
@@ -270,9 +274,9 @@ def test_operations_are_listed_by_key(harness: ApiHarness, key: str) -> None:
     harness.create("other")
     created = create(harness, key)
     assert created.status_code == 201
-    found = harness.get_json("/operations", query_string={"idempotency_key": key})
-    assert found["total"] == 1
-    assert created.headers["Operation-Location"].endswith(found["items"][0]["id"])
+    operations = harness.get_json("/operations", query_string={"idempotency_key": key})
+    assert operations["total"] == 1
+    assert created.headers["Operation-Location"].endswith(operations["items"][0]["id"])
     assert harness.get_json("/operations?idempotency_key=nobodys")["total"] == 0
 
 

@@ -73,11 +73,11 @@ def test_operation_superseded_during_wait_is_returned(
     harness: ApiHarness, run_during_wait: Any
 ) -> None:
     vm_id = harness.create_running()
-    left = ["delete"]
+    pending_actions = ["delete"]
 
     def once() -> None:
-        if left:
-            left.clear()
+        if pending_actions:
+            pending_actions.clear()
             harness.call("DELETE", f"/vms/{vm_id}")
 
     run_during_wait(once)

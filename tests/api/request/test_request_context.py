@@ -1,18 +1,18 @@
 """Request ids, access log lines, health checks and the documentation page."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
 
 from tests.support.api_harness import BASE, CREATE_BODY, UNKNOWN_ID, ApiHarness
+from tests.support.factories import GENERATED_REQUEST_ID
 from tests.support.log_capture import Capture, read_logs
 from vmapi import errors
-from vmapi.settings.settings import Settings
+from vmapi.domain.access.api_token import generate_token
 from vmapi.telemetry.logging import configure
-
-MADE = re.compile(r"req-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_valid_request_id_is_used(harness: ApiHarness, sent: str) -> None:
 )
 def test_invalid_request_id_is_replaced(harness: ApiHarness, sent: str) -> None:
     response = harness.client.get("/livez", headers={"X-Request-ID": sent})
-    assert MADE.fullmatch(response.headers["X-Request-ID"])
+    assert GENERATED_REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
 
 
 def test_generated_request_ids_are_unique(harness: ApiHarness) -> None:
@@ -53,6 +53,7 @@ def test_each_request_writes_one_log_line(harness: ApiHarness, capsys: Capture) 
     assert line.pop("timestamp")
     assert line == {
         "message": "request",
+        "logger": "vmapi.access",
         "level": "info",
         "request_id": "mine",
         "user": "anonymous",
@@ -88,6 +89,13 @@ def test_log_of_request_without_vm_has_no_vm_id(harness: ApiHarness, capsys: Cap
     (line,) = read_logs(capsys)
     assert (line["vm_id"], line["status"]) == (None, 404)
     assert line["endpoint"] == "GET /nothing\nforged"
+
+
+def test_log_hides_a_token_in_the_path(harness: ApiHarness, capsys: Capture) -> None:
+    configure("INFO")
+    harness.client.get(f"/api/v1/{generate_token()}/{generate_token()}")
+    (line,) = read_logs(capsys)
+    assert line["endpoint"] == "GET /api/v1/vmapi_***/vmapi_***"
 
 
 def test_health_reports_status_version_and_time(harness: ApiHarness) -> None:
@@ -149,7 +157,7 @@ def test_docs_page_loads_only_own_assets(harness: ApiHarness) -> None:
         assert url.startswith("/")
         assert harness.client.get(url, buffered=True).status_code == 200
     nothing = harness.client.get("/docs/assets/README.md")
-    assert (nothing.status_code, nothing.json["code"]) == (404, "not_found")  # type: ignore[index]
+    assert (nothing.status_code, nothing.json["code"]) == (404, "not_found")
 
 
 def test_head_and_options_are_supported(harness: ApiHarness) -> None:
@@ -159,12 +167,8 @@ def test_head_and_options_are_supported(harness: ApiHarness) -> None:
     assert sorted(options.headers["Allow"].split(", ")) == ["GET", "HEAD", "OPTIONS"]
 
 
-def test_api_version_sets_base_path(harness: ApiHarness) -> None:
-    from vmapi.app import create_app
-
-    app: Flask = create_app(Settings(log_level="CRITICAL", api_version="v2"), harness.backend)
-    app.extensions["vmapi"].engine.stop()
-    client = app.test_client()
+def test_api_version_sets_base_path(serve_app: Callable[..., Flask]) -> None:
+    client = serve_app(api_version="v2").test_client()
     assert client.get(f"{BASE}/health").status_code == 404
     health = client.get("/api/v2/health").json
     assert health is not None

@@ -9,6 +9,7 @@ from tests.support.problem_responses import check_problem
 FILTERS = {
     "/vms": (
         *("status", "name", "flavor", "image", "created_after", "created_before", "updated_after"),
+        "selector",
         *("sort", "page", "page_size"),
     ),
     "/operations": ("vm_id", "action", "status", "page", "page_size"),

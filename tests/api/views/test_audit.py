@@ -49,6 +49,7 @@ def test_newest_entries_come_first(audited: ApiHarness) -> None:
         "outcome": "succeeded",
         "code": None,
         "token_id": None,
+        "reason": None,
         "position": None,
     }
 

@@ -34,7 +34,7 @@ def test_every_change_of_a_vm_is_audited(harness: ApiHarness) -> None:
     assert {(row.user, row.project, row.address) for row in entries} == {
         ("anonymous", "default", "127.0.0.1")
     }
-    operations = {each["id"] for each in harness.get_json("/operations")["items"]}
+    operations = {operation["id"] for operation in harness.get_json("/operations")["items"]}
     assert {row.operation_id for row in entries} == operations
 
 

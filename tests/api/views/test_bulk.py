@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.api_harness import UNKNOWN_ID, ApiHarness
-from vmapi.api.views.bulk import BulkResponseSchema
+from vmapi.api.schemas.bulk import BulkResponseSchema
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Step
 from vmapi.domain.vm import VM
@@ -19,23 +19,23 @@ def post_bulk(harness: ApiHarness, key: str | None = None, **body: Any) -> TestR
 
 
 def bulk_items(response: TestResponse) -> list[Any]:
-    is_finished = response.json["status"] != "running"  # type: ignore[index]
+    is_finished = response.json["status"] != "running"
     assert response.status_code == (200 if is_finished else 202), response.text
     assert BulkResponseSchema().validate(response.json) == {}
-    found: list[Any] = response.json["items"]  # type: ignore[index]
-    return found
+    items: list[Any] = response.json["items"]
+    return items
 
 
 def test_bulk_starts_one_operation_per_vm(harness: ApiHarness) -> None:
     ids = [harness.create_running(f"web-{n}") for n in range(5)]
-    found = bulk_items(post_bulk(harness, action="stop", ids=ids))
-    assert [item["vm_id"] for item in found] == ids
-    assert {item["operation"]["status"] for item in found} == {"pending"}
-    assert [item["operation"]["vm_id"] for item in found] == ids
+    items = bulk_items(post_bulk(harness, action="stop", ids=ids))
+    assert [item["vm_id"] for item in items] == ids
+    assert {item["operation"]["status"] for item in items} == {"pending"}
+    assert [item["operation"]["vm_id"] for item in items] == ids
     assert {vm["task"] for vm in harness.get_json("/vms")["items"]} == {"stopping"}
     harness.run_until_settled()
     assert {vm["status"] for vm in harness.get_json("/vms")["items"]} == {"STOPPED"}
-    for item in found:
+    for item in items:
         assert harness.get_json(f"/operations/{item['operation']['id']}")["status"] == "succeeded"
 
 
@@ -43,11 +43,11 @@ def test_bulk_reports_problems_per_vm(harness: ApiHarness) -> None:
     running, stopped = harness.create_running("web-1"), harness.create("web-2")["id"]
     harness.run_until_settled()
     requested_ids = [stopped, UNKNOWN_ID, running, "nonsense"]
-    found = bulk_items(post_bulk(harness, action="stop", ids=requested_ids))
-    assert [item["vm_id"] for item in found] == requested_ids
-    codes = [item["error"]["code"] if "error" in item else None for item in found]
+    items = bulk_items(post_bulk(harness, action="stop", ids=requested_ids))
+    assert [item["vm_id"] for item in items] == requested_ids
+    codes = [item["error"]["code"] if "error" in item else None for item in items]
     assert codes == ["invalid_state", "vm_not_found", None, "vm_not_found"]
-    refused = found[0]["error"]
+    refused = items[0]["error"]
     assert (refused["status"], refused["current_status"]) == (409, "STOPPED")
     assert refused["allowed_actions"] == ["start", "delete"]
     assert harness.get_json("/operations?action=stop")["total"] == 1
@@ -69,10 +69,10 @@ def test_bulk_supports_every_action(harness: ApiHarness, action: str) -> None:
 def test_filter_selects_vms(harness: ApiHarness) -> None:
     ids = {harness.create_running(f"web-{n}") for n in range(3)}
     other = harness.create_running("db-1")
-    found = bulk_items(
+    items = bulk_items(
         post_bulk(harness, action="stop", filter={"name": "web-*", "status": ["RUNNING"]})
     )
-    assert {item["vm_id"] for item in found} == ids
+    assert {item["vm_id"] for item in items} == ids
     harness.run_until_settled()
     assert harness.get_vm(other)["status"] == "RUNNING"
 
@@ -84,23 +84,23 @@ def test_filter_without_match_returns_no_items(harness: ApiHarness) -> None:
 
 def test_wildcard_name_selects_every_vm(harness: ApiHarness) -> None:
     ids = {harness.create_running(f"web-{n}") for n in range(2)}
-    found = bulk_items(post_bulk(harness, action="delete", filter={"name": "*"}))
-    assert {item["vm_id"] for item in found} == ids
+    items = bulk_items(post_bulk(harness, action="delete", filter={"name": "*"}))
+    assert {item["vm_id"] for item in items} == ids
     harness.run_until_settled()
     assert harness.get_json("/vms")["items"] == []
 
 
 def test_repeated_id_counts_once(harness: ApiHarness) -> None:
     first_id, second_id = harness.create_running("web-1"), harness.create_running("web-2")
-    found = bulk_items(
+    items = bulk_items(
         post_bulk(
             harness,
             action="stop",
             ids=[first_id, second_id, first_id, second_id.upper(), UNKNOWN_ID, UNKNOWN_ID],
         )
     )
-    assert [item["vm_id"] for item in found] == [first_id, second_id, UNKNOWN_ID]
-    assert [item.get("error", {}).get("code") for item in found] == [None, None, "vm_not_found"]
+    assert [item["vm_id"] for item in items] == [first_id, second_id, UNKNOWN_ID]
+    assert [item.get("error", {}).get("code") for item in items] == [None, None, "vm_not_found"]
     assert harness.get_json("/operations?action=stop")["total"] == 2
 
 
@@ -109,11 +109,11 @@ def test_deleted_vm_is_reported_as_missing(harness: ApiHarness, action: str) -> 
     vm_id = harness.create_running()
     harness.call("DELETE", f"/vms/{vm_id}")
     harness.run_until_settled()
-    found = bulk_items(post_bulk(harness, action=action, filter={"status": ["DELETED"]}))
-    found += bulk_items(post_bulk(harness, action=action, ids=[vm_id]))
-    assert [item["vm_id"] for item in found] == [vm_id, vm_id]
-    assert [item["error"]["code"] for item in found] == ["vm_not_found"] * 2
-    assert [item["error"]["status"] for item in found] == [404] * 2
+    items = bulk_items(post_bulk(harness, action=action, filter={"status": ["DELETED"]}))
+    items += bulk_items(post_bulk(harness, action=action, ids=[vm_id]))
+    assert [item["vm_id"] for item in items] == [vm_id, vm_id]
+    assert [item["error"]["code"] for item in items] == ["vm_not_found"] * 2
+    assert [item["error"]["status"] for item in items] == [404] * 2
 
 
 def test_vm_changed_concurrently_is_a_conflict(
@@ -145,8 +145,8 @@ def test_key_of_maximum_length_is_accepted(harness: ApiHarness) -> None:
     vm_id = harness.create_running()
     first = bulk_items(post_bulk(harness, "x" * 255, action="stop", ids=[vm_id]))
     query = {"idempotency_key": f"{'x' * 255} {vm_id}"}
-    (found,) = harness.get_json("/operations", query_string=query)["items"]
-    assert found["id"] == first[0]["operation"]["id"]
+    (operation,) = harness.get_json("/operations", query_string=query)["items"]
+    assert operation["id"] == first[0]["operation"]["id"]
     response = harness.call("GET", "/operations", query_string={"idempotency_key": "x" * 301})
     assert (response.status_code, response.json["code"]) == (422, "validation_error")
 

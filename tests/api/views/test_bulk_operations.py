@@ -142,9 +142,9 @@ def test_read_of_a_bulk_operation_waits_for_its_end(
 def test_operations_of_a_request_are_listed_by_its_id(harness: ApiHarness) -> None:
     ids = [harness.create_running(f"web-{number}") for number in range(2)]
     post_bulk(harness, {"X-Request-ID": "many-1"}, action="stop", ids=ids)
-    found = harness.get_json("/operations?request_id=many-1")
-    assert found["total"] == 2
-    assert {operation["vm_id"] for operation in found["items"]} == set(ids)
+    operations = harness.get_json("/operations?request_id=many-1")
+    assert operations["total"] == 2
+    assert {operation["vm_id"] for operation in operations["items"]} == set(ids)
     assert harness.get_json("/operations?request_id=many-2")["total"] == 0
     assert harness.get_json("/operations?request_id=many-1&action=start")["total"] == 0
 
@@ -241,6 +241,27 @@ def test_key_of_a_change_is_refused_for_a_bulk(harness: ApiHarness) -> None:
     assert harness.call("POST", f"/vms/{vm_id}/stop", headers=key).status_code == 200
     response = post_bulk(harness, key, action="start", ids=[vm_id])
     assert (response.status_code, response.json["code"]) == (422, "idempotency_key_reused")
+
+
+def test_filter_selects_vms_of_several_pages(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmapi.services.inventory.reader.MAX_PAGE_SIZE", 2)
+    ids = {harness.create_running(f"web-{number}") for number in range(5)}
+    response = post_bulk(harness, action="stop", filter={"name": "web-*"})
+    assert {item["vm_id"] for item in response.json["items"]} == ids
+
+
+def test_filter_selects_live_vms_without_a_scan_of_the_table(
+    harness: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the index of the live VMs serves a filter")
+
+    vm_id = harness.create_running("web-1")
+    monkeypatch.setattr("vmapi.store.inventory.statements.select_page", refuse)
+    response = post_bulk(harness, action="stop", filter={"selector": "!keep"})
+    assert [item["vm_id"] for item in response.json["items"]] == [vm_id]
 
 
 def test_filter_of_too_many_vms_is_refused(

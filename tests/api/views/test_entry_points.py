@@ -171,3 +171,27 @@ def test_page_is_not_sent_again_unchanged(harness: ApiHarness, path: str) -> Non
         for name in ("ETag", "Cache-Control", "Content-Security-Policy"):
             assert response.headers[name] == first.headers[name]
     assert get(harness, path, If_None_Match='"other"').status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs/reference/api.md"])
+def test_document_is_not_sent_again_unchanged(harness: ApiHarness, path: str, method: str) -> None:
+    first = harness.client.open(path, method=method)
+    assert first.status_code == 200
+    assert int(first.headers["Content-Length"]) == len(harness.client.get(path).data)
+    etag = first.headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = harness.client.open(path, method=method, headers={"If-None-Match": known})
+        assert (response.status_code, response.data) == (304, b"")
+        for name in ("ETag", "Cache-Control"):
+            assert response.headers[name] == first.headers[name]
+    for headers in ({"If-None-Match": '"other"'}, {"If-Match": '"other"'}, {"Range": "bytes=0-3"}):
+        assert harness.client.open(path, method=method, headers=headers).status_code == 200
+
+
+def test_tag_of_the_openapi_document_is_that_of_its_origin(harness: ApiHarness) -> None:
+    tags = {
+        harness.client.get("/openapi.json", headers={"Host": host}).headers["ETag"]
+        for host in ("a.example.org", "b.example.org")
+    }
+    assert len(tags) == 2

@@ -13,8 +13,11 @@ from tests.support.event_stream import (
     newest_sequence,
     run_lifecycle,
 )
+from tests.support.operation_factory import OperationFactory
+from vmapi.api.streams.event_format import EventJson
 from vmapi.concurrency.nonblocking import WouldBlock
-from vmapi.domain.event import EventQuery
+from vmapi.domain.event import Event, EventKind, EventQuery
+from vmapi.domain.operation import OperationError, OperationStatus
 
 
 def test_stream_reports_the_life_of_a_vm(
@@ -67,6 +70,19 @@ def test_failed_operation_event_has_its_error(harness: ApiHarness, open_stream: 
     event = stream.read_event()
     assert (event["vm_id"], event["vm"]) == (created["id"], None)
     assert event["operation"]["error"]["code"] == "no_capacity"
+
+
+def test_problem_of_an_event_needs_no_request(harness: ApiHarness) -> None:
+    error = OperationError("vm_not_found", "Gone.", {"operation_id": "o-1"})
+    make = OperationFactory(harness.clock)
+    operation = make.finished(make("o-1"), status=OperationStatus.FAILED, error=error)
+    event = Event(
+        7, EventKind.OPERATION_FAILED, harness.clock(), "default", "vm", operation=operation
+    )
+    with harness.app.app_context():
+        text = EventJson().format_event(event).decode()
+    assert '"detail":"Gone. GET /api/v1/vms lists all VMs."' in text
+    assert '"operation":"/api/v1/operations/o-1"' in text
 
 
 @pytest.mark.parametrize("by", ["header", "query", "both"])
@@ -142,6 +158,27 @@ def test_filters_select_events(harness: ApiHarness, open_stream: OpenStream) -> 
     assert streams[2].read_event()["vm_id"] == first_id
 
 
+def test_selector_selects_events_by_the_vm_that_they_show(
+    harness: ApiHarness, open_stream: OpenStream
+) -> None:
+    run_lifecycle(harness, "before")
+    stream = open_stream("?selector=env%3Dprod,!old", newest_sequence(harness))
+    stream.read_heartbeat()
+    ids = [harness.create_running(f"web-{env}", metadata={"env": env}) for env in ("prod", "dev")]
+    harness.call("PATCH", f"/vms/{ids[1]}", json={"metadata": {"env": "prod"}})
+    harness.run_until_settled()
+    harness.call("PATCH", f"/vms/{ids[1]}", json={"metadata": {"old": ""}})
+    harness.run_until_settled()
+    for vm_id in reversed(ids):
+        harness.call("DELETE", f"/vms/{vm_id}")
+    shown = [stream.read_event()]
+    while shown[-1]["kind"] != "vm.deleted":
+        shown.append(stream.read_event())
+    assert {event["vm_id"] for event in shown} == set(ids)
+    assert [event["vm"]["metadata"] for event in shown] == [{"env": "prod"}] * len(shown)
+    assert shown[-1]["vm_id"] == ids[0]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -149,6 +186,8 @@ def test_filters_select_events(harness: ApiHarness, open_stream: OpenStream) -> 
         ("?kind=events.reset", "/kind/0"),
         ("?vm_id=", "/vm_id/0"),
         ("?project=other", "/project"),
+        ("?selector=env%20prod", "/selector"),
+        ("?selector=env&kind=operation.failed", "/selector"),
         ("?last_event_id=1&last_event_id=2", "/last_event_id"),
     ],
 )

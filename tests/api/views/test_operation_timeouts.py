@@ -1,5 +1,8 @@
 """Timeouts of operations, and of reads before a change."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from werkzeug.test import TestResponse
 
@@ -13,23 +16,30 @@ HOUR = 3600
 CREATE = {**CREATE_BODY, "start": True}
 
 
-def test_504_names_the_vm_found_later(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def lost_create_response() -> Iterator[None]:
+    """Let the cloud create VMs, answer no create, and find no created VM."""
     real = MemoryBackend.create_vm
 
-    def lost(*args: object, **kwargs: object) -> AcceptedAction:
-        real(*args, **kwargs)  # type: ignore[arg-type]
+    def create_vm(*args: object, **kwargs: object) -> AcceptedAction:
+        real(*args, **kwargs)
         raise BackendTimeout("late")
 
-    def raise_unavailable(*_: object) -> None:
+    def find_created_vm(*_: object) -> None:
         raise BackendUnavailable("away")
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryBackend, "create_vm", create_vm)
+        patch.setattr(MemoryBackend, "find_created_vm", find_created_vm)
+        yield
+
+
+def test_504_names_the_vm_found_later(harness: ApiHarness) -> None:
     def create() -> TestResponse:
         headers = {"Idempotency-Key": "k"}
         return harness.call("POST", "/vms", headers=headers, json=CREATE)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(MemoryBackend, "create_vm", lost)
-        patched.setattr(MemoryBackend, "find_created_vm", raise_unavailable)
+    with lost_create_response():
         first = create()
         harness.advance_time(HOUR)
     path = first.json["operation"]

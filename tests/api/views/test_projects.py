@@ -12,7 +12,7 @@ from tests.support.audit_rows import audit_rows
 from tests.support.event_stream import OpenStream
 from tests.support.project_callers import as_project
 from vmapi.backends.memory.catalog import FLAVORS, IMAGES
-from vmapi.domain.caller import Caller, IdempotencyKey
+from vmapi.domain.access.caller import Caller, IdempotencyKey
 from vmapi.domain.vm import CreateSpec, VMPatch
 
 KEY = {"Idempotency-Key": "k-1"}

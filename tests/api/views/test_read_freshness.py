@@ -51,8 +51,8 @@ def test_no_cache_reads_from_the_cloud(remote: ApiHarness) -> None:
     for path, expected_call in zip(read_paths(vm_id), ["vms", "get", "get"], strict=True):
         response = remote.call("GET", path, headers=NO_CACHE)
         assert response_age(response) in (0, 1)
-        found = response.json["items"][0] if path == "/vms" else response.json
-        assert (found["status"], take_calls(remote)) == ("PAUSED", [expected_call])
+        vm = response.json["items"][0] if path == "/vms" else response.json
+        assert (vm["status"], take_calls(remote)) == ("PAUSED", [expected_call])
 
 
 def test_external_change_is_visible_after_next_poll(remote: ApiHarness) -> None:

@@ -32,8 +32,8 @@ def test_database_contains_no_secret(serve_app: Callable[..., Flask], tmp_path: 
         response = client.post(f"{BASE}/vms", json=body, headers=headers | TOKENS)
         assert response.status_code == status, response.text
     app.extensions["vmapi"].periodic_tasks["maintenance"]()
-    for each in client.get(f"{BASE}/vms").json["items"]:
-        assert client.delete(f"{BASE}/vms/{each['id']}").status_code == 204
+    for vm in client.get(f"{BASE}/vms").json["items"]:
+        assert client.delete(f"{BASE}/vms/{vm['id']}").status_code == 204
     check_files(folder)
     app.extensions["vmapi"].store.close()
     check_files(folder)

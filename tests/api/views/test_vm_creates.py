@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.api_harness import BASE, ApiHarness
+from tests.support.api_harness import BASE, CREATE_BODY, ApiHarness
 from tests.support.memory_cloud import slow
 
 
@@ -33,11 +33,14 @@ def test_create_on_instant_cloud_returns_201(harness: ApiHarness) -> None:
         "updated_at": "2026-02-25T10:30:00Z",
     }
     assert harness.get_vm(vm["id"]) == vm
-    operation = harness.get_operation(response)
-    assert operation == {
+
+
+def test_create_on_instant_cloud_has_a_finished_operation(harness: ApiHarness) -> None:
+    response = harness.post("/vms", CREATE_BODY)
+    assert harness.get_operation(response) == {
         "id": response.headers["Operation-Location"].removeprefix(f"{BASE}/operations/"),
         "action": "create",
-        "vm_id": vm["id"],
+        "vm_id": response.json["id"],
         "status": "succeeded",
         "error": None,
         "requested_by": "anonymous",

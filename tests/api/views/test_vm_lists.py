@@ -24,12 +24,12 @@ def five_vms(harness: ApiHarness) -> ApiHarness:
 
 
 def list_names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]:
-    found: list[str] = [vm["name"] for vm in harness.get_json(f"{path}?{query}")["items"]]
-    return found
+    names: list[str] = [vm["name"] for vm in harness.get_json(f"{path}?{query}")["items"]]
+    return names
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "digits"),
     [
         ("", "43210"),
         ("status=RUNNING", "40"),
@@ -65,9 +65,9 @@ def list_names(harness: ApiHarness, query: str, path: str = "/vms") -> list[str]
         ("sort=-updated_at&status=RUNNING&status=ERROR", "430"),
     ],
 )
-def test_filters_and_sort_order(five_vms: ApiHarness, query: str, found: str) -> None:
-    assert list_names(five_vms, query) == [NAMES[int(digit)] for digit in found]
-    assert five_vms.get_json(f"/vms?{query}")["total"] == len(found)
+def test_filters_and_sort_order(five_vms: ApiHarness, query: str, digits: str) -> None:
+    assert list_names(five_vms, query) == [NAMES[int(digit)] for digit in digits]
+    assert five_vms.get_json(f"/vms?{query}")["total"] == len(digits)
 
 
 def test_list_has_page_members(harness: ApiHarness) -> None:

@@ -71,11 +71,11 @@ def test_name_is_not_released_without_cloud(
 
 def test_names_can_be_swapped_back(harness: ApiHarness) -> None:
     vm_id = harness.create_running("web-1")
-    for name, left in [("web-2", "web-1"), ("web-1", "web-2"), ("web-2", "web-1")]:
+    for name, old_name in [("web-2", "web-1"), ("web-1", "web-2"), ("web-2", "web-1")]:
         assert rename_vm(harness, vm_id, name) == 200
         assert check_name_taken(harness, name) == vm_id
-        other = harness.create_running(left)
-        assert rename_vm(harness, vm_id, left) == 409
+        other = harness.create_running(old_name)
+        assert rename_vm(harness, vm_id, old_name) == 409
         assert harness.call("DELETE", f"/vms/{other}").status_code == 204
         assert rename_vm(harness, vm_id, name) == 200
 

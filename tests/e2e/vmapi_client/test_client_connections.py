@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import Gunicorn, ServerProcess
-from tests.support.tls_nginx import TlsNginx
+from tests.support.tls_gateways import TlsNginx
 from tests.support.vmctl import Vmctl
 from vmapi_client import AsyncClient, Client
 from vmapi_client.errors import (

@@ -3,15 +3,25 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
+from tests.support.http_client import WAIT_SECONDS
 from tests.support.processes import Gunicorn
-from tests.support.unreliable_proxy import DISRUPTIONS, run_unreliable_proxy
+from tests.support.unreliable_proxy import (
+    DISRUPTIONS,
+    UnreliableHandler,
+    run_unreliable_proxy,
+)
 from vmapi_client import VM, AsyncClient, Client
 from vmapi_client.errors import BuildFailed, CloudFailed, NoCapacity, VMFailed
+from vmapi_client.models import Action
+
+pytestmark = pytest.mark.disruption
 
 FAULTS = "unavailable=4%,slow=4%:0.05,lost_answer=8%"
+MAX_BULK_ACTIONS = 2 * len(DISRUPTIONS)
 IMAGE = {"flavor": "m1.tiny", "image": "cirros"}
 
 
@@ -59,6 +69,63 @@ def test_each_change_is_made_once_whatever_is_lost(server: Gunicorn) -> None:
         actions = [operation.action for operation in operations]
     for action in ("create", "pause", "resume", "restart", "stop"):
         assert actions.count(action) == len(names), action
+
+
+def test_each_bulk_action_is_made_once_whatever_is_lost(cloud: Gunicorn) -> None:
+    # a cloud without faults: after a failed stop, the next start would be refused
+    with (
+        Client(f"http://127.0.0.1:{cloud.port}", timeout=60) as direct,
+        run_unreliable_proxy(cloud.port) as (url, proxy),
+        Client(url, timeout=60) as client,
+    ):
+        vms = [
+            direct.vms.create(f"bulk-{number}", **IMAGE, metadata={"run": "bulk"}, wait=True)
+            for number in range(3)
+        ]
+        actions: list[Action] = []
+        while set(proxy.counts) != {"", *DISRUPTIONS} and len(actions) < MAX_BULK_ACTIONS:
+            action: Action = "stop" if len(actions) % 2 else "start"
+            actions.append(action)
+            bulk = client.vms.bulk(action, filter={"selector": "run=bulk"})
+            operation = client.operations.wait(bulk.operation_id)
+            assert operation.bulk is not None
+            assert len(operation.bulk.items) == len(vms), operation
+            assert all(item.operation_id for item in operation.bulk.items), operation
+        assert set(proxy.counts) == {"", *DISRUPTIONS}
+        for vm in vms:
+            operations = direct.operations.list(vm_id=vm.id, page_size=100)
+            recorded = [operation.action for operation in operations]
+            assert recorded[::-1] == ["create", *actions]
+        direct.vms.bulk("delete", filter={"selector": "run=bulk"}, wait=True)
+
+
+def test_create_with_a_stalled_response_is_made_once(
+    server: Gunicorn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str | None] = []
+    is_over = Event()
+
+    class StallingHandler(UnreliableHandler):
+        def do_POST(self) -> None:
+            keys.append(self.headers["Idempotency-Key"])
+            response = self.forward(self.read_body())
+            if len(keys) == 1:
+                is_over.wait(WAIT_SECONDS)
+            self.send_back(response, truncate=False)
+
+    monkeypatch.setattr("vmapi_client.core.repeats.ATTEMPT_TIMEOUT_SECONDS", 2.0)
+    with (
+        run_unreliable_proxy(server.port, StallingHandler) as (url, _),
+        Client(url, timeout=60) as client,
+    ):
+        vm = client.vms.create("stalled-1", **IMAGE)
+        is_over.set()
+    assert len(keys) > 1
+    assert len(set(keys)) == 1
+    with Client(f"http://127.0.0.1:{server.port}") as direct:
+        assert [found.id for found in direct.vms.list(name="stalled-*")] == [vm.id]
+        direct.vms.wait_for(vm, "STOPPED", timeout=60)
+        direct.vms.delete(vm, wait=True)
 
 
 def test_coroutines_make_each_change_once(server: Gunicorn) -> None:

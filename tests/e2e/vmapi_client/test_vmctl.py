@@ -114,6 +114,29 @@ def test_filters_select_vms_and_need_an_answer(
     assert len(vmctl.succeed("delete", *chosen, "--yes", "--wait").lines) == 3
 
 
+def test_selector_selects_vms_by_metadata(vmctl: Vmctl, prefix: str) -> None:
+    run, names = f"run={prefix}", f"{prefix}{{1..2}}"
+    vmctl.succeed("create", names, *FLAVOR, "--metadata", run, "--wait")
+    vmctl.succeed(
+        "create", f"{prefix}3", *FLAVOR, "--metadata", run, "--metadata", "keep=", "--wait"
+    )
+    assert vmctl.succeed("list", "-l", f"{run},keep", "-o", "name").lines == [f"{prefix}3"]
+    dry = vmctl.succeed("delete", "--selector", f"{run},!keep", "--dry-run", "-o", "name")
+    assert sorted(dry.lines) == [f"{prefix}1", f"{prefix}2"]
+    for selector in (f"{run},!keep", f"{run}"):
+        count = 2 if "keep" in selector else 1
+        deleted = vmctl.succeed("delete", "-l", selector, "--yes", "--wait")
+        unit = "VM" if count == 1 else "VMs"
+        assert deleted.err.startswith(f"vmctl: delete {count} {unit}:\n  {prefix}")
+        assert len(deleted.lines) == 1 + count
+    none = vmctl.succeed("delete", "-l", run, "--yes")
+    assert (none.out, none.err) == ("", "vmctl: no VM is selected\n")
+    shown = vmctl.succeed("event", "watch", "-l", f"{run},keep", "--since", "0", "--count", "2")
+    assert [f"{prefix}3" in line for line in shown.lines] == [False, True]
+    watched = vmctl.succeed("watch", "-l", run, "--for", "3s")
+    assert watched.out == ""
+
+
 def test_create_with_a_key_can_be_run_again(vmctl: Vmctl, prefix: str) -> None:
     command = ("create", f"{prefix}{{1..2}}", *FLAVOR, "--idempotency-key", prefix, "-o")
     first = vmctl.succeed(*command, "columns=id")
@@ -131,9 +154,24 @@ def test_create_with_a_key_can_be_run_again(vmctl: Vmctl, prefix: str) -> None:
         (("show", "00000000-0000-4000-8000-000000000000"), 3, "(vm_not_found, request req-"),
         (("stop",), 2, "Name at least one VM"),
         (("stop", "a", "--all"), 2, "not both"),
+        (("stop", "a", "-l", "env"), 2, "not both"),
         (("list", "-o", "xml"), 2, "'xml' is no format: use table, wide, json, jsonl, yaml"),
+        (("list", "-o", "columns=name,foo"), 2, "'foo' is no member: use id, name, flavor, "),
+        (("list", "-o", "{{.name}} {{.foo}}"), 2, "'foo' is no member: use id, name, flavor, "),
+        (("create", "web", *FLAVOR, "-o", "columns=foo"), 2, "'foo' is no member: use id, "),
+        (("event", "watch", "-o", "columns=name"), 2, "use id, kind, at, vm_id, vm.MEMBER"),
+        (("quota", "-o", "columns=vms"), 2, "use resource, used, limit, limited_by."),
+        (("list", "--timeout", "0"), 2, "'0' is no timeout: it is above 0 and up to 23h"),
+        (("list", "--timeout", "1d"), 2, "'1d' is no timeout: it is above 0 and up to 23h"),
+        (("list", "--older-than", "999999999w"), 2, "is too long: a duration has up to 5200w"),
         (("list", "--older-than", "soon"), 2, "'soon' is no duration: use 30s, 5m, 2h"),
-        (("create", "web", "--flavor", "none", "--image", "cirros"), 2, "flavor_not_found"),
+        (
+            ("create", "web", "--flavor", "none", "--image", "cirros"),
+            2,
+            "Accepted: m1.tiny, m1.small, m1.medium",
+        ),
+        (("create", "web", "--flavor", "m1.tiny", "--image", "none"), 2, "Accepted: cirros, "),
+        (("create", "web", *FLAVOR, "--network", "none"), 2, "Accepted: private, "),
         (("update", "web"), 2, "Use --rename, --metadata or --remove-metadata."),
         (("operation", "show", "none"), 3, "operation_not_found"),
         (("context", "use", "none"), 2, "No context 'none'"),
@@ -148,6 +186,29 @@ def test_errors_are_one_line_with_an_exit_code(
     assert result.err.startswith("vmctl: ")
     assert result.err.count("\n") == 1
     assert message in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "mark"),
+    [
+        (("delete", "-l", "env in", "--yes"), "Character 7: ", "  env in\n        ^\n"),
+        (
+            ("list", "-l", "env prod"),
+            "Character 5: Found `prod`, expected =, ==, !=",
+            "  env prod\n      ^\n",
+        ),
+        (("event", "watch", "-l", "a=1,日b"), "Character 5: A key", "  a=1,日b\n      ^\n"),
+        (("list", "-l", 'a="日",('), "Character 7: ", '  a="日",(\n         ^\n'),
+    ],
+)
+def test_invalid_selector_is_marked_on_stderr(
+    vmctl: Vmctl, arguments: tuple[str, ...], message: str, mark: str
+) -> None:
+    result = vmctl(*arguments)
+    assert (result.exit_code, result.out) == (2, "")
+    line, rest = result.err.split("\n", 1)
+    assert message in line
+    assert rest == mark
 
 
 def test_records_of_the_server_are_listed(vmctl: Vmctl, pair: tuple[str, str]) -> None:
@@ -183,8 +244,15 @@ def test_events_are_lines(vmctl: Vmctl, pair: tuple[str, str]) -> None:
     assert f"{pair[0]} BUILDING creating" in created
     document = json.loads(vmctl.succeed("event", "watch", *options, "-o", "jsonl").lines[1])
     assert document["vm"]["name"] == pair[0]
-    watched = vmctl.succeed("watch", *pair, "--for", "1s")
+    watched = vmctl.succeed("watch", *pair, "--for", "3s")
     assert sorted(line.split()[0] for line in watched.lines) == [*pair]
+
+
+@pytest.mark.parametrize("command", [("event", "watch"), ("watch", "-l", "none=1")])
+def test_timeout_ends_a_stream_with_its_exit_code(vmctl: Vmctl, command: tuple[str, ...]) -> None:
+    late = vmctl(*command, "--timeout", "3s")
+    assert (late.exit_code, late.err) == (7, "vmctl: The stream has not ended within 3 s.\n")
+    assert vmctl(*command, "--timeout", "60s", "--for", "3s").exit_code == 0
 
 
 def test_contexts_and_login_lead_to_a_server(vmctl: Vmctl, tmp_path: Path) -> None:
@@ -210,7 +278,7 @@ def test_contexts_and_login_lead_to_a_server(vmctl: Vmctl, tmp_path: Path) -> No
 
 def test_server_that_is_not_there_is_exit_code_6(vmctl: Vmctl) -> None:
     vmctl.url = "http://127.0.0.1:9"
-    result = vmctl("list", "--timeout", "0.2s")
+    result = vmctl("list", "--timeout", "2s")
     assert result.exit_code == 6
     assert "Check the URL http://127.0.0.1:9 from VMAPI_URL" in result.err
     doctor = vmctl("doctor")

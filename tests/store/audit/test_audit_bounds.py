@@ -20,4 +20,4 @@ def test_texts_of_an_entry_are_cut_to_their_columns(database: Database, clock: C
     for name in names:
         assert getattr(row, name) == ("a\ufffd\ufffd" + "x" * 20_000)[: MAX_CHARS_BY_COLUMN[name]]
     assert audit.chain_pending(KEY) == 1
-    assert audit.verify(KEY).error is None
+    assert audit.verify([KEY]).error is None

@@ -14,8 +14,8 @@ from vmapi.store.database import Database
 EVERY = AuditQuery()
 
 
-def numbers(found: "list[StoredEntry] | object") -> list[str | None]:
-    return [stored.entry.operation_id for stored in found]  # type: ignore[attr-defined]
+def numbers(entries: "list[StoredEntry] | object") -> list[str | None]:
+    return [stored.entry.operation_id for stored in entries]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_new_entries_do_not_shift_later_pages(
 
 
 @pytest.mark.parametrize(
-    ("filters", "found"),
+    ("filters", "expected"),
     [
         ({"user": "alice"}, ["op-6", "op-3"]),
         ({"project": "p-2"}, ["op-8"]),
@@ -68,10 +68,10 @@ def test_new_entries_do_not_shift_later_pages(
     ids=str,
 )
 def test_filters_select_matching_entries(
-    trail: AuditRepository, filters: dict[str, str], found: list[str]
+    trail: AuditRepository, filters: dict[str, str], expected: list[str]
 ) -> None:
-    assert numbers(trail.list_newest(AuditQuery(**filters), 100)) == found
-    assert numbers(trail.iterate(AuditQuery(**filters))) == found[::-1]
+    assert numbers(trail.list_newest(AuditQuery(**filters), 100)) == expected
+    assert numbers(trail.iterate(AuditQuery(**filters))) == expected[::-1]
 
 
 def test_time_bounds_are_exclusive(trail: AuditRepository, clock: Clock) -> None:

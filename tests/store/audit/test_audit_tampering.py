@@ -39,7 +39,7 @@ def trail(database: Database, clock: Clock) -> AuditRepository:
 
 def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -> str | None:
     """Return the error of a verification; assert the position of the last sound link."""
-    verification = trail.verify(AUDIT_KEY, anchor)
+    verification = trail.verify([AUDIT_KEY], anchor)
     assert verification.head.position == sound
     return verification.error
 
@@ -51,7 +51,7 @@ def wrong(trail: AuditRepository, sound: int, anchor: ChainLink | None = None) -
         *[("address", ""), ("address", "192.0.2.11"), ("action", "delete"), ("vm_id", "vm-2")],
         *[("vm_id", None), ("operation_id", "op-2"), ("operation_id", None)],
         *[("request_id", "r-2"), ("outcome", "succeeded"), ("code", None), ("code", "none")],
-        ("token_id", "token-1"),
+        *[("token_id", "token-1"), ("reason", "because")],
         *[
             ("mac", ""),
             ("mac", "0" * 64),
@@ -76,8 +76,28 @@ def test_changed_token_id_is_detected(database: Database, clock: Clock, new: str
     append_entries(database, *acts)
     trail = AuditRepository(database)
     trail.chain_pending(AUDIT_KEY)
-    assert trail.verify(AUDIT_KEY).error is None
+    assert trail.verify([AUDIT_KEY]).error is None
     tamper(database, TOKEN, new=new)
+    assert wrong(trail, 1) == "entry 2 does not follow from position 1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "reason = NULL",
+        "reason = ''",
+        "reason = 'b'",
+        "token_id = 'a', reason = NULL",
+        "token_id = 'a'",
+    ],
+)
+def test_changed_reason_is_detected(database: Database, clock: Clock, changes: str) -> None:
+    acts = [build_entry(clock(), number, reason="a") for number in (1, 2, 3)]
+    append_entries(database, *acts)
+    trail = AuditRepository(database)
+    trail.chain_pending(AUDIT_KEY)
+    assert trail.verify([AUDIT_KEY]).error is None
+    tamper(database, f"UPDATE audit_entries SET {changes} WHERE chain_position = 2")
     assert wrong(trail, 1) == "entry 2 does not follow from position 1"
 
 
@@ -172,10 +192,10 @@ def test_foreign_anchor_is_detected(trail: AuditRepository) -> None:
 
 
 def test_verify_with_another_key_fails(trail: AuditRepository, clock: Clock) -> None:
-    assert trail.verify(OTHER_AUDIT_KEY).error == "entry 1 does not follow from position 0"
-    trail.purge(clock() + 3 * DAY, AUDIT_KEY)
+    assert trail.verify([OTHER_AUDIT_KEY]).error == "entry 1 does not follow from position 0"
+    trail.purge(clock() + 3 * DAY, [AUDIT_KEY])
     assert (
-        trail.verify(OTHER_AUDIT_KEY).error
+        trail.verify([OTHER_AUDIT_KEY]).error
         == "the checkpoint at position 2 is not signed with this key"
     )
-    assert trail.verify(OTHER_AUDIT_KEY).head.position == 2
+    assert trail.verify([OTHER_AUDIT_KEY]).head.position == 2

@@ -99,8 +99,8 @@ def observe(
     **fields: Any,
 ) -> list[VM]:
     """Save tagged VMs of the create that are made this long after its dispatch."""
-    made = {"created_at": clock() + age, **fields}
-    observed = [replace(TAGGED_VM, id=vm_id, **made) for vm_id in ids]
+    members = {"created_at": clock() + age, **fields}
+    observed = [replace(TAGGED_VM, id=vm_id, **members) for vm_id in ids]
     inventory.save_observations(observed, inventory.observation_time())
     return observed
 

@@ -168,9 +168,9 @@ def test_accepted_create_conflicts_with_another_operation_of_its_vm(
 def test_accepted_create_races_with_a_new_operation(
     connect: Callable[[], Database], clock: Clock, make: OperationFactory, action: Action
 ) -> None:
-    databases = [connect() for _ in range(3)]
-    first, second = (OperationRepository(database, clock) for database in databases[:2])
-    inventory = InventoryRepository(databases[2])
+    first, second = (OperationRepository(connect(), clock) for _ in range(2))
+    inventory = InventoryRepository(connect())
+    conflicts = (OperationRevisionConflict, TaskInProgress)
     for round in range(ROUNDS):
         vm_id, operation_id = f"vm-{round}", f"op-{round}"
         create = make(operation_id, Action.CREATE, None, operation_id, project="web")
@@ -183,19 +183,12 @@ def test_accepted_create_races_with_a_new_operation(
                 inventory, vm_id, operation_id=operation_id
             ),
         ]
-        run_concurrently(
-            3,
-            lambda index, calls=calls: succeeds(
-                calls[index], OperationRevisionConflict, TaskInProgress
-            ),
-        )
+        run_concurrently(3, lambda index, calls=calls: succeeds(calls[index], *conflicts))
         if action is Action.DELETE:
             assert first.get(operation_id).status is OperationStatus.SUPERSEDED
             assert status_and_task(inventory, vm_id) == (Status.RUNNING, Task.DELETING)
         else:
-            assert (first.get(operation_id).vm_id, status_and_task(inventory, vm_id)) == (
-                vm_id,
-                BUILDING,
-            )
+            assert first.get(operation_id).vm_id == vm_id
+            assert status_and_task(inventory, vm_id) == BUILDING
     first.close()
     second.close()

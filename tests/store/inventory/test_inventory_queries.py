@@ -60,7 +60,7 @@ queries = st.builds(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(observed=st.lists(vms, max_size=8), drawn_queries=st.lists(queries, min_size=1, max_size=8))
 def test_list_page_equals_a_plain_filter(
     database: Database, observed: Sequence[VM], drawn_queries: Sequence[VMQuery]
@@ -78,16 +78,16 @@ def test_list_page_equals_a_plain_filter(
         assert (list(second.vms), second.page.total) == (expected[3:6], len(expected))
 
 
-@pytest.mark.parametrize(("hours", "found"), [(23, 1), (24, 0), (25, 0)])
+@pytest.mark.parametrize(("hours", "total"), [(23, 1), (24, 0), (25, 0)])
 def test_recently_deleted_vms_are_listed_by_status(
-    database: Database, hours: int, found: int
+    database: Database, hours: int, total: int
 ) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([VM_1], inventory.observation_time())
     inventory.mark_deleted(VM_1.id, T0, inventory.observation_time())
     deleted = VMQuery(statuses=frozenset({Status.DELETED}))
     after = T0 + timedelta(hours=hours - 24)
-    assert inventory.list_page(deleted, PageRequest(), after).page.total == found
+    assert inventory.list_page(deleted, PageRequest(), after).page.total == total
     assert inventory.list_page(VMQuery(), PageRequest(), LONG_AGO).page.total == 0
 
 
@@ -101,7 +101,7 @@ def test_purge_deleted_removes_old_rows(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "is_match"),
     [
         (VMQuery(), True),
         (VMQuery(statuses=frozenset({Status.RUNNING, Status.ERROR})), True),
@@ -128,10 +128,10 @@ def test_purge_deleted_removes_old_rows(database: Database) -> None:
         (VMQuery(name="web-1", flavor="m1.huge"), False),
     ],
 )
-def test_query_selects_matching_vms(database: Database, query: VMQuery, *, found: bool) -> None:
+def test_query_selects_matching_vms(database: Database, query: VMQuery, *, is_match: bool) -> None:
     inventory = InventoryRepository(database)
     inventory.save_observations([VM_1], inventory.observation_time())
-    assert inventory.list_page(query, PageRequest(), LONG_AGO).page.total == found
+    assert inventory.list_page(query, PageRequest(), LONG_AGO).page.total == is_match
 
 
 SORTED = {
@@ -159,5 +159,5 @@ def test_list_page_sorts_by_every_column(database: Database, sort: str, ids: str
         for id, name, c, u in rows
     ]
     inventory.save_observations(vms[::-1], inventory.observation_time())
-    found = inventory.list_page(VMQuery(sort=sort), PageRequest(), LONG_AGO).vms
-    assert "".join(vm.id for vm in found) == ids
+    vms = inventory.list_page(VMQuery(sort=sort), PageRequest(), LONG_AGO).vms
+    assert "".join(vm.id for vm in vms) == ids

@@ -16,12 +16,12 @@ from tests.support.operation_factory import (
     succeeds,
 )
 from tests.support.query_plans import copy_rows, explain
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL
+from vmapi.domain.access.project import Scope
 from vmapi.domain.bulk import BulkItem, BulkOperation, BulkSummary
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationError, OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.project import Scope
 from vmapi.errors import IdempotencyKeyReused, OperationNotFound
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
@@ -58,7 +58,7 @@ def make_bulk(make: OperationFactory, clock: Clock) -> BulkFactory:
             project="default",
             operations={part.id: part for part in parts},
         )
-        return replace(bulk, **fields)  # type: ignore[arg-type]
+        return replace(bulk, **fields)
 
     return build
 
@@ -91,8 +91,8 @@ def test_bulk_operation_is_stored_with_its_operations(
     store.bulk.add(bulk)
     assert store.bulk.get("b", None) == store.bulk.get("b", "default") == bulk
     assert store.bulk.find_by_key(replace(IDEMPOTENCY_KEY, fingerprint="")) == bulk
-    found = store.list_page(OperationQuery(request_id="b"), PageRequest())
-    assert {operation.vm_id for operation in found.items} == set(VM_IDS)
+    page = store.list_page(OperationQuery(request_id="b"), PageRequest())
+    assert {operation.vm_id for operation in page.items} == set(VM_IDS)
     for bulk_id, scope in (("b", "other"), ("c", None), ("b\0", None), ("", None)):
         with pytest.raises(OperationNotFound):
             store.bulk.get(bulk_id, scope)

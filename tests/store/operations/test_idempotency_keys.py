@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.fake_clock import Clock
 from tests.support.operation_factory import IDEMPOTENCY_KEY, OperationFactory
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.store.conflicts import IdempotencyKeyConflict
@@ -39,7 +39,9 @@ def test_key_belongs_to_its_caller_and_project(
     store.add(make("1", key=IDEMPOTENCY_KEY))
     store.add(make("2", vm_id="other", key=other))
     store.add(make("3", vm_id="third", key=replace(IDEMPOTENCY_KEY, value="K-1")))
-    assert [each and each.id for each in map(store.find_by_key, (IDEMPOTENCY_KEY, other))] == [
+    assert [
+        operation and operation.id for operation in map(store.find_by_key, (IDEMPOTENCY_KEY, other))
+    ] == [
         "1",
         "2",
     ]
@@ -74,6 +76,6 @@ def test_key_expires_after_a_day(
     assert bound.id == "3"
     assert store.get("1").status is OperationStatus.SUCCEEDED
     assert [
-        found.id
-        for found in store.list_page(OperationQuery(key=IDEMPOTENCY_KEY), PageRequest()).items
+        operation.id
+        for operation in store.list_page(OperationQuery(key=IDEMPOTENCY_KEY), PageRequest()).items
     ] == ["3"]

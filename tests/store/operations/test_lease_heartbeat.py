@@ -20,7 +20,7 @@ from vmapi.store.operations.leases import LEASE_DURATION_US
 from vmapi.store.operations.repository import OperationRepository
 
 FAST = 0.01
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 """Seconds that no step of a test takes."""
 
 

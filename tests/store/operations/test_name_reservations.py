@@ -23,8 +23,10 @@ def holder(store: OperationRepository, make: OperationFactory, name: str) -> dic
     return dict(caught.value.extra)
 
 
-def made(store: OperationRepository, make: OperationFactory, name: str, vm_id: str) -> Operation:
-    """Have a VM made."""
+def add_create(
+    store: OperationRepository, make: OperationFactory, name: str, vm_id: str
+) -> Operation:
+    """Add the finished operation that created a VM with a name."""
     store.add(make(f"create-{vm_id}", Action.CREATE, None, name))
     return store.save(make.finished(replace(store.get(f"create-{vm_id}"), vm_id=vm_id))).operation
 
@@ -55,7 +57,7 @@ def test_name_is_reserved_by_an_unfinished_operation(
 def test_vm_holds_its_name_until_its_delete_succeeds(
     store: OperationRepository, make: OperationFactory
 ) -> None:
-    made(store, make, "web", "vm-1")
+    add_create(store, make, "web", "vm-1")
     with pytest.raises(NameTaken, match=r"^VM vm-1 has the name web already\.$"):
         store.add(make("2", Action.CREATE, None, "web"))
     failed = {"status": OperationStatus.FAILED}
@@ -80,7 +82,7 @@ def test_failed_create_holds_its_name_if_it_has_a_vm(
 
 
 def test_rename_releases_the_old_name(store: OperationRepository, make: OperationFactory) -> None:
-    made(store, make, "web", "vm-1")
+    add_create(store, make, "web", "vm-1")
     ended(store, make, make("2", Action.UPDATE, "vm-1", "db"), status=OperationStatus.FAILED)
     store.add(make("3", Action.UPDATE, "vm-1", "db"))
     assert holder(store, make, "db") == holder(store, make, "web")
@@ -92,7 +94,7 @@ def test_rename_releases_the_old_name(store: OperationRepository, make: Operatio
 def test_release_stale_name_releases_a_lost_name_only(
     store: OperationRepository, make: OperationFactory
 ) -> None:
-    made(store, make, "web", "vm-1")
+    add_create(store, make, "web", "vm-1")
     store.release_stale_name("default", "web", "vm-2")
     store.release_stale_name("default", "db", "vm-1")
     store.release_stale_name("another", "web", "vm-1")
@@ -118,7 +120,7 @@ def test_purge_of_deleted_vms_releases_their_names(
 ) -> None:
     inventory = InventoryRepository(database)
     for vm_id in ("deleted", "renaming", "live"):
-        made(store, make, f"name-{vm_id}", vm_id)
+        add_create(store, make, f"name-{vm_id}", vm_id)
     store.add(make("rename", Action.UPDATE, "renaming", "name-next"))
     observed = [replace(VM_1, id=vm_id) for vm_id in ("deleted", "renaming", "live")]
     inventory.save_observations(observed, inventory.observation_time())

@@ -7,10 +7,10 @@ import pytest
 
 from tests.support.factories import T0, VM_1
 from tests.support.operation_factory import ALL_OPERATIONS, IDEMPOTENCY_KEY, OperationFactory
+from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import OperationQuery
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import OperationNotFound
 from vmapi.store.database import Database

@@ -40,7 +40,7 @@ def test_save_moves_the_revision_and_refuses_older_ones(
 def test_delegated_flag_is_stored(store: OperationRepository, make: OperationFactory) -> None:
     store.add(make("1", vm_id="a", is_delegated=True))
     store.add(make("2", vm_id="b"))
-    assert [(each.id, each.is_delegated) for each in store.list_leased()] == [
+    assert [(operation.id, operation.is_delegated) for operation in store.list_leased()] == [
         ("1", True),
         ("2", False),
     ]

@@ -190,7 +190,7 @@ observation_choices = st.builds(
     metadata=st.sampled_from([{}, {"a": "b"}]),
 )
 action_choices = st.sampled_from([Action.STOP, Action.PAUSE, Action.DELETE])
-EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @EXAMPLES

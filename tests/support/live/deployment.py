@@ -55,7 +55,7 @@ class Deployment:
 
     def wait_until_ready(self) -> None:
         """Wait until all processes run and gunicorn responds."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         self.restart_exited()
         while not self._serves():
             assert time.monotonic() < end, f"vmapi does not serve, see {self.log}"

@@ -24,6 +24,8 @@ class GunicornServer(Gunicorn):
     """A gunicorn that the scripts of the live tests send requests to."""
 
     stop_timeout = 60.0
+    # its memory is measured
+    is_forked = False
 
     @property
     def url(self) -> str:

@@ -44,7 +44,7 @@ class RabbitmqServer:
     def start(self) -> None:
         """Start the node, and wait until it accepts connections."""
         self._server = self._spawn((str(SERVER),), self._environment())
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not self._serves():
             assert self._server.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < end, "RabbitMQ does not serve"

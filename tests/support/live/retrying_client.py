@@ -47,9 +47,9 @@ class RetryingClient:
     def __post_init__(self) -> None:
         self._http = HttpClient(self.port, RESPONSE_TIMEOUT)
 
-    def change(self, method: str, path: str, body: Any = None) -> FinalResponse:
+    def change(self, method: str, path: str, body: Any = None, key: str = "") -> FinalResponse:
         """Send a change until there is a final response, and return that response."""
-        key, end = str(uuid.uuid4()), time.monotonic() + CLIENT_TIMEOUT
+        key, end = key or str(uuid.uuid4()), time.monotonic() + CLIENT_TIMEOUT
         while time.monotonic() < end and not self.stopped.is_set():
             response = FinalResponse(key, *self.send(method, path, body, key))
             self.response_counts[f"{response.status} {response.code}".strip()] += 1

@@ -15,10 +15,10 @@ from tests.support.reachable_objects import holds_text
 from vmapi.auth import api_tokens
 from vmapi.auth.api_tokens import ApiTokenValidator
 from vmapi.auth.cache import NEGATIVE_TOKEN_CACHE_SIZE
-from vmapi.domain import api_token
-from vmapi.domain.api_token import ApiToken
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access import api_token
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 from vmapi.errors import StoreUnavailable, Unauthenticated
 
 CI = Identity("ci", Role.OPERATOR, "web")
@@ -165,9 +165,9 @@ def test_hashes_are_compared_in_constant_time(
 ) -> None:
     secret, comparisons = harness.create(), []
 
-    def compare(left: str, right: str) -> bool:
-        comparisons.append((left, right))
-        return left == right
+    def compare(first: str, second: str) -> bool:
+        comparisons.append((first, second))
+        return first == second
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
     harness.validator.authenticate(secret)
@@ -223,3 +223,13 @@ def test_failure_to_record_the_last_use_is_logged(harness: ApiTokenHarness) -> N
 def test_revoked_token_records_no_use(harness: ApiTokenHarness) -> None:
     harness.rejection(harness.create(revoked_at=harness.clock()))
     assert harness.executor.calls == []
+
+
+def test_valid_token_needs_no_free_thread(
+    harness: ApiTokenHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(harness.executor, "submit", fail)
+    assert harness.validator.authenticate(harness.create()) == CI

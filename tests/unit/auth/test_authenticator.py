@@ -3,8 +3,8 @@
 import pytest
 
 from vmapi.auth.authenticator import Authenticator
-from vmapi.domain.identity import Identity, anonymous
-from vmapi.domain.roles import Role
+from vmapi.domain.access.identity import Identity, anonymous
+from vmapi.domain.access.roles import Role
 from vmapi.errors import Unauthenticated
 
 ANONYMOUS = anonymous("home")

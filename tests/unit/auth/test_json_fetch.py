@@ -22,10 +22,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, body = responses[self.path]
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+            if status:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -59,6 +60,9 @@ def test_unusable_response_is_an_error(serve: Serve, monkeypatch: pytest.MonkeyP
         serve(b"{}", 500),
         serve(b"", 302, Location=good),
         serve(b"", 307, Location="file:///etc/passwd"),
+        serve(b"SSH-2.0-OpenSSH_9.2\r\n", 0),
+        serve(b"HTTP/1.1 200 " + b"x" * 70_000, 0),
+        serve(b"not a chunk", **{"Transfer-Encoding": "chunked"}),
         "http://127.0.0.1:1/refused",
     ):
         with pytest.raises(FetchError):

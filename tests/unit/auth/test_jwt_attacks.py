@@ -27,7 +27,7 @@ from tests.support.fake_issuer import (
 )
 from vmapi.auth.jwt_tokens import JwtValidator
 from vmapi.auth.oidc_issuer import OIDCIssuer
-from vmapi.domain.identity import Identity
+from vmapi.domain.access.identity import Identity
 from vmapi.errors import Unauthenticated
 
 

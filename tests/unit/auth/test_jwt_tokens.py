@@ -11,8 +11,8 @@ from vmapi.auth import jwt_tokens
 from vmapi.auth.claim_mapping import ClaimMapping
 from vmapi.auth.jwt_tokens import JwtValidator
 from vmapi.auth.oidc_issuer import OIDCIssuer
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 from vmapi.errors import Unauthenticated
 from vmapi.settings.auth import parse_role_mapping
 

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
+from tests.support.metrics import RecordedMetrics
 from vmapi.auth.keystone_breaker import (
     FAILURE_THRESHOLD,
     KEYSTONE_RETRY_AFTER,
@@ -104,3 +105,19 @@ def test_hanging_keystone_holds_its_slots_only(
         for future in hanging:
             future.result(GUARD_TIMEOUT)
     request(lambda: None)
+
+
+def test_metric_is_1_while_keystone_does_not_respond(
+    metrics: RecordedMetrics, harness: BreakerHarness
+) -> None:
+    name, labels = "vmapi_circuit_breaker_open", {"dependency": "keystone"}
+    values = [metrics.sum(name, **labels)]
+    with capture_logs():
+        harness.fail(FAILURE_THRESHOLD)
+        values.append(metrics.sum(name, **labels))
+        harness.responds.set()
+        with pytest.raises(IssuerUnavailable):
+            harness.call()
+        wait_until(lambda: not harness.breaker.is_open)
+    values.append(metrics.sum(name, **labels))
+    assert values == [0, 1, 0]

@@ -16,8 +16,8 @@ from vmapi.auth.keystone_tokens import (
     UNSCOPED_BEARER_DETAIL,
     KeystoneValidator,
 )
-from vmapi.domain.identity import Identity
-from vmapi.domain.roles import Role
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.roles import Role
 from vmapi.errors import IssuerUnavailable, Unauthenticated
 from vmapi.settings.auth import parse_role_mapping
 

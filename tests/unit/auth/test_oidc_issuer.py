@@ -22,10 +22,12 @@ class DeferredExecutor(Executor):
     """Runs calls at once; with `is_deferred` collects them until the test runs them."""
 
     def __init__(self) -> None:
-        self.is_deferred = False
+        self.is_deferred = self.has_no_thread = False
         self.calls: list[Callable[[], object]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.has_no_thread:
+            raise RuntimeError("can't start new thread")
         future: Future[Any] = Future()
         self.calls.append(lambda: future.set_result(fn(*args, **kwargs)))
         if not self.is_deferred:
@@ -150,6 +152,19 @@ def test_issuer_without_any_successful_fetch_is_unavailable() -> None:
     harness.server.is_unavailable = False
     harness.now += REFETCH_COOLDOWN
     assert harness.has_key("RS")
+
+
+def test_known_keys_need_no_free_thread() -> None:
+    harness = IssuerHarness("RS")
+    assert harness.has_key("RS")
+    harness.executor.has_no_thread = True
+    harness.now += JWKS_TTL
+    assert harness.has_key("RS")
+    assert not harness.has_key("RS-2")
+    harness.executor.has_no_thread = False
+    harness.now += REFETCH_COOLDOWN
+    assert harness.has_key("RS")
+    assert harness.fetches == 2
 
 
 def test_issuer_that_hangs_stalls_no_request_with_a_known_key(

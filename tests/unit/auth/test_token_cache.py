@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.metrics import RecordedMetrics
 from tests.support.reachable_objects import holds_text
 from vmapi.auth.cache import (
     NEGATIVE_TOKEN_CACHE_SIZE,
@@ -100,3 +101,17 @@ def test_cache_holds_no_token(harness: CacheHarness) -> None:
     assert holds_text(harness.cache, "alice")
     assert not holds_text(harness.cache, "secret-token")
     assert not holds_text(harness.cache, "wrong-token")
+
+
+def test_lookups_are_counted_by_their_result(
+    harness: CacheHarness, metrics: RecordedMetrics
+) -> None:
+    harness.get()
+    harness.get()
+    harness.result = None
+    harness.get("unknown")
+    harness.get("unknown")
+    samples = metrics.read()
+    name = "vmapi_token_cache_lookups_total"
+    counts = [samples.sum(name, result=result) for result in ("hit", "miss", "unknown")]
+    assert counts == [1, 2, 1]

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
+from tests.support.metrics import RecordedMetrics
 from vmapi.backends.circuit_breaker import FAILURE_THRESHOLD, SLOW_CALL_THRESHOLD, CircuitBreaker
 from vmapi.errors import (
     BackendError,
@@ -169,15 +170,17 @@ def test_probe_with_refused_credentials_closes_breaker() -> None:
 
 def test_failures_of_calls_begun_before_a_response_do_not_open_breaker() -> None:
     harness, release = BreakerHarness(), threading.Event()
+    begun = threading.Barrier(FAILURE_THRESHOLD + 1)
 
     def time_out_when_released() -> None:
         with harness.breaker.calling():
+            begun.wait(GUARD_TIMEOUT)
             assert release.wait(GUARD_TIMEOUT)
             raise TIMEOUT
 
     with ThreadPoolExecutor(FAILURE_THRESHOLD) as pool:
         calls = [pool.submit(time_out_when_released) for _ in range(FAILURE_THRESHOLD)]
-        wait_until(lambda: harness.breaker.calls_in_flight == FAILURE_THRESHOLD)
+        begun.wait(GUARD_TIMEOUT)
         harness.breaker.probe()
         release.set()
         for call in calls:
@@ -224,3 +227,14 @@ def test_breaker_closes_when_the_probe_thread_could_not_start_at_first(
     with pytest.raises(BackendUnavailable):
         harness.breaker.raise_if_open()
     wait_until(lambda: not harness.breaker.is_open)
+
+
+def test_metric_is_1_while_the_breaker_is_open(metrics: RecordedMetrics) -> None:
+    harness = BreakerHarness()
+    name, labels = "vmapi_circuit_breaker_open", {"dependency": "cloud"}
+    values = [metrics.sum(name, **labels)]
+    harness.call(*[UNAVAILABLE] * FAILURE_THRESHOLD)
+    values.append(metrics.sum(name, **labels))
+    harness.breaker.probe()
+    values.append(metrics.sum(name, **labels))
+    assert values == [0, 1, 0]

@@ -41,7 +41,7 @@ def test_group_that_fails_has_a_row_without_a_value(
         raise RuntimeError("no\nserver")
 
     monkeypatch.setattr("bench.runner.GROUPS", {**GROUPS, "reads": fail})
-    (row,) = run_groups(["reads"], None)  # type: ignore[arg-type]
+    (row,) = run_groups(["reads"], None)
     assert isinstance(row, Row)
     assert row.detail == "failed: RuntimeError: no server"
     write_report(tmp_path / "page.md", {}, [row])

@@ -72,7 +72,7 @@ def test_intact_chain_is_verified(trail: AuditHarness) -> None:
     assert trail.verify("--anchor", trail.anchor) == expected
     append_entries(trail.database, build_entry(trail.started_at, 4))
     assert trail.verify() == (0, ["sound from position 1 to 3, 1 open", f"anchor {trail.anchor}"])
-    AuditRepository(trail.database).purge(trail.started_at + timedelta(days=3), AUDIT_KEY)
+    AuditRepository(trail.database).purge(trail.started_at + timedelta(days=3), [AUDIT_KEY])
     assert trail.verify("--anchor", trail.anchor)[1][0] == "sound from position 3 to 3, 1 open"
 
 
@@ -113,6 +113,27 @@ def test_truncated_end_is_detected_with_an_anchor(trail: AuditHarness) -> None:
             "Error: the chain does not hold position 3 as noted",
         ],
     )
+
+
+def test_json_has_the_sound_part_and_the_error(trail: AuditHarness) -> None:
+    document = {
+        "first_position": 1,
+        "last_position": 3,
+        "open": 0,
+        "error": None,
+        "anchor": trail.anchor,
+    }
+    code, lines = trail.verify("--json")
+    assert (code, json.loads("".join(lines))) == (0, document)
+    tamper(trail.database, "DELETE FROM audit_entries WHERE chain_position = 2")
+    code, lines = trail.verify("--json")
+    error = "entry 3 does not follow from position 1"
+    assert (code, lines[-1]) == (1, f"Error: {error}")
+    assert json.loads("".join(lines[:-1])) == document | {
+        "last_position": 1,
+        "error": error,
+        "anchor": None,
+    }
 
 
 def test_wrong_key_is_detected(trail: AuditHarness) -> None:
@@ -180,6 +201,7 @@ def test_export_writes_one_entry_a_line(trail: AuditHarness) -> None:
         "outcome": "failed",
         "code": None,
         "token_id": None,
+        "reason": None,
         "position": None,
     }
 

@@ -1,5 +1,6 @@
 """The commands `check`, `db upgrade` and `worker`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def check(settings: Settings, backend: MemoryBackend) -> tuple[int, dict[str, st
     with app.app_context():
         result = app.test_cli_runner().invoke(args=["check"])
     *table, last = result.output.splitlines()
-    return result.exit_code, {line[:24].strip(): line[25:] for line in table}, last
+    return result.exit_code, {line[:26].strip(): line[27:] for line in table}, last
 
 
 def test_check_prints_settings_and_description_of_the_cloud() -> None:
@@ -41,6 +42,18 @@ def test_check_prints_settings_and_description_of_the_cloud() -> None:
     assert table["latency"] == "create=2"
 
 
+def test_check_prints_one_json_document() -> None:
+    settings = Settings(log_level="CRITICAL", openstack_password="hunter2")
+    for faults, status, failures in (("", 0, 0), ("unavailable=100%", 1, 1)):
+        app = create_app(settings, MemoryBackend(faults=parse_faults(faults)))
+        with app.app_context():
+            result = app.test_cli_runner().invoke(args=["check", "--json"])
+        document = json.loads(result.stdout)
+        assert (result.exit_code, len(document["failures"])) == (status, failures)
+        assert document["OPENSTACK_PASSWORD"] == "(set, hidden)"
+        assert document["database"] == "does not exist yet: a server creates it"
+
+
 def test_check_prints_a_dash_for_an_unset_secret() -> None:
     _, table, _ = check(Settings(log_level="CRITICAL"), MemoryBackend())
     assert table["OPENSTACK_PASSWORD"] == "-"
@@ -52,6 +65,15 @@ def test_check_fails_if_the_cloud_does_not_answer() -> None:
     assert code == 1
     assert table["VMAPI_BACKEND"] == "memory"
     assert last.startswith("Error: the cloud does not answer: The in-memory cloud is unavailable")
+
+
+def test_check_reports_a_database_file_that_the_system_hides(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{path}")
+    code, table, last = check(settings, MemoryBackend())
+    assert (code, table["VMAPI_BACKEND"], table["latency"]) == (1, "memory", "0")
+    assert last.startswith("Error: vmapi's database file cannot be opened: ")
+    assert "File name too long" in last
 
 
 def test_check_says_why_the_database_does_not_answer(tmp_path: Path) -> None:
@@ -68,7 +90,8 @@ def test_check_says_why_the_database_does_not_answer(tmp_path: Path) -> None:
     assert check(settings, MemoryBackend())[1]["database"] == "answers"
     path.write_bytes(b"no database" * 1000)
     code, _, last = check(settings, MemoryBackend())
-    assert (code, last) == (1, "Error: vmapi's database is damaged: file is not a database")
+    assert code == 1
+    assert last == f"Error: vmapi's database is damaged: {path}: file is not a database"
 
 
 def test_check_hides_secrets() -> None:
@@ -101,6 +124,12 @@ def test_upgrade_can_be_repeated(tmp_path: Path) -> None:
     settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{tmp_path}/x.sqlite3")
     for _ in range(2):
         assert run(settings, "db", "upgrade") == (0, f"the database is at {HEAD_REVISION}\n")
+
+
+def test_upgrade_prints_one_json_document(tmp_path: Path) -> None:
+    settings = Settings(log_level="CRITICAL", database_url=f"sqlite:///{tmp_path}/x.sqlite3")
+    code, output = run(settings, "db", "upgrade", "--json")
+    assert (code, json.loads(output)) == (0, {"revision": HEAD_REVISION})
 
 
 def test_upgrade_reports_an_unreachable_database() -> None:

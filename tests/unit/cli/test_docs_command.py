@@ -13,6 +13,9 @@ PAGES = {
     "problems": "docs/reference/problems.md",
     "commands": "docs/reference/commands.md",
     "authorization": "docs/reference/authorization.md",
+    "metrics": "docs/reference/metrics.md",
+    "logs": "docs/reference/logs.md",
+    "schema": "docs/reference/schema.graphql",
     "env": "config/.env.example",
 }
 
@@ -42,4 +45,16 @@ def test_roles_prints_the_table_of_the_authorization_page(app: Flask) -> None:
 def test_commands_page_has_every_command(app: Flask) -> None:
     page = run(app, "docs", "commands")
     headings = {line.split()[1] for line in page.splitlines() if line.startswith("## ")}
-    assert headings == {"audit", "check", "db", "docs", "roles", "token", "worker"}
+    assert headings == {
+        "audit",
+        "check",
+        "db",
+        "docs",
+        "inventory",
+        "operations",
+        "roles",
+        "serve",
+        "support-bundle",
+        "token",
+        "worker",
+    }

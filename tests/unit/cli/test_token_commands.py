@@ -1,5 +1,6 @@
 """The commands `token create`, `list`, `revoke` and `rotate`."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +14,8 @@ from flask import Flask
 from tests.support.audit_rows import audit_rows
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.api_token import hash_token, is_well_formed
+from vmapi.domain.access.api_token import hash_token, is_well_formed
+from vmapi.domain.timestamps import format_rfc3339
 from vmapi.settings.settings import Settings
 
 
@@ -88,6 +90,7 @@ def test_lifetime_of_a_token(runner: CommandRunner) -> None:
         ("--expires", "soon"),
         ("--expires", "30"),
         ("--expires", "99999d"),
+        ("--expires", "0d"),
         ("--project", ""),
         ("--project", "a b"),
         ("--project", "x" * 65),
@@ -104,6 +107,25 @@ def test_create_refuses_malformed_options(runner: CommandRunner, args: tuple[str
     assert runner.repository().list_all() == []
 
 
+def test_list_prints_one_json_document(runner: CommandRunner) -> None:
+    secret = runner.create("--project", "web").strip()
+    (stored,) = runner.repository().list_all()
+    output = runner.run("token", "list", "--json").stdout
+    (document,) = json.loads(output)
+    assert secret not in output
+    assert document == {
+        "id": stored.id,
+        "state": "active",
+        "subject": "ci",
+        "role": "operator",
+        "project": "web",
+        "created_at": format_rfc3339(stored.created_at),
+        "expires_at": format_rfc3339(stored.expires_at),
+        "revoked_at": None,
+        "last_used_at": None,
+    }
+
+
 def test_revoke_ends_a_token_once(runner: CommandRunner) -> None:
     runner.create()
     (stored,) = runner.repository().list_all()
@@ -112,7 +134,7 @@ def test_revoke_ends_a_token_once(runner: CommandRunner) -> None:
     assert runner.list_rows()[0][1] == "revoked"
     for token_id in (stored.id, "unknown"):
         repeated = runner.run("token", "revoke", token_id)
-        message = f"Error: no active token has the id {token_id}: flask --app wsgi token list\n"
+        message = f"Error: no active token has the id {token_id}: vmapi token list\n"
         assert (repeated.exit_code, repeated.output) == (1, message)
 
 

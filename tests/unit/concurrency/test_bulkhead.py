@@ -82,8 +82,9 @@ def test_request_beyond_the_slots_is_refused(start: Callable[..., BulkheadHarnes
 
 
 def test_request_waits_for_a_slot_of_a_busy_dependency(
-    start: Callable[..., BulkheadHarness],
+    start: Callable[..., BulkheadHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bulkhead, "STALL_SECONDS", GUARD_TIMEOUT)
     harness = start(1)
     (hanging,) = harness.hang(1)
     threading.Timer(0.05, harness.answer.set).start()

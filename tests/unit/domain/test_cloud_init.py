@@ -167,9 +167,9 @@ def test_malformed_archive_cannot_be_combined_with_keys(name: str) -> None:
     assert build_user_data(user_data, ()) == user_data.encode()
     with pytest.raises(errors.ValidationFailed) as caught:
         build_user_data(user_data, [KEY])
-    (error,) = caught.value.extra["errors"]  # type: ignore[misc]
+    (error,) = caught.value.extra["errors"]
     assert error["pointer"] == "/user_data"
-    assert "malformed MIME archive, which cannot be combined with ssh_keys" in error["message"]
+    assert "malformed MIME archive, which cannot be combined with SSH keys" in error["message"]
 
 
 @pytest.mark.parametrize("depth", [1, 16])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.factories import OPERATION_1, VM_1
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.operation import NewOperation, OperationStatus, Step, StepState
 from vmapi.domain.vm import Address, CreateRequest, CreateSpec, VMPatch

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_rabbitmq import FakeBroker, run_fake_broker
+from tests.support.metrics import RecordedMetrics
 from vmapi.engine import celery_notifier
 from vmapi.engine.celery_notifier import NOTIFY_QUEUE_SIZE, NOTIFY_TASK_NAME, CeleryNotifier
 from vmapi.engine.external import ExternalEngine
@@ -197,3 +198,21 @@ def test_external_engine_ignores_notify_and_stop() -> None:
     engine.notify()
     engine.notify("1")
     engine.stop()
+
+
+def test_messages_are_counted(broker: FakeBroker, metrics: RecordedMetrics) -> None:
+    notifier = CeleryNotifier(broker.url)
+    for number in range(3):
+        notifier.notify(str(number))
+    notifier.stop()
+    assert metrics.sum("vmapi_celery_notifications_total", outcome="sent") == 3
+
+
+def test_messages_without_a_broker_are_counted(
+    closed_broker_url: str, metrics: RecordedMetrics
+) -> None:
+    notifier = CeleryNotifier(closed_broker_url)
+    with capture_logs():
+        notifier.notify("1")
+        notifier.stop()
+    assert metrics.sum("vmapi_celery_notifications_total", outcome="failed") == 1

@@ -87,11 +87,8 @@ def test_stop_waits_for_started_operations_and_starts_no_queued_one(
     source.released.set()
     stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
-    assert (len(source.started_ids), len(source.pending_ids), live_thread_names()) == (
-        ENGINE_THREADS,
-        2,
-        set(),
-    )
+    assert (len(source.started_ids), len(source.pending_ids)) == (ENGINE_THREADS, 2)
+    assert live_thread_names() == set()
 
 
 def test_concurrent_notify_and_stop_leave_no_thread() -> None:

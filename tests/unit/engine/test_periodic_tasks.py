@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import GUARD_TIMEOUT, BlockingSource, wait_until
+from tests.support.no_free_thread import refusing_threads
 from vmapi.engine.thread import ENGINE_THREADS, EngineThread
 from vmapi.errors import StoreUnavailable
 from vmapi.services.periodic import PeriodicTask
@@ -135,3 +136,43 @@ def test_calls_of_a_concurrent_task_overlap_and_finish_before_a_stop(engine: Eng
     assert len(set(started)) == 2
     assert all(name.startswith(NAME) for name in started)
     assert {line["event"] for line in logs} == {"periodic task deferred"}
+
+
+def test_calls_that_hang_leave_no_others_to_be_made_up_for() -> None:
+    checks: list[int] = []
+    started: list[int] = []
+    unblock = threading.Event()
+
+    def task() -> None:
+        started.append(len(checks))
+        assert unblock.wait(GUARD_TIMEOUT)
+
+    def is_due() -> bool:
+        checks.append(1)
+        return not unblock.is_set()
+
+    class CountedEvent(threading.Event):
+        ticks = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.ticks += threading.current_thread().name == NAME
+            return super().wait(timeout)
+
+    stopping = CountedEvent()
+    engine = EngineThread(tick_seconds=0.001, stopping=stopping)
+    hanging_task = PeriodicTask(task, 0.001, is_due=is_due, max_concurrent=2)
+    engine.configure(BlockingSource(), {NAME: hanging_task})
+    engine.notify()
+    wait_until(lambda: stopping.ticks >= 20)
+    unblock.set()
+    engine.stop()
+    assert len(started) == 2
+
+
+def test_task_without_a_free_thread_starts_at_the_next_notification(engine: EngineThread) -> None:
+    called = threading.Event()
+    engine.configure(BlockingSource(), {NAME: PeriodicTask(called.set, 0.001)})
+    with refusing_threads(NAME), pytest.raises(RuntimeError):
+        engine.notify()
+    engine.notify()
+    assert called.wait(GUARD_TIMEOUT)

@@ -9,6 +9,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.support.factories import OPERATION_1, VM_1
+from tests.support.metrics import RecordedMetrics
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
 from vmapi.engine.thread import EngineThread
@@ -17,7 +18,7 @@ from vmapi.services.periodic import PeriodicTask
 from vmapi.services.reconciler.poller import DueOperation
 
 A, B = replace(OPERATION_1, id="a"), replace(OPERATION_1, id="b", request_id="req-b")
-GUARD_TIMEOUT = 10.0
+GUARD_TIMEOUT = 60.0
 """Seconds after which a test fails."""
 
 
@@ -174,3 +175,17 @@ def test_engine_passes_the_observed_vm_to_reconcile(engine: EngineThread) -> Non
     engine.notify()
     assert source.drained.wait(GUARD_TIMEOUT)
     assert source.received_vms == {"a": VM_1, "b": None}
+
+
+def test_scans_and_defects_are_measured(engine: EngineThread, metrics: RecordedMetrics) -> None:
+    source = FakeSource(a=1, b=2)
+    source.failing_id = "a"
+    engine.configure(source, {"maintenance": PeriodicTask(source.run_task)})
+    with capture_logs():
+        engine.notify()
+        assert source.drained.wait(GUARD_TIMEOUT)
+        engine.stop()
+    samples = metrics.read()
+    assert samples.sum("vmapi_engine_errors_total", task="reconcile") == 1
+    assert samples.sum("vmapi_engine_leased_operations") == 0
+    assert samples.sum("vmapi_engine_last_scan_timestamp_seconds") > 0

@@ -98,7 +98,7 @@ def test_stream_with_endless_bytes_delays_no_other_client(
 ) -> None:
     endless, other = open_reader(0), open_reader(1)
     is_served = threading.Event()
-    bodies[0].read = lambda: None if is_served.is_set() else b"more"  # type: ignore[method-assign]
+    bodies[0].read = lambda: None if is_served.is_set() else b"more"
     # the client is fast: no write has to wait for it
     reading = threading.Thread(target=lambda: list(iter(endless.read_chunk, b"")))
     reading.start()
@@ -228,7 +228,7 @@ def test_stop_of_the_worker_ends_streams(
     worker.stop()
     for reader, body in zip(readers, bodies, strict=False):
         assert reader.read_chunk() == b""
-        assert body.is_released
+        wait_for_release(body)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -258,7 +258,7 @@ def test_defect_of_a_body_ends_its_connection_only(
         bodies[0].wake()
         # the client notices that the end is missing
         assert reader.read_line() == b""
-    assert bodies[0].is_released
+    wait_for_release(bodies[0])
     check_served(worker.address)
 
 

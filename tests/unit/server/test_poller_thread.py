@@ -3,13 +3,14 @@
 import socket
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.support.http_client import WAIT_SECONDS
 from tests.support.worker_thread import serve
-from vmapi.concurrency.nonblocking import raise_if_nonblocking, run_once
+from vmapi.concurrency.nonblocking import current_batch, raise_if_nonblocking, run_once
 
 PIPELINED_REQUESTS = 1500
 """More than Python has stack frames."""
@@ -79,3 +80,55 @@ def test_read_that_would_wait_is_served_again_in_a_request_thread(
 def test_many_pipelined_reads_are_served_in_order(address: tuple[str, int]) -> None:
     expected = [f"poller thread {number + 1}" for number in range(PIPELINED_REQUESTS + 1)]
     assert send(address, GET_VMS * PIPELINED_REQUESTS) == expected
+
+
+class BatchRecordingApp:
+    """A WSGI app that records the batch of each request; `/vms/slow` waits for the test."""
+
+    def __init__(self) -> None:
+        self.batches: dict[str, object] = {}
+        self.is_serving, self.may_respond = threading.Event(), threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        name = environ["PATH_INFO"].rpartition("/")[2]
+        self.batches[name] = current_batch()
+        if name == "slow":
+            self.is_serving.set()
+            assert self.may_respond.wait(WAIT_SECONDS)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"{}"]
+
+
+def read_empty_object(client: socket.socket) -> None:
+    """Read a response with the body `{}`."""
+    received = b""
+    while not received.endswith(b"{}"):
+        received += client.recv(65536)
+
+
+def test_reads_that_arrive_together_are_one_batch() -> None:
+    app = BatchRecordingApp()
+    with serve(app) as worker, ExitStack() as stack:
+
+        def send_read(client: socket.socket, name: str) -> None:
+            client.sendall(b"GET /api/v1/vms/%s HTTP/1.1\r\nHost: a\r\n\r\n" % name.encode())
+
+        clients = [
+            stack.enter_context(socket.create_connection(worker.address, WAIT_SECONDS))
+            for _ in range(3)
+        ]
+        for client in clients:
+            send_read(client, "alone")
+            read_empty_object(client)
+        send_read(clients[0], "slow")
+        assert app.is_serving.wait(WAIT_SECONDS)
+        send_read(clients[1], "first")
+        send_read(clients[2], "second")
+        app.may_respond.set()
+        for client in clients:
+            read_empty_object(client)
+        clients[0].sendall(POST_VM)
+        read_empty_object(clients[0])
+    assert app.batches["first"] is app.batches["second"] is not None
+    assert app.batches["alone"] is not app.batches["slow"] is not app.batches["first"]
+    assert app.batches["vms"] is None

@@ -14,8 +14,8 @@ from tests.support.audit_chain import (
     list_rows,
 )
 from tests.support.maintenance_harness import DAY, MaintenanceHarness
+from vmapi.domain.access.roles import Role
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.roles import Role
 from vmapi.errors import StoreUnavailable
 from vmapi.services.access.api_tokens import ApiTokenService
 from vmapi.services.maintenance import PURGE_INTERVAL
@@ -48,7 +48,7 @@ def test_run_chains_the_pending_entries(
     assert chain_positions(harness.database) == [1, 2, 3, 4, 5]
     append_entries(harness.database, build_entry(harness.clock(), 6))
     harness.run()
-    assert harness.store.audit.verify(AUDIT_KEY).head.position == 6
+    assert harness.store.audit.verify([AUDIT_KEY]).head.position == 6
 
 
 def test_run_without_pending_entries_acquires_no_lease(harness: MaintenanceHarness) -> None:
@@ -195,7 +195,7 @@ def test_purge_keeps_audit_entries_for_their_own_retention(harness: MaintenanceH
     harness.monotonic += PURGE_INTERVAL
     (line,) = harness.run()
     assert (line["operations"], line["audit_entries"], line["log_level"]) == (0, 2, "info")
-    verification = harness.store.audit.verify(AUDIT_KEY)
+    verification = harness.store.audit.verify([AUDIT_KEY])
     assert (list_rows(harness.database), verification.first_position, verification.error) == (
         [],
         3,

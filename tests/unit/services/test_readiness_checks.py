@@ -2,7 +2,8 @@
 
 import pytest
 
-from vmapi.backends.openstack.failures import RequestsThrottled
+from tests.support.no_free_thread import refusing_threads
+from vmapi.backends.openstack.failures.exceptions import RequestsThrottled
 from vmapi.services.health import ReadinessChecks
 
 
@@ -32,3 +33,10 @@ def test_unexpected_error_of_a_ping_is_a_status(dependency: str) -> None:
     pings = [fail if name == dependency else do_nothing for name in ("backend", "store")]
     statuses = ReadinessChecks(*pings, lambda: 0.0).statuses()
     assert statuses == {"backend": "ok", "store": "ok"} | {dependency: "internal_error"}
+
+
+def test_dependencies_do_not_respond_without_a_free_thread() -> None:
+    readiness = ReadinessChecks(do_nothing, do_nothing, lambda: 0.0)
+    with refusing_threads():
+        statuses = readiness.statuses()
+    assert statuses == {"backend": "backend_timeout", "store": "store_unavailable"}

@@ -51,7 +51,7 @@ def test_nginx_read_timeout_exceeds_the_stream_heartbeat() -> None:
 
 
 def test_nginx_closes_idle_connections_before_gunicorn() -> None:
-    gunicorn = (ROOT / "config/gunicorn.conf.py").read_text()
+    gunicorn = (ROOT / "vmapi/server/gunicorn_config.py").read_text()
     keepalive = int(re.findall(r"^keepalive = (\d+)$", gunicorn, re.M)[0])
     upstream = NGINX[NGINX.index("upstream vmapi") :].split("}")[0]
     assert read_seconds("keepalive_timeout", upstream) == [60]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from vmapi.domain.access.rate_limit import RateLimit
+from vmapi.domain.access.roles import Role
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.quota import QuotaConfig, ResourceLimits
-from vmapi.domain.rate_limit import RateLimit
-from vmapi.domain.roles import Role
 from vmapi.errors import SettingsError
 from vmapi.settings.memory import FaultKind, FaultRule, MemoryLimits
 from vmapi.settings.operations import ENGINES
@@ -194,6 +194,15 @@ def test_refused_secret_is_reported_without_its_value(
     assert load_error(dotenv) == f"{name}: allowed is {DECLARATIONS[NAMES[name]].format.allowed}"
 
 
+@pytest.mark.parametrize("name", ["VMAPI_JWT_AUDIENCE", "VMAPI_AUDIT_KEY", "VMAPI_DATABASE_URL"])
+def test_value_that_is_not_utf_8_is_refused(
+    environment: MutableMapping[str, str], dotenv: Path, name: str
+) -> None:
+    environment[name] = "sqlite:////data/" + b"k\xff".decode(errors="surrogateescape") * 32
+    assert load_error(dotenv).endswith(": not text in UTF-8")
+    assert load_error(dotenv).startswith(name)
+
+
 def test_all_problems_are_reported_in_one_message(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
@@ -209,12 +218,28 @@ def test_all_problems_are_reported_in_one_message(
 def test_unknown_setting_is_reported_with_the_known_names(
     environment: MutableMapping[str, str], dotenv: Path
 ) -> None:
-    environment["VMAPI_TREADS"] = SECRET
+    environment["VMAPI_PORT"] = SECRET
     message = load_error(dotenv)
     known = sorted(name for name in NAMES if name.startswith("VMAPI_"))
     assert message == (
-        "VMAPI_TREADS: no such setting; those that begin with VMAPI_ are " + ", ".join(known)
+        "VMAPI_PORT: no such setting; those that begin with VMAPI_ are " + ", ".join(known)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("VMAPI_LOG_LEVEL", "its name is LOG_LEVEL"),
+        ("VMAPI_OS_CLOUD", "its name is OS_CLOUD"),
+        ("VMAPI_TREADS", "VMAPI_THREADS is similar"),
+        ("VMAPI_DATABASE", "VMAPI_DATABASE_URL is similar"),
+    ],
+)
+def test_unknown_setting_is_reported_with_the_name_that_was_meant(
+    environment: MutableMapping[str, str], dotenv: Path, name: str, suggestion: str
+) -> None:
+    environment[name] = SECRET
+    assert load_error(dotenv) == f"{name}: no such setting; {suggestion}"
 
 
 def test_secrets_are_not_in_the_repr(environment: MutableMapping[str, str], dotenv: Path) -> None:

@@ -10,31 +10,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.blocking_source import wait_until
-from tests.support.processes import ServerProcess, require_program
+from tests.support.metrics import RecordedMetrics
+from tests.support.redis_server import SECRET, RedisServer
 from vmapi.store import rate_counters
 from vmapi.store.rate_counters import RedisCounters
 
-SECRET = "hunter2"
 NOW = [(1, 5), (60, 7)]
 
 
-class Redis(ServerProcess):
-    """A Redis server on loopback for one test, without persistence."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "redis")
-        self.program = require_program("redis-server", "redis")
-        self.url = f"redis://:{SECRET}@127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
-        self.spawn(self.program, *options, "--requirepass", SECRET)
-        wait_until(lambda: "Ready to accept connections" in self.read_log())
-
-
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    redis = Redis(tmp_path)
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    redis = RedisServer(tmp_path)
     redis.start()
     yield redis
     redis.kill()
@@ -56,7 +42,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RedisCo
 
 
 def test_processes_share_the_counts_in_redis(
-    redis: Redis, connect: Callable[[str], RedisCounters]
+    redis: RedisServer, connect: Callable[[str], RedisCounters]
 ) -> None:
     counters, other_counters = connect(redis.url), connect(redis.url)
     assert counters.increment("reads", "a", NOW) == [1, 1]
@@ -69,7 +55,9 @@ def test_processes_share_the_counts_in_redis(
     )
 
 
-def test_counts_expire_in_redis(redis: Redis, connect: Callable[[str], RedisCounters]) -> None:
+def test_counts_expire_in_redis(
+    redis: RedisServer, connect: Callable[[str], RedisCounters]
+) -> None:
     counters = connect(redis.url)
     counters.increment("reads", "a", NOW)
     keys = counters.client.keys("*")
@@ -90,7 +78,7 @@ def test_unavailable_redis_at_the_start_counts_in_memory(
 
 
 def test_redis_outage_and_return_are_logged(
-    redis: Redis, connect: Callable[[str], RedisCounters]
+    redis: RedisServer, connect: Callable[[str], RedisCounters]
 ) -> None:
     counters, other_counters = connect(redis.url), connect(redis.url)
     other_counters.increment("reads", "a", NOW)
@@ -109,8 +97,24 @@ def test_redis_outage_and_return_are_logged(
     assert SECRET not in str(logs)
 
 
+def test_metric_is_1_while_redis_is_unavailable(
+    redis: RedisServer, connect: Callable[[str], RedisCounters], metrics: RecordedMetrics
+) -> None:
+    counters = connect(redis.url)
+    name, labels = "vmapi_circuit_breaker_open", {"dependency": "redis"}
+    values = [metrics.sum(name, **labels)]
+    redis.kill()
+    with capture_logs():
+        counters.increment("reads", "a", NOW)
+        values.append(metrics.sum(name, **labels))
+        redis.log.write_text("")
+        redis.start()
+        wait_until(lambda: metrics.sum(name, **labels) == 0)
+    assert values == [0, 1]
+
+
 def test_wrong_redis_password_falls_back_to_memory(
-    redis: Redis, connect: Callable[[str], RedisCounters]
+    redis: RedisServer, connect: Callable[[str], RedisCounters]
 ) -> None:
     counters = connect(redis.url.replace(SECRET, "hunter3"))
     with capture_logs() as logs:
@@ -119,7 +123,7 @@ def test_wrong_redis_password_falls_back_to_memory(
 
 
 def test_hanging_redis_delays_one_request(
-    redis: Redis, connect: Callable[[str], RedisCounters], monkeypatch: pytest.MonkeyPatch
+    redis: RedisServer, connect: Callable[[str], RedisCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counters = connect(redis.url)
     counters.increment("reads", "a", NOW)

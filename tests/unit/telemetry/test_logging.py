@@ -59,13 +59,14 @@ def test_line_has_level_time_message_and_fields(output: Output) -> None:
     structlog.get_logger("test").info("said", vm_id="x", count=2)
     line = json.loads(output.getvalue())
     assert line.pop("timestamp").endswith("Z")
-    assert line == {"level": "info", "message": "said", "vm_id": "x", "count": 2}
+    assert line == {"level": "info", "logger": "test", "message": "said", "vm_id": "x", "count": 2}
 
 
 def test_standard_library_logs_have_the_same_form(output: Output) -> None:
     logging.getLogger("gunicorn.error").warning("%s left", "one", extra={"pid": 7})
     line = json.loads(output.getvalue())
     assert (line["level"], line["message"], line["pid"]) == ("warning", "one left", 7)
+    assert line["logger"] == "gunicorn.error"
 
 
 def test_lines_below_the_level_are_left_out(output: Output) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vmapi_client import Client
 from vmapi_client.configuration import Configuration, load_configuration, split_url
 from vmapi_client.contexts import Context, ContextStore
 from vmapi_client.errors import ConfigurationError
@@ -89,11 +90,40 @@ def test_url_may_have_the_base_path(url: str, expected: tuple[str, str]) -> None
 
 @pytest.mark.parametrize(
     "url",
-    ["vmapi.example.org", "ftp://example.org", "https://", "https://h:x", "https://u:p@h", "/api"],
+    [
+        "vmapi.example.org",
+        "ftp://example.org",
+        "https://",
+        "https://h:x",
+        "/api",
+        "https://u:secret@h",  # pragma: allowlist secret
+        "https://:secret@h",
+        "https://u:sec/secret@h",
+        "https://u:sec\nsecret@h",  # pragma: allowlist secret
+        "u:secret@h",
+    ],
 )
 def test_text_that_is_no_url_is_refused(url: str, environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="the argument url is"):
+    with pytest.raises(ConfigurationError, match="the argument url is") as caught:
         load_configuration(url, environ=environ)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://u:secret@h:port",  # pragma: allowlist secret
+        "http://u:sec/ret@h:1",
+        "foo://h",
+    ],
+)
+def test_unusable_proxy_of_the_environment_is_refused(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="The proxy or the certificates of the env") as e:
+        Client("http://127.0.0.1:9")
+    assert "secret" not in str(e.value)
 
 
 def test_missing_url_is_refused_with_the_ways_to_set_it(environ: dict[str, str]) -> None:

@@ -87,7 +87,7 @@ def test_values_have_python_types() -> None:
     assert (vm.allowed_actions[0], vm.addresses[0].ip) == ("stop", "198.18.0.2")
     assert {vm: 1}[models.VM.from_json(VM_DOCUMENT, etag="other")] == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        vm.name = "web-2"  # type: ignore[misc]
+        vm.name = "web-2"
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,84 @@ def test_final_outcome_ends_a_change_at_once(
     assert getattr(caught.value, "idempotency_key", None) == "key-1"
 
 
+JSON = {"content-type": "application/json"}
+EVENT_STREAM = {"content-type": "text/event-stream"}
+NESTED = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        respond(200, {"status": "ok"}),
+        respond(200, []),
+        respond(200, "text"),
+        respond(200, None),
+        Response(200, JSON, b"null"),
+        Response(200, JSON, NESTED),
+        Response(200, EVENT_STREAM, b"data: {}"),
+        Response(200, {"content-type": "text/html"}, b"<html>"),
+        Response(200, {}, b""),
+        Response(204, {}),
+        Response(304, {}),
+        Response(404, JSON, b"{}"),
+        Response(403, {"content-type": "text/html"}, b"<html>"),
+        Response(302, {"location": "https://login.example.org/"}),
+        Response(422, {"content-type": "application/problem+json"}, NESTED),
+        respond_with_problem(403, "foreign", {"status": "403"}),
+        respond_with_problem(403, "foreign", {"detail": None}),
+        respond_with_problem(403, "foreign", {"errors": 5}),
+        respond_with_problem(403, "foreign", {"errors": [{"pointer": 5, "message": "m"}]}),
+    ],
+)
+def test_foreign_response_to_a_change_tells_its_key(
+    runner: PlanRunner, calls: VMCalls, reply: Reply
+) -> None:
+    with pytest.raises(NotVmapi, match="Repeat it with idempotency_key='key-1'") as caught:
+        runner.run(calls.act("id", "stop", OPTIONS), reply)
+    assert caught.value.idempotency_key == "key-1"
+    assert len(runner.attempts) == 1
+    runner.run(calls.act("id", "stop", OPTIONS), SETTLED)
+    assert set(runner.sent_headers("Idempotency-Key")) == {"key-1"}
+
+
+def test_foreign_acceptance_of_a_change_tells_its_key(runner: PlanRunner, calls: VMCalls) -> None:
+    queued = respond(202, {"message": "queued"})
+    with pytest.raises(NotVmapi, match="Repeat it with idempotency_key='key-1'"):
+        runner.run(calls.act("id", "stop", ChangeOptions(key="key-1")), queued)
+    with pytest.raises(DeadlineExceeded, match="Repeat it with idempotency_key='key-1'"):
+        runner.run(calls.act("id", "stop", OPTIONS), queued)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"id": "c15d', b"\xff"])
+def test_incomplete_response_to_a_change_is_repeated_and_tells_its_key(
+    runner: PlanRunner, calls: VMCalls, body: bytes
+) -> None:
+    with pytest.raises(NotReachable, match="Repeat it with idempotency_key='key-1'"):
+        runner.run(calls.act("id", "stop", OPTIONS), Response(200, JSON, body))
+    assert len(runner.attempts) > 2
+
+
+def test_failure_to_connect_tells_the_key_only_after_an_attempt_that_may_have_arrived(
+    runner: PlanRunner, calls: VMCalls
+) -> None:
+    unknown = Failure("unknown", "host")
+    with pytest.raises(HostNotFound) as caught:
+        runner.run(calls.act("id", "stop", OPTIONS), unknown)
+    assert "key-1" not in str(caught.value)
+    with pytest.raises(HostNotFound, match="Repeat it with idempotency_key='key-1'"):
+        runner.run(calls.act("id", "stop", OPTIONS), LOST, unknown)
+
+
+def test_token_file_that_vanishes_ends_a_change_and_tells_its_key(
+    runner: PlanRunner, calls: VMCalls
+) -> None:
+    no_token = Failure("no token", "configuration", ConfigurationError("no token"))
+    with pytest.raises(ConfigurationError, match=r"^no token$"):
+        runner.run(calls.act("id", "stop", OPTIONS), no_token)
+    with pytest.raises(ConfigurationError, match="Repeat it with idempotency_key='key-1'"):
+        runner.run(calls.act("id", "stop", OPTIONS), LOST, no_token)
+
+
 def test_change_without_wait_ends_with_its_acceptance(runner: PlanRunner, calls: VMCalls) -> None:
     accepted = respond_with_vm(202, {"retry_after": "1"}, task="stopping")
     vm = runner.run(calls.act("id", "stop", ChangeOptions()), accepted)

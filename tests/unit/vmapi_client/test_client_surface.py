@@ -73,10 +73,15 @@ def test_each_operation_of_the_document_has_a_method(document: Any) -> None:
         if method in ("get", "post", "patch", "delete")
     ]
     assert {item["operationId"] for item in operations} == set(CALLS) | UNUSED_OPERATIONS
+    shared = document["components"].get("parameters", {})
     for operation in operations:
         call = CALLS.get(operation["operationId"])
         if call is not None:
-            expected = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query"}
+            named = (
+                shared[item["$ref"].rpartition("/")[2]] if "$ref" in item else item
+                for item in operation.get("parameters", [])
+            )
+            expected = {item["name"] for item in named if item["in"] == "query"}
             check_parameters(call, operation["operationId"], expected)
 
 

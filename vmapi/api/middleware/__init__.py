@@ -15,6 +15,8 @@ from vmapi.api.middleware import (
     cors,
     csrf,
     rate_limits,
+    request_metrics,
+    request_spans,
     security_headers,
     single_process,
 )
@@ -27,6 +29,8 @@ BeforeHook = Callable[[MiddlewareConfig, Request, RequestState], Response | None
 AfterHook = Callable[[MiddlewareConfig, Request, RequestState, Response], None]
 
 BEFORE_REQUEST: tuple[BeforeHook, ...] = (
+    # first: the other hooks may read the database
+    request_spans.begin_span,
     # a preflight request has no token and counts for no rate limit
     cors.answer_preflight,
     # before authentication: a client that guesses tokens is limited by its address
@@ -46,8 +50,11 @@ AFTER_REQUEST: tuple[AfterHook, ...] = (
     cors.add_cors_headers,
     # after the hooks and views that set one of these headers
     security_headers.add_default_headers,
-    # last: it logs the final status and the whole duration
+    # last: they have the final status and the whole duration
+    request_metrics.record_request,
     access_log.end_request,
+    # after the log line, which names the span
+    request_spans.end_span,
 )
 
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.request.context import RequestState
 from vmapi.concurrency import bulkhead
+from vmapi.domain.access.api_token import BEARER_PREFIX, hide_tokens
 
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -38,12 +39,14 @@ def end_request(
 ) -> None:
     """Add `X-Request-ID` and write the access log line."""
     response.headers.add("X-Request-ID", state.request_id)
+    endpoint = f"{request.method} {request.path}"
     log.info(
         "request",
-        endpoint=f"{request.method} {request.path}",
+        endpoint=endpoint if BEARER_PREFIX not in endpoint else hide_tokens(endpoint),
         vm_id=state.logged_vm_id or (request.view_args or {}).get("vm_id"),
         status=response.status_code,
         duration_ms=round((time.perf_counter() - state.started_at) * 1000, 3),
+        **state.log_members,
     )
 
 

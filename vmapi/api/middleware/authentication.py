@@ -15,7 +15,7 @@ from flask import Request
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.request.caller import client_address
 from vmapi.api.request.context import RequestState
-from vmapi.domain.identity import Identity
+from vmapi.domain.access.identity import Identity
 from vmapi.errors import IssuerUnavailable, MalformedRequest, StoreUnavailable, Unauthenticated
 
 BEARER_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)

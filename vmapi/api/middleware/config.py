@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vmapi.domain.roles import Permission
+from vmapi.domain.access.roles import Permission
 
 
 @dataclass(frozen=True, slots=True)

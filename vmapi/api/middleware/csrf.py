@@ -15,7 +15,7 @@ from flask import Request
 from vmapi.api.middleware.config import MiddlewareConfig
 from vmapi.api.middleware.rate_limits import SAFE_METHODS
 from vmapi.api.request.context import RequestState
-from vmapi.domain.identity import ANONYMOUS_SUBJECT
+from vmapi.domain.access.identity import ANONYMOUS_SUBJECT
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings
 

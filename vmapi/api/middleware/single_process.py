@@ -4,8 +4,8 @@ import structlog
 from flask import Request
 
 from vmapi.api.middleware.config import MiddlewareConfig
-from vmapi.api.request.context import RequestState
-from vmapi.errors import BackendUnavailable, SettingsError
+from vmapi.api.request.context import RequestState, current_services
+from vmapi.errors import BackendUnavailable, SettingsError, StoreUnavailable
 from vmapi.settings.settings import Settings
 
 log = structlog.get_logger("vmapi")
@@ -34,17 +34,24 @@ def check_settings(settings: Settings) -> None:
 
 
 def reject_multiple_processes(config: MiddlewareConfig, request: Request, _: RequestState) -> None:
-    """Raise BackendUnavailable if the server runs several processes for such a cloud.
+    """Raise an error if several processes, or another server, would serve such a cloud.
 
-    A server that was not started by the settings of vmapi reports this in the WSGI environment.
+    A server that was not started by the settings of vmapi is found here: it reports its processes
+    in the WSGI environment, and its first request claims the database. Raises BackendUnavailable
+    and StoreUnavailable.
     """
-    if config.single_process_backend is None or not request.environ["wsgi.multiprocess"]:
+    if config.single_process_backend is None:
         return
-    detail = (
-        f"The {config.single_process_backend} cloud lives in the memory of one process, but "
-        "several processes serve. Use one process, or set VMAPI_BACKEND=openstack."
-    )
-    if not config.multiprocess_logged.is_set():
-        config.multiprocess_logged.set()
-        log.error(detail)
-    raise BackendUnavailable(detail)
+    try:
+        if request.environ["wsgi.multiprocess"]:
+            raise BackendUnavailable(
+                f"The {config.single_process_backend} cloud lives in the memory of one process, "
+                "but several processes serve. Use one process, or set VMAPI_BACKEND=openstack."
+            )
+        current_services().store.claim()
+    except (BackendUnavailable, StoreUnavailable) as error:
+        if not config.multiprocess_logged.is_set():
+            config.multiprocess_logged.set()
+            reason = getattr(error, "reason", error.detail)
+            log.error("several processes serve a cloud in memory", reason=reason)
+        raise

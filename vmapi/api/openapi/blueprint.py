@@ -4,28 +4,27 @@ The declaration is the source of the OpenAPI document, and it is enforced: a req
 a body or a condition that the endpoint does not declare is refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, cast
 
 import flask_smorest
+from apispec import APISpec
 from flask import request
 from marshmallow import Schema
 
 from vmapi.api.openapi import permissions
 from vmapi.api.openapi.headers import CHANGE_PROBLEM_HEADERS, OUTCOME_HEADERS, PROBLEM_HEADERS
 from vmapi.api.openapi.permissions import View
-from vmapi.api.problems.responses import PROBLEM_MEDIA_TYPE
-from vmapi.api.problems.schema import ProblemSchema, problem_example
-from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.openapi.problem_responses import document_problems
 from vmapi.api.request.body import (
     StrictRequestParser,
     query_error,
     read_body,
     validation_error,
 )
-from vmapi.api.request.conditional import reject_unsupported_conditions
-from vmapi.domain.roles import Permission
+from vmapi.api.request.headers import reject_unsupported_conditions
+from vmapi.domain.access.roles import Permission
 
 COMMON_PROBLEMS = ("malformed_request", "validation_error", "internal_error")
 BACKEND_PROBLEMS = (
@@ -55,6 +54,9 @@ class Blueprint(flask_smorest.Blueprint):
 
     REPLAYABLE_PROBLEMS: tuple[str, ...] = ()
     """Problems that a repeated request with the same idempotency key can get as the outcome."""
+
+    CHANGE_VARIANT = "change"
+    """End of the component names of problem responses that have the headers of a change."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(name, __name__, description=description)
@@ -96,23 +98,35 @@ class Blueprint(flask_smorest.Blueprint):
         return decorator
 
     def response(
-        self, status_code: int, schema: Schema | None = None, **doc: Any
+        self,
+        status_code: int,
+        schema: Schema | None = None,
+        *,
+        headers: Iterable[str] = (),
+        **doc: Any,
     ) -> Callable[[View], View]:
-        """Declare the main response."""
-        return cast(Callable[[View], View], super().response(status_code, schema, **doc))
-
-    def alt_response(
-        self, status_code: int, schema: Schema | None = None, **doc: Any
-    ) -> Callable[[View], View]:
-        """Declare another response that is not a problem."""
-        decorator = super().alt_response(status_code, schema=schema, success=True, **doc)
+        """Declare the main response, with the names of its headers."""
+        decorator = super().response(status_code, schema, headers=_references(headers), **doc)
         return cast(Callable[[View], View], decorator)
 
-    def request_headers(self, *headers: dict[str, Any]) -> Callable[[View], View]:
+    def alt_response(
+        self,
+        status_code: int,
+        schema: Schema | None = None,
+        *,
+        headers: Iterable[str] = (),
+        **doc: Any,
+    ) -> Callable[[View], View]:
+        """Declare another response that is not a problem."""
+        doc |= {"headers": _references(headers), "success": True}
+        decorator = super().alt_response(status_code, schema=schema, **doc)
+        return cast(Callable[[View], View], decorator)
+
+    def request_headers(self, *names: str) -> Callable[[View], View]:
         """Declare the request headers that the endpoint supports."""
 
         def decorator(view: View) -> View:
-            doc = {**getattr(view, "_apidoc", {}), "request_headers": headers}
+            doc = {**getattr(view, "_apidoc", {}), "request_headers": names}
             setattr(view, "_apidoc", doc)  # noqa: B010 - flask-smorest reads this attribute
             return view
 
@@ -139,7 +153,7 @@ class Blueprint(flask_smorest.Blueprint):
         doc = view_func._apidoc
         doc["operation_id"] = view_func.__name__
         declared = {item["in"] for item in doc.get("arguments", {}).get("parameters", ())}
-        declared |= {header["name"] for header in doc.get("request_headers", ())}
+        declared |= {*doc.get("request_headers", ())}
         super().add_url_rule(
             rule,
             endpoint,
@@ -149,23 +163,20 @@ class Blueprint(flask_smorest.Blueprint):
         )
 
     def _prepare_problems_doc(
-        self, doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
+        self,
+        doc: dict[str, Any],
+        doc_info: dict[str, Any],
+        *,
+        spec: APISpec,
+        method: str,
+        **_: Any,
     ) -> dict[str, Any]:
         doc["operationId"] = doc_info["operation_id"]
         if request_headers := doc_info.get("request_headers"):
             doc["parameters"] = [*doc.get("parameters", ()), *request_headers]
-        responses = doc.setdefault("responses", {})
-        responses.pop("default", None)
         codes = self._problem_codes(doc, doc_info, method)
         headers = self._problem_headers(method)
-        for status in sorted({PROBLEM_TYPES[code].status for code in codes}):
-            # in the order of the table
-            with_status = [
-                code
-                for code, problem_type in PROBLEM_TYPES.items()
-                if code in codes and problem_type.status == status
-            ]
-            responses[str(status)] = _problem_response_doc(with_status, headers)
+        doc["responses"] |= document_problems(spec, codes, headers, self.CHANGE_VARIANT)
         return doc
 
     def _problem_codes(
@@ -180,27 +191,18 @@ class Blueprint(flask_smorest.Blueprint):
             codes.add("unsupported_media_type")
         return codes
 
-    def _problem_headers(self, method: str) -> dict[str, dict[str, Any]]:
+    def _problem_headers(self, method: str) -> dict[str, tuple[str, ...]]:
         headers = {**PROBLEM_HEADERS}
         if method != "get":
             headers |= CHANGE_PROBLEM_HEADERS
             for code in self.REPLAYABLE_PROBLEMS:
-                headers[code] = {**headers.get(code, {}), **OUTCOME_HEADERS}
+                headers[code] = (*headers.get(code, ()), *OUTCOME_HEADERS)
         return headers
 
 
-def _problem_response_doc(codes: list[str], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    titles = (f"`{code}`: {PROBLEM_TYPES[code].title}." for code in codes)
-    examples = {code: {"value": problem_example(code)} for code in codes}
-    content = {"schema": ProblemSchema(), "examples": examples}
-    doc: dict[str, Any] = {
-        "description": " ".join(titles),
-        "content": {PROBLEM_MEDIA_TYPE: content},
-    }
-    for code in codes:
-        if code in headers:
-            doc.setdefault("headers", {}).update(headers[code])
-    return doc
+def _references(names: Iterable[str]) -> dict[str, str] | None:
+    """Return headers as references to their components, or None without headers."""
+    return {name: name for name in names} or None
 
 
 def _reject_undeclared(view: Callable[..., Any], declared: set[str]) -> Callable[..., Any]:

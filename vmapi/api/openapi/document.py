@@ -9,10 +9,13 @@ from flask import Flask
 from marshmallow import fields
 
 from vmapi import __version__
+from vmapi.api.openapi.headers import REQUEST_HEADERS, RESPONSE_HEADERS
 from vmapi.api.openapi.schema_converter import SchemaPlugin, wrap_references
-from vmapi.api.schemas.fields import METADATA_KEY_PATTERN, MetadataField, NulFreeString
+from vmapi.api.problems.schema import problem_example
+from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.schemas.fields import MetadataField, NulFreeString
 from vmapi.api.schemas.ssh_keys import MAX_SSH_KEY_CHARS, SSH_KEY_PATTERN, SSHKeyField
-from vmapi.domain.vm import MAX_METADATA_PAIRS
+from vmapi.domain.metadata import MAX_METADATA_PAIRS, METADATA_KEY_PATTERN
 
 NUL_FREE_PATTERN = r"^[^\x00]*$"
 
@@ -24,6 +27,8 @@ URL in `Operation-Location`, or listen to `GET {base_path}/events`.
 
 Every error is a problem document (`application/problem+json`, RFC 9457) with a stable `code`.
 `GET /problems/{{code}}` explains each code."""
+
+METHODS = {"get", "post", "patch", "delete"}
 
 CONTRACT_PATH = "/docs/reference/api.md"
 
@@ -42,13 +47,18 @@ SECURITY_SCHEMES = {
 }
 
 PATH_PARAMETERS = {
-    "vm_id": {"type": "string", "format": "uuid", "description": "Id of the VM."},
-    "operation_id": {
-        "type": "string",
-        "format": "uuid",
-        "description": "Id of the operation, the last part of `Operation-Location`.",
+    "vm_id": {
+        "description": "Id of the VM.",
+        "schema": {"type": "string", "format": "uuid"},
     },
-    "code": {"type": "string", "pattern": "^[a-z_]+$", "description": "Code of the problem."},
+    "operation_id": {
+        "description": "Id of the operation, the last part of `Operation-Location`.",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "code": {
+        "description": "Code of the problem.",
+        "schema": {"type": "string", "pattern": "^[a-z_]+$"},
+    },
 }
 
 
@@ -59,9 +69,11 @@ class Api(flask_smorest.Api):
     with its own code instead of flask-smorest's.
     """
 
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
     def __init__(self, app: Flask, base_path: str) -> None:
         self._lock = threading.Lock()
-        self._undocumented: list[flask_smorest.Blueprint] = []
+        self._undocumented: list[tuple[flask_smorest.Blueprint, str]] = []
         self._json = b""
         super().__init__(
             app,
@@ -82,16 +94,15 @@ class Api(flask_smorest.Api):
             },
         )
 
-    def register_blueprint(self, blp: flask_smorest.Blueprint, **options: Any) -> None:
-        """Serve a blueprint and remember it for the document."""
-        self._app.register_blueprint(blp, **options)
-        self._undocumented.append(blp)
+    def describe(self, blueprint: flask_smorest.Blueprint, name: str) -> None:
+        """Remember a blueprint, which the app serves under a name, for the document."""
+        self._undocumented.append((blueprint, name))
 
     def to_json(self, origin: str) -> bytes:
         """Return the document as JSON, with links to the origin of the request."""
         with self._lock:
             if not self._json:
-                self._json = orjson.dumps(self.build_document(), option=orjson.OPT_INDENT_2)
+                self._json = orjson.dumps(self.build_document())
         # OpenAPI requires an absolute URL, and only the request has the address of the server
         contract_url = orjson.dumps(origin + CONTRACT_PATH)
         return self._json.replace(orjson.dumps(CONTRACT_PATH), contract_url)
@@ -99,16 +110,19 @@ class Api(flask_smorest.Api):
     def build_document(self) -> dict[str, Any]:
         """Return the document with the path parameters and both media types of a PATCH."""
         while self._undocumented:
-            blp = self._undocumented.pop(0)
-            blp.register_views_in_doc(self, self._app, self.spec, name=blp.name, parameters=None)
+            blp, name = self._undocumented.pop(0)
+            blp.register_views_in_doc(self, self._app, self.spec, name=name, parameters=None)
             self.spec.tag({"name": blp.name, "description": blp.description})
         document: dict[str, Any] = wrap_references(self.spec.to_dict())
         # flask-smorest adds this schema, and nothing refers to it
         document["components"]["schemas"].pop("PaginationMetadata")
         for path in document["paths"].values():
+            # Swagger UI resolves no reference among the parameters of a path
             for parameter in path.get("parameters", ()):
-                schema = dict(PATH_PARAMETERS[parameter["name"]])
-                parameter |= {"description": schema.pop("description"), "schema": schema}
+                parameter.update(PATH_PARAMETERS[parameter["name"]])
+            for method in METHODS & path.keys():
+                # without the prefix of the version
+                path[method]["tags"] = [tag.rpartition(".")[2] for tag in path[method]["tags"]]
             if "patch" in path:
                 content = path["patch"]["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
@@ -132,6 +146,17 @@ class Api(flask_smorest.Api):
         super()._init_spec(marshmallow_plugin=SchemaPlugin(), **options)
         self.ma_plugin.converter.add_attribute_function(_metadata_attributes)
         self.ma_plugin.converter.add_attribute_function(_string_attributes)
+        self._register_components()
+
+    def _register_components(self) -> None:
+        """Register the headers and examples that endpoints can refer to."""
+        components = self.spec.components
+        for name, header in RESPONSE_HEADERS.items():
+            components.header(name, header, lazy=True)
+        for name, header in REQUEST_HEADERS.items():
+            components.parameter(name, "header", header, lazy=True)
+        for code in PROBLEM_TYPES:
+            components.example(code, {"value": problem_example(code)}, lazy=True)
 
     def _register_error_handlers(self) -> None:
         """Install no handlers: `vmapi.api.problems` converts errors."""

@@ -95,6 +95,7 @@ AUDIT_ENTRY: dict[str, Any] = {
     "outcome": "succeeded",
     "code": None,
     "token_id": None,  # nosec B105 - the id of one
+    "reason": None,
     "position": 5213,
 }
 

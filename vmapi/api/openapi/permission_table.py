@@ -3,7 +3,7 @@
 from flask import Flask
 
 from vmapi.api.openapi.permissions import permissions_by_endpoint
-from vmapi.domain.roles import PERMISSION_DESCRIPTIONS, ROLE_PERMISSIONS, Permission, Role
+from vmapi.domain.access.roles import PERMISSION_DESCRIPTIONS, ROLE_PERMISSIONS, Permission, Role
 
 
 def authorization_table(app: Flask) -> str:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from vmapi.domain.audit import MAX_ACTION_CHARS, TOKEN_ACTIONS
+from vmapi.domain.access.roles import Permission, lowest_role
+from vmapi.domain.audit import MAX_ACTION_CHARS, OPERATION_ACTIONS, TOKEN_ACTIONS
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.roles import Permission, lowest_role
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ def audit_actions(app: Flask) -> list[str]:
         for name, permission in endpoints.items()
         if permission is not PUBLIC
     }
-    return sorted({*map(str, Action), *TOKEN_ACTIONS, *refusable})
+    return sorted({*map(str, Action), *TOKEN_ACTIONS, *OPERATION_ACTIONS, *refusable})
 
 
 def document_security(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:

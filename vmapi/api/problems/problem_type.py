@@ -23,7 +23,7 @@ class ProblemType:
     """Members that a problem of this type may have besides those of every problem."""
 
     hint: str = ""
-    """A sentence that follows every detail."""
+    """A sentence that follows every detail; `{etag}` stands for the entity tag of the problem."""
 
     @property
     def explanation(self) -> str:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from vmapi.api.problems.problem_type import ProblemType
 from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.problems.terms import ClientApi, translate_terms
 from vmapi.api.problems.types import OPERATION_MEMBERS, PROBLEM_TYPES
 
 INTRODUCTION = """\
@@ -58,6 +59,9 @@ def _problem_section(code: str, problem_type: ProblemType) -> str:
         problem_type.meaning,
         f"What to do: {problem_type.advice}",
     ]
+    graphql_advice = translate_terms(problem_type.advice, ClientApi.GRAPHQL)
+    if graphql_advice != problem_type.advice:
+        paragraphs.append(f"In GraphQL: {graphql_advice}")
     if problem_type.members:
         paragraphs.append(f"Additional members:\n\n{_member_table(list(problem_type.members))}")
     return "\n\n".join(paragraphs).rstrip("\n") + "\n"

@@ -4,6 +4,7 @@ Installed as error handlers by `vmapi.app`. The text of an unexpected exception 
 client: only the log has it.
 """
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -12,10 +13,14 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from vmapi import errors
+from vmapi.api.problems.problem_type import ProblemType
+from vmapi.api.problems.terms import ClientApi, spell_members, translate_terms
 from vmapi.api.problems.types import DEFAULT_BASE_PATH, PROBLEM_TYPES
 from vmapi.api.problems.unknown_urls import describe_unknown_url
-from vmapi.api.request.context import current_request_id, current_services, operation_url
+from vmapi.api.request.context import current_request_id, operation_url
+from vmapi.api.request.versions import current_base_path
 from vmapi.services.vms.service import is_uuid
+from vmapi.telemetry.metrics.catalog import PROBLEMS
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 MAX_HINT_NAME_CHARS = 63
@@ -23,21 +28,28 @@ MAX_HINT_NAME_CHARS = 63
 
 
 def with_base_path(text: str) -> str:
-    """Return a text of the table of problem types with the base path of the settings."""
-    return text.replace(DEFAULT_BASE_PATH, current_services().base_path)
+    """Return a text of the table of problem types with the base path of the request."""
+    return text.replace(DEFAULT_BASE_PATH, current_base_path())
 
 
-def problem_document(error: errors.VmapiError, hint: str | None = None) -> dict[str, Any]:
-    """Return the members of a problem. A `hint` replaces the one of its type."""
+def problem_document(
+    error: errors.VmapiError, vm_id: str | None = None, api: ClientApi = ClientApi.REST
+) -> dict[str, Any]:
+    """Return the members of a problem, in the terms of an API.
+
+    `vm_id` is the id of a VM that the client sent.
+    """
     problem_type = PROBLEM_TYPES[error.code]
-    hint = hint or (with_base_path(problem_type.hint) if problem_type.hint else "")
+    hint = _vm_name_hint(error, vm_id) if api is ClientApi.REST else None
+    hint = hint or _type_hint(problem_type, error, api)
     detail = f"{error.detail} {hint}" if hint else error.detail
     extra = dict(error.extra)
     if operation_id := extra.pop("operation_id", None):
         extra["operation"] = operation_url(str(operation_id))
+        extra |= {"operation_id": operation_id} if api is ClientApi.GRAPHQL else {}
     if error.pointer is not None:
         extra["errors"] = [{"pointer": error.pointer, "message": detail}]
-    return {
+    problem = {
         "type": f"/problems/{error.code}",
         "title": problem_type.title,
         "status": problem_type.status,
@@ -45,20 +57,31 @@ def problem_document(error: errors.VmapiError, hint: str | None = None) -> dict[
         "detail": detail,
         **extra,
     }
+    return spell_members(problem) if api is ClientApi.GRAPHQL else problem
 
 
-def vm_name_hint(error: errors.VmapiError, vm_id: str | None) -> str | None:
+def _type_hint(problem_type: ProblemType, error: errors.VmapiError, api: ClientApi) -> str:
+    if not problem_type.hint:
+        return ""
+    hint = with_base_path(translate_terms(problem_type.hint, api))
+    etag = error.extra.get("etag")
+    # a string of a document has quotation marks around those of the tag
+    return hint.format(etag=etag if api is ClientApi.REST else json.dumps(etag))
+
+
+def _vm_name_hint(error: errors.VmapiError, vm_id: str | None) -> str | None:
     """Return the hint for the name of a VM that the client sent instead of its id."""
     if vm_id is None or is_uuid(vm_id) or not isinstance(error, errors.VMNotFound):
         return None
     name = quote(vm_id[:MAX_HINT_NAME_CHARS], safe="")
-    return f"If it is a name, GET {current_services().base_path}/vms?name={name} finds the id."
+    return f"If it is a name, GET {current_base_path()}/vms?name={name} finds the id."
 
 
 def problem_response(error: errors.VmapiError, headers: dict[str, str] | None = None) -> Response:
     """Build the response to the current request from an error."""
+    PROBLEMS.increment(error.code)
     body = {
-        **problem_document(error, vm_name_hint(error, (request.view_args or {}).get("vm_id"))),
+        **problem_document(error, (request.view_args or {}).get("vm_id")),
         "instance": request.path,
         "request_id": current_request_id(),
     }

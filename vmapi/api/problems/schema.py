@@ -3,8 +3,9 @@
 from marshmallow import Schema, fields, validate
 
 from vmapi.api.problems.types import PROBLEM_TYPES
+from vmapi.api.request.body import MAX_FIELD_ERRORS
+from vmapi.domain.access.roles import Role
 from vmapi.domain.lifecycle import VM_ACTIONS, Status, Task
-from vmapi.domain.roles import Role
 
 ALLOWED_ACTIONS_DESCRIPTION = (
     "Actions that the current state allows. The list omits PATCH; STOPPED, RUNNING and PAUSED "
@@ -24,6 +25,9 @@ class FieldErrorSchema(Schema):
     )
     message = fields.String(
         required=True, metadata={"description": "The reason why the value is invalid."}
+    )
+    offset = fields.Integer(
+        metadata={"description": "Characters of the value before the place of an invalid selector."}
     )
 
 
@@ -51,7 +55,9 @@ class ProblemSchema(Schema):
     )
     errors = fields.List(
         fields.Nested(FieldErrorSchema),
-        metadata={"description": "Every invalid place: `pointer` and `message`."},
+        metadata={
+            "description": f"Up to {MAX_FIELD_ERRORS} invalid places, with `offset` in a selector."
+        },
     )
     current_status = fields.Enum(
         Status, metadata={"description": "Current status of the VM.", "enum_name": "VMStatus"}

@@ -6,7 +6,7 @@ A code is never renamed or reused: clients branch on it (RFC 9457, section 3.1.1
 from vmapi.api.problems.problem_type import ProblemType
 
 DEFAULT_BASE_PATH = "/api/v1"
-"""The base path in the texts of this table; responses have the one of the settings."""
+"""The base path in the texts of this table; responses have the one of the request."""
 
 
 OPERATION_MEMBERS = ("operation", "vm_id")
@@ -41,13 +41,14 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Quota exceeded",
         "The change would exceed the quota of the project or of the cloud.",
         "Delete unused VMs, choose a smaller flavor, or ask the operator for a larger quota.",
+        ("hint",),
     ),
     "vm_not_found": ProblemType(
         404,
         "VM not found",
         "The VM was deleted, the id is wrong, or the VM belongs to another project.",
         "Check the id. `GET /api/v1/vms` lists the existing VMs.",
-        ("operation",),
+        OPERATION_MEMBERS,
         "GET /api/v1/vms lists all VMs.",
     ),
     "operation_not_found": ProblemType(
@@ -81,7 +82,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Another operation is in progress",
         "The VM executes one operation at a time. Only a delete need not wait.",
         "Poll `GET /api/v1/vms/{id}/status` until `task` is null, then send the request again.",
-        (*VM_STATE, "operation"),
+        (*VM_STATE, *OPERATION_MEMBERS),
     ),
     "vm_locked": ProblemType(
         409,
@@ -117,6 +118,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "The VM has none of the entity tags in `If-Match`. vmapi changed nothing.",
         "Read the VM again, then decide and send its current `ETag` in `If-Match`.",
         ("etag",),
+        "Read it, decide again, and send If-Match: {etag}.",
     ),
     "payload_too_large": ProblemType(
         413,
@@ -222,6 +224,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "The cloud rejected the request, or it failed to process the request.",
         "Repeat a read. Repeat a change with the same `Idempotency-Key`; use a new key only after "
         "`Idempotent-Replayed: true`. If the error persists, inform the operator.",
+        ("hint",),
     ),
     "backend_unavailable": ProblemType(
         503,
@@ -244,6 +247,13 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "vmapi cannot reach the issuer or the Keystone that validates the token. vmapi did "
         "nothing.",
         "Repeat the request with the same token after `Retry-After` seconds.",
+    ),
+    "under_maintenance": ProblemType(
+        503,
+        "Under maintenance",
+        "The operator closed the API for a time. The proxy in front of vmapi answers; nothing was "
+        "done.",
+        "Repeat the request after `Retry-After` seconds.",
     ),
     "backend_timeout": ProblemType(
         504,
@@ -272,7 +282,8 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "operation_timeout": ProblemType(
         504,
         "The operation did not finish in time",
-        "The operation passed its deadline. The cloud may still complete it.",
+        "The operation passed its deadline, or the operator ended it. The cloud may still "
+        "complete it.",
         "Read the VM, then decide. vmapi left the VM unchanged.",
     ),
     "backend_lost": ProblemType(

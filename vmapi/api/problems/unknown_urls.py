@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from flask import current_app, request
 
-from vmapi.api.request.context import current_services
+from vmapi.api.request.versions import current_base_path
 
 OTHER_BASE_PATH = re.compile(r"^(/api)?(/v[0-9.]+)?(?=/|\Z)", re.IGNORECASE)
 """The start of a path below the base path of another version, or below a part of it."""
@@ -44,7 +44,7 @@ def describe_unknown_url() -> str:
 
 def _similar_paths() -> Iterator[str]:
     """Yield the corrected path as it is, below the base path, and below the root."""
-    base_path = current_services().base_path
+    base_path = current_base_path()
     segments = [*filter(None, request.path.split("/"))]
     if len(segments) > MAX_CORRECTED_SEGMENTS:
         return

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from cachetools import LRUCache
 from flask import Request, request
@@ -16,6 +16,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from vmapi.api.request.caller import cursor_scope
 from vmapi.errors import MalformedRequest, UnsupportedMediaType, ValidationFailed
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -36,6 +37,18 @@ UNKNOWN_MESSAGE = "Unknown field."
 """The message of marshmallow about a name that a schema does not have."""
 
 
+class PlacedMessage(str):
+    """A message about a place in a text; `offset` is the number of characters before it."""
+
+    offset: int
+
+    def __new__(cls, message: str, offset: int) -> Self:
+        """Build the message."""
+        placed = super().__new__(cls, message)
+        placed.offset = offset
+        return placed
+
+
 class StrictRequestParser(FlaskParser):
     """Refuses other media types, duplicate keys and parameters, and unknown fields."""
 
@@ -44,19 +57,23 @@ class StrictRequestParser(FlaskParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._lock = Lock()
-        self._queries: LRUCache[tuple[Schema, bytes], Any] = LRUCache(MAX_CACHED_QUERIES)
+        self._queries: LRUCache[tuple[Schema, bytes, str | None], Any] = LRUCache(
+            MAX_CACHED_QUERIES
+        )
 
     def parse(self, argmap: Any, req: Request | None = None, **kwargs: Any) -> Any:
         """Parse the body or the query; cache the immutable values of a repeated query string."""
         if not getattr(argmap, "loads_immutable", False):
             return super().parse(argmap, req, **kwargs)
-        key = (argmap, request.query_string)
+        # a cursor expires, and is valid for one project
+        has_cursor = b"cursor" in request.query_string
+        key = (argmap, request.query_string, cursor_scope() if has_cursor else None)
         with self._lock:
             values = self._queries.get(key)
-        if values is None:
+        if values is None or not argmap.are_current(values):
             values = super().parse(argmap, req, **kwargs)
-            # a cursor expires, and is valid for one project
-            if len(key[1]) <= MAX_CACHED_QUERY_CHARS and "cursor" not in request.args:
+            is_spelled_plainly = has_cursor == ("cursor" in request.args)
+            if len(key[1]) <= MAX_CACHED_QUERY_CHARS and is_spelled_plainly:
                 with self._lock:
                     self._queries[key] = values
         return values
@@ -110,6 +127,11 @@ def read_body(req: Request) -> bytes:
 def read_json(req: Request, body: bytes) -> Any:
     """Parse a JSON body. Raises UnsupportedMediaType or MalformedRequest."""
     _check_media_type(req)
+    return parse_json(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON of a client. Raises MalformedRequest."""
     if body.startswith(codecs.BOM_UTF8):
         raise MalformedRequest("Send the body without a byte order mark.")
     try:
@@ -147,7 +169,7 @@ def query_error(messages: Mapping[Any, Any]) -> ValidationFailed:
 def _build_error(messages: Mapping[Any, Any], place: str = "") -> ValidationFailed:
     """Build the error. Its detail is the first message with its `place`, by default a pointer."""
     errors = list(islice(_flatten_messages("", messages), MAX_FIELD_ERRORS))
-    pointer, message = errors[0]
+    pointer, message = errors[0][:2]
     others = f" (and {len(errors) - 1} more in errors)" if len(errors) > 1 else ""
     return ValidationFailed(f"{place or pointer or 'The request'}: {message}{others}", *errors)
 
@@ -191,7 +213,7 @@ def _check_media_type(req: Request) -> None:
         )
 
 
-def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str]]:
+def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str] | tuple[str, str, int]]:
     if isinstance(messages, Mapping):
         for key, nested in messages.items():
             escaped = str(key).replace("~", "~0").replace("/", "~1")
@@ -199,7 +221,11 @@ def _flatten_messages(base: str, messages: Any) -> Iterator[tuple[str, str]]:
             yield from _flatten_messages(pointer, nested)
     else:
         for message in messages:
-            yield base[:MAX_POINTER_CHARS], str(message)
+            pointer = base[:MAX_POINTER_CHARS]
+            if isinstance(message, PlacedMessage):
+                yield pointer, str(message), message.offset
+            else:
+                yield pointer, str(message)
 
 
 def _check_depth(parsed: Any) -> None:

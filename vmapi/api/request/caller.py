@@ -8,17 +8,17 @@ import re
 
 from flask import Request, request
 
-from vmapi.api.request.conditional import parse_if_match
 from vmapi.api.request.context import current_request_id, request_state
 from vmapi.api.request.fingerprint import request_fingerprint
-from vmapi.api.request.preferences import preferred_wait
-from vmapi.domain.caller import Caller, IdempotencyKey
-from vmapi.domain.identity import Identity
-from vmapi.domain.project import Scope
+from vmapi.api.request.headers import parse_if_match, preferred_wait
+from vmapi.domain.access.caller import Caller, IdempotencyKey
+from vmapi.domain.access.identity import Identity
+from vmapi.domain.access.project import Scope
 from vmapi.errors import MalformedRequest
 
 MAX_ADDRESS_CHARS = 64
 IDEMPOTENCY_KEY_PATTERN = re.compile(r"[ -~]{1,255}")
+IDEMPOTENCY_KEY_RULE = "1 to 255 printable ASCII characters"
 
 
 def client_address(current: Request | None = None) -> str:
@@ -51,15 +51,20 @@ def current_caller(body: object = None) -> Caller:
 
     `body` is the loaded body, which an idempotency key is bound to; None without one.
     """
+    return build_caller(parse_idempotency_key(body), preferred_wait(), parse_if_match())
+
+
+def build_caller(key: IdempotencyKey | None, wait_seconds: int, if_match: frozenset[str]) -> Caller:
+    """Return the caller with the options of one change."""
     return Caller(
         user=current_user(),
         request_id=current_request_id(),
         project=current_project(),
         address=client_address(),
-        key=parse_idempotency_key(body),
-        wait_seconds=preferred_wait(),
+        key=key,
+        wait_seconds=wait_seconds,
         all_projects=current_scope() is None,
-        if_match=parse_if_match(),
+        if_match=if_match,
         caller_token=current_identity().caller_token,
     )
 
@@ -70,8 +75,13 @@ def parse_idempotency_key(body: object) -> IdempotencyKey | None:
     if value is None:
         return None
     if IDEMPOTENCY_KEY_PATTERN.fullmatch(value) is None:
-        raise MalformedRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.")
-    return IdempotencyKey(current_user(), value, request_fingerprint(body), current_project())
+        raise MalformedRequest(f"Idempotency-Key must be {IDEMPOTENCY_KEY_RULE}.")
+    return build_idempotency_key(value, request_fingerprint(body))
+
+
+def build_idempotency_key(value: str, fingerprint: str) -> IdempotencyKey:
+    """Return a key of the caller, bound to the fingerprint of a change."""
+    return IdempotencyKey(current_user(), value, fingerprint, current_project())
 
 
 def cursor_scope() -> str:

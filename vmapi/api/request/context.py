@@ -10,10 +10,12 @@ from typing import cast
 
 from flask import current_app, g
 
-from vmapi.domain.identity import UNAUTHENTICATED, Identity
-from vmapi.domain.roles import Permission
+from vmapi.api.request.versions import current_base_path
+from vmapi.domain.access.identity import UNAUTHENTICATED, Identity
+from vmapi.domain.access.roles import Permission
 from vmapi.services.access.rate_limits import RateLimitStatus
 from vmapi.services.container import Services
+from vmapi.telemetry.tracing.tracer import RequestSpan
 
 
 @dataclass(slots=True)
@@ -38,11 +40,17 @@ class RequestState:
     required_permission: Permission | None = None
     """The permission of the endpoint; None if the endpoint is public or unknown."""
 
-    rate_limits: list[RateLimitStatus] = field(default_factory=list)
-    """The rate limits that counted this request."""
+    rate_limits: dict[str, RateLimitStatus] = field(default_factory=dict)
+    """The rate limits that counted this request, by name."""
+
+    span: RequestSpan | None = None
+    """The span of the request; None if it is not traced."""
 
     logged_vm_id: str | None = None
     """The VM that the access log names if the URL does not."""
+
+    log_members: dict[str, object] = field(default_factory=dict)
+    """Further members of the line in the access log."""
 
 
 def request_state() -> RequestState:
@@ -67,9 +75,9 @@ def current_services() -> Services:
 
 def vm_url(vm_id: str) -> str:
     """Return the URL path of a VM."""
-    return f"{current_services().base_path}/vms/{vm_id}"
+    return f"{current_base_path()}/vms/{vm_id}"
 
 
 def operation_url(operation_id: str) -> str:
     """Return the URL path of an operation."""
-    return f"{current_services().base_path}/operations/{operation_id}"
+    return f"{current_base_path()}/operations/{operation_id}"

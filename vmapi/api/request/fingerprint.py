@@ -9,29 +9,32 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flask import request
 
-from vmapi.domain.catalog import parse_uuid
+from vmapi.domain.timestamps import EPOCH, MICROSECOND
+from vmapi.domain.uuids import parse_uuid
 from vmapi.errors import VMNotFound
 from vmapi.services.vms.service import canonical_id
 
 REFERENCES = ("flavor", "image", "network")
 """Members that are a name or an id."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
 
 def request_fingerprint(body: object) -> str:
-    """Return the fingerprint of the current request; `body` is the loaded body, None without one.
+    """Return the fingerprint of the current request, as `change_fingerprint` does."""
+    return change_fingerprint(request.endpoint, (request.view_args or {}).get("vm_id"), body)
 
-    Every list of a body is a set: `ids`, `status`, `ssh_keys` and `security_groups`.
+
+def change_fingerprint(endpoint: str | None, vm_id: str | None, body: object) -> str:
+    """Return the fingerprint of a change by an endpoint.
+
+    `body` is the loaded body. Every list of a body is a set: `ids`, `status`, `ssh_keys` and
+    `security_groups`.
     """
-    vm_id = (request.view_args or {}).get("vm_id")
-    target = {"endpoint": request.endpoint, "vm_id": vm_id and canonical_vm_id(vm_id)}
+    target = {"endpoint": endpoint, "vm_id": vm_id and canonical_vm_id(vm_id)}
     return hashlib.sha256(_canonical_json({**target, "body": body}).encode()).hexdigest()
 
 

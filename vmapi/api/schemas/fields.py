@@ -11,14 +11,16 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from vmapi.api.request.body import MAX_FIELD_ERRORS
+from vmapi.api.request.body import MAX_FIELD_ERRORS, PlacedMessage
+from vmapi.domain.metadata import (
+    MAX_METADATA_PAIRS,
+    MAX_METADATA_VALUE_CHARS,
+    METADATA_KEY_PATTERN,
+    METADATA_KEY_RULE,
+    RESERVED_METADATA_PREFIX,
+)
+from vmapi.domain.selector import MAX_SELECTOR_CHARS, Selector, SelectorError, parse_selector
 from vmapi.domain.timestamps import parse_rfc3339
-from vmapi.domain.vm import MAX_METADATA_PAIRS, RESERVED_METADATA_PREFIX
-
-METADATA_KEY_PATTERN = "^[A-Za-z0-9_.: -]{1,255}$"
-"""Keys that Nova accepts: https://docs.openstack.org/api-ref/compute/#create-server"""
-
-MAX_METADATA_VALUE_CHARS = 255
 
 
 def described(text: str, **metadata: Any) -> dict[str, Any]:
@@ -138,6 +140,20 @@ class RFC3339Field(fields.AwareDateTime):
             raise ValidationError(str(error)) from None
 
 
+class SelectorField(fields.String):
+    """A selector of VMs by their metadata."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metadata = {**self.metadata, "minLength": 1, "maxLength": MAX_SELECTOR_CHARS}
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Selector:  # type: ignore[override]
+        try:
+            return parse_selector(super()._deserialize(value, *args, **kwargs))
+        except SelectorError as error:
+            raise ValidationError(PlacedMessage(str(error), error.offset)) from None
+
+
 class MetadataField(fields.Field[dict[str, Any]]):
     """Pairs of strings; with `patch`, null removes a pair (RFC 7396)."""
 
@@ -160,7 +176,7 @@ class MetadataField(fields.Field[dict[str, Any]]):
 
     def _pair_errors(self, key: str, value: Any) -> list[str]:
         if re.fullmatch(METADATA_KEY_PATTERN, key) is None:
-            return ["The key must have 1 to 255 letters, digits, spaces or _ . : - characters."]
+            return [f"The key must have {METADATA_KEY_RULE}."]
         if key.startswith(RESERVED_METADATA_PREFIX):
             return [f"Keys that begin with {RESERVED_METADATA_PREFIX} are reserved."]
         if value is None and self.patch:

@@ -8,7 +8,7 @@ from vmapi.api.problems.schema import ProblemSchema
 from vmapi.api.request.caller import current_project, current_user
 from vmapi.api.schemas.fields import NulFreeString, described
 from vmapi.api.schemas.pagination import PageQuerySchema, PageSchema
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest

@@ -11,11 +11,12 @@ from vmapi.api.request.caller import cursor_scope
 from vmapi.api.request.context import current_services
 from vmapi.api.schemas.fields import QueryInteger
 from vmapi.domain.pagination import MAX_PAGE_SIZE, MAX_PAGED_ITEMS, Page, PageRequest
-from vmapi.services.cursors import Cursor
+from vmapi.services.cursors import Cursor, InvalidCursor
 
 OFFSET_TOO_LARGE_DETAIL = (
     f"page x page_size must be at most {MAX_PAGED_ITEMS}. Follow next to reach later items."
 )
+START_AGAIN_TEXT = "Start again with the first page, and follow next without changes."
 CURSOR_ALONE_DETAIL = "Must not be combined with cursor: the cursor contains the whole query."
 
 
@@ -55,14 +56,19 @@ class PageQuerySchema(Schema):
             return data
         if others := [name for name in data if name != "cursor"]:
             raise ValidationError({name: [CURSOR_ALONE_DETAIL] for name in others})
-        cursor = current_services().cursors.decode(cursor_scope(), data["cursor"])
+        try:
+            cursor = current_services().cursors.decode(cursor_scope(), data["cursor"])
+        except InvalidCursor as error:
+            raise ValidationError({"cursor": [f"{error} {START_AGAIN_TEXT}"]}) from None
         return {**self._query_values(cursor), "cursor": cursor}
 
     def pop_page_request(self, data: dict[str, Any]) -> PageRequest:
         """Remove the pagination from the loaded data. Raises marshmallow's ValidationError."""
         page, page_size = data.pop("page"), data.pop("page_size")
         if cursor := data.pop("cursor", None):
-            return PageRequest(1, page_size, cursor.position, cursor.query_params)
+            return PageRequest(
+                1, page_size, cursor.position, cursor.query_params, cursor.expires_at
+            )
         if page * page_size > MAX_PAGED_ITEMS:
             raise ValidationError(OFFSET_TOO_LARGE_DETAIL, "page")
         query_params = {name: values for name, values in request.args.lists() if name != "page"}

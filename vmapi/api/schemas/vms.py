@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
 
 from vmapi.api.problems.schema import ALLOWED_ACTIONS_DESCRIPTION
+from vmapi.api.request.context import current_services
 from vmapi.api.schemas.fields import (
     BodySchema,
     BoundedList,
@@ -14,6 +15,7 @@ from vmapi.api.schemas.fields import (
     NulFreeString,
     QueryInteger,
     RFC3339Field,
+    SelectorField,
     StrictBoolean,
     described,
 )
@@ -252,6 +254,10 @@ class VMFilterSchema(BodySchema):
     created_before = RFC3339Field(**described("VMs created before this time."))
     updated_after = RFC3339Field(**described("VMs changed after this time."))
 
+    selector = SelectorField(
+        **described("Conditions on the metadata, as Kubernetes' label selectors: `env=prod,!old`.")
+    )
+
     def build_query(self, data: dict[str, Any]) -> VMQuery:
         """Build the query from the loaded data."""
         return VMQuery(statuses=frozenset(data.pop("status", ())), **data)
@@ -270,6 +276,11 @@ class VMQuerySchema(VMFilterSchema, PageQuerySchema):
             enum_name="VMSortKey",
         ),
     )
+
+    def are_current(self, values: tuple[VMQuery, PageRequest]) -> bool:
+        """Return whether loaded values hold still: their cursor has not expired."""
+        expires_at = values[1].expires_at
+        return expires_at is None or not current_services().cursors.has_expired(expires_at)
 
     @post_load
     def _build_list_query(self, data: dict[str, Any], **_: Any) -> tuple[VMQuery, PageRequest]:

@@ -1,16 +1,15 @@
 """Events as server-sent events (WHATWG HTML, section 9.2)."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import orjson
 
 from vmapi.api import responses
 from vmapi.domain.bulk import BulkSummary
-from vmapi.domain.event import Event
+from vmapi.domain.event import RESET_KIND, Event
 from vmapi.domain.operation import Operation
 from vmapi.domain.timestamps import format_rfc3339
-
-RESET_KIND = "events.reset"
 
 STREAM_PREAMBLE = b"retry: 3000\n\n"
 """The browser reconnects 3000 ms after the stream ends."""
@@ -23,16 +22,40 @@ def format_heartbeat(sequence: int) -> bytes:
     return b": heartbeat\nid: %d\n\n" % sequence
 
 
-def format_reset() -> bytes:
-    """Format the event of a gap: the events after the client's last one are purged."""
-    data = orjson.dumps({**NO_MEMBERS, "kind": RESET_KIND})
-    return b"event: %s\ndata: %s\n\n" % (RESET_KIND.encode(), data)
+class StreamFormat(Protocol):
+    """The format of the events of a stream. Streams with equal formats share the bytes."""
+
+    is_slow: bool
+    """Whether the format takes too long for the poller thread."""
+
+    def __hash__(self) -> int:
+        """Return the hash: a format is the key of the shared bytes."""
+        ...
+
+    def format_reset(self) -> bytes:
+        """Format the event of a gap: the events after the client's last one are purged."""
+        ...
+
+    def format_event(self, event: Event) -> bytes:
+        """Format an event; `id` is last, so that the client has the data when it stores the id."""
+        ...
 
 
-def format_event(event: Event) -> bytes:
-    """Format an event; `id` is last, so that the client has the data when it stores the id."""
-    data = orjson.dumps(_event_document(event))
-    return b"event: %s\ndata: %s\nid: %d\n\n" % (event.kind.encode(), data, event.sequence)
+@dataclass(frozen=True, slots=True)
+class EventJson:
+    """The format of `/events`: the name of an event is its kind, and the data its members."""
+
+    is_slow = False
+
+    def format_reset(self) -> bytes:
+        """Format the event of a gap."""
+        data = orjson.dumps({**NO_MEMBERS, "kind": RESET_KIND})
+        return b"event: %s\ndata: %s\n\n" % (RESET_KIND.encode(), data)
+
+    def format_event(self, event: Event) -> bytes:
+        """Format an event."""
+        data = orjson.dumps(_event_document(event))
+        return b"event: %s\ndata: %s\nid: %d\n\n" % (event.kind.encode(), data, event.sequence)
 
 
 def _event_document(event: Event) -> dict[str, Any]:

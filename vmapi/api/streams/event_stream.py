@@ -10,15 +10,10 @@ from flask import Flask
 from vmapi.api.middleware.authentication import is_still_authenticated
 from vmapi.api.request.client_connection import ClientConnection
 from vmapi.api.request.detached_body import BodyDetached
-from vmapi.api.streams.event_format import (
-    STREAM_PREAMBLE,
-    format_event,
-    format_heartbeat,
-    format_reset,
-)
+from vmapi.api.streams.event_format import STREAM_PREAMBLE, StreamFormat, format_heartbeat
 from vmapi.concurrency.nonblocking import WouldBlock
+from vmapi.domain.access.identity import Identity
 from vmapi.domain.event import Event
-from vmapi.domain.identity import Identity
 from vmapi.errors import StoreUnavailable
 from vmapi.services.events.batch import EventBatch
 from vmapi.services.events.feed import EventFeed, Subscription
@@ -41,6 +36,7 @@ class EventStream:
         app: Flask,
         feed: EventFeed,
         subscription: Subscription,
+        stream_format: StreamFormat,
         *,
         authenticate: partial[Identity],
         connection: ClientConnection | None,
@@ -50,6 +46,9 @@ class EventStream:
         self._app = app
         self._feed = feed
         self._subscription = subscription
+        self._format = stream_format
+        self._unrendered: EventBatch | None = None
+        self._rendered: bytes | None = None
         self._authenticate = authenticate
         self.credentials: Hashable = (authenticate.func, authenticate.args)
         self._connection = connection
@@ -57,8 +56,7 @@ class EventStream:
         # the event of a reset counts
         self._remaining_events = limit if limit is None else limit - subscription.is_reset
         self._last_sent_at = time.monotonic()
-        self._is_detached = False
-        self._is_ended = self._remaining_events == 0
+        self._is_detached = self._is_ended = False
         # the stream outlives the context variables of its request
         self._log = log.bind(**structlog.contextvars.get_contextvars())
         self.release = subscription.close
@@ -68,7 +66,8 @@ class EventStream:
         """Yield the stream, or its beginning. Raises BodyDetached."""
         sequence = self._subscription.sequence
         is_reset = self._subscription.is_reset
-        yield STREAM_PREAMBLE + (format_reset() if is_reset else format_heartbeat(sequence))
+        first = self._format.format_reset() if is_reset else format_heartbeat(sequence)
+        yield STREAM_PREAMBLE + first
         connection = self._connection
         if connection is None:
             self._is_detached = True
@@ -95,22 +94,29 @@ class EventStream:
     def read(self) -> bytes | None:
         """Return new events or a heartbeat, b"" without one, None at the end of the stream.
 
-        Raises WouldBlock if the next events have to be loaded.
+        Raises WouldBlock if the next events have to be loaded or rendered.
         """
         now = time.monotonic()
-        if self._is_ended or now >= self._ends_at or self._feed.is_draining():
+        text, self._rendered = self._rendered, None
+        is_complete = self._remaining_events == 0 and text is None
+        if self._is_ended or is_complete or now >= self._ends_at or self._feed.is_draining():
             return None
-        batch = self._subscription.read()
-        if batch.events:
+        if text is None:
+            text = self._read_batch()
+        if text:
             self._last_sent_at = now
-            return self._format_batch(batch)
+            return text
         if now >= self.due_at:
             self._last_sent_at = now
             return format_heartbeat(self._subscription.sequence)
         return b""
 
     def load(self) -> None:
-        """Load the next events from the database; end the stream if it is unreachable."""
+        """Load or render the next events; end the stream if the database is unreachable."""
+        batch, self._unrendered = self._unrendered, None
+        if batch is not None:
+            self._rendered = self._format_batch(batch)
+            return
         try:
             self._subscription.load()
         except StoreUnavailable as error:
@@ -138,15 +144,23 @@ class EventStream:
             self._subscription.wait(LIVENESS_INTERVAL)
         return text
 
+    def _read_batch(self) -> bytes:
+        batch = self._subscription.read()
+        if not batch.events:
+            return b""
+        if self._format.is_slow and batch.find_text(self._format) is None:
+            self._unrendered = batch
+            raise WouldBlock
+        return self._format_batch(batch)
+
     def _format_batch(self, batch: EventBatch) -> bytes:
         if self._remaining_events is None:
-            return batch.render(self._format_events)
+            return batch.render(self._format, self._format_events)
         events = batch.events[: self._remaining_events]
         self._remaining_events -= len(events)
-        self._is_ended = self._remaining_events == 0
         return self._format_events(events)
 
     def _format_events(self, events: Sequence[Event]) -> bytes:
         # the request's own context has ended; a problem document needs operation URLs
         with self._app.app_context():
-            return b"".join(map(format_event, events))
+            return b"".join(map(self._format.format_event, events))

@@ -11,13 +11,13 @@ from marshmallow import Schema, fields, post_load, validate
 from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import Blueprint
-from vmapi.api.openapi.headers import LINK_HEADER
 from vmapi.api.request.context import current_services
 from vmapi.api.schemas.fields import NulFreeString, QueryInteger, RFC3339Field, described
+from vmapi.api.schemas.pagination import START_AGAIN_TEXT
+from vmapi.domain.access.roles import Permission
 from vmapi.domain.audit import AUDIT_OUTCOMES, AuditQuery, StoredEntry
 from vmapi.domain.pagination import MAX_PAGE_SIZE
-from vmapi.domain.roles import Permission
-from vmapi.services.cursors import INVALID_CURSOR_DETAIL
+from vmapi.services.cursors import FORGED_CURSOR_REASON
 
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
 
@@ -54,6 +54,11 @@ class AuditEntrySchema(Schema):
         required=True,
         allow_none=True,
         **described("Id of the API token created, rotated or revoked; null without one."),
+    )
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        **described("Reason of the operator for the end of an operation; null without one."),
     )
     position = fields.Integer(
         required=True,
@@ -93,7 +98,7 @@ class AuditQuerySchema(Schema):
         **described("Maximum number of entries in the page. Without it, 50."),
     )
     cursor = QueryInteger(
-        error_messages={"invalid": INVALID_CURSOR_DETAIL},
+        error_messages={"invalid": f"{FORGED_CURSOR_REASON} {START_AGAIN_TEXT}"},
         **described("Cursor of the next page, as in `next`."),
     )
 
@@ -108,7 +113,7 @@ class AuditQuerySchema(Schema):
 @blp.get("/audit")
 @blp.requires(Permission.AUDIT)
 @blp.arguments(AuditQuerySchema(), location="query")
-@blp.response(200, AuditListSchema(), example=examples.AUDIT_LIST, headers=LINK_HEADER)
+@blp.response(200, AuditListSchema(), example=examples.AUDIT_LIST, headers=["Link"])
 @blp.problems("store_unavailable")
 def list_audit(query: tuple[AuditQuery, int, int | None]) -> Response:
     """List audit entries

@@ -1,112 +1,25 @@
 """/vms/actions: one action on many VMs."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from flask import Response
-from marshmallow import (
-    Schema,
-    ValidationError,
-    fields,
-    post_load,
-    validate,
-    validates_schema,
-)
 
 from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, IDEMPOTENCY_PROBLEMS, Blueprint
-from vmapi.api.openapi.headers import (
-    IDEMPOTENCY_KEY_HEADER,
-    PREFER_HEADER,
-    RETRY_AFTER_HEADER,
-)
-from vmapi.api.openapi.vm_blueprint import CHANGE_HEADERS
-from vmapi.api.problems.schema import ProblemSchema
+from vmapi.api.openapi.headers import CHANGE_HEADERS
 from vmapi.api.request.caller import current_caller
 from vmapi.api.request.context import current_services, operation_url
 from vmapi.api.request.fingerprint import canonical_vm_id
-from vmapi.api.request.preferences import preference_applied
-from vmapi.api.schemas.fields import BodySchema, BoundedList, NulFreeString, described
-from vmapi.api.schemas.operations import BulkCountsSchema, OperationSchema
-from vmapi.api.schemas.vms import VMFilterSchema
+from vmapi.api.request.headers import preference_applied
+from vmapi.api.schemas.bulk import BulkRequestSchema, BulkResponseSchema
+from vmapi.domain.access.roles import Permission
 from vmapi.domain.bulk import BulkItem
-from vmapi.domain.lifecycle import VM_ACTIONS, Action
+from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationStatus
-from vmapi.domain.roles import Permission
-from vmapi.domain.vm import VMQuery
 from vmapi.services.vms.bulk import BulkResult
 
 blp = Blueprint("bulk", "One action on many VMs")
-
-MAX_BULK_IDS = 1000
-
-
-class BulkFilterSchema(VMFilterSchema):
-    """A filter of VMs, as in the list of VMs."""
-
-    @post_load
-    def _build_filter(self, data: dict[str, Any], **_: Any) -> VMQuery:
-        return self.build_query(data)
-
-
-class BulkRequestSchema(BodySchema):
-    """An action and its VMs: either their ids or a filter."""
-
-    EXACTLY_ONE_OF: ClassVar = {"ids": "BulkActionByIds", "filter": "BulkActionByFilter"}
-
-    action = fields.String(
-        required=True,
-        validate=validate.OneOf(VM_ACTIONS),
-        **described("The action.", enum_name="VMAction"),
-    )
-    ids = BoundedList(
-        NulFreeString(validate=validate.Length(1, 64)),
-        min_length=1,
-        max_length=MAX_BULK_IDS,
-        **described("Ids of the VMs."),
-    )
-    filter = fields.Nested(
-        BulkFilterSchema,
-        metadata={"minProperties": 1, "description": 'Filter; `{"name": "*"}` selects every VM.'},
-    )
-
-    @validates_schema
-    def _check_selection(self, data: dict[str, Any], **_: Any) -> None:
-        if ("ids" in data) == ("filter" in data):
-            raise ValidationError("Send exactly one of ids and filter.", "ids")
-        if data.get("filter") == VMQuery():
-            raise ValidationError(
-                'Send at least one filter; {"name": "*"} selects every VM.', "filter"
-            )
-
-
-class BulkItemSchema(Schema):
-    """The result for one VM: an operation or a problem."""
-
-    EXACTLY_ONE_OF: ClassVar = {"operation": "BulkAccepted", "error": "BulkRefused"}
-
-    vm_id = fields.String(required=True, **described("Id of the VM."))
-    operation = fields.Nested(OperationSchema, **described("The accepted operation."))
-    error = fields.Nested(ProblemSchema, **described("The problem that refused the action."))
-    replayed = fields.Boolean(
-        **described("True if an earlier request with the same key started the operation.")
-    )
-
-
-class BulkResponseSchema(Schema):
-    """A bulk operation and the results, one for each VM."""
-
-    operation_id = fields.UUID(required=True, **described("Id of the bulk operation."))
-    status = fields.Enum(
-        OperationStatus,
-        by_value=True,
-        required=True,
-        **described("Progress of the whole.", enum_name="OperationStatus"),
-    )
-    counts = fields.Nested(
-        BulkCountsSchema, required=True, **described("Number of VMs by outcome.")
-    )
-    items = fields.List(fields.Nested(BulkItemSchema), required=True, **described("The results."))
 
 
 FINISHED_EXAMPLE = {
@@ -137,10 +50,10 @@ RUNNING_EXAMPLE = {
     202,
     BulkResponseSchema(),
     example=RUNNING_EXAMPLE,
-    headers={**CHANGE_HEADERS, **RETRY_AFTER_HEADER},
+    headers=[*CHANGE_HEADERS, "Retry-After"],
     description="An operation or a problem for each VM; operations are in progress",
 )
-@blp.request_headers(IDEMPOTENCY_KEY_HEADER, PREFER_HEADER)
+@blp.request_headers("Idempotency-Key", "Prefer")
 @blp.problems(*IDEMPOTENCY_PROBLEMS, *BACKEND_PROBLEMS)
 def act_on_vms(body: dict[str, Any]) -> Response:
     """Start, stop, restart, pause, resume or delete many VMs
@@ -169,6 +82,8 @@ def _bulk_response(result: BulkResult) -> Response:
         "counts": dict(summary.counts),
         "items": [_item_document(result, item) for item in bulk.items],
     }
+    if not bulk.items:
+        body["detail"] = responses.NO_VM_SELECTED_DETAIL
     if bulk.is_finished:
         return responses.json_response(body, 200, headers)
     headers["Retry-After"] = responses.CHANGE_RETRY_AFTER

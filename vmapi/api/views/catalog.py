@@ -9,7 +9,7 @@ from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, Blueprint
 from vmapi.api.request.caller import current_scope
 from vmapi.api.request.context import current_services
 from vmapi.api.schemas.fields import described
-from vmapi.domain.roles import Permission
+from vmapi.domain.access.roles import Permission
 
 blp = Blueprint("catalog", "Flavors, images and networks for new VMs")
 

@@ -3,23 +3,28 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from flask import Flask, Response, redirect, request, send_from_directory
+from flask import Flask, Response, redirect, request
 from marshmallow import Schema, fields
 from werkzeug.wrappers import Response as BaseResponse
 
 from vmapi.api import responses
-from vmapi.api.middleware.security_headers import DOCS_PAGE_HEADERS
 from vmapi.api.openapi.blueprint import Blueprint
 from vmapi.api.openapi.document import Api
 from vmapi.api.openapi.permissions import PUBLIC, requires
 from vmapi.api.problems.responses import with_base_path
+from vmapi.api.problems.terms import ClientApi, translate_terms
 from vmapi.api.problems.types import PROBLEM_TYPES
-from vmapi.api.request.conditional import if_none_match_matches
-from vmapi.api.request.context import current_services
+from vmapi.api.request.versions import (
+    ApiVersion,
+    ApiVersions,
+    current_base_path,
+    current_version,
+    current_versions,
+)
 from vmapi.api.schemas.fields import described
+from vmapi.api.views.page_files import STATIC_FOLDER, send_document, send_page_file
 from vmapi.errors import NotFound
 
-STATIC_FOLDER = Path(__file__).parents[1] / "static"
 REFERENCE_FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 REFERENCE_PAGES = frozenset(path.stem for path in REFERENCE_FOLDER.glob("*.md"))
 DOCS_ASSETS = (
@@ -46,6 +51,9 @@ class ProblemTypeSchema(Schema):
     advice = fields.String(
         required=True, **described("Cause of the problem, and next step of the client.")
     )
+    graphql_advice = fields.String(
+        **described("The advice in the terms of the GraphQL API, where they differ.")
+    )
 
 
 class ProblemTypeListSchema(Schema):
@@ -59,11 +67,14 @@ class ProblemTypeListSchema(Schema):
 def problem_type_document(code: str) -> dict[str, str | int]:
     """Return the JSON members of a problem type, as in `ProblemTypeSchema`."""
     problem_type = PROBLEM_TYPES[code]
+    advice = problem_type.explanation
+    graphql_advice = translate_terms(advice, ClientApi.GRAPHQL)
     return {
         "code": code,
         "title": problem_type.title,
         "status": problem_type.status,
-        "advice": with_base_path(problem_type.explanation),
+        "advice": with_base_path(advice),
+        **({} if graphql_advice == advice else {"graphql_advice": graphql_advice}),
     }
 
 
@@ -93,46 +104,64 @@ def get_problem(code: str) -> Response:
     return responses.json_response(problem_type_document(code))
 
 
-def init_app(app: Flask, api: Api, base_path: str) -> None:
-    """Register the OpenAPI document, the documentation page and its assets."""
+def register_version(app: Flask, api: Api, versions: ApiVersions, version: ApiVersion) -> None:
+    """Register the OpenAPI document of a version, and the answers at its base path."""
 
     def openapi() -> Response:
         # unlike `request.root_url`, this accepts each host name
         origin = f"{request.scheme}://{request.host}"
-        return Response(api.to_json(origin), mimetype="application/json")
-
-    def page() -> Response:
-        return _page_file(STATIC_FOLDER, "docs.html")
-
-    def slashed() -> BaseResponse:
-        # the page uses relative URLs, so that a proxy can serve it below a prefix
-        return redirect("../docs", 308)
-
-    def asset(name: str) -> Response:
-        if name not in DOCS_ASSETS:
-            raise NotFound(f"No resource has the URL /docs/assets/{name}.")
-        return _page_file(STATIC_FOLDER / "swagger-ui", name, max_age=3600)
+        return send_document(api.to_json(origin), "application/json")
 
     views: dict[str, Callable[..., BaseResponse]] = {
+        versions.document_path(version): openapi,
+        version.base_path: base_index,
+        f"{version.base_path}/": slashed_base_index,
+    }
+    for rule, view in views.items():
+        endpoint = versions.endpoint(version, view.__name__)
+        app.add_url_rule(rule, endpoint, requires(PUBLIC)(view))
+
+
+def register_pages(app: Flask) -> None:
+    """Register the documentation page and its assets."""
+    views: dict[str, Callable[..., BaseResponse]] = {
         "/": index,
-        base_path: base_index,
-        f"{base_path}/": slashed_base_index,
-        "/openapi.json": openapi,
-        "/docs": page,
-        "/docs/": slashed,
-        "/docs/assets/<name>": asset,
-        "/docs/reference/<name>.md": _reference_page,
+        "/docs": docs_page,
+        "/docs/": slashed_docs_page,
+        "/docs/assets/<name>": docs_asset,
+        "/docs/reference/<name>.md": reference_page,
     }
     for rule, view in views.items():
         app.add_url_rule(rule, view_func=requires(PUBLIC)(view))
 
 
-def _reference_page(name: str) -> Response:
+def docs_page() -> Response:
+    """Send the documentation page."""
+    return send_page_file(STATIC_FOLDER, "docs.html")
+
+
+def slashed_docs_page() -> BaseResponse:
+    """Redirect to the URL without the slash.
+
+    The page uses relative URLs, so that a proxy can serve it below a prefix.
+    """
+    return redirect("../docs", 308)
+
+
+def docs_asset(name: str) -> Response:
+    """Send a script, a stylesheet or an icon of the page. Raises NotFound."""
+    if name not in DOCS_ASSETS:
+        raise NotFound(f"No resource has the URL /docs/assets/{name}.")
+    return send_page_file(STATIC_FOLDER / "swagger-ui", name, max_age=3600)
+
+
+def reference_page(name: str) -> Response:
+    """Send a page of the reference as plain text. Raises NotFound."""
     if name not in REFERENCE_PAGES:
         raise NotFound(f"No resource has the URL /docs/reference/{name}.md.")
     page = (REFERENCE_FOLDER / f"{name}.md").read_bytes()
     # browsers display plain text; some of them download text/markdown
-    return Response(page, mimetype="text/plain")
+    return send_document(page, "text/plain")
 
 
 def index() -> BaseResponse:
@@ -145,9 +174,9 @@ def index() -> BaseResponse:
     if media_type == "text/html":
         response: BaseResponse = redirect(f"{'../' * (request.path.count('/') - 1)}docs")
     else:
-        paths = ("docs", "openapi.json", "problems", "livez", "readyz")
-        entry_points = {path.partition(".")[0]: f"/{path}" for path in paths}
-        response = responses.json_response({"api": current_services().base_path, **entry_points})
+        paths = {path: f"/{path}" for path in ("docs", "openapi", "problems", "livez", "readyz")}
+        paths["openapi"] = current_versions().document_path(current_version())
+        response = responses.json_response({"api": current_base_path(), **paths})
     response.vary.add("Accept")
     return response
 
@@ -160,16 +189,3 @@ def base_index() -> BaseResponse:
 def slashed_base_index() -> BaseResponse:
     """Answer at the base path with a slash as at the root."""
     return index()
-
-
-def _page_file(folder: Path, name: str, max_age: int | None = None) -> Response:
-    """Send a file of the page: 200, or 304 if `If-None-Match` has its ETag.
-
-    werkzeug's own conditions would answer an `If-Match` with 412 and the page.
-    """
-    response = send_from_directory(folder, name, max_age=max_age, conditional=False)
-    response.headers.update(DOCS_PAGE_HEADERS)
-    if if_none_match_matches(response.headers["ETag"]):
-        response.close()
-        return responses.no_content(304, dict(response.headers))
-    return response

@@ -10,6 +10,7 @@ from vmapi.api import responses
 from vmapi.api.openapi.blueprint import Blueprint
 from vmapi.api.openapi.permissions import PUBLIC
 from vmapi.api.request.context import current_services
+from vmapi.api.request.versions import current_version
 from vmapi.api.schemas.fields import described
 from vmapi.domain.timestamps import format_rfc3339
 from vmapi.services.health import OK
@@ -69,7 +70,7 @@ def get_health() -> Response:
     The response is 200 as long as the process serves requests.
     """
     now = format_rfc3339(datetime.now(UTC))
-    body = {"status": "healthy", "version": current_services().version, "timestamp": now}
+    body = {"status": "healthy", "version": current_version().name, "timestamp": now}
     return responses.json_response(body)
 
 

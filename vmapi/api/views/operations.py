@@ -5,19 +5,18 @@ from flask import Response
 from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import Blueprint
-from vmapi.api.openapi.headers import LINK_HEADER, PREFER_HEADER, PREFERENCE_APPLIED_HEADER
 from vmapi.api.request.caller import current_scope, current_user
 from vmapi.api.request.context import current_services
-from vmapi.api.request.preferences import preference_applied, preferred_wait
+from vmapi.api.request.headers import preference_applied, preferred_wait
 from vmapi.api.schemas.operations import (
     OperationListSchema,
     OperationQuerySchema,
     OperationSchema,
 )
+from vmapi.domain.access.roles import Permission
 from vmapi.domain.bulk import BulkOperation
 from vmapi.domain.operation import OperationQuery
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.roles import Permission
 
 blp = Blueprint("operations", "Changes of VMs, their progress and outcome")
 
@@ -25,7 +24,7 @@ blp = Blueprint("operations", "Changes of VMs, their progress and outcome")
 @blp.get("/operations")
 @blp.requires(Permission.READ)
 @blp.arguments(OperationQuerySchema(), location="query")
-@blp.response(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=LINK_HEADER)
+@blp.response(200, OperationListSchema(), example=examples.OPERATION_LIST, headers=["Link"])
 @blp.problems("store_unavailable")
 def list_operations(query: tuple[OperationQuery, PageRequest]) -> Response:
     """List operations"""
@@ -36,8 +35,8 @@ def list_operations(query: tuple[OperationQuery, PageRequest]) -> Response:
 
 @blp.get("/operations/<operation_id>")
 @blp.requires(Permission.READ)
-@blp.request_headers(PREFER_HEADER)
-@blp.response(200, OperationSchema(), example=examples.OPERATION, headers=PREFERENCE_APPLIED_HEADER)
+@blp.request_headers("Prefer")
+@blp.response(200, OperationSchema(), example=examples.OPERATION, headers=["Preference-Applied"])
 @blp.problems("operation_not_found", "store_unavailable")
 def get_operation(operation_id: str) -> Response:
     """Get an operation"""

@@ -8,13 +8,12 @@ from marshmallow import Schema, fields
 from vmapi.api import responses
 from vmapi.api.openapi import examples
 from vmapi.api.openapi.blueprint import BACKEND_PROBLEMS, Blueprint
-from vmapi.api.openapi.headers import AGE_HEADER, CACHE_CONTROL_HEADER
 from vmapi.api.request.caller import current_project
 from vmapi.api.request.context import current_services
-from vmapi.api.request.preferences import no_cache
+from vmapi.api.request.headers import no_cache
 from vmapi.api.schemas.fields import described
+from vmapi.domain.access.roles import Permission
 from vmapi.domain.quota import LimitSource
-from vmapi.domain.roles import Permission
 
 blp = Blueprint("quota", "Quota of the project and its usage")
 
@@ -51,8 +50,8 @@ class QuotaSchema(Schema):
 
 @blp.get("/quota")
 @blp.requires(Permission.READ)
-@blp.request_headers(CACHE_CONTROL_HEADER)
-@blp.response(200, QuotaSchema(), example=examples.QUOTA, headers=AGE_HEADER)
+@blp.request_headers("Cache-Control")
+@blp.response(200, QuotaSchema(), example=examples.QUOTA, headers=["Age"])
 @blp.problems(*BACKEND_PROBLEMS)
 def get_quota() -> Response:
     """Get the quota and the usage of your project"""

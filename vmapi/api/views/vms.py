@@ -11,16 +11,10 @@ from vmapi.api.openapi.blueprint import (
     IDEMPOTENCY_PROBLEMS,
     VM_CHANGE_PROBLEMS,
 )
-from vmapi.api.openapi.headers import (
-    AGE_HEADER,
-    CACHE_CONTROL_HEADER,
-    LINK_HEADER,
-    LOCATION_HEADER,
-)
 from vmapi.api.openapi.vm_blueprint import VMBlueprint
 from vmapi.api.request.caller import current_caller, current_scope
 from vmapi.api.request.context import current_services
-from vmapi.api.request.preferences import no_cache
+from vmapi.api.request.headers import no_cache
 from vmapi.api.schemas.vms import (
     ConsoleQuerySchema,
     ConsoleSchema,
@@ -32,10 +26,10 @@ from vmapi.api.schemas.vms import (
     VMSchema,
     VMStateSchema,
 )
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
+from vmapi.domain.access.roles import Permission
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.roles import Permission
 from vmapi.domain.vm import CreateRequest, VMPatch, VMQuery
 
 blp = VMBlueprint("vms", "Virtual machines")
@@ -58,7 +52,7 @@ blp.record(_register_converter)
 @blp.post("/vms")
 @blp.requires(Permission.CHANGE)
 @blp.arguments(CreateVMSchema(), example=examples.CREATE)
-@blp.vm_change_responses(201, creates=True, **LOCATION_HEADER)
+@blp.vm_change_responses(201, "Location", creates=True)
 @blp.problems(
     *("vm_not_found", "name_taken", "task_in_progress", *IDEMPOTENCY_PROBLEMS),
     *("quota_exceeded", *BACKEND_PROBLEMS),
@@ -79,8 +73,8 @@ def create_vm(create_request: CreateRequest) -> Response:
 @blp.get("/vms")
 @blp.requires(Permission.READ)
 @blp.arguments(VMQuerySchema(), location="query")
-@blp.request_headers(CACHE_CONTROL_HEADER)
-@blp.response(200, VMListSchema(), example=examples.VM_LIST, headers={**LINK_HEADER, **AGE_HEADER})
+@blp.request_headers("Cache-Control")
+@blp.response(200, VMListSchema(), example=examples.VM_LIST, headers=["Link", "Age"])
 @blp.problems(*BACKEND_PROBLEMS)
 def list_vms(query: tuple[VMQuery, PageRequest]) -> Response:
     """List VMs"""

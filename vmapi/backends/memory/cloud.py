@@ -19,8 +19,8 @@ from vmapi.backends.memory.instance import Instance, PendingAction
 from vmapi.backends.memory.instances import InstanceTable
 from vmapi.backends.memory.networks import Subnet
 from vmapi.backends.memory.quota import CloudQuota
+from vmapi.domain.access.project import with_project
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.project import with_project
 from vmapi.domain.vm import Address, CreateSpec, Fault, VMPatch
 from vmapi.errors import QuotaExceeded
 from vmapi.settings.memory import FaultKind

@@ -19,8 +19,8 @@ from vmapi.backends.memory.cloud import Cloud
 from vmapi.backends.memory.faults import FaultInjector
 from vmapi.backends.memory.networks import build_subnets
 from vmapi.backends.memory.quota import CloudQuota
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.quota import ResourceLimits
 from vmapi.domain.vm import VM, CreateSpec, VMPatch

@@ -19,10 +19,11 @@ from vmapi.backends.memory.states import (
     VERBS_ENDING_IN_ERROR,
     InstanceState,
 )
+from vmapi.domain.access.project import project_of
 from vmapi.domain.catalog import Flavor
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.project import project_of
-from vmapi.domain.vm import RESERVED_METADATA_PREFIX, VM, Address, Fault
+from vmapi.domain.metadata import RESERVED_METADATA_PREFIX
+from vmapi.domain.vm import VM, Address, Fault
 from vmapi.errors import InvalidState, TaskInProgress
 
 

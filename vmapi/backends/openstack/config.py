@@ -2,7 +2,7 @@
 
 The first source that is present wins: `OS_CLOUD` (a name in clouds.yaml), the `OS_*` variables of
 the OpenStack command line client, the `OPENSTACK_*` settings of vmapi. The driver calls
-`load_region` once, at start.
+`load_region` at start, and when the cloud refuses the credentials: the files may have others then.
 """
 
 import os
@@ -57,7 +57,7 @@ def _region_from_settings(settings: Settings) -> CloudRegion:
     credentials = {
         "OPENSTACK_AUTH_URL": settings.openstack_auth_url,
         "OPENSTACK_USERNAME": settings.openstack_username,
-        "OPENSTACK_PASSWORD": settings.openstack_password,
+        "OPENSTACK_PASSWORD": settings.reread("openstack_password"),
         "OPENSTACK_PROJECT": settings.openstack_project,
     }
     missing = ", ".join(name for name, value in credentials.items() if not value)

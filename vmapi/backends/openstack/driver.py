@@ -7,30 +7,35 @@ commands and the catalog. Its only state is the session and the catalog cache.
 import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Self
 from urllib.parse import urlsplit
 
 from openstack.config.cloud_region import CloudRegion
 
 from vmapi.backends.base import AcceptedAction, ActionOutcome, Driver
-from vmapi.backends.openstack import server_actions
-from vmapi.backends.openstack.action_records import ActionRecords
-from vmapi.backends.openstack.catalog import CloudCatalog
-from vmapi.backends.openstack.catalog_items import map_items
+from vmapi.backends.openstack.catalog.catalog import CloudCatalog
+from vmapi.backends.openstack.catalog.items import map_items
 from vmapi.backends.openstack.config import load_region, tls_options
-from vmapi.backends.openstack.errors import parsing
-from vmapi.backends.openstack.failures import CredentialsRefused, NovaItemNotFound
-from vmapi.backends.openstack.mapping import OPERATION_TAG_PREFIX, UNIX_EPOCH, vm_from_server
+from vmapi.backends.openstack.connection.session import CloudSession, Json
+from vmapi.backends.openstack.failures.errors import parsing
+from vmapi.backends.openstack.failures.exceptions import CredentialsRefused, NovaItemNotFound
 from vmapi.backends.openstack.members import object_member
 from vmapi.backends.openstack.projects import ProjectPolicy
 from vmapi.backends.openstack.quota import read_compute_limits
-from vmapi.backends.openstack.server_commands import ServerCommands, build_server_body
-from vmapi.backends.openstack.server_queries import ServerQueries
-from vmapi.backends.openstack.session import CloudSession, Json
+from vmapi.backends.openstack.servers import actions
+from vmapi.backends.openstack.servers.action_records import ActionRecords
+from vmapi.backends.openstack.servers.commands import ServerCommands, build_server_body
+from vmapi.backends.openstack.servers.mapping import (
+    OPERATION_TAG_PREFIX,
+    vm_from_server,
+)
+from vmapi.backends.openstack.servers.queries import ServerQueries
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.catalog import Flavor, Image, Network
-from vmapi.domain.identity import CallerToken
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.quota import ResourceLimits
+from vmapi.domain.timestamps import EPOCH
 from vmapi.domain.vm import VM, CreateSpec, VMPatch
 from vmapi.errors import (
     FlavorNotFound,
@@ -52,7 +57,9 @@ class OpenStackBackend(Driver):
 
     def __init__(self, region: CloudRegion, settings: Settings) -> None:
         self._region = region
-        self._session = CloudSession(region, settings.backend_timeout, settings.threads)
+        self._session = CloudSession(
+            region, settings.backend_timeout, settings.threads, partial(load_region, settings)
+        )
         self._project_policy = ProjectPolicy(self._session, settings)
         self._catalog = CloudCatalog(
             self._session,
@@ -192,15 +199,15 @@ class OpenStackBackend(Driver):
             if verb is Verb.DELETE:
                 return commands.delete(vm_id)
             try:
-                return commands.run_action(vm_id, server_actions.default_body(verb))
+                return commands.run_action(vm_id, actions.default_body(verb))
             except (VMNotFound, NovaItemNotFound):
                 self._queries.get_server(vm_id)
                 raise InvalidState("The cloud has not chosen a host for the VM yet.") from None
             except InvalidState:
-                if not server_actions.has_body_for_status(verb):
+                if not actions.has_body_for_status(verb):
                     raise
                 status = self._queries.get_server(vm_id).get("status")
-                body = server_actions.body_for_status(verb, status)
+                body = actions.body_for_status(verb, status)
                 if body is None:
                     raise
                 return commands.run_action(vm_id, body)
@@ -225,7 +232,11 @@ class OpenStackBackend(Driver):
             return None
         with parsing("compute"):
             vm_id: str = min(servers, key=lambda server: str(server["created"]))["id"]
-        return self.find_action(vm_id, Verb.CREATE, UNIX_EPOCH) or AcceptedAction(vm_id, "")
+        try:
+            action = self.find_action(vm_id, Verb.CREATE, EPOCH)
+        except VMNotFound:
+            action = None  # deleted since the list: the next observation shows it
+        return action or AcceptedAction(vm_id, "")
 
     def find_action(
         self, vm_id: str, verb: Verb, since: datetime, exclude_request_ids: Collection[str] = ()

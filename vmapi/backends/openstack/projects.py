@@ -8,9 +8,9 @@ vmapi project.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vmapi.backends.openstack.session import CloudSession
-from vmapi.backends.openstack.visibility import TenantVisibility
-from vmapi.domain.identity import CallerToken
+from vmapi.backends.openstack.connection.session import CloudSession
+from vmapi.backends.openstack.servers.visibility import TenantVisibility
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.vm import CreateSpec
 from vmapi.errors import Forbidden
 from vmapi.settings.settings import Settings

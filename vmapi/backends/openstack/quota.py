@@ -1,7 +1,7 @@
 """The limits of Nova's own quota (Nova API "Limits")."""
 
+from vmapi.backends.openstack.connection.session import CloudSession
 from vmapi.backends.openstack.members import integer_member, object_member
-from vmapi.backends.openstack.session import CloudSession
 from vmapi.domain.quota import ResourceLimits
 from vmapi.errors import Forbidden
 

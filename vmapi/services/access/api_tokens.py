@@ -5,10 +5,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from vmapi.domain import api_token
-from vmapi.domain.api_token import ApiToken
+from vmapi.domain.access import api_token
+from vmapi.domain.access.api_token import ApiToken
+from vmapi.domain.access.roles import Role
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.roles import Role
 
 if TYPE_CHECKING:
     from vmapi.store.api_tokens import ApiTokenRepository

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from vmapi.domain.rate_limit import RateLimit
+from vmapi.domain.access.rate_limit import RateLimit
 from vmapi.errors import RateLimited
 from vmapi.settings.settings import Settings
 from vmapi.store.rate_counters import MemoryCounters, RateCounters, RedisCounters
+from vmapi.telemetry.metrics.catalog import RATE_LIMITED_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def enforce(kind: str, statuses: Sequence[RateLimitStatus]) -> None:
     """Raise RateLimited if a limit is exceeded, with the longest wait of all exceeded limits."""
     exceeded = [status for status in statuses if status.remaining < 0]
     if exceeded:
+        RATE_LIMITED_REQUESTS.increment(kind)
         worst = max(exceeded, key=lambda status: status.reset_after)
         subject = "requests from one address" if kind == "address" else f"{kind} of one caller"
         detail = f"At most {worst.limit.amount} {subject} are served per {worst.limit.unit}."

@@ -10,7 +10,7 @@ import structlog
 
 from vmapi.domain.event import EVENT_BATCH, Event, EventQuery
 from vmapi.errors import StoreUnavailable
-from vmapi.services.events.batch import EventBatch
+from vmapi.services.events.batch import EventBatch, TextBudget
 
 if TYPE_CHECKING:
     from vmapi.store.events import EventLog
@@ -61,20 +61,23 @@ class EventBuffer:
         self._evicted_until = 0
         self._newest = 0
         self._batches: dict[tuple[int, EventQuery], EventBatch] = {}
+        self._text_budget = TextBudget()
 
     def subscribe(self) -> int:
         """Add a subscriber; return the newest sequence number. Raises StoreUnavailable."""
         event_log = self._event_log()
         newest = event_log.assign_sequences()
         with self._updated:
-            self._subscribers += 1
-            if self._subscribers == 1:
-                self._recent, self._batches = [], {}
+            if not self._subscribers:
+                self._recent = []
+                self._forget_batches()
                 self._evicted_until = self._newest = newest
                 self._stop = threading.Event()
                 threading.Thread(
                     target=self._run, args=(event_log, self._stop), name="event-reader", daemon=True
                 ).start()
+            # last: without a free thread, the next subscriber starts it
+            self._subscribers += 1
         return newest
 
     def unsubscribe(self) -> None:
@@ -108,7 +111,7 @@ class EventBuffer:
             if sequence >= self._newest:
                 return EventBatch((), sequence)
             if len(self._batches) >= MAX_SHARED_BATCHES:
-                self._batches = {}
+                self._forget_batches()
             key = (sequence, query)
             if key not in self._batches:
                 self._batches[key] = self._select(sequence, query)
@@ -121,7 +124,10 @@ class EventBuffer:
             if query.matches(event := self._recent[position]):
                 selected.append(event)
             position += 1
-        return EventBatch(selected, self._recent[position - 1].sequence)
+        return EventBatch(selected, self._recent[position - 1].sequence, self._text_budget)
+
+    def _forget_batches(self) -> None:
+        self._batches, self._text_budget = {}, TextBudget()
 
     def _run(self, event_log: "EventLog", stop: threading.Event) -> None:
         pause = 0.0
@@ -157,5 +163,5 @@ class EventBuffer:
             self._evicted_until = self._recent[-self._size - 1].sequence
             del self._recent[: -self._size]
         self._newest = events[-1].sequence
-        self._batches = {}
+        self._forget_batches()
         self._updated.notify_all()

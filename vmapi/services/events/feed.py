@@ -6,12 +6,13 @@ client that reconnects with a sequence number that is purged starts over with th
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmapi.concurrency.nonblocking import WouldBlock
-from vmapi.domain.event import EventQuery
+from vmapi.domain.event import Event, EventQuery
 from vmapi.services.events.batch import EventBatch
 from vmapi.services.events.buffer import STREAM_BATCH, EventBuffer
 from vmapi.services.events.slots import StreamSlots
@@ -23,6 +24,17 @@ STREAM_HEARTBEAT_INTERVAL = 15.0
 """Seconds of silence after which a stream sends a heartbeat."""
 
 SEQUENCE_PATTERN = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Stored events in order. `last` is the sequence number to continue after."""
+
+    events: Sequence[Event]
+    last: int
+    has_more: bool
+    is_continued: bool
+    """Whether the page follows an event."""
 
 
 class EventFeed:
@@ -71,6 +83,23 @@ class EventFeed:
             return None
         events = self._event_log().read_range(sequence, newest, query, STREAM_BATCH)
         return EventBatch(events, events[-1].sequence if len(events) == STREAM_BATCH else newest)
+
+    def read_page(
+        self, query: EventQuery, last_event_id: str | None, limit: int
+    ) -> EventPage | None:
+        """Return stored events after one, or from the oldest on, in order.
+
+        Returns None if that event is not stored. Raises StoreUnavailable.
+        """
+        event_log = self._event_log()
+        newest = event_log.assign_sequences()
+        sequence = 0 if last_event_id is None else self._resume_after(last_event_id)
+        if sequence is None:
+            return None
+        events = event_log.read_range(sequence, newest, query, limit + 1)
+        page, has_more = events[:limit], len(events) > limit
+        last = page[-1].sequence if has_more else newest
+        return EventPage(page, last, has_more=has_more, is_continued=sequence > 0)
 
     def _resume_after(self, last_event_id: str) -> int | None:
         sequence = int(last_event_id) if SEQUENCE_PATTERN.fullmatch(last_event_id) else 0

@@ -4,6 +4,7 @@ import threading
 
 from vmapi.concurrency.slot_pool import CallerLimitReached, PoolExhausted, SlotPool
 from vmapi.errors import RateLimited
+from vmapi.telemetry.metrics.catalog import EVENT_STREAMS, REFUSED_EVENT_STREAMS
 
 STREAM_RETRY_AFTER = 5
 """Seconds after which a refused client may try again."""
@@ -34,18 +35,21 @@ class StreamSlots:
         try:
             self._pool.acquire(caller)
         except CallerLimitReached:
+            REFUSED_EVENT_STREAMS.increment("caller")
             detail = f"You have {self._per_caller} open event streams, the maximum."
             raise RateLimited(detail, retry_after=STREAM_RETRY_AFTER) from None
         except PoolExhausted:
             raise self._refuse(self._pool.total) from None
         if holds_thread:
             self._acquire_thread(caller)
+        EVENT_STREAMS.set(self._pool.used)
 
     def release(self, caller: str, *, holds_thread: bool) -> None:
         """Release a slot of a caller."""
         if holds_thread:
             self._thread_pool.release(caller)
         self._pool.release(caller)
+        EVENT_STREAMS.set(self._pool.used)
 
     def _acquire_thread(self, caller: str) -> None:
         try:
@@ -55,5 +59,6 @@ class StreamSlots:
             raise self._refuse(self._thread_count) from None
 
     def _refuse(self, total: float) -> RateLimited:
+        REFUSED_EVENT_STREAMS.increment("process")
         detail = f"All slots are in use: at most {total} event streams are open here."
         return RateLimited(detail, retry_after=STREAM_RETRY_AFTER)

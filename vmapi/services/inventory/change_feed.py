@@ -13,7 +13,7 @@ from vmapi.store.store import Store
 if TYPE_CHECKING:
     from vmapi.store.operations.saving import SavedOperation
 
-FEED_TIMEOUT = 2.0
+FEED_TIMEOUT = 5.0
 """Seconds that a thread waits while another thread saves changes of the feed."""
 
 MAX_READ_ATTEMPTS = 3

@@ -7,24 +7,22 @@ known state with its age.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
+from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import TARGET_STATUS_BY_VERB, Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus
-from vmapi.domain.pagination import PageRequest
-from vmapi.domain.project import Scope
+from vmapi.domain.pagination import MAX_PAGE_SIZE, Page, PageRequest
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import DELETED_VM_RETENTION, VM, VMPatch, VMQuery
 from vmapi.errors import BackendFailure, StoreUnavailable, VMNotFound
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.timeouts import run_with_timeout
 from vmapi.store.store import Store
-
-ALL_VMS = PageRequest(1, 2**31 - 1)
 
 VM_NOT_FOUND_DETAIL = "There is no VM of this id."
 
@@ -127,9 +125,17 @@ class InventoryReader:
         """Return the seconds since all changes were known; None before the first sync."""
         return 0.0 if self._backend.has_change_feed else self._store.inventory.age_seconds()
 
-    def list_all(self, query: VMQuery, scope: Scope) -> Sequence[VM]:
-        """Return all VMs of a project that match a query."""
-        return self.list_page(query, ALL_VMS, scope).vms
+    def read_pages(self, query: VMQuery, scope: Scope) -> Iterator[Page[VM]]:
+        """Yield the pages of all VMs of a project that match a query.
+
+        Each page is as large as a page of a client, so that the index of the live VMs serves it.
+        """
+        request: PageRequest | None = PageRequest(1, MAX_PAGE_SIZE)
+        while request is not None:
+            page = self.list_page(query, request, scope).page
+            yield page
+            position = page.next_position
+            request = None if position is None else PageRequest(1, MAX_PAGE_SIZE, position)
 
     def get_many(self, vm_ids: Sequence[str], scope: Scope) -> Mapping[str, VM]:
         """Return the live VMs of a project among these ids, by id."""

@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import inf
 
-import structlog
-
 from vmapi.errors import BackendFailure, Forbidden, VmapiError
+from vmapi.services.inventory.failure_log import SyncFailureLog
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.inventory.poll_schedule import (
     MAX_CONCURRENT_POLLS,
@@ -28,8 +27,7 @@ from vmapi.services.inventory.poll_schedule import (
 from vmapi.services.periodic import PeriodicTask
 from vmapi.services.timeouts import throttled_seconds
 from vmapi.store.store import Store
-
-log = structlog.get_logger("vmapi.sync")
+from vmapi.telemetry.metrics.catalog import INVENTORY_SYNC_SECONDS
 
 MAX_LOOKBACK = timedelta(hours=1)
 """How far a poll for changes reaches back at most: a full sync covers older changes."""
@@ -69,6 +67,7 @@ class InventorySync:
         self._clock = clock
         self._monotonic = monotonic
         self._schedule = PollSchedule(monotonic)
+        self._failure_logs = {kind: SyncFailureLog(kind, monotonic) for kind in ("changes", "full")}
         self._next_full_sync_check_at = -inf
         self._full_sync_interval = FULL_SYNC_INTERVAL
 
@@ -108,16 +107,18 @@ class InventorySync:
     def _poll_changes(self) -> None:
         started_at, cloud_time = self._store.inventory.observation_time(), self._clock()
         known_until = min(self._store.inventory.latest_update() or cloud_time, cloud_time)
+        began_at = self._monotonic()
         window = self._schedule.begin(known_until, cloud_time, started_at)
         try:
             self._observer.fetch_changed(max(window.since, cloud_time - MAX_LOOKBACK), started_at)
         except (BackendFailure, Forbidden) as error:
-            log.warning("inventory sync failed; serving cached data", reason=error.detail)
             self._schedule.fail(window, _pause_after(error))
+            self._record("changes", began_at, error)
         except BaseException:
             self._schedule.fail(window)
             raise
         else:
+            self._record("changes", began_at)
             if (sync_mark := self._schedule.end(window)) is not None:
                 self._store.inventory.mark_changes_synced(sync_mark)
 
@@ -126,13 +127,23 @@ class InventorySync:
         try:
             self._observer.full_sync()
         except (BackendFailure, Forbidden) as error:
-            log.warning("inventory sync failed; serving cached data", reason=error.detail)
             self._next_full_sync_check_at = self._monotonic() + _pause_after(error)
+            self._record("full", started_at, error)
             return
-        duration = self._monotonic() - started_at
+        duration = self._record("full", started_at)
         interval = max(FULL_SYNC_INTERVAL, FULL_SYNC_PAUSE_FACTOR * duration)
         self._full_sync_interval = min(interval, MAX_FULL_SYNC_INTERVAL)
         self._on_full_sync()
+
+    def _record(self, kind: str, began_at: float, error: VmapiError | None = None) -> float:
+        """Record a sync in the metrics and the log, and return its duration in seconds."""
+        duration = self._monotonic() - began_at
+        INVENTORY_SYNC_SECONDS.observe(duration, kind, "failure" if error else "success")
+        if error is None:
+            self._failure_logs[kind].record_success()
+        else:
+            self._failure_logs[kind].record_failure(error)
+        return duration
 
 
 def _pause_after(error: VmapiError) -> float:

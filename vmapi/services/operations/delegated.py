@@ -12,6 +12,7 @@ import structlog
 
 from vmapi.domain.operation import NewOperation
 from vmapi.errors import VmapiError
+from vmapi.telemetry.background_context import continuing
 
 log = structlog.get_logger("vmapi.operations")
 
@@ -40,9 +41,7 @@ class DelegatedStarter:
 
     def _start_operation(self, new: NewOperation) -> None:
         operation = new.operation
-        with structlog.contextvars.bound_contextvars(
-            request_id=operation.request_id, user=operation.requested_by
-        ):
+        with continuing(f"start {operation.action}", operation):
             try:
                 self._start(new)
             except VmapiError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vmapi import errors
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.operation import NewOperation, Operation
 from vmapi.services.operations import preconditions
 from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder
@@ -17,6 +17,7 @@ from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.services.operations.waiting import OperationWaiter, is_finished
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.store import Store
+from vmapi.telemetry.tracing.tracer import TRACER
 
 FIRST_RESPONSE_TIMEOUT = 10
 """Seconds that a repeated request waits for the response to the first one."""
@@ -46,7 +47,11 @@ class IdempotencyService:
         if result := self._replay(caller):
             return result
         try:
-            return self._submitter.submit(build(), caller)
+            with TRACER.span("submit operation") as span:
+                new = build()
+                span.set_attribute("vmapi.operation.id", new.operation.id)
+                span.set_attribute("vmapi.operation.action", new.operation.action)
+                return self._submitter.submit(new, caller)
         except IdempotencyKeyConflict:
             # a concurrent request with the same key was first
             return self.run(caller, build)
@@ -72,7 +77,7 @@ class IdempotencyService:
             # discarded before anything was sent, which frees the key
             return None
         if not _is_accepted(operation):
-            detail = "The first request with this Idempotency-Key is still in progress."
+            detail = "The first request with this idempotency key is still in progress."
             raise errors.IdempotencyInProgress(detail, operation_id=operation.id)
         if operation.key is None:
             return None

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from vmapi import errors
 from vmapi.backends.base import Backend
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.operation import CreateWindow, NewOperation, Operation
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM

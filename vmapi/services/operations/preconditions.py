@@ -1,10 +1,11 @@
 """Check the preconditions of a change against the VM, and plan its steps. Pure functions."""
 
-from vmapi.domain.caller import KEY_REUSED_DETAIL, IdempotencyKey
+from vmapi.domain.access.caller import KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.lifecycle import TRANSITIONS, Action, Status, Verb, statuses_allowing
+from vmapi.domain.metadata import MAX_METADATA_PAIRS
 from vmapi.domain.operation import Step
 from vmapi.domain.snapshot import VMSnapshot
-from vmapi.domain.vm import MAX_METADATA_PAIRS, VM, VMPatch
+from vmapi.domain.vm import VM, VMPatch
 from vmapi.errors import (
     IdempotencyKeyReused,
     InvalidState,
@@ -58,11 +59,7 @@ def check_if_match(snapshot: VMSnapshot, tags: frozenset[str]) -> None:
 
 def precondition_failed(snapshot: VMSnapshot) -> PreconditionFailed:
     """Return the error for a VM that has changed since the client has read it."""
-    detail = (
-        f"VM {snapshot.vm.name} has changed. "
-        f"Read it, decide again, and send If-Match: {snapshot.etag}."
-    )
-    return PreconditionFailed(detail, etag=snapshot.etag)
+    return PreconditionFailed(f"VM {snapshot.vm.name} has changed.", etag=snapshot.etag)
 
 
 def check_fingerprint(key: IdempotencyKey, stored_fingerprint: str) -> None:

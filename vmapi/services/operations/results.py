@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 from vmapi import errors
+from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationStatus
-from vmapi.domain.project import Scope
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
@@ -62,18 +62,17 @@ class ChangeResultBuilder:
             return self._reader.get(vm_id, scope)
         except errors.VMNotFound as error:
             if operation.action is not Action.DELETE:
-                error.extra["operation_id"] = operation.id
+                error.extra |= operation.reference
                 raise
             # the VM is gone although no process has evaluated the delete yet
             return None
 
     def _superseded_error(self, operation: Operation) -> errors.VmapiError:
-        detail, operation_id = f"A delete has ended the {operation.action}.", operation.id
+        detail, reference = f"A delete has ended the {operation.action}.", operation.reference
         try:
             vm = self._reader.get(operation.vm_id or "", operation.project).vm
         except errors.VMNotFound:
-            return errors.VMNotFound(detail, operation_id=operation_id)
+            return errors.VMNotFound(detail, **reference)
         except errors.BackendFailure:
-            return errors.TaskInProgress(detail, operation_id=operation_id)
-        error = errors.TaskInProgress(detail, operation_id=operation_id)
-        return preconditions.with_vm_state(error, vm)
+            return errors.TaskInProgress(detail, **reference)
+        return preconditions.with_vm_state(errors.TaskInProgress(detail, **reference), vm)

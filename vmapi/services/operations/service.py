@@ -1,16 +1,24 @@
 """Look up operations, and supply the engine with those to reconcile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from vmapi.domain.access.project import Scope
 from vmapi.domain.bulk import BulkOperation
 from vmapi.domain.operation import NewOperation, Operation, OperationQuery
 from vmapi.domain.pagination import Page, PageRequest
-from vmapi.domain.project import Scope
 from vmapi.domain.vm import VM
-from vmapi.errors import BackendTimeout, OperationNotFound
+from vmapi.errors import (
+    BackendTimeout,
+    InternalError,
+    OperationNotFound,
+    StoreUnavailable,
+    VmapiError,
+)
 from vmapi.services.operations.delegated import DelegatedStarter
 from vmapi.services.operations.waiting import OperationWaiter, is_finished
+from vmapi.services.reconciler.defects import DefectLimiter
 from vmapi.services.reconciler.poller import DueOperation, OperationPoller
+from vmapi.services.reconciler.progress import defect_error
 from vmapi.services.reconciler.reconciler import Reconciler
 from vmapi.store.store import Store
 
@@ -24,10 +32,13 @@ class OperationService:
         reconciler: Reconciler,
         waiter: OperationWaiter,
         poller: OperationPoller,
+        *,
+        defect_limiter: DefectLimiter,
         notify_engine: Callable[[str], object],
     ) -> None:
         self._store = store
         self._reconciler = reconciler
+        self._defect_limiter = defect_limiter
         self._waiter = waiter
         self._poller = poller
         self._notify_engine = notify_engine
@@ -63,6 +74,12 @@ class OperationService:
         """Return a page of the operations of a project, the newest first."""
         return self._store.operations.list_page(query, page_request, scope)
 
+    def list_by_vm(
+        self, vm_ids: Sequence[str], page_size: int, scope: Scope
+    ) -> Mapping[str, Page[Operation]]:
+        """Return the first page of the operations of each VM, the newest first."""
+        return self._store.operations.list_pages_by_vm(vm_ids, page_size, scope)
+
     def start_all_in_background(self, new_operations: Sequence[NewOperation]) -> None:
         """Leave new operations to the engine, or to threads with the tokens of their callers."""
         for new in new_operations:
@@ -83,11 +100,26 @@ class OperationService:
     def reconcile(self, operation: Operation, observed_vm: VM | None = None) -> Operation:
         """Reconcile an operation in the background and wake the requests that wait for it."""
         try:
-            return self._reconciler.reconcile(operation, observed_vm).operation
-        except BackendTimeout:
+            result = self._reconciler.reconcile(operation, observed_vm)
+            if isinstance(result.failure, InternalError):
+                return self._defect_limiter.record(operation, result.failure)
+            if result.failure is not None:
+                self.record_failure([operation], result.failure)
+            return result.operation
+        except BackendTimeout as error:
+            self.record_failure([operation], error)
             return self._store.operations.get(operation.id)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._defect_limiter.record(operation, defect_error(error))
+            raise
         finally:
             self._waiter.notify_all()
+
+    def record_failure(self, operations: Sequence[Operation], error: VmapiError) -> None:
+        """Save the reason why an attempt to reconcile operations has failed, for operators."""
+        self._store.operation_administration.record_failure(operations, error)
 
     def stop(self) -> None:
         """Finish the delegated starts in progress, and start no others."""

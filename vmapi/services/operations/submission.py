@@ -8,7 +8,7 @@ from typing import Any
 
 from vmapi import errors
 from vmapi.backends.base import Backend
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import CreateWindow, NewOperation, Operation, Step
 from vmapi.domain.snapshot import VMSnapshot
@@ -21,6 +21,7 @@ from vmapi.services.operations.waiting import OperationWaiter, is_finished
 from vmapi.services.reconciler.reconciler import Reconciler
 from vmapi.store.conflicts import VMRevisionConflict
 from vmapi.store.store import Store
+from vmapi.telemetry.tracing.tracer import TRACER
 
 
 class OperationSubmitter:
@@ -104,6 +105,7 @@ def build_operation(
         request_id=caller.request_id,
         key=caller.key,
         is_delegated=caller.caller_token is not None,
+        traceparent=TRACER.traceparent(),
         **{"project": caller.project, **fields},
     )
 

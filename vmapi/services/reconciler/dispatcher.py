@@ -21,10 +21,9 @@ from vmapi.services.reconciler.recovery import (
     ACTION_RECOVERY_WINDOW,
     WRONG_CLOCK_SEARCH_PERIOD,
     is_from_wrong_clock,
-    require_vm_id,
-    step_started_at,
 )
 from vmapi.store.store import Store
+from vmapi.telemetry.tracing.tracer import TRACER
 
 CLOUD_TIME_RESOLUTION = timedelta(seconds=1)
 """Nova truncates its timestamps to whole seconds."""
@@ -79,14 +78,15 @@ class StepDispatcher:
         `is_first_attempt`: the operation has no earlier dispatch. Raises BackendTimeout if the
         outcome is unknown.
         """
-        if self._clock() - step_started_at(operation, step) > ACTION_RECOVERY_WINDOW:
+        if self._clock() - operation.step_started_at(step) > ACTION_RECOVERY_WINDOW:
             return DispatchResult(DispatchState.EXPIRED)
         if step.verb is Verb.CREATE and new is not None and new.created_vm_id is not None:
             created = AcceptedAction(new.created_vm_id, "")
             return DispatchResult(DispatchState.ACCEPTED, created, is_recovered=True)
         try:
-            call = self._prepare_call(operation, step, new)
-            action = call()
+            with TRACER.span(f"dispatch {step.verb}", {"vmapi.operation.id": operation.id}):
+                call = self._prepare_call(operation, step, new)
+                action = call()
         except errors.BackendTimeout as error:
             error.extra["operation_id"] = operation.id
             raise
@@ -96,7 +96,7 @@ class StepDispatcher:
         if action is None:
             # Nova's changes-since does not report new metadata
             with suppress(errors.VmapiError):
-                observation = self._observer.observe(require_vm_id(operation))
+                observation = self._observer.observe(operation.require_vm_id())
         return DispatchResult(DispatchState.ACCEPTED, action, observation=observation)
 
     def find_action(self, operation: Operation, step: Step) -> AcceptedAction | None:
@@ -105,7 +105,7 @@ class StepDispatcher:
             return self._backend.find_created_vm(operation.id)
         if step.verb is Verb.UPDATE:
             return None
-        vm_id = require_vm_id(operation)
+        vm_id = operation.require_vm_id()
         # a request id in the database belongs to another operation or another step
         known_ids = self._store.operations.request_ids(vm_id)
         created_at, now = operation.created_at, self._clock()
@@ -118,7 +118,7 @@ class StepDispatcher:
         """Return whether a VM has the name and metadata of an update. Raises VMNotFound."""
         if operation.patch is None:
             return False
-        vm, patch = self._backend.get_vm(require_vm_id(operation)), operation.patch
+        vm, patch = self._backend.get_vm(operation.require_vm_id()), operation.patch
         return patch.name in (None, vm.name) and patch.applied_to(vm.metadata) == vm.metadata
 
     def not_found_error(self, operation: Operation, step: Step) -> errors.BackendFailure:
@@ -145,7 +145,7 @@ class StepDispatcher:
             if new is None or new.spec is None:
                 raise self.not_sendable_error()
             return partial(self._backend.create_vm, new.spec, operation.id, caller_token=token)
-        vm_id = require_vm_id(operation)
+        vm_id = operation.require_vm_id()
         if operation.patch is None:
             return partial(self._backend.perform_action, vm_id, step.verb, caller_token=token)
         return partial(self._backend.update_vm, vm_id, operation.patch, caller_token=token)
@@ -153,6 +153,8 @@ class StepDispatcher:
     def _handle_error(
         self, operation: Operation, step: Step, error: errors.VmapiError, *, is_first_attempt: bool
     ) -> DispatchResult:
+        if isinstance(error, errors.VMNotFound) and operation.vm_id is None:
+            error = errors.BackendError("The cloud answers a create as if its VM was missing.")
         if isinstance(error, errors.BackendUnavailable) or is_hidden(error):
             return DispatchResult(DispatchState.NOT_SENT, error=error)
         if is_gone(error) and (step.verb is Verb.DELETE or not is_first_attempt):
@@ -171,7 +173,7 @@ class StepDispatcher:
         try:
             action = self.find_action(operation, step)
         except errors.VmapiError as lookup_error:
-            if is_gone(lookup_error):
+            if is_gone(lookup_error) and operation.vm_id is not None:
                 return DispatchResult(DispatchState.VM_GONE)
             raise errors.BackendTimeout(
                 f"{error.detail} Whether the change took effect is unknown.",
@@ -185,7 +187,7 @@ class StepDispatcher:
         if vm_id := self._store.inventory.find_created_by(operation.id):
             return vm_id
         # a deleted server has no tag; but its name was reserved for this operation
-        since = self._to_cloud_time(step_started_at(operation, step)) - CLOUD_TIME_RESOLUTION
+        since = self._to_cloud_time(operation.step_started_at(step)) - CLOUD_TIME_RESOLUTION
         for vm in self._backend.list_changed_since(since):
             has_name = (vm.project, vm.name) == (operation.project, operation.reserved_name)
             if has_name and vm.created_at > since and vm.status is Status.DELETED:

@@ -14,6 +14,7 @@ from vmapi.domain.lifecycle import Status
 from vmapi.domain.operation import Operation, StepState
 from vmapi.domain.vm import VM
 from vmapi.errors import StoreUnavailable, VmapiError
+from vmapi.services.inventory.failure_log import FailureCounter
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.timeouts import throttled_seconds
 
@@ -37,6 +38,12 @@ OPERATION_POLL_BACKOFF = 2.0
 StepKey = tuple[str, str | None]
 """The id of an operation and the request id of its present step."""
 
+CheckKey = tuple[str, datetime | None]
+"""The id of an operation and the time of the last retry that an operator has requested."""
+
+FailureRecorder = Callable[[Sequence[Operation], VmapiError], object]
+"""Records why an attempt to check operations failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class DueOperation:
@@ -52,12 +59,19 @@ class OperationPoller:
     An observation for one step is not used for the next: it predates the dispatch.
     """
 
-    def __init__(self, observer: CloudObserver, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        observer: CloudObserver,
+        monotonic: Callable[[], float],
+        record_failure: FailureRecorder = lambda *_: None,
+    ) -> None:
         self._fetch_changed = observer.fetch_changed
+        self._record_failure = record_failure
         self._monotonic = monotonic
+        self._failures = FailureCounter(monotonic)
         self._since: datetime | None = None
         self._observed_vms: dict[StepKey, VM] = {}
-        self._checked_at: dict[str, float] = {}
+        self._checked_at: dict[CheckKey, float] = {}
         self._resume_at = -inf
         self._next_poll_at = -inf
 
@@ -65,15 +79,15 @@ class OperationPoller:
         """Return the operations with a settled VM or with a check that is due."""
         now = self._monotonic()
         self._checked_at = {
-            operation.id: self._checked_at.get(
-                operation.id, now if _is_waiting(operation) else -inf
-            )
+            key: self._checked_at.get(key, -inf if _is_due_at_once(operation) else now)
             for operation in operations
+            for key in [_check_key(operation)]
         }
         waiting = [operation for operation in operations if _is_waiting(operation)]
         if waiting and now >= max(self._resume_at, self._next_poll_at):
             self._poll_changes(waiting, now)
         if not waiting:
+            self._failures.end_outage()
             self._since = None
             self._observed_vms.clear()
         if now < self._resume_at:
@@ -87,9 +101,9 @@ class OperationPoller:
         if vm is not None and vm.status is not Status.BUILDING and vm.task is None:
             return DueOperation(operation, vm)
         interval = MAX_UNCHECKED_SECONDS if is_waiting else OPERATION_RETRY_INTERVAL
-        if now - self._checked_at[operation.id] < interval:
+        if now - self._checked_at[_check_key(operation)] < interval:
             return None
-        self._checked_at[operation.id] = now
+        self._checked_at[_check_key(operation)] = now
         return DueOperation(operation)
 
     def _poll_changes(self, waiting: Sequence[Operation], now: float) -> None:
@@ -99,15 +113,17 @@ class OperationPoller:
         except StoreUnavailable:
             raise
         except VmapiError as error:
-            log.warning("operation poll failed, will retry", reason=error.detail)
+            self._log_failure(error)
             pause = max(OPERATION_POLL_BACKOFF, throttled_seconds(error))
             self._resume_at = now + pause
+            self._record_failure(waiting, error)
             return
         except Exception:
             # a defect of vmapi: each operation is still checked at its own interval
             log.exception("operation poll failed, will retry")
             self._next_poll_at = now + OPERATION_POLL_BACKOFF
             return
+        self._failures.end_outage()
         if changed:
             self._since = max(vm.updated_at for vm in changed) - OPERATION_POLL_OVERLAP
         vms = {vm.id: vm for vm in changed}
@@ -115,9 +131,23 @@ class OperationPoller:
         observed = {key: vm for key, vm in self._observed_vms.items() if key in vm_ids}
         self._observed_vms = observed | {key: vms[id] for key, id in vm_ids.items() if id in vms}
 
+    def _log_failure(self, error: VmapiError) -> None:
+        failures = self._failures.count_failure()
+        if failures is not None:
+            log.warning("operation poll failed, will retry", reason=error.detail, failures=failures)
+
 
 def _step_key(operation: Operation) -> StepKey:
     return operation.id, operation.step.request_id if operation.step else None
+
+
+def _check_key(operation: Operation) -> CheckKey:
+    return operation.id, operation.retry_requested_at
+
+
+def _is_due_at_once(operation: Operation) -> bool:
+    """Return whether the first check of an operation must not wait for a poll of its VM."""
+    return not _is_waiting(operation) or operation.retry_requested_at is not None
 
 
 def _is_waiting(operation: Operation) -> bool:

@@ -36,6 +36,8 @@ class ReconcileResult:
     """The VM of an accepted create, to be saved with the operation."""
     stored_vm: VMSnapshot | None = None
     """The VM as the last save has left it in the inventory."""
+    failure: errors.VmapiError | None = None
+    """The reason why the last attempt to dispatch or check the step failed."""
 
     def changed(self, operation: Operation, **changes: Any) -> "ReconcileResult":
         """Return the result with another, unsaved state of the operation."""
@@ -57,7 +59,9 @@ def as_failed(operation: Operation, error: errors.VmapiError, now: datetime) -> 
     """
     step = operation.step
     is_dispatching = step is not None and step.state is StepState.DISPATCHING
-    is_unknown = isinstance(error, errors.OperationTimeout) and is_dispatching
+    is_unknown = is_dispatching and isinstance(
+        error, errors.OperationTimeout | errors.InternalError
+    )
     # the cloud has accepted the create of a VM that has disappeared since
     was_created = isinstance(error, errors.BackendLost)
     # a repeat would meet the same failure of the cloud: it gets the recorded outcome instead
@@ -80,6 +84,11 @@ def as_succeeded(operation: Operation, now: datetime) -> Operation:
     return replace(operation, status=OperationStatus.SUCCEEDED, finished_at=now)
 
 
+def defect_error(error: Exception) -> errors.InternalError:
+    """Return the error of an attempt that a defect of vmapi has ended."""
+    return errors.InternalError(f"{type(error).__name__}: a defect of vmapi, see its log.")
+
+
 def save_result(observer: CloudObserver, result: ReconcileResult) -> ReconcileResult:
     """Save an operation, its VM as observed, and all that follows from its end.
 
@@ -100,7 +109,11 @@ def save_result(observer: CloudObserver, result: ReconcileResult) -> ReconcileRe
     if operation.is_finished:
         _log_finished(operation)
     return ReconcileResult(
-        saved.operation, result.error, result.waiting_on_cloud, stored_vm=saved.vm
+        saved.operation,
+        result.error,
+        result.waiting_on_cloud,
+        stored_vm=saved.vm,
+        failure=result.failure,
     )
 
 

@@ -29,6 +29,7 @@ from vmapi.services.reconciler.progress import (
     ReconcileResult,
     as_failed,
     as_succeeded,
+    defect_error,
     save_result,
 )
 from vmapi.store.conflicts import OperationRevisionConflict
@@ -116,7 +117,7 @@ class Reconciler:
             return result.changed(as_succeeded(operation, self._clock()))
         if step.state is StepState.PLANNED:
             return self._dispatch_planned(result, step, new)
-        if recovery.is_from_wrong_clock(recovery.step_started_at(operation, step), self._clock()):
+        if recovery.is_from_wrong_clock(operation.step_started_at(step), self._clock()):
             # the time limits begin again: they may be too long, never too short
             return self._with_step(result, replace(step, started_at=self._clock()))
         is_overdue = self._is_overdue(operation)
@@ -163,7 +164,8 @@ class Reconciler:
             case DispatchState.EXPIRED:
                 return self._with_step(result, planned)
             case DispatchState.NOT_SENT if may_retry:
-                return replace(self._with_step(result, planned), waiting_on_cloud=True)
+                retried = self._with_step(result, planned)
+                return replace(retried, waiting_on_cloud=True, failure=response.error)
         reason = response.error or errors.InternalError("The cloud gave no reason.")
         return self._fail(result, reason)
 
@@ -185,9 +187,11 @@ class Reconciler:
             log.warning(
                 "outcome check failed, will retry", operation_id=operation.id, reason=error.detail
             )
-        except Exception:
-            # a defect of vmapi ends with the deadline of the operation
+            return replace(result, waiting_on_cloud=True, failure=error)
+        except Exception as error:
+            # a defect of vmapi: `DefectLimiter` counts the attempts
             log.exception("outcome check failed, will retry", operation_id=operation.id)
+            return replace(result, waiting_on_cloud=True, failure=defect_error(error))
         return replace(result, waiting_on_cloud=True)
 
     def _recover(self, result: ReconcileResult, step: Step) -> ReconcileResult:
@@ -214,7 +218,7 @@ class Reconciler:
     def _check_outcome(
         self, result: ReconcileResult, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
-        action = AcceptedAction(recovery.require_vm_id(result.operation), step.request_id or "")
+        action = AcceptedAction(result.operation.require_vm_id(), step.request_id or "")
         vm = observed_vm
         if vm is None:
             result, vm = self._observe(result, action.vm_id)
@@ -266,7 +270,7 @@ class Reconciler:
 
     def _end_missing(self, result: ReconcileResult, step: Step) -> ReconcileResult:
         """End an operation on a VM that the cloud does not have, and record the deletion."""
-        vm_id = recovery.require_vm_id(result.operation)
+        vm_id = result.operation.require_vm_id()
         return self._end_without_vm(
             replace(result, observation=self._observer.observe_gone(vm_id)), step
         )
@@ -289,8 +293,8 @@ class Reconciler:
         return result.changed(failed, error=error, waiting_on_cloud=False)
 
     def _is_overdue(self, operation: Operation) -> bool:
-        return self._clock() - recovery.began_at(operation) > self._deadlines[operation.action]
+        return self._clock() - operation.began_at > self._deadlines[operation.action]
 
     def _may_still_arrive(self, operation: Operation, step: Step) -> bool:
-        since = recovery.step_started_at(operation, step)
+        since = operation.step_started_at(step)
         return recovery.may_still_arrive(step, since, self._clock(), self._response_timeout)

@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from vmapi import errors
 from vmapi.domain.lifecycle import Verb
-from vmapi.domain.operation import CreateWindow, Operation, Step, StepState
+from vmapi.domain.operation import CreateWindow, Step, StepState
 
 CREATE_RECOVERY_WINDOW = timedelta(seconds=120)
 """Nova may queue a create for this long after the response timeout before the server shows."""
@@ -26,11 +25,16 @@ def is_from_wrong_clock(time: datetime, now: datetime) -> bool:
 
 def may_still_arrive(step: Step, since: datetime, now: datetime, timeout: timedelta) -> bool:
     """Return whether a call sent at `since` may still take effect; `timeout` is the response's."""
+    until = arrives_until(step, since, timeout)
+    return until is not None and now <= until
+
+
+def arrives_until(step: Step, since: datetime, timeout: timedelta) -> datetime | None:
+    """Return until when a call sent at `since` may take effect; None if it has its response."""
     if step.state is not StepState.DISPATCHING:
-        return False
+        return None
     is_create = step.verb is Verb.CREATE
-    window = CREATE_RECOVERY_WINDOW if is_create else ACTION_RECOVERY_WINDOW
-    return now - since <= timeout + window
+    return since + timeout + (CREATE_RECOVERY_WINDOW if is_create else ACTION_RECOVERY_WINDOW)
 
 
 def create_window(response_timeout: float, clock_offset: timedelta) -> CreateWindow:
@@ -39,25 +43,3 @@ def create_window(response_timeout: float, clock_offset: timedelta) -> CreateWin
     `clock_offset`: the time of the cloud minus the time of vmapi.
     """
     return CreateWindow(timedelta(seconds=response_timeout) + CREATE_RECOVERY_WINDOW, clock_offset)
-
-
-def step_started_at(operation: Operation, step: Step) -> datetime:
-    """Return when the step was saved as dispatching."""
-    return step.started_at or operation.created_at
-
-
-def began_at(operation: Operation) -> datetime:
-    """Return when the time limit of an operation began.
-
-    The step is older than the operation only if `created_at` is from a wrong clock.
-    """
-    if operation.step is None:
-        return operation.created_at
-    return min(operation.created_at, step_started_at(operation, operation.step))
-
-
-def require_vm_id(operation: Operation) -> str:
-    """Return the id of the VM. Raises InternalError for a create without one."""
-    if operation.vm_id is None:
-        raise errors.InternalError(f"Operation {operation.id} has no VM yet.")
-    return operation.vm_id

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from vmapi.backends.base import Backend
+from vmapi.domain.access.caller import Caller
+from vmapi.domain.access.project import NO_PROJECT
 from vmapi.domain.bulk import BulkItem, BulkOperation
-from vmapi.domain.caller import Caller
 from vmapi.domain.lifecycle import Action, Status
 from vmapi.domain.operation import NewOperation, OperationError
-from vmapi.domain.project import NO_PROJECT
 from vmapi.domain.storable_text import storable_json, storable_text
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import ValidationFailed, VmapiError, VMNotFound
@@ -78,11 +78,13 @@ class BulkService:
         """
 
         def select() -> Selection:
-            vms = self._reader.list_all(query, caller.scope)
-            if len(vms) > MAX_BULK_VMS:
-                message = f"Matches {len(vms)} VMs; at most {MAX_BULK_VMS} are allowed."
-                raise ValidationFailed(f"/filter: {message}", ("/filter", message))
-            return {vm.id: vm for vm in vms}
+            vms: dict[str, VM | None] = {}
+            for page in self._reader.read_pages(query, caller.scope):
+                if page.total > MAX_BULK_VMS:
+                    message = f"Matches {page.total} VMs; at most {MAX_BULK_VMS} are allowed."
+                    raise ValidationFailed(f"/filter: {message}", ("/filter", message))
+                vms |= {vm.id: vm for vm in page.items}
+            return vms
 
         return self._run(action, select, caller)
 

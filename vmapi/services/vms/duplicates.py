@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.lifecycle import Action
 from vmapi.errors import VmapiError
 from vmapi.services.reconciler.recovery import create_window

@@ -11,13 +11,13 @@ from datetime import datetime
 from functools import partial
 
 from vmapi.backends.base import Backend
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
+from vmapi.domain.access.project import Scope
 from vmapi.domain.catalog import Flavor, Image
 from vmapi.domain.cloud_init import build_user_data
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import CreateOrder, NewOperation, Operation, Step
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.project import Scope
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, CreateRequest, CreateSpec, VMPatch, VMQuery
 from vmapi.errors import Conflict, VMNotFound

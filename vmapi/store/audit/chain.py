@@ -5,7 +5,7 @@ from 1 without gaps. A checkpoint replaces entries that the retention period has
 signature proves that a holder of the key removed them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -44,13 +44,15 @@ def find_start(connection: Connection) -> ChainLink:
     return _read_checkpoint(connection)[0]
 
 
-def iter_verified(connection: Connection, key: str, end: int | None = None) -> Iterator[ChainLink]:
+def iter_verified(
+    connection: Connection, keys: Sequence[str], end: int | None = None
+) -> Iterator[ChainLink]:
     """Yield the links in order, the start first, before the position `end`.
 
-    Raises ChainBroken at the first link that does not follow from the link before.
+    Raises ChainBroken at the first link that does not follow from the link before with any key.
     """
     link, signature = _read_checkpoint(connection)
-    if link.position and signature != link.sign(key):
+    if link.position and signature not in [link.sign(key) for key in keys]:
         raise ChainBroken(f"the checkpoint at position {link.position} is not signed with this key")
     yield link
     query = select(entries).where(entries.c.chain_position.is_not(None))
@@ -59,8 +61,9 @@ def iter_verified(connection: Connection, key: str, end: int | None = None) -> I
     query = query.order_by(entries.c.chain_position).execution_options(yield_per=1000)
     with connection.execute(query) as rows:
         for row in rows:
-            mac = entry_from_row(row).compute_mac(key, link.position + 1, link.mac)
-            if (row.chain_position, row.mac) != (link.position + 1, mac):
+            entry, position = entry_from_row(row), link.position + 1
+            macs = (entry.compute_mac(key, position, link.mac) for key in keys)
+            if row.chain_position != position or row.mac not in macs:
                 raise ChainBroken(f"entry {row.id} does not follow from position {link.position}")
             link = ChainLink(row.chain_position, row.mac)
             yield link

@@ -100,14 +100,17 @@ class AuditRepository:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def verify(self, key: str, anchor: ChainLink | None = None) -> ChainVerification:
-        """Verify the chain from its start; `anchor` is a head that was noted earlier."""
+    def verify(self, keys: Sequence[str], anchor: ChainLink | None = None) -> ChainVerification:
+        """Verify the chain from its start; `anchor` is a head that was noted earlier.
+
+        An entry verifies with any of the keys.
+        """
         error = None
         with self._database.snapshot() as connection:
             start = head = chain.find_start(connection)
             holds_anchor = anchor is None or anchor.position < start.position
             try:
-                for head in chain.iter_verified(connection, key):
+                for head in chain.iter_verified(connection, keys):
                     holds_anchor = holds_anchor or head == anchor
                 if not holds_anchor:
                     position = anchor and anchor.position
@@ -138,18 +141,18 @@ class AuditRepository:
                 return
             last_id = rows[-1].id
 
-    def purge(self, until: datetime, key: str | None) -> int:
+    def purge(self, until: datetime, keys: Sequence[str]) -> int:
         """Remove a batch of the entries before a time; return the number.
 
-        With a key, the oldest chained entries are replaced with a checkpoint. Without one, only
-        unchained entries are removed. A broken chain is left as it is: a purge would hide the
-        break.
+        With keys, the newest first, the oldest chained entries are replaced with a checkpoint.
+        Without a key, only unchained entries are removed. A broken chain is left as it is: a purge
+        would hide the break.
         """
         with self._database.write() as connection:
             advisory_lock(connection, CHAIN_LOCK)
-            if key is None:
+            if not keys:
                 return _purge_unchained(connection, until)
-            return _purge_chained(connection, until, key)
+            return _purge_chained(connection, until, keys)
 
 
 def _purge_unchained(connection: Connection, until: datetime) -> int:
@@ -158,7 +161,7 @@ def _purge_unchained(connection: Connection, until: datetime) -> int:
     return connection.execute(delete).rowcount
 
 
-def _purge_chained(connection: Connection, until: datetime, key: str) -> int:
+def _purge_chained(connection: Connection, until: datetime, keys: Sequence[str]) -> int:
     start = chain.find_start(connection)
     end = start.position + AUDIT_PURGE_BATCH + 1
     first_retained = select(func.min(entries.c.chain_position)).where(
@@ -167,10 +170,10 @@ def _purge_chained(connection: Connection, until: datetime, key: str) -> int:
     retained_position = connection.execute(first_retained).scalar()
     try:
         links = chain.iter_verified(
-            connection, key, end if retained_position is None else retained_position
+            connection, keys, end if retained_position is None else retained_position
         )
         last = deque(links, maxlen=1).pop()
     except chain.ChainBroken as error:
         log.error("audit chain broken, nothing purged", reason=str(error))
         return 0
-    return 0 if last == start else chain.truncate(connection, last, key)
+    return 0 if last == start else chain.truncate(connection, last, keys[0])

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, or_, select
+from sqlalchemy import Connection, Executable, Row, bindparam, func, or_, select
 
 from vmapi.domain.event import EventKind
 from vmapi.domain.lifecycle import Action, Status, Task
@@ -20,12 +20,17 @@ from vmapi.domain.operation import Operation
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.store import events
-from vmapi.store.clock import db_now
+from vmapi.store.clock import db_now, past_time, sql_past_time, to_seconds
 from vmapi.store.conflicts import VMRevisionConflict
-from vmapi.store.inventory.age import SNAPSHOT_COLUMNS, snapshot_from_row
 from vmapi.store.mappers import event as event_mapper
 from vmapi.store.mappers import vm as vm_mapper
-from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, vms
+from vmapi.store.tables import HAS_NO_VM, IS_UNFINISHED, operations, sync_state, vms
+
+SELECT_SYNCED_AT = select(func.max(sql_past_time(sync_state.c.started_at))).scalar_subquery()
+"""The time up to which all changes are known; NULL before the first sync."""
+
+SNAPSHOT_COLUMNS = (*vms.c, db_now().label("now"), SELECT_SYNCED_AT.label("synced_at"))
+"""The columns that `_snapshot_from_row` reads."""
 
 SELECT_VMS_FOR_UPDATE = (
     select(vms)
@@ -138,7 +143,7 @@ def on_begun(
         params = {"of": operation.vm_id, "new_task": operation.action.task}
         if row := connection.execute(SHOW_TASK, params).first():
             _append_event(connection, row._asdict())
-            return snapshot_from_row(row)
+            return _snapshot_from_row(row)
     return None
 
 
@@ -213,3 +218,14 @@ def _append_event(
     connection: Connection, values: dict[str, Any], kind: EventKind = EventKind.VM_CHANGED
 ) -> None:
     events.append(connection, event_mapper.vm_event_to_row(kind, values))
+
+
+def _snapshot_from_row(row: Row[Any]) -> VMSnapshot:
+    """Return the snapshot of a row of `SNAPSHOT_COLUMNS`."""
+    return VMSnapshot(vm_mapper.from_row(row), row.revision, _row_age_seconds(row))
+
+
+def _row_age_seconds(row: Row[Any]) -> float:
+    """Return the age of a row: since its observation or the last sync."""
+    observed_at = past_time(row.observation_started_at, row.now)
+    return to_seconds(row.now - max(observed_at, row.synced_at or 0))

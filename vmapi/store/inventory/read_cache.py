@@ -1,195 +1,282 @@
 """Cache of reads of the inventory, valid while the database shows no change.
 
-SQLite says for the price of a memory access whether another connection has committed: `PRAGMA
-data_version`. After a commit, the event log names the changed VMs, since every visible change of a
-VM is written together with an event. Other databases have no such test: there nothing is cached.
+Each read begins with a check: has anything been committed? `changes` says how.
+A changed VM is replaced, and all others stay. Lists are read from the index of the live VMs, so
+that no change makes a list cost a query.
 
-Invariants: an entry is stored only if no commit was seen between its read and the store. A reader
-sees each commit that ended before its read, whichever process made it.
+Invariants: a read sees each commit that ended before it, whichever process made it. A VM that is
+read from its row is stored only if no change of a VM was applied during the read, and only while
+the reader of the changes is settled. All VMs of a page come from one state of the database. No
+other read waits while the index loads.
 """
 
-import sqlite3
-from collections.abc import Callable, Hashable, MutableMapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from threading import Lock
 from time import monotonic
-from typing import Any, TypeVar
 
-from cachetools import LRUCache, TTLCache
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from cachetools import TTLCache
 
-from vmapi.concurrency.nonblocking import holding
+from vmapi.concurrency.nonblocking import holding, raise_if_nonblocking
+from vmapi.domain.access.project import Scope
+from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.snapshot import VMListing, VMSnapshot
-from vmapi.errors import StoreUnavailable
-from vmapi.store.clock import past_time, sqlite_time
+from vmapi.domain.vm import VM, VMQuery
 from vmapi.store.database import Database
-from vmapi.store.inventory.age import to_seconds
+from vmapi.store.inventory.change_checker import ChangeChecker
+from vmapi.store.inventory.changes import ChangedVM, ChangeReader, Changes, Clocks
+from vmapi.store.inventory.statements import position_of
+from vmapi.store.inventory.vm_index import VMIndex
+from vmapi.store.inventory.vm_view import IndexedVM
 
 MAX_CACHED_VMS = 5000
-"""VMs that reads of one VM cache; the objects are shared with `VMCache`."""
+"""VMs with all their fields, of about three kilobytes each, and as much JSON as clients read."""
 
 MAX_CACHED_PAGE_ITEMS = 20_000
-"""VMs in all cached pages together, with about 700 bytes of rendered JSON each."""
+"""VMs in all cached pages together, with about two kilobytes each, of which 700 bytes are JSON."""
 
 PAGE_TTL = 60.0
 """Seconds that a page is cached: the cursor of its `next` link expires a day later."""
 
-MAX_EVENTS_READ = 1000
-"""Events since the last read after which the cache is emptied instead."""
-
-SELECT_SYNC_MARKS = "SELECT started_at FROM sync_state"
-SELECT_NEWEST_EVENT = "SELECT coalesce(max(id), 0), '', '' FROM events"
-SELECT_EVENTS = "SELECT id, kind, vm_id FROM events WHERE id >= ? ORDER BY id LIMIT ?"
-
 MAX_CACHED_AGE = 5.0
 """Seconds. An older VM is read again: an observation without a change leaves no event."""
 
-FILE_CHECK_INTERVAL = 0.1
-"""Seconds between two checks that the file was neither deleted nor replaced."""
+MAX_PAGE_ATTEMPTS = 3
+"""How often a page is read while its VMs change."""
 
-NO_VERSION = -1
-"""The version of a database that cannot be read."""
-
-T = TypeVar("T")
+PageKey = tuple[VMQuery, PageRequest, Scope]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVM:
     """A VM as read from its row."""
 
-    snapshot: VMSnapshot
+    vm: VM
+    revision: int
     observed_at: int
     """The start of the last observation, in microseconds since 1970."""
 
 
-class NoReadCache:
-    """Reads each VM and each page from the database."""
+@dataclass(slots=True)
+class CachedPage:
+    """A page, and the number of changes that it shows."""
 
-    def get_vm(
-        self, vm_id: str, load: Callable[[str], StoredVM | None], *, is_current: bool = False
-    ) -> VMSnapshot | None:
-        """Load a VM."""
-        stored = load(vm_id)
-        return stored.snapshot if stored else None
-
-    def get_page(self, key: Hashable, load: Callable[[], VMListing]) -> VMListing:
-        """Load a page."""
-        return load()
-
-    def close(self) -> None:
-        """Close nothing."""
+    page: Page[VM]
+    change_count: int
 
 
-class SqliteReadCache(NoReadCache):
-    """The VMs and pages that one process has read from a SQLite file. Thread-safe."""
+class ReadCache:
+    """The VMs and pages that one process has read. Thread-safe.
 
-    def __init__(self, database: Database) -> None:
-        self._vms: LRUCache[str, StoredVM] = LRUCache(MAX_CACHED_VMS)
-        self._pages: TTLCache[Hashable, VMListing] = TTLCache(
-            MAX_CACHED_PAGE_ITEMS, PAGE_TTL, getsizeof=lambda listing: len(listing.vms) + 1
-        )
-        self._database = database
+    `load_vms` reads live VMs by id from their rows, and `load_index` the columns of all live VMs.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        reader: ChangeReader,
+        load_vms: Callable[[Sequence[str]], Mapping[str, StoredVM]],
+        load_index: Callable[[], VMIndex],
+    ) -> None:
+        self._reader = reader
+        self._checker = ChangeChecker(database, reader, self._apply)
+        self._load_vms = load_vms
+        self._load_index = load_index
         self._lock = Lock()
-        self._connection: Connection | None = None
-        self._version = NO_VERSION
-        self._newest_event_id = 0
-        self._sync_marks: list[int] = []
-        self._next_check_at = 0.0
+        # the oldest entry first
+        self._vms: OrderedDict[str, StoredVM] = OrderedDict()
+        self._index: VMIndex | None = None
+        # the changes since an index began to load; None if it can no longer be used
+        self._changes_while_loading: dict[str, IndexedVM | None] | None = None
+        self._loading = Lock()
+        self._pages: TTLCache[PageKey, CachedPage] = TTLCache(
+            MAX_CACHED_PAGE_ITEMS, PAGE_TTL, getsizeof=lambda cached: len(cached.page.items) + 1
+        )
+        self._change_count = 0
 
-    def get_vm(
-        self, vm_id: str, load: Callable[[str], StoredVM | None], *, is_current: bool = False
-    ) -> VMSnapshot | None:
-        """Return a VM with its present age; load it if it is not cached.
+    def get_vm(self, vm_id: str, *, is_current: bool = False) -> VMSnapshot | None:
+        """Return a live VM with its present age.
 
         `is_current`: every change in the cloud is known, whatever the age.
         """
-        stored, sync_marks = self._get(self._vms, vm_id, lambda: load(vm_id))
+        self._checker.check()
+        clocks = self._checker.clocks
+        stored = self._vms.get(vm_id)
+        if stored is None or not (is_current or _age_seconds(stored, clocks) <= MAX_CACHED_AGE):
+            started_at = monotonic()
+            stored = self._read_vms([vm_id]).get(vm_id)
+            # a slow read may return an observation that began after the check
+            clocks = clocks.after(monotonic() - started_at)
         if stored is None:
             return None
-        age_seconds = _age_seconds([stored.observed_at, *sync_marks])
-        if age_seconds > MAX_CACHED_AGE and not is_current:
-            current = load(vm_id)
-            return current.snapshot if current else None
-        return VMSnapshot(stored.snapshot.vm, stored.snapshot.revision, age_seconds)
+        return VMSnapshot(stored.vm, stored.revision, _age_seconds(stored, clocks))
 
-    def get_page(self, key: Hashable, load: Callable[[], VMListing]) -> VMListing:
-        """Return a page with its present age; load it if it is not cached."""
-        listing, sync_marks = self._get(self._pages, key, load)
-        return VMListing(listing.page, _age_seconds(sync_marks) if sync_marks else None)
+    def get_vms(self, vm_ids: Sequence[str]) -> dict[str, VM]:
+        """Return the live VMs among these ids, by id."""
+        self._checker.check()
+        cached = {vm_id: vm for vm_id in vm_ids if (vm := self._vms.get(vm_id)) is not None}
+        missing_ids = [vm_id for vm_id in vm_ids if vm_id not in cached]
+        loaded = self._read_vms(missing_ids) if missing_ids else {}
+        return {vm_id: stored.vm for vm_id, stored in {**cached, **loaded}.items()}
+
+    def get_page(self, query: VMQuery, request: PageRequest, scope: Scope) -> VMListing | None:
+        """Return a page of live VMs; None if a query has to read it."""
+        loaded: Mapping[str, StoredVM] = {}
+        for _ in range(MAX_PAGE_ATTEMPTS):
+            if not self._check_with_index():
+                return None
+            clocks = self._checker.clocks
+            with holding(self._lock):
+                # another thread may have dropped it
+                if self._index is None:
+                    return None
+                page, missing_ids = self._find_page((query, request, scope), loaded)
+            if page is not None:
+                return VMListing(page, clocks.age_seconds())
+            # the rows may be newer than the index: the next check reads their changes
+            loaded = self._read_vms(missing_ids)
+        return None
 
     def close(self) -> None:
-        """Drop the entries and close the connection."""
-        with self._lock:
-            self._reset()
+        """Close the connection."""
+        self._checker.close()
 
-    def _get(
-        self, entries: MutableMapping[Any, Any], key: Hashable, load: Callable[[], T]
-    ) -> tuple[T, Sequence[int]]:
-        """Return an entry, and the sync marks."""
-        # another thread may hold it while it opens the database
-        with holding(self._lock):
-            version, entry = self._refresh(), entries.get(key)
-            sync_marks = self._sync_marks
-        if entry is None:
-            entry = load()
-            with self._lock:
-                if entry is not None and version == self._version != NO_VERSION:
-                    entries[key] = entry
-        return entry, sync_marks
+    def _check_with_index(self) -> bool:
+        """Check for changes; return whether the index shows them."""
+        self._checker.check()
+        if self._index is None:
+            self._build_index()
+        return self._index is not None
 
-    def _refresh(self) -> int:
-        """Drop the entries that commits have changed; return the version of the database."""
+    def _build_index(self) -> None:
+        """Load the index if it can be used, unless another thread does.
+
+        Raises WouldBlock in a thread that must not wait.
+        """
+        raise_if_nonblocking()
+        if not self._loading.acquire(blocking=False):
+            return
         try:
-            connection = self._connection = self._connection or self._connect()
-            if (now := monotonic()) >= self._next_check_at:
-                self._database.check_files(connection)
-                self._next_check_at = now + FILE_CHECK_INTERVAL
-            driver_connection: Any = connection.connection.dbapi_connection
-            (version,) = driver_connection.execute("PRAGMA data_version").fetchone()
-            if version != self._version:
-                self._read_changes(driver_connection)
-                self._version = version
-        except (sqlite3.Error, SQLAlchemyError, StoreUnavailable):
-            # the query of the caller fails too, and says why
-            self._reset()
-        return self._version
+            if self._begin_load():
+                index = self._load_index()
+                # the rows may be newer than the changes since the load began
+                self._checker.check()
+                self._store_index(index)
+        finally:
+            with self._lock:
+                self._changes_while_loading = None
+            self._loading.release()
 
-    def _connect(self) -> Connection:
-        """Open a connection for reads that never wait for a lock of the database."""
-        connection = self._database.connect_detached()
-        connection.exec_driver_sql("PRAGMA busy_timeout=0")
-        return connection
+    def _begin_load(self) -> bool:
+        """Collect changes for an index from here on; return False if it is not to be loaded."""
+        with self._lock:
+            begins = self._index is None and self._reader.is_settled
+            self._changes_while_loading = {} if begins else None
+        return begins
 
-    def _read_changes(self, connection: sqlite3.Connection) -> None:
-        # the sync marks first: each is committed after its observations and their events
-        sync_marks = connection.execute(SELECT_SYNC_MARKS).fetchall()
-        parameters = (self._newest_event_id, MAX_EVENTS_READ)
-        rows = connection.execute(SELECT_EVENTS, parameters).fetchall()
-        # without the event that was the newest, others may have been purged
-        is_complete = bool(rows) and rows[0][0] == self._newest_event_id
-        if not is_complete or len(rows) == MAX_EVENTS_READ:
-            self._drop_entries()
-            rows = connection.execute(SELECT_NEWEST_EVENT).fetchall()
-        for _, kind, vm_id in rows[1:]:
-            if kind.startswith("vm."):
+    def _store_index(self, index: VMIndex) -> None:
+        """Store an index with the changes since its load began, unless some are unknown."""
+        with self._lock:
+            if self._changes_while_loading is not None:
+                index.replace(self._changes_while_loading)
+                self._index = index
+
+    def _read_vms(self, vm_ids: Sequence[str]) -> Mapping[str, StoredVM]:
+        """Read VMs from their rows, and store them."""
+        # the count first: a drop in between then shows in it
+        change_count, is_settled = self._change_count, self._reader.is_settled
+        loaded = self._load_vms(vm_ids)
+        with self._lock:
+            if is_settled and change_count == self._change_count:
+                self._store_vms(loaded)
+        return loaded
+
+    def _store_vms(self, vms: Mapping[str, StoredVM]) -> None:
+        for vm_id, vm in vms.items():
+            self._vms[vm_id] = vm
+            self._vms.move_to_end(vm_id)
+        while len(self._vms) > MAX_CACHED_VMS:
+            self._vms.popitem(last=False)
+
+    def _find_page(
+        self, key: PageKey, loaded: Mapping[str, StoredVM]
+    ) -> tuple[Page[VM] | None, Sequence[str]]:
+        """Return a page, or the ids of its VMs to read first."""
+        cached = self._pages.get(key)
+        if cached is not None and cached.change_count == self._change_count:
+            return cached.page, ()
+        assert self._index is not None
+        query, request, scope = key
+        rows, total = self._index.find(query, request, scope)
+        shown = rows[: request.page_size]
+        stored = [self._vms.get(row.id) or loaded.get(row.id) for row in shown]
+        pairs = zip(shown, stored, strict=True)
+        if ids := [row.id for row, vm in pairs if vm is None or vm.revision != row.revision]:
+            return None, ids
+        items = [vm.vm for vm in stored if vm is not None]
+        total = request.after.total if request.after else total
+        has_more = len(rows) > len(shown)
+        position = position_of(query.sort, items[-1], total) if has_more else None
+        page = Page(items, total, request, position)
+        if cached is not None and _are_same(page, cached.page):
+            # its JSON is rendered already
+            cached.change_count = self._change_count
+            return cached.page, ()
+        self._pages[key] = CachedPage(page, self._change_count)
+        return page, ()
+
+    def _apply(self, read_changes: Callable[[], Changes | None]) -> None:
+        with holding(self._lock):
+            try:
+                changes = read_changes()
+                if changes is None:
+                    self._drop_entries()
+                elif changes:
+                    self._merge(changes)
+            except Exception:
+                self._drop_entries()
+                raise
+
+    def _merge(self, changes: Changes) -> None:
+        self._change_count += 1
+        decoded = {vm_id: _decode(changed) for vm_id, changed in changes.items()}
+        for vm_id, stored in decoded.items():
+            if stored is None:
                 self._vms.pop(vm_id, None)
-                self._pages.clear()
-        self._newest_event_id = rows[-1][0]
-        self._sync_marks = [mark for (mark,) in sync_marks]
-
-    def _reset(self) -> None:
-        self._drop_entries()
-        self._version, self._sync_marks, self._next_check_at = NO_VERSION, [], 0.0
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._store_vms({vm_id: vm for vm_id, vm in decoded.items() if vm is not None})
+        indexed = {vm_id: changed and changed.indexed for vm_id, changed in changes.items()}
+        if self._index is not None:
+            self._index.replace(indexed)
+        if self._changes_while_loading is not None:
+            self._changes_while_loading |= indexed
 
     def _drop_entries(self) -> None:
+        self._change_count += 1
+        self._index = self._changes_while_loading = None
         self._vms.clear()
         self._pages.clear()
 
 
-def _age_seconds(known_at: Sequence[int]) -> float:
-    now = sqlite_time()
-    return to_seconds(now - max(past_time(time, now) for time in known_at))
+def _age_seconds(stored: StoredVM, clocks: Clocks) -> float:
+    return clocks.age_seconds(stored.observed_at) or 0.0
+
+
+def _decode(changed: ChangedVM | None) -> StoredVM | None:
+    """Return a VM; None for a deleted one, and for one that its own reads have to report."""
+    if changed is None:
+        return None
+    try:
+        vm = changed.decode()
+    except (LookupError, TypeError, ValueError):
+        return None
+    return StoredVM(vm, changed.indexed.revision, changed.observation_started_at)
+
+
+def _are_same(page: Page[VM], other: Page[VM]) -> bool:
+    return (
+        (page.total, page.next_position) == (other.total, other.next_position)
+        and len(page.items) == len(other.items)
+        and all(map(is_, page.items, other.items))
+    )

@@ -10,37 +10,33 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, bindparam, exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 
+from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.observation import Observation
 from vmapi.domain.operation import CreateWindow
 from vmapi.domain.pagination import MAX_PAGE_SIZE, Page, PageRequest
-from vmapi.domain.project import Scope
 from vmapi.domain.quota import ResourceUsage
 from vmapi.domain.snapshot import VMListing, VMSnapshot
 from vmapi.domain.vm import VM, VMQuery
 from vmapi.errors import StoreUnavailable
 from vmapi.store import quotas as quota_usage
-from vmapi.store.clock import db_now, sql_past_time
+from vmapi.store.clock import db_now, sql_past_time, to_seconds
 from vmapi.store.database import Database, advisory_lock
 from vmapi.store.inventory import duplicates, observations, statements
-from vmapi.store.inventory.age import (
-    SELECT_SYNCED_AT,
-    SNAPSHOT_COLUMNS,
-    row_age_seconds,
-    to_seconds,
-)
-from vmapi.store.inventory.cache import VERSION_COLUMNS, VMCache
+from vmapi.store.inventory.changes import INDEXED_COLUMNS, new_change_reader
 from vmapi.store.inventory.duplicates import DuplicateVM
-from vmapi.store.inventory.read_cache import NoReadCache, SqliteReadCache, StoredVM
+from vmapi.store.inventory.overlay import SELECT_SYNCED_AT
+from vmapi.store.inventory.read_cache import ReadCache, StoredVM
+from vmapi.store.inventory.vm_index import VMIndex
+from vmapi.store.mappers import vm as vm_mapper
 from vmapi.store.tables import IS_UNFINISHED, name_reservations, operations, sync_state, vms
 
 log = structlog.get_logger("vmapi.inventory")
 
-SELECT_VM: Select[Any] = select(*SNAPSHOT_COLUMNS, *VERSION_COLUMNS[2:])
-SELECT_LIVE_VM = SELECT_VM.where(vms.c.id == bindparam("id"), vms.c.deleted_at.is_(None))
-SELECT_LIVE_VERSIONS = select(*VERSION_COLUMNS).where(
+SELECT_INDEXED_VMS = select(*INDEXED_COLUMNS).where(vms.c.deleted_at.is_(None))
+SELECT_LIVE_VMS_BY_IDS = select(vms).where(
     vms.c.id.in_(bindparam("ids", expanding=True)), vms.c.deleted_at.is_(None)
 )
 SELECT_ID_BY_NAME = (
@@ -82,8 +78,8 @@ class InventoryRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache = VMCache()
-        self._read_cache = SqliteReadCache(database) if database.is_file else NoReadCache()
+        reader = new_change_reader(database)
+        self._read_cache = ReadCache(database, reader, self._load_vms, self._load_index)
 
     def close(self) -> None:
         """Close the connection of the read cache."""
@@ -128,17 +124,15 @@ class InventoryRepository:
 
         `is_current`: every change in the cloud is known, whatever the age.
         """
-        snapshot = self._read_cache.get_vm(vm_id, self._load_vm, is_current=is_current)
+        snapshot = self._read_cache.get_vm(vm_id, is_current=is_current)
         if snapshot is None or scope not in (None, snapshot.vm.project):
             return None
         return snapshot
 
     def get_many(self, vm_ids: Sequence[str], scope: Scope = None) -> dict[str, VM]:
         """Return the live VMs of a project among these ids, by id."""
-        query = SELECT_LIVE_VERSIONS.where(*statements.scope_filters(scope))
-        with self._database.snapshot() as connection:
-            rows = connection.execute(query, {"ids": list(vm_ids)}).all()
-            return {vm.id: vm for vm in self._cache.read(connection, rows)}
+        live = self._read_cache.get_vms(vm_ids)
+        return {vm_id: vm for vm_id, vm in live.items() if scope in (None, vm.project)}
 
     def list_page(
         self, query: VMQuery, request: PageRequest, deleted_after: datetime, scope: Scope = None
@@ -148,14 +142,12 @@ class InventoryRepository:
         Deleted VMs are in it only if the query names their status and they were deleted after
         `deleted_after`.
         """
-
-        def load() -> VMListing:
-            return self._load_page(query, request, deleted_after, scope)
-
         # deleted VMs leave the list with time, without an event; all VMs would fill the cache
-        if Status.DELETED in query.statuses or request.page_size > MAX_PAGE_SIZE:
-            return load()
-        return self._read_cache.get_page((query, request, scope), load)
+        if Status.DELETED not in query.statuses and request.page_size <= MAX_PAGE_SIZE:
+            listing = self._read_cache.get_page(query, request, scope)
+            if listing is not None:
+                return listing
+        return self._load_page(query, request, deleted_after, scope)
 
     def find_by_name(self, project: str, name: str) -> tuple[str | None, float | None]:
         """Return the id of the live VM with a name, if any, and the age of the inventory."""
@@ -219,13 +211,17 @@ class InventoryRepository:
             connection.execute(RELEASE_NAMES_OF_DELETED, {"until": until})
             return connection.execute(vms.delete().where(vms.c.deleted_at < until)).rowcount
 
-    def _load_vm(self, vm_id: str) -> StoredVM | None:
+    def _load_vms(self, vm_ids: Sequence[str]) -> dict[str, StoredVM]:
         with self._database.read() as connection:
-            row = connection.execute(SELECT_LIVE_VM, {"id": vm_id}).first()
-        if row is None:
-            return None
-        snapshot = VMSnapshot(self._cache.get(row), row.revision, row_age_seconds(row))
-        return StoredVM(snapshot, row.observation_started_at)
+            rows = connection.execute(SELECT_LIVE_VMS_BY_IDS, {"ids": vm_ids}).all()
+        return {
+            row.id: StoredVM(vm_mapper.from_row(row), row.revision, row.observation_started_at)
+            for row in rows
+        }
+
+    def _load_index(self) -> VMIndex:
+        with self._database.read() as connection:
+            return VMIndex(connection.execute(SELECT_INDEXED_VMS))
 
     def _load_page(
         self, query: VMQuery, request: PageRequest, deleted_after: datetime, scope: Scope
@@ -237,10 +233,9 @@ class InventoryRepository:
             page = statements.select_page(query.sort, filters, request)
             rows = connection.execute(page).all()
             clocks = connection.execute(SELECT_CLOCKS).one()
-            shown = rows[: request.page_size]
-            items = self._cache.read(connection, shown)
-        has_more = len(rows) > len(shown)
-        position = statements.position_of(query.sort, shown[-1], total) if has_more else None
+        items = [vm_mapper.from_row(row) for row in rows[: request.page_size]]
+        has_more = len(rows) > len(items)
+        position = statements.position_of(query.sort, items[-1], total) if has_more else None
         return VMListing(Page(items, total, request, position), _sync_age(clocks))
 
     def _save_sync_mark(self, kind: str, started_at: int) -> None:
@@ -248,12 +243,12 @@ class InventoryRepository:
         # and readers see a higher age; commits stay in order, so no mark outlives its observations
         with self._database.write(durable=False) as connection:
             is_kind = sync_state.c.kind == kind
-            update = sync_state.update().where(is_kind).values(started_at=started_at)
+            times = {"started_at": started_at, "finished_at": db_now()}
+            update = sync_state.update().where(is_kind).values(times)
             if not connection.execute(update).rowcount:
                 advisory_lock(connection, "sync_state")
                 if connection.execute(select(sync_state.c.kind).where(is_kind)).first() is None:
-                    insert = sync_state.insert().values(kind=kind, started_at=started_at)
-                    connection.execute(insert)
+                    connection.execute(sync_state.insert().values(kind=kind, **times))
 
     def _save_batch(self, batch: Sequence[VM], started_at: int) -> set[str]:
         """Save a batch. One VM that cannot be stored is logged and left out.

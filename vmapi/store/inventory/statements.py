@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, literal, select, tuple_
 
+from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import Status
 from vmapi.domain.pagination import KeysetPosition, PageRequest
-from vmapi.domain.project import Scope
-from vmapi.domain.vm import VMQuery
-from vmapi.store.inventory.cache import VERSION_COLUMNS
+from vmapi.domain.vm import VM, VMQuery
+from vmapi.store.selector_conditions import build_selector_conditions
 from vmapi.store.tables import vms
 
 MAX_CODE_POINT = "\U0010ffff"
@@ -39,17 +39,15 @@ def select_page(
 ) -> Select[Any]:
     """Return the query of a page and one VM more.
 
-    The extra VM shows whether a next page exists. The rows have `VERSION_COLUMNS` and the sort
-    column.
+    The extra VM shows whether a next page exists.
     """
-    rows = select(*VERSION_COLUMNS, _sort_column(sort))
-    rows = rows.where(*filters, *_position_filters(sort, request.after))
+    rows = select(vms).where(*filters, *_position_filters(sort, request.after))
     return rows.order_by(*_order_by(sort)).limit(request.page_size + 1).offset(request.offset)
 
 
-def position_of(sort: str, row: Row[Any], total: int) -> KeysetPosition:
-    """Return the position of a row of `select_page`."""
-    return KeysetPosition(getattr(row, sort.removeprefix("-")), row.id, total)
+def position_of(sort: str, vm: VM, total: int) -> KeysetPosition:
+    """Return the position of a VM in a list with a total."""
+    return KeysetPosition(getattr(vm, sort.removeprefix("-")), vm.id, total)
 
 
 def _sort_column(sort: str) -> ColumnElement[Any]:
@@ -81,20 +79,31 @@ def _status_filters(
         yield vms.c.status.in_(statuses)
     if Status.DELETED not in statuses:
         yield vms.c.deleted_at.is_(None)
+    elif len(statuses) == 1:
+        # one range of the index of deleted VMs
+        yield vms.c.deleted_at > deleted_after
     else:
         yield vms.c.deleted_at.is_(None) | (vms.c.deleted_at > deleted_after)
 
 
 def _name_filters(name: str | None) -> Iterator[ColumnElement[bool]]:
-    if name is None or name == "*":
-        return
-    if not name.endswith("*"):
+    if name is not None and not name.endswith("*"):
         yield vms.c.name == name
-        return
-    prefix = name[:-1]
-    yield vms.c.name >= prefix
-    if (end := _prefix_end(prefix)) is not None:
-        yield vms.c.name < end
+    elif name is not None and (names := name_range(name)) is not None:
+        first, end = names
+        yield vms.c.name >= first
+        if end is not None:
+            yield vms.c.name < end
+
+
+def name_range(name: str) -> tuple[str, str | None] | None:
+    """Return the first name that a filter matches, and the first after the matching ones.
+
+    Returns None if every name matches. The second name may be None: no name comes after them.
+    """
+    if not name.endswith("*"):
+        return name, f"{name}\0"
+    return None if name == "*" else (name[:-1], _prefix_end(name[:-1]))
 
 
 def _prefix_end(prefix: str) -> str | None:
@@ -119,3 +128,5 @@ def _other_filters(query: VMQuery) -> Iterator[ColumnElement[bool]]:
         yield vms.c.created_at < query.created_before
     if query.updated_after is not None:
         yield vms.c.updated_at > query.updated_after
+    if query.selector is not None:
+        yield from build_selector_conditions(vms.c.observed, query.selector)

@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from vmapi.domain.access.project import NO_PROJECT
 from vmapi.domain.bulk import BulkSummary
 from vmapi.domain.event import EVENT_KIND_BY_STATUS, Event, EventKind
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation, OperationError, OperationStatus
-from vmapi.domain.project import NO_PROJECT
+from vmapi.store.clock import from_epoch_us, to_epoch_us
 from vmapi.store.mappers import vm as vm_mapper
-from vmapi.store.types import from_epoch_us, to_epoch_us
 
 OPERATION_TIME_FIELDS = ("created_at", "started_at", "finished_at")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam
 
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import (
     CreateOrder,
@@ -20,8 +20,8 @@ from vmapi.domain.operation import (
     StepState,
 )
 from vmapi.domain.vm import VMPatch
+from vmapi.store.clock import from_epoch_us, to_epoch_us
 from vmapi.store.tables import operations
-from vmapi.store.types import from_epoch_us, to_epoch_us
 
 SAVED_COLUMNS = (
     *("vm_id", "status", "steps", "idempotency_caller", "idempotency_key", "fingerprint"),
@@ -64,6 +64,7 @@ def to_row(operation: Operation) -> dict[str, Any]:
         "create_order": asdict(operation.order) if operation.order else None,
         "is_recovered": operation.is_recovered,
         "bulk_id": operation.bulk_id,
+        "traceparent": operation.traceparent,
         "steps": [_step_to_json(step) for step in operation.steps],
     }
 
@@ -102,6 +103,8 @@ def from_row(row: Row[Any]) -> Operation:
         order=CreateOrder(**row.create_order) if row.create_order else None,
         is_recovered=row.is_recovered,
         bulk_id=row.bulk_id,
+        traceparent=row.traceparent,
+        retry_requested_at=row.retry_requested_at,
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from vmapi.domain.lifecycle import Status, Task
 from vmapi.domain.vm import VM, Address, Fault
-from vmapi.store.types import from_epoch_us, to_epoch_us
+from vmapi.store.clock import from_epoch_us, to_epoch_us
 
 RETAINED_FIELDS = (
     *("name", "flavor", "image", "created_at", "updated_at", "addresses", "metadata", "key_name"),
@@ -74,17 +74,17 @@ def observed_vm(row: Row[Any]) -> VM:
 
 def from_document(document: Mapping[str, Any]) -> VM:
     """Return the VM of a document that `to_row` has built."""
-    return _build(document, document["status"], document["task"], document.get("project"))
+    return build(document, document["status"], document["task"], document.get("project"))
 
 
 def from_row(row: Row[Any]) -> VM:
     """Return the VM of a row with the overlay applied."""
-    return _build(row.observed, row.status, row.task, row.project)
+    return build(row.observed, row.status, row.task, row.project)
 
 
 def from_values(values: Mapping[str, Any]) -> VM:
     """Return the VM of the columns of a row by name, with the overlay applied."""
-    return _build(values["observed"], values["status"], values["task"], values["project"])
+    return build(values["observed"], values["status"], values["task"], values["project"])
 
 
 def as_deleted(vm: VM, at: datetime) -> VM:
@@ -92,7 +92,8 @@ def as_deleted(vm: VM, at: datetime) -> VM:
     return replace(vm, status=Status.DELETED, task=None, updated_at=max(at, vm.updated_at))
 
 
-def _build(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
+def build(document: Mapping[str, Any], status: str, task: str | None, project: Any) -> VM:
+    """Return the VM of a document, with the values of columns that precede it."""
     values = dict(document)
     values["status"] = Status(status)
     values["task"] = Task(task) if task else None

@@ -8,5 +8,9 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """Apply the migration."""
+    """Add what this version needs. Older processes serve meanwhile."""
     ${upgrades if upgrades else "pass"}
+
+
+def contract() -> None:
+    """Remove what only older versions need. Delete this function if there is nothing."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.audit import AuditEntry
 from vmapi.domain.bulk import BulkOperation
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import Operation
 from vmapi.store.audit import repository as audit
@@ -58,9 +58,12 @@ SELECT_SUPERSEDED_BY_TAG = (
 )
 
 
-def admit(connection: Connection, bulk: BulkOperation, lease_owner: str | None) -> None:
+def admit(
+    connection: Connection, bulk: BulkOperation, lease_owner: str | None
+) -> Sequence[Operation]:
     """Insert a bulk operation and the operations of its VMs, with audit entries and overlay.
 
+    Returns the operations that it superseded.
     Without a `lease_owner` any engine may lease the operations. Raises VMsInProgress, and
     IntegrityError if another bulk operation has the key.
     """
@@ -81,6 +84,7 @@ def admit(connection: Connection, bulk: BulkOperation, lease_owner: str | None) 
     else:
         bulk_events.append(connection, bulk)
     bulk_events.append_if_finished(connection, superseded)
+    return superseded
 
 
 def find_conflicts(

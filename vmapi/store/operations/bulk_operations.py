@@ -10,14 +10,15 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
+from vmapi.domain.access.project import Scope
 from vmapi.domain.bulk import BulkOperation
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.operation import Operation
-from vmapi.domain.project import Scope
 from vmapi.errors import IdempotencyKeyReused, OperationNotFound, StoreUnavailable
 from vmapi.store.conflicts import IdempotencyKeyConflict, VMsInProgress
 from vmapi.store.database import Database
 from vmapi.store.operations import bulk_admission, bulk_events, statements
+from vmapi.store.operations.finish_metrics import record_finished
 from vmapi.store.operations.leases import OperationLeases
 from vmapi.store.tables import IS_UNFINISHED, bulk_operations, operations
 
@@ -109,11 +110,12 @@ class BulkOperationRepository:
         owner = self._leases.owner_id() if delegated or self._leases.renews_idle else None
         try:
             with self._database.write() as connection:
-                bulk_admission.admit(connection, bulk, owner)
+                superseded = bulk_admission.admit(connection, bulk, owner)
         except BaseException:
             for operation_id in delegated:
                 self._leases.local_locks.release(operation_id)
             raise
+        record_finished(superseded)
 
     def _conflict(self, bulk: BulkOperation) -> IdempotencyKeyConflict | VMsInProgress | None:
         """Return the error of a refused insert; None if the holder has finished."""

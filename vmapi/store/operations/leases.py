@@ -35,10 +35,8 @@ LEASE_DURATION_US = 10_000_000
 MIN_LEASE_REST_US = LEASE_DURATION_US // 2
 """Microseconds that must be left of a lease for its use without a renewal."""
 
-LEASE_IS_FREE = or_(
-    operations.c.lease_owner == bindparam("owner"),
-    sql_is_expired(operations.c.lease_expires_at, LEASE_DURATION_US),
-)
+LEASE_IS_EXPIRED = sql_is_expired(operations.c.lease_expires_at, LEASE_DURATION_US)
+LEASE_IS_FREE = or_(operations.c.lease_owner == bindparam("owner"), LEASE_IS_EXPIRED)
 """True where the process `owner` holds the lease or may acquire it."""
 
 ACQUIRE_LEASE = (
@@ -97,8 +95,9 @@ class OperationLeases:
 
     def owner_id(self) -> str:
         """Start the heartbeat and return the owner id for a lease that this process takes."""
-        self._has_acquired = True
-        self._heartbeat.start()
+        if not self._has_acquired:
+            self._heartbeat.start()
+            self._has_acquired = True
         return self.owner
 
     def record(self, rows: Iterable[Row[Any]], read_at: float) -> None:

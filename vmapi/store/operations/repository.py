@@ -5,21 +5,21 @@ trail change in the same transactions. `transitions` states the protocol of admi
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
+from vmapi.domain.access.project import Scope
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL, KEY_REUSED_DETAIL, IdempotencyKey
 from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationQuery
-from vmapi.domain.pagination import KeysetPosition, Page, PageRequest
-from vmapi.domain.project import Scope
+from vmapi.domain.pagination import Page, PageRequest
 from vmapi.domain.quota import NO_QUOTAS, QuotaConfig
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
@@ -40,8 +40,9 @@ from vmapi.store.database import Database
 from vmapi.store.inventory import duplicates
 from vmapi.store.lease_heartbeat import LeaseHeartbeat
 from vmapi.store.mappers import operation as mapper
-from vmapi.store.operations import name_reservations, statements, transitions
+from vmapi.store.operations import name_reservations, pages, statements, transitions
 from vmapi.store.operations.bulk_operations import BulkOperationRepository
+from vmapi.store.operations.finish_metrics import record_finished
 from vmapi.store.operations.leases import LEASE_DURATION_US, LEASE_IS_FREE, OperationLeases
 from vmapi.store.operations.saving import OperationSaver, SavedOperation
 from vmapi.store.tables import operations
@@ -80,8 +81,8 @@ class OperationRepository:
         self._leases = OperationLeases(database, renews_idle=renews_idle, heartbeat=heartbeat)
         self._saver = OperationSaver(database)
         self.bulk = BulkOperationRepository(database, clock, self._leases)
-        #: the revision of each operation of the last scan, and the operation if it can be read
-        self._scanned: dict[str, tuple[int, Operation | None]] = {}
+        #: each operation of the last scan with its version, and the operation if it can be read
+        self._scanned: dict[str, tuple[object, Operation | None]] = {}
 
     def find_by_key(self, key: IdempotencyKey) -> Operation | None:
         """Return the operation of an unexpired idempotency key; None without one.
@@ -113,15 +114,15 @@ class OperationRepository:
         self, query: OperationQuery, request: PageRequest, scope: Scope = None
     ) -> Page[Operation]:
         """Return a page of the matching operations, newest first."""
-        filters = statements.build_filters(query, scope)
         with self._database.snapshot() as connection:
-            count = select(func.count()).select_from(operations).where(*filters)
-            total = request.after.total if request.after else connection.execute(count).scalar_one()
-            rows = statements.fetch_all(connection, statements.select_page(filters, request))
-        items = rows[: request.page_size]
-        has_more = len(rows) > len(items)
-        position = KeysetPosition(items[-1].created_at, items[-1].id, total) if has_more else None
-        return Page(items, total, request, position)
+            return pages.read_page(connection, query, request, scope)
+
+    def list_pages_by_vm(
+        self, vm_ids: Sequence[str], page_size: int, scope: Scope = None
+    ) -> Mapping[str, Page[Operation]]:
+        """Return the first page of the operations of each VM, newest first."""
+        with self._database.read() as connection:
+            return pages.read_pages_by_vm(connection, vm_ids, page_size, scope)
 
     def find_unfinished(self, vm_id: str) -> Operation | None:
         """Return the newest unfinished operation of a VM; None without one."""
@@ -204,8 +205,9 @@ class OperationRepository:
         previous = self._scanned
         self._scanned = {
             row.id: entry
-            if (entry := previous.get(row.id)) and entry[0] == row.revision
-            else (row.revision, _decode(row))
+            if (entry := previous.get(row.id))
+            and entry[0] == (row.revision, row.retry_requested_at)
+            else ((row.revision, row.retry_requested_at), decode_row(row))
             for row in rows
         }
         return [operation for _, operation in self._scanned.values() if operation is not None]
@@ -247,12 +249,15 @@ class OperationRepository:
                     connection, operation, self._quotas, vm_revision
                 )
                 connection.execute(INSERT_OPERATION, row)
-                return transitions.after_insert(
+                snapshot = transitions.after_insert(
                     connection, operation, self._quotas, vm_revision, superseded=superseded
                 )
         except BaseException:
             self._leases.local_locks.release(operation.id)
             raise
+        if superseded:
+            record_finished(superseded)
+        return snapshot
 
     def _conflict(
         self, operation: Operation
@@ -272,7 +277,7 @@ class OperationRepository:
         return None
 
 
-def _decode(row: Row[Any]) -> Operation | None:
+def decode_row(row: Row[Any]) -> Operation | None:
     """Return the operation of a row; None and a log line for a row of another version."""
     try:
         return mapper.from_row(row)

@@ -18,6 +18,7 @@ from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.database import Database
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.operations import transitions
+from vmapi.store.operations.finish_metrics import record_finished
 
 log = structlog.get_logger("vmapi.store")
 
@@ -71,6 +72,8 @@ class OperationSaver:
             if connection.execute(mapper.UPDATE_OPERATION, params).rowcount == 0:
                 raise OperationRevisionConflict(saved.id)
             vm, is_applied = transitions.on_saved(connection, saved, observation, expected_vm)
+        if saved.is_finished:
+            record_finished([saved])
         return SavedOperation(saved, vm, is_applied)
 
     def _check_no_other(self, operation: Operation) -> None:

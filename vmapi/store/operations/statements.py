@@ -17,10 +17,10 @@ from sqlalchemy import (
     tuple_,
 )
 
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
+from vmapi.domain.access.project import Scope
 from vmapi.domain.operation import Operation, OperationQuery
 from vmapi.domain.pagination import PageRequest
-from vmapi.domain.project import Scope
 from vmapi.store.mappers import operation as mapper
 from vmapi.store.tables import (
     HAS_NO_VM,

@@ -34,8 +34,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam
 
+from vmapi.domain.access.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.audit import AuditEntry
-from vmapi.domain.caller import IDEMPOTENCY_KEY_TTL
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.observation import Observation
 from vmapi.domain.operation import Operation, OperationStatus

@@ -32,6 +32,7 @@ class AsyncVMs:
         status: Status | Iterable[Status] | None = None,
         flavor: str | None = None,
         image: str | None = None,
+        selector: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         updated_after: datetime | None = None,
@@ -39,12 +40,16 @@ class AsyncVMs:
         page_size: int | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[VM]:
-        """Return an iterator over all VMs that match; it reads page by page."""
+        """Return an iterator over all VMs that match; it reads page by page.
+
+        `selector` has conditions on the metadata: `env=prod,tier!=db,owner,!legacy`.
+        """
         request = self._calls.list_request(
             name=name,
             status=status,
             flavor=flavor,
             image=image,
+            selector=selector,
             created_after=created_after,
             created_before=created_before,
             updated_after=updated_after,
@@ -71,9 +76,9 @@ class AsyncVMs:
         start: bool | None = None,
         metadata: Mapping[str, str] | None = None,
         user_data: str | None = None,
-        ssh_keys: Iterable[str] | None = None,
+        ssh_keys: str | Iterable[str] | None = None,
         key_name: str | None = None,
-        security_groups: Iterable[str] | None = None,
+        security_groups: str | Iterable[str] | None = None,
         wait: bool = False,
         timeout: float | None = None,
         idempotency_key: str | None = None,

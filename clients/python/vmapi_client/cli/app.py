@@ -1,8 +1,6 @@
 """The state of one run of vmctl: options, the client, and the terminal."""
 
 import logging
-import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vmapi_client.cli.output.formats import print_line
+from vmapi_client.cli.parameters import HeaderText, Text, Timeout
+from vmapi_client.core.deadline import Deadline
 from vmapi_client.version import __version__
 
 if TYPE_CHECKING:
@@ -17,26 +18,8 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT_SECONDS = 30.0
 CHANGE_TIMEOUT_SECONDS = 600.0
-DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Duration(click.ParamType[timedelta]):
-    """A duration such as 90, 30s, 5m, 2h, 1d."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Parse a duration. A number without a unit is in seconds."""
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no duration: use 30s, 5m, 2h, 1d or 1w", param, ctx)
-        return timedelta(seconds=float(match[1]) * DURATION_UNITS[match[2] or "s"])
 
 
 @dataclass
@@ -44,22 +27,43 @@ class App:
     """The options that all commands share, and the client that they make."""
 
     options: dict[str, Any] = field(default_factory=dict)
+    deadline: Deadline | None = None
+    """The deadline of all calls of the command, with `--timeout` or of a wait."""
 
-    def timeout_or(self, default: float) -> float:
-        """Return the seconds of `--timeout`."""
+    @property
+    def timeout_seconds(self) -> float | None:
+        """The seconds of `--timeout`."""
         timeout: timedelta | None = self.options.get("timeout")
-        return default if timeout is None else timeout.total_seconds()
+        return None if timeout is None else timeout.total_seconds()
+
+    def start_deadline(self, default: float | None = None) -> None:
+        """Begin the time of all calls: `--timeout`, or the default, or no end.
+
+        A question begins the time again: the user may take long to answer it.
+        """
+        seconds = self.timeout_seconds or default
+        self.deadline = None if seconds is None else Deadline(seconds)
+
+    def require_deadline(self, default: float) -> Deadline:
+        """Return the deadline of all calls; without one, the default begins."""
+        if self.deadline is None:
+            self.start_deadline(default)
+        assert self.deadline is not None
+        return self.deadline
 
     def build_client(self, timeout: float = READ_TIMEOUT_SECONDS) -> "Client":
-        """Build a client; `timeout` is the deadline of its calls without `--timeout`."""
+        """Build a client; `timeout` is the deadline of each call if all together have none."""
         from vmapi_client.sync.client import Client
+
+        if self.deadline is None:
+            self.start_deadline()
 
         report_repeats()
         return Client(
             self.options.get("url"),
             context=self.options.get("context"),
             ca_file=self.options.get("ca_file"),
-            timeout=self.timeout_or(timeout),
+            timeout=self.deadline or timeout,
             headers={"User-Agent": f"vmctl/{__version__}"},
         )
 
@@ -69,7 +73,7 @@ class StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a message."""
-        print(f"vmctl: {record.getMessage()}", file=sys.stderr)
+        print_line(f"vmctl: {record.getMessage()}")
 
 
 def report_repeats() -> None:
@@ -79,6 +83,15 @@ def report_repeats() -> None:
         logger.addHandler(StderrHandler())
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+key_option: Callable[[F], F] = click.option(
+    "--idempotency-key",
+    "key",
+    type=HeaderText(),
+    help="Run the command again with the same key.",
+)
+"""The option of changes."""
 
 
 def store_option(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -102,6 +115,7 @@ def complete_context(_ctx: click.Context, _param: click.Parameter, incomplete: s
 GLOBAL_OPTIONS: list[click.Parameter] = [
     click.Option(
         ["--context"],
+        type=Text(),
         metavar="NAME",
         help="Context to use.",
         expose_value=False,
@@ -110,6 +124,7 @@ GLOBAL_OPTIONS: list[click.Parameter] = [
     ),
     click.Option(
         ["--url"],
+        type=Text(),
         metavar="URL",
         help="Server to use, without a context.",
         expose_value=False,
@@ -117,6 +132,7 @@ GLOBAL_OPTIONS: list[click.Parameter] = [
     ),
     click.Option(
         ["--ca-file"],
+        type=Text(),
         metavar="FILE",
         help="Certificates to trust.",
         expose_value=False,
@@ -124,8 +140,9 @@ GLOBAL_OPTIONS: list[click.Parameter] = [
     ),
     click.Option(
         ["--timeout"],
-        type=Duration(),
-        help="Time for each call, repeats included (default: reads 30s, changes 10m).",
+        type=Timeout(),
+        help="Time of the whole command, with repeats "
+        "(default: each read 30s, each change 10m, all waits together 10m, streams no end).",
         expose_value=False,
         callback=store_option,
     ),

@@ -1,9 +1,11 @@
 """Changes of several VMs: send them, report each result, and choose the exit code."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from vmapi_client.cli.exit_codes import (
     SUCCESS,
@@ -30,6 +32,8 @@ class Result:
     name: str
     vm: "VM | None" = None
     error: VmapiError | None = None
+    advice: str = ""
+    vm_id: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -73,10 +77,20 @@ def finish(results: Sequence[Result], chosen: OutputFormat, codes: Sequence[int]
         print_records(changed, VM_VIEW, chosen)
     for result in results:
         if result.error is not None:
-            print_error(result.error, result.name)
+            print_error(result.error, result.name, result.advice)
     return combine_exit_codes([*codes, *(result.exit_code for result in results)])
 
 
-def key_of(key: str | None, name: str, count: int) -> str | None:
-    """Return the idempotency key of one of several changes."""
-    return key if key is None or count == 1 else f"{key} {name}"
+class ChangeKeys:
+    """The idempotency keys of the changes of a command, made from one key.
+
+    So a repeat of the whole command with that key makes no change again.
+    """
+
+    def __init__(self, key: str | None, count: int) -> None:
+        self._is_single = count == 1
+        self._key = key if key is not None or self._is_single else str(uuid.uuid4())
+
+    def of(self, name: str) -> str | None:
+        """Return the key of the change of a VM; None if the client chooses it."""
+        return self._key if self._is_single else f"{self._key} {quote(name)}"

@@ -1,10 +1,17 @@
-"""The entry point of vmctl."""
+"""The entry point of vmctl. It imports little, so that Ctrl-C finds its handler early."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Run vmctl with the arguments of the process."""
+    try:
+        from vmapi_client.cli.interrupts import end_process_on_interrupt
+
+        end_process_on_interrupt()
+    except KeyboardInterrupt:
+        os._exit(130)
     try:
         import click  # noqa: F401
     except ImportError:

@@ -3,9 +3,11 @@
 import re
 import sys
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import click
 
+from vmapi_client.cli.output.formats import format_value, print_line
 from vmapi_client.errors import (
     AccessRefused,
     BackendTimeout,
@@ -17,6 +19,7 @@ from vmapi_client.errors import (
     NotReachable,
     NotVmapi,
     OperationTimeout,
+    ResponseTimeout,
     StateRefused,
     Unavailable,
     VmapiError,
@@ -44,6 +47,7 @@ EXIT_CODES: dict[type[VmapiError], int] = {
     DeadlineExceeded: TIMED_OUT,
     BackendTimeout: TIMED_OUT,
     OperationTimeout: TIMED_OUT,
+    ResponseTimeout: TIMED_OUT,
 }
 
 MEANINGS = {
@@ -57,6 +61,16 @@ MEANINGS = {
     TIMED_OUT: "timed out",
     PARTLY: "done for some VMs, not for others",
 }
+
+COMMAND_TERMS = (
+    (re.compile(r"\bidempotency_key='([^']*)'"), r"--idempotency-key '\1'"),
+    (re.compile(r"\bthe argument (url|context)\b"), r"--\1"),
+    (re.compile(r"\bin ca_file\b"), "with --ca-file"),
+    (re.compile(r"\ba smaller page_size or the last lines\b.*"), "with a filter or --lines."),
+    (re.compile(r"\bGET \S*/vms lists\b"), "'vmctl list' lists"),
+    (re.compile(r"\bGET \S*/(flavor|image|network|operation)s lists\b"), r"'vmctl \1 list' lists"),
+)
+"""Terms of the library and of the API, and those of the command line."""
 
 
 def exit_code_of(error: VmapiError) -> int:
@@ -73,10 +87,16 @@ def combine_exit_codes(codes: Iterable[int]) -> int:
     return PARTLY if SUCCESS in distinct else FAILED
 
 
-def describe_error(error: VmapiError) -> str:
-    """Return one line with the accepted actions, in the words of the command line."""
+def describe_error(error: VmapiError, subject: str = "") -> str:
+    """Return one line with the accepted actions, in the words of the command line.
+
+    The key of one of several VMs becomes that of the whole command: see `ChangeKeys`.
+    """
     text = " ".join(str(error).split())
-    text = re.sub(r"idempotency_key='([^']*)'", r"--idempotency-key '\1'", text)
+    if subject:
+        text = text.replace(f" {quote(subject)}'", "'")
+    for term, replacement in COMMAND_TERMS:
+        text = term.sub(replacement, text)
     if isinstance(error, StateRefused) and error.allowed_actions:
         text += f" Accepted now: {', '.join(error.allowed_actions)}."
     return text
@@ -85,11 +105,23 @@ def describe_error(error: VmapiError) -> str:
 def describe_usage(error: click.ClickException) -> str:
     """Return one line about wrong usage, with the command that prints the help."""
     text = " ".join(error.format_message().split())
+    text += "" if text.endswith((".", "?")) else "."
     context = getattr(error, "ctx", None)
     return text if context is None else f"{text} See '{context.command_path} --help'."
 
 
-def print_error(error: VmapiError | str, subject: str = "") -> None:
-    """Print one line to stderr."""
-    text = describe_error(error) if isinstance(error, VmapiError) else error
-    print(f"vmctl: {subject}{': ' if subject else ''}{text}", file=sys.stderr)
+def print_error(error: VmapiError | str, subject: str = "", advice: str = "") -> None:
+    """Print one line to stderr, and mark the place of an invalid selector below it."""
+    text = describe_error(error, subject) if isinstance(error, VmapiError) else error
+    line = f"{subject}: {text}" if subject else text
+    print_line(f"vmctl: {line} {advice}".rstrip())
+    if isinstance(error, InvalidRequest) and error.rejected_text is not None:
+        print(mark_place(error.rejected_text, error.offset or 0), file=sys.stderr)
+
+
+def mark_place(text: str, offset: int) -> str:
+    """Return a text as one line, and a caret below one of its characters."""
+    from rich.cells import cell_len
+
+    line = format_value(text)
+    return f"  {line}\n  {' ' * cell_len(line[:offset])}^"

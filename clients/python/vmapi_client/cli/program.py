@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vmapi_client.cli.app import GLOBAL_OPTIONS, App
+from vmapi_client.cli.parameters import refuse_empty_texts
 from vmapi_client.version import __version__
 
 COMMANDS = {
@@ -32,7 +33,7 @@ COMMANDS = {
     "audit": ("audit:list_audit", "List the audit trail, the newest entry first."),
     "context": ("contexts:context", "Contexts: servers and tokens by name."),
     "login": ("login:login", "Store a token in a context."),
-    "doctor": ("doctor:diagnose", "Check URL, certificate, token, clock and version."),
+    "doctor": ("doctor:diagnose", "Check URL, proxy, certificate, token, clock and version."),
     "completion": ("shell:print_completion", "Print a completion script for a shell."),
     "man": ("shell:write_man_pages", "Print or write the man pages."),
 }
@@ -59,7 +60,20 @@ class LazyGroup(click.Group):
         module, _, attribute = self._table[name][0].partition(":")
         command = getattr(import_module(f"vmapi_client.cli.commands.{module}"), attribute)
         assert isinstance(command, click.Command)
+        refuse_empty_texts(command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the arguments. Raises NoSuchCommand with similar names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # click knows only commands that are imported
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=self._table, ctx=ctx
+            ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and first lines without an import."""

@@ -5,6 +5,8 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from vmapi_client.cli.output.formats import print_line
+
 
 class Progress:
     """Reports the end of each of `total` changes; nothing if it is disabled."""
@@ -39,7 +41,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, advance=1, description=f"{self._verb} {name}: {state}")
         elif self._enabled:
-            print(f"{name}: {state}", file=sys.stderr, flush=True)
+            print_line(f"{name}: {state}")
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
@@ -59,7 +61,7 @@ class Progress:
 
         self._bar = RichProgress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -5,14 +5,16 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmapi_client.cli.app import App, Duration
+from vmapi_client.cli.app import App
 from vmapi_client.cli.exit_codes import NOT_FOUND, print_error
+from vmapi_client.cli.output.formats import print_line
+from vmapi_client.cli.parameters import Duration, Text
 
 if TYPE_CHECKING:
     from vmapi_client.models import VM
@@ -24,10 +26,11 @@ COMPLETION_SECONDS = 2.0
 MAX_COMPLETIONS = 200
 
 
-class VMName(click.ParamType[str]):
+class VMName(Text):
     """The name or the id of a VM, with completion."""
 
     name = "vm"
+    accepted = "the name or the id of a VM"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -38,11 +41,11 @@ class VMName(click.ParamType[str]):
         from vmapi_client.errors import VmapiError
         from vmapi_client.sync.client import Client
 
-        options = ctx.find_root().ensure_object(App).options
+        # the options may stand before and after the command
+        options = ctx.find_root().ensure_object(App).options | ctx.ensure_object(App).options
+        access: dict[str, Any] = {name: options.get(name) for name in ("url", "context", "ca_file")}
         try:
-            with Client(
-                options.get("url"), context=options.get("context"), timeout=COMPLETION_SECONDS
-            ) as client:
+            with Client(**access, timeout=COMPLETION_SECONDS) as client:
                 pattern = f"{incomplete}*" if incomplete else None
                 vms = client.vms.list(name=pattern, sort="name", page_size=MAX_COMPLETIONS)
                 chosen = [vm for vm, _ in zip(vms, range(MAX_COMPLETIONS), strict=False)]
@@ -60,19 +63,26 @@ class Selection:
     pattern: str | None = None
     older_than: timedelta | None = None
     select_all: bool = False
+    selector: str | None = None
 
     @property
     def has_filters(self) -> bool:
         """Whether a filter selects the VMs, and not their names."""
-        return bool(self.statuses or self.pattern or self.older_than or self.select_all)
+        filters = (self.selector, self.pattern, self.older_than)
+        return any(value is not None for value in filters) or bool(self.statuses) or self.select_all
+
+    def check_alternatives(self) -> None:
+        """Raise UsageError if the options both name VMs and select them."""
+        if self.names and self.has_filters:
+            raise click.UsageError("Name VMs, or select them with options, not both.")
 
     def check(self) -> None:
         """Raise UsageError unless the options name VMs, or select them."""
-        if self.names and self.has_filters:
-            raise click.UsageError("Name VMs, or select them with options, not both.")
+        self.check_alternatives()
         if not self.names and not self.has_filters:
             raise click.UsageError(
-                "Name at least one VM, or select VMs with --status, --name, --older-than or --all."
+                "Name at least one VM, or select VMs with --selector, --status, --name, "
+                "--older-than or --all."
             )
 
     def find(self, client: "Client") -> Iterator["VM"]:
@@ -81,28 +91,38 @@ class Selection:
         exact = self.pattern is not None and prefix == self.pattern
         before = None
         if self.older_than is not None:
-            before = datetime.now(timezone.utc) - self.older_than
+            # a wrong clock here must select no other VMs
+            before = client.health().timestamp - self.older_than
         vms = client.vms.list(
             name=prefix if exact else f"{prefix}*",
             status=self.statuses or None,  # type: ignore[arg-type]  # checked by click
             created_before=before,
+            selector=self.selector,
             sort="created_at",
             page_size=LARGEST_PAGE,
         )
         return (vm for vm in vms if self.pattern is None or fnmatchcase(vm.name, self.pattern))
 
-    def matches(self, vm: "VM") -> bool:
-        """Return whether a new VM is one of the selection."""
+    def matches(self, vm: "VM", at: datetime | None) -> bool:
+        """Return whether a VM, which meets the selector, is one of the selection at a time."""
         if self.names:
             return vm.name in self.names or vm.id in self.names
+        if self.older_than is not None and (at is None or at - vm.created_at < self.older_than):
+            return False
         return (not self.statuses or vm.status in self.statuses) and (
             self.pattern is None or fnmatchcase(vm.name, self.pattern)
         )
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filters to a command: `statuses`, `pattern`, `older_than`."""
+    """Add the filters to a command: `statuses`, `pattern`, `older_than`, `selector`."""
     options = (
+        click.option(
+            "--selector",
+            "-l",
+            metavar="SELECTOR",
+            help="VMs by metadata, such as 'env=prod,tier!=db,owner,!legacy,zone in (a,b)'.",
+        ),
         click.option(
             "--status",
             "statuses",
@@ -183,12 +203,12 @@ def build_not_found(client: "Client", name: str) -> Exception:
 
 def confirm(action: str, vms: Sequence["VM"], *, yes: bool) -> None:
     """List the VMs on stderr and ask. Raises UsageError without a terminal."""
+    count = "1 VM" if len(vms) == 1 else f"{len(vms)} VMs"
+    print_line(f"vmctl: {action} {count}:")
     for vm in vms:
-        print(f"  {vm.name}  {vm.status}  {vm.id}", file=sys.stderr)
+        print_line(f"  {vm.name}  {vm.status}  {vm.id}")
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{action.capitalize()} {len(vms)} VMs? Without a terminal, add --yes."
-        )
-    click.confirm(f"{action.capitalize()} {len(vms)} VMs?", abort=True, err=True)
+        raise click.UsageError(f"{action.capitalize()} {count}? Without a terminal, add --yes.")
+    click.confirm(f"{action.capitalize()} {count}?", abort=True, err=True)

@@ -37,6 +37,8 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    idempotency_key: str | None = None
+    """The key of the change that the response ends; None for a read."""
 
     @property
     def content_type(self) -> str:
@@ -64,12 +66,17 @@ class Response:
         return self.headers.get("operation-location", "").rpartition("/")[2] or None
 
 
-FailureKind = Literal["no response", "host", "certificate", "url"]
+FailureKind = Literal[
+    "no response", "timeout", "host", "certificate", "url", "configuration", "too large"
+]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An attempt without a complete response. Repeats cannot heal any kind but `no response`."""
+    """An attempt without a complete response.
+
+    Repeats can heal `no response` and, of a server that is connected, `timeout`.
+    """
 
     reason: str
     kind: FailureKind = "no response"

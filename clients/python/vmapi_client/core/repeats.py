@@ -11,12 +11,15 @@ from vmapi_client.core.deadline import Deadline, growing_pauses
 from vmapi_client.core.exchange import Attempt, Failure, Plan, Reply, Request, Response
 from vmapi_client.core.replies import (
     Server,
+    advise_repeat,
     build_error,
     check_reply,
+    error_without_response,
     find_failure,
     find_problem,
+    name_key,
 )
-from vmapi_client.errors import DeadlineExceeded, NotReachable, VmapiError
+from vmapi_client.errors import DeadlineExceeded, VmapiError
 
 ATTEMPT_TIMEOUT_SECONDS = 60.0
 """Seconds until an attempt counts as lost."""
@@ -36,18 +39,22 @@ UNKNOWN_OUTCOME_STATUSES = (502, 503, 504)
 IsFinal = Callable[[Response], bool]
 
 
-def read(request: Request, deadline: Deadline, server: Server) -> Plan[Response]:
-    """Repeat a read until it succeeds or is refused."""
+def read(
+    request: Request, deadline: Deadline, server: Server, delay: float = 0.0
+) -> Plan[Response]:
+    """Repeat a read until it succeeds or is refused. It begins after a delay."""
 
     def is_final(response: Response) -> bool:
         return is_final_read(response) or response.status in request.failure_statuses
 
-    return _repeat(request, deadline, server, is_final)
+    return _repeat(request, deadline, server, is_final, delay=delay)
 
 
-def read_waiting(request: Request, deadline: Deadline, server: Server) -> Plan[Response]:
+def read_waiting(
+    request: Request, deadline: Deadline, server: Server, delay: float = 0.0
+) -> Plan[Response]:
     """Repeat a read that vmapi delays until an operation is finished."""
-    return _repeat(request, deadline, server, is_final_read, waits=True)
+    return _repeat(request, deadline, server, is_final_read, waits=True, delay=delay)
 
 
 def change(
@@ -89,19 +96,20 @@ def _repeat(
     *,
     waits: bool = False,
     key: str | None = None,
+    delay: float = 0.0,
 ) -> Plan[Response]:
-    pauses, delay, reason = growing_pauses(), 0.0, ""
+    pauses, reason = growing_pauses(), ""
     while True:
         prepared = _prefer_wait(request, deadline.remaining - delay) if waits else request
         timeout = min(ATTEMPT_TIMEOUT_SECONDS, deadline.remaining - delay)
         reply = yield Attempt(prepared, max(timeout, LEAST_TIMEOUT_SECONDS), delay, reason)
-        with _named_key(key):
+        with _named_key(key, is_sent=_may_be_sent(reply) or bool(reason)):
             check_reply(request, reply, server)
         failure = find_failure(request, reply)
         if failure is None and isinstance(reply, Response) and is_final(reply):
             if find_problem(reply) is not None:
-                raise build_error(reply, server, key)
-            return reply
+                raise build_error(request, reply, server, key)
+            return reply if key is None else replace(reply, idempotency_key=key)
         delay = _pause_after(reply, next(pauses))
         reason = failure or _describe_pause(reply)
         if delay >= deadline.remaining:
@@ -109,12 +117,19 @@ def _repeat(
 
 
 @contextmanager
-def _named_key(key: str | None) -> Iterator[None]:
+def _named_key(key: str | None, *, is_sent: bool) -> Iterator[None]:
     try:
         yield
     except VmapiError as error:
         error.idempotency_key = key
+        if is_sent:
+            name_key(error, key)
         raise
+
+
+def _may_be_sent(reply: Reply) -> bool:
+    """Return whether a first attempt may have arrived: one that cannot connect has not."""
+    return isinstance(reply, Response) or reply.kind == "too large"
 
 
 def _prefer_wait(request: Request, remaining: float) -> Request:
@@ -140,7 +155,7 @@ def _end_error(
 ) -> VmapiError:
     """Return the error at the deadline, made from the last reply."""
     failure = find_failure(request, reply)
-    repeat = "" if key is None else f" Repeat it with idempotency_key={key!r} for its outcome."
+    repeat = "" if key is None else f" {advise_repeat(key)}"
     within = f"within {deadline.seconds:g} s"
     request_id = request.headers.get("X-Request-ID")
     if failure is not None:
@@ -148,9 +163,10 @@ def _end_error(
             f"{request}: no response of vmapi {within}: {failure}. Check the URL {server.url} "
             f"from {server.url_origin}, and that vmapi runs.{repeat}"
         )
-        return NotReachable(message, idempotency_key=key, request_id=request_id)
+        error = error_without_response(reply)
+        return error(message, idempotency_key=key, request_id=request_id)
     assert isinstance(reply, Response)
     if find_problem(reply) is not None:
-        return build_error(reply, server, key, advice=repeat.strip())
+        return build_error(request, reply, server, key, advice=repeat.strip())
     message = f"{request} has not finished {within}.{repeat}"
     return DeadlineExceeded(message, idempotency_key=key, request_id=request_id)

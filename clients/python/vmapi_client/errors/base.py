@@ -3,15 +3,21 @@
 VmapiError
 ├── ConfigurationError      URL, token or context are missing or malformed
 ├── NotReachable            no response within the deadline
+│   ├── ResponseTimeout     the server is connected, and sends no complete response
 │   ├── HostNotFound        the name of the host does not resolve
 │   └── CertificateRejected the certificate of the server is not trusted
 ├── NotVmapi                another program answered
+├── ResponseTooLarge        a response has more bytes than the client reads
 ├── DeadlineExceeded        the change, or the awaited status, was not reached in time
 ├── VMFailed                the VM went into ERROR
 └── ProblemError            vmapi refused the request, or the operation failed
 """
 
+from typing import Any, TypeVar
+
 from vmapi_client.models.vm import VM
+
+E = TypeVar("E", bound="VmapiError")
 
 
 class VmapiError(Exception):
@@ -32,6 +38,17 @@ class VmapiError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a process pool sends errors to its parent
+        return restore_error, (type(self), self.args, self.__dict__)
+
+
+def restore_error(cls: type[E], arguments: tuple[Any, ...], members: dict[str, Any]) -> E:
+    """Build an error from its pickle. The parameters of a constructor are not in it."""
+    error = cls.__new__(cls, *arguments)
+    error.__dict__.update(members)
+    return error
+
 
 class ConfigurationError(VmapiError):
     """URL, token, certificate file or context are missing or malformed."""
@@ -39,6 +56,10 @@ class ConfigurationError(VmapiError):
 
 class NotReachable(VmapiError):
     """The server did not respond within the deadline, or cannot be reached at all."""
+
+
+class ResponseTimeout(NotReachable):
+    """The server accepted the connection, and sent no complete response within the deadline."""
 
 
 class HostNotFound(NotReachable):
@@ -55,6 +76,10 @@ class NotVmapi(VmapiError):
     def __init__(self, message: str, *, status: int | None = None, **options: str | None) -> None:
         super().__init__(message, **options)
         self.status = status
+
+
+class ResponseTooLarge(VmapiError):
+    """A response, or one event, has more bytes than `max_response_bytes` of the client."""
 
 
 class DeadlineExceeded(VmapiError):

@@ -208,11 +208,6 @@ class BuildFailed(CloudFailed):
 
     expected_code = "build_failed"
 
-    @property
-    def hint(self) -> str | None:
-        """A suggestion for the next step."""
-        return self.problem.hint
-
 
 class BackendLost(CloudFailed):
     """The VM disappeared during the operation."""
@@ -238,15 +233,16 @@ class IssuerUnavailable(Unavailable):
     expected_code = "issuer_unavailable"
 
 
+class UnderMaintenance(Unavailable):
+    """The operator closed the API for a time. Nothing was done."""
+
+    expected_code = "under_maintenance"
+
+
 class NoCapacity(CloudFailed):
     """The cloud found no host with room for the VM."""
 
     expected_code = "no_capacity"
-
-    @property
-    def hint(self) -> str | None:
-        """A suggestion for the next step."""
-        return self.problem.hint
 
 
 class BackendTimeout(CloudFailed):

@@ -60,14 +60,27 @@ class ProblemError(VmapiError):
         """The id of the VM concerned."""
         return self.problem.vm_id
 
+    @property
+    def hint(self) -> str | None:
+        """A suggestion for the next step, after the cloud has failed a change."""
+        return self.problem.hint
+
 
 class InvalidRequest(ProblemError):
     """The request is malformed, or names an unknown flavor, image or network (400 to 422)."""
+
+    rejected_text: str | None = None
+    """The text of the request that `offset` points into; None without an offset."""
 
     @property
     def errors(self) -> tuple[FieldError, ...]:
         """The invalid places of the request."""
         return self.problem.errors
+
+    @property
+    def offset(self) -> int | None:
+        """The number of characters before the invalid place of a selector; None without one."""
+        return next((item.offset for item in self.errors if item.offset is not None), None)
 
 
 class AccessRefused(ProblemError):

@@ -25,4 +25,5 @@ class AuditEntry(Model):
     outcome: str
     code: str | None
     token_id: str | None
+    reason: str | None
     position: int | None

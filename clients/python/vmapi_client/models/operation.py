@@ -87,3 +87,4 @@ class BulkResult(Model):
     status: str
     counts: BulkCounts
     items: tuple[BulkItem, ...]
+    detail: str | None = None

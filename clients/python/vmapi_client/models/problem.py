@@ -7,10 +7,14 @@ from vmapi_client.models.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class FieldError(Model):
-    """One invalid place of a request. `pointer` is a JSON pointer (RFC 6901)."""
+    """One invalid place of a request. `pointer` is a JSON pointer (RFC 6901).
+
+    `offset` is the number of characters before the place in a selector.
+    """
 
     pointer: str
     message: str
+    offset: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

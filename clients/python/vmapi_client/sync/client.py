@@ -8,8 +8,14 @@ from typing import Any
 
 from vmapi_client.configuration import Configuration, load_configuration
 from vmapi_client.core.calls.records import RecordCalls
-from vmapi_client.core.calls.session import DEFAULT_TIMEOUT_SECONDS, CallSession, as_tuple
-from vmapi_client.core.event_stream import EventFilter, EventStream
+from vmapi_client.core.calls.session import (
+    DEFAULT_MAX_RESPONSE_BYTES,
+    DEFAULT_TIMEOUT_SECONDS,
+    CallSession,
+    as_tuple,
+)
+from vmapi_client.core.deadline import Deadline
+from vmapi_client.core.event_stream import EventFilter, EventStream, PositionSearch
 from vmapi_client.http.transport import Transport
 from vmapi_client.models import (
     AuditEntry,
@@ -33,7 +39,8 @@ class Client:
 
     URL and token come from the arguments, else from `VMAPI_URL`, `VMAPI_TOKEN` or
     `VMAPI_TOKEN_FILE`, else from a context of vmctl. A token file is read for each request.
-    `timeout` is the deadline of each call in seconds, repeats and pauses included.
+    `timeout` is the deadline of each call in seconds, repeats and pauses included. A `Deadline`
+    ends all calls together. A response, or an event, has at most `max_response_bytes`.
     `http_options` are arguments of `httpx.Client`. Raises ConfigurationError.
     """
 
@@ -45,17 +52,25 @@ class Client:
         token_file: str | os.PathLike[str] | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         context: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | Deadline = DEFAULT_TIMEOUT_SECONDS,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         **http_options: Any,
     ) -> None:
         self.configuration: Configuration = load_configuration(
             url, token, token_file=token_file, ca_file=ca_file, context=context
         )
-        self._transport = Transport(self.configuration, **http_options)
-        self._session = CallSession(self.configuration.server, timeout)
+        self._session = CallSession(
+            self.configuration.server, timeout, max_response_bytes=max_response_bytes
+        )
+        self._transport = Transport(self.configuration, max_response_bytes, **http_options)
         self._records = RecordCalls(self._session)
         self.vms: VMs = VMs(self._session, self._transport)
         self.operations: Operations = Operations(self._session, self._transport)
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy, without credentials; None without a proxy."""
+        return self._transport.proxy
 
     def __enter__(self) -> "Client":
         return self
@@ -78,21 +93,25 @@ class Client:
         since: str | None = None,
         kinds: EventKind | Iterable[EventKind] | None = None,
         vm_ids: str | Iterable[str] | None = None,
+        selector: str | None = None,
         seconds: float | None = None,
     ) -> Iterator[Event]:
         """Yield events as they happen, and continue after each interruption.
 
         `since` is the id of the last event that was handled; without it, the stream begins now.
+        `selector` has conditions on the metadata of the VM; operations have none.
         `seconds` ends the stream. An event `events.reset` says that events are lost.
         Raises NotReachable without a connection for the timeout of the client.
         """
-        chosen = EventFilter(as_tuple(kinds), as_tuple(vm_ids))
+        chosen = EventFilter(as_tuple(kinds), as_tuple(vm_ids), selector)
         return self._transport.run_stream(EventStream(self._session, chosen, since, seconds))
 
-    def newest_event_id(self) -> str:
-        """Return the id of the newest event: `events(since=…)` yields all later ones."""
-        stream = EventStream(self._session, EventFilter(), None, None)
-        return self._transport.read_position(stream)
+    def newest_event_id(self, *, timeout: float | None = None) -> str:
+        """Return the id of the newest event: `events(since=…)` yields all later ones.
+
+        Raises NotReachable if the server sends none in time.
+        """
+        return self._transport.read_position(PositionSearch(self._session, timeout))
 
     def flavors(self, *, timeout: float | None = None) -> list[Flavor]:
         """Return all flavors, the smallest first."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_harness import UNKNOWN_ID, ApiHarness
+from tests.support.api_harness import CREATE_BODY, UNKNOWN_ID, ApiHarness
 from tests.support.conditional_requests import get_etag, get_if_none_match, patch_if_match
 
 MALFORMED = [
@@ -37,38 +37,55 @@ def test_malformed_condition_is_400(harness: ApiHarness, running_vm_id: str, sen
         )
 
 
+def check_condition_is_refused(
+    harness: ApiHarness, request: tuple[str, str, Any], condition: dict[str, str], detail: str
+) -> None:
+    """Check that a change with this condition gets 400, and that no operation is stored."""
+    method, path, body = request
+    total = harness.get_json("/operations")["total"]
+    response = harness.call(method, path, headers=condition, json=body)
+    assert (response.status_code, response.json["code"]) == (400, "malformed_request")
+    assert response.json["detail"] == detail
+    assert harness.get_json("/operations")["total"] == total
+
+
 @pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
-def test_unsupported_condition_is_400(harness: ApiHarness, running_vm_id: str, sent: str) -> None:
-    bulk = {"action": "stop", "ids": [running_vm_id]}
-    changes: list[tuple[str, str, dict[str, Any]]] = [
-        ("POST", "/vms/actions", {"json": bulk}),
-        ("POST", "/vms", {"json": {"name": "web-2", "flavor": "m1.tiny", "image": "cirros"}}),
-        ("PATCH", f"/vms/{running_vm_id}", {"json": {"metadata": {"key": "x"}}}),
-        ("DELETE", f"/vms/{running_vm_id}", {}),
-        ("POST", f"/vms/{running_vm_id}/stop", {}),
-        ("POST", f"/vms/{running_vm_id}/restart", {}),
+def test_if_none_match_of_a_change_is_400(
+    harness: ApiHarness, running_vm_id: str, sent: str
+) -> None:
+    etag = get_etag(harness, running_vm_id)
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "/vms/actions", {"action": "stop", "ids": [running_vm_id]}),
+        ("POST", "/vms", {**CREATE_BODY, "name": "web-2"}),
+        ("PATCH", f"/vms/{running_vm_id}", {"metadata": {"key": "x"}}),
+        ("DELETE", f"/vms/{running_vm_id}", None),
+        ("POST", f"/vms/{running_vm_id}/stop", None),
+        ("POST", f"/vms/{running_vm_id}/restart", None),
     ]
-    old, count = get_etag(harness, running_vm_id), harness.get_json("/operations")["total"]
-    for method, path, sends in changes:
-        response = harness.call(method, path, headers={"If-None-Match": sent}, **sends)
-        assert (response.status_code, response.json["code"]) == (400, "malformed_request")
-        assert response.json["detail"] == (
-            "If-None-Match applies to reads. To change a VM only if it is unchanged, send its ETag "
-            "in If-Match."
-        )
-    for method, path, sends in changes[:2]:
-        response = harness.call(method, path, headers={"If-Match": sent}, **sends)
-        assert (response.status_code, response.json["code"]) == (400, "malformed_request")
-        assert response.json["detail"] == (
-            "A create has no VM to compare: omit If-Match."
-            if path == "/vms"
-            else "If-Match applies to the change of one VM. Change the VMs one by one, each with "
-            "its own ETag, or omit If-Match."
-        )
-    assert (get_etag(harness, running_vm_id), harness.get_json("/operations")["total"]) == (
-        old,
-        count,
+    detail = (
+        "If-None-Match applies to reads. To change a VM only if it is unchanged, send its ETag "
+        "in If-Match."
     )
+    for request in requests:
+        check_condition_is_refused(harness, request, {"If-None-Match": sent}, detail)
+    assert get_etag(harness, running_vm_id) == etag
+
+
+@pytest.mark.parametrize("sent", ["*", '"1-a"', "nonsense"])
+def test_if_match_of_a_create_or_a_bulk_action_is_400(
+    harness: ApiHarness, running_vm_id: str, sent: str
+) -> None:
+    etag = get_etag(harness, running_vm_id)
+    create = ("POST", "/vms", {**CREATE_BODY, "name": "web-2"})
+    detail = "A create has no VM to compare: omit If-Match."
+    check_condition_is_refused(harness, create, {"If-Match": sent}, detail)
+    bulk = ("POST", "/vms/actions", {"action": "stop", "ids": [running_vm_id]})
+    detail = (
+        "If-Match applies to the change of one VM. Change the VMs one by one, each with its own "
+        "ETag, or omit If-Match."
+    )
+    check_condition_is_refused(harness, bulk, {"If-Match": sent}, detail)
+    assert get_etag(harness, running_vm_id) == etag
 
 
 header = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=40)

@@ -16,6 +16,27 @@ from tests.support.delegated_calls import (
 )
 
 
+def send_requests(app: Flask) -> list[TestResponse]:
+    """Change a VM in all ways with the token, the last time with a defect of the server."""
+    client, headers = app.test_client(), {"X-Auth-Token": ALICE, "Idempotency-Key": "k-1"}
+    responses: list[TestResponse] = []
+
+    def send(method: str, path: str, **more: Any) -> Any:
+        responses.append(client.open(BASE + path, method=method, headers=headers, **more))
+        return responses[-1].json
+
+    vm_id = send("POST", "/vms", json=CREATE_BODY)["id"]
+    headers.pop("Idempotency-Key")
+    send("POST", f"/vms/{vm_id}/start")
+    send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
+    wait_until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
+    app.extensions["vmapi"].backend.driver.perform_action = None
+    send("DELETE", f"/vms/{vm_id}")
+    assert responses[-1].status_code == 500
+    send("GET", "/operations")
+    return responses
+
+
 def test_caller_token_is_in_no_log_response_or_database(
     keystone: None,
     serve_app: Callable[..., Flask],
@@ -30,27 +51,12 @@ def test_caller_token_is_in_no_log_response_or_database(
         log_level="DEBUG",
         audit_key="k" * 32,
     )
-    client, headers = app.test_client(), {"X-Auth-Token": ALICE, "Idempotency-Key": "k-1"}
-    responses_so_far: list[TestResponse] = []
-
-    def send(method: str, path: str, **more: Any) -> Any:
-        responses_so_far.append(client.open(BASE + path, method=method, headers=headers, **more))
-        return responses_so_far[-1].json
-
-    vm_id = send("POST", "/vms", json=CREATE_BODY)["id"]
-    headers.pop("Idempotency-Key")
-    send("POST", f"/vms/{vm_id}/start")
-    send("POST", "/vms/actions", json={"action": "stop", "ids": [vm_id]})
-    wait_until(lambda: send("GET", f"/vms/{vm_id}")["task"] is None)
-    app.extensions["vmapi"].backend.driver.perform_action = None
-    send("DELETE", f"/vms/{vm_id}")
-    assert responses_so_far[-1].status_code == 500
-    send("GET", "/operations")
+    responses = send_requests(app)
     app.extensions["vmapi"].periodic_tasks["maintenance"]()
     database = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
     out = "".join(capfd.readouterr())
-    assert vm_id.encode() in database
+    assert responses[0].json["id"].encode() in database
     assert "Traceback" in out
-    response_texts = "".join(f"{response.headers}{response.text}" for response in responses_so_far)
+    response_texts = "".join(f"{response.headers}{response.text}" for response in responses)
     assert ALICE.encode() not in database
     assert ALICE not in out + response_texts

@@ -40,9 +40,9 @@ def project(idn, name):
 
 
 def user(idn, name, password, home, role):
-    found = idn.find_user(name, domain_id=DOMAIN) or idn.create_user(
+    user = idn.find_user(name, domain_id=DOMAIN) or idn.create_user(
         name=name, password=password, domain_id=DOMAIN, default_project_id=home.id)
-    idn.assign_project_role_to_user(home, found, idn.find_role(role))
+    idn.assign_project_role_to_user(home, user, idn.find_role(role))
 
 
 def endpoints(idn, name, kind, url):

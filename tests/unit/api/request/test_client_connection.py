@@ -1,10 +1,13 @@
 """The connection of a streaming client: connected, closed, or not reading."""
 
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.http_client import wait_until
+from tests.support.vanished_client import drop_packets
 from vmapi.api.request.client_connection import ClientConnection
 
 
@@ -51,6 +54,19 @@ def test_client_that_reads_nothing_is_disconnected(
     # the client reads the beginning of the stream, and then its end
     while client.recv(1_000_000):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+def test_client_that_vanishes_is_disconnected() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0] as server,
+    ):
+        connection = connection_on(server, write_timeout=0.3)
+        drop_packets(client)
+        server.sendall(b"news")
+        wait_until("the end of the connection", lambda: not connection.is_connected())
 
 
 def test_connection_without_socket_counts_as_connected() -> None:

@@ -165,7 +165,7 @@ def test_vms_are_copies(make_cloud: MemoryCloudFactory) -> None:
     metadata = {"a": "1"}
     vm = cloud.boot_vm(metadata=metadata)
     metadata["a"] = "2"
-    vm.metadata["a"] = "3"  # type: ignore[index]
+    vm.metadata["a"] = "3"
     assert dict(cloud.backend.get_vm(vm.id).metadata) == {"a": "1"}
 
 

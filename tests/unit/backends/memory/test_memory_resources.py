@@ -17,7 +17,7 @@ from vmapi.settings.memory import MemoryLimits, parse_faults
 def test_create_beyond_quota_is_refused(make_cloud: MemoryCloudFactory) -> None:
     cloud = make_cloud(limits=MemoryLimits(vms=2, vcpus=3, ram_mb=1024))
     first = cloud.boot_vm()
-    cloud.backend.set_faults("build_failed=1")  # type: ignore[attr-defined]
+    cloud.backend.set_faults("build_failed=1")
     cloud.boot_vm()
     message = (
         "Quota exceeded for instances, ram: Requested 1, 512, "
@@ -67,7 +67,7 @@ def test_console_shows_actions_but_no_user_data(make_cloud: MemoryCloudFactory) 
     cloud.perform_action(vm, Verb.START)
     cloud.perform_action(vm, Verb.RESTART_SOFT)
     assert cloud.backend.get_console(vm.id, None).count(f"Booting {vm.name}") == 3
-    instance = cloud.backend.cloud.instances.get(vm.id)  # type: ignore[attr-defined]
+    instance = cloud.backend.cloud.instances.get(vm.id)
     assert "AAAA" not in cloud.backend.get_console(vm.id, None) + repr(instance)
 
 

@@ -26,8 +26,6 @@ from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.engine.thread import EngineThread
 from vmapi.services.container import Services
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 SECOND_SERVER_ID = "22222222-2222-4333-8444-555555555555"
 NO_SERVERS = Reply(200, {"servers": []})
 RECORD = f"os-instance-actions/{REQUEST_ID}"

@@ -23,8 +23,6 @@ from tests.support.openstack_calls import CALLS, CHANGES
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 STATUSES = (
     *(300, 302, 303, 307, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 413, 418, 422, 425),
     *(429, 451, 499, 500, 501, 502, 503, 504, 507, 520, 522, 524, 525, 527, 530, 598, 599),
@@ -126,7 +124,7 @@ def cloud() -> Iterator[FakeOpenStack]:
 def backend(cloud: FakeOpenStack) -> Iterator[OpenStackBackend]:
     with pytest.MonkeyPatch.context() as patch:
         backend = OpenStackBackend.from_settings(openstack_settings(cloud.url, patch))
-        patch.setattr("vmapi.backends.openstack.session.READ_ATTEMPTS", 1)
+        patch.setattr("vmapi.backends.openstack.connection.session.READ_ATTEMPTS", 1)
         yield backend
         backend.close()
 

@@ -19,8 +19,6 @@ from tests.support.openstack_calls import CALLS, CHANGES
 from vmapi import errors
 from vmapi.backends.openstack.driver import OpenStackBackend
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 CHANGES_WITHOUT_BODY = ("stop", "delete", "removal")
 SUCCESSES = (200, 201, 202, 203, 299)
 LIST_PATH = f"{NOVA_PATH}/servers"

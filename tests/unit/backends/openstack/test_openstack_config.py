@@ -17,8 +17,6 @@ from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.settings.settings import Settings
 from vmapi.settings.tls import TLSOptions
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 
 def test_credentials_come_from_clouds_yaml_then_environment_then_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any

@@ -7,10 +7,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.http_client import wait_until
+from tests.support.no_free_thread import refusing_threads
 from vmapi.domain.event import Event, EventKind, EventQuery
 from vmapi.errors import StoreUnavailable
 from vmapi.services.events import buffer as buffer_module
-from vmapi.services.events.batch import EventBatch
+from vmapi.services.events.batch import MAX_SHARED_TEXT_BYTES, MAX_SHARED_TEXTS, EventBatch
 from vmapi.services.events.buffer import EventBuffer
 
 TIMEOUT = 30.0
@@ -40,7 +41,7 @@ class FakeEventLog:
 
 def build(event_log: FakeEventLog, size: int = 1000) -> EventBuffer:
     return EventBuffer(
-        lambda: event_log,  # type: ignore[arg-type,return-value]
+        lambda: event_log,
         size=size,
         poll_interval=0.001,
         backoff=0.001,
@@ -134,8 +135,19 @@ def test_batch_is_rendered_once() -> None:
         rendered.extend(event.sequence for event in events)
         return b"text"
 
-    assert [batch.render(render), batch.render(render)] == [b"text", b"text"]
+    assert [batch.render("json", render), batch.render("json", render)] == [b"text", b"text"]
     assert rendered == [1, 2]
+    assert (batch.find_text("json"), batch.find_text("other")) == (b"text", None)
+
+
+def test_batch_shares_the_texts_of_a_few_formats() -> None:
+    batch = EventBatch([event(1)], 1)
+    for number in range(2 * MAX_SHARED_TEXTS):
+        text = b"%d" % number
+        assert batch.render(number, lambda _, text=text: text) == text
+    shared = [batch.find_text(number) for number in range(2 * MAX_SHARED_TEXTS)]
+    assert shared[:MAX_SHARED_TEXTS] == [b"%d" % number for number in range(MAX_SHARED_TEXTS)]
+    assert set(shared[MAX_SHARED_TEXTS:]) == {None}
 
 
 def test_batch_is_limited(
@@ -161,3 +173,36 @@ def test_listener_is_called_for_new_events_only(event_log: FakeEventLog) -> None
         wait_until("the notification", lambda newest=newest: calls == list(range(1, newest + 1)))
         # the last subscriber takes its listeners along
         buffer.unsubscribe()
+
+
+def test_texts_of_all_batches_have_a_limit_in_bytes(
+    buffer: EventBuffer, event_log: FakeEventLog
+) -> None:
+    event_log.newest = 3
+    text = bytes(MAX_SHARED_TEXT_BYTES // 2)
+
+    def read_and_render() -> list[bool]:
+        batches = [buffer.read(sequence, EVERYTHING) for sequence in (0, 1, 2)]
+        for batch in batches:
+            assert batch is not None
+            assert batch.render("json", lambda _: text) is text
+        return [batch is not None and batch.find_text("json") is text for batch in batches]
+
+    assert sequences(buffer, 0) == [1, 2, 3]
+    assert read_and_render() == [True, True, False]
+    # new events make room
+    event_log.newest = 4
+    assert sequences(buffer, 3) == [4]
+    assert read_and_render() == [True, True, False]
+
+
+def test_subscriber_without_a_free_thread_leaves_no_buffer_without_a_reader(
+    event_log: FakeEventLog,
+) -> None:
+    buffer = build(event_log)
+    with refusing_threads(), pytest.raises(RuntimeError):
+        buffer.subscribe()
+    buffer.subscribe()
+    event_log.newest = 1
+    assert sequences(buffer, 0) == [1]
+    buffer.unsubscribe()

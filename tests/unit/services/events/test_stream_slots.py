@@ -4,6 +4,7 @@ from threading import Semaphore
 
 import pytest
 
+from tests.support.metrics import RecordedMetrics
 from vmapi.errors import RateLimited
 from vmapi.services.events.slots import StreamSlots
 
@@ -69,3 +70,15 @@ def test_refused_caller_holds_no_slot(holds_thread: bool) -> None:
     slots.release("a", holds_thread=holds_thread)
     slots.acquire("b", holds_thread=True)
     assert shared.acquire(blocking=False) is not holds_thread
+
+
+def test_open_and_refused_streams_are_measured(metrics: RecordedMetrics) -> None:
+    slots = StreamSlots(3, 2, Semaphore(9), 9)
+    for caller in ("a", "a", "b"):
+        slots.acquire(caller, holds_thread=False)
+    assert [refusal(slots, caller) for caller in "ac"] == [CALLER_LIMIT, FULL]
+    slots.release("b", holds_thread=False)
+    samples = metrics.read()
+    assert samples.sum("vmapi_event_streams") == 2
+    for limit in ("caller", "process"):
+        assert samples.sum("vmapi_event_streams_refused_total", limit=limit) == 1

@@ -8,7 +8,7 @@ from tests.support.api_harness import UNKNOWN_ID
 from tests.support.fake_clock import Clock
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.bootstrap import bootstrap
-from vmapi.domain.caller import Caller
+from vmapi.domain.access.caller import Caller
 from vmapi.domain.vm import VM, CreateRequest
 from vmapi.errors import BackendUnavailable, VMNotFound
 from vmapi.services.container import Services

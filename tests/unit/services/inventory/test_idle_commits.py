@@ -1,6 +1,7 @@
 """An idle process writes leases and sync marks without a wait for the disk."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,34 @@ DURABLE = "PRAGMA synchronous=FULL"
 NOT_DURABLE = "PRAGMA synchronous=NORMAL"
 
 
-def test_idle_process_commits_no_durable_transaction(tmp_path: Path) -> None:
-    harness = ReconcilerHarness.build(url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
-    now = time.monotonic()
-    store, day = harness.store, timedelta(days=1)
+def build_tasks(
+    harness: ReconcilerHarness, monotonic: Callable[[], float]
+) -> list[Callable[[], object]]:
+    """Return the periodic tasks of a process."""
+    day = timedelta(days=1)
     maintenance = Maintenance(
-        store,
-        audit_key="k" * 32,
+        harness.store,
+        read_audit_keys=lambda: ["k" * 32],
         operation_retention=day,
         audit_retention=day,
         event_retention=day,
         clock=harness.clock,
-        monotonic=lambda: now,
+        monotonic=monotonic,
     )
     sync = InventorySync(
         harness.observer,
-        store,
+        harness.store,
         on_full_sync=lambda: None,
         clock=harness.clock,
-        monotonic=lambda: now,
+        monotonic=monotonic,
     )
-    tasks = [maintenance.run, *sync.tasks.values()]
+    return [maintenance.run, *sync.tasks.values()]
+
+
+def test_idle_process_commits_no_durable_transaction(tmp_path: Path) -> None:
+    harness = ReconcilerHarness.build(url=f"sqlite:///{tmp_path}/vmapi.sqlite3")
+    now = time.monotonic()
+    tasks = build_tasks(harness, lambda: now)
     for task in tasks:
         task()
     statements: list[str] = []
@@ -43,7 +51,7 @@ def test_idle_process_commits_no_durable_transaction(tmp_path: Path) -> None:
     def record(_: Any, __: Any, statement: str, *___: Any) -> None:
         statements.append(statement)
 
-    event.listen(store.database.engine, "before_cursor_execute", record)
+    event.listen(harness.store.database.engine, "before_cursor_execute", record)
     for _ in range(5):
         now += 1.0
         for task in tasks:

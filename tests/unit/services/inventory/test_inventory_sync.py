@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import ReconcilerHarness
-from vmapi.backends.openstack.failures import RequestsThrottled
+from vmapi.backends.openstack.failures.exceptions import RequestsThrottled
 from vmapi.errors import BackendUnavailable, Forbidden
 from vmapi.services.inventory.poll_schedule import (
     LOOKBACK,
@@ -52,8 +52,8 @@ class SyncHarness:
             self.record(since)
             return fetch_changed(since, started_at)
 
-        observer.full_sync = record_full_sync  # type: ignore[method-assign]
-        observer.fetch_changed = record_fetch_changed  # type: ignore[method-assign,assignment]
+        observer.full_sync = record_full_sync
+        observer.fetch_changed = record_fetch_changed
         self.full_syncs = 0
         self.sync = InventorySync(
             observer,
@@ -123,7 +123,7 @@ def test_long_full_sync_is_repeated_after_a_long_pause(duration: float, pause: f
         if call == FULL_SYNC:
             harness.now += duration
 
-    harness.record = record  # type: ignore[method-assign]
+    harness.record = record
     assert harness.run_after() == [FULL_SYNC]
     assert FULL_SYNC not in harness.run_after(pause - POLL_INTERVAL)
     assert FULL_SYNC in harness.run_after(POLL_INTERVAL)
@@ -226,7 +226,7 @@ def test_long_sync_renews_its_leader_lease() -> None:
         leases.renew()
         assert not other.acquire("full-sync")
 
-    harness.record = record  # type: ignore[method-assign]
+    harness.record = record
     harness.run_after()
     expire_leases()
     leases.renew()

@@ -1,6 +1,7 @@
 """The observer: it saves each observation, and shares full syncs between threads."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -55,10 +56,16 @@ def block_lists(
     return calls, unblock
 
 
-def count_requests(harness: ReconcilerHarness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows with each full sync that is requested from now on."""
+def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with each full sync that has begun to wait for another one."""
     requests: list[int] = []
-    monkeypatch.setattr(harness.backend, "check_available", lambda: requests.append(1))
+
+    def monotonic() -> float:
+        now = time.monotonic()
+        requests.append(1)
+        return now
+
+    monkeypatch.setattr(observer, "time", SimpleNamespace(monotonic=monotonic))
     return requests
 
 
@@ -153,7 +160,7 @@ def test_fetch_changed_leaves_out_vms_with_a_newer_observation() -> None:
         inventory.save_observations([newer], inventory.observation_time() + 1_000_000)
         return list_changed_since(vm.created_at)
 
-    harness.backend.list_changed_since = overtaken  # type: ignore[assignment,method-assign]
+    harness.backend.list_changed_since = overtaken
     assert harness.observer.fetch_changed(vm.created_at) == []
 
 
@@ -163,10 +170,9 @@ def test_concurrent_full_syncs_list_the_cloud_twice(monkeypatch: pytest.MonkeyPa
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(harness.observer.full_sync)
         wait_until(lambda: lists == [1])
-        requests = count_requests(harness, monkeypatch)
+        requests = count_requests(monkeypatch)
         others = [pool.submit(harness.observer.full_sync) for _ in range(7)]
         wait_until(lambda: len(requests) == 7)
-        threading.Event().wait(0.01)
         unblock.set()
         for future in (first, *others):
             future.result(GUARD_TIMEOUT)
@@ -184,10 +190,9 @@ def test_threads_that_wait_for_a_failing_full_sync_share_its_error(
         wait_until(lambda: lists == [1])
         with pytest.raises(BackendTimeout):
             harness.observer.full_sync(0.01)
-        requests = count_requests(harness, monkeypatch)
+        requests = count_requests(monkeypatch)
         second = pool.submit(harness.observer.full_sync)
         wait_until(lambda: requests == [1])
-        threading.Event().wait(0.05)
         unblock.set()
         for future in (first, second):
             with pytest.raises(BackendUnavailable):

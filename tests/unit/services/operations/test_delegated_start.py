@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.factories import OPERATION_1, VM_1
 from vmapi import errors
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.operation import NewOperation
 from vmapi.services.operations import delegated
 from vmapi.services.operations.delegated import DELEGATED_START_THREADS, DelegatedStarter
@@ -68,8 +68,7 @@ def test_concurrent_starts_are_limited_and_stop_drops_the_queue(
     released.set()
     stopping.join(GUARD_TIMEOUT)
     assert not stopping.is_alive()
-    # a request of the draining process
-    starter.submit(new_operation("late"))
+    starter.submit(new_operation("late"))  # from a request of the draining process
     assert len(started_ids) == DELEGATED_START_THREADS
 
 

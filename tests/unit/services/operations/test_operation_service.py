@@ -1,15 +1,22 @@
 """Starting, reconciling and listing operations."""
 
+from contextlib import suppress
+
 import pytest
 
-from tests.support.reconciler_harness import ReconcilerHarness
+from tests.support.metrics import RecordedMetrics
+from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi import errors
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action
 from vmapi.domain.operation import OperationQuery, OperationStatus
 from vmapi.domain.pagination import PageRequest
 from vmapi.services.operations.service import OperationService
 from vmapi.services.operations.waiting import OperationWaiter
+from vmapi.services.reconciler.defects import MAX_DEFECTS, DefectLimiter
 from vmapi.services.reconciler.poller import OperationPoller
+
+KEY = IdempotencyKey("me", "k", "f" * 64)
 
 
 class OperationServiceHarness:
@@ -21,8 +28,16 @@ class OperationServiceHarness:
         store, reconciler = self.base.operations, self.base.reconciler
         self.waiter = OperationWaiter(store.get, 1, 1, lambda: False)
         poller = OperationPoller(self.base.observer, lambda: self.base.clock().timestamp())
+        limiter = DefectLimiter(
+            self.base.store, self.base.observer, self.base.clock, RESPONSE_TIMEOUT
+        )
         self.operations = OperationService(
-            self.base.store, reconciler, self.waiter, poller, self.notified_ids.append
+            self.base.store,
+            reconciler,
+            self.waiter,
+            poller,
+            defect_limiter=limiter,
+            notify_engine=self.notified_ids.append,
         )
 
 
@@ -47,7 +62,7 @@ def test_unfinished_operation_notifies_the_engine() -> None:
 )
 def test_unknown_outcome_notifies_the_engine(error: Exception) -> None:
     harness = OperationServiceHarness()
-    harness.base.backend.fail("create", error)  # type: ignore[arg-type]
+    harness.base.backend.fail("create", error)
     operation = harness.base.add_create()
     with pytest.raises(type(error)):
         harness.base.start(operation)
@@ -89,6 +104,87 @@ def test_lost_response_in_the_background_is_no_error() -> None:
         harness.operations.get(operation.id, None, "me"),
     )
     assert harness.operations.reconcile(reconciled).status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "code"),
+    [
+        ("find", errors.BackendError("broken"), "backend_error"),
+        ("find", RuntimeError("a defect"), "internal_error"),
+        ("perform", errors.BackendTimeout("late"), "backend_timeout"),
+        ("perform", RuntimeError("a defect"), "internal_error"),
+    ],
+)
+def test_failed_attempt_in_the_background_is_recorded(
+    method: str, error: Exception, code: str
+) -> None:
+    harness = OperationServiceHarness()
+    operation = harness.base.add_operation(Action.STOP, vm_id=harness.base.running_vm())
+    harness.base.release(operation)
+    if method == "find":
+        harness.base.backend.fail("perform", errors.BackendTimeout("late"))
+        harness.operations.reconcile(operation)
+    harness.base.backend.fail(method, error)
+    with suppress(RuntimeError):
+        harness.operations.reconcile(harness.base.reload(operation))
+    report = harness.base.store.operation_administration.get(operation.id)
+    assert report.last_failure is not None
+    assert report.last_failure.code == code
+    assert report.failed_attempts == (2 if method == "find" else 1)
+
+
+@pytest.mark.parametrize("method", ["outcome", "find"])
+def test_operation_that_crashes_each_attempt_fails_with_its_reason(
+    method: str, metrics: RecordedMetrics
+) -> None:
+    harness = OperationServiceHarness("stop=1")
+    operation = harness.base.add_operation(Action.STOP, vm_id=harness.base.running_vm(), key=KEY)
+    harness.base.release(operation)
+    if method == "find":
+        harness.base.backend.fail("perform", errors.BackendTimeout("late"))
+    harness.operations.reconcile(operation)
+    harness.base.clock.sleep(60)
+    for _ in range(MAX_DEFECTS):
+        assert harness.base.reload(operation).status is OperationStatus.RUNNING
+        harness.base.backend.fail(method, RuntimeError("a defect"))
+        harness.operations.reconcile(harness.base.reload(operation))
+    ended = harness.base.reload(operation)
+    assert (ended.status, ended.key) == (OperationStatus.FAILED, KEY)
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.detail) == (
+        "internal_error",
+        f"vmapi failed in {MAX_DEFECTS} attempts. RuntimeError: a defect of vmapi, see its log.",
+    )
+    assert metrics.read().sum("vmapi_operations_abandoned_total", action="stop") == 1
+
+
+def test_failures_of_the_cloud_are_no_defects() -> None:
+    harness = OperationServiceHarness("stop=1")
+    operation = harness.base.add_operation(Action.STOP, vm_id=harness.base.running_vm())
+    harness.base.release(operation)
+    harness.operations.reconcile(operation)
+    harness.base.clock.sleep(60)
+    for _ in range(MAX_DEFECTS + 1):
+        harness.base.backend.fail("outcome", errors.BackendError("broken"))
+        harness.operations.reconcile(harness.base.reload(operation))
+    reconciled = harness.operations.reconcile(harness.base.reload(operation))
+    assert reconciled.status is OperationStatus.SUCCEEDED
+
+
+def test_create_that_may_still_arrive_is_not_abandoned() -> None:
+    harness = OperationServiceHarness()
+    operation = harness.base.add_create()
+    harness.base.backend.fail("create", errors.BackendTimeout("late"))
+    with suppress(errors.BackendTimeout):
+        harness.base.start(operation)
+    for _ in range(MAX_DEFECTS + 1):
+        harness.base.backend.fail("find", RuntimeError("a defect"))
+        harness.operations.reconcile(harness.base.reload(operation))
+    assert harness.base.reload(operation).status is OperationStatus.RUNNING
+    harness.base.clock.sleep(200)
+    harness.base.backend.fail("find", RuntimeError("a defect"))
+    harness.operations.reconcile(harness.base.reload(operation))
+    assert harness.base.reload(operation).status is OperationStatus.FAILED
 
 
 def test_operation_with_a_new_lease_is_not_reconciled_in_the_background() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import CreateWindow, Operation, OperationStatus
 from vmapi.domain.vm import VM

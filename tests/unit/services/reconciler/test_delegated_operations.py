@@ -7,8 +7,8 @@ import pytest
 from tests.support.memory_cloud import remove_instances
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi import errors
-from vmapi.domain.caller import IdempotencyKey
-from vmapi.domain.identity import CallerToken
+from vmapi.domain.access.caller import IdempotencyKey
+from vmapi.domain.access.identity import CallerToken
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VMPatch

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
+from vmapi.domain.timestamps import EPOCH, MICROSECOND
 from vmapi.errors import BackendTimeout, BackendUnavailable
 from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW
 from vmapi.settings.operations import parse_deadlines
-from vmapi.store.types import EPOCH, MICROSECOND
 
 NO_RESPONSE = BackendTimeout("no response")
 HOUR = timedelta(hours=1)

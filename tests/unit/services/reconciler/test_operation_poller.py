@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi import errors
-from vmapi.backends.openstack.failures import RequestsThrottled
+from vmapi.backends.openstack.failures.exceptions import RequestsThrottled
+from vmapi.domain.audit import AuditEntry
 from vmapi.domain.lifecycle import Action, Status, Task, Verb
 from vmapi.domain.operation import Operation
 from vmapi.domain.vm import VM
@@ -30,7 +31,7 @@ class PollerHarness:
         self.base = ReconcilerHarness.build(latency)
         self.polled_since: list[datetime] = []
         self.list_changed = self.base.backend.list_changed_since
-        self.base.backend.list_changed_since = self.count_poll  # type: ignore[method-assign]
+        self.base.backend.list_changed_since = self.count_poll
         self.poller = OperationPoller(self.base.observer, lambda: self.base.clock().timestamp())
 
     def count_poll(self, since: datetime) -> Sequence[VM]:
@@ -69,6 +70,38 @@ def test_operation_without_an_accepted_step_is_due_without_a_request() -> None:
     assert harness.polled_since == []
 
 
+def test_requested_retry_makes_a_waiting_operation_due_once() -> None:
+    harness = PollerHarness()
+    stop = harness.start_stop()
+    assert harness.list_due() == {}
+    for _ in range(2):
+        harness.base.clock.sleep(0.1)
+        entry = AuditEntry.for_operator(stop, harness.base.clock(), "operation_retry", "me")
+        harness.base.store.operation_administration.request_retry(stop, entry)
+        assert harness.list_due() == {stop.id: None}
+        assert harness.list_due() == {}
+
+
+def test_failed_poll_is_recorded_for_the_operations_that_wait() -> None:
+    harness = PollerHarness()
+    stop = harness.start_stop()
+    create = harness.base.add_create(Verb.CREATE, Verb.STOP)
+    administration = harness.base.store.operation_administration
+    poller = OperationPoller(
+        harness.base.observer,
+        lambda: harness.base.clock().timestamp(),
+        administration.record_failure,
+    )
+    harness.base.backend.set_faults("unavailable=1")
+    poller.list_due(harness.base.operations.list_leased())
+    report = administration.get(stop.id)
+    assert (report.failed_attempts, report.last_failure and report.last_failure.code) == (
+        1,
+        "backend_unavailable",
+    )
+    assert administration.get(create.id).failed_attempts == 0
+
+
 def test_poll_starts_before_the_oldest_step_and_continues_by_the_clock_of_the_cloud() -> None:
     harness = PollerHarness()
     started_at = harness.base.clock()
@@ -104,7 +137,7 @@ def test_poll_restarts_its_window_after_a_round_without_operations() -> None:
 def test_operation_without_changes_is_due_after_the_unchecked_limit() -> None:
     harness = PollerHarness()
     operation = harness.start_stop()
-    harness.base.backend.list_changed_since = lambda since: ()  # type: ignore[method-assign]
+    harness.base.backend.list_changed_since = lambda since: ()
     assert harness.list_due() == {}
     harness.base.clock.sleep(MAX_UNCHECKED_SECONDS - 0.001)
     assert harness.list_due() == {}
@@ -126,7 +159,7 @@ def test_vm_observed_before_a_change_is_discarded() -> None:
     start = harness.base.add_operation(Action.START, vm_id=stop.vm_id)
     harness.base.reconcile(start)
     # another observation has stored the current state of the VM already
-    harness.base.backend.list_changed_since = lambda since: ()  # type: ignore[method-assign]
+    harness.base.backend.list_changed_since = lambda since: ()
     assert harness.list_due() == {}
 
 
@@ -162,6 +195,27 @@ def test_poll_of_an_unavailable_cloud_is_retried_after_the_backoff(
     assert set(harness.list_due()) == {operation.id}
 
 
+def test_outage_of_five_minutes_logs_a_poll_a_minute() -> None:
+    harness = PollerHarness()
+    harness.start_stop()
+
+    def raise_error(since: datetime) -> Sequence[VM]:
+        raise errors.BackendUnavailable("unavailable")
+
+    list_changed, harness.list_changed = harness.list_changed, raise_error
+    with capture_logs() as logs:
+        for _ in range(150):
+            harness.list_due()
+            harness.base.clock.sleep(OPERATION_POLL_BACKOFF)
+        harness.list_changed = list_changed
+        harness.list_due()
+        harness.start_stop()
+        harness.list_changed = raise_error
+        harness.list_due()
+    polls = [line for line in logs if line["event"] == "operation poll failed, will retry"]
+    assert [line["failures"] for line in polls] == [1, 31, 61, 91, 121, 1]
+
+
 def test_throttled_poll_is_retried_after_the_wait_of_the_cloud() -> None:
     harness = PollerHarness()
     harness.start_stop()
@@ -194,8 +248,8 @@ def test_operation_with_a_busy_vm_is_not_due(vm_fields: dict[str, object]) -> No
     harness = PollerHarness()
     operation = harness.start_stop()
     vm = harness.base.backend.get_vm(operation.vm_id or "")
-    busy_vm = replace(vm, **{"task": None, **vm_fields})  # type: ignore[arg-type]
-    harness.base.backend.list_changed_since = lambda since: (busy_vm,)  # type: ignore[method-assign]
+    busy_vm = replace(vm, **{"task": None, **vm_fields})
+    harness.base.backend.list_changed_since = lambda since: (busy_vm,)
     assert harness.list_due() == {}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.reconciler_harness import ReconcilerHarness, ScriptedBackend
 from vmapi import errors
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Status, Verb
 from vmapi.domain.operation import Operation, OperationStatus, StepState
 from vmapi.domain.vm import VM, CreateSpec, Fault, VMPatch
@@ -141,6 +141,37 @@ def test_broken_response_with_an_unreadable_record_has_an_unknown_outcome(
         harness.reconcile(operation)
     assert caught.value.extra == {"operation_id": operation.id}
     assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+
+
+GONE = errors.VMNotFound("The cloud has no VM of this id.")
+
+
+@pytest.mark.parametrize("error", [GONE, HIDDEN])
+def test_create_that_is_answered_as_missing_is_a_failure_of_the_cloud(
+    error: errors.VMNotFound,
+) -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create(reserved_name="web-1", key=KEY)
+    harness.backend.fail("create", error)
+    progress = harness.reconcile(operation)
+    assert isinstance(progress.error, errors.BackendError)
+    assert progress.error.detail == "The cloud answers a create as if its VM was missing."
+    assert harness.reload(operation).status is OperationStatus.FAILED
+
+
+@pytest.mark.parametrize("error", [GONE, errors.BackendError("broken")])
+def test_create_with_a_search_that_finds_no_answer_has_an_unknown_outcome(
+    error: errors.VmapiError,
+) -> None:
+    harness = ReconcilerHarness.build()
+    operation = harness.add_create(reserved_name="web-1", key=KEY)
+    harness.backend.fail("create", error, done=True)
+    harness.backend.fail("find", GONE, GONE)
+    with pytest.raises(errors.BackendTimeout, match="Whether the change took effect is unknown"):
+        harness.reconcile(operation)
+    assert harness.reconcile(operation).waiting_on_cloud
+    assert harness.reconcile(operation).operation.status is OperationStatus.SUCCEEDED
+    assert len(harness.backend.list_vms()) == 1
 
 
 def test_build_continues_while_its_cell_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.operation_steps import add_single_step, check_failed
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi import errors
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.operation import OperationStatus
 from vmapi.services.reconciler.recovery import CREATE_RECOVERY_WINDOW

@@ -8,7 +8,7 @@ from tests.support.operation_steps import add_single_step, check_failed
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
 from vmapi import errors
 from vmapi.backends.memory.driver import MemoryBackend
-from vmapi.domain.caller import IdempotencyKey
+from vmapi.domain.access.caller import IdempotencyKey
 from vmapi.domain.lifecycle import Action, Verb
 from vmapi.domain.operation import OperationStatus, StepState
 from vmapi.services.reconciler.recovery import ACTION_RECOVERY_WINDOW, CREATE_RECOVERY_WINDOW

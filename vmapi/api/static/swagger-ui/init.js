@@ -1,6 +1,7 @@
 const EVENT_STREAM_SECONDS = 10;
 const KEEP_TOKEN = "vmapi.keep-token";
 const STORED_TOKENS = "authorized"; // the key of Swagger UI
+const REFERENCE = /"\$ref":"#\/components\/(\w+)\/([\w.-]+)"/g;
 
 // Swagger UI displays complete responses only, and keeps waiting for a stream without an end
 function endEventStream(request) {
@@ -12,13 +13,31 @@ function endEventStream(request) {
   return request;
 }
 
-const vmapiPlugin = (system) => ({
-  wrapComponents: {
-    // the samples and headers of fifteen problems make an operation slow to open
-    response: (Response) => (props) => system.React.createElement(Response, {
-      ...props,
-      response: props.code >= 400 ? props.response.filter((_, name) => name === "description") : props.response,
-    }),
+// Returns the document with only the path or the components that Swagger UI resolves, and with the
+// components that these refer to
+function extractPart(document, [section, name]) {
+  const extract = { ...document, paths: {}, components: {} };
+  const addComponents = (value) => {
+    for (const [, kind, key] of JSON.stringify(value).matchAll(REFERENCE)) {
+      const components = (extract.components[kind] ??= {});
+      if (key in components) continue;
+      const component = document.components[kind][key];
+      // the samples and headers of fifteen problems make an operation slow to open
+      components[key] = kind === "responses" ? { description: component.description } : component;
+      addComponents(components[key]);
+    }
+  };
+  extract[section][name] = document[section][name];
+  addComponents(extract[section][name]);
+  return extract;
+}
+
+const vmapiPlugin = () => ({
+  afterLoad() {
+    const { resolveSubtree } = this.fn;
+    // resolveSubtree parses all of the document again for each operation that opens
+    this.fn.resolveSubtree = (document, path, options) =>
+      resolveSubtree(path.length > 1 ? extractPart(document, path) : document, path, options);
   },
   statePlugins: {
     layout: {

@@ -58,6 +58,12 @@ def _create_operations() -> None:
         sa.Column("is_delegated", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("steps", sa.JSON, nullable=False, server_default="[]"),
         sa.Column("bulk_id", sa.String(36)),
+        sa.Column("traceparent", sa.String(64)),
+        sa.Column("failed_attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("defects", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("last_failure", sa.JSON),
+        sa.Column("last_failed_at", sa.BigInteger),
+        sa.Column("retry_requested_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
     )
     _create_partial_index(
@@ -178,6 +184,7 @@ def _create_sync_state() -> None:
         "sync_state",
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("started_at", sa.BigInteger, nullable=False),
+        sa.Column("finished_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("kind", name="pk_sync_state"),
     )
 
@@ -205,6 +212,7 @@ def _create_leader_leases() -> None:
         sa.Column("name", sa.String(32), nullable=False),
         sa.Column("owner", sa.String(36), nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
+        sa.Column("process", sa.String(255)),
         sa.PrimaryKeyConstraint("name", name="pk_leader_leases"),
     )
 
@@ -226,6 +234,7 @@ def _create_audit_entries() -> None:
         sa.Column("chain_position", sa.BigInteger),
         sa.Column("mac", sa.String(64)),
         sa.Column("token_id", sa.String(36)),
+        sa.Column("reason", sa.String(300)),
         sa.PrimaryKeyConstraint("id", name="pk_audit_entries"),
         sqlite_autoincrement=True,
     )

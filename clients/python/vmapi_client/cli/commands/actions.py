@@ -1,6 +1,7 @@
 """`start`, `stop`, `restart`, `pause`, `resume` and `delete`."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,11 +14,13 @@ from vmapi_client.cli.app import (
     READ_TIMEOUT_SECONDS,
     App,
     command,
+    key_option,
 )
 from vmapi_client.cli.bulk import BulkAction, as_deleted
-from vmapi_client.cli.changes import Result, finish, key_of, run_each
+from vmapi_client.cli.changes import ChangeKeys, Result, finish, run_each
 from vmapi_client.cli.exit_codes import combine_exit_codes
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_records
 from vmapi_client.cli.output.views import VM_VIEW
 from vmapi_client.cli.progress import Progress
@@ -64,8 +67,8 @@ def action_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--yes", "-y", is_flag=True, help="Ask no question."),
         click.option("--dry-run", is_flag=True, help="List the VMs only."),
         click.option("--wait", is_flag=True, help="Wait until the action has ended."),
-        click.option("--idempotency-key", "key", help="Run the command again with the same key."),
-        output_option,
+        key_option,
+        output_option(VM_VIEW),
         click.pass_obj,
     )
     for decorator in reversed(decorators):
@@ -85,9 +88,10 @@ def action_command(action: Any, text: str, *, extra: str = "") -> click.Command:
         pattern: str | None,
         older_than: timedelta | None,
         select_all: bool,
+        selector: str | None,
         **options: Any,
     ) -> int:
-        selection = Selection(names, statuses, pattern, older_than, select_all)
+        selection = Selection(names, statuses, pattern, older_than, select_all, selector)
         selection.check()
         return ActionRun(app, action, ActionOptions(**options)).run(selection)
 
@@ -125,6 +129,9 @@ class ActionRun:
             return combine_exit_codes([*codes, 0])
         if selection.has_filters:
             confirm(self._action, vms, yes=self._options.yes)
+            self._app.start_deadline()
+        if self._options.wait:
+            self._app.require_deadline(CHANGE_TIMEOUT_SECONDS)
         with self._app.build_client(CHANGE_TIMEOUT_SECONDS) as client:
             return finish(self._change(client, vms), self._options.output, codes)
 
@@ -132,15 +139,16 @@ class ActionRun:
         options = self._options
         progress = Progress(VERBS[self._action], len(vms), enabled=options.wait)
         if len(vms) > 1 and options.restart_type is None:
-            seconds = self._app.timeout_or(CHANGE_TIMEOUT_SECONDS) if options.wait else None
-            return BulkAction(client, self._action, progress, seconds).run(vms, options.key)
-        by_name = {vm.name: vm for vm in vms}
+            deadline = self._app.deadline if options.wait else None
+            return BulkAction(client, self._action, progress, deadline).run(vms, options.key)
+        counts = Counter(vm.name for vm in vms)
+        by_label = {vm.name if counts[vm.name] == 1 else vm.id: vm for vm in vms}
+        keys = ChangeKeys(options.key, len(vms))
 
-        def send(name: str) -> "VM":
-            key = key_of(options.key, name, len(vms))
-            return self._send(client, by_name[name], key)
+        def send(label: str) -> "VM":
+            return self._send(client, by_label[label], keys.of(label))
 
-        return run_each(list(by_name), send, progress)
+        return run_each(list(by_label), send, progress)
 
     def _send(self, client: "Client", vm: "VM", key: str | None) -> "VM":
         arguments: dict[str, Any] = {"wait": self._options.wait, "idempotency_key": key}
@@ -160,5 +168,7 @@ restart: click.Command = action_command(
 pause: click.Command = action_command("pause", "Pause RUNNING VMs.")
 resume: click.Command = action_command("resume", "Resume PAUSED VMs.")
 delete: click.Command = action_command(
-    "delete", "Delete VMs.", extra="vmctl delete --older-than 1d --dry-run"
+    "delete",
+    "Delete VMs.",
+    extra="vmctl delete --selector 'run=1047,!keep' --older-than 1d --dry-run",
 )

@@ -6,10 +6,12 @@ from typing import Any, get_args
 
 import click
 
-from vmapi_client.cli.app import App, Duration, command
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.app import App, command
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_records
 from vmapi_client.cli.output.views import AUDIT_VIEW
+from vmapi_client.cli.parameters import Count, Duration
 from vmapi_client.models.audit import AuditOutcome
 
 
@@ -20,16 +22,16 @@ from vmapi_client.models.audit import AuditOutcome
     vmctl audit --outcome refused -o jsonl
     """,
 )
-@click.option("--user")
-@click.option("--project")
-@click.option("--action")
-@click.option("--vm-id")
-@click.option("--request-id")
-@click.option("--token-id")
-@click.option("--outcome", type=click.Choice(get_args(AuditOutcome)))
+@click.option("--user", help="Entries of this user.")
+@click.option("--project", help="Entries of this project.")
+@click.option("--action", help="Entries of this action, such as create.")
+@click.option("--vm-id", help="Entries of the VM with this id.")
+@click.option("--request-id", help="Entries of this request.")
+@click.option("--token-id", help="Entries of the API token with this id.")
+@click.option("--outcome", type=click.Choice(get_args(AuditOutcome)), help="Entries with it.")
 @click.option("--newer-than", type=Duration(), help="Entries of the last 2h or 1d.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
-@output_option
+@click.option("--limit", type=Count(min=1), default=50, show_default=True)
+@output_option(AUDIT_VIEW)
 @click.pass_obj
 def list_audit(
     app: App, /, *, newer_than: timedelta | None, limit: int, output: OutputFormat, **filters: Any

@@ -3,7 +3,8 @@
 import click
 
 from vmapi_client.cli.app import App, command
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_records
 from vmapi_client.cli.output.views import FLAVOR_VIEW, IMAGE_VIEW, NETWORK_VIEW, QUOTA_VIEW
 
@@ -24,7 +25,7 @@ def network() -> None:
 
 
 @command("list", examples="vmctl flavor list\nvmctl flavor list -o name")
-@output_option
+@output_option(FLAVOR_VIEW)
 @click.pass_obj
 def list_flavors(app: App, /, *, output: OutputFormat) -> None:
     """List flavors, the smallest first."""
@@ -33,7 +34,7 @@ def list_flavors(app: App, /, *, output: OutputFormat) -> None:
 
 
 @command("list", examples="vmctl image list\nvmctl image list -o wide")
-@output_option
+@output_option(IMAGE_VIEW)
 @click.pass_obj
 def list_images(app: App, /, *, output: OutputFormat) -> None:
     """List images, sorted by name."""
@@ -42,7 +43,7 @@ def list_images(app: App, /, *, output: OutputFormat) -> None:
 
 
 @command("list", examples="vmctl network list")
-@output_option
+@output_option(NETWORK_VIEW)
 @click.pass_obj
 def list_networks(app: App, /, *, output: OutputFormat) -> None:
     """List networks, sorted by name."""
@@ -51,7 +52,7 @@ def list_networks(app: App, /, *, output: OutputFormat) -> None:
 
 
 @command("quota", examples="vmctl quota\nvmctl quota -o json")
-@output_option
+@output_option(QUOTA_VIEW)
 @click.pass_obj
 def show_quota(app: App, /, *, output: OutputFormat) -> None:
     """Show usage and limits of the project."""

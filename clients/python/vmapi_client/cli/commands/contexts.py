@@ -3,11 +3,15 @@
 import click
 
 from vmapi_client.cli.app import complete_context
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_records
 from vmapi_client.cli.output.views import CONTEXT_VIEW
+from vmapi_client.cli.parameters import Text
 from vmapi_client.configuration import split_url
-from vmapi_client.contexts import Context, ContextStore
+from vmapi_client.contexts import Context, ContextStore, make_absolute
+
+CONTEXT_NAME: Text = Text("the name of a context")
 
 
 @click.group("context")
@@ -19,8 +23,8 @@ def context() -> None:
 
 
 @context.command("add", epilog="\b\nExamples:\n  vmctl context add prod https://vmapi.example.org")
-@click.argument("name")
-@click.argument("url")
+@click.argument("name", type=CONTEXT_NAME)
+@click.argument("url", type=Text("https://HOST[:PORT]"))
 @click.option("--token-file", help="File with the token; it is read for each request.")
 @click.option("--ca-file", help="Certificates to trust.")
 @click.option("--use", "make_current", is_flag=True, help="Make it the current context.")
@@ -30,14 +34,14 @@ def add_context(
     """Add or replace a context. 'vmctl login' adds a token."""
     split_url(url, "URL")
     store = ContextStore.from_environment()
-    added = Context(name, url, token_file=token_file, ca_file=ca_file)
+    added = Context(name, url, None, make_absolute(token_file), make_absolute(ca_file))
     store.save(added, make_current=make_current)
     current, _ = store.load()
     click.echo(f"context {name} added{', current' if current == name else ''}", err=True)
 
 
 @context.command("use", epilog="\b\nExamples:\n  vmctl context use prod")
-@click.argument("name", shell_complete=complete_context)
+@click.argument("name", type=CONTEXT_NAME, shell_complete=complete_context)
 def use_context(name: str) -> None:
     """Make a context the current one."""
     ContextStore.from_environment().use(name)
@@ -45,7 +49,7 @@ def use_context(name: str) -> None:
 
 
 @context.command("remove", epilog="\b\nExamples:\n  vmctl context remove test")
-@click.argument("name", shell_complete=complete_context)
+@click.argument("name", type=CONTEXT_NAME, shell_complete=complete_context)
 def remove_context(name: str) -> None:
     """Remove a context with its token."""
     ContextStore.from_environment().remove(name)
@@ -53,7 +57,7 @@ def remove_context(name: str) -> None:
 
 
 @context.command("list", epilog="\b\nExamples:\n  vmctl context list")
-@output_option
+@output_option(CONTEXT_VIEW)
 def list_contexts(output: OutputFormat) -> None:
     """List contexts; tokens are never shown."""
     current, contexts = ContextStore.from_environment().load()

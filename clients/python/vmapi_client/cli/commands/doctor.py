@@ -1,49 +1,43 @@
 """`doctor`."""
 
-import socket
-import ssl
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
 from vmapi_client.cli.app import App, command
-from vmapi_client.cli.exit_codes import FAILED, SUCCESS, describe_error, exit_code_of
-from vmapi_client.errors import AccessRefused, NotReachable, VmapiError
+from vmapi_client.cli.connection_checks import ConnectionChecks, Finding
+from vmapi_client.cli.exit_codes import (
+    FAILED,
+    NOT_REACHABLE,
+    SUCCESS,
+    TIMED_OUT,
+    describe_error,
+    exit_code_of,
+)
+from vmapi_client.cli.output.formats import format_value
+from vmapi_client.errors import AccessRefused, VmapiError
 
 if TYPE_CHECKING:
-    from vmapi_client.configuration import Configuration
     from vmapi_client.sync.client import Client
 
 CHECK_SECONDS = 5.0
 MAX_CLOCK_OFFSET_SECONDS = 30.0
-CERTIFICATE_WARNING_DAYS = 14
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check: a text, and an exit code unless all is well."""
-
-    text: str
-    exit_code: int = SUCCESS
 
 
 @command("doctor", examples="vmctl doctor\nvmctl doctor --context prod")
 @click.pass_obj
 def diagnose(app: App) -> int:
-    """Check URL, certificate, token, clock and version.
+    """Check URL, proxy, certificate, token, clock and version.
 
     Each line is one check. The exit code is the one of the first failure.
     """
     code = SUCCESS
     for title, finding in run_checks(app):
         mark = "ok" if finding.exit_code == SUCCESS else "FAILED"
-        print(f"{mark:<7} {title:<12} {finding.text}", flush=True)
+        print(f"{mark:<7} {title:<12} {format_value(finding.text)}", flush=True)
         code = code or finding.exit_code
     if code != SUCCESS:
         print("vmctl: the first failed check is the one to mend first", file=sys.stderr)
@@ -60,8 +54,11 @@ def run_checks(app: App) -> Iterator[tuple[str, Finding]]:
     with client:
         configuration = client.configuration
         yield "url", Finding(f"{configuration.root} from {configuration.server.url_origin}")
+        seconds = min(CHECK_SECONDS, app.timeout_seconds or CHECK_SECONDS)
+        checks = ConnectionChecks(configuration, client.proxy, seconds)
         needed: list[tuple[str, Callable[[], Finding]]] = [
-            ("connection", lambda: check_connection(configuration)),
+            *([("proxy", checks.check_proxy)] if client.proxy else []),
+            ("connection", checks.check_connection),
             ("server", lambda: check_readiness(client)),
             ("clock", lambda: check_clock(client)),
             ("token", lambda: check_token(client)),
@@ -69,7 +66,7 @@ def run_checks(app: App) -> Iterator[tuple[str, Finding]]:
         for title, check in needed:
             finding = run_check(check)
             yield title, finding
-            if finding.exit_code != SUCCESS and title == "connection":
+            if title != "clock" and finding.exit_code in (NOT_REACHABLE, TIMED_OUT):
                 return
 
 
@@ -79,34 +76,6 @@ def run_check(check: Callable[[], Finding]) -> Finding:
         return check()
     except VmapiError as error:
         return Finding(describe_error(error), exit_code_of(error))
-
-
-def check_connection(configuration: "Configuration") -> Finding:
-    """Connect, and check the certificate of HTTPS."""
-    parts = urlsplit(configuration.root)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = parts.hostname or ""
-    try:
-        with socket.create_connection((host, port), CHECK_SECONDS) as connection:
-            address = connection.getpeername()[0]
-            if parts.scheme == "http":
-                return Finding(f"{address} port {port}, without TLS")
-            context = ssl.create_default_context(cafile=configuration.ca_file)
-            with context.wrap_socket(connection, server_hostname=host) as secure:
-                return describe_certificate(secure, f"{address} port {port}")
-    except ssl.SSLCertVerificationError as error:
-        raise NotReachable(f"certificate: {error.verify_message}; use --ca-file FILE") from error
-    except OSError as error:
-        raise NotReachable(f"{host} port {port}: {error.strerror or error}") from error
-
-
-def describe_certificate(connection: ssl.SSLSocket, place: str) -> Finding:
-    """Return the days for which the certificate is valid."""
-    certificate = connection.getpeercert() or {}
-    end = ssl.cert_time_to_seconds(str(certificate.get("notAfter", "")))
-    days = int((end - time.time()) // 86400)
-    text = f"{place}, {connection.version()}, the certificate is valid for {days} days"
-    return Finding(text, FAILED if days < CERTIFICATE_WARNING_DAYS else SUCCESS)
 
 
 def check_readiness(client: "Client") -> Finding:

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, App, Duration, command
-from vmapi_client.cli.output.formats import OutputFormat, format_value, output_option
+from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, App, command
+from vmapi_client.cli.output.formats import OutputFormat, format_value
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import format_line, write_text
 from vmapi_client.cli.output.views import EVENT_VIEW, describe_subject
+from vmapi_client.cli.parameters import Count, EventId, StreamDuration
 from vmapi_client.cli.selection import VMName, find_vm
+from vmapi_client.cli.streams import read_events
 from vmapi_client.models.event import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vmapi_client.models import Event
 
 
@@ -35,10 +36,13 @@ def event() -> None:
 )
 @click.option("--vm", "name", type=VMName(), help="Events of one VM.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(get_args(EventKind)))
-@click.option("--since", metavar="ID", help="Events after this one; default: from now on.")
-@click.option("--for", "duration", type=Duration(), help="End after this time.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
-@output_option
+@click.option("--selector", "-l", metavar="SELECTOR", help="Events of VMs with this metadata.")
+@click.option(
+    "--since", type=EventId(), metavar="ID", help="Events after this one; default: from now on."
+)
+@click.option("--for", "duration", type=StreamDuration(), help="End after this time.")
+@click.option("--count", type=Count(min=1), help="End after so many events.")
+@output_option(EVENT_VIEW)
 @click.pass_obj
 def watch_events(
     app: App,
@@ -46,6 +50,7 @@ def watch_events(
     *,
     name: str | None,
     kinds: Any,
+    selector: str | None,
     since: str | None,
     duration: timedelta | None,
     count: int | None,
@@ -57,9 +62,8 @@ def watch_events(
     """
     with app.build_client(CHANGE_TIMEOUT_SECONDS) as client:
         vm_id = None if name is None else find_vm(client, name).id
-        seconds = None if duration is None else duration.total_seconds()
-        events: Iterator[Event] = client.events(
-            since=since, kinds=kinds, vm_ids=vm_id, seconds=seconds
+        events = read_events(
+            app, client, duration, since=since, kinds=kinds or None, vm_ids=vm_id, selector=selector
         )
         for item in islice(events, count):
             write_text(format_event(item, output))

@@ -1,12 +1,13 @@
 """`login`."""
 
 import sys
+from dataclasses import replace
 
 import click
 
 from vmapi_client.cli.app import READ_TIMEOUT_SECONDS, App, command
 from vmapi_client.configuration import check_token
-from vmapi_client.contexts import Context, ContextStore
+from vmapi_client.contexts import Context, ContextStore, check_context_name, make_absolute
 from vmapi_client.errors import ConfigurationError
 
 DEFAULT_CONTEXT = "default"
@@ -30,21 +31,22 @@ def login(app: App) -> None:
     store = ContextStore.from_environment()
     context = choose_context(app, store)
     token = read_token()
-    check_with_server(context, token, app.timeout_or(READ_TIMEOUT_SECONDS))
-    stored = Context(context.name, context.url, token, None, context.ca_file)
-    store.save(stored, make_current=store.find() is None)
+    check_with_server(context, token, app.timeout_seconds or READ_TIMEOUT_SECONDS)
+    store.save(Context(context.name, context.url, token, None, context.ca_file))
     click.echo(f"token stored in the context {context.name}: {store.path}", err=True)
 
 
 def choose_context(app: App, store: ContextStore) -> Context:
     """Return the context of the options, else the current one."""
     url, name = app.options.get("url"), app.options.get("context")
+    ca_file = make_absolute(app.options.get("ca_file"))
     if url is not None:
-        return Context(name or DEFAULT_CONTEXT, url, ca_file=app.options.get("ca_file"))
+        check_context_name(name or DEFAULT_CONTEXT)
+        return Context(name or DEFAULT_CONTEXT, url, ca_file=ca_file)
     context = store.find(name)
     if context is None:
         raise ConfigurationError("No context: use --url URL, or run 'vmctl context add NAME URL'.")
-    return context
+    return context if ca_file is None else replace(context, ca_file=ca_file)
 
 
 def read_token() -> str:

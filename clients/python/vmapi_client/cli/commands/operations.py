@@ -7,9 +7,11 @@ import click
 
 from vmapi_client.cli.app import App, command
 from vmapi_client.cli.exit_codes import FAILED, SUCCESS, exit_code_of, print_error
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_record, print_records
 from vmapi_client.cli.output.views import OPERATION_VIEW
+from vmapi_client.cli.parameters import Count, OperationId
 from vmapi_client.cli.selection import VMName, find_vm, is_uuid
 from vmapi_client.core.replies import build_operation_error
 from vmapi_client.models.operation import OperationAction, OperationStatus
@@ -36,10 +38,10 @@ def operation() -> None:
 @click.option("--vm", "name", type=VMName(), help="Operations of one VM.")
 @click.option("--action", type=click.Choice(get_args(OperationAction)))
 @click.option("--status", type=click.Choice(get_args(OperationStatus)))
-@click.option("--request-id")
-@click.option("--idempotency-key")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
-@output_option
+@click.option("--request-id", help="Operations of this request.")
+@click.option("--idempotency-key", help="Operations of changes with this key.")
+@click.option("--limit", type=Count(min=1), default=50, show_default=True)
+@output_option(OPERATION_VIEW)
 @click.pass_obj
 def list_operations(
     app: App, /, *, name: str | None, limit: int, output: OutputFormat, **filters: Any
@@ -52,8 +54,8 @@ def list_operations(
 
 
 @command("show", examples="vmctl operation show 0e1fdaaa-7b5d-44c1-859f-170232c0e995 -o yaml")
-@click.argument("operation_id", metavar="ID")
-@output_option
+@click.argument("operation_id", metavar="ID", type=OperationId())
+@output_option(OPERATION_VIEW)
 @click.pass_obj
 def show_operation(app: App, /, *, operation_id: str, output: OutputFormat) -> None:
     """Show an operation."""
@@ -65,8 +67,8 @@ def show_operation(app: App, /, *, operation_id: str, output: OutputFormat) -> N
     "wait",
     examples="vmctl operation wait 0e1fdaaa-7b5d-44c1-859f-170232c0e995 --timeout 5m",
 )
-@click.argument("operation_id", metavar="ID")
-@output_option
+@click.argument("operation_id", metavar="ID", type=OperationId())
+@output_option(OPERATION_VIEW)
 @click.pass_obj
 def wait_for_operation(app: App, /, *, operation_id: str, output: OutputFormat) -> int:
     """Wait until an operation is finished.

@@ -36,9 +36,9 @@ def print_completion(ctx: click.Context, shell: str) -> None:
     "  vmctl man | man -l -\n"
     "  vmctl man --directory ~/.local/share/man/man1\n",
 )
-@click.option("--directory", type=click.Path(path_type=Path), help="Write one page a command.")
+@click.option("--directory", metavar="FOLDER", help="Write one page a command.")
 @click.pass_context
-def write_man_pages(ctx: click.Context, directory: Path | None) -> None:
+def write_man_pages(ctx: click.Context, directory: str | None) -> None:
     """Print or write the man pages.
 
     Without an option, the page of vmctl itself is printed.
@@ -48,7 +48,8 @@ def write_man_pages(ctx: click.Context, directory: Path | None) -> None:
     if directory is None:
         click.echo(pages["vmctl"], nl=False)
         return
-    directory.mkdir(parents=True, exist_ok=True)
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
-        (directory / f"{name}.1").write_text(text, encoding="utf-8")
-    click.echo(f"{len(pages)} pages in {directory}", err=True)
+        (folder / f"{name}.1").write_text(text, encoding="utf-8")
+    click.echo(f"{len(pages)} pages in {folder}", err=True)

@@ -4,9 +4,16 @@ from typing import Any
 
 import click
 
-from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, App, command
+from vmapi_client.cli.app import (
+    CHANGE_TIMEOUT_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    App,
+    command,
+    key_option,
+)
 from vmapi_client.cli.commands.create import parse_pairs
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_records
 from vmapi_client.cli.output.views import VM_VIEW
 from vmapi_client.cli.selection import VMName, find_vm
@@ -22,11 +29,15 @@ from vmapi_client.cli.selection import VMName, find_vm
 )
 @click.argument("name", type=VMName())
 @click.option("--rename", "new_name", metavar="NAME", help="New name.")
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", callback=parse_pairs)
-@click.option("--remove-metadata", "removed", multiple=True, metavar="KEY")
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", callback=parse_pairs, help="Pair to set."
+)
+@click.option(
+    "--remove-metadata", "removed", multiple=True, metavar="KEY", help="Key of a pair to remove."
+)
 @click.option("--wait", is_flag=True, help="Wait until the change has ended.")
-@click.option("--idempotency-key", "key", help="Run the command again with the same key.")
-@output_option
+@key_option
+@output_option(VM_VIEW)
 @click.pass_obj
 def update_vm(
     app: App,
@@ -47,6 +58,8 @@ def update_vm(
     pairs = {**(metadata or {}), **dict.fromkeys(removed)}
     if new_name is None and not pairs:
         raise click.UsageError("Use --rename, --metadata or --remove-metadata.")
+    if both := set(removed).intersection(metadata or ()):
+        raise click.UsageError(f"Set or remove the metadata key {min(both)!r}, not both.")
     with app.build_client(READ_TIMEOUT_SECONDS) as client:
         vm = find_vm(client, name)
     with app.build_client(CHANGE_TIMEOUT_SECONDS) as client:

@@ -7,9 +7,11 @@ import click
 
 from vmapi_client.cli.app import App, command
 from vmapi_client.cli.exit_codes import combine_exit_codes
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_record, print_records, write_text
 from vmapi_client.cli.output.views import VM_VIEW
+from vmapi_client.cli.parameters import Count
 from vmapi_client.cli.selection import (
     Selection,
     VMName,
@@ -25,6 +27,7 @@ from vmapi_client.cli.selection import (
     vmctl list
     vmctl list --status RUNNING --name 'web-*' -o wide
     vmctl list --older-than 1d -o name
+    vmctl list --selector 'env=prod,tier!=db'
     vmctl list -o columns=name,status,metadata.env
     vmctl list -o '{{.name}} {{.ip_address}}'
     """,
@@ -32,7 +35,7 @@ from vmapi_client.cli.selection import (
 @click.argument("names", nargs=-1, type=VMName())
 @selection_options
 @click.option("--deleted", is_flag=True, help="VMs deleted in the last 24 hours.")
-@output_option
+@output_option(VM_VIEW)
 @click.pass_obj
 def list_vms(
     app: App,
@@ -42,6 +45,7 @@ def list_vms(
     statuses: tuple[str, ...],
     pattern: str | None,
     older_than: timedelta | None,
+    selector: str | None,
     deleted: bool,
     output: OutputFormat,
 ) -> int:
@@ -49,13 +53,14 @@ def list_vms(
 
     Without an option, all VMs are listed, the oldest first.
     """
+    if deleted and statuses:
+        raise click.UsageError("Use --deleted or --status, not both.")
     chosen = ("DELETED",) if deleted else statuses
-    selection = Selection(names, chosen, pattern, older_than)
+    selection = Selection(names, chosen, pattern, older_than, selector=selector)
+    selection.check_alternatives()
     codes: list[int] = []
     with app.build_client() as client:
         if names:
-            if selection.has_filters:
-                selection.check()
             vms, codes = find_vms(client, names)
         else:
             vms = list(selection.find(client))
@@ -73,7 +78,7 @@ def list_vms(
 )
 @click.argument("names", nargs=-1, required=True, type=VMName())
 @click.option("--fresh", is_flag=True, help="Ask the cloud first.")
-@output_option
+@output_option(VM_VIEW)
 @click.pass_obj
 def show_vms(app: App, /, *, names: tuple[str, ...], fresh: bool, output: OutputFormat) -> int:
     """Show all members of VMs.
@@ -99,7 +104,7 @@ def show_vms(app: App, /, *, names: tuple[str, ...], fresh: bool, output: Output
     """,
 )
 @click.argument("name", type=VMName())
-@click.option("--lines", "-n", type=click.IntRange(1, 10_000), help="Last lines only.")
+@click.option("--lines", "-n", type=Count(1, 10_000), help="Last lines only.")
 @click.pass_obj
 def show_console(app: App, /, *, name: str, lines: int | None) -> None:
     """Print the console output of a VM."""

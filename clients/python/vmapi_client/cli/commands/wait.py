@@ -1,18 +1,17 @@
 """`wait`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, App, command
-from vmapi_client.cli.bulk import as_deleted
-from vmapi_client.cli.changes import finish, run_each
-from vmapi_client.cli.output.formats import OutputFormat, output_option
+from vmapi_client.cli.changes import finish
+from vmapi_client.cli.output.formats import OutputFormat
+from vmapi_client.cli.output.option import output_option
+from vmapi_client.cli.output.views import VM_VIEW
 from vmapi_client.cli.progress import Progress
 from vmapi_client.cli.selection import VMName, find_vms
-
-if TYPE_CHECKING:
-    from vmapi_client.models import VM
+from vmapi_client.cli.status_wait import StatusWait
 
 TARGETS = ("RUNNING", "STOPPED", "PAUSED", "ERROR", "DELETED")
 
@@ -32,7 +31,7 @@ TARGETS = ("RUNNING", "STOPPED", "PAUSED", "ERROR", "DELETED")
     type=click.Choice(TARGETS, case_sensitive=False),
     help="The status to wait for, without a task.",
 )
-@output_option
+@output_option(VM_VIEW)
 @click.pass_obj
 def wait_for_vms(app: App, /, *, names: tuple[str, ...], target: Any, output: OutputFormat) -> int:
     """Wait until VMs have a status.
@@ -41,15 +40,8 @@ def wait_for_vms(app: App, /, *, names: tuple[str, ...], target: Any, output: Ou
     """
     with app.build_client(READ_TIMEOUT_SECONDS) as client:
         vms, codes = find_vms(client, names)
-    by_name = {vm.name: vm for vm in vms}
-    with app.build_client(CHANGE_TIMEOUT_SECONDS) as client:
-
-        def wait(name: str) -> "VM":
-            vm = by_name[name]
-            if target == "DELETED":
-                client.vms.wait_until_deleted(vm)
-                return as_deleted(vm)
-            return client.vms.wait_for(vm, target)
-
-        progress = Progress("waiting", len(by_name), enabled=True)
-        return finish(run_each(list(by_name), wait, progress), output, codes)
+    deadline = app.require_deadline(CHANGE_TIMEOUT_SECONDS)
+    with app.build_client() as client:
+        progress = Progress("waiting", len(vms), enabled=True)
+        results = StatusWait(client, target, deadline, progress).run(vms)
+        return finish(results, output, codes)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, App, Duration, command
+from vmapi_client.cli.app import CHANGE_TIMEOUT_SECONDS, App, command
 from vmapi_client.cli.output.table import build_rich_table, is_terminal
 from vmapi_client.cli.output.views import VM_VIEW
+from vmapi_client.cli.parameters import StreamDuration
 from vmapi_client.cli.selection import Selection, VMName, find_vms, selection_options
+from vmapi_client.cli.streams import read_events
 from vmapi_client.models.event import EVENTS_RESET, EventKind
 
 if TYPE_CHECKING:
@@ -26,11 +28,12 @@ VM_KINDS: tuple[EventKind, ...] = ("vm.created", "vm.changed", "vm.deleted")
     vmctl watch
     vmctl watch web-1 web-2
     vmctl watch --name 'web-*' --for 10m
+    vmctl watch --selector env=prod
     """,
 )
 @click.argument("names", nargs=-1, type=VMName())
 @selection_options
-@click.option("--for", "duration", type=Duration(), help="End after this time.")
+@click.option("--for", "duration", type=StreamDuration(), help="End after this time.")
 @click.pass_obj
 def watch_vms(
     app: App,
@@ -40,17 +43,19 @@ def watch_vms(
     statuses: tuple[str, ...],
     pattern: str | None,
     older_than: timedelta | None,
+    selector: str | None,
     duration: timedelta | None,
 ) -> None:
     """Show VMs as they change, until Ctrl-C.
 
     On a terminal this is a live table; elsewhere each change is a line.
     """
-    selection = Selection(names, statuses, pattern, older_than)
-    seconds = None if duration is None else duration.total_seconds()
+    selection = Selection(names, statuses, pattern, older_than, selector=selector)
+    selection.check_alternatives()
     with app.build_client(CHANGE_TIMEOUT_SECONDS) as client:
         watched = WatchedVMs(client, selection)
-        events = client.events(since=client.newest_event_id(), kinds=VM_KINDS, seconds=seconds)
+        since = client.newest_event_id()
+        events = read_events(app, client, duration, since=since, kinds=VM_KINDS, selector=selector)
         watched.load()
         if is_terminal():
             show_live(watched, events)
@@ -80,7 +85,7 @@ class WatchedVMs:
             self.load()
             return None
         vm = event.vm
-        if vm is None or not self._is_selected(vm) or self._vms.get(vm.id) == vm:
+        if vm is None or not self._is_selected(vm, event) or self._vms.get(vm.id) == vm:
             return None
         self._vms[vm.id] = vm
         return vm
@@ -90,8 +95,8 @@ class WatchedVMs:
         vms = sorted(self._vms.values(), key=lambda vm: (vm.created_at, vm.id))
         return [vm.to_json() for vm in vms]
 
-    def _is_selected(self, vm: "VM") -> bool:
-        return vm.id in self._vms or self._selection.matches(vm)
+    def _is_selected(self, vm: "VM", event: "Event") -> bool:
+        return vm.id in self._vms or self._selection.matches(vm, event.at)
 
 
 def show_live(watched: WatchedVMs, events: Iterable["Event"]) -> None:

@@ -1,12 +1,11 @@
-"""The formats of `--output`."""
+"""The formats of `--output`, and texts of a server as lines of a terminal."""
 
 import re
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
+SHOWN_PLACEHOLDER_CHARACTERS = 20
 PLAIN_KINDS = ("table", "wide", "json", "jsonl", "yaml", "name")
 PLACEHOLDER = re.compile(r"\{\{\s*\.([\w.:-]+)\s*\}\}")
 
@@ -18,55 +17,6 @@ class OutputFormat:
     kind: str
     columns: tuple[str, ...] = ()
     template: str = ""
-
-
-class OutputType(click.ParamType[OutputFormat]):
-    """Parses the value of `--output`."""
-
-    name = "format"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> OutputFormat:
-        """Parse a format."""
-        if isinstance(value, OutputFormat):
-            return value
-        kind, separator, argument = str(value).partition("=")
-        if not separator and kind in PLAIN_KINDS:
-            return OutputFormat(kind)
-        if kind == "columns" and argument:
-            return OutputFormat(kind, columns=tuple(argument.split(",")))
-        if "{{" in value:
-            template = argument if kind == "template" else str(value)
-            return OutputFormat("template", template=template.replace("\\t", "\t"))
-        kinds = ", ".join(PLAIN_KINDS)
-        return self.fail(
-            f"{value!r} is no format: use {kinds}, columns=name,status or "
-            "'{{.name}} {{.status}}'",
-            param,
-            ctx,
-        )
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[Any]:
-        """Return the formats."""
-        from click.shell_completion import CompletionItem
-
-        kinds = (*PLAIN_KINDS, "columns=")
-        return [CompletionItem(kind) for kind in kinds if kind.startswith(incomplete)]
-
-
-def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--output` to a command."""
-    return click.option(
-        "-o",
-        "--output",
-        type=OutputType(),
-        default="table",
-        show_default=True,
-        help="table, wide, json, jsonl, yaml, name, columns=NAME,… or '{{.name}} {{.status}}'.",
-    )(function)
 
 
 def find_member(document: Any, path: str) -> Any:
@@ -84,6 +34,18 @@ def find_member(document: Any, path: str) -> Any:
 def fill_template(template: str, document: Any) -> str:
     """Replace the placeholders of a template."""
     return PLACEHOLDER.sub(lambda match: format_value(find_member(document, match[1])), template)
+
+
+def find_unknown_placeholder(template: str) -> str | None:
+    """Return the beginning of the first placeholder that no member fills; None without one."""
+    # the control character keeps the texts around a placeholder apart
+    _, begin, rest = PLACEHOLDER.sub("\0", template).partition("{{")
+    return begin + rest[:SHOWN_PLACEHOLDER_CHARACTERS].partition("\0")[0] if begin else None
+
+
+def print_line(text: str) -> None:
+    """Print one line to stderr. A text of a server may have control characters."""
+    print(format_value(text), file=sys.stderr, flush=True)
 
 
 def format_value(value: Any, absent: str = "") -> str:

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from vmapi_client.cli.output.formats import find_member, format_value
+from vmapi_client.cli.output.members import describe_refusal, refuse_path
+from vmapi_client.models.model import Model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,6 +52,15 @@ class View:
 
     columns: tuple[Column, ...]
     key: str = "name"
+    model: type[Model] | None = None
+    """The class of the records; None for records with no other members than the columns."""
+
+    def refuse_member(self, path: str) -> str | None:
+        """Return why the records have no member with a dotted path; None if they have it."""
+        if self.model is not None:
+            return refuse_path(path, self.model)
+        paths = [column.path for column in self.columns]
+        return None if path in paths else describe_refusal(path, paths)
 
     def visible_columns(self, *, wide: bool) -> list[Column]:
         """Return the columns of a table."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vmapi_client.cli.output.table import Column, View, format_age
+from vmapi_client.models import VM, AuditEntry, Event, Flavor, Image, Network, Operation
 
 VM_VIEW = View(
     (
@@ -17,7 +18,8 @@ VM_VIEW = View(
         Column("METADATA", "metadata", wide=True),
         Column("ACTIONS", "allowed_actions", wide=True),
         Column("FAULT", "fault.message", wide=True),
-    )
+    ),
+    model=VM,
 )
 
 OPERATION_VIEW = View(
@@ -33,6 +35,7 @@ OPERATION_VIEW = View(
         Column("DETAIL", "error.detail", wide=True),
     ),
     key="id",
+    model=Operation,
 )
 
 FLAVOR_VIEW = View(
@@ -42,7 +45,8 @@ FLAVOR_VIEW = View(
         Column("RAM_MB", "ram_mb"),
         Column("DISK_GB", "disk_gb"),
         Column("ID", "id", wide=True),
-    )
+    ),
+    model=Flavor,
 )
 
 IMAGE_VIEW = View(
@@ -52,10 +56,11 @@ IMAGE_VIEW = View(
         Column("MIN_DISK_GB", "min_disk_gb"),
         Column("MIN_RAM_MB", "min_ram_mb"),
         Column("ID", "id", wide=True),
-    )
+    ),
+    model=Image,
 )
 
-NETWORK_VIEW = View((Column("NAME", "name"), Column("ID", "id")))
+NETWORK_VIEW = View((Column("NAME", "name"), Column("ID", "id")), model=Network)
 
 QUOTA_VIEW = View(
     (
@@ -81,6 +86,7 @@ AUDIT_VIEW = View(
         Column("ID", "id", wide=True),
     ),
     key="id",
+    model=AuditEntry,
 )
 
 
@@ -103,6 +109,7 @@ EVENT_VIEW = View(
         Column("ID", "id", wide=True),
     ),
     key="id",
+    model=Event,
 )
 
 CONTEXT_VIEW = View(

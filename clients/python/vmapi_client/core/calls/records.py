@@ -1,9 +1,8 @@
 """The calls on operations, the catalog, the quota, the audit trail, and the server itself."""
 
 from typing import Any
-from urllib.parse import quote
 
-from vmapi_client.core.calls.session import CallSession, build_query
+from vmapi_client.core.calls.session import CallSession, build_query, operation_path
 from vmapi_client.core.exchange import Plan, Request
 from vmapi_client.models import Flavor, Health, Image, Network, Operation, Quota, Readiness
 
@@ -24,7 +23,7 @@ class RecordCalls:
 
     def operation(self, operation_id: str, timeout: float | None) -> Plan[Operation]:
         """Read an operation."""
-        request = Request("GET", f"/operations/{quote(operation_id, safe='')}")
+        request = Request("GET", operation_path(operation_id))
         return self._session.read_model(Operation, request, timeout)
 
     def flavors(self, timeout: float | None) -> Plan[list[Flavor]]:

@@ -120,7 +120,8 @@ def bulk_body(
     if (ids is None) == (filters is None):
         raise ValueError("a bulk action needs either ids or a filter")
     if ids is not None:
-        return {"action": action, "ids": [id_of(vm) for vm in ids]}
+        vms = [ids] if isinstance(ids, (str, VM)) else ids
+        return {"action": action, "ids": [id_of(vm) for vm in vms]}
     return {"action": action, "filter": dict(filters or {})}
 
 

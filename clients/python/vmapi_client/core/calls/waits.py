@@ -1,15 +1,21 @@
 """Plans that wait for a status of a VM, or for the end of an operation."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from vmapi_client.core.calls.session import CallSession, id_of, vm_path, with_headers
+from vmapi_client.core.calls.session import (
+    CallSession,
+    id_of,
+    operation_path,
+    vm_path,
+    with_headers,
+)
 from vmapi_client.core.calls.vms import VMCalls
 from vmapi_client.core.deadline import Deadline, growing_pauses
-from vmapi_client.core.exchange import Attempt, Plan, Request, Response
+from vmapi_client.core.exchange import Plan, Request, Response
 from vmapi_client.errors import DeadlineExceeded, VMFailed, VmNotFound
 from vmapi_client.models import VM, Operation, VMState
 
+AWAITED_STATUSES = ("STOPPED", "RUNNING", "PAUSED", "ERROR")
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
 
@@ -26,6 +32,8 @@ class WaitCalls:
 
         Raises VMFailed if it goes into ERROR, VmNotFound if it is deleted, and DeadlineExceeded.
         """
+        if status not in AWAITED_STATUSES:
+            raise ValueError(f"status is {status!r}: it is one of {', '.join(AWAITED_STATUSES)}")
         deadline = self._session.deadline(timeout)
         states = self._poll(vm, deadline)
         while True:
@@ -61,11 +69,10 @@ class WaitCalls:
     def wait_for_operation(self, operation_id: str, timeout: float | None) -> Plan[Operation]:
         """Wait until an operation is finished. Raises DeadlineExceeded."""
         deadline = self._session.deadline(timeout)
-        request = Request("GET", f"/operations/{operation_id}")
+        request = Request("GET", operation_path(operation_id))
         pauses, pause = growing_pauses(FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS), 0.0
         while True:
-            plan = self._session.read_waiting(request, deadline)
-            response = yield from delayed(plan, pause)
+            response = yield from self._session.read_waiting(request, deadline, delay=pause)
             operation = self._session.parse(request, response, Operation.from_json)
             if operation.is_finished:
                 return operation
@@ -93,26 +100,15 @@ class StatePoller:
     def read(self) -> Plan[VMState]:
         """Read the state after the pause."""
         request = self._request
-        if self._response is not None:
+        # a proxy may drop the tag
+        if self._response is not None and "etag" in self._response.headers:
             request = with_headers(request, {"If-None-Match": self._response.headers["etag"]})
-        plan = self._session.read(request, max(self._deadline.remaining, 1.0))
-        response = yield from delayed(plan, self.next_pause)
+        timeout = max(self._deadline.remaining, 1.0)
+        response = yield from self._session.read(request, timeout, delay=self.next_pause)
         self.next_pause = next(self._pauses)
         if response.status != 304 or self._response is None:
             self._response = response
         return self._session.parse(request, self._response, VMState.from_json)
-
-
-def delayed(plan: Plan[Response], delay: float) -> Plan[Response]:
-    """Run a plan with a delay before its first attempt."""
-    attempt: Attempt = replace(next(plan), delay=delay)
-    while True:
-        reply = yield attempt
-        try:
-            attempt = plan.send(reply)
-        except StopIteration as end:
-            response: Response = end.value
-            return response
 
 
 def describe_fault(vm: VM) -> str:

@@ -47,12 +47,12 @@ class DevcloudDriver(fake.FakeDriver):
     def init_host(self, host):
         super().init_host(host)
         try:
-            found = objects.InstanceList.get_by_host(
+            instances = objects.InstanceList.get_by_host(
                 nova_context.get_admin_context(), host, expected_attrs=['flavor'])
         except Exception:
             LOG.exception('cannot read back the instances of %s', host)
             return
-        for inst in found:
+        for inst in instances:
             state = POWER.get(inst.vm_state)
             if inst.vm_state == vm_states.ERROR and inst.launched_at:
                 state = power_state.RUNNING

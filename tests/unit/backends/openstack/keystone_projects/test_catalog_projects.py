@@ -28,8 +28,6 @@ from vmapi.backends.openstack.driver import OpenStackBackend
 from vmapi.services.catalog import Catalog
 from vmapi.settings.settings import Settings
 
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-
 
 @pytest.fixture
 def catalog(backend: OpenStackBackend) -> Catalog:
@@ -56,10 +54,10 @@ def test_private_flavor_is_usable_by_projects_with_access(
     closed = flavor("closed", is_public=False, flavor_id="7")
     access = {"private": [OTHER, THIRD]}
     serve_flavors(cloud, flavor("m1"), private, closed, access=access)
-    for project, found in ((OTHER, "private"), (THIRD, "private"), (OWN, None)):
-        assert names(catalog.list_flavors(project)) == {"m1", found} - {None}
+    for project, name in ((OTHER, "private"), (THIRD, "private"), (OWN, None)):
+        assert names(catalog.list_flavors(project)) == {"m1", name} - {None}
         for id_or_name in ("private", private["id"]):
-            assert find(catalog.find_flavor, id_or_name, project) == found
+            assert find(catalog.find_flavor, id_or_name, project) == name
         assert find(catalog.find_flavor, "7", project) is None
     assert names(catalog.list_flavors(None)) == {"m1", "private"}
     assert any("is_public=None" in request.path for request in cloud.requests)
@@ -267,9 +265,9 @@ def test_default_network_is_the_only_one_of_the_project(
     serve_networks(cloud, first, second, outside, policies={})
     for project, item in ((OTHER, first), (OWN, second)):
         for name in (None, "net"):
-            found = catalog.find_network(name, project)
-            assert found is not None
-            assert found.id == item["id"]
+            result = catalog.find_network(name, project)
+            assert result is not None
+            assert result.id == item["id"]
     assert catalog.find_network(None, "unknown") is None
 
 
@@ -280,7 +278,7 @@ def test_default_network_id_is_never_a_name(
     settings = replace(keystone_settings, default_network=default_id)
     backend = OpenStackBackend.from_settings(settings)
     serve_networks(cloud, network("net", OWN), network(default_id, OWN), policies={})
-    found = Catalog(backend).find_network(None, OWN)
-    assert found is not None
-    assert found.name == "net"
+    result = Catalog(backend).find_network(None, OWN)
+    assert result is not None
+    assert result.name == "net"
     backend.close()

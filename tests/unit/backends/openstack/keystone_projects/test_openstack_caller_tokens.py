@@ -28,13 +28,14 @@ from tests.support.keystone_projects import (
 )
 from vmapi import errors
 from vmapi.backends.base import AcceptedAction
+from vmapi.backends.openstack.connection.endpoints import (
+    CREDENTIALS_REFUSED_DETAIL,
+    ServiceEndpoint,
+)
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.endpoints import CREDENTIALS_REFUSED_DETAIL, ServiceEndpoint
-from vmapi.backends.openstack.server_commands import HIDDEN_VM_DETAIL
+from vmapi.backends.openstack.servers.commands import HIDDEN_VM_DETAIL
 from vmapi.domain.lifecycle import Verb
 from vmapi.settings.settings import Settings
-
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -153,5 +154,5 @@ def test_caller_token_is_not_logged(
     ],
 )
 def test_project_id_in_the_url_is_the_callers(url: str, expected: str) -> None:
-    endpoint: Any = ServiceEndpoint(None, url, "2.84", "project-s")  # type: ignore[arg-type]
+    endpoint: Any = ServiceEndpoint(None, url, "2.84", "project-s")
     assert endpoint.url_for_project(ALICE.project) == expected

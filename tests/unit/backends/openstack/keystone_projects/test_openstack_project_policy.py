@@ -25,9 +25,7 @@ from vmapi.backends.openstack.projects import (
     CREDENTIALS_REQUIRED_DETAIL,
     PROJECT_NOT_VISIBLE_DETAIL,
 )
-from vmapi.domain.identity import CallerToken
-
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+from vmapi.domain.access.identity import CallerToken
 
 
 def test_create_in_the_service_project_needs_no_token(

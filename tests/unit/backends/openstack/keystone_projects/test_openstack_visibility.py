@@ -23,7 +23,7 @@ from tests.support.keystone_projects import (
 from vmapi import errors
 from vmapi.app import create_app
 from vmapi.backends.openstack.driver import OpenStackBackend
-from vmapi.backends.openstack.visibility import (
+from vmapi.backends.openstack.servers.visibility import (
     ALL_PROJECTS_VISIBLE,
     ALL_TENANTS_REFUSED,
     ALL_TENANTS_RETRY_INTERVAL,
@@ -31,8 +31,6 @@ from vmapi.backends.openstack.visibility import (
     TenantVisibility,
 )
 from vmapi.settings.settings import Settings
-
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 
 def test_project_of_a_vm_is_its_keystone_project(
@@ -104,8 +102,8 @@ def test_check_command_shows_the_visible_projects(
         result = app.test_cli_runner().invoke(args=["check"])
     lines = result.output.splitlines()
     assert (result.exit_code, lines[-1]) == (0, "the cloud answers")
-    assert f"{'sees':<24} {ALL_TENANTS_REFUSED}" in lines
-    assert f"{'microversion':<24} 2.84" in lines
+    assert f"{'sees':<26} {ALL_TENANTS_REFUSED}" in lines
+    assert f"{'microversion':<26} 2.84" in lines
 
 
 def test_refusal_of_own_servers_is_forbidden(

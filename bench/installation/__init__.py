@@ -1,0 +1,1 @@
+"""A large installation on one PostgreSQL: `python -m bench.installation`."""

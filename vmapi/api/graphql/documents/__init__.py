@@ -1,0 +1,1 @@
+"""GraphQL requests: reading them, and the checks before their validation and execution."""

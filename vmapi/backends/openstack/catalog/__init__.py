@@ -1,0 +1,1 @@
+"""Flavors, images and networks, and the projects that may use each."""

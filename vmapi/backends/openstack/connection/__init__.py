@@ -1,0 +1,1 @@
+"""HTTP with the cloud: the session, deadlines, endpoints, and complete lists."""

@@ -1,0 +1,1 @@
+"""Failed requests to the cloud, and their errors of `vmapi.errors`."""

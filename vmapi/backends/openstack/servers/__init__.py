@@ -1,0 +1,1 @@
+"""Nova's servers: reads, changes, actions, and their mapping to VMs."""

@@ -1,0 +1,1 @@
+"""Callers: identities, roles, projects, API tokens and rate limits."""

@@ -1,0 +1,1 @@
+"""Connections to the database: options, timeouts, files, outages, and spans of statements."""

@@ -1,0 +1,1 @@
+"""The reference of all log messages."""

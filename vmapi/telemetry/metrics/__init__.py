@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: their declarations, their values, and the server of `/metrics`."""

@@ -1,0 +1,1 @@
+"""Traces with OpenTelemetry: nothing of it is loaded unless an OTLP endpoint is configured."""
