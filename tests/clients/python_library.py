@@ -5,6 +5,7 @@ The test runs this script in an environment without the repository, and checks i
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing, closing
 
 from vmapi_client import VM, AsyncClient, Client, Event, Operation, errors, models
 
@@ -36,14 +37,29 @@ async def finish(vm: VM) -> None:
         position: str = await client.newest_event_id()
         await client.vms.delete(vm, wait=True)
         event: Event
-        async for event in client.events(since=position, kinds=["operation.succeeded"]):
-            operation: Operation | None = event.operation
-            assert operation is not None
-            assert operation.action == "delete"
-            break
+        async with aclosing(client.events(since=position, kinds="operation.succeeded")) as events:
+            async for event in events:
+                operation: Operation | None = event.operation
+                assert operation is not None
+                assert operation.action == "delete"
+                break
+
+
+def read_changes(client: Client, position: str) -> list[str]:
+    """Return the statuses of a VM until it is stopped."""
+    statuses = []
+    with closing(client.events(since=position, kinds=["vm.changed"], seconds=10)) as events:
+        for event in events:
+            assert event.vm is not None
+            statuses.append(event.vm.status)
+            if statuses[-1] == "STOPPED":
+                break
+    return statuses
 
 
 if __name__ == "__main__":
     with Client() as library:
+        start = library.newest_event_id()
         stopped = live(library)
+        assert read_changes(library, start)[-1] == "STOPPED"
     asyncio.run(finish(stopped))

@@ -1,7 +1,7 @@
 """The client with coroutines."""
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -95,7 +95,7 @@ class AsyncClient:
         vm_ids: str | Iterable[str] | None = None,
         selector: str | None = None,
         seconds: float | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield events as they happen, and continue after each interruption.
 
         `since` is the id of the last event that was handled; without it, the stream begins now.
@@ -143,7 +143,7 @@ class AsyncClient:
         before: datetime | None = None,
         page_size: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[AuditEntry]:
+    ) -> AsyncGenerator[AuditEntry, None]:
         """Return an iterator over the audit trail, the newest entry first."""
         request = self._records.audit_request(
             user=user,

@@ -1,6 +1,6 @@
 """Operations: the calls of the client with coroutines."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from vmapi_client.aio.pages import iterate_pages
 from vmapi_client.core.calls.records import RecordCalls
@@ -30,7 +30,7 @@ class AsyncOperations:
         idempotency_key: str | None = None,
         page_size: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Operation]:
+    ) -> AsyncGenerator[Operation, None]:
         """Return an iterator over the operations that match, the newest first."""
         request = self._calls.operations_request(
             vm_id=vm_id,

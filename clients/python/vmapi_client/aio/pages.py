@@ -1,6 +1,6 @@
 """Iterators over all pages of a list."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from vmapi_client.core.calls.session import CallSession, M
@@ -13,7 +13,7 @@ async def iterate_pages(
     model: type[M],
     request: Request,
     timeout: float | None,
-) -> AsyncIterator[M]:
+) -> AsyncGenerator[M, None]:
     """Yield the items of a list, and read the next page when it is needed."""
     page: Request | None = request
     while page is not None:

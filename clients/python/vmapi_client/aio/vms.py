@@ -1,6 +1,6 @@
 """VMs: the calls of the client with coroutines."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class AsyncVMs:
         sort: SortKey | None = None,
         page_size: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[VM]:
+    ) -> AsyncGenerator[VM, None]:
         """Return an iterator over all VMs that match; it reads page by page.
 
         `selector` has conditions on the metadata: `env=prod,tier!=db,owner,!legacy`.
@@ -58,7 +58,7 @@ class AsyncVMs:
         )
         return iterate_pages(self._session, self._run, VM, request, timeout)
 
-    def find(self, name: str, *, timeout: float | None = None) -> AsyncIterator[VM]:
+    def find(self, name: str, *, timeout: float | None = None) -> AsyncGenerator[VM, None]:
         """Return an iterator over the VMs with a name; `web-*` is a prefix."""
         return self.list(name=name, timeout=timeout)
 

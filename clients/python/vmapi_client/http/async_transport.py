@@ -52,7 +52,7 @@ class AsyncTransport:
             result: T = end.value
             return result
 
-    async def run_stream(self, stream: EventStream) -> AsyncIterator[Event]:
+    async def run_stream(self, stream: EventStream) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream, and connect again after each interruption."""
         async with aclosing(self._run_chunks(stream)) as chunks:
             async for events in chunks:

@@ -1,7 +1,7 @@
 """The transport of the client with threads."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,7 +53,7 @@ class Transport:
             result: T = end.value
             return result
 
-    def run_stream(self, stream: EventStream) -> Iterator[Event]:
+    def run_stream(self, stream: EventStream) -> Generator[Event, None, None]:
         """Yield the events of a stream, and connect again after each interruption."""
         for events in self._run_chunks(stream):
             yield from events
@@ -65,7 +65,7 @@ class Transport:
                 break
         return stream.position or ""
 
-    def _run_chunks(self, stream: EventStream) -> Iterator[list[Event]]:
+    def _run_chunks(self, stream: EventStream) -> Generator[list[Event], None, None]:
         while (attempt := stream.next_attempt()) is not None:
             with self._open(attempt, stream) as opened:
                 reply, chunks = opened

@@ -1,6 +1,6 @@
 """Operations: the calls of the client with threads."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from vmapi_client.core.calls.records import RecordCalls
 from vmapi_client.core.calls.session import CallSession
@@ -30,7 +30,7 @@ class Operations:
         idempotency_key: str | None = None,
         page_size: int | None = None,
         timeout: float | None = None,
-    ) -> Iterator[Operation]:
+    ) -> Generator[Operation, None, None]:
         """Return an iterator over the operations that match, the newest first."""
         request = self._calls.operations_request(
             vm_id=vm_id,

@@ -1,6 +1,6 @@
 """Iterators over all pages of a list."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from vmapi_client.core.calls.session import CallSession, M
@@ -13,7 +13,7 @@ def iterate_pages(
     model: type[M],
     request: Request,
     timeout: float | None,
-) -> Iterator[M]:
+) -> Generator[M, None, None]:
     """Yield the items of a list, and read the next page when it is needed."""
     page: Request | None = request
     while page is not None:

@@ -1,6 +1,6 @@
 """VMs: the calls of the client with threads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class VMs:
         sort: SortKey | None = None,
         page_size: int | None = None,
         timeout: float | None = None,
-    ) -> Iterator[VM]:
+    ) -> Generator[VM, None, None]:
         """Return an iterator over all VMs that match; it reads page by page.
 
         `selector` has conditions on the metadata: `env=prod,tier!=db,owner,!legacy`.
@@ -58,7 +58,7 @@ class VMs:
         )
         return iterate_pages(self._session, self._run, VM, request, timeout)
 
-    def find(self, name: str, *, timeout: float | None = None) -> Iterator[VM]:
+    def find(self, name: str, *, timeout: float | None = None) -> Generator[VM, None, None]:
         """Return an iterator over the VMs with a name; `web-*` is a prefix."""
         return self.list(name=name, timeout=timeout)
 
