@@ -12,7 +12,7 @@ import pytest
 from tests.support.http_client import WAIT_SECONDS, wait_until
 from tests.support.processes import Gunicorn, build_environment
 
-pytestmark = pytest.mark.usefixtures("new_interpreters")
+NEW_INTERPRETERS = pytest.mark.usefixtures("new_interpreters")
 
 ONE_PROCESS = "the memory cloud lives in the memory of one process"
 ADVICE = "use 1 worker (VMAPI_WORKERS, WEB_CONCURRENCY, -w), or VMAPI_BACKEND=openstack"
@@ -68,6 +68,7 @@ def test_refused_setting_is_named(
     assert refusal(server).startswith(message)
 
 
+@NEW_INTERPRETERS
 def test_second_server_on_a_port_is_refused(
     gunicorn: Callable[..., Gunicorn], tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_unix_socket_of_a_dead_server_is_reused(
     server.start().wait_for_line(**ready)
 
 
+@NEW_INTERPRETERS
 def test_several_processes_without_the_gunicorn_config_respond_503(
     gunicorn: Callable[..., Gunicorn],
 ) -> None:
@@ -176,6 +178,7 @@ def test_check_reports_a_refused_setting() -> None:
     assert (result.returncode, result.stderr) == (3, f"vmapi does not start: {problem}\n")
 
 
+@NEW_INTERPRETERS
 def test_gunicorn_does_not_restart_a_misconfigured_worker(
     gunicorn: Callable[..., Gunicorn],
 ) -> None:
@@ -186,6 +189,7 @@ def test_gunicorn_does_not_restart_a_misconfigured_worker(
     assert server.read_log().splitlines().count(message) == 1
 
 
+@NEW_INTERPRETERS
 def test_reload_continues_with_the_settings_of_the_start(
     gunicorn: Callable[..., Gunicorn], tmp_path: Path
 ) -> None:
