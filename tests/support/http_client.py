@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 
-WAIT_SECONDS = 45.0
+WAIT_SECONDS = 90.0
 """Seconds after which a wait fails: far longer than any wait that succeeds."""
 
 

@@ -38,7 +38,7 @@ def backend(cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
 def impatient_backend(
     cloud: FakeOpenStack, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[OpenStackBackend]:
-    """A driver with a timeout of a second."""
+    """A driver with a timeout of a few seconds."""
     backend = connect(cloud.url, monkeypatch)
     yield backend
     backend.close()
