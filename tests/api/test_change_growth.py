@@ -6,7 +6,7 @@ Counted are the instructions of SQLite's virtual machine, and the VMs that the c
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -20,9 +20,10 @@ from vmapi.domain.vm import VM, CreateSpec
 from vmapi.settings.memory import MemoryLimits
 
 FEW, MANY = 10, 1000
+ROUNDS = 3
 
 
-@dataclass
+@dataclass(order=True)
 class Work:
     """The work since the last reset."""
 
@@ -74,18 +75,22 @@ def build_cloud(vms: int) -> MemoryBackend:
 
 
 def measure(vms: int, work: Work) -> dict[str, Work]:
-    """Return the work of each change in a cloud with a number of VMs."""
-    by_change = {}
+    """Return the least work of each change in a cloud with a number of VMs.
+
+    The first statement on a new connection reads the schema.
+    """
+    by_change: dict[str, Work] = {}
     with build_app(build_cloud(vms), None, backend="memory") as app:
         target = AppTarget("growth", app, keyed=True)
         # the first read saves the VMs that exist
         app.test_client().get("/api/v1/vms")
-        for _ in range(2):
+        for _ in range(ROUNDS):
             for change in ALL_CHANGES:
                 send = target.prepare(change)
                 work.instructions = work.vm_copies = 0
                 send()
-                by_change[change] = Work(work.instructions, work.vm_copies)
+                done = replace(work)
+                by_change[change] = min(by_change.get(change, done), done)
     return by_change
 
 

@@ -14,7 +14,6 @@ from tests.support.blocking_source import GUARD_TIMEOUT, wait_until
 from tests.support.fake_clock import Clock
 from tests.support.metrics import RecordedMetrics
 from tests.support.remote_cloud import NO_CACHE, RemoteBackend, only_vm_id, sync_inventory
-from vmapi.concurrency import bulkhead
 from vmapi.domain.lifecycle import Verb
 from vmapi.domain.vm import VM
 
@@ -29,11 +28,11 @@ class HangingCloud(RemoteBackend):
         super().__init__(**kwargs)
         self.hanging_calls: set[str] = set()
         self.answer = threading.Event()
-        self.hung = 0
+        self.hanging: list[str] = []
 
     def _hang(self, name: str) -> None:
         if name in self.hanging_calls:
-            self.hung += 1
+            self.hanging.append(name)
             assert self.answer.wait(GUARD_TIMEOUT)
 
     def get_vm(self, vm_id: str) -> VM:
@@ -61,11 +60,10 @@ def backend(clock: Clock) -> Iterator[HangingCloud]:
 
 
 @pytest.fixture
-def remote(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> ApiHarness:
+def remote(harness: ApiHarness) -> ApiHarness:
     """A harness with one RUNNING VM and a current inventory."""
     harness.create_running()
     sync_inventory(harness)
-    monkeypatch.setattr(bulkhead, "STALL_SECONDS", 0.05)
     return harness
 
 
@@ -83,7 +81,7 @@ def start_requests(
 ) -> list[Future[TestResponse]]:
     """Send as many requests as may wait for the cloud; return when all wait."""
     futures = [pool.submit(send) for _ in range(count)]
-    wait_until(lambda: backend.hung == count)
+    wait_until(lambda: len(backend.hanging) == count)
     return futures
 
 
