@@ -83,7 +83,7 @@ def test_abandoned_transaction_releases_its_locks(
 def test_wait_for_a_migration_has_no_limit(
     connect: Callable[[], Database], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_setup, "IDLE_IN_TRANSACTION_TIMEOUT", 1.0)
+    monkeypatch.setattr(engine_setup, "IDLE_IN_TRANSACTION_TIMEOUT", 3.0)
     database.ping()
     monkeypatch.setattr(schema_version, "HEAD_REVISION", "9999")
     done: list[str] = []
@@ -91,7 +91,7 @@ def test_wait_for_a_migration_has_no_limit(
     def migrate(connection: Connection) -> None:
         # at work, with nothing to say to the database
         with database.read() as clock:
-            clock.execute(text("SELECT pg_sleep(1.5)"))
+            clock.execute(text("SELECT pg_sleep(3.5)"))
         done.append(str(connection.execute(text("SELECT 'done'")).scalar()))
 
     monkeypatch.setattr(schema, "migrate", migrate)
