@@ -24,6 +24,9 @@ REDIS_TIMEOUT = 0.1
 REDIS_PROBE_INTERVAL = 1.0
 """Seconds between two pings of an unavailable Redis."""
 
+MAX_COUNTED_KEYS = 100_000
+"""Keys of a window that a process counts: the count of a new key replaces the oldest count."""
+
 Window = tuple[int, int]
 """The length of a window in seconds, and its number since 1970."""
 
@@ -56,6 +59,8 @@ class MemoryCounters:
                 if current != number:
                     counts = {}
                     self._counts[kind, seconds] = number, counts
+                if key not in counts and len(counts) >= MAX_COUNTED_KEYS:
+                    del counts[next(iter(counts))]
                 counts[key] = count = counts.get(key, 0) + 1
                 totals.append(count)
         return totals

@@ -15,6 +15,7 @@ from vmapi.services.access.rate_limits import (
 )
 from vmapi.settings.limits import parse_rate_limits
 from vmapi.settings.settings import Settings
+from vmapi.store import rate_counters
 from vmapi.store.rate_counters import MemoryCounters
 
 ALLOWED = "allowed is N/second, N/minute or N/hour, several with ; between them, or off"
@@ -87,6 +88,15 @@ def test_disabled_limit_counts_no_requests() -> None:
     harness = RateLimiterHarness("off")
     assert harness.hit() == []
     assert harness.counters.list_counted_keys() == set()
+
+
+def test_count_of_a_new_key_replaces_the_oldest_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_counters, "MAX_COUNTED_KEYS", 2)
+    harness = RateLimiterHarness("9/hour")
+    for key in ("a", "b", "a", "c"):
+        harness.hit(key)
+    assert harness.counters.list_counted_keys() == {"b", "c"}
+    assert harness.hit("b") == [(7, 760)]
 
 
 def test_counts_of_a_past_window_are_evicted() -> None:
