@@ -35,6 +35,7 @@ RECOVERY_SECONDS = 200.0
 PROBLEMS = {
     (503, "backend_unavailable"),
     (503, "overloaded"),
+    (503, "store_unavailable"),
     (504, "backend_timeout"),
 }
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.support.processes import ROOT, build_environment
 
+UPGRADE_SECONDS = 180
+"""Far more than an upgrade takes, which waits for the transactions of running servers."""
+
 NEXT_REVISION = "0002_notes"
 
 MIGRATION = '''"""Add notes to VMs."""
@@ -61,5 +64,5 @@ class NextVersion:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command, and return its exit code and output."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=UPGRADE_SECONDS)
         return process.returncode, output

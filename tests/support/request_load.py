@@ -1,12 +1,19 @@
 """Requests of several clients that run until they are stopped, each on a new connection."""
 
 import threading
+import time
+import uuid
 from itertools import count
 from types import TracebackType
 
-from tests.support.http_client import HttpClient, wait_until
+from tests.support.http_client import HttpClient, HttpResponse, wait_until
 
 CLIENTS = 3
+BUSY_CODES = ("backend_unavailable", "backend_timeout")
+"""Codes of a busy in-memory cloud: a client repeats its request with the same key."""
+
+MAX_REPEATS = 100
+REPEAT_SECONDS = 0.2
 
 
 class RequestLoad:
@@ -47,8 +54,18 @@ class RequestLoad:
         body = {"name": f"load-{next(self._numbers)}", "flavor": "m1.tiny", "image": "cirros"}
         try:
             listed = self._call("GET", "/api/v1/vms?page_size=1")
-            created = self._call("POST", "/api/v1/vms", body)
+            created = self._create(body)
         except OSError as error:
             return repr(error)
         failed = next((r for r in (listed, created) if r.status >= 300), None)
         return created.status if failed is None else failed.body.decode()
+
+    def _create(self, body: dict[str, str]) -> HttpResponse:
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        created = self._call("POST", "/api/v1/vms", body, headers=key)
+        for _ in range(MAX_REPEATS):
+            if created.status < 500 or created.json["code"] not in BUSY_CODES:
+                break
+            time.sleep(REPEAT_SECONDS)
+            created = self._call("POST", "/api/v1/vms", body, headers=key)
+        return created

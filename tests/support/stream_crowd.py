@@ -21,24 +21,24 @@ class CrowdStream:
         self.text = b""
         self.status = b""
         self.is_ended = False
-        self._raw = b""
+        self.received = b""
 
     def feed(self, received: bytes) -> None:
         """Take bytes of the response: its head, and complete chunks (RFC 9112, section 7.1)."""
-        self._raw += received
+        self.received += received
         if not self.status:
-            head, end, rest = self._raw.partition(b"\r\n\r\n")
+            head, end, rest = self.received.partition(b"\r\n\r\n")
             if not end:
                 return
-            self.status, self._raw = head.split(b" ")[1], rest
+            self.status, self.received = head.split(b" ")[1], rest
         while not self.is_ended:
-            line, end, rest = self._raw.partition(b"\r\n")
+            line, end, rest = self.received.partition(b"\r\n")
             length = int(line, 16) if end else 0
             if not end or len(rest) < length + 2:
                 return
             self.is_ended = length == 0
             self._read_text(rest[:length])
-            self._raw = rest[length + 2 :]
+            self.received = rest[length + 2 :]
 
     def _read_text(self, text: bytes) -> None:
         self.text += text
@@ -48,7 +48,7 @@ class CrowdStream:
 
     def forget_response(self) -> None:
         """Prepare for the next response; the ids of the events stay."""
-        self.status = self._raw = b""
+        self.status = self.received = b""
 
 
 class StreamCrowd:
@@ -93,9 +93,10 @@ class StreamCrowd:
     def read_until(self, condition: Callable[[CrowdStream], bool]) -> None:
         """Read until a condition holds for all streams. Raises TimeoutError."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while missing := sum(not condition(stream) for stream in self.streams):
+        while missing := [stream for stream in self.streams if not condition(stream)]:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{missing} of {len(self.streams)} streams")
+                received = [stream.status + stream.received for stream in missing[:3]]
+                raise TimeoutError(f"{len(missing)} of {len(self.streams)} streams: {received}")
             self.read(0.1)
 
     def close(self) -> None:
