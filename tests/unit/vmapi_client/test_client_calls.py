@@ -108,11 +108,11 @@ def test_create_with_a_failed_build_raises_the_error_of_the_fault(
     runner: PlanRunner, calls: VMCalls
 ) -> None:
     for fault, error in ((FAULT, NoCapacity), (None, BuildFailed)):
-        reply = respond_with_vm(201, status="ERROR", fault=fault)
+        reply = respond_with_vm(201, {"x-request-id": "req-1"}, status="ERROR", fault=fault)
         with pytest.raises(error, match=r"web-1 \(c15d.* exists in ERROR: delete it") as caught:
             runner.run(calls.create("web-1", {}, ChangeOptions()), reply)
         assert caught.value.vm is not None
-        assert caught.value.vm_id == VM_DOCUMENT["id"]
+        assert (caught.value.vm_id, caught.value.request_id) == (VM_DOCUMENT["id"], "req-1")
 
 
 def test_pages_are_read_with_the_query_of_next(runner: PlanRunner, calls: VMCalls) -> None:

@@ -165,6 +165,7 @@ def test_values_are_one_line_without_control_characters() -> None:
         [DOCUMENT, {"nested": [{"a": []}, [1, [2]]], "empty": {}}],
         {"on": "yes", "1": "1", "text": "a: b # c", "multi": "a\nb", "é": "\x00\t", "n": None},
         {"float": 1.5, "bool": False, "date": "2026-01-02", "tilde": "~", "dash": "-", "x": "a:b"},
+        {"emoji \N{GRINNING FACE}": "\N{GRINNING FACE}", "next line": "\x85", "mark": "\ufeff"},
     ],
 )
 def test_yaml_is_read_as_the_same_document(document: Any) -> None:

@@ -184,6 +184,14 @@ def test_closed_output_changes_nothing(tmp_path: Path) -> None:
     )
 
 
+def test_messages_for_a_closed_stderr_are_no_data(tmp_path: Path) -> None:
+    for arguments in (("stop", "web-1", "--name", "web-1"), ("stop", "web-1", "-o", "bad\udcff")):
+        result = run_vmctl(
+            tmp_path, *arguments, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2)
+        )
+        assert (result.returncode, result.stdout) == (2, "")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SSL_CERT_FILE", "/nonexistent"), ("HTTPS_PROXY", "foo://proxy")],

@@ -23,6 +23,8 @@ TIMEOUT_SECONDS = 10.0
 QUIET = Progress("waiting", 1, enabled=False)
 NOT_FOUND = VmNotFound(Problem(type="", title="", status=404, code="vm_not_found", detail="Gone."))
 
+REFUSED = Problem(type="", title="", status=409, code="invalid_state", detail="It is STOPPED.")
+
 
 @dataclass
 class SlowCloud:
@@ -32,6 +34,9 @@ class SlowCloud:
     vms_by_id: dict[str, VM] = field(default_factory=dict)
     changes: dict[float, dict[str, VM | None]] = field(default_factory=dict)
     """The VMs that change at a time; None is a deletion."""
+
+    refused: list[str] = field(default_factory=list)
+    """The VMs that a bulk action refuses."""
 
     reads: list[tuple[float, str]] = field(default_factory=list)
 
@@ -68,7 +73,8 @@ class SlowCloud:
 
     def _start_bulk(self, *_: Any, **__: Any) -> Any:
         self.deadline.limit(None, lambda: self.now)
-        return SimpleNamespace(operation_id="op-1", items=())
+        items = [SimpleNamespace(vm_id=vm_id, error=REFUSED) for vm_id in self.refused]
+        return SimpleNamespace(operation_id="op-1", items=items)
 
 
 @pytest.fixture
@@ -109,6 +115,18 @@ def test_bulk_actions_of_a_command_have_one_deadline(cloud: Any) -> None:
     assert cloud.now <= TIMEOUT_SECONDS
     assert [result.exit_code for result in results] == [7] * 2500
     assert str(results[0].error).startswith("The operation has not finished within 10 s: see")
+
+
+def test_refusal_of_a_bulk_action_is_no_timeout(
+    cloud: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vms = cloud.add(2, status="RUNNING")
+    cloud.refused = ["id-1"]
+    progress = Progress("stopping", 2, enabled=True)
+    late, refused = BulkAction(cloud, "stop", progress, cloud.deadline).run(vms, None)
+    assert (late.exit_code, refused.exit_code) == (7, 4)
+    assert str(refused.error) == "It is STOPPED. (invalid_state)"
+    assert "web-1: failed\n" in capsys.readouterr().err
 
 
 def test_deadline_of_all_calls_limits_each_call() -> None:

@@ -57,12 +57,15 @@ class BulkAction:
 
     def _send(self, vms: Mapping[str, "VM"], key: str | None) -> Outcomes:
         bulk = self._client.vms.bulk(self._action, list(vms), idempotency_key=key)
-        outcomes: Outcomes = {
+        refused: Outcomes = {
             item.vm_id: build_operation_error(item.error) for item in bulk.items if item.error
         }
+        for vm_id in refused:
+            self._progress.report(vms[vm_id].name, "failed")
         if self._deadline is None:
-            return outcomes
-        return outcomes | self._follow(bulk.operation_id, vms, self._deadline)
+            return refused
+        accepted = {vm_id: vm for vm_id, vm in vms.items() if vm_id not in refused}
+        return refused | self._follow(bulk.operation_id, accepted, self._deadline)
 
     def _follow(self, operation_id: str, vms: Mapping[str, "VM"], deadline: Deadline) -> Outcomes:
         """Read the bulk operation until it is finished, or until the deadline."""
@@ -93,7 +96,7 @@ class BulkAction:
             operation = self._client.operations.get(part.operation_id)
             error = VmapiError(f"The {operation.action} ended: {operation.status}.")
             if operation.error is not None:
-                error = build_operation_error(operation.error)
+                error = build_operation_error(operation.error, operation.request_id)
         outcomes[part.vm_id] = error
         self._progress.report(vms[part.vm_id].name, "failed" if error else "done")
 

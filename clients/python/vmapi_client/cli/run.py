@@ -30,14 +30,10 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 def run_program() -> int:
     """Run vmctl and return its exit code."""
+    prepare_streams()
     if problem := find_unusable_argument():
         print_error(problem)
         return USAGE
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115 - until the process ends
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # a locale without the characters of a name
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with raising_interrupts():
             return run_command()
@@ -53,6 +49,18 @@ def run_program() -> int:
         # nothing is left to flush at the end
         end_without_reader()
         return FAILED
+
+
+def prepare_streams() -> None:
+    """Replace closed streams, and let stdout have all characters."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - until the process ends
+    if sys.stderr is None:
+        # print would write to stdout, which is for data
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a locale without the characters of a name
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run_command() -> int:

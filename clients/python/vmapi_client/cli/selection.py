@@ -2,8 +2,8 @@
 
 import re
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -24,6 +24,7 @@ STATUSES = ("BUILDING", "STOPPED", "RUNNING", "PAUSED", "ERROR")
 LARGEST_PAGE = 1000
 COMPLETION_SECONDS = 2.0
 MAX_COMPLETIONS = 200
+VM_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class VMName(Text):
@@ -140,19 +141,18 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def is_uuid(text: str) -> bool:
-    """Return whether a text is an id, in any spelling."""
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
+def may_be_id(text: str) -> bool:
+    """Return whether a text has the form of an id. It may be a name, too."""
+    return VM_ID.fullmatch(text) is not None
 
 
 def find_vm(client: "Client", name: str) -> "VM":
-    """Return the VM with a name or an id. Raises VmNotFound with similar names."""
-    if is_uuid(name):
-        return client.vms.get(name)
+    """Return the VM with an id or a name. Raises VmNotFound with similar names."""
+    from vmapi_client.errors import VmNotFound
+
+    if may_be_id(name):
+        with suppress(VmNotFound):
+            return client.vms.get(name)
     matches = list(client.vms.find(name)) if "*" not in name else []
     if len(matches) > 1:
         ids = ", ".join(vm.id for vm in matches)
@@ -160,6 +160,18 @@ def find_vm(client: "Client", name: str) -> "VM":
     if not matches:
         raise build_not_found(client, name)
     return matches[0]
+
+
+def find_vm_id(client: "Client", name: str) -> str:
+    """Return the id of a VM, which may be one that is deleted. Raises VmNotFound."""
+    from vmapi_client.errors import VmNotFound
+
+    try:
+        return find_vm(client, name).id
+    except VmNotFound:
+        if may_be_id(name):
+            return name.lower()
+        raise
 
 
 def find_vms(client: "Client", names: Sequence[str]) -> tuple[list["VM"], list[int]]:

@@ -1,7 +1,7 @@
 """The meaning of a reply: a success, a problem, or a reason to repeat the request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from vmapi_client.core.exchange import Failure, Reply, Request, Response
@@ -120,9 +120,13 @@ def build_error(
     return error
 
 
-def build_operation_error(problem: Problem) -> ProblemError:
-    """Return the error of an operation that failed, or of a VM that a bulk action refused."""
-    return error_class(problem.code, problem.status)(problem)
+def build_operation_error(problem: Problem, request_id: str | None = None) -> ProblemError:
+    """Return the error of an operation that failed, or of a VM that a bulk action refused.
+
+    `request_id` is the id of the request of the operation.
+    """
+    named = replace(problem, request_id=problem.request_id or request_id)
+    return error_class(problem.code, problem.status)(named)
 
 
 def describe_foreign_response(request: Request, response: Response, server: Server) -> str:

@@ -125,7 +125,7 @@ def log_delay(attempt: Attempt) -> None:
     if attempt.reason:
         level = logging.DEBUG if attempt.reason == IN_PROGRESS else logging.INFO
         message = "%s: %s; next attempt in %.1f s"
-        logger.log(level, message, attempt.request, attempt.reason, attempt.delay)
+        logger.log(level, message, attempt.request, attempt.reason.rstrip("."), attempt.delay)
 
 
 REPORTED_ERRORS = (httpx.HTTPError, httpx.InvalidURL, ConfigurationError)

@@ -12,7 +12,7 @@ from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.render import print_record, print_records
 from vmapi_client.cli.output.views import OPERATION_VIEW
 from vmapi_client.cli.parameters import Count, OperationId
-from vmapi_client.cli.selection import VMName, find_vm, is_uuid
+from vmapi_client.cli.selection import VMName, find_vm_id
 from vmapi_client.core.replies import build_operation_error
 from vmapi_client.models.operation import OperationAction, OperationStatus
 
@@ -48,7 +48,7 @@ def list_operations(
 ) -> None:
     """List operations, the newest first."""
     with app.build_client() as client:
-        vm_id = name if name is None or is_uuid(name) else find_vm(client, name).id
+        vm_id = None if name is None else find_vm_id(client, name)
         operations = client.operations.list(vm_id=vm_id, page_size=min(limit, 1000), **filters)
         print_records(islice(operations, limit), OPERATION_VIEW, output)
 
@@ -88,7 +88,7 @@ def report_outcome(finished: "Operation") -> int:
     if finished.error is None:
         print_error(f"the operation is {finished.status}")
         return FAILED
-    error = build_operation_error(finished.error)
+    error = build_operation_error(finished.error, finished.request_id)
     print_error(error)
     return exit_code_of(error)
 

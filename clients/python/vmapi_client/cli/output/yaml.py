@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+UNSAFE = re.compile("[^ -~]")
 RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -38,4 +39,10 @@ def _format_entry(key: str, value: Any) -> Iterator[str]:
 def _format_scalar(value: Any) -> str:
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in RESERVED:
         return value
-    return json.dumps(value)
+    # in YAML, the surrogates of JSON are two characters
+    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=False))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

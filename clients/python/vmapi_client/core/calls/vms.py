@@ -48,7 +48,7 @@ class VMCalls:
         response = yield from self._session.change(request, options)
         vm = self._session.parse_vm(request, response)
         if vm.status == "ERROR":
-            raise build_fault_error(vm)
+            raise build_fault_error(vm, response.headers.get("x-request-id"))
         return vm
 
     def update(
@@ -136,7 +136,7 @@ def with_request_ids(result: BulkResult, request_id: str | None) -> BulkResult:
     return replace(result, items=tuple(items))
 
 
-def build_fault_error(vm: VM) -> ProblemError:
+def build_fault_error(vm: VM, request_id: str | None) -> ProblemError:
     """Return the error of a failed build; the VM exists and has to be deleted."""
     code = vm.fault.code if vm.fault else "build_failed"
     status = 503 if code == "no_capacity" else 502
@@ -147,6 +147,7 @@ def build_fault_error(vm: VM) -> ProblemError:
         status=status,
         code=code,
         detail=detail,
+        request_id=request_id,
         vm_id=vm.id,
         hint=vm.fault.hint if vm.fault else None,
     )
