@@ -43,6 +43,13 @@ def test_table_fits_the_terminal_with_colors_unless_there_shall_be_none(
     assert "STOPPED" in plain[1]
 
 
+def test_terminal_without_room_for_the_columns_gets_whole_lines(vmctl: Vmctl, name: str) -> None:
+    command = ("list", "--name", f"{NAME}*")
+    code, lines = read_terminal(vmctl.spawn(*command, columns=20))
+    assert (code, len(lines)) == (0, 2)
+    assert lines[1].split()[:2] == [name, "STOPPED"]
+
+
 def test_question_needs_a_yes(vmctl: Vmctl, name: str) -> None:
     process = vmctl.spawn("delete", "--name", f"{NAME}*")
     process.expect("Delete 1 VM\\?")

@@ -82,6 +82,7 @@ def test_man_pages_are_made_for_all_commands() -> None:
     assert page.startswith('.TH "VMCTL-CREATE" "1"')
     assert ".B \\-\\-flavor TEXT" in page
     assert ".SH EXIT STATUS" in pages["vmctl"]
+    assert pages["vmctl"].endswith(".B 130\ninterrupted by Ctrl\\-C\n")
     assert not [line for page in pages.values() for line in page.split("\n") if line[:1] == "'"]
 
 

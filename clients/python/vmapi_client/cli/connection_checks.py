@@ -5,13 +5,15 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from vmapi_client.cli.exit_codes import FAILED, SUCCESS
-from vmapi_client.errors import NotReachable
+from vmapi_client.errors import NotReachable, ResponseTimeout
 from vmapi_client.http.resolver import resolve_host
 
 if TYPE_CHECKING:
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 
 CERTIFICATE_WARNING_DAYS = 14
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+TLS_REASONS = {
+    "WRONG_VERSION_NUMBER": "the server does not use TLS; correct the URL",
+    "UNEXPECTED_EOF_WHILE_READING": "the server ends the connection before TLS begins",
+}
+ADVICE_BY_VERIFY_CODE = {
+    9: "compare the clocks of server and client",
+    10: "renew it on the server",
+    62: "use a host name of the certificate in the URL",
+    64: "use a host name of the certificate in the URL",
+}
+"""By X509_V_ERR: not yet valid, expired, other name, other address."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +73,10 @@ class ConnectionChecks:
                 return self._check_direct()
             return self._check_through(self._proxy)
         except ssl.SSLCertVerificationError as error:
-            reason = f"certificate: {error.verify_message}; use --ca-file FILE"
-            raise NotReachable(reason) from error
+            raise NotReachable(f"certificate: {describe_distrust(error)}") from error
         except (OSError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            reason = TLS_REASONS.get(getattr(error, "reason", ""), reason)
             raise NotReachable(f"{self._host} port {self._port}: {reason}") from error
 
     def _check_direct(self) -> Finding:
@@ -72,7 +85,9 @@ class ConnectionChecks:
             if self._scheme == "http":
                 return Finding(f"{place}, without TLS")
             context = ssl.create_default_context(cafile=self._ca_file)
-            with context.wrap_socket(connection, server_hostname=self._host) as secure:
+            with reporting_stalls(place):
+                secure = context.wrap_socket(connection, server_hostname=self._host)
+            with secure:
                 return describe_certificate(secure, place)
 
     def _check_through(self, proxy: str) -> Finding:
@@ -85,7 +100,8 @@ class ConnectionChecks:
         _, proxy_url = find_proxy_variable(self._scheme)
         tunnel.set_tunnel(self._host, self._port, build_proxy_headers(proxy_url))
         try:
-            tunnel.connect()
+            with reporting_stalls(place):
+                tunnel.connect()
             return describe_certificate(tunnel.sock, place)
         finally:
             tunnel.close()
@@ -98,6 +114,15 @@ class ConnectionChecks:
     def _proxy_address(self) -> tuple[str, int]:
         parts = urlsplit(self._proxy or "")
         return parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 80)
+
+
+@contextmanager
+def reporting_stalls(place: str) -> Iterator[None]:
+    """Raise ResponseTimeout where a server that is connected sends nothing in time."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise ResponseTimeout(f"{place}: no TLS connection in time") from error
 
 
 def find_proxy_variable(scheme: str) -> tuple[str, str]:
@@ -117,10 +142,18 @@ def build_proxy_headers(proxy_url: str) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
 
 
+def describe_distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Return why a certificate is not trusted, and what to do."""
+    advice = ADVICE_BY_VERIFY_CODE.get(error.verify_code, "use --ca-file FILE")
+    return f"{error.verify_message.rstrip('.')}; {advice}"
+
+
 def describe_certificate(connection: ssl.SSLSocket, place: str) -> Finding:
     """Return the days for which the certificate is valid."""
     certificate = connection.getpeercert() or {}
     end = ssl.cert_time_to_seconds(str(certificate.get("notAfter", "")))
     days = int((end - time.time()) // 86400)
     text = f"{place}, {connection.version()}, the certificate is valid for {days} days"
-    return Finding(text, FAILED if days < CERTIFICATE_WARNING_DAYS else SUCCESS)
+    if days < CERTIFICATE_WARNING_DAYS:
+        return Finding(f"{text}: renew it on the server", FAILED)
+    return Finding(text)

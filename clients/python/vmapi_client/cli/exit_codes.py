@@ -95,10 +95,16 @@ def describe_error(error: VmapiError, subject: str = "") -> str:
     text = " ".join(str(error).split())
     if subject:
         text = text.replace(f" {quote(subject)}'", "'")
-    for term, replacement in COMMAND_TERMS:
-        text = term.sub(replacement, text)
+    text = use_command_terms(text)
     if isinstance(error, StateRefused) and error.allowed_actions:
         text += f" Accepted now: {', '.join(error.allowed_actions)}."
+    return text
+
+
+def use_command_terms(text: str) -> str:
+    """Return a text of the library in the words of the command line."""
+    for term, replacement in COMMAND_TERMS:
+        text = term.sub(replacement, text)
     return text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from vmapi_client.cli.exit_codes import MEANINGS
+from vmapi_client.cli.interrupts import INTERRUPTED_EXIT_CODE
 from vmapi_client.version import __version__
 
 ENVIRONMENT = (
@@ -46,7 +47,8 @@ def _page(command: click.Command, context: click.Context, name: str) -> Iterator
     yield from _examples(command.epilog or "")
     if name == "vmctl":
         yield from _definitions("ENVIRONMENT", dict(ENVIRONMENT))
-        yield from _definitions("EXIT STATUS", {str(k): v for k, v in MEANINGS.items()})
+        statuses = MEANINGS | {INTERRUPTED_EXIT_CODE: "interrupted by Ctrl-C"}
+        yield from _definitions("EXIT STATUS", {str(k): v for k, v in statuses.items()})
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:

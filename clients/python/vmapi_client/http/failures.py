@@ -43,7 +43,7 @@ def describe_failure(error: Exception, proxy: str | None = None) -> Failure:
         if isinstance(cause, socket.gaierror) and cause.errno in PERMANENT_HOST_ERRORS:
             return Failure(reason, "host", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Failure(cause.verify_message or reason, "certificate", error)
+            return Failure((cause.verify_message or reason).rstrip("."), "certificate", error)
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER",):
             return Failure("the server does not use TLS", "certificate", error)
     return Failure(reason, error=error)

@@ -16,6 +16,7 @@ from vmapi_client.cli.exit_codes import (
     TIMED_OUT,
     describe_error,
     exit_code_of,
+    use_command_terms,
 )
 from vmapi_client.cli.output.formats import format_value
 from vmapi_client.errors import AccessRefused, VmapiError
@@ -53,7 +54,8 @@ def run_checks(app: App) -> Iterator[tuple[str, Finding]]:
         return
     with client:
         configuration = client.configuration
-        yield "url", Finding(f"{configuration.root} from {configuration.server.url_origin}")
+        origin = use_command_terms(configuration.server.url_origin)
+        yield "url", Finding(f"{configuration.root} from {origin}")
         seconds = min(CHECK_SECONDS, app.timeout_seconds or CHECK_SECONDS)
         checks = ConnectionChecks(configuration, client.proxy, seconds)
         needed: list[tuple[str, Callable[[], Finding]]] = [
@@ -100,7 +102,7 @@ def check_clock(client: "Client") -> Finding:
 
 def check_token(client: "Client") -> Finding:
     """Send reads with the token."""
-    origin = client.configuration.server.token_origin or "no token"
+    origin = use_command_terms(client.configuration.server.token_origin or "no token")
     next(client.vms.list(page_size=1), None)
     try:
         next(client.audit(page_size=1), None)

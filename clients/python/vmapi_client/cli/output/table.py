@@ -87,15 +87,16 @@ def is_terminal() -> bool:
 def print_table(
     columns: Sequence[Column], documents: Iterable[Any], *, fit_width: bool = True
 ) -> None:
-    """Print a table to stdout; on a terminal it fits the width."""
+    """Print a table to stdout; on a terminal it fits the width, unless that is too narrow."""
     rows = [[column.text(document) for column in columns] for document in documents]
+    widths = measure_columns(columns, rows)
     if fit_width and is_terminal():
         from rich.console import Console
 
         console = Console(highlight=False)
-        console.print(build_rich_table(columns, rows, console.width))
-        return
-    widths = measure_columns(columns, rows)
+        if table_width(fit_columns(columns, widths, console.width)) <= console.width:
+            console.print(build_rich_table(columns, rows, console.width))
+            return
     for cells in ([column.title for column in columns], *rows):
         line = SEPARATOR.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print(line.rstrip())
@@ -107,12 +108,16 @@ def measure_columns(columns: Sequence[Column], rows: Sequence[Sequence[str]]) ->
     return [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
 
 
+def table_width(widths: Sequence[int]) -> int:
+    """Return the width of a table with columns of these widths."""
+    return sum(widths) + len(SEPARATOR) * (len(widths) - 1)
+
+
 def fit_columns(columns: Sequence[Column], widths: Sequence[int], terminal_width: int) -> list[int]:
     """Shrink the widest columns until a table fits: first those that may shrink, then all."""
     fitted = list(widths)
-    available = terminal_width - len(SEPARATOR) * (len(columns) - 1)
     for shrinkable in ([column.shrinks for column in columns], [True] * len(columns)):
-        while sum(fitted) > available:
+        while table_width(fitted) > terminal_width:
             width, index = max(
                 ((fitted[i], i) for i, may in enumerate(shrinkable) if may), default=(0, 0)
             )
