@@ -18,10 +18,14 @@ def test_name_may_have_the_form_of_an_id(vmctl: Vmctl) -> None:
     for gone in (vm_id, vm_id.upper()):
         listed = vmctl.succeed("operation", "list", "--vm", gone, "-o", "columns=action")
         assert listed.lines == ["delete", "create"]
+        audited = vmctl.succeed("audit", "--vm", gone, "-o", "columns=action,outcome")
+        assert audited.lines[:2] == ["delete\tsucceeded", "delete\taccepted"]
 
 
-def test_missing_vm_is_named_with_similar_names(vmctl: Vmctl) -> None:
-    missing = str(uuid.uuid4())
-    result = vmctl("show", missing)
-    assert (result.exit_code, result.out) == (3, "")
-    assert f"No VM has the name {missing!r}." in result.err
+def test_audit_trail_of_a_vm_is_found_by_its_name(vmctl: Vmctl) -> None:
+    name = f"audited-{uuid.uuid4().hex[:6]}"
+    vmctl.succeed("create", name, *OPTIONS, "--wait")
+    audited = vmctl.succeed("audit", "--vm", name, "-o", "columns=action,outcome")
+    assert "create\tsucceeded" in audited.lines
+    vmctl.succeed("delete", name, "--wait")
+    assert vmctl("audit", "--vm", name).exit_code == 3

@@ -114,6 +114,7 @@ def test_hint_names_the_key_of_the_command() -> None:
         ("No VM. GET /cloud/api/v1/vms lists all VMs.", "No VM. 'vmctl list' lists all VMs."),
         ("GET /api/v1/flavors lists all.", "'vmctl flavor list' lists all."),
         ("GET /vms: no response.", "GET /vms: no response."),
+        ("The token came from the argument token.", "The token came from the input."),
     ],
 )
 def test_error_has_the_terms_of_the_command_line(message: str, line: str) -> None:

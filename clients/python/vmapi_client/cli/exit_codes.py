@@ -65,6 +65,7 @@ MEANINGS = {
 COMMAND_TERMS = (
     (re.compile(r"\bidempotency_key='([^']*)'"), r"--idempotency-key '\1'"),
     (re.compile(r"\bthe argument (url|context)\b"), r"--\1"),
+    (re.compile(r"\bthe argument token\b"), "the input"),
     (re.compile(r"\bin ca_file\b"), "with --ca-file"),
     (re.compile(r"\ba smaller page_size or the last lines\b.*"), "with a filter or --lines."),
     (re.compile(r"\bGET \S*/vms lists\b"), "'vmctl list' lists"),

@@ -150,15 +150,18 @@ def find_vm(client: "Client", name: str) -> "VM":
     """Return the VM with an id or a name. Raises VmNotFound with similar names."""
     from vmapi_client.errors import VmNotFound
 
+    missing: Exception | None = None
     if may_be_id(name):
-        with suppress(VmNotFound):
+        try:
             return client.vms.get(name)
+        except VmNotFound as error:
+            missing = error
     matches = list(client.vms.find(name)) if "*" not in name else []
     if len(matches) > 1:
         ids = ", ".join(vm.id for vm in matches)
         raise click.UsageError(f"Several VMs have the name {name!r}: use one of the ids {ids}.")
     if not matches:
-        raise build_not_found(client, name)
+        raise missing or build_not_found(client, name)
     return matches[0]
 
 
@@ -166,12 +169,11 @@ def find_vm_id(client: "Client", name: str) -> str:
     """Return the id of a VM, which may be one that is deleted. Raises VmNotFound."""
     from vmapi_client.errors import VmNotFound
 
-    try:
+    if not may_be_id(name):
         return find_vm(client, name).id
-    except VmNotFound:
-        if may_be_id(name):
-            return name.lower()
-        raise
+    with suppress(VmNotFound):
+        return client.vms.get(name).id
+    return next((vm.id for vm in client.vms.find(name)), name.lower())
 
 
 def find_vms(client: "Client", names: Sequence[str]) -> tuple[list["VM"], list[int]]:

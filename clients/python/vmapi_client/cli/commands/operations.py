@@ -32,14 +32,17 @@ def operation() -> None:
     examples="""
     vmctl operation list --status failed
     vmctl operation list --vm web-1 -o wide
-    vmctl operation list --idempotency-key job-42 -o json
+    vmctl operation list --idempotency-key 'job-42 web-1' -o json
     """,
 )
 @click.option("--vm", "name", type=VMName(), help="Operations of one VM.")
 @click.option("--action", type=click.Choice(get_args(OperationAction)))
 @click.option("--status", type=click.Choice(get_args(OperationStatus)))
 @click.option("--request-id", help="Operations of this request.")
-@click.option("--idempotency-key", help="Operations of changes with this key.")
+@click.option(
+    "--idempotency-key",
+    help="Operations of changes with this key: of several VMs, 'KEY NAME' or 'KEY ID'.",
+)
 @click.option("--limit", type=Count(min=1), default=50, show_default=True)
 @output_option(OPERATION_VIEW)
 @click.pass_obj

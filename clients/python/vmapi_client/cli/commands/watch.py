@@ -79,16 +79,17 @@ class WatchedVMs:
             vms = list(self._selection.find(self._client))
         self._vms = {vm.id: vm for vm in vms}
 
-    def apply(self, event: "Event") -> "VM | None":
-        """Apply an event, and return the VM that changed visibly."""
+    def apply(self, event: "Event") -> "list[VM]":
+        """Apply an event, and return the VMs that changed visibly: several after lost events."""
         if event.kind == EVENTS_RESET:
+            before = self._vms
             self.load()
-            return None
+            return [vm for vm in self._vms.values() if before.get(vm.id) != vm]
         vm = event.vm
         if vm is None or not self._is_selected(vm, event) or self._vms.get(vm.id) == vm:
-            return None
+            return []
         self._vms[vm.id] = vm
-        return vm
+        return [vm]
 
     def documents(self) -> list[dict[str, Any]]:
         """Return the VMs, the oldest first."""
@@ -123,7 +124,6 @@ def print_changes(watched: WatchedVMs, events: Iterable["Event"]) -> None:
         print("  ".join(column.text(document) for column in columns))
     sys.stdout.flush()
     for event in events:
-        vm = watched.apply(event)
-        if vm is not None:
+        for vm in watched.apply(event):
             document = vm.to_json()
             print("  ".join(column.text(document) for column in columns), flush=True)
