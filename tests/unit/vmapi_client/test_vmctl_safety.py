@@ -185,6 +185,16 @@ def test_closed_output_changes_nothing(tmp_path: Path) -> None:
     )
 
 
+def test_lost_reader_of_messages_is_no_success(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "w") as full:
+        for stderr in (writer, full):
+            result = run_vmctl(tmp_path, "delete", "--bogus", stdout=subprocess.PIPE, stderr=stderr)
+            assert (result.returncode, result.stdout) == (2, "")
+    os.close(writer)
+
+
 def test_messages_for_a_closed_stderr_are_no_data(tmp_path: Path) -> None:
     for arguments in (("stop", "web-1", "--name", "web-1"), ("stop", "web-1", "-o", "bad\udcff")):
         result = run_vmctl(

@@ -15,6 +15,7 @@ from vmapi_client.cli.exit_codes import (
 )
 from vmapi_client.cli.output.formats import OutputFormat
 from vmapi_client.cli.output.render import print_records
+from vmapi_client.cli.output.standard_streams import surviving_readers
 from vmapi_client.cli.output.views import VM_VIEW
 from vmapi_client.cli.progress import Progress
 from vmapi_client.errors import VmapiError
@@ -74,7 +75,9 @@ def finish(results: Sequence[Result], chosen: OutputFormat, codes: Sequence[int]
     """Print the changed VMs to stdout and the errors to stderr, and return the exit code."""
     changed = [result.vm for result in results if result.vm is not None and result.error is None]
     if changed:
-        print_records(changed, VM_VIEW, chosen)
+        # the errors and the exit code count also without a reader of the data
+        with surviving_readers():
+            print_records(changed, VM_VIEW, chosen)
     for result in results:
         if result.error is not None:
             print_error(result.error, result.name, result.advice)

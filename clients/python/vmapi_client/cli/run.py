@@ -1,7 +1,5 @@
 """Run a command, and turn errors into one line and an exit code."""
 
-import io
-import os
 import re
 import sys
 
@@ -20,6 +18,11 @@ from vmapi_client.cli.interrupts import (
     end_interrupted_line,
     end_process,
     raising_interrupts,
+)
+from vmapi_client.cli.output.standard_streams import (
+    drop_data,
+    prepare_streams,
+    surviving_readers,
 )
 from vmapi_client.cli.program import vmctl
 from vmapi_client.errors import VmapiError
@@ -42,32 +45,22 @@ def run_program() -> int:
         end_process()
     except (BrokenPipeError, SystemExit):
         # click makes a SystemExit of a BrokenPipeError, and of nothing else in this mode
-        return end_without_reader()
+        drop_data()
+        return SUCCESS
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print_error(f"the output cannot be written: {place}{error.strerror}")
         # nothing is left to flush at the end
-        end_without_reader()
+        drop_data()
         return FAILED
-
-
-def prepare_streams() -> None:
-    """Replace closed streams, and let stdout have all characters."""
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115 - until the process ends
-    if sys.stderr is None:
-        # print would write to stdout, which is for data
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # a locale without the characters of a name
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run_command() -> int:
     """Run the command of the process, and report its error. Raises OSError."""
     try:
         code = vmctl.main(prog_name="vmctl", standalone_mode=False)
-        sys.stdout.flush()
+        with surviving_readers():
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
@@ -90,9 +83,3 @@ def find_unusable_argument() -> str | None:
     undecodable = (argument for argument in sys.argv[1:] if SURROGATES.search(argument))
     argument = next(undecodable, None)
     return None if argument is None else f"{argument!a} is not UTF-8"
-
-
-def end_without_reader() -> int:
-    """Return success: the reader of the output has ended, as `head` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return SUCCESS
