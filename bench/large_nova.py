@@ -50,7 +50,9 @@ class LargeNova:
         if changes_per_second:
             threading.Thread(target=self._run_changes, daemon=True).start()
 
-    def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
+    def handle(
+        self, method: str, path: str, body: Json | None, _request_id: str = ""
+    ) -> tuple[int, Json | None]:
         """Respond to a read request. Changes are not supported."""
         url = urlsplit(path)
         query_params = {name: values[-1] for name, values in parse_qs(url.query).items()}

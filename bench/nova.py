@@ -33,6 +33,9 @@ NETWORK = {"id": "6d4e5f6a-0000-4000-8000-000000000002", "name": "private"}
 MAX_SETTLED = 10_000
 """Changes that `SharedNova` remembers."""
 
+MAX_RECORDS = 20
+"""Records of actions that `SharedNova` keeps for one server."""
+
 LOOKBACK_SECONDS = 1.0
 """How far `SharedNova` reaches back: a poll may be earlier than the record of its change."""
 
@@ -53,7 +56,9 @@ class SimulatedNova:
         }
         self._final_statuses: dict[str, str] = {}
 
-    def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
+    def handle(
+        self, method: str, path: str, body: Json | None, _request_id: str = ""
+    ) -> tuple[int, Json | None]:
         """Return the status and the body of a response. `path` follows the version in the URL."""
         url = urlsplit(path)
         parts = url.path.strip("/").split("/")
@@ -81,6 +86,8 @@ class SimulatedNova:
 
     def _change(self, method: str, parts: list[str], body: Json) -> tuple[int, Json | None] | None:
         match method, *parts:
+            case _, "servers", vm_id, *_ if vm_id not in self._servers:
+                return None
             case "POST", "servers":
                 return 202, {"server": {"id": self._create(body["server"])}}
             case "POST", "servers", vm_id, "action":
@@ -162,23 +169,58 @@ def build_server(vm_id: str, name: str) -> Json:
 
 
 class SharedNova(SimulatedNova):
-    """A Nova that several pollers ask: each one gets every change since its time."""
+    """A Nova that several pollers ask: each one gets every change since its time.
+
+    It has the tags of servers and the records of actions: a change with a lost response is found.
+    """
 
     def __init__(self, active: int = 0) -> None:
         super().__init__(active)
         self._lock = threading.Lock()
         self._settled: deque[tuple[float, Json]] = deque(maxlen=MAX_SETTLED)
+        self._records: dict[str, deque[Json]] = {}
 
-    def handle(self, method: str, path: str, body: Json | None) -> tuple[int, Json | None]:
-        """Return the status and the body of a response."""
+    def handle(
+        self, method: str, path: str, body: Json | None, request_id: str = ""
+    ) -> tuple[int, Json | None]:
+        """Return the status and the body of a response, and record an accepted action."""
         with self._lock:
-            return super().handle(method, path, body)
+            status, content = super().handle(method, path, body)
+            match method, status, *path.split("/"):
+                case "POST", 202, "servers":
+                    self._record((content or {})["server"]["id"], "create", request_id)
+                case "POST", 202, "servers", str(vm_id), "action":
+                    self._record(vm_id, next(iter(body or {})).removeprefix("os-"), request_id)
+            return status, content
+
+    def _record(self, vm_id: str, action: str, request_id: str) -> None:
+        started = time.strftime("%Y-%m-%dT%H:%M:%S.000000", time.gmtime())
+        record = {"action": action, "request_id": request_id, "start_time": started}
+        self._records.setdefault(vm_id, deque(maxlen=MAX_RECORDS)).append(record)
+
+    def _read(
+        self, parts: list[str], query: dict[str, list[str]]
+    ) -> tuple[int, Json | None] | None:
+        match parts:
+            case "servers", vm_id, "os-instance-actions" if vm_id in self._servers:
+                return 200, {"instanceActions": [*self._records.get(vm_id, ())]}
+        return super()._read(parts, query)
+
+    def _create(self, requested: Json) -> str:
+        vm_id = super()._create(requested)
+        self._servers[vm_id]["tags"] = requested.get("tags", [])
+        return vm_id
 
     def _list_servers(self, query: dict[str, list[str]]) -> list[Json]:
         servers = super()._list_servers(query)
+        if "tags" in query:
+            return [item for item in servers if query["tags"][0] in item["tags"]]
         if "changes-since" not in query:
             return servers
         now = time.time()
         self._settled.extend((now, server) for server in servers)
+        for server in servers:
+            if server["status"] == "DELETED":
+                self._records.pop(server["id"], None)
         since = datetime.fromisoformat(query["changes-since"][0]).timestamp() - LOOKBACK_SECONDS
         return list({server["id"]: server for at, server in self._settled if at >= since}.values())

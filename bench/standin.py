@@ -50,15 +50,16 @@ class Handler(BaseHTTPRequestHandler):
         """Respond to one request."""
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.loads(text) if text else None
+        request_id = f"req-{uuid.uuid4()}"
         _, service, _version, *rest = self.path.split("/", 3)
         if service == "compute" and rest:
             time.sleep(self.latency)
-            status, content = self.nova.handle(self.command, rest[0], body)
+            status, content = self.nova.handle(self.command, rest[0], body, request_id)
         else:
             status, content = other_service(self.url, self.path.partition("?")[0])
         self.send_response(status)
         data = b"" if content is None else json.dumps(content).encode()
-        self.send_header("X-Openstack-Request-Id", f"req-{uuid.uuid4()}")
+        self.send_header("X-Openstack-Request-Id", request_id)
         self.send_header("X-Subject-Token", "token")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
