@@ -5,11 +5,9 @@
     VmapiError
     ├── RequestError
     │   ├── MalformedRequest, ValidationFailed, NotFound, MethodNotAllowed
-    │   ├── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused
-    │   └── RateLimited
+    │   └── PayloadTooLarge, UnsupportedMediaType, IdempotencyKeyReused, RateLimited
     ├── ResourceNotFound
-    │   ├── VMNotFound, OperationNotFound
-    │   ├── FlavorNotFound, ImageNotFound, NetworkNotFound
+    │   ├── VMNotFound, OperationNotFound, FlavorNotFound, ImageNotFound, NetworkNotFound
     │   └── KeyNotFound, SecurityGroupNotFound
     ├── AmbiguousName
     │   └── ImageAmbiguous, NetworkAmbiguous, SecurityGroupAmbiguous
@@ -38,6 +36,7 @@ class VmapiError(Exception):
     """The root of all errors. A subclass has `code`, `pointer` and `retry_after` as class keywords.
 
     `detail` is a sentence for the client. `extra` holds further members of the problem document.
+    `reason` has the words of a library or a service: for operators, not for clients.
     """
 
     code: ClassVar[str]
@@ -54,6 +53,7 @@ class VmapiError(Exception):
 
     #: True if this is the recorded outcome of an earlier request with the same idempotency key.
     replayed: bool = False
+    reason: str = ""
 
     def __init_subclass__(
         cls, *, code: str | None = None, pointer: str | None = None, retry_after: int | None = None

@@ -9,7 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def create_certificate(directory: Path, name: str = "server") -> tuple[Path, Path]:
+def create_certificate(
+    directory: Path, name: str = "server", *, is_expired: bool = False
+) -> tuple[Path, Path]:
     """Write a self-signed certificate of 127.0.0.1 and its key; return both files."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -20,8 +22,8 @@ def create_certificate(directory: Path, name: str = "server") -> tuple[Path, Pat
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now + timedelta(days=-1 if is_expired else 1))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
         )

@@ -20,6 +20,7 @@ import structlog
 from vmapi.concurrency.probe_loop import ProbeLoop
 from vmapi.errors import BackendUnavailable, VmapiError
 from vmapi.telemetry.metrics.catalog import CIRCUIT_BREAKER_OPEN
+from vmapi.telemetry.operator_text import operator_text
 
 log = structlog.get_logger("vmapi.backend")
 
@@ -138,5 +139,5 @@ class CircuitBreaker:
                 self._opened_at = self._monotonic()
         if opens:
             CIRCUIT_BREAKER_OPEN.set(1, "cloud")
-            log.warning("circuit breaker opened", reason=error.detail)
+            log.warning("circuit breaker opened", reason=operator_text(error))
         self._probe_loop.start()

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 import click
 
 from vmapi.cli.command import OperatorCommand
-from vmapi.cli.context import describe, services, settings
+from vmapi.cli.context import services, settings
 from vmapi.cli.output import as_json, print_fields, print_json
 from vmapi.errors import IssuerUnavailable, StoreUnavailable, VmapiError
 from vmapi.settings.settings import DECLARATIONS, Settings
+from vmapi.telemetry.operator_text import operator_text
 
 ANSWERS = "answers"
 
@@ -41,11 +42,11 @@ def _check_dependencies(answers: dict[str, str]) -> Iterator[str]:
     try:
         answers["database"] = _ping_database()
     except StoreUnavailable as error:
-        yield describe(error)
+        yield operator_text(error)
     try:
         backend.ping()
     except VmapiError as error:
-        yield f"the cloud does not answer: {error.detail}"
+        yield f"the cloud does not answer: {operator_text(error)}"
     # after the ping, because the driver learns some of it from the response
     answers.update(backend.describe())
     backend.close()

@@ -10,9 +10,10 @@ from typing import Any, cast
 import click
 from flask import current_app
 
-from vmapi.errors import StoreUnavailable, VmapiError
+from vmapi.errors import VmapiError
 from vmapi.services.container import Services
 from vmapi.settings.settings import Settings
+from vmapi.telemetry.operator_text import operator_text
 
 
 def services() -> Services:
@@ -31,7 +32,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except VmapiError as error:
-        raise click.ClickException(describe(error)) from None
+        raise click.ClickException(operator_text(error)) from None
 
 
 def using_database(
@@ -63,13 +64,6 @@ def using_database(
         return wrapper
 
     return decorate
-
-
-def describe(error: VmapiError) -> str:
-    """Return the text of an error for an operator: with the driver's words."""
-    if isinstance(error, StoreUnavailable) and error.reason != error.detail:
-        return f"{error.detail.removesuffix('.')}: {error.reason}"
-    return error.detail
 
 
 def operator_subject() -> str:

@@ -16,11 +16,12 @@ import orjson
 
 from vmapi import __version__
 from vmapi.cli.command import OperatorCommand
-from vmapi.cli.context import describe, services, settings
+from vmapi.cli.context import services, settings
 from vmapi.cli.output import as_json, print_json, print_note, showing_progress
 from vmapi.cli.redaction import Redactor, find_secrets
 from vmapi.cli.support_sections import SECTIONS
 from vmapi.errors import VmapiError
+from vmapi.telemetry.operator_text import operator_text
 
 PRIVATE_FILE_MODE = 0o600
 
@@ -102,7 +103,7 @@ def _read_section(name: str) -> Any:
     try:
         return SECTIONS[name]()
     except VmapiError as error:
-        return {"unreadable": describe(error)}
+        return {"unreadable": operator_text(error)}
     except Exception as error:
         # a defect must not cost the other sections; its text could hold anything
         return {"unreadable": type(error).__name__}

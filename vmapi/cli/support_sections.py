@@ -13,13 +13,14 @@ from typing import Any
 
 from vmapi import __version__
 from vmapi.cli.check import effective_settings
-from vmapi.cli.context import describe, services, settings
+from vmapi.cli.context import services, settings
 from vmapi.cli.operations import to_document
 from vmapi.cli.redaction import HIDDEN, hide_quotations
 from vmapi.domain.operation import OperationReport
 from vmapi.errors import VmapiError
 from vmapi.services.timeouts import run_with_timeout
 from vmapi.settings.settings import DECLARATIONS
+from vmapi.telemetry.operator_text import operator_text
 
 PING_TIMEOUT_SECONDS = 10.0
 """Seconds that a dependency may take to answer."""
@@ -150,7 +151,7 @@ def _ping(ping: Callable[[], None]) -> dict[str, Any]:
     try:
         run_with_timeout(PING_TIMEOUT_SECONDS, ping)
     except VmapiError as error:
-        status, detail = error.code, hide_quotations(describe(error))
+        status, detail = error.code, hide_quotations(operator_text(error))
     return {"status": status, "detail": detail, "seconds": round(time.monotonic() - started_at, 3)}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from vmapi.errors import VmapiError
+from vmapi.telemetry.operator_text import operator_text
 
 log = structlog.get_logger("vmapi.sync")
 
@@ -77,7 +78,7 @@ class SyncFailureLog:
         log.warning(
             "inventory sync failed; serving cached data",
             kind=self._kind,
-            reason=error.detail,
+            reason=operator_text(error),
             failures=failures,
         )
 

@@ -17,6 +17,7 @@ from vmapi.errors import StoreUnavailable, VmapiError
 from vmapi.services.inventory.failure_log import FailureCounter
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.services.timeouts import throttled_seconds
+from vmapi.telemetry.operator_text import operator_text
 
 log = structlog.get_logger("vmapi.poll")
 
@@ -134,7 +135,8 @@ class OperationPoller:
     def _log_failure(self, error: VmapiError) -> None:
         failures = self._failures.count_failure()
         if failures is not None:
-            log.warning("operation poll failed, will retry", reason=error.detail, failures=failures)
+            reason = operator_text(error)
+            log.warning("operation poll failed, will retry", reason=reason, failures=failures)
 
 
 def _step_key(operation: Operation) -> StepKey:

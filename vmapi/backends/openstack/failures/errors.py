@@ -23,6 +23,7 @@ from keystoneauth1.exceptions import ClientException, EndpointNotFound, Unauthor
 from openstack.exceptions import SDKException, ServiceDisabledException
 
 from vmapi import errors
+from vmapi.backends.openstack.failures.causes import causes_of, describe_cause
 from vmapi.backends.openstack.failures.error_messages import error_for_message
 from vmapi.backends.openstack.failures.exceptions import (
     CatalogItemNotFound,
@@ -79,12 +80,8 @@ def translate_errors(service: str, *, is_change: bool) -> Iterator[None]:
         yield
     except ErrorResponse as error:
         raise error_for_response(error.response, service, is_change=is_change) from error
-    except RequestNotSent as error:
-        raise _error_for_not_sent(error.__cause__, service) from error.__cause__
-    except NoResponse as error:
-        raise _error_for_no_response(
-            error.__cause__, service, is_change=is_change
-        ) from error.__cause__
+    except (RequestNotSent, NoResponse) as error:
+        raise _error_for_failure(error, service, is_change=is_change) from error.__cause__
 
 
 @contextmanager
@@ -128,7 +125,7 @@ def is_transient(error: Exception) -> bool:
         response = error.response
         is_retried = response.status_code in (502, 503) and "Retry-After" not in response.headers
         return is_retried and response.elapsed < MAX_RETRIED_ELAPSED
-    causes = list(_causes(error.__cause__))
+    causes = list(causes_of(error.__cause__))
     is_lasting = any(isinstance(cause, NOT_RETRIED_ERRORS) for cause in causes)
     return not is_lasting and any(isinstance(cause, requests.ConnectionError) for cause in causes)
 
@@ -213,6 +210,20 @@ def _error_for_busy_service(response: requests.Response, subject: str) -> errors
     return error_class(detail, retry_after=parse_retry_after(response))
 
 
+def _error_for_failure(
+    failure: RequestNotSent | NoResponse, service: str, *, is_change: bool
+) -> errors.VmapiError:
+    """Return the error for a request without a response, with the reason for operators."""
+    cause = failure.__cause__
+    if isinstance(failure, RequestNotSent):
+        error = _error_for_not_sent(cause, service)
+    else:
+        error = _error_for_no_response(cause, service, is_change=is_change)
+    if error.backend_unresponsive:
+        error.reason = describe_cause(cause)
+    return error
+
+
 def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.VmapiError:
     if isinstance(cause, Unauthorized):
         return _credentials_refused()
@@ -232,7 +243,7 @@ def _error_for_not_sent(cause: BaseException | None, service: str) -> errors.Vma
 def _error_for_no_response(
     failure: BaseException | None, service: str, *, is_change: bool
 ) -> errors.VmapiError:
-    causes, subject = list(_causes(failure)), f"The cloud's {service} service"
+    causes, subject = list(causes_of(failure)), f"The cloud's {service} service"
     if (tls_file_error := _error_for_tls_file(causes)) is not None:
         return tls_file_error
     if any(isinstance(cause, NOT_SENT_ERRORS) for cause in causes):
@@ -257,21 +268,6 @@ def _error_for_tls_file(
 
 def _credentials_refused() -> CredentialsRefused:
     return CredentialsRefused("The cloud refuses the credentials of vmapi.", retry_after=60)
-
-
-def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Iterate over a failure and the failures that it wraps.
-
-    Only keystoneauth's errors keep the wrapped failure in `__context__`. Elsewhere the context may
-    be an older failure that the caller was handling.
-    """
-    if failure is None:
-        return
-    yield failure
-    context = failure.__context__ if isinstance(failure, ClientException) else None
-    for wrapped in (*failure.args, getattr(failure, "reason", None), context):
-        if isinstance(wrapped, BaseException):
-            yield from _causes(wrapped)
 
 
 def _fault_message(response: requests.Response) -> str:
