@@ -7,7 +7,7 @@ from sqlalchemy import make_url, text
 
 from vmapi.store import schema
 from vmapi.store.database import Database
-from vmapi.store.inspection import inspect
+from vmapi.store.inspection import DatabaseInspection, inspect
 
 
 @pytest.fixture
@@ -28,6 +28,24 @@ def test_current_database_is_described(unprepared: Database, url: str) -> None:
         assert (inspection.settings, inspection.problems) == ({}, ())
 
 
+def inspect_with(url: str, option: str) -> DatabaseInspection:
+    """Inspect a PostgreSQL with an option of its sessions."""
+    changed = make_url(url).update_query_dict({"options": f"-c {option}"})
+    database = Database(changed.render_as_string(hide_password=False), 1, lambda _: None)
+    try:
+        return inspect(database)
+    finally:
+        database.close()
+
+
+def test_postgresql_that_takes_no_changes_is_a_problem(unprepared: Database, url: str) -> None:
+    if unprepared.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no such settings")
+    problem = "default_transaction_read_only is on: the database takes no changes"
+    assert problem in inspect_with(url, "default_transaction_read_only=on").problems
+    assert problem not in inspect(unprepared).problems
+
+
 def test_settings_of_postgresql_that_lose_changes_are_problems(
     unprepared: Database, url: str
 ) -> None:
@@ -38,10 +56,7 @@ def test_settings_of_postgresql_that_lose_changes_are_problems(
             name: connection.execute(text(f"SHOW {name}")).scalar_one()
             for name in ("fsync", "full_page_writes", "synchronous_commit")
         }
-    lossy = make_url(url).update_query_dict({"options": "-c synchronous_commit=off"})
-    database = Database(lossy.render_as_string(hide_password=False), 1, lambda _: None)
-    inspection = inspect(database)
-    database.close()
+    inspection = inspect_with(url, "synchronous_commit=off")
     assert inspection.settings == {
         "data_checksums": inspection.settings["data_checksums"],
         **settings,

@@ -117,6 +117,8 @@ def _inspect_postgresql(connection: Connection) -> DatabaseInspection:
     ]
     if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
         problems.append("the server is a standby: it takes no changes")
+    elif connection.execute(text("SHOW default_transaction_read_only")).scalar_one() == "on":
+        problems.append("default_transaction_read_only is on: the database takes no changes")
     size = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
     return DatabaseInspection(
         kind="PostgreSQL",
