@@ -183,7 +183,7 @@ class Store:
         return url.get_backend_name() == "sqlite" and file_path(url) is None
 
     def find_missing_file(self) -> Path | None:
-        """Return the path of the SQLite file if it does not exist: the first use creates it.
+        """Return the path of the SQLite file if it is missing or empty: the first use creates it.
 
         A file that the system hides counts as present: its first use has the reason.
         """
@@ -193,7 +193,9 @@ class Store:
 
         path = file_path(make_url(self._url)) if self._url else None
         try:
-            return path if path is not None and not path.exists() else None
+            return path if path is not None and path.stat().st_size == 0 else None
+        except (FileNotFoundError, NotADirectoryError):
+            return path
         except OSError:
             return None
 

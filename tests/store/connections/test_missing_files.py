@@ -48,6 +48,19 @@ def test_deleted_file_is_reported_as_deleted(tmp_path: Path, command: tuple[str,
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_emptied_file_is_reported_and_stays_empty(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "vmapi.sqlite3"
+    assert run(path, "db", "upgrade")[0] == 0
+    path.write_bytes(b"")
+    code, _, error = run(path, *command)
+    assert code == 1
+    assert f"was deleted: {path} is empty, but vmapi.sqlite3.lock next to it" in error
+    assert path.stat().st_size == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_folder_that_is_a_file_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = tmp_path / "file"
     folder.touch()

@@ -1,4 +1,4 @@
-"""A SQLite file that does not exist: not created yet, deleted, or impossible to create."""
+"""A SQLite file that is missing: not created yet, deleted, emptied, or impossible to create."""
 
 import os
 from pathlib import Path
@@ -19,10 +19,12 @@ def check_creatable(path: Path) -> None:
     if remaining:
         raise StoreUnavailable(
             "vmapi's database file was deleted.",
-            reason=f"{path} does not exist, but {', '.join(remaining)} next to it: stop all "
+            reason=f"{path} {'is empty' if _has(path, '') else 'does not exist'}, but {', '.join(remaining)} next to it: stop all "
             "processes, then put the file or a backup back, or delete these files for an empty "
             "database",
         )
+    if _has(path, ""):
+        return
     # vmapi makes missing folders
     folder = next(parent for parent in path.parents if os.path.lexists(parent))
     if not folder.is_dir():
