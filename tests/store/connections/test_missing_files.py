@@ -48,9 +48,7 @@ def test_deleted_file_is_reported_as_deleted(tmp_path: Path, command: tuple[str,
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_emptied_file_is_reported_and_stays_empty(
-    tmp_path: Path, command: tuple[str, ...]
-) -> None:
+def test_emptied_file_is_reported_and_stays_empty(tmp_path: Path, command: tuple[str, ...]) -> None:
     path = tmp_path / "vmapi.sqlite3"
     assert run(path, "db", "upgrade")[0] == 0
     path.write_bytes(b"")

@@ -17,9 +17,10 @@ def check_creatable(path: Path) -> None:
     """
     remaining = [f"{path.name}{suffix}" for suffix in REMAINING_SUFFIXES if _has(path, suffix)]
     if remaining:
+        state = "is empty" if _has(path, "") else "does not exist"
         raise StoreUnavailable(
             "vmapi's database file was deleted.",
-            reason=f"{path} {'is empty' if _has(path, '') else 'does not exist'}, but {', '.join(remaining)} next to it: stop all "
+            reason=f"{path} {state}, but {', '.join(remaining)} next to it: stop all "
             "processes, then put the file or a backup back, or delete these files for an empty "
             "database",
         )
