@@ -55,7 +55,7 @@ def _check_dependencies(answers: dict[str, str]) -> Iterator[str]:
             keystone.ping()
             answers["keystone"] = ANSWERS
         except IssuerUnavailable as error:
-            reason = getattr(error, "reason", "")
+            reason = error.reason
             yield f"Keystone, which validates tokens, does not answer: {reason}"
 
 

@@ -52,6 +52,6 @@ def reject_multiple_processes(config: MiddlewareConfig, request: Request, _: Req
     except (BackendUnavailable, StoreUnavailable) as error:
         if not config.multiprocess_logged.is_set():
             config.multiprocess_logged.set()
-            reason = getattr(error, "reason", error.detail)
+            reason = error.reason or error.detail
             log.error("several processes serve a cloud in memory", reason=reason)
         raise
