@@ -16,6 +16,7 @@ from tests.support.live.nova_proxy import NovaProxy, write_clouds_file
 from vmapi.settings.settings import Settings
 
 READERS = 16
+FLUSH_SECONDS = 5.0
 
 pytestmark = pytest.mark.live
 
@@ -106,7 +107,8 @@ def test_revoked_token_is_renewed_during_reads(
             before, token = len(responses), proxy.token
             wait_for(lambda before=before: len(responses) > before + READERS)
             revoke(owner, token)
-            wait_for(lambda token=token: is_replaced(proxy, token))
+            # each flush costs Keystone all validations
+            wait_for(lambda token=token: is_replaced(proxy, token), interval=FLUSH_SECONDS)
             before = len(responses)
             wait_for(lambda before=before: len(responses) > before + READERS)
     finally:
