@@ -20,6 +20,9 @@ MIN_REQUESTS = 4
 """The fewest responses of each connection."""
 EXTENSION_FACTOR = 4
 MAX_SECONDS = 60
+WRK_TIMEOUT = "30s"
+"""The time after which wrk counts a response as failed; 2 s are few on a machine under load."""
+
 SIGNAL_SECONDS = 0.2
 """How long wrk may take to handle a signal."""
 LATENCY_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
@@ -75,7 +78,7 @@ def build_command(
 ) -> list[str]:
     """Return the command line of wrk with one thread."""
     duration = f"-d{EXTENSION_FACTOR * MAX_SECONDS}s"
-    command = ["wrk", "-t1", f"-c{connections}", duration, "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", duration, "--timeout", WRK_TIMEOUT, "--latency"]
     for name, text in headers.items():
         command += ["-H", f"{name}: {text}"]
     command += ["-s", str(script)] if script else []

@@ -15,7 +15,7 @@ from vmapi.api.middleware import AFTER_REQUEST, BEFORE_REQUEST
 
 pytestmark = pytest.mark.bench
 
-RUN_SECONDS = 300
+RUN_SECONDS = 840
 AIM = r"\| [1-9](?:, stretch)? \| "
 
 
