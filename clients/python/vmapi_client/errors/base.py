@@ -13,9 +13,11 @@ VmapiError
 └── ProblemError            vmapi refused the request, or the operation failed
 """
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vmapi_client.models.vm import VM
+# the models take a quarter of the start of vmctl
+if TYPE_CHECKING:
+    from vmapi_client.models.vm import VM
 
 E = TypeVar("E", bound="VmapiError")
 
@@ -88,7 +90,7 @@ class DeadlineExceeded(VmapiError):
     `vm` is the VM as it was last, if vmapi returned it.
     """
 
-    def __init__(self, message: str, *, vm: VM | None = None, **options: str | None) -> None:
+    def __init__(self, message: str, *, vm: "VM | None" = None, **options: str | None) -> None:
         super().__init__(message, **options)
         self.vm = vm
 
@@ -96,6 +98,6 @@ class DeadlineExceeded(VmapiError):
 class VMFailed(VmapiError):
     """The VM went into ERROR while the caller waited for another status."""
 
-    def __init__(self, message: str, *, vm: VM, **options: str | None) -> None:
+    def __init__(self, message: str, *, vm: "VM", **options: str | None) -> None:
         super().__init__(message, **options)
         self.vm = vm

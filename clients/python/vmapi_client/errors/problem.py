@@ -1,10 +1,12 @@
 """The base classes of errors with a problem document."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from vmapi_client.errors.base import VmapiError
-from vmapi_client.models.problem import FieldError, Problem
-from vmapi_client.models.vm import VM
+
+if TYPE_CHECKING:
+    from vmapi_client.models.problem import FieldError, Problem
+    from vmapi_client.models.vm import VM
 
 
 class ProblemError(VmapiError):
@@ -19,12 +21,12 @@ class ProblemError(VmapiError):
 
     def __init__(
         self,
-        problem: Problem,
+        problem: "Problem",
         *,
         advice: str = "",
         retry_after: float | None = None,
         idempotency_key: str | None = None,
-        vm: VM | None = None,
+        vm: "VM | None" = None,
     ) -> None:
         self.problem = problem
         self.retry_after = retry_after
@@ -73,7 +75,7 @@ class InvalidRequest(ProblemError):
     """The text of the request that `offset` points into; None without an offset."""
 
     @property
-    def errors(self) -> tuple[FieldError, ...]:
+    def errors(self) -> "tuple[FieldError, ...]":
         """The invalid places of the request."""
         return self.problem.errors
 
@@ -126,7 +128,7 @@ class ServerFailed(ProblemError):
     """vmapi failed (500)."""
 
 
-def describe_problem(problem: Problem, advice: str = "") -> str:
+def describe_problem(problem: "Problem", advice: str = "") -> str:
     """Return one line with the detail, the code, and the request id if there is one."""
     request = f", request {problem.request_id}" if problem.request_id else ""
     text = f"{problem.detail} ({problem.code}{request})"
