@@ -1,4 +1,4 @@
-"""VMs of vmctl by a name that has the form of an id."""
+"""VMs that commands of vmctl name: names in the form of an id, and several at once."""
 
 import uuid
 
@@ -29,3 +29,27 @@ def test_audit_trail_of_a_vm_is_found_by_its_name(vmctl: Vmctl) -> None:
     assert "create\tsucceeded" in audited.lines
     vmctl.succeed("delete", name, "--wait")
     assert vmctl("audit", "--vm", name).exit_code == 3
+
+
+def test_several_vms_are_updated_once_and_awaited(vmctl: Vmctl) -> None:
+    prefix = f"several-{uuid.uuid4().hex[:6]}-"
+    pair = [f"{prefix}1", f"{prefix}2"]
+    vmctl.succeed("create", *pair, *OPTIONS, "--start", "--wait")
+    change = ("--metadata", f"run={prefix}", "--idempotency-key", prefix, "-o", "name")
+    for _ in range(2):
+        assert vmctl.succeed("update", *pair, *change, "--wait").lines == pair
+    partly = vmctl("update", pair[0], f"{prefix}none", "--metadata", "a=1", "-o", "name")
+    assert (partly.exit_code, partly.lines) == (8, [pair[0]])
+    keys = ("--idempotency-key", f"{prefix} {pair[1]}")
+    assert vmctl.succeed("operation", "list", *keys, "-o", "{{.action}}").lines == ["update"]
+    renamed = vmctl("update", *pair, "--rename", "other")
+    assert (renamed.exit_code, "Rename one VM at a time." in renamed.err) == (2, True)
+    selected = ("--selector", f"run={prefix}", "--for", "STOPPED", "-o", "name")
+    vmctl.succeed("stop", *pair)
+    assert sorted(vmctl.succeed("wait", *selected).lines) == pair
+    assert "Name at least one VM, or select" in vmctl("wait", "--for", "STOPPED").err
+    assert (
+        vmctl("wait", "-l", f"run={prefix}none", "--for", "STOPPED").err
+        == "vmctl: no VM is selected\n"
+    )
+    vmctl.succeed("delete", *pair, "--wait")

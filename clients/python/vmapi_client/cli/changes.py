@@ -1,6 +1,7 @@
 """Changes of several VMs: send them, report each result, and choose the exit code."""
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class Result:
         if self.error is not None or self.vm is None:
             return "failed"
         return f"{self.vm.status} {self.vm.task or ''}".strip()
+
+
+def label_vms(vms: Sequence["VM"]) -> dict[str, "VM"]:
+    """Return VMs by name; those that share a name by id."""
+    counts = Counter(vm.name for vm in vms)
+    return {vm.name if counts[vm.name] == 1 else vm.id: vm for vm in vms}
 
 
 def run_each(names: Sequence[str], send: Callable[[str], "VM"], progress: Progress) -> list[Result]:

@@ -20,7 +20,7 @@ COMMANDS = {
     "pause": ("actions:pause", "Pause RUNNING VMs."),
     "resume": ("actions:resume", "Resume PAUSED VMs."),
     "delete": ("actions:delete", "Delete VMs."),
-    "update": ("update:update_vm", "Change the name or the metadata of a VM."),
+    "update": ("update:update_vms", "Change the name or the metadata of VMs."),
     "console": ("vms:show_console", "Print the console output of a VM."),
     "wait": ("wait:wait_for_vms", "Wait until VMs have a status."),
     "watch": ("watch:watch_vms", "Show VMs as they change, until Ctrl-C."),

@@ -192,6 +192,16 @@ def find_vms(client: "Client", names: Sequence[str]) -> tuple[list["VM"], list[i
     return list(vms.values()), codes
 
 
+def find_selected(client: "Client", selection: Selection) -> tuple[list["VM"], list[int]]:
+    """Return the VMs of a selection as `find_vms` does; an empty one has a line on stderr."""
+    if selection.names:
+        return find_vms(client, selection.names)
+    vms = list(selection.find(client))
+    if not vms:
+        print_line("vmctl: no VM is selected")
+    return vms, []
+
+
 def build_not_found(client: "Client", name: str) -> Exception:
     """Return the error of a missing VM; it names VMs with a similar name."""
     from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """`start`, `stop`, `restart`, `pause`, `resume` and `delete`."""
 
-import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +15,7 @@ from vmapi_client.cli.app import (
     key_option,
 )
 from vmapi_client.cli.bulk import BulkAction, as_deleted
-from vmapi_client.cli.changes import ChangeKeys, Result, finish, run_each
+from vmapi_client.cli.changes import ChangeKeys, Result, finish, label_vms, run_each
 from vmapi_client.cli.exit_codes import combine_exit_codes
 from vmapi_client.cli.output.formats import OutputFormat
 from vmapi_client.cli.output.option import output_option
@@ -28,7 +26,7 @@ from vmapi_client.cli.selection import (
     Selection,
     VMName,
     confirm,
-    find_vms,
+    find_selected,
     selection_options,
 )
 
@@ -116,13 +114,8 @@ class ActionRun:
     def run(self, selection: Selection) -> int:
         """Find the VMs, ask if options select them, and perform the action."""
         with self._app.build_client(READ_TIMEOUT_SECONDS) as client:
-            if selection.names:
-                vms, codes = find_vms(client, selection.names)
-            else:
-                vms, codes = list(selection.find(client)), []
+            vms, codes = find_selected(client, selection)
         if not vms:
-            if not codes:
-                print("vmctl: no VM is selected", file=sys.stderr)
             return combine_exit_codes(codes)
         if self._options.dry_run:
             print_records(vms, VM_VIEW, self._options.output)
@@ -141,8 +134,7 @@ class ActionRun:
         if len(vms) > 1 and options.restart_type is None:
             deadline = self._app.deadline if options.wait else None
             return BulkAction(client, self._action, progress, deadline).run(vms, options.key)
-        counts = Counter(vm.name for vm in vms)
-        by_label = {vm.name if counts[vm.name] == 1 else vm.id: vm for vm in vms}
+        by_label = label_vms(vms)
         keys = ChangeKeys(options.key, len(vms))
 
         def send(label: str) -> "VM":
