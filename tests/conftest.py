@@ -35,7 +35,7 @@ from vmapi.telemetry.metrics.registry import MetricRegistry
 
 FEW_EXAMPLES = hypothesis.settings(max_examples=15, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("few", FEW_EXAMPLES)
-hypothesis.settings.register_profile("many", FEW_EXAMPLES, max_examples=100)
+hypothesis.settings.register_profile("many", FEW_EXAMPLES, max_examples=150)
 # make fuzz names the other profile
 hypothesis.settings.load_profile("few")
 

@@ -17,6 +17,7 @@ from vmapi.settings.settings import Settings
 
 READERS = 16
 FLUSH_SECONDS = 5.0
+"""Seconds between two flushes of token caches: each costs Keystone all validations."""
 
 pytestmark = pytest.mark.live
 
@@ -107,7 +108,6 @@ def test_revoked_token_is_renewed_during_reads(
             before, token = len(responses), proxy.token
             wait_for(lambda before=before: len(responses) > before + READERS)
             revoke(owner, token)
-            # each flush costs Keystone all validations
             wait_for(lambda token=token: is_replaced(proxy, token), interval=FLUSH_SECONDS)
             before = len(responses)
             wait_for(lambda before=before: len(responses) > before + READERS)

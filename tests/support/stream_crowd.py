@@ -64,6 +64,7 @@ class StreamCrowd:
         self._port = port
         self._selector = selectors.DefaultSelector()
         self.streams = [CrowdStream() for _ in range(count)]
+        self.refused_count = 0
 
     def connect(self, streams: Iterable[CrowdStream]) -> None:
         """Open streams, after the last event that each has received."""
@@ -89,6 +90,7 @@ class StreamCrowd:
             received = key.fileobj.recv(65536)
             key.data.feed(received)
             if key.data.status == BUSY_STATUS:
+                self.refused_count += 1
                 self.disconnect([key.data])
                 self.connect([key.data])
                 continue

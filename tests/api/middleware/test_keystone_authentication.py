@@ -115,6 +115,7 @@ def test_hanging_keystone_delays_no_api_token(harness: ApiHarness) -> None:
         wait_until(lambda: keystone.count_requests("GET", "/identity/v3/auth/tokens") == slots)
         keystone.closing.set()
         assert {future.result(GUARD_TIMEOUT) for future in futures} == {503}
+    assert keystone.count_requests("GET", "/identity/v3/auth/tokens") == slots
 
 
 @pytest.mark.parametrize("sent", ["wrong", "", "two words", "é", "x" * 9000])

@@ -34,7 +34,9 @@ def test_change_has_its_outcome_without_readers(vmctl: Vmctl, lost_pipe: int) ->
         )
 
     for output in ("name", "table"):
-        stopped = run("stop", name, f"{name}-none", "-o", output, stdout=lost_pipe, stderr=-1)
+        stopped = run(
+            "stop", name, f"{name}-none", "--wait", "-o", output, stdout=lost_pipe, stderr=-1
+        )
         assert stopped.returncode == 8
         assert f"No VM has the name '{name}-none'." in stopped.stderr
         vmctl.succeed("start", name, "--wait")
