@@ -42,7 +42,7 @@ def test_saved_vm_equals_the_observed_one(inventory: InventoryRepository, vm: VM
     assert inventory.save_observations([vm], inventory.observation_time()) == {VM_ID}
     snapshot = get_snapshot(inventory)
     assert (snapshot.vm, snapshot.revision) == (vm, 1)
-    assert 0 <= snapshot.age_seconds < 5
+    assert 0 <= snapshot.age_seconds < 60
 
 
 def test_observation_may_repeat_a_vm(inventory: InventoryRepository) -> None:
@@ -166,12 +166,12 @@ def test_ids_not_observed_since_returns_the_missing_vms(inventory: InventoryRepo
 def test_age_counts_from_the_last_sync(inventory: InventoryRepository) -> None:
     all_vms = (VMQuery(), PageRequest(), T0)
     assert inventory.list_page(*all_vms).age_seconds is None
-    inventory.save_observations([RUNNING], inventory.observation_time() - 100_000_000)
-    assert 100 <= get_snapshot(inventory).age_seconds < 105
-    inventory.mark_full_sync(inventory.observation_time() - 60_000_000)
-    for age in (60, 20):
-        assert age <= get_snapshot(inventory).age_seconds < age + 5
+    inventory.save_observations([RUNNING], inventory.observation_time() - 900_000_000)
+    assert 900 <= get_snapshot(inventory).age_seconds < 960
+    inventory.mark_full_sync(inventory.observation_time() - 600_000_000)
+    for age in (600, 200):
+        assert age <= get_snapshot(inventory).age_seconds < age + 60
         listed = inventory.list_page(*all_vms).age_seconds
         assert listed is not None
-        assert age <= listed < age + 5
-        inventory.mark_changes_synced(inventory.observation_time() - 20_000_000)
+        assert age <= listed < age + 60
+        inventory.mark_changes_synced(inventory.observation_time() - 200_000_000)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.soak.chart import CURVES, draw_chart
-from tests.support.soak.flatness import find_growth
+from tests.support.soak.flatness import find_growth, find_leaks
 from tests.support.soak.samples import Sample
 
 SAMPLES = [
@@ -32,23 +32,35 @@ def test_flat_curves_pass() -> None:
     assert find_growth(SAMPLES) == {}
 
 
-@pytest.mark.parametrize(
-    ("member", "name"),
-    [
-        ("memory_mib", "memory of the oldest worker, MiB"),
-        ("threads", "threads"),
-        ("descriptors", "file descriptors"),
-        ("connections", "connections"),
-        ("read_median_ms", "median of reads, ms"),
-        ("rows", "rows of a VM"),
-    ],
-)
+RESOURCES = {
+    "memory_mib": "memory of the oldest worker, MiB",
+    "threads": "threads",
+    "descriptors": "file descriptors",
+    "connections": "connections",
+}
+CURVES_OF_LONG_RUNS = {"read_median_ms": "median of reads, ms", "rows": "rows of a VM"}
+
+
+@pytest.mark.parametrize(("member", "name"), (RESOURCES | CURVES_OF_LONG_RUNS).items())
 def test_growth_is_found(member: str, name: str) -> None:
     growing = [
         replace(sample, **{member: getattr(sample, member) + number**2 // 8})
         for number, sample in enumerate(SAMPLES)
     ]
     assert list(find_growth(growing)) == [name]
+
+
+@pytest.mark.parametrize(("member", "name"), RESOURCES.items())
+def test_leak_is_found_in_a_short_run(member: str, name: str) -> None:
+    leaking = [
+        replace(sample, **{member: getattr(sample, member) + 6 * number})
+        for number, sample in enumerate(SAMPLES[:24])
+    ]
+    assert list(find_leaks(leaking)) == [name]
+
+
+def test_latency_and_rows_of_a_short_run_are_no_leak() -> None:
+    assert find_leaks([replace(s, read_median_ms=s.seconds, rows=s.vms**2) for s in SAMPLES]) == {}
 
 
 def test_faults_do_not_count() -> None:
