@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def ensure_runtime_environment() -> Path:
     """Return the folder of the programs of an environment with the packages of `make run`."""
     requirements = ROOT / "requirements.txt"
     return ensure_environment(("-r", str(requirements)), requirements.read_text())
+
+
+def ensure_client_environment() -> Path:
+    """Return the folder of the programs of an environment with the packages that vmctl needs."""
+    project = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    return ensure_environment(requirements, "\n".join(requirements))
 
 
 def ensure_environment(arguments: Sequence[str], content: str) -> Path:

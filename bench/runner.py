@@ -12,6 +12,7 @@ from bench.groups.memory_changes import measure_memory_changes
 from bench.groups.reads import measure_reads
 from bench.groups.startup import measure_startup
 from bench.groups.streams import measure_streams
+from bench.groups.vmctl import measure_vmctl
 from bench.groups.workers import measure_workers
 from bench.options import RunOptions
 
@@ -26,6 +27,7 @@ GROUPS: Mapping[str, Measure] = {
     "streams": measure_streams,
     "freshness": measure_freshness,
     "startup": measure_startup,
+    "vmctl": measure_vmctl,
 }
 """The groups in the order of the aims."""
 
