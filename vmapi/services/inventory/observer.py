@@ -23,6 +23,7 @@ from vmapi.domain.vm import VM
 from vmapi.errors import BackendError, BackendFailure, BackendTimeout, VmapiError, VMNotFound
 from vmapi.services.inventory.change_feed import ChangeFeedReader
 from vmapi.store.store import Store
+from vmapi.telemetry.operator_text import operator_text
 
 if TYPE_CHECKING:
     from vmapi.store.operations.saving import SavedOperation
@@ -173,7 +174,7 @@ class CloudObserver:
             pass
         except BackendError as error:
             # the cell of the VM may be down: the VM stays as last observed
-            log.warning("VM cannot be read", vm_id=vm_id, reason=error.detail)
+            log.warning("VM cannot be read", vm_id=vm_id, reason=operator_text(error))
         except VmapiError:
             raise
         except Exception:

@@ -34,6 +34,7 @@ from vmapi.services.reconciler.progress import (
 )
 from vmapi.store.conflicts import OperationRevisionConflict
 from vmapi.store.store import Store
+from vmapi.telemetry.operator_text import operator_text
 
 log = structlog.get_logger("vmapi.operations")
 
@@ -137,9 +138,8 @@ class Reconciler:
             return self._fail(result, self._dispatcher.not_sendable_error())
         if self._is_overdue(operation):
             return self._fail(result, timeout_error(operation, self._deadlines))
-        result = save_result(
-            self._observer, result.changed(operation.as_dispatching(self._clock()))
-        )
+        result = result.changed(operation.as_dispatching(self._clock()))
+        result = save_result(self._observer, result)
         return self._dispatch(result, result.operation.step or step, new, is_first_attempt=is_first)
 
     def _dispatch(
@@ -185,7 +185,9 @@ class Reconciler:
             if is_gone(error) and operation.vm_id is not None:
                 return self._end_missing(result, step)
             log.warning(
-                "outcome check failed, will retry", operation_id=operation.id, reason=error.detail
+                "outcome check failed, will retry",
+                operation_id=operation.id,
+                reason=operator_text(error),
             )
             return replace(result, waiting_on_cloud=True, failure=error)
         except Exception as error:
@@ -219,18 +221,16 @@ class Reconciler:
         self, result: ReconcileResult, step: Step, observed_vm: VM | None
     ) -> ReconcileResult:
         action = AcceptedAction(result.operation.require_vm_id(), step.request_id or "")
-        vm = observed_vm
+        verb, vm = step.verb, observed_vm
         if vm is None:
             result, vm = self._observe(result, action.vm_id)
         if vm.status is Status.DELETED:
             return self._end_without_vm(result, step)
-        outcome, error = evaluate_outcome(step.verb, vm, lambda: self._backend.get_outcome(action))
+        outcome, error = evaluate_outcome(verb, vm, lambda: self._backend.get_outcome(action))
         if error is not None:
             # the observation may predate the end of the action: only a new one proves a failure
             result, vm = self._observe(result, action.vm_id)
-            outcome, error = evaluate_outcome(
-                step.verb, vm, lambda: self._backend.get_outcome(action)
-            )
+            outcome, error = evaluate_outcome(verb, vm, lambda: self._backend.get_outcome(action))
         if error is not None:
             return self._fail(result, error)
         if outcome is ActionOutcome.PENDING:
@@ -271,9 +271,8 @@ class Reconciler:
     def _end_missing(self, result: ReconcileResult, step: Step) -> ReconcileResult:
         """End an operation on a VM that the cloud does not have, and record the deletion."""
         vm_id = result.operation.require_vm_id()
-        return self._end_without_vm(
-            replace(result, observation=self._observer.observe_gone(vm_id)), step
-        )
+        result = replace(result, observation=self._observer.observe_gone(vm_id))
+        return self._end_without_vm(result, step)
 
     def _end_without_vm(self, result: ReconcileResult, step: Step) -> ReconcileResult:
         """End an operation on a deleted VM: with success for a delete only."""

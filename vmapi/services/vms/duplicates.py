@@ -18,6 +18,7 @@ from vmapi.errors import VmapiError
 from vmapi.services.reconciler.recovery import create_window
 from vmapi.services.vms.service import VMService
 from vmapi.store.store import Store
+from vmapi.telemetry.operator_text import operator_text
 
 if TYPE_CHECKING:
     from vmapi.store.inventory.duplicates import DuplicateVM
@@ -69,5 +70,7 @@ class DuplicateCleaner:
             self._vms.perform_action(duplicate.vm_id, Action.DELETE, caller)
         except VmapiError as error:
             log.warning(
-                "duplicate VM could not be deleted", vm_id=duplicate.vm_id, reason=error.detail
+                "duplicate VM could not be deleted",
+                vm_id=duplicate.vm_id,
+                reason=operator_text(error),
             )

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.operation_steps import add_single_step, check_failed
 from tests.support.reconciler_harness import RESPONSE_TIMEOUT, ReconcilerHarness
@@ -263,3 +264,17 @@ def test_create_that_made_no_vm_frees_its_idempotency_key() -> None:
     progress = harness.reconcile(operation)
     check_failed(progress, "backend_timeout")
     assert progress.operation.key is None
+
+
+def test_log_says_why_the_outcome_cannot_be_read() -> None:
+    harness = ReconcilerHarness.build()
+    operation = add_single_step(harness, Verb.STOP)
+    error = errors.BackendUnavailable("The cloud does not respond.")
+    error.reason = "connection refused"
+    harness.backend.fail("outcome", error)
+    with capture_logs() as logs:
+        harness.reconcile(operation)
+    retries = [line for line in logs if line["event"] == "outcome check failed, will retry"]
+    assert [line["reason"] for line in retries] == [
+        "The cloud does not respond: connection refused"
+    ]

@@ -20,6 +20,7 @@ from vmapi.backends.openstack.failures.exceptions import CatalogItemNotFound, No
 from vmapi.backends.openstack.members import MAX_ID_CHARS, list_member, text_member
 from vmapi.domain.catalog import Projects
 from vmapi.errors import BackendError, BackendUnavailable, Forbidden, VmapiError
+from vmapi.telemetry.operator_text import operator_text
 
 EVERY_PROJECT = "*"
 """The target of a Neutron policy for all projects."""
@@ -125,7 +126,7 @@ class ImageMembers:
                     self._read_at[image_id] = monotonic()
                     accepted[image_id] = self._read_accepted(image_id)
         except VmapiError as error:
-            log.warning("members of images not read", reason=error.detail)
+            log.warning("members of images not read", reason=operator_text(error))
         self._accepted = accepted
         self._read_at = {key: at for key, at in self._read_at.items() if key in all_ids}
 
@@ -134,5 +135,5 @@ class ImageMembers:
         try:
             return read_image_members(self._session, image_id, "accepted")
         except BackendError as error:
-            log.warning("members of an image not read", id=image_id, reason=error.detail)
+            log.warning("members of an image not read", id=image_id, reason=operator_text(error))
             return self._accepted.get(image_id, frozenset())
