@@ -2,22 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11.2 --no-header --no-annotate --no-emit-index-url
-OTHER_SUITES := $(patsubst %,--ignore=tests/%,e2e/documentation clients bench cluster packaging live)
+OTHER_SUITES := $(patsubst %,--ignore=tests/%,e2e clients bench cluster packaging live)
 
 # compiled modules speed up the processes that the tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test doctest fuzz disruptions clients cluster packaging live torture soak killtest benchtest bench profile lint audit format docs lock clean
+.PHONY: help run test e2e doctest fuzz disruptions clients cluster packaging live torture soak killtest benchtest bench profile lint audit format docs lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACKEND names another
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
+test: .venv/test ## run the tests that start no servers
+	$(BIN)/pytest --numprocesses 3 --dist worksteal -m 'not live and not fuzz' --ignore=tests/fuzz $(OTHER_SUITES) -p no:schemathesis
+
 # four processes on two cores: many tests wait for servers and timeouts
-test: .venv/test ## run the tests that need neither root nor a cloud
-	$(BIN)/pytest --numprocesses 4 --dist worksteal -m 'not live and not fuzz and not disruption' --ignore=tests/fuzz $(OTHER_SUITES) -p no:schemathesis
+e2e: .venv/test ## run the tests of servers: gunicorn, nginx, a browser, Prometheus, an OpenID provider, vmctl on a terminal
+	$(BIN)/pytest --numprocesses 4 --dist worksteal -m 'not disruption' tests/e2e --ignore=tests/e2e/documentation -p no:schemathesis
 
 doctest: .venv/test ## run the commands and scripts of the documentation, use the docs pages in a browser (chromium)
 	$(BIN)/pytest --numprocesses 4 --dist worksteal tests/e2e/documentation -p no:schemathesis

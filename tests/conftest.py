@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -22,7 +21,6 @@ from tests.support.databases import (
 )
 from tests.support.fake_clock import Clock
 from tests.support.metrics import RecordedMetrics
-from tests.support.process_shares import order_for_processes, slow_group_of
 from tests.support.reconciler_harness import ReconcilerHarness
 from vmapi.app import create_app
 from vmapi.backends.circuit_breaker import PROBE_INTERVAL
@@ -62,14 +60,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD)
         gc.enable()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each process of pytest-xdist begin with tests of servers."""
-    process_count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if process_count > 1:
-        items[:] = order_for_processes(items, process_count, slow_group_of)
 
 
 @pytest.fixture(scope="session")

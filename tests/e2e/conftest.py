@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 OFFLINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder as `e2e`."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker("e2e")
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process_shares import order_for_processes
-
 TESTS = Path(__file__).parents[1]
 FILES = sorted(path for path in TESTS.rglob("*.py") if "devcloud" not in path.parts)
 
@@ -52,19 +50,3 @@ def test_garbage_collector_ignores_the_collected_tests(request: pytest.FixtureRe
     tracked_ids = {id(tracked) for tracked in gc.get_objects()}
     assert tracked_ids
     assert not tracked_ids & {id(item) for item in request.session.items}
-
-
-def test_each_process_begins_with_tests_of_servers() -> None:
-    """The last tests are quick: no process waits for a long test of another one."""
-    tests = [*"aabb", "w1", *map(str, range(7)), "w2", "c"]
-    slow_groups = {"a": "a", "b": "b", "c": "c", "w1": "wheel", "w2": "wheel"}
-    ordered = order_for_processes(tests, 3, slow_groups.get)
-    # fourteen tests in shares of 4, 5 and 5, as xdist splits them
-    shares = [ordered[:4], ordered[4:9], ordered[9:]]
-    assert shares == [["a", "a", "c", "0"], ["b", "b", *"123"], ["w1", "w2", *"456"]]
-
-
-def test_processes_run_all_tests_once_if_most_are_slow() -> None:
-    tests = ["a"] * 7 + ["b", "0"]
-    ordered = order_for_processes(tests, 2, {"a": "a", "b": "b"}.get)
-    assert sorted(ordered) == sorted(tests)
