@@ -13,9 +13,10 @@ from tests.support.processes import ROOT, build_environment
 EVENTS_PATH = "/api/v1/events"
 PAGE = (ROOT / "docs/reference/events.md").read_text()
 KEEP = """
-import sys
+import os, sys
 for event in events(sys.argv[1], sys.argv[2]):
-    print(json.dumps(event), flush=True)
+    # one write: a kill between two would leave a line without its end
+    os.write(1, f"{json.dumps(event)}\\n".encode())
 """
 
 
