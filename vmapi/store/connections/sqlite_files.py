@@ -14,6 +14,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import structlog
 from sqlalchemy import URL, Connection
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store.connections.answer_timeout import current_answer_timeout
 
 log = structlog.get_logger("vmapi.store")
 
@@ -39,6 +41,9 @@ NO_SPACE = "vmapi's database has no space left."
 CANNOT_BE_OPENED = "vmapi's database file cannot be opened."
 
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
+FILE_LOCK_POLL_INTERVAL = 0.05
+"""Seconds between two attempts to lock a file that another process has locked."""
 
 MAX_NAMED_TABLES = 5
 """The tables of another program that an error names."""
@@ -74,8 +79,9 @@ class SqliteFiles:
     def locked(self) -> Iterator[None]:
         """Create the missing files, and hold the file lock until the block ends.
 
-        Raises StoreUnavailable if the folder or a file cannot be made, or for the file of another
-        program, before it is changed.
+        Raises StoreUnavailable if the folder or a file cannot be made, for the file of another
+        program before it is changed, or if another process holds the lock for longer than this
+        thread waits for an answer.
         """
         self._check_owner()
         try:
@@ -84,7 +90,7 @@ class SqliteFiles:
             detail = NO_SPACE if error.errno in NO_SPACE_ERRORS else CANNOT_BE_OPENED
             raise StoreUnavailable(detail, reason=str(error)) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _acquire_file_lock(lock, f"{self._path}.lock", current_answer_timeout())
             yield
         finally:
             os.close(lock)
@@ -202,6 +208,24 @@ def existing_file_url(url: URL, path: Path) -> URL:
     """
     query = {**url.query, "mode": "rw", "uri": "true"}
     return url.set(database=f"file:{quote(str(path))}", query=query)
+
+
+def _acquire_file_lock(file: int, path: str, timeout: float | None) -> None:
+    """Lock an open file, within seconds. Raises StoreUnavailable if another process holds it."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise StoreUnavailable(
+                    "Another process has locked vmapi's database.",
+                    reason=f"another process has held {path} for {timeout:g} s: wait for its "
+                    f"upgrade, or end it if it hangs (fuser {path})",
+                ) from error
+            time.sleep(FILE_LOCK_POLL_INTERVAL)
+        else:
+            return
 
 
 def _has_content(path: Path) -> bool:
