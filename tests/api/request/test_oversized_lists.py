@@ -59,9 +59,7 @@ def count_calls() -> Iterator[list[int]]:
 
 @pytest.mark.parametrize("kind", ITEMS)
 @pytest.mark.parametrize("name", LISTS)
-def test_long_list_is_refused_by_its_length(
-    harness: ApiHarness, name: str, kind: str
-) -> None:
+def test_long_list_is_refused_by_its_length(harness: ApiHarness, name: str, kind: str) -> None:
     path, _, max_items = LISTS[name]
     count = BODY_CHARS // len(json.dumps(ITEMS[kind]) + ",")
     body = json.dumps(build_body(name, [ITEMS[kind]] * count), separators=(",", ":"))
