@@ -31,7 +31,7 @@ AT_ONCE_SECONDS = 30
     [
         ("http://no-such-host.invalid", HostNotFound, "Check the URL http://no-such-host"),
         ("https://127.0.0.1:{secure}", CertificateRejected, "name the file of a private authority"),
-        ("https://127.0.0.1:{port}", CertificateRejected, "the server does not use TLS"),
+        ("https://127.0.0.1:{port}", CertificateRejected, "Check the scheme and the port of"),
         ("http://127.0.0.1:{other}", NotVmapi, "which is not a response of vmapi"),
         ("http://127.0.0.1:{port}/prefix", UrlNotFound, "came from the argument url"),
     ],

@@ -67,7 +67,7 @@ class Response:
 
 
 FailureKind = Literal[
-    "no response", "timeout", "host", "certificate", "url", "configuration", "too large"
+    "no response", "timeout", "host", "certificate", "no TLS", "url", "configuration", "too large"
 ]
 
 

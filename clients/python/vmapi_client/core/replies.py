@@ -197,6 +197,8 @@ def _check_failure(request: Request, failure: Failure, server: Server) -> None:
             f"No trusted TLS: {failure.reason}. Check {place}; "
             "name the file of a private authority in ca_file."
         )
+    elif failure.kind == "no TLS":
+        error = CertificateRejected(f"{failure.reason}. Check the scheme and the port of {place}.")
     elif failure.kind == "too large":
         error = too_large(str(request), failure.reason)
     elif failure.kind == "url":

@@ -45,7 +45,7 @@ def describe_failure(error: Exception, proxy: str | None = None) -> Failure:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Failure((cause.verify_message or reason).rstrip("."), "certificate", error)
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER",):
-            return Failure("the server does not use TLS", "certificate", error)
+            return Failure("The server does not use TLS", "no TLS", error)
     return Failure(reason, error=error)
 
 
