@@ -29,7 +29,7 @@ from vmapi_client.cli.output import views
 from vmapi_client.cli.output.formats import fill_template, find_member, format_value
 from vmapi_client.cli.output.table import Column, View, fit_columns
 from vmapi_client.cli.output.yaml import format_yaml
-from vmapi_client.cli.parameters import Duration
+from vmapi_client.cli.parameters import Duration, StatusChoice
 from vmapi_client.cli.program import COMMANDS, vmctl
 from vmapi_client.cli.selection import Selection
 from vmapi_client.contexts import Context, ContextStore
@@ -114,6 +114,16 @@ finally:
 )
 def test_durations_have_units(text: str, expected: float) -> None:
     assert Duration().convert(text, None, None) == timedelta(seconds=expected)
+
+
+def test_statuses_are_accepted_in_any_case_and_shown_as_vmapi_does() -> None:
+    choice = StatusChoice(["RUNNING", "STOPPED"])
+    assert [choice.convert(text, None, None) for text in ("running", "Stopped")] == [
+        "RUNNING",
+        "STOPPED",
+    ]
+    with pytest.raises(click.BadParameter, match="is not one of 'RUNNING', 'STOPPED'"):
+        choice.convert("up", None, None)
 
 
 def test_members_are_found_by_dotted_paths() -> None:

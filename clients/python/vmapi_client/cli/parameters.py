@@ -1,6 +1,7 @@
 """The types of arguments and options. Each refusal says which values are accepted."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,17 @@ class Text(click.ParamType[str]):
     def is_accepted(self, text: str) -> bool:
         """Return whether a text that is not empty is a value."""
         return True
+
+
+class StatusChoice(click.Choice[str]):
+    """Statuses in upper or lower case. Help and refusals show them as vmapi does."""
+
+    def __init__(self, statuses: Sequence[str]) -> None:
+        super().__init__(statuses, case_sensitive=False)
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """Return a status in upper case."""
+        return str(choice).upper()
 
 
 class OperationId(Text):

@@ -14,7 +14,7 @@ import click
 from vmapi_client.cli.app import App
 from vmapi_client.cli.exit_codes import NOT_FOUND, print_error
 from vmapi_client.cli.output.formats import print_line
-from vmapi_client.cli.parameters import Duration, Text
+from vmapi_client.cli.parameters import Duration, StatusChoice, Text
 
 if TYPE_CHECKING:
     from vmapi_client.models import VM
@@ -128,7 +128,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--status",
             "statuses",
             multiple=True,
-            type=click.Choice(STATUSES, case_sensitive=False),
+            type=StatusChoice(STATUSES),
             help="VMs with this status; may be repeated.",
         ),
         click.option("--name", "pattern", metavar="PATTERN", help="VMs by name, such as 'web-*'."),

@@ -9,6 +9,7 @@ from vmapi_client.cli.changes import finish
 from vmapi_client.cli.output.formats import OutputFormat
 from vmapi_client.cli.output.option import output_option
 from vmapi_client.cli.output.views import VM_VIEW
+from vmapi_client.cli.parameters import StatusChoice
 from vmapi_client.cli.progress import Progress
 from vmapi_client.cli.selection import Selection, VMName, find_selected, selection_options
 from vmapi_client.cli.status_wait import StatusWait
@@ -31,7 +32,7 @@ TARGETS = ("RUNNING", "STOPPED", "PAUSED", "ERROR", "DELETED")
     "--for",
     "target",
     required=True,
-    type=click.Choice(TARGETS, case_sensitive=False),
+    type=StatusChoice(TARGETS),
     help="The status to wait for, without a task.",
 )
 @output_option(VM_VIEW)
