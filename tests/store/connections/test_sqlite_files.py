@@ -277,9 +277,9 @@ def test_file_that_was_open_to_all_users_is_made_private(
 
 
 def test_lock_of_another_process_is_waited_for_and_named(path: Path) -> None:
-    open_database(path).ping()
+    path.parent.mkdir()
     database = open_database(path)
-    with side_file(path, ".lock").open() as held:
+    with side_file(path, ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with answer_timeout(0.2), pytest.raises(StoreUnavailable, match="has locked") as caught:
             database.ping()

@@ -44,7 +44,7 @@ def describe_failure(error: Exception, proxy: str | None = None) -> Failure:
             return Failure(reason, "host", error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Failure((cause.verify_message or reason).rstrip("."), "certificate", error)
-        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER",):
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
             return Failure("The server does not use TLS", "no TLS", error)
     return Failure(reason, error=error)
 
