@@ -41,7 +41,7 @@ def test_event_stream_and_workers_go_on_after_a_pause_of_postgresql(
         assert len(ids) == len(set(ids))
     finally:
         listener.kill()
-    assert clients.report.lost == []
+    assert (clients.report.foreign, clients.report.cut) == ([], [])
 
 
 def vm_ids(listener: ListenerScript) -> set[str]:

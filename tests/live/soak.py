@@ -28,7 +28,7 @@ def main() -> None:
     load = f"{len(result.report.names)} VMs, {sum(result.report.responses.values())} responses"
     title = f"{options.minutes:g} minutes of load on {options.cloud}, {options.database}: {load}"
     print(title, dict(result.report.responses), f"{result.events} events", sep="\n")
-    print(f"{len(result.report.lost)} requests without a response, each repeated with success")
+    print(f"{len(result.report.cut)} requests without a response, each repeated with success")
     if options.chart:
         options.chart.write_text(draw_chart(title, result.samples))
     result.check_curves()

@@ -3,6 +3,8 @@
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,7 +17,7 @@ class ClientSocket(socket.socket):
 
     The thread that writes a response is free at once. `flush` sends the rest. `last_sent_at` is the
     monotonic time, in seconds, of the last byte that the kernel accepted. While `is_corked`, only
-    `flush` sends: head and body of a response share a system call.
+    `flush` sends.
     """
 
     accepts_detached_body = True
@@ -30,6 +32,19 @@ class ClientSocket(socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: each call of this class says that it must not wait."""
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Send the bytes of a block at its end, by one system call; none if it fails.
+
+        So SIGKILL does not end a process between the head and the body of a response.
+        """
+        self.is_corked = True
+        try:
+            yield
+        finally:
+            self.is_corked = False
+        self.flush()
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send as many bytes as the kernel accepts; `flush` sends the rest. Raises OSError."""

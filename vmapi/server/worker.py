@@ -171,17 +171,14 @@ class GunicornWorker(ThreadWorker):
         self, conn: Connection, request: RepeatableRequest, received: bytes
     ) -> bool:
         """Serve a read in this thread; return False if it would wait."""
-        conn.sock.is_corked = True
         try:
             keepalive = request.serve_without_waiting(partial(self.handle, conn))
-            self._attempts.record_success()
-            self.clients.finish(conn, keepalive=bool(keepalive))
         except WouldBlock:
             self._attempts.record_failure()
             conn.hand_over_again(received)
             return False
-        finally:
-            conn.sock.is_corked = False
+        self._attempts.record_success()
+        self.clients.finish(conn, keepalive=bool(keepalive))
         return True
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
@@ -195,10 +192,11 @@ class GunicornWorker(ThreadWorker):
         req._expected_100_continue = False
         if not conn.has_whole_body(req):
             req.force_close()
-        try:
-            return super().handle_request(req, conn)
-        except BodyDetached as detached:
-            return self._take_over_body(req, conn, detached)
+        with conn.sock.corked():
+            try:
+                return super().handle_request(req, conn)
+            except BodyDetached as detached:
+                return self._take_over_body(req, conn, detached)
 
     def _take_over_body(self, req: Any, conn: Connection, detached: BodyDetached) -> bool:
         """Leave the rest of a response to the poller.

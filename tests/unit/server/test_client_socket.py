@@ -46,17 +46,16 @@ def test_write_sends_the_rest_of_an_earlier_one(
     assert server.unsent_bytes < unsent_bytes
 
 
-def test_corked_socket_sends_all_writes_with_the_flush(
+def test_corked_socket_sends_all_writes_at_the_end_of_the_block(
     sockets: tuple[ClientSocket, socket.socket],
 ) -> None:
     server, client = sockets
-    server.is_corked = True
     blocks = [b"%d\n" % number for number in range(300)]
-    for block in blocks:
-        server.sendall(block)
-    client.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        client.recv(1)
+    with server.corked():
+        for block in blocks:
+            server.sendall(block)
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
     client.settimeout(WAIT_SECONDS)
-    assert server.flush()
     assert receive(client, len(b"".join(blocks))) == b"".join(blocks)

@@ -11,6 +11,7 @@ import pytest
 from tests.support.http_client import WAIT_SECONDS
 from tests.support.worker_thread import serve
 from vmapi.concurrency.nonblocking import current_batch, raise_if_nonblocking, run_once
+from vmapi.server.client_socket import ClientSocket
 
 PIPELINED_REQUESTS = 1500
 """More than Python has stack frames."""
@@ -61,6 +62,22 @@ def send(address: tuple[str, int], requests: bytes) -> list[str]:
 
 def test_read_is_served_in_the_poller_thread(address: tuple[str, int]) -> None:
     assert send(address, GET_VMS) == ["poller thread 1", "poller thread 2"]
+
+
+@pytest.mark.parametrize("first_request", [GET_VMS, GET_WAITING_VM, POST_VM])
+def test_head_and_body_of_a_response_share_a_system_call(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, first_request: bytes
+) -> None:
+    sent: list[int] = []
+    sendmsg = ClientSocket.sendmsg
+
+    def record_and_send(client: ClientSocket, views: list[memoryview], *options: Any) -> int:
+        sent.append(len(views))
+        return sendmsg(client, views, *options)
+
+    monkeypatch.setattr(ClientSocket, "sendmsg", record_and_send)
+    send(address, first_request)
+    assert sent == [2, 2]
 
 
 def test_change_is_served_in_a_request_thread(address: tuple[str, int]) -> None:
