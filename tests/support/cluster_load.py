@@ -49,7 +49,7 @@ def check_exactly_once(
 ) -> None:
     """Check that no request was lost, and that Nova made each VM once, and deleted it.
 
-    The end of an instance by SIGKILL may cut a response whose head HAProxy has passed on.
+    SIGKILL of an instance may cut a large response: HAProxy has passed on its head.
     """
     assert report.foreign == []
     assert kills_instances or report.cut == []
