@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.docs_page import PageVisit
+from tests.support.docs_page import PageVisit, press
 from tests.support.processes import Gunicorn
 
 WIDE, NARROW = 1280, 390
@@ -71,7 +71,7 @@ def test_event_stream_of_the_page_ends_and_frees_its_slot(visit: PageVisit) -> N
     visit.open("/docs")
     block = visit.open_operation("listen_to_events")
     for _ in range(2):
-        block.locator(".execute").click()
+        press(block.locator(".execute"))
         expect(block.locator(".loading-container")).to_have_count(1)
         expect(block.locator(".loading-container")).to_have_count(0)
         body = block.locator(".live-responses-table .response-col_description").last
