@@ -116,7 +116,10 @@ def test_vector_replaces_the_event_by_the_line(lines: list[str]) -> None:
 
 def test_elastic_pipeline_renames_fields_to_ecs(lines: list[str]) -> None:
     pipeline = read("elastic/ingest-pipeline.json")
-    parse = lambda text: run_ingest_pipeline(pipeline, {"message": text})  # noqa: E731
+
+    def parse(text: str) -> Any:
+        return run_ingest_pipeline(pipeline, {"message": text})
+
     for line, document in collect(lines, parse):
         logged_at = datetime.fromisoformat(line["timestamp"])
         assert (document["@timestamp"], document["message"]) == (logged_at, line["message"])

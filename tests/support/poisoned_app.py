@@ -29,6 +29,7 @@ outcome = MemoryBackend.get_outcome
 MemoryBackend.perform_action = perform
 MemoryBackend.get_outcome = get_outcome
 
+# after the driver is changed
 from wsgi import app  # noqa: E402
 
 __all__ = ["app"]

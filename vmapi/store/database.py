@@ -20,6 +20,7 @@ from vmapi.errors import StoreUnavailable
 from vmapi.store import schema_version
 from vmapi.store.clock import db_time, sqlite_time
 from vmapi.store.connections import engine_setup, statement_spans
+from vmapi.store.connections.answer_timeout import current_answer_timeout
 from vmapi.store.connections.outages import NO_ANSWER, OutageReporter, url_secrets
 from vmapi.store.connections.rotated_password import UrlReader
 from vmapi.store.connections.sqlite_files import SqliteFiles, existing_file_url, file_path
@@ -232,7 +233,7 @@ class Database:
         if self._prepared:
             return
         failed_before = self._failed_prepares
-        with self._preparing:
+        with _holding_in_time(self._preparing):
             if self._failed_prepares != failed_before:
                 # a thread that has waited for a failure does not wait for the next one
                 raise StoreUnavailable(NO_ANSWER)
@@ -251,6 +252,18 @@ class Database:
         kind = connection.get_execution_options().get("begins", "durable")
         for statement in BEGIN_STATEMENTS[connection.dialect.name].get(kind, ()):
             connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def _holding_in_time(lock: Lock) -> Iterator[None]:
+    """Hold a lock. Raises StoreUnavailable after the time that this thread waits for an answer."""
+    timeout = current_answer_timeout()
+    if not lock.acquire(timeout=-1 if timeout is None else timeout):
+        raise StoreUnavailable(NO_ANSWER, reason="another thread still opens the database")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _record_transaction(started_at: float, kind: str, outcome: str) -> None:

@@ -1,6 +1,5 @@
 """The files of SQLite: private, and refused once they are deleted, replaced or overwritten."""
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -15,7 +14,6 @@ from structlog.testing import capture_logs
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
-from vmapi.store.connections.answer_timeout import answer_timeout
 from vmapi.store.database import Database
 
 GONE = "vmapi's database file was deleted or replaced."
@@ -273,19 +271,4 @@ def test_file_that_was_open_to_all_users_is_made_private(
     assert opened == [str(path)] * (mode != expected) + [f"{path}.lock"]
     # the folder may have other purposes
     assert path.parent.stat().st_mode & 0o777 == 0o755
-    database.close()
-
-
-def test_lock_of_another_process_is_waited_for_and_named(path: Path) -> None:
-    path.parent.mkdir()
-    database = open_database(path)
-    with side_file(path, ".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with answer_timeout(0.2), pytest.raises(StoreUnavailable, match="has locked") as caught:
-            database.ping()
-    assert caught.value.reason == (
-        f"another process has held {path}.lock for 0.2 s: wait for its upgrade, or end it if it "
-        f"hangs (fuser {path}.lock)"
-    )
-    database.ping()
     database.close()

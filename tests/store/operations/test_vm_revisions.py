@@ -214,10 +214,12 @@ def test_entity_tag_changes_exactly_with_the_public_fields(
         if isinstance(drawn_event, VM):
             inventory.save_observations([drawn_event], inventory.observation_time())
         elif isinstance(drawn_event, Action):
-            succeeds(lambda: store.add(make(f"{number}", drawn_event)), TaskInProgress)  # noqa: B023
+            add = partial(store.add, make(f"{number}", drawn_event))
+            succeeds(add, TaskInProgress)
         else:
             for operation in store.list_leased():
-                succeeds(lambda: store.save(make.finished(operation)), OperationRevisionConflict)  # noqa: B023
+                save = partial(store.save, make.finished(operation))
+                succeeds(save, OperationRevisionConflict)
         after = inventory.get(OBSERVED_VM.id)
         assert after is not None
         same = after.vm.public_fields == before.vm.public_fields

@@ -10,11 +10,12 @@ Read = Callable[[Sample], float]
 WARM_UP_SHARE = 0.1
 """The share of the samples before the caches of a new process are full."""
 
-RESOURCES: Mapping[str, Read] = {
+CURVES: Mapping[str, Read] = {
     "memory of the oldest worker, MiB": lambda sample: sample.memory_mib,
     "threads": lambda sample: sample.threads,
     "file descriptors": lambda sample: sample.descriptors,
     "connections": lambda sample: sample.connections,
+    "median of reads, ms": lambda sample: sample.read_median_ms,
 }
 
 LIMITS: Mapping[str, tuple[float, float]] = {
@@ -43,8 +44,7 @@ MAX_ROWS_FACTOR = 1.25
 
 def find_growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
     """Return the curves that are not flat, with the median of the first and the last quarter."""
-    curves = {**RESOURCES, "median of reads, ms": lambda sample: sample.read_median_ms}
-    growth = _compare_quarters(samples, curves, LIMITS)
+    growth = _compare_quarters(samples, LIMITS)
     before, after = (rows_per_vm(quarter) for quarter in split_quarters(_warm(samples)))
     if after > before * MAX_ROWS_FACTOR:
         growth["rows of a VM"] = (before, after)
@@ -53,20 +53,17 @@ def find_growth(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
 
 def find_leaks(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
     """Return the resources that grow as with a leak, with the medians of `find_growth`."""
-    return _compare_quarters(samples, RESOURCES, LEAK_LIMITS)
+    return _compare_quarters(samples, LEAK_LIMITS)
 
 
 def _compare_quarters(
-    samples: Sequence[Sample],
-    curves: Mapping[str, Read],
-    limits: Mapping[str, tuple[float, float]],
+    samples: Sequence[Sample], limits: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     quiet = [sample for sample in _warm(samples) if not sample.fault and sample.responses]
     first, last = split_quarters(quiet)
     growth = {}
-    for name, read in curves.items():
-        factor, addition = limits[name]
-        before, after = median(map(read, first)), median(map(read, last))
+    for name, (factor, addition) in limits.items():
+        before, after = (median(map(CURVES[name], quarter)) for quarter in (first, last))
         if after > before * factor + addition:
             growth[name] = (before, after)
     return growth

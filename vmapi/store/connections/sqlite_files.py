@@ -45,6 +45,9 @@ NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 FILE_LOCK_POLL_INTERVAL = 0.05
 """Seconds between two attempts to lock a file that another process has locked."""
 
+FILE_LOCK_WARNING_SECONDS = 3.0
+"""Seconds of a wait for the file lock until the log says so: an upgrade takes less."""
+
 MAX_NAMED_TABLES = 5
 """The tables of another program that an error names."""
 
@@ -212,20 +215,28 @@ def existing_file_url(url: URL, path: Path) -> URL:
 
 def _acquire_file_lock(file: int, path: str, timeout: float | None) -> None:
     """Lock an open file, within seconds. Raises StoreUnavailable if another process holds it."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise StoreUnavailable(
-                    "Another process has locked vmapi's database.",
-                    reason=f"another process has held {path} for {timeout:g} s: wait for its "
-                    f"upgrade, or end it if it hangs (fuser {path})",
-                ) from error
-            time.sleep(FILE_LOCK_POLL_INTERVAL)
-        else:
-            return
+    started_at, is_logged = time.monotonic(), False
+    while not _try_file_lock(file):
+        waited_seconds = time.monotonic() - started_at
+        if timeout is not None and waited_seconds >= timeout:
+            raise StoreUnavailable(
+                "Another process has locked vmapi's database.",
+                reason=f"another process has held {path} for {timeout:g} s: wait for its "
+                f"upgrade, or end it if it hangs (fuser {path})",
+            )
+        if waited_seconds >= FILE_LOCK_WARNING_SECONDS and not is_logged:
+            is_logged = True
+            log.warning("database file is locked by another process", path=path)
+        time.sleep(FILE_LOCK_POLL_INTERVAL)
+
+
+def _try_file_lock(file: int) -> bool:
+    """Lock an open file; return False if another process holds the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _has_content(path: Path) -> bool:

@@ -156,6 +156,10 @@ MEANINGS: dict[str, Meaning] = {
     "database file was open to all users, made private": Meaning(
         "all users could read or write SQLite's file", "change the token secrets it holds"
     ),
+    "database file is locked by another process": Meaning(
+        "this process waits for another one, which upgrades SQLite, or hangs",
+        "`fuser PATH` names the process: end it if it hangs",
+    ),
     "database file is open to all users": Meaning(
         "all users can read or write SQLite's file, and vmapi may not change its mode",
         "`chmod 600` as the owner of the file",

@@ -1,0 +1,77 @@
+"""The file lock of SQLite: no thread waits without a limit, and the file is named."""
+
+import fcntl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.http_client import WAIT_SECONDS
+from vmapi.errors import StoreUnavailable
+from vmapi.store import schema
+from vmapi.store.connections import sqlite_files
+from vmapi.store.connections.answer_timeout import answer_timeout
+from vmapi.store.database import Database
+
+TIMEOUT = 0.3
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vmapi.sqlite3"
+
+
+@contextmanager
+def lock_of_another_process(path: Path) -> Iterator[None]:
+    """Hold the lock by another open file, as another process does."""
+    with Path(f"{path}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_lock_of_another_process_is_waited_for_and_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_files, "FILE_LOCK_WARNING_SECONDS", 0)
+    database = Database(f"sqlite:///{path}", 4, schema.ensure_current)
+    with (
+        lock_of_another_process(path),
+        answer_timeout(TIMEOUT),
+        capture_logs() as logs,
+        pytest.raises(StoreUnavailable, match="Another process has locked") as caught,
+    ):
+        database.ping()
+    assert caught.value.reason == (
+        f"another process has held {path}.lock for 0.3 s: wait for its upgrade, or end it if it "
+        f"hangs (fuser {path}.lock)"
+    )
+    warnings = [line for line in logs if line["event"].startswith("database file is locked")]
+    assert [line["path"] for line in warnings] == [f"{path}.lock"]
+    database.ping()
+    database.close()
+
+
+def test_request_waits_no_longer_for_a_thread_that_opens_the_database(path: Path) -> None:
+    opening, may_open = Event(), Event()
+
+    def prepare(database: Database) -> None:
+        opening.set()
+        assert may_open.wait(WAIT_SECONDS)
+        schema.ensure_current(database)
+
+    database = Database(f"sqlite:///{path}", 4, prepare)
+    with ThreadPoolExecutor(1) as background:
+        first = background.submit(database.ping)
+        assert opening.wait(WAIT_SECONDS)
+        with answer_timeout(TIMEOUT), pytest.raises(StoreUnavailable) as caught:
+            database.ping()
+        may_open.set()
+        first.result()
+    assert caught.value.detail == "vmapi's database does not answer."
+    assert caught.value.reason == "another thread still opens the database"
+    database.ping()
+    database.close()
