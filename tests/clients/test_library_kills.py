@@ -11,5 +11,3 @@ def test_each_create_makes_one_server_while_processes_are_killed(tmp_path: Path)
     check_report(report)
     assert report.kills > 0
     assert report.lost_responses > 0
-    expected = {f"{action} succeeded" for action in ("create", "start", "stop", "delete")}
-    assert set(report.operations) == expected

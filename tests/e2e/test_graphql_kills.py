@@ -15,5 +15,3 @@ def test_each_mutation_is_carried_out_once_while_processes_are_killed(tmp_path: 
     report = run_kill_test(plan, tmp_path, open_graphql)
     check_report(report)
     assert report.kills > 0
-    succeeded = {f"{action} succeeded" for action in ("create", "start", "stop", "delete")}
-    assert succeeded <= set(report.operations)

@@ -1,7 +1,8 @@
 """The frame of a kill test: clients take VMs through their lives, while processes are killed.
 
 Nova is simulated, and loses responses too. At the end each name has had exactly one server, and
-none is left.
+none is left. Each change has succeeded once. A create may fail before: SIGKILL may come between the
+commit of its operation and its request to Nova, and only that process has what to send.
 """
 
 import random
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from tests.support.http_client import HttpClient
 from tests.support.live.deployment import Deployment
@@ -20,6 +22,12 @@ from tests.support.stateful_nova import run_stateful_nova
 
 CONCURRENT_CLIENTS = 6
 OPERATIONS = "/api/v1/operations?page_size=1000"
+ACTIONS = ("create", "start", "stop", "delete")
+UNSENT_CREATES = {
+    "create failed: vmapi died before this was sent; send it again.",
+    "create failed: The create never reached the cloud; nothing was changed.",
+}
+"""The outcomes of a create that never reached Nova."""
 
 Life = Callable[[str], None]
 """Takes the VM of a name through its life."""
@@ -93,9 +101,15 @@ def run_scenarios(
 
 
 def count_operations(port: int) -> Counter[str]:
-    """Return the operations by action and status."""
+    """Return the number of operations by action, status and error."""
     operations = HttpClient(port).get_json(OPERATIONS)["items"]
-    return Counter(f"{operation['action']} {operation['status']}" for operation in operations)
+    return Counter(map(describe_outcome, operations))
+
+
+def describe_outcome(operation: dict[str, Any]) -> str:
+    """Return action and status of an operation, with the error if it has failed."""
+    outcome, error = f"{operation['action']} {operation['status']}", operation["error"]
+    return f"{outcome}: {error['detail']}" if error else outcome
 
 
 def build_settings(cloud_url: str, folder: Path) -> dict[str, str]:
@@ -114,6 +128,9 @@ def build_settings(cloud_url: str, folder: Path) -> dict[str, str]:
 
 
 def check_report(report: KillReport) -> None:
-    """Check that no server was lost or made twice."""
+    """Check that no server was lost or made twice, and that each change has succeeded once."""
     assert report.creates == dict.fromkeys(report.names, 1), report.creates
     assert report.live_servers == 0
+    succeeded = {f"{action} succeeded": len(report.names) for action in ACTIONS}
+    counted = {text: n for text, n in report.operations.items() if text not in UNSENT_CREATES}
+    assert counted == succeeded
