@@ -15,7 +15,7 @@ help: ## list the targets
 run: .venv/run ## serve on 127.0.0.1:8000, the in-memory cloud unless VMAPI_BACKEND names another
 	@exec $(BIN)/gunicorn --config config/gunicorn.conf.py wsgi:app
 
-test: .venv/test ## run the quick tests: the whole of vmapi, in the process of the test
+test: .venv/test ## run the quick tests: the whole of vmapi, without servers
 	$(BIN)/pytest --numprocesses 3 --dist worksteal -m 'not live and not fuzz' --ignore=tests/fuzz $(OTHER_SUITES) -p no:schemathesis
 
 # four processes on two cores: many tests wait for servers and timeouts

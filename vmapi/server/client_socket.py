@@ -42,6 +42,10 @@ class ClientSocket(socket.socket):
         self.is_corked = True
         try:
             yield
+        except BaseException:
+            self._unsent.clear()
+            self.unsent_bytes = 0
+            raise
         finally:
             self.is_corked = False
         self.flush()

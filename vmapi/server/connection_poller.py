@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -245,7 +246,8 @@ class ConnectionPoller:
         self._account(conn, 0)
         if conn.sock.unsent_bytes:
             # without a reset, the kernel would keep the rest of the response for minutes
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            with suppress(OSError):
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         conn.close()
         self._on_close(conn)
 

@@ -192,6 +192,7 @@ class GunicornWorker(ThreadWorker):
         req._expected_100_continue = False
         if not conn.has_whole_body(req):
             req.force_close()
+        # a response leaves when it is complete: a body that grows must be detached
         with conn.sock.corked():
             try:
                 return super().handle_request(req, conn)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.http_client import WAIT_SECONDS
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
-from vmapi.store.connections import sqlite_files
+from vmapi.store.connections import file_lock
 from vmapi.store.connections.answer_timeout import answer_timeout
 from vmapi.store.database import Database
 
@@ -36,7 +36,7 @@ def lock_of_another_process(path: Path) -> Iterator[None]:
 def test_lock_of_another_process_is_waited_for_and_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_files, "FILE_LOCK_WARNING_SECONDS", 0)
+    monkeypatch.setattr(file_lock, "FILE_LOCK_WARNING_SECONDS", 0)
     database = Database(f"sqlite:///{path}", 4, schema.ensure_current)
     with (
         lock_of_another_process(path),
@@ -46,8 +46,8 @@ def test_lock_of_another_process_is_waited_for_and_named(
     ):
         database.ping()
     assert caught.value.reason == (
-        f"another process has held {path}.lock for 0.3 s: wait for its upgrade, or end it if it "
-        f"hangs (fuser {path}.lock)"
+        f"{path}.lock is locked: wait for the upgrade of the other process, or end that process "
+        f"if it hangs (fuser {path}.lock)"
     )
     warnings = [line for line in logs if line["event"].startswith("database file is locked")]
     assert [line["path"] for line in warnings] == [f"{path}.lock"]

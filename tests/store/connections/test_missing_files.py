@@ -1,5 +1,6 @@
 """A SQLite file that does not exist: what `check` and the commands say."""
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,22 @@ def test_emptied_file_is_reported_and_stays_empty(tmp_path: Path, command: tuple
     assert code == 1
     assert f"was deleted: {path} is empty, but vmapi.sqlite3.lock next to it" in error
     assert path.stat().st_size == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_file_that_another_process_creates_is_not_deleted(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    path = tmp_path / "vmapi.sqlite3"
+    path.touch()
+    with Path(f"{path}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code, _, error = run(path, *command)
+    assert code == 1
+    assert error == (
+        f"Error: Another process has locked vmapi's database: {path}.lock is locked: wait for the "
+        f"upgrade of the other process, or end that process if it hangs (fuser {path}.lock)"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -59,3 +59,19 @@ def test_corked_socket_sends_all_writes_at_the_end_of_the_block(
             client.recv(1)
     client.settimeout(WAIT_SECONDS)
     assert receive(client, len(b"".join(blocks))) == b"".join(blocks)
+
+
+def test_corked_socket_sends_nothing_of_a_block_that_fails(
+    sockets: tuple[ClientSocket, socket.socket],
+) -> None:
+    server, client = sockets
+
+    def send_and_fail() -> None:
+        server.sendall(b"HTTP/1.1 200 OK\r\n")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), server.corked():
+        send_and_fail()
+    assert server.flush()
+    server.sendall(HEARTBEAT)
+    assert client.recv(65536) == HEARTBEAT

@@ -80,6 +80,41 @@ def test_head_and_body_of_a_response_share_a_system_call(
     assert sent == [2, 2]
 
 
+class FailingBody:
+    """A body that fails after its first block, or at its end."""
+
+    def __init__(self, *, fails_at_end: bool) -> None:
+        self._fails_at_end = fails_at_end
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"first block"
+        if not self._fails_at_end:
+            raise RuntimeError
+
+    def close(self) -> None:
+        if self._fails_at_end:
+            raise RuntimeError
+
+
+@pytest.mark.parametrize("failing_request", [GET_VMS, GET_WAITING_VM, POST_VM])
+@pytest.mark.parametrize("fails_at_end", [True, False])
+def test_body_that_fails_ends_its_own_connection_only(
+    failing_request: bytes, fails_at_end: bool
+) -> None:
+    naming_app = ThreadNamingApp()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = naming_app(environ, start_response)
+        is_last = environ["PATH_INFO"] == "/livez"
+        return body if is_last else FailingBody(fails_at_end=fails_at_end)
+
+    with serve(app) as worker:
+        with socket.create_connection(worker.address, WAIT_SECONDS) as client:
+            client.sendall(failing_request)
+            assert client.recv(65536) == b""
+        assert send(worker.address, b"") == ["poller thread 2"]
+
+
 def test_change_is_served_in_a_request_thread(address: tuple[str, int]) -> None:
     assert send(address, POST_VM) == ["request thread 1", "poller thread 2"]
 

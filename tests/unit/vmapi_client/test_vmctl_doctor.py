@@ -37,7 +37,8 @@ def test_server_without_tls_is_diagnosed(offline_vmctl: Vmctl) -> None:
         url = server.url.replace("http:", "https:")
         result = offline_vmctl("doctor", "--url", url)
     assert result.exit_code == 6
-    assert result.lines[-1].endswith(": the server does not use TLS; correct the URL")
+    advice = "the server does not use TLS; check the scheme and the port of the URL"
+    assert result.lines[-1].endswith(f": {advice}")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,21 @@
 """Save the changes of a cloud with a change feed, each change set once and in order."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vmapi.backends.base import Backend
 from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.domain.observation import Observation
-from vmapi.errors import BackendFailure, BackendTimeout
+from vmapi.errors import BackendFailure, StoreUnavailable
+from vmapi.store.connections.answer_timeout import REQUEST_ANSWER_TIMEOUT
 from vmapi.store.store import Store
 
 if TYPE_CHECKING:
     from vmapi.store.operations.saving import SavedOperation
 
-FEED_TIMEOUT = 5.0
+FEED_TIMEOUT = REQUEST_ANSWER_TIMEOUT
 """Seconds that a thread waits while another thread saves changes of the feed."""
 
 MAX_READ_ATTEMPTS = 3
@@ -31,13 +33,14 @@ class ChangeFeedReader:
         self._store = store
         self._full_sync = full_sync
         self._lock = threading.Lock()
+        self._failures = 0
         self._position: int | None = None
 
     def read(self) -> bool:
         """Save the changes since the last call, where the cloud has a change feed.
 
         Returns False where it has none. Afterwards the inventory is as current as the cloud. Raises
-        BackendTimeout if another thread is still saving changes.
+        StoreUnavailable if this thread cannot save the changes, nor another one in time.
         """
         if not self._backend.has_change_feed:
             return False
@@ -45,14 +48,11 @@ class ChangeFeedReader:
         if self._backend.list_changes_after(position).position == position:
             return True
         raise_if_nonblocking()
-        with self._backend.limit_waiting():
-            if not self._lock.acquire(timeout=FEED_TIMEOUT):
-                raise BackendTimeout("The changes of the cloud are still being saved.")
-            try:
+        with self._backend.limit_waiting(), self._turn() as may_save:
+            if may_save:
                 self._save_changes()
-            finally:
-                self._lock.release()
-        return True
+                return True
+        raise StoreUnavailable("The changes of the cloud cannot be saved now.")
 
     def save_with_changes(
         self, save: "Callable[[Observation | None], SavedOperation]"
@@ -61,14 +61,28 @@ class ChangeFeedReader:
 
         `save` gets None where the feed cannot be read now: the next read saves the changes.
         """
-        if not self._lock.acquire(timeout=FEED_TIMEOUT):
-            return save(None)
-        try:
-            observation, position = self._observe_changes()
+        with self._turn() as may_save:
+            observation, position = self._observe_changes() if may_save else (None, None)
             saved = save(observation)
             if saved.has_saved_observation:
                 self._position = position
             return saved
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Wait for other threads that save changes; the block gets False if it may not save any.
+
+        So it is after the timeout, and after a failure of the thread that it has waited for.
+        """
+        failures = self._failures
+        if not self._lock.acquire(timeout=FEED_TIMEOUT):
+            yield False
+            return
+        try:
+            yield self._failures == failures
+        except StoreUnavailable:
+            self._failures += 1
+            raise
         finally:
             self._lock.release()
 

@@ -115,7 +115,7 @@ class CloudObserver:
         """Save the changes since the last call, where the cloud has a change feed.
 
         Returns False where it has none. Afterwards the inventory is as current as the cloud. Raises
-        BackendTimeout if another thread is still saving changes.
+        StoreUnavailable if the changes cannot be saved in time.
         """
         return self._feed.read()
 

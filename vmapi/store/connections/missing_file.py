@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from vmapi.errors import StoreUnavailable
+from vmapi.store.connections.file_lock import is_locked, locked_error
 from vmapi.store.connections.sqlite_files import CANNOT_BE_OPENED, WAL_SUFFIXES
 
 REMAINING_SUFFIXES = (*WAL_SUFFIXES, ".lock")
@@ -13,8 +14,11 @@ REMAINING_SUFFIXES = (*WAL_SUFFIXES, ".lock")
 def check_creatable(path: Path) -> None:
     """Check that the first server can create a missing file. Raises StoreUnavailable if not.
 
-    A file next to it shows that it existed: servers that run refuse all changes.
+    A file next to it shows that it existed: servers that run refuse all changes. A lock shows that
+    another process creates it.
     """
+    if is_locked(f"{path}.lock"):
+        raise locked_error(f"{path}.lock")
     remaining = [f"{path.name}{suffix}" for suffix in REMAINING_SUFFIXES if _has(path, suffix)]
     if remaining:
         state = "is empty" if _has(path, "") else "does not exist"

@@ -10,11 +10,9 @@ Source: https://www.sqlite.org/howtocorrupt.html
 """
 
 import errno
-import fcntl
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from sqlalchemy import URL, Connection
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.connections.answer_timeout import current_answer_timeout
+from vmapi.store.connections.file_lock import acquire_file_lock
 
 log = structlog.get_logger("vmapi.store")
 
@@ -41,12 +40,6 @@ NO_SPACE = "vmapi's database has no space left."
 CANNOT_BE_OPENED = "vmapi's database file cannot be opened."
 
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-
-FILE_LOCK_POLL_INTERVAL = 0.05
-"""Seconds between two attempts to lock a file that another process has locked."""
-
-FILE_LOCK_WARNING_SECONDS = 3.0
-"""Seconds of a wait for the file lock until the log says so: an upgrade takes less."""
 
 MAX_NAMED_TABLES = 5
 """The tables of another program that an error names."""
@@ -93,7 +86,7 @@ class SqliteFiles:
             detail = NO_SPACE if error.errno in NO_SPACE_ERRORS else CANNOT_BE_OPENED
             raise StoreUnavailable(detail, reason=str(error)) from error
         try:
-            _acquire_file_lock(lock, f"{self._path}.lock", current_answer_timeout())
+            acquire_file_lock(lock, f"{self._path}.lock", current_answer_timeout())
             yield
         finally:
             os.close(lock)
@@ -211,32 +204,6 @@ def existing_file_url(url: URL, path: Path) -> URL:
     """
     query = {**url.query, "mode": "rw", "uri": "true"}
     return url.set(database=f"file:{quote(str(path))}", query=query)
-
-
-def _acquire_file_lock(file: int, path: str, timeout: float | None) -> None:
-    """Lock an open file, within seconds. Raises StoreUnavailable if another process holds it."""
-    started_at, is_logged = time.monotonic(), False
-    while not _try_file_lock(file):
-        waited_seconds = time.monotonic() - started_at
-        if timeout is not None and waited_seconds >= timeout:
-            raise StoreUnavailable(
-                "Another process has locked vmapi's database.",
-                reason=f"another process has held {path} for {timeout:g} s: wait for its "
-                f"upgrade, or end it if it hangs (fuser {path})",
-            )
-        if waited_seconds >= FILE_LOCK_WARNING_SECONDS and not is_logged:
-            is_logged = True
-            log.warning("database file is locked by another process", path=path)
-        time.sleep(FILE_LOCK_POLL_INTERVAL)
-
-
-def _try_file_lock(file: int) -> bool:
-    """Lock an open file; return False if another process holds the lock."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _has_content(path: Path) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CERTIFICATE_WARNING_DAYS = 14
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 TLS_REASONS = {
-    "WRONG_VERSION_NUMBER": "the server does not use TLS; correct the URL",
+    "WRONG_VERSION_NUMBER": "the server does not use TLS; check the scheme and the port of the URL",
     "UNEXPECTED_EOF_WHILE_READING": "the server ends the connection before TLS begins",
 }
 ADVICE_BY_VERIFY_CODE = {

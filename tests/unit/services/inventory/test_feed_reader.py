@@ -1,18 +1,33 @@
 """Reads of the change feed: bounded while another reader saves, and never behind."""
 
 from collections.abc import Iterator
-from threading import Event, Thread
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock, Thread
 
 import pytest
 
 from tests.support.factories import T0, VM_1
+from tests.support.http_client import WAIT_SECONDS
 from vmapi.backends.base import ChangeSet
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.domain.vm import VM
-from vmapi.errors import BackendTimeout
+from vmapi.errors import StoreUnavailable
 from vmapi.services.inventory import change_feed
 from vmapi.services.inventory.observer import CloudObserver
 from vmapi.store.store import Store
+
+
+class AnnouncingLock:
+    """A lock that says when a thread begins to wait for it."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self.is_awaited = Event()
+        self.release = lock.release
+
+    def acquire(self, timeout: float) -> bool:
+        self.is_awaited.set()
+        return self._lock.acquire(timeout=timeout)
 
 
 @pytest.fixture
@@ -43,11 +58,38 @@ def test_reader_waits_a_limited_time_for_a_reader_that_saves(
     writer.start()
     try:
         assert saving.wait(10)
-        with pytest.raises(BackendTimeout, match="still being saved"):
+        with pytest.raises(StoreUnavailable, match="changes of the cloud cannot be saved now"):
             observer.read_change_feed()
     finally:
         finish.set()
         writer.join()
+    assert observer.read_change_feed()
+
+
+def test_reader_that_has_waited_for_a_failure_does_not_try_itself(
+    observer: CloudObserver, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving, fail = Event(), Event()
+    attempts: list[None] = []
+
+    def fail_late() -> int:
+        attempts.append(None)
+        saving.set()
+        assert fail.wait(WAIT_SECONDS)
+        raise StoreUnavailable("vmapi's database does not answer.")
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as threads:
+        patch.setattr(store.inventory, "observation_time", fail_late)
+        first = threads.submit(observer.read_change_feed)
+        assert saving.wait(WAIT_SECONDS)
+        lock = AnnouncingLock(observer._feed._lock)
+        patch.setattr(observer._feed, "_lock", lock)
+        second = threads.submit(observer.read_change_feed)
+        assert lock.is_awaited.wait(WAIT_SECONDS)
+        fail.set()
+        assert isinstance(first.exception(WAIT_SECONDS), StoreUnavailable)
+        assert isinstance(second.exception(WAIT_SECONDS), StoreUnavailable)
+    assert len(attempts) == 1
     assert observer.read_change_feed()
 
 
